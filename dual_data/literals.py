@@ -1,0 +1,203 @@
+"""Dates and quantities as readers write them: parsed from text, compared at the precision asked for."""
+
+import calendar
+import re
+from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
+
+_MONTHS = tuple(calendar.month_name[month].lower() for month in range(1, 13))
+_MONTH = "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS) + "|sept\\.?"
+_ERA = r"(?:\s*(?P<era>b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?\s?e\.?)(?![a-z]))?"
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+_YEAR = r"(?P<year>\d{1,4})"
+_DATE_FORMS = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        r"(?<![\d-])(?P<iso>-?\d{4,})-(?P<month>\d\d)(?:-(?P<day>\d\d))?(?![\d-])",
+        r"(?<![\w-])(?P<iso>-\d{4,})(?![\d-])",
+        rf"\b{_DAY}\s+(?:of\s+)?(?P<name>{_MONTH})(?:\s+of)?,?\s+{_YEAR}\b{_ERA}",
+        rf"\b(?P<name>{_MONTH})\s+{_DAY},?\s+{_YEAR}\b{_ERA}",
+        rf"\b(?P<name>{_MONTH})(?:\s+of)?,?\s+{_YEAR}\b{_ERA}",
+        rf"(?<![\w.,]){_YEAR}(?![.,]?\d)\b{_ERA}",
+    )
+)
+_NUMBER = re.compile(
+    r"(?<![\w.,])[-−]?\d{1,3}(?:[, \u00a0\u202f]\d{3})+(?:\.\d+)?(?!\d)"
+    r"|(?<![\w.])[-−]?\d+(?:\.\d+)?(?:e[+-]?\d+)?",
+    re.IGNORECASE,
+)
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALE = re.compile(r"\s*(thousand|million|billion|trillion)\b", re.IGNORECASE)
+# Unit -> (what it measures, how many of the base unit it is); the Q-ids are Wikidata's.
+_UNITS: dict[str, tuple[str, Decimal]] = {
+    spelling: (kind, Decimal(size))
+    for kind, size, spellings in (
+        ("length", "1", "m metre metres meter meters Q11573"),
+        ("length", "1000", "km kilometre kilometres kilometer kilometers Q828224"),
+        ("length", "0.01", "cm centimetre centimetres centimeter centimeters Q174728"),
+        ("length", "0.001", "mm millimetre millimetres millimeter millimeters Q174789"),
+        ("length", "0.3048", "ft foot feet Q3710"),
+        ("length", "1609.344", "mi mile miles Q253276"),
+        ("area", "1", "m² m2 Q25343"),
+        ("area", "1000000", "km² km2 sqkm Q712226"),
+        ("area", "10000", "ha hectare hectares Q35852"),
+        ("area", "2589988.110336", "sqmi Q232291"),
+        ("mass", "1", "kg kilogram kilograms kilogramme kilogrammes Q11570"),
+        ("mass", "0.001", "g gram grams Q41803"),
+        ("mass", "1000", "t tonne tonnes Q191118"),
+        ("mass", "0.45359237", "lb lbs pound pounds Q100995"),
+        ("time", "1", "s second seconds Q11574"),
+        ("time", "60", "min minute minutes Q7727"),
+        ("time", "3600", "h hour hours Q25235"),
+        ("share", "1", "% percent percentage Q11229"),
+    )
+    for spelling in spellings.split()
+}
+_UNIT = re.compile(r"\s*-?\s*(?:(square)\s+)?(Q\d+|[a-z]+[²2]?|%)", re.IGNORECASE)
+_SQUARE = {"kilometres": "km²", "kilometers": "km²", "kilometre": "km²", "kilometer": "km²", "km": "km²"} | {
+    "metres": "m²",
+    "meters": "m²",
+    "metre": "m²",
+    "meter": "m²",
+    "miles": "sqmi",
+    "mile": "sqmi",
+    "mi": "sqmi",
+}
+
+
+class Date(NamedTuple):
+    """A day, month or year of the proleptic Gregorian calendar; year 0 is 1 BC, as in ISO 8601."""
+
+    year: int
+    month: int | None = None
+    day: int | None = None
+
+    def states(self, asked: "Date") -> bool:
+        """Whether this date says what ``asked`` says, at the precision of ``asked``."""
+        return all(want is None or have == want for have, want in zip(self, asked, strict=True))
+
+
+class Quantity(NamedTuple):
+    """A number, the count of its significant digits, and what its unit measures in base units, if known."""
+
+    amount: Decimal
+    digits: int
+    measure: str | None = None
+
+    def states(self, asked: "Quantity") -> bool:
+        """Whether this quantity is ``asked``: the same number, or it rounded to three or more stated digits.
+
+        Units are compared when both are known; a missing or unknown unit is taken for the one asked for.
+        """
+        if self.measure and asked.measure and self.measure != asked.measure:
+            return False
+        if self.amount == asked.amount:
+            return True
+        return self.digits >= 3 and _rounded(asked.amount, self.digits) == _rounded(self.amount, self.digits)
+
+
+def dates(text: str) -> list[Date]:
+    """Every date of a text in English or ISO form; a number of a longer date is not a date of its own."""
+    found: list[Date] = []
+    for form in _DATE_FORMS:
+        text, hits = _consume(form, text)
+        found += hits
+    return found
+
+
+def parse_date(text: str) -> Date | None:
+    """The first date of an answer such as ``1889-03-31``, ``March 1889`` or ``44 BC``; None without one."""
+    found = dates(text)
+    return found[0] if found else None
+
+
+def quantities(text: str) -> list[Quantity]:
+    """Every number of a text, with its scale word ("million") and unit where it has them."""
+    return [quantity for quantity, _ in _quantities(text)]
+
+
+def parse_quantity(text: str) -> Quantity | None:
+    """The first quantity of an answer such as ``324 Q11573``, ``324 metres`` or ``1.2 million``."""
+    return next(iter(quantities(text)), None)
+
+
+def without_dates(text: str) -> str:
+    """A text with its dates blanked, to see what else it says."""
+    for form in _DATE_FORMS:
+        text, _ = _consume(form, text)
+    return text
+
+
+def without_quantities(text: str) -> str:
+    """A text with its quantities and their units blanked."""
+    for _, (start, end) in reversed(_quantities(text)):
+        text = text[:start] + " " + text[end:]
+    return text
+
+
+def _consume(form: re.Pattern[str], text: str) -> tuple[str, list[Date]]:
+    found: list[Date] = []
+
+    def take(match: re.Match[str]) -> str:
+        date = _date(match.groupdict())
+        if date is None:
+            return match.group()
+        found.append(date)
+        return " ; "
+
+    return form.sub(take, text), found
+
+
+def _date(parts: dict[str, str | None]) -> Date | None:
+    name = parts.get("name")
+    month = _month(name) if name else int(parts.get("month") or 0) or None
+    day = int(parts.get("day") or 0) or None
+    year = int(parts.get("iso") or parts.get("year") or 0)
+    era = (parts.get("era") or "").lower()
+    if era.startswith("b"):
+        year = 1 - year
+    elif not era and parts.get("year") and name is None and year < 100:
+        return None  # a bare "12" is a day or a count sooner than a year
+    if (month and not 1 <= month <= 12) or (day and not 1 <= day <= 31):
+        return None
+    return Date(year, month, day)
+
+
+def _month(name: str) -> int:
+    return [month[:3] for month in _MONTHS].index(name[:3].lower()) + 1
+
+
+def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:
+    found: list[tuple[Quantity, tuple[int, int]]] = []
+    for match in _NUMBER.finditer(text):
+        plain = re.sub("[, \u00a0\u202f]", "", match.group()).replace("−", "-")
+        try:
+            amount = Decimal(plain)
+        except InvalidOperation:
+            continue
+        end = match.end()
+        digits = _significant(plain)
+        if scale := _SCALE.match(text, end):
+            amount, end = amount.scaleb(_SCALES[scale.group(1).lower()]), scale.end()
+        measure = None
+        if (unit := _UNIT.match(text, end)) and (size := _unit(unit.group(2), bool(unit.group(1)))):
+            measure, amount, end = size[0], amount * size[1], unit.end()
+        found.append((Quantity(amount, digits, measure), (match.start(), end)))
+    return found
+
+
+def _unit(spelling: str, square: bool) -> tuple[str, Decimal] | None:
+    if square:
+        spelling = _SQUARE.get(spelling.lower(), spelling)
+    return _UNITS.get(spelling) or _UNITS.get(spelling.lower())
+
+
+def _significant(number: str) -> int:
+    mantissa = number.lower().split("e")[0].lstrip("-")
+    if "." not in mantissa:
+        mantissa = mantissa.rstrip("0")  # the zeros of "3,600,000" need not be measured ones
+    return len(mantissa.replace(".", "").lstrip("0"))
+
+
+def _rounded(amount: Decimal, digits: int) -> Decimal:
+    return Decimal(f"{amount:.{digits - 1}e}")

@@ -1,0 +1,89 @@
+"""Whether a text gives an accepted answer: normalised, word-bounded, alias-aware, and by kind of object.
+
+An answer's kind is that of the fact's object (`entity`, `text`, `date`, `quantity`). Names are compared as
+normalised words; dates and quantities as values, so that "31 March 1889" answers "1889" and "0.324 km"
+answers "324 metres". A short entity answer must stand as whole words: "Oman" is not in "Romania".
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
+
+from dual_data import literals
+from dual_data.words import words
+
+ObjectKind = Literal["entity", "text", "date", "quantity"]
+
+_POSSESSIVE = re.compile(r"['’ʼ`]s\b", re.IGNORECASE)
+_APOSTROPHE = re.compile(r"(?<=\w)['’ʼ`´](?=\w)")
+# Signs that are part of a name when they follow a letter: without them "C++" and "C#" would both be "C".
+_NAME_SIGNS = {"+": " plus ", "#": " sharp "}
+_NAME_SIGN = re.compile(r"(?<=\w)[+#]+(?!\w)")
+_FILLERS = frozenset({"in", "on", "the", "of", "year", "about", "circa", "c"})
+
+
+def normalise(text: str) -> str:
+    """Fold case, accents and punctuation away and drop "the" and a leading "a" or "an".
+
+    A text without any word ("!!!") is kept as its signs, so that it still equals itself only.
+
+    >>> normalise("The  Côte-d’Azur.")
+    'cote dazur'
+    """
+    return " ".join(_normal_words(text)) or text.casefold().strip()
+
+
+def contains_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
+    """Whether any accepted answer stands in the text as whole words, or as that date or quantity."""
+    if kind == "date":
+        return _states_date(text, answers)
+    if kind == "quantity":
+        return _states_quantity(text, answers)
+    readings = {_bounded(_normal_words(text)), _bounded(_normal_words(_POSSESSIVE.sub(" ", text)))}
+    return any(_is_in(answer, text, readings) for answer in answers)
+
+
+def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
+    """Whether the whole text is an accepted answer, up to case, accents, punctuation and articles."""
+    if kind == "date":
+        return _states_date(text, answers) and _only_fillers(literals.without_dates(text))
+    if kind == "quantity":
+        return _states_quantity(text, answers) and _only_fillers(literals.without_quantities(text))
+    said = normalise(text)
+    return bool(said) and any(said == normalise(answer) for answer in answers)
+
+
+def _is_in(answer: str, text: str, readings: set[str]) -> bool:
+    needle = _normal_words(answer)
+    if needle:
+        return any(_bounded(needle) in reading for reading in readings)
+    return bool(answer.strip()) and answer.casefold().strip() in text.casefold()
+
+
+def _bounded(found: tuple[str, ...]) -> str:
+    return f" {' '.join(found)} "
+
+
+@lru_cache(maxsize=1 << 17)
+def _normal_words(text: str) -> tuple[str, ...]:
+    named = _NAME_SIGN.sub(lambda signs: "".join(_NAME_SIGNS[sign] for sign in signs.group()), text)
+    found = words(_APOSTROPHE.sub("", named))
+    kept = tuple(word for word in found if word != "the") or found
+    return kept[1:] if len(kept) > 1 and kept[0] in {"a", "an"} else kept
+
+
+def _states_date(text: str, answers: Iterable[str]) -> bool:
+    stated = literals.dates(text)
+    asked = [date for answer in answers if (date := literals.parse_date(answer))]
+    return any(date.states(wanted) for date in stated for wanted in asked)
+
+
+def _states_quantity(text: str, answers: Iterable[str]) -> bool:
+    stated = literals.quantities(text)
+    asked = [quantity for answer in answers if (quantity := literals.parse_quantity(answer))]
+    return any(quantity.states(wanted) for quantity in stated for wanted in asked)
+
+
+def _only_fillers(rest: str) -> bool:
+    return all(word in _FILLERS for word in words(rest))

@@ -1,0 +1,65 @@
+"""Words of a text in any script: the folding and splitting which matching and the Unicode ROUGE share."""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_PLAIN = re.compile(r"[a-z0-9]+")
+_WORDS = re.compile(r"[^\W_]+")
+_DIACRITICS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
+# Letters with a stroke or a ligature have no decomposition in Unicode, yet readers write them plain.
+_STROKES = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"}
+)
+# Scripts written without spaces: each sign counts as a word, else a sentence would be one word.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
+)
+
+
+def fold(text: str) -> str:
+    """Casefold, decompose (NFKD), drop the diacritics of Latin, Greek and Cyrillic letters, compose again.
+
+    Vowel signs of Indic, Arabic or Hebrew letters are not diacritics here: they tell words apart.
+    """
+    if text.isascii():
+        return text.lower()
+    decomposed = _DIACRITICS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    return unicodedata.normalize("NFC", decomposed).translate(_STROKES)
+
+
+@lru_cache(maxsize=1 << 17)
+def words(text: str) -> tuple[str, ...]:
+    """Split folded text into words of letters, digits and their marks; one sign a word in unspaced scripts.
+
+    >>> words("Brasília é a capital")
+    ('brasilia', 'e', 'a', 'capital')
+    """
+    folded = fold(text)
+    if folded.isascii():
+        return tuple(_PLAIN.findall(folded))
+    return tuple(_WORDS.findall(_spaced(folded))) if not _has_marks(folded) else _words_with_marks(folded)
+
+
+def _spaced(folded: str) -> str:
+    return _UNSPACED.sub(r" \g<0> ", folded)
+
+
+def _has_marks(folded: str) -> bool:
+    return any(unicodedata.category(letter)[0] == "M" for letter in folded)
+
+
+def _words_with_marks(folded: str) -> tuple[str, ...]:
+    """Split by category: regular expressions count a mark as no letter and would cut its word in two."""
+    found: list[str] = []
+    open_word = False
+    for letter in folded:
+        mark = unicodedata.category(letter)[0] == "M"
+        if not (letter.isalnum() or mark):
+            open_word = False
+        elif open_word and (mark or not _UNSPACED.match(letter)):
+            found[-1] += letter
+        else:
+            found.append(letter)
+        open_word = (letter.isalnum() or mark) and not _UNSPACED.match(letter)
+    return tuple(found)

@@ -1,0 +1,78 @@
+"""Dates and quantities in text."""
+
+import calendar
+import datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.literals import Date, dates, parse_date, parse_quantity, quantities
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1889-03-31", [Date(1889, 3, 31)]),
+        ("1889-03", [Date(1889, 3)]),
+        ("It opened on 31 March 1889.", [Date(1889, 3, 31)]),
+        ("March 31st, 1889", [Date(1889, 3, 31)]),
+        ("the 31st of Mar. 1889", [Date(1889, 3, 31)]),
+        ("Sept 1889", [Date(1889, 9)]),
+        ("1889 or 1890", [Date(1889), Date(1890)]),
+        ("44 BC", [Date(-43)]),
+        ("-0043", [Date(-43)]),
+        ("79 AD", [Date(79)]),
+        ("in the 1880s", []),
+        ("12 people", []),
+        ("13 Foo 1889", [Date(1889)]),
+        ("1889-1890", [Date(1889), Date(1890)]),
+        ("1,889 metres", []),
+        ("99 March 1889", [Date(1889, 3)]),
+    ],
+)
+def test_dates(text: str, expected: list[Date]) -> None:
+    assert dates(text) == expected
+
+
+@given(st.dates())
+def test_every_spelling_of_a_day_is_the_same_date(day: datetime.date) -> None:
+    wanted = Date(day.year, day.month, day.day)
+    name = calendar.month_name[day.month]
+    texts = [day.isoformat(), f"{day.day} {name} {day.year:04}", f"{name} {day.day}, {day.year:04}"]
+    for text in texts:
+        assert parse_date(text) == wanted
+    assert wanted.states(Date(day.year))
+    assert wanted.states(Date(day.year, day.month))
+    assert not Date(day.year).states(wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "measure"),
+    [
+        ("324 Q11573", "324", "length"),
+        ("324 metres", "324", "length"),
+        ("0.324 km", "324", "length"),
+        ("1,234,567", "1234567", None),
+        ("1 234 567", "1234567", None),
+        ("3.6 million", "3600000", None),
+        ("-12.5", "-12.5", None),
+        ("105.4 square kilometres", "105400000", "area"),
+        ("40%", "40", "share"),
+        ("1e3", "1000", None),
+        ("324 bananas", "324", None),
+    ],
+)
+def test_quantities(text: str, amount: str, measure: str | None) -> None:
+    quantity = parse_quantity(text)
+    assert quantity is not None
+    assert (quantity.amount, quantity.measure) == (Decimal(amount), measure)
+
+
+def test_rounding_counts_only_with_three_stated_digits() -> None:
+    asked = quantities("3645123")[0]
+    assert quantities("3.65 million")[0].states(asked)
+    assert not quantities("3.6 million")[0].states(asked)
+    assert not quantities("3.64 million")[0].states(asked)
+    assert not quantities("324 feet")[0].states(quantities("324 metres")[0])

@@ -1,0 +1,73 @@
+"""Accepted answers in text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.matching import ObjectKind, contains_answer, exact_answer, normalise
+from dual_data.words import words
+
+
+@pytest.mark.parametrize(
+    ("text", "answers", "contained", "exact"),
+    [
+        ("The capital of Brazil is Brasilia.", ["Brasília"], True, False),
+        ("Brasília.", ["Brasilia"], True, True),
+        ("Romania", ["Oman"], False, False),
+        ("the Hague", ["The Hague"], True, True),
+        ("Hague", ["The Hague"], True, True),
+        ("Xi’an", ["Xian"], True, True),
+        ("France's capital", ["France"], True, False),
+        ("Cote d'Ivoire", ["Ivory Coast", "Côte d’Ivoire"], True, True),
+        ("Vitamin C", ["Vitamin A"], False, False),
+        ("C", ["C++"], False, False),
+        ("C#", ["C++"], False, False),
+        ("It is C++.", ["C++"], True, False),
+        ("東京です", ["東京"], True, False),
+        ("Это Москва", ["Москва"], True, False),
+        ("!!!", ["!!!"], True, True),
+        ("anything", [""], False, False),
+        ("", ["Paris"], False, False),
+        ("New York", ["York New"], False, False),
+        ("anything", [], False, False),
+    ],
+)
+def test_names(text: str, answers: list[str], contained: bool, exact: bool) -> None:
+    assert contains_answer(text, answers) is contained
+    assert exact_answer(text, answers) is exact
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "kind", "contained", "exact"),
+    [
+        ("It opened on 31 March 1889.", "1889", "date", True, False),
+        ("31 March 1889", "1889-03-31", "date", True, True),
+        ("in 1889", "1889", "date", True, True),
+        ("1889", "1889-03-31", "date", False, False),
+        ("18890", "1889", "date", False, False),
+        ("44 BC", "-0043", "date", True, True),
+        ("324 m", "324 Q11573", "quantity", True, True),
+        ("It is 0.324 km tall", "324 metres", "quantity", True, False),
+        ("324 feet", "324 metres", "quantity", False, False),
+        ("3240", "324", "quantity", False, False),
+        ("many", "324", "quantity", False, False),
+    ],
+)
+def test_literals(text: str, answer: str, kind: ObjectKind, contained: bool, exact: bool) -> None:
+    assert contains_answer(text, [answer], kind) is contained
+    assert exact_answer(text, [answer], kind) is exact
+
+
+@given(st.text(max_size=30))
+def test_normalising_is_idempotent_on_words(text: str) -> None:
+    once = normalise(text)
+    if words(once):
+        assert exact_answer(once, [text])
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip())), st.text(max_size=20))
+def test_exact_implies_contained(answer: str, text: str) -> None:
+    assert exact_answer(answer, [answer])
+    assert contains_answer(answer, [answer])
+    if exact_answer(text, [answer]):
+        assert contains_answer(text, [answer])
