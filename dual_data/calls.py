@@ -1,0 +1,378 @@
+"""The call log: every answer of a remote service or a model, kept once and replayed for ever after.
+
+The three clients speak through three HTTP stacks, so replaying, retrying, pacing and counting live here, at the call,
+and nowhere else. A call is identified by its content: sha256 of the source's name and the canonical request. Once
+`do` has returned, its answer is committed to SQLite before anybody sees it; a killed build therefore loses at most the
+calls in flight, and repeats none that was answered.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import tenacity
+
+from dual_data.config import Pace
+from dual_data.errors import DualDataError, Offline, ServiceError, Transient
+from dual_data.ids import digest
+
+Request = Mapping[str, Any]
+Answer = Any
+"""Whatever JSON can hold."""
+
+WINDOW = 60.0
+"""Seconds over which `Pace.per_minute` is counted."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    key TEXT PRIMARY KEY, source TEXT NOT NULL, request TEXT NOT NULL, answer BLOB NOT NULL,
+    answered_at TEXT NOT NULL, attempts INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS starts (source TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS starts_by_source ON starts (source, at);
+"""
+
+
+class Clock(Protocol):
+    """Time as the call log needs it; tests pass one that does not wait."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Counts(NamedTuple):
+    """What happened to the calls of one source: answers fetched, answers replayed, tries that failed."""
+
+    made: int
+    replayed: int
+    failed: int
+
+
+def canonical(request: Request) -> str:
+    """The one text of a request: sorted keys, no spaces, UTF-8."""
+    return json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def key_of(source: str, request: Request) -> str:
+    """Identity of a call: 64 hexadecimal digits."""
+    return digest(f"{source}\n{canonical(request)}", 64)
+
+
+class Calls:
+    """A call log in one SQLite file, safe to use from several threads of one process.
+
+    `read_only` never creates or changes the file (for plans). `offline` turns every miss into `Offline`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        pace: Mapping[str, Pace] | None = None,
+        *,
+        offline: bool = False,
+        read_only: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self.path = path
+        self.offline = offline or read_only
+        self.clock: Clock = clock or SystemClock()
+        self._pace = dict(pace or {})
+        self._lock = threading.RLock()
+        self._tally: Counter[tuple[str, str]] = Counter()
+        self._connection = self._open(read_only)
+
+    def _open(self, read_only: bool) -> sqlite3.Connection:
+        try:
+            if read_only:
+                target = f"file:{self.path}?mode=ro" if self.path.exists() else ":memory:"
+                connection = sqlite3.connect(target, uri=True, check_same_thread=False)
+            else:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+                connection.execute("PRAGMA journal_mode = WAL")
+                # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
+                connection.execute("PRAGMA synchronous = NORMAL")
+            if not (read_only and self.path.exists()):
+                connection.executescript(_SCHEMA)
+            connection.execute("SELECT count(*) FROM calls WHERE key = ''").fetchone()
+        except (sqlite3.Error, OSError) as error:
+            raise DualDataError(
+                f"{self.path}: the call log cannot be opened ({error}). Nothing was changed. If the file is damaged, "
+                f"rescue what it holds with: sqlite3 {self.path.name} .recover | sqlite3 rescued.sqlite"
+            ) from None
+        return connection
+
+    def __enter__(self) -> Calls:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the log; the write-ahead file is folded into it."""
+        with self._lock:
+            self._connection.close()
+
+    def pace(self, source: str) -> Pace:
+        """The pace of a source; of `local:model` that of `local`, where it has none of its own."""
+        return self._pace.get(source) or self._pace.get(source.split(":")[0]) or Pace()
+
+    def known(self, source: str, requests: Sequence[Request]) -> int:
+        """How many of the requests (distinct ones) are answered in the log."""
+        keys = list({key_of(source, request) for request in requests})
+        found = 0
+        with self._storage() as connection:
+            for start in range(0, len(keys), 500):
+                chunk = keys[start : start + 500]
+                marks = ",".join("?" * len(chunk))
+                query = f"SELECT count(*) FROM calls WHERE key IN ({marks})"
+                found += connection.execute(query, chunk).fetchone()[0]
+        return found
+
+    def counts(self) -> dict[str, Counts]:
+        """What this process did so far, by source."""
+        with self._lock:
+            tally = dict(self._tally)
+        sources = sorted({source for source, _ in tally})
+        return {s: Counts(*(tally.get((s, what), 0) for what in Counts._fields)) for s in sources}
+
+    def recall(self, source: str, request: Request) -> Answer | None:
+        """The logged answer, or None; counts nothing and asks nobody."""
+        return self._read(key_of(source, request))
+
+    def fetch(self, source: str, request: Request, do: Callable[[], Answer]) -> Answer:
+        """The answer of one call: replayed, or fetched by `do`, validated there, and logged.
+
+        Raises Offline for a miss when calls are off, Refused and TooLarge as `do` raises them, and ServiceError when
+        the tries of the source's pace are used up.
+        """
+        key = key_of(source, request)
+        answer = self._read(key)
+        if answer is not None:
+            self._count(source, "replayed")
+            return answer
+        if self.offline:
+            raise Offline(source, [canonical(request)[:200]])
+        answer, attempts = self._ask(source, do)
+        self._write([(source, request, answer)], attempts)
+        return answer
+
+    def fetch_all(
+        self,
+        source: str,
+        requests: Sequence[Request],
+        do: Callable[[Request], Answer],
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> list[Answer]:
+        """The answers of many calls in the order of `requests`, with the concurrency of the source's pace.
+
+        The first failure stops further calls; those in flight are still logged, then it is raised.
+        """
+        self._refuse_misses(source, requests)
+        slots = self.pace(source).concurrency
+        if slots == 1:
+            answers = []
+            for request in requests:
+                answers.append(self.fetch(source, request, lambda request=request: do(request)))  # type: ignore[misc]
+                advance(1)
+            return answers
+        distinct = {key_of(source, request): request for request in requests}
+        done: dict[str, Answer] = {}
+        running: dict[Future[Answer], str] = {}
+        queue = iter(distinct.items())
+        with ThreadPoolExecutor(max_workers=slots) as pool:
+            exhausted = False
+            while running or not exhausted:
+                while not exhausted and len(running) < 2 * slots:
+                    entry = next(queue, None)
+                    if entry is None:
+                        exhausted = True
+                        break
+                    key, request = entry
+                    future = pool.submit(self.fetch, source, request, lambda request=request: do(request))  # type: ignore[misc]
+                    running[future] = key
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    key = running.pop(future)
+                    if error := future.exception():
+                        for other in running:
+                            other.cancel()
+                        raise error
+                    done[key] = future.result()
+                    advance(1)
+        return [done[key_of(source, request)] for request in requests]
+
+    def fetch_batches(
+        self,
+        source: str,
+        requests: Sequence[Request],
+        do: Callable[[Sequence[Request]], Sequence[Answer]],
+        *,
+        size: int,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> list[Answer]:
+        """Like `fetch_all`, for models in this process that answer many requests at once.
+
+        What is missing is asked in groups of `size` in the order of `requests`; each answer is a call of its own in the
+        log, so that groups may be cut differently another time.
+        """
+        self._refuse_misses(source, requests)
+        distinct = {key_of(source, request): request for request in requests}
+        done: dict[str, Answer] = {}
+        missing: list[str] = []
+        for key in distinct:
+            answer = self._read(key)
+            if answer is None:
+                missing.append(key)
+            else:
+                done[key] = answer
+                self._count(source, "replayed")
+        advance(len(done))
+        for start in range(0, len(missing), size):
+            keys = missing[start : start + size]
+            group = [distinct[key] for key in keys]
+            answers, attempts = self._ask(source, lambda group=group: list(do(group)))  # type: ignore[misc]
+            self._write([(source, r, a) for r, a in zip(group, answers, strict=True)], attempts)
+            done.update(zip(keys, answers, strict=True))
+            advance(len(keys))
+        return [done[key_of(source, request)] for request in requests]
+
+    def _refuse_misses(self, source: str, requests: Sequence[Request]) -> None:
+        """When calls are off, name everything that is missing at once, not the first of it."""
+        if self.offline:
+            missing = [canonical(r)[:200] for r in requests if self._read(key_of(source, r)) is None]
+            if missing:
+                raise Offline(source, missing)
+
+    def _ask(self, source: str, do: Callable[[], Answer]) -> tuple[Answer, int]:
+        pace = self.pace(source)
+        attempts = 0
+
+        def attempt() -> Answer:
+            nonlocal attempts
+            self._wait_for_turn(source, pace)
+            attempts += 1
+            try:
+                return do()
+            except ServiceError:
+                self._count(source, "failed")
+                raise
+
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(pace.attempts),
+            wait=lambda state: _delay(state, pace),
+            retry=tenacity.retry_if_exception_type(Transient),
+            sleep=self.clock.sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(attempt), attempts
+        except Transient as error:
+            raise ServiceError(
+                f"{source}: gave up after {attempts} tries; the last one: {error}. "
+                "What was answered is kept; run the same command again later."
+            ) from error
+
+    def _wait_for_turn(self, source: str, pace: Pace) -> None:
+        """Block until one more request fits into the last minute, and note its start in the log.
+
+        The starts are kept in the file, so that a restart does not begin with a fresh minute.
+        """
+        if pace.per_minute is None:
+            return
+        while True:
+            with self._storage() as connection:
+                now = self.clock.now()
+                # A start in the future means that the clock went back: it counts as now.
+                connection.execute("UPDATE starts SET at = ? WHERE source = ? AND at > ?", (now, source, now))
+                connection.execute("DELETE FROM starts WHERE source = ? AND at <= ?", (source, now - WINDOW))
+                count, oldest = connection.execute(
+                    "SELECT count(*), min(at) FROM starts WHERE source = ?", (source,)
+                ).fetchone()
+                if count < pace.per_minute:
+                    connection.execute("INSERT INTO starts VALUES (?, ?)", (source, now))
+                    return
+            self.clock.sleep(max(0.001, oldest + WINDOW - now))
+
+    def _read(self, key: str) -> Answer | None:
+        with self._storage() as connection:
+            row = connection.execute("SELECT answer FROM calls WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        try:
+            return json.loads(zlib.decompress(row[0]))
+        except (zlib.error, ValueError):
+            raise DualDataError(f"{self.path}: the answer of call {key} is damaged; delete that row and run again") from None
+
+    def _write(self, answered: Sequence[tuple[str, Request, Answer]], attempts: int) -> None:
+        at = datetime.fromtimestamp(self.clock.now(), UTC).isoformat(timespec="seconds")
+        rows = []
+        for source, request, answer in answered:
+            if answer is None:
+                raise ValueError("a call's answer must not be None: it could not be told from a miss")
+            blob = zlib.compress(json.dumps(answer, ensure_ascii=False).encode("utf-8"))
+            rows.append((key_of(source, request), source, canonical(request), blob, at, attempts))
+        with self._storage() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)", rows)
+            connection.execute("COMMIT")
+        for source, _, _ in answered:
+            self._count(source, "made")
+
+    @contextmanager
+    def _storage(self) -> Iterator[sqlite3.Connection]:
+        """The connection, one thread at a time; what the disk refuses becomes one clear message."""
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                if self._connection.in_transaction:
+                    self._connection.rollback()
+                raise DualDataError(
+                    f"{self.path}: the call log cannot be used ({error}). Free disk space or repair the file, then run "
+                    "the same command again; what was answered before is kept."
+                ) from None
+
+    def _count(self, source: str, what: str) -> None:
+        with self._lock:
+            self._tally[source, what] += 1
+
+
+def _delay(state: tenacity.RetryCallState, pace: Pace) -> float:
+    """Seconds until the next try: what the service asked for, else exponential with jitter."""
+    outcome = state.outcome
+    error = outcome.exception() if outcome is not None else None
+    asked = error.retry_after if isinstance(error, Transient) else None
+    if asked is None:
+        return float(min(pace.longest_wait, 2.0 ** (state.attempt_number - 1) + random.random()))
+    if asked > pace.longest_wait:
+        raise ServiceError(
+            f"the service asks to wait {asked:.0f} s, more than longest_wait ({pace.longest_wait:.0f} s). What was answered "
+            "is kept; run the same command again after that time."
+        )
+    return asked

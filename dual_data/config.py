@@ -1,0 +1,274 @@
+"""What users edit: the profile (dual.toml), topics.toml and the relation files, as frozen models.
+
+Unknown keys are errors everywhere: a misspelt parameter must never be a silent default.
+"""
+
+from __future__ import annotations
+
+import string
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from dual_data.errors import ConfigError, InputError
+from dual_data.ids import is_item, is_property
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Base of every configuration model: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Pace(Strict):
+    """How fast and how stubbornly one service is asked."""
+
+    per_minute: int | None = Field(default=None, ge=1)
+    """Most requests in any 60 seconds, counted across runs; none for no limit."""
+    concurrency: int = Field(default=1, ge=1)
+    """Most requests under way at once."""
+    attempts: int = Field(default=6, ge=1)
+    """Most tries of one request before the stage stops."""
+    longest_wait: float = Field(default=300.0, gt=0)
+    """Longest wait before the next try in seconds; a service that asks for more stops the run instead."""
+
+
+class Services(Strict):
+    """Where the services are and how they are treated."""
+
+    contact: str = ""
+    """E-mail address or URL of whoever operates this build; the User-Agent policy of Wikidata and Wikipedia asks for it.
+
+    The environment variable DUAL_DATA_CONTACT takes precedence.
+    """
+    sparql: str = "https://query.wikidata.org/sparql"
+    """SPARQL 1.1 endpoint with Wikidata's data model, or `embedded` for the snapshot inside the package."""
+    wikipedia: str = "https://en.wikipedia.org/w/"
+    """URL of the folder that holds api.php."""
+    pace: dict[str, Pace] = Field(
+        default_factory=lambda: {
+            "wikidata": Pace(per_minute=30, concurrency=1),
+            "wikipedia": Pace(per_minute=190, concurrency=1),
+            "probe": Pace(concurrency=8),
+            "judge": Pace(concurrency=8),
+        }
+    )
+    """Pace of each source by name."""
+
+
+class Topic(Strict):
+    """A theme: which Wikidata classes its subjects belong to."""
+
+    label: str = Field(min_length=1)
+    """Singular English noun for one of its members, such as city."""
+    classes: tuple[str, ...] = Field(min_length=1)
+    """Wikidata classes (Q-ids) whose instances, and instances of subclasses, are the subjects."""
+    limit: int = Field(default=1000, ge=1)
+    """Most subjects taken."""
+    order: Literal["sitelinks", "hash"] = "sitelinks"
+    """Which subjects are taken where there are more than the limit: most sitelinks first, or by hash."""
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_are_items(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        for qid in classes:
+            if not is_item(qid):
+                raise ValueError(f"{qid!r} is not a Wikidata item id such as Q515")
+        return classes
+
+
+class Wording(Strict):
+    """The questions of a relation; which of them may be used for what is fixed here."""
+
+    canonical: str
+    """The question that is trained and evaluated on."""
+    validation: tuple[str, ...] = Field(min_length=1)
+    """Used by the knowledge probe alone; an odd number, so that a majority exists."""
+    training: tuple[str, ...] = ()
+    """May be trained on beside the canonical question."""
+    test: tuple[str, ...] = Field(min_length=1)
+    """Held out of validation and training: used by tests of generalisation alone."""
+    statement: str | None = None
+    """Cloze form with {subject} and {answer}."""
+
+    def questions(self) -> tuple[str, ...]:
+        """All question templates, the canonical one first."""
+        return (self.canonical, *self.validation, *self.training, *self.test)
+
+    @model_validator(mode="after")
+    def _variables_and_count(self) -> Wording:
+        for template in self.questions():
+            _expect_variables(template, ["subject"])
+        if self.statement is not None:
+            _expect_variables(self.statement, ["subject", "answer"])
+        if len(self.questions()) < 4:
+            raise ValueError("at least 4 questions are needed: canonical, validation, training and test together")
+        if len({template.casefold() for template in self.questions()}) < len(self.questions()):
+            raise ValueError("two questions are the same")
+        if len(self.validation) % 2 == 0:
+            raise ValueError("validation needs an odd number of questions, so that a majority exists")
+        return self
+
+
+def _expect_variables(template: str, wanted: list[str]) -> None:
+    try:
+        found = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise ValueError(f"{template!r}: {error}") from None
+    if sorted(found) != sorted(wanted):
+        expected = " and ".join(f"{{{name}}}" for name in wanted)
+        raise ValueError(f"{template!r} must hold {expected} exactly once and no other variable")
+
+
+class Relation(Strict):
+    """One relation: its property, the kind of its objects and how it is asked."""
+
+    property: str
+    """Wikidata property id."""
+    name: str = Field(min_length=1)
+    """English noun phrase of the relation."""
+    labels: tuple[str, ...] = ()
+    """How label-only tables name it."""
+    topics: tuple[str, ...] = Field(min_length=1)
+    """Topics that it applies to; ["*"] for all."""
+    object: Literal["entity", "date", "quantity", "text"]
+    unique: Literal["one", "any"] = "one"
+    """one: only pairs with exactly one object are asked; any: all objects are accepted answers."""
+    symmetric: bool = False
+    """A r B implies B r A: the fact is kept once."""
+    inverse: tuple[str, ...] = ()
+    """Properties that state the same fact from the other side."""
+    precision: Literal["year", "month", "day"] = "year"
+    """dates: what is asked for."""
+    unit: str | None = None
+    """quantities: the unit (Q-id) that is asked for; other units are rejected. None for a plain number."""
+    unit_name: str = ""
+    """quantities: how the unit is written after the number, such as metres."""
+    object_classes: tuple[str, ...] = ()
+    """Classes (Q-ids) of accepted objects; none for all."""
+    note: str = ""
+    questions: Wording
+
+    @model_validator(mode="after")
+    def _ids(self) -> Relation:
+        if not is_property(self.property):
+            raise ValueError(f"property: {self.property!r} is not a Wikidata property id such as P36")
+        for qid in (*self.object_classes, *([self.unit] if self.unit else [])):
+            if not is_item(qid):
+                raise ValueError(f"{qid!r} is not a Wikidata item id such as Q515")
+        for property_id in self.inverse:
+            if not is_property(property_id):
+                raise ValueError(f"inverse: {property_id!r} is not a Wikidata property id such as P36")
+        return self
+
+    def applies_to(self, topic: str) -> bool:
+        """Whether subjects of `topic` are asked about this relation."""
+        return "*" in self.topics or topic in self.topics
+
+
+class Profile(Strict):
+    """One build of the dataset: a TOML file with the parameters of every stage."""
+
+    path: Path
+    name: str
+    """Folder below artifacts/ that it writes to."""
+    services: Services
+    stages: Mapping[str, Mapping[str, Any]]
+    """Raw parameters by stage name; `params` turns them into a stage's model."""
+
+    def params(self, stage: str, model: type[Model]) -> Model:
+        """The parameters of a stage. Raises ConfigError with file and key."""
+        return parse(model, dict(self.stages.get(stage, {})), self.path, prefix=stage)
+
+
+def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str = "") -> Model:
+    """Validate `data` as `model`; all that is wrong goes in one ConfigError that names file and keys."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        found = []
+        for item in error.errors(include_url=False):
+            key = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
+            message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "extra_forbidden":
+                known = ", ".join(sorted(model.model_fields))
+                message = f"unknown key; known here: {known}" if len(item["loc"]) == 1 else "unknown key"
+            found.append((key, message))
+        first_key, first = found[0]
+        rest = "".join(f"\n{path}: {key}: {message}" for key, message in found[1:])
+        raise ConfigError(first + rest, file=path, key=first_key) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ConfigError with the line for broken TOML, InputError where it is absent."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; a TOML file is expected") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8 at byte {error.start}; save the file as UTF-8", file=path) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}", file=path) from None
+
+
+def load_profile(path: Path) -> Profile:
+    """Read a profile such as pipeline/dual.toml."""
+    data = read_toml(path)
+    project = data.pop("project", {})
+    services = parse(Services, data.pop("services", {}), path, prefix="services")
+    for key, table in data.items():
+        if not isinstance(table, dict):
+            raise ConfigError("belongs into a table: [project], [services] or a stage's", file=path, key=key)
+    name = project.pop("name", path.stem) if isinstance(project, dict) else ""
+    if not isinstance(name, str) or not name or not name.replace("-", "").replace("_", "").isalnum():
+        raise ConfigError("must be a plain folder name (letters, digits, - and _)", file=path, key="project.name")
+    if project:
+        raise ConfigError("unknown key; known here: name", file=path, key=f"project.{next(iter(project))}")
+    return Profile(path=path, name=name, services=services, stages=data)
+
+
+def load_topics(path: Path) -> dict[str, Topic]:
+    """Read topics.toml: topics by name, in the order of the file."""
+    topics = {name: parse(Topic, _table(data, path, name), path, name) for name, data in read_toml(path).items()}
+    if not topics:
+        raise ConfigError("holds no topic; add a table such as [places_city]", file=path)
+    return topics
+
+
+def load_relation(path: Path) -> Relation:
+    """Read one relation file; its stem must be the property id, or that and a variant: P17_river.toml."""
+    relation = parse(Relation, read_toml(path), path)
+    if path.stem.split("_")[0] != relation.property:
+        raise ConfigError(f"is {relation.property}, but the file is named {path.name}", file=path, key="property")
+    return relation
+
+
+def load_relations(folder: Path) -> dict[str, Relation]:
+    """Read every relation file of a folder, by stem. Raises ConfigError where two of a property claim one topic."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; relation files are expected there")
+    paths = sorted(path for path in folder.glob("*.toml") if path.stem != "EXCLUDED")
+    if not paths:
+        raise InputError(f"{folder}: holds no relation file such as P36.toml")
+    relations = {path.stem: load_relation(path) for path in paths}
+    owners: dict[tuple[str, str], str] = {}
+    for stem, relation in relations.items():
+        for topic in relation.topics:
+            other = owners.setdefault((relation.property, topic), stem)
+            if other != stem:
+                path = folder / f"{stem}.toml"
+                raise ConfigError(f"{topic} is claimed by {other}.toml already", file=path, key="topics")
+    return relations
+
+
+def _table(data: Any, path: Path, key: str) -> Mapping[str, Any]:
+    if not isinstance(data, dict):
+        raise ConfigError("must be a table", file=path, key=key)
+    return data

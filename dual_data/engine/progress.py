@@ -1,0 +1,60 @@
+"""Progress of long work: bars on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+LINE_EVERY = 15.0
+"""Seconds between lines where there is no terminal."""
+
+
+class Progress:
+    """Reports nothing; the base of those that do, and what tests use."""
+
+    @contextmanager
+    def task(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """A piece of work of `total` steps; the context's value is called with the steps done."""
+        yield lambda _: None
+
+
+class TerminalProgress(Progress):
+    """A bar on standard error where that is a terminal, else a line every quarter of a minute."""
+
+    @contextmanager
+    def task(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        if sys.stderr.isatty():
+            with _bar(label, total) as advance:
+                yield advance
+        else:
+            yield _lines(label, total)
+
+
+@contextmanager
+def _bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda steps: bar.update(task, advance=steps)
+
+
+def _lines(label: str, total: int | None) -> Callable[[int], None]:
+    started = last = time.monotonic()
+    done = 0
+
+    def advance(steps: int) -> None:
+        nonlocal done, last
+        done += steps
+        now = time.monotonic()
+        if now - last >= LINE_EVERY:
+            last = now
+            of = f"/{total}" if total is not None else ""
+            print(f"{label}: {done}{of} after {now - started:.0f} s", file=sys.stderr, flush=True)
+
+    return advance

@@ -1,0 +1,82 @@
+"""What a stage is, and what it is given to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dataframely as dy
+import polars as pl
+
+from dual_data.calls import Calls
+from dual_data.config import Services, Strict
+from dual_data.engine.progress import Progress
+from dual_data.sources.chat import ChatModel
+
+
+class Result(NamedTuple):
+    """The rows of a stage, and further tables that it writes beside them, by name."""
+
+    rows: pl.DataFrame
+    tables: Mapping[str, pl.DataFrame]
+
+
+class Forecast(NamedTuple):
+    """What a stage is going to ask of one source."""
+
+    source: str
+    calls: int
+    """Calls in all."""
+    in_log: int
+    """Those that are answered already."""
+    tokens: int = 0
+    """Prompt and answer tokens of the calls to make, estimated; 0 where the source does not count tokens."""
+    note: str = ""
+    """What the numbers rest on, where that is not obvious."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Everything from outside that a stage may touch."""
+
+    project: Path
+    """Root folder of the project."""
+    services: Services
+    calls: Calls
+    limit: int | None = None
+    """Most facts that the stage works on; None for all."""
+    progress: Progress = field(default_factory=Progress)
+    open_model: Callable[[str], ChatModel] | None = None
+    """Opens a local model by name or folder; None where the evaluation extra is not installed."""
+    open_embedding: Callable[[], Callable[[Sequence[str]], Any]] | None = None
+    """Opens the sentence embedding of the `paper` rule: texts -> unit vectors [n, d]."""
+
+
+Run = Callable[..., "pl.DataFrame | Result"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a pipeline: a pure function of its parameters, files, inputs and the call log.
+
+    `run(params, tools, **inputs)` returns the rows of `schema`. Rows with a value in the optional column `reason` are
+    the rejected ones; the engine keeps them apart, with those that break a rule of the schema.
+    """
+
+    name: str
+    """Plural noun of what it makes; also the name of its table and of its artifacts folder."""
+    version: int
+    """Raised whenever the code changes what comes out for the same input."""
+    run: Run
+    schema: type[dy.Schema]
+    params: type[Strict]
+    inputs: tuple[str, ...] = ()
+    """Names of the stages whose rows `run` takes as keyword arguments."""
+    files: tuple[str, ...] = ()
+    """Globs below the project root; the bytes of what they match belong to the fingerprint."""
+    services: tuple[str, ...] = ()
+    """Fields of `Services` that change the outcome, such as the endpoint."""
+    forecast: Callable[..., list[Forecast]] | None = None
+    """`forecast(params, tools, **inputs)`: the calls that `run` would make; None for a stage that makes none."""

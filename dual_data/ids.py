@@ -1,0 +1,51 @@
+"""Identifiers: Wikidata ids, ids minted from labels, and the id of a fact."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+ENTITY_PREFIX = "http://www.wikidata.org/entity/"
+
+_ITEM = re.compile(r"Q[1-9][0-9]*")
+_PROPERTY = re.compile(r"P[1-9][0-9]*")
+
+
+def digest(text: str, length: int = 16) -> str:
+    """First `length` hexadecimal digits of the SHA-256 of `text` in UTF-8."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:length]
+
+
+def fact_id(subject_qid: str, property_id: str, object_kind: str, object_value: str) -> str:
+    """Identity of a fact, independent of labels, wording and source: 16 hexadecimal digits.
+
+    >>> fact_id("Q142", "P36", "entity", "Q90")
+    '8ae473d515b73eef'
+    """
+    return digest(f"{subject_qid}|{property_id}|{object_kind}|{object_value}")
+
+
+def label_id(label: str) -> str:
+    """Id minted from a label alone, for tables without ids: `label:` and 16 hexadecimal digits.
+
+    It names the string, not the thing: two cities of one name share it. Rows with such ids are marked
+    unresolved and are never pushed.
+    """
+    return "label:" + digest(unicodedata.normalize("NFC", label.strip()))
+
+
+def is_item(text: str) -> bool:
+    """Whether `text` is a Wikidata item id such as Q42."""
+    return _ITEM.fullmatch(text) is not None
+
+
+def is_property(text: str) -> bool:
+    """Whether `text` is a Wikidata property id such as P36."""
+    return _PROPERTY.fullmatch(text) is not None
+
+
+def item_of_iri(iri: str) -> str | None:
+    """The item id of a Wikidata entity IRI, or None for anything else (somevalue nodes, literals)."""
+    tail = iri.removeprefix(ENTITY_PREFIX)
+    return tail if tail != iri and is_item(tail) else None

@@ -1,0 +1,161 @@
+"""The tables between the stages: one class a table, one column a full word.
+
+A stage's frame is checked against its schema when it is written. Rows that break a rule are kept apart with the rule's
+name, so nothing disappears silently.
+"""
+
+from __future__ import annotations
+
+import dataframely as dy
+import polars as pl
+
+from dual_data.ids import digest
+
+ENTITY_ID = r"^(Q[1-9][0-9]*|label:[0-9a-f]{16})$"
+PROPERTY_ID = r"^(P[1-9][0-9]*|label:[0-9a-f]{16})$"
+FACT_ID = r"^[0-9a-f]{16}$"
+OBJECT_KIND = r"^(entity|date|quantity|text)$"
+
+
+class Facts(dy.Schema):
+    """One row a (subject, property, object): what is true, by id; labels are for display."""
+
+    fact_id = dy.String(primary_key=True, regex=FACT_ID)
+    topic = dy.String(min_length=1)
+    """The topic of topics.toml under which the fact was found first; a fact has one."""
+    relation = dy.String(min_length=1)
+    """The stem of the relation's file, such as P36 or P17_river."""
+    property_id = dy.String(regex=PROPERTY_ID)
+    subject_qid = dy.String(regex=ENTITY_ID)
+    subject_label = dy.String(min_length=1)
+    subject_aliases = dy.List(dy.String())
+    subject_description = dy.String(nullable=True)
+    subject_sitelinks = dy.Int64(nullable=True, min=0)
+    subject_title = dy.String(nullable=True)
+    """Title of the subject's article in the Wikipedia that `links` counts in."""
+    subject_mentions = dy.Int64(min=1)
+    """How many distinct triplets of the whole input, usable or not, name the subject as subject or object."""
+    object_kind = dy.String(regex=OBJECT_KIND)
+    object_value = dy.String(min_length=1)
+    """Canonical text of the object: see `dual_data.literals`."""
+    object_qid = dy.String(nullable=True, regex=ENTITY_ID)
+    object_label = dy.String(min_length=1)
+    """What a reader calls the object: the label of an entity, the rendered literal."""
+    object_aliases = dy.List(dy.String())
+    object_description = dy.String(nullable=True)
+    object_sitelinks = dy.Int64(nullable=True, min=0)
+    object_title = dy.String(nullable=True)
+    object_mentions = dy.Int64(min=1)
+    objects_of_pair = dy.Int64(min=1)
+    """How many distinct best-rank, not-ended objects the pair (subject, property) has."""
+    resolved = dy.Bool()
+    """False where the ids were minted from labels; such facts are never pushed."""
+
+    @dy.rule()
+    def object_qid_fits_kind(cls) -> pl.Expr:
+        return (pl.col("object_kind") == "entity") == pl.col("object_qid").is_not_null()
+
+
+class Links(dy.Schema):
+    """One row an entity: how often it is linked to."""
+
+    qid = dy.String(primary_key=True, regex=ENTITY_ID)
+    title = dy.String(nullable=True)
+    """Title after normalisation and redirects; null where the entity has no article."""
+    inbound_links = dy.Int64(nullable=True, min=0)
+    """Null where there is no article to count for: never 0 for lack of an answer."""
+    capped = dy.Bool()
+    """True where counting stopped at the cap: there are at least `inbound_links`."""
+    sitelinks = dy.Int64(nullable=True, min=0)
+    method = dy.String(min_length=1)
+    """cirrusdoc (approximate), linkshere (exact), in_degree (of the embedded graph), mentions (labels mode)."""
+    counted_on = dy.String(nullable=True, regex=r"^\d{4}-\d{2}-\d{2}$")
+    """UTC day of the answer; null where the count comes from a file."""
+
+
+class Questions(dy.Schema):
+    """One row a fact that can be asked."""
+
+    fact_id = dy.String(primary_key=True, regex=FACT_ID)
+    subject = dy.String(min_length=1)
+    """The subject as it stands in the question, disambiguated where its label is ambiguous."""
+    question = dy.String(min_length=3)
+    answer = dy.String(min_length=1)
+    """The canonical answer, the one to train on."""
+    answers = dy.List(dy.String(min_length=1), min_length=1)
+    """Every accepted answer, the canonical one first."""
+    template_id = dy.String(min_length=1)
+    """Relation and a hash of its wording, such as P36@1f2e3d4c."""
+    paraphrases_validation = dy.List(dy.String(), min_length=1)
+    """Only ever used by the knowledge probe."""
+    paraphrases_training = dy.List(dy.String())
+    paraphrases_test = dy.List(dy.String(), min_length=1)
+    """Held out of validation and training."""
+    statement = dy.String(nullable=True)
+    """Cloze form with the answer in place."""
+    functional = dy.Bool()
+    """Whether the pair has exactly one accepted object, which is what `matched` asks for."""
+
+    @dy.rule()
+    def canonical_answer_first(cls) -> pl.Expr:
+        return pl.col("answers").list.first() == pl.col("answer")
+
+
+class Knowledge(dy.Schema):
+    """One row a fact and model: what the model answers closed-book."""
+
+    fact_id = dy.String(primary_key=True, regex=FACT_ID)
+    model = dy.String(primary_key=True, min_length=1)
+    rule = dy.String(primary_key=True, regex=r"^(matched|paper)$")
+    generations = dy.List(dy.String())
+    """The answers: one a validation paraphrase (matched), or the samples (paper)."""
+    hits = dy.Int64(min=0)
+    """How many of the generations hit an accepted answer."""
+    known = dy.Bool()
+    control_known = dy.Bool(nullable=True)
+    """Whether the same answers would count as right for a swapped subject; null where no control was asked."""
+    log_probability = dy.Float64(nullable=True, max=0.0)
+    """Sum of the log-probabilities of the canonical answer's tokens after the canonical question, in nats."""
+    best_generation = dy.String(nullable=True)
+    """paper: the sample with the highest word recall of the answer."""
+    generation_recall = dy.Float64(nullable=True, min=0.0, max=1.0)
+    embedding_similarity = dy.Float64(nullable=True, min=-1.0001, max=1.0001)
+
+
+class Salience(dy.Schema):
+    """One row a fact: how well known an LLM judge says it is."""
+
+    fact_id = dy.String(primary_key=True, regex=FACT_ID)
+    score = dy.Float64(nullable=True)
+    """Expected value over the scale's labels; null where no valid label came back."""
+    spread = dy.Float64(nullable=True, min=0.0)
+    """Standard deviation of the same distribution."""
+    entropy = dy.Float64(nullable=True, min=0.0)
+    mass = dy.Float64(nullable=True, min=0.0, max=1.0001)
+    """Probability of all labels together before renormalising; null where the server gives none."""
+    low_mass = dy.Bool()
+    """True where the mass is below the threshold: the judge did not really answer on the scale."""
+    argmax = dy.Int64(nullable=True)
+    samples = dy.Int64(min=0)
+    """How many sampled answers stand behind the score; 0 where it was read from log-probabilities."""
+    method = dy.String(regex=r"^(logprobs|logits|structured|samples)$")
+    judge = dy.String(min_length=1)
+    prompt_version = dy.String(min_length=1)
+
+
+class Splits(dy.Schema):
+    """One row a membership: a fact in a split of a recipe."""
+
+    recipe = dy.String(primary_key=True, regex=r"^(paper|matched|matched_answer)$")
+    split = dy.String(primary_key=True, min_length=1)
+    fact_id = dy.String(primary_key=True, regex=FACT_ID)
+    position = dy.Int64(min=0)
+    """Order inside the split: a smaller split of the family is a prefix of a larger one."""
+    pair = dy.String(nullable=True)
+    """Shared by the rare and the popular member of a matched pair."""
+
+
+def describe(schema: type[dy.Schema]) -> str:
+    """Stable text of a schema's columns, types and rules: part of a stage's fingerprint."""
+    lines = [f"{name}:{column!r}" for name, column in schema.columns().items()]
+    return digest("\n".join([schema.__name__, *sorted(lines)]), 64)
