@@ -68,6 +68,8 @@ class Topic(Strict):
     """Singular English noun for one of its members, such as city."""
     classes: tuple[str, ...] = Field(min_length=1)
     """Wikidata classes (Q-ids) whose instances, and instances of subclasses, are the subjects."""
+    property: str = "P31"
+    """How a subject belongs to its class: instance of (P31), or for people occupation (P106)."""
     limit: int = Field(default=1000, ge=1)
     """Most subjects taken."""
     order: Literal["sitelinks", "hash"] = "sitelinks"
@@ -80,6 +82,13 @@ class Topic(Strict):
             if not is_item(qid):
                 raise ValueError(f"{qid!r} is not a Wikidata item id such as Q515")
         return classes
+
+    @field_validator("property")
+    @classmethod
+    def _property_is_one(cls, property_id: str) -> str:
+        if not is_property(property_id):
+            raise ValueError(f"{property_id!r} is not a Wikidata property id such as P31")
+        return property_id
 
 
 class Wording(Strict):
