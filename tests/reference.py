@@ -1,0 +1,18 @@
+"""The published data that some tests compare with; it lies beside the repository or where an environment variable says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REFERENCE = Path(
+    os.environ.get("DUAL_DATA_REFERENCE", Path(__file__).resolve().parents[2] / "shared" / "data")
+)
+"""Folder with wikidata_triplets/, duet/ and eval_logs/."""
+
+needs_reference = pytest.mark.skipif(
+    not REFERENCE.is_dir(),
+    reason=f"the published data is not at {REFERENCE}; set DUAL_DATA_REFERENCE to a folder that holds it",
+)
