@@ -1,0 +1,119 @@
+"""What is computed once a machine and kept: checkpoints from GGUF files, hashes of large weight files."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from dual_data.errors import MissingExtra
+from dual_data.ids import digest
+
+_GGUF_NAMES = {
+    "bos": "bos_token_id",
+    "eos": "eos_token_id",
+    "unk": "unknown_token_id",
+    "pad": "padding_token_id",
+}
+_LAYOUT = 1
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept."""
+    base = (
+        os.environ.get("DUAL_DATA_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dual-data"
+    )
+    return Path(base) / "models"
+
+
+def dequantised(gguf: Path) -> Path:
+    """The checkpoint in float32 made from `gguf`, converted where it is not in the cache yet."""
+    key = digest(f"{_LAYOUT}|{file_hash(gguf)}|{version('transformers')}")
+    folder = cache_folder() / f"{gguf.stem}-{key}"
+    if folder.exists():
+        return folder
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingExtra("gguf", "smollm2")
+    with whole_folder(folder) as partial:
+        _convert(gguf, partial)
+    return folder
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder that appears under its name complete or not at all; the first of two writers wins."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if not folder.exists():
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _convert(gguf: Path, out: Path) -> None:
+    """Dequantise, drop the quantiser that cannot be saved, and set the special tokens the file names."""
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    model: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    model.hf_quantizer, model.is_quantized = None, False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    ids = _gguf_special_ids(gguf)
+    if ids.get("pad") in (None, ids.get("eos")):  # a pad that ends turns would mask every real end
+        ids["pad"] = ids.get("unk", ids.get("eos"))
+    for name, token in ids.items():
+        if token is None:
+            continue
+        setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(token))
+        if name != "unk":
+            setattr(model.config, f"{name}_token_id", token)
+            setattr(model.generation_config, f"{name}_token_id", token)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def _gguf_special_ids(gguf: Path) -> dict[str, int | None]:
+    from gguf import GGUFReader
+
+    fields = GGUFReader(gguf).fields
+    found: dict[str, int | None] = {}
+    for name, key in _GGUF_NAMES.items():
+        field = fields.get(f"tokenizer.ggml.{key}")
+        found[name] = None if field is None else int(field.contents())
+    return found
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_hash(folder: Path) -> str:
+    """Hash of the weight files, remembered by size and time in the cache, since large ones take a while."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    state = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    note = cache_folder() / "hashes" / digest(json.dumps(state))
+    if note.exists():
+        return note.read_text()
+    found = digest("".join(file_hash(path) for path in files), 64)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    partial = note.with_name(f".{note.name}.{os.getpid()}")
+    partial.write_text(found)
+    partial.replace(note)
+    return found

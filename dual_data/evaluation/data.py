@@ -1,0 +1,248 @@
+"""Question-answer rows and their token ids, the boundary of prompt and answer known by construction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jinja2
+import polars as pl
+
+from dual_data.errors import InputError
+from dual_data.ids import digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SYSTEM_PROMPT = "You are terse and fact-only QA assistant. Reply to the question clearly with few-words correct answer."
+"""The protocol's system prompt, word for word as published."""
+
+TEMPLATE_DATE = "10 Apr 2025"
+"""The day that templates with a date line see: the one in the published logs. A template that reads the clock
+would give other token ids tomorrow."""
+
+_POPULARITY = ("pop_sum", "popularity", "subject_popularity", "inbound_links")
+_ANSWER_MARK = "ANSWERMARK"
+
+
+class Item(NamedTuple):
+    """One question with its answers; of `popularity` only the order counts, whatever its unit."""
+
+    id: str
+    question: str
+    answer: str
+    answers: tuple[str, ...]
+    subject: str = ""
+    relation: str = ""
+    popularity: float | None = None
+    paraphrases: tuple[str, ...] = ()
+    """Other wordings held out of training: tests of generalisation."""
+    training_paraphrases: tuple[str, ...] = ()
+    """Other wordings that may be trained on."""
+
+
+class Profile(NamedTuple):
+    """A prompt format; results of two profiles are never mixed."""
+
+    name: str
+    chat: bool
+    """Whether the model's chat template is used."""
+    system: str
+    train_end: bool
+    """Whether the end of the turn is a training label."""
+
+
+PROFILES: Mapping[str, Profile] = {
+    "chat": Profile("chat", chat=True, system=SYSTEM_PROMPT, train_end=True),
+    "dual-raw": Profile("dual-raw", chat=False, system="", train_end=False),
+}
+"""`chat` is what the published logs show; `dual-raw` joins question and answer without template or space."""
+
+
+class Encoded(NamedTuple):
+    """Token ids of one row. The three parts are tokenised apart and never re-tokenised as a whole."""
+
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    """At least one token, without the end of the turn."""
+    end_ids: tuple[int, ...] = ()
+    """The token that ends the turn (chat), or nothing (dual-raw)."""
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of that name. Raises InputError naming the known ones."""
+    if name not in PROFILES:
+        raise InputError(f"unknown prompt profile {name!r}; known: {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: Profile | str) -> list[Encoded]:
+    """Token ids of the canonical question and answer of each item.
+
+    Raises InputError for an answer without tokens and for a tokenizer without the chat template that `chat`
+    needs.
+    """
+    profile = profile_named(profile) if isinstance(profile, str) else profile
+    prompts = prompt_ids(tokenizer, [item.question for item in items], profile)
+    answers = tokenizer([item.answer.strip() for item in items], add_special_tokens=False)["input_ids"] if items else []
+    end = (turn_end(tokenizer),) if profile.chat else ()
+    for item, ids in zip(items, answers, strict=True):
+        if not ids:
+            raise InputError(f"item {item.id}: the answer {item.answer!r} has no tokens; remove the row")
+    return [Encoded(tuple(prompt), tuple(ids), end) for prompt, ids in zip(prompts, answers, strict=True)]
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], profile: Profile) -> list[list[int]]:
+    """Token ids up to where the answer starts, one list a question."""
+    if not questions:
+        return []
+    if profile.chat:
+        chats = [[("system", profile.system), ("user", question)] for question in questions]
+        texts = [render(tokenizer, chat) for chat in chats]
+        return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    return [list(ids) for ids in tokenizer(list(questions), add_special_tokens=True)["input_ids"]]
+
+
+def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], answer: str | None = None) -> str:
+    """Text of a chat of (role, content) up to the assistant's turn, or through it where `answer` is given.
+
+    Where the template refuses or drops a system turn (Gemma), its text goes in front of the first user turn.
+    """
+    template = getattr(tokenizer, "chat_template", None)
+    if not template:
+        raise InputError(
+            f"the tokenizer of {tokenizer.name_or_path or 'this model'} has no chat template: "
+            "use an instruct model, put a chat_template.jinja beside the tokenizer, or choose the profile dual-raw"
+        )
+    messages = [{"role": role, "content": text} for role, text in chat if text]
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
+    text = _apply(tokenizer, messages, generate=answer is None)
+    if text is None or any(message["content"].strip() not in text for message in messages[:1]):
+        text = _apply(tokenizer, _fold_system(messages), generate=answer is None)
+    if text is None:
+        raise InputError(f"the chat template of {tokenizer.name_or_path} cannot render a question: use dual-raw")
+    return text
+
+
+def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, generate: bool) -> str | None:
+    try:
+        text = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=generate, date_string=TEMPLATE_DATE
+        )
+    except jinja2.TemplateError:
+        return None
+    assert isinstance(text, str)
+    return text
+
+
+def _fold_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    if len(messages) < 2 or messages[0]["role"] != "system":
+        return messages
+    system, first, *rest = messages
+    return [{"role": "user", "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+
+
+def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the token with which the template ends an assistant's turn.
+
+    It is read off the template and not from `eos_token`: Gemma's eos is not what ends a turn, GGUF files name
+    the wrong one, and a label of two end tokens would outweigh a short answer.
+    """
+    if getattr(tokenizer, "chat_template", None):
+        text = render(tokenizer, [("user", "question")], answer=_ANSWER_MARK)
+        tail = text.rpartition(_ANSWER_MARK)[2]
+        special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
+        for token in tokenizer(tail, add_special_tokens=False)["input_ids"]:
+            if token in special:
+                return int(token)
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"the tokenizer of {tokenizer.name_or_path} names no end token: set eos_token in its tokenizer_config.json"
+        )
+    return int(tokenizer.eos_token_id)
+
+
+def read_split(path: Path | str, paraphrases: Path | str | None = None) -> list[Item]:
+    """Rows of a Parquet, CSV, JSON or JSON-lines file with at least the columns question and answer.
+
+    The published columns (subjectLabel, relation, pop_sum) and ours are both understood. `paraphrases` is a
+    table with the columns question and paraphrase, joined by question. Raises InputError naming what is
+    missing.
+    """
+    path = Path(path)
+    frame = _read_table(path)
+    missing = {"question", "answer"} - set(frame.columns)
+    if missing:
+        raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
+    more = _paraphrases(Path(paraphrases)) if paraphrases is not None else {}
+    items: list[Item] = []
+    seen: dict[str, int] = {}
+    for row in frame.iter_rows(named=True):
+        if not row["question"] or not row["answer"]:
+            raise InputError(f"{path}: row {len(items)} has no question or no answer")
+        item = _item(row, more)
+        seen[item.id] = seen.get(item.id, 0) + 1
+        items.append(item if seen[item.id] == 1 else item._replace(id=f"{item.id}.{seen[item.id]}"))
+    if not items:
+        raise InputError(f"{path}: the table is empty")
+    return items
+
+
+def _read_table(path: Path) -> pl.DataFrame:
+    readers: dict[str, Any] = {
+        ".parquet": pl.read_parquet,
+        ".csv": pl.read_csv,
+        ".json": pl.read_json,
+        ".jsonl": pl.read_ndjson,
+    }
+    if path.suffix not in readers:
+        raise InputError(f"{path}: expected a file that ends in {', '.join(readers)}")
+    try:
+        frame = readers[path.suffix](path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _paraphrases(path: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in _read_table(path).select("question", "paraphrase").unique(maintain_order=True).iter_rows():
+        found.setdefault(row[0], []).append(row[1])
+    return found
+
+
+def _item(row: Mapping[str, Any], more: Mapping[str, list[str]]) -> Item:
+    question, answer = str(row["question"]), str(row["answer"])
+    popularity = next((float(row[name]) for name in _POPULARITY if row.get(name) is not None), None)
+    return Item(
+        id=str(row.get("fact_id") or digest(f"{question}\n{answer}")),
+        question=question,
+        answer=answer,
+        answers=_unique([answer, *(row.get("answers") or [])]),
+        subject=str(row.get("subject") or row.get("subjectLabel") or row.get("subject_label") or ""),
+        relation=str(row.get("relation") or row.get("property_id") or ""),
+        popularity=popularity,
+        paraphrases=_unique([*(row.get("paraphrases_test") or []), *more.get(question, [])]),
+        training_paraphrases=_unique(row.get("paraphrases_training") or []),
+    )
+
+
+def _unique(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def data_hash(items: Sequence[Item]) -> str:
+    """Hash of the rows in their order: part of a cell's identity."""
+    return digest(json.dumps(items, ensure_ascii=False))
+
+
+def token_hash(rows: Sequence[Encoded]) -> str:
+    """Hash of the token ids in their order: equal hashes mean that two runs fed the model the same."""
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]

