@@ -140,7 +140,7 @@ class Calls:
 
     def pace(self, source: str) -> Pace:
         """The pace of a source; of `local:model` that of `local`, where it has none of its own."""
-        return self._pace.get(source) or self._pace.get(source.split(":")[0]) or Pace()
+        return self._pace.get(source) or self._pace.get(source.split(":", maxsplit=1)[0]) or Pace()
 
     def known(self, source: str, requests: Sequence[Request]) -> int:
         """How many of the requests (distinct ones) are answered in the log."""
@@ -327,7 +327,9 @@ class Calls:
         try:
             return json.loads(zlib.decompress(row[0]))
         except (zlib.error, ValueError):
-            raise DualDataError(f"{self.path}: the answer of call {key} is damaged; delete that row and run again") from None
+            raise DualDataError(
+                f"{self.path}: the answer of call {key} is damaged; delete that row and run again"
+            ) from None
 
     def _write(self, answered: Sequence[tuple[str, Request, Answer]], attempts: int) -> None:
         at = datetime.fromtimestamp(self.clock.now(), UTC).isoformat(timespec="seconds")
@@ -372,7 +374,7 @@ def _delay(state: tenacity.RetryCallState, pace: Pace) -> float:
         return float(min(pace.longest_wait, 2.0 ** (state.attempt_number - 1) + random.random()))
     if asked > pace.longest_wait:
         raise ServiceError(
-            f"the service asks to wait {asked:.0f} s, more than longest_wait ({pace.longest_wait:.0f} s). What was answered "
-            "is kept; run the same command again after that time."
+            f"the service asks to wait {asked:.0f} s, more than longest_wait ({pace.longest_wait:.0f} s). "
+            "What was answered is kept; run the same command again after that time."
         )
     return asked

@@ -42,7 +42,7 @@ class Services(Strict):
     """Where the services are and how they are treated."""
 
     contact: str = ""
-    """E-mail address or URL of whoever operates this build; the User-Agent policy of Wikidata and Wikipedia asks for it.
+    """E-mail address or URL of whoever operates this build: the User-Agent policy of the services asks for it.
 
     The environment variable DUAL_DATA_CONTACT takes precedence.
     """
@@ -67,7 +67,9 @@ class Topic(Strict):
     label: str = Field(min_length=1)
     """Singular English noun for one of its members, such as city."""
     classes: tuple[str, ...] = Field(min_length=1)
-    """Wikidata classes (Q-ids) whose instances, and instances of subclasses, are the subjects."""
+    """Wikidata classes (Q-ids) whose members, and members of subclasses, are the subjects."""
+    property: str = "P31"
+    """How an item belongs to a class: instance of (P31), or for people their occupation (P106)."""
     property: str = "P31"
     """How a subject belongs to its class: instance of (P31), or for people occupation (P106)."""
     limit: int = Field(default=1000, ge=1)

@@ -1,1 +1,54 @@
+"""The command line: a thin skin over the library, one file a noun.
 
+Nothing heavy is imported before a command needs it, so that `dual-data --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from dual_data import __version__
+from dual_data.cli import build, check, project, relations
+from dual_data.errors import DualDataError
+
+app = typer.Typer(
+    name="dual-data",
+    help="Build, audit, release and evaluate the DUAL benchmark for LLM unlearning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if show:
+        print(__version__)
+        raise typer.Exit
+
+
+app.command()(project.init)
+app.command()(check.check)
+app.command()(build.build)
+app.command()(build.show)
+app.add_typer(relations.app, name="relations")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; expected errors become one message and an exit code, without a traceback."""
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except DualDataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("\ninterrupted; run the same command again, it goes on where it stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does; closing stderr keeps the interpreter from saying so.
+        sys.stderr.close()
+        sys.exit(141)

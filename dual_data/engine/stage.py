@@ -76,6 +76,9 @@ class Stage:
     """Names of the stages whose rows `run` takes as keyword arguments."""
     files: tuple[str, ...] = ()
     """Globs below the project root; the bytes of what they match belong to the fingerprint."""
+    sources: Callable[[Any, Path, Services], Mapping[str, str]] | None = None
+    """`sources(params, project, services)`: hashes, by name, of inputs that `files` cannot name, such as a folder of
+    tables that a parameter points to."""
     services: tuple[str, ...] = ()
     """Fields of `Services` that change the outcome, such as the endpoint."""
     forecast: Callable[..., list[Forecast]] | None = None

@@ -1,0 +1,83 @@
+"""All faults of a project's files at once, for `dual-data check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dual_data.config import Profile, load_profile, load_relation, load_relations, load_topics, read_toml
+from dual_data.engine.stage import Stage
+from dual_data.errors import UsageError
+from dual_data.prompts import load_prompt
+
+
+def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
+    """Every fault as `file: key: message`, and a line that says how much was checked."""
+    findings: list[str] = []
+
+    def attempt(read: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return read(*arguments)
+        except UsageError as error:
+            findings.extend(str(error).split("\n"))
+            return None
+
+    profiles = [path for path in sorted((root / "pipeline").glob("*.toml")) if _kind(path) == "profile"]
+    topic_files = [path for path in sorted((root / "pipeline").glob("*.toml")) if _kind(path) == "topics"]
+    relation_files = [p for p in sorted((root / "pipeline" / "relations").glob("*.toml")) if p.stem != "EXCLUDED"]
+    prompt_files = sorted((root / "prompts").glob("*.md"))
+
+    for path in profiles:
+        profile = attempt(load_profile, path)
+        if profile is not None:
+            findings.extend(_stage_faults(profile, stages))
+    topics = [loaded for path in topic_files if (loaded := attempt(load_topics, path)) is not None]
+    relations = {path: attempt(load_relation, path) for path in relation_files}
+    if all(relation is not None for relation in relations.values()):
+        attempt(load_relations, root / "pipeline" / "relations")
+    known = {name for loaded in topics for name in loaded}
+    for path, relation in relations.items():
+        for topic in relation.topics if relation is not None else ():
+            if topic != "*" and topic not in known:
+                findings.append(f"{path}: topics: {topic!r} is in none of {', '.join(p.name for p in topic_files)}")
+    for path in prompt_files:
+        attempt(load_prompt, path)
+    summary = (
+        f"{len(profiles)} profiles, {len(known)} topics, {len(relations)} relations with "
+        f"{sum(len(r.questions.questions()) for r in relations.values() if r is not None)} questions, "
+        f"{len(prompt_files)} prompts: no fault found"
+    )
+    return findings, summary
+
+
+def _stage_faults(profile: Profile, stages: Sequence[Stage]) -> list[str]:
+    """Wrong parameters, and tables of stages that do not exist."""
+    found = []
+    for stage in stages:
+        try:
+            profile.params(stage.name, stage.params)
+        except UsageError as error:
+            found.extend(str(error).split("\n"))
+    names = [stage.name for stage in stages]
+    found += [
+        f"{profile.path}: {name}: unknown table; the stages are: {', '.join(names)}"
+        for name in profile.stages
+        if name not in names
+    ]
+    return found
+
+
+def _kind(path: Path) -> str:
+    """profile, topics or other: told by content, since users name their files as they like.
+
+    A file that is not TOML counts as a profile, so that its fault is found.
+    """
+    try:
+        data = read_toml(path)
+    except UsageError:
+        return "profile"
+    if "project" in data:
+        return "profile"
+    tables = [table for table in data.values() if isinstance(table, dict)]
+    return "topics" if tables and all("classes" in table for table in tables) else "other"

@@ -1,0 +1,84 @@
+"""`dual-data build` and `dual-data show`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dual_data.cli.options import DEFAULT_PROFILE, HERE, Limit, ProfileName, ProjectFolder
+
+if TYPE_CHECKING:
+    from dual_data.engine.manifest import Manifest
+    from dual_data.engine.plan import Step
+
+
+def build(
+    stages: Annotated[list[str] | None, typer.Argument(help="Stages to bring up to date; all if none.")] = None,
+    project: ProjectFolder = HERE,
+    profile: ProfileName = DEFAULT_PROFILE,
+    limit: Limit = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only replay the call log; a missing call is an error.")
+    ] = False,
+) -> None:
+    """Bring the dataset up to date: only what changed runs, and no answered call is made again.
+
+    Example: dual-data build --profile embedded
+    """
+    from dual_data.engine.progress import TerminalProgress
+    from dual_data.engine.run import build as run
+    from dual_data.errors import UsageError
+    from dual_data.project import load_project
+
+    loaded = load_project(project, profile)
+    names = [stage.name for stage in loaded.stages]
+    if unknown := [name for name in stages or () if name not in names]:
+        raise UsageError(f"{unknown[0]}: no such stage; the stages are: {', '.join(names)}")
+    if dry_run:
+        _print_plan(loaded, stages or names, limit)
+        return
+    tools = loaded.tools(limit=limit, offline=offline, progress=TerminalProgress())
+    try:
+        run(loaded.stages, tools, loaded.profile, only=stages or (), report=_report)
+    finally:
+        tools.calls.close()
+
+
+def show(
+    project: ProjectFolder = HERE,
+    profile: ProfileName = DEFAULT_PROFILE,
+    sample: Annotated[int, typer.Option("--sample", min=0, help="Sample questions to print.", metavar="N")] = 10,
+) -> None:
+    """Print what a build made: rows, rejects by reason, recipes and splits, sample questions, and where it lies.
+
+    Example: dual-data show --profile embedded --sample 20
+    """
+    from dual_data.cli.summary import summary
+    from dual_data.project import load_project
+
+    print(summary(load_project(project, profile), sample))
+
+
+def _report(step: Step, manifest: Manifest | None) -> None:
+    name = step.stage.name
+    if manifest is None:
+        print(f"{name}: {step.reason}", file=sys.stderr, flush=True)
+        return
+    data = manifest.outcome["data"].rows
+    rejected = sum(manifest.rejected.values())
+    calls = ", ".join(
+        f"{source}: {counts.made} calls, {counts.replayed} replayed"
+        + (f", {counts.failed} failed" if counts.failed else "")
+        for source, counts in manifest.calls.items()
+    )
+    state = f"{data} rows, {rejected} rejected"
+    print(f"{name}: {state}" + (f" ({calls})" if calls else ""), file=sys.stderr, flush=True)
+
+
+def _print_plan(loaded: object, wanted: list[str], limit: int | None) -> None:
+    from dual_data.cli.planned import planned
+
+    print(planned(loaded, wanted, limit))  # type: ignore[arg-type]

@@ -1,0 +1,30 @@
+"""`dual-data check`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from dual_data.cli.options import HERE, ProjectFolder
+
+
+def check(project: ProjectFolder = HERE) -> None:
+    """Validate every profile, topic, relation and prompt file; print each fault with file and key.
+
+    Checked: TOML syntax and UTF-8, known keys, types and ranges; Wikidata ids; that every topic a relation
+    names exists and no two files of a property claim one topic; that questions hold their variables, differ, and number
+    at least four; that prompts declare and use their variables; the parameters of every stage in every profile.
+    Exit code 2 where anything is wrong.
+    """
+    from dual_data.checks import check_project
+    from dual_data.project import find_root, load_stages
+
+    root = find_root(project)
+    findings, summary = check_project(root, load_stages(root))
+    for finding in findings:
+        print(f"error: {finding}", file=sys.stderr)
+    if findings:
+        print(f"{len(findings)} fault(s)", file=sys.stderr)
+        raise typer.Exit(2)
+    print(summary)

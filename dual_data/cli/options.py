@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ProjectFolder = Annotated[
+    Path, typer.Option("--project", "-C", help="Folder of the project, or one below it.", show_default="here")
+]
+ProfileName = Annotated[
+    str, typer.Option("--profile", "-p", help="Profile: NAME for pipeline/NAME.toml, or a path to a TOML file.")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="Work on at most N facts a stage, chosen by hash.", metavar="N"),
+]
+HERE = Path()
+"""Default of `ProjectFolder`."""
+DEFAULT_PROFILE = "dual"

@@ -1,0 +1,19 @@
+"""`dual-data init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def init(folder: Annotated[Path, typer.Argument(help="New or empty folder.")]) -> None:
+    """Make a project of your own: pipeline/, prompts/ and artifacts/, ready to edit.
+
+    Example: dual-data init my-benchmark
+    """
+    from dual_data.project import init as make
+
+    make(folder)
+    print(f"{folder} is ready. Next:\n  cd {folder}\n  dual-data check\n  dual-data build --profile embedded --dry-run")

@@ -1,0 +1,74 @@
+"""`dual-data relations list | new | preview`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+
+app = typer.Typer(help="List, add and preview relations.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_relations(
+    project: ProjectFolder = HERE,
+    topic: Annotated[str, typer.Option("--topic", help="Only relations of this topic.")] = "",
+) -> None:
+    """Print every relation: file, property, kind of object, uniqueness, number of questions, topics.
+
+    Example: dual-data relations list --topic places_city
+    """
+    from dual_data.cli.text import table
+    from dual_data.config import load_relations
+    from dual_data.project import find_root
+
+    relations = load_relations(find_root(project) / "pipeline" / "relations")
+    rows = [
+        (stem, r.name, r.object, r.unique, len(r.questions.questions()), " ".join(r.topics))
+        for stem, r in relations.items()
+        if not topic or r.applies_to(topic)
+    ]
+    print(table(("relation", "name", "object", "unique", "questions", "topics"), rows))
+
+
+@app.command()
+def new(
+    stem: Annotated[str, typer.Argument(metavar="P36", help="Property id, or that and a variant: P17_river.")],
+    project: ProjectFolder = HERE,
+) -> None:
+    """Write a relation file to fill in: pipeline/relations/P36.toml.
+
+    Example: dual-data relations new P36
+    """
+    from dual_data.project import find_root
+    from dual_data.relations import new_relation
+
+    path = new_relation(find_root(project) / "pipeline" / "relations", stem)
+    print(f"{path} is written. Fill it in, then:\n  dual-data check\n  dual-data relations preview {stem}")
+
+
+@app.command()
+def preview(
+    stem: Annotated[str, typer.Argument(metavar="P36", help="A relation of the project.")],
+    project: ProjectFolder = HERE,
+    profile: ProfileName = DEFAULT_PROFILE,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Subjects a topic to ask about.", metavar="N")] = 5,
+) -> None:
+    """Ask the profile's source for a few facts of one relation and print the questions that come out.
+
+    Example: dual-data relations preview P30 --profile embedded --limit 3
+    """
+    from dual_data.cli.text import printable
+    from dual_data.project import load_project
+    from dual_data.relations import preview_relation
+
+    for shown in preview_relation(load_project(project, profile), stem, limit):
+        print(printable(shown.question))
+        print(f"  answers: {printable(' | '.join(shown.answers))}")
+        for paraphrase in shown.paraphrases:
+            print(f"  {printable(paraphrase)}")
+        if shown.reason:
+            print(f"  rejected: {shown.reason}")
+        print()

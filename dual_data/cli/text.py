@@ -1,0 +1,34 @@
+"""Plain text for terminals and logs."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns aligned by width: numbers to the right, everything else to the left."""
+    cells = [[printable(str(value)) if value is not None else "-" for value in row] for row in rows]
+    right = [all(_is_number(row[i]) for row in cells) for i in range(len(header))]
+    widths = [max(len(title), *(len(row[i]) for row in cells), 0) for i, title in enumerate(header)]
+
+    def line(row: Sequence[str]) -> str:
+        shown = (
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(row, widths, right, strict=True)
+        )
+        return "  ".join(shown).rstrip()
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *(line(row) for row in cells)])
+
+
+def printable(text: str) -> str:
+    """`text` without control and direction characters: a label must not steer a terminal."""
+    return "".join(
+        c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
+
+
+def _is_number(cell: str) -> bool:
+    return cell == "-" or cell.replace(",", "").replace(".", "", 1).removesuffix("%").removeprefix("-").isdigit()

@@ -1,0 +1,127 @@
+"""The manifest of a stage: what it was made from, what came out, and the calls that it took.
+
+`basis` holds everything that the outcome depends on, `outcome` its hashes. Neither holds a time or a path, so the same
+call log gives the same two on any machine; `build` tells when, where and how, and enters no hash.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dual_data import __version__
+from dual_data.calls import Counts, canonical
+from dual_data.config import Strict
+from dual_data.engine.tables import write_whole
+from dual_data.ids import digest
+
+PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
+"""Packages whose version can be seen in a result."""
+
+
+class Basis(Strict):
+    """Everything that the outcome of a stage depends on; its hash is the stage's fingerprint."""
+
+    stage: str
+    version: int
+    output_schema: str
+    """Hash of the columns and their rules."""
+    limit: int | None
+    params: Mapping[str, Any]
+    services: Mapping[str, Any]
+    files: Mapping[str, str]
+    """SHA-256 of every file, by path below the project."""
+    sources: Mapping[str, str]
+    """Hash of every input from outside the project, by name."""
+    inputs: Mapping[str, str]
+    """Content hash of every input, by stage."""
+
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits."""
+        return digest(canonical(self.model_dump(mode="json")), 64)
+
+
+class Table(Strict):
+    """One table on disk."""
+
+    rows: int
+    content: str
+    """Content hash: the same for the same rows on any machine."""
+    file: str
+    """SHA-256 of the Parquet file as written here."""
+
+
+class Manifest(Strict):
+    """Contents of a stage's manifest.json."""
+
+    fingerprint: str
+    basis: Basis
+    outcome: Mapping[str, Table]
+    """By file name without suffix: data, rejected and further tables."""
+    rejected: Mapping[str, int]
+    """Rejected rows by reason."""
+    calls: Mapping[str, Counts]
+    """By source: answers fetched, answers replayed, tries that failed, in the run that wrote this."""
+    build: Mapping[str, Any]
+
+    def content(self) -> str:
+        """Content hash of the stage's rows."""
+        return self.outcome["data"].content
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a stage's folder, or None where there is none that can be read."""
+    try:
+        return Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json, the last file of a stage."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    write_whole(folder / "manifest.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def build_facts(project: Path, seconds: float) -> dict[str, Any]:
+    """When, where and with what a stage was built; enters no hash."""
+    return {
+        "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "dual_data": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "git": git_state(project),
+    }
+
+
+def git_state(project: Path) -> dict[str, Any] | None:
+    """Commit of the project and whether anything in it is uncommitted; None outside a repository."""
+    commit = _git(project, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": bool(_git(project, "status", "--porcelain", "--", "."))}
+
+
+def _git(project: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

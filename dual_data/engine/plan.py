@@ -1,0 +1,130 @@
+"""What has to run and why, decided from fingerprints alone; reading, never writing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dual_data.config import Profile
+from dual_data.engine.manifest import Basis, Manifest, read_manifest
+from dual_data.engine.stage import Stage
+from dual_data.engine.tables import file_hash
+from dual_data.errors import InputError
+from dual_data.schema import describe
+
+
+class Step(NamedTuple):
+    """One stage of a plan."""
+
+    stage: Stage
+    basis: Basis | None
+    """None where an input is not known before an earlier stage has run."""
+    reason: str
+    """Why the stage runs; empty where its output is current."""
+    certain: bool
+    """False for a stage that runs only if an earlier one changes its output."""
+    manifest: Manifest | None
+    """What stands on disk, where that can be read."""
+
+
+def artifacts(project: Path, profile: Profile) -> Path:
+    """Folder of everything that a profile's build writes."""
+    return project / "artifacts" / profile.name
+
+
+def plan(stages: Sequence[Stage], project: Path, profile: Profile, limit: int | None) -> list[Step]:
+    """Decide for every stage, in order, whether it runs."""
+    steps: dict[str, Step] = {}
+    for stage in stages:
+        steps[stage.name] = plan_stage(stage, project, profile, limit, steps)
+    return list(steps.values())
+
+
+def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None, earlier: Mapping[str, Step]) -> Step:
+    """Decide for one stage, given the decisions on those before it."""
+    folder = artifacts(project, profile) / stage.name
+    manifest = read_manifest(folder)
+    pending = [name for name in stage.inputs if earlier[name].reason]
+    if pending:
+        certain = manifest is None
+        reason = "never built" if certain else f"may rerun: {' and '.join(pending)} will be built anew"
+        return Step(stage, None, reason, certain, manifest)
+    inputs = {name: found.content() for name in stage.inputs if (found := earlier[name].manifest) is not None}
+    basis = basis_of(stage, project, profile, limit, inputs)
+    return Step(stage, basis, why_stale(basis, manifest, folder), True, manifest)
+
+
+def basis_of(stage: Stage, project: Path, profile: Profile, limit: int | None, inputs: Mapping[str, str]) -> Basis:
+    """Everything that the stage's outcome depends on. Raises ConfigError for wrong parameters."""
+    params = profile.params(stage.name, stage.params)
+    services = profile.services.model_dump(mode="json")
+    return Basis(
+        stage=stage.name,
+        version=stage.version,
+        output_schema=describe(stage.schema),
+        limit=limit,
+        params=params.model_dump(mode="json"),
+        services={name: services[name] for name in stage.services},
+        files=_hashes(stage, project),
+        sources=dict(stage.sources(params, project, profile.services)) if stage.sources else {},
+        inputs=inputs,
+    )
+
+
+def why_stale(basis: Basis, manifest: Manifest | None, folder: Path) -> str:
+    """The first reason why what stands on disk is not what `basis` would give; empty where it is."""
+    if manifest is None:
+        return "never built"
+    if manifest.basis.fingerprint() != manifest.fingerprint:
+        return "its manifest was edited"
+    if changes := _changes(manifest.basis, basis):
+        return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
+    for name, table in manifest.outcome.items():
+        path = folder / f"{name}.parquet"
+        if not path.is_file():
+            return f"{name}.parquet is missing"
+        if file_hash(path) != table.file:
+            return f"{name}.parquet is not what was written"
+    return ""
+
+
+def _changes(old: Basis, new: Basis) -> list[str]:
+    found = []
+    if old.version != new.version:
+        found.append(f"the stage's code is version {new.version}, was {old.version}")
+    if old.output_schema != new.output_schema:
+        found.append("the schema of its table changed")
+    if old.limit != new.limit:
+        found.append(f"limit {_shown(new.limit)}, was {_shown(old.limit)}")
+    for title, before, after in (
+        ("parameter", old.params, new.params),
+        ("service", old.services, new.services),
+        ("file", old.files, new.files),
+        ("source", old.sources, new.sources),
+        ("input", old.inputs, new.inputs),
+    ):
+        for key in [*after, *(key for key in before if key not in after)]:
+            if before.get(key) == after.get(key) and (key in before) == (key in after):
+                continue
+            if title in ("file", "source", "input"):
+                verb = "changed" if key in before and key in after else ("is new" if key in after else "is gone")
+                found.append(f"{key} {verb}")
+            else:
+                found.append(f"{title} {key} is {_shown(after.get(key))}, was {_shown(before.get(key))}")
+    return found
+
+
+def _shown(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _hashes(stage: Stage, project: Path) -> dict[str, str]:
+    found = {}
+    for pattern in stage.files:
+        paths = sorted(path for path in project.glob(pattern) if path.is_file())
+        if not paths:
+            raise InputError(f"{project / pattern}: no such file; the stage {stage.name} needs it")
+        found.update({path.relative_to(project).as_posix(): file_hash(path) for path in paths})
+    return found

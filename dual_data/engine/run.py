@@ -1,0 +1,139 @@
+"""Running a plan: stage by stage, under a lock, manifest last."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import filelock
+import polars as pl
+
+from dual_data.calls import Counts
+from dual_data.config import Profile
+from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
+from dual_data.engine.plan import Step, artifacts, plan_stage
+from dual_data.engine.stage import Result, Stage, Tools
+from dual_data.engine.tables import content_hash, file_hash, settle, write_table
+from dual_data.errors import DualDataError, ProjectBusy
+
+Report = Callable[[Step, "Manifest | None"], None]
+"""Called before a stage runs (None) and after it stands (its manifest)."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the build lock of an artifacts folder. Raises ProjectBusy where another process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ProjectBusy(f"{folder}: another build is running here; wait for it to end, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def build(
+    stages: Sequence[Stage],
+    tools: Tools,
+    profile: Profile,
+    *,
+    only: Sequence[str] = (),
+    report: Report = lambda _step, _manifest: None,
+) -> list[Step]:
+    """Bring the stages up to date, in order, and return the steps as they stand afterwards.
+
+    `only` names the last stages wanted; what they depend on is built too. Equal output of a changed stage stops there:
+    what follows it stays as it is.
+    """
+    folder = artifacts(tools.project, profile)
+    wanted = _closure(stages, only)
+    done: dict[str, Step] = {}
+    with locked(folder):
+        for stage in wanted:
+            step = plan_stage(stage, tools.project, profile, tools.limit, done)
+            if step.reason and step.basis is not None:
+                report(step, None)
+                manifest = _run_stage(stage, step.basis, tools, profile)
+                step = step._replace(manifest=manifest, reason="")
+            report(step, step.manifest)
+            done[stage.name] = step
+    return list(done.values())
+
+
+def _closure(stages: Sequence[Stage], only: Sequence[str]) -> list[Stage]:
+    by_name = {stage.name: stage for stage in stages}
+    wanted = set(only or by_name)
+    for stage in reversed(stages):
+        if stage.name in wanted:
+            wanted.update(stage.inputs)
+    return [stage for stage in stages if stage.name in wanted]
+
+
+def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Manifest:
+    folder = artifacts(tools.project, profile) / stage.name
+    before = tools.calls.counts()
+    started = time.monotonic()
+    params = profile.params(stage.name, stage.params)
+    inputs = {name: read_rows(tools.project, profile, name) for name in stage.inputs}
+    returned = stage.run(params, tools, **inputs)
+    result = returned if isinstance(returned, Result) else Result(returned, {})
+    settled = settle(result.rows, stage.schema, stage.name)
+    tables = {"data": settled.rows, "rejected": settled.rejected, **result.tables}
+    try:
+        _remove_strangers(folder, tables)
+        for name, frame in tables.items():
+            write_table(frame, folder / f"{name}.parquet")
+        manifest = Manifest(
+            fingerprint=basis.fingerprint(),
+            basis=basis,
+            outcome={
+                name: Table(rows=frame.height, content=content_hash(frame), file=file_hash(folder / f"{name}.parquet"))
+                for name, frame in tables.items()
+            },
+            rejected=_by_reason(settled.rejected),
+            calls=_difference(before, tools.calls.counts()),
+            build=build_facts(tools.project, time.monotonic() - started),
+        )
+        write_manifest(folder, manifest)
+    except OSError as error:
+        raise DualDataError(
+            f"{folder}: cannot be written ({error.strerror or error}). The calls are kept in the log: make room or "
+            "set the permissions, then run the same command again."
+        ) from None
+    return manifest
+
+
+def read_rows(project: Path, profile: Profile, stage: str, table: str = "data") -> pl.DataFrame:
+    """A table of a stage as it stands on disk. Raises DualDataError where it was not built."""
+    path = artifacts(project, profile) / stage / f"{table}.parquet"
+    if not path.is_file():
+        raise DualDataError(f"{path}: not built yet; run: dual-data build {stage}")
+    return pl.read_parquet(path)
+
+
+def _remove_strangers(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
+    """Tables that an earlier run wrote and this one does not must not look as if they belonged to it."""
+    kept = {folder / f"{name}.parquet" for name in tables}
+    for path in folder.rglob("*.parquet"):
+        if path not in kept:
+            path.unlink()
+
+
+def _by_reason(rejected: pl.DataFrame) -> dict[str, int]:
+    counts = rejected.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
+    return dict(counts.iter_rows())
+
+
+def _difference(before: dict[str, Counts], after: dict[str, Counts]) -> dict[str, Counts]:
+    zero = Counts(0, 0, 0)
+    found = {}
+    for source, counts in after.items():
+        delta = Counts(*(now - then for now, then in zip(counts, before.get(source, zero), strict=True)))
+        if any(delta):
+            found[source] = delta
+    return found

@@ -1,0 +1,93 @@
+"""Tables on disk: content hashes that depend on nothing but the rows, and writes that are whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import dataframely as dy
+import polars as pl
+
+from dual_data.errors import DualDataError
+
+SLICE = 50_000
+"""Rows that are rendered at once while hashing."""
+
+
+class Settled(NamedTuple):
+    """What a stage returned, split into rows that hold and rows that do not."""
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+    """All columns that the stage gave, and `reason`."""
+
+
+def settle(frame: pl.DataFrame, schema: type[dy.Schema], stage: str) -> Settled:
+    """Split a stage's frame by its column `reason` and by the rules of its schema.
+
+    Raises DualDataError where a column of the schema is absent: a defect of the stage, not of its data.
+    """
+    if "reason" not in frame.columns:
+        frame = frame.with_columns(reason=pl.lit(None, pl.String))
+    columns = list(schema.columns())
+    if absent := [name for name in columns if name not in frame.columns]:
+        raise DualDataError(f"{stage}: the stage returned no column {', '.join(absent)}; it returned {frame.columns}")
+    candidates = frame.filter(pl.col("reason").is_null())
+    rows, failure = schema.filter(candidates.select(columns), cast=True)
+    details = failure.details()
+    rules = [name for name in details.columns if name not in columns]
+    first_broken = pl.coalesce(
+        *(pl.when(pl.col(rule).cast(pl.String) == "invalid").then(pl.lit(f"schema:{rule}")) for rule in rules),
+        pl.lit("schema"),
+    )
+    broken = details.select(*columns, reason=first_broken)
+    rejected = pl.concat([frame.filter(pl.col("reason").is_not_null()), broken], how="diagonal_relaxed")
+    return Settled(rows, rejected.select([c for c in rejected.columns if c != "reason"] + ["reason"]))
+
+
+def content_hash(frame: pl.DataFrame) -> str:
+    """SHA-256 of column names, types and rows in sorted order: 64 hexadecimal digits.
+
+    Independent of row order, compression and library version, so that two machines can compare their builds.
+    """
+    lines = [row for start in range(0, frame.height, SLICE) for row in _lines(frame.slice(start, SLICE))]
+    header = ",".join(f"{name}:{dtype}" for name, dtype in frame.schema.items())
+    state = hashlib.sha256(header.encode())
+    for line in sorted(lines):
+        state.update(b"\n")
+        state.update(line)
+    return state.hexdigest()
+
+
+def _lines(frame: pl.DataFrame) -> list[bytes]:
+    return frame.write_ndjson().encode().splitlines()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it there: readers never see a half-written file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_table(frame: pl.DataFrame, path: Path) -> None:
+    """Write Parquet (zstd), whole or not at all."""
+    write_whole(path, lambda temporary: frame.write_parquet(temporary, compression="zstd", statistics=True))

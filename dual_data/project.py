@@ -1,0 +1,149 @@
+"""A project: a folder with pipeline/ and prompts/, whose stages and profiles are loaded from there."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dual_data.calls import Calls
+from dual_data.config import Profile, load_profile
+from dual_data.engine.plan import artifacts
+from dual_data.engine.progress import Progress
+from dual_data.engine.stage import Stage, Tools
+from dual_data.errors import InputError, MissingExtra, UsageError
+from dual_data.sources.chat import ChatModel
+
+DEFAULT_PROFILE = "dual"
+
+
+class Project(NamedTuple):
+    """A project and one of its profiles, loaded."""
+
+    root: Path
+    stages: tuple[Stage, ...]
+    profile: Profile
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder that the profile's build writes."""
+        return artifacts(self.root, self.profile)
+
+    def tools(
+        self,
+        *,
+        limit: int | None = None,
+        offline: bool = False,
+        read_only: bool = False,
+        progress: Progress | None = None,
+    ) -> Tools:
+        """What the stages work with; the caller closes `tools.calls`."""
+        pace = self.profile.services.pace
+        calls = Calls(self.artifacts / "calls.sqlite", pace, offline=offline, read_only=read_only)
+        services = self.profile.services
+        if contact := os.environ.get("DUAL_DATA_CONTACT", "").strip():
+            services = services.model_copy(update={"contact": contact})
+        return Tools(
+            project=self.root,
+            services=services,
+            calls=calls,
+            limit=limit,
+            progress=progress or Progress(),
+            open_model=open_model,
+            open_embedding=open_embedding,
+        )
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder at or above `start` that is a project. Raises InputError where there is none."""
+    for folder in (start, *start.resolve().parents):
+        if (folder / "pipeline" / "__init__.py").is_file():
+            return folder
+    raise InputError(
+        f"{start}: no dual-data project here or above (a folder with pipeline/). Make one with: dual-data init DIR"
+    )
+
+
+def load_project(start: Path, profile: str = DEFAULT_PROFILE) -> Project:
+    """Load the project at or above `start`. `profile` is the name of a file in pipeline/, or a path."""
+    root = find_root(start)
+    path = Path(profile) if profile.endswith(".toml") else root / "pipeline" / f"{profile}.toml"
+    if not path.is_file():
+        found = ", ".join(sorted(p.stem for p in (root / "pipeline").glob("*.toml") if _is_profile(p)))
+        raise InputError(f"{path}: no such profile; {root / 'pipeline'} has: {found}")
+    stages = load_stages(root)
+    loaded = load_profile(path)
+    if unknown := [name for name in loaded.stages if name not in {stage.name for stage in stages}]:
+        known = ", ".join(stage.name for stage in stages)
+        raise UsageError(f"{path}: {unknown[0]}: unknown table; the stages are: {known}; and [project], [services]")
+    return Project(root, stages, loaded)
+
+
+def _is_profile(path: Path) -> bool:
+    return "[project]" in path.read_text(encoding="utf-8", errors="replace")
+
+
+def load_stages(root: Path) -> tuple[Stage, ...]:
+    """The PIPELINE of a project's own pipeline/, loaded by path: it is not an installed package."""
+    folder = root / "pipeline"
+    loaded = sys.modules.get("pipeline")
+    if loaded is None or Path(str(loaded.__file__)).parent.resolve() != folder.resolve():
+        for name in [name for name in sys.modules if name == "pipeline" or name.startswith("pipeline.")]:
+            del sys.modules[name]
+        spec = importlib.util.spec_from_file_location(
+            "pipeline", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        if spec is None or spec.loader is None:
+            raise InputError(f"{folder}: cannot be loaded as a package")
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules["pipeline"] = loaded
+        try:
+            spec.loader.exec_module(loaded)
+        except BaseException:
+            del sys.modules["pipeline"]
+            raise
+    stages = getattr(loaded, "PIPELINE", None)
+    if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
+        raise UsageError(f"{folder / '__init__.py'}: PIPELINE must be a tuple of stages")
+    return stages
+
+
+def template_folder() -> Path:
+    """Where the project that ships with dual-data lies: in the wheel, or in the repository of an editable install."""
+    package = Path(__file__).parent
+    carried = package / "_project"
+    return carried if carried.is_dir() else package.parent
+
+
+def init(target: Path) -> None:
+    """Make a new project in `target`, which must be absent or empty."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target}: exists and is not an empty folder; choose another name")
+    source = template_folder()
+    for name in ("pipeline", "prompts"):
+        shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (target / "artifacts").mkdir()
+
+
+def open_model(spec: str) -> ChatModel:
+    """Open a local model for the stages. Raises MissingExtra without the evaluation extra."""
+    try:
+        from dual_data.evaluation.local_model import open_model as opened
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "torch", "eval") from None
+    model: ChatModel = opened(spec)
+    return model
+
+
+def open_embedding() -> Callable[[Sequence[str]], Any]:
+    """Open the sentence embedding of the `paper` rule. Raises MissingExtra without the evaluation extra."""
+    try:
+        from dual_data.evaluation.embedding import open_embedding as opened
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "torch", "eval") from None
+    embed: Callable[[Sequence[str]], Any] = opened()
+    return embed

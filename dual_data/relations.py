@@ -1,0 +1,117 @@
+"""Adding a relation: a file to fill in, and a look at the questions that it gives."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from dual_data.config import load_relation
+from dual_data.engine.stage import Result, Stage
+from dual_data.engine.tables import settle
+from dual_data.errors import InputError, UsageError
+from dual_data.project import Project
+
+SKELETON = """\
+property = "{property}"
+name = ""                 # English noun phrase of the relation, such as "capital"
+labels = []               # how tables without ids name it
+topics = []               # names of pipeline/topics.toml; ["*"] for all
+object = "entity"         # entity, date, quantity or text
+unique = "one"            # one: only pairs with exactly one object; any: several are accepted
+
+[questions]
+canonical = "What is the ... of {{subject}}?"
+validation = ["", "", ""] # asked by the knowledge probe alone; an odd number
+training = [""]           # may be trained on
+test = [""]               # held out of everything but tests
+statement = "The ... of {{subject}} is {{answer}}."
+"""
+
+
+class Preview(NamedTuple):
+    """One question as the build would make it."""
+
+    question: str
+    answers: tuple[str, ...]
+    paraphrases: tuple[str, ...]
+    reason: str
+    """Why the build would reject it; empty where it would not."""
+
+
+def new_relation(folder: Path, stem: str) -> Path:
+    """Write a relation file to fill in; never over an existing one."""
+    if re.fullmatch(r"P[1-9]\d*(_[a-z0-9_]+)?", stem) is None:
+        raise UsageError(f"{stem}: not a relation's name; use a property id, or that and a variant: P36, P17_river")
+    path = folder / f"{stem}.toml"
+    if path.exists():
+        raise UsageError(f"{path}: exists already; choose a variant such as {stem}_variant")
+    path.write_text(SKELETON.format(property=stem.partition("_")[0]), encoding="utf-8")
+    return path
+
+
+def preview_relation(project: Project, stem: str, limit: int) -> list[Preview]:
+    """The questions of one relation for a few facts, rejected ones included; nothing but calls is kept."""
+    path = project.root / "pipeline" / "relations" / f"{stem}.toml"
+    if not path.is_file():
+        raise InputError(f"{path}: no such relation; make it with: dual-data relations new {stem}")
+    load_relation(path)
+    frames: dict[str, pl.DataFrame] = {}
+    with _alone(project.root, stem) as folder:
+        tools = replace(project.tools(limit=limit), project=folder)
+        try:
+            for stage in _up_to_questions(project.stages):
+                params = project.profile.params(stage.name, stage.params)
+                returned = stage.run(params, tools, **{name: frames[name] for name in stage.inputs})
+                rows = returned.rows if isinstance(returned, Result) else returned
+                settled = settle(rows, stage.schema, stage.name)
+                frames[stage.name], rejected = settled.rows, settled.rejected
+        finally:
+            tools.calls.close()
+    shown = pl.concat([frames["questions"].with_columns(reason=pl.lit("")), rejected], how="diagonal_relaxed")
+    return [_preview(row) for row in shown.head(limit).iter_rows(named=True)]
+
+
+@contextmanager
+def _alone(root: Path, stem: str) -> Iterator[Path]:
+    """The project as if it had this one relation: a temporary folder that shares everything else."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for entry in root.iterdir():
+            if entry.name != "pipeline":
+                (folder / entry.name).symlink_to(entry.resolve())
+        shutil.copytree(
+            root / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__", "relations")
+        )
+        (folder / "pipeline" / "relations").mkdir()
+        shutil.copy(root / "pipeline" / "relations" / f"{stem}.toml", folder / "pipeline" / "relations")
+        yield folder
+
+
+def _up_to_questions(stages: tuple[Stage, ...]) -> list[Stage]:
+    """The stage that makes questions and those before it that it needs."""
+    by_name = {stage.name: stage for stage in stages}
+    if "questions" not in by_name:
+        raise UsageError("the pipeline of this project has no stage called questions, so nothing can be previewed")
+    wanted = {"questions"}
+    for stage in reversed(stages):
+        if stage.name in wanted:
+            wanted.update(stage.inputs)
+    return [stage for stage in stages if stage.name in wanted]
+
+
+def _preview(row: dict[str, Any]) -> Preview:
+    uses = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
+    return Preview(
+        question=row["question"] or "",
+        answers=tuple(row["answers"] or ()),
+        paraphrases=tuple(f"{use.removeprefix('paraphrases_')}: {text}" for use in uses for text in row[use] or ()),
+        reason=row["reason"] or "",
+    )
