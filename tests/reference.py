@@ -1,4 +1,4 @@
-"""The published data that some tests compare with; it lies beside the repository or where an environment variable says."""
+"""The published data that some tests compare with: beside the repository, or where an environment variable says."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-REFERENCE = Path(
-    os.environ.get("DUAL_DATA_REFERENCE", Path(__file__).resolve().parents[2] / "shared" / "data")
-)
+REFERENCE = Path(os.environ.get("DUAL_DATA_REFERENCE", Path(__file__).resolve().parents[2] / "shared" / "data"))
 """Folder with wikidata_triplets/, duet/ and eval_logs/."""
 
 needs_reference = pytest.mark.skipif(

@@ -1,0 +1,56 @@
+"""Manners towards public services: who asks, and how long to wait when told to.
+
+Wikimedia's User-Agent policy wants the contact of whoever operates the client, not of whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from dual_data import __version__
+from dual_data.errors import UsageError
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL points at this very machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def user_agent(contact: str, url: str, client: str = "") -> str:
+    """The User-Agent of a request to `url`: `dual-data/<version> (<contact>) <client>`.
+
+    Raises UsageError where the contact is missing and `url` is not on this machine.
+    """
+    contact = " ".join(contact.split())
+    if not contact and not is_loopback(url):
+        raise UsageError(
+            f"no contact is set, and {urlsplit(url).netloc} asks every client for one. Set DUAL_DATA_CONTACT, or "
+            "contact under [services] in the profile, to your own e-mail address or URL. Nothing was asked yet."
+        )
+    return " ".join(part for part in (f"dual-data/{__version__}", f"({contact})" if contact else "", client) if part)
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After header asks for: a number, or an HTTP date read against `now` (epoch seconds).
+
+    None where there is no header, or one that says nothing.
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())

@@ -1,0 +1,1 @@
+"""Faults on purpose: what real services do on a bad day."""
