@@ -1,0 +1,240 @@
+"""Rendering: question templates, literals as a reader writes them, and short hints that tell namesakes apart."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
+
+import polars as pl
+
+from dual_data.config import Relation, Wording
+from dual_data.ids import digest
+from dual_data.matching import normalise
+from dual_data.words import words
+
+_ISO_DATE = re.compile(r"(-?\d{4,})(?:-(\d\d)(?:-(\d\d))?)?")
+_PRECISIONS = ("year", "month", "day")
+# Where the noun phrase of a Wikidata description ends and its complements begin.
+_COMPLEMENT = re.compile(r"\s+(?:in|of|by|from|who|that|which|on|at|for|near|with|located|based|held)\b|\s*[,;(]")
+_CLAUSE = re.compile(r"\s*[,;(]")
+# Normalised aliases that English answers contain by chance: as a word-bounded answer, "IN" (India) would be a hit
+# in every "in Paris".
+_CHANCE_WORDS = frozenset(
+    words(
+        "a am an and are as at be but by can do for go he her him his i if in is it its may me my no nor not of on or "
+        "our out she so that the they this to up was we who yes you"
+    )
+)
+# Adjectives that do not begin like their country; all others are caught by their first letters.
+_DEMONYMS: Mapping[str, tuple[str, ...]] = {
+    "american": ("states", "usa", "us"),
+    "british": ("kingdom", "uk", "england", "scotland", "wales"),
+    "burmese": ("myanmar",),
+    "danish": ("denmark",),
+    "dutch": ("netherlands", "holland"),
+    "english": ("kingdom", "uk"),
+    "filipino": ("philippines",),
+    "ivorian": ("ivory",),
+    "scottish": ("kingdom", "uk"),
+    "soviet": ("ussr", "russia"),
+    "welsh": ("wales", "kingdom", "uk"),
+}
+
+
+class Pieces(NamedTuple):
+    """A template cut at its variables: `texts` has one item more than `variables`."""
+
+    texts: tuple[str, ...]
+    variables: tuple[str, ...]
+
+
+def cut(template: str) -> Pieces:
+    """Cut a template at its variables.
+
+    >>> cut("Who founded {subject}?")
+    Pieces(texts=('Who founded ', '?'), variables=('subject',))
+    """
+    texts, variables = [""], []
+    for text, name, _, _ in string.Formatter().parse(template):
+        texts[-1] += text
+        if name is not None:
+            variables.append(name)
+            texts.append("")
+    return Pieces(tuple(texts), tuple(variables))
+
+
+def render(template: str, **values: str) -> str:
+    """One sentence from a template; `rendered` does the same to columns.
+
+    >>> render("{subject} is made of {answer}.", subject="sundial", answer="stone")
+    'Sundial is made of stone.'
+    """
+    texts, variables = cut(template)
+    filled = [text + values[name] for text, name in zip(texts, variables, strict=False)]
+    sentence = "".join([*filled, texts[-1]])
+    first, space, rest = sentence.partition(" ")
+    # A first word with a capital somewhere ("iPhone", "eBay") is spelt as its owner wants it.
+    if first == first.lower():
+        first = first[:1].upper() + first[1:]
+    return re.sub(r"([^.])\.\.$", r"\1.", first + space + rest)
+
+
+def rendered(texts: Sequence[pl.Expr], values: Sequence[pl.Expr]) -> pl.Expr:
+    """`render` over columns: the pieces of the templates and the values between them; null where one is null."""
+    between = [part for pair in zip(texts, values, strict=False) for part in pair]
+    sentence = pl.concat_str([*between, texts[-1]])
+    first = sentence.str.extract(r"^([^ ]*)")
+    capital = sentence.str.slice(0, 1).str.to_uppercase() + sentence.str.slice(1)
+    plain = first == first.str.to_lowercase()
+    return pl.when(plain).then(capital).otherwise(sentence).str.replace(r"([^.])\.\.$", "${1}.")
+
+
+def template_id(stem: str, wording: Wording) -> str:
+    """Relation and a hash of its whole wording, such as P36@1f2e3d4c: it changes with any question of the file."""
+    text = "\n".join([*wording.questions(), wording.statement or ""])
+    return f"{stem}@{digest(text, 8)}"
+
+
+def literal_answers(relation: Relation, kind: str, value: str) -> tuple[str, ...]:
+    """Accepted answers for a literal object, the canonical one first; none where it cannot be asked so.
+
+    A date coarser than the relation's precision and a quantity in another unit cannot.
+
+    >>> from dual_data.literals import parse_date
+    >>> [parse_date(text) for text in ("31 March 1889", "March 31, 1889", "1889-03-31")] == [(1889, 3, 31)] * 3
+    True
+    """
+    if kind == "date":
+        return _date_answers(value, relation.precision)
+    if kind == "quantity":
+        return _quantity_answers(value, relation.unit, relation.unit_name)
+    return (value.strip(),) if value.strip() else ()
+
+
+def _date_answers(value: str, precision: str) -> tuple[str, ...]:
+    match = _ISO_DATE.fullmatch(value)
+    if match is None:
+        return ()
+    parts = [int(part) for part in match.groups() if part is not None]
+    wanted = _PRECISIONS.index(precision) + 1
+    if len(parts) < wanted:
+        return ()
+    year, month, day = [*parts[:wanted], 0, 0][:3]
+    if not (0 <= month <= 12 and 0 <= day <= 31):
+        return ()
+    # ISO 8601 counts a year 0; readers do not. A bare number below 100 would not be read as a year.
+    written = f"{1 - year} BC" if year <= 0 else f"{year} AD" if year < 100 else str(year)
+    if not month:
+        return (written,)
+    name = calendar.month_name[month]
+    iso = f"{match[1]}-{match[2]}"
+    if not day:
+        return f"{name} {written}", iso
+    return f"{day} {name} {written}", f"{name} {day}, {written}", f"{iso}-{match[3]}"
+
+
+def _quantity_answers(value: str, unit: str | None, unit_name: str) -> tuple[str, ...]:
+    amount, _, stated = value.partition(" ")
+    if (stated or None) != unit:
+        return ()
+    try:
+        number = Decimal(amount)
+    except InvalidOperation:
+        return ()
+    if not number.is_finite():
+        return ()
+    plain = f"{number.normalize():f}"
+    tail = f" {unit_name}" if unit_name else ""
+    return tuple(dict.fromkeys((f"{Decimal(plain):,f}{tail}", f"{plain}{tail}", f"{Decimal(plain):,f}", plain)))
+
+
+def accepted(answer: str, aliases: Iterable[str]) -> tuple[str, ...]:
+    """The answer and those of its aliases that may count as right, each once up to case, accents and punctuation.
+
+    Left out: aliases without a word (flags, signs), of one letter, and those that a sentence holds by chance ("IN").
+
+    >>> accepted("India", ["IN", "Bharat", "india", "🇮🇳", "Republic of India"])
+    ('India', 'Bharat', 'Republic of India')
+    """
+    kept = {normalise(answer): answer}
+    for alias in aliases:
+        text = alias.strip()
+        normal = normalise(text)
+        if words(text) and len(normal) > 1 and normal not in _CHANCE_WORDS:
+            kept.setdefault(normal, text)
+    return tuple(kept.values())
+
+
+def overlap(answer: str, asked: frozenset[str]) -> float:
+    """Share of the answer's words that stand in `asked`, a set of folded words; 0 for an answer without words.
+
+    >>> overlap("Moyamba District", frozenset({"what", "moyamba", "is"}))
+    0.5
+    """
+    found = words(answer)
+    return sum(word in asked for word in found) / len(found) if found else 0.0
+
+
+def hints(description: str, longest: int) -> tuple[str, ...]:
+    """Short forms of a description, the shortest first, of at most `longest` characters.
+
+    >>> hints("city in Egypt, on the Mediterranean coast", 60)
+    ('city', 'city in Egypt', 'city in Egypt, on the Mediterranean coast')
+    """
+    whole = " ".join(description.split()).rstrip(".")
+    forms = (_COMPLEMENT.split(whole)[0], _CLAUSE.split(whole)[0], whole)
+    return tuple(dict.fromkeys(form for form in forms if form and len(form) <= longest))
+
+
+def disambiguated(subjects: Mapping[str, tuple[str, str | None]], longest: int) -> dict[str, tuple[str, ...]]:
+    """Forms such as "Alexandria (city in Egypt)" for every subject whose label another one has, best first.
+
+    `subjects` gives label and description by id. A form that would fit a namesake as well is left out, so a subject
+    without forms cannot be asked about; a subject with a label of its own is absent from the result.
+    """
+    namesakes: dict[str, list[str]] = {}
+    for qid, (label, _) in subjects.items():
+        namesakes.setdefault(label.casefold(), []).append(qid)
+    forms: dict[str, tuple[str, ...]] = {}
+    for qids in namesakes.values():
+        if len(qids) < 2:
+            continue
+        candidates = {qid: hints(subjects[qid][1] or "", longest) for qid in qids}
+        uses: dict[str, int] = {}
+        for found in candidates.values():
+            for hint in {hint.casefold() for hint in found}:
+                uses[hint] = uses.get(hint, 0) + 1
+        for qid, found in candidates.items():
+            label = subjects[qid][0]
+            forms[qid] = tuple(f"{label} ({hint})" for hint in found if uses[hint.casefold()] == 1)
+    return forms
+
+
+def hint_leaks(form: str, label: str, answers: Iterable[str]) -> bool:
+    """Whether the hint in a disambiguated form gives an answer away: a shared word, or an adjective of its name.
+
+    Strict on purpose: the next form, or rejecting the fact, costs less than a leak.
+
+    >>> hint_leaks("Springfield (Egyptian city)", "Springfield", ["Egypt"])
+    True
+    >>> hint_leaks("Springfield (city)", "Springfield", ["Egypt"])
+    False
+    """
+    told = re.findall(r"[^\W_]+", form.removeprefix(label))
+    said = [word for answer in answers for word in re.findall(r"[^\W_]+", answer)]
+    return any(_tells(hint, word) for hint in told for word in said)
+
+
+def _tells(hint: str, word: str) -> bool:
+    both_names = hint[0].isupper() and word[0].isupper()
+    hint, word = " ".join(words(hint)), " ".join(words(word))
+    if word in _CHANCE_WORDS or not word:
+        return False
+    if hint == word or word in _DEMONYMS.get(hint, ()):
+        return True
+    shared = next((i for i, (a, b) in enumerate(zip(hint, word, strict=False)) if a != b), min(len(hint), len(word)))
+    return shared >= 2 if both_names else shared >= 4 and 2 * shared >= min(len(hint), len(word))
