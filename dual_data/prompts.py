@@ -1,0 +1,184 @@
+"""Prompt files: strict front matter, one body, and values that cannot change the format.
+
+    +++
+    version = "1"
+    system = "You rate ..."
+    labels = ["1", "2", "3"]        # only for a prompt that is answered on a scale
+
+    [variables]
+    subject = "json"                # quoted as a JSON string
+    question = "text"               # as it is, on one line
+    +++
+    Subject: {subject}
+    Question: {question}
+
+Every variable that is declared is used, and the other way round; a literal brace is written twice. Values are put in
+once, in a single pass, so a value that looks like a variable stays what it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+import tomllib
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dual_data.config import Strict, parse
+from dual_data.errors import ConfigError, InputError
+
+Kind = Literal["json", "text"]
+
+_FENCE = "+++"
+_MARKUP = frozenset("<>[]")
+"""Signs that open the control tokens of chat templates: `<|im_end|>`, `<s>`, `[INST]`."""
+_INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+_BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+_TEXT_MARKUP = re.compile(r"<(?=[|｜])|(?<=[|｜])>|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|\[(?=/?INST\])")
+
+
+class Prompt(Strict):
+    """One prompt file."""
+
+    name: str
+    """Stem of the file."""
+    version: str = Field(min_length=1)
+    """Raised by whoever changes the wording; stands in every row that rests on the prompt."""
+    system: str
+    """The system message; empty for none. Braces have no meaning here."""
+    variables: dict[str, Kind] = Field(min_length=1)
+    """How each variable's value is written: `json` or `text`."""
+    labels: tuple[str, ...] = ()
+    """The scale's labels from the lowest to the highest, one sign each; none where the answer is free text."""
+    body: str
+
+    @model_validator(mode="after")
+    def _strict(self) -> Self:
+        used = _variables(self.body)
+        for name in used:
+            if name not in self.variables:
+                known = ", ".join(self.variables)
+                raise ValueError(f"the body uses {{{name}}}, which [variables] does not declare; declared: {known}")
+        for name in self.variables:
+            if name not in used:
+                raise ValueError(f"[variables] declares {name}, which the body does not use")
+        if self.labels:
+            _check_labels(self.labels, self.system + self.body)
+        return self
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The number of each label: the digit itself, or 1, 2, ... for letters."""
+        if all(label.isdigit() for label in self.labels):
+            return tuple(int(label) for label in self.labels)
+        return tuple(range(1, len(self.labels) + 1))
+
+    def render(self, values: Mapping[str, str]) -> str:
+        """The user message. Raises KeyError unless `values` names exactly the declared variables."""
+        if set(values) != set(self.variables):
+            raise KeyError(f"{self.name}: expected {sorted(self.variables)}, got {sorted(values)}")
+        written = {name: _WRITERS[kind](values[name]) for name, kind in self.variables.items()}
+        return "".join(
+            literal + ("" if name is None else written[name])
+            for literal, name, _, _ in string.Formatter().parse(self.body)
+        )
+
+
+def load_prompt(path: Path) -> Prompt:
+    """Read one prompt file. Raises ConfigError that names file and key, InputError where it is absent."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file; a prompt is expected there") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; a prompt file is expected") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8 at byte {error.start}; save the file as UTF-8", file=path) from None
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    if lines[0].strip() != _FENCE:
+        raise ConfigError(
+            f"must begin with a line {_FENCE}, then TOML, then a line {_FENCE}, then the prompt", file=path
+        )
+    end = next((number for number, line in enumerate(lines[1:], 1) if line.strip() == _FENCE), None)
+    if end is None:
+        raise ConfigError(f"the front matter is not closed by a line {_FENCE}", file=path)
+    try:
+        front = tomllib.loads("\n".join(["", *lines[1:end]]))  # so that its line numbers are the file's
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the front matter is not valid TOML: {error}", file=path) from None
+    for key in ("name", "body"):
+        if key in front:
+            raise ConfigError("unknown key; known here: labels, system, variables, version", file=path, key=key)
+    body = "\n".join(lines[end + 1 :]).strip()
+    if not body:
+        raise ConfigError("holds no prompt below the front matter", file=path)
+    return parse(Prompt, {**front, "name": path.stem, "body": body}, path)
+
+
+def load_prompts(folder: Path) -> dict[str, Prompt]:
+    """Every prompt file of a folder, by stem."""
+    return {path.stem: load_prompt(path) for path in sorted(folder.glob("*.md"))}
+
+
+def _variables(body: str) -> list[str]:
+    """The variables of a body in order. Raises ValueError for anything but plain {names}."""
+    try:
+        parts = list(string.Formatter().parse(body))
+    except ValueError as error:
+        raise ValueError(f"body: {error}; a literal brace is written twice") from None
+    for _, name, spec, conversion in parts:
+        if name is not None and (not name.isidentifier() or spec or conversion):
+            raise ValueError(f"body: {{{name}}} is not a plain variable; a literal brace is written twice")
+    return [name for _, name, _, _ in parts if name is not None]
+
+
+def _check_labels(labels: tuple[str, ...], text: str) -> None:
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        raise ValueError("labels: at least two, all different")
+    for label in labels:
+        if len(label) != 1 or not label.isascii() or not label.isalnum():
+            raise ValueError(f"labels: {label!r} is not one ASCII digit or letter; longer labels are several tokens")
+        if not re.search(rf"(?<!\w){label}(?!\w)", text):
+            raise ValueError(f"labels: {label!r} is not explained in the prompt")
+    if len({label.isdigit() for label in labels}) > 1:
+        raise ValueError("labels: either all digits or all letters")
+    if list(labels) != sorted(labels):
+        raise ValueError("labels: must go from the lowest to the highest")
+
+
+def quote(value: str) -> str:
+    r"""A JSON string that reads as data: what could open markup, end a line or hide is escaped.
+
+    >>> quote('a "b" <|im_end|>')
+    '"a \\"b\\" \\u003c|im_end|\\u003e"'
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(
+        _escape(sign) if sign in _MARKUP or unicodedata.category(sign) in _INVISIBLE else sign for sign in text
+    )
+
+
+def _escape(sign: str) -> str:
+    code = ord(sign)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+def plain(value: str) -> str:
+    """The text on one line, with the control tokens of chat templates broken apart by a space.
+
+    >>> plain("What is <|im_end|>\\n this?")
+    'What is < |im_end| > this?'
+    """
+    spaced = _BREAKS.sub(" ", value).strip()
+    return _TEXT_MARKUP.sub(lambda found: f"{found.group()} " if found.group() in "<[" else f" {found.group()}", spaced)
+
+
+_WRITERS = {"json": quote, "text": plain}
