@@ -1,0 +1,283 @@
+"""Questions: what each fact is asked as, what counts as an answer, and which facts cannot be asked fairly.
+
+A fact gets the first reason that applies, in this order:
+
+    unknown_relation    no relation file has its stem
+    unlabelled          subject or object has a bare id for a label
+    self_answer         the object is the subject, by id or by label
+    several_objects     the relation is asked for one object, and the pair has more
+    unanswerable        a literal that cannot be asked so: a coarser date, another unit
+    answer_too_long     the canonical answer has more than `answer_words` words
+    ambiguous_subject   another subject has the same label, and no hint tells them apart without giving the answer away
+    answer_in_question  `leak_share` or more of the answer's words stand in the canonical question
+    mirrored            a symmetric relation states it from the other side as well; one of the two is kept
+    further_object      another object of the same pair carries the question and accepts this one (relations that allow
+                        several objects)
+    same_question       another fact reads the same and has another answer
+
+The leak is measured on the canonical question as it is asked, with its hint: that is what an answer could be copied
+from. An alias that leaks is not accepted, though it is right: echoing the question must never score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+from pydantic import Field
+
+from dual_data import templates
+from dual_data.config import Relation, Strict, load_relations
+from dual_data.engine.stage import Stage, Tools
+from dual_data.sampling import with_rank
+from dual_data.schema import Questions
+from dual_data.words import words
+
+RELATIONS = "pipeline/relations"
+BARE_ID = r"^(?:[QPL][1-9][0-9]*|label:[0-9a-f]{16})$"
+USES = ("canonical", "validation", "training", "test")
+
+
+class QuestionsParams(Strict):
+    """What makes a question fair."""
+
+    leak_share: float = Field(default=0.5, gt=0, le=1)
+    """A fact is rejected where this share of its answer's words, or more, stands in its canonical question."""
+    answer_words: int = Field(default=10, ge=1)
+    """Most words of a canonical answer."""
+    hint_length: int = Field(default=60, ge=10)
+    """Most characters of the hint that tells namesakes apart, as in "Alexandria (city in Egypt)"."""
+
+
+def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFrame:
+    """Ask every fact; those that cannot be asked carry a reason."""
+    relations = load_relations(tools.project / RELATIONS)
+    chosen = with_rank(facts, "fact_id", "questions")
+    if tools.limit is not None:
+        chosen = chosen.sort("rank").head(tools.limit)
+    known = chosen.join(_relation_table(relations), on="relation", how="left", maintain_order="left")
+    rows = known.with_columns(reason=_first_reasons()).with_columns(
+        answer=pl.when(pl.col("object_kind") == "entity").then("object_label")
+    )
+    rows = _with_literals(rows, relations)
+    rows = _reject(rows, _too_long(rows, params.answer_words), "answer_too_long")
+    rows = _with_subjects(rows, facts, params.hint_length)
+    rows = _with_leaks(rows, relations, params.leak_share)
+    rows = _reject_mirrored(rows)
+    rows = _with_questions(rows, relations)
+    rows = _with_all_objects(rows)
+    rows = _reject(rows, _repeated(rows), "same_question")
+    columns = [name for name in Questions.columns() if name not in ("fact_id", "functional")]
+    return rows.select(
+        "fact_id",
+        *columns,
+        functional=pl.col("unique_one").fill_null(False) & (pl.col("objects_of_pair") == 1),
+        reason=pl.col("reason"),
+    ).sort("fact_id")
+
+
+def _relation_table(relations: Mapping[str, Relation]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "relation": list(relations),
+            "unique_one": [relation.unique == "one" for relation in relations.values()],
+            "symmetric": [relation.symmetric for relation in relations.values()],
+            "template_id": [templates.template_id(stem, one.questions) for stem, one in relations.items()],
+        }
+    )
+
+
+def _first_reasons() -> pl.Expr:
+    """The rules that need no wording, each only where none before it applies."""
+    same_label = pl.col("subject_label").str.to_lowercase() == pl.col("object_label").str.to_lowercase()
+    bare = pl.col("subject_label").str.contains(BARE_ID) | pl.col("object_label").str.contains(BARE_ID)
+    return (
+        pl.when(pl.col("template_id").is_null())
+        .then(pl.lit("unknown_relation"))
+        .when(bare)
+        .then(pl.lit("unlabelled"))
+        .when((pl.col("subject_qid") == pl.col("object_qid")).fill_null(False) | same_label)
+        .then(pl.lit("self_answer"))
+        .when(pl.col("unique_one") & (pl.col("objects_of_pair") > 1))
+        .then(pl.lit("several_objects"))
+    )
+
+
+def _reject(rows: pl.DataFrame, wrong: pl.Series, reason: str) -> pl.DataFrame:
+    """Give `reason` to the rows in `wrong` that have none yet."""
+    new = pl.when(wrong & pl.col("reason").is_null()).then(pl.lit(reason)).otherwise("reason")
+    return rows.with_columns(reason=new)
+
+
+def _with_literals(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
+    """Column `forms`: the accepted spellings of a literal; an entity has its label and aliases instead."""
+    literals = rows.filter((pl.col("object_kind") != "entity") & pl.col("template_id").is_not_null())
+    keys = ["relation", "object_kind", "object_value"]
+    distinct = literals.select(keys).unique(maintain_order=True)
+    forms = [
+        list(templates.literal_answers(relations[stem], kind, value)) for stem, kind, value in distinct.iter_rows()
+    ]
+    table = distinct.with_columns(forms=pl.Series(forms, dtype=pl.List(pl.String)))
+    rows = rows.join(table, on=keys, how="left", maintain_order="left")
+    answer = pl.coalesce("answer", pl.col("forms").list.first())
+    rows = rows.with_columns(answer=answer)
+    return _reject(rows, rows["answer"].is_null(), "unanswerable")
+
+
+def _too_long(rows: pl.DataFrame, most: int) -> pl.Series:
+    return rows["answer"].str.count_matches(r"\S+").fill_null(0) > most
+
+
+def _with_subjects(rows: pl.DataFrame, facts: pl.DataFrame, longest: int) -> pl.DataFrame:
+    """Column `subject`: the label, with a hint where another subject of the dataset has the same label."""
+    subjects = facts.select("subject_qid", "subject_label", "subject_description").unique(
+        "subject_qid", keep="first", maintain_order=True
+    )
+    shared = subjects.filter(pl.col("subject_label").str.to_lowercase().is_duplicated())
+    forms = templates.disambiguated({qid: (label, text) for qid, label, text in shared.iter_rows()}, longest)
+    asked = rows.filter(pl.col("subject_qid").is_in(list(forms)) & pl.col("reason").is_null())
+    found = [
+        _form(forms[qid], label, [answer, *(aliases or [])])
+        for qid, label, answer, aliases in asked.select(
+            "subject_qid", "subject_label", "answer", "object_aliases"
+        ).iter_rows()
+    ]
+    table = asked.select("fact_id", form=pl.Series(found, dtype=pl.String))
+    rows = rows.join(table, on="fact_id", how="left", maintain_order="left")
+    ambiguous = pl.col("subject_qid").is_in(list(forms))
+    rows = rows.with_columns(subject=pl.when(ambiguous).then("form").otherwise("subject_label"))
+    return _reject(rows, rows["subject"].is_null(), "ambiguous_subject")
+
+
+def _form(forms: Iterable[str], label: str, answers: list[str]) -> str | None:
+    return next((form for form in forms if not templates.hint_leaks(form, label, answers)), None)
+
+
+def _with_leaks(rows: pl.DataFrame, relations: Mapping[str, Relation], share: float) -> pl.DataFrame:
+    """Reject leaks of the canonical answer, and column `answers`: those accepted, without leaking aliases."""
+    wordings = {stem: frozenset(words(relation.questions.canonical)) for stem, relation in relations.items()}
+    accepted: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+    kept: list[list[str] | None] = []
+    leaks: list[bool] = []
+    columns = ("relation", "subject", "answer", "object_kind", "object_aliases", "forms", "reason")
+    for stem, subject, answer, kind, aliases, forms, reason in rows.select(columns).iter_rows():
+        if reason is not None:
+            leaks.append(False)
+            kept.append(None)
+            continue
+        asked = wordings[stem].union(words(subject))
+        leaks.append(templates.overlap(answer, asked) >= share)
+        others = tuple(aliases or ()) if kind == "entity" else tuple(forms)
+        key = (answer, others)
+        if key not in accepted:
+            accepted[key] = templates.accepted(answer, others) if kind == "entity" else others
+        kept.append([one for one in accepted[key] if one == answer or templates.overlap(one, asked) < share])
+    rows = rows.with_columns(answers=pl.Series(kept, dtype=pl.List(pl.String)))
+    return _reject(rows, pl.Series(leaks, dtype=pl.Boolean), "answer_in_question")
+
+
+def _reject_mirrored(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of a symmetric fact and its mirror image, keep the one of lower rank."""
+    sides = rows.filter(pl.col("symmetric") & pl.col("reason").is_null() & pl.col("object_qid").is_not_null()).select(
+        "fact_id",
+        "rank",
+        "relation",
+        low=pl.min_horizontal("subject_qid", "object_qid"),
+        high=pl.max_horizontal("subject_qid", "object_qid"),
+    )
+    pair = ["relation", "low", "high"]
+    second = sides.sort("rank", "fact_id").filter(pl.int_range(pl.len()).over(pair) > 0)
+    return _reject(rows, rows["fact_id"].is_in(second["fact_id"].implode()), "mirrored")
+
+
+def _with_questions(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
+    """The canonical question, the paraphrases by use and the statement, in columns."""
+    table, most = _template_table(relations)
+    rows = rows.join(table, on="relation", how="left", maintain_order="left")
+
+    def question(use: str, index: int) -> pl.Expr:
+        name = f"{use}_{index}"
+        return templates.rendered([pl.col(f"{name}_0"), pl.col(f"{name}_1")], [pl.col("subject")])
+
+    first, second = (
+        pl.when(pl.col("statement_starts") == start).then(pl.col("subject")).otherwise(pl.col("answer"))
+        for start in ("subject", "answer")
+    )
+    statement = templates.rendered([pl.col(f"statement_{piece}") for piece in range(3)], [first, second])
+    empty = pl.lit([], dtype=pl.List(pl.String))
+    lists = {
+        f"paraphrases_{use}": pl.concat_list([question(use, index) for index in range(most[use])]).list.drop_nulls()
+        if most[use]
+        else empty
+        for use in USES[1:]
+    }
+    rows = rows.with_columns(question=question("canonical", 0), statement=statement, **lists)
+    return rows.drop(name for name in table.columns if name != "relation")
+
+
+def _template_table(relations: Mapping[str, Relation]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The pieces of every template, one row a relation, and the most templates of each use."""
+    by_use: dict[str, dict[str, tuple[str, ...]]] = {use: {} for use in USES}
+    for stem, relation in relations.items():
+        wording = relation.questions
+        for use, found in zip(
+            USES, ((wording.canonical,), wording.validation, wording.training, wording.test), strict=True
+        ):
+            by_use[use][stem] = found
+    most = {use: max((len(found) for found in stems.values()), default=0) for use, stems in by_use.items()}
+    columns: dict[str, list[str | None]] = {"relation": list(relations)}
+    for use, stems in by_use.items():
+        for index in range(most[use]):
+            cuts = [templates.cut(found[index]).texts if index < len(found) else None for found in stems.values()]
+            for piece in range(2):
+                columns[f"{use}_{index}_{piece}"] = [texts[piece] if texts else None for texts in cuts]
+    statements = [
+        templates.cut(relation.questions.statement) if relation.questions.statement else None
+        for relation in relations.values()
+    ]
+    for piece in range(3):
+        columns[f"statement_{piece}"] = [cut.texts[piece] if cut else None for cut in statements]
+    columns["statement_starts"] = [cut.variables[0] if cut else None for cut in statements]
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)), most
+
+
+def _with_all_objects(rows: pl.DataFrame) -> pl.DataFrame:
+    """Where several objects are allowed, one fact of the pair carries the question and accepts them all.
+
+    The one of lowest rank carries it: no popularity decides what the canonical answer is. An object whose own fact is
+    kept from the other side (mirrored) stays an accepted answer.
+    """
+    pair = ["relation", "subject_qid"]
+    right = ~pl.col("unique_one") & (pl.col("reason").is_null() | (pl.col("reason") == "mirrored"))
+    merged = (
+        rows.filter(right)
+        .sort(pl.col("reason").is_not_null(), "rank", "fact_id")
+        .group_by(pair, maintain_order=True)
+        .agg(pl.col("fact_id").first().alias("carrier"), all_answers=pl.col("answers").explode())
+        .with_columns(pl.col("all_answers").list.unique(maintain_order=True))
+    )
+    joined = rows.join(merged, on=pair, how="left", maintain_order="left")
+    carries = pl.col("carrier") == pl.col("fact_id")
+    open_row = ~pl.col("unique_one") & pl.col("reason").is_null()
+    joined = joined.with_columns(
+        answers=pl.when(open_row & carries).then("all_answers").otherwise("answers"),
+    )
+    further = joined.select((open_row & (pl.col("carrier") != pl.col("fact_id"))).fill_null(False)).to_series()
+    return _reject(joined, further, "further_object")
+
+
+def _repeated(rows: pl.DataFrame) -> pl.Series:
+    """Questions that several facts ask: no answer to them is right for all, so none of them is kept."""
+    text = pl.when(pl.col("reason").is_null()).then(pl.col("question").str.to_lowercase())
+    return rows.select((text.is_not_null() & text.is_duplicated()).fill_null(False)).to_series()
+
+
+QUESTIONS = Stage(
+    name="questions",
+    version=1,
+    run=run,
+    schema=Questions,
+    params=QuestionsParams,
+    inputs=("facts",),
+    files=(f"{RELATIONS}/*.toml",),
+)
