@@ -70,8 +70,6 @@ class Topic(Strict):
     """Wikidata classes (Q-ids) whose members, and members of subclasses, are the subjects."""
     property: str = "P31"
     """How an item belongs to a class: instance of (P31), or for people their occupation (P106)."""
-    property: str = "P31"
-    """How a subject belongs to its class: instance of (P31), or for people occupation (P106)."""
     limit: int = Field(default=1000, ge=1)
     """Most subjects taken."""
     order: Literal["sitelinks", "hash"] = "sitelinks"

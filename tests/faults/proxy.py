@@ -100,6 +100,8 @@ class Proxy:
         self.faults_made: list[str] = []
         self.when: Callable[[Request], Fault | None] | None = None
         """Where set, it decides alone."""
+        self.rewrite: Callable[[Request], Request] = lambda request: request
+        """Changes what the real server is asked."""
         self.url = ""
         """Root of the proxy: http://127.0.0.1:port."""
         self._script = list(script)
@@ -132,8 +134,9 @@ class Proxy:
 
     def forward(self, request: Request) -> tuple[int, list[tuple[str, str]], bytes]:
         """The real server's answer."""
+        request = self.rewrite(request)
         connection = http.client.HTTPConnection(self.upstream.hostname or "", self.upstream.port, timeout=120)
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP}
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP | {"content-length"}}
         headers["Host"] = self.upstream.netloc
         try:
             connection.request(request.method, request.path, request.body or None, headers)

@@ -1,0 +1,298 @@
+"""Wikipedia's Action API through mwclient: how many articles link to a page.
+
+Two methods. `cirrusdoc` reads the search index's counter: 50 titles a request, approximate (it is rewritten only when it
+moves by a fifth, counts redirects, and pages outside the article namespace). `linkshere` counts the distinct articles
+that link to the page or to one of its redirects: exact, and many requests for famous pages, hence a cap.
+
+mwclient's own retries are off and its answers are judged by a hook on the response, before its own handling can lose
+Retry-After (429), sleep unasked (5xx) or fail on a missing header (lag).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import mwclient
+import requests
+
+from dual_data.calls import Calls, Request
+from dual_data.config import Services
+from dual_data.errors import ConfigError, Refused, ServiceError, Transient
+from dual_data.sources.etiquette import retry_after, user_agent
+
+SOURCE = "wikipedia"
+TITLES_A_REQUEST = 50
+"""Most titles that the API takes from a client without special rights."""
+MAX_LAG = 5
+"""Seconds of database lag above which a batch job should wait."""
+TIMEOUT = 60.0
+_BLOCKED = {"blocked", "autoblocked", "readapidenied", "permissiondenied"}
+_LATER = {"maxlag", "ratelimited", "readonly", "internal_api_error_DBQueryError", "cirrussearch-too-busy-error"}
+
+
+class LinkCount(NamedTuple):
+    """Inbound links of one title as asked for."""
+
+    title: str | None
+    """After normalisation and redirects; None where there is no such article."""
+    inbound_links: int | None
+    capped: bool
+    counted_on: str
+    """UTC day of the answer."""
+
+
+class Wikipedia:
+    """One wiki, asked through the call log."""
+
+    def __init__(self, services: Services, calls: Calls) -> None:
+        self.api = services.wikipedia.rstrip("/") + "/"
+        self._services, self._calls = services, calls
+        self._site: mwclient.Site | None = None
+
+    def probe(self) -> dict[str, Any]:
+        """The request that tells whether the wiki has CirrusSearch."""
+        return {"wiki": self.api, "meta": "siteinfo", "siprop": "extensions|general"}
+
+    def require_cirrus(self) -> None:
+        """Raise ConfigError where the wiki has no CirrusSearch: it would answer without counts, not with zeros."""
+        answer = self._ask(self.probe())
+        if "CirrusSearch" not in answer["extensions"]:
+            raise ConfigError(
+                f"{self.api} has no CirrusSearch, so it cannot give the approximate counts; use method = 'linkshere'",
+                key="links.method",
+            )
+
+    def cirrus_requests(self, titles: Sequence[str]) -> list[dict[str, Any]]:
+        """The requests that `count_by_cirrus` makes first, one a batch."""
+        return [
+            {"wiki": self.api, "prop": "cirrusdoc", "cdincludes": "incoming_links", "redirects": 1, "titles": batch}
+            for batch in _batches(titles)
+        ]
+
+    def count_by_cirrus(self, titles: Sequence[str], advance: Callable[[int], None]) -> dict[str, LinkCount]:
+        """Approximate counts by title as asked for."""
+        found: dict[str, LinkCount] = {}
+        for request in self.cirrus_requests(titles):
+            names = _Names(request["titles"])
+            counts: dict[str, int | None] = {}
+            for answer in self._pages(request):
+                names.learn(answer)
+                for page in answer["pages"]:
+                    if page.get("missing") or page.get("invalid"):
+                        counts[page["title"]] = None
+                    elif "cirrusdoc" in page:
+                        counts[page["title"]] = _incoming_links(page)
+            for asked in request["titles"]:
+                title = names.final(asked)
+                if title not in counts:
+                    raise ServiceError(
+                        f"{self.api} gave no cirrusdoc for {title!r}: a missing count is not 0. "
+                        "Use method = 'linkshere' in [links]."
+                    )
+                count = counts[title]
+                found[asked] = LinkCount(title if count is not None else None, count, False, answer["day"])
+            advance(len(request["titles"]))
+        return found
+
+    def redirect_requests(self, titles: Sequence[str]) -> list[dict[str, Any]]:
+        """The requests that `count_by_linkshere` makes first, one a batch."""
+        return [
+            {
+                "wiki": self.api, "prop": "redirects", "rdnamespace": 0, "rdlimit": "max", "rdprop": "title",
+                "redirects": 1, "titles": batch,
+            }
+            for batch in _batches(titles)
+        ]  # fmt: skip
+
+    def count_by_linkshere(
+        self, titles: Sequence[str], cap: int, advance: Callable[[int], None]
+    ) -> dict[str, LinkCount]:
+        """Exact counts by title as asked for: distinct articles that link to the page or to a redirect to it.
+
+        A count that reaches `cap` stops there and is marked.
+        """
+        found: dict[str, LinkCount] = {}
+        for request in self.redirect_requests(titles):
+            names, targets, day = _Names(request["titles"]), {}, ""
+            missing: set[str] = set()
+            for answer in self._pages(request):
+                names.learn(answer)
+                day = answer["day"]
+                for page in answer["pages"]:
+                    title = page["title"]
+                    if page.get("missing") or page.get("invalid"):
+                        missing.add(title)
+                        continue
+                    targets[title] = title
+                    targets.update({redirect["title"]: title for redirect in page.get("redirects", ())})
+            linking, capped, day = self._linking_pages(targets, cap, day)
+            for asked in request["titles"]:
+                title = names.final(asked)
+                if title in missing:
+                    found[asked] = LinkCount(None, None, False, day)
+                else:
+                    count = min(len(linking[title]), cap)
+                    found[asked] = LinkCount(title, count, title in capped, day)
+            advance(len(request["titles"]))
+        return found
+
+    def _linking_pages(
+        self, targets: Mapping[str, str], cap: int, day: str
+    ) -> tuple[dict[str, set[int]], set[str], str]:
+        """Ids of the articles that link to each owner of the targets, owners whose counting stopped at the cap, day.
+
+        `targets` maps a linked title, an article or a redirect, to the article that it counts for.
+        """
+        linking: dict[str, set[int]] = {owner: set() for owner in targets.values()}
+        capped: set[str] = set()
+        waiting = sorted(targets)
+        while waiting:
+            batch, waiting = waiting[:TITLES_A_REQUEST], waiting[TITLES_A_REQUEST:]
+            seen: set[str] = set()
+            request = {
+                "wiki": self.api, "prop": "linkshere", "lhnamespace": 0, "lhshow": "!redirect", "lhlimit": "max",
+                "lhprop": "pageid", "titles": batch,
+            }  # fmt: skip
+            for answer in self._pages(request):
+                day = answer["day"]
+                now = {page["title"] for page in answer["pages"] if page.get("linkshere")}
+                for page in answer["pages"]:
+                    owner = targets[page["title"]]
+                    linking[owner].update(link["pageid"] for link in page.get("linkshere", ()))
+                reached = {owner for owner in linking if len(linking[owner]) >= cap} - capped
+                if reached and answer.get("continue"):
+                    # A famous page would fill many more answers: ask for the others anew. Titles that had links in
+                    # earlier answers but none in this one are complete.
+                    capped |= reached
+                    rest = [t for t in batch if targets[t] not in capped and (t in now or t not in seen)]
+                    waiting = sorted({*rest, *(t for t in waiting if targets[t] not in capped)})
+                    break
+                seen |= now
+        capped |= {owner for owner in linking if len(linking[owner]) > cap}
+        return linking, capped, day
+
+    def _pages(self, request: Request) -> Iterator[dict[str, Any]]:
+        """The answers of a query, following `continue`; every one is a call of its own in the log."""
+        more: Mapping[str, Any] | None = {}
+        while more is not None:
+            answer = self._ask({**request, **more})
+            yield answer
+            more = answer.get("continue")
+
+    def _ask(self, request: Request) -> dict[str, Any]:
+        answer: dict[str, Any] = self._calls.fetch(SOURCE, request, lambda: self._query(request))
+        return answer
+
+    def _query(self, request: Request) -> dict[str, Any]:
+        """One request to the API; keeps what the counts need."""
+        parameters = {key: value for key, value in request.items() if key != "wiki"}
+        if "titles" in parameters:
+            parameters["titles"] = "|".join(parameters["titles"])
+        try:
+            answer = self._client().api("query", formatversion=2, **parameters)
+        except mwclient.errors.APIError as error:
+            raise _api_error(self.api, str(error.code), str(error.info)) from None
+        except (mwclient.errors.MaximumRetriesExceeded, requests.RequestException) as error:
+            raise Transient(f"{self.api}: {type(error).__name__}: {error}") from None
+        except (ValueError, mwclient.errors.InvalidResponse):
+            raise Transient(f"{self.api}: the answer is not JSON") from None
+        query = answer.get("query", {})
+        day = datetime.fromtimestamp(self._calls.clock.now(), UTC).date().isoformat()
+        if "siprop" in request:
+            return {"extensions": sorted(e.get("name", "") for e in query["extensions"]), "day": day}
+        if "pages" not in query:
+            raise Transient(f"{self.api}: the answer holds no pages; warnings: {answer.get('warnings')}")
+        kept = {key: query[key] for key in ("pages", "normalized", "redirects") if key in query}
+        return {**kept, **({"continue": answer["continue"]} if "continue" in answer else {}), "day": day}
+
+    def _client(self) -> mwclient.Site:
+        if self._site is None:
+            agent = user_agent(self._services.contact, self.api, f"mwclient/{mwclient.__version__}")
+            session = requests.Session()
+            session.headers["User-Agent"] = agent
+            session.hooks["response"].append(self._judge)
+            parts = urlsplit(self.api)
+            if parts.scheme not in ("http", "https") or not parts.netloc:
+                raise ConfigError(
+                    f"{self.api!r} is not a URL such as https://en.wikipedia.org/w/", key="services.wikipedia"
+                )
+            self._site = mwclient.Site(
+                parts.netloc, path=parts.path, scheme=parts.scheme, pool=session, do_init=False, max_retries=0,
+                max_lag=MAX_LAG, connection_options={"timeout": TIMEOUT},
+            )  # fmt: skip
+        return self._site
+
+    def _judge(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        """Turn an answer that is none into an error of ours, before mwclient sees it."""
+        wait = retry_after(response.headers.get("Retry-After"), self._calls.clock.now())
+        if response.status_code in (401, 403):
+            raise Refused(
+                f"{self.api} refuses this client with {response.status_code}: {_start(response)}. Check the contact "
+                "under [services], wait a day after a ban, and lower pace.wikipedia.per_minute."
+            )
+        if response.status_code == 429 or response.status_code >= 500:
+            raise Transient(f"{self.api}: {response.status_code} {response.reason}", retry_after=wait)
+        if response.status_code != 200:
+            raise ServiceError(
+                f"{self.api}: {response.status_code} {response.reason}; is services.wikipedia the folder of api.php?"
+            )
+        if "X-Database-Lag" in response.headers:
+            raise Transient(f"{self.api}: the database lags", retry_after=wait if wait is not None else float(MAX_LAG))
+        if "json" not in response.headers.get("Content-Type", ""):
+            if "user-agent" in response.text[:500].lower():
+                raise Refused(
+                    f"{self.api} asks for a better User-Agent: {_start(response)}. Set contact in [services]."
+                )
+            raise Transient(f"{self.api}: HTML instead of JSON: {_start(response)}", retry_after=wait)
+
+
+class _Names:
+    """Follows a title through normalisation and redirects."""
+
+    def __init__(self, titles: Iterable[str]) -> None:
+        self._next: dict[str, str] = {}
+        self._titles = tuple(titles)
+
+    def learn(self, answer: Mapping[str, Any]) -> None:
+        for kind in ("normalized", "redirects"):
+            self._next.update({step["from"]: step["to"] for step in answer.get(kind, ())})
+
+    def final(self, title: str) -> str:
+        """The title that stands in the answer's pages; a loop of redirects ends where it closes."""
+        seen = {title}
+        while (following := self._next.get(title)) is not None and following not in seen:
+            seen.add(following)
+            title = following
+        return title
+
+
+def _batches(titles: Sequence[str]) -> list[list[str]]:
+    """Distinct titles in sorted order, cut to requests: the same titles always give the same calls."""
+    ordered = sorted(set(titles))
+    return [ordered[i : i + TITLES_A_REQUEST] for i in range(0, len(ordered), TITLES_A_REQUEST)]
+
+
+def _incoming_links(page: Mapping[str, Any]) -> int:
+    """The counter in a page's cirrusdoc, a list of index documents of which the first is the article."""
+    document = page["cirrusdoc"][0] if page["cirrusdoc"] else {}
+    count = document.get("source", {}).get("incoming_links")
+    if not isinstance(count, int):
+        raise ServiceError(f"the search index has no incoming_links for {page['title']!r}; use method = 'linkshere'")
+    return count
+
+
+def _api_error(api: str, code: str, info: str) -> ServiceError:
+    if code in _LATER:
+        lag = re.search(r"([\d.]+) seconds? lagged", info)
+        return Transient(f"{api}: {code}: {info}", retry_after=float(MAX_LAG) if lag else None)
+    if code in _BLOCKED:
+        return Refused(f"{api}: {code}: {info}")
+    return ServiceError(f"{api}: {code}: {info}")
+
+
+def _start(response: requests.Response) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", response.text[:400]).split())[:160]

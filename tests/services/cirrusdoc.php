@@ -1,0 +1,36 @@
+<?php
+/**
+ * A stand-in for the one module of CirrusSearch that dual-data asks: prop=cirrusdoc with incoming_links.
+ *
+ * CirrusSearch itself needs a search cluster. This module computes the same formula from the wiki's own link tables
+ * (redirects to the page, and distinct pages that link to it or to one of them), and proves our client, not Wikipedia.
+ */
+use MediaWiki\Api\ApiQueryBase;
+use Wikimedia\ParamValidator\ParamValidator;
+
+class ApiQueryCirrusDoc extends ApiQueryBase {
+	public function __construct( $query, $name ) {
+		parent::__construct( $query, $name, 'cd' );
+	}
+
+	public function execute() {
+		foreach ( $this->getPageSet()->getGoodPages() as $id => $page ) {
+			$titles = [ $page->getDBkey() ];
+			$redirects = $this->getDB()->newSelectQueryBuilder()
+				->select( 'page_title' )->from( 'redirect' )->join( 'page', null, 'rd_from = page_id' )
+				->where( [ 'rd_namespace' => 0, 'rd_title' => $page->getDBkey() ] )
+				->caller( __METHOD__ )->fetchFieldValues();
+			$sources = $this->getDB()->newSelectQueryBuilder()
+				->select( 'pl_from' )->distinct()->from( 'pagelinks' )->join( 'linktarget', null, 'pl_target_id = lt_id' )
+				->join( 'page', null, 'pl_from = page_id' )
+				->where( [ 'lt_namespace' => 0, 'lt_title' => array_merge( $titles, $redirects ), 'page_is_redirect' => 0 ] )
+				->caller( __METHOD__ )->fetchFieldValues();
+			$source = [ 'incoming_links' => count( $redirects ) + count( $sources ) ];
+			$this->addPageSubItems( $id, [ [ 'index' => 'content', 'id' => (string)$id, 'source' => $source ] ], 'doc' );
+		}
+	}
+
+	public function getAllowedParams() {
+		return [ 'includes' => [ ParamValidator::PARAM_TYPE => 'string', ParamValidator::PARAM_ISMULTI => true ] ];
+	}
+}

@@ -1,0 +1,165 @@
+"""The Wikipedia source against a real MediaWiki, also behind a proxy that fails as the service does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dual_data.calls import Calls
+from dual_data.config import Pace, Services
+from dual_data.errors import ConfigError, Refused, ServiceError, UsageError
+from dual_data.sources.wikipedia import Wikipedia
+from tests.clock import FakeClock
+from tests.faults.proxy import BANNED, CUT, DROP, REFUSED_AGENT, RESET, Fault, html_200, proxy, too_many, unavailable
+from tests.services.mediawiki import Wiki, count_links_in_tables, mediawiki
+
+PAGES = {
+    "Varn": "[[Ostel]] [[Ostel]] [[Kingdom of Ostel]] {{Rivers}}",
+    "Ostel": "[[Varn]] [[Missing page]]",
+    "Kingdom of Ostel": "#REDIRECT [[Ostel]]",
+    "Ostelia": "#REDIRECT [[Ostel]]",
+    "Pelm": "[[Ostelia]] {{Rivers}}",
+    "Ünd & Söhne": "[[Pelm]] [[Ostel]]",
+    "Template:Rivers": "[[Sarr]] [[Ostel]]",
+    "Sarr": "A river. [[Varn]]",
+    "Talk:Ostel": "[[Varn]] [[Sarr]]",
+    **{f"Village {n}": "[[Sarr]]" for n in range(30)},
+}
+ARTICLES = ["Varn", "Ostel", "Pelm", "Sarr", "Ünd & Söhne"]
+
+
+@pytest.fixture(scope="module")
+def wiki() -> Iterator[Wiki]:
+    with mediawiki(PAGES) as running:
+        yield running
+
+
+def client(url: str, folder: Path, attempts: int = 6) -> Wikipedia:
+    pace = {"wikipedia": Pace(attempts=attempts)}
+    return Wikipedia(Services(wikipedia=url), Calls(folder / "calls.sqlite", pace, clock=FakeClock(time.time())))
+
+
+def ignore(_: int) -> None:
+    """No progress."""
+
+
+def test_exact_counts_equal_the_wikis_own_tables(wiki: Wiki, tmp_path: Path) -> None:
+    counts = client(wiki.url, tmp_path).count_by_linkshere(ARTICLES, 1000, ignore)
+    expected = {title: count_links_in_tables(wiki.database, title) for title in ARTICLES}
+    assert {title: counts[title].inbound_links for title in ARTICLES} == expected
+    assert expected == {"Varn": 2, "Ostel": 3, "Pelm": 1, "Sarr": 32, "Ünd & Söhne": 0}
+    assert not any(count.capped for count in counts.values())
+
+
+def test_redirects_normalisation_and_missing_pages(wiki: Wiki, tmp_path: Path) -> None:
+    asked = ["Ostelia", "varn", "Kingdom_of_Ostel", "No such page"]
+    exact = client(wiki.url, tmp_path).count_by_linkshere(asked, 1000, ignore)
+    assert [exact[title].title for title in asked] == ["Ostel", "Varn", "Ostel", None]
+    assert [exact[title].inbound_links for title in asked] == [3, 2, 3, None]
+    rough = client(wiki.url, tmp_path).count_by_cirrus(asked, ignore)
+    assert [rough[title].title for title in asked] == ["Ostel", "Varn", "Ostel", None]
+    # Two redirects to it, and Varn, Pelm, Ünd & Söhne and the template link there.
+    assert [rough[title].inbound_links for title in asked] == [6, 3, 6, None]
+
+
+def test_counting_stops_at_the_cap_and_says_so(wiki: Wiki, tmp_path: Path) -> None:
+    counts = client(wiki.url, tmp_path).count_by_linkshere(ARTICLES, 10, ignore)
+    assert counts["Sarr"].inbound_links == 10
+    assert counts["Sarr"].capped
+    assert counts["Ostel"] == (("Ostel", 3, False, counts["Ostel"].counted_on))
+
+
+def test_small_answers_are_continued_to_the_same_counts(
+    wiki: Wiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = client(wiki.url, tmp_path / "whole").count_by_linkshere(ARTICLES, 1000, ignore)
+    capped = client(wiki.url, tmp_path / "capped").count_by_linkshere(ARTICLES, 20, ignore)
+    with proxy(wiki.url) as front:
+        front.rewrite = lambda request: request._replace(body=request.body.replace(b"limit=max", b"limit=3"))
+        wiki_in_pieces = client(front.url, tmp_path / "pieces")
+        assert wiki_in_pieces.count_by_linkshere(ARTICLES, 1000, ignore) == whole
+        assert front.count > 10
+        before = front.count
+        assert client(front.url, tmp_path / "short").count_by_linkshere(ARTICLES, 20, ignore) == capped
+        # Village 20 to 29 are not asked for: counting stops early.
+        assert front.count - before < before
+
+
+def test_a_wiki_without_cirrus_is_an_error_not_zeros(tmp_path: Path) -> None:
+    with mediawiki({"Alone": "nothing"}, cirrus=False) as running:
+        plain = client(running.url, tmp_path)
+        with pytest.raises(ConfigError, match="no CirrusSearch"):
+            plain.require_cirrus()
+        with pytest.raises(ServiceError, match="a missing count is not 0"):
+            plain.count_by_cirrus(["Alone"], ignore)
+
+
+def test_more_than_fifty_titles_take_several_requests(wiki: Wiki, tmp_path: Path) -> None:
+    titles = [*ARTICLES, *(f"Village {n}" for n in range(30)), *(f"Nowhere {n}" for n in range(40))]
+    source = client(wiki.url, tmp_path)
+    assert len(source.cirrus_requests(titles)) == 2
+    counts = source.count_by_cirrus(titles, ignore)
+    assert set(counts) == set(titles)
+    assert counts["Nowhere 3"].inbound_links is None
+    assert counts["Village 3"].inbound_links == 0
+
+
+LAG = Fault(
+    "lag",
+    content_type="application/json; charset=utf-8",
+    body=b'{"error":{"code":"maxlag","info":"Waiting for 10.0.0.1: 7.5 seconds lagged.","lag":7.5}}',
+    headers=(("X-Database-Lag", "7"), ("Retry-After", "5")),
+)
+LAG_WITHOUT_HEADERS = LAG._replace(headers=())
+RATE_LIMITED = Fault(
+    "ratelimited",
+    content_type="application/json; charset=utf-8",
+    body=b'{"error":{"code":"ratelimited","info":"You have exceeded your rate limit."}}',
+)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        too_many(17), too_many(), too_many(20, as_date=True), unavailable(503, 3), html_200(), CUT, DROP, RESET, LAG,
+        LAG_WITHOUT_HEADERS, RATE_LIMITED,
+    ],
+    ids=lambda fault: fault.name,
+)  # fmt: skip
+def test_passing_failures_are_tried_again(wiki: Wiki, tmp_path: Path, fault: Fault) -> None:
+    with proxy(wiki.url, fault, fault) as front:
+        source = client(front.url, tmp_path)
+        assert source.count_by_cirrus(["Sarr"], ignore)["Sarr"].inbound_links == 34
+        assert front.count == 3
+
+
+def test_retry_after_is_obeyed(wiki: Wiki, tmp_path: Path) -> None:
+    clock = FakeClock()
+    with proxy(wiki.url, too_many(17), LAG) as front:
+        calls = Calls(tmp_path / "calls.sqlite", {"wikipedia": Pace()}, clock=clock)
+        Wikipedia(Services(wikipedia=front.url), calls).count_by_cirrus(["Sarr"], ignore)
+    assert clock.slept == [17, 5]
+
+
+def test_a_ban_and_a_refused_agent_stop_at_once(wiki: Wiki, tmp_path: Path) -> None:
+    for fault in (BANNED, REFUSED_AGENT):
+        with proxy(wiki.url, fault, fault) as front:
+            with pytest.raises(Refused, match="contact"):
+                client(front.url, tmp_path).count_by_cirrus(["Sarr"], ignore)
+            assert front.count == 1
+
+
+def test_no_request_without_a_contact(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="DUAL_DATA_CONTACT"):
+        client("https://en.wikipedia.org/w/", tmp_path).count_by_cirrus(["Sarr"], ignore)
+
+
+def test_answers_are_replayed(wiki: Wiki, tmp_path: Path) -> None:
+    with proxy(wiki.url) as front:
+        first = client(front.url, tmp_path).count_by_linkshere(ARTICLES, 1000, ignore)
+        asked = front.count
+        assert client(front.url, tmp_path).count_by_linkshere(ARTICLES, 1000, ignore) == first
+        assert front.count == asked
