@@ -1,0 +1,160 @@
+"""Scores recomputed from saved generations: our item files, and logs in open-unlearning's format.
+
+Open-unlearning's log is one JSON object, plain or gzipped: {section: {"agg_value": mean, "value_by_index": {"0": {
+"input", "ground_truth", "generation", "rouge1_recall", "rougeL_f1", "rougeL_recall"}}}}. Ours is {"items": {set: [{
+"question", "ground_truth", "answers", "generation", "scores": {...}}]}}. Either way generation and scoring are apart,
+so that a new metric needs no GPU.
+"""
+
+import gzip
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dual_data.errors import InputError
+from dual_data.evaluation.metrics.text import TEXT_SCORES, text_scores
+
+AGGREGATE = "rougeL_recall"
+"""The score that `agg_value` is the mean of."""
+
+
+class LogItem(NamedTuple):
+    """One scored generation of a log."""
+
+    section: str
+    index: str
+    answer: str
+    answers: tuple[str, ...]
+    generation: str
+    scores: Mapping[str, float]
+    """The scores that the log holds."""
+
+
+class Log(NamedTuple):
+    """A log: its items and the means that it states by section."""
+
+    path: Path
+    items: tuple[LogItem, ...]
+    aggregates: Mapping[str, float]
+
+
+class Rescored(NamedTuple):
+    """What recomputing a log gave."""
+
+    items: int
+    max_abs_difference: float
+    """Largest absolute difference from the scores and means that the log holds; 0.0 is equality to the last bit."""
+    differences: Mapping[str, float]
+    """The same by score."""
+    means: Mapping[str, Mapping[str, float]]
+    """Recomputed mean of every text score by section, also of those that the log lacks."""
+    left_alone: tuple[str, ...]
+    """Scores of the log that do not follow from the generation."""
+
+
+def read_log(path: Path) -> Log:
+    """Read a log of either kind. Raises InputError with what is wrong and where."""
+    data = _read_json(path)
+    if isinstance(data, dict) and isinstance(data.get("items"), dict):
+        found = [_our_item(path, name, index, row) for name, index, row in _rows(data["items"])]
+        aggregates: dict[str, float] = {}
+    elif isinstance(data, dict) and data and all(_is_section(section) for section in data.values()):
+        found = [
+            _their_item(path, name, index, row)
+            for name, section in data.items()
+            for index, row in section["value_by_index"].items()
+        ]
+        aggregates = {
+            name: float(section["agg_value"])
+            for name, section in data.items()
+            if isinstance(section.get("agg_value"), int | float)
+        }
+    else:
+        raise InputError(
+            f"{path}: neither an item file of this package (a JSON object with `items`) nor a log of open-unlearning "
+            "(sections with `value_by_index`)"
+        )
+    if not found:
+        raise InputError(f"{path}: the log holds no items")
+    return Log(path, tuple(found), aggregates)
+
+
+def rescore(log: Log) -> Rescored:
+    """Recompute every score of a log from its generations and compare with what it holds."""
+    differences: dict[str, float] = {}
+    means: dict[str, dict[str, list[float]]] = {}
+    left_alone: set[str] = set()
+    for item in log.items:
+        fresh = text_scores(item.generation, item.answer, item.answers)
+        for name, value in fresh.items():
+            means.setdefault(item.section, {}).setdefault(name, []).append(value)
+        for name, held in item.scores.items():
+            if name in fresh:
+                differences[name] = max(differences.get(name, 0.0), _distance(fresh[name], held))
+            else:
+                left_alone.add(name)
+    averaged = {
+        section: {name: float(np.mean(values)) for name, values in columns.items()}
+        for section, columns in means.items()
+    }
+    for section, held in log.aggregates.items():
+        distance = _distance(averaged[section][AGGREGATE], held)
+        differences["agg_value"] = max(differences.get("agg_value", 0.0), distance)
+    return Rescored(
+        len(log.items), max(differences.values(), default=0.0), differences, averaged, tuple(sorted(left_alone))
+    )
+
+
+def _distance(fresh: float, held: float) -> float:
+    return abs(fresh - held) if math.isfinite(held) else math.inf
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        raw = path.read_bytes()
+        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: not a readable JSON file: {error}") from error
+
+
+def _is_section(section: Any) -> bool:
+    return isinstance(section, dict) and isinstance(section.get("value_by_index"), dict)
+
+
+def _rows(sections: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    for name, rows in sections.items():
+        for index, row in enumerate(rows):
+            yield name, str(index), row
+
+
+def _their_item(path: Path, section: str, index: str, row: Any) -> LogItem:
+    where = f"{path}: {section}.value_by_index.{index}"
+    answer, generation = _text(row, "ground_truth", where), _text(row, "generation", where)
+    scores = {
+        name: float(value)
+        for name, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return LogItem(section, index, answer, (answer,), generation, scores)
+
+
+def _our_item(path: Path, section: str, index: str, row: Any) -> LogItem:
+    where = f"{path}: items.{section}[{index}]"
+    answer, generation = _text(row, "ground_truth", where), _text(row, "generation", where)
+    scores = {name: float(value) for name, value in row.get("scores", {}).items() if name in TEXT_SCORES}
+    return LogItem(section, index, answer, tuple(row.get("answers") or [answer]), generation, scores)
+
+
+def _text(row: Any, key: str, where: str) -> str:
+    value = row.get(key) if isinstance(row, dict) else None
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, str):
+        raise InputError(f"{where}: expected a text under {key!r}")
+    return value

@@ -1,0 +1,53 @@
+"""Hidden states at the answer positions, averaged over the last decoder layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+LAST_LAYERS = 4
+"""How many of the last decoder layers the mean hidden state is taken over; all where there are fewer."""
+
+
+@contextmanager
+def last_layers(model: PreTrainedModel, *, wanted: bool = True) -> Iterator[list[Tensor]]:
+    """Outputs [rows, tokens, width] of the last decoder layers in the pass inside, before the final norm.
+
+    The list stays empty where they are not wanted, or where the model keeps no list of layers.
+    """
+    found: list[Tensor] = []
+    layers = getattr(model.base_model, "layers", None)
+    if not wanted or layers is None:
+        yield found
+        return
+
+    def take(_: object, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        found.append(output[0] if isinstance(output, tuple) else output)
+
+    handles = [layer.register_forward_hook(take) for layer in layers[-LAST_LAYERS:]]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def mean_of_layers(layers: Sequence[Tensor]) -> Tensor:
+    """Mean over layers in float32; an empty tensor for none."""
+    return torch.stack([layer.float() for layer in layers]).mean(0) if layers else torch.empty(0)
+
+
+def mean_of_answers(states: Tensor, answer_tokens: Sequence[int]) -> Tensor | None:
+    """Mean over each row's first `answer_tokens` positions: [cells, rows, tokens, width] -> [cells, rows, width].
+
+    None for an empty tensor.
+    """
+    if not states.numel():
+        return None
+    sizes = torch.tensor(list(answer_tokens), device=states.device)
+    inside = (torch.arange(states.shape[2], device=states.device)[None] < sizes[:, None]).float()
+    return torch.einsum("crtw,rt->crw", states, inside) / sizes[:, None].float()

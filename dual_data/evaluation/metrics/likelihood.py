@@ -1,0 +1,101 @@
+"""Metrics of one answer under teacher forcing, from per-token figures: probability, ranks, memorisation.
+
+Every function looks at the answer tokens alone; the token that ends the turn counts only where a name says so.
+Open-unlearning's probability includes the end, its memorisation drops the last label: those cannot be compared.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class TokenScores(NamedTuple):
+    """What one forward pass says about one answer, a figure a token: the answer's, then those that end the turn."""
+
+    answer_tokens: int
+    """How many of the tokens are the answer's; at least one."""
+    log_p: tuple[float, ...]
+    """Natural log-probability of the gold token, in float32 from the logits."""
+    rank: tuple[int, ...]
+    """1 + the number of vocabulary entries with a strictly higher logit."""
+    greedy: tuple[bool, ...]
+    """Whether the gold token is the argmax."""
+    mean: tuple[float, ...]
+    """Mean of log p(v) over the vocabulary under p itself: minus the entropy in nats."""
+    deviation: tuple[float, ...]
+    """Standard deviation of log p(v) under p."""
+    kl: tuple[float, ...] = ()
+    """KL(reference || model) in nats over the whole vocabulary; empty without a reference."""
+    cosine: float | None = None
+    """Cosine between the reference's and the model's mean hidden state at the answer positions."""
+
+    @property
+    def answer_log_p(self) -> tuple[float, ...]:
+        """Log-probabilities of the answer tokens alone."""
+        return self.log_p[: self.answer_tokens]
+
+
+def sum_log_probability(scores: TokenScores) -> float:
+    """sum_t log p(y_t) over the answer tokens."""
+    return math.fsum(scores.answer_log_p)
+
+
+def mean_log_probability(scores: TokenScores) -> float:
+    """mean_t log p(y_t) over the answer tokens."""
+    return sum_log_probability(scores) / scores.answer_tokens
+
+
+def probability(scores: TokenScores) -> float:
+    """exp(mean_t log p(y_t)) over the answer tokens, the end of the turn left out."""
+    return math.exp(mean_log_probability(scores))
+
+
+def probability_with_end(scores: TokenScores) -> float:
+    """The same with the end of the turn among the tokens, as open-unlearning computes it."""
+    return math.exp(math.fsum(scores.log_p) / len(scores.log_p))
+
+
+def first_rank(scores: TokenScores) -> int:
+    """Rank of the first answer token in the vocabulary."""
+    return scores.rank[0]
+
+
+def worst_rank(scores: TokenScores) -> int:
+    """Largest rank over the answer tokens."""
+    return max(scores.rank[: scores.answer_tokens])
+
+
+def sequence_rank(gold: float, distractors: Sequence[float]) -> int:
+    """Rank of the gold answer among distractors by mean log-probability: 1 + how many score strictly higher."""
+    return 1 + sum(other > gold for other in distractors)
+
+
+def exact_memorisation(scores: TokenScores) -> float:
+    """Share of the answer tokens that are the argmax given all gold tokens before them."""
+    return sum(scores.greedy[: scores.answer_tokens]) / scores.answer_tokens
+
+
+def extraction_strength(scores: TokenScores) -> float:
+    """1 - k*/n, where k* is the least k such that every token from k on is the argmax, and n if there is none.
+
+    A wrong last token gives 0, so a one-token answer that is wrong scores 0 and not 1.
+    """
+    n = scores.answer_tokens
+    suffix = 0
+    for greedy in reversed(scores.greedy[:n]):
+        if not greedy:
+            break
+        suffix += 1
+    return suffix / n
+
+
+def mean_kl(scores: TokenScores) -> float | None:
+    """Mean over answer positions of KL(reference || model); None without a reference."""
+    if not scores.kl:
+        return None
+    return math.fsum(scores.kl[: scores.answer_tokens]) / scores.answer_tokens
+
+
+def mean_entropy(scores: TokenScores) -> float:
+    """Mean entropy in nats of the answer positions."""
+    return -math.fsum(scores.mean[: scores.answer_tokens]) / scores.answer_tokens

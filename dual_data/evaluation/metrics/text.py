@@ -1,0 +1,42 @@
+"""Metrics of one generation against its accepted answers."""
+
+from collections.abc import Sequence
+
+from dual_data.matching import contains_answer, exact_answer
+from dual_data.rouge import rouge, rouge_best
+
+TEXT_SCORES = (
+    "rouge1_recall",
+    "rougeL_recall",
+    "rougeL_f1",
+    "rougeL_recall_uni",
+    "rougeL_recall_best",
+    "contains_answer",
+    "exact_answer",
+)
+"""Names of the scores of :func:`text_scores`."""
+
+
+def text_scores(generation: str, answer: str, answers: Sequence[str] = ()) -> dict[str, float]:
+    """All text scores of one generation, each between 0 and 1.
+
+    The plain ROUGE scores compare with the canonical answer alone, as the published logs do; `rougeL_recall_best` and
+    the two matches take every accepted answer. `rougeL_recall_uni` sees accents folded and every script.
+    """
+    accepted = list(dict.fromkeys([answer, *answers]))
+    plain = rouge(answer, generation)
+    return {
+        "rouge1_recall": plain.rouge1_recall,
+        "rougeL_recall": plain.rougeL_recall,
+        "rougeL_f1": plain.rougeL_f1,
+        "rougeL_recall_uni": rouge_best(accepted, generation, unicode=True).rougeL_recall,
+        "rougeL_recall_best": rouge_best(accepted, generation).rougeL_recall,
+        "contains_answer": float(contains_answer(generation, accepted)),
+        "exact_answer": float(exact_answer(generation, accepted)),
+    }
+
+
+def first_part(text: str, stops: Sequence[str]) -> str:
+    """The text up to the first of the stop strings; the whole text without any."""
+    places = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(places)] if places else text

@@ -1,0 +1,36 @@
+"""Truth ratio (TOFU, Maini et al. 2024, arXiv 2401.06121): how much likelier wrong answers of the same kind are.
+
+The wrong answers are distractors of the same relation. All arguments are mean log-probabilities a token.
+"""
+
+import math
+from collections.abc import Sequence
+
+
+def truth_ratio(gold: float, distractors: Sequence[float]) -> float | None:
+    """r = exp(mean_j mean_t log p(wrong_j)) / exp(mean_t log p(gold)); None without distractors.
+
+    Below 1 the model prefers the truth. The mean over wrong answers is geometric, as open-unlearning takes it. Ratios
+    that leave the range of floats are infinite.
+    """
+    if not distractors:
+        return None
+    exponent = math.fsum(distractors) / len(distractors) - gold
+    return math.exp(exponent) if exponent < 700 else math.inf
+
+
+def indistinguishable(ratio: float) -> float:
+    """min(r, 1/r): 1 where truth and falsehood are alike. TOFU's aggregate on the forget set."""
+    if ratio == 0 or math.isinf(ratio):
+        return 0.0
+    return min(ratio, 1 / ratio)
+
+
+def truthful(ratio: float) -> float:
+    """max(0, 1 - r): 1 where the truth is certain. TOFU's aggregate on the sets to keep."""
+    return max(0.0, 1.0 - ratio)
+
+
+def share_of_truth(ratio: float) -> float:
+    """correct / (correct + wrong) = 1 / (1 + r)."""
+    return 0.0 if math.isinf(ratio) else 1.0 / (1.0 + ratio)

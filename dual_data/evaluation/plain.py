@@ -1,0 +1,153 @@
+"""The slow way, through the model's own forward pass and `generate`: the oracle of the fast one, and its stand-in.
+
+An architecture whose attention wants more than keys, values, a mask and positions (recurrent layers, sliding windows
+shorter than the prompts) is served here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from dual_data.evaluation.hidden import last_layers, mean_of_answers, mean_of_layers
+from dual_data.evaluation.lora import Adapters
+from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.models import Loaded, head, last_hidden
+from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
+from dual_data.evaluation.stream import Outcome, Request
+
+
+class PlainEngine:
+    """Same contract as :class:`dual_data.evaluation.stream.Engine`, one adapter at a time."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        adapters: Adapters | None = None,
+        *,
+        rows: int = 32,
+        max_new_tokens: int = 64,
+        hidden: bool = True,
+    ) -> None:
+        self.loaded, self.adapters = loaded, adapters
+        self.rows, self.max_new_tokens, self.hidden = rows, max_new_tokens, hidden
+        self.notes: list[str] = []
+
+    @property
+    def cells(self) -> int:
+        """How many adapters are served, one after the other."""
+        return self.adapters.active if self.adapters is not None and self.adapters.enabled else 1
+
+    @torch.no_grad()
+    def run(
+        self,
+        requests: Sequence[Request],
+        *,
+        reference: Reference | None = None,
+        keep: Reference | None = None,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Outcome]]:
+        """Outcomes [cells][requests], in the order asked."""
+        outcomes = []
+        for cell in range(self.cells):
+            one = self.adapters
+            with one.only(one.first + cell) if one is not None and one.enabled else nullcontext():
+                found: list[Outcome] = []
+                for start in range(0, len(requests), self.rows):
+                    batch = requests[start : start + self.rows]
+                    found += self._batch(batch, start, reference, keep if cell == 0 else None)
+                    if cell == 0:
+                        advance(len(batch))
+                outcomes.append(found)
+        return outcomes
+
+    def _batch(
+        self, batch: Sequence[Request], start: int, reference: Reference | None, keep: Reference | None
+    ) -> list[Outcome]:
+        scores: list[list[TokenScores]] = [[] for _ in batch]
+        for place in range(max(len(request.answers) for request in batch)):
+            rows = [row for row, request in enumerate(batch) if len(request.answers) > place]
+            held = (reference, keep) if place == 0 else (None, None)
+            for row, one in zip(rows, self._score(batch, rows, place, start, *held), strict=True):
+                scores[row].append(one)
+        wanted = [row for row, request in enumerate(batch) if request.generate]
+        texts = dict(zip(wanted, self._generate([batch[row].prompt for row in wanted]), strict=True)) if wanted else {}
+        return [
+            Outcome(tuple(found), *texts.get(row, ((), False)))  # one outcome a request, scored or generated or both
+            for row, found in enumerate(scores)
+        ]
+
+    def _score(
+        self,
+        batch: Sequence[Request],
+        rows: list[int],
+        place: int,
+        start: int,
+        *held: Reference | None,
+    ) -> list[TokenScores]:
+        answers = [batch[row].answers[place] for row in rows]
+        whole = [batch[row].prompt + answer.ids[:-1] for row, answer in zip(rows, answers, strict=True)]
+        width = max(map(len, whole))
+        ids = torch.tensor([list(row) + [0] * (width - len(row)) for row in whole], device=self.loaded.device)
+        with last_layers(self.loaded.model, wanted=self.hidden) as layers:
+            hidden = last_hidden(self.loaded.model, ids)
+        firsts = [len(batch[row].prompt) - 1 for row in rows]
+        lengths = [len(answer.ids) for answer in answers]
+        longest = max(lengths)
+        chosen = torch.cat(
+            [
+                hidden[row, first : first + length]
+                for row, (first, length) in enumerate(zip(firsts, lengths, strict=True))
+            ]
+        )
+        gold = torch.tensor([token for answer in answers for token in answer.ids], device=self.loaded.device)
+        tokens = [answer.answer_tokens for answer in answers]
+        reference, keep = held
+        indices = [start + row for row in rows]
+        base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
+        found, logits = figures_of_hidden(
+            lambda states: head(self.loaded.model, states), chosen[None], gold, base, self._vocabulary()
+        )
+        means = None
+        if layers:
+            mean = torch.nn.functional.pad(mean_of_layers(layers), (0, 0, 0, longest))
+            aligned = torch.stack([mean[row, first : first + longest] for row, first in enumerate(firsts)])
+            means = mean_of_answers(aligned[None], tokens)
+        cosines: list[float | None] = [None] * len(rows)
+        if reference is not None and means is not None:
+            other = torch.stack([reference.hidden[index] for index in indices])
+            cosines = list(cosine_similarity(means[0], other, dim=1).clamp(-1, 1).tolist())
+        if keep is not None:
+            keep.logits.update(zip(indices, [piece.clone() for piece in torch.split(logits, lengths)], strict=True))
+            if means is not None:
+                keep.hidden.update(zip(indices, means[0].unbind(0), strict=True))
+        return split_scores(found, lengths, tokens, cosines)
+
+    def _generate(self, prompts: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], bool]]:
+        width = max(map(len, prompts))
+        pad, stops = self.loaded.info.pad_id, set(self.loaded.info.stop_ids)
+        ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=self.loaded.device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=self.loaded.device)
+        generate: Any = self.loaded.model.generate
+        output: Tensor = generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=self.max_new_tokens,
+            eos_token_id=list(stops),
+            pad_token_id=pad,
+        )
+        found = []
+        for row in output[:, width:].tolist():
+            end = next((place for place, token in enumerate(row) if token in stops), None)
+            found.append((tuple(row if end is None else row[:end]), end is not None))
+        return found
+
+    def _vocabulary(self) -> int:
+        return int(self.loaded.model.config.get_text_config().vocab_size)

@@ -1,0 +1,94 @@
+"""A key-value cache of fixed shape, and the masks of rows that share a prefix and are padded inside.
+
+Columns of a batch: [shared prefix | padding | own part of the prompt | answer]. The prompts are aligned at their right
+end, so that every row writes its next token into the same column; positions are given apart, so that padding changes
+nothing. Fixed shapes are what CUDA graphs need, and the prefix is computed once for all rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class StaticCache:
+    """Keys and values of every layer, [rows, heads, width, size]; made at the first write.
+
+    It stands where transformers models expect a cache: they call `update` alone when mask and positions are given.
+    """
+
+    def __init__(self, rows: int, width: int) -> None:
+        self.rows, self.width = rows, width
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+        self.columns = torch.zeros(1, dtype=torch.long)
+        """Where the next write goes; as many as it has tokens."""
+        self.visible = width
+        """How many columns attention sees; the mask must have as many."""
+
+    def at(self, columns: Tensor, visible: int) -> StaticCache:
+        """Point the next forward pass at these columns."""
+        self.columns, self.visible = columns, visible
+        return self
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write the new keys and values of a layer, and return all that attention may see."""
+        if layer not in self.keys:
+            for store, like in ((self.keys, keys), (self.values, values)):
+                store[layer] = like.new_zeros(self.rows, like.shape[1], self.width, like.shape[3])
+        self.keys[layer].index_copy_(2, self.columns, keys)
+        self.values[layer].index_copy_(2, self.columns, values)
+        if self.visible == self.width:
+            return self.keys[layer], self.values[layer]
+        return self.keys[layer][:, :, : self.visible], self.values[layer][:, :, : self.visible]
+
+    def get_seq_length(self, *_: Any) -> int:
+        """What transformers asks to place tokens; positions are always given, so nothing depends on it."""
+        return 0
+
+    def take_prefix(self, prefix: StaticCache) -> None:
+        """Fill the first columns of all rows from a cache with one row a cell; rows are grouped by cell."""
+        for own, other in ((self.keys, prefix.keys), (self.values, prefix.values)):
+            for layer, source in other.items():
+                if layer not in own:
+                    own[layer] = source.new_zeros(self.rows, source.shape[1], self.width, source.shape[3])
+                spread = own[layer].view(len(source), -1, *own[layer].shape[1:])
+                spread[:, :, :, : prefix.width] = source[:, None]
+
+    def take_rows(self, other: StaticCache, rows: Tensor) -> None:
+        """Fill all rows from those of another cache of the same width."""
+        for own, source in ((self.keys, other.keys), (self.values, other.values)):
+            for layer, tensor in source.items():
+                if layer in own:
+                    torch.index_select(tensor, 0, rows, out=own[layer])
+                else:
+                    own[layer] = tensor.index_select(0, rows)
+
+
+def prompt_mask(prefix: int, pads: Tensor, length: int) -> Tensor:
+    """[rows, 1, length, prefix + length], true where a prompt's own token may look: the prefix, and what precedes it.
+
+    A padding token sees itself, because a row of a softmax needs something; nothing sees it.
+    """
+    query = torch.arange(length, device=pads.device)
+    own = (query[None, :] <= query[:, None])[None] & (query[None, None, :] >= pads[:, None, None])
+    own = own | torch.eye(length, dtype=torch.bool, device=pads.device)
+    return torch.nn.functional.pad(own, (prefix, 0), value=True)[:, None]
+
+
+def answer_mask(prefix: int, pads: Tensor, length: int, answer: int) -> Tensor:
+    """[rows, 1, answer, prefix + length + answer], true where a token after the prompt may look."""
+    rows = len(pads)
+    seen = torch.arange(length, device=pads.device)[None, :] >= pads[:, None]
+    seen = torch.nn.functional.pad(seen, (prefix, 0), value=True)[:, None, :].expand(rows, answer, -1)
+    causal = torch.ones(answer, answer, dtype=torch.bool, device=pads.device).tril()
+    return torch.cat([seen, causal[None].expand(rows, -1, -1)], dim=2)[:, None]
+
+
+def attention_mask(allowed: Tensor, dtype: torch.dtype, *, additive: bool) -> Tensor:
+    """The mask as the model's attention wants it: as it is, or as numbers to add to the scores."""
+    if not additive:
+        return allowed
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)
