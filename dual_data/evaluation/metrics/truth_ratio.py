@@ -10,20 +10,18 @@ from collections.abc import Sequence
 def truth_ratio(gold: float, distractors: Sequence[float]) -> float | None:
     """r = exp(mean_j mean_t log p(wrong_j)) / exp(mean_t log p(gold)); None without distractors.
 
-    Below 1 the model prefers the truth. The mean over wrong answers is geometric, as open-unlearning takes it. Ratios
-    that leave the range of floats are infinite.
+    Below 1 the model prefers the truth. The mean over wrong answers is geometric, as open-unlearning takes it. Exponents
+    are cut at 700, where floats end.
     """
     if not distractors:
         return None
     exponent = math.fsum(distractors) / len(distractors) - gold
-    return math.exp(exponent) if exponent < 700 else math.inf
+    return math.exp(min(exponent, 700.0))
 
 
 def indistinguishable(ratio: float) -> float:
     """min(r, 1/r): 1 where truth and falsehood are alike. TOFU's aggregate on the forget set."""
-    if ratio == 0 or math.isinf(ratio):
-        return 0.0
-    return min(ratio, 1 / ratio)
+    return min(ratio, 1 / ratio) if ratio > 0 else 0.0
 
 
 def truthful(ratio: float) -> float:
@@ -33,4 +31,4 @@ def truthful(ratio: float) -> float:
 
 def share_of_truth(ratio: float) -> float:
     """correct / (correct + wrong) = 1 / (1 + r)."""
-    return 0.0 if math.isinf(ratio) else 1.0 / (1.0 + ratio)
+    return 1.0 / (1.0 + ratio)

@@ -1,0 +1,222 @@
+"""One cell measured: every item of every set with its scores, and the means that a result shows.
+
+Base and cells go through the same stream; the base's run is kept as what changes are measured from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from dual_data.evaluation.attacks.prompts import GIVES_ANSWER_AWAY, IN_CONTEXT
+from dual_data.evaluation.metrics import likelihood, membership
+from dual_data.evaluation.metrics.chance import chance_corrected
+from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.metrics.text import first_part, text_scores
+from dual_data.evaluation.metrics.truth_ratio import indistinguishable, share_of_truth, truth_ratio, truthful
+from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.score import Reference
+from dual_data.evaluation.stream import Engine, Outcome
+from dual_data.evaluation.workload import Place, Workload
+
+Scores = dict[str, float | None]
+_RANKS = ("first_rank", "worst_rank", "sequence_rank")
+
+
+class Measurement(NamedTuple):
+    """What one model said to a whole workload."""
+
+    items: Mapping[str, list[dict[str, Any]]]
+    """By set: one JSON-able object an item; see :func:`measure`."""
+    summary: Mapping[str, Mapping[str, float | None]]
+    """By set: `items`, means of every score, medians of ranks, worst cases, chance-corrected scores."""
+    outcomes: tuple[Outcome, ...]
+    """As the engine gave them; what later cells are compared with."""
+    reference: Reference | None
+    """Logits and hidden states at the answer positions; only where they were to be kept."""
+
+
+def measure(
+    engine: Engine | PlainEngine,
+    workload: Workload,
+    *,
+    base: Measurement | None = None,
+    keep_reference: bool = False,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[Measurement]:
+    """Measure the model, or every active adapter at once; one measurement an adapter.
+
+    `base` is the measurement of the same workload by the reference model: changes, KL and cosines are taken from it.
+    An item holds id, subject, relation, popularity, question, ground_truth, answers, generation, ended, scores,
+    tokens (log_p and rank by token), paraphrases and attacks, each with generation and scores of its own.
+    """
+    reference = Reference() if keep_reference else None
+    runs = engine.run(
+        workload.requests,
+        reference=base.reference if base is not None else None,
+        keep=reference,
+        advance=advance,
+    )
+    found = []
+    for cell, outcomes in enumerate(runs):
+        reader = _Reader(outcomes, base, workload, engine)
+        items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
+        summary = {name: summarise(rows, workload.baselines[name].best) for name, rows in items.items()}
+        found.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None))
+    return found
+
+
+def summarise(rows: Sequence[Mapping[str, Any]], baseline: float) -> dict[str, float | None]:
+    """Means of the items' scores, and what only a whole set has.
+
+    `any_paraphrase` (J_P), `any_in_context` (J_ICR) and `worst_case` (J_W) are shares of facts that at least one
+    wording, one prompt with demonstrations, or any attack at all got out (Singh et al. 2025, arXiv 2509.02820); None
+    where nothing of the kind was asked.
+    """
+    summary: dict[str, float | None] = {"items": float(len(rows))}
+    for name in rows[0]["scores"]:
+        if name == "truth_ratio":
+            continue  # one confident mistake makes the mean of ratios anything; the bounded aggregates follow below
+        values = [row["scores"][name] for row in rows if row["scores"].get(name) is not None]
+        summary[name] = math.fsum(values) / len(values) if values else None
+        if name in _RANKS:
+            summary[f"{name}_median"] = float(median(values)) if values else None
+    summary["baseline"] = baseline
+    recall = summary["rougeL_recall"]
+    summary["rougeL_recall_corrected"] = None if recall is None else chance_corrected(recall, baseline)
+    ratios = [row["scores"]["truth_ratio"] for row in rows if row["scores"]["truth_ratio"] is not None]
+    for name, aggregate in (
+        ("truth_ratio_forget", indistinguishable),
+        ("truth_ratio_retain", truthful),
+        ("truth_share", share_of_truth),
+    ):
+        summary[name] = math.fsum(map(aggregate, ratios)) / len(ratios) if ratios else None
+    worded = [entry for row in rows for entry in row["paraphrases"]]
+    for name in ("contains_answer", "rougeL_recall", "probability", "mean_log_probability"):
+        values = [entry["scores"][name] for entry in worded]
+        summary[f"paraphrase_{name}"] = math.fsum(values) / len(values) if values else None
+    summary["any_paraphrase"] = _share_of_hits([row["paraphrases"] for row in rows])
+    summary["any_in_context"] = _share_of_hits(
+        [[entry for entry in row["attacks"] if entry["attack"] == IN_CONTEXT] for row in rows]
+    )
+    fair = [[entry for entry in row["attacks"] if entry["attack"] not in GIVES_ANSWER_AWAY] for row in rows]
+    summary["worst_case"] = _share_of_hits(
+        [[row, *row["paraphrases"], *attacks] for row, attacks in zip(rows, fair, strict=True)]
+    )
+    by_attack: dict[str, list[float]] = {}
+    for row in rows:
+        for entry in row["attacks"]:
+            by_attack.setdefault(entry["attack"], []).append(entry["scores"]["contains_answer"])
+    for name, hits in by_attack.items():
+        summary[f"attack_{name}"] = math.fsum(hits) / len(hits)
+    return summary
+
+
+def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None = None) -> Scores:
+    """Every score of one answer under teacher forcing; changes are None without a reference."""
+    log_p = likelihood.sum_log_probability(scores)
+    found: Scores = {
+        "probability": likelihood.probability(scores),
+        "probability_with_end": likelihood.probability_with_end(scores),
+        "sum_log_probability": log_p,
+        "mean_log_probability": likelihood.mean_log_probability(scores),
+        "first_rank": float(likelihood.first_rank(scores)),
+        "worst_rank": float(likelihood.worst_rank(scores)),
+        "exact_memorisation": likelihood.exact_memorisation(scores),
+        "extraction_strength": likelihood.extraction_strength(scores),
+        "entropy": likelihood.mean_entropy(scores),
+        "kl": likelihood.mean_kl(scores),
+        "hidden_cosine": scores.cosine,
+        "change_log_probability": None,
+        "change_mean_log_probability": None,
+        "change_entropy": None,
+        "change_log_rank": None,
+    }
+    if before is not None:
+        mean = likelihood.mean_log_probability
+        found["change_log_probability"] = log_p - likelihood.sum_log_probability(before)
+        found["change_mean_log_probability"] = mean(scores) - mean(before)
+        found["change_entropy"] = likelihood.mean_entropy(scores) - likelihood.mean_entropy(before)
+        found["change_log_rank"] = math.log(likelihood.first_rank(scores) / likelihood.first_rank(before))
+    for name, attack in membership.ATTACKS.items():
+        found[f"member_{name}"] = attack(scores, text)
+    return found
+
+
+class _Reader(NamedTuple):
+    """Turns the outcomes of one cell into items."""
+
+    outcomes: Sequence[Outcome]
+    base: Measurement | None
+    workload: Workload
+    engine: Engine | PlainEngine
+
+    def item(self, place: Place) -> dict[str, Any]:
+        item, outcome = place.item, self.outcomes[place.canonical]
+        gold, *wrong = outcome.scores
+        mean = likelihood.mean_log_probability
+        others = [mean(scores) for scores in wrong]
+        text = self.text(outcome)
+        scores: Scores = {
+            **text_scores(text, item.answer, item.answers),
+            **likelihood_scores(gold, item.answer, self.before(place.canonical)),
+            "truth_ratio": truth_ratio(mean(gold), others),
+            "sequence_rank": float(likelihood.sequence_rank(mean(gold), others)) if others else None,
+        }
+        return {
+            "id": item.id,
+            "subject": item.subject,
+            "relation": item.relation,
+            "popularity": item.popularity,
+            "question": item.question,
+            "ground_truth": item.answer,
+            "answers": list(item.answers),
+            "generation": text,
+            "ended": outcome.ended,
+            "scores": scores,
+            "tokens": {"log_p": list(gold.log_p), "rank": list(gold.rank), "answer_tokens": gold.answer_tokens},
+            "paraphrases": [
+                self.asked(index, wording, item.answer, item.answers)
+                for index, wording in zip(place.paraphrases, item.paraphrases, strict=False)
+            ],
+            "attacks": [
+                {
+                    "attack": asked.attack,
+                    **self.asked(
+                        asked.request,
+                        asked.question,
+                        asked.answer,
+                        item.answers if asked.answer == item.answer else (asked.answer,),
+                    ),
+                }
+                for asked in place.attacks
+            ],
+        }
+
+    def asked(self, index: int, question: str, answer: str, answers: Sequence[str]) -> dict[str, Any]:
+        """Generation and scores of one more wording of an item."""
+        outcome = self.outcomes[index]
+        text = self.text(outcome)
+        return {
+            "question": question,
+            "generation": text,
+            "scores": {
+                **text_scores(text, answer, answers),
+                **likelihood_scores(outcome.scores[0], answer, self.before(index)),
+            },
+        }
+
+    def before(self, index: int) -> TokenScores | None:
+        return None if self.base is None else self.base.outcomes[index].scores[0]
+
+    def text(self, outcome: Outcome) -> str:
+        decoded = self.engine.loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True)
+        return first_part(str(decoded), self.workload.options.stops)
+
+
+def _share_of_hits(groups: Sequence[Sequence[Mapping[str, Any]]]) -> float | None:
+    """Share of the groups that are not empty in which any answer was given; None where all are empty."""
+    hits = [any(entry["scores"]["contains_answer"] for entry in group) for group in groups if group]
+    return sum(hits) / len(hits) if hits else None
