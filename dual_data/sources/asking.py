@@ -1,0 +1,103 @@
+"""Getting batches of SPARQL answered: for real through the call log, or in a forecast from the log alone.
+
+A query that the service cannot finish is halved; that it could not is kept in the call log like an answer, so that a
+resumed build asks neither the same question nor the same impossible one again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from dual_data.calls import Calls
+from dual_data.errors import ServiceError, TooLarge
+from dual_data.sources.sparql import Answer, Endpoint
+from dual_data.sources.wikidata_queries import Batch
+
+Task = Callable[[str, "int | None"], AbstractContextManager[Callable[[int], None]]]
+"""`task(label, total)` shows the progress of a piece of work, as the engine's Progress does."""
+
+GROUP = 64
+"""Batches that are handed over at once; the service's pace says how many are under way together."""
+
+
+class NotKnown(Exception):
+    """A forecast has reached answers that are not in the log. Never leaves the package."""
+
+
+class Asker(Protocol):
+    """Gets batches answered, halving those that are too large."""
+
+    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Answer]]:
+        """Answers in the order of the batches, each with its batch's position; a batch may come back in parts."""
+
+
+class Live:
+    """Asks the endpoint through the call log."""
+
+    def __init__(self, endpoint: Endpoint, calls: Calls, task: Task) -> None:
+        self.endpoint, self.calls, self.task = endpoint, calls, task
+
+    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Answer]]:
+        """Raises ServiceError where a batch is too large and cannot be halved, and what `Calls.fetch` raises."""
+        with self.task(label, len(batches)) as advance:
+            for start in range(0, len(batches), GROUP):
+                group = batches[start : start + GROUP]
+                for position, answers in enumerate(self._settle(group, advance), start):
+                    for answer in answers:
+                        yield position, answer
+
+    def _settle(self, batches: Sequence[Batch], advance: Callable[[int], None]) -> Iterator[list[Answer]]:
+        requests = [self.endpoint.request(batch.query()) for batch in batches]
+        answers = self.calls.fetch_all(self.endpoint.source, requests, self._fetch, advance)
+        for batch, answer in zip(batches, answers, strict=True):
+            if "too_large" in answer:
+                yield [part for half in self._settle(_halves(batch, answer), lambda _: None) for part in half]
+            else:
+                yield [Answer.from_json(answer)]
+
+    def _fetch(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self.endpoint.ask(request["query"]).to_json()
+        except TooLarge as error:
+            return {"too_large": str(error)}
+
+
+class Foresight:
+    """Counts what `Live` would ask; gives the answers that are in the log and raises NotKnown for the others."""
+
+    def __init__(self, endpoint: Endpoint, calls: Calls) -> None:
+        self.endpoint, self.calls = endpoint, calls
+        self.in_log = 0
+        self.missing = 0
+
+    def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Answer]]:
+        """Counts every batch before anything is given."""
+        before = self.missing
+        found = [(position, answer) for position, batch in enumerate(batches) for answer in self._recall(batch)]
+        if self.missing > before:
+            raise NotKnown
+        return iter(found)
+
+    def _recall(self, batch: Batch) -> Iterator[Answer]:
+        answer = self.calls.recall(self.endpoint.source, self.endpoint.request(batch.query()))
+        if answer is None:
+            self.missing += 1
+        elif "too_large" in answer:
+            self.in_log += 1
+            for half in _halves(batch, answer):
+                yield from self._recall(half)
+        else:
+            self.in_log += 1
+            yield Answer.from_json(answer)
+
+
+def _halves(batch: Batch, answer: Mapping[str, Any]) -> tuple[Batch, ...]:
+    halves = batch.halves()
+    if not halves:
+        raise ServiceError(
+            f"{answer['too_large']}; and this query cannot be made smaller:\n{batch.query()}\n"
+            "Give the topic narrower classes, or use another endpoint or a dump."
+        )
+    return halves

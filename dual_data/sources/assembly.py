@@ -1,0 +1,226 @@
+"""From statements and entities, whoever delivered them, to facts: the one place where rows become facts or rejects.
+
+A source (SPARQL, tables with ids, tables with labels, later dumps) delivers two frames:
+
+    statements   topic, relation, property_id, subject_qid, object_kind, object_value, object_text, reason
+    entities     qid, label, aliases, description, sitelinks, title
+
+and this module counts, joins, and gives every row that cannot be a fact its reason:
+
+    no_label     subject or object has no English label (nor one for all languages)
+    duplicate    the same fact stands further up, in this topic or an earlier one
+    mirrored     another fact says the same from the other side
+
+besides the reasons that the source gave itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import polars as pl
+
+from dual_data.config import Relation
+from dual_data.ids import fact_id
+from dual_data.schema import Facts
+
+STATEMENTS = pl.Schema(
+    {
+        "topic": pl.String(),
+        # Stem of the relation's file; what the source calls it where there is no file.
+        "relation": pl.String(),
+        "property_id": pl.String(),
+        "subject_qid": pl.String(),
+        "object_kind": pl.String(),
+        "object_value": pl.String(),
+        # What a reader calls a literal; null for entities.
+        "object_text": pl.String(),
+        "reason": pl.String(),
+    }
+)
+"""One row a statement as delivered, repetitions and rejects included, the topics in the order of topics.toml."""
+
+ENTITIES = pl.Schema(
+    {
+        "qid": pl.String(),
+        "label": pl.String(),
+        "aliases": pl.List(pl.String()),
+        "description": pl.String(),
+        "sitelinks": pl.Int64(),
+        "title": pl.String(),
+    }
+)
+"""One row an entity that a statement names."""
+
+NO_OBJECT = ("somevalue", "empty", "other_language")
+"""Reasons of rows that state no object at all, and so do not count among the objects of a pair."""
+
+
+def assemble(
+    statements: pl.DataFrame, entities: pl.DataFrame, relations: Mapping[str, Relation], *, resolved: bool
+) -> pl.DataFrame:
+    """Rows of `Facts` with the column `reason`: null for facts.
+
+    Mentions and objects are counted over everything delivered, so that a reject still makes a pair ambiguous.
+    """
+    rows = _with_mentions(_with_objects_of_pair(statements))
+    rows = _with_labels(rows, entities)
+    rows = _reject(rows, (pl.col("subject_label").is_null() | pl.col("object_label").is_null()), "no_label")
+    keys = rows.select("subject_qid", "property_id", "object_kind", "object_value").iter_rows()
+    rows = rows.with_columns(
+        fact_id=pl.Series([fact_id(*key) for key in keys], dtype=pl.String), resolved=pl.lit(resolved)
+    )
+    usable = pl.col("reason").is_null()
+    rows = _reject(rows, pl.col("fact_id").cum_count().over("fact_id", usable) > 1, "duplicate")
+    rows = reject_mirrored(rows, relations)
+    return rows.select(*Facts.columns(), "reason")
+
+
+def _reject(rows: pl.DataFrame, wrong: pl.Expr, reason: str) -> pl.DataFrame:
+    """Give `reason` to rows that have none yet."""
+    return rows.with_columns(
+        reason=pl.when(pl.col("reason").is_null() & wrong).then(pl.lit(reason)).otherwise("reason")
+    )
+
+
+def _with_objects_of_pair(statements: pl.DataFrame) -> pl.DataFrame:
+    """How many distinct objects each pair has; dates are compared at one relation's precision only."""
+    rows = statements.with_columns(
+        _scope=pl.when(pl.col("object_kind") == "date").then("relation").otherwise(pl.lit(""))
+    )
+    pair = ["subject_qid", "property_id", "_scope"]
+    counts = (
+        rows.filter(pl.col("reason").is_null() | ~pl.col("reason").is_in(NO_OBJECT))
+        .select(*pair, "object_kind", "object_value")
+        .unique()
+        .group_by(pair)
+        .agg(objects_of_pair=pl.len().cast(pl.Int64))
+    )
+    return rows.join(counts, on=pair, how="left", maintain_order="left").drop("_scope")
+
+
+def _with_mentions(statements: pl.DataFrame) -> pl.DataFrame:
+    """How many distinct triplets name the subject and the object, on either side."""
+    object_key = ["object_kind", "object_value"]
+    triplets = statements.select("subject_qid", "property_id", *object_key).unique()
+    entity = pl.col("object_kind") == "entity"
+    of_itself = entity & (pl.col("object_value") == pl.col("subject_qid"))
+    named = pl.concat(
+        [
+            triplets.select(qid="subject_qid"),
+            triplets.filter(entity & ~of_itself).select(qid="object_value"),
+        ]
+    )
+    entities = named.group_by("qid").agg(mentions=pl.len().cast(pl.Int64))
+    literals = triplets.filter(~entity).group_by(object_key).agg(literal_mentions=pl.len().cast(pl.Int64))
+    return (
+        statements.join(
+            entities.rename({"qid": "subject_qid", "mentions": "subject_mentions"}),
+            on="subject_qid",
+            how="left",
+            maintain_order="left",
+        )
+        .with_columns(object_qid=pl.when(entity).then("object_value"))
+        .join(
+            entities.rename({"qid": "object_qid", "mentions": "object_mentions"}),
+            on="object_qid",
+            how="left",
+            maintain_order="left",
+        )
+        .join(literals, on=object_key, how="left", maintain_order="left")
+        .with_columns(object_mentions=pl.coalesce("object_mentions", "literal_mentions"))
+    )
+
+
+def _with_labels(rows: pl.DataFrame, entities: pl.DataFrame) -> pl.DataFrame:
+    for side in ("subject", "object"):
+        named = entities.rename({name: f"{side}_{name}" for name in ENTITIES})
+        rows = rows.join(named, on=f"{side}_qid", how="left", maintain_order="left")
+    nothing = pl.lit([], dtype=pl.List(pl.String))
+    return rows.with_columns(
+        object_label=pl.coalesce("object_label", "object_text"),
+        subject_aliases=pl.coalesce("subject_aliases", nothing),
+        object_aliases=pl.coalesce("object_aliases", nothing),
+    )
+
+
+class Side(NamedTuple):
+    """How a property states what its family of inverse properties states."""
+
+    root: str
+    """The property of the family with the smallest number."""
+    flipped: bool
+    """Whether its subject is the root's object."""
+    symmetric: bool
+    """Whether subject and object may be exchanged."""
+
+
+def sides(relations: Mapping[str, Relation]) -> dict[str, Side]:
+    """Families of properties that state the same facts, from `inverse` and `symmetric`; the others are left out."""
+    neighbours: dict[str, set[str]] = {}
+    symmetric = {relation.property for relation in relations.values() if relation.symmetric}
+    for property_id in symmetric:
+        neighbours.setdefault(property_id, set())
+    for relation in relations.values():
+        for other in relation.inverse:
+            neighbours.setdefault(relation.property, set()).add(other)
+            neighbours.setdefault(other, set()).add(relation.property)
+    found: dict[str, Side] = {}
+    for root in sorted(neighbours, key=_number):
+        if root in found:
+            continue
+        flipped, either = {root: False}, root in symmetric
+        queue = deque([root])
+        while queue:
+            one = queue.popleft()
+            for other in neighbours[one]:
+                if other not in flipped:
+                    flipped[other] = not flipped[one]
+                    queue.append(other)
+                # Its own inverse, directly or around a ring: the direction says nothing.
+                either = either or other in symmetric or flipped[other] == flipped[one]
+        found.update({one: Side(root, turned, either) for one, turned in flipped.items()})
+    return found
+
+
+def reject_mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
+    """Of the facts that say the same from two sides, keep one.
+
+    Kept is the one that can be asked (its pair has one object, or its relation allows several), then the one of the
+    property with the smaller number, then the one whose subject has the smaller id. None of that depends on the order
+    of the input.
+    """
+    table = pl.DataFrame(
+        [(property_id, *side, _number(property_id)) for property_id, side in sides(relations).items()],
+        schema={
+            "property_id": pl.String,
+            "_root": pl.String,
+            "_flipped": pl.Boolean,
+            "_symmetric": pl.Boolean,
+            "_number": pl.Int64,
+        },
+        orient="row",
+    )
+    one_object = [stem for stem, relation in relations.items() if relation.unique == "one"]
+    subject, target = pl.col("subject_qid"), pl.col("object_value")
+    turn = pl.when(pl.col("_symmetric")).then(target < subject).otherwise("_flipped")
+    stated = (
+        rows.with_row_index("_row")
+        .filter(pl.col("reason").is_null() & (pl.col("object_kind") == "entity"))
+        .join(table, on="property_id", how="inner")
+        .with_columns(
+            _left=pl.when(turn).then(target).otherwise(subject),
+            _right=pl.when(turn).then(subject).otherwise(target),
+            _several=pl.col("relation").is_in(one_object) & (pl.col("objects_of_pair") > 1),
+        )
+        .sort("_several", "_number", subject.str.len_bytes(), subject, "_row")
+    )
+    family = ["_root", "_left", "_right"]
+    mirrored = stated.filter(pl.int_range(pl.len()).over(family) > 0)["_row"]
+    return _reject(rows, pl.int_range(pl.len(), dtype=pl.UInt32).is_in(mirrored.implode()), "mirrored")
+
+
+def _number(property_id: str) -> int:
+    return int(property_id.removeprefix("P")) if property_id.startswith("P") else 0

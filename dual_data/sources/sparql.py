@@ -1,0 +1,273 @@
+"""SPARQL endpoints: one query in, whole and checked rows out, or one exception that says what went wrong.
+
+A status of 200 proves nothing here: services answer timeouts as a JSON document that breaks off, refusals as plain
+text and overload as HTML, all with status 200. An answer counts only if its type, its syntax and its end are right.
+SPARQLWrapper builds the request; retry, pace and log are the business of `dual_data.calls`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import ssl
+import time
+import urllib.error
+from collections.abc import Callable, Mapping
+from email.message import Message
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from dual_data.config import Services
+from dual_data.errors import ConfigError, Refused, ServiceError, TooLarge, Transient
+from dual_data.sources.etiquette import retry_after, user_agent
+
+if TYPE_CHECKING:
+    from dual_data.sources.embedded import EmbeddedGraph
+
+EMBEDDED = "embedded"
+"""Value of `services.sparql` for the snapshot inside the package."""
+
+READ_TIMEOUT = 75
+"""Seconds without a byte; above the 60 s that Wikidata gives a query, so that the service speaks first."""
+WHOLE_TIMEOUT = 300.0
+"""Seconds for a whole answer."""
+
+# Blazegraph; Oxigraph; QLever while it exports; QLever before the first byte.
+_OUT_OF_TIME = re.compile(
+    r"TimeoutException|SPARQL-QUERY: queryStr|SPARQL operation has been cancelled|!!!!>># An error|timed out|"
+    r"Operation was cancelled|memory limit",
+    re.IGNORECASE,
+)
+_PASSING = re.compile(
+    r"too many|rate.?limit|retry|try again|unavailable|overload|maintenance|timeout|\b50[0-4]\b", re.I
+)
+_AGENT = re.compile(r"user[- ]?agent|robot policy", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
+_KINDS = {"uri": "iri", "bnode": "blank", "literal": "literal", "typed-literal": "literal"}
+
+
+class Term(NamedTuple):
+    """An RDF term of an answer."""
+
+    kind: str
+    """iri, blank or literal."""
+    value: str
+    tag: str = ""
+    """Language, or datatype IRI, of a literal."""
+
+
+class Answer(NamedTuple):
+    """A whole answer: variables, and rows of terms in their order, None where unbound."""
+
+    variables: list[str]
+    rows: list[list[Term | None]]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the call log keeps."""
+        return {"variables": self.variables, "rows": self.rows}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Answer:
+        """Inverse of `to_json`."""
+        rows = [[None if cell is None else Term(*cell) for cell in row] for row in data["rows"]]
+        return cls(list(data["variables"]), rows)
+
+
+class Endpoint(Protocol):
+    """Something that answers SPARQL SELECT queries."""
+
+    source: str
+    """Its name in the call log."""
+
+    def request(self, query: str) -> dict[str, str]:
+        """What identifies a query in the call log."""
+
+    def ask(self, query: str) -> Answer:
+        """Answer one query; raises Transient, TooLarge, Refused or ServiceError."""
+
+
+class HttpEndpoint:
+    """An endpoint on the network that speaks SPARQL 1.1 Protocol and JSON results."""
+
+    source = "wikidata"
+
+    def __init__(
+        self,
+        url: str,
+        contact: str,
+        *,
+        read_timeout: int = READ_TIMEOUT,
+        whole_timeout: float = WHOLE_TIMEOUT,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ConfigError(
+                f"{url!r} is neither the URL of a SPARQL endpoint nor {EMBEDDED}; Wikidata's is "
+                "https://query.wikidata.org/sparql",
+                key="services.sparql",
+            )
+        self.url, self.contact = url, contact
+        self.read_timeout, self.whole_timeout, self.now = read_timeout, whole_timeout, now
+        self._has_answered = False
+
+    def request(self, query: str) -> dict[str, str]:
+        """The URL and the query."""
+        return {"endpoint": self.url, "query": query}
+
+    def ask(self, query: str) -> Answer:
+        """Send one query by POST and check the answer. Raises UsageError where the contact is missing."""
+        agent = user_agent(self.contact, self.url, f"SPARQLWrapper/{version('SPARQLWrapper')}")
+        content_type, body = self._send(query, agent)
+        answer = read_answer(content_type, body, self.url, patient=self._has_answered)
+        self._has_answered = True
+        return answer
+
+    def _send(self, query: str, agent: str) -> tuple[str, bytes]:
+        from SPARQLWrapper import JSON, POST, SPARQLWrapper
+        from SPARQLWrapper.SPARQLExceptions import SPARQLWrapperException
+
+        wrapper = SPARQLWrapper(self.url, agent=agent, returnFormat=JSON)
+        wrapper.setMethod(POST)
+        wrapper.setOnlyConneg(True)
+        wrapper.setTimeout(self.read_timeout)
+        wrapper.setQuery(query)
+        try:
+            with wrapper.query().response as response:
+                return response.headers.get("Content-Type", ""), self._read(response)
+        except SPARQLWrapperException as error:
+            # The exception keeps the body alone; status and headers are those of the error behind it.
+            cause = error.__context__
+            if not isinstance(cause, urllib.error.HTTPError):
+                raise
+            raise failure(cause.code, cause.headers, str(error), self.url, self.now()) from None
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read(100_000).decode("utf-8", "replace")
+            raise failure(error.code, error.headers, text, self.url, self.now()) from None
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                raise ServiceError(f"{self.url}: its certificate is not trusted ({error.reason})") from None
+            raise Transient(f"{self.url}: cannot be reached ({error.reason})") from None
+        except TimeoutError:
+            raise TooLarge(f"{self.url}: silent for {self.read_timeout} s") from None
+        except (http.client.HTTPException, ConnectionError) as error:
+            raise Transient(f"{self.url}: the connection broke ({error!r})") from None
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """The whole body. `setTimeout` limits each read; drips are caught here."""
+        deadline = time.monotonic() + self.whole_timeout
+        announced = response.headers.get("Content-Length")
+        body = bytearray()
+        while part := response.read1(1 << 16):
+            body += part
+            if time.monotonic() > deadline:
+                raise TooLarge(f"{self.url}: the answer took more than {self.whole_timeout:.0f} s")
+        if announced is not None and len(body) < int(announced):
+            raise Transient(f"{self.url}: the answer broke off after {len(body)} of {announced} bytes")
+        return bytes(body)
+
+
+class EmbeddedEndpoint:
+    """The snapshot inside the package, queried in this process."""
+
+    source = EMBEDDED
+
+    def __init__(self, graph: EmbeddedGraph) -> None:
+        self.graph = graph
+
+    def request(self, query: str) -> dict[str, str]:
+        """The snapshot's hash and the query."""
+        return {"snapshot": self.graph.hash, "query": query}
+
+    def ask(self, query: str) -> Answer:
+        """Answer one query."""
+        return rows_of(self.graph.select(query))
+
+
+def open_endpoint(services: Services) -> Endpoint:
+    """The endpoint that the profile names. Raises MissingExtra for the embedded one without its extra."""
+    if services.sparql == EMBEDDED:
+        from dual_data.sources.embedded import EmbeddedGraph
+
+        return EmbeddedEndpoint(EmbeddedGraph())
+    return HttpEndpoint(services.sparql, services.contact)
+
+
+def read_answer(content_type: str, body: bytes, url: str, *, patient: bool) -> Answer:
+    """Rows of an answer that came with status 200; raises what it really is where it is none.
+
+    `patient`: the endpoint has given good answers before, so that an HTML page is a passing trouble and not the sign
+    of a wrong URL.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in ("application/sparql-results+json", "application/json"):
+        raise _not_json(kind, body.decode("utf-8", "replace"), url, patient)
+    tail = body[-20_000:].decode("utf-8", "replace")
+    try:
+        data = json.loads(body)
+    except ValueError:
+        if _OUT_OF_TIME.search(tail):
+            raise TooLarge(f"{url}: ran out of time in the middle of its answer ({len(body)} bytes)") from None
+        raise Transient(f"{url}: the answer broke off after {len(body)} bytes") from None
+    if isinstance(data, dict) and "exception" in data and _OUT_OF_TIME.search(str(data["exception"])):
+        raise TooLarge(f"{url}: {str(data['exception'])[:200]}")
+    try:
+        return rows_of(data)
+    except (KeyError, TypeError, ValueError):
+        raise ServiceError(
+            f"{url}: answered JSON, but not SPARQL results ({tail[:120]!r}). Set sparql under [services] to a SPARQL "
+            "1.1 query endpoint."
+        ) from None
+
+
+def rows_of(data: Mapping[str, Any]) -> Answer:
+    """Rows of a SPARQL 1.1 JSON results document. Raises KeyError, TypeError or ValueError where it is none."""
+    variables = [str(name) for name in data["head"]["vars"]]
+    rows = []
+    for binding in data["results"]["bindings"]:
+        rows.append([_term(binding[name]) if name in binding else None for name in variables])
+    return Answer(variables, rows)
+
+
+def _term(cell: Mapping[str, str]) -> Term:
+    kind = _KINDS.get(cell["type"])
+    if kind is None:
+        raise ValueError(cell["type"])
+    return Term(kind, cell["value"], cell.get("xml:lang") or cell.get("datatype") or "")
+
+
+def failure(status: int, headers: Message, text: str, url: str, now: float) -> ServiceError:
+    """The exception for an HTTP error status."""
+    shown = f"{url}: answered {status} ({_gist(text)})"
+    if _OUT_OF_TIME.search(text) and status != 403:
+        return TooLarge(shown)
+    if status in (401, 403):
+        return Refused(
+            f"{shown}. The service does not want this client: see that the contact is yours, and wait a day if it was "
+            "banned for asking too fast."
+        )
+    if status in (408, 429) or (status >= 500 and status not in (501, 504, 505)):
+        return Transient(shown, retry_after=retry_after(headers.get("Retry-After"), now))
+    if status in (413, 504):
+        return TooLarge(shown)
+    return ServiceError(f"{shown}. Set sparql under [services] to a SPARQL 1.1 query endpoint.")
+
+
+def _not_json(kind: str, text: str, url: str, patient: bool) -> ServiceError:
+    shown = f"{url}: answered {kind or 'no type'} with status 200 instead of SPARQL results ({_gist(text)})"
+    if _AGENT.search(text):
+        return Refused(f"{shown}. Set the contact to your own e-mail address or URL.")
+    if _OUT_OF_TIME.search(text):
+        return TooLarge(shown)
+    if patient or _PASSING.search(text):
+        return Transient(shown)
+    return ServiceError(f"{shown}. Set sparql under [services] to a SPARQL 1.1 query endpoint.")
+
+
+def _gist(text: str) -> str:
+    """One line of a body: the title of HTML, else its beginning."""
+    title = _TITLE.search(text)
+    line = " ".join((title.group(1) if title else text).split())
+    return line if len(line) <= 200 else line[:197] + "..."

@@ -1,0 +1,151 @@
+"""Objects of statements: from RDF terms or table cells to canonical text, what a reader calls them, or a reason.
+
+Canonical text (the identity of the object inside a fact):
+    entity    its id: Q90
+    date      1889-03-31, 1889-03 or 1889, of the proleptic Gregorian calendar; year 0 is 1 BC, so -0043 is 44 BC
+    quantity  a plain decimal, and the unit's id unless it is a bare number: 324 Q11573
+    text      NFC, white space collapsed
+A date is cut to the precision that the relation asks for: two sources that give the year and the day of a birth agree
+on what is asked. Wikibase's RDF gives Julian days as Gregorian ones already; Julian months and years stay as they are,
+which at those precisions moves a date by two weeks at most.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+import unicodedata
+from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
+
+from dual_data.config import Relation
+from dual_data.ids import ENTITY_PREFIX, is_item, item_of_iri
+from dual_data.literals import parse_date
+from dual_data.sources.sparql import Term
+
+PRECISIONS = {"year": 9, "month": 10, "day": 11}
+"""Wikidata's numbers of the precisions that a relation can ask for; below are decades, centuries and more."""
+NO_UNIT = "Q199"
+"""The unit of a bare number in Wikidata: the item `1`."""
+
+_TIME = re.compile(r"([+-]?)(\d{4,})-(\d\d)-(\d\d)(?:T.*)?")
+_AMOUNT = re.compile(r"[+-]?\d[\d, \u00a0\u202f]*(?:\.\d+)?(?:[eE][+-]?\d+)?")
+
+
+class Value(NamedTuple):
+    """An object in its canonical form, or why there is none."""
+
+    text: str
+    """Canonical text; of a rejected object, the best that can be shown of it."""
+    label: str | None = None
+    """What a reader calls it; None for entities, whose labels come from elsewhere."""
+    reason: str | None = None
+    """Why it cannot be the object of a fact; None where it can."""
+    language: str = ""
+    """Of a text."""
+
+
+def entity(term: Term) -> Value:
+    """An item. Somevalue nodes are blank or IRIs of their own; other entities are no answers."""
+    if unknown := _unknown(term):
+        return unknown
+    qid = item_of_iri(term.value) if term.kind == "iri" else None
+    return Value(qid) if qid else Value(term.value, reason="wrong_kind")
+
+
+def date(term: Term, time: Term | None, precision: Term | None, relation: Relation) -> Value:
+    """A point in time, cut to what the relation asks for."""
+    if unknown := _unknown(term):
+        return unknown
+    found = _TIME.fullmatch((time or term).value)
+    if found is None:
+        return Value(term.value, reason="wrong_kind")
+    if precision is None or int(precision.value) < PRECISIONS[relation.precision]:
+        return Value(term.value, reason="precision_too_low")
+    sign, year, month, day = found.groups()
+    return _date(int(f"{sign}{year}"), int(month), int(day), relation.precision)
+
+
+def quantity(term: Term, amount: Term | None, unit: Term | None, relation: Relation) -> Value:
+    """A number with the unit that the relation asks for."""
+    if unknown := _unknown(term):
+        return unknown
+    qid = item_of_iri(unit.value) if unit is not None else None
+    return _quantity((amount or term).value, None if qid == NO_UNIT else qid, relation)
+
+
+def text(term: Term) -> Value:
+    """A text or an IRI; which languages count is decided among all objects of a pair."""
+    if unknown := _unknown(term):
+        return unknown
+    if term.value.startswith(ENTITY_PREFIX):
+        return Value(term.value, reason="wrong_kind")
+    plain = clean(term.value)
+    language = "" if term.tag.startswith("http") else term.tag
+    return Value(plain, plain, None if plain else "empty", language)
+
+
+def cell(written: str, relation: Relation) -> Value:
+    """A literal as a table has it: 1889-03-31, March 1889; 324 Q11573, 3,600; any text."""
+    if relation.object == "date":
+        found = parse_date(written)
+        if found is None:
+            return Value(written, reason="wrong_kind")
+        given = "day" if found.day else "month" if found.month else "year"
+        if PRECISIONS[given] < PRECISIONS[relation.precision]:
+            return Value(written, reason="precision_too_low")
+        return _date(found.year, found.month or 1, found.day or 1, relation.precision)
+    if relation.object == "quantity":
+        number, _, unit = written.strip().rpartition(" ")
+        if not is_item(unit):
+            number, unit = written, ""
+        return _quantity(number, unit or relation.unit, relation)
+    plain = clean(written)
+    return Value(plain, plain, None if plain else "empty")
+
+
+def clean(written: str) -> str:
+    """NFC, without white space at the ends, runs of it collapsed."""
+    return unicodedata.normalize("NFC", " ".join(written.split()))
+
+
+def _unknown(term: Term) -> Value | None:
+    """Somevalue: a blank node in dumps and Oxigraph, a skolem IRI (.well-known/genid) on the query service."""
+    if term.kind == "blank" or (term.kind == "iri" and "/.well-known/genid/" in term.value):
+        return Value("somevalue", reason="somevalue")
+    return None
+
+
+def _date(year: int, month: int, day: int, precision: str) -> Value:
+    iso = f"{year:04d}" if year >= 0 else f"-{-year:04d}"
+    shown = f"{1 - year} BC" if year <= 0 else f"{year} AD" if year < 100 else str(year)
+    if precision == "year":
+        return Value(iso, shown)
+    if not 1 <= month <= 12 or not 1 <= day <= 31:
+        return Value(iso, reason="precision_too_low")
+    if precision == "month":
+        return Value(f"{iso}-{month:02d}", f"{calendar.month_name[month]} {shown}")
+    return Value(f"{iso}-{month:02d}-{day:02d}", f"{day} {calendar.month_name[month]} {shown}")
+
+
+def _quantity(written: str, unit: str | None, relation: Relation) -> Value:
+    plain = written.strip().replace("\u2212", "-")
+    try:
+        if not _AMOUNT.fullmatch(plain):
+            raise InvalidOperation
+        amount = Decimal(re.sub("[, \u00a0\u202f]", "", plain))
+    except InvalidOperation:
+        return Value(written, reason="wrong_kind")
+    number = _plain(amount)
+    canonical = f"{number} {unit}" if unit else number
+    if unit != relation.unit:
+        return Value(canonical, reason="unit_not_asked")
+    return Value(canonical, f"{_plain(amount, ',')} {relation.unit_name}".strip())
+
+
+def _plain(amount: Decimal, thousands: str = "") -> str:
+    """Without exponent, trailing zeros and plus sign."""
+    shown = format(amount, f"{thousands}f")
+    if "." in shown:
+        shown = shown.rstrip("0").rstrip(".")
+    return "0" if shown in ("-0", "") else shown

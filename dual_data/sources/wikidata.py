@@ -1,0 +1,262 @@
+"""Statements and entities from a SPARQL endpoint with Wikidata's data model.
+
+Three steps: the subjects of every topic, their statements of every relation, then labels and the rest of all entities
+that were named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+from pydantic import Field
+
+from dual_data.config import Relation, Strict, Topic
+from dual_data.ids import digest, is_item, item_of_iri
+from dual_data.sources import values
+from dual_data.sources.asking import Asker, Foresight, NotKnown
+from dual_data.sources.assembly import ENTITIES, STATEMENTS
+from dual_data.sources.sparql import Term
+from dual_data.sources.wikidata_queries import Entities, Members, Statements, Subclasses, in_batches
+
+ENTITIES_A_SUBJECT = 3
+"""For forecasts: distinct entities in the facts of a topic, for each subject."""
+_LANGUAGES = ("en", "mul", "")
+
+
+class Sizes(Strict):
+    """How much one query asks for: large enough for few queries, small enough for the 60 s that Wikidata gives one."""
+
+    subjects: int = Field(default=400, ge=1, le=5000)
+    """Subjects in a query for the statements of a relation."""
+    entities: int = Field(default=250, ge=1, le=5000)
+    """Entities in a query for labels, aliases, descriptions, sitelinks, titles and classes."""
+    classes: int = Field(default=300, ge=1, le=5000)
+    """Classes in a query for members."""
+    labels: int = Field(default=100, ge=1, le=5000)
+    """Labels in a query for the items that carry them (source `resolve`)."""
+    bands: tuple[int, ...] = (100, 30, 10, 3)
+    """Lower bounds of the sitelink counts that members are fetched by, the famous first, until the topic's limit is
+    reached; the last band goes down to none."""
+
+
+class Harvest(NamedTuple):
+    """What a source delivers."""
+
+    statements: pl.DataFrame
+    entities: pl.DataFrame
+
+
+def harvest(
+    asker: Asker, topics: Mapping[str, Topic], relations: Mapping[str, Relation], sizes: Sizes, limit: int | None
+) -> Harvest:
+    """All statements of the relations about the topics' subjects, and the entities that they name."""
+    members = {name: subjects(asker, name, topic, sizes, limit) for name, topic in topics.items()}
+    jobs = jobs_of(members, relations, sizes)
+    statements = read_statements(asker, jobs, relations)
+    entities, classes = describe(asker, named_in(statements), sizes)
+    return Harvest(reject_wrong_classes(asker, statements, classes, relations), entities)
+
+
+def subclasses(asker: Asker, label: str, roots: Sequence[str]) -> list[str]:
+    """Classes and everything below them, by number."""
+    found = set(roots)
+    for _, answer in asker.ask(f"classes of {label}", [Subclasses(tuple(roots))]):
+        found.update(_items([row[0] for row in answer.rows]))
+    return sorted(found, key=number)
+
+
+def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | None) -> list[str]:
+    """Members of a topic's classes, most sitelinks first (ties by number) or by hash, up to its limit."""
+    most = topic.limit if limit is None else min(limit, topic.limit)
+    groups = in_batches(subclasses(asker, name, topic.classes), sizes.classes)
+    sitelinks: dict[str, int] = {}
+    high: int | None = None
+    # By hash every member counts, famous or not; and a band that is complete settles who is above it.
+    bounds = sorted({*sizes.bands, 0} if topic.order == "sitelinks" else {0}, reverse=True)
+    for low in bounds:
+        batches = [Members(topic.property, group, low, high) for group in groups]
+        for _, answer in asker.ask(f"{name} with {low} sitelinks or more", batches):
+            for item, count in answer.rows:
+                qid = item_of_iri(item.value) if item is not None else None
+                if qid is not None:
+                    sitelinks[qid] = int(count.value) if count is not None else 0
+        if len(sitelinks) >= most:
+            break
+        high = low
+    if topic.order == "hash":
+        return sorted(sitelinks, key=digest)[:most]
+    return sorted(sitelinks, key=lambda qid: (-sitelinks[qid], number(qid)))[:most]
+
+
+class Job(NamedTuple):
+    """One batch of statements and where its rows belong."""
+
+    topic: str
+    relation: str
+    batch: Statements
+
+
+def jobs_of(members: Mapping[str, Sequence[str]], relations: Mapping[str, Relation], sizes: Sizes) -> list[Job]:
+    """The statement queries of all topics, in the order of topics and relation files."""
+    return [
+        Job(topic, stem, Statements(relation.object, relation.property, group))
+        for topic, qids in members.items()
+        for stem, relation in relations.items()
+        if relation.applies_to(topic)
+        for group in in_batches(sorted(qids, key=number), sizes.subjects)
+    ]
+
+
+def read_statements(asker: Asker, jobs: Sequence[Job], relations: Mapping[str, Relation]) -> pl.DataFrame:
+    """Rows of STATEMENTS: what the endpoint says, with the reason where that is no object."""
+    rows: list[tuple[str | None, ...]] = []
+    for position, answer in asker.ask("statements", [job.batch for job in jobs]):
+        job = jobs[position]
+        relation = relations[job.relation]
+        for subject, *parts in answer.rows:
+            qid = item_of_iri(subject.value) if subject is not None else None
+            if qid is None or parts[0] is None:
+                continue
+            value = _value(relation, parts)
+            rows.append((job.topic, job.relation, relation.property, qid, relation.object, *value))
+    frame = pl.DataFrame(rows, schema={**STATEMENTS, "language": pl.String}, orient="row")
+    return _prefer_languages(frame)
+
+
+def _value(relation: Relation, parts: Sequence[Term | None]) -> values.Value:
+    term, *details = parts
+    if term is None:
+        raise ValueError("a statement without an object")
+    if relation.object == "entity":
+        return values.entity(term)
+    if relation.object == "date":
+        return values.date(term, details[0], details[1], relation)
+    if relation.object == "quantity":
+        return values.quantity(term, details[0], details[1], relation)
+    return values.text(term)
+
+
+def _prefer_languages(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of the texts of a pair keep those in English, else those for all languages, else those without a language."""
+    rank = pl.col("language").replace_strict({name: place for place, name in enumerate(_LANGUAGES)}, default=9)
+    stated = pl.col("reason").is_null() & (pl.col("object_kind") == "text")
+    best = pl.when(stated).then(rank).min().over("relation", "subject_qid")
+    return rows.with_columns(
+        reason=pl.when(stated & (rank > best)).then(pl.lit("other_language")).otherwise("reason")
+    ).drop("language")
+
+
+def named_in(statements: pl.DataFrame) -> list[str]:
+    """Subjects and objects of usable statements, by number."""
+    usable = statements.filter(pl.col("reason").is_null())
+    objects = usable.filter(pl.col("object_kind") == "entity")["object_value"]
+    return sorted({*usable["subject_qid"].to_list(), *objects.to_list()}, key=number)
+
+
+def describe(asker: Asker, qids: Sequence[str], sizes: Sizes) -> tuple[pl.DataFrame, dict[str, set[str]]]:
+    """Rows of ENTITIES, and the classes (P31) of each."""
+    rows: list[tuple[Any, ...]] = []
+    classes: dict[str, set[str]] = {}
+    groups = in_batches(qids, sizes.entities)
+    found: dict[str, dict[str, list[Term]]] = defaultdict(lambda: defaultdict(list))
+    for _, answer in asker.ask("entities", [Entities(group) for group in groups]):
+        for item, field, value in answer.rows:
+            qid = item_of_iri(item.value) if item is not None else None
+            if qid is not None and field is not None and value is not None:
+                found[qid][field.value].append(value)
+    for qid in sorted(found, key=number):
+        rows.append((qid, *_entity(found[qid])))
+        classes[qid] = set(_items(found[qid]["class"]))
+    return pl.DataFrame(rows, schema=ENTITIES, orient="row"), classes
+
+
+def _entity(
+    fields: Mapping[str, list[Term]],
+) -> tuple[str | None, list[str], str | None, int | None, str | None]:
+    """Label, aliases, description, sitelinks and title. An English label is preferred to one for all languages."""
+    labels = {term.tag: values.clean(term.value) for term in fields["label"]}
+    label = labels.get("en") or labels.get("mul") or None
+    if label is not None and is_item(label):
+        label = None
+    others = {values.clean(term.value) for term in fields["alias"]} | set(labels.values())
+    description = next((values.clean(term.value) for term in sorted(fields["description"])), None)
+    counts = [int(term.value) for term in fields["sitelinks"]]
+    title = next((term.value for term in sorted(fields["title"])), None)
+    return label, sorted(others - {label or "", ""}), description, max(counts, default=None), title
+
+
+def reject_wrong_classes(
+    asker: Asker, statements: pl.DataFrame, classes: Mapping[str, set[str]], relations: Mapping[str, Relation]
+) -> pl.DataFrame:
+    """Give `wrong_class` to objects that belong to none of the classes that their relation accepts."""
+    for stem, relation in relations.items():
+        here = pl.col("reason").is_null() & (pl.col("relation") == stem)
+        objects = statements.filter(here)["object_value"].unique().to_list() if relation.object_classes else []
+        if objects:
+            accepted = set(subclasses(asker, f"objects of {stem}", relation.object_classes))
+            wrong = [qid for qid in objects if not accepted & classes.get(qid, set())]
+            statements = statements.with_columns(
+                reason=pl.when(here & pl.col("object_value").is_in(wrong))
+                .then(pl.lit("wrong_class"))
+                .otherwise("reason")
+            )
+    return statements
+
+
+def forecast(
+    asker: Foresight, topics: Mapping[str, Topic], relations: Mapping[str, Relation], sizes: Sizes, limit: int | None
+) -> tuple[int, int, bool]:
+    """Calls that `harvest` makes in all, those that are in the log, and whether both numbers are exact.
+
+    What the log knows is followed exactly. A topic whose subjects are not known is taken to fill its limit, found in
+    one band; a batch that is not known is taken to succeed whole; entities are taken as a multiple of the subjects.
+    """
+    guessed = 0
+    exact = True
+    members: dict[str, Sequence[str]] = {}
+    unknown: dict[str, int] = {}
+    for name, topic in topics.items():
+        try:
+            members[name] = subjects(asker, name, topic, sizes, limit)
+        except NotKnown:
+            unknown[name] = topic.limit if limit is None else min(limit, topic.limit)
+            # The classes are asked first; where they are missing, no question for members has been counted yet.
+            guessed += not _classes_known(asker, topic)
+    jobs = jobs_of(members, relations, sizes)
+    guessed += sum(
+        math.ceil(count / sizes.subjects)
+        for name, count in unknown.items()
+        for relation in relations.values()
+        if relation.applies_to(name)
+    )
+    try:
+        statements = read_statements(asker, jobs, relations)
+        if unknown:
+            raise NotKnown
+        entities, classes = describe(asker, named_in(statements), sizes)
+        del entities
+        reject_wrong_classes(asker, statements, classes, relations)
+    except NotKnown:
+        exact = False
+        count = sum(unknown.values()) + sum(len(qids) for qids in members.values())
+        guessed += math.ceil(count * ENTITIES_A_SUBJECT / sizes.entities)
+        guessed += sum(1 for relation in relations.values() if relation.object_classes)
+    return asker.in_log + asker.missing + guessed, asker.in_log, exact
+
+
+def _classes_known(asker: Foresight, topic: Topic) -> bool:
+    batch = Subclasses(topic.classes)
+    return asker.calls.recall(asker.endpoint.source, asker.endpoint.request(batch.query())) is not None
+
+
+def number(qid: str) -> int:
+    """The number of an item id, for a natural order."""
+    return int(qid[1:])
+
+
+def _items(terms: Sequence[Term | None]) -> list[str]:
+    return [qid for term in terms if term is not None and (qid := item_of_iri(term.value)) is not None]
