@@ -1,0 +1,228 @@
+"""The content of pipeline/relations and topics.toml: complete over the published tables, and asked without traps."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dual_data.config import Relation, load_relations, load_topics
+from dual_data.words import words
+from tests.reference import REFERENCE, needs_reference
+
+PIPELINE = Path(__file__).parents[2] / "pipeline"
+RELATIONS = load_relations(PIPELINE / "relations")
+TOPICS = load_topics(PIPELINE / "topics.toml")
+EXCLUDED: dict[str, dict[str, Any]] = tomllib.loads((PIPELINE / "relations" / "EXCLUDED.toml").read_text("utf-8"))
+REASONS = {
+    "vacuous",
+    "vague",
+    "many_answers",
+    "symmetric",
+    "self_answer",
+    "guessable",
+    "time_dependent",
+    "sensitive",
+}
+every_relation = pytest.mark.parametrize("stem", sorted(RELATIONS))
+
+
+def topics_of(relation: Relation) -> tuple[str, ...]:
+    return tuple(TOPICS) if "*" in relation.topics else relation.topics
+
+
+def excluded(label: str, topic: str) -> bool:
+    return label in EXCLUDED and topic in EXCLUDED[label].get("topics", TOPICS)
+
+
+ASKED = {
+    (label, topic) for relation in RELATIONS.values() for label in relation.labels for topic in topics_of(relation)
+}
+
+
+@cache
+def raw() -> pl.DataFrame:
+    """All rows of the published tables: topic, subjectLabel, relation, objectLabel."""
+    files = sorted((REFERENCE / "wikidata_triplets").glob("*.csv"))
+    frames = [pl.read_csv(path, infer_schema_length=0).with_columns(topic=pl.lit(path.stem)) for path in files]
+    return pl.concat(frames).select("topic", "subjectLabel", "relation", "objectLabel")
+
+
+def test_at_least_eighty_properties_are_asked() -> None:
+    assert len({relation.property for relation in RELATIONS.values()}) >= 80
+
+
+def test_dates_quantities_and_texts_are_asked_beside_entities() -> None:
+    kinds = {relation.object for relation in RELATIONS.values()}
+    assert kinds == {"entity", "date", "quantity", "text"}
+
+
+def test_no_label_is_read_as_two_relations_in_one_topic() -> None:
+    readers: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for stem, relation in RELATIONS.items():
+        for label in relation.labels:
+            for topic in topics_of(relation):
+                readers[label, topic].append(stem)
+    assert {key: stems for key, stems in readers.items() if len(stems) > 1} == {}
+
+
+def test_no_question_of_a_topic_is_asked_by_two_relations() -> None:
+    askers: dict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
+    for stem, relation in RELATIONS.items():
+        for topic in topics_of(relation):
+            for question in relation.questions.questions():
+                askers[topic, words(question)].add(stem)
+    assert {key: stems for key, stems in askers.items() if len(stems) > 1} == {}
+
+
+@every_relation
+def test_topics_exist(stem: str) -> None:
+    assert set(topics_of(RELATIONS[stem])) <= set(TOPICS)
+
+
+@every_relation
+def test_each_use_has_its_own_questions(stem: str) -> None:
+    wording = RELATIONS[stem].questions
+    assert len(wording.validation) == 3
+    assert len(wording.training) >= 1
+    assert len(wording.test) >= 2
+    assert wording.statement is not None
+
+
+@every_relation
+def test_questions_are_sentences(stem: str) -> None:
+    wording = RELATIONS[stem].questions
+    for question in wording.questions():
+        assert re.fullmatch(r'(?:[A-Z]|\{subject\}|"\{subject\}").*[?.]', question), question
+        imperative = re.match(r"(?:Name|Give|Quote|Write)\b", question) is not None
+        assert question.endswith("." if imperative else "?"), question
+        assert "  " not in question
+    assert wording.statement is not None
+    assert wording.statement.endswith(".")
+
+
+@every_relation
+def test_a_question_about_a_date_names_the_precision(stem: str) -> None:
+    relation = RELATIONS[stem]
+    if relation.object == "date":
+        for question in relation.questions.questions():
+            assert re.search(rf"\b{relation.precision}\b", question), question
+
+
+@every_relation
+def test_a_question_about_a_quantity_names_the_unit_and_never_as_the_answer_writes_it(stem: str) -> None:
+    relation = RELATIONS[stem]
+    if relation.object == "quantity" and relation.unit is not None:
+        full = {"m": "metres", "cm": "centimetres", "km": "kilometres", "km²": "square kilometres", "V": "volts"}
+        for question in relation.questions.questions():
+            assert full[relation.unit_name] in question, question
+            assert not set(words(relation.unit_name)) & set(words(question)), question
+
+
+@every_relation
+def test_songs_stand_in_quotation_marks_wherever_a_file_is_about_songs_alone(stem: str) -> None:
+    relation = RELATIONS[stem]
+    if relation.topics == ("entertainment_song",):
+        for question in relation.questions.questions():
+            assert '"{subject}"' in question, question
+
+
+@every_relation
+def test_events_have_their_article(stem: str) -> None:
+    relation = RELATIONS[stem]
+    if all(topic.startswith("event_") for topic in relation.topics):
+        for question in relation.questions.questions():
+            assert re.search(r"\b[Tt]he (?:very first )?\{subject\}", question) or "first {subject}" in question, (
+                question
+            )
+
+
+@every_relation
+def test_people_are_asked_about_in_words_that_fit_the_living_and_the_dead(stem: str) -> None:
+    relation = RELATIONS[stem]
+    if all(topic.startswith("human_") for topic in relation.topics):
+        assert not re.search(r"\b(?:still|currently|now|today|late)\b", " ".join(relation.questions.questions()))
+
+
+@every_relation
+def test_a_kinship_that_holds_both_ways_is_symmetric(stem: str) -> None:
+    assert RELATIONS[stem].symmetric == (RELATIONS[stem].property in {"P26", "P3373"})
+
+
+def test_inverse_properties_name_each_other() -> None:
+    by_property: dict[str, set[str]] = defaultdict(set)
+    for relation in RELATIONS.values():
+        by_property[relation.property] |= set(relation.inverse)
+    for property_id, inverse in by_property.items():
+        for other in inverse & set(by_property):
+            assert property_id in by_property[other], (property_id, other)
+
+
+def test_the_topics_are_those_of_the_tables_and_people_belong_by_occupation() -> None:
+    for name, topic in TOPICS.items():
+        assert topic.property == ("P106" if name.startswith("human_") else "P31"), name
+        assert topic.order == "sitelinks"
+
+
+@pytest.mark.parametrize("label", sorted(EXCLUDED))
+def test_an_exclusion_says_why_and_contradicts_no_relation(label: str) -> None:
+    entry = EXCLUDED[label]
+    assert set(entry) <= {"reason", "rows", "topics", "note"}
+    assert entry["reason"] in REASONS
+    assert entry["note"].endswith(".")
+    topics = set(entry.get("topics", TOPICS))
+    assert topics <= set(TOPICS)
+    assert {topic for topic in topics if (label, topic) in ASKED} == set()
+
+
+@needs_reference
+def test_every_table_has_its_topic() -> None:
+    assert set(raw()["topic"]) <= set(TOPICS)
+
+
+@needs_reference
+def test_every_frequent_label_is_asked_or_excluded() -> None:
+    labels = {label for label, _ in ASKED} | set(EXCLUDED)
+    frequent = raw().group_by("relation").len().filter(pl.col("len") >= 100)
+    assert sorted(set(frequent["relation"]) - labels) == []
+
+
+@needs_reference
+def test_every_frequent_label_of_a_topic_is_asked_or_excluded_there() -> None:
+    frequent = raw().group_by("relation", "topic").len().filter(pl.col("len") >= 100)
+    cells = [(label, topic) for label, topic, _ in frequent.iter_rows()]
+    assert sorted(cell for cell in cells if cell not in ASKED and not excluded(*cell)) == []
+
+
+@needs_reference
+@pytest.mark.parametrize("label", sorted(EXCLUDED))
+def test_an_exclusion_counts_its_rows(label: str) -> None:
+    topics = list(EXCLUDED[label].get("topics", TOPICS))
+    rows = raw().filter((pl.col("relation") == label) & pl.col("topic").is_in(topics))
+    assert EXCLUDED[label]["rows"] == rows.height
+
+
+@needs_reference
+def test_the_relations_cover_the_expected_pairs_with_one_object() -> None:
+    """28 to 33 thousand (subject, relation) pairs of the tables have one object and can be asked."""
+    pairs = raw().unique().group_by("topic", "subjectLabel", "relation").len().filter(pl.col("len") == 1)
+    asked = pl.DataFrame(sorted(ASKED), schema=["relation", "topic"], orient="row")
+    assert 28_000 <= pairs.join(asked, on=["relation", "topic"]).height <= 33_000
+
+
+@needs_reference
+@every_relation
+def test_the_canonical_question_rarely_holds_the_answer_by_its_own_words(stem: str) -> None:
+    """A question that names the kind of answer ("which time zone") would get half of its facts rejected as leaks."""
+    relation = RELATIONS[stem]
+    rows = raw().filter(pl.col("relation").is_in(relation.labels) & pl.col("topic").is_in(topics_of(relation)))
+    asked = set(words(relation.questions.canonical))
+    answers = [set(words(answer)) for answer in rows["objectLabel"].unique()]
+    leaking = [answer for answer in answers if answer and 2 * len(answer & asked) >= len(answer)]
+    assert len(leaking) <= max(2, len(answers) // 7), leaking
