@@ -1,0 +1,78 @@
+"""The embedded snapshot: a small graph that answers the same SPARQL as Wikidata's service, without network.
+
+It holds facts of Natural Earth, country-coder, rigour and wikidata-lang about countries, their divisions and their
+languages, identified by Wikidata ids. They are facts of those sources, not Wikidata's statements: SOURCES.md, beside
+this file, says what was taken, how it was checked and what was left out; `scripts/build_embedded.py` made it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import tomllib
+from functools import cached_property
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from dual_data.errors import MissingExtra, Refused
+
+if TYPE_CHECKING:
+    from pyoxigraph import Store
+
+_FOLDER = files(__name__)
+
+# A federated query would leave the process; comments, IRIs and strings may hold the word.
+_SERVICE = re.compile(r"\bSERVICE\b", re.IGNORECASE)
+_QUOTED = re.compile(
+    r"""\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|<[^<>\s]*>|\#[^\n]*""", re.DOTALL
+)
+
+
+class EmbeddedGraph:
+    """The snapshot as a SPARQL 1.1 endpoint inside the process.
+
+    Queries see Wikidata's shape: `wdt:` triples, `p:`/`ps:`/`psv:`/`pq:` statements with `wikibase:rank` and
+    `wikibase:BestRank`, English `rdfs:label`, `skos:altLabel` and `schema:description`, articles of the English
+    Wikipedia. There are no `wikibase:sitelinks`: the sources have none. Prefixes must be declared.
+    """
+
+    @cached_property
+    def sources(self) -> dict[str, Any]:
+        """sources.toml: `snapshot` (sha256, entities, facts, triples), `sources` by name, `facts` by property,
+        `withheld`."""
+        return tomllib.loads(_FOLDER.joinpath("sources.toml").read_text(encoding="utf-8"))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the unpacked snapshot: what identifies its content in call keys and fingerprints."""
+        return str(self.sources["snapshot"]["sha256"])
+
+    @cached_property
+    def _store(self) -> Store:
+        try:
+            from pyoxigraph import RdfFormat, Store
+        except ImportError:
+            raise MissingExtra("pyoxigraph", "embedded") from None
+        store = Store()
+        text = gzip.decompress(_FOLDER.joinpath("snapshot.nt.gz").read_bytes())
+        store.bulk_load(text, RdfFormat.N_TRIPLES)
+        return store
+
+    def select(self, query: str) -> dict[str, Any]:
+        """The answer to a SELECT or ASK query as the object of the W3C's SPARQL 1.1 JSON results format.
+
+        Raises `Refused` for a query that is not SPARQL 1.1, constructs triples or calls another service.
+        """
+        if _SERVICE.search(_QUOTED.sub(" ", query)):
+            raise Refused("embedded snapshot: SERVICE would leave the process; ask without it")
+        try:
+            results: Any = self._store.query(query)
+        except SyntaxError as error:
+            raise Refused(f"embedded snapshot: not a SPARQL 1.1 query: {error}") from None
+        from pyoxigraph import QueryResultsFormat, QueryTriples
+
+        if isinstance(results, QueryTriples):
+            raise Refused("embedded snapshot: only SELECT and ASK queries are answered")
+        answer: dict[str, Any] = json.loads(results.serialize(format=QueryResultsFormat.JSON))
+        return answer

@@ -1,0 +1,114 @@
+"""From the sources' rows to one snapshot: the codes are compared first, and decide whose word counts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from scripts.embedded import country_coder, natural_earth, rigour
+from scripts.embedded.codes import Claim, Names, Verdict, compare
+from scripts.embedded.snapshot import CLASSES, SIDES, SUBCLASSES, Fact, Snapshot, Withheld
+from scripts.embedded.sources import Row, Source
+
+
+def gather(ne: Source, coder: Source, rig: Source, lang: Source) -> Snapshot:
+    """All facts of the four sources, in one snapshot; `Disagreement` where their ISO 3166-1 codes differ."""
+    countries, states, features = ne.tables["countries50"], ne.tables["states50"], coder.tables["features"]
+    # The EU, the UN, the world and cyberspace are no territories.
+    territories = [row for row in rig.tables["territories"] if row.get("region") != "Supranational"]
+    claims = [
+        *natural_earth.codes(countries, states),
+        *country_coder.codes(features),
+        *rigour.codes(territories),
+    ]
+    names = _names(countries, states, features, territories)
+    verdict = compare(claims, names)
+    snapshot = Snapshot()
+    country_coder.state(snapshot, features, _in_doubt(verdict, "country_coder"))
+    rigour.state(snapshot, territories, _in_doubt(verdict, "rigour"), features, lang.tables["languages"])
+    natural_earth.state(snapshot, countries, states, _in_doubt(verdict, "natural_earth"), features)
+    disputed = _state_codes(snapshot, verdict, claims)
+    _withhold_namesakes(snapshot, disputed, names)
+    _describe_classes(snapshot)
+    called = {item: min(names) for (_, item), names in names.items()}
+    for (source, item), why in verdict.doubtful_items.items():
+        snapshot.withheld.append(Withheld(f"all from {source}", item, called[item], why))
+    for (property_id, item), why in verdict.doubtful_codes.items():
+        snapshot.withheld.append(Withheld(property_id, item, called[item], why))
+    return snapshot
+
+
+def _in_doubt(verdict: Verdict, source: str) -> set[str]:
+    return {item for doubtful, item in verdict.doubtful_items if doubtful == source}
+
+
+def _names(
+    countries: list[Row], states: list[Row], features: list[Row], territories: list[Row]
+) -> dict[tuple[str, str], frozenset[str]]:
+    def found() -> Iterator[tuple[str, str, str | None]]:
+        for row in (*countries, *states):
+            for key in ("name", "name_en", "name_long"):
+                yield "natural_earth", row["wikidataid"], row.get(key)
+        for row in features:
+            yield "country_coder", row["wikidata"], row["nameEn"]
+        for row in territories:
+            yield "rigour", row["qid"], row["name"]
+
+    names: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for source, item, name in found():
+        names[source, item] |= {name.casefold()} if name else set()
+    return {key: frozenset(called) for key, called in names.items()}
+
+
+def _state_codes(snapshot: Snapshot, verdict: Verdict, claims: list[Claim]) -> set[str]:
+    """The codes that the sources agree on; a division whose code names a foreign country keeps neither statement.
+
+    Not foreign are the codes of the country and of its territories: Jarvis Island, in the US, is UM-86. Returns the
+    divisions that lost their country.
+    """
+    disputed = set()
+    nations: dict[str, set[str]] = defaultdict(set)
+    for fact in snapshot.facts:
+        if fact.property == "P17":
+            nations[fact.subject].add(fact.value)
+    domestic: dict[str, set[str]] = defaultdict(set)
+    for (property_id, item), code in verdict.agreed.items():
+        if property_id == "P297":
+            for nation in {item} | nations[item]:
+                domestic[nation].add(code)
+    for claim in claims:
+        in_doubt = (claim.source, claim.item) in verdict.doubtful_items
+        if in_doubt or verdict.agreed.get((claim.property, claim.item)) != claim.code:
+            continue
+        known = set[str]().union(*(domestic[nation] for nation in nations[claim.item]))
+        if claim.property == "P300" and known and claim.code.split("-")[0] not in known:
+            for nation in nations[claim.item]:
+                snapshot.facts.pop(Fact(claim.item, "P17", "entity", nation), None)
+            disputed.add(claim.item)
+            entity = snapshot.entity(claim.item)
+            entity.description = "disputed territory"
+            why = f"the code is {claim.code}, the country {', '.join(sorted(nations[claim.item]))}"
+            snapshot.withheld.append(Withheld("P17 and P300", claim.item, entity.label, why))
+        else:
+            snapshot.add(claim.source, Fact(claim.item, claim.property, "text", claim.code))
+    return disputed
+
+
+def _withhold_namesakes(snapshot: Snapshot, disputed: set[str], names: Names) -> None:
+    """What is disputed under one id is disputed under another: Crimea is two items of Wikidata."""
+    contested = {name for (_, item), called in names.items() if item in disputed for name in called}
+    for fact in [fact for fact in snapshot.facts if fact.property == "P17" and fact.subject not in disputed]:
+        entity = snapshot.entity(fact.subject)
+        if entity.label.casefold() in contested:
+            del snapshot.facts[fact]
+            entity.description = "disputed territory"
+            why = "a disputed territory has the same name"
+            snapshot.withheld.append(Withheld("P17", fact.subject, entity.label, why))
+
+
+def _describe_classes(snapshot: Snapshot) -> None:
+    """Labels of classes and driving sides, and the subclass statements: the build's own, not a source's."""
+    for qid, label in (CLASSES | {qid: side for side, qid in SIDES.items()}).items():
+        snapshot.entity(qid).names["build"] = label
+    for narrow, wide in SUBCLASSES.items():
+        snapshot.add("build", Fact(narrow, "P279", "entity", wide))

@@ -1,0 +1,80 @@
+"""What Natural Earth states: kinds, continents, sovereigns, populations, formal names, FIPS and ISO codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scripts.embedded.codes import Claim
+from scripts.embedded.snapshot import CONTINENT, COUNTRY, DEPENDENCY, DIVISION, Fact, Snapshot, after_of, article_title
+from scripts.embedded.sources import Row
+
+
+def codes(countries: list[Row], states: list[Row]) -> Iterator[Claim]:
+    """ISO codes of countries and divisions; a trailing ~ is Natural Earth's mark of a code that it made up."""
+    for row in countries:
+        # The columns without "_eh" hold no code for France and Norway, whose shapes leave out parts of them.
+        for key, property_id in (("iso_a2_eh", "P297"), ("iso_a3_eh", "P298"), ("iso_n3_eh", "P299")):
+            if row[key]:
+                yield Claim("natural_earth", property_id, row["wikidataid"], row[key])
+    for row in states:
+        if not row["iso_3166_2"].endswith("~"):
+            yield Claim("natural_earth", "P300", row["wikidataid"], row["iso_3166_2"])
+
+
+def state(snapshot: Snapshot, countries: list[Row], states: list[Row], in_doubt: set[str], features: list[Row]) -> None:
+    """Add countries, dependencies and first-level divisions; continents are identified by country-coder's items."""
+    items = {row["nameEn"]: row["wikidata"] for row in features}
+    sovereigns = {row["sovereignt"]: row["wikidataid"] for row in countries if row["admin"] == row["sovereignt"]}
+    by_code = {row["adm0_a3"]: row for row in countries}
+    for row in countries:
+        if row["wikidataid"] not in in_doubt:
+            _add_country(snapshot, row, items.get(row["continent"]), sovereigns.get(row["sovereignt"]))
+    for row in states:
+        if row["wikidataid"] not in in_doubt:
+            _add_division(snapshot, row, by_code[row["adm0_a3"]])
+
+
+def _add_country(snapshot: Snapshot, row: Row, continent: str | None, sovereign: str | None) -> None:
+    """`continent` is None for "Seven seas (open ocean)", which is none."""
+    qid, own = row["wikidataid"], row["admin"] == row["sovereignt"]
+    entity = snapshot.entity(qid)
+    entity.names["natural_earth"] = row["name_en"] or row["name_long"]
+    entity.aliases.add(row["name_long"])
+    facts = []
+    if row["type"] == "Dependency":
+        facts.append(Fact(qid, "P31", "entity", DEPENDENCY))
+    elif own and row["type"] != "Indeterminate":
+        facts.append(Fact(qid, "P31", "entity", COUNTRY))
+        if row["formal_en"]:  # a dependency's is not always a name: "Føroyar Is. (Faeroe Is.)"
+            facts.append(Fact(qid, "P1448", "monolingual", row["formal_en"], "en"))
+            entity.aliases.add(row["formal_en"])
+    if continent and continent != qid:
+        facts += [Fact(qid, "P30", "entity", continent), Fact(continent, "P31", "entity", CONTINENT)]
+        snapshot.entity(continent).description = "continent"
+        if own:
+            entity.description = f"country in {row['continent']}"
+    if not own:
+        entity.description = f"territory of {after_of(row['sovereignt'])}"
+        if sovereign:
+            facts.append(Fact(qid, "P17", "entity", sovereign))
+    if row["fips_10"]:
+        facts.append(Fact(qid, "P901", "text", row["fips_10"]))
+    if row["pop_est"] and row["pop_year"]:
+        facts.append(Fact(qid, "P1082", "quantity", str(int(row["pop_est"])), year=int(row["pop_year"])))
+    for fact in facts:
+        snapshot.add("natural_earth", fact)
+
+
+def _add_division(snapshot: Snapshot, row: Row, country: Row) -> None:
+    qid, entity = row["wikidataid"], snapshot.entity(row["wikidataid"])
+    if not entity.names:  # elsewhere it is "Amur Oblast" and "Federal District", here "Amur" and "Federal"
+        entity.names["natural_earth"] = row["name_en"]
+    entity.title = entity.title or article_title(row.get("wikipedia"))
+    entity.description = f"{(row['type_en'] or 'division').lower()} of {after_of(country['name_en'])}"
+    facts = [Fact(qid, "P31", "entity", DIVISION), Fact(qid, "P17", "entity", country["wikidataid"])]
+    if row["fips"]:
+        facts.append(Fact(qid, "P901", "text", row["fips"]))
+    if row["gn_id"]:
+        facts.append(Fact(qid, "P1566", "text", str(int(row["gn_id"]))))
+    for fact in facts:
+        snapshot.add("natural_earth", fact)

@@ -1,0 +1,165 @@
+"""Readers of the four packages that the embedded snapshot is made from; each keeps what it read and its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import subprocess
+import warnings
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Row = dict[str, Any]
+
+# Natural Earth's spellings of "no value".
+_MISSING = {"<NA>", "nan", "-99", "-99.0", "-099", "-90", ""}
+
+_BORDERS = """
+const coder = require("@rapideditor/country-coder");
+process.stdout.write(JSON.stringify(coder.borders.features.map((feature) => feature.properties)));
+"""
+
+
+class Source(NamedTuple):
+    """One package: what it is, what was read from it, and its rows by table."""
+
+    key: str
+    name: str
+    package: str
+    version: str
+    licence: str
+    licence_text: str
+    files: dict[str, str]
+    """What was read -> SHA-256."""
+    tables: dict[str, list[Row]]
+
+
+def read_natural_earth(library: Path) -> Source:
+    """Countries and first-level divisions of Natural Earth 1:50m from the R package `rnaturalearthdata`.
+
+    `library` is the R library folder that holds the package, such as /usr/lib/R/site-library.
+    """
+    folder = library / "rnaturalearthdata"
+    description = dict(
+        line.split(": ", 1) for line in (folder / "DESCRIPTION").read_text().splitlines() if ": " in line
+    )
+    index, objects = folder / "data" / "Rdata.rdx", folder / "data" / "Rdata.rdb"
+    names = ("countries50", "states50")
+    frames = _read_lazy_load(index.read_bytes(), objects.read_bytes(), names)
+    return Source(
+        "natural_earth",
+        "Natural Earth 1:50m, through the R package rnaturalearthdata",
+        "Debian: r-cran-rnaturalearthdata",
+        description["Version"],
+        "CC0-1.0",
+        "Natural Earth is in the public domain. The R package rnaturalearthdata, by Andy South, Michael Schramm and\n"
+        "Philippe Massicotte, states `License: CC0`: Creative Commons Zero 1.0 Universal.\n",
+        {path.name: _sha256(path.read_bytes()) for path in (index, objects)},
+        frames,
+    )
+
+
+def read_country_coder(modules: Path) -> Source:
+    """Territories and regions of the npm package `@rapideditor/country-coder`, as the package itself derives them.
+
+    Node runs the package, because driving side, calling codes and groups of a country come from its members there.
+    """
+    folder = modules / "@rapideditor" / "country-coder"
+    node = subprocess.run(
+        ["node", "-e", _BORDERS],
+        cwd=modules.parent,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return Source(
+        "country_coder",
+        "country-coder",
+        "npm: @rapideditor/country-coder",
+        json.loads((folder / "package.json").read_text())["version"],
+        "ISC",
+        (folder / "LICENSE.md").read_text(),
+        {"dist/country-coder.cjs": _sha256((folder / "dist" / "country-coder.cjs").read_bytes())},
+        {"features": json.loads(node.stdout)},
+    )
+
+
+def read_wikidata_lang(modules: Path) -> Source:
+    """Languages of the npm package `wikidata-lang`: items and their ISO 639 codes, queried from Wikidata by it."""
+    folder = modules / "wikidata-lang"
+    data = folder / "data" / "languages.json"
+    package = json.loads((folder / "package.json").read_text())
+    return Source(
+        "wikidata_lang",
+        "wikidata-lang",
+        "npm: wikidata-lang",
+        package["version"],
+        package["license"],
+        f"The package states `license: {package['license']}` and `author: {package['author']}` and carries no further\n"
+        "text. Its data are the result of a query on Wikidata, whose structured data are CC0.\n",
+        {"data/languages.json": _sha256(data.read_bytes())},
+        {"languages": json.loads(data.read_text())},
+    )
+
+
+def read_rigour() -> Source:
+    """Territories of the PyPI package `rigour`.
+
+    They are compiled into its extension module; `territories_jsonl` is the one place that gives them whole, with the
+    fields that its public class keeps to itself. The hash is that of this text: the module differs by platform.
+    """
+    from rigour._core import territories_jsonl
+
+    text: str = territories_jsonl()
+    package = metadata.distribution("rigour")
+    licence = next(path for path in package.files or [] if path.name == "LICENSE")
+    return Source(
+        "rigour",
+        "rigour territories",
+        "PyPI: rigour",
+        package.version,
+        "MIT",
+        licence.read_text(),
+        {"territories.jsonl": _sha256(text.encode())},
+        {"territories": [json.loads(line) for line in text.splitlines() if line.strip()]},
+    )
+
+
+def _read_lazy_load(index: bytes, objects: bytes, names: Iterable[str]) -> dict[str, list[Row]]:
+    """Data frames of R's lazy-load database: the index says where in `objects` each compressed object lies."""
+    import rdata
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes of R that have no counterpart are read as what they are made of
+        places = rdata.conversion.convert(rdata.parser.parse_data(index, extension=".rds"))["variables"]
+        tables = {}
+        for name in names:
+            offset, length = (int(number) for number in places[name])
+            frame = rdata.conversion.convert(
+                rdata.parser.parse_data(_inflate(objects[offset : offset + length]), extension=".rds")
+            )
+            tables[name] = _rows({str(column): frame[column].tolist() for column in frame if column != "geometry"})
+    return tables
+
+
+def _inflate(chunk: bytes) -> bytes:
+    """An object of R's type 3 compression: length in big-endian, the letter Z, raw LZMA2."""
+    if chunk[4:5] != b"Z":
+        raise ValueError(f"not an LZMA object of R: {chunk[:5]!r}")
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6 | lzma.PRESET_EXTREME}]
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters).decompress(chunk[5:])
+
+
+def _rows(columns: Mapping[str, list[Any]]) -> list[Row]:
+    length = len(next(iter(columns.values())))
+    return [
+        {name: None if str(values[row]) in _MISSING else values[row] for name, values in columns.items()}
+        for row in range(length)
+    ]
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
