@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+SIDES = ("rare", "popular")
+
 
 def hash_rank(keys: pl.Series, salt: str) -> pl.Series:
     """Uniform UInt64 of every key: the first 8 bytes of sha256("salt|key"). Other salts give independent ranks.
@@ -82,35 +84,77 @@ def pairs(frame: pl.DataFrame, cell: Sequence[str]) -> pl.DataFrame:
         placed.filter(pl.col("side") == side).select(*keys, pl.col(others).name.suffix(f"_{side}"))
         for side in ("rare", "popular")
     )
-    joined = rare.join(popular, on=keys, how="inner", nulls_equal=True)
+    joined = rare.join(popular, on=keys, how="inner")
     rank = pl.max_horizontal("rank_rare", "rank_popular").alias("rank")
     return joined.with_columns(rank).sort("rank", "fact_id_rare").drop("place")
 
 
-class Choice(NamedTuple):
-    """What may be chosen: its identity, what is capped (answers), and what may be held once (entities, questions)."""
+def matched_pairs(
+    frame: pl.DataFrame, cell: Sequence[str], *, subject: str, bond: str, answer: str, most: int
+) -> pl.DataFrame:
+    """All pairs of the frame in which no subject and no bond stands twice, as `pairs` gives them, in their order.
 
-    capped: tuple[str, ...]
-    once: tuple[str, ...]
+    A bond is what a fact shares with its mirror image. On each side at most `most` pairs have the same answer. The
+    first round lets each subject stand for one fact, that of lowest rank, whatever the others do: this is the stable
+    part, and the front of the ranking. Later rounds pair what is left, until nothing new comes.
+    """
+    held: set[str] = set()
+    counts: dict[tuple[str, str], int] = {}
+    rounds = [pairs(frame.head(0), cell)]
+    left = frame
+    while True:
+        used = pl.DataFrame(
+            [(*key, count) for key, count in counts.items()],
+            schema={"side": pl.String, answer: pl.String, "used": pl.Int64},
+            orient="row",
+        )
+        names = pl.Series(sorted(held), dtype=pl.String).implode()
+        left = left.filter(~pl.col(subject).is_in(names) & ~pl.col(bond).is_in(names))
+        nth = pl.int_range(pl.len()).over("side", answer)
+        open_rows = (
+            left.sort("rank")
+            .join(used, on=["side", answer], how="left", maintain_order="left")
+            .filter(nth + pl.col("used").fill_null(0) < most)
+            .drop("used")
+        )
+        found = pairs(one_each(open_rows, [subject]) if len(rounds) == 1 else open_rows, cell)
+        taken = found.filter(_unheld(found, (subject, bond), held))
+        for side in SIDES:
+            name = answer if answer in cell else f"{answer}_{side}"
+            for value in taken[name].to_list():
+                counts[side, value] = counts.get((side, value), 0) + 1
+        rounds.append(taken)
+        if taken.is_empty() and len(rounds) > 2:
+            return pl.concat(rounds)
+
+
+def _unheld(found: pl.DataFrame, columns: Sequence[str], held: set[str]) -> pl.Series:
+    """Which pairs, in order, repeat nothing that is held; `held` grows by what they hold."""
+    kept = []
+    for values in found.select(f"{name}_{side}" for name in columns for side in SIDES).iter_rows():
+        free = held.isdisjoint(values) and len(set(values)) == len(values)
+        kept.append(free)
+        if free:
+            held.update(values)
+    return pl.Series(kept, dtype=pl.Boolean)
 
 
 class Nested(NamedTuple):
-    """Indices in the order of choice, and how many of them the prefix of each size got."""
+    """Indices in the order of choice, and how many of them stand in the prefix of each size."""
 
     chosen: list[int]
     filled: dict[int, int]
-    """Rows of each requested size; smaller than the size where the choices ran out."""
+    """By requested size; smaller than the size where the choices ran out."""
 
 
-def nested(choices: Sequence[Choice], sizes: Iterable[int], share: float) -> Nested:
-    """Choose prefixes of the ranking, each inside the next, so that no capped value has more than its share.
+def nested(choices: Sequence[Sequence[str]], sizes: Iterable[int], share: float) -> Nested:
+    """Choose prefixes of a ranking, each inside the next, so that no value has more than its share in any of them.
 
-    `choices` come in rank order. For each size n in rising order, choices are taken from the front until there are n;
-    one that would bring a capped value above max(1, floor(share * n)), or repeats a value held once, is passed over
-    and looked at again for the next size. So the cap holds in each prefix and not only in the largest.
+    `choices` come in rank order; each names the values that it counts for. For each size n in rising order, choices
+    are taken from the front until there are n. One that would bring a value above `most_of(n, share)` is passed over
+    and looked at again for the next size, so the cap holds in each prefix and not only in the largest.
     """
     counts: dict[str, int] = {}
-    held: set[str] = set()
     chosen: list[int] = []
     filled: dict[int, int] = {}
     waiting = list(range(len(choices)))
@@ -121,15 +165,11 @@ def nested(choices: Sequence[Choice], sizes: Iterable[int], share: float) -> Nes
             if len(chosen) == size:
                 passed += waiting[place:]
                 break
-            choice = choices[index]
-            if not held.isdisjoint(choice.once) or len(set(choice.once)) < len(choice.once):
-                continue
-            if any(counts.get(value, 0) >= most for value in choice.capped):
+            if any(counts.get(value, 0) >= most for value in choices[index]):
                 passed.append(index)
                 continue
-            for value in choice.capped:
+            for value in choices[index]:
                 counts[value] = counts.get(value, 0) + 1
-            held.update(choice.once)
             chosen.append(index)
         filled[size] = len(chosen)
         waiting = passed

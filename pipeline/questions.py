@@ -157,23 +157,33 @@ def _with_leaks(rows: pl.DataFrame, relations: Mapping[str, Relation], share: fl
     """Reject leaks of the canonical answer, and column `answers`: those accepted, without leaking aliases."""
     wordings = {stem: frozenset(words(relation.questions.canonical)) for stem, relation in relations.items()}
     accepted: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
-    kept: list[list[str] | None] = []
     leaks: list[bool] = []
-    columns = ("relation", "subject", "answer", "object_kind", "object_aliases", "forms", "reason")
-    for stem, subject, answer, kind, aliases, forms, reason in rows.select(columns).iter_rows():
+    owners: list[str] = []
+    others: list[str] = []
+    columns = ("fact_id", "relation", "subject", "answer", "object_kind", "object_aliases", "forms", "reason")
+    for fact_id, stem, subject, answer, kind, aliases, forms, reason in rows.select(columns).iter_rows():
         if reason is not None:
             leaks.append(False)
-            kept.append(None)
             continue
         asked = wordings[stem].union(words(subject))
         leaks.append(templates.overlap(answer, asked) >= share)
-        others = tuple(aliases or ()) if kind == "entity" else tuple(forms)
-        key = (answer, others)
-        if key not in accepted:
-            accepted[key] = templates.accepted(answer, others) if kind == "entity" else others
-        kept.append([one for one in accepted[key] if one == answer or templates.overlap(one, asked) < share])
-    rows = rows.with_columns(answers=pl.Series(kept, dtype=pl.List(pl.String)))
-    return _reject(rows, pl.Series(leaks, dtype=pl.Boolean), "answer_in_question")
+        found = tuple(aliases or ()) if kind == "entity" else tuple(forms[1:])
+        if not found:
+            continue
+        if (answer, found) not in accepted:
+            whole = templates.accepted(answer, found) if kind == "entity" else (answer, *found)
+            accepted[answer, found] = whole[1:]
+        kept = [one for one in accepted[answer, found] if templates.overlap(one, asked) < share]
+        owners += [fact_id] * len(kept)
+        others += kept
+    further = pl.DataFrame({"fact_id": owners, "others": others}, schema={"fact_id": pl.String, "others": pl.String})
+    rows = rows.join(
+        further.group_by("fact_id", maintain_order=True).agg("others"), on="fact_id", how="left", maintain_order="left"
+    )
+    answers = pl.when(pl.col("answer").is_not_null()).then(
+        pl.concat_list("answer", pl.col("others").fill_null(pl.lit([], dtype=pl.List(pl.String))))
+    )
+    return _reject(rows.with_columns(answers=answers), pl.Series(leaks, dtype=pl.Boolean), "answer_in_question")
 
 
 def _reject_mirrored(rows: pl.DataFrame) -> pl.DataFrame:

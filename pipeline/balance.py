@@ -1,0 +1,104 @@
+"""Balance: how far the rare and the popular split of a pair differ in what should not differ.
+
+Only what this table calls balanced may be called so: a standardised mean difference of at most 0.1 (Austin 2009,
+"Balance diagnostics for comparing the distribution of baseline covariates") and an area under the ROC curve within
+0.02 of 0.5, each where it is defined. The base model's log-probability says whether rare and popular are compared at
+equal confidence.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import polars as pl
+
+from dual_data.audit.auc import auc, length_bin
+
+LARGEST_DIFFERENCE = 0.1
+LARGEST_DISTANCE = 0.02
+
+SCHEMA = {
+    "recipe": pl.String,
+    "rare": pl.String,
+    "popular": pl.String,
+    "measure": pl.String,
+    "rare_mean": pl.Float64,
+    "popular_mean": pl.Float64,
+    "difference": pl.Float64,
+    "auc": pl.Float64,
+    "balanced": pl.Boolean,
+}
+"""`difference` is standardised: of the means, over the root of the mean variance."""
+
+
+def measured(pool: pl.DataFrame) -> pl.DataFrame:
+    """The pool with the columns that `compared` needs: lengths in characters and answer_frequency within the topic."""
+    return pool.with_columns(
+        answer_length=pl.col("answer").str.len_chars(),
+        subject_length=pl.col("subject_label").str.len_chars(),
+        answer_frequency=pl.len().over("topic", pl.col("answer").str.to_lowercase()),
+        answer_bin=length_bin(pl.col("answer")),
+        subject_bin=length_bin(pl.col("subject_label")),
+        answer_text=pl.col("answer").str.to_lowercase(),
+    )
+
+
+def compared(rare: pl.DataFrame, popular: pl.DataFrame, models: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One row a measure: means, standardised difference, area under the curve, and whether it is balanced."""
+    rows = [
+        _row("relation", None, auc(rare["relation"], popular["relation"])),
+        _row("answer", None, auc(rare["answer_text"], popular["answer_text"])),
+    ]
+    for measure, column in (("answer_length", "answer_bin"), ("subject_length", "subject_bin")):
+        rows.append(_row(measure, (rare[measure], popular[measure]), auc(rare[column], popular[column])))
+    rows.append(_row("answer_frequency", (rare["answer_frequency"], popular["answer_frequency"]), None))
+    for model in models:
+        values = (_log_probability(rare, model), _log_probability(popular, model))
+        rows.append(_row(f"log_probability of {model}", values, None))
+    return rows
+
+
+def _log_probability(rows: pl.DataFrame, model: str) -> pl.Series:
+    """Of the canonical answer by one model, one value a fact; the rule of the probe does not matter to it."""
+    probes = rows.select("fact_id", "knowledge").explode("knowledge").unnest("knowledge")
+    found = probes.filter((pl.col("model") == model) & pl.col("log_probability").is_not_null())
+    return found.unique("fact_id", keep="first", maintain_order=True)["log_probability"]
+
+
+def _row(measure: str, values: tuple[pl.Series, pl.Series] | None, area: float | None) -> dict[str, Any]:
+    means = tuple(_number(side.mean()) for side in values) if values else (None, None)
+    difference = standardised_difference(*values) if values else None
+    known = [
+        abs(distance) <= most
+        for distance, most in ((difference, LARGEST_DIFFERENCE), (area and area - 0.5, LARGEST_DISTANCE))
+        if distance is not None
+    ]
+    return {
+        "measure": measure,
+        "rare_mean": means[0],
+        "popular_mean": means[1],
+        "difference": difference,
+        "auc": area,
+        "balanced": all(known) if known else None,
+    }
+
+
+def standardised_difference(rare: pl.Series, popular: pl.Series) -> float | None:
+    """Popular minus rare mean over the root of the mean variance; 0 where both are one same constant.
+
+    None with fewer than two values on a side, and where two different constants have no spread to compare with.
+    """
+    if min(rare.count(), popular.count()) < 2:
+        return None
+    means, variances = (
+        [_number(of(side)) or 0.0 for side in (rare, popular)] for of in (pl.Series.mean, pl.Series.var)
+    )
+    spread = math.sqrt(sum(variances) / 2)
+    if spread == 0.0:
+        return 0.0 if means[0] == means[1] else None
+    return (means[1] - means[0]) / spread
+
+
+def _number(value: object) -> float | None:
+    return None if value is None else float(value)  # type: ignore[arg-type]

@@ -1,0 +1,198 @@
+"""The recipes `matched` and `matched_answer`: rare and popular facts that differ in popularity and in little else.
+
+A family is the set of splits of one topic, such as `city_forget_rare_5`, or of all topics pooled: `all_forget_rare_5`.
+Its splits are disjoint by fact, question and bond (two facts about the same two entities, such as a fact and its
+mirror image), and by subject; only `neighbor_subject` shares the subjects of the forget splits. Families are separate
+experiments: a fact may stand in those of a topic and of the pool.
+
+forget_{rare,popular}_{1,5,10}  prefixes of one ranking of pairs
+retain_train                    same topic, other subjects: may be trained on
+retain_eval                     same topic, subjects that stand in no other split
+neighbor_relation               relations of the forget splits, in their proportions, other subjects; never trained on
+world_facts                     other topics; never trained on
+neighbor_subject                other facts of the forget subjects, in the order of the forget ranking and with its pair
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import polars as pl
+from pydantic import Field
+
+from dual_data import sampling
+from dual_data.config import Strict
+from pipeline.popularity import Side, Signal
+
+ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
+"""A subject's hash draws one: half of the subjects beside the forget splits go to retain_train."""
+POOLED = "all"
+
+
+class MatchedParams(Strict):
+    """How rare and popular are told apart and matched."""
+
+    signal: Signal = "inbound_links"
+    """What popularity is: inbound_links, sitelinks, mentions (of the input, for tables without ids) or salience."""
+    side: Side = "subject"
+    """Whose popularity: subject, object, or the sum of both; salience is of the fact and has no sides."""
+    models: tuple[str, ...] = ()
+    """Only facts that all of these models know, by the rule `matched` of the stage knowledge; none asks for none."""
+    answer_share: float = Field(default=0.05, gt=0, le=1)
+    """Largest share of a forget split that one answer may have."""
+    length_step: int = Field(default=1, ge=1)
+    """Width in characters of an answer-length bin; 1 pairs answers of equal length. Words are always equally many."""
+    retain_train: int = Field(default=1000, ge=1)
+    """Most rows of retain_train."""
+    retain_eval: int = Field(default=500, ge=1)
+    """Most rows of retain_eval."""
+    neighbor_subject: int = Field(default=500, ge=1)
+    """Most rows of neighbor_subject."""
+    neighbor_relation: int = Field(default=500, ge=1)
+    """Most rows of neighbor_relation."""
+    world_facts: int = Field(default=500, ge=1)
+    """Most rows of world_facts."""
+
+
+class Family(NamedTuple):
+    """What the splits of one family are made by."""
+
+    prefix: str
+    """What their names begin with."""
+    topic: str | None
+    """None for the pool of all topics."""
+    params: MatchedParams
+    percents: tuple[int, ...]
+    smallest: int
+    """A split of fewer rows is not made."""
+
+
+class Made(NamedTuple):
+    """A split that was made, or was not."""
+
+    split: str
+    rows: pl.DataFrame
+    """Columns fact_id and pair, in order; empty where it was not made."""
+    holds: int
+    """Rows that the data could give."""
+    wanted: int
+    """Rows asked for."""
+    reason: str
+    """Why it was not made; empty where it was."""
+
+
+def with_cells(pool: pl.DataFrame, params: MatchedParams) -> pl.DataFrame:
+    """The pool with the columns that the recipes choose by: rank, role, answer_key and length."""
+    ranked = sampling.with_rank(pool, "fact_id", "facts")
+    role = sampling.hash_rank(pool["subject_qid"], "role") % len(ROLES)
+    return ranked.with_columns(
+        role=role.cast(pl.Int64).replace_strict(dict(enumerate(ROLES)), return_dtype=pl.String),
+        answer_key=pl.col("answer").str.to_lowercase(),
+        length=pl.concat_str(
+            pl.col("answer").str.count_matches(r"\S+"),
+            pl.lit("w"),
+            pl.col("answer").str.len_chars() // params.length_step,
+        ),
+    )
+
+
+def splits(pool: pl.DataFrame, family: Family, by: str) -> list[Made]:
+    """All splits of a family, matched on relation and column `by`: length or answer_key.
+
+    `pool` holds the eligible facts of all topics with the columns of `with_cells`, `popularity` and `bond`.
+    """
+    own = pool if family.topic is None else pool.filter(pl.col("topic") == family.topic)
+    ranking = _ranking(own, family, by)
+    forget = _forget(ranking, own.height, family)
+    chosen = _longest(forget)
+    if chosen.is_empty():
+        return forget
+    return forget + _others(pool, own, chosen, family)
+
+
+def _ranking(own: pl.DataFrame, family: Family, by: str) -> pl.DataFrame:
+    sided = sampling.thirds(own, "popularity", ["topic", "relation"])
+    most = sampling.most_of(own.height * max(family.percents) // 100, family.params.answer_share)
+    columns = ["fact_id", "side", "rank", "topic", "relation", "subject_qid", "bond", "answer_key", "length"]
+    cell = ["topic", "relation", by]
+    return sampling.matched_pairs(
+        sided.select(columns), cell, subject="subject_qid", bond="bond", answer="answer_key", most=most
+    )
+
+
+def _forget(ranking: pl.DataFrame, eligible: int, family: Family) -> list[Made]:
+    sizes = {percent: eligible * percent // 100 for percent in family.percents}
+    names = ["answer_key" if "answer_key" in ranking.columns else f"answer_key_{side}" for side in sampling.SIDES]
+    answers = [
+        (f"rare:{rare}", f"popular:{popular}") for rare, popular in zip(*(ranking[n] for n in names), strict=True)
+    ]
+    choice = sampling.nested(answers, sizes.values(), family.params.answer_share)
+    ordered = ranking[choice.chosen]
+    pair = pl.col("fact_id_rare").str.slice(0, 8) + "-" + pl.col("fact_id_popular").str.slice(0, 8)
+    made = []
+    for side in sampling.SIDES:
+        rows = ordered.select(fact_id=f"fact_id_{side}", pair=pair)
+        for percent, size in sizes.items():
+            reason = _too_few(choice.filled[size], size, family.smallest, f"{percent} % of {eligible} eligible facts")
+            split = f"{family.prefix}_forget_{side}_{percent}"
+            holds = choice.filled[size] if reason else ranking.height
+            made.append(Made(split, rows.head(0 if reason else size), holds, size, reason))
+    return made
+
+
+def _too_few(found: int, size: int, smallest: int, basis: str) -> str:
+    if size < smallest:
+        return f"{basis} are {size} rows, fewer than {smallest}"
+    if found < size:
+        return f"{basis} are {size} rows; only {found} pairs can be matched"
+    return ""
+
+
+def _longest(forget: Sequence[Made]) -> pl.DataFrame:
+    """The rows of the largest rare and the largest popular split, with their position as column `order`."""
+    found = [
+        max((made.rows for made in forget if f"_forget_{side}_" in made.split), key=lambda rows: rows.height)
+        for side in sampling.SIDES
+    ]
+    return pl.concat([rows.with_row_index("order") for rows in found])
+
+
+def _others(pool: pl.DataFrame, own: pl.DataFrame, chosen: pl.DataFrame, family: Family) -> list[Made]:
+    forget = own.join(chosen, on="fact_id")
+    subjects = forget["subject_qid"].implode()
+    free = own.filter(~pl.col("subject_qid").is_in(subjects)).sort("rank")
+    shares = forget.group_by("relation").len("share")
+    near = pool.filter(pl.col("subject_qid").is_in(subjects) & ~pl.col("fact_id").is_in(forget["fact_id"].implode()))
+    places = forget.select("subject_qid", "order", "pair")
+    candidates = {
+        "retain_train": free.filter(pl.col("role") == "retain_train"),
+        "retain_eval": free.filter(pl.col("role") == "retain_eval"),
+        "neighbor_relation": free.filter(pl.col("role") == "neighbor_relation"),
+        "world_facts": pool.filter(
+            (pl.col("topic") != family.topic) & ~pl.col("subject_qid").is_in(own["subject_qid"].unique().implode())
+        ).sort("rank"),
+        "neighbor_subject": near.join(places, on="subject_qid").sort("order", "rank"),
+    }
+    bonds = forget["bond"]
+    made = []
+    for name, found in candidates.items():
+        fresh = found.filter(~pl.col("bond").is_in(bonds.implode()))
+        wanted: int = getattr(family.params, name)
+        taken = _in_proportion(fresh, shares, wanted) if name == "neighbor_relation" else fresh.head(wanted)
+        reason = f"{taken.height} rows, fewer than {family.smallest}" if taken.height < family.smallest else ""
+        if family.topic is None and name == "world_facts":
+            reason = "the pool has every topic, so none is left outside"
+        pair = pl.col("pair") if "pair" in taken.columns else pl.lit(None, pl.String)
+        rows = taken.select("fact_id", pair=pair)
+        made.append(Made(f"{family.prefix}_{name}", rows.head(0) if reason else rows, fresh.height, wanted, reason))
+        if not reason:
+            bonds = pl.concat([bonds, taken["bond"]])
+    return made
+
+
+def _in_proportion(found: pl.DataFrame, shares: pl.DataFrame, wanted: int) -> pl.DataFrame:
+    """At most `wanted` rows, each relation at most in its share of the forget splits (rounded up)."""
+    quota = (pl.col("share") * wanted / shares["share"].sum()).ceil()
+    limited = found.join(shares, on="relation").sort("rank").filter(pl.int_range(pl.len()).over("relation") < quota)
+    return limited.head(wanted)

@@ -1,0 +1,126 @@
+"""The recipe `paper`: the published selection, so that results can be compared with published ones.
+
+Within each topic the candidates are ordered by the popularity of subject and object together. The names are the
+published ones, with the topic's short name in front:
+
+    city_forget_rare_{1,5,10}        the first k %
+    city_forget_popular_{1,5,10}     the last k %, the most popular first
+    city_fast_retain_{500,1500}      rows of neither 10 % set and of none of their questions, by hash
+    city_full, full_                 every candidate of the topic, and of all topics
+
+The published rule for the retain rows is unknown; ours is the hash. Nothing is matched and no answer is capped: this
+recipe has the confounds that `matched` removes, and its subjects and answers stand on both sides.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+from pydantic import Field
+
+from dual_data.config import Strict
+from pipeline.matched import Family, Made
+from pipeline.popularity import EntitySignal
+
+PUBLISHED_MODELS = {"meta-llama/Llama-3.1-8B-Instruct": "Llama_8b_Instract"}
+"""How the published columns spell the model that was run."""
+
+
+class PaperParams(Strict):
+    """How the published selection is made."""
+
+    signal: EntitySignal = "inbound_links"
+    """What pop_subject, pop_object and their sum are made of."""
+    model: str = ""
+    """Only facts that this model passes by the rule `paper` of the stage knowledge; empty for all candidates."""
+    retain: tuple[int, ...] = Field(default=(500, 1500), min_length=1)
+    """Rows of the fast_retain splits."""
+
+
+def splits(pool: pl.DataFrame, family: Family, retain: tuple[int, ...]) -> list[Made]:
+    """All splits of one topic. `pool` has the columns fact_id, topic, question, pop_sum and rank."""
+    own = pool.filter(pl.col("topic") == family.topic).sort("pop_sum", "rank")
+    made = [full(own, f"{family.prefix}_full", family.smallest)]
+    largest: list[pl.DataFrame] = []
+    for side, ordered in (("rare", own), ("popular", own.reverse())):
+        of_side = [_share(ordered, side, percent, family) for percent in family.percents]
+        made += of_side
+        largest.append(max((one.rows for one in of_side), key=lambda rows: rows.height))
+    forget = own.join(pl.concat(largest).select("fact_id"), on="fact_id", how="semi")
+    others = own.join(forget, on="fact_id", how="anti").join(forget, on="question", how="anti").sort("rank")
+    for wanted in retain:
+        reason = (
+            "" if others.height >= wanted else f"{others.height} rows beside the forget splits; {wanted} are asked for"
+        )
+        if forget.is_empty():
+            reason = "no forget split could be made"
+        rows = _rows(others.head(0 if reason else wanted))
+        made.append(Made(f"{family.prefix}_fast_retain_{wanted}", rows, others.height, wanted, reason))
+    return made
+
+
+def full(rows: pl.DataFrame, split: str, smallest: int) -> Made:
+    """Every candidate, the rarest first."""
+    reason = f"{rows.height} rows, fewer than {smallest}" if rows.height < smallest else ""
+    kept = rows.sort("pop_sum", "rank").head(0 if reason else rows.height)
+    return Made(split, _rows(kept), rows.height, rows.height, reason)
+
+
+def _share(ordered: pl.DataFrame, side: str, percent: int, family: Family) -> Made:
+    size = ordered.height * percent // 100
+    reason = (
+        f"{percent} % of {ordered.height} candidates are {size} rows, fewer than {family.smallest}"
+        if size < family.smallest
+        else ""
+    )
+    rows = _rows(ordered.head(0 if reason else size))
+    return Made(f"{family.prefix}_forget_{side}_{percent}", rows, size, size, reason)
+
+
+def _rows(chosen: pl.DataFrame) -> pl.DataFrame:
+    return chosen.select("fact_id", pair=pl.lit(None, pl.String))
+
+
+def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFrame:
+    """The rows with the published columns first, under their published names, then split, position and fact_id.
+
+    `rows` has the columns of `pipeline.examples.joined`; `probes` those of Knowledge. The three columns of the probe
+    are named after the model, and absent where none was run.
+    """
+    published = rows.select(
+        pl.col("topic") + ".csv",
+        "subject_label",
+        "relation_label",
+        "object_label",
+        "subject_qid",
+        "property_id",
+        "object_qid",
+        "question",
+        "answer",
+        "pop_subject",
+        "pop_object",
+        "pop_sum",
+        "triple_pop",
+        "split",
+        "position",
+        "fact_id",
+    ).rename(
+        {
+            "topic": "source_csv",
+            "subject_label": "subjectLabel",
+            "relation_label": "relation",
+            "object_label": "objectLabel",
+            "property_id": "property_pid",
+        }
+    )
+    found = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
+    if not model or found.is_empty():
+        return published
+    name = PUBLISHED_MODELS.get(model, model.rsplit("/", 1)[-1].replace("-", "_").replace(".", "_"))
+    columns = {
+        "best_generation": f"best_gen_{name}",
+        "generation_recall": f"gen_recall_{name}",
+        "embedding_similarity": f"bert_sim_{name}",
+    }
+    probed = found.select("fact_id", *columns).rename(columns)
+    last = ["split", "position", "fact_id"]
+    return published.join(probed, on="fact_id", how="left", maintain_order="left").select(pl.exclude(last), *last)

@@ -1,0 +1,226 @@
+"""Splits: which facts are to be forgotten, kept and measured, by every recipe that the data allow.
+
+Beside the memberships the stage writes
+
+    examples/RECIPE   the rows of every split of the recipe, with all that is known of them
+    recipes           which recipes were made, and why the others were not
+    capacity          how many rows each split of each recipe could hold, and why some were not made
+    baselines         what answers that know nothing score on each split
+    balance           how far rare and popular differ in what should not differ
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+from pydantic import Field
+
+from dual_data.audit.baselines import NAMES, baselines
+from dual_data.config import Strict, load_relations
+from dual_data.engine.stage import Result, Stage, Tools
+from dual_data.sampling import SIDES, with_rank
+from dual_data.schema import Splits
+from pipeline import balance, examples, matched, paper
+from pipeline.matched import Family, Made, MatchedParams
+from pipeline.paper import PaperParams
+from pipeline.popularity import popularity
+
+RELATIONS = "pipeline/relations"
+Recipe = Literal["matched", "matched_answer", "paper"]
+MATCHED_BY: dict[str, str] = {"matched": "length", "matched_answer": "answer_key"}
+
+
+class SplitsParams(Strict):
+    """Which recipes are made, and how large their splits are."""
+
+    recipes: tuple[Recipe, ...] = ("matched", "matched_answer", "paper")
+    """Recipes to make."""
+    percents: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
+    """Sizes of the forget splits, in percent of the eligible facts of a topic, rounded down."""
+    smallest: int = Field(default=20, ge=1)
+    """A split of fewer rows is not made, and the table `capacity` says so."""
+    pooled: bool = True
+    """Whether the matched recipes also make the splits `all_...` of all topics together."""
+    matched: MatchedParams = MatchedParams()
+    """Parameters of matched and matched_answer."""
+    paper: PaperParams = PaperParams()
+    """Parameters of paper."""
+
+
+class Outcome(NamedTuple):
+    """What a recipe gave."""
+
+    recipe: str
+    made: list[Made]
+    reason: str
+    """Why the recipe could not be made at all; empty where it could."""
+
+
+def run(
+    params: SplitsParams,
+    tools: Tools,
+    *,
+    facts: pl.DataFrame,
+    links: pl.DataFrame,
+    questions: pl.DataFrame,
+    knowledge: pl.DataFrame,
+    salience: pl.DataFrame,
+) -> Result:
+    """Make every recipe, and measure what was made."""
+    pool = examples.pooled(facts, links, questions, knowledge, salience)
+    pool = examples.with_published(pool, params.paper.signal, load_relations(tools.project / RELATIONS))
+    names = short_names(facts["topic"].unique().sort().to_list())
+    with tools.progress.task("splits", total=len(params.recipes)) as advance:
+        outcomes = []
+        for recipe in params.recipes:
+            outcomes.append(_paper(pool, params, names) if recipe == "paper" else _matched(recipe, pool, params, names))
+            advance(1)
+    members = {outcome.recipe: _members(outcome) for outcome in outcomes}
+    measured = balance.measured(pool)
+    rows = {recipe: examples.joined(found, measured) for recipe, found in members.items()}
+    tables = {
+        "recipes": _recipes(outcomes),
+        "capacity": _capacity(outcomes),
+        "baselines": _baselines(rows),
+        "balance": _balance(rows, _models(params)),
+    }
+    for name, found in members.items():
+        table = examples.joined(found, pool)
+        if name == "paper":
+            table = paper.examples(table, knowledge, params.paper.model)
+        tables[f"examples/{name}"] = table
+    return Result(pl.concat(members.values()), tables)
+
+
+def short_names(topics: Sequence[str]) -> dict[str, str]:
+    """What split names begin with: the topic without its theme, `places_city` -> `city`, as published.
+
+    Topics that would share a short name keep their whole one.
+    """
+    short = {topic: topic.partition("_")[2] or topic for topic in topics}
+    taken = list(short.values())
+    return {
+        topic: name if taken.count(name) == 1 and name != matched.POOLED else topic for topic, name in short.items()
+    }
+
+
+def _matched(recipe: Recipe, pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> Outcome:
+    of = params.matched
+    measured = pool.with_columns(popularity=popularity(of.signal, of.side).cast(pl.Float64))
+    eligible = measured.filter(pl.col("functional") & pl.col("popularity").is_not_null())
+    if eligible.is_empty():
+        return Outcome(
+            recipe, [], f"no functional fact has a value of {of.signal}; set splits.matched.signal to another"
+        )
+    for model in of.models:
+        if not eligible["probed_by"].list.contains(model).any():
+            return Outcome(recipe, [], f"the stage knowledge has no answer of {model} by the rule matched")
+        eligible = eligible.filter(pl.col("known_by").list.contains(model))
+    ready = matched.with_cells(eligible, of)
+    families: list[tuple[str, str | None]] = [(name, topic) for topic, name in names.items()]
+    if params.pooled and len(names) > 1:
+        families.append((matched.POOLED, None))
+    made = []
+    for prefix, topic in families:
+        family = Family(prefix, topic, of, params.percents, params.smallest)
+        made += matched.splits(ready, family, MATCHED_BY[recipe])
+    return Outcome(recipe, made, "" if any(one.rows.height for one in made) else "no topic has enough pairs")
+
+
+def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> Outcome:
+    candidates = with_rank(pool.filter(pl.col("pop_sum").is_not_null()), "fact_id", "facts")
+    if candidates.is_empty():
+        reason = f"no fact has {params.paper.signal} of subject and object; set splits.paper.signal to another"
+        return Outcome("paper", [], reason)
+    if model := params.paper.model:
+        probes = candidates.select("fact_id", "knowledge").explode("knowledge").unnest("knowledge")
+        found = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
+        if found.is_empty():
+            return Outcome("paper", [], f"the stage knowledge has no answer of {model} by the rule paper")
+        candidates = candidates.join(found.filter("known"), on="fact_id", how="semi")
+    made = []
+    for topic, prefix in names.items():
+        family = Family(prefix, topic, params.matched, params.percents, params.smallest)
+        made += paper.splits(candidates, family, params.paper.retain)
+    made.append(paper.full(candidates, "full_", params.smallest))
+    return Outcome("paper", made, "" if any(one.rows.height for one in made) else "no topic has enough candidates")
+
+
+def _members(outcome: Outcome) -> pl.DataFrame:
+    columns = list(Splits.columns())
+    frames = [
+        made.rows.with_row_index("position").with_columns(
+            pl.col("position").cast(pl.Int64), recipe=pl.lit(outcome.recipe), split=pl.lit(made.split)
+        )
+        for made in outcome.made
+    ]
+    empty = pl.DataFrame(schema={name: pl.Int64 if name == "position" else pl.String for name in columns})
+    return pl.concat([empty, *(frame.select(columns) for frame in frames)])
+
+
+def _recipes(outcomes: Sequence[Outcome]) -> pl.DataFrame:
+    rows = [
+        {
+            "recipe": outcome.recipe,
+            "made": not outcome.reason,
+            "splits": sum(one.rows.height > 0 for one in outcome.made),
+            "rows": sum(one.rows.height for one in outcome.made),
+            "reason": outcome.reason,
+        }
+        for outcome in outcomes
+    ]
+    schema = {"recipe": pl.String, "made": pl.Boolean, "splits": pl.Int64, "rows": pl.Int64, "reason": pl.String}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def _capacity(outcomes: Sequence[Outcome]) -> pl.DataFrame:
+    rows = [
+        (outcome.recipe, one.split, not one.reason, one.rows.height, one.wanted, one.holds, one.reason)
+        for outcome in outcomes
+        for one in outcome.made
+    ]
+    numbers = ("rows", "wanted", "holds")
+    schema = {"recipe": pl.String, "split": pl.String, "made": pl.Boolean, **dict.fromkeys(numbers, pl.Int64)}
+    return pl.DataFrame(rows, schema={**schema, "reason": pl.String}, orient="row")
+
+
+def _baselines(rows: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """One row a split: each baseline, and `chance`, the largest of them."""
+    found: list[dict[str, Any]] = []
+    columns = ["question", "answer", "relation", "subject", "subject_label"]
+    for recipe, frame in rows.items():
+        for (split,), part in frame.group_by("split", maintain_order=True):
+            scores = baselines(part.select(columns))
+            found.append({"recipe": recipe, "split": split, "rows": part.height, **scores})
+    schema = {"recipe": pl.String, "split": pl.String, "rows": pl.Int64, **dict.fromkeys(NAMES, pl.Float64)}
+    return pl.DataFrame(found, schema=schema).with_columns(chance=pl.max_horizontal(NAMES))
+
+
+def _balance(rows: dict[str, pl.DataFrame], models: tuple[str, ...]) -> pl.DataFrame:
+    found: list[dict[str, Any]] = []
+    for recipe, frame in rows.items():
+        parts = {str(split): part for (split,), part in frame.group_by("split", maintain_order=True)}
+        for name, part in parts.items():
+            other = name.replace("_forget_rare_", "_forget_popular_")
+            if other != name and other in parts:
+                sides = dict(zip(SIDES, (name, other), strict=True))
+                found += [{"recipe": recipe, **sides, **row} for row in balance.compared(part, parts[other], models)]
+    return pl.DataFrame(found, schema=balance.SCHEMA)
+
+
+def _models(params: SplitsParams) -> tuple[str, ...]:
+    wanted = (*params.matched.models, *([params.paper.model] if params.paper.model else []))
+    return tuple(dict.fromkeys(wanted))
+
+
+SPLITS = Stage(
+    name="splits",
+    version=1,
+    run=run,
+    schema=Splits,
+    params=SplitsParams,
+    inputs=("facts", "links", "questions", "knowledge", "salience"),
+    files=(f"{RELATIONS}/*.toml",),
+)
