@@ -1,0 +1,36 @@
+"""Measurements of any DUAL-like dataset, ours or anyone's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import polars as pl
+
+from dual_data.audit.columns import Table, standard
+from dual_data.audit.facts import ambiguous_subjects
+from dual_data.audit.measures import measure
+from dual_data.audit.pairs import compare
+
+__all__ = ["Table", "audit", "compare", "measure", "standard"]
+
+
+def audit(splits: Mapping[str, pl.DataFrame], groups: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    """Measure every split, and every pair of splits of one group.
+
+    `groups` maps a split to its group, such as a configuration of a release; without it all splits are compared with
+    each other. Returns {"splits": {name: {...}}, "pairs": {"A|B": {...}}}, the splits in the order given.
+    Raises `InputError` for a table that holds neither question-answer pairs nor triplets.
+    """
+    tables = {name: standard(frame, name) for name, frame in splits.items()}
+    ambiguous = ambiguous_subjects([table.rows for table in tables.values()])
+    group = groups or {}
+    return {
+        "splits": {name: measure(table, ambiguous) for name, table in tables.items()},
+        "pairs": {
+            f"{first}|{second}": compare(tables[first].rows, tables[second].rows)
+            for first, second in combinations(tables, 2)
+            if group.get(first) == group.get(second)
+        },
+    }

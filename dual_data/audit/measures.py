@@ -1,0 +1,137 @@
+"""What one split measures."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import polars as pl
+
+from dual_data.audit import baselines, facts, grammar
+from dual_data.audit.columns import Table
+
+ANSWER_IN_QUESTION = 0.5
+"""The share of the answer's words that must stand in the question for it to be given away."""
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+def measure(table: Table, ambiguous: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """All measurements of a split; None where the columns cannot tell.
+
+    `ambiguous`: subjects that stand for several entities (see `facts.ambiguous_subjects`), found over all splits.
+    Shares are of the rows whose columns tell. Times are linear in the rows.
+    """
+    rows = table.rows
+    relation = baselines.most_frequent(rows["relation"])
+    answer = baselines.most_frequent(rows["answer"])
+    return {
+        "rows": rows.height,
+        "distinct_questions": _distinct(rows["question"]),
+        "distinct_answers": _distinct(rows["answer"]),
+        "top_relation": relation and relation[0],
+        "top_relation_share": relation and relation[1],
+        "top_answer": answer and answer[0],
+        "top_answer_share": answer and answer[1],
+        "subject_copy_rouge": baselines.subject_copy(rows),
+        "majority_answer": answer and answer[0],
+        "majority_rouge": baselines.majority(rows),
+        "relation_majority_rouge": baselines.relation_majority(rows),
+        "shuffled_rouge": baselines.shuffled(rows),
+        "answer_in_question_share": answer_in_question_share(rows),
+        "same_id_share": same_id_share(rows),
+        **malformed_shares(rows),
+        "ambiguous_subject_share": ambiguous_subject_share(table, ambiguous),
+        "many_objects_share": many_objects_share(table),
+        "self_answer_share": facts.self_answer_share(rows),
+        "mirrored_share": facts.mirrored_share(rows),
+        "duplicate_share": facts.duplicate_share(rows),
+        "bare_id_share": facts.bare_id_share(rows),
+        "popularity": popularity(rows),
+    }
+
+
+def answer_in_question_share(rows: pl.DataFrame) -> float | None:
+    """Share of the questions that hold half or more of their answer's words, lower-cased."""
+    known = rows.drop_nulls(["question", "answer"])
+    if known.is_empty():
+        return None
+    given_away = 0
+    for question, answer in known.select("question", "answer").iter_rows():
+        tokens, stand = _WORD.findall(answer.lower()), set(_WORD.findall(question.lower()))
+        given_away += bool(tokens) and sum(token in stand for token in tokens) >= ANSWER_IN_QUESTION * len(tokens)
+    return given_away / known.height
+
+
+def same_id_share(rows: pl.DataFrame) -> float | None:
+    """Share of the rows whose subject and object are one entity; a literal object is never the subject."""
+    known = rows.filter(
+        pl.col("subject_id").is_not_null() & (pl.col("object_id").is_not_null() | pl.col("object_kind").is_not_null())
+    )
+    same = known.select((pl.col("subject_id") == pl.col("object_id")).fill_null(value=False).mean()).item()
+    return None if same is None else float(same)
+
+
+def malformed_shares(rows: pl.DataFrame) -> dict[str, float | None]:
+    """Share of malformed questions, and of each kind; a question counts once, in the first kind that applies."""
+    known = rows.drop_nulls("question").select(
+        "question", pl.col("answer").fill_null(""), "stated_relation", "subject", "property_id"
+    )
+    if known.is_empty():
+        return dict.fromkeys(("malformed_share", *(f"{kind}_share" for kind in grammar.KINDS)))
+    found = Counter(grammar.malformed(*row) for row in known.iter_rows())
+    shares: dict[str, float | None] = {"malformed_share": (known.height - found[None]) / known.height}
+    return shares | {f"{kind}_share": found[kind] / known.height for kind in grammar.KINDS}
+
+
+def ambiguous_subject_share(table: Table, ambiguous: frozenset[str]) -> float | None:
+    """Share of the rows whose subject, as the question names it, stands for several entities.
+
+    None where nothing shows it: ids that were guessed from labels give each label one id, so that no ambiguity among
+    them says nothing. A table which has both the subject's name in the question and its bare label tells.
+    """
+    subjects = table.rows["subject"].drop_nulls()
+    if subjects.is_empty():
+        return None
+    share = _share(subjects.is_in(list(ambiguous)))
+    told = table.names_subjects and table.rows["subject_id"].null_count() < table.rows.height
+    return share if share or told else None
+
+
+def many_objects_share(table: Table) -> float | None:
+    """Share of the rows whose subject has several objects of the relation.
+
+    From the column objects_of_pair; else from the rows, where they are triplets and so list all objects; else None.
+    """
+    rows = table.rows
+    counted = rows["objects_of_pair"].drop_nulls()
+    if not counted.is_empty():
+        return _share(counted > 1)
+    if not table.lists_objects:
+        return None
+    known = facts.keyed(rows).drop_nulls(["subject_key", "relation", "object_key"])
+    objects = known.select(pl.col("object_key").n_unique().over("subject_key", "relation"))
+    return None if objects.is_empty() else _share(objects["object_key"] > 1)
+
+
+def popularity(rows: pl.DataFrame) -> dict[str, float] | None:
+    """Smallest, median and largest popularity, in the table's own unit."""
+    known = rows["popularity"].drop_nulls()
+    if known.is_empty():
+        return None
+    low, middle, high = rows.select(
+        pl.col("popularity").min().alias("min"),
+        pl.col("popularity").median().alias("median"),
+        pl.col("popularity").max().alias("max"),
+    ).row(0)
+    return {"min": low, "median": middle, "max": high}
+
+
+def _share(mask: pl.Series) -> float:
+    return int(mask.sum()) / len(mask)
+
+
+def _distinct(values: pl.Series) -> int | None:
+    known = values.drop_nulls()
+    return known.n_unique() if len(known) else None

@@ -1,0 +1,182 @@
+"""Tables from files, release folders and Hub datasets, as the splits to audit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from dual_data.audit.columns import is_auditable
+from dual_data.errors import InputError, ServiceError
+
+_SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+(@[^@\s]+)?$")
+
+
+class Split(NamedTuple):
+    """A table, its name, and the group of splits that it is compared with (a configuration; "" for single files)."""
+
+    name: str
+    group: str
+    rows: pl.DataFrame
+
+
+def read(target: str, *, endpoint: str | None = None) -> list[Split]:
+    """The splits of a file, a folder, or a Hub dataset named `owner/name[@revision]`.
+
+    A folder with a dataset card is read by the configurations of its card; any other folder file by file, the shards of
+    a table together. A table with a column `split` is divided by it. Tables of a folder which hold neither
+    question-answer pairs nor triplets are passed over. `endpoint` is the Hub's address, by default that of
+    huggingface_hub.
+
+    Raises `InputError` where there is nothing to audit, `ServiceError` where the Hub does not answer.
+    """
+    path = Path(target)
+    if path.is_file():
+        splits = list(_divided(path.stem, "", _table(path)))
+    elif path.is_dir():
+        splits = _folder(path)
+    elif _REPOSITORY.match(target):
+        splits = _folder(_downloaded(target, endpoint))
+    else:
+        raise InputError(f"{target}: no such file or folder, and not the name of a Hub dataset (owner/name[@revision])")
+    if not splits:
+        raise InputError(
+            f"{target}: no table with question and answer, or with subjectLabel, relation and objectLabel, in it"
+        )
+    return splits
+
+
+def read_all(targets: Iterable[str], *, endpoint: str | None = None) -> list[Split]:
+    """The splits of several targets; a name that occurs twice gets its target, then a number, in front."""
+    found: dict[str, Split] = {}
+    for target in targets:
+        for split in read(target, endpoint=endpoint):
+            name, number = split.name, 1
+            while name in found:
+                name = f"{Path(target).parent.name or target}/{split.name}" + (f" ({number})" if number > 1 else "")
+                number += 1
+            found[name] = split._replace(name=name)
+    return list(found.values())
+
+
+def _folder(folder: Path) -> list[Split]:
+    tables = _configured(folder) or _plain(folder)
+    loaded = [(name, group, _concat(paths)) for name, group, paths in tables]
+    auditable = [table for table in loaded if is_auditable(table[2].columns)]
+    single = len({group for _, group, _ in auditable}) == 1
+    return [
+        split
+        for name, group, rows in auditable
+        for split in _divided(name if single or not group else f"{group}/{name}", group, rows)
+    ]
+
+
+def _configured(folder: Path) -> list[tuple[str, str, list[Path]]]:
+    """(split, configuration, files) as the dataset card lists them; empty without a card or configurations."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return []
+    from huggingface_hub import metadata_load
+
+    try:
+        metadata: dict[str, Any] = metadata_load(card) or {}
+    except Exception as error:  # the YAML library's errors have no common base that the Hub's client exports
+        raise InputError(f"{card}: the front matter is not valid YAML: {error}") from error
+    tables = []
+    for config in metadata.get("configs") or []:
+        entries = config.get("data_files") or []
+        if isinstance(entries, str):
+            entries = [{"split": "train", "path": entries}]
+        for entry in entries:
+            patterns = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
+            files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.suffix in _SUFFIXES})
+            if not files:
+                raise InputError(f"{card}: configs: {config['config_name']}: no file matches {', '.join(patterns)}")
+            tables.append((str(entry["split"]), str(config["config_name"]), files))
+    return tables
+
+
+def _plain(folder: Path) -> list[tuple[str, str, list[Path]]]:
+    """(name, "", files) of every table below the folder, shards together."""
+    tables: dict[str, list[Path]] = {}
+    for file in sorted(file for file in folder.rglob("*") if file.suffix in _SUFFIXES):
+        relative = file.relative_to(folder)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        name = _SHARD.sub("", relative.with_suffix("").as_posix())
+        tables.setdefault(name, []).append(file)
+    return [(name, "", files) for name, files in tables.items()]
+
+
+def _downloaded(target: str, endpoint: str | None) -> Path:
+    """The folder of a snapshot of a Hub dataset, in the Hub client's own cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    name, _, revision = target.partition("@")
+    patterns = ["README.md", *(f"*{suffix}" for suffix in _SUFFIXES)]
+    try:
+        folder = snapshot_download(
+            name, repo_type="dataset", revision=revision or None, allow_patterns=patterns, endpoint=endpoint
+        )
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", "no status")
+        raise InputError(
+            f"{target}: the Hub refused it ({status}). Check name and revision; log in if the dataset is private."
+        ) from error
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise ServiceError(
+            f"{target}: not a local path, and the Hub could not be reached to look for it there"
+        ) from error
+    return Path(folder)
+
+
+def _concat(files: list[Path]) -> pl.DataFrame:
+    return pl.concat([_table(file) for file in files], how="diagonal_relaxed")
+
+
+def _table(file: Path) -> pl.DataFrame:
+    try:
+        if file.suffix == ".parquet":
+            return pl.read_parquet(file)
+        if file.suffix in {".jsonl", ".ndjson"}:
+            return pl.read_ndjson(file, infer_schema_length=None)
+        if file.suffix == ".json":
+            return pl.read_json(file, infer_schema_length=None)
+        if file.suffix == ".csv":
+            return pl.read_csv(file, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
+        raise InputError(f"{file}: not readable as {file.suffix[1:]}: {error}") from error
+    raise InputError(f"{file}: the audit reads {', '.join(_SUFFIXES)}, not {file.suffix or 'files without a suffix'}")
+
+
+def _divided(name: str, group: str, rows: pl.DataFrame) -> Iterator[Split]:
+    """The table itself, or its parts where it has a column `split` (and `recipe`), in order of first appearance."""
+    keys = [column for column in ("recipe", "split") if column in rows.columns]
+    if "split" not in keys:
+        yield Split(name, group, rows)
+        return
+    for values, part in rows.partition_by(keys, as_dict=True, maintain_order=True).items():
+        label = "/".join(str(value) for value in values)
+        yield Split(f"{name}/{label}", group or "/".join([name, *map(str, values[:-1])]), part)
+
+
+def select(splits: list[Split], *, configs: Sequence[str], names: Sequence[str]) -> list[Split]:
+    """The splits of these configurations and of these names, with or without the configuration in front.
+
+    Empty means all. Raises `InputError` where nothing is left.
+    """
+    chosen = [
+        split
+        for split in splits
+        if (not configs or split.group in configs)
+        and (not names or split.name in names or split.name.rpartition("/")[2] in names)
+    ]
+    if not chosen:
+        raise InputError(f"no such split or configuration; there are {', '.join(split.name for split in splits)}")
+    return chosen

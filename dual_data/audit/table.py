@@ -1,0 +1,66 @@
+"""The audit as text: measurements down, splits across."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_LONGEST = 34
+
+
+def render(report: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
+    """The report of `dual_data.audit.audit` as plain tables, as many splits beside each other as fit in `width`."""
+    blocks = [_block("split", part) for part in _chunks(report["splits"], width)]
+    blocks += [_block("pair", part) for part in _chunks(report["pairs"], width)]
+    return "\n\n".join(blocks)
+
+
+def _chunks(columns: Mapping[str, Mapping[str, Any]], width: int) -> list[dict[str, Mapping[str, Any]]]:
+    chunks: list[dict[str, Mapping[str, Any]]] = []
+    room = 0
+    for name, measures in columns.items():
+        needed = 2 + max(len(text) for text in (*_heading(name), *map(_text, measures.values())))
+        if needed > room:
+            chunks.append({})
+            room = width - max(map(len, measures))
+        chunks[-1][name] = measures
+        room -= needed
+    return chunks
+
+
+def _heading(name: str) -> list[str]:
+    return name.split("|")
+
+
+def _block(kind: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
+    headings = [_heading(name) for name in columns]
+    lines = max(map(len, headings))
+    rows = [
+        [kind if line == 0 else "", *(head[line] if line < len(head) else "" for head in headings)]
+        for line in range(lines)
+    ]
+    rows += [[key, *(_text(measures[key]) for measures in columns.values())] for key in next(iter(columns.values()))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    text = [
+        "  ".join(
+            cell.ljust(size) if not index else cell.rjust(size)
+            for index, (cell, size) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    text.insert(lines, "  ".join("-" * size for size in widths))
+    return "\n".join(line.rstrip() for line in text)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:.3f}"
+        case dict():
+            return " / ".join(f"{part:g}" for part in value.values())
+        case list():
+            return " / ".join(map(_text, value))
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,42 @@
+"""`dual-data audit`: measure DUAL-like datasets."""
+
+from __future__ import annotations
+
+import json as json_format
+import shutil
+from typing import Annotated
+
+import typer
+
+
+def audit(
+    targets: Annotated[
+        list[str], typer.Argument(metavar="PATH|REPO[@revision]...", help="Files, release folders or Hub datasets.")
+    ],
+    config: Annotated[
+        list[str] | None, typer.Option("--config", help="Only this configuration of a release; may be repeated.")
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="Only splits of this name; may be repeated.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help='Print one JSON object {"splits": ..., "pairs": ...}.')] = False,
+) -> None:
+    """Measure any DUAL-like dataset: confounds, trivial baselines, malformed questions, leaks between splits.
+
+    Reads Parquet, JSON lines, JSON and CSV with the published column names or dual-data's own, a release folder, or a
+    dataset of the Hub. A measurement that the columns cannot tell is null ("-" in the table).
+
+    Example: dual-data audit city_forget_rare_5.parquet city_forget_popular_5.parquet
+    """
+    from dual_data.audit import audit as measure_splits
+    from dual_data.audit.read import read_all, select
+    from dual_data.audit.table import render
+
+    splits = select(read_all(targets), configs=config or [], names=split or [])
+    report = measure_splits(
+        {part.name: part.rows for part in splits}, groups={part.name: part.group for part in splits}
+    )
+    if json:
+        print(json_format.dumps(report, ensure_ascii=False, allow_nan=False, indent=2))
+    else:
+        print(render(report, shutil.get_terminal_size((120, 24)).columns))
