@@ -1,0 +1,13 @@
+"""The DUAL benchmark: the order of the stages is the documentation.
+
+facts -> links -> questions -> knowledge -> salience -> splits
+"""
+
+from pipeline.facts import FACTS
+from pipeline.knowledge import KNOWLEDGE
+from pipeline.links import LINKS
+from pipeline.questions import QUESTIONS
+from pipeline.salience import SALIENCE
+from pipeline.splits import SPLITS
+
+PIPELINE = (FACTS, LINKS, QUESTIONS, KNOWLEDGE, SALIENCE, SPLITS)

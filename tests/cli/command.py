@@ -1,0 +1,47 @@
+"""Running the command line in this process, as a user sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from dual_data.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def dual_data(*arguments: str | Path) -> Outcome:
+    """Run `dual-data ARGUMENTS`; anything but an orderly exit is an error of the test."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else 1
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def copy_project(target: Path) -> Path:
+    """A copy of the repository's own project, to be changed."""
+    for name in ("pipeline", "prompts"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return target
+
+
+def forget_pipeline() -> None:
+    """Unload the loaded project, as a new process would have it."""
+    for name in [name for name in sys.modules if name == "pipeline" or name.startswith("pipeline.")]:
+        del sys.modules[name]

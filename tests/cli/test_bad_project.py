@@ -1,0 +1,210 @@
+"""Wrong files of a project: one clear message that names file and key, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import copy_project, dual_data, forget_pipeline
+
+RELATION = """\
+property = "P36"
+name = "capital"
+topics = ["places_country"]
+object = "entity"
+
+[questions]
+canonical = "What is the capital of {subject}?"
+validation = ["Which city is the capital of {subject}?"]
+training = ["Name the capital of {subject}."]
+test = ["Which city does {subject} have as its capital?"]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    forget_pipeline()
+    yield copy_project(tmp_path / "project")
+    forget_pipeline()
+
+
+def relation(old: str, new: str) -> Callable[[Path], None]:
+    """A change of a correct relation file."""
+    assert old in RELATION
+
+    def write(root: Path) -> None:
+        for path in (root / "pipeline" / "relations").glob("P36*.toml"):
+            path.unlink()
+        (root / "pipeline" / "relations" / "P36.toml").write_text(RELATION.replace(old, new, 1), encoding="utf-8")
+
+    return write
+
+
+def replaced(name: str, text: str | bytes) -> Callable[[Path], None]:
+    """A file with other contents."""
+
+    def write(root: Path) -> None:
+        (root / name).write_bytes(text.encode() if isinstance(text, str) else text)
+
+    return write
+
+
+FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "broken TOML": (relation('name = "capital"', 'name = "capital'), "P36.toml: not valid TOML: .*line 2"),
+    "unknown key": (relation("object =", "objekt ="), "P36.toml: objekt: unknown key; known here: .*object"),
+    "missing key": (relation('name = "capital"\n', ""), "P36.toml: name: Field required"),
+    "wrong kind": (relation('"entity"', '"entities"'), "P36.toml: object: Input should be 'entity'"),
+    "wrong property": (relation('"P36"', '"Q36"'), "P36.toml: property: 'Q36' is not a Wikidata property id"),
+    "misnamed file": (relation('"P36"', '"P37"'), "P36.toml: property: is P37, but the file is named P36.toml"),
+    "unknown variable": (
+        relation("of {subject}?", "of {country}?"),
+        r"P36.toml: questions: .*must hold \{subject\} exactly once",
+    ),
+    "no variable": (relation("of {subject}?", "of France?"), "P36.toml: questions: .*exactly once and no other"),
+    "broken braces": (relation("of {subject}?", "of {subject?"), "P36.toml: questions: "),
+    "attribute access": (relation("{subject}", "{subject.__class__}"), "P36.toml: questions: .*exactly once"),
+    "too few questions": (relation('training = ["Name the capital of {subject}."]\n', ""), "at least 4 questions"),
+    "even validation": (
+        relation(
+            '["Which city is the capital of {subject}?"]', '["Capital of {subject}?", "Tell the capital of {subject}."]'
+        ),
+        "validation needs an odd number",
+    ),
+    "same question twice": (
+        relation("Name the capital of {subject}.", "what is the capital of {subject}?"),
+        "are the same",
+    ),
+    "unknown topic": (relation("places_country", "places_contry"), "P36.toml: topics: 'places_contry' is in none of"),
+    "not a class id": (
+        relation('object = "entity"', 'object = "entity"\nobject_classes = ["city"]'),
+        "'city' is not a Wikidata item",
+    ),
+    "not UTF-8": (replaced("pipeline/relations/P36.toml", b'name = "caf\xe9"'), "P36.toml: not UTF-8 at byte 11"),
+    "NUL byte": (replaced("pipeline/relations/P36.toml", b'name = "a\x00b"'), "P36.toml: not valid TOML"),
+    "topic without class": (
+        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = []\n'),
+        "topics.toml: a.classes: ",
+    ),
+    "topic with a wrong class": (
+        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["515"]\n'),
+        "topics.toml: a.classes: '515' is not a Wikidata item id such as Q515",
+    ),
+    "topic limit of nothing": (
+        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\nlimit = 0\n'),
+        "topics.toml: a.limit: .*greater than or equal to 1",
+    ),
+    "unknown parameter": (
+        replaced("pipeline/dual.toml", "[project]\n[links]\nmethods = 1\n"),
+        "dual.toml: links.methods: unknown key",
+    ),
+    "wrong parameter": (
+        replaced("pipeline/dual.toml", '[project]\n[links]\ncap = "many"\n'),
+        "dual.toml: links.cap: .*integer",
+    ),
+    "unknown stage": (replaced("pipeline/dual.toml", "[project]\n[link]\ncap = 3\n"), "dual.toml: link: unknown table"),
+    "unknown service": (
+        replaced("pipeline/dual.toml", "[project]\n[services]\nwiki = 3\n"),
+        "dual.toml: services.wiki: unknown key",
+    ),
+    "path as a name": (
+        replaced("pipeline/dual.toml", '[project]\nname = "../x"\n'),
+        "dual.toml: project.name: must be a plain",
+    ),
+    "stray key": (replaced("pipeline/dual.toml", "limit = 3\n[project]\n"), "dual.toml: limit: belongs into a table"),
+    "prompt without front matter": (replaced("prompts/salience.md", "How well known is it?"), "salience.md: "),
+    "prompt with an unknown variable": (
+        replaced("prompts/salience.md", '+++\nversion = "1"\nvariables = ["a"]\n+++\n{{a}} {{b}}\n'),
+        "salience.md: .*b",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_check_names_file_and_key(project: Path, fault: str) -> None:
+    change, message = FAULTS[fault]
+    change(project)
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    shown = dual_data("check", "--project", project)
+    assert shown.code == 2
+    assert "Traceback" not in shown.err
+    assert any(re.search(f"^error: .*{message}", line) for line in shown.err.splitlines()), shown.err
+    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
+
+
+def test_check_finds_everything_at_once(project: Path) -> None:
+    for fault in ("unknown key", "unknown stage", "prompt without front matter"):
+        FAULTS[fault][0](project)
+    shown = dual_data("check", "--project", project)
+    assert shown.code == 2
+    for name in ("P36.toml: objekt", "dual.toml: link", "salience.md"):
+        assert name in shown.err
+
+
+def test_two_files_of_a_property_may_not_claim_one_topic(project: Path) -> None:
+    relation("places_country", "places_country")(project)
+    (project / "pipeline" / "relations" / "P36_twin.toml").write_text(RELATION, encoding="utf-8")
+    shown = dual_data("check", "--project", project)
+    assert shown.code == 2
+    assert "P36_twin.toml: topics: places_country is claimed by P36.toml already" in shown.err
+
+
+def test_the_shipped_project_is_without_fault(project: Path) -> None:
+    shown = dual_data("check", "--project", project)
+    assert shown.err == ""
+    assert shown.code == 0
+    assert "no fault found" in shown.out
+
+
+def test_no_project(tmp_path: Path) -> None:
+    shown = dual_data("build", "--project", tmp_path)
+    assert shown.code == 2
+    assert "no dual-data project here or above" in shown.err
+    assert "dual-data init" in shown.err
+
+
+def test_no_such_profile_and_no_such_stage(project: Path) -> None:
+    shown = dual_data("build", "--project", project, "--profile", "duel")
+    assert shown.code == 2
+    assert "no such profile" in shown.err
+    assert "dual, embedded" in shown.err
+    shown = dual_data("build", "fact", "--project", project)
+    assert shown.code == 2
+    assert "fact: no such stage; the stages are: facts, links, questions" in shown.err
+
+
+def test_a_limit_of_nothing(project: Path) -> None:
+    shown = dual_data("build", "--project", project, "--limit", "0")
+    assert shown.code == 2
+    assert "--limit" in shown.err
+
+
+def test_relations_are_never_overwritten(project: Path) -> None:
+    path = next((project / "pipeline" / "relations").glob("P*.toml"))
+    before = path.read_bytes()
+    shown = dual_data("relations", "new", path.stem, "--project", project)
+    assert shown.code == 2
+    assert "exists already" in shown.err
+    assert path.read_bytes() == before
+    for name in ("capital", "../P36", "Q36", "P36-x"):
+        shown = dual_data("relations", "new", name, "--project", project)
+        assert shown.code == 2
+        assert "not a relation's name" in shown.err
+
+
+def test_init_needs_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("kept")
+    shown = dual_data("init", tmp_path / "full")
+    assert shown.code == 2
+    assert "not an empty folder" in shown.err
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["x"]
+
+
+def test_init_makes_a_project_that_checks(tmp_path: Path) -> None:
+    forget_pipeline()
+    assert dual_data("init", tmp_path / "mine").code == 0
+    assert dual_data("check", "--project", tmp_path / "mine").code == 0
+    forget_pipeline()

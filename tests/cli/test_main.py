@@ -1,0 +1,62 @@
+"""The command line as a whole: help, imports, and how errors end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import typer
+
+from dual_data import __version__
+from dual_data.cli import app
+from tests.cli.command import dual_data
+
+HEAVY = {
+    "polars", "pyarrow", "pydantic", "dataframely", "datasets", "torch", "transformers", "openai", "mwclient", "requests",
+    "SPARQLWrapper", "huggingface_hub", "rouge_score", "matplotlib", "pyoxigraph", "numpy", "pandas", "tenacity",
+}  # fmt: skip
+
+
+def commands(
+    group: typer.core.TyperGroup, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], typer.core.TyperCommand]]:
+    for name, command in group.commands.items():
+        if isinstance(command, typer.core.TyperGroup):
+            yield from commands(command, (*path, name))
+        elif isinstance(command, typer.core.TyperCommand):
+            yield (*path, name), command
+
+
+ROOT_COMMAND = typer.main.get_command(app)
+assert isinstance(ROOT_COMMAND, typer.core.TyperGroup)
+COMMANDS = dict(commands(ROOT_COMMAND))
+
+
+def test_help_imports_the_command_line_library_and_nothing_heavy() -> None:
+    code = "import sys, dual_data.cli; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert HEAVY.isdisjoint(loaded)
+    assert "typer" in loaded
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_and_option_is_documented(path: tuple[str, ...]) -> None:
+    shown = dual_data(*path, "--help")
+    assert shown.code == 0
+    command = COMMANDS[path]
+    assert command.help
+    for parameter in command.params:
+        if parameter.name != "help":
+            assert getattr(parameter, "help", None), f"{' '.join(path)} does not explain {parameter.name}"
+
+
+def test_version() -> None:
+    assert dual_data("--version") == (0, f"{__version__}\n", "")
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    shown = dual_data("bulid")
+    assert shown.code == 2
+    assert "bulid" in shown.err
