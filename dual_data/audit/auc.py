@@ -25,8 +25,8 @@ LENGTH_EDGES = (4, 6, 9, 13, 19)
 
 def length_bin(text: pl.Expr) -> pl.Expr:
     """The bin of a text's length in characters, 0 for the shortest: what `auc_answer_length` compares."""
-    length = text.str.len_chars()
-    return sum((length > edge for edge in LENGTH_EDGES), start=pl.lit(0, dtype=pl.Int64) * length)
+    length = text.str.len_chars().cast(pl.Int64)
+    return sum(((length > edge).cast(pl.Int64) for edge in LENGTH_EDGES), start=length * 0)
 
 
 def auc(first: pl.Series, second: pl.Series) -> float | None:

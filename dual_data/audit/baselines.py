@@ -74,14 +74,20 @@ def shuffled(rows: pl.DataFrame) -> float | None:
     """Exact expected score when the answers are shuffled within each relation.
 
     With c_a rows of answer a among the n rows of a relation, that is the mean over relations, weighted by n, of
-    sum_ab c_a c_b recall(a, b) / n^2. Summing over the shared words instead of over all pairs of answers keeps it
-    linear in the rows: the longest common subsequence of two answers is the number of words they share, but where they
-    share words in different orders, and those few pairs are corrected one by one.
+    sum_ab c_a c_b recall(a, b) / n^2. Summing over the shared words instead of over all pairs of answers keeps it linear in
+    the rows: the longest common subsequence of two answers is the number of words they share, but where they share words in
+    different orders, and those few pairs are corrected one by one.
     """
     known = rows.drop_nulls(["answer", "relation"])
-    if known.is_empty():
-        return None
-    cells = known.group_by("relation", "answer").len("rows").with_row_index("cell")
+    return float(shuffled_sums(known)["sum"].sum()) / known.height if known.height else None
+
+
+def shuffled_sums(rows: pl.DataFrame) -> pl.DataFrame:
+    """Columns relation and sum: what `shuffled` takes the mean of, summed over the rows of each relation.
+
+    `rows` has answer and relation, without nulls. Relations whose answers share no word are absent.
+    """
+    cells = rows.group_by("relation", "answer").len("rows").with_row_index("cell")
     tokens = [plain_tokens(answer) for answer in cells["answer"]]
     words = (
         cells.select("cell", "relation", "rows")
@@ -96,19 +102,16 @@ def shuffled(rows: pl.DataFrame) -> float | None:
         words.group_by("relation", "word")
         .agg((pl.col("rows") / pl.col("length")).sum().alias("gold"), pl.col("rows").sum().alias("given"))
         .join(sizes, on="relation")
-        .select((pl.col("gold") * pl.col("given") / pl.col("size")).sum())
-        .item()
+        .select("relation", (pl.col("gold") * pl.col("given") / pl.col("size")).alias("sum"))
     )
     crossed = _crossed(words).join(sizes, on="relation")
-    excess = 0.0
-    for gold, given, overlap, weight in (
-        crossed.select("gold", "given", "overlap", "rows", "rows_given", "size")
-        .select("gold", "given", "overlap", pl.col("rows") * pl.col("rows_given") / pl.col("size"))
-        .iter_rows()
-    ):
-        common = longest_common_subsequence(tokens[gold], tokens[given])
-        excess += weight * (overlap - common) / len(tokens[gold])
-    return float(shared - excess) / known.height
+    too_much = [
+        (overlap - longest_common_subsequence(tokens[gold], tokens[given])) / len(tokens[gold])
+        for gold, given, overlap in crossed.select("gold", "given", "overlap").iter_rows()
+    ]
+    weight = pl.col("rows") * pl.col("rows_given") / pl.col("size")
+    excess = crossed.select("relation", (-weight * pl.Series(too_much, dtype=pl.Float64)).alias("sum"))
+    return pl.concat([shared, excess]).group_by("relation").agg(pl.col("sum").sum())
 
 
 def _numbered(words: tuple[str, ...]) -> tuple[str, ...]:

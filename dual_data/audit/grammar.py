@@ -86,6 +86,8 @@ def relation_label(relation: str | None, property_id: str | None = None) -> str 
     for name in (relation, property_id):
         if name is None:
             continue
+        if not name.strip():
+            continue
         if not re.fullmatch(r"P\d+(_\w+)?|label:[0-9a-f]+", name):
             return name.lower().replace("_", " ").strip()
         if label := lexicon.PROPERTIES.get(name.split("_")[0]):
@@ -151,7 +153,7 @@ def _inverted(question: str, answer: str, asked: Asked | None, label: str | None
         role = label.removesuffix(" of").split()[-1]
         name = subject or (asked.rest if asked else _named(question))
         return role not in lexicon.SYMMETRIC_ROLES and _asks_for_role(question.lower(), role, name.lower())
-    if label.split()[0] in lexicon.SUBJECT_ROLES and " of " in label:
+    if " of " in label and label.split()[0] in lexicon.SUBJECT_ROLES:
         return asked is not None and phrases.parse(asked.phrase).head in lexicon.SUBJECT_ROLES
     return _CONTAINERS.match(label) is not None and _asks_inside(question, subject or _named(question))
 
@@ -194,8 +196,8 @@ def _is_country(name: str) -> bool:
 
 
 def _ends_in_name(question: str) -> bool:
-    last = question.rstrip("?. ").split()[-1]
-    return not last[0].islower()
+    words_asked = question.rstrip("?. ").split()
+    return bool(words_asked) and not words_asked[-1][0].islower()
 
 
 def _asks_inside(question: str, subject: str) -> bool:

@@ -26,7 +26,7 @@ class Phrase(NamedTuple):
 def is_participle(word: str) -> bool:
     """Whether the word may be a past participle."""
     return word in lexicon.PARTICIPLES or (
-        word.endswith("ed") and len(word) > 4 and word not in lexicon.NOT_PARTICIPLES
+        word.endswith("ed") and len(word) >= 4 and word not in lexicon.NOT_PARTICIPLES
     )
 
 

@@ -7,7 +7,8 @@ Labelling rules, which the hidden labels of `labels.tsv` follow too. A question 
    ("language used") is a noun phrase. (b) "Who" where the answer is neither a person nor a group or firm that can play
    the role. (c) "What" for a role that only a person holds (kinship, occupation, office) where the answer is a person;
    roles that firms or groups hold as often (developer, manufacturer, owner, performer, producer ...) may be asked
-   either way. (d) Any other breach of English grammar. Punctuation, a missing question mark and the order of words in a paraphrase do not matter.
+   either way. (d) Any other breach of English grammar; but punctuation, a missing question mark and the order of words
+   in a paraphrase do not matter.
 2. inverted. It reads well but asks for the other end: the subject is what the question asks for ("What is the capital
    of X?" where X is the capital; "What lies within X?" where X lies in the answer; "What is the member of X?").
 3. vacuous. Its relation places an item in a knowledge base and states no fact: instance or subclass of, different from,
