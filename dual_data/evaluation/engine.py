@@ -7,7 +7,8 @@ import torch
 from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.plain import PlainEngine
-from dual_data.evaluation.stream import Answer, Engine, Request
+from dual_data.evaluation.request import Answer, Request
+from dual_data.evaluation.stream import Engine
 
 
 def open_engine(

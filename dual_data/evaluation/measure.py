@@ -17,8 +17,9 @@ from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.metrics.text import first_part, text_scores
 from dual_data.evaluation.metrics.truth_ratio import indistinguishable, share_of_truth, truth_ratio, truthful
 from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.request import Outcome
 from dual_data.evaluation.score import Reference
-from dual_data.evaluation.stream import Engine, Outcome
+from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.workload import Place, Workload
 
 Scores = dict[str, float | None]

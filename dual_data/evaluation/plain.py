@@ -18,8 +18,8 @@ from dual_data.evaluation.hidden import last_layers, mean_of_answers, mean_of_la
 from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models import Loaded, head, last_hidden
+from dual_data.evaluation.request import Outcome, Request
 from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
-from dual_data.evaluation.stream import Outcome, Request
 
 
 class PlainEngine:

@@ -69,15 +69,22 @@ def figures(logits: Tensor, gold: Tensor, reference: Tensor | None = None) -> Fi
 
 @torch.no_grad()
 def figures_of_hidden(
-    head: Callable[[Tensor], Tensor], hidden: Tensor, gold: Tensor, reference: Tensor | None, vocabulary: int
+    head: Callable[[Tensor], Tensor],
+    hidden: Tensor,
+    gold: Tensor,
+    reference: Tensor | None,
+    vocabulary: int,
+    *,
+    chunk: int = _CHUNK,
 ) -> tuple[Figures, Tensor]:
     """Figures of hidden rows [cells, tokens, width], the gold tokens [tokens] being the same for every cell.
 
-    The head sees all cells of some tokens at once, since adapters on it expect rows grouped by cell. Returns figures of
+    At most about `chunk` logits exist at once. The head sees all cells of some tokens, since adapters on it expect rows
+    grouped by cell. Returns figures of
     [cells * tokens] and the logits [tokens, vocabulary] of the first cell in the type of `hidden`.
     """
     cells, tokens, _ = hidden.shape
-    step = max(1, _CHUNK // (vocabulary * cells))
+    step = max(1, chunk // (vocabulary * cells))
     parts: list[Figures] = []
     kept = []
     for start in range(0, tokens, step):

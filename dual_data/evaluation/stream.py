@@ -17,43 +17,17 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.data import Encoded
 from dual_data.evaluation.generate import Decoder, Slots
 from dual_data.evaluation.hidden import last_layers, mean_of_answers, mean_of_layers
 from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models import Loaded, head
+from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.request import Answer, Outcome, Request
 from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
 from dual_data.evaluation.static_cache import StaticCache, answer_mask, prompt_mask
 
-
-class Answer(NamedTuple):
-    """Tokens to score after a prompt: the answer's, then those that end the turn."""
-
-    ids: tuple[int, ...]
-    answer_tokens: int
-
-
-class Request(NamedTuple):
-    """One prompt and what is asked of it."""
-
-    prompt: tuple[int, ...]
-    """At least one token."""
-    answers: tuple[Answer, ...] = ()
-    """Scored one after the other; the first is the gold one, which is compared with the reference."""
-    generate: bool = True
-    group: str = ""
-    """Prompts of one group share a prefix that is computed once; batches do not mix groups."""
-
-
-class Outcome(NamedTuple):
-    """What one model said to one request."""
-
-    scores: tuple[TokenScores, ...]
-    generation: tuple[int, ...]
-    """Greedy tokens without the stop token; empty where none were asked for."""
-    ended: bool
-    """Whether a stop token came before the limit."""
+_CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer adapters at once"
 
 
 class _Batch(NamedTuple):
@@ -68,11 +42,6 @@ class _Batch(NamedTuple):
     """Final hidden state at the last prompt token, [cells, rows, width]."""
     end_layers: Tensor
     """The same, mean over the last layers; empty where not wanted."""
-
-
-def request_of(row: Encoded, *, generate: bool = True, group: str = "") -> Request:
-    """The request that scores a row's own answer."""
-    return Request(row.prompt_ids, (Answer(row.answer_ids + row.end_ids, len(row.answer_ids)),), generate, group)
 
 
 class Engine:
@@ -119,8 +88,11 @@ class Engine:
         """Outcomes [cells][requests], in the order asked.
 
         With `reference`, the first answer of each request is compared with what it holds; `keep` is filled for later
-        runs (of the first cell). Raises DualDataError where even one row does not fit.
+        runs (of the first cell). Prompts that do not fit the window of a model with sliding attention send the whole
+        run the plain way. Raises DualDataError where even one row does not fit.
         """
+        if self._longest(requests) > self._window:
+            return self._plainly(requests, reference, keep, advance)
         outcomes: list[list[Outcome | None]] = [[None] * len(requests) for _ in range(self.cells)]
         for group in _groups(requests):
             common = _common_prefix([requests[index].prompt for index in group])
@@ -140,9 +112,31 @@ class Engine:
                 advance(len(indices))
         return [[outcome for outcome in row if outcome is not None] for row in outcomes]
 
+    def _longest(self, requests: Sequence[Request]) -> int:
+        """Most tokens that a request takes, its answers and what may be generated included."""
+        return max(
+            len(request.prompt)
+            + max([*(len(answer.ids) for answer in request.answers), self.max_new_tokens * request.generate])
+            for request in requests
+        )
+
+    def _plainly(
+        self,
+        requests: Sequence[Request],
+        reference: Reference | None,
+        keep: Reference | None,
+        advance: Callable[[int], None],
+    ) -> list[list[Outcome]]:
+        note = f"slow evaluation: some prompts exceed the attention window of {self._window} tokens"
+        self.notes += [note] if note not in self.notes else []
+        plain = PlainEngine(
+            self.loaded, self.adapters, rows=self.rows, max_new_tokens=self.max_new_tokens, hidden=self.hidden
+        )
+        return plain.run(requests, reference=reference, keep=keep, advance=advance)
+
     def _halve(self) -> None:
         if self.rows == 1:
-            raise DualDataError("out of memory with a single row: use a smaller model, bfloat16, or fewer adapters")
+            raise DualDataError(_CRAMPED)
         self.rows //= 2
         self.decoder.forget()
         torch.cuda.empty_cache()
@@ -154,7 +148,10 @@ class Engine:
         tokens = torch.tensor([list(ids)] * self.cells, device=self.device)
         pads = torch.zeros(self.cells, dtype=torch.long, device=self.device)
         mask = prompt_mask(0, pads, len(ids))
-        self.decoder.body(tokens, columns[None].expand_as(tokens), mask, cache.at(columns, len(ids)))
+        try:
+            self.decoder.body(tokens, columns[None].expand_as(tokens), mask, cache.at(columns, len(ids)))
+        except torch.OutOfMemoryError as error:
+            raise DualDataError(_CRAMPED) from error
         return cache
 
     def _batch(
@@ -171,11 +168,6 @@ class Engine:
         wanted = [requests[index].generate for index in indices]
         longest = max(len(requests[index].prompt) for index in indices)
         width = longest + max(most, self.max_new_tokens if any(wanted) else 0)
-        if width > self._window:
-            raise DualDataError(
-                f"a prompt of {longest} tokens and its answer exceed the attention window of {self._window}: "
-                "shorten the prompts"
-            )
         count = len(indices)
         if self.decoder.graphs:  # few shapes: the last batch is filled up, widths are rounded
             width = -(-width // 32) * 32

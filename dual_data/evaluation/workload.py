@@ -20,7 +20,7 @@ from dual_data.evaluation.data import (
     turn_end,
 )
 from dual_data.evaluation.metrics.chance import Baselines, Row, baselines
-from dual_data.evaluation.stream import Answer, Request
+from dual_data.evaluation.request import Answer, Request
 from dual_data.ids import digest
 from dual_data.matching import normalise
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 def truth_ratio(gold: float, distractors: Sequence[float]) -> float | None:
     """r = exp(mean_j mean_t log p(wrong_j)) / exp(mean_t log p(gold)); None without distractors.
 
-    Below 1 the model prefers the truth. The mean over wrong answers is geometric, as open-unlearning takes it. Exponents
-    are cut at 700, where floats end.
+    Below 1 the model prefers the truth. The mean over wrong answers is geometric, as open-unlearning takes it.
+    Exponents are cut at 700, where floats end.
     """
     if not distractors:
         return None

@@ -1,0 +1,30 @@
+"""Scores of generations."""
+
+from __future__ import annotations
+
+import pytest
+
+from dual_data.evaluation.metrics.text import TEXT_SCORES, first_part, text_scores
+
+
+def test_text_scores() -> None:
+    found = text_scores("It is Brasilia.", "Brasília", ["Brasília", "Brasilia DF"])
+    assert tuple(found) == TEXT_SCORES
+    assert found["rougeL_recall"] == 0  # the published score does not see through the accent
+    assert found["rougeL_recall_uni"] == 1
+    assert found["rougeL_recall_best"] == 0.5
+    assert found["contains_answer"] == 1
+    assert found["exact_answer"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "expected"),
+    [
+        ("Paris. Or", (".", "\n"), "Paris"),
+        ("Paris\nor.", (".", "\n"), "Paris"),
+        ("Paris", (".",), "Paris"),
+        ("a.b", (), "a.b"),
+    ],
+)
+def test_first_part(text: str, stops: tuple[str, ...], expected: str) -> None:
+    assert first_part(text, stops) == expected

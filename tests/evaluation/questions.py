@@ -1,0 +1,32 @@
+"""Small sets of questions for tests of the evaluation."""
+
+from __future__ import annotations
+
+from dual_data.evaluation.data import Item
+
+_CITIES = (
+    ("Lyon", "France"),
+    ("Osaka", "Japan"),
+    ("München", "Germany"),
+    ("Turin", "Italy"),
+    ("Porto", "Portugal"),
+    ("São Paulo", "Brazil"),
+    ("Chennai", "India"),
+)
+
+
+def cities(count: int = 7) -> list[Item]:
+    """Questions of different lengths, with one held-out wording each."""
+    return [
+        Item(
+            id=f"city-{index}",
+            question=f"Which country is {name} in{', please' * (index % 3)}?",
+            answer=country,
+            answers=(country, f"Republic of {country}"),
+            subject=name,
+            relation="P17",
+            popularity=float(10 * index),
+            paraphrases=(f"{name} lies in which country?",),
+        )
+        for index, (name, country) in enumerate(_CITIES[:count])
+    ]

@@ -1,0 +1,92 @@
+"""Scores recomputed from saved generations."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+from dual_data.errors import InputError
+from dual_data.evaluation.foreign import read_log, rescore
+from dual_data.evaluation.metrics.text import text_scores
+from tests.reference import REFERENCE, needs_reference
+
+PAIRS = [("Indus River", "It is the Indus river."), ("Brasília", "Brasilia"), ("Rome", "")]
+
+
+def _foreign(tmp_path: Path, **changes: Any) -> Path:
+    scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
+    rows = {}
+    for index, (gold, said) in enumerate(PAIRS):
+        found = scorer.score(gold, said)
+        rows[str(index)] = {
+            "rouge1_recall": found["rouge1"].recall,
+            "rougeL_f1": found["rougeL"].fmeasure,
+            "rougeL_recall": found["rougeL"].recall,
+            "input": "?",
+            "ground_truth": gold,
+            "generation": said,
+        }
+    rows["0"] |= changes
+    mean = sum(row["rougeL_recall"] for row in rows.values()) / len(rows)
+    path = tmp_path / "log.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"forget": {"agg_value": mean, "value_by_index": rows}}).encode()))
+    return path
+
+
+@needs_reference
+@pytest.mark.parametrize("name", ["llama31_8b_grad_ascent_lr1e-5", "llama31_8b_npo_lr1e-4"])
+def test_published_logs_are_reproduced_exactly(name: str) -> None:
+    found = rescore(read_log(REFERENCE / "eval_logs" / f"{name}.json.gz"))
+    assert found.items == 1464
+    assert found.max_abs_difference == 0
+    assert set(found.differences) == {"rouge1_recall", "rougeL_f1", "rougeL_recall", "agg_value"}
+
+
+def test_a_foreign_log(tmp_path: Path) -> None:
+    found = rescore(read_log(_foreign(tmp_path, probability=0.5, ground_truth=["Indus River"])))
+    assert found.items == 3
+    assert found.max_abs_difference < 1e-15
+    assert found.left_alone == ("probability",)
+    assert found.means["forget"]["contains_answer"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("held", "difference"), [(0.5, 4 / 7 - 0.5), (float("nan"), float("inf"))])
+def test_a_wrong_score_is_seen(tmp_path: Path, held: float, difference: float) -> None:
+    found = rescore(read_log(_foreign(tmp_path, rougeL_f1=held)))
+    # gold "indus river", said "it is the indus river": precision 2/5, recall 1, f1 4/7
+    assert found.differences["rougeL_f1"] == pytest.approx(difference)
+    assert found.max_abs_difference == found.differences["rougeL_f1"]
+
+
+def test_our_own_items(tmp_path: Path) -> None:
+    scores = text_scores("Rome, of course", "Rome", ["Rome", "Roma"])
+    row = {"ground_truth": "Rome", "answers": ["Rome", "Roma"], "generation": "Rome, of course"}
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps({"items": {"forget": [{**row, "scores": {**scores, "probability": 0.3}}]}}))
+    found = rescore(read_log(path))
+    assert (found.items, found.max_abs_difference, found.left_alone) == (1, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "not a readable JSON file"),
+        (b"\x1f\x8b broken", "not a readable JSON file"),
+        (b"[]", "neither an item file"),
+        (b"{}", "neither an item file"),
+        (b'{"items": {}}', "holds no items"),
+        (b'{"a": {"value_by_index": {"0": {"ground_truth": "x"}}}}', "a.value_by_index.0: expected a text under 'gen"),
+    ],
+)
+def test_broken_logs_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "log.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_log(path)
+    with pytest.raises(InputError, match="no such file"):
+        read_log(tmp_path / "absent.json")

@@ -1,0 +1,169 @@
+"""Intervals and tests against brute force."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.evaluation import statistics
+
+NUMBERS = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=8)
+
+
+def test_bootstrap_interval_is_that_of_the_mean() -> None:
+    values = np.random.default_rng(1).normal(2.0, 1.0, 400)
+    found = statistics.bootstrap_mean(values, range(400))
+    half = 1.96 * values.std() / math.sqrt(400)
+    assert found.value == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - half, abs=0.02)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.02)
+    assert found == statistics.bootstrap_mean(values, range(400))
+    assert found != statistics.bootstrap_mean(values, range(400), seed=1)
+
+
+def test_items_of_one_subject_widen_the_interval() -> None:
+    subjects = np.random.default_rng(2).normal(size=40)
+    values = np.repeat(subjects, 10)
+    alone = statistics.bootstrap_mean(values, range(400))
+    clustered = statistics.bootstrap_mean(values, [index // 10 for index in range(400)])
+    ratio = (clustered.high - clustered.low) / (alone.high - alone.low)
+    assert ratio == pytest.approx(math.sqrt(10), rel=0.15)
+
+
+def test_seeds_are_resampled_too() -> None:
+    # Seeds differ by 1, items do not: an interval over items alone would have no width.
+    table = np.repeat(np.array([[0.0], [1.0], [2.0]]), 50, axis=1)
+    found = statistics.bootstrap_mean(table, range(50))
+    assert found.value == 1.0
+    assert found.low < 0.5
+    assert found.high > 1.5
+
+
+def test_unequal_clusters_weigh_by_their_items() -> None:
+    found = statistics.bootstrap_mean([1.0, 1.0, 1.0, 5.0], ["a", "a", "a", "b"])
+    assert found.value == 2.0
+    assert (found.low, found.high) == (1.0, 5.0)
+
+
+def test_paired_difference() -> None:
+    noise = np.random.default_rng(3).normal(0, 5, 200)
+    base = noise[None]
+    better = noise + np.random.default_rng(4).normal(0.5, 0.2, (3, 200))
+    found = statistics.bootstrap_difference(better, base, range(200))
+    assert found.value == pytest.approx(0.5, abs=0.05)
+    assert found.high - found.low < 0.1  # the common noise cancels
+    assert found.p_value == pytest.approx(2 / 2001)
+    same = statistics.bootstrap_difference(base, base, range(200))
+    assert (same.value, same.low, same.high, same.p_value) == (0, 0, 0, 1)
+
+
+def test_p_values_are_uniform_without_an_effect() -> None:
+    random = np.random.default_rng(5)
+    p_values = []
+    for _ in range(150):
+        one, two = random.normal(size=(2, 60))
+        found = statistics.bootstrap_difference(one, two, range(60), replicates=300)
+        assert found.p_value is not None
+        p_values.append(found.p_value)
+    assert 0.01 < np.mean(np.array(p_values) < 0.1) < 0.2
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: statistics.bootstrap_mean([], []), "no items"),
+        (lambda: statistics.bootstrap_mean([1.0], ["a", "b"]), "cluster names"),
+        (lambda: statistics.bootstrap_difference([[1.0, 2.0]], [[1.0]], ["a"]), "cannot pair"),
+        (lambda: statistics.bootstrap_difference(np.ones((2, 3)), np.ones((3, 3)), "abc"), "cannot pair"),
+        (lambda: statistics.kolmogorov_smirnov([], [1.0]), "not empty"),
+        (lambda: statistics.harmonic_mean([]), "nothing"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(call: object, message: str) -> None:
+    assert callable(call)
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@given(NUMBERS, NUMBERS)
+def test_auc_counts_pairs(positive: list[float], negative: list[float]) -> None:
+    pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a in positive for b in negative]
+    assert statistics.auc(positive, negative) == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_auc_interval() -> None:
+    random = np.random.default_rng(6)
+    positive, negative = random.normal(1, 1, 150).tolist(), random.normal(0, 1, 150).tolist()
+    found = statistics.auc_interval(positive, negative, range(150), range(150))
+    assert found.low < 0.76 < found.high  # Phi(1 / sqrt 2)
+    assert 0.05 < found.high - found.low < 0.2
+    assert math.isnan(statistics.auc([], [1.0]))
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.randoms())
+def test_exact_kolmogorov_smirnov_counts_all_orders(n: int, m: int, random: object) -> None:
+    values = list(range(n + m))
+    random.shuffle(values)  # type: ignore[attr-defined]
+
+    def distance(chosen: tuple[int, ...]) -> float:
+        others = [value for value in values if value not in chosen]
+        return max(abs(sum(v <= x for v in chosen) / n - sum(v <= x for v in others) / m) for x in values)
+
+    observed = distance(tuple(values[:n]))
+    every = [distance(chosen) for chosen in itertools.combinations(sorted(values), n)]
+    expected = sum(d >= observed - 1e-9 for d in every) / len(every)
+    statistic, p_value = statistics.kolmogorov_smirnov(values[:n], values[n:])
+    assert statistic == pytest.approx(observed)
+    assert p_value == pytest.approx(expected)
+
+
+def test_asymptotic_kolmogorov_smirnov_is_near_the_exact_one() -> None:
+    random = np.random.default_rng(7)
+    one, two = random.normal(0, 1, 1001), random.normal(0.08, 1, 1001)
+    statistic, asymptotic = statistics.kolmogorov_smirnov(one, two)
+    assert asymptotic == pytest.approx(statistics._exact_tail(1001, 1001, round(statistic * 1001 * 1001)), abs=0.01)
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_is_the_closed_test(p_values: list[float]) -> None:
+    corrected = statistics.holm(p_values)
+    for index, value in enumerate(p_values):
+        # Largest Bonferroni-adjusted minimum over the sets that Holm's steps go through up to this value.
+        below = sorted(p_values)
+        place = max(k for k, other in enumerate(below) if other <= value)
+        expected = max(min(1.0, (len(below) - k) * below[k]) for k in range(place + 1))
+        assert corrected[index] == pytest.approx(expected)
+        assert corrected[index] >= value
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12))
+def test_spearman_is_pearson_of_average_ranks(pairs: list[tuple[int, int]]) -> None:
+    def ranks(values: list[int]) -> list[float]:
+        return [sum(v < x for v in values) + (sum(v == x for v in values) + 1) / 2 for x in values]
+
+    one, two = ranks([a for a, _ in pairs]), ranks([b for _, b in pairs])
+    found = statistics.spearman([a for a, _ in pairs], [b for _, b in pairs])
+    if len(set(one)) == 1 or len(set(two)) == 1:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(float(np.corrcoef(one, two)[0, 1]))
+
+
+def test_harmonic_mean() -> None:
+    assert statistics.harmonic_mean([1.0, 0.5]) == pytest.approx(2 / 3)
+    assert statistics.harmonic_mean([1.0, 0.0]) == 0
+
+
+def test_bootstrap_of_any_statistic() -> None:
+    values = np.random.default_rng(8).normal(size=300)
+    found = statistics.bootstrap(lambda picks: float(np.median(values[picks])), range(300))
+    assert found.low < found.value < found.high
+    assert found.value == np.median(values)
+    nothing = statistics.bootstrap(lambda _: math.nan, range(3))
+    assert math.isnan(nothing.low)
