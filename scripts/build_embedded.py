@@ -83,6 +83,8 @@ def _sources_toml(snapshot: Snapshot, sources: Sequence[Source], text: bytes) ->
         ]
     lines += ["", "[facts]  # by property"]
     lines += [f"{name} = {properties[name]}  # {label}" for name, label in PROPERTIES.items()]
+    lines += ["", "[compared]  # items whose code two sources or more give, all of them alike"]
+    lines += [f"{name} = {count}  # {PROPERTIES[name]}" for name, count in snapshot.compared.items()]
     for withheld in sorted(snapshot.withheld):
         lines += ["", "[[withheld]]"]
         lines += [f"{key} = {_quoted(value)}" for key, value in withheld._asdict().items()]

@@ -26,14 +26,19 @@ DESCRIPTIONS = {
 
 
 def codes(features: list[Row]) -> Iterator[Claim]:
-    """ISO codes; not those that are reserved or user-assigned, such as EU and XK, for they are not ISO's."""
+    """ISO codes, and codes of their form that ISO has only reserved or left to users, such as EU and XK."""
     for row in features:
         for key, property_id in (("iso1A2", "P297"), ("iso1A3", "P298"), ("iso1N3", "P299")):
-            if row.get(key) and row.get("isoStatus") == "official":
+            if row.get(key):
                 yield Claim("country_coder", property_id, row["wikidata"], row[key])
         divisions = [alias for alias in row.get("aliases", ()) if DIVISION_CODE.fullmatch(alias)]
         if len(divisions) == 1:  # Bonaire is BQ-BO and NL-BQ1: rightly two, and of no use for a comparison
             yield Claim("country_coder", "P300", row["wikidata"], divisions[0])
+
+
+def without_official_code(features: list[Row]) -> set[str]:
+    """Items whose ISO 3166-1 codes are reserved or user-assigned: good for comparisons, but not to be stated."""
+    return {row["wikidata"] for row in features if row.get("isoStatus") not in (None, "official")}
 
 
 def regions(features: list[Row]) -> dict[str, str]:

@@ -23,11 +23,13 @@ def gather(ne: Source, coder: Source, rig: Source, lang: Source) -> Snapshot:
     ]
     names = _names(countries, states, features, territories)
     verdict = compare(claims, names)
-    snapshot = Snapshot()
+    snapshot = Snapshot(compared={name: verdict.compared[name] for name in ("P297", "P298", "P299")})
     country_coder.state(snapshot, features, _in_doubt(verdict, "country_coder"))
     rigour.state(snapshot, territories, _in_doubt(verdict, "rigour"), features, lang.tables["languages"])
     natural_earth.state(snapshot, countries, states, _in_doubt(verdict, "natural_earth"), features)
-    disputed = _state_codes(snapshot, verdict, claims)
+    unofficial = country_coder.without_official_code(features)
+    sayable = [claim for claim in claims if claim.property == "P300" or claim.item not in unofficial]
+    disputed = _state_codes(snapshot, verdict, sayable)
     _withhold_namesakes(snapshot, disputed, names)
     _describe_classes(snapshot)
     called = {item: min(names) for (_, item), names in names.items()}

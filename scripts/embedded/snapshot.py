@@ -104,6 +104,8 @@ class Snapshot:
     entities: dict[str, Entity] = field(default_factory=dict)
     facts: dict[Fact, set[str]] = field(default_factory=dict)
     withheld: list[Withheld] = field(default_factory=list)
+    compared: dict[str, int] = field(default_factory=dict)
+    """ISO property -> how many items have the code from two sources or more, all of them alike."""
 
     def entity(self, qid: str) -> Entity:
         """The entity of that id, added if it is new."""
