@@ -25,8 +25,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
 
 from dual_data.errors import InputError
+from dual_data.evaluation.models import head
+from dual_data.evaluation.optimiser import Buffer
 from dual_data.ids import digest
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -63,7 +66,7 @@ class Adapters:
     cells the first dimension of a layer's input is K times something.
     """
 
-    def __init__(self, model: nn.Module, spec: LoraSpec, *, seeds: Sequence[int] = (0,)) -> None:
+    def __init__(self, model: PreTrainedModel, spec: LoraSpec, *, seeds: Sequence[int] = (0,)) -> None:
         self.model, self.spec, self.seeds = model, spec, tuple(seeds)
         self.enabled = True
         self._active = slice(0, len(self.seeds))
@@ -98,9 +101,24 @@ class Adapters:
         return self._active.stop - self._active.start
 
     @property
+    def first(self) -> int:
+        """Which adapter the first rows of a batch belong to now."""
+        return self._active.start
+
+    @property
     def size(self) -> int:
         """Trained weights of one adapter."""
         return self.master.shape[1]
+
+    @property
+    def buffers(self) -> Sequence[Buffer]:
+        """Weights and gradients of all adapters."""
+        return [Buffer(self.master, self.gradient)]
+
+    def reference_head(self, hidden: Tensor) -> Tensor:
+        """Logits of the base's head."""
+        with self.disabled():
+            return head(self.model, hidden)
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
         """Start afresh: A uniform in +-1/sqrt(in) as peft draws it (Kaiming with a = sqrt 5), B zero.
@@ -168,7 +186,7 @@ class Adapters:
             weight = slot.linear.weight
             if any(weight is other.weight for other in self.model.modules() if isinstance(other, nn.Embedding)):
                 slot.linear.weight = weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-                self.model.config.tie_word_embeddings = False  # type: ignore[union-attr]
+                self.model.config.tie_word_embeddings = False
             weight.data.copy_(weight.data.float() + self.spec.scaling * (b.float() @ a.float()))
         self.remove()
 

@@ -168,14 +168,14 @@ def last_hidden(
     return hidden
 
 
-def head(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+def head(model: PreTrainedModel, hidden: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Logits in float32 of hidden states [..., width], for just the rows that are wanted.
 
     The scalings and the soft cap that some architectures put behind the head are applied here; `check_head`
-    has compared the result with the model's own.
+    has compared the result with the model's own. `weight` stands in for the head's.
     """
     output: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    logits: Tensor = output(hidden)
+    logits: Tensor = output(hidden) if weight is None else torch.nn.functional.linear(hidden, weight)
     config = model.config.get_text_config()
     logits = logits.float()
     if (scale := getattr(config, "logit_scale", None)) is not None:

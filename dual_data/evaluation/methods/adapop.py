@@ -1,0 +1,121 @@
+"""AdaPop: WGA whose exponent follows each fact's popularity, with a controlled weight on retain."""
+
+from collections.abc import Mapping, Sequence
+
+from dual_data.errors import UsageError
+from dual_data.evaluation.methods.base import Batch, Constants, Facts, Loss, Method, Outputs
+
+
+def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.0) -> Loss:
+    """L = -gamma mean_t sg(p_t)^b_i l_t over forget + alpha mean l_retain; b_i of the row, alpha of the controller."""
+    weight = (batch.forget.constants["exponent"] * policy.forget.log_p.detach()).exp()
+    forget = -batch.forget.token_mean(weight * policy.forget.nll)
+    retain = batch.retain.token_mean(policy.retain.nll)
+    seen = batch.forget.token_mean(policy.forget.nll).detach()
+    before = batch.retain.token_mean(reference.retain.nll)
+    alpha = batch.state["alpha"]
+    parts = {"forget": forget, "forget_nll": seen, "retain_nll": retain, "retain_before": before, "alpha": alpha}
+    return Loss(gamma * forget + alpha * retain, parts)
+
+
+def exponents(
+    facts: Facts,
+    *,
+    by: str = "quantile",
+    scale: float = 58.7,
+    power: float = 0.796,
+    lowest: float = 0.05,
+    highest: float = 2.0,
+) -> Constants:
+    """Exponent b of every label, by row.
+
+    `published`: clip(scale s^-power, lowest, highest) of the popularity s itself, which fits the published pop_sum
+    alone. `quantile`: highest (lowest / highest)^u with u the row's rank among the forget rows in [0, 1], ties sharing
+    their mean rank: the same range from the least to the most popular, whatever the unit of popularity.
+    """
+    if any(value is None for value in facts.popularity):
+        raise UsageError("AdaPop needs the popularity of every forget row: a column pop_sum or popularity")
+    values = [float(value) for value in facts.popularity if value is not None]
+    if by == "published":
+        found = [min(max(scale * max(s, 1e-9) ** -power, lowest), highest) for s in values]
+    elif by == "quantile":
+        found = [highest * (lowest / highest) ** u for u in ranks(values)]
+    else:
+        raise UsageError(f"AdaPop.by: {by!r} is neither quantile nor published")
+    return {"exponent": [[b] * len(labels) for b, labels in zip(found, facts.labels, strict=True)]}
+
+
+def share_clipped(
+    facts: Facts,
+    *,
+    by: str = "quantile",
+    scale: float = 58.7,
+    power: float = 0.796,
+    lowest: float = 0.05,
+    highest: float = 2.0,
+) -> dict[str, float]:
+    """Share of rows whose published exponent leaves [lowest, highest]: there popularity no longer matters."""
+    raw = [scale * max(float(value or 0.0), 1e-9) ** -power for value in facts.popularity]
+    clipped = sum(not lowest <= b <= highest for b in raw) / len(raw)
+    return {"share_of_exponents_clipped": clipped if by == "published" else 0.0}
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """Rank of each value in [0, 1], equal values sharing their mean rank; 0.5 for a single one."""
+    order = sorted(values)
+    last = len(order) - 1
+    places: dict[float, list[int]] = {}
+    for place, value in enumerate(order):
+        places.setdefault(value, []).append(place)
+    return [sum(places[value]) / len(places[value]) / last if last else 0.5 for value in values]
+
+
+class DualAscent:
+    """Weight of the retain loss: alpha = clip(start + lambda, 0, most), lambda raised while retain drifts too far.
+
+    After each epoch lambda <- clip(lambda + rate (max(0, (R - R0) / R0) - tolerance), 0, lambda_most), R the
+    exponential moving average of the retain loss over steps, R0 the reference's loss on the same rows. The published
+    code differs in three constants that switch its controller off: R0 is taken after an epoch of drift, alpha is capped
+    below what lambda may reach, and the rate is 0.1.
+    """
+
+    def __init__(
+        self,
+        *,
+        start_alpha: float = 0.5,
+        most_alpha: float = 5.5,
+        rate: float = 1.0,
+        tolerance: float = 0.1,
+        lambda_most: float = 5.0,
+        decay: float = 0.9,
+    ) -> None:
+        self._start, self._most, self._rate = start_alpha, most_alpha, rate
+        self._tolerance, self._lambda_most, self._decay = tolerance, lambda_most, decay
+        self._lambda = 0.0
+        self._average: float | None = None
+
+    def start(self) -> dict[str, float]:
+        """Alpha before the first step."""
+        return {"alpha": min(max(self._start, 0.0), self._most)}
+
+    def after_epoch(self, parts: Mapping[str, Sequence[float]]) -> dict[str, float]:
+        """Alpha for the next epoch, from the retain losses of the steps of the epoch that ended."""
+        before = sum(parts["retain_before"]) / len(parts["retain_before"])
+        for value in parts["retain_nll"]:
+            average = before if self._average is None else self._average
+            self._average = self._decay * average + (1.0 - self._decay) * value
+        assert self._average is not None, "an epoch has at least one step"
+        drift = max(0.0, (self._average - before) / max(before, 1e-12))
+        self._lambda = min(max(self._lambda + self._rate * (drift - self._tolerance), 0.0), self._lambda_most)
+        return {"alpha": min(max(self._start + self._lambda, 0.0), self._most)}
+
+
+METHOD = Method(
+    "AdaPop",
+    loss,
+    "popularity-aware WGA of the follow-up to the DUAL benchmark; exponents by rank quantile unless by = published",
+    reference=frozenset({"retain"}),
+    constants=exponents,
+    notes=share_clipped,
+    controller=DualAscent,
+)

@@ -1,0 +1,26 @@
+"""NPO: negative preference optimisation, a bounded gradient ascent."""
+
+from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs, soft_margin
+
+
+def loss(
+    batch: Batch,
+    policy: Outputs,
+    reference: Outputs,
+    *,
+    beta: float = 0.1,
+    gamma: float = 1.0,
+    alpha: float = 1.0,
+) -> Loss:
+    """L_f = -(2/beta) mean_i log sigmoid(beta (L_i - Lref_i)), L_i = sum_t l_t of row i; plus alpha mean l_retain.
+
+    Sums and not means over the labels of a row. At the reference L_f = (2/beta) ln 2, its gradient that of -mean_i L_i.
+    """
+    ratio = batch.forget.row_sum(policy.forget.nll - reference.forget.nll)
+    forget = batch.forget.row_mean(soft_margin(ratio, beta))
+    retain = batch.retain.token_mean(policy.retain.nll)
+    seen = batch.forget.token_mean(policy.forget.nll).detach()
+    return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": seen, "retain_nll": retain})
+
+
+METHOD = Method("NPO", loss, "Zhang et al. 2024, arXiv 2404.05868", reference=frozenset({"forget"}))

@@ -1,0 +1,44 @@
+"""RMU: steer the hidden states of forget rows to a random direction, keep those of retain rows."""
+
+import torch
+from torch import Tensor
+
+from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
+
+
+def loss(
+    batch: Batch,
+    policy: Outputs,
+    reference: Outputs,
+    *,
+    layer: int = 7,
+    steering: float = 2.0,
+    alpha: float = 1.0,
+    direction_seed: int = 0,
+) -> Loss:
+    """L = mean_t MSE(h(x_f), c u) + alpha mean_t MSE(h(x_r), h_ref(x_r)) at the answer tokens, h the layer's output.
+
+    u is a random unit vector, drawn centred: one drawn from [0, 1) is nearly the same direction for every seed. Layers
+    behind `layer` are never run.
+    """
+    hidden = policy.forget.hidden
+    target = steering * direction(hidden.shape[-1], direction_seed).to(hidden)
+    forget = batch.forget.token_mean((hidden - target).square().mean(-1))
+    retain = batch.retain.token_mean((policy.retain.hidden - reference.retain.hidden).square().mean(-1))
+    return Loss(forget + alpha * retain, {"forget": forget, "retain": retain})
+
+
+def direction(width: int, seed: int) -> Tensor:
+    """A random unit vector [width], the same for the same seed on any device."""
+    drawn = torch.randn(width, generator=torch.Generator().manual_seed(seed))
+    unit: Tensor = drawn / drawn.norm()
+    return unit
+
+
+METHOD = Method(
+    "RMU",
+    loss,
+    "Li et al. 2024, arXiv 2403.03218; constants of open-unlearning",
+    reference_rows=frozenset({"retain"}),
+    at_layer=True,
+)

@@ -1,0 +1,375 @@
+"""Training of K cells at once: the same method on the same base, each with its own rows, learning rate and seed.
+
+A step is a fixed sequence of device operations on tensors of fixed shape, with no wait for the device in it: on a GPU
+the first steps run eagerly and warm up, then the step is recorded as a CUDA graph and replayed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dual_data.evaluation.data import Encoded
+from dual_data.evaluation.forward import hidden_at, layer_hidden
+from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts, Loss, Method, Outputs, divergence
+from dual_data.evaluation.models import Loaded, head
+from dual_data.evaluation.optimiser import AdamW, Trainable
+from dual_data.evaluation.order import Optimisation, factors, plan
+from dual_data.evaluation.packing import Packed, Rows, Source, pack
+from dual_data.evaluation.reference import Cache, Reference, compute
+
+_WARM_UP = 3
+
+
+class CellData(NamedTuple):
+    """The rows of one cell and what distinguishes it from those trained beside it."""
+
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    lr: float
+    seed: int
+    refusal: Sequence[Encoded] = ()
+    """For each forget row, the same prompt with the answer to prefer."""
+    popularity: Sequence[float | None] = ()
+
+
+class Trace(NamedTuple):
+    """What happened to one cell."""
+
+    steps: int
+    """Optimiser steps taken before it ended or was stopped."""
+    losses: list[float]
+    parts: dict[str, list[float]]
+    """By name, one value a step."""
+    norms: list[float]
+    """Norm of the gradient before clipping, one a step."""
+    stopped: str
+    """Why it did not run to its end; empty where it did."""
+    tokens: int
+    """Tokens that went through the model for all cells together, padding included."""
+    seconds: float
+    """Wall time of training for all cells together."""
+    notes: dict[str, float]
+
+
+def train(
+    loaded: Loaded,
+    trainable: Trainable,
+    method: Method,
+    cells: Sequence[CellData],
+    optimisation: Optimisation,
+    *,
+    options: Mapping[str, Any] | None = None,
+    train_end: bool = True,
+    graphs: bool | None = None,
+    share_prefix: bool = True,
+    on_epoch: Callable[[int], None] | None = None,
+) -> list[Trace]:
+    """Train cell k of `trainable` on `cells[k]`. Out of memory is torch's own error, for the caller to retry smaller.
+
+    `graphs` is whether steps are replayed as CUDA graphs; None for whenever the model is on a GPU.
+    """
+    if len(cells) != trainable.count:
+        raise ValueError(f"{len(cells)} cells for {trainable.count} trained at once")
+    began = time.perf_counter()
+    run = _Run(
+        loaded,
+        trainable,
+        method,
+        cells,
+        optimisation=optimisation,
+        options=options or {},
+        train_end=train_end,
+        share_prefix=share_prefix,
+    )
+    replay = (loaded.device.type == "cuda" if graphs is None else graphs) and run.steps_planned > _WARM_UP
+    step = _Graphed(run) if replay else run.step
+    for epoch, count in enumerate(run.epoch_steps):
+        for _ in range(count):
+            step()
+        run.end_epoch(epoch, last=epoch + 1 == len(run.epoch_steps))
+        if on_epoch is not None:
+            on_epoch(epoch)
+        if run.all_stopped:
+            break
+    return run.traces(time.perf_counter() - began)
+
+
+class _Run:
+    """State of a training run: everything a step reads or writes, at fixed places on the device."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        trainable: Trainable,
+        method: Method,
+        cells: Sequence[CellData],
+        *,
+        optimisation: Optimisation,
+        options: Mapping[str, Any],
+        train_end: bool,
+        share_prefix: bool,
+    ) -> None:
+        self._model, self._trainable, self._method = loaded.model, trainable, method
+        self._optimisation = optimisation
+        device = loaded.device
+        self._options = method.options(options)
+        self._loss_options = method.bind(method.loss, self._options)
+        facts = [_facts(cell, loaded, train_end) for cell in cells]
+        self._notes = [
+            method.notes(fact, **method.bind(method.notes, self._options)) if method.notes else {} for fact in facts
+        ]
+        sources = [self._sources(cell, fact, train_end) for cell, fact in zip(cells, facts, strict=True)]
+        planned = [
+            plan(
+                {kind: [len(source.labels(i)[1]) for i in range(len(source.rows))] for kind, source in by.items()},
+                optimisation,
+                cell.seed,
+            )
+            for by, cell in zip(sources, cells, strict=True)
+        ]
+        self._micros_of_step = [len(step) for epoch in planned[0].epochs for step in epoch]
+        self.epoch_steps = [len(epoch) for epoch in planned[0].epochs]
+        self.steps_planned = len(self._micros_of_step)
+        flat = [[micro for epoch in one.epochs for step in epoch for micro in step] for one in planned]
+        if len({len(micros) for micros in flat}) > 1:
+            raise ValueError("cells trained together need the same number of rows")
+        self._packed: Packed = pack(
+            flat,
+            sources,
+            share_prefix=share_prefix,
+            rows_per_bin=32 if share_prefix else 1,
+            pad_id=loaded.info.pad_id,
+            device=device,
+        )
+        self._layer = min(int(self._options["layer"]), loaded.info.layers - 1) if method.at_layer else None
+        self._references = self._compute_references(sources, loaded.info.pad_id)
+        self._controllers: list[Controller] = [
+            method.controller(**method.bind(method.controller, self._options)) for _ in cells if method.controller
+        ]
+        started = [controller.start() for controller in self._controllers]
+        names = started[0] if started else {}
+        self._state = {name: torch.tensor([one[name] for one in started], device=device) for name in names}
+        self._optimiser = AdamW(
+            trainable,
+            [cell.lr for cell in cells],
+            factors(optimisation, self.epoch_steps),
+            clip=optimisation.clip,
+            weight_decay=optimisation.weight_decay,
+        )
+        self._micro_number = torch.zeros(1, dtype=torch.long, device=device)
+        self._losses = torch.zeros(self.steps_planned, len(cells), device=device)
+        self._parts: dict[str, Tensor] = {}
+        self._done = 0
+        self.all_stopped = False
+        self.device = device
+
+    def step(self) -> None:
+        """One optimiser step."""
+        for _ in range(self._micros_of_step[self._done]):
+            self.micro()
+        self.update()
+        self._done += 1
+
+    def advance(self) -> int:
+        """Count a step that was replayed; returns how many micro-batches it has."""
+        self._done += 1
+        return self._micros_of_step[self._done - 1]
+
+    def micro(self) -> None:
+        """Forward and backward of the next micro-batch."""
+        layout, groups = self._packed.at(self._micro_number)
+        rows = [groups[kind] for kind in self._kinds]
+        states = layer_hidden(self._model, layout, self._layer) if self._layer is not None else None
+        hidden = hidden_at(self._model, layout, rows, states)
+        loss = self._loss(groups, self._policy(rows, hidden))
+        with warnings.catch_warnings():
+            # Cells lie beside each other in one buffer, so a layer's gradients are not contiguous: that is meant.
+            warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+            loss.value.sum().backward()  # type: ignore[no-untyped-call]
+        self._optimiser.accumulate()
+        step = self._optimiser.step_number
+        self._losses.index_add_(0, step, loss.value.detach()[None])
+        for name, value in loss.parts.items():
+            table = self._parts.setdefault(name, torch.zeros_like(self._losses))
+            # A controller's state is one value a step and not a sum over micro-batches.
+            write = table.index_copy_ if name in self._state else table.index_add_
+            write(0, step, value.detach()[None])
+        self._micro_number.add_(1)
+
+    def update(self) -> None:
+        """The optimiser's part of a step."""
+        limit = self._optimisation.stop_forget_nll
+        keep = None
+        if limit and "forget_nll" in self._parts:
+            keep = self._parts["forget_nll"].index_select(0, self._optimiser.step_number)[0] <= limit
+        self._optimiser.step(keep)
+
+    def end_epoch(self, epoch: int, *, last: bool) -> None:
+        """Let controllers see the epoch; the one place in an epoch that waits for the device."""
+        self.all_stopped = not bool(self._optimiser.alive.any())
+        if last or not self._controllers:
+            return
+        first = sum(self.epoch_steps[:epoch])
+        for k, controller in enumerate(self._controllers):
+            seen = {name: table[first : self._done, k].tolist() for name, table in self._parts.items()}
+            for name, value in controller.after_epoch(seen).items():
+                self._state[name][k] = value
+
+    def traces(self, seconds: float) -> list[Trace]:
+        """What happened, one a cell."""
+        losses, norms = self._losses[: self._done].cpu(), self._optimiser.norms[: self._done].cpu()
+        parts = {name: table[: self._done].cpu() for name, table in self._parts.items()}
+        found = []
+        for k in range(self._trainable.count):
+            stopped, steps = self._why_stopped(k, losses[:, k], norms[:, k])
+            found.append(
+                Trace(
+                    steps,
+                    losses[:steps, k].tolist(),
+                    {name: table[:steps, k].tolist() for name, table in parts.items()},
+                    norms[:steps, k].tolist(),
+                    stopped,
+                    self._packed.tokens,
+                    seconds,
+                    self._notes[k],
+                )
+            )
+        return found
+
+    def _why_stopped(self, k: int, losses: Tensor, norms: Tensor) -> tuple[str, int]:
+        if bool(self._optimiser.alive[k]):
+            return "", self._done
+        bad = ~(losses.isfinite() & norms.isfinite())
+        if bool(bad.any()):
+            step = int(bad.nonzero()[0])
+            return f"loss or gradient not finite at step {step + 1}", step
+        limit = self._optimisation.stop_forget_nll
+        step = int((self._parts["forget_nll"][:, k] > limit).nonzero()[0])
+        return f"forget loss above {limit:g} at step {step + 1}", step
+
+    @property
+    def _kinds(self) -> list[str]:
+        return list(self._packed.groups)
+
+    def _sources(self, cell: CellData, facts: Facts, train_end: bool) -> dict[str, Source]:
+        method = self._method
+        made = method.constants(facts, **method.bind(method.constants, self._options)) if method.constants else {}
+        rows = {"forget": cell.forget, "retain": cell.retain, "refusal": cell.refusal}
+        found = {
+            kind: Source(rows[kind], train_end, made if kind == "forget" else {}, at_label=method.at_layer)
+            for kind in method.kinds
+        }
+        if self._optimisation.forget_kl:
+            found["everywhere"] = Source(cell.forget, train_end, everywhere=True)
+        return found
+
+    def _compute_references(self, sources: Sequence[Mapping[str, Source]], pad_id: int) -> dict[str, Reference]:
+        wanted = set(self._method.reference | self._method.reference_rows) | (set(sources[0]) & {"everywhere"})
+        found = {}
+        for kind in sorted(wanted):
+            distinct: dict[int, int] = {}
+            caches: list[Cache] = []
+            for by in sources:
+                if id(by[kind].rows) not in distinct:
+                    distinct[id(by[kind].rows)] = len(caches)
+                    layer = self._layer
+                    caches.append(compute(self._model, by[kind], self._trainable, pad_id=pad_id, layer=layer))
+            which = [distinct[id(by[kind].rows)] for by in sources]
+            found[kind] = Reference(caches, which, self._trainable, at_layer=self._layer is not None)
+        return found
+
+    def _policy(self, rows: Sequence[Rows], hidden: Sequence[Tensor]) -> dict[str, Answers]:
+        """Answers by kind; the head runs once for all of them."""
+        if self._layer is not None:
+            pairs = zip(self._kinds, rows, hidden, strict=True)
+            return {kind: Answers(one.targets, hidden=states.float()) for kind, one, states in pairs}
+        logits = head(self._model, torch.cat(list(hidden), dim=1))
+        parts = torch.split(logits, [states.shape[1] for states in hidden], dim=1)
+        return {
+            kind: Answers(one.targets, logits=lambda part=part: part)  # type: ignore[misc]
+            for kind, one, part in zip(self._kinds, rows, parts, strict=True)
+        }
+
+    def _loss(self, groups: Mapping[str, Rows], policy: Mapping[str, Answers]) -> Loss:
+        reference = {
+            kind: self._references[kind].answers(rows) if kind in self._references else Answers(rows.targets)
+            for kind, rows in groups.items()
+        }
+        forget = groups["forget"]
+        batch = Batch(forget, groups.get("retain", forget), groups.get("refusal", forget), self._state)
+        sides = [
+            Outputs(*(side.get(kind, side["forget"]) for kind in ("forget", "retain", "refusal")))
+            for side in (policy, reference)
+        ]
+        loss = self._method.loss(batch, sides[0], sides[1], **self._loss_options)
+        if "everywhere" in groups:
+            kl = divergence(reference["everywhere"].log_softmax, policy["everywhere"].log_softmax)
+            drift = groups["everywhere"].token_mean(kl)
+            value = loss.value + self._optimisation.forget_kl * drift
+            loss = Loss(value, {**loss.parts, "forget_kl": drift})
+        return loss
+
+
+class _Graphed:
+    """Steps of a run: eager while warming up, then recorded once and replayed."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        self._taken = 0
+        self._stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
+        self._micro: torch.cuda.CUDAGraph | None = None
+        self._update = torch.cuda.CUDAGraph()
+
+    def __call__(self) -> None:
+        self._stream.wait_stream(torch.cuda.current_stream(self._run.device))
+        with torch.cuda.stream(self._stream):
+            if self._taken < _WARM_UP:
+                self._run.step()
+            else:
+                if self._micro is None:
+                    self._record()
+                assert self._micro is not None
+                for _ in range(self._run.advance()):
+                    self._micro.replay()
+                self._update.replay()
+        self._taken += 1
+        torch.cuda.current_stream(self._run.device).wait_stream(self._stream)
+
+    def _record(self) -> None:
+        # Work recorded is not executed, so recording changes no weight.
+        self._micro = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._micro, stream=self._stream):
+            self._run.micro()
+        with torch.cuda.graph(self._update, pool=self._micro.pool(), stream=self._stream):
+            self._run.update()
+
+
+def _facts(cell: CellData, loaded: Loaded, train_end: bool) -> Facts:
+    tokenizer = loaded.tokenizer
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return Facts(
+        [[*row.answer_ids, *(row.end_ids if train_end else ())] for row in cell.forget],
+        [len(row.answer_ids) for row in cell.forget],
+        cell.popularity or [None] * len(cell.forget),
+        encode,
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the device or the host."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Mean, NaN of nothing."""
+    return sum(values) / len(values) if values else math.nan
