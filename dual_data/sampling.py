@@ -23,16 +23,16 @@ def hash_rank(keys: pl.Series, salt: str) -> pl.Series:
     [12528306829010356313]
     """
     start = hashlib.sha256(f"{salt}|".encode())
-    ranks = np.empty((len(keys), 8), dtype=np.uint8)
     known: dict[str, bytes] = {}
-    for index, key in enumerate(keys.to_list()):
+    ranks = []
+    for key in keys.to_list():
         rank = known.get(key)
         if rank is None:
             state = start.copy()
             state.update(key.encode("utf-8"))
             rank = known[key] = state.digest()[:8]
-        ranks[index] = np.frombuffer(rank, dtype=np.uint8)
-    return pl.Series("rank", ranks.view(">u8").reshape(-1).astype(np.uint64), dtype=pl.UInt64)
+        ranks.append(rank)
+    return pl.Series("rank", np.frombuffer(b"".join(ranks), dtype=">u8").astype(np.uint64), dtype=pl.UInt64)
 
 
 def with_rank(frame: pl.DataFrame, key: str, salt: str, name: str = "rank") -> pl.DataFrame:
@@ -90,13 +90,14 @@ def pairs(frame: pl.DataFrame, cell: Sequence[str]) -> pl.DataFrame:
 
 
 def matched_pairs(
-    frame: pl.DataFrame, cell: Sequence[str], *, subject: str, bond: str, answer: str, most: int
+    frame: pl.DataFrame, cell: Sequence[str], *, subject: str, bond: str, answer: str, most: str
 ) -> pl.DataFrame:
     """All pairs of the frame in which no subject and no bond stands twice, as `pairs` gives them, in their order.
 
-    A bond is what a fact shares with its mirror image. On each side at most `most` pairs have the same answer. The
-    first round lets each subject stand for one fact, that of lowest rank, whatever the others do: this is the stable
-    part, and the front of the ranking. Later rounds pair what is left, until nothing new comes.
+    A bond is what a fact shares with its mirror image. On each side no answer has more pairs than column `most` says.
+    Families that are to be independent are told apart by their values in the columns `subject`, `bond` and `answer`.
+    The first round lets each subject stand for one fact, that of lowest rank, whatever the others do: this is the
+    stable part, and the front of the ranking. Later rounds pair what is left, until nothing new comes.
     """
     held: set[str] = set()
     counts: dict[tuple[str, str], int] = {}
@@ -114,7 +115,7 @@ def matched_pairs(
         open_rows = (
             left.sort("rank")
             .join(used, on=["side", answer], how="left", maintain_order="left")
-            .filter(nth + pl.col("used").fill_null(0) < most)
+            .filter(nth + pl.col("used").fill_null(0) < pl.col(most))
             .drop("used")
         )
         found = pairs(one_each(open_rows, [subject]) if len(rounds) == 1 else open_rows, cell)

@@ -97,28 +97,42 @@ def with_cells(pool: pl.DataFrame, params: MatchedParams) -> pl.DataFrame:
     )
 
 
-def splits(pool: pl.DataFrame, family: Family, by: str) -> list[Made]:
-    """All splits of a family, matched on relation and column `by`: length or answer_key.
+def splits(pool: pl.DataFrame, families: Sequence[Family], by: str) -> list[Made]:
+    """All splits of all families, matched on relation and column `by`: length or answer_key.
 
     `pool` holds the eligible facts of all topics with the columns of `with_cells`, `popularity` and `bond`.
     """
-    own = pool if family.topic is None else pool.filter(pl.col("topic") == family.topic)
-    ranking = _ranking(own, family, by)
-    forget = _forget(ranking, own.height, family)
-    chosen = _longest(forget)
-    if chosen.is_empty():
-        return forget
-    return forget + _others(pool, own, chosen, family)
+    sided = sampling.thirds(pool, "popularity", ["topic", "relation"])
+    owned = [pool if one.topic is None else pool.filter(pl.col("topic") == one.topic) for one in families]
+    ranked = _rankings(sided, families, [own.height for own in owned], by)
+    made = []
+    for family, own in zip(families, owned, strict=True):
+        forget = _forget(ranked.filter(pl.col("family") == family.prefix), own.height, family)
+        chosen = _longest(forget)
+        made += forget if chosen.is_empty() else forget + _others(pool, own, chosen, family)
+    return made
 
 
-def _ranking(own: pl.DataFrame, family: Family, by: str) -> pl.DataFrame:
-    sided = sampling.thirds(own, "popularity", ["topic", "relation"])
-    most = sampling.most_of(own.height * max(family.percents) // 100, family.params.answer_share)
+def _rankings(sided: pl.DataFrame, families: Sequence[Family], eligible: Sequence[int], by: str) -> pl.DataFrame:
+    """The pairs of all families, in rank order, found in one go: a pass over each small topic would cost more."""
     columns = ["fact_id", "side", "rank", "topic", "relation", "subject_qid", "bond", "answer_key", "length"]
-    cell = ["topic", "relation", by]
-    return sampling.matched_pairs(
-        sided.select(columns), cell, subject="subject_qid", bond="bond", answer="answer_key", most=most
+    rows = [
+        (sided if family.topic is None else sided.filter(pl.col("topic") == family.topic)).select(
+            columns,
+            family=pl.lit(family.prefix),
+            most=pl.lit(sampling.most_of(size * max(family.percents) // 100, family.params.answer_share)),
+        )
+        for family, size in zip(families, eligible, strict=True)
+        if size * max(family.percents) // 100 >= family.smallest
+    ]
+    if not rows:
+        rows = [sided.select(columns, family=pl.lit(""), most=pl.lit(0)).head(0)]
+    own = pl.col("family") + "|"
+    keyed = pl.concat(rows).with_columns(
+        subject_qid=own + pl.col("subject_qid"), bond=own + pl.col("bond"), answer_key=own + pl.col("answer_key")
     )
+    cell = ["family", "topic", "relation", by]
+    return sampling.matched_pairs(keyed, cell, subject="subject_qid", bond="bond", answer="answer_key", most="most")
 
 
 def _forget(ranking: pl.DataFrame, eligible: int, family: Family) -> list[Made]:
@@ -170,7 +184,8 @@ def _others(pool: pl.DataFrame, own: pl.DataFrame, chosen: pl.DataFrame, family:
         "retain_eval": free.filter(pl.col("role") == "retain_eval"),
         "neighbor_relation": free.filter(pl.col("role") == "neighbor_relation"),
         "world_facts": pool.filter(
-            (pl.col("topic") != family.topic) & ~pl.col("subject_qid").is_in(own["subject_qid"].unique().implode())
+            (pl.col("topic") != (family.topic or ""))
+            & ~pl.col("subject_qid").is_in(own["subject_qid"].unique().implode())
         ).sort("rank"),
         "neighbor_subject": near.join(places, on="subject_qid").sort("order", "rank"),
     }

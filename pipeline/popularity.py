@@ -14,7 +14,7 @@ Side = Literal["subject", "object", "sum"]
 def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) -> pl.DataFrame:
     """One row a fact: every signal of its subject and object, and the judge's salience; null where it is not known.
 
-    Columns: fact_id; {inbound_links, sitelinks, mentions}_{subject, object}; salience. A literal object has none.
+    Columns: fact_id; {inbound_links, sitelinks, mentions}_{subject, object}; salience, its spread and low_mass. A literal object has none.
     """
     counted = links.select("qid", "inbound_links", "sitelinks")
     rows = facts.select(
@@ -34,7 +34,7 @@ def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) ->
             pl.coalesce(f"sitelinks_{side}", f"{side}_sitelinks").alias(f"sitelinks_{side}"),
             pl.when(pl.col(f"{side}_qid").is_not_null()).then(f"{side}_mentions").alias(f"mentions_{side}"),
         )
-    judged = salience.select("fact_id", salience="score")
+    judged = salience.select("fact_id", salience="score", salience_spread="spread", salience_low_mass="low_mass")
     return rows.join(judged, on="fact_id", how="left").select(
         "fact_id",
         *(
@@ -43,6 +43,8 @@ def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) ->
             for side in ("subject", "object")
         ),
         "salience",
+        "salience_spread",
+        "salience_low_mass",
     )
 
 

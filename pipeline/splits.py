@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 from pydantic import Field
 
-from dual_data.audit.baselines import NAMES, baselines
+from dual_data.audit.baseline_table import baseline_table
 from dual_data.config import Strict, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.sampling import SIDES, with_rank
@@ -71,6 +71,7 @@ def run(
     """Make every recipe, and measure what was made."""
     pool = examples.pooled(facts, links, questions, knowledge, salience)
     pool = examples.with_published(pool, params.paper.signal, load_relations(tools.project / RELATIONS))
+    pool = pool.with_columns(popularity=popularity(params.matched.signal, params.matched.side).cast(pl.Float64))
     names = short_names(facts["topic"].unique().sort().to_list())
     with tools.progress.task("splits", total=len(params.recipes)) as advance:
         outcomes = []
@@ -108,8 +109,7 @@ def short_names(topics: Sequence[str]) -> dict[str, str]:
 
 def _matched(recipe: Recipe, pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> Outcome:
     of = params.matched
-    measured = pool.with_columns(popularity=popularity(of.signal, of.side).cast(pl.Float64))
-    eligible = measured.filter(pl.col("functional") & pl.col("popularity").is_not_null())
+    eligible = pool.filter(pl.col("functional") & pl.col("popularity").is_not_null())
     if eligible.is_empty():
         return Outcome(
             recipe, [], f"no functional fact has a value of {of.signal}; set splits.matched.signal to another"
@@ -122,10 +122,8 @@ def _matched(recipe: Recipe, pool: pl.DataFrame, params: SplitsParams, names: di
     families: list[tuple[str, str | None]] = [(name, topic) for topic, name in names.items()]
     if params.pooled and len(names) > 1:
         families.append((matched.POOLED, None))
-    made = []
-    for prefix, topic in families:
-        family = Family(prefix, topic, of, params.percents, params.smallest)
-        made += matched.splits(ready, family, MATCHED_BY[recipe])
+    kinds = [Family(prefix, topic, of, params.percents, params.smallest) for prefix, topic in families]
+    made = matched.splits(ready, kinds, MATCHED_BY[recipe])
     return Outcome(recipe, made, "" if any(one.rows.height for one in made) else "no topic has enough pairs")
 
 
@@ -188,14 +186,10 @@ def _capacity(outcomes: Sequence[Outcome]) -> pl.DataFrame:
 
 def _baselines(rows: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """One row a split: each baseline, and `chance`, the largest of them."""
-    found: list[dict[str, Any]] = []
-    columns = ["question", "answer", "relation", "subject", "subject_label"]
-    for recipe, frame in rows.items():
-        for (split,), part in frame.group_by("split", maintain_order=True):
-            scores = baselines(part.select(columns))
-            found.append({"recipe": recipe, "split": split, "rows": part.height, **scores})
-    schema = {"recipe": pl.String, "split": pl.String, "rows": pl.Int64, **dict.fromkeys(NAMES, pl.Float64)}
-    return pl.DataFrame(found, schema=schema).with_columns(chance=pl.max_horizontal(NAMES))
+    columns = ["recipe", "split", "answer", "relation", "subject_label"]
+    frames = [frame.with_columns(recipe=pl.lit(recipe)).select(columns) for recipe, frame in rows.items()]
+    table = baseline_table(pl.concat(frames).with_columns(of=pl.struct("recipe", "split")), "of")
+    return table.unnest("of")
 
 
 def _balance(rows: dict[str, pl.DataFrame], models: tuple[str, ...]) -> pl.DataFrame:

@@ -13,37 +13,43 @@ def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
 
     `rows` has answer, relation and subject_label, without nulls.
     """
-    copy = scored(rows.select(by, gold="answer", text="subject_label"))
-    majority = scored(rows.join(_tops(rows, [by]), on=by).select(by, gold="answer", text="top"))
     relation = [by, "relation"]
-    of_relation = scored(rows.join(_tops(rows, relation), on=relation).select(by, gold="answer", text="top"))
-    cell = rows.select(pl.struct(by, "relation").alias("relation"), "answer")
-    sums = shuffled_sums(cell).unnest("relation").group_by(by).agg(pl.col("sum").sum())
-    means = [
-        scores.group_by(by).agg(pl.col("score").mean().alias(name))
-        for name, scores in zip(NAMES, (copy, majority, of_relation), strict=False)
-    ]
+    guesses = {
+        NAMES[0]: rows.select(by, gold="answer", text="subject_label"),
+        NAMES[1]: rows.join(_tops(rows, [by]), on=by).select(by, gold="answer", text="top"),
+        NAMES[2]: rows.join(_tops(rows, relation), on=relation).select(by, gold="answer", text="top"),
+    }
+    scores = pair_scores(pl.concat([guess.select("gold", "text") for guess in guesses.values()]))
     table = rows.group_by(by, maintain_order=True).agg(pl.len().cast(pl.Int64).alias("rows"))
-    for mean in (*means, sums):
-        table = table.join(mean, on=by, how="left", maintain_order="left")
+    for name, guess in guesses.items():
+        scored = guess.join(scores, on=["gold", "text"], how="left")
+        means = scored.group_by(by).agg((pl.col("score").sum() / pl.len()).alias(name))
+        table = table.join(means, on=by, how="left", maintain_order="left")
+    cell = rows.select(pl.struct(relation).alias("relation"), "answer")
+    sums = shuffled_sums(cell).unnest("relation").group_by(by).agg(pl.col("sum").sum())
+    table = table.join(sums, on=by, how="left", maintain_order="left")
     shuffled = (pl.col("sum").fill_null(0.0) / pl.col("rows")).alias(NAMES[3])
     return table.select(by, "rows", *NAMES[:3], shuffled).with_columns(chance=pl.max_horizontal(NAMES))
 
 
-def scored(pairs: pl.DataFrame) -> pl.DataFrame:
-    """The frame with `score`, the ROUGE-L recall of each `gold` in its `text`; pairs without a common word are 0."""
-    distinct = pairs.select("gold", "text").unique().with_row_index("pair")
-    texts = pl.concat([distinct["gold"], distinct["text"].rename("gold")]).unique()
-    lists = pl.Series("word", [list(plain_tokens(text)) for text in texts], dtype=pl.List(pl.String))
-    words = pl.DataFrame([texts.rename("gold"), lists]).explode("word").drop_nulls("word").unique()
+def pair_scores(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Columns gold, text, score: the ROUGE-L recall of each distinct pair that has a word in common; others score 0."""
+    distinct = pairs.unique().with_row_index("pair")
+    texts = pl.concat([distinct["gold"], distinct["text"]]).unique().to_list()
+    found = [(text, plain_tokens(text)) for text in texts]
+    words = pl.DataFrame(
+        {
+            "gold": [text for text, tokens in found for _ in tokens],
+            "word": [word for _, tokens in found for word in tokens],
+        },
+        schema={"gold": pl.String, "word": pl.String},
+    )
     gold = distinct.select("pair", "gold").join(words, on="gold")
     text = distinct.select("pair", gold="text").join(words, on="gold")
-    common = gold.join(text, on=["pair", "word"], how="semi").select("pair").unique()
+    common = gold.join(text, on=["pair", "word"], how="semi").select("pair")
     sharing = distinct.join(common, on="pair", how="semi")
-    scores = sharing.with_columns(
-        score=pl.Series(recalls_l(sharing["gold"], sharing["text"]), dtype=pl.Float64)
-    ).select("gold", "text", "score")
-    return pairs.join(scores, on=["gold", "text"], how="left").with_columns(pl.col("score").fill_null(0.0))
+    scores = pl.Series(recalls_l(sharing["gold"], sharing["text"]), dtype=pl.Float64)
+    return sharing.select("gold", "text", score=scores)
 
 
 def _tops(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:

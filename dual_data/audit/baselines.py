@@ -74,9 +74,9 @@ def shuffled(rows: pl.DataFrame) -> float | None:
     """Exact expected score when the answers are shuffled within each relation.
 
     With c_a rows of answer a among the n rows of a relation, that is the mean over relations, weighted by n, of
-    sum_ab c_a c_b recall(a, b) / n^2. Summing over the shared words instead of over all pairs of answers keeps it linear in
-    the rows: the longest common subsequence of two answers is the number of words they share, but where they share words in
-    different orders, and those few pairs are corrected one by one.
+    sum_ab c_a c_b recall(a, b) / n^2. Summing over the shared words instead of over all pairs of answers keeps it
+    linear in the rows: the longest common subsequence of two answers is the number of words they share, but where they
+    share words in different orders, and those few pairs are corrected one by one.
     """
     known = rows.drop_nulls(["answer", "relation"])
     return float(shuffled_sums(known)["sum"].sum()) / known.height if known.height else None
@@ -89,14 +89,17 @@ def shuffled_sums(rows: pl.DataFrame) -> pl.DataFrame:
     """
     cells = rows.group_by("relation", "answer").len("rows").with_row_index("cell")
     tokens = [plain_tokens(answer) for answer in cells["answer"]]
-    words = (
-        cells.select("cell", "relation", "rows")
-        .with_columns(pl.Series("word", [list(_numbered(row)) for row in tokens], dtype=pl.List(pl.String)))
-        .with_columns(pl.col("word").list.len().alias("length"))
-        .explode("word")
-        .drop_nulls("word")
-        .with_columns(pl.int_range(pl.len()).over("cell").alias("place"))
+    numbered = [_numbered(row) for row in tokens]
+    flat = pl.DataFrame(
+        {
+            "cell": [cell for cell, row in enumerate(numbered) for _ in row],
+            "length": [len(row) for row in numbered for _ in row],
+            "place": [place for row in numbered for place in range(len(row))],
+            "word": [word for row in numbered for word in row],
+        },
+        schema={"cell": pl.UInt32, "length": pl.Int64, "place": pl.Int64, "word": pl.String},
     )
+    words = flat.join(cells.select("cell", "relation", "rows"), on="cell")
     sizes = cells.group_by("relation").agg(pl.col("rows").sum().alias("size"))
     shared = (
         words.group_by("relation", "word")
