@@ -54,19 +54,27 @@ ENTITIES = pl.Schema(
 )
 """One row an entity that a statement names."""
 
+
+class Harvest(NamedTuple):
+    """What a source delivers."""
+
+    statements: pl.DataFrame
+    """Of the form STATEMENTS."""
+    entities: pl.DataFrame
+    """Of the form ENTITIES."""
+
+
 NO_OBJECT = ("somevalue", "empty", "other_language")
 """Reasons of rows that state no object at all, and so do not count among the objects of a pair."""
 
 
-def assemble(
-    statements: pl.DataFrame, entities: pl.DataFrame, relations: Mapping[str, Relation], *, resolved: bool
-) -> pl.DataFrame:
+def assemble(harvest: Harvest, relations: Mapping[str, Relation], *, resolved: bool) -> pl.DataFrame:
     """Rows of `Facts` with the column `reason`: null for facts.
 
     Mentions and objects are counted over everything delivered, so that a reject still makes a pair ambiguous.
     """
-    rows = _with_mentions(_with_objects_of_pair(statements))
-    rows = _with_labels(rows, entities)
+    rows = _with_mentions(_with_objects_of_pair(harvest.statements))
+    rows = _with_labels(rows, harvest.entities)
     rows = _reject(rows, (pl.col("subject_label").is_null() | pl.col("object_label").is_null()), "no_label")
     keys = rows.select("subject_qid", "property_id", "object_kind", "object_value").iter_rows()
     rows = rows.with_columns(

@@ -179,7 +179,7 @@ class EmbeddedEndpoint:
 
     def request(self, query: str) -> dict[str, str]:
         """The snapshot's hash and the query."""
-        return {"snapshot": self.graph.hash, "query": query}
+        return {"snapshot": self.graph.sha256, "query": query}
 
     def ask(self, query: str) -> Answer:
         """Answer one query."""

@@ -18,7 +18,7 @@ from dual_data.config import Relation, Strict, Topic
 from dual_data.ids import digest, is_item, item_of_iri
 from dual_data.sources import values
 from dual_data.sources.asking import Asker, Foresight, NotKnown
-from dual_data.sources.assembly import ENTITIES, STATEMENTS
+from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.sparql import Term
 from dual_data.sources.wikidata_queries import Entities, Members, Statements, Subclasses, in_batches
 
@@ -43,20 +43,16 @@ class Sizes(Strict):
     reached; the last band goes down to none."""
 
 
-class Harvest(NamedTuple):
-    """What a source delivers."""
-
-    statements: pl.DataFrame
-    entities: pl.DataFrame
+def members(asker: Asker, topics: Mapping[str, Topic], sizes: Sizes, limit: int | None) -> dict[str, list[str]]:
+    """The subjects of every topic."""
+    return {name: subjects(asker, name, topic, sizes, limit) for name, topic in topics.items()}
 
 
 def harvest(
-    asker: Asker, topics: Mapping[str, Topic], relations: Mapping[str, Relation], sizes: Sizes, limit: int | None
+    asker: Asker, found: Mapping[str, Sequence[str]], relations: Mapping[str, Relation], sizes: Sizes
 ) -> Harvest:
     """All statements of the relations about the topics' subjects, and the entities that they name."""
-    members = {name: subjects(asker, name, topic, sizes, limit) for name, topic in topics.items()}
-    jobs = jobs_of(members, relations, sizes)
-    statements = read_statements(asker, jobs, relations)
+    statements = read_statements(asker, jobs_of(found, relations, sizes), relations)
     entities, classes = describe(asker, named_in(statements), sizes)
     return Harvest(reject_wrong_classes(asker, statements, classes, relations), entities)
 
@@ -216,36 +212,31 @@ def forecast(
     one band; a batch that is not known is taken to succeed whole; entities are taken as a multiple of the subjects.
     """
     guessed = 0
-    exact = True
-    members: dict[str, Sequence[str]] = {}
+    known: dict[str, Sequence[str]] = {}
     unknown: dict[str, int] = {}
     for name, topic in topics.items():
         try:
-            members[name] = subjects(asker, name, topic, sizes, limit)
+            known[name] = subjects(asker, name, topic, sizes, limit)
         except NotKnown:
             unknown[name] = topic.limit if limit is None else min(limit, topic.limit)
             # The classes are asked first; where they are missing, no question for members has been counted yet.
             guessed += not _classes_known(asker, topic)
-    jobs = jobs_of(members, relations, sizes)
-    guessed += sum(
-        math.ceil(count / sizes.subjects)
-        for name, count in unknown.items()
-        for relation in relations.values()
-        if relation.applies_to(name)
-    )
+    for name, count in unknown.items():
+        applying = sum(relation.applies_to(name) for relation in relations.values())
+        guessed += applying * math.ceil(count / sizes.subjects)
+    jobs = jobs_of(known, relations, sizes)
     try:
         statements = read_statements(asker, jobs, relations)
         if unknown:
             raise NotKnown
-        entities, classes = describe(asker, named_in(statements), sizes)
-        del entities
+        _, classes = describe(asker, named_in(statements), sizes)
         reject_wrong_classes(asker, statements, classes, relations)
     except NotKnown:
-        exact = False
-        count = sum(unknown.values()) + sum(len(qids) for qids in members.values())
+        count = sum(unknown.values()) + sum(len(qids) for qids in known.values())
         guessed += math.ceil(count * ENTITIES_A_SUBJECT / sizes.entities)
         guessed += sum(1 for relation in relations.values() if relation.object_classes)
-    return asker.in_log + asker.missing + guessed, asker.in_log, exact
+        return asker.in_log + asker.missing + guessed, asker.in_log, False
+    return asker.in_log + asker.missing, asker.in_log, True
 
 
 def _classes_known(asker: Foresight, topic: Topic) -> bool:

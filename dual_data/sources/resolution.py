@@ -1,0 +1,227 @@
+"""Label triplets with Wikidata ids, where there is no doubt: never a guess, never the most famous namesake.
+
+Through an endpoint, a row is resolved when exactly one statement agrees with it: a subject of the topic's classes that
+carries the label, with the relation's property, and an object that carries the other label. "Alexandria, country,
+Egypt" settles which Alexandria it is. Through a label table, a row is resolved when each of its labels stands for
+exactly one id (of the topic's, and of the relation's, classes where the table has a column `class`).
+
+    unresolved_label   nothing carries the label
+    ambiguous_label    several things do, or several statements agree
+    unconfirmed        things carry the labels, but the endpoint states no such fact
+    not_in_table       a statement of a resolved subject that the table lacks; it counts among the objects of its pair
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from dual_data.config import Relation, Topic
+from dual_data.errors import InputError
+from dual_data.ids import is_item, item_of_iri
+from dual_data.sources import values
+from dual_data.sources.asking import Asker, Foresight, NotKnown
+from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
+from dual_data.sources.tables import place, read_table
+from dual_data.sources.triplets import split_aliases, with_details
+from dual_data.sources.wikidata import Job, Sizes, describe, named_in, number, read_statements, subclasses
+from dual_data.sources.wikidata_queries import Named, Statements, in_batches
+
+
+def through_endpoint(
+    asker: Asker, rows: pl.DataFrame, topics: Mapping[str, Topic], relations: Mapping[str, Relation], sizes: Sizes
+) -> Harvest:
+    """Resolve rows of `triplets.read_labels` by what an endpoint states."""
+    usable = rows.filter(pl.col("reason").is_null())
+    candidates = {
+        topic: _carriers(asker, topic, topics[topic], labels["subject_label"].unique().sort().to_list(), sizes)
+        for (topic,), labels in usable.group_by("topic", maintain_order=True)
+        if isinstance(topic, str)
+    }
+    stated = read_statements(asker, _jobs(usable, candidates, relations, sizes), relations)
+    entities, _ = describe(asker, named_in(stated), sizes)
+    names = _names(entities)
+    statements_of: dict[tuple[str, str, str], list[tuple[str, str | None]]] = defaultdict(list)
+    for topic, stem, qid, value, text in (
+        stated.filter(pl.col("reason").is_null())
+        .select("topic", "relation", "subject_qid", "object_value", "object_text")
+        .iter_rows()
+    ):
+        statements_of[topic, stem, qid].append((value, text))
+    settled: list[tuple[str | None, ...]] = []
+    agreed: set[tuple[str, str, str, str]] = set()
+    for row in usable.iter_rows(named=True):
+        topic, stem = row["topic"], row["stem"]
+        carriers = candidates[topic].get(row["subject_label"], set())
+        found = [
+            (qid, value, text)
+            for qid in sorted(carriers, key=number)
+            for value, text in statements_of[topic, stem, qid]
+            if _agrees(row, value, names)
+        ]
+        pairs = {(qid, value) for qid, value, _ in found}
+        if len(pairs) == 1:
+            qid, value, text = found[0]
+            agreed.add((topic, stem, qid, value))
+            settled.append((topic, stem, row["property_id"], qid, row["object_kind"], value, text, None))
+        else:
+            reason = "ambiguous_label" if pairs else "unconfirmed" if carriers else "unresolved_label"
+            settled.append(_unsettled(row, reason))
+    subjects = {qid for _, _, qid, _ in agreed}
+    others = [
+        (*row[:7], row[7] or "not_in_table")
+        for row in stated.iter_rows()
+        if row[3] in subjects and (row[0], row[1], row[3], row[5]) not in agreed
+    ]
+    rejected = [
+        _unsettled(row, row["reason"]) for row in rows.filter(pl.col("reason").is_not_null()).iter_rows(named=True)
+    ]
+    frame = pl.DataFrame([*settled, *others, *rejected], schema=STATEMENTS, orient="row")
+    return Harvest(frame, pl.concat([entities, _minted(rows)]))
+
+
+def through_table(
+    path: Path, rows: pl.DataFrame, topics: Mapping[str, Topic], relations: Mapping[str, Relation]
+) -> Harvest:
+    """Resolve rows of `triplets.read_labels` by a table of ids and labels (columns qid, label; aliases, class)."""
+    table = _label_table(path)
+    carriers: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
+    for qid, label, aliases, of_class in table.select("qid", "label", "aliases", "class").iter_rows():
+        for name in {label, *aliases}:
+            carriers[name].append((qid, of_class))
+
+    def bearers(label: str, classes: Sequence[str]) -> list[str]:
+        return sorted({qid for qid, of_class in carriers[label] if not (of_class and classes) or of_class in classes})
+
+    settled: list[tuple[str | None, ...]] = []
+    for row in rows.iter_rows(named=True):
+        if row["reason"] is not None:
+            settled.append(_unsettled(row, row["reason"]))
+            continue
+        relation = relations[row["stem"]]
+        entity = relation.object == "entity"
+        subjects = bearers(row["subject_label"], topics[row["topic"]].classes)
+        objects = bearers(row["object_label"], relation.object_classes) if entity else [row["object_value"]]
+        if len(subjects) == len(objects) == 1:
+            text = None if entity else row["object_text"]
+            fact = (row["topic"], row["stem"], row["property_id"], subjects[0], relation.object)
+            settled.append((*fact, objects[0], text, None))
+        else:
+            settled.append(_unsettled(row, "ambiguous_label" if subjects and objects else "unresolved_label"))
+    return Harvest(
+        pl.DataFrame(settled, schema=STATEMENTS, orient="row"), pl.concat([table.select(*ENTITIES), _minted(rows)])
+    )
+
+
+def forecast(
+    asker: Foresight, rows: pl.DataFrame, topics: Mapping[str, Topic], relations: Mapping[str, Relation], sizes: Sizes
+) -> tuple[int, int, bool]:
+    """Calls that `through_endpoint` makes in all, those in the log, and whether both numbers are exact.
+
+    Where the log does not know who carries the labels, each label is taken to have one carrier, and each carrier and
+    each object to be described once.
+    """
+    try:
+        through_endpoint(asker, rows, topics, relations, sizes)
+    except NotKnown:
+        usable = rows.filter(pl.col("reason").is_null())
+        by_topic = usable.group_by("topic").agg(pl.col("subject_label").n_unique())["subject_label"]
+        by_relation = usable.group_by("topic", "stem").agg(pl.col("subject_label").n_unique())["subject_label"]
+        named = usable["subject_label"].n_unique() + usable["object_label"].n_unique()
+        calls = (
+            len(by_topic)
+            + sum(math.ceil(count / sizes.labels) for count in by_topic)
+            + sum(math.ceil(count / sizes.subjects) for count in by_relation)
+            + math.ceil(named / sizes.entities)
+        )
+        return max(calls, asker.in_log + asker.missing), asker.in_log, False
+    return asker.in_log + asker.missing, asker.in_log, True
+
+
+def _carriers(asker: Asker, name: str, topic: Topic, labels: Sequence[str], sizes: Sizes) -> dict[str, set[str]]:
+    """Members of a topic by the label or alias that they carry."""
+    accepted = set(subclasses(asker, name, topic.classes))
+    found: dict[str, set[str]] = defaultdict(set)
+    groups = in_batches(labels, sizes.labels)
+    for _, answer in asker.ask(f"labels of {name}", [Named(topic.property, group) for group in groups]):
+        for label, item, of_class in answer.rows:
+            if label is None or item is None or of_class is None or item_of_iri(of_class.value) not in accepted:
+                continue
+            if qid := item_of_iri(item.value):
+                found[values.clean(label.value)].add(qid)
+    return found
+
+
+def _jobs(
+    usable: pl.DataFrame,
+    candidates: Mapping[str, Mapping[str, set[str]]],
+    relations: Mapping[str, Relation],
+    sizes: Sizes,
+) -> list[Job]:
+    jobs = []
+    for (topic, stem), rows in usable.group_by("topic", "stem", maintain_order=True):
+        qids = {qid for label in rows["subject_label"] for qid in candidates[str(topic)].get(label, ())}
+        relation = relations[str(stem)]
+        for group in in_batches(sorted(qids, key=number), sizes.subjects):
+            jobs.append(Job(str(topic), str(stem), Statements(relation.object, relation.property, group)))
+    return jobs
+
+
+def _names(entities: pl.DataFrame) -> dict[str, set[str]]:
+    rows = entities.select("qid", "label", "aliases").iter_rows()
+    return {qid: {label, *aliases} - {None} for qid, label, aliases in rows}
+
+
+def _agrees(row: Mapping[str, str], value: str, names: Mapping[str, set[str]]) -> bool:
+    if row["object_kind"] == "entity":
+        return row["object_label"] in names.get(value, ())
+    return row["object_value"] == value
+
+
+def _unsettled(row: Mapping[str, str | None], reason: str | None) -> tuple[str | None, ...]:
+    entity = row["object_kind"] == "entity"
+    return (
+        row["topic"],
+        row["stem"] or row["relation"],
+        row["property_id"],
+        row["subject_id"],
+        row["object_kind"],
+        row["object_id"] if entity else row["object_value"],
+        row["object_text"],
+        reason,
+    )
+
+
+def _minted(rows: pl.DataFrame) -> pl.DataFrame:
+    """Labels of minted ids, so that a rejected row can be read."""
+    sides: Iterable[pl.DataFrame] = (
+        rows.select(qid=f"{side}_id", label=f"{side}_label") for side in ("subject", "object")
+    )
+    named = pl.concat(sides).filter(pl.col("qid").is_not_null()).unique("qid", maintain_order=True)
+    return with_details(named)
+
+
+def _label_table(path: Path) -> pl.DataFrame:
+    """Columns of ENTITIES and `class`. Raises InputError for ids that are none or stand there twice."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; a CSV or Parquet table with the columns qid and label is expected")
+    table = read_table(path, ("qid", "label"), ("aliases", "class"))
+    lines: dict[str, int] = {}
+    for row in table.iter_rows(named=True):
+        if row["qid"] is None or not is_item(row["qid"]):
+            raise InputError(f"{place(row)}: qid: {row['qid']!r} is not a Wikidata item id such as Q90")
+        if row["qid"] in lines:
+            raise InputError(
+                f"{place(row)}: qid: {row['qid']} stands in line {lines[row['qid']]} already; an id has one line, its "
+                "other names belong into the column aliases"
+            )
+        lines[row["qid"]] = row["line"]
+    named = table.filter(pl.col("label").is_not_null()).with_columns(
+        label=pl.Series([values.clean(label) for label in table["label"].drop_nulls()], dtype=pl.String),
+    )
+    aliases = pl.Series([split_aliases(text) for text in named["aliases"]], dtype=pl.List(pl.String))
+    return with_details(named.select("qid", "label")).with_columns(aliases.alias("aliases"), named["class"])

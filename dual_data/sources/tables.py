@@ -1,0 +1,140 @@
+"""Folders of CSV or Parquet files, one file a topic, read strictly: what is wrong is said once, with file and line.
+
+Every value is text. Further columns than those asked for are allowed and left out. The topic of a row is the value of
+the column `topic`, else the name of the file without its ending.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from dual_data.errors import InputError
+
+ENDINGS = (".csv", ".parquet")
+LIST_MARK = "|"
+"""Between the aliases of a CSV cell."""
+_LINE = "\0line"
+"""A column name that no table can have."""
+
+
+def table_files(folder: Path) -> list[Path]:
+    """The tables of a folder, by name. Raises InputError where it is absent or holds none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; one with {' or '.join(ENDINGS)} files is expected there")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+    if not found:
+        raise InputError(f"{folder}: holds no {' or '.join(ENDINGS)} file; put one table a topic there")
+    return found
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every table of a folder, by file name."""
+    return {path.name: hash_of(path) for path in table_files(folder)}
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of one table."""
+    return hashlib.sha256(_bytes(path)).hexdigest()
+
+
+def read_folder(folder: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pl.DataFrame:
+    """All tables of a folder as one frame: the columns asked for (null where a file lacks an optional one), `topic`,
+    `file` (its path) and `line` (where the row begins; of a Parquet file the row's number). Empty cells are null."""
+    frames = [read_table(path, required, optional) for path in table_files(folder)]
+    return pl.concat(frames)
+
+
+def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pl.DataFrame:
+    """One table, as `read_folder` gives it. Raises InputError for whatever is wrong with the file as such."""
+    frame = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
+    has = ", ".join(name for name in frame.columns if name != _LINE)
+    if absent := [name for name in required if name not in frame.columns]:
+        raise InputError(f"{path}: no column {', '.join(absent)}; it has: {has}. Needed are: {', '.join(required)}")
+    wanted = [name for name in dict.fromkeys([*required, *optional, "topic"]) if name in frame.columns]
+    try:
+        texts = frame.select(pl.col(_LINE).alias("line"), *(_as_text(frame, name) for name in wanted))
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path}: a column cannot be read as text ({error})") from None
+    missing = [name for name in (*required, *optional) if name not in frame.columns]
+    return texts.with_columns(
+        *(pl.lit(None, pl.String).alias(name) for name in missing),
+        topic=pl.coalesce("topic", pl.lit(path.stem)) if "topic" in wanted else pl.lit(path.stem),
+        file=pl.lit(str(path)),
+    ).select(*required, *optional, "topic", "file", "line")
+
+
+def place(row: Mapping[str, object]) -> str:
+    """Where a row of `read_folder` stands: `file: line n`."""
+    return f"{row['file']}: line {row['line']}"
+
+
+def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
+    if isinstance(frame.schema[name], pl.List):
+        return pl.col(name).cast(pl.List(pl.String)).list.join(LIST_MARK)
+    return pl.col(name).cast(pl.String)
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    data = _bytes(path).removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        raise InputError(f"{path}: is empty; a first line with column names is expected")
+    if (at := data.find(b"\0")) >= 0:
+        raise InputError(f"{path}: line {_line(data, at)}: holds a NUL byte; the file is damaged or not a text file")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: line {_line(data, error.start)}: not UTF-8 (byte {data[error.start]:#04x}); save it as UTF-8"
+        ) from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    names: list[str] = []
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    before = 0
+    try:
+        for row in reader:
+            if not names:
+                names = _names(row, path)
+            elif row:
+                if len(row) != len(names):
+                    raise InputError(f"{path}: line {before + 1}: {len(row)} values for {len(names)} columns")
+                rows.append(row)
+                lines.append(before + 1)
+            before = reader.line_num
+    except csv.Error as error:
+        raise InputError(f"{path}: line {before + 1}: not well-formed CSV ({error})") from None
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    empty_is_null = (pl.when(pl.col(name) != "").then(name).alias(name) for name in names)
+    return frame.select(*empty_is_null, pl.Series("line", lines, dtype=pl.Int64).alias(_LINE))
+
+
+def _names(row: Sequence[str], path: Path) -> list[str]:
+    names = [name.strip() for name in row]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{path}: line 1: column {repeated[0]!r} stands there {names.count(repeated[0])} times")
+    return names
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(io.BytesIO(_bytes(path)))
+        return frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(_LINE))
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _line(data: bytes, at: int) -> int:
+    return data.count(b"\n", 0, at) + 1

@@ -1,0 +1,261 @@
+"""Tables of triplets as statements: with Wikidata ids, or with labels alone.
+
+With ids, a row needs subject_qid, subject_label, property_id, and either object_qid with object_label or, for dates,
+quantities and texts, object_value. It may have, for subject_ and object_ alike, aliases (a list, or in CSV text with
+`|` between), description, sitelinks and title (of the English Wikipedia's article).
+
+With labels alone (subjectLabel, relation, objectLabel), ids are minted from the labels: they name strings, not things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from dual_data.config import Relation
+from dual_data.errors import InputError
+from dual_data.ids import is_item, is_property, label_id
+from dual_data.sources import values
+from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
+from dual_data.sources.tables import LIST_MARK, place, read_folder
+
+DETAILS = ("aliases", "description", "sitelinks", "title")
+ID_COLUMNS = ("subject_qid", "subject_label", "property_id")
+ID_OPTIONS = (
+    "object_qid",
+    "object_label",
+    "object_value",
+    *(f"{side}_{detail}" for side in ("subject", "object") for detail in DETAILS),
+)
+LABEL_COLUMNS = ("subjectLabel", "relation", "objectLabel")
+
+
+def with_ids(folder: Path, topics: Sequence[str], relations: Mapping[str, Relation]) -> Harvest:
+    """Read a folder of triplets with ids. Raises InputError for the first row that is not what it should be."""
+    rows = in_topic_order(read_folder(folder, ID_COLUMNS, ID_OPTIONS), topics)
+    _check_ids(rows)
+    stems = {(relation.property, topic): stem for stem, relation in relations.items() for topic in relation.topics}
+    known = {relation.property for relation in relations.values()}
+    statements: list[tuple[str | None, ...]] = []
+    for row in rows.iter_rows(named=True):
+        topic, property_id = row["topic"], row["property_id"]
+        stem = stems.get((property_id, topic)) or stems.get((property_id, "*"))
+        if stem is None:
+            kind = "entity" if row["object_qid"] else "text"
+            value = values.Value(
+                row["object_qid"] or row["object_value"] or "",
+                row["object_label"] or row["object_value"],
+                "not_asked_in_topic" if property_id in known else "unknown_relation",
+            )
+        else:
+            kind = relations[stem].object
+            value = _object(row, relations[stem])
+        statements.append((topic, stem or property_id, property_id, row["subject_qid"], kind, *value[:3]))
+    frame = pl.DataFrame(statements, schema=STATEMENTS, orient="row")
+    return Harvest(frame, _entities_of(rows))
+
+
+def with_labels(
+    folder: Path, topics: Sequence[str], relations: Mapping[str, Relation], excluded: Mapping[str, Collection[str]]
+) -> Harvest:
+    """Read a folder of triplets with labels alone and mint ids from them; nothing is guessed, nothing is resolved."""
+    rows = read_labels(folder, topics, relations, excluded)
+    statements = rows.select(
+        "topic",
+        pl.coalesce("stem", "relation").alias("relation"),
+        "property_id",
+        subject_qid="subject_id",
+        object_kind="object_kind",
+        object_value=pl.when(pl.col("object_kind") == "entity").then("object_id").otherwise("object_value"),
+        object_text="object_text",
+        reason="reason",
+    )
+    ids = pl.concat([rows.select(qid=f"{side}_id", label=f"{side}_label") for side in ("subject", "object")])
+    named = ids.filter(pl.col("qid").is_not_null()).unique("qid", maintain_order=True)
+    return Harvest(statements.cast(STATEMENTS), with_details(named))
+
+
+def read_labels(
+    folder: Path, topics: Sequence[str], relations: Mapping[str, Relation], excluded: Mapping[str, Collection[str]]
+) -> pl.DataFrame:
+    """Label triplets with what the relation files make of them.
+
+    Columns: topic, relation (as written), stem (null where none applies), property_id, object_kind, subject_label,
+    subject_id, object_label, object_id (minted), object_value and object_text (of literals), reason.
+    """
+    written = in_topic_order(read_folder(folder, LABEL_COLUMNS), topics)
+    rows = written.select("topic", "relation", "subjectLabel", "objectLabel")
+    for side in ("subject", "object"):
+        rows = rows.join(_minted(rows[f"{side}Label"], side), on=f"{side}Label", how="left", maintain_order="left")
+    rows = rows.join(
+        _relation_table(rows.select("topic", "relation").unique(), relations, excluded),
+        on=["topic", "relation"],
+        how="left",
+        maintain_order="left",
+        nulls_equal=True,
+    )
+    empty = pl.any_horizontal(pl.col(name).is_null() for name in ("subject_label", "relation", "object_label"))
+    bare = pl.col("subject_label").str.contains(r"^Q[1-9]\d*$") | pl.col("object_label").str.contains(r"^Q[1-9]\d*$")
+    rows = rows.with_columns(
+        reason=pl.when(empty).then(pl.lit("empty")).when(bare).then(pl.lit("no_label")).otherwise("relation_reason")
+    )
+    return _with_literals(rows, relations).drop("subjectLabel", "objectLabel", "relation_reason")
+
+
+def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
+    """Rows in the order of topics.toml. Raises InputError for a topic that is not there."""
+    strange = rows.filter(~pl.col("topic").is_in(list(topics)))
+    if strange.height:
+        first = strange.row(0, named=True)
+        raise InputError(
+            f"{place(first)}: {first['topic']!r} is no topic of topics.toml; a table's name, or its column `topic`, "
+            f"says which topic its rows belong to. Known are: {', '.join(topics)}"
+        )
+    order = {topic: index for index, topic in enumerate(topics)}
+    return rows.sort(pl.col("topic").replace_strict(order, return_dtype=pl.Int64), maintain_order=True)
+
+
+def with_details(named: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ENTITIES from qid and label alone."""
+    return named.with_columns(
+        aliases=pl.lit([], dtype=pl.List(pl.String)),
+        description=pl.lit(None, pl.String),
+        sitelinks=pl.lit(None, pl.Int64),
+        title=pl.lit(None, pl.String),
+    ).select(*ENTITIES)
+
+
+def _minted(labels: pl.Series, side: str) -> pl.DataFrame:
+    """Cleaned label and id of every distinct label: each is hashed once."""
+    distinct = labels.drop_nulls().unique()
+    cleaned = [values.clean(label) for label in distinct]
+    return pl.DataFrame(
+        {
+            f"{side}Label": distinct,
+            f"{side}_label": pl.Series([label or None for label in cleaned], dtype=pl.String),
+            f"{side}_id": pl.Series([label_id(label) for label in cleaned], dtype=pl.String),
+        }
+    )
+
+
+def _relation_table(
+    named: pl.DataFrame, relations: Mapping[str, Relation], excluded: Mapping[str, Collection[str]]
+) -> pl.DataFrame:
+    """What each (topic, relation as written) is: stem, property_id, object_kind, relation_reason.
+
+    `excluded` has the topics, or "*", for which a label was left out on purpose.
+    """
+    stems = {
+        (label, topic): stem
+        for stem, relation in relations.items()
+        for label in relation.labels
+        for topic in relation.topics
+    }
+    properties: dict[str, set[str]] = {}
+    for relation in relations.values():
+        for label in relation.labels:
+            properties.setdefault(label, set()).add(relation.property)
+    found: list[tuple[str | None, ...]] = []
+    for topic, written in named.iter_rows():
+        label = values.clean(written or "")
+        stem = stems.get((label, topic)) or stems.get((label, "*"))
+        if stem is not None:
+            found.append((topic, written, stem, relations[stem].property, relations[stem].object, None))
+            continue
+        # The same words name one property in every topic, unless two properties claim them.
+        candidates = properties.get(label, set())
+        property_id = next(iter(candidates)) if len(candidates) == 1 else label_id(label)
+        reason = (
+            "excluded_relation" if label in excluded else "not_asked_in_topic" if candidates else "unknown_relation"
+        )
+        found.append((topic, written, None, property_id, "entity", reason))
+    columns = ["topic", "relation", "stem", "property_id", "object_kind", "relation_reason"]
+    return pl.DataFrame(found, schema=dict.fromkeys(columns, pl.String), orient="row")
+
+
+def _with_literals(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
+    """Columns object_value and object_text of literals, and the reason of those that cannot be read."""
+    literal = (pl.col("object_kind") != "entity") & pl.col("reason").is_null()
+    distinct = rows.filter(literal).select("stem", "object_label").unique()
+    read = [(stem, label, *values.cell(label, relations[stem])[:3]) for stem, label in distinct.iter_rows()]
+    names = ["stem", "object_label", "object_value", "object_text", "literal_reason"]
+    table = pl.DataFrame(read, schema=dict.fromkeys(names, pl.String), orient="row")
+    return (
+        rows.join(table, on=["stem", "object_label"], how="left", maintain_order="left")
+        .with_columns(
+            reason=pl.coalesce("reason", "literal_reason"), object_value=pl.coalesce("object_value", "object_label")
+        )
+        .drop("literal_reason")
+    )
+
+
+def _check_ids(rows: pl.DataFrame) -> None:
+    """Ids must look like ids, and one id has one label."""
+    for name, valid, example in (
+        ("subject_qid", is_item, "Q90"),
+        ("property_id", is_property, "P36"),
+        ("object_qid", is_item, "Q90"),
+    ):
+        _check_column(rows, name, valid, example, nullable=name == "object_qid")
+    for row in (
+        rows.filter(pl.col("object_qid").is_null() & pl.col("object_value").is_null()).head(1).iter_rows(named=True)
+    ):
+        raise InputError(f"{place(row)}: neither object_qid nor object_value has a value; a triplet needs one of them")
+    for name in ("subject_sitelinks", "object_sitelinks"):
+        _check_column(rows, name, lambda text: text.isascii() and text.isdigit(), "31", nullable=True)
+    labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
+    firsts = labels.unique("qid", keep="first", maintain_order=True).select("qid", first="label", at="line", of="file")
+    for row in labels.join(firsts, on="qid").filter(pl.col("label") != pl.col("first")).head(1).iter_rows(named=True):
+        raise InputError(
+            f"{place(row)}: {row['qid']} is called {row['label']!r} here and {row['first']!r} in {row['of']}: line "
+            f"{row['at']}; an id has one label, its other names belong into the aliases"
+        )
+
+
+def _check_column(rows: pl.DataFrame, name: str, valid: Callable[[str], bool], example: str, *, nullable: bool) -> None:
+    wrong = {text for text in rows[name].drop_nulls().unique() if not valid(text)}
+    for row in rows.filter(pl.col(name).is_in(list(wrong))).head(1).iter_rows(named=True):
+        raise InputError(f"{place(row)}: {name}: {row[name]!r} is not of the form {example}")
+    if not nullable:
+        for row in rows.filter(pl.col(name).is_null()).head(1).iter_rows(named=True):
+            raise InputError(f"{place(row)}: {name}: is empty; {example}, for example, is expected")
+
+
+def _object(row: Mapping[str, str | None], relation: Relation) -> values.Value:
+    if relation.object == "entity":
+        qid = row["object_qid"]
+        return values.Value(qid) if qid else values.Value(row["object_value"] or "", reason="wrong_kind")
+    written = row["object_value"]
+    if written is None:
+        return values.Value(row["object_qid"] or "", row["object_label"], "wrong_kind")
+    return values.cell(written, relation)
+
+
+def _side(rows: pl.DataFrame, side: str) -> pl.DataFrame:
+    names = ("qid", "label", *DETAILS)
+    return rows.select(*(pl.col(f"{side}_{name}").alias(name) for name in names), "file", "line").filter(
+        pl.col("qid").is_not_null()
+    )
+
+
+def _entities_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ENTITIES; of what several rows say about an entity, the first that says something counts."""
+    sides = pl.concat([_side(rows, "subject"), _side(rows, "object")])
+    merged = sides.group_by("qid", maintain_order=True).agg(
+        pl.col("label", *DETAILS).drop_nulls().first(),
+    )
+    aliases = [split_aliases(text) for text in merged["aliases"]]
+    label = pl.col("label").map_elements(values.clean, return_dtype=pl.String)
+    return merged.with_columns(
+        label=pl.when(~pl.col("label").str.contains(r"^Q[1-9]\d*$")).then(label),
+        aliases=pl.Series(aliases, dtype=pl.List(pl.String)),
+        sitelinks=pl.col("sitelinks").cast(pl.Int64),
+    ).select(*ENTITIES)
+
+
+def split_aliases(written: str | None) -> list[str]:
+    """The aliases of a cell, each once, in their order."""
+    parts: Iterable[str] = (values.clean(part) for part in (written or "").split(LIST_MARK))
+    return list(dict.fromkeys(part for part in parts if part))

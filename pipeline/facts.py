@@ -1,0 +1,160 @@
+"""Facts: triplets with ids, from wherever they come, and the reason of every row that is none.
+
+Sources deliver statements and entities; `dual_data.sources.assembly` makes facts of them. A further source (a dump)
+is one more branch of `_harvest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from dual_data.config import Relation, Services, Strict, Topic, load_relations, load_topics, read_toml
+from dual_data.engine.stage import Forecast, Stage, Tools
+from dual_data.errors import ConfigError
+from dual_data.sampling import with_rank
+from dual_data.schema import Facts
+from dual_data.sources import resolution, tables, triplets, wikidata
+from dual_data.sources.asking import Foresight, Live
+from dual_data.sources.assembly import Harvest, assemble
+from dual_data.sources.sparql import EMBEDDED, open_endpoint
+
+TOPICS = "pipeline/topics.toml"
+RELATIONS = "pipeline/relations"
+
+
+class FactsParams(Strict):
+    """Where the triplets come from."""
+
+    source: Literal["sparql", "tables", "labels", "resolve"] = "sparql"
+    """sparql: the endpoint under [services]; tables: a folder of triplets with ids; labels: a folder of triplets with
+    labels alone, under ids minted from the labels (never pushed); resolve: the same, with the ids that an endpoint or
+    a label table gives them beyond doubt."""
+    folder: str = ""
+    """tables, labels, resolve: folder of CSV or Parquet files, one a topic, relative to the project."""
+    label_table: str = ""
+    """resolve: a CSV or Parquet file with the columns qid and label (and aliases, class), relative to the project;
+    empty to ask the endpoint."""
+    topics: tuple[str, ...] = ()
+    """sparql: the topics to build, of those in topics.toml; empty for all."""
+    empty_topics: Literal["error", "skip"] = "error"
+    """sparql: what to do about a topic whose classes have no member at the endpoint."""
+    queries: wikidata.Sizes = Field(default_factory=wikidata.Sizes)
+    """sparql, resolve: how much one query asks for."""
+
+    @model_validator(mode="after")
+    def _folder_fits_source(self) -> FactsParams:
+        if (self.source == "sparql") == bool(self.folder):
+            needed = "takes no folder" if self.folder else "needs the folder of its tables: set folder"
+            raise ValueError(f"source = {self.source!r} {needed}")
+        if self.label_table and self.source != "resolve":
+            raise ValueError("label_table belongs to source = 'resolve'")
+        return self
+
+
+def run(params: FactsParams, tools: Tools) -> pl.DataFrame:
+    """All facts of the source, and what was rejected, each with its reason."""
+    relations = load_relations(tools.project / RELATIONS)
+    topics = _topics(params, tools.project)
+    rows = assemble(_harvest(params, tools, topics, relations), relations, resolved=params.source != "labels")
+    if tools.limit is not None:
+        fact = pl.col("reason").is_null()
+        kept = with_rank(rows.filter(fact), "fact_id", "facts").sort("rank").head(tools.limit).drop("rank")
+        rows = pl.concat([kept, rows.filter(~fact)])
+    return rows
+
+
+def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
+    """The queries of `run`: exact as far as the log knows the answers that they follow from."""
+    if params.source in ("tables", "labels") or params.label_table:
+        return []
+    endpoint = open_endpoint(tools.services)
+    relations = load_relations(tools.project / RELATIONS)
+    topics = _topics(params, tools.project)
+    asker = Foresight(endpoint, tools.calls)
+    if params.source == "resolve":
+        rows = triplets.read_labels(tools.project / params.folder, tuple(topics), relations, _excluded(tools.project))
+        calls, in_log, exact = resolution.forecast(asker, rows, topics, relations, params.queries)
+    else:
+        calls, in_log, exact = wikidata.forecast(asker, topics, relations, params.queries, tools.limit)
+    note = "" if exact else "estimated: what is asked depends on answers that are not in the log"
+    return [Forecast(endpoint.source, calls, in_log, note=note)]
+
+
+def sources(params: FactsParams, project: Path, services: Services) -> dict[str, str]:
+    """Hashes of what is read besides topics and relations."""
+    found: dict[str, str] = {}
+    if params.folder:
+        found.update(tables.hashes(project / params.folder))
+    if params.label_table:
+        found["label_table"] = tables.hash_of(project / params.label_table)
+    elif params.source in ("sparql", "resolve"):
+        if services.sparql == EMBEDDED:
+            from dual_data.sources.embedded import EmbeddedGraph
+
+            found["embedded snapshot"] = EmbeddedGraph().sha256
+        else:
+            found["endpoint"] = services.sparql
+    return found
+
+
+def _harvest(
+    params: FactsParams, tools: Tools, topics: Mapping[str, Topic], relations: Mapping[str, Relation]
+) -> Harvest:
+    folder = tools.project / params.folder
+    names = tuple(topics)
+    if params.source == "tables":
+        return triplets.with_ids(folder, names, relations)
+    excluded = _excluded(tools.project)
+    if params.source == "labels":
+        return triplets.with_labels(folder, names, relations, excluded)
+    if params.label_table:
+        rows = triplets.read_labels(folder, names, relations, excluded)
+        return resolution.through_table(tools.project / params.label_table, rows, topics, relations)
+    asker = Live(open_endpoint(tools.services), tools.calls, tools.progress.task)
+    if params.source == "resolve":
+        rows = triplets.read_labels(folder, names, relations, excluded)
+        return resolution.through_endpoint(asker, rows, topics, relations, params.queries)
+    found = wikidata.members(asker, topics, params.queries, tools.limit)
+    if params.empty_topics == "error":
+        for name in (name for name, qids in found.items() if not qids):
+            raise ConfigError(
+                f"no item belongs to {', '.join(topics[name].classes)} by {topics[name].property} at "
+                f'{tools.services.sparql}. Correct the classes, or set empty_topics = "skip" under [facts].',
+                file=tools.project / TOPICS,
+                key=name,
+            )
+    return wikidata.harvest(asker, found, relations, params.queries)
+
+
+def _topics(params: FactsParams, project: Path) -> dict[str, Topic]:
+    topics = load_topics(project / TOPICS)
+    for name in params.topics:
+        if name not in topics:
+            raise ConfigError(f"{name!r} is not in {TOPICS}; it has: {', '.join(topics)}", key="facts.topics")
+    return {name: topic for name, topic in topics.items() if not params.topics or name in params.topics}
+
+
+def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
+    """Labels that are left out on purpose, and for which topics ("*": all)."""
+    path = project / RELATIONS / "EXCLUDED.toml"
+    if not path.is_file():
+        return {}
+    entries: Mapping[str, Any] = read_toml(path)
+    return {label: tuple(entry.get("topics", ("*",))) for label, entry in entries.items()}
+
+
+FACTS = Stage(
+    name="facts",
+    version=1,
+    run=run,
+    schema=Facts,
+    params=FactsParams,
+    files=(TOPICS, f"{RELATIONS}/*.toml"),
+    sources=sources,
+    forecast=forecast,
+)
