@@ -114,9 +114,11 @@ def duplicate_share(rows: pl.DataFrame) -> float | None:
 
 def bare_id_share(rows: pl.DataFrame) -> float | None:
     """Share of the rows whose subject or answer is an entity's id instead of its name."""
-    bare = [pl.col(column).str.contains(r"^[QP][1-9]\d*$") for column in ("subject_label", "answer")]
-    share = rows.select(pl.any_horizontal(bare).mean()).item()
-    return None if share is None else float(share)
+    known = rows.drop_nulls("answer")
+    bare = [
+        pl.col(column).str.contains(r"^[QP][1-9]\d*$").fill_null(value=False) for column in ("subject_label", "answer")
+    ]
+    return known.filter(pl.any_horizontal(bare)).height / known.height if known.height else None
 
 
 def ambiguous_subjects(tables: list[pl.DataFrame]) -> frozenset[str]:

@@ -1,0 +1,57 @@
+"""Trivial baselines, by hand and against rouge_score."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
+from dual_data.audit.baselines import NAMES, baselines, most_frequent
+
+WORDS = ["north", "county", "of", "river", "Alpha", "Beta", "-", "counties", "Łódź", "new york"]
+answers = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
+rows = st.lists(st.tuples(st.sampled_from(["r", "s"]), answers), min_size=1, max_size=15)
+
+
+def frame(relations: list[str], texts: list[str], subjects: list[str] | None = None) -> pl.DataFrame:
+    names = subjects or [f"Subject {index}" for index in range(len(texts))]
+    questions = [f"What is it of {name}?" for name in names]
+    return pl.DataFrame({"question": questions, "answer": texts, "relation": relations, "subject_label": names})
+
+
+@given(rows)
+def test_shuffled_answers_are_the_mean_over_all_pairs_of_a_relation(facts: list[tuple[str, str]]) -> None:
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    relations, texts = map(list, zip(*facts, strict=True))
+    total = 0.0
+    for relation in set(relations):
+        own = [text for text, other in zip(texts, relations, strict=True) if other == relation]
+        total += sum(scorer.score(gold, text)["rougeL"].recall for gold in own for text in own) / len(own)
+    assert baselines(frame(relations, texts))["shuffled_answers"] == pytest.approx(total / len(texts), abs=1e-9)
+
+
+def test_every_baseline_by_hand() -> None:
+    texts = ["France", "France", "Spain", "euro", "peseta", "euro coin"]
+    relations = ["country", "country", "country", "currency", "currency", "currency"]
+    subjects = ["Paris", "Lyon", "New Spain", "Andorra", "Peseta", "Euro"]
+    scores = baselines(frame(relations, texts, subjects))
+    assert tuple(scores) == NAMES
+    assert scores["subject_copy"] == pytest.approx((0 + 0 + 1 + 0 + 1 + 0.5) / 6)
+    assert scores["majority_answer"] == pytest.approx(2 / 6)
+    # "euro" comes first of three currencies that occur once each.
+    assert scores["relation_majority"] == pytest.approx((1 + 1 + 0 + 1 + 0 + 0.5) / 6)
+    country = (2 * 2 + 1) / 3
+    currency = (1 + 1 + 0 + 0 + 1 + 0 + 0.5 + 0 + 1) / 3
+    assert scores["shuffled_answers"] == pytest.approx((country + currency) / 6)
+
+
+def test_the_first_of_equally_frequent_values_is_taken() -> None:
+    assert most_frequent(pl.Series("x", ["b", "a", None, "a", "b"])) == ("a", 0.5)
+    assert most_frequent(pl.Series("x", [None], dtype=pl.String)) is None
+
+
+def test_what_the_columns_cannot_tell_is_left_out() -> None:
+    table = pl.DataFrame({"question": ["Where lies Alphaville?"], "answer": ["Alphaland"]})
+    assert set(baselines(table)) == {"majority_answer"}

@@ -1,0 +1,158 @@
+"""Measurements of small tables by hand: what is counted, and what is null."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from dual_data.audit import audit
+from dual_data.audit.columns import standard
+from dual_data.audit.facts import ambiguous_subjects
+from dual_data.audit.measures import measure
+from dual_data.errors import InputError
+
+OURS = pl.DataFrame(
+    {
+        "fact_id": ["0", "1", "2", "3"],
+        "subject": ["Alpha (city)", "Alpha (river)", "Beta", "Gamma"],
+        "subject_label": ["Alpha", "Alpha", "Beta", "Gamma"],
+        "subject_qid": ["Q1", "Q2", "Q3", "Q4"],
+        "relation": ["P17", "P17_river", "P17", "P569"],
+        "property_id": ["P17", "P17", "P17", "P569"],
+        "object_kind": ["entity", "entity", "entity", "date"],
+        "object_qid": ["Q9", "Q9", "Q3", None],
+        "question": [
+            "In which country is Alpha (city)?",
+            "Which country does Alpha (river) flow through?",
+            "In which country is Beta?",
+            "When was Gamma born?",
+        ],
+        "answer": ["Nu", "Nu", "Beta", "12 May 1900"],
+        "objects_of_pair": [1, 3, 1, 1],
+        "inbound_links": [5, None, 11, 7],
+    }
+)
+
+
+def test_our_columns() -> None:
+    measured = audit({"ours": OURS})["splits"]["ours"]
+    assert measured == {
+        "rows": 4,
+        "distinct_questions": 4,
+        "distinct_answers": 3,
+        "top_relation": "P17",
+        "top_relation_share": 0.5,
+        "top_answer": "Nu",
+        "top_answer_share": 0.5,
+        "subject_copy_rouge": 0.25,
+        "majority_answer": "Nu",
+        "majority_rouge": 0.5,
+        # P17 is answered with "Beta", the first of two; the others are the only ones of their relations.
+        "relation_majority_rouge": 0.75,
+        "shuffled_rouge": pytest.approx((2 * 0.5 + 1 + 1) / 4),
+        "answer_in_question_share": 0.25,
+        "same_id_share": 0.25,
+        "malformed_share": 0.0,
+        "ungrammatical_share": 0.0,
+        "inverted_share": 0.0,
+        "vacuous_share": 0.0,
+        "ambiguous_subject_share": 0.0,
+        "many_objects_share": 0.25,
+        "self_answer_share": 0.25,
+        "mirrored_share": 0.0,
+        "duplicate_share": 0.0,
+        "bare_id_share": 0.0,
+        "popularity": {"min": 5.0, "median": 7.0, "max": 11.0},
+    }
+
+
+def test_an_ambiguous_subject_that_the_question_does_not_tell_apart_is_counted() -> None:
+    bare = OURS.with_columns(subject=pl.col("subject_label"))
+    assert audit({"bare": bare})["splits"]["bare"]["ambiguous_subject_share"] == 0.5
+
+
+def test_ambiguity_is_looked_for_over_all_splits() -> None:
+    published = OURS.select("question", "answer", "relation", "subject_qid", subjectLabel="subject_label")
+    report = audit({"one": published.head(1), "other": published.slice(1)})["splits"]
+    assert report["one"]["ambiguous_subject_share"] == 1.0
+    assert report["other"]["ambiguous_subject_share"] == pytest.approx(1 / 3)
+
+
+def test_bare_questions_and_answers_tell_little_and_say_so() -> None:
+    table = OURS.select("question", "answer")
+    measured = audit({"bare": table})["splits"]["bare"]
+    null = {name for name, value in measured.items() if value is None}
+    assert null == {
+        "top_relation",
+        "top_relation_share",
+        "subject_copy_rouge",
+        "relation_majority_rouge",
+        "shuffled_rouge",
+        "same_id_share",
+        "ambiguous_subject_share",
+        "many_objects_share",
+        "self_answer_share",
+        "mirrored_share",
+        "popularity",
+    }
+
+
+def test_subjects_and_relations_are_read_off_questions_of_the_published_form() -> None:
+    table = pl.DataFrame(
+        {
+            "question": ["What is the capital of Alphaland?", "What is the capital of Psi City?"],
+            "answer": ["Alphaville", "Psi District"],
+        }
+    )
+    rows = standard(table).rows
+    assert rows["relation"].to_list() == ["capital", "capital"]
+    assert rows["subject"].to_list() == ["Alphaland", "Psi City"]
+    # The relation that was read off a question is not held against its answer.
+    assert measure(standard(table))["inverted_share"] == 0.5
+
+
+def test_an_empty_split_has_no_rows_and_nothing_else() -> None:
+    measured = audit({"empty": OURS.clear()})["splits"]["empty"]
+    assert measured.pop("rows") == 0
+    assert set(measured.values()) == {None}
+
+
+def test_triplets_without_questions_are_measured_as_facts() -> None:
+    triplets = pl.DataFrame(
+        {
+            "subjectLabel": ["A", "B", "A", "C", "C", "D"],
+            "relation": ["twin", "twin", "twin", "kind", "kind", "capital of"],
+            "objectLabel": ["B", "A", "B", "C", "Q12", "B"],
+        }
+    )
+    measured = audit({"raw": triplets})["splits"]["raw"]
+    assert measured["distinct_questions"] is None
+    assert measured["malformed_share"] is None
+    assert measured["mirrored_share"] == 0.5
+    assert measured["duplicate_share"] == pytest.approx(1 / 6)
+    assert measured["many_objects_share"] == pytest.approx(2 / 6)
+    assert measured["self_answer_share"] == pytest.approx(1 / 6)
+    assert measured["bare_id_share"] == pytest.approx(1 / 6)
+
+
+def test_a_label_with_two_countries_is_ambiguous_where_there_are_no_ids() -> None:
+    triplets = pl.DataFrame(
+        {
+            "subjectLabel": ["A", "A", "B", "B", "A"],
+            "relation": ["country", "country", "country", "language", "language"],
+            "objectLabel": ["Nu", "Mu", "Nu", "Nuish", "Muish"],
+        }
+    )
+    rows = standard(triplets).rows
+    assert ambiguous_subjects([rows]) == {"A"}
+    assert audit({"raw": triplets})["splits"]["raw"]["ambiguous_subject_share"] == 0.6
+
+
+def test_a_table_without_questions_or_triplets_is_refused_with_its_columns() -> None:
+    with pytest.raises(InputError, match=r"links: no question-answer pairs .* qid, title"):
+        standard(pl.DataFrame({"qid": ["Q1"], "title": ["A"]}), "links")
+
+
+def test_a_column_of_the_wrong_kind_is_refused() -> None:
+    with pytest.raises(InputError, match="does not hold what its name says"):
+        standard(pl.DataFrame({"question": ["What?"], "answer": ["A"], "pop_sum": ["many"]}))

@@ -1,0 +1,90 @@
+"""What two splits share, by id and by label."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from dual_data.audit import audit
+from dual_data.audit.columns import standard
+from dual_data.audit.pairs import compare
+
+
+def facts(rows: list[tuple[str, str, str]], *, ids: bool = True) -> pl.DataFrame:
+    """Triplets (subject, relation, object), asked as questions, with ids made of the first letter."""
+    frame = pl.DataFrame(
+        {
+            "question": [f"What is the {relation} of {subject}?" for subject, relation, _ in rows],
+            "answer": [answer for *_, answer in rows],
+            "relation": [relation for _, relation, _ in rows],
+            "subject_label": [subject for subject, *_ in rows],
+        }
+    )
+    return frame.with_columns(subject_qid="subject_label", object_qid="answer") if ids else frame
+
+
+def pair(first: pl.DataFrame, second: pl.DataFrame) -> dict[str, object]:
+    return compare(standard(first).rows, standard(second).rows)
+
+
+def test_shared_values_are_counted_once_and_their_rows_all() -> None:
+    first = facts([("A", "country", "Nu"), ("A", "currency", "nu"), ("B", "country", "Mu")])
+    second = facts([("A", "country", "Nu"), ("C", "country", "Mu"), ("D", "country", "Nu")])
+    measured = pair(first, second)
+    assert measured["shared_questions"] == 1
+    assert measured["shared_subjects"] == 1
+    assert measured["shared_answers"] == 2
+    assert measured["shared_subject_rows"] == [2, 1]
+    assert measured["shared_answer_rows"] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "mirrored"),
+    [
+        (("A", "twinned with", "B"), ("B", "twinned with", "A"), 1),
+        (("A", "capital", "B"), ("B", "capital of", "A"), 1),
+        (("A", "P131", "B"), ("B", "P150", "A"), 1),
+        (("A", "country", "B"), ("B", "capital", "A"), 0),
+        (("A", "capital", "B"), ("B", "capital", "A"), 0),
+        (("A", "twinned with", "B"), ("A", "twinned with", "B"), 0),
+        (("A", "twinned with", "A"), ("A", "twinned with", "A"), 0),
+    ],
+)
+@pytest.mark.parametrize("ids", [True, False], ids=["ids", "labels"])
+def test_a_fact_stated_from_the_other_side_is_mirrored(
+    first: tuple[str, str, str], second: tuple[str, str, str], mirrored: int, ids: bool
+) -> None:
+    assert pair(facts([first], ids=ids), facts([second], ids=ids))["mirrored_facts"] == mirrored
+
+
+def test_labels_are_compared_where_one_side_has_no_ids() -> None:
+    with_ids = facts([("Alpha", "country", "Nu")]).with_columns(subject_qid=pl.lit("Q1"), object_qid=pl.lit("Q2"))
+    assert pair(with_ids, facts([("alpha", "currency", "nu")], ids=False))["shared_subjects"] == 1
+
+
+def test_what_cannot_be_told_is_null() -> None:
+    bare = pl.DataFrame({"question": ["Where lies A?"], "answer": ["Nu"]})
+    measured = pair(bare, facts([("A", "country", "Nu")]))
+    assert {name for name, value in measured.items() if value is None} == {
+        "shared_subjects",
+        "shared_subject_rows",
+        "mirrored_facts",
+        "auc_relation",
+        "auc_subject_length",
+    }
+
+
+def test_a_matched_pair_of_splits_is_not_told_apart_and_a_confounded_one_is() -> None:
+    rows = [(f"S{index:05}", "rs"[index % 2], ("Nu", "Muu")[index % 2]) for index in range(80)]
+    other = [(f"T{subject[1:]}", relation, answer) for subject, relation, answer in rows]
+    matched = pair(facts(rows), facts(other))
+    names = ("auc_relation", "auc_answer", "auc_answer_length", "auc_subject_length")
+    assert [matched[name] for name in names] == [0.5] * 4
+    confounded = pair(facts(rows), facts([(f"T{index}", "t", "A long answer") for index in range(9)]))
+    assert [confounded[name] for name in names] == [1.0] * 4
+
+
+def test_pairs_are_made_within_a_group() -> None:
+    splits = {name: facts([("A", "country", "Nu")]) for name in ("x", "y", "z")}
+    assert set(audit(splits)["pairs"]) == {"x|y", "x|z", "y|z"}
+    assert set(audit(splits, {"x": "one", "y": "two", "z": "one"})["pairs"]) == {"x|z"}
