@@ -1,8 +1,10 @@
-"""What Natural Earth states: kinds, continents, sovereigns, populations, formal names, FIPS and ISO codes."""
+"""What Natural Earth states: kinds, continents, sovereigns, borders, populations, formal names, FIPS and ISO codes."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
 from scripts.embedded.codes import Claim
 from scripts.embedded.snapshot import CONTINENT, COUNTRY, DEPENDENCY, DIVISION, Fact, Snapshot, after_of, article_title
@@ -29,9 +31,23 @@ def state(snapshot: Snapshot, countries: list[Row], states: list[Row], in_doubt:
     for row in countries:
         if row["wikidataid"] not in in_doubt:
             _add_country(snapshot, row, items.get(row["continent"]), sovereigns.get(row["sovereignt"]))
+    for table in (countries, states):
+        for one, other in _neighbours([row for row in table if row["wikidataid"] not in in_doubt]):
+            snapshot.add("natural_earth", Fact(one, "P47", "entity", other))
+            snapshot.add("natural_earth", Fact(other, "P47", "entity", one))
     for row in states:
         if row["wikidataid"] not in in_doubt:
             _add_division(snapshot, row, by_code[row["adm0_a3"]])
+
+
+def _neighbours(rows: list[Row]) -> set[tuple[str, str]]:
+    """Pairs of items whose outlines have a line segment in common; a single common point is no border."""
+    owners: dict[frozenset[tuple[float, float]], set[str]] = defaultdict(set)
+    for row in rows:
+        for ring in row["geometry"]:
+            for segment in pairwise(ring):
+                owners[frozenset(segment)].add(row["wikidataid"])
+    return {(one, other) for items in owners.values() for one in items for other in items if one < other}
 
 
 def _add_country(snapshot: Snapshot, row: Row, continent: str | None, sovereign: str | None) -> None:

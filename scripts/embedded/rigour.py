@@ -9,6 +9,7 @@ from scripts.embedded import country_coder
 from scripts.embedded.codes import Claim
 from scripts.embedded.snapshot import (
     ADMINISTRATIVE,
+    DIVISION,
     FORMER_DIVISION,
     HISTORICAL_COUNTRY,
     LANGUAGE,
@@ -29,8 +30,13 @@ def codes(territories: list[Row]) -> Iterator[Claim]:
             continue
         if row.get("alpha3"):
             yield Claim("rigour", "P298", row["qid"], row["alpha3"].upper())
-        if country_coder.DIVISION_CODE.fullmatch(row["code"].upper()) and not row["is_ftm"]:
+        if _is_coded_division(row):
             yield Claim("rigour", "P300", row["qid"], row["code"].upper())
+
+
+def _is_coded_division(row: Row) -> bool:
+    """Whether its id is an ISO 3166-2 code; Scotland and Hong Kong have ids of the same form that rigour made up."""
+    return country_coder.DIVISION_CODE.fullmatch(row["code"].upper()) is not None and not row["is_ftm"]
 
 
 def state(
@@ -55,7 +61,7 @@ def state(
         if row["is_country"]:
             entity.aliases.add(row["full_name"])
         entity.description = _description(row, by_code) or entity.description
-        facts = [*_kind(row, sovereigns), *_place(row, by_code, sovereigns)]
+        facts = [*_kind(row, by_code, sovereigns), *_place(row, by_code, sovereigns)]
         facts += [Fact(qid, "P1366", "entity", by_code[code]["qid"]) for code in row.get("successors", ())]
         for code in row.get("langs", ()):
             if code in by_language:
@@ -81,13 +87,14 @@ def _sovereigns(territories: list[Row], features: list[Row]) -> set[str]:
     }
 
 
-def _kind(row: Row, sovereigns: set[str]) -> Iterator[Fact]:
+def _kind(row: Row, by_code: Mapping[str, Row], sovereigns: set[str]) -> Iterator[Fact]:
     if row.get("is_historical"):
         yield Fact(row["qid"], "P31", "entity", HISTORICAL_COUNTRY if row["is_country"] else FORMER_DIVISION)
     elif row["qid"] in sovereigns:
         yield Fact(row["qid"], "P31", "entity", SOVEREIGN)
     elif row.get("parent") and row.get("is_jurisdiction"):
-        yield Fact(row["qid"], "P31", "entity", ADMINISTRATIVE)
+        first = _is_coded_division(row) and by_code[row["parent"]]["qid"] in sovereigns
+        yield Fact(row["qid"], "P31", "entity", DIVISION if first else ADMINISTRATIVE)
 
 
 def _place(row: Row, by_code: Mapping[str, Row], sovereigns: set[str]) -> Iterator[Fact]:

@@ -30,6 +30,7 @@ PROPERTIES = {
     "P17": "country",
     "P30": "continent",
     "P31": "instance of",
+    "P47": "shares border with",
     "P131": "located in the administrative territorial entity",
     "P218": "ISO 639-1 code",
     "P219": "ISO 639-2 code",

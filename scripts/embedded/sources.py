@@ -7,7 +7,7 @@ import json
 import lzma
 import subprocess
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,8 +141,20 @@ def _read_lazy_load(index: bytes, objects: bytes, names: Iterable[str]) -> dict[
             frame = rdata.conversion.convert(
                 rdata.parser.parse_data(_inflate(objects[offset : offset + length]), extension=".rds")
             )
-            tables[name] = _rows({str(column): frame[column].tolist() for column in frame if column != "geometry"})
+            columns: dict[str, list[Any]] = {str(column): frame[column].tolist() for column in frame}
+            columns["geometry"] = [list(_rings(shape)) for shape in columns["geometry"]]
+            tables[name] = _rows(columns)
     return tables
+
+
+def _rings(shape: Any) -> Iterator[list[tuple[float, float]]]:
+    """Closed rings of longitudes and latitudes, from the nested lists of R's package sf."""
+    if hasattr(shape, "ndim"):
+        # A millionth of a degree is 11 cm; neighbours have their common points to the last bit but one.
+        yield [(round(float(longitude), 6), round(float(latitude), 6)) for longitude, latitude in shape]
+    else:
+        for part in shape:
+            yield from _rings(part)
 
 
 def _inflate(chunk: bytes) -> bytes:
@@ -156,9 +168,13 @@ def _inflate(chunk: bytes) -> bytes:
 def _rows(columns: Mapping[str, list[Any]]) -> list[Row]:
     length = len(next(iter(columns.values())))
     return [
-        {name: None if str(values[row]) in _MISSING else values[row] for name, values in columns.items()}
+        {name: None if _is_missing(values[row]) else values[row] for name, values in columns.items()}
         for row in range(length)
     ]
+
+
+def _is_missing(value: Any) -> bool:
+    return not isinstance(value, list) and str(value) in _MISSING
 
 
 def _sha256(data: bytes) -> str:

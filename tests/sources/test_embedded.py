@@ -104,6 +104,7 @@ def test_the_sources_agree_on_iso_codes(graph: EmbeddedGraph) -> None:
         ),
         pytest.param("?s a wikibase:Item ; rdfs:label ?a, ?b FILTER(?a != ?b)", id="two labels"),
         pytest.param("?x wikibase:directClaim ?wdt . ?s ?wdt ?s", id="fact about itself"),
+        pytest.param("?a wdt:P47 ?b FILTER NOT EXISTS { ?b wdt:P47 ?a }", id="one-sided border"),
         pytest.param("?s wikibase:sitelinks ?n", id="sitelinks, which no source has"),
         pytest.param("?s wdt:P36 ?o", id="capitals, which no source has by id"),
     ],
@@ -142,6 +143,8 @@ def test_several_relations_of_given_subjects(graph: EmbeddedGraph) -> None:
     [
         ("Q142", "P297", "FR"),
         ("Q142", "P299", "250"),
+        ("Q142", "P47", "Q155"),  # in French Guiana, France borders on Brazil
+        ("Q99", "P47", "Q824"),  # California and Oregon
         ("Q142", "P1448", "French Republic"),
         ("Q142", "P1622", "Q14565199"),  # right
         ("Q17", "P1622", "Q13196750"),  # left, in Japan
@@ -157,6 +160,11 @@ def test_several_relations_of_given_subjects(graph: EmbeddedGraph) -> None:
 )
 def test_known_facts(graph: EmbeddedGraph, subject: str, name: str, value: str) -> None:
     assert value in [row["o"] for row in rows(graph, f"SELECT ?o WHERE {{ wd:{subject} wdt:{name} ?o }}")]
+
+
+def test_islands_have_no_borders(graph: EmbeddedGraph) -> None:
+    for item in ("Q664", "Q17", "Q782"):  # New Zealand, Japan, Hawaii
+        assert count(graph, f"wd:{item} wdt:P47 ?o") == 0
 
 
 def test_disputed_territories_have_no_country(graph: EmbeddedGraph) -> None:
