@@ -1,0 +1,84 @@
+"""What is kept of a cell: one JSON file each, written whole or not at all.
+
+format        version of this layout
+cell          what was run: every coordinate of the grid and every setting that changes a number
+status        done | stopped (not finite, or a limit; measured as it then was) | failed (nothing to measure)
+reason        why it was stopped or failed; empty where done
+summary       by set, means of every score
+training      loss, parts and gradient norm a step; notes of the method
+provenance    weights, data and token hashes, template, packages, device, git state
+items         by set, every item with its generation and scores
+run           times, GPU hours, notes such as a halved batch: the only part that two equal runs differ in
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dual_data.errors import InputError
+from dual_data.ids import digest
+
+FORMAT = 1
+BASE = "none"
+"""Method of the cells that unlearn nothing: what a stage's model says before."""
+
+Result = dict[str, Any]
+
+
+def cell_id(identity: Mapping[str, Any]) -> str:
+    """Content address of a cell: equal for equal settings, weights and rows."""
+    return digest(json.dumps({"format": FORMAT, **identity}, sort_keys=True, ensure_ascii=False))
+
+
+def cell_path(folder: Path, identifier: str) -> Path:
+    """Where the result of a cell is kept."""
+    return folder / "cells" / f"{identifier}.json"
+
+
+def write_result(folder: Path, identifier: str, result: Result) -> Path:
+    """Write a result under its name once it is complete on disk."""
+    path = cell_path(folder, identifier)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(finite(result), file, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Read a result. Raises InputError for a file that is none, or of another layout."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no readable result: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
+    return found
+
+
+def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:
+    """All results below `folder`, by name. Raises InputError where there is none."""
+    paths = sorted((folder / "cells").glob("*.json"))
+    if not paths:
+        raise InputError(f"{folder}: no results; run `dual-data eval run` first")
+    for path in paths:
+        yield path, read_result(path)
+
+
+def finite(value: Any) -> Any:
+    """The same with numbers that JSON has not (NaN, infinities) as null."""
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value

@@ -1,0 +1,208 @@
+"""The grid file (pipeline/evaluation.toml) as frozen models: models, data, training stages, presets and grids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from dual_data.config import Strict, parse, read_toml
+from dual_data.errors import ConfigError, InputError
+from dual_data.evaluation.lora import ATTENTION, LoraSpec
+from dual_data.evaluation.order import Optimisation
+
+PRETRAINED = "pretrained"
+"""The stage that trains nothing."""
+
+
+class ModelSettings(Strict):
+    """One model."""
+
+    spec: str
+    """Hub name, folder, GGUF file, `smollm2` for the small real model, or `tiny-llama` and the like for a smoke run."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    revision: str | None = None
+    trust_remote_code: bool = False
+    """Whether code that comes with the model is run."""
+
+
+class SplitSettings(Strict):
+    """A file of rows, or the part of it whose hash rank lies in [start, end)."""
+
+    path: str
+    start: float = Field(default=0.0, ge=0, le=1)
+    end: float = Field(default=1.0, ge=0, le=1)
+
+
+Split = Annotated[SplitSettings, BeforeValidator(lambda value: {"path": value} if isinstance(value, str) else value)]
+
+
+class DataSettings(Strict):
+    """One dataset: the rows to forget by set, those to retain, and those only measured."""
+
+    folder: str
+    """Where the files are; relative to the project, with $VARIABLES."""
+    forget: Mapping[str, Split] = Field(min_length=1)
+    """Sets to forget, such as rare and popular."""
+    retain_train: Split
+    retain_eval: Split
+    """Never trained on by an unlearning method, never looked at when a learning rate is chosen."""
+    format: Split | None = None
+    """Other subjects, the same kind of questions: what sft_format trains on."""
+    measured: Mapping[str, Split] = {}
+    """Further sets that are measured and never trained on."""
+    paraphrases: str | None = None
+    """A table of question and paraphrase, where the rows do not carry their own."""
+
+
+class OptimisationSettings(Strict):
+    """How training goes; see `dual_data.evaluation.order.Optimisation`."""
+
+    epochs: int = Field(default=2, ge=1)
+    batch: int = Field(default=32, ge=1)
+    """Forget rows an optimiser step."""
+    micro: int = Field(default=0, ge=0)
+    """Rows a forward pass; 0 for the whole batch."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    clip: float = Field(default=1.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    normalise: Literal["batch", "micro", "sequence"] = "batch"
+    forget_kl: float = Field(default=0.0, ge=0)
+    """Weight of the KL term over every position of the trained rows."""
+    stop_forget_nll: float = Field(default=0.0, ge=0)
+
+    def optimisation(self) -> Optimisation:
+        """The same as the trainer takes it."""
+        return Optimisation(**{name: getattr(self, name) for name in Optimisation._fields})
+
+
+class LoraSettings(Strict):
+    """Shape of the adapters."""
+
+    rank: int = Field(default=32, ge=1)
+    alpha: float = 64.0
+    targets: tuple[str, ...] = ATTENTION
+
+    def spec(self) -> LoraSpec:
+        """The same as the adapters take it."""
+        return LoraSpec(self.rank, self.alpha, self.targets)
+
+
+class StageSettings(OptimisationSettings):
+    """A training stage before unlearning: plain fine-tuning with an adapter that becomes part of the base."""
+
+    train: tuple[Literal["forget", "retain_train", "retain_eval", "format"], ...]
+    """Which rows are trained on; forget means every set to forget."""
+    counterfactual: bool = False
+    """Every row's answer is first swapped for another of its relation, in training and measurement alike: facts that
+    can only have been learned here."""
+    lr: float = 2e-4
+    lora: LoraSettings = LoraSettings()
+    apply: Literal["merge", "stack"] = "merge"
+    """merge: rounded into the base's weights, no cost later; stack: stays a frozen adapter, no rounding."""
+
+
+class PresetSettings(OptimisationSettings):
+    """A recipe of optimisation, named in every result."""
+
+    methods: Mapping[str, Mapping[str, Any]]
+    """Methods and the options in which they differ from their defaults."""
+    lrs: tuple[float, ...]
+    profile: Literal["chat", "dual-raw"] = "chat"
+    max_new_tokens: int = Field(default=64, ge=1)
+    lora: LoraSettings = LoraSettings()
+    full: bool = False
+    """Train all weights in place of adapters: one cell at a time, 16 to 18 bytes of device memory a parameter."""
+
+
+class GridSettings(Strict):
+    """A set of cells: every combination of what is listed."""
+
+    models: tuple[str, ...]
+    data: str
+    stages: tuple[str, ...] = (PRETRAINED,)
+    sets: tuple[str, ...] = ()
+    """Sets to forget; all of the data's where none are named."""
+    preset: str = "paper"
+    methods: tuple[str, ...] = ()
+    """All of the preset's where none are named."""
+    lrs: tuple[float, ...] = ()
+    """All of the preset's where none are named."""
+    seeds: tuple[int, ...] = (0,)
+    limit: int = Field(default=0, ge=0)
+    """At most this many rows a split, the first by hash; 0 for all."""
+    epochs: int = Field(default=0, ge=0)
+    """In place of the preset's; 0 for the preset's."""
+    batch: int = Field(default=0, ge=0)
+    """In place of the preset's; 0 for the preset's."""
+    max_new_tokens: int = Field(default=0, ge=0)
+    """In place of the preset's; 0 for the preset's."""
+    paraphrases: bool = True
+    """Whether the held-out wordings are asked too."""
+    distractors: int = Field(default=4, ge=0)
+    attacks: tuple[str, ...] = ()
+    """Attack prompts that are made for the forget set."""
+
+
+class EvaluationSettings(Strict):
+    """The whole file."""
+
+    models: Mapping[str, ModelSettings] = {}
+    data: Mapping[str, DataSettings] = {}
+    stages: Mapping[str, StageSettings] = {}
+    presets: Mapping[str, PresetSettings] = {}
+    grids: Mapping[str, GridSettings] = {}
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> EvaluationSettings:
+        for name, grid in self.grids.items():
+            self.check(name, grid)
+        return self
+
+    def check(self, name: str, grid: GridSettings) -> None:
+        """Raise ValueError where a grid names something that the file does not have."""
+        for what, chosen, known in (
+            ("models", grid.models, self.models),
+            ("data", (grid.data,), self.data),
+            ("stages", grid.stages, {PRETRAINED: None, **self.stages}),
+            ("preset", (grid.preset,), self.presets),
+        ):
+            for one in chosen:
+                if one not in known:
+                    raise ValueError(f"grids.{name}.{what}: unknown {one!r}; known: {', '.join(known) or 'none'}")
+        for one in grid.sets:
+            if one not in self.data[grid.data].forget:
+                known = ", ".join(self.data[grid.data].forget)
+                raise ValueError(f"grids.{name}.sets: {grid.data} has no set {one!r} to forget; it has {known}")
+        for one in grid.methods:
+            if one not in self.presets[grid.preset].methods:
+                known = ", ".join(self.presets[grid.preset].methods)
+                raise ValueError(f"grids.{name}.methods: the preset {grid.preset} has no {one!r}; it has {known}")
+
+
+def load_settings(path: Path) -> EvaluationSettings:
+    """Read a grid file. Raises ConfigError with file and key."""
+    return parse(EvaluationSettings, read_toml(path), path)
+
+
+def grid_named(settings: EvaluationSettings, name: str, path: Path) -> GridSettings:
+    """One grid of the file. Raises ConfigError naming those that it has."""
+    if name not in settings.grids:
+        known = ", ".join(settings.grids) or "none"
+        raise ConfigError(f"no grid {name!r}; the file has: {known}", file=path, key="grids")
+    return settings.grids[name]
+
+
+def data_folder(folder: str, project: Path) -> Path:
+    """`folder` with variables expanded, below the project where relative. Raises InputError for an unset variable."""
+    expanded = os.path.expandvars(folder)
+    if "$" in expanded:
+        variable = expanded.partition("$")[2].partition("/")[0].strip("{}")
+        raise InputError(
+            f"the data folder {folder} needs the environment variable {variable}: set it to where they are"
+        )
+    return project / Path(expanded).expanduser()
