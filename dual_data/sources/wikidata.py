@@ -30,9 +30,9 @@ _LANGUAGES = ("en", "mul", "")
 class Sizes(Strict):
     """How much one query asks for: large enough for few queries, small enough for the 60 s that Wikidata gives one."""
 
-    subjects: int = Field(default=400, ge=1, le=5000)
+    subjects: int = Field(default=1000, ge=1, le=5000)
     """Subjects in a query for the statements of a relation."""
-    entities: int = Field(default=250, ge=1, le=5000)
+    entities: int = Field(default=400, ge=1, le=5000)
     """Entities in a query for labels, aliases, descriptions, sitelinks, titles and classes."""
     classes: int = Field(default=300, ge=1, le=5000)
     """Classes in a query for members."""

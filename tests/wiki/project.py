@@ -1,0 +1,45 @@
+"""A project over the invented world: its own topics, the real relation files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.wiki.world import world
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TOPICS = """\
+[places_country]
+label = "country"
+classes = ["{country}"]
+limit = 100
+
+[places_city]
+label = "city"
+classes = ["{city}"]
+limit = 160
+
+[geography_volcano]
+label = "volcano"
+classes = ["{volcano}"]
+limit = 100
+
+[human_writer]
+label = "writer"
+property = "P106"
+classes = ["{writer}"]
+limit = 100
+"""
+"""One city topic is smaller than its class: the limit takes the best linked."""
+
+
+def make_project(folder: Path, *, relations: tuple[str, ...] = ()) -> Path:
+    """Fill `folder` with pipeline/topics.toml of the world and the repository's relation files (all, or those named)."""
+    target = folder / "pipeline" / "relations"
+    target.mkdir(parents=True)
+    (folder / "pipeline" / "topics.toml").write_text(TOPICS.format(**world().named), encoding="utf-8")
+    for path in sorted((ROOT / "pipeline" / "relations").glob("*.toml")):
+        if not relations or path.stem in relations:
+            shutil.copy(path, target / path.name)
+    return folder

@@ -1,0 +1,220 @@
+"""An invented world in Wikidata's data model: about 330 items, with every trap that the real one has.
+
+The ids lie above any that Wikidata has given out, and the names are made of syllables, so that nothing here can be
+mistaken for a fact. The same world comes out every time; `python -m tests.wiki.world` prints it as Turtle.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+from dual_data.ids import item_of_iri
+from tests.wiki.model import (
+    FOOT,
+    JULIAN,
+    METRE,
+    Amount,
+    Date,
+    Item,
+    Other,
+    Rank,
+    Statement,
+    Text,
+    Unknown,
+    Value,
+    World,
+)
+
+FIRST = 900_000_000
+"""Number of the first invented item."""
+
+_STARTS = "B D F G K L M N P R S T V Z Br Dr Kr St Tr".split()  # noqa: SIM905
+_VOWELS = "a e i o u".split()  # noqa: SIM905
+_ENDS = "ba da fen gor ka lin mar nos pol ram sut tev vik zan".split()  # noqa: SIM905
+
+
+class _Maker:
+    """Gives out ids and names in order."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.random = random.Random(20_240_229)
+        self._next = FIRST
+        self._names: set[str] = set()
+
+    def name(self) -> str:
+        """A name that nobody has yet."""
+        while True:
+            syllables = [self.random.choice(_STARTS) + self.random.choice(_VOWELS) for _ in range(2)]
+            found = ("".join(syllables) + self.random.choice(_ENDS)).capitalize()
+            if found not in self._names:
+                self._names.add(found)
+                return found
+
+    def item(self, label: str | None, description: str, **details: object) -> str:
+        """A new item; most have an article of their label's name."""
+        qid = f"Q{self._next}"
+        self._next += 1
+        item = Item(qid, label, description)
+        item.sitelinks = int(400 / (1 + self.random.random() * 60))
+        item.title = label
+        for name, value in details.items():
+            setattr(item, name, value)
+        self.world.items[qid] = item
+        return qid
+
+    def say(self, subject: str, property_id: str, value: Value, rank: Rank = "normal", *, ended: bool = False) -> None:
+        """A statement."""
+        self.world.statements.append(Statement(subject, property_id, value, rank, ended))
+
+
+@cache
+def world() -> World:
+    """The world; do not change what it returns."""
+    make = _Maker()
+    classes = _classes(make)
+    languages = [make.item(make.name() + "ish", "language", aliases=(f"Tongue {n}",)) for n in range(10)]
+    for language in languages:
+        make.say(language, "P31", classes["language"])
+    countries = _countries(make, classes, languages)
+    cities = _cities(make, classes, countries)
+    _volcanoes(make, classes, countries)
+    _writers(make, classes, countries, cities)
+    make.world.named.update(classes)
+    return make.world
+
+
+def _classes(make: _Maker) -> dict[str, str]:
+    found = {name: make.item(name, "class", sitelinks=90) for name in ("settlement", "country", "language", "volcano")}
+    found["city"] = make.item("city", "class", parents=(found["settlement"],))
+    found["town"] = make.item("town", "class", parents=(found["city"],))
+    found["spa town"] = make.item("spa town", "class", parents=(found["town"],))
+    found["human"] = make.item("human", "class")
+    found["writer"] = make.item("writer", "occupation")
+    found["poet"] = make.item("poet", "occupation", parents=(found["writer"],))
+    return found
+
+
+def _countries(make: _Maker, classes: dict[str, str], languages: list[str]) -> list[str]:
+    found = []
+    for index in range(12):
+        name = make.name() + "ia"
+        country = make.item(name, "country in the invented world", aliases=(f"Republic of {name}", name[:2].upper()))
+        make.say(country, "P31", classes["country"])
+        make.say(country, "P37", languages[index % len(languages)])
+        if index % 4 == 0:
+            make.say(country, "P37", languages[(index + 1) % len(languages)])
+        make.say(country, "P571", Date(f"{1500 + 31 * index}-05-17T00:00:00Z", 11))
+        make.say(country, "P1448", Text(f"République de {name}", "fr"))
+        if index % 3 == 0:
+            make.say(country, "P1448", Text(f"Republic of {name}", "en"))
+            make.say(country, "P1448", Text(f"Rep. {name}", "mul"))
+        elif index % 3 == 1:
+            make.say(country, "P1448", Text(f"{name} e\u0301tat", "mul"))
+        found.append(country)
+    return found
+
+
+def _cities(make: _Maker, classes: dict[str, str], countries: list[str]) -> list[str]:
+    named = make.world.named
+    found = []
+    for index in range(170):
+        name = make.name()
+        kind = ("city", "city", "town", "spa town")[index % 4]
+        country = countries[index % len(countries)]
+        city = make.item(name, f"{kind} in {make.world.items[country].label}", aliases=(f"Old {name}",))
+        make.say(city, "P31", classes[kind])
+        if index % 10 == 0:
+            make.say(city, "P31", classes["settlement"])
+        if index % 17 != 3:
+            make.say(city, "P17", country)
+        make.say(city, "P2044", Amount(f"+{37 * index + 5}", METRE if index % 5 else FOOT))
+        make.say(city, "P571", _founded(index))
+        found.append(city)
+    for country, capital in zip(countries, found, strict=False):
+        make.say(country, "P36", capital)
+        make.say(capital, "P1376", country)
+    for one, other in zip(found[20:40:2], found[21:40:2], strict=True):
+        make.say(one, "P190", other)
+        make.say(other, "P190", one)
+    items = make.world.items
+    # The same label twice, in different countries, and once more as an alias.
+    named["namesake_1"], named["namesake_2"], named["alias_of_namesake"] = found[50], found[51], found[52]
+    items[found[51]].label = items[found[50]].label
+    items[found[51]].title = f"{items[found[50]].label} (town)"
+    items[found[52]].aliases = (str(items[found[50]].label),)
+    named["mul_only"], named["no_label"], named["no_sitelinks"], named["no_article"] = found[53:57]
+    items[found[53]].label, items[found[53]].mul = None, "Mulheim"
+    items[found[54]].label = None
+    items[found[55]].sitelinks = None
+    items[found[56]].title = None
+    # Equal numbers of sitelinks: the smaller id comes first.
+    named["tie_1"], named["tie_2"] = found[57], found[58]
+    items[found[57]].sitelinks = items[found[58]].sitelinks = 77
+    # A preferred country beside a normal one; a deprecated one beside a normal one; one that has ended.
+    named["preferred"], named["deprecated"], named["ended"], named["several"] = found[60:64]
+    make.say(found[60], "P17", countries[7], "preferred")
+    make.say(found[61], "P17", countries[7], "deprecated")
+    make.say(found[62], "P17", countries[7], ended=True)
+    make.say(found[63], "P17", countries[7])
+    # Instead of a country: somevalue in both forms, novalue, a property, and the city itself.
+    for name, city, value in (
+        ("somevalue_blank", found[3], Unknown()),
+        ("somevalue_skolem", found[20], Unknown(skolem=True)),
+        ("not_an_item", found[37], Other("http://www.wikidata.org/entity/P17")),
+        ("itself", found[71], found[71]),
+    ):
+        named[name] = city
+        make.say(city, "P17", value)
+    named["novalue"] = found[88]
+    make.world.novalue.append((found[88], "P17"))
+    return found
+
+
+def _founded(index: int) -> Value:
+    year = 900 + 6 * index
+    if index % 7 == 1:
+        return Date(f"{year}-01-01T00:00:00Z", 7)
+    if index % 7 == 2:
+        return Date(f"-{index % 500:04d}-01-01T00:00:00Z", 9, JULIAN)
+    if index % 7 == 3:
+        return Unknown()
+    return Date(f"{year}-{index % 12 + 1:02d}-01T00:00:00Z", 10 if index % 2 else 9)
+
+
+def _volcanoes(make: _Maker, classes: dict[str, str], countries: list[str]) -> None:
+    for index in range(30):
+        volcano = make.item(f"Mount {make.name()}", "volcano")
+        make.say(volcano, "P31", classes["volcano"])
+        make.say(volcano, "P17", countries[index % 5])
+        make.say(volcano, "P2044", Amount(f"+{1000 + 13 * index}.50", METRE))
+
+
+def _writers(make: _Maker, classes: dict[str, str], countries: list[str], cities: list[str]) -> None:
+    previous = ""
+    for index in range(90):
+        name = f"{make.name()} {make.name()}"
+        writer = make.item(name, "writer", aliases=(f"{name} the Elder", name.split()[1]))
+        make.say(writer, "P31", classes["human"])
+        make.say(writer, "P106", classes["poet" if index % 3 else "writer"])
+        make.say(writer, "P19", cities[(index * 7) % len(cities)])
+        make.say(writer, "P27", countries[index % len(countries)])
+        make.say(writer, "P569", Date(f"{1800 + index}-{index % 12 + 1:02d}-{index % 28 + 1:02d}T00:00:00Z", 11))
+        if index % 6 == 0:
+            # The same birth, known to the year as well.
+            make.say(writer, "P569", Date(f"{1800 + index}-01-01T00:00:00Z", 9))
+        if index % 2:
+            make.say(writer, "P26", previous)
+            make.say(previous, "P26", writer)
+        previous = writer
+
+
+def invented(iri: str) -> bool:
+    """Whether an IRI is one of the invented items."""
+    qid = item_of_iri(iri)
+    return qid is not None and int(qid[1:]) >= FIRST
+
+
+if __name__ == "__main__":
+    print(world().turtle(), end="")
