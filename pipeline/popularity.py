@@ -14,7 +14,8 @@ Side = Literal["subject", "object", "sum"]
 def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) -> pl.DataFrame:
     """One row a fact: every signal of its subject and object, and the judge's salience; null where it is not known.
 
-    Columns: fact_id; {inbound_links, sitelinks, mentions}_{subject, object}; salience, its spread and low_mass. A literal object has none.
+    Columns: fact_id; {inbound_links, sitelinks, mentions}_{subject, object}; salience, its spread and low_mass. A
+    literal object has none.
     """
     counted = links.select("qid", "inbound_links", "sitelinks")
     rows = facts.select(

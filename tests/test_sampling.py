@@ -1,0 +1,189 @@
+"""Selection by hash: independence of order, thirds, caps, pairs, nesting."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dual_data import sampling
+
+KEYS = st.lists(st.text("abcdef0123456789", min_size=1, max_size=4), unique=True, max_size=30)
+
+
+def ranked(keys: list[str], **columns: list[object]) -> pl.DataFrame:
+    frame = pl.DataFrame({"fact_id": keys, **columns}, schema_overrides={"fact_id": pl.String})
+    return sampling.with_rank(frame, "fact_id", "test")
+
+
+def test_a_rank_is_the_same_on_every_machine() -> None:
+    ranks = sampling.hash_rank(pl.Series(["8ae473d515b73eef", "8ae473d515b73eef", "é"]), "facts").to_list()
+    assert ranks == [14435127061414248987, 14435127061414248987, 9118777906092045162]
+
+
+@given(KEYS, st.randoms(use_true_random=False))
+def test_a_rank_depends_on_its_key_and_the_salt_alone(keys: list[str], shuffler: random.Random) -> None:
+    ranks = dict(zip(keys, sampling.hash_rank(pl.Series(keys, dtype=pl.String), "a"), strict=True))
+    shuffled = shuffler.sample(keys, len(keys))
+    assert sampling.hash_rank(pl.Series(shuffled, dtype=pl.String), "a").to_list() == [ranks[key] for key in shuffled]
+    other = sampling.hash_rank(pl.Series(shuffled, dtype=pl.String), "b").to_list()
+    assert all(ranks[key] != rank for key, rank in zip(shuffled, other, strict=True))
+
+
+def test_ranks_are_uniform() -> None:
+    ranks = sampling.hash_rank(pl.Series([str(number) for number in range(4000)]), "x").cast(pl.Float64) / 2**64
+    tenths = Counter((ranks * 10).floor().to_list())
+    assert all(340 < tenths[tenth] < 460 for tenth in range(10))
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.one_of(st.none(), st.integers(0, 6))), max_size=60))
+def test_thirds_are_the_lowest_and_the_highest_third(values: list[tuple[str, int | None]]) -> None:
+    frame = ranked(
+        [f"{index:x}" for index in range(len(values))], relation=[r for r, _ in values], value=[v for _, v in values]
+    ).cast({"relation": pl.String, "value": pl.Int64})
+    found = sampling.thirds(frame, "value", ["relation"])
+    for relation in "xyz":
+        known = sorted(value for name, value in values if name == relation and value is not None)
+        third = len(known) // 3
+        of = found.filter(pl.col("relation") == relation)
+        rare, popular = (sorted(of.filter(pl.col("side") == side)["value"].to_list()) for side in sampling.SIDES)
+        if third and known[third - 1] < known[-third]:
+            assert rare == known[:third]
+            assert popular == known[-third:]
+        else:
+            assert rare == popular == []
+
+
+SIDED = st.lists(
+    st.tuples(
+        st.sampled_from(["rare", "popular"]),
+        st.integers(0, 12).map("s{}".format),
+        st.integers(0, 12).map("b{}".format),
+        st.sampled_from("pqrs"),
+        st.sampled_from("uv"),
+    ),
+    max_size=60,
+)
+Rows = list[tuple[str, str, str, str, str]]
+
+
+def sided(rows: Rows, most: int) -> pl.DataFrame:
+    names = ("side", "subject", "bond", "answer", "cell")
+    columns = {name: [row[index] for row in rows] for index, name in enumerate(names)}
+    frame = ranked([f"{index:x}" for index in range(len(rows))], **columns)  # type: ignore[arg-type]
+    return frame.cast(dict.fromkeys(names, pl.String)).with_columns(most=pl.lit(most))
+
+
+def matched(frame: pl.DataFrame) -> pl.DataFrame:
+    return sampling.matched_pairs(frame, ["cell"], subject="subject", bond="bond", answer="answer", most="most")
+
+
+@given(SIDED, st.integers(1, 4))
+def test_no_subject_and_no_bond_stands_in_two_pairs(rows: Rows, most: int) -> None:
+    found = matched(sided(rows, most))
+    for name in ("subject", "bond"):
+        used = [*found[f"{name}_rare"], *found[f"{name}_popular"]]
+        assert len(set(used)) == len(used)
+
+
+@given(SIDED, st.integers(1, 4))
+def test_pairs_join_a_rare_and_a_popular_row_of_one_cell(rows: Rows, most: int) -> None:
+    frame = sided(rows, most)
+    known = {row["fact_id"]: row for row in frame.iter_rows(named=True)}
+    for pair in matched(frame).iter_rows(named=True):
+        rare, popular = known[pair["fact_id_rare"]], known[pair["fact_id_popular"]]
+        assert (rare["side"], popular["side"]) == ("rare", "popular")
+        assert rare["cell"] == popular["cell"] == pair["cell"]
+
+
+@given(SIDED, st.integers(1, 4))
+def test_no_answer_has_more_pairs_than_it_may(rows: Rows, most: int) -> None:
+    found = matched(sided(rows, most))
+    for side in sampling.SIDES:
+        assert max(Counter(found[f"answer_{side}"]).values(), default=0) <= most
+
+
+@given(SIDED)
+def test_no_pair_is_left_that_could_be_made(rows: Rows) -> None:
+    frame = sided(rows, 100)
+    found = matched(frame)
+    held = {*found["subject_rare"], *found["subject_popular"], *found["bond_rare"], *found["bond_popular"]}
+    left = frame.filter(~pl.col("subject").is_in(list(held)) & ~pl.col("bond").is_in(list(held)))
+    for (_,), part in left.sort("rank").group_by("cell", maintain_order=True):
+        first = [part.filter(pl.col("side") == side).head(1) for side in sampling.SIDES]
+        if all(side.height for side in first):
+            rare, popular = first
+            assert rare["subject"][0] == popular["subject"][0] or rare["bond"][0] == popular["bond"][0]
+
+
+@given(SIDED, st.randoms(use_true_random=False))
+def test_pairs_do_not_depend_on_the_order_of_the_rows(rows: Rows, shuffler: random.Random) -> None:
+    frame = sided(rows, 3)
+    order = shuffler.sample(range(frame.height), frame.height)
+    assert matched(frame[order]).equals(matched(frame))
+
+
+def test_families_told_apart_by_their_values_do_not_touch() -> None:
+    rows = [("rare", "s1", "b1", "p", "u"), ("popular", "s2", "b2", "q", "u")]
+    frame = sided(rows, 1)
+    keyed = [
+        frame.with_columns(cell=pl.lit(name), **{c: name + pl.col(c) for c in ("subject", "bond", "answer")})
+        for name in ("one", "two")
+    ]
+    assert matched(pl.concat(keyed)).height == 2
+
+
+CHOICES = st.lists(st.tuples(st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["p1", "p2"])), max_size=60)
+
+
+@given(CHOICES, st.sets(st.integers(1, 40), min_size=1, max_size=3), st.floats(0.05, 1.0))
+def test_nested_prefixes_have_their_size_and_keep_the_cap(
+    choices: list[tuple[str, str]], sizes: set[int], share: float
+) -> None:
+    found = sampling.nested(choices, sizes, share)
+    assert len(set(found.chosen)) == len(found.chosen)
+    assert set(found.filled) == sizes
+    for size, filled in found.filled.items():
+        assert filled <= size
+        counts = Counter(value for index in found.chosen[:filled] for value in choices[index])
+        assert max(counts.values(), default=0) <= sampling.most_of(size, share)
+
+
+@given(CHOICES, st.integers(1, 40), st.floats(0.05, 1.0))
+def test_a_prefix_stops_short_only_where_nothing_fits(choices: list[tuple[str, str]], size: int, share: float) -> None:
+    found = sampling.nested(choices, [size], share)
+    if found.filled[size] < size:
+        counts = Counter(value for index in found.chosen for value in choices[index])
+        most = sampling.most_of(size, share)
+        for index in set(range(len(choices))) - set(found.chosen):
+            assert any(counts[value] >= most for value in choices[index])
+
+
+@given(CHOICES, st.integers(2, 30))
+def test_a_smaller_prefix_does_not_depend_on_larger_ones(choices: list[tuple[str, str]], size: int) -> None:
+    small = sampling.nested(choices, [size], 0.5)
+    large = sampling.nested(choices, [size, 2 * size], 0.5)
+    assert large.chosen[: small.filled[size]] == small.chosen
+
+
+def test_most_of_is_a_floor_but_never_none() -> None:
+    assert [sampling.most_of(size, 0.05) for size in (1, 20, 39, 40, 455)] == [1, 1, 1, 2, 22]
+    assert sampling.most_of(100, 0.29) == 29
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6))
+def test_a_few_new_rows_change_few_pairs(seed: int) -> None:
+    drawn = random.Random(seed)
+    rows = [
+        (drawn.choice(sampling.SIDES), f"s{index}", f"b{index}", drawn.choice("pqrs"), drawn.choice("uvwx"))
+        for index in range(630)
+    ]
+    before, after = matched(sided(rows[:600], 1000)), matched(sided(rows, 1000))
+    for side in sampling.SIDES:
+        name = f"fact_id_{side}"
+        kept = set(before.head(100)[name]) & set(after.head(100)[name])
+        assert len(kept) >= 85
