@@ -1,0 +1,141 @@
+"""A chat model in this process, with the call log in front of it.
+
+Every answer is a call, keyed by the model's identity (weights, dtype, packages), because rounding differs between
+machines and versions. What a name stood for when it was opened is a call too, so that a plan can tell what is in the
+log without loading, or fetching, a model.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dual_data.calls import Calls
+from dual_data.errors import MissingExtra
+from dual_data.sources.chat import Chat, ChatModel, Sampling
+
+Request = Mapping[str, Any]
+
+SOURCE = "local"
+"""Source of the calls that note what was opened; answers are of `local:<name>`."""
+
+
+class LocalChat:
+    """One local model; answers are asked in groups of `batch`. `model` is None where only plans are made."""
+
+    def __init__(
+        self, name: str, identity: Mapping[str, str], model: ChatModel | None, calls: Calls, batch: int = 32
+    ) -> None:
+        self.name, self._identity, self._calls, self._batch = name, dict(identity), calls, batch
+        self._opened = model
+        self.source = f"local:{name}"
+
+    @property
+    def _model(self) -> ChatModel:
+        if self._opened is None:
+            raise RuntimeError(f"{self.name} was recalled for a plan and cannot answer")
+        return self._opened
+
+    def generate(
+        self, chats: Sequence[Chat], sampling: Sampling, advance: Callable[[int], None] = lambda _: None
+    ) -> list[list[str]]:
+        """`sampling.samples` answers a conversation."""
+
+        def do(group: Sequence[Request]) -> list[list[str]]:
+            return self._model.generate([_chat(request) for request in group], sampling)
+
+        return self._fetch(self._generate(chats, sampling), do, advance)
+
+    def log_probabilities(
+        self, chats: Sequence[Chat], answers: Sequence[str], advance: Callable[[int], None] = lambda _: None
+    ) -> list[float | None]:
+        """Sum of the log-probabilities (nats) of each answer's tokens; None where the model gives no number."""
+
+        def do(group: Sequence[Request]) -> list[list[float | None]]:
+            found = self._model.log_probabilities([_chat(r) for r in group], [str(r["answer"]) for r in group])
+            return [[_finite(p)] for p in found]
+
+        # A list of one: an answer of the log must not be None.
+        return [p if p is None else min(0.0, p) for (p,) in self._fetch(self._score(chats, answers), do, advance)]
+
+    def label_log_probabilities(
+        self, chats: Sequence[Chat], labels: Sequence[str], advance: Callable[[int], None] = lambda _: None
+    ) -> list[list[float | None]]:
+        """Log-probability of each label as the very next token, [conversation][label]."""
+
+        def do(group: Sequence[Request]) -> list[list[float | None]]:
+            found = self._model.label_log_probabilities([_chat(request) for request in group], labels)
+            return [[_finite(p) for p in row] for row in found]
+
+        return self._fetch(self._labels(chats, labels), do, advance)
+
+    def plan(
+        self, chats: Sequence[Chat], sampling: Sampling, canonical: Sequence[Chat], answers: Sequence[str]
+    ) -> tuple[int, int]:
+        """Calls of `generate(chats, sampling)` and `log_probabilities(canonical, answers)`, where `answers` are given,
+        and those in the log."""
+        requests = self._generate(chats, sampling) + (self._score(canonical, answers) if answers else [])
+        return len(requests), self._calls.known(self.source, requests)
+
+    def plan_labels(self, chats: Sequence[Chat], labels: Sequence[str]) -> tuple[int, int]:
+        """Calls, and those in the log."""
+        requests = self._labels(chats, labels)
+        return len(requests), self._calls.known(self.source, requests)
+
+    def _generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[dict[str, Any]]:
+        drawn = sampling._asdict()
+        return [self._request("generate", chat, sampling=drawn) for chat in chats]
+
+    def _score(self, chats: Sequence[Chat], answers: Sequence[str]) -> list[dict[str, Any]]:
+        return [self._request("answer", chat, answer=answer) for chat, answer in zip(chats, answers, strict=True)]
+
+    def _labels(self, chats: Sequence[Chat], labels: Sequence[str]) -> list[dict[str, Any]]:
+        return [self._request("labels", chat, labels=list(labels)) for chat in chats]
+
+    def _request(self, task: str, chat: Chat, **more: Any) -> dict[str, Any]:
+        return {"task": task, "identity": self._identity, "system": chat.system, "user": chat.user, **more}
+
+    def _fetch(
+        self,
+        requests: Sequence[Request],
+        do: Callable[[Sequence[Request]], Sequence[Any]],
+        advance: Callable[[int], None],
+    ) -> list[Any]:
+        return self._calls.fetch_batches(self.source, requests, do, size=self._batch, advance=advance)
+
+
+def open_local(open_model: Callable[[str], ChatModel] | None, spec: str, calls: Calls, batch: int) -> LocalChat:
+    """The model that a profile names. Raises MissingExtra where no local model can be opened here."""
+    if open_model is None:
+        raise MissingExtra("torch, which local models need,", "eval")
+    model = open_model(spec)
+    opened = {"name": model.name, "identity": dict(model.identity)}
+    calls.fetch(SOURCE, _opening(spec), lambda: opened)
+    return LocalChat(model.name, model.identity, model, calls, batch)
+
+
+def recall_local(spec: str, calls: Calls) -> LocalChat | None:
+    """The model as it was when it was opened last with these packages; None where it never was. For plans alone."""
+    opened = calls.recall(SOURCE, _opening(spec))
+    return None if opened is None else LocalChat(opened["name"], opened["identity"], None, calls)
+
+
+def _opening(spec: str) -> dict[str, str]:
+    return {"task": "open", "model": spec} | {package: _version(package) for package in ("torch", "transformers")}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _chat(request: Request) -> Chat:
+    return Chat(str(request["system"]), str(request["user"]))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

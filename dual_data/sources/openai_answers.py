@@ -1,0 +1,96 @@
+"""The answers of OpenAI-compatible servers, reduced to what is worth keeping.
+
+    {"text", "finish", "tokens": [[token, log-probability, [[token, log-probability], ...]], ...] or null,
+     "usage": {"prompt", "cached", "completion"}, "model", "fingerprint", "reasoning"}
+
+or {"declined": rule} where the server will never answer that conversation.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dual_data.errors import Transient
+
+Answer = dict[str, Any]
+
+
+def reduce(data: Mapping[str, Any]) -> Answer:
+    """What is worth keeping of a chat completion. Raises Transient where it is not one."""
+    try:
+        choice = data["choices"][0]
+        message = choice["message"]
+        text = message.get("content") or ""
+        usage = data.get("usage") or {}
+        reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
+        details = usage.get("completion_tokens_details") or {}
+        answer = {
+            "text": text if isinstance(text, str) else json.dumps(text),
+            "finish": choice.get("finish_reason"),
+            "tokens": _tokens(choice.get("logprobs")),
+            "usage": {
+                "prompt": int(usage.get("prompt_tokens") or 0),
+                "cached": int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
+                "completion": int(usage.get("completion_tokens") or 0),
+            },
+            "model": data.get("model"),
+            "fingerprint": data.get("system_fingerprint"),
+            "reasoning": bool(reasoning) or bool(details.get("reasoning_tokens")),
+        }
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise Transient(f"the answer is not a chat completion ({type(error).__name__}: {error})") from None
+    if data.get("prompt_logprobs") is not None:
+        answer["prompt_tokens"] = _prompt_tokens(data["prompt_logprobs"])
+    return answer
+
+
+def _tokens(logprobs: Any) -> list[list[Any]] | None:
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(content, list) or not content:
+        return None
+    return [
+        [
+            item["token"],
+            _finite(item.get("logprob")),
+            [[t["token"], _finite(t.get("logprob"))] for t in item.get("top_logprobs") or []],
+        ]
+        for item in content
+    ]
+
+
+def _prompt_tokens(entries: Any) -> list[list[Any]] | None:
+    """vLLM's `prompt_logprobs`: [token, log-probability] of each prompt token, or None where there is more than one."""
+    tokens: list[list[Any]] = []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            tokens.append(["", None])
+            continue
+        if len(entry) != 1:
+            return None
+        (only,) = entry.values()
+        tokens.append([only["decoded_token"], _finite(only["logprob"])])
+    return tokens
+
+
+def _finite(value: Any) -> float | None:
+    """A log-probability, or None for what is none: NaN, infinite, absent."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def final_text(answer: Answer) -> str:
+    """The answer without a reasoning block in front; empty where that block was cut off."""
+    text: str = answer.get("text", "")
+    stripped = text.lstrip()
+    if not stripped.startswith("<think>"):
+        return text
+    _, closed, rest = stripped.partition("</think>")
+    return rest if closed else ""
+
+
+def messages(system: str, user: str) -> list[dict[str, str]]:
+    """A conversation up to the model's turn."""
+    turns = [{"role": "system", "content": system}] if system else []
+    return [*turns, {"role": "user", "content": user}]

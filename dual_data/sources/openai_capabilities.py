@@ -1,0 +1,237 @@
+"""What a server can do with a model, found out by trying.
+
+Servers accept parameters that they ignore (llama-cpp-python: max_completion_tokens, n; transformers serve:
+response_format), refuse some with 400 and some with 500, and answer log-probabilities that are none. So each feature
+is asked for once and its effect is looked at. The outcome is one call in the log a server, model and feature.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dual_data.errors import Refused, TooLarge
+from dual_data.sources.label_scores import HIGHEST_MASS, label_of_text, label_schema
+from dual_data.sources.openai_answers import Answer, final_text, messages
+from dual_data.sources.openai_chat import ChatServer, Declined, Rejected
+from dual_data.sources.usage import Usage, usage_of
+
+PROBE = messages("", "Write one long sentence about an animal of your choice.")
+PROBE_TOKENS = 4
+STRUCTURED_TOKENS = 48
+"""Room for {"label": "7"} with the spaces that some grammars allow."""
+TOLERANCE = 0.5
+"""Nats by which a prompt token's log-probability may differ from when it was generated: batching changes rounding,
+while a server that is off by one token is off by many nats."""
+
+_UNLIKELY = ("3", "7")
+"""Labels of the probe of structured output; the prompt does not ask for them, so only a constraint brings them."""
+
+
+class Capabilities(NamedTuple):
+    """How a server wants to be asked for this model."""
+
+    limit_key: str
+    """max_tokens or max_completion_tokens."""
+    temperature: bool
+    """Whether temperature and top_p may be set."""
+    seed: bool
+    top_logprobs: int
+    """How many alternatives a token comes with; 0 where log-probabilities are absent or no probabilities."""
+    reasoning: bool
+    """Whether it writes or bills a reasoning block before the answer."""
+
+    def limit(self, new_tokens: int, reasoning_tokens: int) -> dict[str, Any]:
+        """The parameter that limits an answer's length."""
+        return {self.limit_key: new_tokens + (reasoning_tokens if self.reasoning else 0)}
+
+    def sampling(self, temperature: float, top_p: float = 1.0) -> dict[str, Any]:
+        """Temperature and, where it says something, top_p; nothing where the model allows neither."""
+        if not self.temperature:
+            return {}
+        return {"temperature": temperature} | ({"top_p": top_p} if top_p < 1.0 else {})
+
+
+TYPICAL = Capabilities("max_tokens", temperature=True, seed=True, top_logprobs=20, reasoning=False)
+"""What plans assume of a server that was never asked."""
+
+_FORMS = (
+    ("max_tokens", True, 20),
+    ("max_tokens", True, 5),
+    ("max_tokens", True, 0),
+    ("max_completion_tokens", True, 20),
+    ("max_completion_tokens", True, 0),
+    ("max_completion_tokens", False, 0),
+    ("max_tokens", False, 0),
+)
+"""From what tells most to what asks least; the first that the server takes and follows is kept."""
+
+
+def capabilities(server: ChatServer) -> Capabilities:
+    """Probe the basics, or recall them. Raises Refused where the server takes no form of request."""
+    return _read(server.probe("capabilities", lambda: _basics(server)))
+
+
+def recall(server: ChatServer) -> Capabilities | None:
+    """The basics as the log knows them, or None; asks nobody."""
+    known = server.recall_probe("capabilities")
+    return None if known is None else _read(known)
+
+
+def _read(answer: Mapping[str, Any]) -> Capabilities:
+    return Capabilities(*(answer[field] for field in Capabilities._fields))
+
+
+def structured(server: ChatServer, can: Capabilities) -> str:
+    """The response_format that really constrains the answer: json_schema, json_object, or "" for none."""
+    name: str = server.probe("structured", lambda: _structured(server, can))["format"]
+    return name
+
+
+def response_format(name: str, labels: Sequence[str]) -> dict[str, Any]:
+    """The parameter that asks for one of the labels; nothing for the name ""."""
+    schema = label_schema(labels)
+    if name == "json_schema":
+        return {"response_format": {"type": name, "json_schema": {"name": "label", "strict": True, "schema": schema}}}
+    return {"response_format": {"type": name, "schema": schema}} if name else {}
+
+
+def _basics(server: ChatServer) -> Answer:
+    spent = Usage()
+    refused: dict[str, None] = {}
+    ignored: set[str] = set()
+    for limit_key, temperature, top in _FORMS:
+        if limit_key in ignored:
+            continue
+        tokens = PROBE_TOKENS if temperature else PROBE_TOKENS + server.endpoint.reasoning_tokens
+        body: dict[str, Any] = {"messages": PROBE, limit_key: tokens}
+        body |= {"temperature": 0} if temperature else {}
+        body |= {"logprobs": True, "top_logprobs": top} if top else {}
+        try:
+            answer = server.send(body)
+        except Rejected as error:
+            refused[str(error)] = None
+            continue
+        spent = spent.plus(usage_of(answer))
+        if _length(answer) > tokens:
+            refused[f"{limit_key} = {tokens} was accepted and ignored"] = None
+            ignored.add(limit_key)
+            continue
+        reasoning = answer["reasoning"] or answer["text"].lstrip().startswith("<think>")
+        found = 0 if reasoning or not top else _top(answer["tokens"])
+        can = Capabilities(limit_key, temperature, False, found, reasoning)
+        seed, usage = _takes(server, {**body, "seed": 1})
+        return can._replace(seed=seed)._asdict() | {"usage": _usage(spent.plus(usage)), "model": answer["model"]}
+    tried = "".join(f"\n  {reason}" for reason in refused)
+    raise Refused(
+        f"{server.endpoint.base_url} ({server.endpoint.model}): no form of chat request works. Check that this is the "
+        f"OpenAI-compatible server of a chat model. It said:{tried}"
+    )
+
+
+def _structured(server: ChatServer, can: Capabilities) -> Answer:
+    spent = Usage()
+    for name in ("json_schema", "json_object"):
+        limit = can.limit(STRUCTURED_TOKENS, server.endpoint.reasoning_tokens)
+        body = {"messages": PROBE, **limit, **can.sampling(0.0), **response_format(name, _UNLIKELY)}
+        try:
+            answer = server.send(body)
+        except (Rejected, TooLarge, Declined):
+            continue
+        spent = spent.plus(usage_of(answer))
+        text = final_text(answer).strip()
+        if text.startswith("{") and label_of_text(text, _UNLIKELY) is not None:
+            return {"format": name, "usage": _usage(spent)}
+    return {"format": "", "usage": _usage(spent)}
+
+
+def _takes(server: ChatServer, body: Mapping[str, Any]) -> tuple[bool, Usage]:
+    try:
+        return True, usage_of(server.send(body))
+    except Rejected:
+        return False, Usage()
+
+
+def _top(tokens: Sequence[Sequence[Any]] | None) -> int:
+    """How many alternatives each token came with, if these are probabilities of several tokens; else 0."""
+    if not tokens:
+        return 0
+    tops = [{str(text): p for text, p in top if p is not None} for _, _, top in tokens]
+    if min(len(top) for top in tops) < 2:
+        return 0
+    probabilities = [[math.exp(min(p, 1.0)) for p in top.values()] for top in tops]
+    if any(not 0.0 < math.fsum(group) <= HIGHEST_MASS for group in probabilities):
+        return 0
+    # All the weight on the chosen token, again and again: probabilities after greedy sampling, which say nothing.
+    if all(max(group) >= 1.0 and sorted(group)[-2] == 0.0 for group in probabilities):
+        return 0
+    return min(len(top) for top in tops)
+
+
+def _length(answer: Answer) -> int:
+    """Tokens of an answer; where the server does not say, no fewer than its words."""
+    return answer["usage"]["completion"] or len(answer["text"].split())
+
+
+def _usage(usage: Usage) -> dict[str, int]:
+    return {
+        "answers": usage.answers,
+        "prompt": usage.prompt_tokens,
+        "cached": usage.cached_tokens,
+        "completion": usage.completion_tokens,
+    }
+
+
+def prompt_probabilities(server: ChatServer, can: Capabilities) -> bool:
+    """Whether the server gives the log-probabilities of an answer that it is handed (vLLM's prompt_logprobs).
+
+    Checked on an answer of its own: the numbers must be those it gave when it generated that answer. The completions
+    of llama-cpp-python, for one, echo log-probabilities that are shifted by one token.
+    """
+    if not can.top_logprobs:
+        return False
+    return bool(server.probe("prompt_logprobs", lambda: _prompt_probabilities(server, can))["verified"])
+
+
+def _prompt_probabilities(server: ChatServer, can: Capabilities) -> Answer:
+    limit = can.limit(PROBE_TOKENS, 0)
+    written = server.send({"messages": PROBE, **limit, **can.sampling(0.0), "logprobs": True, "top_logprobs": 2})
+    spent = usage_of(written)
+    text = written["text"]
+    try:
+        echoed = server.send(echo(PROBE, text, can))
+    except (Rejected, TooLarge, Declined):
+        return {"verified": False, "usage": _usage(spent)}
+    spent = spent.plus(usage_of(echoed))
+    given = tail(echoed, text)
+    made = [p for _, p, _ in written["tokens"] or []]
+    verified = (
+        given is not None
+        and len(given) == len(made)
+        and all(b is not None and abs(a - b) <= TOLERANCE for a, b in zip(given, made, strict=True))
+    )
+    return {"verified": verified, "usage": _usage(spent)}
+
+
+def echo(chat: Sequence[Mapping[str, str]], answer: str, can: Capabilities) -> dict[str, Any]:
+    """Body that hands the model its answer and asks for the log-probabilities of the prompt with it."""
+    turns = [*chat, {"role": "assistant", "content": answer}]
+    extras = {"add_generation_prompt": False, "continue_final_message": True, "prompt_logprobs": 0}
+    return {"messages": turns, **can.limit(1, 0), **can.sampling(0.0), **extras}
+
+
+def tail(answer: Answer, text: str) -> list[float] | None:
+    """Log-probabilities of the prompt's last tokens that spell `text`; None where they do not, or are not there."""
+    found: list[float] = []
+    spelt = ""
+    for token, p in reversed(answer.get("prompt_tokens") or []):
+        if p is None:
+            return None
+        found.insert(0, p)
+        spelt = token + spelt
+        if spelt.strip() == text.strip():
+            return found
+        if len(spelt.strip()) > len(text.strip()):
+            return None
+    return None

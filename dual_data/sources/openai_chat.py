@@ -1,0 +1,162 @@
+"""Chat models behind an OpenAI-compatible server: OpenAI, vLLM, llama.cpp and their like.
+
+One client a server; its own retries are off, because pacing and retrying live in the call log. Nothing that a server
+claims is trusted: bodies are checked in `openai_answers`, features in `openai_capabilities`, and whether a constraint
+was kept by whoever asked for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from dual_data.calls import Calls
+from dual_data.config import Strict
+from dual_data.errors import Refused, TooLarge
+from dual_data.sources.openai_answers import Answer, reduce
+from dual_data.sources.usage import Ledger, Price, estimate, usage_of
+
+if TYPE_CHECKING:
+    from dual_data.sources.openai_connection import Connection
+
+Body = Mapping[str, Any]
+
+
+class Rejected(Refused):
+    """The server understood the request and does not accept its form: a parameter that it does not know."""
+
+
+class Declined(Refused):
+    """The server will not answer this one conversation: a content filter."""
+
+
+class Endpoint(Strict):
+    """An OpenAI-compatible server and one of its models."""
+
+    base_url: str
+    """Root of its API, such as https://api.openai.com/v1 or http://127.0.0.1:8000/v1."""
+    model: str = Field(min_length=1)
+    api_key_env: str = ""
+    """Environment variable that holds the key; empty where the server wants none. The key itself is never stored."""
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds for one whole answer."""
+    reasoning_tokens: int = Field(default=2048, ge=0)
+    """Tokens granted beside the answer to a model that reasons first."""
+    price: Price | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is not a URL such as https://api.openai.com/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError(
+                "must hold no user, password or query: it stands in the call log; name the key in api_key_env"
+            )
+        return url.rstrip("/")
+
+
+class ChatServer:
+    """One endpoint, asked through the call log as `source`, counted in `ledger`."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        calls: Calls,
+        source: str,
+        ledger: Ledger,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.endpoint, self.calls, self.source, self.ledger = endpoint, calls, source, ledger
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._counted: set[str] = set()
+
+    def request(self, body: Body, sample: int = 0) -> dict[str, Any]:
+        """The request under which an answer stands in the log; no key in it.
+
+        `sample` tells equal bodies apart, for servers that take no seed.
+        """
+        asked = {"server": self.endpoint.base_url, "model": self.endpoint.model, "body": dict(body)}
+        return {**asked, "sample": sample} if sample else asked
+
+    def ask(
+        self, requests: Sequence[Mapping[str, Any]], advance: Callable[[int], None] = lambda _: None
+    ) -> list[Answer]:
+        """Answers of requests made by `request`, in their order. Raises BudgetSpent, Refused, ServiceError."""
+        self._count_logged(requests)
+        answers: list[Answer] = self.calls.fetch_all(self.source, requests, self._do, advance)
+        return answers
+
+    def missing(self, requests: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Those of the requests that the log does not answer."""
+        if not self.calls.known(self.source, requests):
+            return list(requests)
+        return [request for request in requests if not self.calls.known(self.source, [request])]
+
+    def probe(self, name: str, do: Callable[[], Answer]) -> Answer:
+        """What `do` finds out about the server, once for ever: one call in the log."""
+        request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "probe": name}
+        self._count_logged([request])
+        answer: Answer = self.calls.fetch(self.source, request, do)
+        return answer
+
+    def recall_probe(self, name: str) -> Answer | None:
+        """What the log knows of a probe; asks nobody."""
+        request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "probe": name}
+        return self.calls.recall(self.source, request)
+
+    def send(self, body: Body) -> Answer:
+        """Ask the server now, past the log, within the budget. Raises ServiceError in all its kinds, BudgetSpent."""
+        limit = int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
+        with self.ledger.spending(estimate(body["messages"], limit)) as spent:
+            answer = reduce(self._post("/chat/completions", {"model": self.endpoint.model, **body}))
+            spent(usage_of(answer))
+        return answer
+
+    def _do(self, request: Mapping[str, Any]) -> Answer:
+        # What this server will never answer is an answer too: the build goes on, and does not ask again.
+        try:
+            return self.send(request["body"])
+        except TooLarge:
+            return {"declined": "prompt_too_large"}
+        except Declined:
+            return {"declined": "content_filter"}
+
+    def _count_logged(self, requests: Sequence[Mapping[str, Any]]) -> None:
+        for request in requests:
+            key = json.dumps(request, sort_keys=True)
+            if key not in self._counted:
+                self._counted.add(key)
+                if (answer := self.calls.recall(self.source, request)) is not None:
+                    self.ledger.count(usage_of(answer))
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        # The client's package takes a second to import; a replay needs neither it nor a key.
+        from dual_data.sources.openai_connection import Connection
+
+        with self._lock:
+            if self._connection is None:
+                self._connection = Connection(self.endpoint, self._environ)
+        return self._connection.post(path, body)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def __enter__(self) -> ChatServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

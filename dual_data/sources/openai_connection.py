@@ -1,0 +1,98 @@
+"""One HTTP client of one OpenAI-compatible server; imported at the first call only."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx2
+import openai
+
+from dual_data.errors import Transient, UsageError
+from dual_data.sources.openai_chat import Endpoint
+from dual_data.sources.openai_errors import redact, translate
+
+
+class Connection:
+    """Posts JSON and returns complete JSON; safe to use from several threads."""
+
+    def __init__(self, endpoint: Endpoint, environ: Mapping[str, str]) -> None:
+        self._endpoint = endpoint
+        self._server = f"{endpoint.base_url} ({endpoint.model})"
+        self._key = _key(endpoint, environ)
+        seconds = endpoint.timeout
+        http = openai.DefaultHttpxClient(timeout=seconds, event_hooks={"response": [_deadline(seconds)]})
+        self._client = openai.OpenAI(
+            base_url=endpoint.base_url,
+            # The client insists on a key; servers that want none ignore this one.
+            api_key=self._key or "none",
+            max_retries=0,
+            timeout=seconds,
+            http_client=http,
+        )
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON object that the server answers. Raises ServiceError in all its kinds."""
+        try:
+            content = self._client.post(path, body=dict(body), cast_to=httpx2.Response).content
+        except openai.OpenAIError as error:
+            raise translate(error, self._server, self._key, self._endpoint.api_key_env) from None
+        except httpx2.HTTPError as error:
+            raise Transient(f"{self._server}: {redact(str(error) or type(error).__name__, self._key)}") from None
+        try:
+            data = json.loads(content)
+        except ValueError:
+            start = redact(content[:80].decode("utf-8", "replace"), self._key)
+            raise Transient(f"{self._server}: the answer is not complete JSON; it starts: {start!r}") from None
+        if not isinstance(data, dict) or data.get("error"):
+            raise Transient(f"{self._server}: an error with status 200: {redact(str(data), self._key)}")
+        return data
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _key(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    name = endpoint.api_key_env
+    if not name:
+        return ""
+    key = environ.get(name, "").strip()
+    if not key:
+        raise UsageError(
+            f"the environment variable {name} (api_key_env of {endpoint.base_url}) is not set; "
+            "export it with the key of that server"
+        )
+    if not key.isascii() or not key.isprintable():
+        raise UsageError(f"the environment variable {name} holds no key: it has characters that no key has")
+    return key
+
+
+def _deadline(seconds: float) -> Callable[[httpx2.Response], None]:
+    """A hook that ends a body which is not there after `seconds`: the client's timeout is one for each read."""
+
+    def limit(response: httpx2.Response) -> None:
+        response.stream = _Timed(response, seconds)
+
+    return limit
+
+
+class _Timed(httpx2.SyncByteStream):
+    """A response's body that must be complete in time."""
+
+    def __init__(self, response: httpx2.Response, seconds: float) -> None:
+        self._stream, self._request = response.stream, response.request
+        self._end = time.monotonic() + seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert isinstance(self._stream, httpx2.SyncByteStream)
+        for chunk in self._stream:
+            if time.monotonic() > self._end:
+                raise httpx2.ReadTimeout("the body came too slowly", request=self._request)
+            yield chunk
+
+    def close(self) -> None:
+        assert isinstance(self._stream, httpx2.SyncByteStream)
+        self._stream.close()

@@ -1,0 +1,101 @@
+"""What an OpenAI-compatible server's failures mean: another try, a smaller request, or the end.
+
+The server's text reaches the message shortened and without the key; of a refused key it reaches nothing, because
+servers like to repeat the key.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import openai
+
+from dual_data.errors import Refused, ServiceError, TooLarge, Transient
+from dual_data.sources.openai_chat import Declined, Rejected
+
+_TOO_LONG = re.compile(
+    r"context_length_exceeded|maximum context length|exceed(?:s|ed)?\s.*context|context (?:size|window)", re.I
+)
+_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing|credit balance", re.I)
+_DECLINED = re.compile(r"content_filter|content_policy|ResponsibleAI|moderation", re.I)
+# llama-cpp-python answers a response_format that it does not know with 500, not 400.
+_UNSUPPORTED = re.compile(r"validation error|literal_error|not supported|unsupported|not implemented", re.I)
+_FORM = (400, 405, 409, 415, 422, 501)
+_MESSAGE_LENGTH = 300
+
+
+def redact(text: str, key: str) -> str:
+    """The text on one line, shortened, without the key."""
+    line = " ".join((text.replace(key, "***") if key else text).split())
+    return line if len(line) <= _MESSAGE_LENGTH else line[:_MESSAGE_LENGTH] + " ..."
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that the server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date."""
+    for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) / divisor
+        except ValueError:
+            parsed = email.utils.parsedate_tz(value)
+            if parsed is None:
+                continue
+            seconds = email.utils.mktime_tz(parsed) - now
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    return None
+
+
+def translate(error: openai.OpenAIError, server: str, key: str, key_name: str) -> ServiceError:
+    """The error of ours that says what to do about one of the client's."""
+    if isinstance(error, openai.APITimeoutError):
+        return Transient(f"{server}: no answer in time")
+    if isinstance(error, openai.APIConnectionError):
+        return Transient(f"{server}: {redact(str(error.__cause__ or error), key)}")
+    if not isinstance(error, openai.APIStatusError):
+        return Refused(f"{server}: {redact(str(error), key)}")
+    return _of_status(error, server, key, key_name)
+
+
+def _of_status(error: openai.APIStatusError, server: str, key: str, key_name: str) -> ServiceError:
+    status = error.status_code
+    text = redact(_text(error), key)
+    message = f"{server}: HTTP {status}: {text}"
+    final: ServiceError | None = None
+    if status in (401, 403):
+        who = f"the key in the environment variable {key_name}" if key_name else "a request without a key"
+        advice = "set api_key_env to a variable with a valid key"
+        final = Refused(f"{server}: HTTP {status}: the server refuses {who}; {advice}")
+    elif status in (402, 429) and _QUOTA.search(text):
+        final = Refused(f"{message}. The quota of this key is used up; what was answered is kept.")
+    elif status == 404:
+        final = Refused(f"{message}. Check base_url (it usually ends in /v1) and model.")
+    elif status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(text)):
+        final = TooLarge(message)
+    elif status == 400 and _DECLINED.search(text):
+        final = Declined(message)
+    elif "json" in error.response.headers.get("content-type", "") and (
+        status in _FORM or (status == 500 and _UNSUPPORTED.search(text))
+    ):
+        final = Rejected(message)
+    # All else may pass: 408, 429, 5xx, and a gateway's HTML page under any status.
+    return final or Transient(message, retry_after=retry_after(error.response.headers, time.time()))
+
+
+def _text(error: openai.APIStatusError) -> str:
+    """Code and message of an error body, in any of the shapes in use."""
+    body: Any = error.body
+    if not isinstance(body, dict):
+        return body if isinstance(body, str) else error.response.text or error.message
+    inner = body.get("error", body)
+    if not isinstance(inner, dict):
+        return str(inner)
+    parts = [inner.get("code"), inner.get("message") or inner.get("detail") or inner]
+    return " ".join(str(part) for part in parts if part is not None)

@@ -1,0 +1,153 @@
+"""Tokens and money: what a model's answers cost, and a limit that stops in time.
+
+A ledger counts the answers that a table rests on, whether they come from the log or are fetched now, so that a build
+in several runs keeps one budget. Before each call its estimated cost is set aside, so that calls under way together do
+not overshoot the limit by more than the estimate is wrong.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import polars as pl
+from pydantic import Field
+
+from dual_data.config import Strict
+from dual_data.errors import BudgetSpent
+
+CHARACTERS_PER_TOKEN = 4
+"""Rule of thumb for English text, for plans and reserves only; real counts come from the server."""
+TOKENS_PER_MESSAGE = 4
+"""What a chat template adds around a message, roughly."""
+
+
+class Price(Strict):
+    """What a model costs, as somebody looked it up."""
+
+    date: datetime.date
+    """Day of the price list."""
+    input: float = Field(ge=0)
+    """Per million prompt tokens."""
+    output: float = Field(ge=0)
+    """Per million answer tokens, reasoning included."""
+    cached_input: float | None = Field(default=None, ge=0)
+    """Per million prompt tokens that the server had in its cache; none for the price of input."""
+    currency: str = "USD"
+
+
+class Budget(Strict):
+    """The most that the answers of a stage may cost, those in the call log included."""
+
+    tokens: int | None = Field(default=None, ge=0)
+    """Prompt and answer tokens together; none for no limit."""
+    money: float | None = Field(default=None, ge=0)
+    """In the currency of the price; needs a price. None for no limit."""
+
+
+class Usage(NamedTuple):
+    """Tokens of answers."""
+
+    answers: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Those of the prompt tokens that the server had in its cache."""
+    completion_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def plus(self, other: Usage) -> Usage:
+        return Usage(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def cost(self, price: Price) -> float:
+        """In the price's currency."""
+        cached = price.input if price.cached_input is None else price.cached_input
+        fresh = self.prompt_tokens - self.cached_tokens
+        return (fresh * price.input + self.cached_tokens * cached + self.completion_tokens * price.output) / 1e6
+
+
+def usage_of(answer: Mapping[str, Any]) -> Usage:
+    """The usage of one answer of the log."""
+    counts = answer.get("usage") or {}
+    prompt, completion = int(counts.get("prompt", 0)), int(counts.get("completion", 0))
+    return Usage(int(counts.get("answers", 1)), prompt, min(prompt, int(counts.get("cached", 0))), completion)
+
+
+def estimate(messages: Sequence[Mapping[str, str]], new_tokens: int) -> Usage:
+    """Usage of one answer to `messages` before it is asked: characters / 4, and the longest answer."""
+    characters = sum(len(message["content"]) for message in messages)
+    prompt = -(-characters // CHARACTERS_PER_TOKEN) + TOKENS_PER_MESSAGE * (len(messages) + 1)
+    return Usage(1, prompt, 0, new_tokens)
+
+
+class Ledger:
+    """Counts usage against a budget; safe to use from several threads."""
+
+    def __init__(self, key: str, price: Price | None = None, budget: Budget | None = None) -> None:
+        """`key` is where the budget stands in the profile."""
+        self._key, self._price, self._budget = key, price, budget or Budget()
+        self._lock = threading.Lock()
+        self._spent = Usage()
+        self._reserved = Usage()
+
+    @property
+    def spent(self) -> Usage:
+        """All that was counted so far."""
+        with self._lock:
+            return self._spent
+
+    def count(self, usage: Usage) -> None:
+        """Add an answer that is there already."""
+        with self._lock:
+            self._spent = self._spent.plus(usage)
+
+    @contextmanager
+    def spending(self, expected: Usage) -> Iterator[Callable[[Usage], None]]:
+        """Set `expected` aside during one call; the context's value takes what it really was.
+
+        Raises BudgetSpent where the budget does not hold it.
+        """
+        with self._lock:
+            self._refuse(self._spent.plus(self._reserved).plus(expected))
+            self._reserved = self._reserved.plus(expected)
+        try:
+            yield self.count
+        finally:
+            with self._lock:
+                self._reserved = self._reserved.plus(Usage(*(-count for count in expected)))
+
+    def _refuse(self, total: Usage) -> None:
+        budget, price, spent = self._budget, self._price, self._spent
+        over = ""
+        if budget.tokens is not None and total.tokens > budget.tokens:
+            over = f"{self._key}.tokens = {budget.tokens:,} is used up: {spent.tokens:,} tokens"
+        elif budget.money is not None and price is not None and total.cost(price) > budget.money:
+            money = f"{spent.cost(price):.4f} {price.currency}"
+            over = f"{self._key}.money = {budget.money:g} {price.currency} is used up: {money}"
+        if over:
+            raise BudgetSpent(
+                f"{over} in {spent.answers:,} answers. All of them are in the call log. Raise {self._key} in the "
+                "profile and run the same command again to go on from there."
+            )
+
+    def table(self, model: str) -> pl.DataFrame:
+        """One row: model, answers, tokens, and the cost where a price is known."""
+        spent, price = self.spent, self._price
+        return pl.DataFrame(
+            {
+                "model": [model],
+                "answers": [spent.answers],
+                "prompt_tokens": [spent.prompt_tokens],
+                "cached_tokens": [spent.cached_tokens],
+                "completion_tokens": [spent.completion_tokens],
+                "cost": [spent.cost(price) if price else None],
+                "currency": [price.currency if price else None],
+                "price_date": [price.date if price else None],
+            },
+            schema_overrides={"cost": pl.Float64, "currency": pl.String, "price_date": pl.Date},
+        )

@@ -1,0 +1,173 @@
+"""Expected values over one-token labels."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.sources.label_scores import (
+    distribution,
+    label_log_probabilities,
+    label_of_text,
+    label_schema,
+    of_samples,
+)
+
+DIGITS = tuple("123456789")
+VALUES = tuple(range(1, 10))
+
+
+def token(text: str, /, **top: float) -> list[Any]:
+    """One generated token with alternatives: `p7` is the probability of "7", `s7` that of " 7"."""
+    names = {"p": "", "s": " ", "x": "word"}
+    listed = [[names[name[0]] + name[1:], math.log(p)] for name, p in top.items()]
+    return [text, {str(t): p for t, p in listed}.get(text, -20.0), listed]
+
+
+def read(*tokens: list[Any]) -> list[float | None] | None:
+    found = label_log_probabilities(list(tokens), DIGITS)
+    return found and [None if p is None else round(math.exp(p), 6) for p in found]
+
+
+def test_the_score_is_the_mean_over_the_labels_alone() -> None:
+    found = distribution([math.log(0.3), math.log(0.1), None], (1, 2, 3))
+    assert found is not None
+    assert found.score == pytest.approx(1.25)
+    assert found.mass == pytest.approx(0.4)
+    assert found.spread == pytest.approx(math.sqrt(0.75 * 0.25))
+    assert found.entropy == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert found.argmax == 1
+
+
+@pytest.mark.parametrize("bad", [[None, None], [math.nan, None], [0.2, 0.2], [5.0, None], [-math.inf, -math.inf]])
+def test_what_is_no_probability_gives_no_score(bad: list[float | None]) -> None:
+    assert distribution(bad, (1, 2)) is None
+
+
+@given(st.lists(st.floats(-50, 0) | st.none() | st.just(math.nan), min_size=2, max_size=9))
+def test_a_score_lies_on_the_scale(log_probabilities: list[float | None]) -> None:
+    values = VALUES[: len(log_probabilities)]
+    found = distribution(log_probabilities, values)
+    if found is not None:
+        assert values[0] - 1e-9 <= found.score <= values[-1] + 1e-9
+        assert 0 <= found.spread <= (values[-1] - values[0]) / 2 + 1e-9
+        assert 0 <= found.entropy <= math.log(len(values)) + 1e-9
+        assert 0 < found.mass <= 1
+        assert found.argmax in values
+
+
+@given(st.lists(st.sampled_from(VALUES), min_size=1, max_size=30))
+def test_samples_give_their_mean_and_deviation(samples: list[int]) -> None:
+    found = of_samples(samples, VALUES)
+    mean = sum(samples) / len(samples)
+    assert found is not None
+    assert found.score == pytest.approx(mean)
+    assert found.spread == pytest.approx(math.sqrt(sum((s - mean) ** 2 for s in samples) / len(samples)), abs=1e-6)
+    assert samples.count(found.argmax) == max(map(samples.count, samples))
+    assert of_samples([], VALUES) is None
+
+
+def test_the_label_is_the_first_token_with_space_variants_merged() -> None:
+    assert read(token("7", p7=0.5, s7=0.2, p8=0.1)) == [None] * 6 + [0.7, 0.1, None]
+
+
+def test_a_token_that_is_listed_twice_counts_once() -> None:
+    seven = token("7", p7=0.5, p8=0.1)
+    seven[2].append(["7", math.log(0.5)])
+    assert read(seven) == [None] * 6 + [0.5, 0.1, None]
+
+
+@pytest.mark.parametrize("before", ["Score", " ", "\n", '"', "**", "The answer is", "Rating:", '{"label": "'])
+def test_a_label_behind_a_preface_is_found(before: str) -> None:
+    first = [before, -0.1, [[before, -0.1], ["1", -3.0]]]
+    found = read(first, token("7", p7=0.9, p6=0.1))
+    expected = [None] * 5 + [0.1, 0.9, None, None]
+    if before.startswith("{"):
+        assert found != expected  # a structured answer is read as text
+    else:
+        assert found == expected
+
+
+def test_a_number_in_a_sentence_is_no_label() -> None:
+    first = [" There", -0.5, [[" There", -0.5], ["3", math.log(0.05)]]]
+    assert read(first, [" are", -0.1, [[" are", -0.1]]], token("7", p7=0.9)) == [None, None, 0.05, *[None] * 6]
+
+
+@pytest.mark.parametrize("after", [["0"], [".", "5"], ["0", "0"], ["th"]])
+def test_a_label_that_goes_on_is_no_label(after: list[str]) -> None:
+    rest = [[text, -0.1, [[text, -0.1]]] for text in after]
+    assert read(token("1", p1=0.9, p2=0.1), *rest) is None
+
+
+@pytest.mark.parametrize("after", [[".", "\n"], ["\n", "5"], [" because"], ["/", "9"]])
+def test_what_may_follow_a_label(after: list[str]) -> None:
+    rest = [[text, -0.1, [[text, -0.1]]] for text in after]
+    assert read(token("1", p1=0.8), *rest) == [0.8, *[None] * 8]
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        None,
+        [],
+        [["7", -0.1, []]],
+        [["7", None, [["7", None]]]],
+        [["7", -0.1, [["7", 0.0], ["8", 0.0]]]],
+        [[" ", -0.1, [[" ", -0.1]]]],
+    ],
+)
+def test_no_log_probabilities_no_reading(tokens: list[Any] | None) -> None:
+    assert label_log_probabilities(tokens, DIGITS) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("7", "7"),
+        (" 7\n", "7"),
+        ("**7**", "7"),
+        ("Score: 7", "7"),
+        ("7/9", "7"),
+        ("7 out of 9.", "7"),
+        ("７", "7"),
+        ("7 because it is famous", "7"),
+        ('{"label": "7"}', "7"),
+        ('{ "label":"7" }', "7"),
+        ('{"label": 7}', "7"),
+        ('{"label": "0"}', None),
+        ('{"label": "7", "more": 1}', None),
+        ('{"label": "7"', None),
+        ("[7]", None),
+        ("10", None),
+        ("7.5", None),
+        ("7-8", None),
+        ("7 or 8", None),
+        ("between 6 and 8", None),
+        ("famous since 1889", None),
+        ("-7", None),
+        ("0", None),
+        ("seven", None),
+        ("", None),
+    ],
+)
+def test_a_written_answer(text: str, label: str | None) -> None:
+    assert label_of_text(text, DIGITS) == label
+
+
+@given(st.text(max_size=40))
+def test_any_text_gives_a_label_or_none(text: str) -> None:
+    assert label_of_text(text, DIGITS) in (*DIGITS, None)
+
+
+def test_letters_are_labels_too() -> None:
+    letters = tuple("ABCDEFGHIJ")
+    assert label_of_text("Answer: B", letters) == "B"
+    assert label_of_text("A famous fact", letters) == "A"
+    assert label_of_text("A or B", letters) is None
+    assert label_schema(letters)["properties"]["label"]["enum"] == list(letters)
+    assert json.loads(json.dumps(label_schema(letters)))["additionalProperties"] is False

@@ -1,0 +1,462 @@
+"""The OpenAI client: a real llama.cpp server behind faults, and a stand-in for what that server does not do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dual_data.calls import Calls
+from dual_data.config import Pace
+from dual_data.errors import BudgetSpent, ConfigError, DualDataError, Refused, ServiceError, Transient, UsageError
+from dual_data.sources import openai_capabilities as features
+from dual_data.sources.chat import Chat, Sampling
+from dual_data.sources.openai_answering import ServerAnswers
+from dual_data.sources.openai_answers import final_text, messages, reduce
+from dual_data.sources.openai_chat import ChatServer, Endpoint
+from dual_data.sources.usage import Budget, Ledger, Price, Usage
+from tests.clock import FakeClock
+from tests.faults.proxy import CUT, DROP, RESET, Fault, error_500, html_200, proxy, slow, too_many, unavailable
+from tests.services.llama import CONTEXT, KEY, MODEL, Llama, llama
+from tests.services.stand_in import Body, completion, error, stand_in
+
+ENVIRONMENT = {"JUDGE_KEY": KEY}
+FRANCE = messages("Answer with one word.", "What is the capital of France?")
+
+
+@pytest.fixture
+def real() -> Llama:
+    return llama()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def calls(tmp_path: Path, clock: FakeClock) -> Iterator[Calls]:
+    with Calls(tmp_path / "calls.sqlite", {"judge": Pace(concurrency=2, attempts=6)}, clock=clock) as log:
+        yield log
+
+
+def server(url: str, calls: Calls, *, ledger: Ledger | None = None, timeout: float = 30.0, **more: Any) -> ChatServer:
+    endpoint = Endpoint(base_url=url, model=MODEL, api_key_env="JUDGE_KEY", timeout=timeout, **more)
+    return ChatServer(endpoint, calls, "judge", ledger or Ledger("salience.budget"), ENVIRONMENT)
+
+
+def france(one: ChatServer, new_tokens: int = 8) -> dict[str, Any]:
+    return one.request({"messages": FRANCE, "max_tokens": new_tokens, "temperature": 0})
+
+
+def test_a_real_server_is_probed_once_and_answers(real: Llama, calls: Calls) -> None:
+    with proxy(real.root) as between:
+        with server(f"{between.url}/v1", calls) as one:
+            can = features.capabilities(one)
+            assert can == features.Capabilities("max_tokens", True, True, 20, False)
+            asked = between.count
+            assert features.capabilities(one) == can
+            assert between.count == asked
+            (answer,) = one.ask([france(one)])
+        assert "Paris" in answer["text"]
+        assert answer["usage"]["completion"] >= 1
+        assert answer["usage"]["prompt"] > 10
+
+
+def test_structured_output_is_believed_when_it_is_seen(real: Llama, calls: Calls) -> None:
+    """This server answers json_schema with 500; json_object with a schema it really keeps."""
+    with server(real.base_url, calls) as one:
+        assert features.structured(one, features.capabilities(one)) == "json_object"
+        form = features.response_format("json_object", ("4", "5"))
+        request = one.request({"messages": FRANCE, "max_tokens": 48, "temperature": 0, **form})
+        (answer,) = one.ask([request])
+        assert json.loads(answer["text"])["label"] in ("4", "5")
+
+
+def test_this_server_cannot_tell_an_answers_probability(real: Llama, calls: Calls) -> None:
+    """It ignores prompt_logprobs; its completions echo numbers that are off by one token, so they are not used."""
+    with server(real.base_url, calls) as one:
+        assert features.prompt_probabilities(one, features.capabilities(one)) is False
+        assert ServerAnswers(one).log_probabilities([Chat("", "x")], ["y"]) == [None]
+
+
+def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
+    chats = [Chat("Answer with one word.", "What is the capital of France?"), Chat("", "Tell me about rivers.")]
+    with server(real.base_url, calls) as one:
+        answers = ServerAnswers(one)
+        first = answers.generate(chats, Sampling(8))
+        assert "Paris" in first[0][0]
+        sampled = answers.generate(chats, Sampling(6, temperature=1.5, top_p=0.95, samples=4))
+        assert [len(texts) for texts in sampled] == [4, 4]
+        assert len(set(sampled[1])) > 1
+        before = calls.counts()["judge"].made
+        assert answers.generate(chats, Sampling(6, temperature=1.5, top_p=0.95, samples=4)) == sampled
+        assert calls.counts()["judge"].made == before
+        total, known, tokens, _ = answers.plan(chats, Sampling(6, temperature=1.5, top_p=0.95, samples=5), [], [])
+        assert (total, known) == (10, 8)
+        assert 20 < tokens < 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "waited"),
+    [
+        (too_many(3), [3.0]),
+        (too_many(None), None),
+        (error_500(), None),
+        (unavailable(503, 2), [2.0]),
+        (Fault("loading", 503, "application/json", b'{"error":{"message":"Loading model"}}'), None),
+        (html_200(), None),
+        (Fault("html 400", 400), None),
+        (Fault("error 200", 200, "application/json", b'{"error":{"message":"upstream"}}'), None),
+        (Fault("empty", 200, "application/json", b'{"choices":[]}'), None),
+        (CUT, None),
+        (DROP, None),
+        (RESET, None),
+    ],
+    ids=lambda value: value.name if isinstance(value, Fault) else "",
+)
+def test_what_may_pass_is_tried_again(
+    real: Llama, calls: Calls, clock: FakeClock, fault: Fault, waited: list[float] | None
+) -> None:
+    with proxy(real.root, fault) as between, server(f"{between.url}/v1", calls) as one:
+        (answer,) = one.ask([france(one)])
+        assert "Paris" in answer["text"]
+        assert between.count == 2
+    assert len(clock.slept) == 1
+    if waited:
+        assert clock.slept == waited
+    assert calls.counts()["judge"] == (1, 0, 1)
+
+
+def test_a_date_in_retry_after_is_kept(real: Llama, calls: Calls, clock: FakeClock) -> None:
+    with proxy(real.root, too_many(30, as_date=True)) as between, server(f"{between.url}/v1", calls) as one:
+        one.ask([france(one)])
+    assert 25 < clock.slept[0] <= 31
+
+
+def test_a_body_in_drips_ends_at_the_timeout(real: Llama, calls: Calls) -> None:
+    """Each drip comes well within the client's own timeout, which is one for each read."""
+    with proxy(real.root, slow(60.0)) as between, server(f"{between.url}/v1", calls, timeout=4.0) as one:
+        (answer,) = one.ask([france(one)])
+        assert "Paris" in answer["text"]
+        assert between.faults_made == ["slow", ""]
+
+
+def test_a_server_that_stays_down_ends_with_one_message(calls: Calls, clock: FakeClock) -> None:
+    with server("http://127.0.0.1:9/v1", calls) as one, pytest.raises(ServiceError, match="gave up after 6 tries") as e:
+        one.ask([france(one)])
+    assert not isinstance(e.value, Transient)
+    assert len(clock.slept) == 5
+
+
+def test_a_refused_key_stops_at_once_and_is_never_shown(
+    real: Llama, calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "sk-a-wrong-key-0123456789"
+    endpoint = Endpoint(base_url=real.base_url, model=MODEL, api_key_env="JUDGE_KEY")
+    with (
+        ChatServer(endpoint, calls, "judge", Ledger("b"), {"JUDGE_KEY": secret}) as one,
+        pytest.raises(Refused, match="JUDGE_KEY") as caught,
+    ):
+        one.ask([france(one)])
+    assert secret not in str(caught.value) + caplog.text
+    assert calls.counts()["judge"] == (0, 0, 1)
+
+
+def test_a_key_that_the_server_repeats_is_removed(calls: Calls) -> None:
+    with (
+        stand_in(lambda _: error(400, f"no parameter {KEY} known")) as fake,
+        server(fake.base_url, calls) as one,
+        pytest.raises(Refused, match=r"no parameter \*\*\* known") as caught,
+    ):
+        one.ask([france(one)])
+    assert KEY not in str(caught.value)
+
+
+def test_the_key_is_sent_and_stands_nowhere_in_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite"
+    with stand_in(lambda _: completion("Paris")) as fake:
+        with Calls(path) as log, server(fake.base_url, log) as one:
+            one.ask([france(one)])
+        assert fake.headers[0]["authorization"] == f"Bearer {KEY}"
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT request, answer FROM calls").fetchall()
+    connection.close()
+    assert rows
+    assert all(KEY not in request and KEY.encode() not in zlib.decompress(blob) for request, blob in rows)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [({}, "JUDGE_KEY .*is not set"), ({"JUDGE_KEY": " "}, "is not set"), ({"JUDGE_KEY": "sk\nö"}, "holds no key")],
+)
+def test_an_unset_key_is_a_clear_message(calls: Calls, environ: dict[str, str], message: str) -> None:
+    endpoint = Endpoint(base_url="http://127.0.0.1:9/v1", model="m", api_key_env="JUDGE_KEY")
+    with ChatServer(endpoint, calls, "judge", Ledger("b"), environ) as one, pytest.raises(UsageError, match=message):
+        one.ask([france(one)])
+
+
+def test_a_replay_needs_neither_key_nor_server(calls: Calls) -> None:
+    with stand_in(lambda _: completion("Paris")) as fake, server(fake.base_url, calls) as one:
+        url, first = fake.base_url, one.ask([france(one)])
+    endpoint = Endpoint(base_url=url, model=MODEL, api_key_env="JUDGE_KEY")
+    with ChatServer(endpoint, calls, "judge", Ledger("b"), {}) as again:
+        assert again.ask([france(again)]) == first
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code", "kind"),
+    [
+        (429, "You exceeded your current quota, please check your plan", "insufficient_quota", Refused),
+        (403, "country not supported", None, Refused),
+        (404, "The model `x` does not exist", "model_not_found", Refused),
+        (400, "Unrecognized request argument", None, Refused),
+    ],
+)
+def test_what_will_not_pass_stops_at_once(
+    calls: Calls, status: int, message: str, code: str | None, kind: type[DualDataError]
+) -> None:
+    with stand_in(lambda _: error(status, message, code)) as fake, server(fake.base_url, calls) as one:
+        with pytest.raises(kind):
+            one.ask([france(one, n) for n in range(1, 31)])
+        assert len(fake.bodies) <= 6  # some were under way
+
+
+def test_a_prompt_that_is_too_long_is_an_answer_and_not_the_end(real: Llama, calls: Calls) -> None:
+    with server(real.base_url, calls) as one:
+        long = one.request({"messages": messages("", "word " * (CONTEXT + 100)), "max_tokens": 2})
+        answers = one.ask([long, france(one)])
+        assert answers[0] == {"declined": "prompt_too_large"}
+        assert "Paris" in answers[1]["text"]
+        assert ServerAnswers(one).generate([Chat("", "word " * (CONTEXT + 100))], Sampling(2)) == [[""]]
+
+
+def test_a_content_filter_is_an_answer(calls: Calls) -> None:
+    refusal = error(400, "The response was filtered", "content_filter")
+    with stand_in(lambda _: refusal) as fake, server(fake.base_url, calls) as one:
+        assert one.ask([france(one)]) == [{"declined": "content_filter"}]
+
+
+# What a server can do ------------------------------------------------------------------------------------------------
+
+EVEN = {"A": 0.5, "The": 0.3, "Once": 0.1}
+STORY = [("A", EVEN), (" cat", {" cat": 0.4, " dog": 0.4}), (" sat", {" sat": 0.2, " ran": 0.2})]
+
+
+def reasoning(body: Body) -> tuple[int, Body]:
+    """As OpenAI's reasoning models: max_completion_tokens only, no temperature, no log-probabilities."""
+    if "max_tokens" in body:
+        return error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+    if "temperature" in body or "logprobs" in body:
+        return error(400, "Unsupported value: 'temperature'")
+    return completion("A cat.", usage={"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}})
+
+
+def strict(body: Body) -> tuple[int, Body]:
+    """As servers that validate: few alternatives, no seed."""
+    if body.get("top_logprobs", 0) > 5:
+        return error(400, "Requested sample logprobs of 20, which is greater than max allowed: 5")
+    if "seed" in body:
+        return error(422, "extra_forbidden: seed")
+    return completion("A cat sat", STORY)
+
+
+def deaf(body: Body) -> tuple[int, Body]:
+    """As llama-cpp-python with the newer parameter: the limit is ignored."""
+    if "max_tokens" in body:
+        return error(400, "unknown field max_tokens")
+    return completion("on and on", usage={"completion_tokens": 78})
+
+
+def silent(_: Body) -> tuple[int, Body]:
+    """As transformers serve: everything is accepted, nothing is done."""
+    return completion("A cat sat")
+
+
+def after_sampling(_: Body) -> tuple[int, Body]:
+    """Log-probabilities of the distribution after greedy sampling: 1 for the chosen token."""
+    return completion("A cat", [("A", {"A": 1.0, "The": 0.0}), (" cat", {" cat": 1.0, " dog": 0.0})])
+
+
+def nonsense(_: Body) -> tuple[int, Body]:
+    return completion("A cat", [("A", {"A": 1.0, "The": 1.0})])
+
+
+def thinking(_: Body) -> tuple[int, Body]:
+    return completion("<think>\nWell", STORY)
+
+
+def thinking_apart(_: Body) -> tuple[int, Body]:
+    return completion(None, STORY, reasoning_content="Well, a")
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (reasoning, features.Capabilities("max_completion_tokens", False, True, 0, True)),
+        (strict, features.Capabilities("max_tokens", True, False, 2, False)),
+        (silent, features.Capabilities("max_tokens", True, True, 0, False)),
+        (after_sampling, features.Capabilities("max_tokens", True, True, 0, False)),
+        (nonsense, features.Capabilities("max_tokens", True, True, 0, False)),
+        (thinking, features.Capabilities("max_tokens", True, True, 0, True)),
+        (thinking_apart, features.Capabilities("max_tokens", True, True, 0, True)),
+    ],
+)
+def test_features_are_found_by_their_effect(
+    calls: Calls, reply: Callable[[Body], tuple[int, Body]], expected: features.Capabilities
+) -> None:
+    with stand_in(reply) as fake, server(fake.base_url, calls) as one:
+        assert features.capabilities(one) == expected
+        assert features.recall(one) == expected
+        assert features.structured(one, expected) == ""
+
+
+def test_a_limit_that_is_ignored_is_no_limit(calls: Calls) -> None:
+    with stand_in(deaf) as fake, server(fake.base_url, calls) as one:
+        with pytest.raises(Refused, match="accepted and ignored"):
+            features.capabilities(one)
+        assert features.recall(one) is None
+
+
+def test_a_probe_that_failed_for_a_while_is_not_remembered(real: Llama, calls: Calls) -> None:
+    with proxy(real.root, error_500(), too_many(1), CUT, RESET) as between, server(f"{between.url}/v1", calls) as one:
+        assert features.capabilities(one).top_logprobs == 20
+
+
+def test_json_schema_is_tried_first(calls: Calls) -> None:
+    def constrained(body: Body) -> tuple[int, Body]:
+        form = body.get("response_format", {})
+        if form.get("type") != "json_schema":
+            return completion("A cat")
+        assert form["json_schema"]["strict"] is True
+        return completion(json.dumps({"label": form["json_schema"]["schema"]["properties"]["label"]["enum"][0]}))
+
+    with stand_in(constrained) as fake, server(fake.base_url, calls) as one:
+        assert features.structured(one, features.capabilities(one)) == "json_schema"
+
+
+def vllm(shift: int) -> Callable[[Body], tuple[int, Body]]:
+    """As vLLM: prompt_logprobs for a conversation that ends with the assistant; `shift` puts them off by tokens."""
+    numbers = {"A": -0.7, " cat": -0.9, " sat": -1.6, "Par": -2.0, "is": -0.1, "<|end|>": -0.01}
+
+    def reply(body: Body) -> tuple[int, Body]:
+        if "prompt_logprobs" not in body:
+            return completion("A cat sat", STORY)
+        text = body["messages"][-1]["content"]
+        assert body["continue_final_message"] is True
+        assert body["add_generation_prompt"] is False
+        tail = ["Par", "is"] if text == "Paris" else ["A", " cat", " sat"]
+        tokens = ["<|user|>", "hello", "<|assistant|>", *tail]
+        values = [-5.0, -5.0, -5.0, *(numbers[t] for t in tail), -9.0]
+        entries: list[Any] = [None]
+        for index, token in enumerate(tokens):
+            entries.append({str(index): {"logprob": values[index + shift], "rank": 1, "decoded_token": token}})
+        status, data = completion(".")
+        return status, data | {"prompt_logprobs": entries}
+
+    return reply
+
+
+def test_an_answers_probability_is_the_sum_of_its_tokens(calls: Calls) -> None:
+    with stand_in(vllm(0)) as fake, server(fake.base_url, calls) as one:
+        answers = ServerAnswers(one)
+        found = answers.log_probabilities([Chat("", "q"), Chat("", "r")], ["Paris", "Rome"])
+        assert found[0] == pytest.approx(-2.1)
+        assert found[1] is None  # its tokens do not spell that answer
+
+
+def test_probabilities_that_are_off_by_one_token_are_not_believed(calls: Calls) -> None:
+    with stand_in(vllm(1)) as fake, server(fake.base_url, calls) as one:
+        assert ServerAnswers(one).log_probabilities([Chat("", "q")], ["Paris"]) == [None]
+
+
+# Usage and budget ----------------------------------------------------------------------------------------------------
+
+
+def test_the_budget_stops_in_time_and_counts_the_log(tmp_path: Path) -> None:
+    reply = completion("Paris", usage={"prompt_tokens": 30, "completion_tokens": 2})
+    price = Price.model_validate({"date": "2026-01-01", "input": 1.0, "output": 10.0})
+    with stand_in(lambda _: reply) as fake, Calls(tmp_path / "c.sqlite", {"judge": Pace(concurrency=4)}) as calls:
+        spent = Usage()
+        for _ in range(2):  # the second run has next to nothing left to spend
+            ledger = Ledger("salience.budget", price, Budget(tokens=320))
+            with server(fake.base_url, calls, ledger=ledger) as one:
+                requests = [france(one, n) for n in range(1, 31)]
+                with pytest.raises(
+                    BudgetSpent, match=r"salience.budget.tokens = 320 is used up: .* Raise salience.budget"
+                ):
+                    one.ask(requests)
+            assert ledger.spent.tokens <= 320 + 4 * 32
+            assert ledger.spent.tokens >= spent.tokens
+            spent = ledger.spent
+        assert len(fake.bodies) == calls.known("judge", requests)
+        full = Ledger("salience.budget", price, Budget(money=1.0))
+        with server(fake.base_url, calls, ledger=full) as one:
+            one.ask(requests)
+        assert len(fake.bodies) == 30
+        assert full.spent == Usage(30, 900, 0, 60)
+        row = full.table("m").to_dicts()[0]
+        assert row["cost"] == pytest.approx((900 * 1.0 + 60 * 10.0) / 1e6)
+        assert (row["currency"], str(row["price_date"])) == ("USD", "2026-01-01")
+
+
+def test_money_is_a_limit_too(calls: Calls) -> None:
+    price = Price.model_validate({"date": "2026-01-01", "input": 1000.0, "output": 0, "cached_input": 100.0})
+    assert Usage(1, 1000, 400, 7).cost(price) == pytest.approx(0.6 + 0.04)
+    ledger = Ledger("salience.budget", price, Budget(money=0.001))
+    with stand_in(lambda _: completion("x")) as fake, server(fake.base_url, calls, ledger=ledger) as one:
+        with pytest.raises(BudgetSpent, match=r"salience.budget.money = 0.001 USD is used up"):
+            one.ask([france(one)])
+        assert fake.bodies == []
+
+
+# Bodies and configuration --------------------------------------------------------------------------------------------
+
+
+def test_a_reasoning_block_is_not_the_answer() -> None:
+    assert final_text({"text": "<think>2 or 3?</think>\n7"}).strip() == "7"
+    assert final_text({"text": "<think>2 or 3?"}) == ""
+    assert final_text({"text": "7"}) == "7"
+    assert final_text({"declined": "content_filter"}) == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"choices": []},
+        {"choices": None},
+        {"choices": [{"message": None}]},
+        {"choices": [{"message": {"content": "x"}, "logprobs": {"content": [{"logprob": 1}]}}]},
+        {"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": "many"}},
+    ],
+)
+def test_a_body_that_is_no_completion_may_pass(data: dict[str, Any]) -> None:
+    with pytest.raises(Transient, match="not a chat completion"):
+        reduce(data)
+
+
+def test_numbers_that_are_none_are_none() -> None:
+    text = '{"choices":[{"message":{"content":"7"},"logprobs":{"content":[{"token":"7","logprob":NaN,'
+    text += '"top_logprobs":[{"token":"7","logprob":-Infinity},{"token":"8","logprob":null}]}]}}]}'
+    assert reduce(json.loads(text))["tokens"] == [["7", None, [["7", None], ["8", None]]]]
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000", "ftp://x/v1", "https://user:pw@host/v1", "https://host/v1?key=1", "http:///v1"]
+)
+def test_a_bad_url_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a URL|must hold no user"):
+        Endpoint(base_url=url, model="m")
+
+
+def test_errors_are_those_of_the_tree() -> None:
+    assert issubclass(ConfigError, UsageError)
+    assert Endpoint(base_url="http://h/v1/", model="m").base_url == "http://h/v1"
