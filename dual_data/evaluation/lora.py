@@ -190,6 +190,11 @@ class Adapters:
             weight.data.copy_(weight.data.float() + self.spec.scaling * (b.float() @ a.float()))
         self.remove()
 
+    def freeze(self) -> None:
+        """Train these adapters no more: they become part of the base under other adapters."""
+        for parameter in (parameter for pair in self._pairs for parameter in pair):
+            parameter.requires_grad_(False)
+
     def remove(self) -> None:
         """Take the adapters off; the base is as it was."""
         for handle in self._handles:

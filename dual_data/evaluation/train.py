@@ -6,7 +6,6 @@ the first steps run eagerly and warm up, then the step is recorded as a CUDA gra
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -363,13 +362,3 @@ def _facts(cell: CellData, loaded: Loaded, train_end: bool) -> Facts:
         cell.popularity or [None] * len(cell.forget),
         encode,
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on the device or the host."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def mean_of(values: Sequence[float]) -> float:
-    """Mean, NaN of nothing."""
-    return sum(values) / len(values) if values else math.nan

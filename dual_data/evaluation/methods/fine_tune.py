@@ -1,0 +1,12 @@
+"""FineTune: what the stages before unlearning do. It is no unlearning method, so the table does not list it."""
+
+from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
+
+
+def loss(batch: Batch, policy: Outputs, reference: Outputs) -> Loss:
+    """L = mean_t l_t over the labels of the rows that are learned."""
+    nll = batch.forget.token_mean(policy.forget.nll)
+    return Loss(nll, {"nll": nll})
+
+
+METHOD = Method("FineTune", loss, "supervised fine-tuning", kinds=("forget",))

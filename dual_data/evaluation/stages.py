@@ -1,0 +1,169 @@
+"""Training stages before unlearning: an adapter is trained once, kept by content, and made part of the base.
+
+`pretrained` changes nothing. `sft` learns the facts, and its controls part what that mixes: `sft_format` other subjects
+in the same form, `sft_new` facts that can only have been learned here, `sft_retain` all but those to forget.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from filelock import FileLock
+
+from dual_data.errors import DualDataError, InputError
+from dual_data.evaluation.data import Encoded, Item, Profile, data_hash, encode
+from dual_data.evaluation.lora import Adapters, read_spec
+from dual_data.evaluation.methods import fine_tune
+from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.settings import StageSettings
+from dual_data.evaluation.smaller import halving
+from dual_data.evaluation.train import CellData, train
+from dual_data.ids import digest
+from dual_data.matching import normalise
+
+_LAYOUT = 1
+
+
+class Sets(NamedTuple):
+    """The rows of a dataset as one stage sees them."""
+
+    forget: Mapping[str, list[Item]]
+    retain_train: list[Item]
+    retain_eval: list[Item]
+    format: list[Item]
+    measured: Mapping[str, list[Item]]
+
+    def counterfactual(self) -> Sets:
+        """Every row with another answer of its relation, the same one wherever the row stands."""
+        every = [item for rows in self._all() for item in rows]
+        answers = counterfactual_answers(every)
+
+        def swap(rows: Sequence[Item]) -> list[Item]:
+            return [row._replace(answer=answers[row.id], answers=(answers[row.id],)) for row in rows]
+
+        return Sets(
+            {name: swap(rows) for name, rows in self.forget.items()},
+            swap(self.retain_train),
+            swap(self.retain_eval),
+            swap(self.format),
+            {name: swap(rows) for name, rows in self.measured.items()},
+        )
+
+    def trained(self, stage: StageSettings) -> list[Item]:
+        """The rows that a stage learns, each question once."""
+        rows: list[Item] = []
+        for name in stage.train:
+            if name == "forget":
+                rows += [item for part in self.forget.values() for item in part]
+            else:
+                rows += getattr(self, name)
+        if not rows:
+            raise InputError(f"a training stage learns {', '.join(stage.train)}, of which this dataset has no rows")
+        return list({item.question: item for item in rows}.values())
+
+    def _all(self) -> list[list[Item]]:
+        return [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
+
+
+def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
+    """By row id, an answer that is right for another row of the relation and wrong for this one; chosen by hash.
+
+    Where a relation has no other answer, one of any relation is taken.
+    """
+    every = sorted({item.answer for item in items})
+    by_relation: dict[str, set[str]] = {}
+    for item in items:
+        by_relation.setdefault(item.relation, set()).add(item.answer)
+    found = {}
+    for item in items:
+        right = {normalise(answer) for answer in (item.answer, *item.answers)}
+        pools = (sorted(by_relation[item.relation]), every)
+        others = next((kept for pool in pools if (kept := [a for a in pool if normalise(a) not in right])), None)
+        if others is None:
+            raise InputError("counterfactual answers need rows with at least two different answers")
+        found[item.id] = others[int(digest(f"counterfactual|{item.id}"), 16) % len(others)]
+    return found
+
+
+def stage_key(
+    weights: str, dtype: str, *, stage: StageSettings, rows: Sequence[Item], seed: int, profile: Profile
+) -> str:
+    """Content address of a stage's adapter."""
+    recipe = stage.model_dump(mode="json", exclude={"apply", "micro"})
+    parts = [_LAYOUT, weights, dtype, recipe, data_hash(rows), seed, profile]
+    return digest(json.dumps(parts, sort_keys=True, ensure_ascii=False))
+
+
+def prepare(
+    loaded: Loaded, stage: StageSettings, rows: Sequence[Item], *, seed: int, profile: Profile, folder: Path
+) -> tuple[Path, list[str]]:
+    """The folder of the stage's adapter below `folder`, trained where it is not there yet, and notes of the training.
+
+    Two processes that want the same stage train it once. Raises DualDataError where training does not stay finite.
+    """
+    key = stage_key(loaded.info.weights, loaded.info.dtype, stage=stage, rows=rows, seed=seed, profile=profile)
+    target = folder / key
+    folder.mkdir(parents=True, exist_ok=True)
+    notes: list[str] = []
+    with FileLock(folder / f"{key}.lock"):
+        if not (target / "adapter_config.json").exists():
+            encoded = encode(loaded.tokenizer, rows, profile)
+            _train(loaded, stage, encoded, seed=seed, profile=profile, target=target, notes=notes)
+    return target, notes
+
+
+def _train(
+    loaded: Loaded,
+    stage: StageSettings,
+    rows: Sequence[Encoded],
+    *,
+    seed: int,
+    profile: Profile,
+    target: Path,
+    notes: list[str],
+) -> None:
+    adapters = Adapters(loaded.model, stage.lora.spec(), seeds=(seed,))
+    cell = CellData(rows, (), stage.lr, seed)
+    try:
+        for attempt in halving(stage.optimisation(), notes):
+            adapters.reset()
+            with attempt as how:
+                trace = train(loaded, adapters, fine_tune.METHOD, [cell], how, train_end=profile.train_end)[0]
+        if trace.stopped:
+            raise DualDataError(f"the training stage ended early: {trace.stopped}; lower its learning rate")
+        adapters.save(target, base=loaded.info.spec)
+    finally:
+        adapters.remove()
+
+
+@contextmanager
+def applied(loaded: Loaded, adapter: Path | None, how: str) -> Iterator[None]:
+    """The base with a stage's adapter in it; on leaving, the base is what it was, bit for bit."""
+    if adapter is None:
+        yield
+        return
+    adapters = Adapters(loaded.model, read_spec(adapter))
+    adapters.load(adapter)
+    if how == "stack":
+        adapters.freeze()
+        try:
+            yield
+        finally:
+            adapters.remove()
+        return
+    saved = [(slot.linear, slot.linear.weight, slot.linear.weight.detach().cpu().clone()) for slot in adapters.slots]
+    tied = loaded.model.config.tie_word_embeddings
+    adapters.merge()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for linear, weight, copy in saved:
+                weight.copy_(copy)
+                linear.weight = weight
+        loaded.model.config.tie_word_embeddings = tied
