@@ -35,7 +35,7 @@ limit = 100
 
 
 def make_project(folder: Path, *, relations: tuple[str, ...] = ()) -> Path:
-    """Fill `folder` with pipeline/topics.toml of the world and the repository's relation files (all, or those named)."""
+    """Fill `folder` with the world's topics and the repository's relation files (all, or those named)."""
     target = folder / "pipeline" / "relations"
     target.mkdir(parents=True)
     (folder / "pipeline" / "topics.toml").write_text(TOPICS.format(**world().named), encoding="utf-8")

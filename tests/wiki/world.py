@@ -167,6 +167,9 @@ def _cities(make: _Maker, classes: dict[str, str], countries: list[str]) -> list
     ):
         named[name] = city
         make.say(city, "P17", value)
+    # Well linked, so that a topic's limit does not cut the traps off.
+    for place in (3, 20, 37, 50, 51, 52, 53, 54, 56, 60, 61, 62, 63, 71, 88):
+        items[found[place]].sitelinks = 120 + place
     named["novalue"] = found[88]
     make.world.novalue.append((found[88], "P17"))
     return found
@@ -175,12 +178,12 @@ def _cities(make: _Maker, classes: dict[str, str], countries: list[str]) -> list
 def _founded(index: int) -> Value:
     year = 900 + 6 * index
     if index % 7 == 1:
-        return Date(f"{year}-01-01T00:00:00Z", 7)
+        return Date(f"{year:04d}-01-01T00:00:00Z", 7)
     if index % 7 == 2:
         return Date(f"-{index % 500:04d}-01-01T00:00:00Z", 9, JULIAN)
     if index % 7 == 3:
         return Unknown()
-    return Date(f"{year}-{index % 12 + 1:02d}-01T00:00:00Z", 10 if index % 2 else 9)
+    return Date(f"{year:04d}-{index % 12 + 1:02d}-01T00:00:00Z", 10 if index % 2 else 9)
 
 
 def _volcanoes(make: _Maker, classes: dict[str, str], countries: list[str]) -> None:

@@ -1,0 +1,380 @@
+"""The facts stage, end to end against a real SPARQL server, and its other sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dual_data.calls import Calls
+from dual_data.config import Pace, Services, load_profile, load_relation
+from dual_data.engine.stage import Tools
+from dual_data.engine.tables import content_hash, settle
+from dual_data.errors import ConfigError, Offline, Refused, UsageError
+from dual_data.schema import Facts
+from pipeline.facts import FACTS, FactsParams, forecast, run, sources
+from tests.clock import FakeClock
+from tests.faults.proxy import BANNED, CUT, DROP, RESET, Proxy, error_500, html_200, proxy, too_many, unavailable
+from tests.reference import REFERENCE, needs_reference
+from tests.services.oxigraph import free_port, oxigraph
+from tests.wiki.model import Date, Unknown
+from tests.wiki.project import ROOT, make_project
+from tests.wiki.world import world
+
+RELATIONS = ("P17", "P36", "P37", "P1376", "P19", "P26", "P27", "P569", "P571_city", "P571_country", "P2044", "P1448")
+SMALL = {"subjects": 40, "entities": 50, "classes": 2}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The world behind Oxigraph."""
+    with oxigraph(world().turtle()) as url:
+        yield url
+
+
+@pytest.fixture
+def front(server: str) -> Iterator[Proxy]:
+    """A proxy before it; an undisturbed one passes everything."""
+    with proxy(server) as plan:
+        yield plan
+
+
+def tools(folder: Path, url: str, *, limit: int | None = None, log: str = "calls", offline: bool = False) -> Tools:
+    services = Services(sparql=f"{url}/query", pace={"wikidata": Pace(concurrency=2, attempts=40)})
+    calls = Calls(folder / f"{log}.sqlite", services.pace, clock=FakeClock(), offline=offline)
+    return Tools(folder, services, calls, limit=limit)
+
+
+def params(**queries: object) -> FactsParams:
+    return FactsParams.model_validate({"queries": {**SMALL, **queries}})
+
+
+@pytest.fixture(scope="module")
+def built(server: str, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """All rows of an undisturbed build of the whole world."""
+    project = make_project(tmp_path_factory.mktemp("world"), relations=RELATIONS)
+    return run(params(), tools(project, server))
+
+
+def facts(rows: pl.DataFrame, relation: str) -> pl.DataFrame:
+    return rows.filter(pl.col("reason").is_null() & (pl.col("relation") == relation))
+
+
+def reasons(rows: pl.DataFrame, subject: str, relation: str) -> dict[str, str | None]:
+    chosen = rows.filter((pl.col("subject_qid") == subject) & (pl.col("relation") == relation))
+    return dict(chosen.select("object_value", "reason").iter_rows())
+
+
+def test_every_row_without_a_reason_keeps_the_schema(built: pl.DataFrame) -> None:
+    settled = settle(built, Facts, "facts")
+    assert not [reason for reason in settled.rejected["reason"] if reason.startswith("schema")]
+    assert settled.rows.height > 600
+    assert settled.rows["resolved"].all()
+
+
+def test_countries_of_cities_are_those_of_the_world(built: pl.DataFrame) -> None:
+    model = world()
+    cities = model.of_class(model.named["city"])
+    order = sorted(cities, key=lambda qid: (-(model.items[qid].sitelinks or 0), int(qid[1:])))[:160]
+    labelled = [qid for qid in order if model.items[qid].label or model.items[qid].mul]
+    expected = {(city, value) for city in labelled for value in model.values(city, "P17") if isinstance(value, str)}
+    found = facts(built, "P17").filter(pl.col("topic") == "places_city")
+    assert set(found.select("subject_qid", "object_value").iter_rows()) == expected
+    assert len(cities) > 160, "the limit must bite"
+
+
+def test_ranks_ends_and_unknowns(built: pl.DataFrame) -> None:
+    named = world().named
+    country = {qid: world().values(qid, "P17") for qid in world().items}
+    assert reasons(built, named["preferred"], "P17") == {country[named["preferred"]][0]: None}
+    assert list(reasons(built, named["deprecated"], "P17").values()) == [None]
+    assert list(reasons(built, named["ended"], "P17").values()) == [None]
+    assert len(reasons(built, named["several"], "P17")) == 2
+    several = built.filter((pl.col("subject_qid") == named["several"]) & (pl.col("relation") == "P17"))
+    assert several["objects_of_pair"].to_list() == [2, 2]
+    for name in ("somevalue_blank", "somevalue_skolem"):
+        assert reasons(built, named[name], "P17") == {"somevalue": "somevalue"}
+    assert list(reasons(built, named["not_an_item"], "P17").values()) == ["wrong_kind"]
+    assert reasons(built, named["novalue"], "P17") == {}
+    assert list(reasons(built, named["no_label"], "P571_city").values()) in ([], ["no_label"], ["somevalue"])
+
+
+def test_labels_aliases_descriptions_sitelinks_and_titles(built: pl.DataFrame) -> None:
+    model = world()
+    seen = 0
+    rows = built.filter(pl.col("reason").is_null()).unique("subject_qid")
+    for row in rows.iter_rows(named=True):
+        item = model.items[row["subject_qid"]]
+        assert row["subject_label"] == (item.label or item.mul)
+        assert set(item.aliases) - {item.label} == set(row["subject_aliases"])
+        assert row["subject_description"] == item.description
+        assert row["subject_sitelinks"] == item.sitelinks
+        assert row["subject_title"] == item.title
+        seen += 1
+    assert seen > 250
+    assert rows.filter(pl.col("subject_qid") == model.named["mul_only"])["subject_label"].to_list() == ["Mulheim"]
+
+
+def test_births_are_cut_to_the_year_asked_for_and_merged(built: pl.DataFrame) -> None:
+    births = facts(built, "P569")
+    assert births.height == 90
+    assert births["objects_of_pair"].to_list() == [1] * 90
+    assert births["object_value"].str.contains(r"^18\d\d$").all()
+    merged = built.filter((pl.col("relation") == "P569") & (pl.col("reason") == "duplicate"))
+    assert merged.height == 15
+
+
+def test_foundations_have_their_precision_and_era(built: pl.DataFrame) -> None:
+    rows = built.filter(pl.col("relation") == "P571_city")
+    model = world()
+    for subject, value, label, reason in rows.select(
+        "subject_qid", "object_value", "object_label", "reason"
+    ).iter_rows():
+        stated = model.values(subject, "P571")[0]
+        if isinstance(stated, Unknown):
+            assert reason == "somevalue"
+            continue
+        assert isinstance(stated, Date)
+        if stated.precision < 9:
+            assert reason == "precision_too_low"
+        elif reason is None and stated.time.startswith("-"):
+            year = -int(stated.time[1:5])
+            assert (value, label) == (f"-{-year:04d}", f"{1 - year} BC")
+        elif reason is None:
+            assert value == stated.time[:4]
+            assert label == str(int(value))
+
+
+def test_elevations_in_another_unit_are_rejected(built: pl.DataFrame) -> None:
+    unit = load_relation(ROOT / "pipeline" / "relations" / "P2044.toml").unit_name
+    heights = built.filter(pl.col("relation") == "P2044")
+    assert {"unit_not_asked"} == set(heights["reason"].drop_nulls()) - {"no_label"}
+    volcano = facts(built, "P2044").filter(pl.col("topic") == "geography_volcano").sort("object_value")
+    assert volcano.row(0, named=True)["object_value"] == "1000.5 Q11573"
+    assert volcano.row(0, named=True)["object_label"] == f"1,000.5 {unit}"
+
+
+def test_english_names_are_preferred_to_those_for_all_languages(built: pl.DataFrame) -> None:
+    names = built.filter(pl.col("relation") == "P1448")
+    assert set(names["reason"].drop_nulls()) == {"other_language"}
+    english = names.filter(pl.col("object_value").str.starts_with("Republic"))
+    assert english["reason"].null_count() == english.height == 4
+    assert english["objects_of_pair"].to_list() == [1] * 4
+    mul = names.filter(pl.col("object_value").str.ends_with("\u00e9tat"))
+    assert mul["reason"].null_count() == mul.height == 4, "the text is in NFC"
+    assert not names["object_value"].str.contains("République").any()
+
+
+def test_the_same_fact_from_two_sides_is_kept_once(built: pl.DataFrame) -> None:
+    model = world()
+    marriages = built.filter(pl.col("relation") == "P26")
+    assert marriages["reason"].to_list().count("mirrored") == marriages["reason"].null_count() == 45
+    kept = marriages.filter(pl.col("reason").is_null())
+    assert (kept["subject_qid"] < kept["object_qid"]).all()
+    capitals = facts(built, "P36")
+    assert capitals.height == 12
+    states = built.filter(pl.col("relation") == "P1376")
+    assert states.height
+    assert set(states["reason"]) == {"mirrored"}
+    assert set(states["object_value"]) <= set(model.of_class(model.named["country"]))
+
+
+def test_mentions_count_triplets_that_name_the_entity(built: pl.DataFrame) -> None:
+    triplets = set(built.select("subject_qid", "property_id", "object_kind", "object_value").iter_rows())
+    for row in facts(built, "P17").head(40).iter_rows(named=True):
+        for side in ("subject", "object"):
+            qid = row[f"{side}_qid"]
+            assert row[f"{side}_mentions"] == sum(qid in (t[0], t[3]) for t in triplets)
+
+
+def test_a_disturbed_build_equals_an_undisturbed_one(server: str, tmp_path: Path, built: pl.DataFrame) -> None:
+    project = make_project(tmp_path, relations=RELATIONS)
+    faults = [
+        too_many(3),
+        too_many(),
+        too_many(5, as_date=True),
+        error_500(),
+        html_200(),
+        CUT,
+        DROP,
+        RESET,
+        unavailable(503),
+    ]
+    with proxy(server, None, rate=0.3, of=faults, seed=5) as plan:
+        rows = run(params(), tools(project, plan.url))
+        made = len([name for name in plan.faults_made if name])
+    assert made > 15
+    assert content_hash(rows) == content_hash(built)
+
+
+def test_a_second_run_asks_nothing(front: Proxy, tmp_path: Path) -> None:
+    project = make_project(tmp_path, relations=RELATIONS)
+    rows = run(params(), tools(project, front.url))
+    asked = front.count
+    again = run(params(), tools(project, front.url, offline=True))
+    assert front.count == asked
+    assert content_hash(rows) == content_hash(again)
+
+
+def test_a_build_that_was_stopped_repeats_no_call(server: str, tmp_path: Path, built: pl.DataFrame) -> None:
+    project = make_project(tmp_path, relations=RELATIONS)
+    port = free_port()
+    total = 0
+    for good in (1, 5, 11, 17):
+        with proxy(server, *[None] * good, rate=1.0, of=[BANNED], port=port) as plan:
+            with pytest.raises(Refused, match="answered 403"):
+                run(params(), tools(project, plan.url))
+            total += plan.faults_made.count("")
+    with proxy(server, port=port) as plan:
+        rows = run(params(), tools(project, plan.url))
+        total += plan.count
+        asked = {request.body for request in plan.requests}
+        assert len(asked) == plan.count
+    assert content_hash(rows) == content_hash(built)
+    log = tools(project, f"http://127.0.0.1:{port}").calls
+    assert log.counts() == {}
+    with log._storage() as connection:
+        assert connection.execute("SELECT count(*) FROM calls").fetchone()[0] == total
+
+
+def test_forecast_is_exact_once_the_log_knows(front: Proxy, tmp_path: Path) -> None:
+    project = make_project(tmp_path, relations=RELATIONS)
+    kit = tools(project, front.url)
+    before = forecast(params(), kit)
+    assert (before[0].source, before[0].in_log) == ("wikidata", 0)
+    assert before[0].note.startswith("estimated")
+    assert front.count == 0, "a forecast asks nobody"
+    run(params(), kit)
+    after = forecast(params(), kit)
+    assert after[0].calls == after[0].in_log == front.count
+    assert after[0].note == ""
+    assert before[0].calls == pytest.approx(front.count, rel=0.5)
+
+
+def test_forecast_after_a_stop_counts_what_is_left(server: str, tmp_path: Path) -> None:
+    project = make_project(tmp_path, relations=RELATIONS)
+    port = free_port()
+    with proxy(server, *[None] * 30, rate=1.0, of=[BANNED], port=port) as plan, pytest.raises(Refused, match="403"):
+        run(params(), tools(project, plan.url))
+    with proxy(server, port=port) as plan:
+        kit = tools(project, plan.url)
+        told = forecast(params(), kit)[0]
+        assert 30 <= told.in_log <= 31
+        run(params(), kit)
+        assert forecast(params(), kit)[0].calls == told.in_log + plan.count
+
+
+def test_limit_takes_the_best_linked_and_then_so_many_facts(front: Proxy, tmp_path: Path) -> None:
+    project = make_project(tmp_path, relations=("P17",))
+    rows = run(params(), tools(project, front.url, limit=5))
+    found = rows.filter(pl.col("reason").is_null())
+    assert found.height == 5
+    assert run(params(), tools(project, front.url, limit=5)).equals(rows)
+
+
+def test_offline_names_the_missing_calls(server: str, tmp_path: Path) -> None:
+    with pytest.raises(Offline, match=r"1 call\(s\) are not in the call log"):
+        run(params(), tools(make_project(tmp_path), server, offline=True))
+
+
+def test_an_empty_class_is_named(server: str, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    path = project / "pipeline" / "topics.toml"
+    path.write_text('[places_city]\nlabel = "city"\nclasses = ["Q899999999"]\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"topics.toml: places_city: no item belongs to Q899999999 by P31"):
+        run(params(), tools(project, server))
+    kept = run(FactsParams(empty_topics="skip"), tools(project, server))
+    assert kept.height == 0
+    assert set(Facts.columns()) < set(kept.columns)
+
+
+def test_no_contact_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+    kit = Tools(make_project(tmp_path), Services(), Calls(tmp_path / "c.sqlite"))
+    with pytest.raises(UsageError, match="DUAL_DATA_CONTACT"):
+        run(FactsParams(), kit)
+
+
+def test_unknown_topics_in_the_profile_are_named(server: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'places_moon' is not in"):
+        run(FactsParams(topics=("places_moon",)), tools(make_project(tmp_path), server))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('source = "labels"', "needs the folder of its tables"),
+        ('folder = "x"', "takes no folder"),
+        ('source = "tables"\nfolder = "x"\nlabel_table = "y"', "label_table belongs to"),
+        ('source = "dump"', "Input should be 'sparql', 'tables', 'labels' or 'resolve'"),
+        ("[facts.queries]\nsubjects = 0", "greater than or equal to 1"),
+        ("folders = 1", "unknown key"),
+    ],
+)
+def test_wrong_parameters_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "dual.toml"
+    path.write_text(f"[facts]\n{text}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_profile(path).params("facts", FactsParams)
+    assert "dual.toml: facts" in str(caught.value)
+
+
+def test_sources_follow_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "a.csv").write_text("x\n", encoding="utf-8")
+    labels = FactsParams(source="labels", folder="t")
+    first = sources(labels, tmp_path, Services())
+    assert list(first) == ["a.csv"]
+    (tmp_path / "t" / "a.csv").write_text("y\n", encoding="utf-8")
+    assert sources(labels, tmp_path, Services()) != first
+    assert sources(FactsParams(), tmp_path, Services(sparql="http://x/")) == {"endpoint": "http://x/"}
+    assert list(sources(FactsParams(), tmp_path, Services(sparql="embedded"))) == ["embedded snapshot"]
+
+
+def test_the_embedded_snapshot_goes_the_same_way(tmp_path: Path) -> None:
+    pytest.importorskip("pyoxigraph")
+    project = make_project(tmp_path, relations=("P17", "P30", "P297"))
+    (project / "pipeline" / "topics.toml").write_text(
+        '[places_country]\nlabel = "country"\nclasses = ["Q6256"]\nlimit = 300\n', encoding="utf-8"
+    )
+    kit = Tools(project, Services(sparql="embedded"), Calls(tmp_path / "c.sqlite"))
+    rows = run(FactsParams(), kit)
+    codes = facts(rows, "P297")
+    assert codes.filter(pl.col("subject_label") == "France")["object_value"].to_list() == ["FR"]
+    assert list(kit.calls.counts()) == ["embedded"]
+    with kit.calls._storage() as connection:
+        request = json.loads(connection.execute("SELECT request FROM calls LIMIT 1").fetchone()[0])
+    assert set(request) == {"snapshot", "query"}
+
+
+@needs_reference
+def test_the_published_label_tables(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    shipped = ROOT / "pipeline" / "topics.toml"
+    (project / "pipeline" / "topics.toml").write_text(shipped.read_text("utf-8"), encoding="utf-8")
+    kit = Tools(project, Services(), Calls(tmp_path / "c.sqlite"))
+    labels = FactsParams(source="labels", folder=str(REFERENCE / "wikidata_triplets"))
+    rows = run(labels, kit)
+    assert rows.height == 143_557
+    assert rows.select("subject_qid", "property_id", "object_value").unique().height == 132_169
+    settled = settle(rows, Facts, "facts")
+    assert not settled.rows["resolved"].any()
+    assert settled.rows.height + settled.rejected.height == 143_557
+    counts = dict(settled.rejected["reason"].value_counts().iter_rows())
+    assert set(counts) == {
+        "excluded_relation",
+        "unknown_relation",
+        "not_asked_in_topic",
+        "duplicate",
+        "mirrored",
+        "no_label",
+    }
+    assert settled.rows.height > 45_000
+    assert forecast(labels, kit) == []
+
+
+def test_the_stage_declares_what_it_reads() -> None:
+    assert FACTS.files == ("pipeline/topics.toml", "pipeline/relations/*.toml")
+    assert FACTS.inputs == ()
