@@ -64,7 +64,7 @@ def measure(
     for cell, outcomes in enumerate(runs):
         reader = _Reader(outcomes, base, workload, engine)
         items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
-        summary = {name: summarise(rows, workload.baselines[name].best) for name, rows in items.items()}
+        summary = {name: summarise(rows, max(workload.baselines[name].values())) for name, rows in items.items()}
         found.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None))
     return found
 

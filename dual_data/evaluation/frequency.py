@@ -1,0 +1,85 @@
+"""The frequency analysis: is forgetting a matter of popularity, and do likelihoods and answers agree on it?
+
+After "Not All Data Are Unlearned Equally" (Krishnan et al. 2025, arXiv 2504.05058): forgetting by decile of popularity,
+once as the drop of the answer's probability and once as the drop of answers that hold it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dual_data.evaluation.statistics import Interval, bootstrap, bootstrap_mean, spearman
+
+Row = Mapping[str, Any]
+
+
+class Decile(NamedTuple):
+    """Facts of like popularity."""
+
+    items: int
+    lowest: float
+    highest: float
+    """Popularity of the first and the last fact."""
+    probability_drop: Interval
+    """Base minus unlearned model."""
+    answer_drop: Interval
+
+
+class Frequency(NamedTuple):
+    """Forgetting against popularity."""
+
+    deciles: tuple[Decile, ...]
+    by_probability: Interval
+    """Rank correlation of popularity and probability drop."""
+    by_answer: Interval
+    """Rank correlation of popularity and answer drop."""
+    agreement: Interval
+    """Rank correlation of the two drops over facts."""
+    disagreeing: tuple[str, ...]
+    """Ids of facts whose answer was lost though half or more of its probability is left, or the other way round."""
+
+
+def frequency(before: Sequence[Row], after: Sequence[Row], *, bins: int = 10, seed: int = 0) -> Frequency | None:
+    """Compare items of base and unlearned model, in the same order; None where no fact has a popularity.
+
+    Raises ValueError where the two are of different facts.
+    """
+    if [row["id"] for row in before] != [row["id"] for row in after]:
+        raise ValueError("the items of the base and of the unlearned model are of different facts")
+    pairs = [(old, new) for old, new in zip(before, after, strict=True) if new["popularity"] is not None]
+    if not pairs:
+        return None
+    pairs.sort(key=lambda pair: (pair[1]["popularity"], pair[1]["id"]))
+    popularity = np.array([new["popularity"] for _, new in pairs], dtype=float)
+    chance = np.array([old["scores"]["probability"] - new["scores"]["probability"] for old, new in pairs])
+    answer = np.array([old["scores"]["contains_answer"] - new["scores"]["contains_answer"] for old, new in pairs])
+    subjects = [new["subject"] or new["id"] for _, new in pairs]
+    deciles = []
+    for part in np.array_split(np.arange(len(pairs)), min(bins, len(pairs))):
+        names = [subjects[index] for index in part]
+        deciles.append(
+            Decile(
+                len(part),
+                float(popularity[part[0]]),
+                float(popularity[part[-1]]),
+                bootstrap_mean(chance[part], names, seed=seed),
+                bootstrap_mean(answer[part], names, seed=seed),
+            )
+        )
+    return Frequency(
+        tuple(deciles),
+        bootstrap(lambda picks: spearman(popularity[picks], chance[picks]), subjects, seed=seed),
+        bootstrap(lambda picks: spearman(popularity[picks], answer[picks]), subjects, seed=seed),
+        bootstrap(lambda picks: spearman(chance[picks], answer[picks]), subjects, seed=seed),
+        tuple(new["id"] for old, new in pairs if _disagree(old["scores"], new["scores"])),
+    )
+
+
+def _disagree(old: Mapping[str, float], new: Mapping[str, float]) -> bool:
+    if not old["contains_answer"]:
+        return False
+    kept_chance = new["probability"] >= 0.5 * old["probability"]
+    return kept_chance != bool(new["contains_answer"])

