@@ -40,6 +40,10 @@ _DIFFERENCE = re.compile(r"\b(?:differ|differs|different|differently|distinguish
 _OWNS = re.compile(r"\b(?:own|operate|run|manage|govern|administer|maintain|hold|control|found|establish)\w*\b")
 
 
+_SUBJECT = "\ue000"
+"""Stands for the subject in a question, so that the patterns are compiled once for all subjects."""
+
+
 class Asked(NamedTuple):
     """A question of the form "What is the PHRASE of X?": its question word, verb, phrase, and the rest (X)."""
 
@@ -164,15 +168,20 @@ def _asks_for_role(question: str, role: str, subject: str) -> bool:
     "The capital of X", "X's capital" and "X and its capital" want the holder; "X is the capital of which ..." and
     "which state has X as its capital" say that X is the holder.
     """
-    name = rf"(?:the )?{re.escape(subject)}"
-    held = rf"(?<!its )(?<!their )\b{re.escape(role)}s?\b"
-    wanted = (
-        rf"{held}(?! of (?:which|what)\b)[^?]*? (?:of|in|from|for|to) {name}(?!\w)",
-        rf"{name}(?:'s|’s|') [^?]*\b{re.escape(role)}s?\b",
-        rf"{name} [^?]*(?<!\bas )(?<!\bamong )\b(?:its|their) (?:\w+ )?{re.escape(role)}s?\b",
-        rf"^(?:what|who|which) (?:is|are|was|were) the {re.escape(role)}s? {name}",
+    marked = question.replace(subject, _SUBJECT) if subject else question
+    return _wants_role(role).search(marked) is not None
+
+
+@lru_cache(maxsize=1 << 10)
+def _wants_role(role: str) -> re.Pattern[str]:
+    name, holder = rf"(?:the )?{_SUBJECT}", re.escape(role)
+    patterns = (
+        rf"(?<!its )(?<!their )\b{holder}s?\b(?! of (?:which|what)\b)[^?]*? (?:of|in|from|for|to) {name}(?!\w)",
+        rf"{name}(?:'s|’s|') [^?]*\b{holder}s?\b",
+        rf"{name} [^?]*(?<!\bas )(?<!\bamong )\b(?:its|their) (?:\w+ )?{holder}s?\b",
+        rf"^(?:what|who|which) (?:is|are|was|were) the {holder}s? {name}",
     )
-    return any(re.search(pattern, question) for pattern in wanted)
+    return re.compile("|".join(patterns))
 
 
 def _named(question: str) -> str:

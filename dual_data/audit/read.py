@@ -17,21 +17,33 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+(@[^@\s]+)?$")
 
 
+_MEMBER = re.compile(r"(?:^|_)(?:forget_(?:rare|popular)|fast_retain|retain|neighbor|world|full)(?:_|$).*$")
+"""What follows the topic in a split's name, as published and as dual-data names them."""
+
+
 class Split(NamedTuple):
-    """A table, its name, and the group of splits that it is compared with (a configuration; "" for single files)."""
+    """A table, its name, and its configuration in a release ("" for single files)."""
 
     name: str
-    group: str
+    config: str
     rows: pl.DataFrame
 
+    @property
+    def group(self) -> str:
+        """The configuration and topic: splits are compared with those of their own group, or a release of 26 topics
+        would be compared with itself 40,000 times."""
+        if not self.config:
+            return ""
+        return f"{self.config}/{_MEMBER.sub('', self.name.rpartition('/')[2])}"
 
-def read(target: str, *, endpoint: str | None = None) -> list[Split]:
+
+def read(target: str) -> list[Split]:
     """The splits of a file, a folder, or a Hub dataset named `owner/name[@revision]`.
 
     A folder with a dataset card is read by the configurations of its card; any other folder file by file, the shards of
     a table together. A table with a column `split` is divided by it. Tables of a folder which hold neither
-    question-answer pairs nor triplets are passed over. `endpoint` is the Hub's address, by default that of
-    huggingface_hub.
+    question-answer pairs nor triplets are passed over. The Hub is asked by huggingface_hub, with its
+    settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
 
     Raises `InputError` where there is nothing to audit, `ServiceError` where the Hub does not answer.
     """
@@ -41,7 +53,7 @@ def read(target: str, *, endpoint: str | None = None) -> list[Split]:
     elif path.is_dir():
         splits = _folder(path)
     elif _REPOSITORY.match(target):
-        splits = _folder(_downloaded(target, endpoint))
+        splits = _folder(_downloaded(target))
     else:
         raise InputError(f"{target}: no such file or folder, and not the name of a Hub dataset (owner/name[@revision])")
     if not splits:
@@ -51,11 +63,11 @@ def read(target: str, *, endpoint: str | None = None) -> list[Split]:
     return splits
 
 
-def read_all(targets: Iterable[str], *, endpoint: str | None = None) -> list[Split]:
+def read_all(targets: Iterable[str]) -> list[Split]:
     """The splits of several targets; a name that occurs twice gets its target, then a number, in front."""
     found: dict[str, Split] = {}
     for target in targets:
-        for split in read(target, endpoint=endpoint):
+        for split in read(target):
             name, number = split.name, 1
             while name in found:
                 name = f"{Path(target).parent.name or target}/{split.name}" + (f" ({number})" if number > 1 else "")
@@ -66,13 +78,13 @@ def read_all(targets: Iterable[str], *, endpoint: str | None = None) -> list[Spl
 
 def _folder(folder: Path) -> list[Split]:
     tables = _configured(folder) or _plain(folder)
-    loaded = [(name, group, _concat(paths)) for name, group, paths in tables]
+    loaded = [(name, config, _concat(paths)) for name, config, paths in tables]
     auditable = [table for table in loaded if is_auditable(table[2].columns)]
-    single = len({group for _, group, _ in auditable}) == 1
+    single = len({config for _, config, _ in auditable}) == 1
     return [
         split
-        for name, group, rows in auditable
-        for split in _divided(name if single or not group else f"{group}/{name}", group, rows)
+        for name, config, rows in auditable
+        for split in _divided(name if single or not config else f"{config}/{name}", config, rows)
     ]
 
 
@@ -113,17 +125,15 @@ def _plain(folder: Path) -> list[tuple[str, str, list[Path]]]:
     return [(name, "", files) for name, files in tables.items()]
 
 
-def _downloaded(target: str, endpoint: str | None) -> Path:
-    """The folder of a snapshot of a Hub dataset, in the Hub client's own cache."""
+def _downloaded(target: str) -> Path:
+    """The folder of a snapshot of a Hub dataset."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     name, _, revision = target.partition("@")
     patterns = ["README.md", *(f"*{suffix}" for suffix in _SUFFIXES)]
     try:
-        folder = snapshot_download(
-            name, repo_type="dataset", revision=revision or None, allow_patterns=patterns, endpoint=endpoint
-        )
+        folder = snapshot_download(name, repo_type="dataset", revision=revision or None, allow_patterns=patterns)
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", "no status")
         raise InputError(
@@ -131,7 +141,7 @@ def _downloaded(target: str, endpoint: str | None) -> Path:
         ) from error
     except (LocalEntryNotFoundError, OSError) as error:
         raise ServiceError(
-            f"{target}: not a local path, and the Hub could not be reached to look for it there"
+            f"{target}: not a local path, and the Hub could not be reached for it (offline, or HF_HUB_OFFLINE is set)"
         ) from error
     return Path(folder)
 
@@ -155,15 +165,15 @@ def _table(file: Path) -> pl.DataFrame:
     raise InputError(f"{file}: the audit reads {', '.join(_SUFFIXES)}, not {file.suffix or 'files without a suffix'}")
 
 
-def _divided(name: str, group: str, rows: pl.DataFrame) -> Iterator[Split]:
+def _divided(name: str, config: str, rows: pl.DataFrame) -> Iterator[Split]:
     """The table itself, or its parts where it has a column `split` (and `recipe`), in order of first appearance."""
     keys = [column for column in ("recipe", "split") if column in rows.columns]
     if "split" not in keys:
-        yield Split(name, group, rows)
+        yield Split(name, config, rows)
         return
     for values, part in rows.partition_by(keys, as_dict=True, maintain_order=True).items():
         label = "/".join(str(value) for value in values)
-        yield Split(f"{name}/{label}", group or "/".join([name, *map(str, values[:-1])]), part)
+        yield Split(f"{name}/{label}", config or "/".join([name, *map(str, values[:-1])]), part)
 
 
 def select(splits: list[Split], *, configs: Sequence[str], names: Sequence[str]) -> list[Split]:
@@ -174,7 +184,7 @@ def select(splits: list[Split], *, configs: Sequence[str], names: Sequence[str])
     chosen = [
         split
         for split in splits
-        if (not configs or split.group in configs)
+        if (not configs or split.config in configs)
         and (not names or split.name in names or split.name.rpartition("/")[2] in names)
     ]
     if not chosen:

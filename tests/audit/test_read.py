@@ -1,0 +1,274 @@
+"""Every kind of input that the audit takes, from real files and a real loopback server."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dual_data.audit.read import read, read_all, select
+from dual_data.errors import InputError
+
+ROWS = pl.DataFrame({"question": ["What is the country of A?", "When was B born?"], "answer": ["Nu", "1900"]})
+LINKS = pl.DataFrame({"qid": ["Q1"], "inbound_links": [3]})
+
+CARD = """---
+license: cc0-1.0
+configs:
+- config_name: matched
+  data_files:
+  - split: city_forget_rare_5
+    path: matched/city_forget_rare_5-*.parquet
+  - split: country_forget_rare_5
+    path: [matched/country_forget_rare_5.parquet]
+- config_name: paper
+  data_files:
+  - split: city_forget_rare_5
+    path: paper/city_forget_rare_5.parquet
+- config_name: links
+  data_files: links.parquet
+---
+# A dataset
+"""
+
+
+def release(folder: Path) -> Path:
+    for name in ("matched", "paper"):
+        (folder / name).mkdir(parents=True)
+    ROWS.head(1).write_parquet(folder / "matched" / "city_forget_rare_5-00000-of-00002.parquet")
+    ROWS.tail(1).write_parquet(folder / "matched" / "city_forget_rare_5-00001-of-00002.parquet")
+    ROWS.write_parquet(folder / "matched" / "country_forget_rare_5.parquet")
+    ROWS.write_parquet(folder / "paper" / "city_forget_rare_5.parquet")
+    LINKS.write_parquet(folder / "links.parquet")
+    (folder / "README.md").write_text(CARD)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "ndjson", "json", "csv"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"some_split.{suffix}"
+    writers: dict[str, Callable[[Path], object]] = {
+        "parquet": ROWS.write_parquet,
+        "jsonl": ROWS.write_ndjson,
+        "ndjson": ROWS.write_ndjson,
+        "json": ROWS.write_json,
+        "csv": ROWS.write_csv,
+    }
+    writers[suffix](file)
+    (split,) = read(str(file))
+    assert split.name == "some_split"
+    assert split.rows.equals(ROWS)
+
+
+def test_a_release_folder_is_read_by_its_card(tmp_path: Path) -> None:
+    splits = read(str(release(tmp_path / "release")))
+    assert [(split.name, split.config, split.group, split.rows.height) for split in splits] == [
+        ("matched/city_forget_rare_5", "matched", "matched/city", 2),
+        ("matched/country_forget_rare_5", "matched", "matched/country", 2),
+        ("paper/city_forget_rare_5", "paper", "paper/city", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "topic"),
+    [
+        ("city_forget_popular_10", "city"),
+        ("city_fast_retain_500", "city"),
+        ("brand_retain_train", "brand"),
+        ("forget_rare_1", ""),
+        ("music_genre_neighbor_subject", "music_genre"),
+        ("world_facts", ""),
+        ("city_full_", "city"),
+    ],
+)
+def test_splits_are_grouped_by_topic(tmp_path: Path, name: str, topic: str) -> None:
+    (tmp_path / "README.md").write_text(
+        CARD.partition("configs:")[0] + f"configs:\n- config_name: c\n  data_files:\n"
+        f"  - split: {name}\n    path: x.parquet\n---\n"
+    )
+    ROWS.write_parquet(tmp_path / "x.parquet")
+    assert [split.group for split in read(str(tmp_path))] == [f"c/{topic}"]
+
+
+def test_a_folder_without_a_card_is_read_file_by_file_and_shards_together(tmp_path: Path) -> None:
+    release(tmp_path / "data")
+    (tmp_path / "data" / "README.md").unlink()
+    (tmp_path / "data" / ".cache").mkdir()
+    ROWS.write_parquet(tmp_path / "data" / ".cache" / "hidden.parquet")
+    splits = read(str(tmp_path / "data"))
+    assert {split.name: split.rows.height for split in splits} == {
+        "matched/city_forget_rare_5": 2,
+        "matched/country_forget_rare_5": 2,
+        "paper/city_forget_rare_5": 2,
+    }
+    assert {split.group for split in splits} == {""}
+
+
+def test_a_column_split_divides_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "matched.parquet"
+    ROWS.with_columns(split=pl.Series(["forget_rare_5", "retain_eval"])).write_parquet(file)
+    assert [(split.name, split.group) for split in read(str(file))] == [
+        ("matched/forget_rare_5", "matched/"),
+        ("matched/retain_eval", "matched/"),
+    ]
+
+
+def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+        ROWS.write_parquet(tmp_path / name / "forget.parquet")
+    files = [str(tmp_path / name / "forget.parquet") for name in ("ours", "theirs", "theirs")]
+    assert [split.name for split in read_all(files)] == ["forget", "theirs/forget", "theirs/forget (2)"]
+
+
+def test_configurations_and_splits_are_selected(tmp_path: Path) -> None:
+    splits = read(str(release(tmp_path / "release")))
+    assert len(select(splits, configs=[], names=[])) == 3
+    assert [split.name for split in select(splits, configs=["paper"], names=[])] == ["paper/city_forget_rare_5"]
+    assert [split.config for split in select(splits, configs=[], names=["city_forget_rare_5"])] == ["matched", "paper"]
+    with pytest.raises(InputError, match=r"there are matched/city_forget_rare_5, "):
+        select(splits, configs=["matched"], names=["retain"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("broken.parquet", b"no parquet", "not readable as parquet"),
+        ("broken.json", b"{", "not readable as json"),
+        ("broken.jsonl", b"{]\n", "not readable as jsonl"),
+        ("latin.csv", "question,answer\nWo?,M\xfcnchen\n".encode("latin-1"), "not readable as csv"),
+        ("table.xlsx", b"", r"reads \.parquet, .* not \.xlsx"),
+        ("table", b"", "files without a suffix"),
+    ],
+)
+def test_an_unreadable_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read(str(tmp_path / name))
+
+
+def test_what_is_neither_there_nor_a_repository_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file or folder"):
+        read(str(tmp_path / "absent.parquet"))
+    with pytest.raises(InputError, match="no table with question and answer"):
+        read(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ("---\nconfigs: [\n---\n", "not valid YAML"),
+        (
+            "---\nconfigs:\n- config_name: c\n  data_files:\n  - {split: s, path: no-*.parquet}\n---\n",
+            "no file matches",
+        ),
+    ],
+)
+def test_a_broken_card_is_one_clear_error(tmp_path: Path, card: str, message: str) -> None:
+    (tmp_path / "README.md").write_text(card)
+    with pytest.raises(InputError, match=message):
+        read(str(tmp_path))
+
+
+COMMIT = "c0ffee" + "0" * 34
+
+
+class Hub:
+    """The part of the Hub's HTTP API that a snapshot download uses, for one dataset `owner/name` at `v1`."""
+
+    def __init__(self, folder: Path) -> None:
+        files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        tree = [
+            {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
+            for name, body in files.items()
+        ]
+        listing = {"id": "owner/name", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                if path == "/api/datasets/owner/name/revision/v1":
+                    return self.reply(json.dumps(listing).encode(), {"Content-Type": "application/json"})
+                if path == f"/api/datasets/owner/name/tree/{COMMIT}":
+                    return self.reply(json.dumps(tree).encode(), {"Content-Type": "application/json"})
+                prefix = f"/datasets/owner/name/resolve/{COMMIT}/"
+                if path.startswith(prefix) and path.removeprefix(prefix) in files:
+                    return self.reply(files[path.removeprefix(prefix)], {"X-Repo-Commit": COMMIT})
+                self.send_response(404)
+                self.send_header("X-Error-Code", "RevisionNotFound" if "/owner/name/" in path else "RepoNotFound")
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
+
+            def do_HEAD(self) -> None:
+                self.do_GET()
+
+            def reply(self, body: bytes, headers: dict[str, str]) -> None:
+                self.send_response(200)
+                tag = {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "Content-Length": str(len(body))}
+                for name, value in (headers | tag).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing on standard error."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[str]:
+    served = Hub(release(tmp_path / "served"))
+    thread = threading.Thread(target=served.server.serve_forever, daemon=True)
+    thread.start()
+    yield served.address
+    served.server.shutdown()
+    served.server.server_close()
+    thread.join()
+
+
+def audited(target: str, endpoint: str, cache: Path, *, offline: bool = False) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own: the Hub's client reads its settings when it is imported."""
+    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": str(int(offline)), "HF_TOKEN": "hf_x"}
+    script = "import typer; from dual_data.cli.audit import audit; typer.run(audit)"
+    return subprocess.run(
+        [sys.executable, "-c", script, target, "--json"],
+        env=os.environ | settings | {"HF_HUB_DISABLE_TELEMETRY": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_dataset_of_the_hub_is_read_at_its_revision(hub: str, tmp_path: Path) -> None:
+    result = audited("owner/name@v1", hub, tmp_path / "cache")
+    assert result.returncode == 0, result.stderr
+    assert {name: split["rows"] for name, split in json.loads(result.stdout)["splits"].items()} == {
+        "matched/city_forget_rare_5": 2,
+        "matched/country_forget_rare_5": 2,
+        "paper/city_forget_rare_5": 2,
+    }
+
+
+@pytest.mark.parametrize("target", ["owner/name@v2", "owner/absent@v1"])
+def test_a_dataset_or_revision_that_is_not_there_is_one_clear_error(hub: str, tmp_path: Path, target: str) -> None:
+    result = audited(target, hub, tmp_path / "cache")
+    assert f"InputError: {target}: the Hub refused it (404)" in result.stderr
+    assert "hf_x" not in result.stderr
+
+
+def test_a_hub_that_is_not_asked_is_a_service_error(hub: str, tmp_path: Path) -> None:
+    result = audited("owner/name@v1", hub, tmp_path / "cache", offline=True)
+    assert "ServiceError: owner/name@v1: not a local path, and the Hub could not be reached" in result.stderr

@@ -1,0 +1,44 @@
+"""The printed table fits the terminal and loses nothing."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from dual_data.audit import audit
+from dual_data.audit.table import render
+
+REPORT = audit(
+    {
+        name: pl.DataFrame({"question": [f"What is the country of {name}?"], "answer": ["A very long answer " * 4]})
+        for name in ("one_split", "another_split", "a_third_split")
+    }
+)
+
+
+def test_a_wide_terminal_holds_all_splits_beside_each_other() -> None:
+    text = render(REPORT, width=200)
+    first, _, *rest = text.splitlines()
+    assert first.split() == ["split", "one_split", "another_split", "a_third_split"]
+    assert next(line for line in rest if line.startswith("rows")).split() == ["rows", "1", "1", "1"]
+    assert next(line for line in rest if line.startswith("popularity")).split() == ["popularity", "-", "-", "-"]
+
+
+@pytest.mark.parametrize("width", [40, 70, 90, 120])
+def test_a_narrow_terminal_gets_several_tables(width: int) -> None:
+    lines = render(REPORT, width).splitlines()
+    tables = sum(line.startswith(("split ", "pair ")) for line in lines)
+    assert tables > 2 or width >= 120
+    # One split a table is the least that a table can hold.
+    assert max(map(len, lines)) <= max(width, 26 + 34)
+
+
+def test_every_measurement_of_every_split_is_printed() -> None:
+    text = render(REPORT, width=60)
+    for part in ("splits", "pairs"):
+        for measures in REPORT[part].values():
+            for name in measures:
+                assert any(line.split(" ")[0] == name for line in text.splitlines())
+        columns = [name for key in REPORT[part] for name in key.split("|")]
+        words = text.split()
+        assert all(words.count(name) >= columns.count(name) for name in columns)

@@ -1,0 +1,55 @@
+"""`dual-data audit` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dual_data.cli.audit import audit
+from dual_data.errors import InputError
+
+app = typer.Typer()
+app.command()(audit)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    for name, answer in (("rare", "Nu"), ("popular", "Mu")):
+        rows = {"question": [f"What is the country of {name} {n}?" for n in "ABCD"], "answer": [answer] * 4}
+        pl.DataFrame(rows).write_csv(tmp_path / f"{name}.csv")
+    return [str(tmp_path / "rare.csv"), str(tmp_path / "popular.csv")]
+
+
+def test_json_is_one_object_of_splits_and_pairs(files: list[str]) -> None:
+    result = CliRunner().invoke(app, [*files, "--json"])
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert set(report) == {"splits", "pairs"}
+    assert list(report["splits"]) == ["rare", "popular"]
+    assert report["splits"]["rare"]["top_answer_share"] == 1.0
+    assert report["splits"]["rare"]["same_id_share"] is None
+    assert report["pairs"]["rare|popular"]["auc_answer"] == 1.0
+
+
+def test_a_table_is_printed(files: list[str]) -> None:
+    result = CliRunner().invoke(app, files)
+    assert result.exit_code == 0
+    assert result.stdout.split()[:3] == ["split", "rare", "popular"]
+    assert "auc_relation" in result.stdout
+
+
+def test_one_split_has_no_pairs(files: list[str]) -> None:
+    result = CliRunner().invoke(app, [*files, "--split", "rare", "--json"])
+    assert list(json.loads(result.stdout)["splits"]) == ["rare"]
+    assert json.loads(result.stdout)["pairs"] == {}
+
+
+def test_an_unknown_split_is_refused_with_those_there_are(files: list[str]) -> None:
+    result = CliRunner().invoke(app, [*files, "--split", "common"])
+    assert isinstance(result.exception, InputError)
+    assert "rare, popular" in str(result.exception)
