@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import torch
+from transformers import PreTrainedModel
 
 from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Answer, Request
 from dual_data.evaluation.stream import Engine
+
+_CHECKED: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+"""What `why_not_fast` said: a matter of the architecture, so each model is tried once."""
 
 
 def open_engine(
@@ -24,7 +30,9 @@ def open_engine(
 
     `graphs` is whether decoding steps are replayed as CUDA graphs; None for whenever the model is on a GPU.
     """
-    reason = why_not_fast(loaded)
+    if loaded.model not in _CHECKED:
+        _CHECKED[loaded.model] = why_not_fast(loaded)
+    reason = _CHECKED[loaded.model]
     if reason:
         plain = PlainEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, hidden=hidden)
         plain.notes.append(f"slow evaluation: {reason}")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dual_data.evaluation.data import Encoded, Item
 from dual_data.evaluation.lora import Adapters
-from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
+from dual_data.evaluation.methods import fine_tune
 from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.order import Optimisation
@@ -50,15 +50,6 @@ class Curve(NamedTuple):
     """First scored step at which half the gap is recovered; None where it never is."""
     most: int | None
     """First scored step at which 90 % of the gap is recovered."""
-
-
-def _loss(batch: Batch, policy: Outputs, reference: Outputs) -> Loss:  # noqa: ARG001 - what every loss is given
-    """L = mean l over the labels: ordinary fine-tuning. The rows to learn are given as those of `forget`."""
-    value = batch.forget.token_mean(policy.forget.nll)
-    return Loss(value, {"nll": value})
-
-
-FINE_TUNING = Method("FineTuning", _loss, "cross-entropy over the labels", kinds=("forget",))
 
 
 def halves(items: Sequence[Item], share: float = 0.2) -> tuple[list[int], list[int]]:
@@ -161,7 +152,7 @@ def _run(
     train(
         loaded,
         clone,
-        FINE_TUNING,
+        fine_tune.METHOD,
         [CellData(taken, (), lr, seed)] * 2,
         Optimisation(epochs=max(steps), batch=len(taken)),
         train_end=train_end,

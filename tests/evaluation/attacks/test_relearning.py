@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dual_data.evaluation.attacks.relearning import FINE_TUNING, halves, recovered, relearn
+from dual_data.evaluation.attacks.relearning import halves, recovered, relearn
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.methods import fine_tune
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.train import CellData, train
@@ -36,13 +37,13 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     items = cities(4)
     rows = encode(loaded.tokenizer, items, "chat")
     teacher = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(7,))
-    train(loaded, teacher, FINE_TUNING, [CellData(rows, (), 1e-2, 7)], Optimisation(epochs=30))
+    train(loaded, teacher, fine_tune.METHOD, [CellData(rows, (), 1e-2, 7)], Optimisation(epochs=30))
     teacher.merge()
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(0, 1))
     # Cell 1 knows less than the base: it was taught to say something else.
     wrong = [row._replace(answer_ids=rows[(index + 1) % 4].answer_ids) for index, row in enumerate(rows)]
     data = [CellData(wrong, (), 1e-2, seed) for seed in (0, 1)]
-    train(loaded, adapters, FINE_TUNING, data, Optimisation(epochs=15))
+    train(loaded, adapters, fine_tune.METHOD, data, Optimisation(epochs=15))
     before = adapters.master.clone()
     curves = relearn(
         loaded,
