@@ -70,10 +70,17 @@ class FullWeights:
             raise DualDataError("the reference's head was not kept: construct with keep_head")
         return head(self.model, hidden, weight=self._head)
 
+    def reset(self) -> None:
+        """Put the weights back to train anew."""
+        for parameter, saved, buffer in zip(self._parameters, self._saved, self._buffers, strict=True):
+            parameter.data.copy_(saved)
+            buffer.master.copy_(saved.view(1, -1))
+            buffer.gradient.zero_()
+        self._trained = False
+
     def restore(self) -> None:
         """Put the weights back and take gradients off."""
-        for parameter, saved in zip(self._parameters, self._saved, strict=True):
-            parameter.data.copy_(saved)
+        self.reset()
+        for parameter in self._parameters:
             parameter.grad = None
             parameter.requires_grad_(False)
-        self._trained = False

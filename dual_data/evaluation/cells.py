@@ -1,0 +1,240 @@
+"""A grid spelled out: its cells, the rows behind them, and which are done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dual_data.errors import InputError, UsageError
+from dual_data.evaluation.data import Item, Profile, data_hash, profile_named, read_split
+from dual_data.evaluation.methods import method_named
+from dual_data.evaluation.models import Identity
+from dual_data.evaluation.results import BASE, cell_id, cell_path, read_result
+from dual_data.evaluation.settings import (
+    PRETRAINED,
+    DataSettings,
+    EvaluationSettings,
+    GridSettings,
+    ModelSettings,
+    PresetSettings,
+    SplitSettings,
+    StageSettings,
+    data_folder,
+)
+from dual_data.evaluation.stages import Sets
+from dual_data.evaluation.workload import MeasureOptions
+from dual_data.ids import digest
+
+
+class Cell(NamedTuple):
+    """One run: a model in a training stage, unlearning a set by a method at a learning rate and seed."""
+
+    model: str
+    stage: str
+    set: str
+    method: str
+    """A method's name, or none for the model before unlearning."""
+    lr: float
+    seed: int
+    id: str
+    base: str
+    """Id of the cell that is the same model and stage before unlearning; its own for that cell."""
+    identity: Mapping[str, Any]
+    """Everything that the id is the hash of."""
+
+    @property
+    def label(self) -> str:
+        """How a line of output names it."""
+        rate = "" if self.method == BASE else f" lr {self.lr:g} seed {self.seed}"
+        return f"{self.model} {self.stage} {self.set} {self.method}{rate}"
+
+
+class Grid(NamedTuple):
+    """A grid with all that its cells share."""
+
+    name: str
+    settings: GridSettings
+    models: Mapping[str, ModelSettings]
+    stages: Mapping[str, StageSettings | None]
+    """By name; None for the stage that trains nothing."""
+    preset: PresetSettings
+    profile: Profile
+    sets: Mapping[str, Sets]
+    """The rows as each stage sees them, by stage."""
+    folder: Path
+    """Where results go."""
+
+    @property
+    def measure(self) -> MeasureOptions:
+        """What is measured beside the canonical questions."""
+        return MeasureOptions(self.settings.distractors, self.settings.paraphrases, tuple(self.settings.attacks))
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Longest generation in tokens."""
+        return self.settings.max_new_tokens or self.preset.max_new_tokens
+
+    def evaluated(self, stage: str, name: str) -> dict[str, list[Item]]:
+        """The sets that a cell is measured on, by name."""
+        sets = self.sets[stage]
+        # A learning rate is chosen by forget and retain_train, so that retain_eval stays unseen by the choice.
+        return {
+            "forget": sets.forget[name],
+            "retain_train": sets.retain_train,
+            "retain_eval": sets.retain_eval,
+            **sets.measured,
+        }
+
+    def options(self, method: str) -> dict[str, Any]:
+        """All options of a method: the preset's over the defaults."""
+        return method_named(method).options(self.preset.methods[method])
+
+
+def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Path) -> Grid:
+    """Read the rows of a grid and settle its settings. Raises UsageError and InputError."""
+    chosen = settings.grids[name]
+    data = settings.data[chosen.data]
+    preset = settings.presets[chosen.preset]
+    changed = {key: value for key in ("epochs", "batch") if (value := getattr(chosen, key))}
+    preset = preset.model_copy(update=changed)
+    stages: dict[str, StageSettings | None] = {PRETRAINED: None, **settings.stages}
+    rows = read_sets(data, project, chosen.sets or tuple(data.forget), chosen.limit)
+    sets = {}
+    for stage in chosen.stages:
+        found = stages[stage]
+        sets[stage] = rows.counterfactual() if found is not None and found.counterfactual else rows
+    grid = Grid(
+        name,
+        chosen,
+        {model: settings.models[model] for model in chosen.models},
+        {stage: stages[stage] for stage in chosen.stages},
+        preset,
+        profile_named(preset.profile),
+        sets,
+        folder,
+    )
+    for method in chosen.methods or preset.methods:
+        grid.options(method)
+    return grid
+
+
+def read_sets(data: DataSettings, project: Path, sets: Sequence[str], limit: int) -> Sets:
+    """All rows of a dataset; with a limit, the first of each split by hash, in the order of the file."""
+    folder = data_folder(data.folder, project)
+    paraphrases = folder / data.paraphrases if data.paraphrases else None
+
+    def read(split: SplitSettings) -> list[Item]:
+        rows = read_split(folder / split.path, paraphrases)
+        ranked = {item.id: int(digest(f"part|{item.id}", 8), 16) / 16**8 for item in rows}
+        kept = [
+            item for item in rows if split.start <= ranked[item.id] < split.end or split.end == 1.0 <= ranked[item.id]
+        ]
+        if limit:
+            first = sorted(kept, key=lambda item: digest(f"limit|{item.id}"))[:limit]
+            chosen = {item.id for item in first}
+            kept = [item for item in kept if item.id in chosen]
+        if not kept:
+            raise InputError(f"{folder / split.path}: no rows in the part from {split.start} to {split.end}")
+        return kept
+
+    return Sets(
+        {name: read(data.forget[name]) for name in sets},
+        read(data.retain_train),
+        read(data.retain_eval),
+        read(data.format) if data.format else [],
+        {name: read(split) for name, split in data.measured.items()},
+    )
+
+
+def cells_of(grid: Grid, identify: Callable[[ModelSettings], Identity]) -> list[Cell]:
+    """The cells in the order in which they run: by model, stage and set, those before unlearning first."""
+    chosen = grid.settings
+    methods = chosen.methods or tuple(grid.preset.methods)
+    rates = chosen.lrs or grid.preset.lrs
+    found: list[Cell] = []
+    for model, settings in grid.models.items():
+        known = identify(settings)
+        for stage in chosen.stages:
+            seeds = chosen.seeds if grid.stages[stage] is not None else chosen.seeds[:1]
+            for name in grid.sets[stage].forget:
+                bases = {}
+                for seed in seeds:
+                    cell = _cell(grid, (model, stage, name, BASE), 0.0, seed, known)
+                    bases[seed] = cell.id
+                    found.append(cell)
+                for method in methods:
+                    for seed in chosen.seeds:
+                        base = bases.get(seed, bases[seeds[0]])
+                        found += [
+                            _cell(grid, (model, stage, name, method), lr, seed, known)._replace(base=base)
+                            for lr in rates
+                        ]
+    return found
+
+
+def _cell(grid: Grid, place: tuple[str, str, str, str], lr: float, seed: int, known: Identity) -> Cell:
+    model, stage, name, method = place
+    settings, recipe, sets = grid.models[model], grid.stages[stage], grid.sets[stage]
+    identity: dict[str, Any] = {
+        "model": {"name": model, "spec": settings.spec, "dtype": settings.dtype, "weights": known.weights},
+        "template": digest(str(getattr(known.tokenizer, "chat_template", None) or "")),
+        "profile": grid.profile._asdict(),
+        "stage": {"name": stage},
+        "data": {
+            "name": grid.settings.data,
+            **{key: data_hash(rows) for key, rows in grid.evaluated(stage, name).items()},
+        },
+        "set": name,
+        "max_new_tokens": grid.max_new_tokens,
+        "measure": grid.measure._asdict(),
+        "method": method,
+        "seed": seed,
+    }
+    if recipe is not None:
+        trained = data_hash(sets.trained(recipe))
+        identity["stage"] |= {
+            "seed": seed,
+            "rows": trained,
+            "recipe": recipe.model_dump(mode="json", exclude={"micro"}),
+        }
+    if method != BASE:
+        identity["data"]["retain_train"] = data_hash(sets.retain_train)
+        identity |= {
+            "preset": grid.settings.preset,
+            "options": grid.options(method),
+            "optimisation": grid.preset.optimisation()._asdict(),
+            "lora": None if grid.preset.full else grid.preset.lora.spec()._asdict(),
+            "lr": lr,
+        }
+        # Micro-batches change a number only where they are what the loss is normalised over.
+        if grid.preset.normalise != "micro":
+            del identity["optimisation"]["micro"]
+    elif recipe is None:
+        identity["seed"] = 0
+    found = cell_id(identity)
+    return Cell(model, stage, name, method, lr, seed, found, found, identity)
+
+
+def is_done(folder: Path, cell: Cell) -> bool:
+    """Whether the cell has a result; one that failed is tried again."""
+    path = cell_path(folder, cell.id)
+    return path.exists() and read_result(path)["status"] != "failed"
+
+
+def read_refusals(project: Path) -> list[str]:
+    """The refusals of IdkDPO: prompts/refusals.txt of the project, else the shipped ones; one a line."""
+    shipped = Path(__file__).parents[1] / "_project" / "prompts"
+    for folder in (project / "prompts", shipped, Path(__file__).parents[2] / "prompts"):
+        path = folder / "refusals.txt"
+        if path.exists():
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            if found := [line for line in lines if line]:
+                return found
+            raise InputError(f"{path}: holds no refusal; write one a line")
+    raise UsageError(f"{project / 'prompts' / 'refusals.txt'}: no such file; IdkDPO needs refusals, one a line")
+
+
+def refusal_of(item: Item, refusals: Sequence[str]) -> str:
+    """The refusal of a row, chosen by the hash of its id: the same at every access and in every run."""
+    return refusals[int(digest(f"refusal|{item.id}"), 16) % len(refusals)]
