@@ -5,6 +5,7 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 
 from __future__ import annotations
 
+import re
 import string
 import tomllib
 from collections.abc import Mapping
@@ -70,6 +71,8 @@ class Topic(Strict):
     """Wikidata classes (Q-ids) whose members, and members of subclasses, are the subjects."""
     property: str = "P31"
     """How an item belongs to a class: instance of (P31), or for people their occupation (P106)."""
+    article: tuple[str, ...] = ()
+    """Regular expressions of the labels that take "the" inside a sentence, such as ^United."""
     limit: int = Field(default=1000, ge=1)
     """Most subjects taken."""
     order: Literal["sitelinks", "hash"] = "sitelinks"
@@ -82,6 +85,19 @@ class Topic(Strict):
             if not is_item(qid):
                 raise ValueError(f"{qid!r} is not a Wikidata item id such as Q515")
         return classes
+
+    @field_validator("article")
+    @classmethod
+    def _article_compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            # polars matches by Rust's engine, which has no look-around.
+            if "(?=" in pattern or "(?!" in pattern or "(?<" in pattern:
+                raise ValueError(f"{pattern!r}: look-around is not supported")
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+        return patterns
 
     @field_validator("property")
     @classmethod

@@ -27,13 +27,14 @@ import polars as pl
 from pydantic import Field
 
 from dual_data import templates
-from dual_data.config import Relation, Strict, load_relations
+from dual_data.config import Relation, Strict, Topic, load_relations, load_topics
 from dual_data.engine.stage import Stage, Tools
 from dual_data.sampling import with_rank
 from dual_data.schema import Questions
 from dual_data.words import words
 
 RELATIONS = "pipeline/relations"
+TOPICS = "pipeline/topics.toml"
 BARE_ID = r"^(?:[QPL][1-9][0-9]*|label:[0-9a-f]{16})$"
 USES = ("canonical", "validation", "training", "test")
 
@@ -62,6 +63,7 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     rows = _with_literals(rows, relations)
     rows = _reject(rows, _too_long(rows, params.answer_words), "answer_too_long")
     rows = _with_subjects(rows, facts, params.hint_length)
+    rows = rows.with_columns(subject=_with_article(load_topics(tools.project / TOPICS)))
     rows = _with_leaks(rows, relations, params.leak_share)
     rows = _reject_mirrored(rows)
     rows = _with_questions(rows, relations)
@@ -147,6 +149,16 @@ def _with_subjects(rows: pl.DataFrame, facts: pl.DataFrame, longest: int) -> pl.
     ambiguous = pl.col("subject_qid").is_in(list(forms))
     rows = rows.with_columns(subject=pl.when(ambiguous).then("form").otherwise("subject_label"))
     return _reject(rows, rows["subject"].is_null(), "ambiguous_subject")
+
+
+def _with_article(topics: Mapping[str, Topic]) -> pl.Expr:
+    """The subject as it stands inside a sentence: "the" before labels that take it, as their topic says."""
+    takes = pl.lit(False)
+    for name, topic in topics.items():
+        for pattern in topic.article:
+            takes |= (pl.col("topic") == name) & pl.col("subject_label").str.contains(pattern)
+    bare = ~pl.col("subject").str.to_lowercase().str.starts_with("the ")
+    return pl.when(takes & bare).then("the " + pl.col("subject")).otherwise("subject")
 
 
 def _form(forms: Iterable[str], label: str, answers: list[str]) -> str | None:
