@@ -132,11 +132,10 @@ def init(target: Path) -> None:
 def open_model(spec: str) -> ChatModel:
     """Open a local model for the stages. Raises MissingExtra without the evaluation extra."""
     try:
-        from dual_data.evaluation.local_model import open_model as opened
+        from dual_data.evaluation.local_model import LocalModel
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "eval") from None
-    model: ChatModel = opened(spec)
-    return model
+    return LocalModel.open(spec)
 
 
 def open_embedding() -> Callable[[Sequence[str]], Any]:
