@@ -301,5 +301,5 @@ QUESTIONS = Stage(
     schema=Questions,
     params=QuestionsParams,
     inputs=("facts",),
-    files=(f"{RELATIONS}/*.toml",),
+    files=(f"{RELATIONS}/*.toml", TOPICS),
 )
