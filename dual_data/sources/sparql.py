@@ -33,6 +33,8 @@ READ_TIMEOUT = 75
 """Seconds without a byte; above the 60 s that Wikidata gives a query, so that the service speaks first."""
 WHOLE_TIMEOUT = 300.0
 """Seconds for a whole answer."""
+WHOLE_SIZE = 1 << 29
+"""Bytes of a whole answer: half a gigabyte, which no batch of a sane size reaches."""
 
 # Blazegraph; Oxigraph; QLever while it exports; QLever before the first byte.
 _OUT_OF_TIME = re.compile(
@@ -41,7 +43,7 @@ _OUT_OF_TIME = re.compile(
     re.IGNORECASE,
 )
 _PASSING = re.compile(
-    r"too many|rate.?limit|retry|try again|unavailable|overload|maintenance|timeout|\b50[0-4]\b", re.I
+    r"too many|rate.?limit|retry|try again|unavailable|overload|maintenance|timeout|server error|\b50[0-4]\b", re.I
 )
 _AGENT = re.compile(r"user[- ]?agent|robot policy", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
@@ -164,6 +166,8 @@ class HttpEndpoint:
             body += part
             if time.monotonic() > deadline:
                 raise TooLarge(f"{self.url}: the answer took more than {self.whole_timeout:.0f} s")
+            if len(body) > WHOLE_SIZE:
+                raise TooLarge(f"{self.url}: the answer has more than {WHOLE_SIZE >> 20} MiB")
         if announced is not None and len(body) < int(announced):
             raise Transient(f"{self.url}: the answer broke off after {len(body)} of {announced} bytes")
         return bytes(body)

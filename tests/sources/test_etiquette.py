@@ -1,0 +1,61 @@
+"""Who asks, and how long to wait."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data import __version__
+from dual_data.errors import UsageError
+from dual_data.sources.etiquette import is_loopback, retry_after, user_agent
+
+NOW = 1_700_000_000.0
+
+
+def test_the_agent_names_version_operator_and_client() -> None:
+    found = user_agent("me@example.org", "https://query.wikidata.org/sparql", "SPARQLWrapper/2.0")
+    assert found == f"dual-data/{__version__} (me@example.org) SPARQLWrapper/2.0"
+
+
+def test_a_contact_is_required_away_from_this_machine() -> None:
+    with pytest.raises(UsageError, match=r"no contact.*query\.wikidata\.org.*DUAL_DATA_CONTACT"):
+        user_agent("  ", "https://query.wikidata.org/sparql")
+    assert user_agent("", "http://127.0.0.1:7878/query", "x/1") == f"dual-data/{__version__} x/1"
+
+
+def test_a_contact_cannot_break_the_header() -> None:
+    assert "\n" not in user_agent("me@example.org\nX-Evil: 1", "https://example.org/")
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://localhost/", True),
+        ("http://127.8.0.1:1/", True),
+        ("http://[::1]:80/", True),
+        ("https://localhost.example.org/", False),
+        ("https://10.0.0.1/", False),
+        ("", False),
+    ],
+)
+def test_loopback(url: str, here: bool) -> None:
+    assert is_loopback(url) is here
+
+
+@given(st.integers(0, 10**6))
+def test_retry_after_reads_seconds_and_dates_alike(seconds: int) -> None:
+    assert retry_after(str(seconds), NOW) == seconds
+    assert retry_after(formatdate(NOW + seconds, usegmt=True), NOW) == seconds
+
+
+def test_a_date_in_the_past_means_now() -> None:
+    assert retry_after(formatdate(NOW - 50, usegmt=True), NOW) == 0
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Nd"])))
+def test_what_says_nothing_is_none(text: str) -> None:
+    assert retry_after(text, NOW) is None
+    assert retry_after(None, NOW) is None

@@ -1,0 +1,224 @@
+"""What an answer really is, whatever its status says."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data import __version__
+from dual_data.config import Services
+from dual_data.errors import ConfigError, Refused, ServiceError, TooLarge, Transient, UsageError
+from dual_data.sources.sparql import Answer, HttpEndpoint, Term, failure, open_endpoint, read_answer, rows_of
+from tests.faults.proxy import (
+    BANNED,
+    CUT,
+    DROP,
+    REFUSED_AGENT,
+    RESET,
+    Fault,
+    error_500,
+    html_200,
+    proxy,
+    slow,
+    stack_trace,
+    too_many,
+    unavailable,
+)
+from tests.services.oxigraph import free_port, oxigraph
+from tests.wiki.world import world
+
+DATA = "".join(f'<urn:s{n}> <urn:p> "v{n}"@en .\n' for n in range(300))
+QUERY = "SELECT ?s ?o WHERE { ?s <urn:p> ?o }"
+JSON_TYPE = "application/sparql-results+json"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with oxigraph(DATA) as url:
+        yield url
+
+
+def endpoint(url: str, **options: float) -> HttpEndpoint:
+    return HttpEndpoint(f"{url}/query", "me@example.org", **options)  # type: ignore[arg-type]
+
+
+def test_rows_come_whole_and_typed(server: str) -> None:
+    answer = endpoint(server).ask(QUERY)
+    assert answer.variables == ["s", "o"]
+    assert len(answer.rows) == 300
+    assert [Term("iri", "urn:s7"), Term("literal", "v7", "en")] in answer.rows
+
+
+def test_the_request_is_a_post_with_the_operators_agent(server: str) -> None:
+    with proxy(server) as plan:
+        endpoint(plan.url).ask(QUERY)
+    (request,) = plan.requests
+    assert (request.method, request.path) == ("POST", "/query")
+    assert request.headers["User-Agent"].startswith(f"dual-data/{__version__} (me@example.org) SPARQLWrapper/")
+    assert "sparql-results+json" in request.headers["Accept"]
+    assert b"format=" not in request.body, "one way of asking for JSON is enough"
+
+
+def test_no_contact_no_request() -> None:
+    with pytest.raises(UsageError, match="DUAL_DATA_CONTACT"):
+        HttpEndpoint("https://query.wikidata.org/sparql", "").ask(QUERY)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        (too_many(), Transient, "answered 429 .*Error"),
+        (error_500(), Transient, "answered 500"),
+        (error_500(b"x java.util.concurrent.TimeoutException y"), TooLarge, "answered 500"),
+        (unavailable(502), Transient, "answered 502"),
+        (unavailable(504), TooLarge, "answered 504"),
+        (html_200(), Transient, "text/html with status 200"),
+        (html_200(b"<title>Welcome to nginx!</title>"), ServiceError, "Welcome to nginx.*SPARQL 1.1 query endpoint"),
+        (CUT, Transient, "broke off"),
+        (DROP, Transient, "broke"),
+        (RESET, Transient, "broke|reached"),
+        (REFUSED_AGENT, Refused, "robot policy.*contact"),
+        (BANNED, Refused, "banned"),
+        (stack_trace(b'{"head":{"vars":["s"]},"results":{"bindings":[{"s":{"value":"'), TooLarge, "ran out of time"),
+        (Fault("json", content_type="application/json", body=b'{"hello": 1}'), ServiceError, "not SPARQL results"),
+        (Fault("list", content_type="application/json", body=b"[]"), ServiceError, "not SPARQL results"),
+        (Fault("404", 404), ServiceError, "answered 404.*SPARQL 1.1 query endpoint"),
+        (Fault("401", 401), Refused, "answered 401"),
+    ],
+)
+def test_every_fault_has_its_name(server: str, fault: Fault, error: type[ServiceError], message: str) -> None:
+    with proxy(server, fault) as plan, pytest.raises(ServiceError, match=message) as caught:
+        endpoint(plan.url).ask(QUERY)
+    assert type(caught.value) is error
+    assert plan.count == 1, "retry is not the client's business"
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_retry_after_survives_the_client(server: str, as_date: bool) -> None:
+    with proxy(server, too_many(40, as_date=as_date)) as plan, pytest.raises(Transient) as caught:
+        endpoint(plan.url).ask(QUERY)
+    assert caught.value.retry_after == pytest.approx(40, abs=2)
+
+
+def test_retry_after_of_a_500_survives_the_client(server: str) -> None:
+    busy = Fault("500", 500, headers=(("Retry-After", "9"),))
+    with proxy(server, busy) as plan, pytest.raises(Transient) as caught:
+        endpoint(plan.url).ask(QUERY)
+    assert caught.value.retry_after == 9
+
+
+def test_html_after_good_answers_is_a_passing_trouble(server: str) -> None:
+    strange = html_200(b"<title>Welcome to nginx!</title>")
+    with proxy(server, None, strange, None) as plan:
+        client = endpoint(plan.url)
+        client.ask(QUERY)
+        with pytest.raises(Transient):
+            client.ask(QUERY)
+        assert len(client.ask(QUERY).rows) == 300
+
+
+def test_a_real_timeout_of_oxigraph_is_too_large() -> None:
+    with oxigraph(world().turtle(), timeout_s=1) as url, pytest.raises(TooLarge, match="middle of its answer"):
+        endpoint(url).ask("SELECT ?a ?b ?c ?d WHERE { ?b ?p ?a . ?b ?q ?c . ?d ?r ?c }")
+
+
+def test_a_syntax_error_is_not_retried(server: str) -> None:
+    with pytest.raises(ServiceError, match="answered 400") as caught:
+        endpoint(server).ask("SELECT ?s WHERE { ?s ")
+    assert type(caught.value) is ServiceError
+
+
+def test_drips_have_a_deadline(server: str) -> None:
+    with proxy(server, slow(8)) as plan:
+        started = time.monotonic()
+        with pytest.raises(TooLarge, match="took more than"):
+            endpoint(plan.url, whole_timeout=0.5).ask(QUERY)
+        assert time.monotonic() - started < 5
+
+
+def test_slow_is_fine_below_the_deadline(server: str) -> None:
+    with proxy(server, slow(0.5)) as plan:
+        assert len(endpoint(plan.url).ask(QUERY).rows) == 300
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """Accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            try:
+                held.append(listener.accept()[0])
+            except OSError:
+                return
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(timeout=5)
+        for connection in held:
+            connection.close()
+
+
+def test_silence_is_too_large() -> None:
+    with silent_server() as url, pytest.raises(TooLarge, match="silent for 1 s"):
+        endpoint(url, read_timeout=1).ask(QUERY)
+
+
+def test_nobody_there_is_transient() -> None:
+    with pytest.raises(Transient, match="cannot be reached"):
+        endpoint(f"http://127.0.0.1:{free_port()}").ask(QUERY)
+
+
+@pytest.mark.parametrize("url", ["query.wikidata.org/sparql", "ftp://x/", "", "embeded", "https://"])
+def test_an_endpoint_needs_a_url(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"services\.sparql"):
+        open_endpoint(Services(sparql=url))
+
+
+def test_qlevers_timeout_is_too_large() -> None:
+    body = b'{"exception": "Operation timed out.", "query": "SELECT"}'
+    with pytest.raises(TooLarge):
+        read_answer("application/json", body, "u", patient=True)
+    assert type(failure(429, http.client.HTTPMessage(), body.decode(), "u", 0.0)) is TooLarge
+
+
+CELLS = st.one_of(
+    st.none(),
+    st.fixed_dictionaries({"type": st.just("uri"), "value": st.text()}),
+    st.fixed_dictionaries({"type": st.just("bnode"), "value": st.text()}),
+    st.fixed_dictionaries({"type": st.just("literal"), "value": st.text(), "xml:lang": st.sampled_from(["en", "mul"])}),
+    st.fixed_dictionaries({"type": st.just("literal"), "value": st.text(), "datatype": st.just("http://x#int")}),
+)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
+def test_the_log_keeps_an_answer_exactly(rows: list[tuple[dict[str, str] | None, ...]]) -> None:
+    bindings = [{name: cell for name, cell in zip("ab", row, strict=True) if cell is not None} for row in rows]
+    answer = rows_of({"head": {"vars": ["a", "b"]}, "results": {"bindings": bindings}})
+    assert len(answer.rows) == len(rows)
+    assert Answer.from_json(json.loads(json.dumps(answer.to_json()))) == answer
+
+
+@given(st.integers(0, 10**6))
+def test_no_cut_of_a_good_body_is_an_answer(seed: int) -> None:
+    body = json.dumps(
+        {
+            "head": {"vars": ["a"]},
+            "results": {"bindings": [{"a": {"type": "literal", "value": f"Kraków {n}"}} for n in range(5)]},
+        },
+        ensure_ascii=False,
+    ).encode()
+    with pytest.raises(Transient):
+        read_answer(JSON_TYPE, body[: seed % len(body)], "u", patient=True)
+    assert len(read_answer(JSON_TYPE + "; charset=utf-8", body, "u", patient=False).rows) == 5

@@ -1,0 +1,171 @@
+"""Canonical objects."""
+
+from __future__ import annotations
+
+import unicodedata
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.config import Relation
+from dual_data.literals import parse_date, parse_quantity
+from dual_data.sources import values
+from dual_data.sources.sparql import Term
+
+QUESTIONS = {
+    "canonical": "A {subject}?",
+    "validation": ["B {subject}?"],
+    "training": ["C {subject}?"],
+    "test": ["D {subject}?"],
+}
+ENTITY = "http://www.wikidata.org/entity/"
+
+
+def relation(kind: str, **more: Any) -> Relation:
+    return Relation.model_validate(
+        {"property": "P1", "name": "n", "topics": ["*"], "object": kind, "questions": QUESTIONS, **more}
+    )
+
+
+def time(text: str) -> Term:
+    return Term("literal", text, "http://www.w3.org/2001/XMLSchema#dateTime")
+
+
+def number(text: str) -> Term:
+    return Term("literal", text)
+
+
+def iri(qid: str) -> Term:
+    return Term("iri", ENTITY + qid)
+
+
+@pytest.mark.parametrize(
+    ("asked", "stated", "precision", "text", "label"),
+    [
+        ("year", "1889-03-31T00:00:00Z", 11, "1889", "1889"),
+        ("month", "1889-03-31T00:00:00Z", 11, "1889-03", "March 1889"),
+        ("day", "1889-03-31T00:00:00Z", 11, "1889-03-31", "31 March 1889"),
+        ("year", "-0043-01-01T00:00:00Z", 9, "-0043", "44 BC"),
+        ("year", "0000-01-01T00:00:00Z", 9, "0000", "1 BC"),
+        ("year", "0079-10-24T00:00:00Z", 11, "0079", "79 AD"),
+        ("day", "+1889-03-31T00:00:00Z", 11, "1889-03-31", "31 March 1889"),
+        ("year", "-13798000000-01-01T00:00:00Z", 9, "-13798000000", "13798000001 BC"),
+    ],
+)
+def test_dates_are_cut_to_what_is_asked(asked: str, stated: str, precision: int, text: str, label: str) -> None:
+    found = values.date(time(stated), time(stated), number(str(precision)), relation("date", precision=asked))
+    assert found == values.Value(text, label)
+
+
+@pytest.mark.parametrize(("asked", "precision"), [("year", 8), ("year", 7), ("month", 9), ("day", 10), ("year", 0)])
+def test_coarse_dates_are_rejected(asked: str, precision: int) -> None:
+    stated = time("1880-01-01T00:00:00Z")
+    found = values.date(stated, stated, number(str(precision)), relation("date", precision=asked))
+    assert found.reason == "precision_too_low"
+    assert values.date(stated, None, None, relation("date")).reason == "precision_too_low"
+
+
+@given(st.dates())
+def test_a_label_of_a_date_reads_back_as_the_date(day: Any) -> None:
+    stated = time(f"{day.isoformat()}T00:00:00Z")
+    found = values.date(stated, stated, number("11"), relation("date", precision="day"))
+    assert found.text == day.isoformat()
+    assert found.label is not None
+    assert parse_date(found.label) == parse_date(found.text) == (day.year, day.month, day.day)
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "text", "label"),
+    [
+        ("+324", "Q11573", "324 Q11573", "324 metres"),
+        ("+1234567.50", "Q11573", "1234567.5 Q11573", "1,234,567.5 metres"),
+        ("-0.0", "Q11573", "0 Q11573", "0 metres"),
+        ("+1E+3", "Q11573", "1000 Q11573", "1,000 metres"),
+    ],
+)
+def test_quantities_are_plain_decimals(amount: str, unit: str, text: str, label: str) -> None:
+    asked = relation("quantity", unit="Q11573", unit_name="metres")
+    found = values.quantity(number("0"), number(amount), iri(unit), asked)
+    assert found == values.Value(text, label)
+
+
+def test_other_units_are_rejected_and_the_unit_one_is_none() -> None:
+    metres = relation("quantity", unit="Q11573", unit_name="metres")
+    assert values.quantity(number("3"), number("3"), iri("Q3710"), metres).reason == "unit_not_asked"
+    assert values.quantity(number("3"), number("3"), iri("Q199"), metres).reason == "unit_not_asked"
+    assert values.quantity(number("3"), number("3"), iri("Q199"), relation("quantity")) == values.Value("3", "3")
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=3))
+def test_a_label_of_a_quantity_reads_back_as_the_number(amount: Decimal) -> None:
+    found = values.quantity(number("0"), number(f"{amount:f}"), None, relation("quantity"))
+    assert Decimal(found.text) == amount
+    assert "E" not in found.text
+    assert found.label is not None
+    read = parse_quantity(found.label)
+    assert read is not None
+    assert read.amount == amount
+
+
+@pytest.mark.parametrize(
+    "term",
+    [Term("blank", "b0"), Term("iri", "http://www.wikidata.org/.well-known/genid/0123")],
+)
+def test_somevalue_in_both_forms(term: Term) -> None:
+    for found in (
+        values.entity(term),
+        values.date(term, None, None, relation("date")),
+        values.quantity(term, None, None, relation("quantity")),
+        values.text(term),
+    ):
+        assert found.reason == "somevalue"
+
+
+def test_only_items_are_entities() -> None:
+    assert values.entity(iri("Q90")) == values.Value("Q90")
+    for term in (iri("P36"), iri("L1-F1"), Term("iri", "http://example.org/Q90"), Term("literal", ENTITY + "Q90")):
+        assert values.entity(term).reason == "wrong_kind"
+
+
+def test_texts_are_clean_and_know_their_language() -> None:
+    assert values.text(Term("literal", " e\u0301tat \n x ", "en")) == values.Value(
+        "\u00e9tat x", "\u00e9tat x", None, "en"
+    )
+    assert values.text(Term("literal", "x", "http://www.w3.org/2001/XMLSchema#string")).language == ""
+    assert values.text(Term("iri", "https://example.org/")).text == "https://example.org/"
+    assert values.text(iri("Q1")).reason == "wrong_kind"
+    assert values.text(Term("literal", "  ")).reason == "empty"
+
+
+@given(st.text())
+def test_clean_is_stable(text: str) -> None:
+    found = values.clean(text)
+    assert found == values.clean(found) == found.strip()
+    assert unicodedata.is_normalized("NFC", found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "expected"),
+    [
+        ("date", "1889-03-31", values.Value("1889", "1889")),
+        ("date", "March 1889", values.Value("1889", "1889")),
+        ("date", "44 BC", values.Value("-0043", "44 BC")),
+        ("date", "soon", values.Value("soon", reason="wrong_kind")),
+        ("quantity", "324 Q11573", values.Value("324 Q11573", "324 m")),
+        ("quantity", "3,600", values.Value("3600 Q11573", "3,600 m")),
+        ("quantity", "324 Q3710", values.Value("324 Q3710", reason="unit_not_asked")),
+        ("quantity", "tall", values.Value("tall", reason="wrong_kind")),
+        ("text", " a  b ", values.Value("a b", "a b")),
+        ("text", " ", values.Value("", "", "empty")),
+    ],
+)
+def test_cells_of_tables(kind: str, written: str, expected: values.Value) -> None:
+    unit = {"unit": "Q11573", "unit_name": "m"} if kind == "quantity" else {}
+    assert values.cell(written, relation(kind, **unit)) == expected
+
+
+def test_a_cell_coarser_than_asked_is_rejected() -> None:
+    assert values.cell("1889", relation("date", precision="day")).reason == "precision_too_low"
