@@ -1,0 +1,155 @@
+"""What an unlearned model can still do: a fixed panel of choices and texts, and lm-eval's tasks where it is installed.
+
+The panel is ours, small and shipped: elementary knowledge, arithmetic, common sense and language, none of it about the
+subjects of the benchmark, and a few plain texts. It shows a broken model, not fine differences between good ones. A
+file of the same format (JSON lines) takes its place for more: MMLU with its examples as `context`, say, which is then
+computed once for all questions that share it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from transformers import PreTrainedTokenizerBase
+
+from dual_data.errors import InputError, MissingExtra
+from dual_data.evaluation.metrics.likelihood import mean_log_probability, sum_log_probability
+from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.request import Answer, Outcome, Request
+from dual_data.evaluation.statistics import Interval, bootstrap_mean
+from dual_data.evaluation.stream import Engine
+
+PANEL = Path(__file__).with_name("panel.jsonl")
+"""The shipped panel: 88 questions with four options each and 8 texts."""
+
+
+class Choice(NamedTuple):
+    """A question with options; `kind` is what it tests."""
+
+    kind: str
+    question: str
+    options: tuple[str, ...]
+    answer: int
+    context: str = ""
+    """What stands before the question, such as worked examples."""
+
+
+class Panel(NamedTuple):
+    """Questions with options, and texts whose likelihood is measured."""
+
+    choices: tuple[Choice, ...]
+    texts: tuple[str, ...]
+
+
+class Utility(NamedTuple):
+    """Scores of one model on a panel."""
+
+    accuracy: Interval
+    """Share of questions whose right option has the highest log-probability."""
+    accuracy_by_length: Interval
+    """The same by log-probability a character of the option, which does not favour short ones."""
+    by_kind: dict[str, float]
+    """Accuracy by kind."""
+    text_nll: float | None
+    """Mean negative log-probability a token of the texts in nats; None without texts."""
+
+
+def read_panel(path: Path = PANEL) -> Panel:
+    """Read a panel. Raises InputError with the line of what is wrong."""
+    choices, texts = [], []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            if "text" in row:
+                texts.append(str(row["text"]))
+                continue
+            choice = Choice(
+                row["kind"], row["question"], tuple(row["options"]), int(row["answer"]), row.get("context", "")
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: line {number}: expected kind, question, options, answer, or kind, text: {error}"
+            ) from error
+        if not 0 <= choice.answer < len(choice.options) or not all(choice.options):
+            raise InputError(f"{path}: line {number}: answer must be the index of one of the options, none empty")
+        choices.append(choice)
+    if not choices:
+        raise InputError(f"{path}: holds no question")
+    return Panel(tuple(choices), tuple(texts))
+
+
+def panel_requests(tokenizer: PreTrainedTokenizerBase, panel: Panel) -> list[Request]:
+    """One request a question, its options scored after the same prompt, then one a text."""
+    requests = []
+    for choice in panel.choices:
+        prompt = tokenizer(f"{choice.context}Question: {choice.question}\nAnswer:")["input_ids"]
+        options = tokenizer([f" {option}" for option in choice.options], add_special_tokens=False)["input_ids"]
+        answers = tuple(Answer(tuple(ids), len(ids)) for ids in options)
+        requests.append(Request(tuple(prompt), answers, generate=False, group=f"panel {choice.context}"))
+    for text in panel.texts:
+        ids = tokenizer(text)["input_ids"]
+        # The first token has nothing before it in tokenizers without a start token.
+        requests.append(Request((ids[0],), (Answer(tuple(ids[1:]), len(ids) - 1),), generate=False, group="texts"))
+    return requests
+
+
+def panel_utility(engine: Engine | PlainEngine, panel: Panel) -> list[Utility]:
+    """Scores of the model, or of every active adapter at once; nothing is generated."""
+    runs = engine.run(panel_requests(engine.loaded.tokenizer, panel))
+    return [_utility(panel, outcomes) for outcomes in runs]
+
+
+def lm_eval_scores(
+    loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None, batch: int = 32
+) -> dict[str, float]:
+    """Scores of lm-eval tasks by `task/metric`, zero-shot, without a chat template.
+
+    Raises MissingExtra without lm-eval. Its data must be in the cache or reachable, which is lm-eval's affair.
+    """
+    if importlib.util.find_spec("lm_eval") is None:
+        raise MissingExtra("lm-eval", "lm-eval")
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+
+    model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch)
+    found: dict[str, Any] = lm_eval.simple_evaluate(
+        model=model, tasks=list(tasks), num_fewshot=0, limit=limit, random_seed=0, numpy_random_seed=0
+    )
+    return {
+        f"{task}/{name.removesuffix(',none')}": float(value)
+        for task, scores in found["results"].items()
+        for name, value in scores.items()
+        if isinstance(value, int | float)
+    }
+
+
+def _utility(panel: Panel, outcomes: Sequence[Outcome]) -> Utility:
+    right, by_length = [], []
+    for choice, outcome in zip(panel.choices, outcomes, strict=False):
+        sums = [sum_log_probability(scores) for scores in outcome.scores]
+        rates = [value / len(option) for value, option in zip(sums, choice.options, strict=True)]
+        right.append(float(sums.index(max(sums)) == choice.answer))
+        by_length.append(float(rates.index(max(rates)) == choice.answer))
+    kinds = sorted({choice.kind for choice in panel.choices})
+    by_kind = {}
+    for kind in kinds:
+        inside = [hit for hit, choice in zip(right, panel.choices, strict=True) if choice.kind == kind]
+        by_kind[kind] = sum(inside) / len(inside)
+    texts = [mean_log_probability(outcome.scores[0]) for outcome in outcomes[len(panel.choices) :]]
+    names = range(len(panel.choices))
+    return Utility(
+        bootstrap_mean(right, names),
+        bootstrap_mean(by_length, names),
+        by_kind,
+        -math.fsum(texts) / len(texts) if texts else None,
+    )

@@ -1,0 +1,83 @@
+"""The utility panel."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from dual_data.errors import InputError, MissingExtra
+from dual_data.evaluation.stream import Engine
+from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.utility import Choice, Panel, lm_eval_scores, panel_utility, read_panel
+
+
+def test_the_shipped_panel_is_balanced() -> None:
+    panel = read_panel()
+    assert len(panel.choices) == 88
+    assert len(panel.texts) == 8
+    assert set(Counter(choice.answer for choice in panel.choices).values()) == {22}
+    assert all(len(set(choice.options)) == 4 for choice in panel.choices)
+    assert len({choice.question for choice in panel.choices}) == 88
+
+
+def test_scores_by_hand() -> None:
+    loaded = tiny("llama")
+    panel = Panel(
+        (
+            Choice("a", "What is it?", ("Paris", "a city in Japan", "x"), 0),
+            Choice("b", "And now?", ("France", "Germany"), 1, context="Question: One?\nAnswer: Two\n\n"),
+        ),
+        ("Paris is a city.",),
+    )
+    found = panel_utility(Engine(loaded, rows=4), panel)[0]
+
+    def log_p(prompt: str, answer: list[int]) -> float:
+        ids = [*loaded.tokenizer(prompt)["input_ids"], *answer]
+        rows = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        first = len(ids) - len(answer) - 1
+        return math.fsum(rows[first + t, token].item() for t, token in enumerate(answer))
+
+    right, by_length = [], []
+    for choice in panel.choices:
+        prompt = f"{choice.context}Question: {choice.question}\nAnswer:"
+        sums = [log_p(prompt, loaded.tokenizer(f" {option}")["input_ids"]) for option in choice.options]
+        rates = [value / len(option) for value, option in zip(sums, choice.options, strict=True)]
+        right.append(sums.index(max(sums)) == choice.answer)
+        by_length.append(rates.index(max(rates)) == choice.answer)
+    assert found.accuracy.value == sum(right) / 2
+    assert found.accuracy_by_length.value == sum(by_length) / 2
+    assert found.by_kind == {"a": float(right[0]), "b": float(right[1])}
+    ids = loaded.tokenizer(panel.texts[0])["input_ids"]
+    rows = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = -math.fsum(rows[t, ids[t + 1]].item() for t in range(len(ids) - 1)) / (len(ids) - 1)
+    assert found.text_nll == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: expected kind"),
+        ('{"kind": "a", "question": "?"}', "line 1: expected kind"),
+        ('{"kind": "a", "question": "?", "options": ["x", "y"], "answer": 2}', "index of one of the options"),
+        ('{"kind": "a", "question": "?", "options": ["x", ""], "answer": 0}', "none empty"),
+        ('{"kind": "text", "text": "Words."}', "holds no question"),
+    ],
+)
+def test_broken_panels_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "panel.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(InputError, match=message):
+        read_panel(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_panel(tmp_path / "absent.jsonl")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm-eval is installed")
+def test_lm_eval_is_named_where_it_is_missing() -> None:
+    with pytest.raises(MissingExtra, match="lm-eval is not installed"):
+        lm_eval_scores(tiny("llama"), ["hellaswag"])
