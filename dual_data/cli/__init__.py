@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from dual_data import __version__
-from dual_data.cli import build, check, project, relations
+from dual_data.cli import build, check, project, relations, release
 from dual_data.errors import DualDataError
 
 app = typer.Typer(
@@ -35,6 +35,10 @@ app.command()(project.init)
 app.command()(check.check)
 app.command()(build.build)
 app.command()(build.show)
+app.command()(release.release)
+app.command()(release.verify)
+app.command()(release.diff)
+app.command()(release.push)
 app.add_typer(relations.app, name="relations")
 
 

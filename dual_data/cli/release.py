@@ -1,0 +1,171 @@
+"""`dual-data release`, `verify`, `diff` and `push`."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+
+if TYPE_CHECKING:
+    from dual_data.release.diff import Difference
+
+FOLDER = "release"
+"""Below the artifacts of a profile."""
+SHOWN = 20
+
+ReleaseFolder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Release folder.", show_default="artifacts/PROFILE/release", metavar="DIR"),
+]
+
+
+def release(
+    project: ProjectFolder = HERE,
+    profile: ProfileName = DEFAULT_PROFILE,
+    folder: ReleaseFolder = None,
+) -> None:
+    """Make the dataset that is published: Parquet files, card, Croissant and manifest, reloaded and compared.
+
+    The build must be up to date. Recipes that the data cannot make are absent, and the card says why. Every
+    configuration and split is loaded again through the library `datasets`, without network, and compared by content
+    hash, before the folder takes its place.
+
+    Example: dual-data release --profile embedded
+    """
+    from dual_data.project import load_project
+    from dual_data.release.build import read_build
+    from dual_data.release.hub import refusals
+    from dual_data.release.tree import write_release
+
+    loaded = load_project(project, profile)
+    build = read_build(loaded.artifacts, [stage.name for stage in loaded.stages])
+    target = folder or loaded.artifacts / FOLDER
+    made = write_release(build, target, name=loaded.profile.name, report=_say)
+    for name, reason in made.absent.items():
+        _say(f"absent: {name}: {reason}")
+    never, unless_forced = refusals(made.state)
+    for reason in (*never, *unless_forced):
+        _say(f"push will refuse it: {reason}")
+    print(f"{target}\ncontent {made.content}")
+
+
+def verify(
+    target: Annotated[str, typer.Argument(metavar="PATH|REPO[@revision]", help="Release folder or Hub dataset.")],
+) -> None:
+    """Recompute every hash of a release, in a folder or on the Hub; print what is not as the manifest says.
+
+    Exit code 1 where anything differs.
+
+    Example: dual-data verify owner/dual@v1.0.0
+    """
+    from dual_data.cli.text import printable
+    from dual_data.release.verify import verify as check
+    from dual_data.released import locate
+
+    found, findings = check(locate(target))
+    for finding in findings:
+        print(f"error: {printable(finding)}", file=sys.stderr)
+    if findings:
+        print(f"{len(findings)} finding(s)", file=sys.stderr)
+        raise typer.Exit(1)
+    files = sum(map(len, found.configs.values()))
+    print(f"{files} tables and {len(found.files)} texts are what was released\ncontent {found.content}")
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="Release folder, artifacts folder, or REPO[@revision].")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The same kinds; what has changed since A is shown.")],
+    json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+) -> None:
+    """Show facts added, removed, corrected and asked differently, and how many members each split kept.
+
+    Example: dual-data diff owner/dual@v1.0.0 artifacts/dual/release
+    """
+    from dual_data.release.diff import compare, read_snapshot
+
+    found = compare(read_snapshot(before), read_snapshot(after))
+    print(json_format.dumps(found.summary(), ensure_ascii=False, indent=2) if json else _shown(found))
+
+
+def push(
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="Dataset on the Hub: owner/name.")],
+    tag: Annotated[str, typer.Option("--tag", help="Version, such as v1.0.0.")],
+    *,
+    project: ProjectFolder = HERE,
+    profile: ProfileName = DEFAULT_PROFILE,
+    folder: ReleaseFolder = None,
+    private: Annotated[bool, typer.Option("--private", help="A repository that is made now is private.")] = False,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request; no tag is set.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish a limited or uncommitted build. Unresolved facts never are.")
+    ] = False,
+) -> None:
+    """Publish a release on the Hugging Face Hub: one commit, then the tag.
+
+    The release is verified first. A push that fails or is stopped leaves the repository as it was and can be repeated;
+    one whose commit arrived and whose tag did not only sets the tag. Log in with `hf auth login` or set HF_TOKEN.
+    Uploads through the Hub's Xet storage are not proven by our tests; HF_HUB_DISABLE_XET=1 takes the way that is.
+
+    Example: dual-data push owner/dual --tag v1.0.0 --private
+    """
+    from dual_data.errors import UsageError
+    from dual_data.project import load_project
+    from dual_data.release.hub import push as publish
+    from dual_data.release.verify import verify as check
+    from dual_data.released import Place, is_repository
+
+    source = folder or load_project(project, profile).artifacts / FOLDER
+    if not is_repository(repository):
+        raise UsageError(f"{repository}: is not the name of a Hub dataset (owner/name)")
+    found, findings = check(Place(folder=source))
+    if findings:
+        raise UsageError(f"{source}: is not what was released: {findings[0]}. Make it again: dual-data release")
+    pushed = publish(
+        found,
+        source,
+        repository,
+        tag,
+        private=private,
+        create_pr=create_pr,
+        dry_run=dry_run,
+        force=force,
+        report=_say,
+    )
+    if dry_run and not pushed.tagged:
+        for path in pushed.removed:
+            print(f"would remove {path}")
+        print(f"would write {len(pushed.written)} files, {pushed.bytes / 1e6:.1f} MB, to {repository}, and tag {tag}")
+    elif pushed.pull_request:
+        print(f"{pushed.pull_request}\nMerge it, then push again without --create-pr: that sets the tag {tag}.")
+    else:
+        print(f"{repository}@{tag}\ncommit {pushed.commit}")
+
+
+def _shown(found: Difference) -> str:
+    from dual_data.cli.text import table
+
+    counts = [(name, len(getattr(found, name))) for name in ("added", "removed", "corrected", "changed")]
+    parts = [table(("facts", "count"), counts)]
+    if found.corrected.height:
+        parts.append(table(found.corrected.columns, found.corrected.head(SHOWN).rows()))
+    for name in ("added", "removed"):
+        frame = getattr(found, name)
+        if frame.height:
+            parts.append(table((name, *frame.columns[1:]), frame.head(SHOWN).rows()))
+    if found.changed.height:
+        rows = [(fact, ", ".join(columns)) for fact, columns in found.changed.head(SHOWN).rows()]
+        parts.append(table(("changed", "columns"), rows))
+    parts.append(table(found.splits.columns, found.splits.rows()))
+    return "\n\n".join(parts)
+
+
+def _say(line: str) -> None:
+    from dual_data.cli.text import printable
+
+    print(printable(line), file=sys.stderr, flush=True)

@@ -1,0 +1,73 @@
+"""A finished build, read from its artifacts and checked to be one: every table as written, every stage of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from dual_data.engine.manifest import Manifest, read_manifest
+from dual_data.engine.tables import file_hash
+from dual_data.errors import DualDataError
+from dual_data.released import State
+
+EXAMPLES = "examples/"
+"""Prefix of the tables that hold the rows of a recipe."""
+
+
+class Build(NamedTuple):
+    """The stages of a build, in order."""
+
+    folder: Path
+    manifests: Mapping[str, Manifest]
+
+    def table(self, stage: str, name: str = "data") -> pl.DataFrame:
+        """A table of a stage."""
+        return pl.read_parquet(self.folder / stage / f"{name}.parquet")
+
+    def tables(self) -> list[tuple[str, str]]:
+        """(stage, table) of every table beside data and rejected."""
+        return [
+            (stage, name)
+            for stage, manifest in self.manifests.items()
+            for name in manifest.outcome
+            if name not in ("data", "rejected")
+        ]
+
+    def state(self) -> State:
+        """Limit, commit (of the last stage) and unresolved facts of the build."""
+        limits = [manifest.basis.limit for manifest in self.manifests.values()]
+        states = [manifest.build.get("git") or {} for manifest in self.manifests.values()]
+        unresolved = 0
+        if "facts" in self.manifests:
+            unresolved = self.table("facts").filter(~pl.col("resolved")).height
+        return State(
+            limit=min((limit for limit in limits if limit is not None), default=None),
+            commit=states[-1].get("commit") if states else None,
+            dirty=any(state.get("dirty") for state in states),
+            unresolved=unresolved,
+        )
+
+
+def read_build(folder: Path, stages: Sequence[str]) -> Build:
+    """Read and check what `dual-data build` wrote to `folder`.
+
+    Raises DualDataError where a stage is missing, a table is not what its manifest says, or a stage was made from
+    other inputs than those that stand there now.
+    """
+    manifests: dict[str, Manifest] = {}
+    for stage in stages:
+        manifest = read_manifest(folder / stage)
+        if manifest is None:
+            raise DualDataError(f"{folder / stage}: is not built; run: dual-data build")
+        for name, table in manifest.outcome.items():
+            path = folder / stage / f"{name}.parquet"
+            if not path.is_file() or file_hash(path) != table.file:
+                raise DualDataError(f"{path}: is not what the build wrote; run: dual-data build")
+        for name, content in manifest.basis.inputs.items():
+            if name not in manifests or manifests[name].content() != content:
+                raise DualDataError(f"{folder / stage}: was built from another {name}; run: dual-data build")
+        manifests[stage] = manifest
+    return Build(folder, manifests)

@@ -1,0 +1,250 @@
+"""The dataset card: YAML that the Hub and `datasets` read, and text for people. Made of the manifest and the tables."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from string import Template
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from dual_data.release.columns import describe
+from dual_data.release.markdown import code, folded, number, table, text
+from dual_data.release.tables import WHOLE
+from dual_data.released import Place, Release, read_table
+
+DEFAULT = "matched"
+FOLD = 40
+"""Longer tables open on a click."""
+SAMPLES = 5
+RECIPES = {
+    "matched": "Rare and popular paired on relation and answer length; functional facts only; no leaks, no "
+    "self-answers, no mirrored facts. **Recommended.**",
+    "matched_answer": "As `matched`, paired on relation and answer: stricter and smaller.",
+    "paper": "The published selection, column names and split names, for comparison with published results.",
+}
+TABLES = {
+    "facts": "Every fact, by id.",
+    "links": "How often each entity is linked to.",
+    "questions": "How each fact is asked, with every accepted answer and paraphrases by permitted use.",
+    "knowledge": "What the probed models answered closed-book.",
+    "salience": "How well known each fact is by an LLM judge.",
+    "splits": "Which fact is in which split, in order.",
+    "recipes": "Which recipes were made.",
+    "capacity": "How many rows each split could hold, and why some were not made.",
+    "baselines": "What answers that know nothing score.",
+    "balance": "How far rare and popular differ.",
+}
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+class Sections(NamedTuple):
+    """A release and where its tables lie."""
+
+    release: Release
+    place: Place
+
+    def small(self, name: str) -> pl.DataFrame | None:
+        """A table of one split, if the release has it."""
+        found = self.release.configs.get(name, {}).get(WHOLE)
+        return None if found is None else read_table(self.place, found)
+
+    def recipes(self) -> list[str]:
+        """Configurations that hold splits, the recommended one first."""
+        return sorted(
+            (name for name, splits in self.release.configs.items() if set(splits) != {WHOLE}),
+            key=lambda name: ([*RECIPES, name].index(name), name),
+        )
+
+
+def card(release: Release, place: Place) -> str:
+    """README.md of the release."""
+    import yaml
+
+    head = yaml.safe_dump(front_matter(release), sort_keys=False, allow_unicode=True, width=1_000)
+    template = Template(files("dual_data.release").joinpath("card.md").read_text(encoding="utf-8"))
+    return f"---\n{head}---\n\n{template.substitute(_values(Sections(release, place)))}"
+
+
+def front_matter(release: Release) -> dict[str, Any]:
+    """The card's YAML: configurations and their files, licence, size, tags."""
+    default = DEFAULT if DEFAULT in release.configs else next(iter(release.configs), "")
+    rows = sum(file.rows for splits in release.configs.values() for file in splits.values())
+    return {
+        "license": "cc0-1.0",
+        "language": ["en"],
+        "pretty_name": "DUAL",
+        "task_categories": ["question-answering", "text-generation"],
+        "size_categories": [next((name for most, name in _SIZES if rows < most), "1M<n<10M")],
+        "annotations_creators": ["machine-generated"],
+        "multilinguality": ["monolingual"],
+        "source_datasets": ["original"],
+        "tags": ["unlearning", "machine-unlearning", "llm", "knowledge", "wikidata", "benchmark", "arxiv:2602.19612"],
+        "configs": [
+            {
+                "config_name": config,
+                **({"default": True} if config == default else {}),
+                "data_files": [{"split": split, "path": file.path} for split, file in splits.items()],
+            }
+            for config, splits in release.configs.items()
+        ],
+    }
+
+
+def _values(of: Sections) -> dict[str, str]:
+    release = of.release
+    config = next(iter(of.recipes()), next(iter(release.configs), "facts"))
+    split = next((name for name in release.configs.get(config, {}) if "forget" in name), None)
+    split = split or next(iter(release.configs.get(config, {WHOLE: None})))
+    models = sorted(set(_models(of)))
+    return {
+        "builder": text(release.stages.get("facts", {}).get("build", {}).get("dual_data", "")),
+        "warnings": _warnings(release),
+        "recipes": _contents(of),
+        "absent": _absent(release),
+        "repository": release.repository or "PATH/OF/THIS/FOLDER",
+        "revision": f', revision="v{release.version}"' if release.version else "",
+        "config": config,
+        "split": split,
+        "samples": _samples(of, config, split),
+        "baselines": _baselines(of.small("baselines")),
+        "balance": _balance(of.small("balance")),
+        "models": ", ".join(map(text, models)) or "none in this build",
+        "origin": _origin(release),
+        "stages": _stages(release),
+        "columns": _columns(of),
+        "content": release.content,
+    }
+
+
+def _warnings(release: Release) -> str:
+    state, found = release.state, []
+    if state.unresolved:
+        found.append(
+            f"{state.unresolved:,} facts are **unresolved**: their ids were minted from labels, so that two things of "
+            "one name are one. This dataset must not be published."
+        )
+    if state.limit is not None:
+        found.append(f"This is a **limited** build (at most {state.limit:,} facts a stage): a try, not the benchmark.")
+    if state.dirty:
+        found.append("It was built from **uncommitted** changes.")
+    return "".join(f"\n> [!WARNING]\n> {line}\n" for line in found)
+
+
+def _contents(of: Sections) -> str:
+    rows = []
+    recipes = of.recipes()
+    for config in [*recipes, *(name for name in of.release.configs if name not in recipes)]:
+        splits = of.release.configs[config]
+        about = RECIPES.get(config) or TABLES.get(config) or ""
+        rows.append((code(config), number(len(splits)), number(sum(f.rows for f in splits.values())), about))
+    return table(("configuration", "splits", "rows", "what it is"), rows)
+
+
+def _absent(release: Release) -> str:
+    if not release.absent:
+        return "Every recipe and table could be made."
+    return "Not in this release:\n\n" + "\n".join(
+        f"- {text(name)}: {text(reason)}" for name, reason in release.absent.items()
+    )
+
+
+def _samples(of: Sections, config: str, split: str) -> str:
+    file = of.release.configs.get(config, {}).get(split)
+    frame = None if file is None else read_table(of.place, file)
+    if frame is None or not {"question", "answer"} <= set(frame.columns):
+        return ""
+    rows = frame.head(SAMPLES).select("question", "answer").rows()
+    return table(("question", "answer"), [(text(question), text(answer)) for question, answer in rows])
+
+
+def _baselines(frame: pl.DataFrame | None) -> str:
+    if frame is None:
+        return "Not measured in this build."
+    figures = [name for name in frame.columns if name not in ("recipe", "split", "rows")]
+    parts = []
+    for (recipe,), part in frame.group_by("recipe", maintain_order=True):
+        rows = [
+            (code(row["split"]), number(row["rows"]), *(number(row[name]) for name in figures))
+            for row in part.iter_rows(named=True)
+        ]
+        shown = table(("split", "rows", *(name.replace("_", " ") for name in figures)), rows)
+        parts.append(_titled(str(recipe), shown, len(rows)))
+    return "\n\n".join(parts)
+
+
+def _balance(frame: pl.DataFrame | None) -> str:
+    if frame is None:
+        return "No pair of rare and popular splits was made in this build."
+    parts = []
+    for (recipe,), part in frame.group_by("recipe", maintain_order=True):
+        measures = [
+            (measure, column)
+            for measure in part["measure"].unique(maintain_order=True)
+            for column in ("difference", "auc")
+            if part.filter(pl.col("measure") == measure)[column].count()
+        ]
+        rows = [
+            (
+                code(str(rare)),
+                *(_figure(pair.filter(pl.col("measure") == measure), column) for measure, column in measures),
+            )
+            for (rare,), pair in part.group_by("rare", maintain_order=True)
+        ]
+        titles = [
+            text(measure.replace("_", " ")) + (", AUC" if column == "auc" else "") for measure, column in measures
+        ]
+        parts.append(_titled(str(recipe), table(("rare split, and its popular twin", *titles), rows), len(rows)))
+    return "\n\n".join(parts)
+
+
+def _figure(row: pl.DataFrame, column: str) -> str:
+    value: float | None = row.item(0, column) if row.height else None
+    if value is None:
+        return "-"
+    fits = abs(value) <= 0.1 if column == "difference" else abs(value - 0.5) <= 0.02
+    return number(value) if fits else f"**{number(value)}**"
+
+
+def _titled(name: str, shown: str, rows: int) -> str:
+    title = code(name)
+    return folded(f"<code>{text(name)}</code>: {rows} rows", shown) if rows > FOLD else f"{title}\n\n{shown}"
+
+
+def _origin(release: Release) -> str:
+    state = release.state
+    dates = sorted(str(stage.get("build", {}).get("built_at", ""))[:10] for stage in release.stages.values())
+    commit = f"commit {code(state.commit[:12])}" if state.commit else "a project without version control"
+    services = {
+        f"{name} {value}"
+        for stage in release.stages.values()
+        for name, value in stage.get("basis", {}).get("services", {}).items()
+    }
+    used = "; services: " + ", ".join(map(text, sorted(services))) if services else ""
+    return f"Profile {text(release.name)}, {commit}, built {dates[0]} to {dates[-1]}{used}."
+
+
+def _stages(release: Release) -> str:
+    rows = []
+    for name, stage in release.stages.items():
+        rejected = stage.get("rejected", {})
+        reasons = ", ".join(f"{text(reason)} {count:,}" for reason, count in list(rejected.items())[:5])
+        more = f", and {len(rejected) - 5} more" if len(rejected) > 5 else ""
+        kept = stage["outcome"]["data"]["rows"]
+        rows.append((code(name), number(kept), number(sum(rejected.values())), reasons + more))
+    return table(("stage", "rows", "rejected", "most frequent reasons"), rows)
+
+
+def _columns(of: Sections) -> str:
+    parts = []
+    for config, splits in of.release.configs.items():
+        schema = pl.read_parquet_schema(of.place.file(next(iter(splits.values())).path))
+        rows = [(code(name), text(str(kind)), text(describe(name, config))) for name, kind in schema.items()]
+        parts.append(folded(f"<code>{config}</code>", table(("column", "type", "meaning"), rows)))
+    return "\n\n".join(parts)
+
+
+def _models(of: Sections) -> list[str]:
+    params = of.release.stages.get("splits", {}).get("basis", {}).get("params", {})
+    found = [*params.get("matched", {}).get("models", []), params.get("paper", {}).get("model", "")]
+    return [str(model) for model in found if model]

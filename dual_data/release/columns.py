@@ -1,0 +1,88 @@
+"""What the columns of the released tables mean, in one sentence each."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+from collections.abc import Mapping
+
+from dual_data import schema
+
+JOINED: Mapping[str, str] = {
+    "fact_id": "Identity of the fact: a hash of subject, property and object, the same in every build.",
+    "position": "Order inside the split; a smaller split of a family is a prefix of a larger one.",
+    "pair": "Shared by the rare and the popular member of a matched pair.",
+    "bond": "The two entities of the fact in either order: what a fact shares with its mirror image.",
+    "question": "The canonical question.",
+    "subject_label": "English label of the subject.",
+    "subject_aliases": "Other English names of the subject.",
+    "object_aliases": "Other English names of the object.",
+    "subject_description": "Wikidata's short description of the subject.",
+    "object_description": "Wikidata's short description of the object.",
+    "subject_qid": "Wikidata item of the subject.",
+    "object_qid": "Wikidata item of the object; null for a literal.",
+    "object_kind": "entity, date, quantity or text.",
+    "property_id": "Wikidata property.",
+    "triple_pop": "How many facts of the dataset have the same property and object.",
+    "known_by": "Models that know the fact, by the rule `matched`.",
+    "probed_by": "Models that were asked.",
+    "knowledge": "One entry a model and rule: known, control_known, log_probability.",
+    "salience": "Expected score of the LLM judge.",
+    "popularity": "The signal by which rare and popular are told apart.",
+    "pop_subject": "Popularity of the subject.",
+    "pop_object": "Popularity of the object; null for a literal.",
+    "pop_sum": "pop_subject + pop_object: what the published selection orders by.",
+    "relation_label": "The relation as tables of labels name it.",
+    "source_csv": "Topic, as the published table names its source.",
+    "subjectLabel": "English label of the subject (published name).",
+    "objectLabel": "Label of the object, or the rendered literal (published name).",
+    "property_pid": "Wikidata property (published name).",
+    "subject_copy": "Score of repeating the subject's label.",
+    "majority_answer": "Score of always giving the split's most frequent answer.",
+    "relation_majority": "Score of giving the most frequent answer of the row's relation.",
+    "shuffled_answers": "Score of another answer of the same relation: the exact mean.",
+    "chance": "The largest of the four baselines.",
+    "difference": "Standardised mean difference, popular minus rare.",
+    "auc": "How well this alone tells rare from popular: 0.5 is not at all.",
+    "balanced": "Whether |difference| <= 0.1 and |auc - 0.5| <= 0.02, each where it is defined.",
+}
+"""Columns that no schema documents, or that read differently once the tables are joined."""
+
+_SIGNALS = {
+    "inbound_links": "Links from Wikipedia articles to that of the",
+    "sitelinks": "Wikimedia pages about the",
+    "mentions": "Triplets of the whole input that name the",
+}
+
+
+def describe(column: str, table: str = "") -> str:
+    """One sentence on a column of a table; empty where there is none to say."""
+    documented = _documented()
+    if text := documented.get(table, {}).get(column):
+        return text
+    if text := JOINED.get(column):
+        return text
+    signal, _, side = column.rpartition("_")
+    if signal in _SIGNALS and side in ("subject", "object"):
+        return f"{_SIGNALS[signal]} {side}."
+    return next((columns[column] for columns in documented.values() if column in columns), "")
+
+
+@functools.cache
+def _documented() -> dict[str, dict[str, str]]:
+    """The docs that stand under the fields of `dual_data.schema`, by stage and column."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(schema)).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        docs = found.setdefault(node.name.lower(), {})
+        for field, doc in zip(node.body, node.body[1:], strict=False):
+            if (
+                isinstance(field, ast.Assign)
+                and isinstance(field.targets[0], ast.Name)
+                and isinstance(doc, ast.Expr)
+                and isinstance(doc.value, ast.Constant)
+            ):
+                docs[field.targets[0].id] = " ".join(str(doc.value.value).split())
+    return found

@@ -1,0 +1,127 @@
+"""Croissant 1.0 metadata of a release, with the fields of its extension for responsible AI.
+
+Formats: https://docs.mlcommons.org/croissant/docs/croissant-spec.html and .../croissant-rai-spec.html. Every Parquet
+file stands there with its hash; every configuration is a record set over its files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from typing import Any
+
+import polars as pl
+
+from dual_data.release.columns import describe
+from dual_data.released import Place, Release
+
+FILE = "croissant.json"
+BASE = "croissant_base.json"
+"""What is the same in every release: context, licence, citation, and the fields for responsible AI."""
+PARQUET = "application/x-parquet"
+PAPER = "https://arxiv.org/abs/2602.19612"
+
+_KINDS = {pl.Boolean: "sc:Boolean", pl.Float64: "sc:Float", pl.Float32: "sc:Float"}
+
+
+def croissant(release: Release, place: Place) -> str:
+    """croissant.json of the release, one JSON-LD document."""
+    dates = [str(stage.get("build", {}).get("built_at", ""))[:10] for stage in release.stages.values()]
+    base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
+    document: dict[str, Any] = {
+        **base,
+        "datePublished": max(dates, default=""),
+        "url": f"https://huggingface.co/datasets/{release.repository}" if release.repository else PAPER,
+        "version": release.version or "0.0.0",
+        "distribution": [*_files(release), *_sets(release)],
+        "recordSet": [_record_set(config, release, place) for config in release.configs],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _files(release: Release) -> list[dict[str, Any]]:
+    return [
+        {
+            "@type": "cr:FileObject",
+            "@id": file.path,
+            "name": file.path,
+            "contentUrl": file.path,
+            "contentSize": f"{file.bytes} B",
+            "encodingFormat": PARQUET,
+            "sha256": file.sha256,
+        }
+        for splits in release.configs.values()
+        for file in splits.values()
+    ]
+
+
+def _sets(release: Release) -> list[dict[str, Any]]:
+    return [
+        {
+            "@type": "cr:FileSet",
+            "@id": f"{config}-files",
+            "name": f"{config}-files",
+            "encodingFormat": PARQUET,
+            "includes": f"{config}/*.parquet",
+        }
+        for config in release.configs
+    ]
+
+
+def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
+    splits = release.configs[config]
+    schema = pl.read_parquet_schema(place.file(next(iter(splits.values())).path))
+    of = {"fileSet": {"@id": f"{config}-files"}}
+    split = {
+        "@type": "cr:Field",
+        "@id": f"{config}/split_of_file",
+        "name": f"{config}/split_of_file",
+        "description": "Name of the split.",
+        "dataType": "sc:Text",
+        "source": {
+            **of,
+            "extract": {"fileProperty": "fullpath"},
+            "transform": {"regex": f"{re.escape(config)}/([^/]+)\\.parquet$"},
+        },
+    }
+    fields = [_field(f"{config}/{name}", name, kind, of, config) for name, kind in schema.items()]
+    return {
+        "@type": "cr:RecordSet",
+        "@id": config,
+        "name": config,
+        "description": f"{len(splits)} splits, {sum(file.rows for file in splits.values())} rows.",
+        "field": [split, *fields],
+    }
+
+
+def _field(identity: str, column: str, kind: pl.DataType, of: dict[str, Any], config: str) -> dict[str, Any]:
+    inner = kind.inner if isinstance(kind, pl.List) else kind
+    field: dict[str, Any] = {
+        "@type": "cr:Field",
+        "@id": identity,
+        "name": identity,
+        "description": describe(column, config) or column.replace("_", " "),
+    }
+    if isinstance(kind, pl.List):
+        field["repeated"] = True
+    if isinstance(inner, pl.Struct):
+        # The parts of a struct are read out of the column as JSON.
+        field["subField"] = [
+            {
+                "@type": "cr:Field",
+                "@id": f"{identity}/{part.name}",
+                "name": f"{identity}/{part.name}",
+                "dataType": _kind(part.dtype),
+                "source": {**of, "extract": {"column": column}, "transform": {"jsonPath": part.name}},
+            }
+            for part in inner.fields
+        ]
+    else:
+        field |= {"dataType": _kind(inner), "source": {**of, "extract": {"column": column}}}
+    return field
+
+
+def _kind(kind: Any) -> str:
+    base = kind.base_type() if isinstance(kind, pl.DataType) else kind
+    return _KINDS.get(base, "sc:Integer" if base.is_integer() else "sc:Text")

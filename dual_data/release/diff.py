@@ -1,0 +1,118 @@
+"""What changed between two datasets: facts added, removed, corrected or asked differently, and members of splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from dual_data.errors import InputError
+from dual_data.release.names import plain_names
+from dual_data.release.tables import WHOLE
+from dual_data.released import locate, read_release, read_table
+
+PAIR = ("subject_qid", "property_id")
+SHOWN = ("fact_id", "subject_label", "property_id", "object_label")
+_COUNTS = ("subject_mentions", "object_mentions", "subject_sitelinks", "object_sitelinks")
+"""Columns that every build counts anew: that they differ says nothing about the fact."""
+
+
+class Snapshot(NamedTuple):
+    """One side of a comparison."""
+
+    name: str
+    facts: pl.DataFrame
+    questions: pl.DataFrame
+    splits: pl.DataFrame
+    """Columns recipe, split, fact_id."""
+
+
+class Difference(NamedTuple):
+    """The second dataset as compared with the first."""
+
+    added: pl.DataFrame
+    """Facts of the second alone: fact_id, subject_label, property_id, object_label."""
+    removed: pl.DataFrame
+    corrected: pl.DataFrame
+    """Pairs (subject, property) whose one object is another now: also among the added and the removed."""
+    changed: pl.DataFrame
+    """Facts of both that differ in text: fact_id and the list of columns."""
+    splits: pl.DataFrame
+    """One row a recipe and split: before, after, kept, added, removed."""
+
+    def summary(self) -> dict[str, Any]:
+        """Everything as JSON."""
+        return {name: frame.to_dicts() for name, frame in self._asdict().items()}
+
+
+def read_snapshot(target: str) -> Snapshot:
+    """A release folder, a Hub dataset (`owner/name[@revision]`), or the artifacts folder of a build.
+
+    Raises InputError where it is none of them.
+    """
+    folder = Path(target)
+    if (folder / "facts" / "data.parquet").is_file():
+        tables = {name: folder / name / "data.parquet" for name in ("facts", "questions", "splits")}
+        if absent := [str(path) for path in tables.values() if not path.is_file()]:
+            raise InputError(f"{absent[0]}: is not built; run: dual-data build")
+        return _snapshot(target, {name: pl.read_parquet(path) for name, path in tables.items()})
+    place = locate(target)
+    release = read_release(place)
+    return _snapshot(
+        str(place),
+        {name: read_table(place, release.file(name, WHOLE)) for name in ("facts", "questions", "splits")},
+    )
+
+
+def _snapshot(name: str, tables: Mapping[str, pl.DataFrame]) -> Snapshot:
+    splits = tables["splits"].select("recipe", "split", "fact_id")
+    # A release has plain split names, a build may have others.
+    names = plain_names(splits["split"].unique(maintain_order=True))
+    return Snapshot(name, tables["facts"], tables["questions"], splits.with_columns(pl.col("split").replace(names)))
+
+
+def compare(before: Snapshot, after: Snapshot) -> Difference:
+    """What is different in `after`. Rows are in a fixed order, whatever the order of the tables."""
+    added = after.facts.join(before.facts, on="fact_id", how="anti")
+    removed = before.facts.join(after.facts, on="fact_id", how="anti")
+    return Difference(
+        added=added.select(SHOWN).sort("fact_id"),
+        removed=removed.select(SHOWN).sort("fact_id"),
+        corrected=_corrected(removed, added),
+        changed=_changed(before, after),
+        splits=_splits(before.splits, after.splits),
+    )
+
+
+def _corrected(removed: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
+    sides = [
+        frame.filter(pl.len().over(PAIR) == 1).select(*PAIR, "subject_label", object="object_label")
+        for frame in (removed, added)
+    ]
+    joined = sides[0].join(sides[1].drop("subject_label"), on=PAIR, suffix="_now")
+    return joined.select(*PAIR, "subject_label", before="object", after="object_now").sort(PAIR)
+
+
+def _changed(before: Snapshot, after: Snapshot) -> pl.DataFrame:
+    sides = [side.facts.drop(_COUNTS).join(side.questions, on="fact_id", how="left") for side in (before, after)]
+    shared = [column for column in sides[0].columns if column in sides[1].columns and column != "fact_id"]
+    both = sides[0].select("fact_id", *shared).join(sides[1].select("fact_id", *shared), on="fact_id", suffix="_now")
+    differs = [pl.when(pl.col(column).ne_missing(pl.col(f"{column}_now"))).then(pl.lit(column)) for column in shared]
+    found = both.select("fact_id", columns=pl.concat_list(differs).list.drop_nulls())
+    return found.filter(pl.col("columns").list.len() > 0).sort("fact_id")
+
+
+def _splits(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    key = ["recipe", "split"]
+    sides = pl.concat([before.with_columns(was=True), after.with_columns(was=False)])
+    members = sides.group_by(*key, "fact_id").agg(was=pl.col("was").any(), now=(~pl.col("was")).any())
+    counts = members.group_by(key).agg(
+        before=pl.col("was").sum(),
+        after=pl.col("now").sum(),
+        kept=(pl.col("was") & pl.col("now")).sum(),
+        added=(~pl.col("was")).sum(),
+        removed=(~pl.col("now")).sum(),
+    )
+    return counts.with_columns(pl.exclude(key).cast(pl.Int64)).sort(key)

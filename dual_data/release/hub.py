@@ -1,0 +1,230 @@
+"""The Hub: one commit with the whole release, then the tag. The only module that writes to a remote.
+
+The order keeps the remote as it was for as long as anything can fail: everything is checked first; large files are
+uploaded to storage, where no reader sees them; one commit, made against the state seen at the start, shows them all;
+the tag follows. A repository that was made for a push which then failed is taken away again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
+from dual_data.release.secrets import redacted
+from dual_data.release.tree import texts
+from dual_data.released import MANIFEST, Place, Release, State
+
+KEPT = (".gitattributes",)
+"""Files of the repository that a release neither has nor removes."""
+Report = Callable[[str], None]
+
+
+class Pushed(NamedTuple):
+    """What a push did, or in a dry run would do."""
+
+    commit: str
+    """Commit id; empty in a dry run."""
+    pull_request: str
+    """Its address; empty where the commit went to main."""
+    tagged: bool
+    written: tuple[str, ...]
+    removed: tuple[str, ...]
+    bytes: int
+
+
+def refusals(state: State) -> tuple[list[str], list[str]]:
+    """Why a build must never be published, and why it is published only if forced."""
+    never = []
+    if state.unresolved:
+        never.append(f"{state.unresolved} facts are unresolved: their ids were minted from labels, not looked up")
+    unless_forced = []
+    if state.limit is not None:
+        unless_forced.append(f"it is a limited build (--limit {state.limit})")
+    if state.dirty:
+        unless_forced.append("it was built from uncommitted changes")
+    elif state.commit is None:
+        unless_forced.append("it was built from a project without version control, so nobody can tell from what")
+    return never, unless_forced
+
+
+def push(
+    release: Release,
+    folder: Path,
+    repository: str,
+    tag: str,
+    *,
+    private: bool = False,
+    create_pr: bool = False,
+    dry_run: bool = False,
+    force: bool = False,
+    endpoint: str | None = None,
+    token: str | None = None,
+    report: Report = lambda _line: None,
+) -> Pushed:
+    """Publish the release in `folder` as dataset `repository`, tagged `tag`.
+
+    `folder` has been verified. The card and the manifest name repository and version. With `create_pr` the commit is
+    a pull request and no tag is set: merge it, then push again without, which adds only the tag. A push that was cut
+    off can be repeated: what is there already is not sent again.
+
+    Raises UsageError for a build that must not be published and for a tag that stands for other data, Refused
+    where the Hub says no, ServiceError where it does not answer.
+    """
+    _expect_publishable(release.state, tag, force)
+    import huggingface_hub
+
+    token = token or huggingface_hub.get_token()
+    api = huggingface_hub.HfApi(endpoint=endpoint, token=token or False)
+    stamped = release.model_copy(update={"repository": repository, "version": tag.removeprefix("v")})
+    stamped, written = texts(stamped, Place(folder=folder))
+    files: dict[str, bytes | Path] = {path: text.encode() for path, text in written.items()}
+    files |= {file.path: folder / file.path for splits in stamped.configs.values() for file in splits.values()}
+    with _translated(repository, token):
+        remote = _look(api, repository, tag)
+        if remote.tagged:
+            if _manifest_at(api, repository, tag) != written[MANIFEST].encode():
+                raise UsageError(
+                    f"{repository}: the tag {tag} exists and stands for other data. A published version never changes: "
+                    "choose another tag."
+                )
+            return Pushed(remote.head, "", True, (), (), 0)
+        removed = tuple(sorted(remote.files - files.keys() - set(KEPT)))
+        size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
+        plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
+        if dry_run:
+            return plan
+        if not token:
+            raise UsageError(
+                "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
+            )
+        with _repository(api, repository, remote, private=private):
+            head = remote.head or api.dataset_info(repository).sha
+            report(f"uploading {len(files)} files, {size / 1e6:.1f} MB")
+            info = api.create_commit(
+                repository,
+                _operations(files, removed),
+                commit_message=f"Release {tag}",
+                commit_description=f"Content {release.content}",
+                repo_type="dataset",
+                parent_commit=None if create_pr else head,
+                create_pr=create_pr,
+            )
+        if create_pr:
+            return plan._replace(commit=info.oid, pull_request=info.pr_url or "")
+        report(f"commit {info.oid}")
+        api.create_tag(
+            repository, tag=tag, revision=info.oid, repo_type="dataset", tag_message=f"Content {release.content}"
+        )
+    return plan._replace(commit=info.oid, tagged=True)
+
+
+def paths_at(place: Place) -> list[str]:
+    """Paths of all files of a Hub dataset at its revision."""
+    import huggingface_hub
+
+    api = huggingface_hub.HfApi(endpoint=place.endpoint)
+    with _translated(place.repository, None):
+        return sorted(api.list_repo_files(place.repository, revision=place.revision, repo_type="dataset"))
+
+
+class _Remote(NamedTuple):
+    """The repository as it stands."""
+
+    head: str
+    """Commit of main; empty where there is no repository."""
+    files: frozenset[str]
+    tagged: bool
+
+
+def _expect_publishable(state: State, tag: str, force: bool) -> None:
+    if not tag.strip() or tag != tag.strip() or any(c in tag for c in " ~^:?*[\\@{"):
+        raise UsageError(f"{tag!r}: is no tag; use one such as v1.0.0")
+    never, unless_forced = refusals(state)
+    if never:
+        raise UsageError(f"this build is not published: {'; '.join(never)}. Resolve the ids and build again.")
+    if unless_forced and not force:
+        raise UsageError(
+            f"this build is not published: {'; '.join(unless_forced)}. Make a whole build of a committed project, or "
+            "add --force."
+        )
+
+
+def _look(api: Any, repository: str, tag: str) -> _Remote:
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        info = api.dataset_info(repository)
+    except RepositoryNotFoundError:
+        return _Remote("", frozenset(), False)
+    refs = api.list_repo_refs(repository, repo_type="dataset")
+    files = frozenset(sibling.rfilename for sibling in info.siblings or ())
+    return _Remote(info.sha, files, tag in {found.name for found in refs.tags})
+
+
+def _manifest_at(api: Any, repository: str, tag: str) -> bytes | None:
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        path = api.hf_hub_download(repository, MANIFEST, repo_type="dataset", revision=tag)
+    except EntryNotFoundError:
+        return None
+    return Path(path).read_bytes()
+
+
+@contextlib.contextmanager
+def _repository(api: Any, repository: str, remote: _Remote, *, private: bool) -> Iterator[None]:
+    """The repository for the length of the upload; one that this push made goes again if the upload fails."""
+    if remote.head:
+        yield
+        return
+    api.create_repo(repository, repo_type="dataset", private=private)
+    first = None
+    try:
+        first = api.dataset_info(repository).sha
+        yield
+    except BaseException:
+        # Only what is still as it was made: a commit whose answer was lost has arrived, and stays.
+        with contextlib.suppress(Exception):
+            if api.dataset_info(repository).sha == first:
+                api.delete_repo(repository, repo_type="dataset")
+        raise
+
+
+def _operations(files: Mapping[str, bytes | Path], removed: tuple[str, ...]) -> list[Any]:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    added = [
+        CommitOperationAdd(path_in_repo=path, path_or_fileobj=data if isinstance(data, bytes) else str(data))
+        for path, data in sorted(files.items())
+    ]
+    return [*(CommitOperationDelete(path_in_repo=path) for path in removed), *added]
+
+
+@contextlib.contextmanager
+def _translated(repository: str, token: str | None) -> Iterator[None]:
+    """Errors of the Hub's client as ours, without tokens and signed addresses."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except DualDataError:
+        raise
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", None)
+        said = redacted(" ".join(str(error).split()), token)
+        if status in (401, 403, 404):
+            raise Refused(
+                f"{repository}: the Hub refused it ({status}). Check the name, and that the token may write there. "
+                f"{said}"
+            ) from None
+        if status in (409, 412):
+            raise ServiceError(
+                f"{repository}: somebody else changed it meanwhile ({status}); look at it, then push again. {said}"
+            ) from None
+        raise ServiceError(f"{repository}: the Hub failed ({status}); push again later. {said}") from None
+    except Exception as error:  # the client passes on its HTTP library's errors, which differ between its versions
+        said = redacted(" ".join(f"{error} {error.__cause__ or ''}".split()), token)
+        raise ServiceError(f"{repository}: the upload failed ({type(error).__name__}); push again. {said}") from None

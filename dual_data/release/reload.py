@@ -1,0 +1,56 @@
+"""The release as its users will see it: every split loaded by `datasets` from the folder, and compared by content."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from dual_data.engine.tables import content_hash
+from dual_data.errors import DualDataError
+from dual_data.released import Release
+
+
+def reload_all(release: Release, folder: Path, cache: Path) -> Iterator[str]:
+    """Load every configuration through `datasets.load_dataset` and yield a line on each; no network is used.
+
+    Raises DualDataError where a configuration does not load or a split's rows are not those that were written.
+    """
+    import datasets
+
+    with _quiet(datasets):
+        names = sorted(datasets.get_dataset_config_names(str(folder)))
+        if names != sorted(release.configs):
+            raise DualDataError(f"{folder}: datasets sees the configurations {names}, not {sorted(release.configs)}")
+        for config, splits in release.configs.items():
+            try:
+                loaded = datasets.load_dataset(str(folder), config, cache_dir=str(cache))
+            except Exception as error:  # whatever the library makes of a broken tree is its users' problem too
+                raise DualDataError(f"{folder}: datasets cannot load {config}: {error}") from error
+            if sorted(loaded) != sorted(splits):
+                raise DualDataError(f"{folder}: datasets sees other splits of {config}: {', '.join(sorted(loaded))}")
+            for split, file in splits.items():
+                if content_hash(_frame(loaded[split])) != file.content:
+                    raise DualDataError(f"{folder}: {file.path} reads differently through datasets; this is a defect")
+            yield f"{config}: {len(splits)} splits reloaded, all hashes agree"
+
+
+def _frame(rows: Any) -> pl.DataFrame:
+    frame = pl.from_arrow(rows.data.table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+@contextlib.contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """One progress bar a split would drown everything else."""
+    shown = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not shown:
+            datasets.enable_progress_bars()

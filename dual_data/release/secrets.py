@@ -1,0 +1,37 @@
+"""What must never be published or printed: keys and tokens."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+_SHAPES = {
+    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{20,}\b"),
+    "an API key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}\b"),
+    "a password in a URL": re.compile(r"https?://[^\s/:@\"]+:[^\s/@\"]+@"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+}
+_SECRET_NAMES = re.compile(r"(TOKEN|API_?KEY|SECRET|PASSWORD)$")
+_SHORTEST = 12
+_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+")
+
+
+def find_secret(text: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """What kind of secret stands in `text`, or None. Values of environment variables named like secrets count too."""
+    for kind, shape in _SHAPES.items():
+        if shape.search(text):
+            return kind
+    for name, value in environ.items():
+        if _SECRET_NAMES.search(name.upper()) and len(value) >= _SHORTEST and value in text:
+            return f"the value of {name}"
+    return None
+
+
+def redacted(text: str, token: str | None = None) -> str:
+    """`text` without tokens, and without the query strings of URLs, where storage services sign their uploads."""
+    if token:
+        text = text.replace(token, "***")
+    for shape in _SHAPES.values():
+        text = shape.sub("***", text)
+    return _QUERY.sub(r"\1?***", text)

@@ -1,0 +1,101 @@
+"""The release folder: written beside its place, reloaded as its users will, and only then moved there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dual_data.errors import DualDataError, UsageError
+from dual_data.release import croissant
+from dual_data.release.build import Build
+from dual_data.release.card import card
+from dual_data.release.reload import reload_all
+from dual_data.release.secrets import find_secret
+from dual_data.release.tables import tables_of, write_tables
+from dual_data.released import FORMAT, MANIFEST, File, Place, Release
+
+CARD = "README.md"
+Report = Callable[[str], None]
+
+
+def write_release(build: Build, target: Path, *, name: str, report: Report = lambda _line: None) -> Release:
+    """Make the Hub tree of a build in `target`, which is absent, empty or an earlier release.
+
+    Every configuration and split is reloaded through `datasets` from the folder and compared by content hash first; a
+    failure leaves `target` as it was. Raises UsageError for a folder that holds other things, DualDataError where the
+    reloaded rows differ or a file would give a secret away.
+    """
+    _expect_replaceable(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        folder = Path(scratch) / "tree"
+        folder.mkdir()
+        release = _fill(build, folder, name)
+        report(f"{sum(map(len, release.configs.values()))} splits of {len(release.configs)} configurations are written")
+        for line in reload_all(release, folder, Path(scratch) / "cache"):
+            report(line)
+        if target.exists():
+            target.rename(Path(scratch) / "before")
+        folder.rename(target)
+    return release
+
+
+def manifest_text(release: Release) -> str:
+    """manifest.json of a release."""
+    return json.dumps(release.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+
+
+def texts(release: Release, place: Place) -> tuple[Release, dict[str, str]]:
+    """The files beside the tables, as they read for `release`, and the release with their hashes.
+
+    Raises DualDataError where one of them would give a secret away.
+    """
+    written = {CARD: card(release, place), croissant.FILE: croissant.croissant(release, place)}
+    hashes = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in written.items()}
+    stamped = release.model_copy(update={"files": hashes})
+    written[MANIFEST] = manifest_text(stamped)
+    for path, content in written.items():
+        if found := find_secret(content):
+            raise DualDataError(
+                f"{path}: would publish what looks like a secret ({found}). Take it out of the profile (keys belong in "
+                "environment variables) and build again."
+            )
+    return stamped, written
+
+
+def _fill(build: Build, folder: Path, name: str) -> Release:
+    tables = tables_of(build)
+    written = write_tables(tables.configs, folder)
+    release = Release(
+        format=FORMAT,
+        name=name,
+        repository=None,
+        version=None,
+        content=content_of(written),
+        state=build.state(),
+        configs=written,
+        absent=tables.absent,
+        files={},
+        stages={stage: manifest.model_dump(mode="json") for stage, manifest in build.manifests.items()},
+    )
+    release, files = texts(release, Place(folder=folder))
+    for path, content in files.items():
+        (folder / path).write_text(content, encoding="utf-8")
+    return release
+
+
+def content_of(configs: Mapping[str, Mapping[str, File]]) -> str:
+    """One hash over the content of all tables, whatever the order of configurations and splits."""
+    lines = sorted(
+        f"{config}/{split} {file.content}" for config, splits in configs.items() for split, file in splits.items()
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _expect_replaceable(target: Path) -> None:
+    if not target.exists() or (target.is_dir() and (not any(target.iterdir()) or (target / MANIFEST).is_file())):
+        return
+    raise UsageError(f"{target}: exists and is no release; choose another folder")

@@ -1,0 +1,81 @@
+"""Recomputing every hash of a release, wherever it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from dual_data.engine.tables import content_hash, file_hash
+from dual_data.errors import InputError
+from dual_data.release.tree import content_of
+from dual_data.released import MANIFEST, Place, Release, read_release
+
+IGNORED = (".gitattributes", ".gitignore")
+"""Files that the Hub or git add by themselves."""
+
+
+def verify(place: Place) -> tuple[Release, list[str]]:
+    """The release, and what about it is not as its manifest says; an empty list is a clean bill.
+
+    Hashes of bytes and of content and the numbers of rows are recomputed, for every table and text; files that the
+    manifest does not list are findings too. Raises InputError where there is no manifest.
+    """
+    release = read_release(place)
+    return release, [*_files(place, release), *_tables(place, release), *_strangers(place, release)]
+
+
+def _files(place: Place, release: Release) -> Iterator[str]:
+    for path, expected in release.files.items():
+        found = _present(place, path)
+        if found is None:
+            yield f"{path}: is missing"
+        elif file_hash(found) != expected:
+            yield f"{path}: was changed"
+
+
+def _tables(place: Place, release: Release) -> Iterator[str]:
+    for splits in release.configs.values():
+        for file in splits.values():
+            found = _present(place, file.path)
+            if found is None:
+                yield f"{file.path}: is missing"
+                continue
+            if file_hash(found) != file.sha256:
+                yield f"{file.path}: its bytes were changed"
+            try:
+                frame = pl.read_parquet(found)
+            except (pl.exceptions.PolarsError, OSError) as error:
+                yield f"{file.path}: cannot be read: {error}"
+                continue
+            if frame.height != file.rows:
+                yield f"{file.path}: {frame.height} rows, not {file.rows}"
+            if content_hash(frame) != file.content:
+                yield f"{file.path}: its rows were changed"
+    if content_of(release.configs) != release.content:
+        yield f"{MANIFEST}: its content hash does not follow from its tables"
+
+
+def _strangers(place: Place, release: Release) -> Iterator[str]:
+    listed = {MANIFEST, *release.files, *(file.path for splits in release.configs.values() for file in splits.values())}
+    for path in _paths(place):
+        if path not in listed and path not in IGNORED:
+            yield f"{path}: is not in {MANIFEST}"
+
+
+def _paths(place: Place) -> list[str]:
+    if place.folder is not None:
+        files = (path for path in place.folder.rglob("*") if path.is_file())
+        return sorted(path.relative_to(place.folder).as_posix() for path in files)
+    from dual_data.release.hub import paths_at
+
+    return paths_at(place)
+
+
+def _present(place: Place, path: str) -> Path | None:
+    try:
+        found = place.file(path)
+    except InputError:
+        return None
+    return found if found.is_file() else None

@@ -1,0 +1,205 @@
+"""A released dataset, in a folder or on the Hub: what its manifest says, and its tables.
+
+matched/city_forget_rare_5.parquet   one file a configuration and split
+README.md, croissant.json            the card, for people and for machines
+manifest.json                        every hash, and what the dataset was built from
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+from pydantic import ValidationError
+
+from dual_data.config import Strict
+from dual_data.engine.tables import file_hash
+from dual_data.errors import InputError, ServiceError
+
+FORMAT = 1
+"""Version of the manifest's layout."""
+MANIFEST = "manifest.json"
+SOURCE = "DUAL_DATA_DATASET"
+"""Environment variable with the release that `load` reads where none is named."""
+
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+class File(Strict):
+    """One table of a release."""
+
+    path: str
+    """Below the release folder, with forward slashes."""
+    rows: int
+    content: str
+    """Content hash of the rows: see `dual_data.engine.tables.content_hash`."""
+    sha256: str
+    """Of the file's bytes."""
+    bytes: int
+
+
+class State(Strict):
+    """What decides whether a build may be published."""
+
+    limit: int | None
+    """The `--limit` of the build; None for a whole one."""
+    commit: str | None
+    """Git commit of the project; None outside a repository."""
+    dirty: bool
+    """Whether the project had uncommitted changes, or its stages were built from different commits."""
+    unresolved: int
+    """Facts whose ids were minted from labels."""
+
+
+class Release(Strict):
+    """Contents of a release's manifest.json."""
+
+    format: int
+    name: str
+    """The profile that it was built by."""
+    repository: str | None
+    """`owner/name` on the Hub; None before it is pushed."""
+    version: str | None
+    """The tag without its v; None before it is pushed."""
+    content: str
+    """Hash over the content of all tables: two releases with the same one hold the same rows."""
+    state: State
+    configs: Mapping[str, Mapping[str, File]]
+    """By configuration and split."""
+    absent: Mapping[str, str]
+    """Configurations that could not be made, with the reason."""
+    files: Mapping[str, str]
+    """SHA-256 of every file beside the tables and this manifest."""
+    stages: Mapping[str, Mapping[str, Any]]
+    """The manifest of every stage, as the build wrote it."""
+
+    def file(self, config: str, split: str) -> File:
+        """The file of a split. Raises InputError with what there is instead."""
+        if config not in self.configs:
+            reason = f" ({self.absent[config]})" if config in self.absent else ""
+            raise InputError(f"{config}: no such configuration{reason}; there are: {', '.join(self.configs)}")
+        splits = self.configs[config]
+        if split not in splits:
+            raise InputError(f"{split}: no such split of {config}; there are: {', '.join(splits)}")
+        return splits[split]
+
+
+class Place(NamedTuple):
+    """Where a release lies: a folder, or a dataset of the Hub at a revision."""
+
+    folder: Path | None = None
+    repository: str = ""
+    revision: str | None = None
+    endpoint: str | None = None
+
+    def __str__(self) -> str:
+        if self.folder is not None:
+            return str(self.folder)
+        return f"{self.repository}@{self.revision}" if self.revision else self.repository
+
+    def file(self, path: str) -> Path:
+        """A file of the release on this machine; from the Hub it comes through the Hub client's cache."""
+        if self.folder is not None:
+            return self.folder / path
+        return _downloaded(self, path)
+
+
+def locate(target: str | Path, revision: str | None = None, *, endpoint: str | None = None) -> Place:
+    """The place that `target` names: a folder, `owner/name` or `owner/name@revision`.
+
+    Raises InputError where it is neither.
+    """
+    path = Path(target)
+    if path.is_dir():
+        if revision:
+            raise InputError(f"{target}: is a folder, which has no revisions; leave revision out")
+        return Place(folder=path)
+    name, _, given = str(target).partition("@")
+    if isinstance(target, Path) or not is_repository(name):
+        raise InputError(f"{target}: no such folder, and not the name of a Hub dataset (owner/name[@revision])")
+    if given and revision and given != revision:
+        raise InputError(f"{target}: names the revision {given}, but {revision} is asked for")
+    return Place(repository=name, revision=revision or given or None, endpoint=endpoint)
+
+
+def is_repository(name: str) -> bool:
+    """Whether `name` has the form of a Hub dataset's: owner/name."""
+    return _REPOSITORY.fullmatch(name) is not None
+
+
+def read_release(place: Place) -> Release:
+    """The manifest of the release. Raises InputError where there is none that can be read."""
+    path = place.file(MANIFEST)
+    try:
+        release = Release.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{place}: holds no {MANIFEST}; make a release with: dual-data release") from None
+    except ValidationError as error:
+        raise InputError(
+            f"{place}: {MANIFEST} is not that of a release ({error.error_count()} faults; first: "
+            f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']})"
+        ) from None
+    if release.format != FORMAT:
+        raise InputError(f"{place}: {MANIFEST} has format {release.format}; this version reads {FORMAT}")
+    return release
+
+
+def read_table(place: Place, file: File) -> pl.DataFrame:
+    """A table of the release; its bytes are checked. Raises InputError where they are not what was released."""
+    path = place.file(file.path)
+    if not path.is_file():
+        raise InputError(f"{place}: {file.path} is missing")
+    if file_hash(path) != file.sha256:
+        raise InputError(f"{place}: {file.path} is not what was released; get or build it again")
+    return pl.read_parquet(path)
+
+
+def load(
+    config: str,
+    split: str,
+    *,
+    revision: str | None = None,
+    source: str | Path | None = None,
+    endpoint: str | None = None,
+) -> pl.DataFrame:
+    """A split of a released dataset as a polars frame.
+
+    `source` is a release folder or a Hub dataset (`owner/name` or `owner/name@revision`); by default what the
+    environment variable DUAL_DATA_DATASET names. `revision` is a tag, branch or commit of the Hub dataset; results
+    should name a tag. `endpoint` is the Hub's address, by default that of huggingface_hub.
+
+    Raises InputError for an unknown source, configuration or split, ServiceError where the Hub does not answer.
+
+    >>> load("matched", "city_forget_rare_5", source="owner/dual", revision="v1.0.0")  # doctest: +SKIP
+    """
+    source = source or os.environ.get(SOURCE)
+    if not source:
+        raise InputError(f"no dataset is named: give source=, or set {SOURCE} to a folder or to owner/name[@revision]")
+    place = locate(source, revision, endpoint=endpoint)
+    return read_table(place, read_release(place).file(config, split))
+
+
+def _downloaded(place: Place, path: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    try:
+        found = hf_hub_download(
+            place.repository, path, repo_type="dataset", revision=place.revision, endpoint=place.endpoint
+        )
+    except EntryNotFoundError as error:
+        if getattr(error, "response", None) is None:  # the client's word for: not in the cache, and no connection
+            raise ServiceError(f"{place}: the Hub could not be reached, and {path} is not in its cache") from None
+        raise InputError(f"{place}: holds no {path}; is it a dataset released by dual-data?") from None
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", "no status")
+        raise InputError(
+            f"{place}: the Hub refused it ({status}). Check name and revision; log in if the dataset is private."
+        ) from None
+    except Exception as error:  # the client passes on its HTTP library's errors, which differ between its versions
+        raise ServiceError(f"{place}: the Hub could not be reached ({type(error).__name__})") from None
+    return Path(found)

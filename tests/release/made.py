@@ -1,0 +1,173 @@
+"""A small invented build: towns and rivers of no world, through the real splits stage and the real engine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+
+from dual_data.calls import Calls
+from dual_data.config import Profile, Services, Strict
+from dual_data.engine.run import build as run_build
+from dual_data.engine.stage import Result, Stage, Tools
+from dual_data.ids import fact_id, label_id
+from dual_data.release.build import Build, read_build
+from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
+from pipeline.splits import SPLITS
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "made-up/model"
+NAMES = ("facts", "links", "questions", "knowledge", "salience", "splits")
+STEMS = ("P17", "P19", "P36")
+SIZES = {"percents": [5, 10], "smallest": 2, "matched": {"retain_train": 30, "retain_eval": 20}}
+
+
+class Nothing(Strict):
+    """The invented stages have no parameters."""
+
+
+def world(
+    *,
+    subjects: int = 60,
+    topics: tuple[str, ...] = ("places_town", "places_river"),
+    resolved: bool = True,
+    spice: str = "",
+) -> dict[str, pl.DataFrame]:
+    """Frames of the stages before the splits. `spice` is put into labels and answers, as a hostile source would."""
+    facts: list[dict[str, Any]] = []
+    questions: list[dict[str, Any]] = []
+    links: dict[str, int] = {}
+    for t, topic in enumerate(topics):
+        for s in range(subjects):
+            label = f"{topic.partition('_')[2]} {_word(s)}{spice}"
+            qid = f"Q{1000 * (t + 1) + s}" if resolved else label_id(label)
+            links[qid] = (s * 37 + 5) % 211
+            for r, stem in enumerate(STEMS):
+                answer = f"Land {_word((s * 7 + r) % 50)}{spice}"
+                value = f"Q{90_000 + (s * 7 + r) % 50}" if resolved else label_id(answer)
+                identity = fact_id(qid, stem, "entity", value)
+                facts.append(_fact(identity, topic, stem, (qid, label), (value, answer), resolved=resolved))
+                questions.append(_question(identity, stem, label, answer))
+                links.setdefault(value, 500)
+    known = [(q["fact_id"], MODEL, "matched", ["Land"], 1, True, False, -1.5, None, None, None) for q in questions[::2]]
+    return {
+        "facts": _typed(facts, Facts),
+        "links": _typed([_link(qid, count) for qid, count in links.items()], Links),
+        "questions": _typed(questions, Questions),
+        "knowledge": pl.DataFrame(known, schema=_schema(Knowledge), orient="row"),
+        "salience": pl.DataFrame(schema=_schema(Salience)),
+    }
+
+
+def artifacts(
+    root: Path,
+    frames: Mapping[str, pl.DataFrame] | None = None,
+    *,
+    limit: int | None = None,
+    git: str = "clean",
+    sizes: Mapping[str, Any] = SIZES,
+) -> Path:
+    """Build the frames (by default `world()`) in a project at `root`, and return the folder of its artifacts.
+
+    `git` is clean, dirty or none: the state of the project's repository.
+    """
+    relations = root / "pipeline" / "relations"
+    relations.mkdir(parents=True, exist_ok=True)
+    for stem in STEMS:
+        shutil.copy(ROOT / "pipeline" / "relations" / f"{stem}.toml", relations)
+    (root / "pipeline" / "note.toml").write_text("")
+    (root / ".gitignore").write_text("artifacts/\n")
+    if git != "none":
+        _git(root, "init", "-q")
+        _git(root, "add", "-A")
+        _git(root, "-c", "user.name=made up", "-c", "user.email=made@up.invalid", "commit", "-q", "-m", "all")
+    if git == "dirty":
+        (root / "pipeline" / "note.toml").write_text("# changed\n")
+    chosen = frames or world()
+    stages = [_stage(name, chosen[name]) for name in NAMES[:-1]]
+    profile = Profile(path=root / "pipeline/made.toml", name="made", services=Services(), stages={"splits": sizes})
+    calls = Calls(root / "artifacts" / "made" / "calls.sqlite")
+    try:
+        run_build([*stages, SPLITS], Tools(root, Services(), calls, limit), profile)
+    finally:
+        calls.close()
+    return root / "artifacts" / "made"
+
+
+def made(root: Path, frames: Mapping[str, pl.DataFrame] | None = None, **options: Any) -> Build:
+    """The build of `artifacts`, read back."""
+    return read_build(artifacts(root, frames, **options), NAMES)
+
+
+def _stage(name: str, frame: pl.DataFrame) -> Stage:
+    schemas: dict[str, type[dy.Schema]] = {
+        "facts": Facts, "links": Links, "questions": Questions, "knowledge": Knowledge, "salience": Salience,
+    }  # fmt: skip
+
+    def run(params: Nothing, tools: Tools) -> Result:
+        return Result(frame, {})
+
+    return Stage(name, 1, run, schemas[name], Nothing)
+
+
+def _word(number: int) -> str:
+    return "".join("bdfgklmnpr"[int(digit)] + "aeiou"[int(digit) % 5] for digit in f"{number:02d}")
+
+
+def _fact(
+    identity: str, topic: str, stem: str, subject: tuple[str, str], target: tuple[str, str], *, resolved: bool
+) -> dict[str, Any]:
+    return {
+        "fact_id": identity,
+        "topic": topic,
+        "relation": stem,
+        "property_id": stem,
+        "subject_qid": subject[0],
+        "subject_label": subject[1],
+        "subject_aliases": [],
+        "subject_mentions": 1,
+        "object_kind": "entity",
+        "object_value": target[0],
+        "object_qid": target[0],
+        "object_label": target[1],
+        "object_aliases": [],
+        "object_mentions": 1,
+        "objects_of_pair": 1,
+        "resolved": resolved,
+    }
+
+
+def _question(identity: str, stem: str, label: str, answer: str) -> dict[str, Any]:
+    return {
+        "fact_id": identity,
+        "subject": label,
+        "question": f"What is the {stem} of {label}?",
+        "answer": answer,
+        "answers": [answer],
+        "template_id": f"{stem}@00000000",
+        "paraphrases_validation": [f"Tell me the {stem} of {label}."],
+        "paraphrases_training": [],
+        "paraphrases_test": [f"{label} has which {stem}?"],
+        "functional": True,
+    }
+
+
+def _link(qid: str, count: int) -> dict[str, Any]:
+    return {"qid": qid, "inbound_links": count, "capped": False, "method": "linkshere"}
+
+
+def _schema(schema: type[dy.Schema]) -> dict[str, pl.DataType]:
+    return {name: column.dtype for name, column in schema.columns().items()}
+
+
+def _typed(rows: list[dict[str, Any]], schema: type[dy.Schema]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=_schema(schema), strict=False)
+
+
+def _git(root: Path, *arguments: str) -> None:
+    subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True)
