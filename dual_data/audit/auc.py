@@ -4,13 +4,15 @@ The estimator is leave-pair-out cross-validation (Airola et al. 2011, "An experi
 techniques for estimating the area under the ROC curve"): for every pair of a row of A and a row of B, both rows are
 left out, each category is scored by the surplus of B over its expected share in what is left, and the pair counts 1
 where the row of B scores higher, 1/2 where both score alike, 0 else. Leaving rows out in pairs makes it unbiased where
-labels are random. Where the categories are balanced by design it would come out near 0, because every category is short
-of exactly the row left out; so a surplus counts only beyond the one row that leaving out removes. That margin makes it
-exactly 0.5 on balanced categories, keeps it unbiased on random labels, and costs the signal of categories of two rows.
+labels are random. Where categories are balanced by design it would come out near 0, because every category is short of
+exactly the row left out. So a surplus counts only beyond its margin: the one row that leaving out removes, or one
+standard deviation of the surplus under random labels, whichever is larger. The margin makes it exactly 0.5 on balanced
+categories, keeps it unbiased on random labels, and costs the signal of categories of two rows.
 
-It is not folded: below 0.5 there is no signal, and the distance from 0.5 is the noise of the estimate (a standard
-deviation near 0.02 for two splits of 500 rows). With the counts of the categories known it is exact, needs no random
-folds, and takes O(K log K) for K categories.
+An area below 0.5 says that what was learnt does not hold for the rows left out, which is no more than nothing: it is
+reported as 0.5, not folded over. What is left of the noise on random labels is a mean of 0.51 and a 95th percentile of
+0.55 for two splits of 500 rows. From the counts of the categories it is exact, needs no random folds, and takes
+O(K log K) for K categories.
 """
 
 from __future__ import annotations
@@ -54,6 +56,12 @@ def _counts(values: pl.Series, name: str) -> pl.DataFrame:
 
 def auc_of_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
     """The same from the number of rows that each side has in each category."""
+    area = leave_pair_out(first, second)
+    return None if area is None else max(area, 0.5)
+
+
+def leave_pair_out(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
+    """The estimate itself, from counts a category: it may be below 0.5, and is 0.5 on average where nothing is told."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     rows_a, rows_b = a.sum(), b.sum()
     if not rows_a or not rows_b:
@@ -75,9 +83,10 @@ def auc_of_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
 
 
 def _scores(rows: npt.NDArray[np.float64], rows_b: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
-    """Surplus of B per row of a category, beyond the margin of the one row left out; rounded so that ties stay ties."""
+    """Surplus of B per row of a category, beyond its margin; rounded so that ties stay ties."""
     surplus = rows_b - rows * share
-    margin = max(share, 1 - share) + 1e-9
+    deviation = np.sqrt(np.maximum(rows, 0.0) * share * (1 - share))
+    margin = np.maximum(max(share, 1 - share), deviation) + 1e-9
     beyond = np.sign(surplus) * np.maximum(np.abs(surplus) - margin, 0.0)
     scores: npt.NDArray[np.float64] = np.round(beyond / np.maximum(rows, 1.0), 12)
     return scores
