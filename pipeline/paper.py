@@ -21,7 +21,7 @@ from dual_data.config import Strict
 from pipeline.matched import Family, Made
 from pipeline.popularity import EntitySignal
 
-PUBLISHED_MODELS = {"meta-llama/Llama-3.1-8B-Instruct": "Llama_8b_Instract"}
+PUBLISHED_MODELS = {"Llama-3.1-8B-Instruct": "Llama_8b_Instract"}
 """How the published columns spell the model that was run."""
 
 
@@ -115,7 +115,8 @@ def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFra
     found = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
     if not model or found.is_empty():
         return published
-    name = PUBLISHED_MODELS.get(model, model.rsplit("/", 1)[-1].replace("-", "_").replace(".", "_"))
+    bare = model.rsplit("/", 1)[-1]
+    name = PUBLISHED_MODELS.get(bare, bare.replace("-", "_").replace(".", "_"))
     columns = {
         "best_generation": f"best_gen_{name}",
         "generation_recall": f"gen_recall_{name}",

@@ -1,0 +1,63 @@
+"""Wordings: every template of the relation files, rendered over a table of facts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from dual_data import templates
+from dual_data.config import Relation
+
+USES = ("canonical", "validation", "training", "test")
+
+
+def with_questions(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
+    """Add question, paraphrases_{validation, training, test} and statement to rows of relation, subject and answer."""
+    table, most = _template_table(relations)
+    rows = rows.join(table, on="relation", how="left", maintain_order="left")
+
+    def question(use: str, index: int) -> pl.Expr:
+        name = f"{use}_{index}"
+        return templates.rendered([pl.col(f"{name}_0"), pl.col(f"{name}_1")], [pl.col("subject")])
+
+    first, second = (
+        pl.when(pl.col("statement_starts") == start).then(pl.col("subject")).otherwise(pl.col("answer"))
+        for start in ("subject", "answer")
+    )
+    statement = templates.rendered([pl.col(f"statement_{piece}") for piece in range(3)], [first, second])
+    empty = pl.lit([], dtype=pl.List(pl.String))
+    lists = {
+        f"paraphrases_{use}": pl.concat_list([question(use, index) for index in range(most[use])]).list.drop_nulls()
+        if most[use]
+        else empty
+        for use in USES[1:]
+    }
+    rows = rows.with_columns(question=question("canonical", 0), statement=statement, **lists)
+    return rows.drop(name for name in table.columns if name != "relation")
+
+
+def _template_table(relations: Mapping[str, Relation]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The pieces of every template, one row a relation, and the most templates of each use."""
+    by_use: dict[str, dict[str, tuple[str, ...]]] = {use: {} for use in USES}
+    for stem, relation in relations.items():
+        wording = relation.questions
+        for use, found in zip(
+            USES, ((wording.canonical,), wording.validation, wording.training, wording.test), strict=True
+        ):
+            by_use[use][stem] = found
+    most = {use: max((len(found) for found in stems.values()), default=0) for use, stems in by_use.items()}
+    columns: dict[str, list[str | None]] = {"relation": list(relations)}
+    for use, stems in by_use.items():
+        for index in range(most[use]):
+            cuts = [templates.cut(found[index]).texts if index < len(found) else None for found in stems.values()]
+            for piece in range(2):
+                columns[f"{use}_{index}_{piece}"] = [texts[piece] if texts else None for texts in cuts]
+    statements = [
+        templates.cut(relation.questions.statement) if relation.questions.statement else None
+        for relation in relations.values()
+    ]
+    for piece in range(3):
+        columns[f"statement_{piece}"] = [cut.texts[piece] if cut else None for cut in statements]
+    columns["statement_starts"] = [cut.variables[0] if cut else None for cut in statements]
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)), most

@@ -1,0 +1,263 @@
+"""The questions stage: what it asks, what it accepts, and what it rejects and why."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dual_data.engine.stage import Tools
+from dual_data.engine.tables import settle
+from dual_data.matching import contains_answer
+from dual_data.schema import Questions
+from dual_data.words import words
+from pipeline.questions import QuestionsParams, run
+from tests.pipeline.frames import facts_frame, tools, write_relation
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
+    root = tmp_path_factory.mktemp("project")
+    write_relation(root, "P36", "capital")
+    write_relation(root, "P37", "official language", unique="any")
+    write_relation(root, "P26", "spouse", symmetric=True)
+    write_relation(root, "P190", "twin town", unique="any", symmetric=True)
+    write_relation(root, "P571", "founding day", kind="date", extra='precision = "day"')
+    write_relation(root, "P2048", "height", kind="quantity", extra='unit = "Q11573"\nunit_name = "metres"')
+    with tools(root) as found:
+        yield found
+
+
+def asked(project: Tools, *rows: dict[str, Any], **params: Any) -> pl.DataFrame:
+    return run(QuestionsParams(**params), project, facts=facts_frame(rows))
+
+
+def only(frame: pl.DataFrame) -> dict[str, Any]:
+    assert frame.height == 1
+    return frame.row(0, named=True)
+
+
+def reasons(frame: pl.DataFrame) -> list[str | None]:
+    return sorted(frame["reason"].to_list(), key=str)
+
+
+def test_a_fact_is_asked_in_every_wording_of_its_relation(project: Tools) -> None:
+    row = {"subject": "Q142", "object": "Q90", "subject_label": "France", "object_label": "Paris"}
+    found = only(asked(project, row | {"object_aliases": ["City of Light", "IN"]}))
+    assert found["reason"] is None
+    assert found["question"] == "What is the capital of France?"
+    assert found["answers"] == ["Paris", "City of Light"]
+    assert found["paraphrases_validation"] == ["Name the capital of France."]
+    assert found["paraphrases_training"] == ["Which capital has France?"]
+    assert found["paraphrases_test"] == ["France has which capital?"]
+    assert found["statement"] == "The capital of France is Paris."
+    assert found["template_id"].startswith("P36@")
+    assert found["functional"] is True
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"relation": "P999"}, "unknown_relation"),
+        ({"object_label": "Q90"}, "unlabelled"),
+        ({"subject_label": "label:0123456789abcdef"}, "unlabelled"),
+        ({"object": "Q1"}, "self_answer"),
+        ({"subject_label": "Singapore", "object_label": "singapore"}, "self_answer"),
+        ({"objects_of_pair": 2}, "several_objects"),
+        ({"object_label": "a b c d e f g h i j k"}, "answer_too_long"),
+        ({"subject_label": "Moyamba", "object_label": "Moyamba District"}, "answer_in_question"),
+        ({"subject_label": "Guatemala", "object_label": "Guatemala"}, "self_answer"),
+        ({"object_label": "The Capital"}, "answer_in_question"),
+        ({"subject_label": "Brasilia", "object_label": "Brasília DF"}, "answer_in_question"),
+    ],
+)
+def test_a_fact_that_cannot_be_asked_fairly_says_why(project: Tools, row: dict[str, Any], reason: str) -> None:
+    assert only(asked(project, {"subject": "Q1", "object": "Q2"} | row))["reason"] == reason
+
+
+def test_the_share_of_a_leak_is_configurable(project: Tools) -> None:
+    row = {"subject": "Q1", "object": "Q2", "subject_label": "Moyamba", "object_label": "Moyamba District"}
+    assert only(asked(project, row, leak_share=0.6))["reason"] is None
+    assert only(asked(project, row | {"object_label": "Big Moyamba Chief Town"}, leak_share=0.25))["reason"] is not None
+
+
+def test_an_alias_that_stands_in_the_question_is_not_accepted(project: Tools) -> None:
+    row = {"subject": "Q1", "object": "Q2", "subject_label": "Lake Como", "object_label": "Larius"}
+    found = only(asked(project, row | {"object_aliases": ["Como Lake", "Lario"]}))
+    assert found["answers"] == ["Larius", "Lario"]
+
+
+def test_a_date_is_asked_at_the_precision_of_its_relation(project: Tools) -> None:
+    row = {"subject": "Q1", "relation": "P571", "object_kind": "date", "object_label": "x"}
+    found = only(asked(project, row | {"object": "1889-03-31"}))
+    assert found["answers"] == ["31 March 1889", "March 31, 1889", "1889-03-31"]
+    assert found["statement"].endswith("is 31 March 1889.")
+    assert only(asked(project, row | {"object": "1889"}))["reason"] == "unanswerable"
+
+
+def test_a_quantity_is_asked_in_the_unit_of_its_relation(project: Tools) -> None:
+    row = {"subject": "Q1", "relation": "P2048", "object_kind": "quantity", "object_label": "x"}
+    assert only(asked(project, row | {"object": "324 Q11573"}))["answer"] == "324 metres"
+    assert only(asked(project, row | {"object": "324 Q3710"}))["reason"] == "unanswerable"
+
+
+def test_a_namesake_gets_a_hint_or_is_rejected(project: Tools) -> None:
+    rows: list[dict[str, Any]] = [
+        {"subject": "Q1", "object": "Q11", "subject_description": "city in Egypt"},
+        {"subject": "Q2", "object": "Q12", "subject_description": "city in Virginia"},
+        {"subject": "Q3", "object": "Q13", "subject_description": None},
+    ]
+    found = asked(project, *(row | {"subject_label": "Alexandria"} for row in rows))
+    assert set(found["subject"]) == {"Alexandria (city in Egypt)", "Alexandria (city in Virginia)", None}
+    assert reasons(found) == [None, None, "ambiguous_subject"]
+    assert "What is the capital of Alexandria (city in Egypt)?" in found["question"].to_list()
+
+
+def test_a_hint_never_gives_the_answer_away(project: Tools) -> None:
+    rows: list[dict[str, Any]] = [
+        {"subject": "Q1", "object": "Q11", "subject_description": "Egyptian city", "object_label": "Egypt"},
+        {"subject": "Q2", "object": "Q12", "subject_description": "asteroid", "object_label": "Sun"},
+        {
+            "subject": "Q3",
+            "object": "Q13",
+            "subject_description": "ship",
+            "object_label": "Vessel",
+            "object_aliases": ["ship"],
+        },
+    ]
+    found = asked(project, *(row | {"subject_label": "Alexandria"} for row in rows))
+    assert reasons(found) == [None, "ambiguous_subject", "ambiguous_subject"]
+
+
+def test_of_a_symmetric_fact_one_side_is_asked(project: Tools) -> None:
+    rows = [{"subject": a, "relation": "P26", "object": b} for a, b in (("Q1", "Q2"), ("Q2", "Q1"), ("Q3", "Q4"))]
+    assert reasons(asked(project, *rows)) == [None, None, "mirrored"]
+
+
+def test_a_mirror_image_that_is_rejected_anyway_costs_nothing(project: Tools) -> None:
+    rows: list[dict[str, Any]] = [
+        {"subject": "Q1", "relation": "P26", "object": "Q2"},
+        {"subject": "Q2", "relation": "P26", "object": "Q1", "objects_of_pair": 2},
+    ]
+    assert reasons(asked(project, *rows)) == [None, "several_objects"]
+
+
+def test_a_label_takes_the_article_that_its_topic_gives(project: Tools) -> None:
+    found = only(asked(project, {"subject": "Q1", "object": "Q2", "subject_label": "Cook Islands"}))
+    assert found["question"] == "What is the capital of the Cook Islands?"
+    assert found["paraphrases_test"] == ["The Cook Islands has which capital?"]
+
+
+def test_where_several_objects_are_allowed_one_question_accepts_them_all(project: Tools) -> None:
+    rows = [
+        {
+            "subject": "Q31",
+            "relation": "P37",
+            "object": qid,
+            "object_label": name,
+            "object_aliases": [f"{name}ish"],
+            "objects_of_pair": 3,
+        }
+        for qid, name in (("Q1", "Dutch"), ("Q2", "French"), ("Q3", "German"))
+    ]
+    found = asked(project, *rows)
+    assert reasons(found) == [None, "further_object", "further_object"]
+    kept = only(found.filter(pl.col("reason").is_null()))
+    assert set(kept["answers"]) == {"Dutch", "Dutchish", "French", "Frenchish", "German", "Germanish"}
+    assert kept["answers"][0] == kept["answer"]
+    assert kept["functional"] is False
+
+
+def test_an_object_that_is_asked_from_the_other_side_is_still_right(project: Tools) -> None:
+    pairs = (("Q1", "Q2"), ("Q2", "Q1"), ("Q1", "Q3"), ("Q3", "Q1"))
+    rows = [{"subject": a, "relation": "P190", "object": b, "objects_of_pair": 2} for a, b in pairs]
+    found = asked(project, *rows).filter(pl.col("reason").is_null())
+    for row in found.filter(pl.col("subject") == "Subject Q1").iter_rows(named=True):
+        assert set(row["answers"]) == {"ObjectQ2", "ObjectQ3"}
+
+
+def test_two_facts_that_read_the_same_are_both_rejected(project: Tools) -> None:
+    rows = [{"subject": "Q1", "object": "Q2"}, {"subject": "Q1", "object": "Q3"}]
+    assert reasons(asked(project, *rows)) == ["same_question", "same_question"]
+
+
+def test_a_limit_takes_the_same_facts_whatever_else_there_is(project: Tools) -> None:
+    facts = facts_frame([{"subject": f"Q{number}", "object": f"Q{number + 50}"} for number in range(1, 40)])
+    limited = Tools(project=project.project, services=project.services, calls=project.calls, limit=7)
+    first = run(QuestionsParams(), limited, facts=facts)
+    assert first.height == 7
+    assert set(run(QuestionsParams(), limited, facts=facts.reverse())["fact_id"]) == set(first["fact_id"])
+
+
+def test_no_facts_give_no_questions(project: Tools) -> None:
+    settled = settle(run(QuestionsParams(), project, facts=facts_frame([])), Questions, "questions")
+    assert settled.rows.is_empty()
+    assert settled.rejected.is_empty()
+
+
+LABELS = st.sampled_from(
+    ["Rome", "rome", "Rome City", "The Hague", "Łódź", "C++", "Q7", "capital", "東京", "iPhone", "St. John's"]
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "subject": st.integers(1, 5).map("Q{}".format),
+            "relation": st.sampled_from(["P36", "P37", "P26", "P190"]),
+            "object": st.integers(1, 5).map("Q{}".format),
+        }
+    ),
+    max_size=14,
+    unique_by=lambda row: tuple(sorted(row.items())),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.lists(LABELS, min_size=5, max_size=5), st.randoms(use_true_random=False))
+def test_every_question_keeps_every_rule(
+    project: Tools, rows: list[dict[str, str]], labels: list[str], shuffler: random.Random
+) -> None:
+    names = {f"Q{number + 1}": label for number, label in enumerate(labels)}
+    objects: dict[tuple[str, str], int] = {}
+    for row in rows:
+        key = row["subject"], row["relation"]
+        objects[key] = objects.get(key, 0) + 1
+    facts = facts_frame(
+        [
+            {
+                **row,
+                "subject_label": names[row["subject"]],
+                "object_label": names[row["object"]],
+                "subject_description": f"thing number {row['subject']}",
+                "object_aliases": [f"alias of {names[row['object']]}"],
+                "objects_of_pair": objects[row["subject"], row["relation"]],
+            }
+            for row in rows
+        ]
+    )
+    frame = run(QuestionsParams(), project, facts=facts)
+    assert sorted(frame["fact_id"]) == sorted(facts["fact_id"])
+    order = shuffler.sample(range(facts.height), facts.height)
+    assert run(QuestionsParams(), project, facts=facts[order]).equals(frame)
+
+    settled = settle(frame, Questions, "questions")
+    assert settled.rejected.height == frame.filter(pl.col("reason").is_not_null()).height
+    kept = settled.rows.join(facts, on="fact_id")
+    assert kept["question"].str.to_lowercase().is_unique().all()
+    for one in kept.iter_rows(named=True):
+        question = set(words(one["question"]))
+        for answer in one["answers"]:
+            assert 2 * sum(word in question for word in words(answer)) < max(1, len(words(answer)))
+        assert contains_answer(one["statement"], one["answers"])
+        assert one["subject_qid"] != one["object_qid"]
+        assert one["functional"] is (one["relation"] in {"P36", "P26"})
+    bonds = [
+        (one["relation"], frozenset((one["subject_qid"], one["object_qid"])))
+        for one in kept.iter_rows(named=True)
+        if one["relation"] in ("P26", "P190")
+    ]
+    assert len(set(bonds)) == len(bonds)

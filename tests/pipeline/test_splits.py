@@ -1,0 +1,469 @@
+"""The splits stage: every rule of the recipes, on made-up worlds of a few hundred facts."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from dual_data.audit.baselines import NAMES, baselines
+from dual_data.audit.columns import standard
+from dual_data.audit.pairs import compare
+from dual_data.engine.stage import Result, Tools
+from dual_data.engine.tables import settle
+from dual_data.schema import Knowledge, Links, Salience, Splits
+from pipeline import questions
+from pipeline.splits import SplitsParams, run, short_names
+from tests.pipeline.frames import facts_frame, tools, write_relation
+
+RELATIONS = ("P36", "P17", "P26")
+TOPICS = ("places_city", "human_writer")
+MODEL = "some/model-1B"
+
+
+class World(NamedTuple):
+    """The inputs of the stage."""
+
+    facts: pl.DataFrame
+    links: pl.DataFrame
+    questions: pl.DataFrame
+    knowledge: pl.DataFrame
+    salience: pl.DataFrame
+
+
+Draw = Callable[[int], tuple[World, Result]]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
+    root = tmp_path_factory.mktemp("project")
+    write_relation(root, "P36", "capital")
+    write_relation(root, "P17", "country")
+    write_relation(root, "P26", "spouse", symmetric=True)
+    with tools(root) as found:
+        yield found
+
+
+def drawn_facts(seed: int, count: int) -> list[dict[str, Any]]:
+    """Facts of two topics; popularity is of the subject, some answers are common, some facts have a mirror image."""
+    made = random.Random(seed)
+    rows: list[dict[str, Any]] = []
+    for number in range(count):
+        topic = made.choice((TOPICS[0], TOPICS[0], TOPICS[1]))
+        for relation in made.sample(RELATIONS, made.randint(1, 3)):
+            if relation == "P26":
+                value = f"Q{1 + made.randrange(count)}"
+            else:
+                value = f"Q{5000 + int(made.paretovariate(0.6)) % 60}"
+            rows.append(
+                {
+                    "subject": f"Q{1 + number}",
+                    "relation": relation,
+                    "object": value,
+                    "topic": topic,
+                    "subject_label": f"Name{number}",
+                    "object_label": f"Person{value}"
+                    if relation == "P26"
+                    else f"Place{'x' * (int(value[1:]) % 3)}{value}",
+                    "subject_mentions": 1 + int(made.paretovariate(0.8)) % 500,
+                    "object_mentions": 1 + int(value[1:]) % 97,
+                    "objects_of_pair": 2 if made.random() < 0.1 else 1,
+                }
+            )
+    return rows
+
+
+def world(project: Tools, rows: list[dict[str, Any]]) -> World:
+    facts = facts_frame(rows)
+    asked = questions.run(questions.QuestionsParams(), project, facts=facts)
+    kept = asked.filter(pl.col("reason").is_null()).drop("reason")
+    return World(facts, Links.create_empty(), kept, Knowledge.create_empty(), Salience.create_empty())
+
+
+def drawn_world(project: Tools, seed: int, count: int) -> World:
+    return world(project, drawn_facts(seed, count))
+
+
+@pytest.fixture(scope="module")
+def draw(project: Tools) -> Draw:
+    """Draws a world and makes its splits, each once: many properties look at the same worlds."""
+    drawn: dict[int, tuple[World, Result]] = {}
+
+    def draw(seed: int) -> tuple[World, Result]:
+        if seed not in drawn:
+            inputs = drawn_world(project, seed, 260)
+            drawn[seed] = inputs, made(project, inputs)
+        return drawn[seed]
+
+    return draw
+
+
+def params(**changes: Any) -> SplitsParams:
+    """Mentions as the signal, and sizes that a small world can fill."""
+    fields: dict[str, Any] = {
+        "percents": (2, 4, 8),
+        "smallest": 2,
+        "matched": {"signal": "mentions", "answer_share": 0.3, "retain_train": 40, "retain_eval": 20},
+        "paper": {"signal": "mentions", "retain": (10, 30)},
+    }
+    fields.update(changes)
+    return SplitsParams.model_validate(fields)
+
+
+def made(project: Tools, inputs: World, chosen: SplitsParams | None = None) -> Result:
+    return run(chosen or params(), project, **inputs._asdict())
+
+
+def by_split(result: Result, recipe: str) -> dict[str, pl.DataFrame]:
+    frame = result.tables[f"examples/{recipe}"]
+    return {str(name): part for (name,), part in frame.group_by("split", maintain_order=True)}
+
+
+def families(splits: dict[str, pl.DataFrame]) -> dict[str, dict[str, pl.DataFrame]]:
+    found: dict[str, dict[str, pl.DataFrame]] = {}
+    for name, part in splits.items():
+        prefix = next(prefix for prefix in ("city", "writer", "all") if name.startswith(f"{prefix}_"))
+        found.setdefault(prefix, {})[name.removeprefix(f"{prefix}_")] = part
+    return found
+
+
+SEEDS = st.integers(0, 9)
+few = settings(max_examples=10, deadline=None)
+MATCHED = ("matched", "matched_answer")
+
+
+@few
+@given(SEEDS)
+def test_splits_of_a_family_are_disjoint(draw: Draw, seed: int) -> None:
+    _, result = draw(seed)
+    assert settle(result.rows, Splits, "splits").rejected.is_empty()
+    for recipe in MATCHED:
+        for splits in families(by_split(result, recipe)).values():
+            whole = [name for name in splits if "_forget_" not in f"_{name}" or name.endswith("_8")]
+            for index, first in enumerate(whole):
+                for second in whole[index + 1 :]:
+                    shared = {"fact_id", "question", "bond"}
+                    if "neighbor_subject" not in (first, second):
+                        shared.add("subject_qid")
+                    for column in shared:
+                        left, right = set(splits[first][column]), set(splits[second][column])
+                        assert not left & right, (recipe, first, second, column)
+
+
+@few
+@given(SEEDS)
+def test_forget_splits_are_nested_prefixes_of_exact_size(draw: Draw, seed: int) -> None:
+    inputs, result = draw(seed)
+    functional = inputs.questions.filter("functional").join(inputs.facts, on="fact_id")
+    sizes = {"city": TOPICS[0], "writer": TOPICS[1]}
+    for recipe in MATCHED:
+        for prefix, splits in families(by_split(result, recipe)).items():
+            own = functional if prefix == "all" else functional.filter(pl.col("topic") == sizes[prefix])
+            for side in ("rare", "popular"):
+                chain = [splits.get(f"forget_{side}_{percent}") for percent in (2, 4, 8)]
+                for percent, part in zip((2, 4, 8), chain, strict=True):
+                    if part is not None:
+                        assert part.height == own.height * percent // 100
+                for small, large in itertools.pairwise(chain):
+                    if small is not None and large is not None:
+                        assert small["fact_id"].to_list() == large["fact_id"].head(small.height).to_list()
+
+
+@few
+@given(SEEDS)
+def test_pairs_are_matched_and_differ_in_popularity(draw: Draw, seed: int) -> None:
+    inputs, result = draw(seed)
+    pool = inputs.questions.filter("functional").join(inputs.facts, on="fact_id")
+    for recipe in MATCHED:
+        for splits in families(by_split(result, recipe)).values():
+            for percent in (2, 4, 8):
+                rare, popular = (splits.get(f"forget_{side}_{percent}") for side in ("rare", "popular"))
+                if rare is None or popular is None:
+                    continue
+                assert rare["pair"].to_list() == popular["pair"].to_list()
+                assert rare["relation"].to_list() == popular["relation"].to_list()
+                assert rare["answer"].str.len_chars().to_list() == popular["answer"].str.len_chars().to_list()
+                if recipe == "matched_answer":
+                    assert rare["answer"].to_list() == popular["answer"].to_list()
+                for side, part in (("rare", rare), ("popular", popular)):
+                    assert part["subject_qid"].is_unique().all(), side
+                    for topic, relation, mentions in part.select("topic", "relation", "subject_mentions").iter_rows():
+                        cell = pool.filter((pl.col("topic") == topic) & (pl.col("relation") == relation))
+                        ranked = sorted(cell["subject_mentions"])
+                        third = len(ranked) // 3
+                        limit = ranked[third - 1] if side == "rare" else ranked[-third]
+                        assert mentions <= limit if side == "rare" else mentions >= limit
+
+
+@few
+@given(SEEDS)
+def test_no_answer_has_more_than_its_share(draw: Draw, seed: int) -> None:
+    _, result = draw(seed)
+    for recipe in MATCHED:
+        for name, part in by_split(result, recipe).items():
+            if "_forget_" in name:
+                top = part["answer"].str.to_lowercase().value_counts()["count"].max()
+                assert isinstance(top, int)
+                assert top <= max(1, int(0.3 * part.height))
+
+
+@few
+@given(SEEDS)
+def test_the_other_splits_are_what_their_names_say(draw: Draw, seed: int) -> None:
+    inputs, result = draw(seed)
+    topics = {"city": TOPICS[0], "writer": TOPICS[1]}
+    for recipe in MATCHED:
+        for prefix, splits in families(by_split(result, recipe)).items():
+            forget = pl.concat([part for name, part in splits.items() if name.startswith("forget_")])
+            for name, part in splits.items():
+                if prefix != "all" and name not in {"world_facts", "neighbor_subject"}:
+                    assert set(part["topic"]) == {topics[prefix]}
+                assert part["functional"].all()
+            if "world_facts" in splits:
+                assert topics[prefix] not in set(splits["world_facts"]["topic"])
+                own = inputs.facts.filter(pl.col("topic") == topics[prefix])
+                assert not set(splits["world_facts"]["subject_qid"]) & set(own["subject_qid"])
+            if "neighbor_relation" in splits:
+                assert set(splits["neighbor_relation"]["relation"]) <= set(forget["relation"])
+            if "neighbor_subject" in splits:
+                assert set(splits["neighbor_subject"]["subject_qid"]) <= set(forget["subject_qid"])
+                pairs = dict(forget.select("subject_qid", "pair").iter_rows())
+                for subject, pair in splits["neighbor_subject"].select("subject_qid", "pair").iter_rows():
+                    assert pairs[subject] == pair
+
+
+@settings(max_examples=4, deadline=None)
+@given(SEEDS, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_changes_nothing(project: Tools, seed: int, shuffler: random.Random) -> None:
+    inputs = drawn_world(project, seed, 120)
+
+    def shuffled(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame[shuffler.sample(range(frame.height), frame.height)]
+
+    other = inputs._replace(facts=shuffled(inputs.facts), questions=shuffled(inputs.questions))
+    first, second = made(project, inputs), made(project, other)
+    assert first.rows.equals(second.rows)
+    for name, table in first.tables.items():
+        assert_frame_equal(table, second.tables[name])
+
+
+@settings(max_examples=2, deadline=None)
+@given(st.integers(0, 10**6))
+def test_an_extended_dataset_keeps_almost_all_members(project: Tools, seed: int) -> None:
+    rows = drawn_facts(seed, 700)
+    subjects = sorted({row["subject"] for row in rows}, key=lambda qid: int(qid[1:]))
+    new = set(subjects[::20])
+    before = made(project, world(project, [row for row in rows if row["subject"] not in new])).rows
+    after = made(project, world(project, rows)).rows
+    for recipe, least in (("matched", 0.8), ("matched_answer", 0.75), ("paper", 0.8)):
+        for split in ("city_forget_rare_8", "city_forget_popular_8", "city_retain_train", "city_fast_retain_30"):
+            members = [
+                set(frame.filter((pl.col("recipe") == recipe) & (pl.col("split") == split))["fact_id"])
+                for frame in (before, after)
+            ]
+            if all(members):
+                assert len(members[0] & members[1]) >= least * len(members[0]), (recipe, split)
+
+
+@few
+@given(SEEDS)
+def test_paper_takes_the_ends_of_the_popularity_ranking(draw: Draw, seed: int) -> None:
+    inputs, result = draw(seed)
+    splits = by_split(result, "paper")
+    city = inputs.questions.join(inputs.facts, on="fact_id").filter(pl.col("topic") == TOPICS[0])
+    sums = sorted(city["subject_mentions"] + city["object_mentions"])
+    for percent in (2, 4, 8):
+        size = len(sums) * percent // 100
+        rare, popular = splits[f"city_forget_rare_{percent}"], splits[f"city_forget_popular_{percent}"]
+        assert rare["pop_sum"].to_list() == sums[:size]
+        assert popular["pop_sum"].to_list() == sums[::-1][:size]
+        assert not set(rare["fact_id"]) & set(popular["fact_id"])
+    retain = splits["city_fast_retain_30"]
+    assert splits["city_fast_retain_10"]["fact_id"].to_list() == retain["fact_id"].head(10).to_list()
+    for side in ("rare", "popular"):
+        assert not set(retain["question"]) & set(splits[f"city_forget_{side}_8"]["question"])
+    assert splits["city_full"].height == city.height
+    assert splits["full_"].height == inputs.questions.height
+
+
+def test_paper_has_the_published_columns(project: Tools) -> None:
+    result = made(project, drawn_world(project, 1, 260))
+    assert result.tables["examples/paper"].columns[:13] == [
+        *("source_csv", "subjectLabel", "relation", "objectLabel", "subject_qid", "property_pid", "object_qid"),
+        *("question", "answer", "pop_subject", "pop_object", "pop_sum", "triple_pop"),
+    ]
+    assert result.tables["examples/paper"]["source_csv"].unique().sort().to_list() == [
+        "human_writer.csv",
+        "places_city.csv",
+    ]
+
+
+def knowledge(facts: pl.DataFrame, model: str, rule: str, known: set[str]) -> pl.DataFrame:
+    rows = [
+        {
+            "fact_id": fact_id,
+            "model": model,
+            "rule": rule,
+            "generations": ["x"],
+            "hits": 1,
+            "known": fact_id in known,
+            "control_known": False,
+            "log_probability": -1.0 if fact_id in known else -5.0,
+            "best_generation": "x" if rule == "paper" else None,
+            "generation_recall": 1.0 if rule == "paper" else None,
+            "embedding_similarity": 0.9 if rule == "paper" else None,
+        }
+        for fact_id in facts["fact_id"]
+    ]
+    return Knowledge.validate(pl.DataFrame(rows, schema={n: c.dtype for n, c in Knowledge.columns().items()}))
+
+
+def test_only_facts_that_the_models_know_are_taken(project: Tools) -> None:
+    inputs = drawn_world(project, 3, 400)
+    known = set(inputs.facts["fact_id"].to_list()[::2])
+    probes = [knowledge(inputs.facts, MODEL, rule, known) for rule in ("matched", "paper")]
+    chosen = params(
+        matched={"signal": "mentions", "answer_share": 0.3, "models": [MODEL]},
+        paper={"signal": "mentions", "retain": (10,), "model": "meta-llama/Llama-3.1-8B-Instruct"},
+    )
+    published = knowledge(inputs.facts, "meta-llama/Llama-3.1-8B-Instruct", "paper", known)
+    result = made(project, inputs._replace(knowledge=pl.concat([*probes, published])), chosen)
+    assert set(result.rows["recipe"]) == {"matched", "matched_answer", "paper"}
+    assert set(result.rows["fact_id"]) <= known
+    assert "best_gen_Llama_8b_Instract" in result.tables["examples/paper"].columns
+    matched = result.tables["examples/matched"]
+    assert all(MODEL in models for models in matched["known_by"].to_list())
+    balance = result.tables["balance"].filter(pl.col("measure") == f"log_probability of {MODEL}")
+    assert set(balance["rare_mean"]) == {-1.0}
+    assert balance["balanced"].all()
+
+
+def test_columns_of_another_model_are_named_after_it(project: Tools) -> None:
+    inputs = drawn_world(project, 3, 260)
+    probes = knowledge(inputs.facts, MODEL, "paper", set(inputs.facts["fact_id"]))
+    chosen = params(paper={"signal": "mentions", "retain": (10,), "model": MODEL})
+    found = made(project, inputs._replace(knowledge=probes), chosen).tables["examples/paper"]
+    assert found.columns[13:16] == ["best_gen_model_1B", "gen_recall_model_1B", "bert_sim_model_1B"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "recipe", "reason"),
+    [
+        ({"matched": {"signal": "inbound_links"}}, "matched", "no functional fact has a value of inbound_links"),
+        ({"matched": {"signal": "salience"}}, "matched_answer", "no functional fact has a value of salience"),
+        (
+            {"matched": {"signal": "mentions", "models": [MODEL]}},
+            "matched",
+            f"no answer of {MODEL} by the rule matched",
+        ),
+        ({"paper": {"signal": "sitelinks"}}, "paper", "no fact has sitelinks of subject and object"),
+        ({"paper": {"signal": "mentions", "model": MODEL}}, "paper", f"no answer of {MODEL} by the rule paper"),
+        ({"smallest": 10**6}, "matched", "no topic has enough pairs"),
+    ],
+)
+def test_a_recipe_that_cannot_be_made_says_why(
+    project: Tools, changes: dict[str, Any], recipe: str, reason: str
+) -> None:
+    result = made(project, drawn_world(project, 1, 120), params(**changes))
+    row = result.tables["recipes"].row(by_predicate=pl.col("recipe") == recipe, named=True)
+    assert not row["made"]
+    assert reason in row["reason"]
+    assert result.rows.filter(pl.col("recipe") == recipe).is_empty()
+    assert f"examples/{recipe}" in result.tables
+
+
+def test_a_split_that_is_too_small_says_so(project: Tools) -> None:
+    chosen = params(smallest=9)
+    capacity = made(project, drawn_world(project, 1, 260), chosen).tables["capacity"]
+    small = capacity.filter(~pl.col("made"))
+    assert small.height
+    assert (small["rows"] == 0).all()
+    assert small["reason"].str.len_chars().min() != 0
+    assert capacity.filter("made")["reason"].unique().to_list() == [""]
+    assert "city_forget_rare_2" in small["split"].to_list()
+    assert capacity.filter(pl.col("made"))["rows"].min() == 9 or (capacity.filter("made")["rows"] >= 9).all()
+
+
+def test_no_facts_make_no_recipe(project: Tools) -> None:
+    result = made(project, world(project, []))
+    assert result.rows.is_empty()
+    assert not result.tables["recipes"]["made"].any()
+
+
+@pytest.mark.parametrize("signal", ["inbound_links", "sitelinks", "salience"])
+@pytest.mark.parametrize("side", ["subject", "object", "sum"])
+def test_the_signal_and_its_side_can_be_chosen(project: Tools, signal: str, side: str) -> None:
+    inputs = drawn_world(project, 5, 260)
+    qids = sorted({*inputs.facts["subject_qid"], *inputs.facts["object_qid"]})
+    links = [
+        {"qid": qid, "title": qid, "inbound_links": (n * 37) % 211, "capped": False, "sitelinks": (n * 53) % 191}
+        | {"method": "linkshere", "counted_on": "2024-01-01"}
+        for n, qid in enumerate(qids)
+    ]
+    judged = [
+        {"fact_id": fact_id, "score": float((n * 29) % 101), "spread": 0.5, "entropy": 0.1, "mass": 1.0}
+        | {"low_mass": False, "argmax": 1, "samples": 0, "method": "logits", "judge": "j", "prompt_version": "1"}
+        for n, fact_id in enumerate(sorted(inputs.facts["fact_id"]))
+    ]
+    full = inputs._replace(
+        links=Links.validate(pl.DataFrame(links, schema={n: c.dtype for n, c in Links.columns().items()})),
+        salience=Salience.validate(pl.DataFrame(judged, schema={n: c.dtype for n, c in Salience.columns().items()})),
+    )
+    chosen = params(matched={"signal": signal, "side": side, "answer_share": 0.3})
+    splits = by_split(made(project, full, chosen), "matched")
+    rare, popular = splits["all_forget_rare_8"], splits["all_forget_popular_8"]
+    expected = {
+        "salience": pl.col("salience"),
+        **{
+            name: {
+                "subject": pl.col(f"{name}_subject"),
+                "object": pl.col(f"{name}_object"),
+                "sum": pl.col(f"{name}_subject") + pl.col(f"{name}_object"),
+            }[side]
+            for name in ("inbound_links", "sitelinks")
+        },
+    }[signal]
+    low, high = (part.select(expected.alias("x")) for part in (rare, popular))
+    assert (low["x"] <= high["x"]).all()
+    assert low["x"].cast(pl.Float64).to_list() == rare["popularity"].to_list()
+
+
+def test_matched_measures_as_matched(project: Tools) -> None:
+    result = made(project, drawn_world(project, 8, 600))
+    for recipe, measures in (("matched", ("relation", "answer_length")), ("matched_answer", ("relation", "answer"))):
+        splits = by_split(result, recipe)
+        compared = compare(*(standard(splits[f"city_forget_{side}_8"]).rows for side in ("rare", "popular")))
+        for measure in measures:
+            assert compared[f"auc_{measure}"] == pytest.approx(0.5, abs=0.02)
+        assert compared["shared_subjects"] == compared["shared_questions"] == compared["mirrored_facts"] == 0
+        balance = result.tables["balance"].filter((pl.col("recipe") == recipe) & pl.col("measure").is_in(measures))
+        assert balance["balanced"].all()
+
+
+def test_baselines_are_those_of_the_audit(project: Tools) -> None:
+    result = made(project, drawn_world(project, 2, 200))
+    table = result.tables["baselines"]
+    for recipe in MATCHED:
+        for split, part in by_split(result, recipe).items():
+            row = table.row(by_predicate=(pl.col("recipe") == recipe) & (pl.col("split") == split), named=True)
+            expected = baselines(part)
+            assert row["rows"] == part.height
+            assert {name: row[name] for name in NAMES} == pytest.approx(expected)
+            assert row["chance"] == pytest.approx(max(expected.values()))
+
+
+def test_short_names_are_the_published_ones_and_unique() -> None:
+    assert short_names(["places_city", "human_writer", "misc"]) == {
+        "places_city": "city",
+        "human_writer": "writer",
+        "misc": "misc",
+    }
+    clash = short_names(["event_film", "art_film", "x_all"])
+    assert clash == {"event_film": "event_film", "art_film": "art_film", "x_all": "x_all"}
