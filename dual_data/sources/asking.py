@@ -50,18 +50,23 @@ class Live:
 
     def _settle(self, batches: Sequence[Batch], advance: Callable[[int], None]) -> Iterator[list[Answer]]:
         requests = [self.endpoint.request(batch.query()) for batch in batches]
-        answers = self.calls.fetch_all(self.endpoint.source, requests, self._fetch, advance)
+        by_query = dict(zip((request["query"] for request in requests), batches, strict=True))
+
+        def fetch(request: Mapping[str, Any]) -> dict[str, Any]:
+            try:
+                return self.endpoint.ask(request["query"]).to_json()
+            except TooLarge as error:
+                if not by_query[request["query"]].halves():
+                    # Not kept: at a better hour the service may manage it.
+                    raise _indivisible(str(error), request["query"]) from None
+                return {"too_large": str(error)}
+
+        answers = self.calls.fetch_all(self.endpoint.source, requests, fetch, advance)
         for batch, answer in zip(batches, answers, strict=True):
             if "too_large" in answer:
-                yield [part for half in self._settle(_halves(batch, answer), lambda _: None) for part in half]
+                yield [part for half in self._settle(batch.halves(), lambda _: None) for part in half]
             else:
                 yield [Answer.from_json(answer)]
-
-    def _fetch(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return self.endpoint.ask(request["query"]).to_json()
-        except TooLarge as error:
-            return {"too_large": str(error)}
 
 
 class Foresight:
@@ -86,18 +91,15 @@ class Foresight:
             self.missing += 1
         elif "too_large" in answer:
             self.in_log += 1
-            for half in _halves(batch, answer):
+            for half in batch.halves():
                 yield from self._recall(half)
         else:
             self.in_log += 1
             yield Answer.from_json(answer)
 
 
-def _halves(batch: Batch, answer: Mapping[str, Any]) -> tuple[Batch, ...]:
-    halves = batch.halves()
-    if not halves:
-        raise ServiceError(
-            f"{answer['too_large']}; and this query cannot be made smaller:\n{batch.query()}\n"
-            "Give the topic narrower classes, or use another endpoint or a dump."
-        )
-    return halves
+def _indivisible(error: str, query: str) -> ServiceError:
+    return ServiceError(
+        f"{error}; and this query cannot be made smaller:\n{query}\n"
+        "Try again at another hour, give the topic narrower classes, or use another endpoint."
+    )

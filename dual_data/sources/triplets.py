@@ -167,9 +167,10 @@ def _relation_table(
         # The same words name one property in every topic, unless two properties claim them.
         candidates = properties.get(label, set())
         property_id = next(iter(candidates)) if len(candidates) == 1 else label_id(label)
-        reason = (
-            "excluded_relation" if label in excluded else "not_asked_in_topic" if candidates else "unknown_relation"
-        )
+        reason = "not_asked_in_topic" if candidates else "unknown_relation"
+        left_out = excluded.get(label, ())
+        if topic in left_out or "*" in left_out:
+            reason = "excluded_relation"
         found.append((topic, written, None, property_id, "entity", reason))
     columns = ["topic", "relation", "stem", "property_id", "object_kind", "relation_reason"]
     return pl.DataFrame(found, schema=dict.fromkeys(columns, pl.String), orient="row")

@@ -1,0 +1,117 @@
+"""Batches that are too large are halved, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+
+from dual_data.calls import Calls
+from dual_data.config import Pace
+from dual_data.errors import ServiceError
+from dual_data.sources.asking import Foresight, Live, NotKnown
+from dual_data.sources.sparql import HttpEndpoint
+from dual_data.sources.wikidata_queries import Entities, in_batches
+from tests.clock import FakeClock
+from tests.faults.proxy import Fault, Proxy, Request, proxy, stack_trace
+from tests.services.oxigraph import oxigraph
+from tests.wiki.world import world
+
+START = b'{"head":{"vars":["item"]},"results":{"bindings":[{"item":{"type":"uri","value":"http'
+
+
+class Steps:
+    """Progress that is written down."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int | None]] = []
+        self.done = 0
+
+    @contextmanager
+    def task(self, label: str, total: int | None) -> Iterator[object]:
+        self.seen.append((label, total))
+
+        def advance(steps: int) -> None:
+            self.done += steps
+
+        yield advance
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with oxigraph(world().turtle()) as url:
+        yield url
+
+
+def size(request: Request) -> int:
+    """How many items a query asks for."""
+    (query,) = parse_qs(request.body.decode())["query"]
+    return query.partition("VALUES ?item { ")[2].partition(" }")[0].count("wd:")
+
+
+def too_large_above(most: int) -> object:
+    def when(request: Request) -> Fault | None:
+        return stack_trace(START) if size(request) > most else None
+
+    return when
+
+
+def live(plan: Proxy, log: Path, steps: Steps | None = None) -> Live:
+    calls = Calls(log, {"wikidata": Pace(concurrency=2)}, clock=FakeClock())
+    return Live(HttpEndpoint(f"{plan.url}/query", ""), calls, (steps or Steps()).task)  # type: ignore[arg-type]
+
+
+def rows(asker: Live | Foresight, batches: list[Entities]) -> list[tuple[int, int]]:
+    return [(position, len(answer.rows)) for position, answer in asker.ask("entities", batches)]
+
+
+def test_a_batch_that_is_too_large_is_halved_until_it_fits(server: str, tmp_path: Path) -> None:
+    qids = sorted(world().items, key=lambda qid: int(qid[1:]))[:100]
+    batches = [Entities(group) for group in in_batches(qids, 40)]
+    with proxy(server) as plan:
+        whole = rows(live(plan, tmp_path / "whole.sqlite"), batches)
+    with proxy(server) as plan:
+        plan.when = too_large_above(11)  # type: ignore[assignment]
+        steps = Steps()
+        parts = rows(live(plan, tmp_path / "parts.sqlite", steps), batches)
+        assert sorted(size(request) for request in plan.requests) == sorted(
+            [40, 20, 20, 10, 10, 10, 10] * 2 + [20, 10, 10]
+        )
+        assert (steps.seen, steps.done) == ([("entities", 3)], 3)
+        asked = plan.count
+        again = rows(live(plan, tmp_path / "parts.sqlite"), batches)
+        assert plan.count == asked, "neither the good nor the impossible questions are asked again"
+    assert again == parts
+    assert [position for position, _ in parts] == [0] * 4 + [1] * 4 + [2] * 2
+    for position, count in whole:
+        assert count == sum(part for place, part in parts if place == position)
+
+
+def test_what_cannot_be_halved_is_an_error_with_the_query(server: str, tmp_path: Path) -> None:
+    with proxy(server) as plan:
+        plan.when = too_large_above(0)  # type: ignore[assignment]
+        with pytest.raises(ServiceError, match=r"(?s)cannot be made smaller.*SELECT \?item"):
+            rows(live(plan, tmp_path / "log.sqlite"), [Entities(("Q900000001", "Q900000002"))])
+        assert [size(request) for request in plan.requests] == [2, 1, 1]
+
+
+def test_foresight_counts_and_asks_nothing(server: str, tmp_path: Path) -> None:
+    qids = sorted(world().items)[:60]
+    batches = [Entities(group) for group in in_batches(qids, 20)]
+    with proxy(server) as plan:
+        plan.when = too_large_above(11)  # type: ignore[assignment]
+        asker = live(plan, tmp_path / "log.sqlite")
+        rows(asker, batches[:2])
+        asked = plan.count
+        assert asked == 6
+        ahead = Foresight(asker.endpoint, asker.calls)
+        with pytest.raises(NotKnown):
+            rows(ahead, batches)
+        assert (ahead.in_log, ahead.missing) == (6, 1)
+        known = Foresight(asker.endpoint, asker.calls)
+        assert len(rows(known, batches[:2])) == 4
+        assert (known.in_log, known.missing) == (6, 0)
+        assert plan.count == asked

@@ -1,0 +1,154 @@
+"""Counting, labelling and telling mirrored facts, against plain Python."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.config import Relation
+from dual_data.ids import fact_id
+from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, Side, assemble, sides
+from tests.sources.test_values import relation
+
+QIDS = tuple(f"Q{n}" for n in (2, 3, 10, 11))
+RELATIONS: dict[str, Relation] = {
+    "P26": relation("entity", property="P26", symmetric=True),
+    "P36": relation("entity", property="P36", inverse=["P1376"]),
+    "P1376": relation("entity", property="P1376", inverse=["P36"]),
+    "P190": relation("entity", property="P190", symmetric=True, unique="any"),
+    "P569": relation("date", property="P569"),
+    "P17": relation("entity", property="P17"),
+}
+
+
+def statement(
+    subject: str, stem: str, value: str, reason: str | None = None, topic: str = "places"
+) -> tuple[str | None, ...]:
+    kind = RELATIONS[stem].object
+    text = None if kind == "entity" else value
+    return topic, stem, RELATIONS[stem].property, subject, kind, value, text, reason
+
+
+def assembled(rows: list[tuple[str | None, ...]], named: tuple[str, ...] = QIDS) -> pl.DataFrame:
+    entities: list[tuple[Any, ...]] = [(qid, f"label of {qid}", ["alias"], None, 3, None) for qid in named]
+    harvest = Harvest(
+        pl.DataFrame(rows, schema=STATEMENTS, orient="row"), pl.DataFrame(entities, schema=ENTITIES, orient="row")
+    )
+    return assemble(harvest, RELATIONS, resolved=True)
+
+
+KEY = ("subject_qid", "property_id", "object_kind", "object_value")
+REASONS = st.sampled_from([None, "wrong_class", "somevalue"])
+ROWS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(QIDS), st.sampled_from([s for s in RELATIONS if s != "P569"]), st.sampled_from(QIDS)),
+        st.tuples(st.sampled_from(QIDS), st.just("P569"), st.sampled_from(["1889", "1890"])),
+    ).flatmap(
+        lambda row: st.sampled_from([None, "wrong_class", "somevalue"]).map(lambda reason: statement(*row, reason))
+    ),
+    max_size=25,
+)
+
+
+@given(ROWS)
+def test_counts_are_those_of_plain_python(rows: list[tuple[str | None, ...]]) -> None:
+    triplets = {(row[3], row[2], row[4], row[5]) for row in rows}
+    found = assembled(rows)
+    assert found.height == len(rows)
+    for row, out in zip(rows, found.iter_rows(named=True), strict=True):
+        assert out["fact_id"] == fact_id(
+            out["subject_qid"], out["property_id"], out["object_kind"], out["object_value"]
+        )
+        objects = {(r[4], r[5]) for r in rows if (r[3], r[2]) == (row[3], row[2]) and r[7] != "somevalue"}
+        assert (out["objects_of_pair"] or 0) == len(objects)
+        assert out["subject_mentions"] == sum(t[0] == row[3] or (t[2] == "entity" and t[3] == row[3]) for t in triplets)
+        if row[4] == "entity":
+            assert out["object_mentions"] == sum(
+                t[0] == row[5] or (t[2] == "entity" and t[3] == row[5]) for t in triplets
+            )
+        else:
+            assert out["object_mentions"] == sum((t[2], t[3]) == (row[4], row[5]) for t in triplets)
+
+
+def meaning(row: dict[str, Any]) -> object:
+    """What a fact says, whichever side it says it from."""
+    subject, value = row["subject_qid"], row["object_value"]
+    if row["property_id"] in ("P26", "P190"):
+        return row["property_id"], frozenset((subject, value))
+    if row["property_id"] == "P1376":
+        return "P36", (value, subject)
+    return row["property_id"], (subject, value)
+
+
+@given(ROWS, st.randoms())
+def test_every_meaning_is_kept_once_whatever_the_order(rows: list[tuple[str | None, ...]], random: Any) -> None:
+    found = assembled(rows)
+    kept = [row for row in found.iter_rows(named=True) if row["reason"] is None]
+    stated = {meaning(row) for row, given_ in zip(found.iter_rows(named=True), rows, strict=True) if given_[7] is None}
+    assert len(kept) == len(stated)
+    assert {meaning(row) for row in kept} == stated
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    again = assembled(shuffled).filter(pl.col("reason").is_null())
+    assert set(again["fact_id"]) == {row["fact_id"] for row in kept}
+
+
+def reasons(found: pl.DataFrame) -> list[str | None]:
+    return found["reason"].to_list()
+
+
+def test_the_side_that_can_be_asked_is_kept() -> None:
+    rows = [
+        statement("Q2", "P36", "Q10"),
+        statement("Q2", "P36", "Q11"),
+        statement("Q10", "P1376", "Q2"),
+        statement("Q3", "P26", "Q2"),
+        statement("Q2", "P26", "Q3"),
+    ]
+    assert reasons(assembled(rows)) == ["mirrored", None, None, "mirrored", None]
+
+
+def test_a_fact_of_two_topics_belongs_to_the_first() -> None:
+    rows = [
+        statement("Q2", "P17", "Q10", "wrong_class", topic="first"),
+        statement("Q2", "P17", "Q10", topic="second"),
+        statement("Q2", "P17", "Q10", topic="third"),
+    ]
+    assert reasons(assembled(rows)) == ["wrong_class", None, "duplicate"]
+
+
+def test_without_a_label_there_is_no_fact() -> None:
+    rows = [statement("Q2", "P17", "Q10"), statement("Q10", "P17", "Q2"), statement("Q2", "P569", "1889")]
+    assert reasons(assembled(rows, named=("Q2",))) == ["no_label", "no_label", None]
+    assert assembled(rows, named=("Q2",))["object_label"].to_list() == [None, "label of Q2", "1889"]
+
+
+def test_dates_of_other_precisions_do_not_make_a_pair_ambiguous() -> None:
+    rows = [statement("Q2", "P569", "1889")]
+    other = ("places", "P569_day", "P569", "Q2", "date", "1889-04-20", "20 April 1889", None)
+    assert assembled([*rows, other])["objects_of_pair"].to_list() == [1, 1]
+
+
+def test_families_of_inverse_properties() -> None:
+    found = sides(RELATIONS)
+    assert found["P36"] == Side("P36", False, False)
+    assert found["P1376"] == Side("P36", True, False)
+    assert found["P26"] == Side("P26", False, True)
+    assert "P17" not in found
+
+
+def test_a_family_without_direction_is_symmetric() -> None:
+    ring = {f"P{a}": relation("entity", property=f"P{a}", inverse=[f"P{b}"]) for a, b in [*pairwise((1, 2, 3)), (3, 1)]}
+    assert all(side.symmetric for side in sides(ring).values())
+    assert sides({"P7": relation("entity", property="P7", inverse=["P7"])})["P7"].symmetric
+
+
+@given(ROWS)
+def test_nothing_is_lost(rows: list[tuple[str | None, ...]]) -> None:
+    found = assembled(rows)
+    for row, reason in zip(rows, reasons(found), strict=True):
+        assert reason == row[7] if row[7] is not None else reason in (None, "duplicate", "mirrored")

@@ -1,0 +1,211 @@
+"""Labels become ids where there is no doubt, and only there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dual_data.calls import Calls
+from dual_data.config import load_relations, load_topics
+from dual_data.errors import InputError
+from dual_data.sources.asking import Foresight, Live
+from dual_data.sources.assembly import assemble
+from dual_data.sources.resolution import forecast, through_endpoint, through_table
+from dual_data.sources.sparql import HttpEndpoint
+from dual_data.sources.triplets import read_labels
+from dual_data.sources.wikidata import Sizes
+from tests.clock import FakeClock
+from tests.services.oxigraph import oxigraph
+from tests.sources.test_triplets import label, write
+from tests.wiki.project import make_project
+from tests.wiki.world import world
+
+SIZES = Sizes(labels=3, subjects=5, entities=10)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with oxigraph(world().turtle()) as url:
+        yield url
+
+
+class Case:
+    """A project over the world with a folder of label triplets."""
+
+    def __init__(self, folder: Path, rows: dict[str, list[dict[str, Any]]]) -> None:
+        project = make_project(folder / "project", relations=("P17", "P19", "P569", "P2044"))
+        self.topics = load_topics(project / "pipeline" / "topics.toml")
+        self.relations = load_relations(project / "pipeline" / "relations")
+        for topic, triplets in rows.items():
+            write(folder / "tables", f"{topic}.csv", triplets)
+        self.rows = read_labels(folder / "tables", tuple(self.topics), self.relations, {})
+        self.calls = Calls(folder / "calls.sqlite", clock=FakeClock())
+
+    def resolve(self, url: str) -> pl.DataFrame:
+        asker = Live(HttpEndpoint(f"{url}/query", ""), self.calls, lambda _label, _total: nullcontext(lambda _: None))
+        found = through_endpoint(asker, self.rows, self.topics, self.relations, SIZES)
+        return assemble(found, self.relations, resolved=True)
+
+    def forecast(self, url: str) -> tuple[int, int, bool]:
+        asker = Foresight(HttpEndpoint(f"{url}/query", ""), self.calls)
+        return forecast(asker, self.rows, self.topics, self.relations, SIZES)
+
+
+def name(qid: str) -> str:
+    item = world().items[qid]
+    return item.label or item.mul or ""
+
+
+def country_of(qid: str) -> str:
+    (value,) = world().values(qid, "P17")
+    assert isinstance(value, str)
+    return value
+
+
+def outcome(rows: pl.DataFrame) -> list[tuple[str, str | None, str | None]]:
+    return rows.select("subject_qid", "object_value", "reason").rows()
+
+
+def test_an_endpoint_settles_namesakes_by_the_fact(server: str, tmp_path: Path) -> None:
+    one, other, third = (world().named[key] for key in ("namesake_1", "namesake_2", "alias_of_namesake"))
+    case = Case(
+        tmp_path, {"places_city": [label(name(qid), "country", name(country_of(qid))) for qid in (one, other, third)]}
+    )
+    facts = case.resolve(server).filter(pl.col("reason").is_null())
+    assert set(facts.select("subject_qid", "object_qid").iter_rows()) == {
+        (qid, country_of(qid)) for qid in (one, other, third)
+    }
+    assert facts["resolved"].all()
+    settled = facts.filter(pl.col("subject_qid") == one).row(0, named=True)
+    assert settled["subject_label"] == name(one)
+    assert settled["subject_sitelinks"] == world().items[one].sitelinks
+
+
+def test_what_is_in_doubt_is_rejected_with_its_reason(server: str, tmp_path: Path) -> None:
+    one, other = (world().named[key] for key in ("namesake_1", "several"))
+    writer = world().of_class(world().named["writer"], by="P106")[0]
+    countries = world().of_class(world().named["country"])
+    wrong = next(qid for qid in countries if qid not in world().values(other, "P17"))
+    case = Case(
+        tmp_path,
+        {
+            "places_city": [
+                label("Atlantis", "country", name(countries[0])),
+                label(name(other), "country", name(wrong)),
+                label(name(writer), "country", name(countries[0])),
+                label(name(one), "elevation above sea level", "nothing"),
+            ],
+        },
+    )
+    rows = case.resolve(server)
+    found = rows.filter(pl.col("subject_qid").str.starts_with("label:")).sort("object_label")
+    assert set(found.select("subject_label", "reason").iter_rows()) == {
+        ("Atlantis", "unresolved_label"),
+        (name(other), "unconfirmed"),
+        (name(writer), "unresolved_label"),
+        (name(one), "wrong_kind"),
+    }
+    assert rows["reason"].null_count() == 0
+
+
+def test_two_things_of_which_both_are_true_are_ambiguous(tmp_path: Path) -> None:
+    model = world()
+    one, other = model.named["namesake_1"], model.named["namesake_2"]
+    same = country_of(one)
+    twin = f"wd:{other} p:P17 wd:twin . wd:twin ps:P17 wd:{same} ; a <http://wikiba.se/ontology#BestRank> ."
+    with oxigraph(model.turtle() + twin.replace("wd:twin", "<urn:twin>")) as url:
+        case = Case(tmp_path, {"places_city": [label(name(one), "country", name(same))]})
+        assert [reason for _, _, reason in outcome(case.resolve(url))] == ["ambiguous_label"]
+
+
+def test_objects_that_the_table_lacks_count(server: str, tmp_path: Path) -> None:
+    city = world().named["several"]
+    first, second = world().values(city, "P17")
+    assert isinstance(first, str)
+    case = Case(tmp_path, {"places_city": [label(name(city), "country", name(first))]})
+    rows = case.resolve(server)
+    assert outcome(rows) == [(city, first, None), (city, second, "not_in_table")]
+    assert rows["objects_of_pair"].to_list() == [2, 2]
+
+
+def test_literals_are_resolved_by_value(server: str, tmp_path: Path) -> None:
+    writer = world().of_class(world().named["writer"], by="P106")[1]
+    case = Case(tmp_path, {"human_writer": [label(name(writer), "date of birth", "1801")]})
+    assert outcome(case.resolve(server)) == [(writer, "1801", None)]
+
+
+def test_the_forecast_is_exact_once_the_log_knows(server: str, tmp_path: Path) -> None:
+    cities = world().of_class(world().named["city"])[100:120]
+    case = Case(
+        tmp_path,
+        {"places_city": [label(name(q), "country", name(country_of(q))) for q in cities if world().values(q, "P17")]},
+    )
+    calls, in_log, exact = case.forecast(server)
+    assert (in_log, exact) == (0, False)
+    case.resolve(server)
+    made = case.calls.counts()["wikidata"].made
+    assert case.forecast(server) == (made, made, True)
+    assert calls == pytest.approx(made, rel=0.5)
+
+
+def test_a_label_table_resolves_what_it_names_once(tmp_path: Path) -> None:
+    case = Case(
+        tmp_path,
+        {
+            "places_city": [
+                label("Abu", "country", "Landia"),
+                label("Ebu", "country", "Landia"),
+                label("Ibu", "country", "Landia"),
+                label("Old Abu", "country", "Landia"),
+                label("Abu", "elevation above sea level", "12"),
+                label("Abu", "unheard of", "Landia"),
+            ]
+        },
+    )
+    city = world().named["city"]
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        f"qid,label,aliases,class\nQ1,Abu,Old Abu,{city}\nQ2,Ebu,,{city}\nQ3,Ebu,,{city}\nQ4,Abu,,Q5\nQ9,Landia,,\n",
+        encoding="utf-8",
+    )
+    rows = assemble(through_table(path, case.rows, case.topics, case.relations), case.relations, resolved=True)
+    assert [row[2] for row in outcome(rows)] == [
+        None,
+        "ambiguous_label",
+        "unresolved_label",
+        "duplicate",
+        None,
+        "unknown_relation",
+    ]
+    assert rows.filter(pl.col("reason").is_null()).select("subject_qid", "object_qid", "subject_label").rows() == [
+        ("Q1", "Q9", "Abu"),
+        ("Q1", None, "Abu"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("qid,name\nQ1,a\n", r"no column label"),
+        ("qid,label\nQ1,a\nQ2,b\nQ1,c\n", r"line 4: qid: Q1 stands in line 2 already"),
+        ("qid,label\nParis,a\n", r"line 2: qid: 'Paris' is not a Wikidata item id"),
+        ("qid,label\n,a\n", r"line 2: qid: None is not"),
+    ],
+)
+def test_bad_label_tables(tmp_path: Path, text: str, message: str) -> None:
+    case = Case(tmp_path, {"places_city": [label("Abu", "country", "Landia")]})
+    path = tmp_path / "labels.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        through_table(path, case.rows, case.topics, case.relations)
+
+
+def test_no_label_table(tmp_path: Path) -> None:
+    case = Case(tmp_path, {"places_city": [label("Abu", "country", "Landia")]})
+    with pytest.raises(InputError, match="no such file"):
+        through_table(tmp_path / "absent.csv", case.rows, case.topics, case.relations)

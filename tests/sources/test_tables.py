@@ -1,0 +1,105 @@
+"""Tables are read strictly, and what is wrong is said with file and line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.errors import InputError
+from dual_data.sources.tables import hashes, read_folder, table_files
+
+
+def folder(tmp_path: Path, data: bytes, name: str = "city.csv") -> Path:
+    target = tmp_path / "tables"
+    target.mkdir(exist_ok=True)
+    (target / name).write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", r"city.csv: is empty"),
+        (b" \n \n", r"city.csv: is empty"),
+        (b"s,q\na,b\n", r"city.csv: no column r; it has: s, q\. Needed are: s, r"),
+        (b"s;r\na;b\n", r"city.csv: no column s, r; it has: s;r"),
+        (b"s,r,s\na,b,c\n", r"city.csv: line 1: column 's' stands there 2 times"),
+        (b"s,r\na,b\nc,d,e\n", r"city.csv: line 3: 3 values for 2 columns"),
+        (b"s,r\na,b\nc\n", r"city.csv: line 3: 1 values for 2 columns"),
+        (b's,r\n"a\nb",c\nd\n', r"city.csv: line 4: 1 values"),
+        (b's,r\na,b\n"c,d\n', r"city.csv: line 3: not well-formed CSV"),
+        (b's,r\na,"b"c\n', r"city.csv: line 2: not well-formed CSV"),
+        (b"s,r\na,b\nc,\0d\n", r"city.csv: line 3: holds a NUL byte"),
+        (b"s,r\na,b\ncaf\xe9,d\n", r"city.csv: line 3: not UTF-8 \(byte 0xe9\)"),
+        ("s,r\na,b\n".encode("utf-16"), r"city.csv: line 1: holds a NUL byte"),
+    ],
+)
+def test_bad_csv(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_folder(folder(tmp_path, data), ["s", "r"])
+
+
+def test_bad_parquet(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"city.parquet: not a readable Parquet file"):
+        read_folder(folder(tmp_path, b"PAR1 no", "city.parquet"), ["s"])
+
+
+def test_no_folder_and_no_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent: no such folder"):
+        table_files(tmp_path / "absent")
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(InputError, match=r"holds no .csv or .parquet file"):
+        table_files(tmp_path)
+
+
+def test_csv_and_parquet_give_the_same(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"s": ["a", None, 'x "y", z\n'], "r": ["é", "", "|"], "further": [1, 2, 3]})
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "parquet").mkdir()
+    frame.write_csv(tmp_path / "csv" / "city.csv")
+    frame.with_columns(pl.col("r").replace("", None)).write_parquet(tmp_path / "parquet" / "city.parquet")
+    one, other = (read_folder(tmp_path / kind, ["s", "r"], ["o"]) for kind in ("csv", "parquet"))
+    assert one.drop("file", "line").equals(other.drop("file", "line"))
+    assert one.columns == ["s", "r", "o", "topic", "file", "line"]
+    assert one["line"].to_list() == [2, 3, 4]
+    assert other["line"].to_list() == [1, 2, 3]
+    assert one["topic"].unique().to_list() == ["city"]
+
+
+def test_a_column_names_the_topic_and_lists_are_joined(tmp_path: Path) -> None:
+    path = tmp_path / "any.parquet"
+    pl.DataFrame({"s": ["a", "b"], "topic": ["city", None], "names": [["x", "y"], []]}).write_parquet(path)
+    found = read_folder(tmp_path, ["s"], ["names"])
+    assert found["topic"].to_list() == ["city", "any"]
+    assert found["names"].to_list() == ["x|y", ""]
+
+
+def test_a_byte_order_mark_and_other_line_ends(tmp_path: Path) -> None:
+    found = read_folder(folder(tmp_path, b"\xef\xbb\xbfs , r\r\na,b\r\n\r\nc,d\r\n"), ["s", "r"])
+    assert found.select("s", "r", "line").rows() == [("a", "b", 2), ("c", "d", 4)]
+
+
+CELLS = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS).filter(any), max_size=8))
+def test_what_csv_writes_is_read(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([("s", "r"), *rows])
+    target = folder(tmp_path_factory.mktemp("t"), buffer.getvalue().encode())
+    found = read_folder(target, ["s", "r"]).select("s", "r").rows()
+    assert found == [(s or None, r or None) for s, r in rows]
+
+
+def test_hashes_follow_the_bytes(tmp_path: Path) -> None:
+    target = folder(tmp_path, b"s\na\n")
+    first = hashes(target)
+    assert list(first) == ["city.csv"]
+    folder(tmp_path, b"s\nb\n")
+    assert hashes(target) != first

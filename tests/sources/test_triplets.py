@@ -1,0 +1,190 @@
+"""Triplets from tables: with ids, and with labels alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dual_data.errors import InputError
+from dual_data.ids import label_id
+from dual_data.sources.assembly import assemble
+from dual_data.sources.triplets import with_ids, with_labels
+from tests.sources.test_values import relation
+
+TOPICS = ("places_city", "human_writer")
+RELATIONS = {
+    "P17": relation("entity", property="P17", labels=["country"], topics=["places_city"]),
+    "P19": relation("entity", property="P19", labels=["place of birth"], topics=["human_writer"]),
+    "P569": relation("date", property="P569", labels=["date of birth"], topics=["human_writer"]),
+    "P2044": relation(
+        "quantity", property="P2044", labels=["elevation"], topics=["*"], unit="Q11573", unit_name="metres"
+    ),
+    "P190": relation("entity", property="P190", labels=["twin"], topics=["places_city"], symmetric=True),
+}
+EXCLUDED = {"instance of": ("*",), "sex": ("human_writer",)}
+
+
+def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    pl.DataFrame({key: [row.get(key) for row in rows] for key in columns}, strict=False).write_csv(folder / name)
+    return folder
+
+
+def city(subject: str, label: str, target: str | None, target_label: str | None, **more: Any) -> dict[str, Any]:
+    return {
+        "subject_qid": subject,
+        "subject_label": label,
+        "property_id": "P17",
+        "object_qid": target,
+        "object_label": target_label,
+        **more,
+    }
+
+
+def with_reason(rows: pl.DataFrame) -> list[tuple[Any, ...]]:
+    return rows.select("subject_label", "relation", "object_value", "reason").rows()
+
+
+def test_tables_with_ids(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "t",
+        "places_city.csv",
+        [
+            city("Q2", "Abu", "Q10", "Landia", subject_aliases="Abo|Abu |Abo", subject_sitelinks=7, object_title="L"),
+            city("Q2", "Abu", None, None, property_id="P2044", object_value="12"),
+            city("Q2", "Abu", None, None, property_id="P2044", object_value="12 Q3710"),
+            city("Q3", "Ebu", None, None, object_value="Landia"),
+            city("Q3", "Ebu", "Q2", "Abu", property_id="P19"),
+            city("Q3", "Ebu", "Q2", "Abu", property_id="P999"),
+            city("Q3", "Ebu", "Q2", "Abu", property_id="P190"),
+            city("Q2", "Abu", "Q3", "Ebu", property_id="P190"),
+            city("Q4", "Q4", "Q10", "Landia"),
+            city("Q2", "Abu", "Q10", "Landia"),
+        ],
+    )
+    rows = assemble(with_ids(folder, TOPICS, RELATIONS), RELATIONS, resolved=True)
+    assert with_reason(rows) == [
+        ("Abu", "P17", "Q10", None),
+        ("Abu", "P2044", "12 Q11573", None),
+        ("Abu", "P2044", "12 Q3710", "unit_not_asked"),
+        ("Ebu", "P17", "Landia", "wrong_kind"),
+        ("Ebu", "P19", "Q2", "not_asked_in_topic"),
+        ("Ebu", "P999", "Q2", "unknown_relation"),
+        ("Ebu", "P190", "Q2", "mirrored"),
+        ("Abu", "P190", "Q3", None),
+        (None, "P17", "Q10", "no_label"),
+        ("Abu", "P17", "Q10", "duplicate"),
+    ]
+    first = rows.row(0, named=True)
+    assert first["subject_aliases"] == ["Abo", "Abu"]
+    assert (first["subject_sitelinks"], first["object_title"]) == (7, "L")
+    assert rows.row(1, named=True)["object_label"] == "12 metres"
+    assert rows.row(1, named=True)["objects_of_pair"] == 2, "another unit is another object until proved equal"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([city("Paris", "Paris", "Q1", "x")], r"line 2: subject_qid: 'Paris' is not of the form Q90"),
+        ([city("Q1", "a", "Q2", "b"), city("", "a", "Q2", "b")], r"line 3: subject_qid: is empty"),
+        ([city("Q1", "a", "q2", "b")], r"line 2: object_qid: 'q2'"),
+        ([city("Q1", "a", "Q2", "b", property_id="capital")], r"line 2: property_id: 'capital'"),
+        ([city("Q1", "a", None, None)], r"no column|neither object_qid nor object_value"),
+        ([city("Q1", "a", "Q2", "b", subject_sitelinks="many")], r"subject_sitelinks: 'many'"),
+        (
+            [city("Q1", "a", "Q2", "b"), city("Q3", "c", "Q1", "other")],
+            r"line 3: Q1 is called 'other' here and 'a' in .*places_city.csv: line 2; an id has one label",
+        ),
+    ],
+)
+def test_bad_ids(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
+    folder = write(tmp_path / "t", "places_city.csv", rows)
+    with pytest.raises(InputError, match=message) as caught:
+        with_ids(folder, TOPICS, RELATIONS)
+    assert "places_city.csv" in str(caught.value)
+
+
+def test_a_table_must_be_named_after_a_topic(tmp_path: Path) -> None:
+    folder = write(tmp_path / "t", "places_moon.csv", [city("Q1", "a", "Q2", "b")])
+    with pytest.raises(InputError, match=r"line 2: 'places_moon' is no topic.*Known are: places_city, human_writer"):
+        with_ids(folder, TOPICS, RELATIONS)
+
+
+def label(subject: str | None, name: str | None, target: str | None) -> dict[str, Any]:
+    return {"subjectLabel": subject, "relation": name, "objectLabel": target}
+
+
+def test_tables_with_labels_alone(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "t",
+        "places_city.csv",
+        [
+            label("Abu", "country", "Landia"),
+            label(" Abu", "country", "Landia"),
+            label("Abu", "elevation", "1,200 Q11573"),
+            label("Abu", "elevation", "high"),
+            label("Abu", "place of birth", "Landia"),
+            label("Abu", "instance of", "city"),
+            label("Abu", "sex", "none"),
+            label("Q77", "country", "Landia"),
+            label("Abu", "country", "Q78"),
+            label("Abu", "country", None),
+            label("Abu", "twin", "Ebu"),
+            label("Ebu", "twin", "Abu"),
+        ],
+    )
+    write(
+        folder,
+        "human_writer.csv",
+        [label("Ann", "place of birth", "Abu"), label("Ann", "date of birth", "31 May 1907"), label("Ann", "sex", "x")],
+    )
+    rows = assemble(with_labels(folder, TOPICS, RELATIONS, EXCLUDED), RELATIONS, resolved=False)
+    kept_twin = min(label_id("Abu"), label_id("Ebu"))
+    twins = [None if label_id(name) == kept_twin else "mirrored" for name in ("Abu", "Ebu")]
+    assert rows["reason"].to_list() == [
+        None,
+        "duplicate",
+        None,
+        "wrong_kind",
+        "not_asked_in_topic",
+        "excluded_relation",
+        "unknown_relation",
+        "no_label",
+        "no_label",
+        "empty",
+        *twins,
+        None,
+        None,
+        "excluded_relation",
+    ]
+    first = rows.row(0, named=True)
+    assert first["subject_qid"] == label_id("Abu")
+    assert first["object_qid"] == first["object_value"] == label_id("Landia")
+    assert (first["subject_label"], first["object_label"], first["property_id"]) == ("Abu", "Landia", "P17")
+    assert first["objects_of_pair"] == 2, "the nameless object makes the pair ambiguous too"
+    assert rows.row(2, named=True)["object_value"] == "1200 Q11573"
+    born = rows.row(13, named=True)
+    assert (born["object_kind"], born["object_value"], born["object_label"]) == ("date", "1907", "1907")
+    assert born["object_qid"] is None
+    assert rows.row(5, named=True)["property_id"] == label_id("instance of")
+    assert not rows["resolved"].any()
+
+
+def test_mentions_are_the_triplets_that_name_a_label(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path / "t",
+        "places_city.csv",
+        [
+            label("Abu", "country", "Landia"),
+            label("Abu", "country", "Landia"),
+            label("Ebu", "country", "Landia"),
+            label("Landia", "instance of", "Landia"),
+        ],
+    )
+    rows = assemble(with_labels(folder, TOPICS, RELATIONS, EXCLUDED), RELATIONS, resolved=False)
+    assert rows["subject_mentions"].to_list() == [1, 1, 1, 3]
+    assert rows["object_mentions"].to_list() == [3, 3, 3, 3]
