@@ -1,0 +1,283 @@
+"""Knowledge: what each named model answers closed-book, and whether that counts as knowing.
+
+    matched   greedy answers to the validation paraphrases, which nothing else uses. Known: more than half of them give
+              an accepted answer, and the answers to the same templates about other subjects do not.
+    paper     the published rule, kept for comparison: 15 samples of the canonical question at temperature 1.5; the one
+              with the highest word recall of the answer is compared with it by sentence embedding. Known: cosine > 0.6.
+
+The control asks about up to `controls` other subjects of the relation that have other answers. Where most of them get
+this fact's answer as well, the model says it whatever the subject is, and being right once is no knowledge. Partners
+come from the sample, so that their answers are there anyway; only a relation without one costs calls of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from dual_data.config import Strict
+from dual_data.engine.stage import Forecast, Result, Stage, Tools
+from dual_data.errors import ConfigError
+from dual_data.prompts import Prompt, load_prompt
+from dual_data.schema import Knowledge
+from dual_data.sources.chat import Chat, Sampling
+from dual_data.sources.local_chat import LocalChat, open_local, recall_local
+from dual_data.sources.openai_answering import ServerAnswers
+from dual_data.sources.openai_chat import ChatServer, Endpoint
+from dual_data.sources.usage import Budget, Ledger
+from pipeline import published_rule
+from pipeline.probe import Probe, hits, is_majority, select
+from pipeline.sample import sampled
+
+SOURCE = "probe"
+PROMPT = "prompts/closed_book.md"
+DIGITS = 6
+"""Decimals kept of what a model's arithmetic rounds differently elsewhere."""
+
+Rule = Literal["matched", "paper"]
+
+
+class ProbedModel(Strict):
+    """One model, behind a server or in this process."""
+
+    name: str = Field(min_length=1)
+    """How it is called in the rows and by the splits."""
+    endpoint: Endpoint | None = None
+    """An OpenAI-compatible server."""
+    local: str | None = Field(default=None, min_length=1)
+    """A name or folder, as the evaluation opens models."""
+    rules: tuple[Rule, ...] = ("matched",)
+    budget: Budget = Budget()
+    """Limit of this model's answers, where it is behind a server."""
+
+    @model_validator(mode="after")
+    def _one_backend(self) -> Self:
+        if (self.endpoint is None) == (self.local is None):
+            raise ValueError(f"{self.name}: give either endpoint or local")
+        if not self.rules or len(set(self.rules)) < len(self.rules):
+            raise ValueError(f"{self.name}: rules are matched, paper or both, each once")
+        if self.budget.money is not None and not (self.endpoint and self.endpoint.price):
+            raise ValueError(f"{self.name}: budget.money needs endpoint.price")
+        return self
+
+
+class KnowledgeParams(Strict):
+    """Parameters of [knowledge]. Without models the table is empty."""
+
+    models: tuple[ProbedModel, ...] = ()
+    sample: int | None = Field(default=None, ge=1)
+    """Probe only so many facts, the first by hash; none for all."""
+    new_tokens: int = Field(default=24, ge=1)
+    """matched: longest answer; it is cut at the first line break."""
+    controls: int = Field(default=3, ge=0)
+    """matched: most other subjects a fact is held against; 0 for no control."""
+    batch: int = Field(default=32, ge=1)
+    """Questions at once, for local models."""
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if len({model.name for model in self.models}) < len(self.models):
+            raise ValueError("two models have one name")
+        return self
+
+
+def run(
+    params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame
+) -> pl.DataFrame | Result:
+    """One row a probed fact, model and rule."""
+    prompt = _prompt(tools)
+    probe = _select(params, tools, facts, questions)
+    embed = published_rule.Embedding(tools)
+    if any("paper" in model.rules for model in params.models) and not tools.calls.offline:
+        embed.open()  # before hours of sampling, not after them
+    rows: list[dict[str, Any]] = []
+    usage: list[pl.DataFrame] = []
+    for model in params.models:
+        with _open(model, params, tools) as (backend, ledger):
+            asker = _Asker(model, backend, params, tools, prompt=prompt, embed=embed)
+            rows += asker.rows(probe)
+            if ledger is not None:
+                usage.append(ledger.table(model.name))
+    table = pl.DataFrame(rows, schema={name: column.dtype for name, column in Knowledge.columns().items()})
+    table = table.sort("fact_id", "model", "rule")
+    return Result(table, {"usage": pl.concat(usage)}) if usage else table
+
+
+def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> list[Forecast]:
+    """The calls of `run`, by model and rule; embeddings of the rule `paper` are not counted."""
+    prompt = _prompt(tools)
+    probe = _select(params, tools, facts, questions)
+    plans = []
+    for model in params.models:
+        for place, rule in enumerate(model.rules):
+            chats = _chats(prompt, probe, rule)
+            # The log-probabilities are asked once a model, whatever its rules.
+            answers = [fact.answer for fact in probe.facts] if place == 0 else []
+            sampling = published_rule.SAMPLING if rule == "paper" else Sampling(params.new_tokens)
+            plans.append(
+                _plan(
+                    model=model,
+                    tools=tools,
+                    rule=rule,
+                    chats=chats,
+                    sampling=sampling,
+                    canonical=_canonical(prompt, probe),
+                    answers=answers,
+                )
+            )
+    return plans
+
+
+def _select(params: KnowledgeParams, tools: Tools, facts: pl.DataFrame, questions: pl.DataFrame) -> Probe:
+    chosen = set(sampled(questions, params.sample, tools.limit)["fact_id"])
+    controls = params.controls if any("matched" in model.rules for model in params.models) else 0
+    return select(facts, questions, chosen, controls)
+
+
+def _prompt(tools: Tools) -> Prompt:
+    prompt = load_prompt(tools.project / PROMPT)
+    if set(prompt.variables) != {"question"}:
+        raise ConfigError("must be question alone: the book is closed", file=tools.project / PROMPT, key="variables")
+    return prompt
+
+
+def _chats(prompt: Prompt, probe: Probe, rule: Rule) -> list[Chat]:
+    if rule == "paper":
+        return _canonical(prompt, probe)
+    asked = [text for fact in (*probe.facts, *probe.extras) for text in fact.paraphrases]
+    return [Chat(prompt.system, prompt.render({"question": text})) for text in asked]
+
+
+def _canonical(prompt: Prompt, probe: Probe) -> list[Chat]:
+    return [Chat(prompt.system, prompt.render({"question": fact.question})) for fact in probe.facts]
+
+
+@contextmanager
+def _open(
+    model: ProbedModel, params: KnowledgeParams, tools: Tools
+) -> Iterator[tuple[LocalChat | ServerAnswers, Ledger | None]]:
+    if model.endpoint is None:
+        yield open_local(tools.open_model, model.local or "", tools.calls, params.batch), None
+        return
+    ledger = _ledger(model)
+    with ChatServer(model.endpoint, tools.calls, SOURCE, ledger) as server:
+        yield ServerAnswers(server), ledger
+
+
+def _ledger(model: ProbedModel) -> Ledger:
+    price = model.endpoint.price if model.endpoint else None
+    return Ledger(f"knowledge.models ({model.name}).budget", price, model.budget)
+
+
+def _plan(
+    *,
+    model: ProbedModel,
+    tools: Tools,
+    rule: Rule,
+    chats: Sequence[Chat],
+    sampling: Sampling,
+    canonical: Sequence[Chat],
+    answers: Sequence[str],
+) -> Forecast:
+    label = f"{model.name}, {rule}"
+    if model.endpoint is not None:
+        server = ChatServer(model.endpoint, tools.calls, SOURCE, _ledger(model))
+        calls, in_log, tokens, note = ServerAnswers(server).plan(chats, sampling, canonical, answers)
+        return Forecast(SOURCE, calls, in_log, tokens, f"{label}; {note}")
+    local = recall_local(model.local or "", tools.calls)
+    if local is None:
+        return Forecast(f"local:{model.local}", len(chats) + len(answers), 0, note=f"{label}; never opened here yet")
+    calls, in_log = local.plan(chats, sampling, canonical, answers)
+    return Forecast(local.source, calls, in_log, note=f"{label}; in this process")
+
+
+class _Asker:
+    """One model, asked about all facts."""
+
+    def __init__(
+        self,
+        model: ProbedModel,
+        backend: LocalChat | ServerAnswers,
+        params: KnowledgeParams,
+        tools: Tools,
+        *,
+        prompt: Prompt,
+        embed: published_rule.Embedding,
+    ) -> None:
+        self._model, self._backend, self._params = model, backend, params
+        self._tools, self._prompt, self._embed = tools, prompt, embed
+
+    def rows(self, probe: Probe) -> list[dict[str, Any]]:
+        """The rows of every rule, with the answers' log-probabilities."""
+        if not probe.facts:
+            return []
+        chats, answers = _canonical(self._prompt, probe), [fact.answer for fact in probe.facts]
+        with self._tools.progress.task(f"knowledge, {self._model.name}, answers", total=len(chats)) as advance:
+            found = self._backend.log_probabilities(chats, answers, advance)
+        rows = []
+        for rule in self._model.rules:
+            judged = self._matched(probe) if rule == "matched" else self._paper(probe)
+            for fact, log_probability, fields in zip(probe.facts, found, judged, strict=True):
+                rounded = None if log_probability is None else round(log_probability, DIGITS)
+                same = {"fact_id": fact.fact_id, "model": self._model.name, "rule": rule, "log_probability": rounded}
+                rows.append({**_NONE, **same, **fields})
+        return rows
+
+    def _ask(self, probe: Probe, rule: Rule, sampling: Sampling) -> list[list[str]]:
+        chats = _chats(self._prompt, probe, rule)
+        total = len(chats) * (1 if isinstance(self._backend, LocalChat) else sampling.samples)
+        with self._tools.progress.task(f"knowledge, {self._model.name}, {rule}", total=total) as advance:
+            return self._backend.generate(chats, sampling, advance)
+
+    def _matched(self, probe: Probe) -> list[dict[str, Any]]:
+        asked = [fact for fact in (*probe.facts, *probe.extras) for _ in fact.paraphrases]
+        said: dict[str, list[str]] = {}
+        for fact, (text, *_) in zip(asked, self._ask(probe, "matched", Sampling(self._params.new_tokens)), strict=True):
+            said.setdefault(fact.fact_id, []).append(text.strip().partition("\n")[0].strip())
+        rows = []
+        for fact in probe.facts:
+            own = said[fact.fact_id]
+            others = [is_majority(fact, said[other.fact_id]) for other in probe.partners[fact.fact_id]]
+            control = 2 * sum(others) > len(others) if others else None
+            known = is_majority(fact, own) and control is not True
+            rows.append({"generations": own, "hits": hits(fact, own), "known": known, "control_known": control})
+        return rows
+
+    def _paper(self, probe: Probe) -> list[dict[str, Any]]:
+        samples = [
+            [published_rule.cut(text) for text in texts] for texts in self._ask(probe, "paper", published_rule.SAMPLING)
+        ]
+        best = [
+            published_rule.best_sample(fact.answer, texts) for fact, texts in zip(probe.facts, samples, strict=True)
+        ]
+        likeness = self._embed.similarities([(text, f.answer) for text, f in zip(best, probe.facts, strict=True)])
+        return [
+            {
+                "generations": texts,
+                "hits": hits(fact, texts),
+                "known": cosine is not None and cosine > published_rule.SIMILARITY,
+                "best_generation": text,
+                "generation_recall": published_rule.word_recall(fact.answer, text),
+                "embedding_similarity": cosine,
+            }
+            for fact, texts, text, cosine in zip(probe.facts, samples, best, likeness, strict=True)
+        ]
+
+
+_NONE: dict[str, Any] = dict.fromkeys(("control_known", "best_generation", "generation_recall", "embedding_similarity"))
+
+
+KNOWLEDGE = Stage(
+    name="knowledge",
+    version=1,
+    run=run,
+    schema=Knowledge,
+    params=KnowledgeParams,
+    inputs=("facts", "questions"),
+    files=(PROMPT,),
+    forecast=forecast,
+)

@@ -1,0 +1,97 @@
+"""Which facts a probe asks about, and the other subjects that each is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import polars as pl
+
+from dual_data.matching import ObjectKind, contains_answer
+from dual_data.sampling import with_rank
+
+LOOKED_AT = 200
+"""Most facts of a relation that are looked at for a fact's partners: all may have its answer."""
+
+
+class Fact(NamedTuple):
+    """A question as the probe needs it."""
+
+    fact_id: str
+    relation: str
+    kind: ObjectKind
+    subject_id: str
+    question: str
+    answer: str
+    answers: tuple[str, ...]
+    paraphrases: tuple[str, ...]
+
+
+class Probe(NamedTuple):
+    """What is asked: the sampled facts, those asked for control alone, and each sampled fact's partners."""
+
+    facts: list[Fact]
+    extras: list[Fact]
+    partners: dict[str, list[Fact]]
+
+
+def select(facts: pl.DataFrame, questions: pl.DataFrame, chosen: Collection[str], controls: int) -> Probe:
+    """The facts with the ids `chosen`, and for each at most `controls` facts about other subjects."""
+    everything = _facts(facts, questions)
+    asked = [fact for fact in everything if fact.fact_id in chosen]
+    if not controls:
+        return Probe(asked, [], {fact.fact_id: [] for fact in asked})
+    inside = _partners(_by_relation(asked), controls)
+    alone = {fact.relation for fact in asked if not inside[fact.fact_id]}
+    outside = _partners({name: group for name, group in _by_relation(everything).items() if name in alone}, 1)
+    partners = {fact.fact_id: inside[fact.fact_id] or outside[fact.fact_id] for fact in asked}
+    extras = {other.fact_id: other for others in partners.values() for other in others if other.fact_id not in chosen}
+    return Probe(asked, [extras[fact_id] for fact_id in sorted(extras)], partners)
+
+
+def _facts(facts: pl.DataFrame, questions: pl.DataFrame) -> list[Fact]:
+    """Every question as the probe needs it, in the order of a hash."""
+    rows = questions.join(facts.select("fact_id", "relation", "object_kind", "subject_qid"), on="fact_id", how="inner")
+    rows = with_rank(rows, "fact_id", "control").sort("rank", "fact_id")
+    return [
+        Fact(
+            fact_id=row["fact_id"],
+            relation=row["relation"],
+            kind=row["object_kind"],
+            subject_id=row["subject_qid"],
+            question=row["question"],
+            answer=row["answer"],
+            answers=tuple(row["answers"]),
+            paraphrases=tuple(row["paraphrases_validation"]),
+        )
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _by_relation(facts: Sequence[Fact]) -> dict[str, list[Fact]]:
+    groups: dict[str, list[Fact]] = {}
+    for fact in facts:
+        groups.setdefault(fact.relation, []).append(fact)
+    return groups
+
+
+def _partners(groups: Mapping[str, Sequence[Fact]], most: int) -> dict[str, list[Fact]]:
+    """For each fact the next `most` of its group, around its end, with another subject and no answer in common."""
+    found: dict[str, list[Fact]] = {}
+    for group in groups.values():
+        for place, fact in enumerate(group):
+            behind = (group[(place + step) % len(group)] for step in range(1, min(len(group), LOOKED_AT)))
+            others = (one for one in behind if one.subject_id != fact.subject_id and not hits(fact, one.answers))
+            found[fact.fact_id] = list(islice(others, most))
+    return found
+
+
+def hits(fact: Fact, texts: Sequence[str]) -> int:
+    """How many of the texts give an accepted answer of the fact."""
+    return sum(contains_answer(text, fact.answers, fact.kind) for text in texts)
+
+
+def is_majority(fact: Fact, texts: Sequence[str]) -> bool:
+    """Whether more than half of the texts do."""
+    return 2 * hits(fact, texts) > len(texts)

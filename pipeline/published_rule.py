@@ -1,0 +1,74 @@
+"""The published rule of knowledge validation: its constants, its choice among the samples, its similarity."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dual_data.engine.stage import Tools
+from dual_data.errors import MissingExtra
+from dual_data.sources.chat import Sampling
+
+SAMPLING = Sampling(max_new_tokens=10, temperature=1.5, top_p=0.95, samples=15)
+"""Constants of the published validation protocol."""
+SIMILARITY = 0.6
+"""A cosine above it counts as known."""
+
+EMBEDDING = "all-MiniLM-L6-v2"
+"""The sentence embedding of the published protocol."""
+DIGITS = 6
+"""Decimals kept of a cosine: the last bits differ between machines."""
+
+
+def cut(text: str) -> str:
+    """The published cut: up to the first full stop or line break.
+
+    >>> cut("Paris. It is")
+    'Paris'
+    """
+    return re.split(r"[.\n]", text.strip(), maxsplit=1)[0].strip()
+
+
+def word_recall(answer: str, text: str) -> float:
+    r"""Share of the answer's words (runs of \w, lower case) that stand in the text: the published `gen_recall`.
+
+    >>> word_recall("Gmina Kobylin", "Kobylin is a gmina in P")
+    1.0
+    """
+    wanted, found = re.findall(r"\w+", answer.lower()), set(re.findall(r"\w+", text.lower()))
+    return sum(word in found for word in wanted) / len(wanted) if wanted else 0.0
+
+
+def best_sample(answer: str, texts: Sequence[str]) -> str:
+    """The published `best_gen`: the first of the samples with the highest word recall."""
+    return max(texts, key=lambda text: word_recall(answer, text), default="")
+
+
+class Embedding:
+    """Cosines of texts, each one a call; the embedding is opened when it is needed."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._embed: Callable[[Sequence[str]], Any] | None = None
+
+    def open(self) -> Callable[[Sequence[str]], Any]:
+        """Raises MissingExtra where there is none: without it the published rule cannot decide."""
+        if self._embed is None:
+            if self._tools.open_embedding is None:
+                raise MissingExtra("the sentence embedding of the knowledge rule `paper`", "eval")
+            self._embed = self._tools.open_embedding()
+        return self._embed
+
+    def similarities(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+        """Cosine of each pair; None for an empty text."""
+        requests = [{"embedding": EMBEDDING, "texts": list(pair)} for pair in pairs if pair[0]]
+
+        def do(group: Sequence[Mapping[str, Any]]) -> list[list[float | None]]:
+            vectors = self.open()([text for request in group for text in request["texts"]])
+            cosines = [float(vectors[i] @ vectors[i + 1]) for i in range(0, 2 * len(group), 2)]
+            return [[round(cosine, DIGITS) if math.isfinite(cosine) else None] for cosine in cosines]
+
+        found = iter(self._tools.calls.fetch_batches(f"local:{EMBEDDING}", requests, do, size=128))
+        return [next(found)[0] if text else None for text, _ in pairs]

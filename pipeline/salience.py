@@ -1,0 +1,274 @@
+"""Salience: how widely known each fact is, as an LLM judge says.
+
+Our own design; the published prompt, judge and scale are unknown. The judge sees one fact as data and nothing else:
+subject, relation and object as JSON strings, never a question's wording, never another fact.
+
+    logprobs     the server shows log-probabilities: expected value over the scale's one-token labels
+    logits       a local model: the same, exact
+    structured   no log-probabilities, but output that is really constrained: mean of k sampled labels
+    samples      k sampled answers, read as text: no log-probabilities, or less than `mass` of them on the scale
+
+A local model's low mass is flagged, not sampled: its logits are exact, and its samples would add noise to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from dual_data.config import Strict, load_relations
+from dual_data.engine.stage import Forecast, Result, Stage, Tools
+from dual_data.errors import ConfigError
+from dual_data.prompts import Prompt, load_prompt
+from dual_data.schema import Salience
+from dual_data.sources import openai_capabilities as features
+from dual_data.sources.chat import Chat
+from dual_data.sources.label_scores import (
+    Distribution,
+    distribution,
+    label_log_probabilities,
+    label_of_text,
+    of_samples,
+)
+from dual_data.sources.local_chat import open_local, recall_local
+from dual_data.sources.openai_answers import Answer, final_text, messages
+from dual_data.sources.openai_capabilities import TYPICAL, Capabilities
+from dual_data.sources.openai_chat import ChatServer, Endpoint
+from dual_data.sources.usage import Budget, Ledger, estimate
+from pipeline.sample import sampled
+
+SOURCE = "judge"
+PROMPT = "prompts/salience.md"
+RELATIONS = "pipeline/relations"
+
+LABEL_TOKENS = 3
+"""Room for the label, with a space or a quote before it, and for what shows that "1" was the start of "10"."""
+DIGITS = 6
+"""Decimals kept: the last bits of exp and log differ between machines, and the table's hash must not."""
+
+
+class SalienceParams(Strict):
+    """Parameters of [salience]. Without a judge the table is empty."""
+
+    endpoint: Endpoint | None = None
+    """The judge behind an OpenAI-compatible server."""
+    local: str | None = Field(default=None, min_length=1)
+    """The judge in this process: a name or folder, as the evaluation opens models."""
+    sample: int | None = Field(default=None, ge=1)
+    """Judge only so many facts, the first by hash; none for all."""
+    mass: float = Field(default=0.5, ge=0, le=1)
+    """Least probability of all labels together; below it the judge did not answer on the scale."""
+    samples: int = Field(default=5, ge=1)
+    """Sampled answers a fact, where log-probabilities do not tell."""
+    batch: int = Field(default=32, ge=1)
+    """Facts at once, for a local judge."""
+    budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _one_judge(self) -> Self:
+        if self.endpoint and self.local:
+            raise ValueError("endpoint and local are two judges; keep one")
+        if self.budget.money is not None and not (self.endpoint and self.endpoint.price):
+            raise ValueError("budget.money needs endpoint.price")
+        return self
+
+
+class Judged(NamedTuple):
+    """What the judge said about one fact."""
+
+    found: Distribution | None
+    mass: float | None
+    samples: int
+    method: str
+    reason: str | None = None
+
+
+def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame | Result:
+    """One row a judged fact."""
+    prompt, ids, chats = _prepare(params, tools, facts, questions)
+    if params.local is not None:
+        return _table(ids, _judge_locally(params, tools, prompt, chats), params.mass, params.local, prompt)
+    if params.endpoint is None:
+        return _table([], [], params.mass, "", prompt)
+    ledger = Ledger("salience.budget", params.endpoint.price, params.budget)
+    with ChatServer(params.endpoint, tools.calls, SOURCE, ledger) as server:
+        judged = _Judge(server, params, prompt, tools).judge(chats)
+    rows = _table(ids, judged, params.mass, params.endpoint.model, prompt)
+    return Result(rows, {"usage": ledger.table(params.endpoint.model)})
+
+
+def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> list[Forecast]:
+    """The calls of `run`. What a low mass will cost is counted for the facts whose answers are in the log."""
+    prompt, ids, chats = _prepare(params, tools, facts, questions)
+    if params.local is not None:
+        local = recall_local(params.local, tools.calls)
+        if local is None:
+            return [Forecast(f"local:{params.local}", len(ids), 0, note="never opened here yet")]
+        return [Forecast(local.source, *local.plan_labels(chats, prompt.labels), note="in this process")]
+    if params.endpoint is None:
+        return []
+    server = ChatServer(params.endpoint, tools.calls, SOURCE, Ledger("salience.budget"))
+    return [_Judge(server, params, prompt, tools).plan(chats)]
+
+
+def _prepare(
+    params: SalienceParams, tools: Tools, facts: pl.DataFrame, questions: pl.DataFrame
+) -> tuple[Prompt, list[str], list[Chat]]:
+    """The prompt, and each fact's id and conversation, in hash order."""
+    prompt = load_prompt(tools.project / PROMPT)
+    if not prompt.labels:
+        raise ConfigError("the scale's labels are missing", file=tools.project / PROMPT, key="labels")
+    if set(prompt.variables) != {"subject", "relation", "object"}:
+        message = "must be subject, relation and object: that is what the judge is given"
+        raise ConfigError(message, file=tools.project / PROMPT, key="variables")
+    relations = load_relations(tools.project / RELATIONS)
+    rows = sampled(questions, params.sample, tools.limit).join(
+        facts.select("fact_id", "relation", "object_label"), on="fact_id", how="inner", maintain_order="left"
+    )
+    chats = []
+    for subject, relation, label in rows.select("subject", "relation", "object_label").iter_rows():
+        name = relations[relation].name if relation in relations else relation
+        chats.append(
+            Chat(prompt.system.strip(), prompt.render({"subject": subject, "relation": name, "object": label}))
+        )
+    return prompt, rows["fact_id"].to_list(), chats
+
+
+def _judge_locally(params: SalienceParams, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Judged]:
+    model = open_local(tools.open_model, params.local or "", tools.calls, params.batch)
+    with tools.progress.task("salience", total=len(chats)) as advance:
+        rows = model.label_log_probabilities(chats, prompt.labels, advance)
+    found = [distribution(row, prompt.values) for row in rows]
+    return [Judged(each, each.mass if each else 0.0, 0, "logits") for each in found]
+
+
+class _Judge:
+    """A judge behind a server."""
+
+    def __init__(self, server: ChatServer, params: SalienceParams, prompt: Prompt, tools: Tools) -> None:
+        self._server, self._params, self._prompt, self._tools = server, params, prompt, tools
+
+    def judge(self, chats: Sequence[Chat]) -> list[Judged]:
+        """Read the labels' probabilities; sample where they are absent or say that it did not answer."""
+        if not chats:
+            return []
+        can = features.capabilities(self._server)
+        judged: list[Judged | None] = [None] * len(chats)
+        if can.top_logprobs:
+            with self._tools.progress.task("salience", total=len(chats)) as advance:
+                answers = self._server.ask([self._direct(chat, can) for chat in chats], advance)
+            judged = [self._read(answer) for answer in answers]
+        unsure = [index for index, one in enumerate(judged) if self._is_unsure(one)]
+        if unsure:
+            form = features.structured(self._server, can)
+            asked = [request for index in unsure for request in self._sampled(chats[index], can, form)]
+            with self._tools.progress.task("salience, samples", total=len(asked)) as advance:
+                answers = self._server.ask(asked, advance)
+            k = self._params.samples
+            method = "structured" if form and not can.top_logprobs else "samples"
+            for place, index in enumerate(unsure):
+                judged[index] = self._sum_up(answers[place * k : (place + 1) * k], judged[index], method)
+        return [one for one in judged if one is not None]
+
+    def plan(self, chats: Sequence[Chat]) -> Forecast:
+        """The calls that `judge` makes, as far as the log can tell."""
+        can = features.recall(self._server) or TYPICAL
+        known = self._server.recall_probe("structured")
+        form = known["format"] if known else "json_schema"
+        requests, low = [], 0
+        for chat in chats:
+            if can.top_logprobs:
+                direct = self._direct(chat, can)
+                requests.append(direct)
+                answer = self._tools.calls.recall(SOURCE, direct)
+                if answer is None or not self._is_unsure(self._read(answer)):
+                    continue
+                low += 1
+            requests += self._sampled(chat, can, form)
+        missing = self._server.missing(requests)
+        tokens = sum(estimate(request["body"]["messages"], LABEL_TOKENS).tokens for request in missing)
+        notes = ["tokens by characters / 4"]
+        if can.top_logprobs:
+            notes.append(f"{self._params.samples} calls more for each fact of low label mass ({low} so far)")
+        if features.recall(self._server) is None:
+            notes.append("and a few that find out what the server supports")
+        return Forecast(SOURCE, len(requests), len(requests) - len(missing), tokens, "; ".join(notes))
+
+    def _direct(self, chat: Chat, can: Capabilities) -> dict[str, Any]:
+        limit = can.limit(LABEL_TOKENS, 0)
+        wanted = {"logprobs": True, "top_logprobs": can.top_logprobs}
+        return self._server.request({"messages": messages(*chat), **limit, **can.sampling(0.0), **wanted})
+
+    def _sampled(self, chat: Chat, can: Capabilities, form: str) -> list[dict[str, Any]]:
+        limit = can.limit(
+            features.STRUCTURED_TOKENS if form else 2 * LABEL_TOKENS, self._server.endpoint.reasoning_tokens
+        )
+        wanted = features.response_format(form, self._prompt.labels)
+        body = {"messages": messages(*chat), **limit, **can.sampling(1.0), **wanted}
+        if can.seed:
+            return [self._server.request({**body, "seed": seed}) for seed in range(1, self._params.samples + 1)]
+        return [self._server.request(body, sample) for sample in range(1, self._params.samples + 1)]
+
+    def _read(self, answer: Answer) -> Judged:
+        if "declined" in answer:
+            return Judged(None, None, 0, "logprobs", answer["declined"])
+        labels = label_log_probabilities(answer["tokens"], self._prompt.labels)
+        if labels is None:
+            return Judged(None, None, 0, "logprobs")
+        found = distribution(labels, self._prompt.values)
+        return Judged(found, found.mass if found else 0.0, 0, "logprobs")
+
+    def _is_unsure(self, judged: Judged | None) -> bool:
+        if judged is None:
+            return True
+        return judged.reason is None and (judged.found is None or (judged.mass or 0.0) < self._params.mass)
+
+    def _sum_up(self, answers: Sequence[Answer], before: Judged | None, method: str) -> Judged:
+        value_of = dict(zip(self._prompt.labels, self._prompt.values, strict=True))
+        labels = [label_of_text(final_text(answer), self._prompt.labels) for answer in answers]
+        values = [value_of[label] for label in labels if label is not None]
+        declined = [answer["declined"] for answer in answers if "declined" in answer]
+        reason = declined[0] if len(declined) == len(answers) else None
+        mass = before.mass if before else None
+        return Judged(of_samples(values, self._prompt.values), mass, len(values), method, reason)
+
+
+def _table(ids: Sequence[str], judged: Sequence[Judged], least: float, judge: str, prompt: Prompt) -> pl.DataFrame:
+    def column(read: Callable[[Distribution], float]) -> list[float | None]:
+        return [round(read(one.found), DIGITS) if one.found else None for one in judged]
+
+    return pl.DataFrame(
+        {
+            "fact_id": list(ids),
+            "score": column(lambda found: found.score),
+            "spread": column(lambda found: found.spread),
+            "entropy": column(lambda found: found.entropy),
+            "mass": [None if one.mass is None else round(one.mass, DIGITS) for one in judged],
+            "low_mass": [one.mass is not None and one.mass < least for one in judged],
+            "argmax": [one.found.argmax if one.found else None for one in judged],
+            "samples": [one.samples for one in judged],
+            "method": [one.method for one in judged],
+            "judge": [judge] * len(ids),
+            "prompt_version": [prompt.version] * len(ids),
+            "reason": [one.reason for one in judged],
+        },
+        schema={
+            **{name: column.dtype for name, column in Salience.columns().items()},
+            "reason": pl.String,
+        },
+    ).sort("fact_id")
+
+
+SALIENCE = Stage(
+    name="salience",
+    version=1,
+    run=run,
+    schema=Salience,
+    params=SalienceParams,
+    inputs=("facts", "questions"),
+    files=(PROMPT, f"{RELATIONS}/*.toml"),
+    forecast=forecast,
+)

@@ -1,0 +1,116 @@
+"""Facts and questions for the stages that ask models: capitals and continents of made-up and real countries."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from dual_data.calls import Calls
+from dual_data.config import Pace, Services
+from dual_data.engine.stage import Tools
+from dual_data.ids import fact_id
+from dual_data.schema import Facts, Questions
+from dual_data.sources.chat import ChatModel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CAPITALS = {
+    "France": "Paris",
+    "Germany": "Berlin",
+    "Italy": "Rome",
+    "Japan": "Tokyo",
+    "Spain": "Madrid",
+    "Peru": "Lima",
+}
+
+
+SHORT = """+++
+version = "short"
+system = "Rate how famous a fact is, from 1 2 3 4 5 6 7 8 to 9. Answer with one digit."
+labels = ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
+[variables]
+subject = "json"
+relation = "json"
+object = "json"
++++
+Fact: {subject}, {relation}, {object}
+"""
+"""A prompt that a small model on a busy processor has read in time."""
+
+
+def project(folder: Path, *, short: bool = False) -> Path:
+    """A project with the prompts (or a short one for the judge) and the relation `capital` of this repository."""
+    shutil.copytree(ROOT / "prompts", folder / "prompts")
+    if short:
+        (folder / "prompts" / "salience.md").write_text(SHORT, encoding="utf-8")
+    (folder / "pipeline" / "relations").mkdir(parents=True)
+    shutil.copy(ROOT / "pipeline" / "relations" / "P36.toml", folder / "pipeline" / "relations")
+    return folder
+
+
+def tools(
+    folder: Path,
+    calls: Calls | None = None,
+    *,
+    limit: int | None = None,
+    open_model: Callable[[str], ChatModel] | None = None,
+    open_embedding: Callable[[], Callable[[Sequence[str]], Any]] | None = None,
+) -> Tools:
+    """Tools with a call log in the folder."""
+    if calls is None:
+        pace = {"judge": Pace(concurrency=2), "probe": Pace(concurrency=2)}
+        calls = Calls(folder / "calls.sqlite", pace)
+    return Tools(folder, Services(), calls, limit=limit, open_model=open_model, open_embedding=open_embedding)
+
+
+def frames(pairs: Sequence[tuple[str, str]] = tuple(CAPITALS.items())) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The tables facts and questions of (country, capital) pairs; a country's id is made from its place."""
+    facts, questions = [], []
+    for place, (subject, answer) in enumerate(pairs, 1):
+        ids = (f"Q{place}", "P36", "entity", f"Q{1000 + place}")
+        facts.append(
+            {
+                "fact_id": fact_id(*ids),
+                "topic": "places_country",
+                "relation": "P36",
+                "property_id": "P36",
+                "subject_qid": ids[0],
+                "subject_label": subject,
+                "subject_aliases": [],
+                "subject_mentions": 1,
+                "object_kind": "entity",
+                "object_value": ids[3],
+                "object_qid": ids[3],
+                "object_label": answer,
+                "object_aliases": [],
+                "object_mentions": 1,
+                "objects_of_pair": 1,
+                "resolved": True,
+            }
+        )
+        questions.append(
+            {
+                "fact_id": fact_id(*ids),
+                "subject": subject,
+                "question": f"What is the capital of {subject}?",
+                "answer": answer,
+                "answers": [answer],
+                "template_id": "P36@00000000",
+                "paraphrases_validation": [
+                    f"Which city is the capital of {subject}?",
+                    f"Name the capital of {subject}.",
+                    f"What city serves as the capital of {subject}?",
+                ],
+                "paraphrases_training": [],
+                "paraphrases_test": [f"{subject} has which city as its capital?"],
+                "functional": True,
+            }
+        )
+    return (
+        pl.DataFrame(facts, schema={name: column.dtype for name, column in Facts.columns().items()}),
+        pl.DataFrame(questions, schema={name: column.dtype for name, column in Questions.columns().items()}),
+    )
