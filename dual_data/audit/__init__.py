@@ -11,9 +11,9 @@ import polars as pl
 from dual_data.audit.columns import Table, standard
 from dual_data.audit.facts import ambiguous_subjects
 from dual_data.audit.measures import measure
-from dual_data.audit.pairs import compare
+from dual_data.audit.pairs import compare, side
 
-__all__ = ["Table", "audit", "compare", "measure", "standard"]
+__all__ = ["Table", "audit", "compare", "measure", "side", "standard"]
 
 
 def audit(splits: Mapping[str, pl.DataFrame], groups: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
@@ -26,10 +26,11 @@ def audit(splits: Mapping[str, pl.DataFrame], groups: Mapping[str, str] | None =
     tables = {name: standard(frame, name) for name, frame in splits.items()}
     ambiguous = ambiguous_subjects([table.rows for table in tables.values()])
     group = groups or {}
+    sides = {name: side(table.rows) for name, table in tables.items()}
     return {
         "splits": {name: measure(table, ambiguous) for name, table in tables.items()},
         "pairs": {
-            f"{first}|{second}": compare(tables[first].rows, tables[second].rows)
+            f"{first}|{second}": compare(sides[first], sides[second])
             for first, second in combinations(tables, 2)
             if group.get(first) == group.get(second)
         },

@@ -4,44 +4,54 @@ from __future__ import annotations
 
 import polars as pl
 
-INVERSES = {
-    frozenset(pair)
-    for pair in (
-        ("capital", "capital of"),
-        ("P36", "P1376"),
-        ("contains the administrative territorial entity", "located in the administrative territorial entity"),
-        ("P150", "P131"),
-        ("part of", "has part(s)"),
-        ("P361", "P527"),
-        ("follows", "followed by"),
-        ("P155", "P156"),
-        ("replaces", "replaced by"),
-        ("P1365", "P1366"),
-        ("owned by", "owner of"),
-        ("P127", "P1830"),
-        ("parent organization", "has subsidiary"),
-        ("P749", "P355"),
-        ("participant", "participant in"),
-        ("P710", "P1344"),
-        ("child", "father"),
-        ("child", "mother"),
-        ("P40", "P22"),
-        ("P40", "P25"),
-        ("student", "student of"),
-        ("P802", "P1066"),
-        ("doctoral advisor", "doctoral student"),
-        ("P184", "P185"),
-        ("notable work", "author"),
-        ("P800", "P50"),
-        ("cause of", "has cause"),
-        ("has effect", "has cause"),
-        ("P1542", "P828"),
-    )
-}
-"""Pairs of relations of which each states the other's facts from the other side. Any other relation counts as its own
-inverse, so that a symmetric fact stated from both sides is found whatever the relation is called."""
+_INVERSE_PAIRS = (
+    ("capital", "capital of"),
+    ("P36", "P1376"),
+    ("contains the administrative territorial entity", "located in the administrative territorial entity"),
+    ("P150", "P131"),
+    ("part of", "has part(s)"),
+    ("P361", "P527"),
+    ("follows", "followed by"),
+    ("P155", "P156"),
+    ("replaces", "replaced by"),
+    ("P1365", "P1366"),
+    ("owned by", "owner of"),
+    ("P127", "P1830"),
+    ("parent organization", "has subsidiary"),
+    ("P749", "P355"),
+    ("participant", "participant in"),
+    ("P710", "P1344"),
+    ("child", "father"),
+    ("child", "mother"),
+    ("P40", "P22"),
+    ("P40", "P25"),
+    ("student", "student of"),
+    ("P802", "P1066"),
+    ("doctoral advisor", "doctoral student"),
+    ("P184", "P185"),
+    ("notable work", "author"),
+    ("P800", "P50"),
+    ("has effect", "has cause"),
+    ("P1542", "P828"),
+)
 
-_CANONICAL = {name: "|".join(sorted(pair)) for pair in INVERSES for name in pair}
+_INVERSES: dict[str, set[str]] = {}
+for _one, _other in _INVERSE_PAIRS:
+    _INVERSES.setdefault(_one, set()).add(_other)
+    _INVERSES.setdefault(_other, set()).add(_one)
+
+FACT = ("subject_key", "relation", "object_key")
+Fact = tuple[str, str, str]
+"""Subject, relation, object."""
+
+
+def inverses(relation: str) -> set[str]:
+    """The relations that state the same facts from the other side, by label or property.
+
+    A relation that is not known to have one counts as its own, so that a symmetric fact stated from both sides is found
+    whatever the relation is called. P17_river is known by its property.
+    """
+    return _INVERSES.get(relation) or _INVERSES.get(relation.partition("_")[0]) or {relation}
 
 
 def keyed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -76,35 +86,40 @@ def self_answer_share(rows: pl.DataFrame) -> float | None:
 
 def mirrored_share(rows: pl.DataFrame) -> float | None:
     """Share of the rows that state the fact of another row from the other side."""
-    known = keyed(rows).drop_nulls(["subject_key", "relation", "object_key"])
+    known = keyed(rows).select(FACT).drop_nulls()
     if known.is_empty():
         return None
-    return _mirrored(known, known).height / known.height
+    facts = list(known.iter_rows())
+    turned = _turned(set(facts))
+    return sum(_is_mirrored(fact, turned) for fact in facts) / len(facts)
 
 
-def mirrored_facts(first: pl.DataFrame, second: pl.DataFrame) -> int | None:
-    """How many distinct facts of `first` stand in `second` from the other side; both with keys, None without facts."""
-    columns = ["subject_key", "relation", "object_key"]
-    left, right = first.drop_nulls(columns).unique(columns), second.drop_nulls(columns)
-    return None if left.is_empty() or right.is_empty() else _mirrored(left, right).height
+def mirrored_facts(first: set[Fact], second: set[Fact]) -> int:
+    """How many facts of `first` stand in `second` from the other side."""
+    turned = _turned(second)
+    return sum(_is_mirrored(fact, turned) for fact in first)
 
 
-def _mirrored(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
-    canonical = pl.col("relation").replace(_CANONICAL).alias("both_ways")
-    turned = right.with_columns(canonical).select(
-        "both_ways", subject_key="object_key", object_key="subject_key", other="relation"
+def _turned(facts: set[Fact]) -> dict[tuple[str, str], set[str]]:
+    """(object, subject) -> the properties that relate them."""
+    turned: dict[tuple[str, str], set[str]] = {}
+    for subject, relation, value in facts:
+        turned.setdefault((value, subject), set()).add(relation)
+    return turned
+
+
+def _is_mirrored(fact: Fact, turned: dict[tuple[str, str], set[str]]) -> bool:
+    subject, relation, value = fact
+    others = turned.get((subject, value)) if subject != value else None
+    return others is not None and any(
+        other in inverse or other.partition("_")[0] in inverse for inverse in (inverses(relation),) for other in others
     )
-    matched = left.filter(pl.col("subject_key") != pl.col("object_key")).with_row_index().with_columns(canonical)
-    pairs = matched.join(turned, on=["subject_key", "object_key", "both_ways"])
-    # Of a pair of inverse relations only the two different ones mirror each other; any other relation mirrors itself.
-    inverse = pl.col("relation").is_in(list(_CANONICAL))
-    return pairs.filter(inverse == (pl.col("relation") != pl.col("other"))).unique("index")
 
 
 def duplicate_share(rows: pl.DataFrame) -> float | None:
     """Share of the rows that repeat an earlier row's fact (its question and answer, where there are no facts)."""
-    facts = keyed(rows).drop_nulls(["subject_key", "relation", "object_key"])
-    columns = ["subject_key", "relation", "object_key"]
+    columns = list(FACT)
+    facts = keyed(rows).drop_nulls(columns)
     if facts.is_empty():
         facts, columns = rows.drop_nulls(["question", "answer"]), ["question", "answer"]
     if facts.is_empty():

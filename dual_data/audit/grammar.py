@@ -37,7 +37,10 @@ _CONTAINERS = re.compile(
     r"^(?:located in the (?:present-day )?administrative|(?:location|country|continent)$|historic)"
 )
 _DIFFERENCE = re.compile(r"\b(?:differ|differs|different|differently|distinguish\w*|distinct|confused)\b")
-_OWNS = re.compile(r"\b(?:own|operate|run|manage|govern|administer|maintain|hold|control|found|establish)\w*\b")
+_WHO_LIES = re.compile(
+    r"^who (?:is |was |are )?(?:located|situated|found|placed|lies|resides|lives|borders|neighbou?rs|adjoins|surrounds|"
+    r"contains|encloses|falls|belongs|shares a border)\b"
+)
 
 
 _SUBJECT = "\ue000"
@@ -80,7 +83,7 @@ def malformed(
         return "ungrammatical"
     if _inverted(question, answer, asked, label, subject):
         return "inverted"
-    if _vacuous(question, asked, label):
+    if _vacuous(question, asked, label, subject):
         return "vacuous"
     return None
 
@@ -138,8 +141,7 @@ def _is_organisation(answer: str) -> bool:
 
 
 def _who_for_a_place(question: str, answer: str, label: str | None) -> bool:
-    lowered = question.lower()
-    if not lowered.startswith("who ") or _OWNS.search(lowered):
+    if _WHO_LIES.match(question.lower()) is None:
         return False
     return (label is not None and _CONTAINERS.match(label) is not None) or _is_area(answer)
 
@@ -218,9 +220,10 @@ def _asks_inside(question: str, subject: str) -> bool:
     return _LOCATIVE.match(before) is not None and _CONTAINING.search(before) is None
 
 
-def _vacuous(question: str, asked: Asked | None, label: str | None) -> bool:
+def _vacuous(question: str, asked: Asked | None, label: str | None, subject: str | None) -> bool:
     if label is not None:
         return label in lexicon.VACUOUS_RELATIONS
     if asked is not None:
         return asked.phrase.lower() in lexicon.VACUOUS_PHRASES
-    return _DIFFERENCE.search(question.lower()) is not None
+    wording = question.replace(subject, "") if subject else question
+    return _DIFFERENCE.search(wording.lower()) is not None

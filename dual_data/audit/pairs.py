@@ -2,48 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from dual_data.audit import facts
-from dual_data.audit.auc import auc, length_bin
+from dual_data.audit.auc import auc_of_counts, length_bin
+
+Counts = Counter[Any]
 
 
-def compare(first: pl.DataFrame, second: pl.DataFrame) -> dict[str, Any]:
-    """All measurements of a pair of splits under standard names; None where the columns cannot tell.
+class Named(NamedTuple):
+    """Subjects and facts of a split under one way of naming entities."""
 
-    Subjects are compared by id where both splits have ids, else by label; questions and answers by lower-cased text.
-    `shared_*` count distinct values, `shared_*_rows` how many rows of the first and of the second split hold them.
+    subjects: Counts
+    facts: set[facts.Fact]
+
+
+class Side(NamedTuple):
+    """What a comparison needs of a split, counted once for all its comparisons. Counts are rows a value."""
+
+    questions: Counts
+    answers: Counts
+    relations: Counts
+    answer_lengths: Counts
+    subject_lengths: Counts
+    by_id: Named | None
+    by_label: Named
+
+
+def side(rows: pl.DataFrame) -> Side:
+    """Count a split under standard names."""
+    return Side(
+        questions=_counts(rows, pl.col("question").str.to_lowercase()),
+        answers=_counts(rows, pl.col("answer").str.to_lowercase()),
+        relations=_counts(rows, pl.col("relation")),
+        answer_lengths=_counts(rows, length_bin(pl.col("answer"))),
+        subject_lengths=_counts(rows, length_bin(pl.col("subject_label"))),
+        by_id=_named(facts.keyed(rows)) if facts.has_ids(rows) else None,
+        by_label=_named(facts.labelled(rows)),
+    )
+
+
+def _counts(rows: pl.DataFrame, value: pl.Expr) -> Counts:
+    return Counter(rows.select(value.alias("value"))["value"].drop_nulls())
+
+
+def compare(first: Side, second: Side) -> dict[str, Any]:
+    """All measurements of a pair of splits; None where the columns cannot tell.
+
+    Subjects and facts are compared by id where both splits have ids, else by label; questions and answers by their
+    lower-cased text. `shared_*` count distinct values, `shared_*_rows` how many rows of the first and of the second
+    split hold them.
     """
-    by_id = facts.has_ids(first) and facts.has_ids(second)
-    left, right = (facts.keyed(rows) if by_id else facts.labelled(rows) for rows in (first, second))
+    left, right = (first.by_id, second.by_id) if first.by_id and second.by_id else (first.by_label, second.by_label)
+    comparable = bool(left.facts and right.facts)
     return {
-        "shared_questions": _shared(first, second, pl.col("question").str.to_lowercase()),
-        "shared_subjects": _shared(left, right, pl.col("subject_key")),
-        "shared_answers": _shared(first, second, pl.col("answer").str.to_lowercase()),
-        "shared_subject_rows": _sharing(left, right, pl.col("subject_key")),
-        "shared_answer_rows": _sharing(first, second, pl.col("answer").str.to_lowercase()),
-        "mirrored_facts": facts.mirrored_facts(left, right),
-        "auc_relation": _auc(first, second, pl.col("relation")),
-        "auc_answer": _auc(first, second, pl.col("answer").str.to_lowercase()),
-        "auc_answer_length": _auc(first, second, length_bin(pl.col("answer"))),
-        "auc_subject_length": _auc(first, second, length_bin(pl.col("subject_label"))),
+        "shared_questions": _shared(first.questions, second.questions),
+        "shared_subjects": _shared(left.subjects, right.subjects),
+        "shared_answers": _shared(first.answers, second.answers),
+        "shared_subject_rows": _sharing(left.subjects, right.subjects),
+        "shared_answer_rows": _sharing(first.answers, second.answers),
+        "mirrored_facts": facts.mirrored_facts(left.facts, right.facts) if comparable else None,
+        "auc_relation": _auc(first.relations, second.relations),
+        "auc_answer": _auc(first.answers, second.answers),
+        "auc_answer_length": _auc(first.answer_lengths, second.answer_lengths),
+        "auc_subject_length": _auc(first.subject_lengths, second.subject_lengths),
     }
 
 
-def _shared(first: pl.DataFrame, second: pl.DataFrame, value: pl.Expr) -> int | None:
-    left, right = (frame.select(value.alias("value")).drop_nulls().unique() for frame in (first, second))
-    return None if left.is_empty() or right.is_empty() else left.join(right, on="value", how="semi").height
+def _named(rows: pl.DataFrame) -> Named:
+    known: Iterable[facts.Fact] = rows.select(facts.FACT).drop_nulls().iter_rows()
+    return Named(Counter(rows["subject_key"].drop_nulls()), set(known))
 
 
-def _sharing(first: pl.DataFrame, second: pl.DataFrame, value: pl.Expr) -> list[int] | None:
-    left, right = (frame.select(value.alias("value")).drop_nulls() for frame in (first, second))
-    if left.is_empty() or right.is_empty():
+def _shared(first: Counts, second: Counts) -> int | None:
+    return len(first.keys() & second.keys()) if first and second else None
+
+
+def _sharing(first: Counts, second: Counts) -> list[int] | None:
+    if not first or not second:
         return None
-    return [a.join(b, on="value", how="semi").height for a, b in ((left, right), (right, left))]
+    shared = first.keys() & second.keys()
+    return [sum(counts[value] for value in shared) for counts in (first, second)]
 
 
-def _auc(first: pl.DataFrame, second: pl.DataFrame, value: pl.Expr) -> float | None:
-    left, right = (frame.select(value.alias("value"))["value"] for frame in (first, second))
-    return auc(left, right)
+def _auc(first: Counts, second: Counts) -> float | None:
+    values = sorted(first.keys() | second.keys())
+    return auc_of_counts([first[value] for value in values], [second[value] for value in values])

@@ -156,6 +156,19 @@ def test_a_plural_may_follow_are() -> None:
     assert malformed("What is the colours of Alphaland?", "red and blue") == "ungrammatical"
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "subject"),
+    [
+        ('Who sings "A Different Rho"?', "Iota Kappa", "A Different Rho"),
+        ("Who commissioned Omega Stadium?", "Mu County", "Omega Stadium"),
+        ("Who or what is Omega Tower named after?", "Omega District", "Omega Tower"),
+        ("Who takes care of Nu Bridge?", "Department of Bridges", "Nu Bridge"),
+    ],
+)
+def test_a_good_question_is_not_taken_for_another_by_a_word_in_it(question: str, answer: str, subject: str) -> None:
+    assert malformed(question, answer, "P9999", subject) is None
+
+
 @given(st.text(max_size=80), st.text(max_size=30), st.none() | st.text(max_size=30), st.none() | st.text(max_size=20))
 def test_any_text_gets_an_answer(question: str, answer: str, relation: str | None, subject: str | None) -> None:
     assert malformed(question, answer, relation, subject) in (*KINDS, None)
