@@ -117,10 +117,10 @@ def many_objects_share(table: Table) -> float | None:
 
 def popularity(rows: pl.DataFrame) -> dict[str, float] | None:
     """Smallest, median and largest popularity, in the table's own unit."""
-    known = rows["popularity"].drop_nulls()
+    known = rows.select(pl.col("popularity").drop_nulls().drop_nans())
     if known.is_empty():
         return None
-    low, middle, high = rows.select(
+    low, middle, high = known.select(
         pl.col("popularity").min().alias("min"),
         pl.col("popularity").median().alias("median"),
         pl.col("popularity").max().alias("max"),

@@ -111,6 +111,11 @@ def test_subjects_and_relations_are_read_off_questions_of_the_published_form() -
     assert measure(standard(table))["inverted_share"] == 0.5
 
 
+def test_a_popularity_that_is_no_number_is_left_out() -> None:
+    table = OURS.select("question", "answer", pop_sum=pl.Series([2.0, float("nan"), None, 4.0]))
+    assert audit({"odd": table})["splits"]["odd"]["popularity"] == {"min": 2.0, "median": 3.0, "max": 4.0}
+
+
 def test_an_empty_split_has_no_rows_and_nothing_else() -> None:
     measured = audit({"empty": OURS.clear()})["splits"]["empty"]
     assert measured.pop("rows") == 0
