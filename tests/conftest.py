@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about a busy machine than about the code.
+settings.register_profile("dual-data", deadline=None)
+settings.load_profile("dual-data")
 
 
 @pytest.fixture(autouse=True)

@@ -175,9 +175,9 @@ def _entity(
 ) -> tuple[str | None, list[str], str | None, int | None, str | None]:
     """Label, aliases, description, sitelinks and title. An English label is preferred to one for all languages."""
     labels = {term.tag: values.clean(term.value) for term in fields["label"]}
-    label = labels.get("en") or labels.get("mul") or None
-    if label is not None and is_item(label):
-        label = None
+    # Some items are called by their own id, which is no name.
+    labels = {language: label for language, label in labels.items() if label and not is_item(label)}
+    label = labels.get("en") or labels.get("mul")
     others = {values.clean(term.value) for term in fields["alias"]} | set(labels.values())
     description = next((values.clean(term.value) for term in sorted(fields["description"])), None)
     counts = [int(term.value) for term in fields["sitelinks"]]

@@ -221,6 +221,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._serve()
 
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
+
     def _answer(self, status: int, headers: Sequence[tuple[str, str]], body: bytes, length: int | None = None) -> None:
         self.send_response(status)
         for name, value in headers:

@@ -349,6 +349,46 @@ def test_the_embedded_snapshot_goes_the_same_way(tmp_path: Path) -> None:
     assert set(request) == {"snapshot", "query"}
 
 
+def test_tables_with_ids_need_no_service(tmp_path: Path) -> None:
+    project = make_project(tmp_path, relations=("P17",))
+    (project / "tables").mkdir()
+    (project / "tables" / "places_city.csv").write_text(
+        "subject_qid,subject_label,property_id,object_qid,object_label\nQ1,Abu,P17,Q2,Landia\nQ1,Abu,P9,Q2,Landia\n",
+        encoding="utf-8",
+    )
+    kit = Tools(project, Services(), Calls(tmp_path / "c.sqlite", offline=True))
+    given = FactsParams(source="tables", folder="tables")
+    assert run(given, kit)["reason"].to_list() == [None, "unknown_relation"]
+    assert forecast(given, kit) == []
+
+
+def test_labels_are_resolved_through_the_endpoint_or_a_table(front: Proxy, tmp_path: Path) -> None:
+    model = world()
+    project = make_project(tmp_path, relations=("P17",))
+    city = model.of_class(model.named["city"])[30]
+    (country,) = (value for value in model.values(city, "P17") if isinstance(value, str))
+    names = model.items[city].label, model.items[country].label
+    (project / "tables").mkdir()
+    (project / "tables" / "places_city.csv").write_text(
+        f"subjectLabel,relation,objectLabel\n{names[0]},country,{names[1]}\nAtlantis,country,{names[1]}\n",
+        encoding="utf-8",
+    )
+    (project / "labels.csv").write_text(f"qid,label\n{city},{names[0]}\n{country},{names[1]}\n", encoding="utf-8")
+    asked = FactsParams(source="resolve", folder="tables")
+    looked_up = FactsParams(source="resolve", folder="tables", label_table="labels.csv")
+    kit = tools(project, front.url)
+    assert forecast(looked_up, kit) == []
+    by_table = run(looked_up, kit)
+    assert front.count == 0
+    assert forecast(asked, kit)[0].note.startswith("estimated")
+    by_endpoint = run(asked, kit)
+    assert forecast(asked, kit)[0].in_log == forecast(asked, kit)[0].calls == front.count
+    for rows in (by_table, by_endpoint):
+        assert facts(rows, "P17").select("subject_qid", "object_qid", "resolved").rows() == [(city, country, True)]
+        assert rows["reason"].drop_nulls().to_list() == ["unresolved_label"]
+    assert set(sources(looked_up, project, kit.services)) == {"places_city.csv", "label_table"}
+
+
 @needs_reference
 def test_the_published_label_tables(tmp_path: Path) -> None:
     project = make_project(tmp_path)

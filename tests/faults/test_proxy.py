@@ -1,0 +1,103 @@
+"""The proxy's faults are the faults that they say they are."""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from tests.faults.proxy import BANNED, CUT, DROP, REFUSED_AGENT, RESET, error_500, html_200, proxy, slow, too_many
+
+BODY = b"0123456789" * 30
+
+
+class _Upstream(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/x-test")
+        self.send_header("Content-Length", str(len(BODY)))
+        self.end_headers()
+        self.wfile.write(BODY if sent == b"ask" else sent)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Upstream)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ask(url: str) -> tuple[str, bytes]:
+    with urllib.request.urlopen(f"{url}/path?x=1", data=b"ask", timeout=10) as answer:
+        return answer.headers["Content-Type"], answer.read()
+
+
+def status(url: str) -> tuple[int, str | None]:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        ask(url)
+    with caught.value as error:
+        return error.code, error.headers["Retry-After"]
+
+
+def test_a_script_is_followed_and_then_all_is_well(upstream: str) -> None:
+    with proxy(upstream, None, too_many(7), too_many(), error_500(), BANNED) as plan:
+        assert ask(plan.url) == ("text/x-test", BODY)
+        assert [status(plan.url) for _ in range(4)] == [(429, "7"), (429, None), (500, None), (403, None)]
+        assert ask(plan.url) == ("text/x-test", BODY)
+        assert plan.count == 6
+        assert plan.faults_made == ["", "429", "429", "500", "403", ""]
+        assert (plan.requests[0].method, plan.requests[0].path, plan.requests[0].body) == ("POST", "/path?x=1", b"ask")
+
+
+def test_a_date_says_when_to_come_back(upstream: str) -> None:
+    with proxy(upstream, too_many(30, as_date=True)) as plan:
+        _, value = status(plan.url)
+    assert value is not None
+    assert parsedate_to_datetime(value).timestamp() == pytest.approx(time.time() + 30, abs=3)
+
+
+def test_answers_of_its_own_with_status_200(upstream: str) -> None:
+    with proxy(upstream, html_200(b"<p>x"), REFUSED_AGENT) as plan:
+        assert ask(plan.url) == ("text/html; charset=utf-8", b"<p>x")
+        kind, body = ask(plan.url)
+        assert kind.startswith("text/plain")
+        assert body.startswith(b"Please set a user-agent")
+
+
+def test_mangled_answers(upstream: str) -> None:
+    with proxy(upstream, CUT, DROP, RESET, slow(0.4)) as plan:
+        assert ask(plan.url)[1] == BODY[:200]
+        with pytest.raises(http.client.IncompleteRead) as caught:
+            ask(plan.url)
+        assert caught.value.partial == BODY[:200]
+        with pytest.raises((ConnectionResetError, urllib.error.URLError)):
+            ask(plan.url)
+        started = time.monotonic()
+        assert ask(plan.url)[1] == BODY
+        assert time.monotonic() - started >= 0.35
+
+
+def test_a_rate_is_drawn_from_its_seed(upstream: str) -> None:
+    def made(seed: int) -> list[str]:
+        with proxy(upstream, rate=0.5, of=[html_200(), REFUSED_AGENT], seed=seed) as plan:
+            for _ in range(20):
+                ask(plan.url)
+            return plan.faults_made
+
+    assert made(1) == made(1) != made(2)
+    assert set(made(1)) == {"", "html", "user agent"}
