@@ -47,7 +47,7 @@ class Difference(NamedTuple):
         return {name: frame.to_dicts() for name, frame in self._asdict().items()}
 
 
-def read_snapshot(target: str) -> Snapshot:
+def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     """A release folder, a Hub dataset (`owner/name[@revision]`), or the artifacts folder of a build.
 
     Raises InputError where it is none of them.
@@ -58,7 +58,7 @@ def read_snapshot(target: str) -> Snapshot:
         if absent := [str(path) for path in tables.values() if not path.is_file()]:
             raise InputError(f"{absent[0]}: is not built; run: dual-data build")
         return _snapshot(target, {name: pl.read_parquet(path) for name, path in tables.items()})
-    place = locate(target)
+    place = locate(target, endpoint=endpoint)
     release = read_release(place)
     return _snapshot(
         str(place),

@@ -8,6 +8,7 @@ the tag follows. A repository that was made for a push which then failed is take
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,15 +104,16 @@ def push(
         with _repository(api, repository, remote, private=private):
             head = remote.head or api.dataset_info(repository).sha
             report(f"uploading {len(files)} files, {size / 1e6:.1f} MB")
-            info = api.create_commit(
-                repository,
-                _operations(files, removed),
-                commit_message=f"Release {tag}",
-                commit_description=f"Content {release.content}",
-                repo_type="dataset",
-                parent_commit=None if create_pr else head,
-                create_pr=create_pr,
-            )
+            with _bars_on_terminals_only():
+                info = api.create_commit(
+                    repository,
+                    _operations(files, removed),
+                    commit_message=f"Release {tag}",
+                    commit_description=f"Content {release.content}",
+                    repo_type="dataset",
+                    parent_commit=None if create_pr else head,
+                    create_pr=create_pr,
+                )
         if create_pr:
             return plan._replace(commit=info.oid, pull_request=info.pr_url or "")
         report(f"commit {info.oid}")
@@ -188,7 +190,7 @@ def _repository(api: Any, repository: str, remote: _Remote, *, private: bool) ->
     except BaseException:
         # Only what is still as it was made: a commit whose answer was lost has arrived, and stays.
         with contextlib.suppress(Exception):
-            if api.dataset_info(repository).sha == first:
+            if first is None or api.dataset_info(repository).sha == first:
                 api.delete_repo(repository, repo_type="dataset")
         raise
 
@@ -201,6 +203,22 @@ def _operations(files: Mapping[str, bytes | Path], removed: tuple[str, ...]) -> 
         for path, data in sorted(files.items())
     ]
     return [*(CommitOperationDelete(path_in_repo=path) for path in removed), *added]
+
+
+@contextlib.contextmanager
+def _bars_on_terminals_only() -> Iterator[None]:
+    """A log file wants no progress bar a file."""
+    import huggingface_hub.utils
+
+    bars: Any = huggingface_hub.utils
+    if sys.stderr.isatty() or bars.are_progress_bars_disabled():
+        yield
+        return
+    bars.disable_progress_bars()
+    try:
+        yield
+    finally:
+        bars.enable_progress_bars()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,42 @@
+"""One invented build and its release for all tests of the folder, and a Hub that huggingface_hub talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+
+from dual_data.release.build import Build
+from dual_data.release.tree import write_release
+from dual_data.released import Release
+from tests.release.made import made
+from tests.services.hub import Hub, hub
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A clean, whole build of the invented world."""
+    return made(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def released(build: Build, tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Path]:
+    """Its release and the folder, which tests must not change."""
+    folder = tmp_path_factory.mktemp("release") / "tree"
+    return write_release(build, folder, name="made"), folder
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A Hub on loopback; the client may reach it, caches in a new folder, has no saved login and leaves Xet alone."""
+    for name, value in (("HF_HUB_OFFLINE", False), ("HF_HUB_DISABLE_XET", True)):
+        monkeypatch.setattr(huggingface_hub.constants, name, value)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with hub() as served:
+        yield served
+    huggingface_hub.close_session()

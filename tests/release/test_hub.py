@@ -1,0 +1,295 @@
+"""Pushing with the real huggingface_hub client to a loopback Hub, and what is left after every kind of failure."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dual_data
+from dual_data.engine.tables import content_hash
+from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
+from dual_data.release.diff import compare, read_snapshot
+from dual_data.release.hub import Pushed, push
+from dual_data.release.verify import verify
+from dual_data.released import Release, locate, read_release
+from tests.faults.proxy import RESET, Fault, Request, error_500, proxy
+from tests.services.hub import TOKEN, Answer, Hub
+
+# The client hands files to its HTTP library in a way that this library calls old.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+NAME = "made-up/dual"
+Made = tuple[Release, Path]
+
+
+def publish(hub: Hub, made: Made, tag: str = "v1.0.0", **options: Any) -> Pushed:
+    release, folder = made
+    return push(release, folder, NAME, tag, endpoint=hub.public, token=TOKEN, **options)
+
+
+def test_push_makes_one_commit_and_a_tag_that_can_be_loaded_and_verified(online: Hub, released: Made) -> None:
+    pushed = publish(online, released)
+    repository = online.repositories[NAME]
+    assert repository.titles == ["initial commit", "Release v1.0.0"]
+    assert repository.tags == {"v1.0.0": pushed.commit}
+    assert not repository.private
+    release, folder = released
+    place = locate(f"{NAME}@v1.0.0", endpoint=online.url)
+    found, findings = verify(place)
+    assert findings == []
+    assert (found.repository, found.version, found.content) == (NAME, "1.0.0", release.content)
+    rows = dual_data.load("matched", "town_forget_rare_5", source=NAME, revision="v1.0.0", endpoint=online.url)
+    assert content_hash(rows) == release.configs["matched"]["town_forget_rare_5"].content
+    assert f'load_dataset("{NAME}", "matched"' in repository.head["README.md"].decode()
+    assert repository.head["facts/train.parquet"] == (folder / "facts/train.parquet").read_bytes()
+
+
+def test_private_repository_is_made_private(online: Hub, released: Made) -> None:
+    publish(online, released, private=True)
+    assert online.repositories[NAME].private
+
+
+def test_dry_run_sends_nothing(online: Hub, released: Made) -> None:
+    pushed = publish(online, released, dry_run=True)
+    assert online.state() == {}
+    assert not pushed.tagged
+    assert "matched/town_forget_rare_5.parquet" in pushed.written
+    assert all(method == "GET" for method, _ in online.requests)
+
+
+def test_next_version_replaces_files_and_removes_those_that_are_gone(online: Hub, released: Made) -> None:
+    first = publish(online, released)
+    online.repositories[NAME].head["old/train.parquet"] = b"gone in the next version"
+    second = publish(online, released, "v1.0.1")
+    repository = online.repositories[NAME]
+    assert second.removed == ("old/train.parquet",)
+    assert "old/train.parquet" not in repository.head
+    assert ".gitattributes" in repository.head
+    assert repository.tags == {"v1.0.0": first.commit, "v1.0.1": second.commit}
+    uploads = [path for method, path in online.requests if method == "PUT"]
+    assert len(uploads) == len(set(uploads)), "what the Hub has is not sent again"
+
+
+def test_repeating_a_finished_push_changes_nothing(online: Hub, released: Made) -> None:
+    publish(online, released)
+    before = online.state()
+    assert publish(online, released).tagged
+    assert online.state() == before
+
+
+def test_tag_of_other_data_is_refused(online: Hub, released: Made) -> None:
+    publish(online, released)
+    online.repositories[NAME].head["manifest.json"] = b"{}"
+    before = online.state()
+    with pytest.raises(UsageError, match="stands for other data"):
+        publish(online, released)
+    assert online.state() == before
+
+
+def test_pull_request_leaves_main_and_tags_alone(online: Hub, released: Made) -> None:
+    publish(online, released)
+    head = online.repositories[NAME].branches["main"]
+    pushed = publish(online, released, "v1.1.0", create_pr=True)
+    repository = online.repositories[NAME]
+    assert pushed.pull_request.startswith(online.url)
+    assert not pushed.tagged
+    assert repository.branches["main"] == head
+    assert list(repository.tags) == ["v1.0.0"]
+    repository.branches["main"] = pushed.commit  # somebody merges it
+    assert publish(online, released, "v1.1.0").tagged
+    assert repository.tags["v1.1.0"] == pushed.commit
+
+
+STEPS: dict[str, Callable[[str, str], bool]] = {
+    "creating": lambda method, path: path == "/api/repos/create",
+    "looking after creating": lambda method, path: method == "GET" and path.endswith(NAME),
+    "checking the card": lambda method, path: path == "/api/validate-yaml",
+    "asking how to upload": lambda method, path: "/preupload/" in path,
+    "asking where to upload": lambda method, path: path.endswith("/objects/batch"),
+    "uploading": lambda method, path: method == "PUT",
+    "committing": lambda method, path: "/commit/" in path,
+}
+
+
+@pytest.mark.parametrize(
+    ("step", "exists"),
+    [(step, exists) for step in STEPS for exists in (False, True) if not (exists and "creating" in step)],
+)
+def test_failure_at_any_step_leaves_the_remote_as_it_was(online: Hub, released: Made, step: str, exists: bool) -> None:
+    if exists:
+        publish(online, released, "v0.9.0")
+        online.stored.clear()
+        online.repositories[NAME].head["facts/train.parquet"] = b"older"
+    before = online.state()
+    seen: list[str] = []
+
+    def refuse(method: str, path: str) -> Answer | None:
+        seen.append(path)
+        first_look = step.startswith("looking") and len(seen) == 1
+        return Answer(403, {"error": f"no, {TOKEN}"}) if STEPS[step](method, path) and not first_look else None
+
+    online.before = refuse
+    with pytest.raises(DualDataError) as caught:
+        publish(online, released)
+    assert online.state() == before
+    assert TOKEN not in str(caught.value)
+    assert "Signature" not in str(caught.value)
+    online.before = lambda method, path: None
+    assert publish(online, released).tagged, "it can be repeated"
+
+
+def test_interrupted_upload_leaves_the_remote_as_it_was(online: Hub, released: Made) -> None:
+    release, folder = released
+
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        push(release, folder, NAME, "v1.0.0", endpoint=online.url, token=TOKEN, report=stop)
+    assert online.state() == {}
+    assert publish(online, released).tagged
+
+
+def test_transient_faults_of_storage_and_network_are_survived(online: Hub, released: Made) -> None:
+    with proxy(online.url) as between:
+        online.public = between.url
+        failed: set[str] = set()
+
+        def once(request: Request) -> Fault | None:
+            if request.method == "PUT" and "a" not in failed:
+                failed.add("a")
+                return error_500()
+            if request.path.endswith("/objects/batch") and "b" not in failed:
+                failed.add("b")
+                return RESET
+            return None
+
+        between.when = once
+        assert publish(online, released).tagged
+        assert failed == {"a", "b"}
+    assert online.repositories[NAME].titles == ["initial commit", "Release v1.0.0"]
+
+
+def test_commit_whose_answer_was_lost_is_found_again(online: Hub, released: Made) -> None:
+    online.after = lambda method, path: Answer(502, {"error": "bad gateway"}) if "/commit/" in path else None
+    with pytest.raises(ServiceError, match="502"):
+        publish(online, released)
+    online.after = lambda method, path: None
+    repository = online.repositories[NAME]
+    assert len(repository.titles) == 2, "the commit arrived, so the repository is not taken away"
+    assert repository.tags == {}
+    assert publish(online, released).tagged
+    assert len(repository.titles) == 2, "and is not made twice"
+
+
+def test_tag_that_failed_is_set_by_the_next_push(online: Hub, released: Made) -> None:
+    online.before = lambda method, path: Answer(500, {"error": "later"}) if "/tag/" in path else None
+    with pytest.raises(ServiceError, match="500"):
+        publish(online, released)
+    online.before = lambda method, path: None
+    assert publish(online, released).tagged
+    assert online.repositories[NAME].titles == ["initial commit", "Release v1.0.0"]
+
+
+def test_change_by_somebody_else_meanwhile_is_not_overwritten(online: Hub, released: Made) -> None:
+    publish(online, released)
+    repository = online.repositories[NAME]
+
+    def meddle(method: str, path: str) -> Answer | None:
+        if "/preupload/" in path:
+            repository.commit("main", {**repository.head, "note.md": b"hello"}, "somebody else")
+        return None
+
+    online.before = meddle
+    with pytest.raises(ServiceError, match="somebody else"):
+        publish(online, released, "v1.0.1")
+    assert "note.md" in repository.head
+    assert list(repository.tags) == ["v1.0.0"]
+
+
+def test_wrong_token_is_refused_and_never_shown(online: Hub, released: Made) -> None:
+    release, folder = released
+    wrong = "hf_" + "w" * 34
+    with pytest.raises(Refused) as caught:
+        push(release, folder, NAME, "v1.0.0", endpoint=online.url, token=wrong)
+    assert wrong not in str(caught.value)
+    assert online.state() == {}
+
+
+def test_without_a_token_nothing_is_tried(online: Hub, released: Made) -> None:
+    release, folder = released
+    with pytest.raises(UsageError, match="no Hub token"):
+        push(release, folder, NAME, "v1.0.0", endpoint=online.url)
+    assert online.state() == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "forced"),
+    [
+        ({"limit": 200}, "limited", True),
+        ({"dirty": True}, "uncommitted", True),
+        ({"commit": None}, "version control", True),
+        ({"unresolved": 3}, "unresolved", False),
+    ],
+)
+def test_builds_that_are_not_to_be_published(
+    online: Hub, released: Made, change: dict[str, object], words: str, forced: bool
+) -> None:
+    release, folder = released
+    changed = release.model_copy(update={"state": release.state.model_copy(update=change)}), folder
+    with pytest.raises(UsageError, match=words):
+        publish(online, changed)
+    if forced:
+        assert publish(online, changed, force=True).tagged
+    else:
+        with pytest.raises(UsageError, match=words):
+            publish(online, changed, force=True)
+        assert online.requests == []
+
+
+@pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1"])
+def test_what_is_no_tag_is_refused(online: Hub, released: Made, tag: str) -> None:
+    with pytest.raises(UsageError, match="is no tag"):
+        publish(online, released, tag)
+    assert online.requests == []
+
+
+def test_hub_and_folder_differ_in_nothing(online: Hub, released: Made) -> None:
+    publish(online, released)
+    place = locate(NAME, "v1.0.0", endpoint=online.url)
+    assert read_release(place).configs == released[0].configs
+    difference = compare(read_snapshot(str(released[1])), read_snapshot(f"{NAME}@v1.0.0", endpoint=online.url))
+    assert not difference.added.height
+    assert not difference.changed.height
+    assert (difference.splits["kept"] == difference.splits["before"]).all()
+
+
+def test_changed_file_on_the_hub_is_found(online: Hub, released: Made) -> None:
+    publish(online, released)
+    head = online.repositories[NAME].head
+    head["links/train.parquet"] = head["facts/train.parquet"]
+    head["extra.txt"] = b"not ours"
+    del head["croissant.json"]
+    _, findings = verify(locate(NAME, "main", endpoint=online.url))
+    assert any(line.startswith("links/train.parquet: its rows") for line in findings)
+    assert "extra.txt: is not in manifest.json" in findings
+    assert "croissant.json: is missing" in findings
+
+
+def test_unknown_dataset_and_revision_are_user_errors(online: Hub, released: Made) -> None:
+    with pytest.raises(DualDataError, match="refused it"):
+        read_release(locate("made-up/nothing", endpoint=online.url))
+    publish(online, released)
+    with pytest.raises(DualDataError, match="refused it"):
+        read_release(locate(NAME, "v9", endpoint=online.url))
+
+
+def test_folder_that_is_no_release_any_more_is_not_pushed(released: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(released[1], folder)
+    (folder / "README.md").write_text("something else")
+    assert verify(locate(folder))[1] == ["README.md: was changed"]

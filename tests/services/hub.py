@@ -1,0 +1,366 @@
+"""A loopback server that speaks the part of the Hub's HTTP API which huggingface_hub uses for datasets.
+
+Repositories live in memory: commits are snapshots {path: bytes}, large files go through LFS storage by their SHA-256,
+and a commit that names an object which was never uploaded is refused, as the Hub does. Xet is not spoken.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+TOKEN = "hf_" + "m" * 34
+"""The one token that may write."""
+LARGE = (".parquet",)
+MAIN = "main"
+
+
+class Answer(NamedTuple):
+    """What goes back to the client."""
+
+    status: int
+    body: Any = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Call(NamedTuple):
+    """A request, taken apart."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    body: bytes
+    token: str
+
+    def json(self) -> Any:
+        """The body."""
+        return json.loads(self.body)
+
+
+Files = dict[str, bytes]
+
+
+@dataclass
+class Repository:
+    """One dataset."""
+
+    private: bool
+    commits: dict[str, Files] = field(default_factory=dict)
+    titles: list[str] = field(default_factory=list)
+    branches: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def commit(self, branch: str, files: Files, title: str) -> str:
+        """Put a snapshot on a branch; the new commit's id."""
+        parts = [str(len(self.commits)), *(f"{path} {_oid(data)}" for path, data in sorted(files.items()))]
+        identity = hashlib.sha1("\n".join(parts).encode()).hexdigest()
+        self.commits[identity] = files
+        self.titles.append(title)
+        self.branches[branch] = identity
+        return identity
+
+    def resolve(self, revision: str) -> str | None:
+        """The commit that a branch, tag or id names."""
+        found = self.branches.get(revision) or self.tags.get(revision) or revision
+        return found if found in self.commits else None
+
+    @property
+    def head(self) -> Files:
+        """The files on main."""
+        return self.commits[self.branches[MAIN]]
+
+
+class Hub:
+    """Address, repositories and storage of a running server; `before` may change or replace any answer."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.public = ""
+        """Address in the links that it hands out; set to a proxy's, uploads go through that too."""
+        self.repositories: dict[str, Repository] = {}
+        self.stored: dict[str, bytes] = {}
+        """Uploaded objects by SHA-256."""
+        self.requests: list[tuple[str, str]] = []
+        self.before: Callable[[str, str], Answer | None] = lambda method, path: None
+        """Where it returns an answer, that is given and nothing is done."""
+        self.after: Callable[[str, str], Answer | None] = lambda method, path: None
+        """Where it returns an answer, that is given although the request was served."""
+        self.lock = threading.Lock()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a reader of the Hub can see: to be compared before and after."""
+        return {
+            name: (dict(repository.branches), dict(repository.tags), list(repository.commits), repository.private)
+            for name, repository in self.repositories.items()
+        }
+
+    def serve(self, method: str, target: str, body: bytes, token: str) -> Answer:
+        """Answer one request."""
+        parts = urlsplit(target)
+        call = Call(method, unquote(parts.path), parse_qs(parts.query), body, token)
+        self.requests.append((method, call.path))
+        if (answer := self.before(method, call.path)) is not None:
+            return answer
+        answer = self._route(call)
+        return self.after(method, call.path) or answer
+
+    def _route(self, call: Call) -> Answer:
+        match call.path.split("/")[1:]:
+            case ["storage", oid]:
+                answer = self._store(oid, call.body)
+            case ["api", "validate-yaml"]:
+                answer = _validate(call.json()["content"])
+            case ["datasets", owner, name, "resolve", revision, *path]:
+                answer = self._resolve(f"{owner}/{name}", revision, "/".join(path))
+            case _ if call.method in ("POST", "DELETE") and call.token != TOKEN:
+                answer = Answer(401, {"error": f"Invalid credentials: {call.token}"})
+            case ["datasets", _, name, "info", "lfs", "objects", "batch"] if name.endswith(".git"):
+                answer = self._batch(call.json())
+            case ["api", "repos", "create"]:
+                answer = self._create(call.json())
+            case ["api", "repos", "delete"]:
+                gone = self.repositories.pop("{organization}/{name}".format(**call.json()), None)
+                answer = Answer(200 if gone else 404, {})
+            case ["api", "datasets", owner, name, *rest]:
+                answer = self._api(f"{owner}/{name}", rest, call)
+            case _:
+                answer = Answer(404, {"error": "no such route"})
+        return answer
+
+    def _create(self, given: dict[str, Any]) -> Answer:
+        name = f"{given['organization']}/{given['name']}"
+        if name in self.repositories:
+            return Answer(409, {"error": "You already created this dataset repo"})
+        repository = self.repositories[name] = Repository(given.get("visibility") == "private")
+        repository.commit(MAIN, {".gitattributes": b"*.parquet filter=lfs\n"}, "initial commit")
+        return Answer(200, {"url": f"{self.public}/datasets/{name}", "id": "1", "name": name})
+
+    def _api(self, name: str, rest: list[str], call: Call) -> Answer:
+        repository = self.repositories.get(name)
+        if repository is None or (repository.private and call.token != TOKEN):
+            return Answer(404, {"error": "Repository not found"}, (("X-Error-Code", "RepoNotFound"),))
+        match [call.method, *rest]:
+            case ["GET"]:
+                answer = _info(name, repository, MAIN)
+            case ["GET", "revision", revision]:
+                answer = _info(name, repository, revision)
+            case ["GET", "refs"]:
+                refs = {"branches": _refs(repository.branches, "heads"), "tags": _refs(repository.tags, "tags")}
+                answer = Answer(200, {**refs, "converts": []})
+            case ["GET", "tree", revision]:
+                answer = _tree(repository, revision)
+            case ["POST", "preupload", revision]:
+                answer = _preupload(repository, revision, call.json())
+            case ["POST", "commit", revision]:
+                answer = self._commit(name, repository, revision, call)
+            case ["POST", "tag", revision]:
+                answer = _tag(repository, revision, call.json()["tag"])
+            case _:
+                answer = Answer(404, {"error": f"no such route: {rest}"})
+        return answer
+
+    def _batch(self, given: dict[str, Any]) -> Answer:
+        objects = []
+        for item in given["objects"]:
+            entry: dict[str, Any] = {"oid": item["oid"], "size": item["size"]}
+            if item["oid"] not in self.stored:
+                # As storage services do, the address carries its own credentials.
+                href = f"{self.public}/storage/{item['oid']}?X-Amz-Signature=signed-by-the-storage"
+                entry["actions"] = {"upload": {"href": href}}
+            objects.append(entry)
+        return Answer(200, {"transfer": "basic", "objects": objects})
+
+    def _store(self, oid: str, body: bytes) -> Answer:
+        if hashlib.sha256(body).hexdigest() != oid:
+            return Answer(400, {"error": "the content is not what its hash says"})
+        self.stored[oid] = body
+        return Answer(200, {})
+
+    def _commit(self, name: str, repository: Repository, revision: str, call: Call) -> Answer:
+        lines = [json.loads(line) for line in call.body.splitlines()]
+        pull_request = "create_pr" in call.query
+        header = lines[0]["value"]
+        head = repository.resolve(revision)
+        if head is None:
+            return _no_revision()
+        if not pull_request and header.get("parentCommit") not in (None, head):
+            return Answer(412, {"error": "A commit has happened since. Please refresh and try again."})
+        files = dict(repository.commits[head])
+        for line in lines[1:]:
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                if value["oid"] not in self.stored:
+                    return Answer(400, {"error": f"no object {value['oid']}"})
+                files[value["path"]] = self.stored[value["oid"]]
+            elif line["key"] == "deletedFile":
+                del files[value["path"]]
+        branch = f"refs/pr/{len(repository.titles)}" if pull_request else revision
+        identity = repository.commit(branch, files, header["summary"])
+        answer = {"commitOid": identity, "commitUrl": f"{self.public}/datasets/{name}/commit/{identity}"}
+        if pull_request:
+            answer["pullRequestUrl"] = f"{self.public}/datasets/{name}/discussions/{branch.rpartition('/')[2]}"
+        return Answer(200, answer)
+
+    def _resolve(self, name: str, revision: str, path: str) -> Answer:
+        repository = self.repositories.get(name)
+        if repository is None:
+            return Answer(404, {}, (("X-Error-Code", "RepoNotFound"),))
+        commit = repository.resolve(revision)
+        if commit is None:
+            return _no_revision()
+        data = repository.commits[commit].get(path)
+        if data is None:
+            return Answer(404, {}, (("X-Error-Code", "EntryNotFound"), ("X-Repo-Commit", commit)))
+        return Answer(200, data, (("ETag", f'"{_oid(data)}"'), ("X-Repo-Commit", commit)))
+
+
+def _oid(data: bytes) -> str:
+    """The id that git gives the content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _no_revision() -> Answer:
+    return Answer(404, {"error": "Invalid rev id"}, (("X-Error-Code", "RevisionNotFound"),))
+
+
+def _refs(names: dict[str, str], kind: str) -> list[dict[str, str]]:
+    return [{"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": commit} for name, commit in names.items()]
+
+
+def _info(name: str, repository: Repository, revision: str) -> Answer:
+    commit = repository.resolve(revision)
+    if commit is None:
+        return _no_revision()
+    siblings = [{"rfilename": path} for path in sorted(repository.commits[commit])]
+    body = {"id": name, "sha": commit, "private": repository.private, "siblings": siblings, "tags": []}
+    return Answer(200, body)
+
+
+def _tag(repository: Repository, revision: str, tag: str) -> Answer:
+    commit = repository.resolve(revision)
+    if tag in repository.tags:
+        return Answer(409, {"error": "Tag reference exists already"})
+    if commit is None:
+        return _no_revision()
+    repository.tags[tag] = commit
+    return Answer(200, {})
+
+
+def _tree(repository: Repository, revision: str) -> Answer:
+    commit = repository.resolve(revision)
+    if commit is None:
+        return _no_revision()
+    files = repository.commits[commit].items()
+    return Answer(200, [{"type": "file", "path": path, "size": len(data), "oid": _oid(data)} for path, data in files])
+
+
+def _preupload(repository: Repository, revision: str, given: dict[str, Any]) -> Answer:
+    files = repository.commits[repository.resolve(revision) or ""]
+    found = []
+    for item in given["files"]:
+        path = item["path"]
+        large = path.endswith(LARGE)
+        known = None
+        if path in files:
+            known = _pointer_oid(files[path]) if large else _oid(files[path])
+        mode = "lfs" if large else "regular"
+        found.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": known})
+    return Answer(200, {"files": found})
+
+
+def _pointer_oid(data: bytes) -> str:
+    """What the Hub reports of a large file: the SHA-256 of its content."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _validate(content: str) -> Answer:
+    import yaml
+
+    try:
+        head = yaml.safe_load(content.split("---\n")[1])
+    except yaml.YAMLError as error:
+        return Answer(400, {"errors": [{"message": str(error)}], "warnings": []})
+    wrong = [] if isinstance(head, dict) else [{"message": "no mapping"}]
+    return Answer(400 if wrong else 200, {"errors": wrong, "warnings": []})
+
+
+@contextmanager
+def hub() -> Iterator[Hub]:
+    """Run a Hub on a free loopback port."""
+    served = Hub()
+
+    class Handler(_Handler):
+        hub = served
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    served.url = served.public = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=10)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: Hub
+    protocol_version = "HTTP/1.1"
+
+    def _serve(self) -> None:
+        body = self._chunked() if "chunked" in self.headers.get("Transfer-Encoding", "") else self._sized()
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        with self.hub.lock:
+            answer = self.hub.serve(self.command, self.path, body, token)
+        data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        self.send_response(answer.status)
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        if answer.status >= 400 and isinstance(answer.body, dict) and "error" in answer.body:
+            self.send_header("X-Error-Message", str(answer.body["error"]))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def _sized(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _chunked(self) -> bytes:
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_HEAD(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
