@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.config import load_relation
-from dual_data.engine.stage import Result, Stage
-from dual_data.engine.tables import settle
+from dual_data.engine.stage import Result, Stage, Tools
+from dual_data.engine.tables import Settled, settle
 from dual_data.errors import InputError, UsageError
 from dual_data.project import Project
 
@@ -34,6 +34,9 @@ training = [""]           # may be trained on
 test = [""]               # held out of everything but tests
 statement = "The ... of {{subject}} is {{answer}}."
 """
+
+WIDENING = (1, 20, 400)
+"""By how much more subjects are asked, step by step, where the first ones do not have the relation."""
 
 
 class Preview(NamedTuple):
@@ -58,25 +61,38 @@ def new_relation(folder: Path, stem: str) -> Path:
 
 
 def preview_relation(project: Project, stem: str, limit: int) -> list[Preview]:
-    """The questions of one relation for a few facts, rejected ones included; nothing but calls is kept."""
+    """At most `limit` questions of one relation, rejected ones last; nothing but calls is kept.
+
+    Few subjects are asked first, and more where they do not have the relation.
+    """
     path = project.root / "pipeline" / "relations" / f"{stem}.toml"
     if not path.is_file():
         raise InputError(f"{path}: no such relation; make it with: dual-data relations new {stem}")
     load_relation(path)
-    frames: dict[str, pl.DataFrame] = {}
-    with _alone(project.root, stem) as folder:
-        tools = replace(project.tools(limit=limit), project=folder)
-        try:
-            for stage in _up_to_questions(project.stages):
-                params = project.profile.params(stage.name, stage.params)
-                returned = stage.run(params, tools, **{name: frames[name] for name in stage.inputs})
-                rows = returned.rows if isinstance(returned, Result) else returned
-                settled = settle(rows, stage.schema, stage.name)
-                frames[stage.name], rejected = settled.rows, settled.rejected
-        finally:
-            tools.calls.close()
-    shown = pl.concat([frames["questions"].with_columns(reason=pl.lit("")), rejected], how="diagonal_relaxed")
+    tools = project.tools()
+    try:
+        with _alone(project.root, stem) as folder:
+            for widening in WIDENING:
+                narrowed = replace(tools, project=folder, limit=limit * widening)
+                questions, rejected = _questions(project, narrowed)
+                if questions.height >= limit:
+                    break
+    finally:
+        tools.calls.close()
+    shown = pl.concat([questions.with_columns(reason=pl.lit("")), rejected], how="diagonal_relaxed")
     return [_preview(row) for row in shown.head(limit).iter_rows(named=True)]
+
+
+def _questions(project: Project, tools: Tools) -> Settled:
+    """What the stages up to the questions make, in memory."""
+    frames: dict[str, pl.DataFrame] = {}
+    for stage in _up_to_questions(project.stages):
+        params = project.profile.params(stage.name, stage.params)
+        returned = stage.run(params, tools, **{name: frames[name] for name in stage.inputs})
+        rows = returned.rows if isinstance(returned, Result) else returned
+        settled = settle(rows, stage.schema, stage.name)
+        frames[stage.name] = settled.rows
+    return settled
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from dual_data import __version__
-from dual_data.cli import build, check, project, relations, release
+from dual_data.cli import audit, build, check, project, relations, release
 from dual_data.errors import DualDataError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command()(project.init)
 app.command()(check.check)
 app.command()(build.build)
 app.command()(build.show)
+app.command()(audit.audit)
 app.command()(release.release)
 app.command()(release.verify)
 app.command()(release.diff)

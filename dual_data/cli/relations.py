@@ -54,7 +54,7 @@ def preview(
     stem: Annotated[str, typer.Argument(metavar="P36", help="A relation of the project.")],
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Subjects a topic to ask about.", metavar="N")] = 5,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most questions to show.", metavar="N")] = 5,
 ) -> None:
     """Ask the profile's source for a few facts of one relation and print the questions that come out.
 
@@ -64,7 +64,10 @@ def preview(
     from dual_data.project import load_project
     from dual_data.relations import preview_relation
 
-    for shown in preview_relation(load_project(project, profile), stem, limit):
+    previews = preview_relation(load_project(project, profile), stem, limit)
+    if not previews:
+        print(f"No subject of its topics has {stem} at this source.")
+    for shown in previews:
         print(printable(shown.question))
         print(f"  answers: {printable(' | '.join(shown.answers))}")
         for paraphrase in shown.paraphrases:

@@ -1,0 +1,195 @@
+"""The recipes of CONTRIBUTING.md, followed step by step in a project of one's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline
+from tests.services import require
+
+PROFILE = """\
+[project]
+name = "mine"
+
+[services]
+sparql = "embedded"
+
+[facts]
+topics = ["places_country"]
+
+[links]
+method = "in_degree"
+"""
+
+NEW_RELATION = """\
+property = "P299"
+name = "ISO 3166-1 numeric code"
+topics = ["places_country"]
+object = "text"
+
+[questions]
+canonical = "Which number does {subject} have in ISO 3166-1?"
+validation = ["What number does ISO 3166-1 give to {subject}?"]
+training = ["State the ISO 3166-1 number of {subject}."]
+test = ["By which number does ISO 3166-1 know {subject}?"]
+statement = "The ISO 3166-1 number of {subject} is {answer}."
+"""
+
+SOURCE = '''\
+"""Facts about planets, from nowhere but this file."""
+
+import polars as pl
+
+from dual_data.config import Strict
+from dual_data.engine.stage import Stage
+from dual_data.ids import fact_id
+from dual_data.schema import Facts
+
+
+class PlanetsParams(Strict):
+    """Nothing to choose."""
+
+
+def run(params, tools):
+    """Two facts, and one without a label."""
+    rows = []
+    for number, (label, code) in enumerate([("Orbus", "ORB"), ("Selm", "SLM"), ("", "XXX")]):
+        qid = f"Q99{number}"
+        answer = tools.calls.fetch("planets", {"qid": qid}, lambda code=code: {"code": code})
+        rows.append({
+            "fact_id": fact_id(qid, "P297", "text", answer["code"]), "topic": "planet", "relation": "P297",
+            "property_id": "P297", "subject_qid": qid, "subject_label": label, "subject_aliases": [],
+            "subject_description": None, "subject_sitelinks": None, "subject_title": None, "subject_mentions": 1,
+            "object_kind": "text", "object_value": answer["code"], "object_qid": None, "object_label": answer["code"],
+            "object_aliases": [], "object_description": None, "object_sitelinks": None, "object_title": None,
+            "object_mentions": 1, "objects_of_pair": 1, "resolved": True,
+            "reason": None if label else "no_label",
+        })
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+FACTS = Stage(name="facts", version=1, run=run, schema=Facts, params=PlanetsParams)
+'''
+
+STAGE = '''\
+"""How long each answer is."""
+
+import dataframely as dy
+import polars as pl
+
+from dual_data.config import Strict
+from dual_data.engine.stage import Stage
+
+
+class Lengths(dy.Schema):
+    """One row a question."""
+
+    fact_id = dy.String(primary_key=True)
+    characters = dy.UInt32(min=1)
+
+
+class LengthsParams(Strict):
+    """What counts."""
+
+    longest: int = 2
+    """Longer answers are rejected."""
+
+
+def run(params, tools, *, questions):
+    """Count."""
+    characters = pl.col("answer").str.len_chars()
+    reason = pl.when(characters > params.longest).then(pl.lit("long"))
+    return questions.select("fact_id", characters=characters, reason=reason)
+
+
+LENGTHS = Stage(name="lengths", version=1, run=run, schema=Lengths, params=LengthsParams, inputs=("questions",))
+'''
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A project of one's own over the embedded snapshot."""
+    try:
+        import pyoxigraph  # noqa: F401
+    except ImportError:
+        require(False, "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
+    forget_pipeline()
+    root = copy_project(tmp_path / "mine")
+    for path in (root / "pipeline" / "relations").glob("*.toml"):
+        if path.stem not in ("P30", "P297", "EXCLUDED"):
+            path.unlink()
+    (root / "pipeline" / "mine.toml").write_text(PROFILE)
+    yield root
+    forget_pipeline()
+
+
+def build(root: Path, *stages: str) -> str:
+    """Build and return what was reported."""
+    forget_pipeline()
+    shown = dual_data("build", *stages, "--project", root, "--profile", "mine")
+    assert shown.code == 0, shown.err
+    return shown.err
+
+
+def table(root: Path, stage: str, name: str = "data") -> pl.DataFrame:
+    return pl.read_parquet(root / "artifacts" / "mine" / stage / f"{name}.parquet")
+
+
+def test_add_a_relation(project: Path) -> None:
+    build(project, "questions")
+    before = table(project, "questions")
+    assert dual_data("relations", "new", "P299", "--project", project).code == 0
+    path = project / "pipeline" / "relations" / "P299.toml"
+    assert dual_data("check", "--project", project).code == 2, "a skeleton that is not filled in must not pass"
+    path.write_text(NEW_RELATION)
+    assert len(NEW_RELATION.splitlines()) <= 15
+    assert dual_data("check", "--project", project).code == 0
+    shown = dual_data("relations", "preview", "P299", "--limit", "3", "--project", project, "--profile", "mine")
+    assert shown.code == 0, shown.err
+    assert shown.out.count("in ISO 3166-1?") == 3
+    assert shown.out.count("test: By which number does ISO 3166-1 know ") == 3
+    assert not (project / "artifacts" / "mine" / "previewed").exists()
+    assert "pipeline/relations/P299.toml is new" in build(project, "questions")
+    after = table(project, "questions")
+    added = after.join(before, on="fact_id", how="anti")
+    assert added.height > 20
+    assert added["question"].str.ends_with("in ISO 3166-1?").all()
+    assert before.join(after, on="fact_id", how="semi").height == before.height
+    assert {path.name for path in (project / "pipeline").rglob("*.py")} == {
+        p.name for p in (ROOT / "pipeline").rglob("*.py")
+    }
+
+
+def test_add_a_source(project: Path) -> None:
+    (project / "pipeline" / "my_source.py").write_text(SOURCE)
+    init = project / "pipeline" / "__init__.py"
+    init.write_text(init.read_text().replace("from pipeline.facts import", "from pipeline.my_source import"))
+    (project / "pipeline" / "mine.toml").write_text('[project]\nname = "mine"\n[links]\nmethod = "none"\n')
+    assert "planets: 3 calls, 0 replayed" in build(project)
+    assert table(project, "facts")["subject_label"].to_list() == ["Orbus", "Selm"]
+    assert table(project, "facts", "rejected")["reason"].to_list() == ["no_label"]
+    assert sorted(table(project, "questions")["answer"]) == ["ORB", "SLM"]
+
+
+def test_add_a_stage(project: Path) -> None:
+    (project / "pipeline" / "lengths.py").write_text(STAGE)
+    init = project / "pipeline" / "__init__.py"
+    text = init.read_text().replace("from pipeline.links", "from pipeline.lengths import LENGTHS\nfrom pipeline.links")
+    init.write_text(text.replace("SPLITS)", "SPLITS, LENGTHS)"))
+    forget_pipeline()
+    planned = dual_data("build", "--dry-run", "--project", project, "--profile", "mine")
+    assert re.search(r"^lengths +run +never built$", planned.out, re.MULTILINE), planned.out
+    build(project, "lengths")
+    answers = table(project, "questions").select("fact_id", pl.col("answer").str.len_chars())
+    lengths = table(project, "lengths").join(answers, on="fact_id")
+    assert (lengths["characters"] == lengths["answer"]).all()
+    assert lengths["characters"].max() == 2
+    assert table(project, "lengths", "rejected")["reason"].unique().to_list() == ["long"]
+    with (project / "pipeline" / "mine.toml").open("a") as file:
+        file.write("\n[lengths]\nlongest = 9\n")
+    assert "lengths: parameter longest is 9, was 2" in build(project, "lengths")
