@@ -118,7 +118,7 @@ def _basics(server: ChatServer) -> Answer:
             refused[f"{limit_key} = {tokens} was accepted and ignored"] = None
             ignored.add(limit_key)
             continue
-        reasoning = answer["reasoning"] or answer["text"].lstrip().startswith("<think>")
+        reasoning = _reasons(answer)
         found = 0 if reasoning or not top else _top(answer["tokens"])
         can = Capabilities(limit_key, temperature, False, found, reasoning)
         seed, usage = _takes(server, {**body, "seed": 1})
@@ -144,6 +144,12 @@ def _structured(server: ChatServer, can: Capabilities) -> Answer:
         if text.startswith("{") and label_of_text(text, _UNLIKELY) is not None:
             return {"format": name, "usage": _usage(spent)}
     return {"format": "", "usage": _usage(spent)}
+
+
+def _reasons(answer: Answer) -> bool:
+    """Whether there is a reasoning block: shown, billed, or all that the few tokens were spent on."""
+    text = answer["text"].strip()
+    return answer["reasoning"] or text.startswith("<think>") or (not text and answer["finish"] == "length")
 
 
 def _takes(server: ChatServer, body: Mapping[str, Any]) -> tuple[bool, Usage]:

@@ -19,6 +19,7 @@ from dual_data.calls import Calls
 from dual_data.config import Pace, parse
 from dual_data.engine.stage import Result, Tools
 from dual_data.errors import BudgetSpent, ConfigError, MissingExtra, Offline, Refused
+from dual_data.project import open_model
 from dual_data.schema import Knowledge
 from pipeline import published_rule
 from pipeline.knowledge import KNOWLEDGE, KnowledgeParams, forecast, run
@@ -362,3 +363,15 @@ def test_a_prompt_with_more_than_the_question_is_refused(tools: Tools) -> None:
 def test_the_stage_declares_what_it_reads() -> None:
     assert KNOWLEDGE.inputs == ("facts", "questions")
     assert KNOWLEDGE.files == ("prompts/closed_book.md",)
+
+
+def test_a_real_local_model_answers_through_the_same_door(tools: Tools) -> None:
+    """Random weights, two layers: it knows nothing, and says so in numbers."""
+    pytest.importorskip("torch", reason="the evaluation extra is not installed")
+    data = {"models": [{"name": "tiny", "local": "tiny-llama", "rules": ["matched", "paper"]}], "new_tokens": 4}
+    rows = probed(replace(tools, open_model=open_model), data)
+    assert rows.height == 2 * len(ALL)
+    assert (rows["log_probability"] < 0).all()
+    assert not rows.filter(pl.col("rule") == "matched")["known"].any()
+    assert set(rows.filter(pl.col("rule") == "paper")["generations"].list.len()) == {15}
+    assert_frame_equal(probed(replace(tools, open_model=open_model), data), rows)

@@ -18,6 +18,7 @@ from dual_data.calls import Calls
 from dual_data.config import Pace, parse
 from dual_data.engine.stage import Result, Tools
 from dual_data.errors import BudgetSpent, ConfigError, MissingExtra, Refused
+from dual_data.project import open_model
 from dual_data.schema import Salience
 from pipeline.salience import SALIENCE, SalienceParams, forecast, run
 from tests.clock import FakeClock
@@ -457,3 +458,17 @@ def test_a_prompt_without_a_scale_is_refused(tools: Tools, old: str, new: str, m
 def test_the_stage_declares_what_it_reads() -> None:
     assert SALIENCE.inputs == ("facts", "questions")
     assert SALIENCE.files == ("prompts/salience.md", "pipeline/relations/*.toml")
+
+
+def test_a_real_local_model_judges_through_the_same_door(tools: Tools) -> None:
+    """Random weights, two layers: the numbers mean nothing, the way they come is that of every local judge."""
+    pytest.importorskip("torch", reason="the evaluation extra is not installed")
+    rows = judge(replace(tools, open_model=open_model), {"local": "tiny-llama", "batch": 4})
+    assert rows.height == len(ALL)
+    assert rows["score"].is_between(1, 9).all()
+    assert rows["low_mass"].all()
+    alone = judge(
+        replace(tools, open_model=open_model, calls=Calls(tools.project / "b.sqlite")),
+        {"local": "tiny-llama", "batch": 1},
+    )
+    assert_frame_equal(alone, rows, abs_tol=1e-4)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ from tests.faults.proxy import CUT, DROP, RESET, Fault, error_500, html_200, pro
 from tests.services.llama import CONTEXT, KEY, MODEL, Llama, llama
 from tests.services.stand_in import Body, completion, error, stand_in
 
+ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"JUDGE_KEY": KEY}
 FRANCE = messages("Answer with one word.", "What is the capital of France?")
 
@@ -297,9 +300,17 @@ def thinking_apart(_: Body) -> tuple[int, Body]:
     return completion(None, STORY, reasoning_content="Well, a")
 
 
+def thinking_unsaid(_: Body) -> tuple[int, Body]:
+    """As Gemini: the limit is spent on thoughts that are neither shown nor counted."""
+    status, data = completion(None, usage={"completion_tokens": 0})
+    data["choices"][0]["finish_reason"] = "length"
+    return status, data
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
+        (thinking_unsaid, features.Capabilities("max_tokens", True, True, 0, True)),
         (reasoning, features.Capabilities("max_completion_tokens", False, True, 0, True)),
         (strict, features.Capabilities("max_tokens", True, False, 2, False)),
         (silent, features.Capabilities("max_tokens", True, True, 0, False)),
@@ -460,3 +471,9 @@ def test_a_bad_url_is_refused(url: str) -> None:
 def test_errors_are_those_of_the_tree() -> None:
     assert issubclass(ConfigError, UsageError)
     assert Endpoint(base_url="http://h/v1/", model="m").base_url == "http://h/v1"
+
+
+def test_the_client_is_imported_at_the_first_call_only() -> None:
+    code = "import sys, pipeline.salience, pipeline.knowledge; print(sorted({'openai', 'httpx2', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
