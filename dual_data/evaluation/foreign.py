@@ -17,6 +17,7 @@ import numpy as np
 
 from dual_data.errors import InputError
 from dual_data.evaluation.metrics.text import TEXT_SCORES, text_scores
+from dual_data.evaluation.results import read_results
 
 AGGREGATE = "rougeL_recall"
 """The score that `agg_value` is the mean of."""
@@ -26,7 +27,7 @@ class LogItem(NamedTuple):
     """One scored generation of a log."""
 
     section: str
-    index: str
+    place: str
     answer: str
     answers: tuple[str, ...]
     generation: str
@@ -81,6 +82,16 @@ def read_log(path: Path) -> Log:
     if not found:
         raise InputError(f"{path}: the log holds no items")
     return Log(path, tuple(found), aggregates)
+
+
+def log_files(path: Path) -> list[Path]:
+    """The file itself, or the results of a folder that hold items. Raises InputError for a folder without any."""
+    if not path.is_dir():
+        return [path]
+    found = [file for file, result in read_results(path) if any(result["items"].values())]
+    if not found:
+        raise InputError(f"{path}: none of its results holds items")
+    return found
 
 
 def rescore(log: Log) -> Rescored:

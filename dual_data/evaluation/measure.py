@@ -23,6 +23,18 @@ from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.workload import Place, Workload
 
 Scores = dict[str, float | None]
+WORDING_SCORES = (
+    "contains_answer",
+    "rougeL_recall",
+    "probability",
+    "mean_log_probability",
+    "first_rank",
+    "change_mean_log_probability",
+    "change_entropy",
+    "change_log_rank",
+    "kl",
+)
+"""What is kept of paraphrases and attacks: there are many, and what the report and the audit read is enough."""
 _RANKS = ("first_rank", "worst_rank", "sequence_rank")
 
 
@@ -143,7 +155,12 @@ def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None
         found["change_log_rank"] = math.log(likelihood.first_rank(scores) / likelihood.first_rank(before))
     for name, attack in membership.ATTACKS.items():
         found[f"member_{name}"] = attack(scores, text)
-    return found
+    return {name: None if value is None else _seven(value) for name, value in found.items()}
+
+
+def _seven(value: float) -> float:
+    """Seven significant digits: as many as float32 has, in half the space."""
+    return float(f"{value:.7g}")
 
 
 class _Reader(NamedTuple):
@@ -177,7 +194,11 @@ class _Reader(NamedTuple):
             "generation": text,
             "ended": outcome.ended,
             "scores": scores,
-            "tokens": {"log_p": list(gold.log_p), "rank": list(gold.rank), "answer_tokens": gold.answer_tokens},
+            "tokens": {
+                "log_p": [_seven(value) for value in gold.log_p],
+                "rank": list(gold.rank),
+                "answer_tokens": gold.answer_tokens,
+            },
             "paraphrases": [
                 self.asked(index, wording, item.answer, item.answers)
                 for index, wording in zip(place.paraphrases, item.paraphrases, strict=False)
@@ -200,13 +221,14 @@ class _Reader(NamedTuple):
         """Generation and scores of one more wording of an item."""
         outcome = self.outcomes[index]
         text = self.text(outcome)
+        scores = {
+            **text_scores(text, answer, answers),
+            **likelihood_scores(outcome.scores[0], answer, self.before(index)),
+        }
         return {
             "question": question,
             "generation": text,
-            "scores": {
-                **text_scores(text, answer, answers),
-                **likelihood_scores(outcome.scores[0], answer, self.before(index)),
-            },
+            "scores": {name: scores[name] for name in WORDING_SCORES},
         }
 
     def before(self, index: int) -> TokenScores | None:

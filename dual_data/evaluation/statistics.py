@@ -33,8 +33,8 @@ def bootstrap_mean(
     items and for shapes that do not fit.
     """
     table, sizes = _cluster_sums(values, clusters)
-    draws = _draw_means(table, sizes, seed, replicates)
-    return Interval(float(table.sum() / (len(table) * sizes.sum())), *_quantiles(draws))
+    draws = _draw_means(table, sizes, np.random.default_rng(seed), replicates)
+    return Interval(_mean(table, sizes), *_quantiles(draws))
 
 
 def bootstrap_difference(
@@ -48,10 +48,29 @@ def bootstrap_difference(
     if one.shape[1] != two.shape[1] or (one.shape[0] != two.shape[0] and 1 not in (one.shape[0], two.shape[0])):
         raise ValueError(f"cannot pair {one.shape} with {two.shape}: [seeds, items] of the same items are needed")
     table, sizes = _cluster_sums(one - two, clusters)
-    draws = _draw_means(table, sizes, seed, replicates)
+    return interval_of(_mean(table, sizes), _draw_means(table, sizes, np.random.default_rng(seed), replicates))
+
+
+def bootstrap_contrast(
+    first: ArrayLike,
+    second: ArrayLike,
+    clusters: tuple[Sequence[Hashable], Sequence[Hashable]],
+    *,
+    seed: int = 0,
+    replicates: int = 2000,
+) -> Interval:
+    """Mean of `first` minus mean of `second` on different items, each side drawn for itself, with a p-value."""
+    random = np.random.default_rng(seed)
+    sides = [_cluster_sums(values, names) for values, names in zip((first, second), clusters, strict=True)]
+    draws = [_draw_means(table, sizes, random, replicates) for table, sizes in sides]
+    means = [_mean(table, sizes) for table, sizes in sides]
+    return interval_of(means[0] - means[1], draws[0] - draws[1])
+
+
+def interval_of(value: float, draws: Floats) -> Interval:
+    """Percentile interval of bootstrap draws, and the p-value of "it is zero"."""
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    p_value = min(1.0, 2 * (tail + 1) / (replicates + 1))
-    return Interval(float(table.sum() / (len(table) * sizes.sum())), *_quantiles(draws), p_value)
+    return Interval(value, *_quantiles(draws), min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
 
 
 def bootstrap(
@@ -186,8 +205,11 @@ def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable]) -> tuple[Floa
     return sums, np.array([float(len(group)) for group in members])
 
 
-def _draw_means(sums: Floats, sizes: Floats, seed: int, replicates: int) -> Floats:
-    random = np.random.default_rng(seed)
+def _mean(sums: Floats, sizes: Floats) -> float:
+    return float(sums.sum() / (len(sums) * sizes.sum()))
+
+
+def _draw_means(sums: Floats, sizes: Floats, random: np.random.Generator, replicates: int) -> Floats:
     seeds, groups = sums.shape
     means = np.empty(replicates)
     for index in range(replicates):

@@ -52,10 +52,12 @@ def test_items_and_summary(measured: tuple[Measurement, list[Measurement]]) -> N
     for item, before in zip(other.items["retain_eval"], base.items["retain_eval"], strict=True):
         scores, first = item["scores"], before["scores"]
         assert scores["change_log_probability"] == pytest.approx(
-            scores["sum_log_probability"] - first["sum_log_probability"]
+            scores["sum_log_probability"] - first["sum_log_probability"], abs=1e-4
         )
-        assert scores["change_entropy"] == pytest.approx(scores["entropy"] - first["entropy"])
-        assert scores["change_log_rank"] == pytest.approx(math.log(scores["first_rank"] / first["first_rank"]))
+        assert scores["change_entropy"] == pytest.approx(scores["entropy"] - first["entropy"], abs=1e-4)
+        assert scores["change_log_rank"] == pytest.approx(
+            math.log(scores["first_rank"] / first["first_rank"]), abs=1e-5
+        )
         assert first["kl"] is None
         assert first["change_log_probability"] is None
     for name, rows in other.items.items():

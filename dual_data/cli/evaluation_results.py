@@ -1,0 +1,106 @@
+"""`dual-data eval score`, `report`, `compare`: what is done with results; none of it needs a model."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dual_data.cli.text import table
+
+
+def score(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Results, folders of them, or logs of open-unlearning.")
+    ],
+    json: Annotated[
+        bool, typer.Option("--json", help='Print one JSON object {"items": ..., "max_abs_difference": ..., ...}.')
+    ] = False,
+) -> None:
+    """Recompute every score from saved generations and compare with the scores that are held.
+
+    Reads results of `dual-data eval run` and open-unlearning's evaluation logs, plain or gzipped. Prints the number of
+    items and the largest absolute difference, 0 where every score and mean is reproduced to the last bit.
+
+    Example: dual-data eval score artifacts/evaluation/demo
+    """
+    from dual_data.evaluation.foreign import log_files, read_log, rescore
+    from dual_data.evaluation.results import finite
+
+    found = {str(path): rescore(read_log(path)) for given in paths for path in log_files(given)}
+    items = sum(one.items for one in found.values())
+    largest = max(one.max_abs_difference for one in found.values())
+    if json:
+        files = {
+            path: {
+                "items": one.items,
+                "max_abs_difference": one.max_abs_difference,
+                "differences": dict(one.differences),
+                "means": {section: dict(means) for section, means in one.means.items()},
+            }
+            for path, one in found.items()
+        }
+        whole = {"items": items, "max_abs_difference": largest, "files": files}
+        print(json_format.dumps(finite(whole), ensure_ascii=False, allow_nan=False))
+        return
+    rows = [
+        (Path(path).name, section, f"{means['rougeL_recall']:.4f}", f"{means['contains_answer']:.4f}",
+         f"{one.max_abs_difference:g}")
+        for path, one in found.items()
+        for section, means in one.means.items()
+    ]  # fmt: skip
+    print(table(("file", "set", "ROUGE-L recall", "answers held", "largest difference"), rows))
+    print(f"{items} items, largest absolute difference {largest:g}")
+
+
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folders of results, such as artifacts/evaluation/demo.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the report.", show_default="the first folder")
+    ] = None,
+    title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Unlearning evaluation",
+) -> None:
+    """Write the report of one or more grids: report.html (one self-contained page), report.md and report.csv.
+
+    It chooses a learning rate for every method on forget and retain_train, draws the frontier of forgetting against
+    retention with trivial baselines, and answers in words: are popular facts harder to forget, and does a training
+    stage first help. Every number has its interval and a link to the items behind it.
+
+    Example: dual-data eval report artifacts/evaluation/demo
+    """
+    from dual_data.evaluation.report.write import write_report
+
+    written = write_report(folders, out or folders[0], title=title, say=lambda text: print(text, file=sys.stderr))
+    for path in (written.html, written.markdown, written.table):
+        print(path)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A result: a file below cells/.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another result that measured the same items.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare two results item by item: A minus B with 95 % intervals, paired, subjects drawn with replacement.
+
+    p-values carry Holm's correction over all rows. Sets that only one of the two has are left out.
+
+    Example: dual-data eval compare artifacts/evaluation/demo/cells/0a1b.json artifacts/evaluation/demo/cells/2c3d.json
+    """
+    from dual_data.evaluation.compare import compare_results
+
+    rows = compare_results(first, second)
+    if json:
+        found = [{**row._asdict(), "difference": row.difference._asdict()} for row in rows]
+        print(json_format.dumps({"rows": found}, ensure_ascii=False, allow_nan=False))
+        return
+    cells = [
+        (row.set, row.score, str(row.items), f"{row.first:.4f}", f"{row.second:.4f}", f"{row.difference.value:+.4f}",
+         f"[{row.difference.low:+.4f}, {row.difference.high:+.4f}]", f"{row.corrected:.4f}")
+        for row in rows
+    ]  # fmt: skip
+    print(table(("set", "score", "items", "A", "B", "A - B", "95 % interval", "p (Holm)"), cells))

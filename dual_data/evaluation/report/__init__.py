@@ -1,0 +1,1 @@
+"""The report of a grid: collected results, figures, what they answer, one HTML page and one Markdown file."""

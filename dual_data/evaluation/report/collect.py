@@ -1,0 +1,197 @@
+"""Results of a grid as arrays: read one by one, and only what the report needs is kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dual_data.errors import InputError
+from dual_data.evaluation.frontier import Point, choose
+from dual_data.evaluation.results import BASE, read_result, read_results
+
+SCORES = (
+    "rougeL_recall",
+    "contains_answer",
+    "probability",
+    "mean_log_probability",
+    "change_mean_log_probability",
+    "first_rank",
+    "kl",
+    "hidden_cosine",
+)
+"""Scores of items that are kept."""
+_EXAMPLES = 6
+
+Floats = NDArray[np.float64]
+
+
+class Items(NamedTuple):
+    """One set of one result."""
+
+    ids: tuple[str, ...]
+    subjects: tuple[str, ...]
+    """The subject, or the id of an item without one: what is resampled."""
+    popularity: Floats
+    """NaN where unknown."""
+    scores: Mapping[str, Floats]
+    worst: Floats
+    """Whether the question, a wording or a fair attack got the answer out."""
+    examples: tuple[tuple[str, str, str], ...]
+    """Question, answer and generation of some items, the same in every result of a set."""
+
+
+class Run(NamedTuple):
+    """One result."""
+
+    id: str
+    path: Path
+    lr: float
+    seed: int
+    status: str
+    reason: str
+    summary: Mapping[str, Mapping[str, float | None]]
+    sets: Mapping[str, Items]
+    norms: tuple[float, ...]
+    hours: float
+    notes: tuple[str, ...]
+
+
+class Key(NamedTuple):
+    """What the runs of a group share: all but learning rate and seed."""
+
+    data: str
+    model: str
+    stage: str
+    set: str
+    method: str
+    preset: str
+    profile: str
+
+
+class Group(NamedTuple):
+    """All runs of one method in one place, and the runs of the same model before unlearning."""
+
+    key: Key
+    runs: tuple[Run, ...]
+    before: tuple[Run, ...]
+
+    @property
+    def lrs(self) -> list[float]:
+        """Learning rates with a measured run, rising."""
+        return sorted({run.lr for run in self.runs if run.sets})
+
+    def at(self, lr: float) -> list[Run]:
+        """Measured runs at a learning rate, by seed."""
+        return sorted((run for run in self.runs if run.lr == lr and run.sets), key=lambda run: run.seed)
+
+    def chosen(self) -> float | None:
+        """The learning rate that the rule of `frontier` picks; None where nothing was measured."""
+        points = [Point(lr, _mean(self.at(lr), "forget"), _mean(self.at(lr), "retain_train")) for lr in self.lrs]
+        if not points or not self.before:
+            return None
+        base = Point(0.0, _mean(self.before, "forget"), _mean(self.before, "retain_train"))
+        return choose(points, base).lr
+
+
+class Collection(NamedTuple):
+    """Everything in a folder of results."""
+
+    groups: tuple[Group, ...]
+    """By method, those before unlearning not among them."""
+    bases: Mapping[Key, tuple[Run, ...]]
+    """Runs before unlearning, by key."""
+    provenance: Mapping[str, Any]
+    """Of the first result: versions, device, git state."""
+    grids: tuple[str, ...]
+    failed: tuple[Run, ...]
+
+    @property
+    def runs(self) -> int:
+        """How many results there are."""
+        return sum(len(group.runs) for group in self.groups) + sum(map(len, self.bases.values()))
+
+
+def collect(folders: Sequence[Path]) -> Collection:
+    """Read the results of some grids. Raises InputError for a folder without any."""
+    by_key: dict[Key, list[Run]] = defaultdict(list)
+    provenance: Mapping[str, Any] = {}
+    grids: dict[str, None] = {}
+    for folder in folders:
+        for path, result in read_results(folder):
+            cell = result["cell"]
+            by_key[Key(*(str(cell[name]) for name in Key._fields))].append(_run(path, result))
+            provenance = provenance or result["provenance"]
+            grids.setdefault(str(result["grid"]))
+    bases = {key: tuple(runs) for key, runs in by_key.items() if key.method == BASE}
+    groups = [
+        Group(key, tuple(sorted(runs, key=lambda run: (run.lr, run.seed))), bases.get(key._replace(method=BASE), ()))
+        for key, runs in sorted(by_key.items())
+        if key.method != BASE
+    ]
+    failed = [run for group in groups for run in group.runs if run.status != "done"]
+    return Collection(tuple(groups), bases, provenance, tuple(grids), tuple(failed))
+
+
+def collect_one(path: Path) -> Run:
+    """One result by the path of its file."""
+    return _run(path, read_result(path))
+
+
+def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
+    """A score of the items of a set, [runs, items]. Raises InputError where the runs are of different items."""
+    tables = [run.sets[name] for run in runs]
+    if len({table.ids for table in tables}) != 1:
+        raise InputError(f"{runs[0].path.parent}: the runs of one group measured different items of {name}")
+    return np.stack([table.worst if score == "worst" else table.scores[score] for table in tables])
+
+
+def clusters(runs: Sequence[Run], name: str) -> tuple[str, ...]:
+    """Subjects of the items of a set."""
+    return runs[0].sets[name].subjects
+
+
+def _mean(runs: Sequence[Run], name: str) -> float:
+    missing = [run for run in runs if name not in run.sets]
+    if missing:
+        raise InputError(f"{missing[0].path}: {name} was not measured; run the cell again")
+    return float(np.mean([run.sets[name].scores["rougeL_recall"].mean() for run in runs]))
+
+
+def _run(path: Path, result: Mapping[str, Any]) -> Run:
+    cell, run, training = result["cell"], result["run"], result["training"] or {}
+    return Run(
+        result["id"],
+        path,
+        float(cell["lr"]),
+        int(cell["seed"]),
+        result["status"],
+        result["reason"],
+        result["summary"],
+        {name: _items(rows) for name, rows in result["items"].items()},
+        tuple(value for value in training.get("gradient_norm", ()) if value is not None),
+        float(run.get("gpu_hours") or 0.0),
+        tuple(run.get("notes", ())),
+    )
+
+
+def _items(rows: Sequence[Mapping[str, Any]]) -> Items:
+    def column(values: list[float | None]) -> Floats:
+        return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+    def worst(row: Mapping[str, Any]) -> float:
+        entries = [row, *row["paraphrases"], *(one for one in row["attacks"] if one["attack"] != "multiple_choice")]
+        return float(any(entry["scores"]["contains_answer"] for entry in entries))
+
+    return Items(
+        tuple(row["id"] for row in rows),
+        tuple(row["subject"] or row["id"] for row in rows),
+        column([row["popularity"] for row in rows]),
+        {name: column([row["scores"].get(name) for row in rows]) for name in SCORES},
+        np.array([worst(row) for row in rows]),
+        tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),
+    )

@@ -1,0 +1,147 @@
+"""A document of headings, paragraphs, tables and figures, written as one HTML file or as Markdown."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Cell(NamedTuple):
+    """A table's cell: text, and where it links to."""
+
+    text: str
+    link: str = ""
+
+
+class Heading(NamedTuple):
+    """A section's title."""
+
+    text: str
+    level: int = 2
+
+
+class Paragraph(NamedTuple):
+    """Plain text."""
+
+    text: str
+
+
+class Points(NamedTuple):
+    """A list of plain texts."""
+
+    texts: tuple[str, ...]
+
+
+class Table(NamedTuple):
+    """A table; its caption says what the numbers are."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell | str, ...], ...]
+    caption: str
+
+
+class Figures(NamedTuple):
+    """Charts side by side; Markdown leaves them out."""
+
+    charts: tuple[str, ...]
+    caption: str
+
+
+class Folded(NamedTuple):
+    """Blocks that open on a click."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+Block = Heading | Paragraph | Points | Table | Figures | Folded
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b6570;--rule:#d5dbe1;--shade:#f4f6f8;
+--c0:#1f5fbf;--c1:#c2410c;--c2:#15803d;--c3:#9333ea;--c4:#b45309;--c5:#0e7490;--c6:#be123c;--c7:#4d5560}
+@media (prefers-color-scheme:dark){:root{--ink:#e6e9ec;--paper:#14171a;--soft:#9aa4ae;--rule:#343b42;--shade:#1d2226;
+--c0:#7db0ff;--c1:#ff9d6b;--c2:#6fdc91;--c3:#cf9bff;--c4:#f3bf5f;--c5:#67d3e6;--c6:#ff8ba0;--c7:#b4bcc4}}
+@media print{:root{--ink:#000;--paper:#fff;--soft:#444;--rule:#bbb;--shade:#fff;--c0:#1f5fbf;--c1:#c2410c;--c2:#15803d;
+--c3:#9333ea;--c4:#b45309;--c5:#0e7490;--c6:#be123c;--c7:#4d5560}details{display:block}figure,tr{break-inside:avoid}}
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:76rem;margin:0 auto;
+padding:1.5rem}
+h1,h2,h3{line-height:1.25}h2{margin-top:2.5rem;border-bottom:1px solid var(--rule)}a{color:var(--c0)}
+p,li{max-width:56rem}figure{margin:1rem 0}figcaption,caption{color:var(--soft);font-size:.9rem;text-align:left}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1rem}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
+th,td{padding:.25rem .6rem;border-bottom:1px solid var(--rule);text-align:left;white-space:nowrap}
+td.text{white-space:normal;min-width:10rem}thead th{background:var(--shade)}
+svg{width:100%;height:auto}svg text{fill:var(--ink);font:11px system-ui,sans-serif}svg text.title{font-weight:600}
+svg text.small{fill:var(--soft);font-size:9.5px}.grid{stroke:var(--rule);stroke-width:.5;fill:none}
+.axis{stroke:var(--soft);fill:none}.ref{stroke:var(--soft);stroke-dasharray:4 3;fill:none}
+.line{fill:none;stroke-width:1.6}.bar{stroke-width:1;fill:none;opacity:.7}
+"""
+
+
+def to_html(title: str, blocks: Sequence[Block]) -> str:
+    """One HTML page that needs nothing else."""
+    colours = "".join(f".dot.c{n}{{fill:var(--c{n})}}.line.c{n},.bar.c{n}{{stroke:var(--c{n})}}" for n in range(8))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}{colours}</style>\n</head>\n<body>\n"
+        f"<h1>{html.escape(title)}</h1>\n{''.join(map(_html, blocks))}</body>\n</html>\n"
+    )
+
+
+def to_markdown(title: str, blocks: Sequence[Block]) -> str:
+    """The same as Markdown, charts left out."""
+    return f"# {title}\n\n" + "".join(map(_markdown, blocks)).rstrip() + "\n"
+
+
+def _html(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"<h{block.level}>{html.escape(block.text)}</h{block.level}>\n"
+    if isinstance(block, Paragraph):
+        return f"<p>{html.escape(block.text)}</p>\n"
+    if isinstance(block, Points):
+        return f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in block.texts)}</ul>\n"
+    if isinstance(block, Figures):
+        charts = "".join(block.charts)
+        caption = html.escape(block.caption)
+        return f'<figure><div class="charts">{charts}</div><figcaption>{caption}</figcaption></figure>\n'
+    if isinstance(block, Folded):
+        inside = "".join(map(_html, block.blocks))
+        return f"<details><summary>{html.escape(block.title)}</summary>\n{inside}</details>\n"
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in block.header)
+    rows = "".join(f"<tr>{''.join(map(_td, row))}</tr>\n" for row in block.rows)
+    return (
+        f'<div class="wide"><table><caption>{html.escape(block.caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>\n"
+    )
+
+
+def _td(cell: Cell | str) -> str:
+    text, link = cell if isinstance(cell, Cell) else (cell, "")
+    shown = html.escape(text)
+    if link:
+        shown = f'<a href="{html.escape(link, quote=True)}">{shown}</a>'
+    return f'<td class="text">{shown}</td>' if len(text) > 40 else f"<td>{shown}</td>"
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"{'#' * block.level} {block.text}\n\n"
+    if isinstance(block, Paragraph):
+        return f"{block.text}\n\n"
+    if isinstance(block, Points):
+        return "".join(f"- {text}\n" for text in block.texts) + "\n"
+    if isinstance(block, Figures):
+        return ""
+    if isinstance(block, Folded):
+        return f"**{block.title}**\n\n" + "".join(map(_markdown, block.blocks))
+    lines = [block.header, tuple("---" for _ in block.header), *block.rows]
+    table = "".join(f"| {' | '.join(map(_md_cell, row))} |\n" for row in lines)
+    return f"{table}\n{block.caption}\n\n"
+
+
+def _md_cell(cell: Cell | str) -> str:
+    text, link = cell if isinstance(cell, Cell) else (cell, "")
+    shown = text.replace("|", "\\|").replace("\n", " ")
+    return f"[{shown}]({link})" if link else shown

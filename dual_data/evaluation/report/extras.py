@@ -1,0 +1,107 @@
+"""What only the chosen cells are asked: figures from their items, and the results of attacks that needed the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dual_data.errors import InputError
+from dual_data.evaluation.attacks.membership import membership_aucs
+from dual_data.evaluation.attacks.posterior import Audit, posterior_audit
+from dual_data.evaluation.frequency import Frequency, frequency
+from dual_data.evaluation.metrics.fluency import Fluency, fluency
+from dual_data.evaluation.quality import ForgetQuality, forget_quality, model_utility
+from dual_data.evaluation.report.collect import Collection, Group, Run
+from dual_data.evaluation.results import read_result
+from dual_data.evaluation.statistics import Interval
+
+HELD_OUT = ("neighbor_relation", "holdout", "world_facts", "retain_eval")
+"""Sets that no unlearning trains on, the best likeness of the forget facts first."""
+KEPT = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
+"""Sets that model utility is taken over."""
+
+
+class Extras(NamedTuple):
+    """Of the chosen learning rate and its first seed."""
+
+    group: Group
+    run: Run
+    held_out: str
+    """The set that forget facts are told apart from; empty without one."""
+    membership: Mapping[str, Interval]
+    audit: Audit | None
+    frequency: Frequency | None
+    fluency: Fluency
+    quality: ForgetQuality | None
+    """Against the model that was tuned on all but the forget facts, where the grid has it."""
+    utility: float | None
+    attacks: Mapping[str, Any]
+    """What `dual-data eval attack` found, by kind; empty where it was not run."""
+
+
+def extras(collection: Collection, group: Group) -> Extras | None:
+    """Figures of a group's chosen cell; None where nothing was measured."""
+    lr = group.chosen()
+    if lr is None:
+        return None
+    run = group.at(lr)[0]
+    items = read_result(run.path)["items"]
+    before = next((one for one in group.before if one.seed == run.seed), group.before[0])
+    forget = items["forget"]
+    held_out = next((name for name in HELD_OUT if name in items), "")
+    return Extras(
+        group,
+        run,
+        held_out,
+        membership_aucs(forget, items[held_out]) if held_out and _finite(forget, items[held_out]) else {},
+        _audit(forget, items[held_out]) if held_out else None,
+        frequency(read_result(before.path)["items"]["forget"], forget) if _finite(forget) else None,
+        fluency([row["generation"] for rows in items.values() for row in rows]),
+        _quality(collection, group, run, forget),
+        model_utility(run.summary, KEPT),
+        read_attacks(run.path.parent.parent, run.id),
+    )
+
+
+def attacks_path(folder: Path, identifier: str) -> Path:
+    """Where the attacks on a cell are kept."""
+    return folder / "attacks" / f"{identifier}.json"
+
+
+def read_attacks(folder: Path, identifier: str) -> dict[str, Any]:
+    """What was found, or nothing where there is no file. Raises InputError for a broken one."""
+    path = attacks_path(folder, identifier)
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not readable: {error}; remove it and run the attack again") from error
+    assert isinstance(found, dict)
+    return found
+
+
+def _finite(*sides: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the model gave numbers at all: one that diverged did not."""
+    return all(row["scores"]["probability"] is not None for rows in sides for row in rows)
+
+
+def _audit(forget: Sequence[Mapping[str, Any]], holdout: Sequence[Mapping[str, Any]]) -> Audit | None:
+    try:
+        return posterior_audit(forget, holdout)
+    except ValueError:  # too few facts for two halves, or a model that diverged
+        return None
+
+
+def _quality(
+    collection: Collection, group: Group, run: Run, forget: Sequence[Mapping[str, Any]]
+) -> ForgetQuality | None:
+    """Against the retrained reference of the same model, data and set."""
+    key = group.key._replace(stage="sft_retain", method="none")
+    never = collection.bases.get(key)
+    if never is None or group.key.stage != "sft":
+        return None
+    reference = next((one for one in never if one.seed == run.seed), never[0])
+    return forget_quality(forget, read_result(reference.path)["items"]["forget"])

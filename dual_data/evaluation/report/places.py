@@ -1,0 +1,59 @@
+"""What the sections share: where a cell belongs, its estimates, and how numbers are shown."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from dual_data.evaluation.report.answers import number
+from dual_data.evaluation.report.chart import Spot
+from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
+from dual_data.evaluation.statistics import Interval, bootstrap_mean
+
+Place = tuple[str, str, str, str]
+"""Data, model, stage, set."""
+PLACE = ("data", "model", "stage", "set")
+
+
+def places(collection: Collection) -> dict[Place, list[Group]]:
+    """Groups by data, model, stage and set."""
+    found: dict[Place, list[Group]] = defaultdict(list)
+    for group in collection.groups:
+        found[place_of(group.key)].append(group)
+    return found
+
+
+def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
+    """Mean of a score over seeds and items with its interval; NaN where a model gave no number."""
+    table = stack(runs, name, score)
+    if np.isnan(table).any():
+        return Interval(math.nan, math.nan, math.nan)
+    return bootstrap_mean(table, clusters(runs, name))
+
+
+def chosen_cells(groups: Sequence[Group]) -> list[tuple[Group, list[Run]]]:
+    """Every group that has a chosen learning rate, with its runs there."""
+    return [(group, group.at(lr)) for group in groups if (lr := group.chosen()) is not None]
+
+
+def place_of(key: Key) -> Place:
+    """Where a group belongs."""
+    return (key.data, key.model, key.stage, key.set)
+
+
+def title_of(place: Place) -> str:
+    """How a chart or a fold names it."""
+    return ", ".join(place)
+
+
+def shown(interval: Interval) -> str:
+    """An estimate with its interval; a dash where the model gave no number."""
+    return "-" if math.isnan(interval.value) else number(interval)
+
+
+def spot(place: float, found: Interval) -> Spot:
+    """A point of a chart of categories."""
+    return Spot(place, found.value, None, (found.low, found.high), f"{found.value:.3f}")

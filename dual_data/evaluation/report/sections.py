@@ -1,0 +1,152 @@
+"""The sections of a grid's report."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dual_data.evaluation.frontier import RULE
+from dual_data.evaluation.report import answers
+from dual_data.evaluation.report.collect import Collection, Key, Run
+from dual_data.evaluation.report.document import Block, Cell, Folded, Heading, Paragraph, Points, Table
+from dual_data.evaluation.report.extras import Extras
+from dual_data.evaluation.report.places import chosen_cells, estimate, place_of, places, shown, title_of
+from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
+from dual_data.evaluation.report.traces import attacks, by_popularity, membership
+
+
+def build(collection: Collection, found: Sequence[Extras], folder: Path) -> list[Block]:
+    """All sections; links are relative to `folder`, where the report is written."""
+    blocks: list[Block] = [Paragraph(_opening(collection)), Heading("What the numbers answer")]
+    popularity, compared = answers.popularity_answer(collection)
+    stages, retained = answers.stage_answer(collection)
+    said = [*popularity, *stages, *answers.wording_answer(collection), *answers.baseline_answer(collection)]
+    blocks.append(Points(tuple(said)))
+    blocks += _comparisons("Popular minus rare facts at equal base confidence: loss of ROUGE-L recall", compared)
+    blocks += _comparisons("Retention at equal forgetting, stage minus pretrained, relative to before", retained)
+    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), _main_table(collection, folder)]
+    blocks += [Heading("Forgetting against retention"), *frontiers(collection)]
+    blocks += [Heading("Stability over learning rates"), *stability(collection)]
+    blocks += [Heading("Ranks and log-probabilities"), *shifts(collection)]
+    blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
+    blocks += [*by_popularity(found), *membership(found), *attacks(found)]
+    blocks += [Heading("Examples"), *_examples(collection)]
+    blocks += _failures(collection, folder)
+    blocks += [Heading("How it was run"), _provenance(collection)]
+    return blocks
+
+
+def _opening(collection: Collection) -> str:
+    models = sorted({key.model for key in collection.bases} | {group.key.model for group in collection.groups})
+    data = sorted({group.key.data for group in collection.groups})
+    seeds = sorted({run.seed for group in collection.groups for run in group.runs})
+    hours = sum(run.hours for group in collection.groups for run in group.runs)
+    text = (
+        f"{collection.runs} results of the grid {', '.join(collection.grids)}: {', '.join(models)} on "
+        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 %, by drawing seeds "
+        "and, within them, subjects with replacement; p-values carry Holm's correction."
+    )
+    if len(seeds) == 1:
+        text += " With one seed the intervals do not hold what another seed would change."
+    return text + (f" {hours:.2f} GPU hours." if hours else "")
+
+
+def _comparisons(title: str, compared: Sequence[answers.Compared]) -> list[Block]:
+    if not compared:
+        return []
+    rows = tuple(
+        (
+            one.place,
+            f"{one.contrast.first:.3f}",
+            f"{one.contrast.second:.3f}",
+            answers.number(one.contrast.difference),
+            _p_value(one.corrected),
+            str(one.contrast.facts),
+        )
+        for one in compared
+    )
+    header = ("where", "first", "second", "difference", "p (Holm)", "facts")
+    return [Folded(f"{title} ({len(rows)} comparisons)", (Table(header, rows, title),))]
+
+
+def _main_table(collection: Collection, folder: Path) -> Table:
+    rows: list[tuple[Cell | str, ...]] = []
+    known = places(collection)
+    for key, runs in sorted(collection.bases.items()):
+        if place_of(key) in known:
+            rows.append(_row(key, list(runs), "before", "", folder))
+            for group, found in chosen_cells(known[place_of(key)]):
+                rows.append(_row(group.key, found, group.key.method, f"{found[0].lr:g}", folder))
+    header = (
+        "data", "model", "stage", "set", "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held",
+        "probability", "retain_eval", "other kept sets", "worst case", "KL on retain", "items",
+    )  # fmt: skip
+    caption = (
+        "ROUGE-L recall where nothing else is said; corrected: (score - baseline) / (1 - baseline) with the best "
+        "trivial baseline; answers held: share of forget answers that hold an accepted answer; worst case: share of "
+        "forget facts that any wording or prompt got out; items: every question with its generation and scores."
+    )
+    return Table(header, tuple(rows), caption)
+
+
+def _row(key: Key, runs: list[Run], method: str, lr: str, folder: Path) -> tuple[Cell | str, ...]:
+    baseline = runs[0].summary["forget"]["baseline"] or 0.0
+    forget = estimate(runs, "forget", "rougeL_recall")
+    others = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
+    kept = "; ".join(f"{name} {shown(estimate(runs, name, 'rougeL_recall'))}" for name in others)
+    corrected = (forget.value - baseline) / (1 - baseline) if baseline < 1 else math.nan
+    return (
+        key.data, key.model, key.stage, key.set, method, lr, str(len(runs)),
+        shown(forget), "-" if math.isnan(corrected) else f"{corrected:.3f}", f"{baseline:.3f}",
+        shown(estimate(runs, "forget", "contains_answer")),
+        shown(estimate(runs, "forget", "probability")),
+        shown(estimate(runs, "retain_eval", "rougeL_recall")),
+        kept or "-",
+        shown(estimate(runs, "forget", "worst")),
+        shown(estimate(runs, "retain_eval", "kl")),
+        Cell("items", os.path.relpath(runs[0].path, folder)),
+    )  # fmt: skip
+
+
+def _examples(collection: Collection) -> list[Block]:
+    blocks: list[Block] = []
+    for group, runs in chosen_cells(collection.groups):
+        run = runs[0]
+        before = group.before[0].sets["forget"].examples
+        after = run.sets["forget"].examples
+        rows = tuple((q, answer, old[2], new) for (q, answer, new), old in zip(after, before, strict=True))
+        header = ("question", "answer", "before", "after")
+        title = f"{title_of(place_of(group.key))}, {group.key.method} at {run.lr:g}"
+        blocks.append(Folded(title, (Table(header, rows, f"First forget items of seed {run.seed}."),)))
+    return blocks
+
+
+def _failures(collection: Collection, folder: Path) -> list[Block]:
+    if not collection.failed:
+        return []
+    rows = tuple(
+        (Cell(run.id, os.path.relpath(run.path, folder)), f"{run.lr:g}", str(run.seed), run.status, run.reason)
+        for run in collection.failed
+    )
+    caption = "Stopped cells were measured as they then were and are in the figures; failed ones could not be."
+    return [Heading("Stopped and failed cells"), Table(("cell", "lr", "seed", "status", "reason"), rows, caption)]
+
+
+def _provenance(collection: Collection) -> Table:
+    known = collection.provenance
+    rows: list[tuple[Cell | str, ...]] = [("dual-data", str(known.get("dual_data", "")))]
+    rows += [(name, str(value)) for name, value in known.get("packages", {}).items()]
+    rows += [("device", str(known.get("device", ""))), ("git", str(known.get("git", "")))]
+    model: Mapping[str, object] = known.get("model", {})
+    rows += [(name, str(model[name])) for name in ("spec", "revision", "weights", "dtype") if model.get(name)]
+    keys = {(group.key.preset, group.key.profile) for group in collection.groups}
+    rows += [("preset and profile", ", ".join(" / ".join(pair) for pair in sorted(keys)))]
+    notes = sorted({note for group in collection.groups for run in group.runs for note in run.notes})
+    rows += [("note", note) for note in notes]
+    return Table(("what", "value"), tuple(rows), "Of the first result; every result file holds its own.")
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,63 @@
+"""Writes a report: one HTML page, one Markdown file and the main table as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.document import Block, Cell, Table, to_html, to_markdown
+from dual_data.evaluation.report.extras import extras
+from dual_data.evaluation.report.sections import build
+
+
+class Written(NamedTuple):
+    """Where the report is."""
+
+    html: Path
+    markdown: Path
+    table: Path
+    results: int
+
+
+def write_report(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    title: str = "Unlearning evaluation",
+    say: Callable[[str], None] = lambda _: None,
+) -> Written:
+    """Read the results of some grids and write their report into `out`. Raises InputError where there are none."""
+    say("reading results")
+    collection = collect([folder.resolve() for folder in folders])
+    say(f"{collection.runs} results; examining the chosen cells")
+    out = out.resolve()
+    found = [one for group in collection.groups if (one := extras(collection, group)) is not None]
+    say("writing")
+    blocks = build(collection, found, out)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = Written(out / "report.html", out / "report.md", out / "report.csv", collection.runs)
+    _replace(paths.html, to_html(title, blocks))
+    _replace(paths.markdown, to_markdown(title, blocks))
+    _replace(paths.table, _csv(blocks))
+    return paths
+
+
+def _csv(blocks: Sequence[Block]) -> str:
+    """The main table, the first one that stands on its own."""
+    table = next(block for block in blocks if isinstance(block, Table))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.header)
+    writer.writerows([cell.link if isinstance(cell, Cell) else cell for cell in row] for row in table.rows)
+    return text.getvalue()
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
