@@ -53,6 +53,8 @@ class FactsParams(Strict):
             raise ValueError(f"source = {self.source!r} {needed}")
         if self.label_table and self.source != "resolve":
             raise ValueError("label_table belongs to source = 'resolve'")
+        if self.topics and self.source != "sparql":
+            raise ValueError("topics belongs to source = 'sparql'; of tables, leave out the files")
         return self
 
 

@@ -18,7 +18,7 @@ from dual_data.sources.wikidata_queries import Batch
 Task = Callable[[str, "int | None"], AbstractContextManager[Callable[[int], None]]]
 """`task(label, total)` shows the progress of a piece of work, as the engine's Progress does."""
 
-GROUP = 64
+GROUP = 16
 """Batches that are handed over at once; the service's pace says how many are under way together."""
 
 
