@@ -1,0 +1,222 @@
+"""Wrong data and unwilling services, through the command line: one message, an exit code, nothing half-written."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from dual_data.engine.run import locked
+from tests.cli.command import Outcome, copy_project, dual_data, forget_pipeline
+from tests.services.oxigraph import free_port
+
+GOOD = "subject_qid,subject_label,property_id,object_qid,object_label\nQ1,Orbus,P30,Q2,Selmia\nQ3,Varn,P30,Q2,Selmia\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A project with one topic and one relation."""
+    forget_pipeline()
+    root = copy_project(tmp_path / "mine")
+    for path in (root / "pipeline" / "relations").glob("*.toml"):
+        if path.stem not in ("P30", "EXCLUDED"):
+            path.unlink()
+    yield root
+    forget_pipeline()
+
+
+def write_profile(root: Path, text: str) -> None:
+    (root / "pipeline" / "mine.toml").write_text(f'[project]\nname = "mine"\n{text}', encoding="utf-8")
+
+
+def build(root: Path, *options: str) -> Outcome:
+    forget_pipeline()
+    return dual_data("build", "--project", root, "--profile", "mine", *options)
+
+
+def expect(shown: Outcome, code: int, message: str, root: Path) -> None:
+    """The message, the code, no traceback, and no table."""
+    assert re.search(message, shown.err, re.DOTALL), shown.err
+    assert shown.err.count("error: ") == 1
+    assert "Traceback" not in shown.err
+    assert shown.code == code
+    assert not list((root / "artifacts").rglob("*.parquet"))
+    assert not list(root.rglob("*.tmp"))
+
+
+TABLES: dict[str, tuple[Mapping[str, bytes], str]] = {
+    "no folder": ({}, "tables: no such folder"),
+    "empty folder": ({"notes.txt": b"x"}, r"holds no .csv or .parquet file"),
+    "empty file": ({"places_country.csv": b""}, "places_country.csv: is empty"),
+    "missing columns": ({"places_country.csv": b"subject_qid,object_qid\nQ1,Q2\n"}, "no column subject_label, property_id; it has"),
+    "column twice": ({"places_country.csv": GOOD.replace("object_label", "object_qid", 1).encode()}, "line 1: column 'object_qid' stands there 2"),
+    "not UTF-8": ({"places_country.csv": GOOD.replace("Varn", "Värn").encode("latin-1")}, "line 3: not UTF-8 .*0xe4"),
+    "NUL byte": ({"places_country.csv": GOOD.replace("Varn", "V\0rn").encode()}, "line 3: holds a NUL byte"),
+    "ragged row": ({"places_country.csv": (GOOD + "Q4,Ulm\n").encode()}, "line 4: 2 values for 5 columns"),
+    "open quote": ({"places_country.csv": (GOOD + 'Q4,"Ulm,P30,Q2,Selmia\n').encode()}, "not well-formed CSV"),
+    "wrong id": ({"places_country.csv": (GOOD + "4,Ulm,P30,Q2,Selmia\n").encode()}, "line 4: subject_qid: '4' is not of the form"),
+    "wrong property": ({"places_country.csv": (GOOD + "Q4,Ulm,continent,Q2,Selmia\n").encode()}, "line 4: property_id: 'continent'"),
+    "no object": ({"places_country.csv": (GOOD + "Q4,Ulm,P30,,\n").encode()}, "line 4: neither object_qid nor object_value"),
+    "one id, two labels": ({"places_country.csv": (GOOD + "Q1,Ulm,P30,Q2,Selmia\n").encode()}, "line 4: Q1 is called 'Ulm' here and 'Orbus' in"),
+    "unknown topic": ({"planets.csv": GOOD.encode()}, "'planets' is no topic of topics.toml"),
+    "not Parquet": ({"places_country.parquet": b"PAR1 no"}, "not a readable Parquet file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_wrong_tables(project: Path, case: str) -> None:
+    files, message = TABLES[case]
+    if files:
+        (project / "tables").mkdir()
+    for name, data in files.items():
+        (project / "tables" / name).write_bytes(data)
+    write_profile(project, '[facts]\nsource = "tables"\nfolder = "tables"\n[links]\nmethod = "none"\n')
+    expect(build(project), 2, message, project)
+
+
+def test_a_folder_is_needed(project: Path) -> None:
+    write_profile(project, '[facts]\nsource = "tables"\n')
+    expect(build(project), 2, "mine.toml: facts: source = 'tables' needs the folder", project)
+
+
+def test_label_tables_that_are_none(project: Path) -> None:
+    (project / "tables").mkdir()
+    (project / "tables" / "places_country.csv").write_text("subject,relation,object\na,b,c\n")
+    write_profile(project, '[facts]\nsource = "labels"\nfolder = "tables"\n')
+    expect(build(project), 2, "no column subjectLabel, objectLabel; it has: subject, relation, object", project)
+
+
+class Site(BaseHTTPRequestHandler):
+    """A web site that is no SPARQL service, wiki or model server."""
+
+    def do_POST(self) -> None:
+        body = b"<html><body><h1>Welcome</h1></body></html>"
+        self.send_response(int(self.path.split("/")[1]))
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Site)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+ONE_TRY = "[services.pace]\nwikidata = { attempts = 1 }\nwikipedia = { attempts = 1 }\nprobe = { attempts = 1 }\n"
+COUNTRIES = '[facts]\ntopics = ["places_country"]\n'
+
+
+def test_no_contact(project: Path) -> None:
+    write_profile(project, COUNTRIES)
+    expect(build(project), 2, "no contact is set.*DUAL_DATA_CONTACT.*Nothing was asked yet", project)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [(200, 1, "SPARQL|HTML|JSON"), (404, 1, "404"), (403, 1, "403")],
+)
+def test_an_endpoint_that_is_none(project: Path, site: str, status: int, code: int, message: str) -> None:
+    write_profile(project, f'[services]\nsparql = "{site}/{status}"\n{ONE_TRY}{COUNTRIES}')
+    expect(build(project), code, message, project)
+
+
+def test_nobody_listens(project: Path) -> None:
+    write_profile(project, f'[services]\nsparql = "http://127.0.0.1:{free_port()}/query"\n{ONE_TRY}{COUNTRIES}')
+    expect(build(project), 1, "127.0.0.1.*(refused|Refused)", project)
+
+
+def test_an_endpoint_that_is_no_url(project: Path) -> None:
+    write_profile(project, f'[services]\nsparql = "wikidata"\n{COUNTRIES}')
+    expect(build(project), 2, "wikidata", project)
+
+
+def with_facts(root: Path, rest: str) -> None:
+    """A project whose facts need no service."""
+    (root / "tables").mkdir()
+    (root / "tables" / "places_country.csv").write_text(GOOD)
+    write_profile(root, f'[facts]\nsource = "tables"\nfolder = "tables"\n{rest}')
+
+
+def failed_stage(shown: Outcome, root: Path, stage: str, message: str, code: int = 1) -> None:
+    """The message and the code; the stages before stand, the failing one left nothing."""
+    assert re.search(message, shown.err, re.DOTALL), shown.err
+    assert "Traceback" not in shown.err
+    assert shown.code == code
+    assert (root / "artifacts" / "mine" / "facts" / "manifest.json").is_file()
+    assert not list((root / "artifacts" / "mine" / stage).glob("*"))
+
+
+def test_a_model_server_that_is_none(project: Path, site: str) -> None:
+    model = f'[[knowledge.models]]\nname = "m"\nendpoint = {{ base_url = "{site}/200/v1", model = "m" }}\n'
+    with_facts(project, f'[links]\nmethod = "none"\n{ONE_TRY}{model}')
+    failed_stage(build(project), project, "knowledge", f"{site}/200/v1")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key(project: Path, site: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret-and-wrong")
+    endpoint = f'{{ base_url = "{site}/{status}/v1", model = "m", api_key_env = "MY_KEY" }}'
+    with_facts(project, f'[links]\nmethod = "none"\n[[knowledge.models]]\nname = "m"\nendpoint = {endpoint}\n')
+    shown = build(project)
+    failed_stage(shown, project, "knowledge", "MY_KEY")
+    assert "sk-secret" not in shown.err + shown.out
+    assert not [path for path in project.rglob("*") if path.is_file() and b"sk-secret" in path.read_bytes()]
+
+
+def test_a_key_that_is_not_set(project: Path, site: str) -> None:
+    endpoint = f'{{ base_url = "{site}/200/v1", model = "m", api_key_env = "NO_SUCH_KEY" }}'
+    with_facts(project, f'[links]\nmethod = "none"\n[[knowledge.models]]\nname = "m"\nendpoint = {endpoint}\n')
+    failed_stage(build(project), project, "knowledge", "NO_SUCH_KEY", code=2)
+
+
+def test_a_local_model_that_does_not_exist(project: Path) -> None:
+    with_facts(project, '[links]\nmethod = "none"\n[salience]\nlocal = "/nowhere/model"\n')
+    shown = build(project)
+    assert "Traceback" not in shown.err
+    assert shown.code in (1, 2)
+    assert "/nowhere/model" in shown.err
+
+
+def test_in_degree_needs_the_embedded_graph(project: Path) -> None:
+    with_facts(project, '[links]\nmethod = "in_degree"\n')
+    failed_stage(build(project), project, "links", "in_degree counts in the embedded snapshot", code=2)
+
+
+def test_a_damaged_call_log(project: Path) -> None:
+    with_facts(project, '[links]\nmethod = "none"\n')
+    log = project / "artifacts" / "mine" / "calls.sqlite"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"SQLite format 3\x00" + b"\xff" * 4096)
+    expect(build(project), 1, "calls.sqlite: the call log cannot be opened", project)
+
+
+def test_a_build_that_runs_already(project: Path) -> None:
+    with_facts(project, '[links]\nmethod = "none"\n')
+    with locked(project / "artifacts" / "mine"):
+        thread_safe: list[Outcome] = []
+        # The lock is reentrant within a thread, as it must not be between two.
+        thread = threading.Thread(target=lambda: thread_safe.append(build(project)))
+        thread.start()
+        thread.join()
+    expect(thread_safe[0], 1, "another build is running here", project)
+
+
+def test_offline_without_a_log(project: Path) -> None:
+    write_profile(project, COUNTRIES)
+    expect(build(project, "--offline"), 1, r"offline, and 1 call\(s\) are not in the call log", project)
