@@ -474,6 +474,7 @@ def test_errors_are_those_of_the_tree() -> None:
 
 
 def test_the_client_is_imported_at_the_first_call_only() -> None:
-    code = "import sys, pipeline.salience, pipeline.knowledge; print(sorted({'openai', 'httpx2', 'torch'} & set(sys.modules)))"
+    heavy = "{'openai', 'httpx2', 'torch'}"
+    code = f"import sys, pipeline.salience, pipeline.knowledge; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
