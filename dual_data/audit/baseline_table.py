@@ -7,6 +7,9 @@ import polars as pl
 from dual_data.audit.baselines import NAMES, shuffled_sums
 from dual_data.rouge import plain_tokens, recalls_l
 
+DIGITS = 9
+"""Decimals kept."""
+
 
 def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
     """One row a value of `by`, in the order of first appearance: rows, the four baselines, and `chance`, their largest.
@@ -29,7 +32,9 @@ def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
     sums = shuffled_sums(cell).unnest("relation").group_by(by).agg(pl.col("sum").sum())
     table = table.join(sums, on=by, how="left", maintain_order="left")
     shuffled = (pl.col("sum").fill_null(0.0) / pl.col("rows")).alias(NAMES[3])
-    return table.select(by, "rows", *NAMES[:3], shuffled).with_columns(chance=pl.max_horizontal(NAMES))
+    # Sums over groups are added up in no fixed order: rounding keeps the table the same on every machine.
+    figures = table.select(by, "rows", *NAMES[:3], shuffled).with_columns(pl.col(NAMES).round(DIGITS))
+    return figures.with_columns(chance=pl.max_horizontal(NAMES))
 
 
 def pair_scores(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from dual_data.calls import Calls
 from dual_data.config import Profile, Services, Strict
 from dual_data.engine.run import build as run_build
 from dual_data.engine.stage import Result, Stage, Tools
-from dual_data.ids import fact_id, label_id
+from dual_data.ids import digest, fact_id, label_id
 from dual_data.release.build import Build, read_build
 from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
 from pipeline.splits import SPLITS
@@ -46,10 +46,11 @@ def world(
         for s in range(subjects):
             label = f"{topic.partition('_')[2]} {_word(s)}{spice}"
             qid = f"Q{1000 * (t + 1) + s}" if resolved else label_id(label)
-            links[qid] = (s * 37 + 5) % 211
-            for r, stem in enumerate(STEMS):
-                answer = f"Land {_word((s * 7 + r) % 50)}{spice}"
-                value = f"Q{90_000 + (s * 7 + r) % 50}" if resolved else label_id(answer)
+            links[qid] = _draw(f"{topic} {s}", 211)
+            for stem in STEMS:
+                drawn = _draw(f"{topic} {s} {stem}", 25)
+                answer = f"Land {_word(drawn)}{spice}"
+                value = f"Q{90_000 + drawn}" if resolved else label_id(answer)
                 identity = fact_id(qid, stem, "entity", value)
                 facts.append(_fact(identity, topic, stem, (qid, label), (value, answer), resolved=resolved))
                 questions.append(_question(identity, stem, label, answer))
@@ -113,6 +114,10 @@ def _stage(name: str, frame: pl.DataFrame) -> Stage:
         return Result(frame, {})
 
     return Stage(name, 1, run, schemas[name], Nothing)
+
+
+def _draw(text: str, below: int) -> int:
+    return int(digest(text), 16) % below
 
 
 def _word(number: int) -> str:

@@ -1,0 +1,248 @@
+"""The release folder: what stands in it, that it reloads, and that it replaces nothing by halves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from dual_data.engine.tables import content_hash
+from dual_data.errors import DualDataError, UsageError
+from dual_data.release.build import Build, read_build
+from dual_data.release.tree import write_release
+from dual_data.release.verify import verify
+from dual_data.released import Place, Release, locate, read_release
+from tests.release.made import MODEL, NAMES, SIZES, artifacts, made, world
+
+Made = tuple[Release, Path]
+
+PUBLISHED = [
+    "source_csv", "subjectLabel", "relation", "objectLabel", "subject_qid", "property_pid", "object_qid", "question",
+    "answer", "pop_subject", "pop_object", "pop_sum", "triple_pop",
+]  # fmt: skip
+
+
+def front_matter(folder: Path) -> dict[str, Any]:
+    head = (folder / "README.md").read_text(encoding="utf-8").split("---\n")[1]
+    loaded = yaml.safe_load(head)
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def test_every_recipe_and_intermediate_is_a_configuration(released: Made) -> None:
+    release, _ = released
+    assert {"matched", "matched_answer", "paper", "facts", "links", "questions", "knowledge", "splits"} <= set(
+        release.configs
+    )
+    assert {"baselines", "balance", "capacity", "recipes"} <= set(release.configs)
+
+
+def test_what_the_data_cannot_make_is_absent_and_the_card_says_so(released: Made) -> None:
+    release, folder = released
+    assert "salience" not in release.configs
+    assert release.absent == {"salience": "the build has no rows of it"}
+    assert "- salience: the build has no rows of it" in (folder / "README.md").read_text()
+
+
+def test_recipes_without_members_are_absent_with_their_reason(tmp_path: Path) -> None:
+    build = made(tmp_path, world(subjects=8), sizes={**SIZES, "smallest": 500})
+    release = write_release(build, tmp_path / "out", name="made")
+    assert not {"matched", "matched_answer", "paper", "balance"} & set(release.configs)
+    assert release.absent["matched_answer"] == "no topic has enough pairs"
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "matched\\_answer: no topic has enough pairs" in text
+    assert "No pair of rare and popular splits was made" in text
+
+
+def test_paper_has_the_published_columns_first_and_the_published_split_names(released: Made) -> None:
+    release, folder = released
+    frame = pl.read_parquet(folder / "paper" / "town_forget_rare_5.parquet")
+    assert frame.columns[: len(PUBLISHED)] == PUBLISHED
+    assert {"full_", "town_forget_rare_10", "town_forget_popular_5"} <= set(release.configs["paper"])
+
+
+def test_rows_of_a_split_are_those_of_the_build_in_order(released: Made, build: Build) -> None:
+    _, folder = released
+    members = build.table("splits").filter((pl.col("recipe") == "matched") & (pl.col("split") == "town_forget_rare_5"))
+    frame = pl.read_parquet(folder / "matched" / "town_forget_rare_5.parquet")
+    assert frame["fact_id"].to_list() == members.sort("position")["fact_id"].to_list()
+    assert "split" not in frame.columns
+
+
+def test_datasets_users_need_nothing_of_ours(released: Made, tmp_path: Path) -> None:
+    import datasets
+
+    release, folder = released
+    rows = datasets.load_dataset(
+        str(folder), "matched", split="town_forget_popular_5+town_retain_train", cache_dir=str(tmp_path)
+    )
+    splits = release.configs["matched"]
+    assert len(rows) == splits["town_forget_popular_5"].rows + splits["town_retain_train"].rows
+    assert isinstance(rows[0]["answers"], list)
+
+
+def test_front_matter_is_what_the_hub_reads(released: Made) -> None:
+    release, folder = released
+    head = front_matter(folder)
+    assert head["license"] == "cc0-1.0"
+    assert head["language"] == ["en"]
+    assert head["size_categories"] == ["1K<n<10K"]
+    assert [config["config_name"] for config in head["configs"]] == list(release.configs)
+    assert [config["config_name"] for config in head["configs"] if config.get("default")] == ["matched"]
+    listed = {entry["path"] for config in head["configs"] for entry in config["data_files"]}
+    assert listed == {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")}
+
+
+def test_card_says_what_a_reader_needs(released: Made) -> None:
+    text = (released[1] / "README.md").read_text()
+    for words in (
+        "arXiv 2602.19612", "@misc{dual2026anatomy", "## Limits", "popularity signal is a proxy", "judge's salience",
+        "## Versions", "## Baselines", "## Balance", "| `town_forget_rare_5` |", "CC0 1.0", "neighbor_subject",
+    ):  # fmt: skip
+        assert words in text
+    assert "author" not in text.split("```bibtex")[1], "the authors are not known to us"
+    assert "$" not in text.replace("\\$", ""), "a placeholder was left"
+
+
+def test_baselines_and_balance_of_the_card_are_those_measured(released: Made, build: Build) -> None:
+    text = (released[1] / "README.md").read_text()
+    row = build.table("splits", "baselines").filter(
+        (pl.col("recipe") == "matched") & (pl.col("split") == "town_forget_rare_5")
+    )
+    figures = [f"{row.item(0, name):.3f}" for name in ("subject_copy", "majority_answer", "relation_majority")]
+    assert f"| `town_forget_rare_5` | {row.item(0, 'rows')} | {' | '.join(figures)} |" in text
+
+
+def test_limited_dirty_and_unresolved_builds_say_so(tmp_path: Path) -> None:
+    build = made(tmp_path, world(subjects=20, resolved=False), limit=7, git="dirty")
+    release = write_release(build, tmp_path / "out", name="made")
+    assert (release.state.limit, release.state.dirty) == (7, True)
+    assert release.state.unresolved == build.table("facts").height
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert text.count("[!WARNING]") == 3
+
+
+def test_clean_build_has_no_warning_and_names_its_commit(released: Made) -> None:
+    release, folder = released
+    assert (release.state.limit, release.state.dirty, release.state.unresolved) == (None, False, 0)
+    assert release.state.commit
+    assert release.state.commit[:12] in (folder / "README.md").read_text()
+    assert "WARNING" not in (folder / "README.md").read_text()
+
+
+def test_project_outside_git_has_no_commit(tmp_path: Path) -> None:
+    assert made(tmp_path, world(subjects=4), git="none").state().commit is None
+
+
+def test_same_rows_give_the_same_content_wherever_they_are_built(released: Made, tmp_path: Path) -> None:
+    again = write_release(made(tmp_path / "b"), tmp_path / "out", name="made")
+    assert again.content == released[0].content
+    assert again.configs == released[0].configs, "the files too, byte by byte"
+
+
+def test_columns_of_models_are_described(released: Made) -> None:
+    text = (released[1] / "README.md").read_text()
+    assert "| `subject` | String | The subject as it stands in the question, disambiguated" in text
+    assert MODEL not in text.split("## Columns")[1]
+
+
+def test_earlier_release_is_replaced_and_other_folders_are_not(build: Build, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    write_release(build, target, name="made")
+    (target / "note.txt").write_text("of the earlier release")
+    write_release(build, target, name="made")
+    assert not (target / "note.txt").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="is no release"):
+        write_release(build, other, name="made")
+    assert (other / "thesis.tex").read_text() == "years of work"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"], "nothing is left lying about"
+
+
+def test_failure_leaves_the_earlier_release(build: Build, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    write_release(build, target, name="made")
+    before = (target / "manifest.json").read_bytes()
+
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_release(build, target, name="other", report=stop)
+    assert (target / "manifest.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_secret_in_a_parameter_is_not_published(build: Build, tmp_path: Path) -> None:
+    facts = build.manifests["facts"]
+    basis = facts.basis.model_copy(update={"params": {"key": "sk-" + "a1" * 20}})
+    manifests = {**build.manifests, "facts": facts.model_copy(update={"basis": basis})}
+    with pytest.raises(DualDataError, match="secret") as caught:
+        write_release(Build(build.folder, manifests), tmp_path / "out", name="made")
+    assert "a1a1" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_build_that_is_not_whole_is_refused(tmp_path: Path) -> None:
+    folder = artifacts(tmp_path, world(subjects=4))
+    with pytest.raises(DualDataError, match="is not built"):
+        read_build(folder, [*NAMES, "more"])
+    table = folder / "links" / "data.parquet"
+    good = table.read_bytes()
+    table.write_bytes(good + b"x")
+    with pytest.raises(DualDataError, match="is not what the build wrote"):
+        read_build(folder, NAMES)
+    table.write_bytes(good)
+    manifest = folder / "splits" / "manifest.json"
+    edited = json.loads(manifest.read_text())
+    edited["basis"]["inputs"]["links"] = "0" * 64
+    manifest.write_text(json.dumps(edited))
+    with pytest.raises(DualDataError, match="was built from another links"):
+        read_build(folder, NAMES)
+
+
+def test_verify_recomputes_every_hash(build: Build, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    release = write_release(build, target, name="made")
+    assert verify(locate(target)) == (release, [])
+    frame = pl.read_parquet(target / "links/train.parquet")
+    frame.reverse().write_parquet(target / "links/train.parquet")
+    assert verify(Place(folder=target))[1] == ["links/train.parquet: its bytes were changed"], "the rows are the same"
+    frame.head(3).write_parquet(target / "links/train.parquet")
+    (target / "knowledge/train.parquet").unlink()
+    (target / "facts/train.parquet").write_bytes(b"PAR1 and nothing else")
+    (target / "croissant.json").write_text("{}")
+    (target / "facts/more.parquet").write_bytes(b"")
+    findings = verify(Place(folder=target))[1]
+    assert "links/train.parquet: its rows were changed" in findings
+    assert f"links/train.parquet: 3 rows, not {frame.height}" in findings
+    assert "knowledge/train.parquet: is missing" in findings
+    assert any(line.startswith("facts/train.parquet: cannot be read") for line in findings)
+    assert "croissant.json: was changed" in findings
+    assert "facts/more.parquet: is not in manifest.json" in findings
+
+
+def test_edited_manifest_is_found(build: Build, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    release = write_release(build, target, name="made")
+    text = (target / "manifest.json").read_text().replace(release.configs["links"]["train"].content, "0" * 64)
+    (target / "manifest.json").write_text(text)
+    findings = verify(Place(folder=target))[1]
+    assert findings == [
+        "links/train.parquet: its rows were changed",
+        "manifest.json: its content hash does not follow from its tables",
+    ]
+
+
+def test_content_hash_survives_the_way_through_the_file(released: Made) -> None:
+    release, folder = released
+    for splits in release.configs.values():
+        for file in splits.values():
+            assert content_hash(pl.read_parquet(folder / file.path)) == file.content
+    assert read_release(Place(folder=folder)) == release
