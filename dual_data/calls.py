@@ -109,8 +109,7 @@ class Calls:
     def _open(self, read_only: bool) -> sqlite3.Connection:
         try:
             if read_only:
-                target = f"file:{self.path}?mode=ro" if self.path.exists() else ":memory:"
-                connection = sqlite3.connect(target, uri=True, check_same_thread=False)
+                connection = sqlite3.connect(self._read_only_target(), uri=True, check_same_thread=False)
             else:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
@@ -126,6 +125,13 @@ class Calls:
                 f"rescue what it holds with: sqlite3 {self.path.name} .recover | sqlite3 rescued.sqlite"
             ) from None
         return connection
+
+    def _read_only_target(self) -> str:
+        if not self.path.exists():
+            return ":memory:"
+        # Without a write-ahead file nobody is writing, and SQLite need not put its shared memory beside the log.
+        settled = not self.path.with_name(self.path.name + "-wal").exists()
+        return self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if settled else "")
 
     def __enter__(self) -> Calls:
         return self

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from dual_data import __version__
-from dual_data.cli import audit, build, check, project, relations, release
+from dual_data.cli import audit, build, check, evaluation, evaluation_results, export, project, relations, release
 from dual_data.errors import DualDataError
 
 app = typer.Typer(
@@ -40,13 +40,21 @@ app.command()(release.release)
 app.command()(release.verify)
 app.command()(release.diff)
 app.command()(release.push)
+app.add_typer(export.app, name="export")
 app.add_typer(relations.app, name="relations")
+
+unlearning = typer.Typer(help="Run the reference unlearning evaluation, score it and report it.", no_args_is_help=True)
+unlearning.command()(evaluation.run)
+unlearning.command()(evaluation_results.score)
+unlearning.command()(evaluation_results.report)
+unlearning.command()(evaluation_results.compare)
+app.add_typer(unlearning, name="eval")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; expected errors become one message and an exit code, without a traceback."""
     try:
-        app(args=None if arguments is None else list(arguments))
+        app(args=None if arguments is None else list(arguments), prog_name="dual-data")
     except DualDataError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -1,0 +1,85 @@
+"""What users read, word for word: help, a plan, a summary. DUAL_DATA_UPDATE_GOLDEN=1 writes the files anew."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import copy_project, dual_data, forget_pipeline
+from tests.cli.test_main import COMMANDS
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "cli"
+TABLE = "subject_qid,subject_label,property_id,object_qid,object_label\nQ1,Orbus,P30,Q2,Selmia\nQ3,Varn,P30,Q2,Selmia\nQ4,Uln,P30,Q4,Uln\n"
+PROFILE = """\
+[project]
+name = "mine"
+
+[services.pace]
+probe = { per_minute = 60 }
+
+[facts]
+source = "tables"
+folder = "tables"
+
+[links]
+method = "none"
+
+[[knowledge.models]]
+name = "small"
+endpoint = { base_url = "http://127.0.0.1:9/v1", model = "small" }
+"""
+
+
+def same_as_golden(name: str, text: str) -> None:
+    """Compare with the file, or write it where that is asked for."""
+    path = GOLDEN / f"{name}.txt"
+    text = text.rstrip() + "\n"
+    if os.environ.get("DUAL_DATA_UPDATE_GOLDEN") == "1":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    forget_pipeline()
+    root = copy_project(tmp_path / "mine")
+    for path in (root / "pipeline" / "relations").glob("*.toml"):
+        if path.stem not in ("P30", "EXCLUDED"):
+            path.unlink()
+    (root / "tables").mkdir()
+    (root / "tables" / "places_country.csv").write_text(TABLE)
+    (root / "pipeline" / "mine.toml").write_text(PROFILE)
+    yield root
+    forget_pipeline()
+
+
+@pytest.mark.parametrize("path", [(), *COMMANDS], ids=lambda path: "-".join(path) or "dual-data")
+def test_help(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERMINAL_WIDTH", "100")
+    monkeypatch.setenv("COLUMNS", "100")
+    same_as_golden(f"help/{'-'.join(path) or 'dual-data'}", dual_data(*path, "--help").out)
+
+
+def test_plans_and_summary(project: Path) -> None:
+    options = ("--project", project, "--profile", "mine")
+    same_as_golden("plan-of-a-new-project", dual_data("build", "--dry-run", *options).out)
+    assert not (project / "artifacts").exists()
+    shown = dual_data("build", "questions", "links", *options)
+    assert shown.code == 0, shown.err
+    same_as_golden("build-report", shown.err)
+    before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
+    same_as_golden("plan-of-the-rest", dual_data("build", "--dry-run", *options).out)
+    assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
+    summary = dual_data("show", *options).out.replace(str(project), "PROJECT")
+    same_as_golden("summary", re.sub(r"\d+\.\d$", "0.0", summary, flags=re.MULTILINE))
+
+
+def test_summary_of_nothing(project: Path) -> None:
+    shown = dual_data("show", "--project", project, "--profile", "mine")
+    assert shown.code == 1
+    assert "nothing is built here yet; run: dual-data build" in shown.err
