@@ -139,10 +139,9 @@ def open_model(spec: str) -> ChatModel:
 
 
 def open_embedding() -> Callable[[Sequence[str]], Any]:
-    """Open the sentence embedding of the `paper` rule. Raises MissingExtra without the evaluation extra."""
+    """Open the sentence embedding of the `paper` rule. Raises MissingExtra where it is not installed."""
     try:
-        from dual_data.evaluation.embedding import open_embedding as opened
+        from dual_data.evaluation.embedding import SentenceEmbedder
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "eval") from None
-    embed: Callable[[Sequence[str]], Any] = opened()
-    return embed
+    return SentenceEmbedder().embed
