@@ -23,6 +23,8 @@ from dual_data.errors import InputError, ServiceError
 FORMAT = 1
 """Version of the manifest's layout."""
 MANIFEST = "manifest.json"
+WHOLE = "train"
+"""Split of a configuration that has only one: what `datasets` calls it by default."""
 SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads where none is named."""
 
@@ -77,6 +79,10 @@ class Release(Strict):
     stages: Mapping[str, Mapping[str, Any]]
     """The manifest of every stage, as the build wrote it."""
 
+    def recipes(self) -> list[str]:
+        """Configurations of question-answer splits, as opposed to tables of one split."""
+        return [config for config, splits in self.configs.items() if set(splits) != {WHOLE}]
+
     def file(self, config: str, split: str) -> File:
         """The file of a split. Raises InputError with what there is instead."""
         if config not in self.configs:
@@ -120,7 +126,7 @@ def locate(target: str | Path, revision: str | None = None, *, endpoint: str | N
         return Place(folder=path)
     name, _, given = str(target).partition("@")
     if isinstance(target, Path) or not is_repository(name):
-        raise InputError(f"{target}: no such folder, and not the name of a Hub dataset (owner/name[@revision])")
+        raise InputError(f"{target}: no such release folder, and not the name of a Hub dataset (owner/name[@revision])")
     if given and revision and given != revision:
         raise InputError(f"{target}: names the revision {given}, but {revision} is asked for")
     return Place(repository=name, revision=revision or given or None, endpoint=endpoint)

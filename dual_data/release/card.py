@@ -10,8 +10,7 @@ import polars as pl
 
 from dual_data.release.columns import describe
 from dual_data.release.markdown import code, folded, number, table, text
-from dual_data.release.tables import WHOLE
-from dual_data.released import Place, Release, read_table
+from dual_data.released import WHOLE, Place, Release, read_table
 
 DEFAULT = "matched"
 FOLD = 40
@@ -51,10 +50,7 @@ class Sections(NamedTuple):
 
     def recipes(self) -> list[str]:
         """Configurations that hold splits, the recommended one first."""
-        return sorted(
-            (name for name, splits in self.release.configs.items() if set(splits) != {WHOLE}),
-            key=lambda name: ([*RECIPES, name].index(name), name),
-        )
+        return sorted(self.release.recipes(), key=lambda name: ([*RECIPES, name].index(name), name))
 
 
 def card(release: Release, place: Place) -> str:

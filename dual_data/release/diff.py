@@ -10,8 +10,7 @@ import polars as pl
 
 from dual_data.errors import InputError
 from dual_data.release.names import plain_names
-from dual_data.release.tables import WHOLE
-from dual_data.released import locate, read_release, read_table
+from dual_data.released import WHOLE, locate, read_release, read_table
 
 PAIR = ("subject_qid", "property_id")
 SHOWN = ("fact_id", "subject_label", "property_id", "object_label")

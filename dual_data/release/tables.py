@@ -11,10 +11,8 @@ import polars as pl
 from dual_data.engine.tables import content_hash, file_hash, write_whole
 from dual_data.release.build import EXAMPLES, Build
 from dual_data.release.names import plain_names
-from dual_data.released import File
+from dual_data.released import WHOLE, File
 
-WHOLE = "train"
-"""Split of a configuration that has only one: what `datasets` calls it by default."""
 LEADING = ("fact_id", "position", "pair", "question", "answer", "answers", "subject", "relation", "topic")
 """What a reader looks for first stands first."""
 SPLIT_COLUMNS = ("split", "rare", "popular")

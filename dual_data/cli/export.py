@@ -1,0 +1,81 @@
+"""`dual-data export lm-eval | open-unlearning | tofu-json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+
+if TYPE_CHECKING:
+    from dual_data.released import Place, Release
+
+app = typer.Typer(help="Write a release as files that other programs read.", no_args_is_help=True)
+
+Target = Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")]
+Source = Annotated[
+    str,
+    typer.Option(
+        "--release",
+        metavar="PATH|REPO[@revision]",
+        help="Release folder or Hub dataset.",
+        show_default="artifacts/PROFILE/release",
+    ),
+]
+
+
+@app.command("lm-eval")
+def lm_eval(
+    folder: Target, source: Source = "", project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
+) -> None:
+    """Write a task for lm-evaluation-harness for every split; it reads the release where it lies.
+
+    Example: dual-data export lm-eval tasks && lm_eval --include_path tasks --tasks dual_matched_city_forget_rare_5 ...
+    """
+    from dual_data.export.lm_eval import lm_eval_files
+
+    _export("lm-eval", lm_eval_files, folder, source, project, profile)
+
+
+@app.command("open-unlearning")
+def open_unlearning(
+    folder: Target, source: Source = "", project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
+) -> None:
+    """Write datasets, metrics and experiments for open-unlearning; DIR may be its own configs folder.
+
+    Example: dual-data export open-unlearning configs --release owner/dual@v1.0.0
+    """
+    from dual_data.export.open_unlearning import open_unlearning_files
+
+    _export("open-unlearning", open_unlearning_files, folder, source, project, profile)
+
+
+@app.command("tofu-json")
+def tofu_json(
+    folder: Target, source: Source = "", project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
+) -> None:
+    """Write JSON lines with the keys of TOFU's data files, one file a split: CONFIG/SPLIT.json.
+
+    Example: dual-data export tofu-json data/dual
+    """
+    from dual_data.export.tofu_json import tofu_json_files
+
+    _export("tofu-json", tofu_json_files, folder, source, project, profile)
+
+
+def _export(
+    kind: str, make: Callable[[Release, Place], dict[str, str]], folder: Path, source: str, project: Path, profile: str
+) -> None:
+    from dual_data.cli.release import FOLDER
+    from dual_data.export.folder import write_export
+    from dual_data.project import load_project
+    from dual_data.released import locate, read_release
+
+    place = locate(source or load_project(project, profile).artifacts / FOLDER)
+    release = read_release(place)
+    files = make(release, place)
+    write_export(kind, files, folder, release, place)
+    print(f"{folder}: {len(files)} files")

@@ -1,0 +1,1 @@
+"""A release as the files that other people's programs read."""

@@ -1,0 +1,44 @@
+"""Writing an export: into any folder, over nothing but an earlier export of the same kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from dual_data.engine.tables import write_whole
+from dual_data.errors import InputError, UsageError
+from dual_data.released import Place, Release
+
+
+def write_export(kind: str, files: Mapping[str, str], target: Path, release: Release, place: Place) -> None:
+    """Write `files` (text by path) below `target`, and `dual-data-KIND.json`, which says of what and lists them.
+
+    Files of an earlier export that are not made any more are removed. Raises UsageError, before anything is written,
+    where a file of somebody else's is in the way.
+    """
+    listing = target / f"dual-data-{kind}.json"
+    before = _listed(listing)
+    if foreign := [path for path in files if path not in before and (target / path).exists()]:
+        raise UsageError(f"{target / foreign[0]}: exists and is not of an earlier export; choose another folder")
+    for path, text in files.items():
+        _write(target / path, text)
+    for path in before - files.keys():
+        (target / path).unlink(missing_ok=True)
+    about = {"release": str(place), "version": release.version, "content": release.content, "files": sorted(files)}
+    _write(listing, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _listed(listing: Path) -> set[str]:
+    if not listing.exists():
+        return set()
+    try:
+        files = json.loads(listing.read_text(encoding="utf-8"))["files"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(f"{listing}: is not the list of an earlier export ({error}); choose another folder") from None
+    inside = listing.parent.resolve()
+    return {path for path in files if (inside / path).resolve().is_relative_to(inside)}

@@ -1,0 +1,59 @@
+"""Which splits of a release belong together, read off their names."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from dual_data.released import Place, Release
+
+_FORGET = re.compile(r"(?P<family>.+)_forget_(?P<side>rare|popular)_(?P<percent>\d+)")
+_FAST_RETAIN = re.compile(r"fast_retain_(\d+)")
+
+
+class Family(NamedTuple):
+    """The splits of one topic of one recipe."""
+
+    config: str
+    name: str
+    forget: tuple[str, ...]
+    retain: str
+    """What may be trained on; the published recipe has one retain split for both."""
+    retain_eval: str
+
+    @property
+    def full(self) -> tuple[str, ...]:
+        """The largest forget splits and the retain splits: all facts that fine-tuning teaches."""
+        largest: dict[str, tuple[int, str]] = {}
+        for split in self.forget:
+            found = _FORGET.fullmatch(split)
+            assert found is not None
+            largest[found["side"]] = max(largest.get(found["side"], (0, "")), (int(found["percent"]), split))
+        return tuple(dict.fromkeys([*(split for _, split in largest.values()), self.retain, self.retain_eval]))
+
+
+def families(release: Release) -> list[Family]:
+    """Every family that has forget splits and something to retain."""
+    found = []
+    for config in release.recipes():
+        splits = list(release.configs[config])
+        forget: dict[str, list[str]] = {}
+        for split in splits:
+            if match := _FORGET.fullmatch(split):
+                forget.setdefault(match["family"], []).append(split)
+        for name, members in forget.items():
+            retain = f"{name}_retain_train"
+            if retain not in splits:
+                fast = [split for split in splits if _FAST_RETAIN.fullmatch(split.removeprefix(f"{name}_"))]
+                retain = min(fast, key=lambda split: int(split.rpartition("_")[2]), default="")
+            kept = f"{name}_retain_eval"
+            if retain:
+                found.append(Family(config, name, tuple(members), retain, kept if kept in splits else retain))
+    return found
+
+
+def address(place: Place) -> dict[str, str]:
+    """Arguments of `datasets.load_dataset` that name the release: path, and revision where it lies on the Hub."""
+    if place.folder is not None:
+        return {"path": str(place.folder.resolve())}
+    return {"path": place.repository, **({"revision": place.revision} if place.revision else {})}
