@@ -11,6 +11,9 @@ from dual_data.errors import DualDataError
 from dual_data.ids import digest
 from dual_data.project import Project
 
+MOST_LINES = 60
+"""Rows of one table that are printed."""
+
 
 def summary(project: Project, sample: int) -> str:
     """Rows and rejects of every stage, the recipes and their splits, sample questions, and where it all lies."""
@@ -49,17 +52,28 @@ def _rejects(manifests: dict[str, Manifest]) -> str:
 
 
 def _tables(project: Project, manifests: dict[str, Manifest]) -> list[str]:
-    """The small tables that the splits stage writes: recipes, and rows a split."""
+    """The small tables that the splits stage writes: recipes, splits made, splits not made and why."""
     if "splits" not in manifests:
         return []
+    written = manifests["splits"].outcome
     parts = []
-    if "recipes" in manifests["splits"].outcome:
+    if "recipes" in written:
         recipes = read_rows(project.root, project.profile, "splits", "recipes")
-        parts.append(table(recipes.columns, recipes.rows()))
+        parts.append(_first(recipes.with_columns(pl.col("made").replace_strict({True: "yes", False: "no"}))))
     splits = read_rows(project.root, project.profile, "splits")
-    counts = splits.group_by("recipe", "split").len("rows").sort("recipe", "split")
-    parts.append(table(counts.columns, counts.rows()))
+    parts.append(_first(splits.group_by("recipe", "split").len("rows").sort("recipe", "split")))
+    if "capacity" in written:
+        capacity = read_rows(project.root, project.profile, "splits", "capacity")
+        missing = capacity.filter(~pl.col("made")).select("recipe", "split", pl.col("reason").alias("not made because"))
+        parts.append(_first(missing) if missing.height else "Every split was made.")
     return parts
+
+
+def _first(frame: pl.DataFrame) -> str:
+    """The first rows, and how many there are beyond them."""
+    shown = table(frame.columns, frame.head(MOST_LINES).rows())
+    beyond = frame.height - MOST_LINES
+    return f"{shown}\n... and {beyond} more" if beyond > 0 else shown
 
 
 def _samples(project: Project, sample: int) -> str:
