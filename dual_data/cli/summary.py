@@ -23,6 +23,7 @@ def summary(project: Project, sample: int) -> str:
     if not manifests:
         raise DualDataError(f"{project.artifacts}: nothing is built here yet; run: dual-data build")
     parts = [f"Built in {project.artifacts}", _rows(manifests), _rejects(manifests)]
+    parts.append("\n".join(_remarks(project, manifests)))
     parts += _tables(project, manifests)
     if sample and "questions" in manifests:
         parts.append(_samples(project, sample))
@@ -49,6 +50,32 @@ def _rows(manifests: dict[str, Manifest]) -> str:
 def _rejects(manifests: dict[str, Manifest]) -> str:
     rows = [(name, reason, count) for name, found in manifests.items() for reason, count in found.rejected.items()]
     return table(("stage", "rejected because", "rows"), rows) if rows else "Nothing was rejected."
+
+
+def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
+    """What a reader must know before believing a number: how links were counted, what models knew, a judge unfit."""
+    found = []
+    if "links" in manifests:
+        methods = read_rows(project.root, project.profile, "links")["method"].unique().sort()
+        found.append(f"Popularity: {', '.join(methods)}.")
+    if "knowledge" in manifests:
+        known = read_rows(project.root, project.profile, "knowledge").group_by("model", "rule", maintain_order=True)
+        for (model, rule), rows in known:
+            found.append(
+                f"Knowledge: {model} knows {rows['known'].sum()} of {rows.height} facts asked, by the rule {rule}."
+            )
+    if "salience" in manifests:
+        for (judge,), rows in read_rows(project.root, project.profile, "salience").group_by(
+            "judge", maintain_order=True
+        ):
+            line = f"Salience: {rows.height} facts judged by {judge}"
+            if low := int(rows["low_mass"].sum()):
+                line += (
+                    f"; in {low} of them it put little probability on the scale (median mass "
+                    f"{rows['mass'].median() or 0:.2f}), so its scores show the path, not the truth"
+                )
+            found.append(line + ".")
+    return found
 
 
 def _tables(project: Project, manifests: dict[str, Manifest]) -> list[str]:
