@@ -72,7 +72,7 @@ def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
             if low := int(rows["low_mass"].sum()):
                 line += (
                     f"; in {low} of them it put little probability on the scale (median mass "
-                    f"{rows['mass'].median() or 0:.2f}), so its scores show the path, not the truth"
+                    f"{rows.select(pl.col('mass').median()).item():.2f}), so its scores show the path, not the truth"
                 )
             found.append(line + ".")
     return found
