@@ -59,9 +59,9 @@ def splits(pool: pl.DataFrame, family: Family, retain: tuple[int, ...]) -> list[
 
 
 def full(rows: pl.DataFrame, split: str, smallest: int) -> Made:
-    """Every candidate, the rarest first."""
+    """Every candidate. `rows` has the rarest first."""
     reason = f"{rows.height} rows, fewer than {smallest}" if rows.height < smallest else ""
-    kept = rows.sort("pop_sum", "rank").head(0 if reason else rows.height)
+    kept = rows.head(0 if reason else rows.height)
     return Made(split, _rows(kept), rows.height, rows.height, reason)
 
 

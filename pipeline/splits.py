@@ -20,7 +20,7 @@ from pydantic import Field
 from dual_data.audit.baseline_table import baseline_table
 from dual_data.config import Strict, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
-from dual_data.sampling import SIDES, with_rank
+from dual_data.sampling import SIDES
 from dual_data.schema import Splits
 from pipeline import balance, examples, matched, paper
 from pipeline.matched import Family, Made, MatchedParams
@@ -35,7 +35,7 @@ MATCHED_BY: dict[str, str] = {"matched": "length", "matched_answer": "answer_key
 class SplitsParams(Strict):
     """Which recipes are made, and how large their splits are."""
 
-    recipes: tuple[Recipe, ...] = ("matched", "matched_answer", "paper")
+    recipes: tuple[Recipe, ...] = Field(default=("matched", "matched_answer", "paper"), min_length=1)
     """Recipes to make."""
     percents: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
     """Sizes of the forget splits, in percent of the eligible facts of a topic, rounded down."""
@@ -58,6 +58,16 @@ class Outcome(NamedTuple):
     """Why the recipe could not be made at all; empty where it could."""
 
 
+class Selection(NamedTuple):
+    """What the recipes gave, before it is measured."""
+
+    pool: pl.DataFrame
+    """One row a question, with the columns of `pipeline.examples`."""
+    outcomes: list[Outcome]
+    members: dict[str, pl.DataFrame]
+    """Rows of Splits by recipe."""
+
+
 def run(
     params: SplitsParams,
     tools: Tools,
@@ -70,29 +80,48 @@ def run(
 ) -> Result:
     """Make every recipe, and measure what was made."""
     pool = examples.pooled(facts, links, questions, knowledge, salience)
+    selection = select(params, tools, pool)
+    tables = {
+        "recipes": _recipes(selection.outcomes),
+        "capacity": _capacity(selection.outcomes),
+        **measures(params, selection),
+        **joined_examples(params, selection, knowledge),
+    }
+    return Result(pl.concat(selection.members.values()), tables)
+
+
+def select(params: SplitsParams, tools: Tools, pool: pl.DataFrame) -> Selection:
+    """The members of every split of every recipe."""
     pool = examples.with_published(pool, params.paper.signal, load_relations(tools.project / RELATIONS))
     pool = pool.with_columns(popularity=popularity(params.matched.signal, params.matched.side).cast(pl.Float64))
-    names = short_names(facts["topic"].unique().sort().to_list())
+    names = short_names(pool["topic"].unique().sort().to_list())
+    ready = matched.with_cells(pool, params.matched)
+    outcomes = []
     with tools.progress.task("splits", total=len(params.recipes)) as advance:
-        outcomes = []
         for recipe in params.recipes:
-            outcomes.append(_paper(pool, params, names) if recipe == "paper" else _matched(recipe, pool, params, names))
+            outcomes.append(
+                _paper(ready, params, names) if recipe == "paper" else _matched(recipe, ready, params, names)
+            )
             advance(1)
-    members = {outcome.recipe: _members(outcome) for outcome in outcomes}
-    measured = balance.measured(pool)
-    rows = {recipe: examples.joined(found, measured) for recipe, found in members.items()}
-    tables = {
-        "recipes": _recipes(outcomes),
-        "capacity": _capacity(outcomes),
-        "baselines": _baselines(rows),
-        "balance": _balance(rows, _models(params)),
-    }
-    for name, found in members.items():
-        table = examples.joined(found, pool)
-        if name == "paper":
+    return Selection(pool, outcomes, {outcome.recipe: _members(outcome) for outcome in outcomes})
+
+
+def measures(params: SplitsParams, selection: Selection) -> dict[str, pl.DataFrame]:
+    """The tables `baselines` and `balance`."""
+    measured = balance.measured(selection.pool)
+    rows = {recipe: examples.joined(found, measured) for recipe, found in selection.members.items()}
+    return {"baselines": _baselines(rows), "balance": _balance(rows, _models(params))}
+
+
+def joined_examples(params: SplitsParams, selection: Selection, knowledge: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """One table a recipe: the rows of its splits with all that is known of them."""
+    tables = {}
+    for recipe, found in selection.members.items():
+        table = examples.joined(found, selection.pool)
+        if recipe == "paper":
             table = paper.examples(table, knowledge, params.paper.model)
-        tables[f"examples/{name}"] = table
-    return Result(pl.concat(members.values()), tables)
+        tables[f"examples/{recipe}"] = table
+    return tables
 
 
 def short_names(topics: Sequence[str]) -> dict[str, str]:
@@ -118,17 +147,16 @@ def _matched(recipe: Recipe, pool: pl.DataFrame, params: SplitsParams, names: di
         if not eligible["probed_by"].list.contains(model).any():
             return Outcome(recipe, [], f"the stage knowledge has no answer of {model} by the rule matched")
         eligible = eligible.filter(pl.col("known_by").list.contains(model))
-    ready = matched.with_cells(eligible, of)
     families: list[tuple[str, str | None]] = [(name, topic) for topic, name in names.items()]
     if params.pooled and len(names) > 1:
         families.append((matched.POOLED, None))
     kinds = [Family(prefix, topic, of, params.percents, params.smallest) for prefix, topic in families]
-    made = matched.splits(ready, kinds, MATCHED_BY[recipe])
+    made = matched.splits(eligible, kinds, MATCHED_BY[recipe])
     return Outcome(recipe, made, "" if any(one.rows.height for one in made) else "no topic has enough pairs")
 
 
 def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> Outcome:
-    candidates = with_rank(pool.filter(pl.col("pop_sum").is_not_null()), "fact_id", "facts")
+    candidates = pool.filter(pl.col("pop_sum").is_not_null())
     if candidates.is_empty():
         reason = f"no fact has {params.paper.signal} of subject and object; set splits.paper.signal to another"
         return Outcome("paper", [], reason)
@@ -142,7 +170,7 @@ def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> O
     for topic, prefix in names.items():
         family = Family(prefix, topic, params.matched, params.percents, params.smallest)
         made += paper.splits(candidates, family, params.paper.retain)
-    made.append(paper.full(candidates, "full_", params.smallest))
+    made.append(paper.full(candidates.sort("pop_sum", "rank"), "full_", params.smallest))
     return Outcome("paper", made, "" if any(one.rows.height for one in made) else "no topic has enough candidates")
 
 
@@ -153,6 +181,7 @@ def _members(outcome: Outcome) -> pl.DataFrame:
             pl.col("position").cast(pl.Int64), recipe=pl.lit(outcome.recipe), split=pl.lit(made.split)
         )
         for made in outcome.made
+        if made.rows.height
     ]
     empty = pl.DataFrame(schema={name: pl.Int64 if name == "position" else pl.String for name in columns})
     return pl.concat([empty, *(frame.select(columns) for frame in frames)])

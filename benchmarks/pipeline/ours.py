@@ -1,0 +1,61 @@
+"""The stages themselves, in labels mode, without the engine: python -m benchmarks.pipeline.ours PROJECT FOLDER."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.pipeline.outcome import PERCENTS, RECIPES, SMALLEST, Outcome
+
+
+def main() -> None:
+    """Run and print the outcome."""
+    outcome = Outcome()
+    project, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    with outcome.part("imports"):
+        import polars as pl
+
+        from dual_data.calls import Calls
+        from dual_data.config import Services
+        from dual_data.engine.stage import Tools
+        from dual_data.engine.tables import settle
+        from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
+        from pipeline import examples, facts, questions, splits
+
+        tools = Tools(project, Services(), Calls(project / "no-calls.sqlite", read_only=True))
+    with outcome.part("facts"):
+        found = facts.run(facts.FactsParams(source="labels", folder=str(folder)), tools)
+        settled = settle(found, Facts, "facts")
+    with outcome.part("questions"):
+        asked = questions.run(questions.QuestionsParams(), tools, facts=settled.rows)
+        kept = settle(asked, Questions, "questions")
+    params = splits.SplitsParams.model_validate(
+        {
+            "recipes": RECIPES,
+            "percents": PERCENTS,
+            "smallest": SMALLEST,
+            "matched": {"signal": "mentions"},
+            "paper": {"signal": "mentions"},
+        }
+    )
+    nothing = Knowledge.create_empty()
+    with outcome.part("splits"):
+        pool = examples.pooled(settled.rows, Links.create_empty(), kept.rows, nothing, Salience.create_empty())
+        selection = splits.select(params, tools, pool)
+        splits.joined_examples(params, selection, nothing)
+    with outcome.part("measures"):
+        splits.measures(params, selection)
+    outcome.rows, outcome.facts, outcome.questions = found.height, settled.rows.height, kept.rows.height
+    rejected = pl.concat([settled.rejected.select("reason"), kept.rejected.select("reason")])
+    counts = rejected.group_by("reason", maintain_order=True).len().sort("len", descending=True)
+    outcome.removed = dict(counts.iter_rows())
+    outcome.splits = {
+        one.recipe: {made.split: (made.rows.height, made.holds) for made in one.made} for one in selection.outcomes
+    }
+    members = pl.concat(selection.members.values())
+    outcome.keep(members.select("recipe", "split", "position", "fact_id").iter_rows())
+    outcome.print()
+
+
+if __name__ == "__main__":
+    main()

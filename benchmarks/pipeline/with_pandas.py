@@ -1,0 +1,411 @@
+"""The same steps in plain pandas: python -m benchmarks.pipeline.with_pandas PROJECT FOLDER.
+
+Written as a competent user of pandas writes it: merges, groupby, boolean masks and list comprehensions over columns,
+no row-wise apply. The project's small text functions (ids, words, rendering of literals) are shared: frames are what is
+compared. The members of all splits come out the same, to the last position.
+"""
+
+# pandas has no complete types for what is done here.
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pipeline.outcome import PERCENTS, RECIPES, SMALLEST, Outcome
+
+LEAK, ANSWER_WORDS, ANSWER_SHARE = 0.5, 10, 0.05
+SIZES = {
+    "retain_train": 1000,
+    "retain_eval": 500,
+    "neighbor_relation": 500,
+    "world_facts": 500,
+    "neighbor_subject": 500,
+}
+RETAIN = (500, 1500)
+NARROW = ["fact_id", "topic", "stem", "kind", "subject", "value", "answer", "functional", "subject_mentions"]
+NARROW += ["object_mentions"]
+PAIRED = ["fact_id", "topic", "stem", "subject", "bond", "side", "rank", "key", "length"]
+ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
+
+
+def hash_rank(keys: Any, salt: str) -> list[int]:
+    """The first 8 bytes of sha256("salt|key")."""
+    known = {
+        key: int.from_bytes(hashlib.sha256(f"{salt}|{key}".encode()).digest()[:8], "big") for key in dict.fromkeys(keys)
+    }
+    return [known[key] for key in keys]
+
+
+def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: PLR0915 - one script, as such scripts are
+    """All triplets, with ids from labels, counts, and the reason of those that are no facts."""
+    import pandas as pd
+
+    from dual_data.config import load_relations, load_topics
+    from dual_data.ids import fact_id, label_id
+    from dual_data.sources.assembly import sides
+    from dual_data.sources.values import cell, clean
+
+    relations = load_relations(project / "pipeline" / "relations")
+    topics = load_topics(project / "pipeline" / "topics.toml")
+    excluded = tomllib.loads((project / "pipeline" / "relations" / "EXCLUDED.toml").read_text("utf-8"))
+    parts = []
+    for topic in topics:
+        path = folder / f"{topic}.csv"
+        if path.is_file():
+            parts.append(pd.read_csv(path, dtype=str, keep_default_na=False).assign(topic=topic))
+    rows = pd.concat(parts, ignore_index=True)
+    outcome.rows = len(rows)
+
+    labels = {text: clean(text) for text in pd.unique(pd.concat([rows.subjectLabel, rows.objectLabel]))}
+    minted = {text: label_id(text) for text in set(labels.values())}
+    rows["subject_label"], rows["object_label"] = rows.subjectLabel.map(labels), rows.objectLabel.map(labels)
+    rows["subject"], rows["object"] = rows.subject_label.map(minted), rows.object_label.map(minted)
+
+    stems = {(label, topic): stem for stem, one in relations.items() for label in one.labels for topic in one.topics}
+    claimed: dict[str, set[str]] = {}
+    for one in relations.values():
+        for label in one.labels:
+            claimed.setdefault(label, set()).add(one.property)
+    named: list[tuple[str | None, ...]] = []
+    for topic, written in rows[["topic", "relation"]].drop_duplicates().itertuples(index=False):
+        stem = stems.get((written, topic)) or stems.get((written, "*"))
+        if stem is not None:
+            named.append((topic, written, stem, relations[stem].property, relations[stem].object, None))
+            continue
+        candidates = claimed.get(written, set())
+        reason = "not_asked_in_topic" if candidates else "unknown_relation"
+        where = excluded[written].get("topics", ["*"]) if written in excluded else []
+        if topic in where or "*" in where:
+            reason = "excluded_relation"
+        property_id = next(iter(candidates)) if len(candidates) == 1 else label_id(written)
+        named.append((topic, written, None, property_id, "entity", reason))
+    table = pd.DataFrame(named, columns=["topic", "relation", "stem", "property", "kind", "reason"])
+    rows = rows.merge(table, on=["topic", "relation"], how="left")
+    bare = rows.subject_label.str.fullmatch(r"Q[1-9]\d*") | rows.object_label.str.fullmatch(r"Q[1-9]\d*")
+    rows.loc[bare, "reason"] = "no_label"
+
+    rows["value"], rows["text"] = rows["object"], rows.object_label
+    literals = rows[(rows.kind != "entity") & rows.reason.isna()]
+    for index, stem, text in zip(literals.index, literals.stem, literals.object_label, strict=True):
+        rows.loc[index, ["value", "text", "reason"]] = cell(text, relations[stem])[:3]
+    entity = rows.kind == "entity"
+
+    triplets = rows.drop_duplicates(["subject", "property", "kind", "value"])
+    as_object = triplets.loc[(triplets.kind == "entity") & (triplets.value != triplets.subject), "value"]
+    mentions = pd.concat([triplets.subject, as_object]).value_counts()
+    rows["subject_mentions"] = rows.subject.map(mentions)
+    rows["object_mentions"] = rows.value.map(mentions).where(entity)
+    rows["scope"] = rows.stem.where(rows.kind == "date", "")
+    pair = ["subject", "property", "scope"]
+    objects = rows.drop_duplicates([*pair, "kind", "value"]).groupby(pair).size().rename("objects").reset_index()
+    rows = rows.merge(objects, on=pair, how="left")
+
+    keys = zip(rows.subject, rows.property, rows.kind, rows.value, strict=True)
+    rows["fact_id"] = [fact_id(*key) for key in keys]
+    usable = rows.reason.isna()
+    again = usable & rows[usable].duplicated("fact_id").reindex(rows.index, fill_value=False)
+    rows.loc[again, "reason"] = "duplicate"
+
+    family = sides(relations)
+    stated = rows[rows.reason.isna() & (rows.kind == "entity") & rows.property.isin(list(family))].copy()
+    turned = [
+        (value < subject) if family[name].symmetric else family[name].flipped
+        for name, subject, value in zip(stated.property, stated.subject, stated.value, strict=True)
+    ]
+    ends = zip(turned, stated.subject, stated.value, strict=True)
+    stated["ends"] = [f"{value}|{subject}" if turn else f"{subject}|{value}" for turn, subject, value in ends]
+    stated["root"] = [family[name].root for name in stated.property]
+    one_object = {stem for stem, one in relations.items() if one.unique == "one"}
+    stated["several"] = stated.stem.isin(one_object) & (stated.objects > 1)
+    stated["number"] = [int(name[1:]) for name in stated.property]
+    stated["length"] = stated.subject.str.len()
+    ordered = stated.sort_values(["several", "number", "length", "subject"], kind="stable")
+    rows.loc[ordered.index[ordered.duplicated(["root", "ends"])], "reason"] = "mirrored"
+    return rows
+
+
+def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
+    """The facts with their questions, and the reason of those that cannot be asked."""
+    import re
+
+    import numpy as np
+
+    from dual_data import templates
+    from dual_data.config import load_relations, load_topics
+    from dual_data.words import words
+
+    relations = load_relations(project / "pipeline" / "relations")
+    topics = load_topics(project / "pipeline" / "topics.toml")
+    facts = facts.assign(rank=hash_rank(facts.fact_id, "questions"), reason=None).sort_values("fact_id")
+    one = facts.stem.map({stem: relation.unique == "one" for stem, relation in relations.items()})
+    literal = [
+        templates.literal_answers(relations[stem], kind, value) if kind != "entity" else (label,)
+        for stem, kind, value, label in zip(facts.stem, facts.kind, facts.value, facts.text, strict=True)
+    ]
+    facts["answers"] = [list(forms) for forms in literal]
+    facts["answer"] = [forms[0] if forms else None for forms in literal]
+
+    def reject(wrong: Any, reason: str) -> None:
+        facts.loc[wrong & facts.reason.isna(), "reason"] = reason
+
+    reject((facts.subject == facts.value) | (facts.subject_label.str.lower() == facts.text.str.lower()), "self_answer")
+    reject(one & (facts.objects > 1), "several_objects")
+    reject(facts.answer.isna(), "unanswerable")
+    reject(facts.answer.fillna("").str.split().str.len() > ANSWER_WORDS, "answer_too_long")
+    several = facts.groupby(facts.subject_label.str.lower()).subject.transform("nunique") > 1
+    reject(several, "ambiguous_subject")
+
+    takes = facts.topic.isna()
+    for name, topic in topics.items():
+        for pattern in topic.article:
+            takes |= (facts.topic == name) & facts.subject_label.str.contains(re.compile(pattern))
+    takes &= ~facts.subject_label.str.lower().str.startswith("the ")
+    facts["asked"] = facts.subject_label.where(~takes, "the " + facts.subject_label)
+
+    wordings = {stem: frozenset(words(relation.questions.canonical)) for stem, relation in relations.items()}
+    columns = (facts.stem, facts.asked, facts.answer.fillna(""), facts.reason)
+    leaks = [
+        not isinstance(reason, str) and templates.overlap(answer, wordings[stem].union(words(asked))) >= LEAK
+        for stem, asked, answer, reason in zip(*columns, strict=True)
+    ]
+    reject(np.array(leaks, dtype=bool), "answer_in_question")
+    symmetric = facts.stem.map({stem: relation.symmetric for stem, relation in relations.items()})
+    open_rows = facts[symmetric & facts.reason.isna() & (facts.kind == "entity")].sort_values(["rank", "fact_id"])
+    ends = ["|".join(sorted(pair)) for pair in zip(open_rows.subject, open_rows.value, strict=True)]
+    second = open_rows.assign(ends=ends).duplicated(["stem", "ends"])
+    reject(facts.index.isin(second.index[second]), "mirrored")
+
+    def render(template: str | None, asked: str, answer: str) -> str | None:
+        if template is None:
+            return None
+        text = template.format(subject=asked, answer=answer)
+        first = text.split(" ", 1)[0]
+        text = text[:1].upper() + text[1:] if first == first.lower() else text
+        return re.sub(r"([^.])\.\.$", r"\1.", text) if text.endswith("..") else text
+
+    wanted = facts[["stem", "asked", "answer"]].fillna("")
+    triples = list(wanted.itertuples(index=False, name=None))
+    facts["question"] = [render(relations[stem].questions.canonical, *rest) for stem, *rest in triples]
+    facts["statement"] = [render(relations[stem].questions.statement, *rest) for stem, *rest in triples]
+    for use in ("validation", "training", "test"):
+        facts[use] = [
+            [render(template, *rest) for template in getattr(relations[stem].questions, use)] for stem, *rest in triples
+        ]
+
+    right = facts[~one & (facts.reason.isna() | (facts.reason == "mirrored"))]
+    right = right.assign(last=right.reason.notna()).sort_values(["last", "rank", "fact_id"])
+    grouped = right.groupby(["stem", "subject"], sort=False)
+    carriers = grouped.fact_id.first()
+    merged = {
+        carriers[key]: list(dict.fromkeys(itertools.chain.from_iterable(lists))) for key, lists in grouped.answers
+    }
+    reject(~one & ~facts.fact_id.isin(merged), "further_object")
+    facts["answers"] = [merged.get(key, own) for key, own in zip(facts.fact_id, facts.answers, strict=True)]
+    kept = facts.reason.isna()
+    same = facts.question.str.lower().where(kept).duplicated(keep=False) & kept
+    reject(same, "same_question")
+    facts["functional"] = one & (facts.objects == 1)
+    return facts
+
+
+def choose(pool: Any) -> dict[str, dict[str, Any]]:
+    """The members of every split of every recipe, in order, with the columns that choosing needs."""
+    pool = pool[NARROW].assign(rank=hash_rank(pool.fact_id, "facts"))
+    ends = zip(pool.subject, pool.value, pool.kind, pool.fact_id, strict=True)
+    pool["bond"] = ["|".join(sorted((s, v))) if kind == "entity" else fact for s, v, kind, fact in ends]
+    names = {topic: topic.partition("_")[2] or topic for topic in sorted(pool.topic.unique())}
+    found: dict[str, dict[str, Any]] = {}
+    eligible = pool[pool.functional].copy()
+    roles = [ROLES[rank % len(ROLES)] for rank in hash_rank(eligible.subject, "role")]
+    words = eligible.answer.str.split().str.len().astype(str)
+    eligible["role"], eligible["key"] = roles, eligible.answer.str.lower()
+    eligible["length"] = words + "w" + eligible.answer.str.len().astype(str)
+    sided = thirds(eligible)
+    for recipe, by in (("matched", "length"), ("matched_answer", "key")):
+        found[recipe] = {}
+        for topic, name in [*names.items(), (None, "all")]:
+            own = eligible if topic is None else eligible[eligible.topic == topic]
+            part = sided if topic is None else sided[sided.topic == topic]
+            found[recipe].update(family(eligible, own, part, topic, name=name, by=by))
+    found["paper"] = {}
+    pool["pop_sum"] = pool.subject_mentions + pool.object_mentions
+    candidates = pool[pool.pop_sum.notna()].sort_values(["pop_sum", "rank"])
+    for topic, name in names.items():
+        found["paper"].update(published(candidates[candidates.topic == topic], name))
+    found["paper"]["full_"] = candidates
+    return found
+
+
+def thirds(eligible: Any) -> Any:
+    """The lowest and the highest third of each relation in each topic, where they do not touch."""
+    ordered = eligible.sort_values(["topic", "stem", "subject_mentions", "rank"])
+    groups = ordered.groupby(["topic", "stem"])
+    place, size = groups.cumcount(), groups.subject.transform("size")
+    third = size // 3
+    ordered["side"] = None
+    ordered.loc[place < third, "side"] = "rare"
+    ordered.loc[place >= size - third, "side"] = "popular"
+    sided = ordered[ordered.side.notna()]
+    groups = sided.groupby(["topic", "stem", "side"]).subject_mentions
+    ends = groups.agg(["min", "max"]).unstack("side")
+    apart = ends[("max", "rare")] < ends[("min", "popular")]
+    keys = list(zip(sided.topic, sided.stem, strict=True))
+    return sided[apart.reindex(keys).to_numpy()]
+
+
+def rank_pairs(rows: Any, cell: list[str]) -> Any:
+    """Rare and popular rows of each cell, first with first by rank, in the order of the higher rank."""
+    rows = rows.sort_values("rank")
+    rows = rows.assign(place=rows.groupby([*cell, "side"]).cumcount())
+    rare, popular = rows[rows.side == "rare"], rows[rows.side == "popular"]
+    pairs = rare.merge(popular, on=[*cell, "place"], suffixes=("_rare", "_popular"))
+    pairs["rank"] = pairs[["rank_rare", "rank_popular"]].max(axis=1)
+    return pairs.sort_values(["rank", "fact_id_rare"])
+
+
+def matched_pairs(sided: Any, cell: list[str], most: int) -> Any:
+    """All pairs in which no subject and no bond stands twice and no answer more than `most` times a side."""
+    import numpy as np
+    import pandas as pd
+
+    held: set[str] = set()
+    counts: Counter[tuple[str, str]] = Counter()
+    rounds: list[Any] = []
+    left = sided[PAIRED].assign(answer_key=sided.key)
+    while True:
+        left = left[~left.subject.isin(held) & ~left.bond.isin(held)].sort_values("rank")
+        used = [counts[key] for key in zip(left.side, left.answer_key, strict=True)]
+        rows = left[left.groupby(["side", "answer_key"]).cumcount() + used < most]
+        if not rounds:
+            rows = rows.drop_duplicates("subject")
+        pairs = rank_pairs(rows, cell)
+        kept = []
+        columns = (pairs.subject_rare, pairs.subject_popular, pairs.bond_rare, pairs.bond_popular)
+        for values in zip(*columns, strict=True):
+            free = held.isdisjoint(values) and len(set(values)) == 4
+            kept.append(free)
+            if free:
+                held.update(values)
+        pairs = pairs[np.array(kept, dtype=bool)]
+        for side in ("rare", "popular"):
+            counts.update((side, value) for value in pairs[f"answer_key_{side}"])
+        rounds.append(pairs)
+        if pairs.empty and len(rounds) > 1:
+            return pd.concat(rounds)
+
+
+def family(eligible: Any, own: Any, sided: Any, topic: str | None, *, name: str, by: str) -> dict[str, Any]:
+    """The splits of one topic, or of all."""
+    import pandas as pd
+
+    sizes = {percent: len(own) * percent // 100 for percent in PERCENTS}
+    if max(sizes.values()) < SMALLEST:
+        return {}
+    pairs = matched_pairs(sided, ["topic", "stem", by], max(1, int(ANSWER_SHARE * max(sizes.values()) + 1e-9)))
+    counts: Counter[str] = Counter()
+    chosen: list[int] = []
+    filled: dict[int, int] = {}
+    answers = [(f"r{a}", f"p{b}") for a, b in zip(pairs.answer_key_rare, pairs.answer_key_popular, strict=True)]
+    waiting = list(range(len(answers)))
+    for size in sorted(set(sizes.values())):
+        most, passed = max(1, int(ANSWER_SHARE * size + 1e-9)), []
+        for index in waiting:
+            if len(chosen) < size and all(counts[value] < most for value in answers[index]):
+                counts.update(answers[index])
+                chosen.append(index)
+            else:
+                passed.append(index)
+        filled[size], waiting = len(chosen), passed
+    made: dict[str, Any] = {}
+    ordered, largest = pairs.iloc[chosen], 0
+    by_id = own.set_index("fact_id", drop=False)
+    for side in ("rare", "popular"):
+        for percent, size in sizes.items():
+            if SMALLEST <= size == filled[size]:
+                made[f"{name}_forget_{side}_{percent}"] = by_id.loc[ordered[f"fact_id_{side}"].head(size)]
+                largest = max(largest, size)
+    if not made:
+        return {}
+    top = [
+        by_id.loc[ordered[f"fact_id_{side}"].head(largest)].assign(order=range(largest)) for side in ("rare", "popular")
+    ]
+    forget = pd.concat(top)
+    free = own[~own.subject.isin(forget.subject)].sort_values("rank")
+    near = eligible[eligible.subject.isin(forget.subject) & ~eligible.fact_id.isin(forget.fact_id)]
+    order = dict(zip(forget.subject, forget.order, strict=True))
+    candidates = {
+        "retain_train": free[free.role == "retain_train"],
+        "retain_eval": free[free.role == "retain_eval"],
+        "neighbor_relation": free[free.role == "neighbor_relation"],
+        "world_facts": eligible[(eligible.topic != topic) & ~eligible.subject.isin(own.subject)].sort_values("rank"),
+        "neighbor_subject": near.assign(order=near.subject.map(order)).sort_values(["order", "rank"]),
+    }
+    bonds = set(forget.bond)
+    shares = forget.stem.value_counts()
+    for split, found in candidates.items():
+        fresh = found[~found.bond.isin(bonds)]
+        if split == "neighbor_relation":
+            fresh = fresh[fresh.stem.isin(shares.index)]
+            quota = -(-fresh.stem.map(shares) * SIZES[split] // len(forget))
+            fresh = fresh[fresh.groupby("stem").cumcount() < quota]
+        rows = fresh.head(SIZES[split])
+        if len(rows) >= SMALLEST and not (topic is None and split == "world_facts"):
+            made[f"{name}_{split}"] = rows
+            bonds.update(rows.bond)
+    return made
+
+
+def published(own: Any, name: str) -> dict[str, Any]:
+    """The published selection of one topic."""
+    made = {f"{name}_full": own} if len(own) >= SMALLEST else {}
+    taken: set[str] = set()
+    for side, ordered in (("rare", own), ("popular", own[::-1])):
+        for percent in PERCENTS:
+            size = len(own) * percent // 100
+            if size >= SMALLEST:
+                made[f"{name}_forget_{side}_{percent}"] = ordered.head(size)
+                taken.update(ordered.fact_id.head(size))
+    others = own[~own.fact_id.isin(taken)].sort_values("rank")
+    for wanted in RETAIN:
+        if taken and len(others) >= wanted:
+            made[f"{name}_fast_retain_{wanted}"] = others.head(wanted)
+    return made
+
+
+def main() -> None:
+    """Run and print the outcome."""
+    outcome = Outcome()
+    project, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    with outcome.part("imports"):
+        import pandas as pd
+    with outcome.part("facts"):
+        rows = read_facts(project, folder, outcome)
+    with outcome.part("questions"):
+        asked = ask(rows[rows.reason.isna()], project)
+        pool = asked[asked.reason.isna()]
+    with outcome.part("splits"):
+        found = choose(pool)
+        for splits in found.values():
+            named = [part[["fact_id"]].assign(split=name, position=range(len(part))) for name, part in splits.items()]
+            pd.concat(named).merge(pool, on="fact_id", how="left")
+    outcome.facts, outcome.questions = int(rows.reason.isna().sum()), len(pool)
+    outcome.removed = pd.concat([rows.reason, asked.reason]).value_counts().to_dict()
+    outcome.splits = {recipe: {split: (len(p), 0) for split, p in found[recipe].items()} for recipe in RECIPES}
+    outcome.keep(
+        (recipe, split, position, fact)
+        for recipe, splits in found.items()
+        for split, part in splits.items()
+        for position, fact in enumerate(part.fact_id)
+    )
+    outcome.print()
+
+
+if __name__ == "__main__":
+    main()
