@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from dual_data.audit import pairs
 from dual_data.audit.baselines import NAMES, baselines
 from dual_data.audit.columns import standard
-from dual_data.audit.pairs import compare
 from dual_data.engine.stage import Result, Tools
 from dual_data.engine.tables import settle
+from dual_data.sampling import hash_rank
 from dual_data.schema import Knowledge, Links, Salience, Splits
 from pipeline import questions
 from pipeline.splits import SplitsParams, run, short_names
@@ -234,9 +235,9 @@ def test_the_other_splits_are_what_their_names_say(draw: Draw, seed: int) -> Non
                 assert set(splits["neighbor_relation"]["relation"]) <= set(forget["relation"])
             if "neighbor_subject" in splits:
                 assert set(splits["neighbor_subject"]["subject_qid"]) <= set(forget["subject_qid"])
-                pairs = dict(forget.select("subject_qid", "pair").iter_rows())
+                named = dict(forget.select("subject_qid", "pair").iter_rows())
                 for subject, pair in splits["neighbor_subject"].select("subject_qid", "pair").iter_rows():
-                    assert pairs[subject] == pair
+                    assert named[subject] == pair
 
 
 @settings(max_examples=4, deadline=None)
@@ -286,6 +287,7 @@ def test_paper_takes_the_ends_of_the_popularity_ranking(draw: Draw, seed: int) -
         assert popular["pop_sum"].to_list() == sums[::-1][:size]
         assert not set(rare["fact_id"]) & set(popular["fact_id"])
     retain = splits["city_fast_retain_30"]
+    assert hash_rank(retain["fact_id"], "facts").is_sorted()
     assert splits["city_fast_retain_10"]["fact_id"].to_list() == retain["fact_id"].head(10).to_list()
     for side in ("rare", "popular"):
         assert not set(retain["question"]) & set(splits[f"city_forget_{side}_8"]["question"])
@@ -439,7 +441,8 @@ def test_matched_measures_as_matched(project: Tools) -> None:
     result = made(project, drawn_world(project, 8, 600))
     for recipe, measures in (("matched", ("relation", "answer_length")), ("matched_answer", ("relation", "answer"))):
         splits = by_split(result, recipe)
-        compared = compare(*(standard(splits[f"city_forget_{side}_8"]).rows for side in ("rare", "popular")))
+        rare, popular = (pairs.side(standard(splits[f"city_forget_{name}_8"]).rows) for name in ("rare", "popular"))
+        compared = pairs.compare(rare, popular)
         for measure in measures:
             assert compared[f"auc_{measure}"] == pytest.approx(0.5, abs=0.02)
         assert compared["shared_subjects"] == compared["shared_questions"] == compared["mirrored_facts"] == 0

@@ -1,0 +1,80 @@
+"""The matched recipes on the published label tables measure as they should: the audit's own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dual_data.audit import measures, pairs
+from dual_data.audit.columns import Table, standard
+from dual_data.calls import Calls
+from dual_data.config import Services
+from dual_data.engine.stage import Result, Tools
+from dual_data.engine.tables import settle
+from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
+from pipeline import facts, questions, splits
+from tests.reference import REFERENCE, needs_reference
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = needs_reference
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
+    """All splits of the published tables, labels mode, popularity by mentions."""
+    with Calls(tmp_path_factory.mktemp("calls") / "calls.sqlite", read_only=True) as calls:
+        tools = Tools(ROOT, Services(), calls)
+        chosen = facts.FactsParams(source="labels", folder=str(REFERENCE / "wikidata_triplets"))
+        found = settle(facts.run(chosen, tools), Facts, "facts").rows
+        asked = settle(questions.run(questions.QuestionsParams(), tools, facts=found), Questions, "questions").rows
+        mentions = {"signal": "mentions"}
+        yield splits.run(
+            splits.SplitsParams.model_validate({"matched": mentions, "paper": mentions}),
+            tools,
+            facts=found,
+            questions=asked,
+            links=Links.create_empty(),
+            knowledge=Knowledge.create_empty(),
+            salience=Salience.create_empty(),
+        )
+
+
+def forget_tables(built: Result, recipe: str) -> dict[str, Table]:
+    rows = built.tables[f"examples/{recipe}"].filter(pl.col("split").str.contains("_forget_"))
+    return {str(name): standard(part) for (name,), part in rows.group_by("split", maintain_order=True)}
+
+
+@pytest.mark.parametrize("recipe", ["matched", "matched_answer"])
+def test_forget_splits_have_none_of_the_published_defects(built: Result, recipe: str) -> None:
+    tables = forget_tables(built, recipe)
+    assert {"city_forget_rare_5", "city_forget_popular_5", "all_forget_rare_5"} <= set(tables)
+    for name, table in tables.items():
+        found = measures.measure(table)
+        for share in ("malformed", "same_id", "answer_in_question", "mirrored", "self_answer", "many_objects"):
+            assert found[f"{share}_share"] == 0.0, (name, share)
+        assert found["top_answer_share"] <= 0.05, name
+        assert found["subject_copy_rouge"] <= 0.02, name
+
+
+@pytest.mark.parametrize(
+    ("recipe", "features"),
+    [
+        ("matched", ("relation", "answer_length")),
+        ("matched_answer", ("relation", "answer_length", "answer")),
+    ],
+)
+def test_rare_and_popular_are_told_apart_by_nothing_that_is_matched(
+    built: Result, recipe: str, features: tuple[str, ...]
+) -> None:
+    tables = forget_tables(built, recipe)
+    for name, rare in tables.items():
+        if "_rare_" not in name:
+            continue
+        popular = tables[name.replace("_rare_", "_popular_")]
+        found = pairs.compare(pairs.side(rare.rows), pairs.side(popular.rows))
+        assert found["shared_subjects"] == found["shared_questions"] == found["mirrored_facts"] == 0, name
+        for feature in features:
+            assert found[f"auc_{feature}"] == pytest.approx(0.5, abs=0.02), (name, feature)
