@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dual_data.evaluation.attention import additive, grouped
 from dual_data.evaluation.models import head
-from dual_data.evaluation.static_cache import StaticCache, attention_mask
+from dual_data.evaluation.static_cache import StaticCache
 
 CHECK_EVERY = 8
 """Steps between two looks at which rows have ended: each look waits for the device."""
@@ -25,18 +26,17 @@ class Body(NamedTuple):
 
     model: PreTrainedModel
     dtype: torch.dtype
-    additive: bool
-    """Whether its attention adds the mask to the scores."""
 
     def __call__(self, ids: Tensor, positions: Tensor, allowed: Tensor, cache: StaticCache) -> Tensor:
         """Final hidden states [rows, tokens, width]."""
-        output = self.model.base_model(
-            input_ids=ids,
-            attention_mask=attention_mask(allowed, self.dtype, additive=self.additive),
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
+        with grouped(self.model):
+            output = self.model.base_model(
+                input_ids=ids,
+                attention_mask=additive(allowed, self.dtype),
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
         hidden = output.last_hidden_state
         assert isinstance(hidden, Tensor)
         return hidden
@@ -86,8 +86,7 @@ class Decoder:
 
     def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int], *, graphs: bool) -> None:
         parameter = next(model.parameters())
-        additive = model.config.get_text_config()._attn_implementation != "sdpa"
-        self.body = Body(model, parameter.dtype, additive)
+        self.body = Body(model, parameter.dtype)
         self.device = parameter.device
         self.graphs = graphs
         self.stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=self.device)

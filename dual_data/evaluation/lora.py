@@ -271,8 +271,10 @@ class Adapters:
             down, up = (a, b) if self.active == self.count else (a[active], b[active])
             rows = x.reshape(self.active, -1, x.shape[-1]).to(a.dtype)
             low = torch.bmm(rows, down.transpose(1, 2))
-            delta = torch.bmm(low * scaling, up.transpose(1, 2))
-            return output + delta.view(output.shape).to(output.dtype)
+            # Product, factor and sum are one kernel, and the sum is rounded once.
+            base = output.reshape(self.active, -1, output.shape[-1]).to(a.dtype)
+            whole = torch.baddbmm(base, low, up.transpose(1, 2), alpha=scaling)
+            return whole.view(output.shape).to(output.dtype)
 
         return slot.linear.register_forward_hook(add)
 

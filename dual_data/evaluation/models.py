@@ -25,6 +25,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from dual_data.errors import InputError, MissingExtra, UsageError
+from dual_data.evaluation.attention import additive, grouped
 from dual_data.evaluation.cache import dequantised, files_hash
 from dual_data.evaluation.data import turn_end
 
@@ -202,10 +203,12 @@ def last_hidden(
     Without a mask the attention is causal over whole rows, which is right for rows padded on the right. A
     mask is [rows, 1, tokens, tokens], true where a token may look.
     """
-    if mask is not None and mask.dtype == torch.bool and model.config.get_text_config()._attn_implementation == "eager":
-        dtype = next(model.parameters()).dtype
-        mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
-    output = model.base_model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
+    if mask is None:
+        output = model.base_model(input_ids=ids, position_ids=positions, use_cache=False)
+    else:
+        numbers = additive(mask, next(model.parameters()).dtype)
+        with grouped(model):
+            output = model.base_model(input_ids=ids, attention_mask=numbers, position_ids=positions, use_cache=False)
     hidden = output.last_hidden_state
     assert isinstance(hidden, Tensor)
     return hidden

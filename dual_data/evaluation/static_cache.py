@@ -85,10 +85,3 @@ def answer_mask(prefix: int, pads: Tensor, length: int, answer: int) -> Tensor:
     seen = torch.nn.functional.pad(seen, (prefix, 0), value=True)[:, None, :].expand(rows, answer, -1)
     causal = torch.ones(answer, answer, dtype=torch.bool, device=pads.device).tril()
     return torch.cat([seen, causal[None].expand(rows, -1, -1)], dim=2)[:, None]
-
-
-def attention_mask(allowed: Tensor, dtype: torch.dtype, *, additive: bool) -> Tensor:
-    """The mask as the model's attention wants it: as it is, or as numbers to add to the scores."""
-    if not additive:
-        return allowed
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)
