@@ -1,0 +1,1 @@
+"""Benchmarks: each package measures one part of the project and prints its tables."""
