@@ -66,6 +66,15 @@ class StaticCache:
                 else:
                     own[layer] = tensor.index_select(0, rows)
 
+    def branch(self, rows: Tensor, columns: int, more: int) -> StaticCache:
+        """A cache of some rows with a copy of the first `columns`, and room for `more`."""
+        other = StaticCache(len(rows), columns + more)
+        for own, source in ((other.keys, self.keys), (other.values, self.values)):
+            for layer, tensor in source.items():
+                own[layer] = tensor.new_empty(len(rows), tensor.shape[1], columns + more, tensor.shape[3])
+                own[layer][:, :, :columns] = tensor[:, :, :columns].index_select(0, rows)
+        return other
+
 
 def prompt_mask(prefix: int, pads: Tensor, length: int) -> Tensor:
     """[rows, 1, length, prefix + length], true where a prompt's own token may look: the prefix, and what precedes it.
@@ -78,10 +87,17 @@ def prompt_mask(prefix: int, pads: Tensor, length: int) -> Tensor:
     return torch.nn.functional.pad(own, (prefix, 0), value=True)[:, None]
 
 
-def answer_mask(prefix: int, pads: Tensor, length: int, answer: int) -> Tensor:
-    """[rows, 1, answer, prefix + length + answer], true where a token after the prompt may look."""
-    rows = len(pads)
-    seen = torch.arange(length, device=pads.device)[None, :] >= pads[:, None]
-    seen = torch.nn.functional.pad(seen, (prefix, 0), value=True)[:, None, :].expand(rows, answer, -1)
-    causal = torch.ones(answer, answer, dtype=torch.bool, device=pads.device).tril()
-    return torch.cat([seen, causal[None].expand(rows, -1, -1)], dim=2)[:, None]
+def prompt_seen(prefix: int, pads: Tensor, length: int) -> Tensor:
+    """[rows, prefix + length], true where a prompt has a token."""
+    own = torch.arange(length, device=pads.device)[None, :] >= pads[:, None]
+    return torch.nn.functional.pad(own, (prefix, 0), value=True)
+
+
+def answers_mask(seen: Tensor, segments: Tensor) -> Tensor:
+    """[rows, 1, answers, prompt + answers], true where a token may look: the prompt and its own answer.
+
+    `seen` [rows, prompt] is where the prompt has a token, `segments` [rows, answers] the answer a token belongs to.
+    """
+    own = segments[:, :, None] == segments[:, None, :]
+    causal = torch.ones(own.shape[1:], dtype=torch.bool, device=own.device).tril()
+    return torch.cat([seen[:, None, :].expand(-1, own.shape[1], -1), own & causal], dim=2)[:, None]

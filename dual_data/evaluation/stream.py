@@ -10,38 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from dual_data.errors import DualDataError
+from dual_data.evaluation.forced import Forcing, Prompts
 from dual_data.evaluation.generate import Decoder, Slots
-from dual_data.evaluation.hidden import last_layers, mean_of_answers, mean_of_layers
+from dual_data.evaluation.hidden import last_layers, mean_of_layers
 from dual_data.evaluation.lora import Adapters
-from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models import Loaded, head
 from dual_data.evaluation.plain import PlainEngine
-from dual_data.evaluation.request import Answer, Outcome, Request
-from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
-from dual_data.evaluation.static_cache import StaticCache, answer_mask, prompt_mask
+from dual_data.evaluation.request import Outcome, Request
+from dual_data.evaluation.score import Reference
+from dual_data.evaluation.static_cache import StaticCache, prompt_mask, prompt_seen
 
 _CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer adapters at once"
-
-
-class _Batch(NamedTuple):
-    indices: list[int]
-    prefix: int
-    pads: Tensor
-    """[rows of all cells]"""
-    length: int
-    end_positions: Tensor
-    """Position of the first token after each prompt, [rows of all cells]."""
-    end_hidden: Tensor
-    """Final hidden state at the last prompt token, [cells, rows, width]."""
-    end_layers: Tensor
-    """The same, mean over the last layers; empty where not wanted."""
 
 
 class Engine:
@@ -164,30 +147,23 @@ class Engine:
         keep: Reference | None,
     ) -> list[list[Outcome]]:
         common = prefix.width if prefix is not None else 0
-        most = max((len(answer.ids) for index in indices for answer in requests[index].answers), default=0)
         wanted = [requests[index].generate for index in indices]
         longest = max(len(requests[index].prompt) for index in indices)
-        width = longest + max(most, self.max_new_tokens if any(wanted) else 0)
+        width = longest + (self.max_new_tokens if any(wanted) else 0)
         count = len(indices)
-        if self.decoder.graphs:  # few shapes: the last batch is filled up, widths are rounded
+        if self.decoder.graphs:  # few shapes: a last batch that nearly is one is filled up, widths are rounded
             width = -(-width // 32) * 32
-            indices = indices + [indices[-1]] * (self.rows - count)
-            wanted = wanted + [False] * (self.rows - count)
+            filling = self.rows - count if 2 * count > self.rows else 0
+            indices = indices + [indices[-1]] * filling
+            wanted = wanted + [False] * filling
         slots = self.decoder.slots(len(indices) * self.cells, width)
         if prefix is not None:
             slots.cache.take_prefix(prefix)
         batch = self._prompts([requests[index].prompt for index in indices], common, slots, indices)
-        scores: list[list[list[TokenScores]]] = [[[] for _ in indices] for _ in range(self.cells)]
-        for place in range(max(len(requests[index].answers) for index in indices)):
-            rows = [row for row, index in enumerate(indices) if len(requests[index].answers) > place]
-            answers = [requests[indices[row]].answers[place] for row in rows]
-            gold = place == 0
-            found = self._force(
-                batch, slots, rows, answers, reference=reference if gold else None, keep=keep if gold else None
-            )
-            for cell, column in enumerate(found):
-                for row, one in zip(rows, column, strict=True):
-                    scores[cell][row].append(one)
+        # Rows that only fill the batch up are not scored.
+        answers = [requests[index].answers if row < count else () for row, index in enumerate(indices)]
+        forcing = Forcing(self.decoder.body, self.cells, self._vocabulary, self.hidden)
+        scores = forcing.score(slots.cache, batch, answers, reference=reference, keep=keep)
         texts = self._decode(batch, slots, wanted) if any(wanted) else [[]] * (len(indices) * self.cells)
         return [
             [
@@ -201,7 +177,7 @@ class Engine:
             for cell in range(self.cells)
         ]
 
-    def _prompts(self, prompts: list[tuple[int, ...]], prefix: int, slots: Slots, indices: list[int]) -> _Batch:
+    def _prompts(self, prompts: list[tuple[int, ...]], prefix: int, slots: Slots, indices: list[int]) -> Prompts:
         own = [prompt[prefix:] for prompt in prompts]
         length = max(map(len, own))
         padded = torch.tensor([[0] * (length - len(ids)) + list(ids) for ids in own], device=self.device)
@@ -214,76 +190,18 @@ class Engine:
                 ids, positions, prompt_mask(prefix, pads, length), slots.cache.at(columns, prefix + length)
             )
         end = hidden[:, -1].view(self.cells, len(prompts), -1)
-        mean = mean_of_layers([layer[:, -1:] for layer in layers])
-        return _Batch(indices, prefix, pads, length, positions[:, -1] + 1, end, mean)
+        mean = mean_of_layers([layer[:, -1] for layer in layers])
+        mean = mean.view(self.cells, len(prompts), -1) if layers else mean
+        return Prompts(indices, prefix, pads, length, positions[:, -1] + 1, end, mean)
 
-    def _force(
-        self,
-        batch: _Batch,
-        slots: Slots,
-        rows: list[int],
-        answers: list[Answer],
-        *,
-        reference: Reference | None,
-        keep: Reference | None,
-    ) -> list[list[TokenScores]]:
-        """Score one answer of each of some rows; [cells][rows]."""
-        count = batch.end_hidden.shape[1]
-        fed = max(len(answer.ids) for answer in answers) - 1
-        lengths = [len(answer.ids) for answer in answers]
-        hidden, layers = batch.end_hidden[:, :, None], batch.end_layers
-        if fed:
-            table = torch.zeros(count, fed, dtype=torch.long)
-            for row, answer in zip(rows, answers, strict=True):
-                table[row, : len(answer.ids) - 1] = torch.tensor(answer.ids[:-1], dtype=torch.long)
-            ids = table.to(self.device).repeat(self.cells, 1)
-            start = batch.prefix + batch.length
-            steps = torch.arange(fed, device=self.device)
-            mask = answer_mask(batch.prefix, batch.pads, batch.length, fed)
-            with last_layers(self.loaded.model, wanted=self.hidden) as found:
-                rest = self.decoder.body(
-                    ids,
-                    batch.end_positions[:, None] + steps,
-                    mask,
-                    slots.cache.at(start + steps, start + fed),
-                )
-            hidden = torch.cat([hidden, rest.view(self.cells, count, fed, -1)], dim=2)
-            layers = torch.cat([layers, mean_of_layers(found)], dim=1) if found else layers
-        # One flat list of (row, token) pairs: rows that predict a token of the answer or the turn's end.
-        flat = [row * (fed + 1) + token for row, length in zip(rows, lengths, strict=True) for token in range(length)]
-        pick = torch.tensor(flat, device=self.device)
-        chosen = hidden.flatten(1, 2)[:, pick]
-        gold = torch.tensor([token for answer in answers for token in answer.ids], device=self.device)
-        indices = [batch.indices[row] for row in rows]
-        base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
-        found_figures, logits = figures_of_hidden(
-            lambda states: head(self.loaded.model, states), chosen, gold, base, self._vocabulary
-        )
-        tokens = [answer.answer_tokens for answer in answers]
-        means = (
-            mean_of_answers(layers.view(self.cells, count, *layers.shape[1:])[:, rows], tokens) if self.hidden else None
-        )
-        cosines: Tensor | None = None
-        if reference is not None and means is not None:
-            other = torch.stack([reference.hidden[index] for index in indices])
-            cosines = cosine_similarity(means, other[None].expand_as(means), dim=2).clamp(-1, 1).cpu()
-        if keep is not None:
-            for index, piece in zip(indices, torch.split(logits, lengths), strict=True):
-                keep.logits[index] = piece.clone()
-            if means is not None:
-                keep.hidden.update(zip(indices, means[0].unbind(0), strict=True))
-        flat_cosines = [None] * (self.cells * len(rows)) if cosines is None else cosines.flatten().tolist()
-        scores = split_scores(found_figures, lengths * self.cells, tokens * self.cells, flat_cosines)
-        return [scores[cell * len(rows) : (cell + 1) * len(rows)] for cell in range(self.cells)]
-
-    def _decode(self, batch: _Batch, slots: Slots, wanted: list[bool]) -> list[list[int]]:
+    def _decode(self, batch: Prompts, slots: Slots, wanted: list[bool]) -> list[list[int]]:
         end = batch.end_hidden
         first = head(self.loaded.model, end.reshape(-1, end.shape[-1])).argmax(-1)
         start = batch.prefix + batch.length
         slots.columns.fill_(start)
         slots.positions.copy_(batch.end_positions[:, None])
         slots.allowed.zero_()
-        slots.allowed[:, 0, 0, :start] = answer_mask(batch.prefix, batch.pads, batch.length, 1)[:, 0, 0, :-1]
+        slots.allowed[:, 0, 0, :start] = prompt_seen(batch.prefix, batch.pads, batch.length)
         return self.decoder.decode(
             slots, first, wanted * self.cells, cells=self.cells, most=self.max_new_tokens, key=self._key()
         )

@@ -1,0 +1,180 @@
+"""Answers scored under teacher forcing: all answers of a prompt in one pass over its keys and values.
+
+    [shared prefix | padding | own part of the prompt] | answer 1 | answer 2 | ...
+
+The answers of a row stand behind each other; a token sees the prompt and the answer that it is in. Rows with about as
+many answer tokens go together, so that little is padding: twice the tokens at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from dual_data.evaluation.generate import Body
+from dual_data.evaluation.hidden import last_layers, mean_of_answers, mean_of_layers
+from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.models import head
+from dual_data.evaluation.request import Answer
+from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
+from dual_data.evaluation.static_cache import StaticCache, answers_mask, prompt_seen
+
+
+class Prompts(NamedTuple):
+    """Prompts that have been through the model, their keys and values in a cache; rows are grouped by cell."""
+
+    indices: list[int]
+    """Number of each row's request."""
+    prefix: int
+    pads: Tensor
+    """[rows of all cells]"""
+    length: int
+    end_positions: Tensor
+    """Position of the first token after each prompt, [rows of all cells]."""
+    end_hidden: Tensor
+    """Final hidden state at the last prompt token, [cells, rows, width]."""
+    end_layers: Tensor
+    """The same, mean over the last layers, [cells, rows, width]; empty where not wanted."""
+
+
+class Scored(NamedTuple):
+    """One answer of one row of a part."""
+
+    row: int
+    """Within the part."""
+    place: int
+    """Which of the row's answers."""
+    answer: Answer
+    columns: list[int]
+    """Where its tokens are predicted: 0 is the prompt's last token, 1 and up the tokens fed."""
+
+
+class Forcing(NamedTuple):
+    """What scoring needs to know of an engine."""
+
+    body: Body
+    cells: int
+    vocabulary: int
+    hidden: bool
+
+    def score(
+        self,
+        cache: StaticCache,
+        prompts: Prompts,
+        answers: Sequence[Sequence[Answer]],
+        *,
+        reference: Reference | None,
+        keep: Reference | None,
+    ) -> list[list[list[TokenScores]]]:
+        """Scores [cells][rows][answers]. The first answer of each row is compared with `reference` and kept."""
+        found: list[list[list[TokenScores]]] = [[[] for _ in answers] for _ in range(self.cells)]
+        for rows in _parts(answers):
+            hidden, layers, scored = self._run(cache, prompts, rows, [answers[row] for row in rows])
+            gold = [one for one in scored if one.place == 0]
+            others = [one for one in scored if one.place > 0]
+            indices = [prompts.indices[rows[one.row]] for one in gold]
+            for chosen, held in ((gold, (reference, keep)), (others, (None, None))):
+                if not chosen:
+                    continue
+                columns = self._figures(hidden, layers, chosen, indices, *held)
+                for cell, column in enumerate(columns):
+                    for one, scores in zip(chosen, column, strict=True):
+                        found[cell][rows[one.row]].append(scores)
+        return found
+
+    def _run(
+        self, cache: StaticCache, prompts: Prompts, rows: list[int], answers: Sequence[Sequence[Answer]]
+    ) -> tuple[Tensor, Tensor, list[Scored]]:
+        """Hidden states [cells, rows, 1 + fed, width] of a part, the same of the last layers, and what stands where."""
+        device = prompts.pads.device
+        fed = max(map(_fed, answers))
+        tables: list[list[list[int]]] = [[], [], []]
+        scored = []
+        for row, several in enumerate(answers):
+            lines: list[list[int]] = [[], [], []]
+            for place, answer in enumerate(several):
+                size, start = len(answer.ids) - 1, len(lines[0])
+                for line, values in zip(lines, (answer.ids[:-1], range(size), [place] * size), strict=True):
+                    line.extend(values)
+                scored.append(Scored(row, place, answer, [0, *range(start + 1, start + size + 1)]))
+            for table, line, filling in zip(tables, lines, (0, 0, -1), strict=True):
+                table.append(line + [filling] * (fed - len(line)))
+        pick = torch.tensor(rows, device=device)
+        hidden = prompts.end_hidden[:, pick, None]
+        layers = prompts.end_layers[:, pick, None] if self.hidden and prompts.end_layers.numel() else torch.empty(0)
+        if fed:
+            every = (pick + torch.arange(self.cells, device=device)[:, None] * len(prompts.indices)).flatten()
+            start = prompts.prefix + prompts.length
+            columns = torch.arange(start, start + fed, device=device)
+            ids, offsets, segments = (torch.tensor(table, device=device).repeat(self.cells, 1) for table in tables)
+            seen = prompt_seen(prompts.prefix, prompts.pads[every], prompts.length)
+            with last_layers(self.body.model, wanted=self.hidden) as states:
+                rest = self.body(
+                    ids,
+                    prompts.end_positions[every, None] + offsets,
+                    answers_mask(seen, segments),
+                    cache.branch(every, start, fed).at(columns, start + fed),
+                )
+            hidden = torch.cat([hidden, rest.view(self.cells, len(rows), fed, -1)], dim=2)
+            if states:
+                mean = mean_of_layers(states)
+                layers = torch.cat([layers, mean.view(self.cells, len(rows), fed, -1)], dim=2)
+        return hidden, layers, scored
+
+    def _figures(
+        self,
+        hidden: Tensor,
+        layers: Tensor,
+        scored: Sequence[Scored],
+        indices: Sequence[int],
+        reference: Reference | None,
+        keep: Reference | None,
+    ) -> list[list[TokenScores]]:
+        """Scores [cells][answers]."""
+        width = hidden.shape[2]
+        pick = torch.tensor(
+            [one.row * width + column for one in scored for column in one.columns], device=hidden.device
+        )
+        gold = torch.tensor([token for one in scored for token in one.answer.ids], device=hidden.device)
+        base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
+        figures, logits = figures_of_hidden(
+            lambda states: head(self.body.model, states), hidden.flatten(1, 2)[:, pick], gold, base, self.vocabulary
+        )
+        lengths = [len(one.answer.ids) for one in scored]
+        tokens = [one.answer.answer_tokens for one in scored]
+        means = None
+        if layers.numel() and (reference is not None or keep is not None):
+            # Gold answers stand first in their rows, so their states begin at column 0.
+            means = mean_of_answers(layers[:, [one.row for one in scored]], tokens)
+        cosines: list[float | None] = [None] * (self.cells * len(scored))
+        if reference is not None and means is not None:
+            other = torch.stack([reference.hidden[index] for index in indices])
+            cosines = list(
+                cosine_similarity(means, other[None].expand_as(means), dim=2).clamp(-1, 1).flatten().tolist()
+            )
+        if keep is not None:
+            for index, piece in zip(indices, torch.split(logits, lengths), strict=True):
+                keep.logits[index] = piece.clone()
+            if means is not None:
+                keep.hidden.update(zip(indices, means[0].unbind(0), strict=True))
+        scores = split_scores(figures, lengths * self.cells, tokens * self.cells, cosines)
+        return [scores[cell * len(scored) : (cell + 1) * len(scored)] for cell in range(self.cells)]
+
+
+def _fed(answers: Sequence[Answer]) -> int:
+    """Tokens that go through the model: the last of each answer is only predicted."""
+    return sum(len(answer.ids) - 1 for answer in answers)
+
+
+def _parts(answers: Sequence[Sequence[Answer]]) -> Iterator[list[int]]:
+    """Rows with an answer, in parts whose longest row has less than twice the tokens of the shortest."""
+    by_size: dict[int, list[int]] = {}
+    for row, several in enumerate(answers):
+        if several:
+            by_size.setdefault(_fed(several).bit_length(), []).append(row)
+    for size in sorted(by_size):
+        yield by_size[size]
