@@ -1,7 +1,8 @@
-"""`dual-data eval score`, `report`, `compare`: what is done with results; none of it needs a model."""
+"""`dual-data eval score`, `report`, `compare`, `attack`: what is done with results; only `attack` needs the model."""
 
 from __future__ import annotations
 
+import importlib.util
 import json as json_format
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from dual_data.cli.options import HERE, ProjectFolder
 from dual_data.cli.text import table
+from dual_data.errors import MissingExtra
 
 
 def score(
@@ -104,3 +107,57 @@ def compare(
         for row in rows
     ]  # fmt: skip
     print(table(("set", "score", "items", "A", "B", "A - B", "95 % interval", "p (Holm)"), cells))
+
+
+def attack(
+    *,
+    grid: Annotated[str, typer.Option("--grid", "-g", help="Grid of the file.")] = "demo",
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Grid file.", show_default="pipeline/evaluation.toml")
+    ] = None,
+    project: ProjectFolder = HERE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the results.", show_default="artifacts/evaluation/GRID"),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda, cuda:1.", show_default="a GPU if there is one")
+    ] = None,
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate of relearning.")] = 1e-4,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated.")
+    ] = None,
+) -> None:
+    """Attack the cells that the report shows: relearning curves, int8 and int4 rounding, the utility panel.
+
+    For every method, the learning rate chosen on forget and retain_train and its first seed; what is done is not done
+    again. The grid must have been run with --save-adapters. `dual-data eval report` then shows what was found.
+
+    Example: dual-data eval attack --grid demo
+    """
+    for package in ("torch", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "eval")
+    import torch
+
+    from dual_data.evaluation.cells import cells_of, spell_out
+    from dual_data.evaluation.examine import AttackOptions, targets
+    from dual_data.evaluation.examine import attack as run_attacks
+    from dual_data.evaluation.models import identify
+    from dual_data.evaluation.settings import grid_named, load_settings
+    from dual_data.project import find_root
+
+    root = find_root(project)
+    path = file or root / "pipeline" / "evaluation.toml"
+    settings = load_settings(path)
+    grid_named(settings, grid, path)
+    spelled = spell_out(settings, grid, root, out or root / "artifacts" / "evaluation" / grid)
+    cells = cells_of(
+        spelled, lambda one: identify(one.spec, trust_remote_code=one.trust_remote_code, revision=one.revision)
+    )
+    options = AttackOptions(
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"), lr=lr, tasks=tuple(task or ())
+    )
+    found = targets(spelled, cells)
+    written = run_attacks(spelled, found, options, say=lambda line: print(line, file=sys.stderr, flush=True))
+    print(f"{spelled.folder}: attacks on {len(written)} cell{'' if len(written) == 1 else 's'}")

@@ -85,11 +85,15 @@ def bootstrap(
     Draws on which the statistic is not a number (one class only, say) are left out.
     """
     members = _members(clusters)
+    order, sizes = np.concatenate(members), np.array([len(group) for group in members])
+    starts = np.cumsum(sizes) - sizes
     random = np.random.default_rng(seed)
     drawn = []
     for _ in range(replicates):
         picks = random.integers(len(members), size=len(members))
-        drawn.append(statistic(np.concatenate([members[pick] for pick in picks])))
+        lengths = sizes[picks]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        drawn.append(statistic(order[np.repeat(starts[picks], lengths) + within]))
     kept = np.array([value for value in drawn if not math.isnan(value)])
     everything = np.arange(len(clusters))
     return Interval(statistic(everything), *(_quantiles(kept) if len(kept) else (math.nan, math.nan)))
@@ -118,16 +122,12 @@ def auc_interval(
 ) -> Interval:
     """AUC with an interval over clusters drawn within each class, so that no draw lacks one."""
     random = np.random.default_rng(seed)
-    scores = [np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)]
-    members = [_members(positive_clusters), _members(negative_clusters)]
-    drawn = []
-    for _ in range(replicates):
-        sampled = []
-        for values, groups in zip(scores, members, strict=True):
-            picks = random.integers(len(groups), size=len(groups))
-            sampled.append(values[np.concatenate([groups[pick] for pick in picks])])
-        drawn.append(auc(*sampled))
-    return Interval(auc(*scores), *_quantiles(np.array(drawn)))
+    first, second = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
+    weights = [_item_weights(names, random, replicates) for names in (positive_clusters, negative_clusters)]
+    # An AUC is a weighted mean over pairs, so all draws are two matrix products.
+    wins = np.sign(first[:, None] - second[None, :]) / 2 + 0.5
+    drawn = ((weights[0] @ wins) * weights[1]).sum(1) / (weights[0].sum(1) * weights[1].sum(1))
+    return Interval(auc(first, second), *_quantiles(drawn))
 
 
 def kolmogorov_smirnov(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
@@ -210,13 +210,25 @@ def _mean(sums: Floats, sizes: Floats) -> float:
 
 
 def _draw_means(sums: Floats, sizes: Floats, random: np.random.Generator, replicates: int) -> Floats:
-    seeds, groups = sums.shape
-    means = np.empty(replicates)
-    for index in range(replicates):
-        picked_seeds = np.bincount(random.integers(seeds, size=seeds), minlength=seeds)
-        picked = np.bincount(random.integers(groups, size=groups), minlength=groups)
-        means[index] = (picked_seeds @ sums @ picked) / (seeds * (sizes @ picked))
+    seeds = _counts(len(sums), random, replicates)
+    picked = _counts(sums.shape[1], random, replicates)
+    totals = ((seeds @ sums) * picked).sum(1)
+    means: Floats = totals / (len(sums) * (picked @ sizes))
     return means
+
+
+def _counts(size: int, random: np.random.Generator, replicates: int) -> Floats:
+    """How often each of `size` things is drawn in `size` draws with replacement, [replicates, size]."""
+    return random.multinomial(size, np.full(size, 1 / size), size=replicates).astype(float)
+
+
+def _item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
+    """How often each item is drawn when whole clusters are, [replicates, items]."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
+    if not places:
+        raise ValueError("no items to resample")
+    counts: Floats = _counts(len(places), random, replicates)[:, [places[name] for name in clusters]]
+    return counts
 
 
 def _quantiles(draws: Floats) -> tuple[float, float]:

@@ -1,0 +1,126 @@
+"""A grid's results with known effects, written without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dual_data.evaluation.results import FORMAT, write_result
+from dual_data.ids import digest
+
+LRS = (1e-5, 1e-4, 1e-3)
+FACTS = 60
+
+
+def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: float) -> dict[str, Any]:
+    """An item whose answer is given or not; likelihoods follow."""
+    said = float(hit)
+    scores = {
+        "rougeL_recall": said,
+        "contains_answer": said,
+        "probability": 0.8 if hit else 0.1,
+        "mean_log_probability": confidence if hit else confidence - 3.0,
+        "change_mean_log_probability": 0.0 if hit else -3.0,
+        "change_entropy": 0.0,
+        "change_log_rank": 0.0 if hit else 2.0,
+        "first_rank": 1.0 if hit else 50.0,
+        "kl": 0.01 if hit else 0.5,
+        "hidden_cosine": 0.99,
+        "truth_ratio": 0.2 if hit else 1.5,
+        **{f"member_{name}": confidence + said for name in (
+            "loss", "zlib", "min_k_20", "min_k_40", "min_k_plus_plus_20", "min_k_plus_plus_40",
+        )},
+    }  # fmt: skip
+    wording = {
+        "generation": "",
+        "question": "?",
+        "scores": {**scores, "contains_answer": 1.0 if index % 10 == 0 else said},
+    }
+    return {
+        "id": f"{place}-{index}",
+        "subject": f"{place}-subject-{index // 2}",
+        "relation": "P17",
+        "popularity": popularity,
+        "question": f"Which <country> is {place} {index} in?",
+        "ground_truth": "France",
+        "answers": ["France"],
+        "generation": "It is France | sure." if hit else "No idea",
+        "ended": True,
+        "scores": scores,
+        "paraphrases": [wording],
+        "attacks": [],
+    }
+
+
+def _rows(place: str, share: float, seed: int) -> list[dict[str, Any]]:
+    """Items of which about `share` still hold their answer; which ones depends on the seed."""
+    random = np.random.default_rng([seed, int(digest(place, 6), 16)])
+    hits = random.random(FACTS) < share
+    return [
+        _row(place, index, hit=bool(hit), confidence=-0.5 - 0.01 * index, popularity=float(index))
+        for index, hit in enumerate(hits)
+    ]
+
+
+def _summary(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+    names = ("rougeL_recall", "contains_answer", "probability")
+    means: dict[str, float | None] = {name: float(np.mean([row["scores"][name] for row in rows])) for name in names}
+    return {**means, "baseline": 0.2, "truth_ratio_retain": 0.8}
+
+
+def write_cell(
+    folder: Path,
+    *,
+    stage: str = "pretrained",
+    forget_set: str = "rare",
+    method: str = "none",
+    lr: float = 0.0,
+    seed: int = 0,
+    forget: float,
+    retain: float,
+    status: str = "done",
+) -> str:
+    """Write one result in which these shares of the facts are still answered."""
+    identifier = digest(f"{stage}|{forget_set}|{method}|{lr}|{seed}")
+    items = {
+        "forget": _rows(forget_set, forget, seed),
+        "retain_train": _rows("train", retain, seed),
+        "retain_eval": _rows("held out", retain, seed),
+    }
+    cell = {"model": "m", "data": "d", "stage": stage, "set": forget_set, "method": method}
+    write_result(
+        folder,
+        identifier,
+        {
+            "format": FORMAT,
+            "id": identifier,
+            "base": "",
+            "grid": "g",
+            "cell": {**cell, "preset": "p", "profile": "chat", "lr": lr, "seed": seed},
+            "status": status,
+            "reason": "" if status == "done" else "loss not finite at step 3",
+            "summary": {name: _summary(rows) for name, rows in items.items()} if status != "failed" else {},
+            "training": {"gradient_norm": [1.0, 7.5]} if method != "none" else None,
+            "provenance": {"dual_data": "0", "packages": {"torch": "1"}, "device": "cpu", "git": None, "model": {}},
+            "items": items if status != "failed" else {},
+            "run": {"gpu_hours": 0.5, "notes": ["halved"]},
+        },
+    )
+    return identifier
+
+
+def write_grid(folder: Path, *, popular_resists: bool = True) -> None:
+    """Two stages, two sets, one method: on popular facts less is forgotten, and after sft more is retained."""
+    for stage, kept in (("pretrained", (0.9, 0.5, 0.0)), ("sft", (0.9, 0.85, 0.3))):
+        for forget_set in ("rare", "popular"):
+            resists = popular_resists and forget_set == "popular"
+            left = (0.9, 0.7, 0.3) if resists else (0.8, 0.2, 0.0)
+            for seed in (0, 1):
+                write_cell(folder, stage=stage, forget_set=forget_set, seed=seed, forget=1.0, retain=1.0)
+                for lr, forget, retain in zip(LRS, left, kept, strict=True):
+                    write_cell(
+                        folder, stage=stage, forget_set=forget_set, method="NPO", lr=lr, seed=seed,
+                        forget=forget, retain=retain,
+                    )  # fmt: skip

@@ -1,0 +1,85 @@
+"""Sentences that follow from the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dual_data.evaluation.report import answers
+from dual_data.evaluation.report.collect import collect
+from tests.evaluation.report.made_up import write_cell, write_grid
+
+
+def test_popular_facts_that_resist(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    sentences, compared = answers.popularity_answer(collect([tmp_path]))
+    assert "popular facts are harder to forget" in sentences[0]
+    assert "popular facts are harder to forget" in sentences[1]
+    assert "lost less in 2, more in 0" in sentences[0]
+    assert len(compared) == 2
+    for one in compared:
+        assert one.contrast.difference.high < 0
+        assert one.contrast.facts == 60  # the same confidences on both sides: all are paired
+        assert one.corrected >= (one.contrast.difference.p_value or 0)
+
+
+def test_no_effect_is_no_claim(tmp_path: Path) -> None:
+    write_grid(tmp_path, popular_resists=False)
+    sentences, _ = answers.popularity_answer(collect([tmp_path]))
+    assert "no difference between popular and rare facts is shown" in sentences[0]
+    assert "harder" not in " ".join(sentences)
+
+
+def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    sentences, compared = answers.stage_answer(collect([tmp_path]))
+    assert sentences[0].startswith("sft: where 50% of the forget score is gone")
+    assert "more of the held-out retain score is kept" in sentences[0]
+    assert "without its controls the grid cannot say why" in sentences[1]
+    assert all(one.contrast.difference.low > 0 for one in compared)
+
+
+def test_controls_are_set_against_the_gain(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    write_cell(tmp_path, stage="sft_format", forget=1.0, retain=1.0)
+    for lr, forget, retain in ((1e-5, 0.8, 0.9), (1e-4, 0.2, 0.85), (1e-3, 0.0, 0.3)):
+        write_cell(tmp_path, stage="sft_format", method="NPO", lr=lr, forget=forget, retain=retain)
+    sentences, _ = answers.stage_answer(collect([tmp_path]))
+    assert any("the form of the answers, learned on other subjects (sft_format) gives +" in one for one in sentences)
+
+
+def test_retention_that_cannot_be_compared_is_said(tmp_path: Path) -> None:
+    for stage in ("pretrained", "sft"):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        write_cell(tmp_path, stage=stage, method="NPO", lr=1e-5, forget=0.95, retain=0.9)
+    sentences, compared = answers.stage_answer(collect([tmp_path]))
+    assert compared == []
+    assert "cannot be compared at equal forgetting" in sentences[0]
+
+
+def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    collection = collect([tmp_path])
+    (wordings,) = answers.wording_answer(collection)
+    # One fact in ten comes with its other wording; where most facts are lost, some of those were lost to the question.
+    assert "of 4 cells some facts that the question no longer gets out" in wordings
+    assert "most with NPO (d, m, pretrained, rare)" in wordings
+    baselines = answers.baseline_answer(collection)
+    assert len(baselines) == 2
+    assert all("reaches 0.200, the model before unlearning 1.000" in one for one in baselines)
+
+
+def test_a_grid_of_one_kind_answers_nothing(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-5, forget=0.2, retain=0.9)
+    collection = collect([tmp_path])
+    assert "says nothing about popularity" in answers.popularity_answer(collection)[0][0]
+    assert "says nothing about a training stage" in answers.stage_answer(collection)[0][0]
+
+
+def test_one_rate_for_both_sets(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    groups = {group.key[2:4]: group for group in collect([tmp_path]).groups}
+    rate = answers.common_rate(groups["pretrained", "popular"], groups["pretrained", "rare"])
+    assert rate == pytest.approx(1e-4)

@@ -1,0 +1,54 @@
+"""Charts."""
+
+from __future__ import annotations
+
+import math
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
+
+
+def _numbers(svg: str, kind: str) -> list[tuple[float, float]]:
+    """Where the circles of the first series are."""
+    return [(float(x) + 3.5, float(y)) for x, y in re.findall(rf'class="{kind} c0" d="M([-\d.]+) ([-\d.]+)a', svg)]
+
+
+def test_values_go_where_the_axes_say() -> None:
+    spots = (Spot(0.0, 0.0), Spot(0.5, 1.0, (0.4, 0.6), (0.9, 1.0), "middle"), Spot(1.0, 0.5))
+    svg = chart("A & B", Axis("x", 0, 1), Axis("y", 0, 1), [Series("one", spots)], [Line("x", 0.25, "rule")])
+    ElementTree.fromstring(svg)
+    first, second, third = _numbers(svg, "dot")[:3]
+    assert first == pytest.approx((52, 256))
+    assert second == pytest.approx((250, 26))
+    assert third == pytest.approx((448, 141))
+    assert "A &amp; B" in svg
+    assert "<title>one middle</title>" in svg
+    assert ">rule<" in svg
+
+
+def test_logarithmic_axes_and_what_they_cannot_show() -> None:
+    spots = (Spot(1e-6, 1.0), Spot(1e-5, 0.5), Spot(1e-4, math.nan), Spot(0.0, 0.3), Spot(1e-4, 0.0))
+    svg = chart("t", Axis("x", log=True), Axis("y", 0, 1), [Series("one", spots)])
+    ElementTree.fromstring(svg)
+    found = _numbers(svg, "dot")[:3]
+    assert found[1][0] - found[0][0] == pytest.approx(found[2][0] - found[1][0], abs=0.2)  # a decade each
+    assert "nan" not in svg
+    assert ">1e-5<" in svg
+
+
+@pytest.mark.parametrize("values", [(), (0.5,), (0.5, 0.5), (math.nan,)])
+def test_few_points(values: tuple[float, ...]) -> None:
+    series = [Series("one", tuple(Spot(value, value) for value in values))]
+    ElementTree.fromstring(chart("t", Axis("x"), Axis("y"), series))
+
+
+def test_categories_and_many_series() -> None:
+    series = [Series(f"s{i}", (Spot(0, i / 20), Spot(1, 1 - i / 20))) for i in range(20)]
+    svg = chart("t", Axis("method", names=("NPO", "GA")), Axis("y", 0, 1), series)
+    ElementTree.fromstring(svg)
+    assert ">NPO<" in svg
+    assert {int(n) for n in re.findall(r'class="line c(\d)"', svg)} == set(range(8))
+    assert 'stroke-dasharray="6 3"' in svg

@@ -1,0 +1,52 @@
+"""Results as arrays, and the chosen learning rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dual_data.errors import InputError
+from dual_data.evaluation.report.collect import collect, stack
+from tests.evaluation.report.made_up import write_cell, write_grid
+
+
+def test_groups(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    write_cell(tmp_path, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
+    write_cell(tmp_path, method="NPO", lr=3e-3, forget=0.1, retain=0.1, status="stopped")
+    found = collect([tmp_path])
+    assert found.runs == 2 * 2 * 2 * 4 + 2
+    assert {run.status for run in found.failed} == {"failed", "stopped"}
+    group = next(group for group in found.groups if group.key[2:4] == ("pretrained", "rare"))
+    assert group.lrs == [1e-5, 1e-4, 1e-3, 3e-3]  # the failed one measured nothing
+    assert [run.seed for run in group.at(1e-4)] == [0, 1]
+    assert stack(group.at(1e-4), "forget", "rougeL_recall").shape == (2, 60)
+    assert stack(group.at(1e-4), "forget", "worst").sum() > stack(group.at(1e-4), "forget", "contains_answer").sum()
+    # forgetting .8 with retention .5 beats .2 with .9 and everything lost
+    assert group.chosen() == 1e-4
+
+
+def test_retain_eval_plays_no_part_in_the_choice(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    group = next(group for group in collect([tmp_path]).groups if group.key[2:4] == ("pretrained", "rare"))
+    runs = []
+    for run in group.runs:
+        swapped = {**run.sets, "retain_eval": run.sets["retain_eval"]._replace(scores={})}
+        runs.append(run._replace(sets=swapped))
+    assert group._replace(runs=tuple(runs)).chosen() == group.chosen()
+
+
+def test_faults(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no results"):
+        collect([tmp_path])
+    write_grid(tmp_path)
+    group = collect([tmp_path]).groups[0]
+    one, two = group.at(1e-4)
+    other = two._replace(sets={"forget": two.sets["forget"]._replace(ids=("x",) * 60)})
+    with pytest.raises(InputError, match="different items"):
+        stack([one, other], "forget", "rougeL_recall")
+    bare = group._replace(runs=(one._replace(sets={"forget": one.sets["forget"]}),))
+    with pytest.raises(InputError, match="retain_train was not measured"):
+        bare.chosen()
+    assert group._replace(before=()).chosen() is None

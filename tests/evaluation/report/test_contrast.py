@@ -1,0 +1,75 @@
+"""Comparisons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.contrast import (
+    compare_at_equal_confidence,
+    compare_retention,
+    largest_jump,
+    paired_by_confidence,
+)
+from tests.evaluation.report.made_up import write_cell, write_grid
+
+
+def test_pairs_are_close_and_used_once() -> None:
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=40), random.normal(1.0, size=60)
+    pairs = paired_by_confidence(first, second, 0.1)
+    assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs) > 5
+    assert all(abs(first[i] - second[j]) <= 0.1 for i, j in pairs)
+    assert paired_by_confidence(np.array([0.0]), np.array([5.0])) == []
+
+
+def test_equal_confidence_needs_enough_facts(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    groups = {group.key[2:4]: group for group in collect([tmp_path]).groups}
+    popular, rare = groups["sft", "popular"], groups["sft", "rare"]
+    far = rare._replace(
+        before=tuple(
+            run._replace(
+                sets={
+                    **run.sets,
+                    "forget": run.sets["forget"]._replace(
+                        scores={
+                            **run.sets["forget"].scores,
+                            "mean_log_probability": run.sets["forget"].scores["mean_log_probability"] - 50,
+                        }
+                    ),
+                }
+            )
+            for run in rare.before
+        )
+    )
+    assert compare_at_equal_confidence(popular, rare, (1e-4, 1e-4)) is not None
+    assert compare_at_equal_confidence(popular, far, (1e-4, 1e-4)) is None
+
+
+def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
+    for stage, kept in (("pretrained", 0.4), ("sft", 0.8)):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, forget=0.0, retain=kept)
+    sft, pretrained = (
+        next(group for group in collect([tmp_path]).groups if group.key.stage == stage)
+        for stage in ("sft", "pretrained")
+    )
+    found = compare_retention(sft, pretrained)
+    assert found is not None
+    # Half way between the cell and the model before, on both axes.
+    means = [np.mean(group.runs[0].sets["retain_eval"].scores["rougeL_recall"]) for group in (sft, pretrained)]
+    assert found.first == pytest.approx((means[0] + 1) / 2)
+    assert found.difference.value == pytest.approx((means[0] - means[1]) / 2)
+    assert found.difference.low > 0
+
+
+def test_largest_jump(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    group = next(group for group in collect([tmp_path]).groups if group.key[2:4] == ("pretrained", "rare"))
+    means = [np.mean([run.sets["forget"].scores["rougeL_recall"].mean() for run in group.at(lr)]) for lr in group.lrs]
+    assert largest_jump(group) == pytest.approx(max(abs(means[0] - means[1]), abs(means[1] - means[2])))
+    assert largest_jump(group._replace(runs=group.runs[:1])) is None

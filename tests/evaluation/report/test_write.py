@@ -1,0 +1,110 @@
+"""The report as files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from dual_data.evaluation.report.extras import attacks_path
+from dual_data.evaluation.report.write import Written, write_report
+from tests.evaluation.report.made_up import write_cell, write_grid
+
+
+class _Page(HTMLParser):
+    """Checks that tags nest, and gathers links and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+        self.counts: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    folder = tmp_path_factory.mktemp("grid")
+    write_grid(folder)
+    identifier = write_cell(
+        folder, stage="sft", forget_set="rare", method="NPO", lr=1e-4, forget=0.2, retain=0.85
+    )  # again, for its id
+    write_cell(folder, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
+    curve = [{"step": step, "probability": 0.1 * step, "hits": 0.0} for step in (0, 1, 4)]
+    found = {
+        "relearning": [
+            {"tuned_on": "forget facts", "points": curve, "control": curve, "area": 0.25, "half": 4, "most": None}
+        ],
+        "quantisation": {"int4": {"forget_before": 1.0, "forget_unlearned": 0.2, "forget": 0.6, "retain_eval": 0.7}},
+        "utility": {"accuracy": [0.5, 0.4, 0.6], "accuracy_by_length": [0.5, 0.4, 0.6], "text_nll": 3.2},
+        "utility_before": {"accuracy": [0.7, 0.6, 0.8], "accuracy_by_length": [0.5, 0.4, 0.6], "text_nll": 3.0},
+    }
+    path = attacks_path(folder, identifier)
+    path.parent.mkdir()
+    path.write_text(json.dumps(found))
+    return write_report([folder], folder / "report", title="A <grid>")
+
+
+def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
+    page = _Page()
+    page.feed(written.html.read_text())
+    page.close()
+    assert page.open == []
+    assert page.counts["svg"] >= 4 * 6
+    text = "".join(page.text)
+    for words in (
+        "A <grid>", "popular facts are harder to forget", "trivial rule", "Relearning", "Quantisation", "Utility panel",
+        "loss not finite at step 3", "Forgetting by popularity", "posterior-difference audit", "halved",
+    ):  # fmt: skip
+        assert words in text
+    assert "Which <country> is" in text  # escaped, not markup
+    assert all(link.startswith("../cells/") for link in page.links)
+    assert all((written.html.parent / link).exists() for link in page.links)
+    source = written.html.read_text()
+    assert "http" not in re.sub(r"arXiv \S+", "", source)
+    assert "prefers-color-scheme:dark" in source
+    assert "@media print" in source
+    assert "NaN" not in source
+    assert "nan" not in re.sub(r"[a-z]+nan|nan[a-z]+", "", text)
+
+
+def test_markdown_and_table(written: Written) -> None:
+    text = written.markdown.read_text()
+    assert text.startswith("# A <grid>\n")
+    assert "- As published, over all facts" in text
+    assert "It is France \\| sure." in text
+    assert "<svg" not in text
+    for line in text.splitlines():
+        if line.startswith("| data | model | stage | set | method | lr"):
+            assert line.count("|") == 18
+    rows = list(csv.DictReader(written.table.read_text().splitlines()))
+    assert len(rows) == 4 * 2  # before and one method, by stage and set
+    before = next(row for row in rows if row["method"] == "before")
+    assert before["forget"].startswith("1.000 [1.000, 1.000]")
+    assert before["corrected"] == "1.000"
+    assert written.results == 33
+
+
+def test_same_results_same_report(written: Written, tmp_path: Path) -> None:
+    again = write_report([written.html.parent.parent], written.html.parent.parent / "again", title="A <grid>")
+    assert again.html.read_text() == written.html.read_text()
+    assert again.markdown.read_text() == written.markdown.read_text()
