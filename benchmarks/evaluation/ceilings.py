@@ -1,0 +1,51 @@
+"""The two ceilings of a machine: how fast it multiplies, how fast it moves memory. Measured, not read off a sheet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+
+class Ceilings(NamedTuple):
+    """Rates that no version of the code can exceed."""
+
+    flops: float
+    """Operations a second of a large product of bfloat16 matrices (float32 on a CPU)."""
+    bytes: float
+    """Bytes a second of a large copy within the device's memory, read and written ones counted."""
+    launch_seconds: float
+    """Host time of one small operation: what a run of small kernels cannot be faster than without graphs."""
+
+
+def ceilings(device: str) -> Ceilings:
+    """Measure them: the best of five means over repeats."""
+    on_gpu = device.startswith("cuda")
+    size = 8192 if on_gpu else 1024
+    dtype = torch.bfloat16 if on_gpu else torch.float32
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    c = torch.empty_like(a)
+    product = _best(lambda: torch.mm(a, b, out=c), on_gpu)
+    source = torch.empty((1 << 31) if on_gpu else (1 << 26), dtype=torch.int8, device=device)
+    target = torch.empty_like(source)
+    copy = _best(lambda: target.copy_(source), on_gpu)
+    small = torch.zeros(8, device=device)
+    launch = _best(lambda: small.add_(1.0), on_gpu, repeats=1000)
+    return Ceilings(2.0 * size**3 / product, 2.0 * source.numel() / copy, launch)
+
+
+def _best(do: Callable[[], object], on_gpu: bool, repeats: int = 10) -> float:
+    found = []
+    for _ in range(5):
+        do()
+        if on_gpu:
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(repeats):
+            do()
+        if on_gpu:
+            torch.cuda.synchronize()
+        found.append((time.perf_counter() - began) / repeats)
+    return min(found)

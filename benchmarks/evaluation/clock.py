@@ -1,0 +1,46 @@
+"""Wall time, processor time and peak memory of the parts of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class Clock:
+    """Seconds by part; every reading waits for the device first.
+
+    Processor seconds are those of this process in all its threads: on a machine that others use too, they alone mean
+    something for work done on the processor.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
+        self.peak_bytes: dict[str, int] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Add the time of what is inside to `name`, and keep the largest memory in use meanwhile."""
+        on_gpu = self.device.startswith("cuda")
+        if on_gpu:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        began, busy = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            if on_gpu:
+                torch.cuda.synchronize()
+                peak = torch.cuda.max_memory_allocated()
+                self.peak_bytes[name] = max(peak, self.peak_bytes.get(name, 0))
+            self.cpu_seconds[name] = self.cpu_seconds.get(name, 0.0) + time.process_time() - busy
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+    @property
+    def total(self) -> float:
+        """Seconds of all parts together."""
+        return sum(self.seconds.values())

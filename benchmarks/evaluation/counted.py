@@ -1,0 +1,125 @@
+"""The counts of our parts and of the plain loop's, for a model of any shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from benchmarks.evaluation.count import Work, counted, counting
+from benchmarks.evaluation.plain import FAIREST, PlainOptions, workload_of
+from benchmarks.evaluation.subject import Work as Cell
+from benchmarks.evaluation.subject import config_of
+from dual_data.evaluation import forced
+from dual_data.evaluation.data import Encoded, encode
+from dual_data.evaluation.generate import Slots
+from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.methods import method_named
+from dual_data.evaluation.models import Loaded, ModelInfo, dtype_named
+from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.stream import Engine
+from dual_data.evaluation.train import CellData, Run
+
+
+def step(
+    shape: str, tokenizer: PreTrainedTokenizerBase, work: Cell, *, cells: int = 1, dtype: str = "bfloat16"
+) -> tuple[Work, int]:
+    """One of our training steps of `cells` cells at once, and the bytes of the weights."""
+    forget, retain = (encode(tokenizer, rows, "chat") for rows in (work.forget, work.retain))
+    with counting() as meter:
+        loaded, weights = _loaded(shape, tokenizer, dtype)
+        adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells))
+        run = Run(
+            loaded,
+            adapters,
+            method_named(work.method),
+            [CellData(forget, retain, work.lr, work.seed)] * cells,
+            optimisation=Optimisation(epochs=1, batch=work.batch),
+            options={},
+            train_end=True,
+            plain=False,
+        )
+        run.step()
+        return counted(meter, run.step), weights
+
+
+def batch(
+    shape: str, tokenizer: PreTrainedTokenizerBase, work: Cell, *, rows: int, cells: int = 1, dtype: str = "bfloat16"
+) -> dict[str, Work]:
+    """The parts of our measurement of one batch: prompts with all scored answers, and one decoding step."""
+    requests = workload_of(tokenizer, work).requests[:rows]
+    with counting() as meter:
+        loaded, _ = _loaded(shape, tokenizer, dtype)
+        adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells)) if cells else None
+        engine = Engine(loaded, adapters, rows=rows, max_new_tokens=work.new_tokens, graphs=False, hidden=False)
+        steps: list[Work] = []
+
+        def decode(_: object, slots: Slots, __: object) -> list[list[int]]:
+            steps.append(meter.read())
+            steps.append(counted(meter, lambda: slots.step(engine.decoder.body)))
+            return [[]] * len(slots.ids)
+
+        def split(_: object, lengths: Sequence[int], *__: object) -> list[Any]:
+            return [None] * len(lengths)
+
+        with mock.patch.object(engine, "_decode", decode), mock.patch.object(forced, "split_scores", split):
+            meter.reset()
+            engine.run(requests)
+        return {"prompts and answers": steps[0], "decoding step": steps[1]}
+
+
+def plain_step(
+    shape: str,
+    tokenizer: PreTrainedTokenizerBase,
+    work: Cell,
+    *,
+    options: PlainOptions = FAIREST,
+    dtype: str = "bfloat16",
+) -> tuple[Work, int]:
+    """One forward and backward pass of the plain loop, without what the reference adds, and the bytes of weights."""
+    rows = encode(tokenizer, work.forget[: options.micro or work.batch], "chat")
+    with counting() as meter:
+        loaded, weights = _loaded(shape, tokenizer, dtype)
+        model: Any = loaded.model
+        adapters = Adapters(loaded.model, LoraSpec())
+        if options.checkpointing:
+            model.gradient_checkpointing_enable()
+            model.enable_input_require_grads()
+        model.train()
+
+        def once() -> None:
+            ids, mask, labels = _padded(rows)
+            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
+            loss.backward()  # type: ignore[no-untyped-call]
+
+        once()
+        found = counted(meter, once)
+        adapters.remove()
+        return found, weights
+
+
+def _padded(rows: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
+    width = max(len(row.prompt_ids + row.answer_ids + row.end_ids) for row in rows)
+    shape = (len(rows), width)
+    return torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.long), torch.zeros(shape).long()
+
+
+def _loaded(shape: str, tokenizer: PreTrainedTokenizerBase, dtype: str) -> tuple[Loaded, int]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype_named(dtype))
+    try:
+        model: Any = LlamaForCausalLM(config_of(shape))
+    finally:
+        torch.set_default_dtype(before)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    layers = model.config.num_hidden_layers
+    info = ModelInfo(shape, "", shape, dtype, "LlamaForCausalLM", parameters, layers, "", 2, (2,), 0, ())
+    return Loaded(model.eval(), tokenizer, info), weights

@@ -1,0 +1,73 @@
+"""The least that a cell can take: operations and bytes that no version of the code can do without."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from transformers import LlamaConfig, PreTrainedTokenizerBase
+
+from benchmarks.evaluation.ceilings import Ceilings
+from benchmarks.evaluation.plain import workload_of
+from benchmarks.evaluation.subject import Work
+from dual_data.evaluation.data import encode
+from dual_data.evaluation.packing import shared_prefix
+
+
+class Part(NamedTuple):
+    """One part of a cell."""
+
+    name: str
+    flops: float
+    bytes: float
+
+    def seconds(self, ceilings: Ceilings) -> float:
+        """Time at the ceilings: the larger of arithmetic and memory."""
+        return max(self.flops / ceilings.flops, self.bytes / ceilings.bytes)
+
+
+def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *, width: int = 2) -> list[Part]:
+    """The parts of one cell; `width` bytes a weight.
+
+    Counted as if every prompt were shared where rows begin alike, nothing were padded, logits were made only where a
+    label is, keys and values of a generation were read once a token, and nothing but products cost arithmetic. A
+    multiplication and an addition are two operations. Frozen weights take 2 operations a token forward and 2 backward.
+    Loading the weights, which a grid does once, is not in it.
+    """
+    body, head = _body(config), config.vocab_size * config.hidden_size
+    cache = 2 * config.num_hidden_layers * _shared(config) * width
+    forget, retain = (encode(tokenizer, rows, "chat") for rows in (work.forget, work.retain))
+    requests = workload_of(tokenizer, work).requests
+    common = len(shared_prefix([list(request.prompt) for request in requests]))
+    sets = [forget] if work.method == "GradAscent" else [forget, retain[: len(forget)]]
+    steps = -(-len(forget) // work.batch) * work.epochs
+    own = work.epochs * sum(len(row.prompt_ids) - common + len(row.answer_ids) for rows in sets for row in rows)
+    tokens = own + steps * common
+    labels = work.epochs * sum(len(row.answer_ids) + len(row.end_ids) for rows in sets for row in rows)
+    training = Part("train", 4.0 * (body * tokens + head * labels), 2.0 * steps * width * (body + head))
+    prompts = sum(len(request.prompt) - common for request in requests)
+    fed = sum(len(answer.ids) - 1 for request in requests for answer in request.answers)
+    scored = sum(len(answer.ids) for request in requests for answer in request.answers)
+    parts = [training]
+    if work.method == "NPO":
+        once = sum(len(row.prompt_ids) - common + len(row.answer_ids) for row in forget)
+        parts.append(Part("reference", 2.0 * (body * once + head * labels / work.epochs / 2), width * (body + head)))
+    parts.append(Part("prompts", 2.0 * body * prompts, width * body))
+    parts.append(Part("scored answers", 2.0 * (body * fed + head * scored), width * (body + head)))
+    generated = len(requests) * work.new_tokens
+    longest = [len(request.prompt) for request in requests]
+    read = sum(work.new_tokens * (length - common + work.new_tokens / 2) for length in longest)
+    weights = work.new_tokens * width * (body + head)
+    parts.append(Part("generation", 2.0 * (body + head) * generated, weights + cache * read))
+    return parts
+
+
+def _body(config: LlamaConfig) -> int:
+    """Weights of the layers: what every token is multiplied with."""
+    attention = 2 * config.hidden_size**2 + 2 * config.hidden_size * _shared(config)
+    return int(config.num_hidden_layers * (attention + 3 * config.hidden_size * config.intermediate_size))
+
+
+def _shared(config: LlamaConfig) -> int:
+    """Width of the keys of a layer, and of its values."""
+    heads = config.num_key_value_heads or config.num_attention_heads
+    return int(heads * (config.hidden_size // config.num_attention_heads))

@@ -1,0 +1,345 @@
+"""The plain way: transformers and peft, a process's worth of steps a cell, as the established framework goes about it.
+
+    load -> train -> merge and save -> load -> generate in batches of 32 -> one forward pass a metric
+
+It is given every advantage that costs it no change of kind: rows tokenised beforehand, one forward pass a step in place
+of micro-batches with recomputation (see `PlainOptions`), the fast ROUGE, no start of a process. So what is measured
+against it is a lower bound.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from benchmarks.evaluation.clock import Clock
+from benchmarks.evaluation.subject import Work
+from dual_data.evaluation.data import Encoded, encode
+from dual_data.evaluation.lora import ATTENTION
+from dual_data.evaluation.metrics.text import text_scores
+from dual_data.evaluation.models import dtype_named
+from dual_data.evaluation.order import Optimisation, plan
+from dual_data.evaluation.packing import Micro
+from dual_data.evaluation.request import Answer
+from dual_data.evaluation.workload import MeasureOptions, Workload, build_workload
+
+EVALUATION_ROWS = 32
+_NO_LABEL = -100
+
+
+class PlainOptions(NamedTuple):
+    """How a step is split; the loss is the same."""
+
+    micro: int = 0
+    """Rows a forward pass; 0 for the whole step. The framework ships 4."""
+    checkpointing: bool = False
+    """Whether activations are computed again in the backward pass; the framework always does."""
+
+
+FAIREST = PlainOptions()
+AS_SHIPPED = PlainOptions(micro=4, checkpointing=True)
+
+
+class PlainCell(NamedTuple):
+    """What a cell took and gave."""
+
+    clock: Clock
+    scale: dict[str, float]
+    """By part of which only a share was run: what its seconds were multiplied by."""
+    losses: list[float]
+    generations: list[tuple[int, ...]]
+    """By request of the workload, up to and without the first stop token."""
+    log_p: list[list[float]]
+    """By request, log-probabilities of the gold answer's tokens."""
+    scores: dict[str, float]
+    """Means of the metrics."""
+
+
+def run_cell(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    work: Work,
+    *,
+    device: str,
+    dtype: str,
+    scratch: Path,
+    stops: Sequence[int],
+    adapter: Path | None = None,
+    options: PlainOptions = FAIREST,
+    most_steps: int = 0,
+    most_requests: int = 0,
+) -> PlainCell:
+    """Run a cell from the checkpoint in `folder`. `adapter` is where training starts; a fresh one otherwise.
+
+    With `most_steps` and `most_requests` only so many are run, and the seconds of those parts are scaled up, which
+    `scale` of the result says.
+    """
+    clock = Clock(device)
+    with clock.part("load"):
+        model = _load(folder, dtype, device)
+        reference = _load(folder, dtype, device) if work.method == "NPO" else None
+    with clock.part("train"):
+        policy = _with_adapter(model, adapter, work.seed)
+        losses = _train(policy, reference, tokenizer, work, options=options, most_steps=most_steps)
+    del reference
+    target = scratch / "merged"
+    with clock.part("merge and save"):
+        merged: Any = policy.merge_and_unload()
+        merged.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+    del model, policy, merged
+    _free(device)
+    with clock.part("load again"):
+        model = _load(target, dtype, device)
+    workload = workload_of(tokenizer, work)
+    requests = len(workload.requests) if not most_requests else min(most_requests, len(workload.requests))
+    with clock.part("generate"):
+        generations = _generate(model, workload, requests, work.new_tokens, stops)
+    with clock.part("metrics"):
+        scores, log_p = _metrics(model, workload, requests)
+        scores["rougeL_recall"] = _recall(tokenizer, workload, generations)
+    scale = {}
+    steps = math.ceil(len(work.forget) / work.batch) * work.epochs
+    if 0 < most_steps < steps:
+        scale["train"] = steps / most_steps
+    if requests < len(workload.requests):
+        scale |= dict.fromkeys(("generate", "metrics"), len(workload.requests) / requests)
+    for part, factor in scale.items():
+        clock.seconds[part] *= factor
+        clock.cpu_seconds[part] *= factor
+    return PlainCell(clock, scale, losses, generations, log_p, scores)
+
+
+def workload_of(tokenizer: PreTrainedTokenizerBase, work: Work) -> Workload:
+    """All that a cell is asked: the same for both sides."""
+    options = MeasureOptions(distractors=work.distractors, paraphrases=False)
+    return build_workload(tokenizer, {"forget": work.forget, "retain": work.retain}, "chat", options)
+
+
+def _load(folder: Path, dtype: str, device: str) -> Any:
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_named(dtype))
+    return model.to(device).eval()
+
+
+def _free(device: str) -> None:
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+def _with_adapter(model: Any, adapter: Path | None, seed: int) -> Any:
+    if adapter is not None:
+        return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    torch.manual_seed(seed)
+    return get_peft_model(
+        model, LoraConfig(r=32, lora_alpha=64, target_modules=list(ATTENTION), lora_dropout=0.0, task_type="CAUSAL_LM")
+    )
+
+
+def _train(
+    policy: Any,
+    reference: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    work: Work,
+    *,
+    options: PlainOptions,
+    most_steps: int,
+) -> list[float]:
+    forget = encode(tokenizer, work.forget, "chat")
+    retain = encode(tokenizer, work.retain, "chat")
+    kinds = {"forget": forget} if work.method == "GradAscent" else {"forget": forget, "retain": retain}
+    labels = {name: [len(row.answer_ids) + len(row.end_ids) for row in rows] for name, rows in kinds.items()}
+    optimisation = Optimisation(epochs=work.epochs, batch=work.batch, micro=options.micro)
+    steps = [step for epoch in plan(labels, optimisation, work.seed).epochs for step in epoch]
+    weights = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(weights, lr=work.lr, weight_decay=0.0)
+    if options.checkpointing:
+        policy.gradient_checkpointing_enable()
+        policy.enable_input_require_grads()
+    policy.train()
+    losses = []
+    for step in steps[: most_steps or None]:
+        total = 0.0
+        for micro in step:
+            loss = _loss(policy, reference, kinds, micro, work.method)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        losses.append(total)
+    if options.checkpointing:
+        policy.gradient_checkpointing_disable()
+    policy.eval()
+    return losses
+
+
+def _loss(policy: Any, reference: Any, kinds: dict[str, list[Encoded]], micro: Micro, method: str) -> Tensor:
+    """Loss of one micro-batch; `micro` has the weights that add up to the mean over the step."""
+    batches = {name: _right_padded([kinds[name][i] for i in indices], policy) for name, indices in micro.rows.items()}
+    nll = {name: _nll(policy, *batch) for name, batch in batches.items()}
+
+    def token_mean(name: str) -> Tensor:
+        weights = torch.tensor(micro.weights[name], device=policy.device)
+        return (nll[name].sum(1) * weights).sum()
+
+    if method == "GradAscent":
+        return -token_mean("forget")
+    if method == "GradDiff":
+        return token_mean("retain") - token_mean("forget")
+    if method == "NPO":
+        with torch.no_grad():
+            before = _nll(reference, *batches["forget"]).sum(1)
+        beta = 0.1
+        ratio = nll["forget"].sum(1) - before
+        shares = torch.tensor(micro.shares["forget"], device=policy.device)
+        forget = -(2 / beta) * (torch.nn.functional.logsigmoid(beta * ratio) * shares).sum()
+        return forget + token_mean("retain")
+    raise ValueError(f"the plain loop knows GradAscent, GradDiff and NPO, not {method}")
+
+
+def _right_padded(rows: Sequence[Encoded], model: Any) -> tuple[Tensor, Tensor, Tensor]:
+    whole = [row.prompt_ids + row.answer_ids + row.end_ids for row in rows]
+    width = max(map(len, whole))
+    ids, mask, labels = [], [], []
+    for row, tokens in zip(rows, whole, strict=True):
+        padding = width - len(tokens)
+        ids.append([*tokens, *[0] * padding])
+        mask.append([1] * len(tokens) + [0] * padding)
+        silent = len(row.prompt_ids)
+        labels.append([_NO_LABEL] * silent + list(tokens[silent:]) + [_NO_LABEL] * padding)
+    return (
+        torch.tensor(ids).to(model.device),
+        torch.tensor(mask).to(model.device),
+        torch.tensor(labels).to(model.device),
+    )
+
+
+def _nll(model: Any, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    """-log p of every label [rows, tokens - 1], 0 where there is none; logits of all positions, as the trainer has."""
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+    found: Tensor = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_NO_LABEL, reduction="none"
+    )
+    return found.view(len(ids), -1)
+
+
+@torch.no_grad()
+def _generate(
+    model: Any, workload: Workload, requests: int, new_tokens: int, stops: Sequence[int]
+) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = []
+    for start in range(0, requests, EVALUATION_ROWS):
+        prompts = [request.prompt for request in workload.requests[start : min(start + EVALUATION_ROWS, requests)]]
+        width = max(map(len, prompts))
+        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        output = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            do_sample=False,
+            max_new_tokens=new_tokens,
+            eos_token_id=list(stops),
+            pad_token_id=0,
+        )
+        for row in output[:, width:].tolist():
+            end = next((place for place, token in enumerate(row) if token in stops), len(row))
+            found.append(tuple(row[:end]))
+    return found
+
+
+_Metric = Callable[[Tensor, Tensor, int], float]
+"""From logits [tokens, vocabulary] and ids [tokens] of an answer with its end, and the tokens of the answer alone."""
+
+
+def _probability(logits: Tensor, gold: Tensor, tokens: int) -> float:
+    return math.exp(_log_p(logits, gold)[:tokens].mean().item())
+
+
+def _memorisation(logits: Tensor, gold: Tensor, tokens: int) -> float:
+    return (logits.argmax(-1) == gold)[:tokens].float().mean().item()
+
+
+def _extraction(logits: Tensor, gold: Tensor, tokens: int) -> float:
+    right = (logits.argmax(-1) == gold)[:tokens].tolist()
+    suffix = next((back for back, hit in enumerate(reversed(right)) if not hit), tokens)
+    return suffix / tokens
+
+
+def _min_k(logits: Tensor, gold: Tensor, tokens: int) -> float:
+    lowest = _log_p(logits, gold)[:tokens].sort().values
+    return lowest[: max(1, int(tokens * 0.4))].mean().item()
+
+
+METRICS: dict[str, _Metric] = {
+    "probability": _probability,
+    "exact_memorisation": _memorisation,
+    "extraction_strength": _extraction,
+    "member_min_k_40": _min_k,
+}
+"""Each takes its own pass over all rows, as in the framework; the truth ratio takes one a distractor besides."""
+
+
+def _log_p(logits: Tensor, gold: Tensor) -> Tensor:
+    return logits.float().log_softmax(-1).gather(1, gold[:, None])[:, 0]
+
+
+@torch.no_grad()
+def _metrics(model: Any, workload: Workload, requests: int) -> tuple[dict[str, float], list[list[float]]]:
+    chosen = workload.requests[:requests]
+    gold = [(request.prompt, request.answers[0]) for request in chosen]
+    scores = {name: _mean(_pass(model, gold, metric)) for name, metric in METRICS.items()}
+    log_p = _pass(model, gold, lambda logits, ids, tokens: _log_p(logits, ids)[:tokens].tolist())
+    means = [sum(values) / len(values) for values in log_p]
+    others: list[list[float]] = [[] for _ in chosen]
+    for place in range(1, max(len(request.answers) for request in chosen)):
+        rows = [row for row, request in enumerate(chosen) if len(request.answers) > place]
+        pairs = [(chosen[row].prompt, chosen[row].answers[place]) for row in rows]
+        found = _pass(model, pairs, lambda logits, ids, tokens: _log_p(logits, ids)[:tokens].mean().item())
+        for row, value in zip(rows, found, strict=True):
+            others[row].append(value)
+    ratios = [math.exp(sum(wrong) / len(wrong) - right) for wrong, right in zip(others, means, strict=True) if wrong]
+    scores["truth_ratio_forget"] = _mean([min(ratio, 1 / ratio) if ratio else 0.0 for ratio in ratios])
+    return scores, log_p
+
+
+def _pass(
+    model: Any, rows: Sequence[tuple[tuple[int, ...], Answer]], metric: Callable[[Tensor, Tensor, int], Any]
+) -> list[Any]:
+    """One metric of all rows, logits of all positions."""
+    found = []
+    for start in range(0, len(rows), EVALUATION_ROWS):
+        batch = rows[start : start + EVALUATION_ROWS]
+        encoded = [
+            Encoded(prompt, answer.ids[: answer.answer_tokens], answer.ids[answer.answer_tokens :])
+            for prompt, answer in batch
+        ]
+        ids, mask, _ = _right_padded(encoded, model)
+        logits = model(input_ids=ids, attention_mask=mask).logits
+        for row, (prompt, answer) in enumerate(batch):
+            first = len(prompt)
+            gold = ids[row, first : first + len(answer.ids)]
+            found.append(metric(logits[row, first - 1 : first - 1 + len(answer.ids)], gold, answer.answer_tokens))
+    return found
+
+
+def _recall(tokenizer: PreTrainedTokenizerBase, workload: Workload, generations: Sequence[tuple[int, ...]]) -> float:
+    found = []
+    for places in workload.sets.values():
+        for place in places:
+            if place.canonical < len(generations):
+                text = str(tokenizer.decode(list(generations[place.canonical]), skip_special_tokens=True))
+                found.append(text_scores(text, place.item.answer, place.item.answers)["rougeL_recall"])
+    return _mean(found)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan

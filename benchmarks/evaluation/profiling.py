@@ -1,0 +1,50 @@
+"""Where the time of a piece of code goes on a GPU: kernels by name, and how long the device waits between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+
+class Profile(NamedTuple):
+    """One run of a piece of code."""
+
+    seconds: float
+    """Wall time, without the profiler."""
+    busy: float
+    """Seconds in which a kernel ran; the rest are gaps: launches, host code, copies waited for."""
+    kernels: int
+    top: list[tuple[str, float, int]]
+    """Kernels by name with seconds and count, the longest first."""
+
+
+def profiled(do: Callable[[], object], device: str, most: int = 15) -> Profile:
+    """Run `do` once to warm up, once for the wall time, once under the profiler."""
+    on_gpu = device.startswith("cuda")
+    do()
+    _wait(on_gpu)
+    began = time.perf_counter()
+    do()
+    _wait(on_gpu)
+    seconds = time.perf_counter() - began
+    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
+    with profile(activities=[activity]) as seen:
+        do()
+        _wait(on_gpu)
+    rows: list[tuple[str, float, int]] = []
+    for event in seen.key_averages():
+        row: Any = event
+        spent = row.self_device_time_total if on_gpu else row.self_cpu_time_total
+        if spent:
+            rows.append((str(row.key)[:90], spent / 1e6, int(row.count)))
+    rows.sort(key=lambda row: -row[1])
+    return Profile(seconds, sum(row[1] for row in rows), sum(row[2] for row in rows), rows[:most])
+
+
+def _wait(on_gpu: bool) -> None:
+    if on_gpu:
+        torch.cuda.synchronize()

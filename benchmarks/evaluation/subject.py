@@ -1,0 +1,144 @@
+"""What is measured: a model in a folder, and the rows of one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from dual_data.errors import MissingExtra
+from dual_data.evaluation.data import Item, encode, read_split
+from dual_data.evaluation.models import Loaded, dtype_named, finish, load
+from dual_data.evaluation.tiny import tiny_tokenizer
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama-3.1-8b": {
+        "vocab_size": 128256,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "rope_theta": 500000.0,
+        "tie_word_embeddings": False,
+    },
+    "llama-3.2-1b": {
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "rope_theta": 500000.0,
+        "tie_word_embeddings": True,
+    },
+    "llama-1m": {
+        "vocab_size": 49152,
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    },
+}
+"""Shapes that are filled with random weights: time does not depend on what the weights are."""
+
+SMOLLM2 = "smollm2"
+
+
+class Work(NamedTuple):
+    """One cell: what is trained on, what is asked, and how long answers may get."""
+
+    forget: list[Item]
+    retain: list[Item]
+    source: str
+    """Where the rows come from, for the record."""
+    method: str = "GradAscent"
+    lr: float = 1e-5
+    seed: int = 0
+    epochs: int = 2
+    batch: int = 32
+    new_tokens: int = 64
+    distractors: int = 4
+
+
+def config_of(shape: str) -> LlamaConfig:
+    """The configuration of one of `SHAPES`; sequences up to 2048 tokens."""
+    return LlamaConfig(**SHAPES[shape], max_position_embeddings=2048, bos_token_id=None)
+
+
+def tokenizer_of() -> PreTrainedTokenizerBase:
+    """SmolLM2's where its package is there, for every shape alike; else a tiny one. Time depends on lengths alone."""
+    try:
+        return load(SMOLLM2).tokenizer
+    except MissingExtra:
+        return tiny_tokenizer()
+
+
+def random_model(shape: str, dtype: str, device: str) -> Loaded:
+    """Random weights of a shape, made on the device."""
+    tokenizer = tokenizer_of()
+    return finish(_filled(config_of(shape), dtype, device), tokenizer, f"random {shape}", weights=f"random {shape}")
+
+
+def checkpoint(name: str, dtype: str, device: str, folder: Path) -> Path:
+    """A folder with the model and its tokenizer, written where it is not there yet: what both sides start from."""
+    target = folder / f"{name}-{dtype}"
+    if not (target / "config.json").exists():
+        loaded = load(name, dtype, device) if name not in SHAPES else random_model(name, dtype, device)
+        loaded.model.save_pretrained(target)
+        loaded.tokenizer.save_pretrained(target)
+    return target
+
+
+def published(folder: Path, popularity: str = "popular") -> tuple[list[Item], list[Item], str]:
+    """Rows to forget and to retain from the published splits."""
+    duet = folder / "duet"
+    forget = read_split(duet / f"city_forget_{popularity}_5.parquet")
+    return forget, read_split(duet / "city_fast_retain_500.parquet"), f"published {popularity} and retain"
+
+
+def made_up(forget: int, retain: int) -> tuple[list[Item], list[Item], str]:
+    """Rows about invented places, for machines without the published splits: of the same lengths, about."""
+    items = [_place(index) for index in range(forget + retain)]
+    return items[:forget], items[forget:], "made up"
+
+
+def first(items: Sequence[Item], limit: int) -> list[Item]:
+    """The first `limit` rows; all for 0."""
+    return list(items[:limit] if limit else items)
+
+
+def label_tokens(tokenizer: PreTrainedTokenizerBase, work: Work) -> tuple[int, int]:
+    """Mean tokens of a row to forget: prompt, and answer with the end of its turn."""
+    rows = encode(tokenizer, work.forget, "chat")
+    prompts = sum(len(row.prompt_ids) for row in rows) // len(rows)
+    return prompts, sum(len(row.answer_ids) + len(row.end_ids) for row in rows) // len(rows)
+
+
+def _filled(config: LlamaConfig, dtype: str, device: str) -> PreTrainedModel:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype_named(dtype))
+    try:
+        with torch.device(device):
+            torch.manual_seed(0)
+            model: PreTrainedModel = LlamaForCausalLM(config)
+    finally:
+        torch.set_default_dtype(before)
+    return model
+
+
+_STARTS = ("Bel", "Kor", "Mar", "Tal", "Ves", "Dun", "Ost", "Pel", "Ran", "Sel")
+_ENDS = ("burg", "ville", "ton", "grad", "stadt", "field", "mouth", "haven", "minster", "bridge")
+_LANDS = ("Avaria", "Borduna", "Caldovia", "Dravonia", "Estovakia", "Florania")
+
+
+def _place(index: int) -> Item:
+    name = f"{_STARTS[index % 10]}{_STARTS[index // 10 % 10].lower()}{_ENDS[index // 100 % 10]} {index // 1000 or ''}"
+    land = _LANDS[(index * 7 + index // 6) % 6]
+    name = name.strip()
+    return Item(f"place-{index}", f"Which country is the city of {name} in?", land, (land,), name, "country")
