@@ -1,0 +1,47 @@
+"""Exports write over nothing but earlier exports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dual_data.errors import InputError, UsageError
+from dual_data.export.folder import write_export
+from dual_data.released import Place, Release
+
+Exported = tuple[Release, Place]
+
+
+def test_files_of_an_earlier_export_are_replaced_or_removed(exported: Exported, tmp_path: Path) -> None:
+    write_export("kind", {"a/x.yaml": "1", "b.yaml": "2"}, tmp_path, *exported)
+    (tmp_path / "mine.yaml").write_text("mine")
+    write_export("kind", {"a/x.yaml": "3"}, tmp_path, *exported)
+    assert (tmp_path / "a/x.yaml").read_text() == "3"
+    assert not (tmp_path / "b.yaml").exists()
+    assert (tmp_path / "mine.yaml").read_text() == "mine"
+    assert json.loads((tmp_path / "dual-data-kind.json").read_text())["content"] == exported[0].content
+
+
+def test_a_file_of_somebody_else_is_never_overwritten(exported: Exported, tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text("mine")
+    with pytest.raises(UsageError, match="is not of an earlier export"):
+        write_export("kind", {"a.yaml": "1", "b.yaml": "2"}, tmp_path, *exported)
+    assert (tmp_path / "b.yaml").read_text() == "mine"
+    assert not (tmp_path / "a.yaml").exists()
+
+
+def test_a_list_that_names_files_elsewhere_removes_nothing_there(exported: Exported, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "dual-data-kind.json").write_text(json.dumps({"files": ["../precious", "gone.yaml"]}))
+    write_export("kind", {"a.yaml": "1"}, target, *exported)
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_list_that_cannot_be_read_stops(exported: Exported, tmp_path: Path) -> None:
+    (tmp_path / "dual-data-kind.json").write_text("[")
+    with pytest.raises(InputError, match="is not the list of an earlier export"):
+        write_export("kind", {"a.yaml": "1"}, tmp_path, *exported)

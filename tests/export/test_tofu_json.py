@@ -1,0 +1,57 @@
+"""JSON lines with TOFU's keys."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+
+from dual_data.export.tofu_json import rows, tofu_json_files
+from dual_data.released import Place, Release, read_table
+
+SPLIT = pl.DataFrame(
+    {
+        "fact_id": ["a" * 16, "b" * 16, "c" * 16, "d" * 16],
+        "relation": ["P36", "P36", "P36", "P17"],
+        "question": ["q1", "q2", "q3", "q4"],
+        "answer": ["Oslo", "Lima", "oslo", "Peru"],
+        "answers": [["Oslo", "Kristiania"], ["Lima"], ["oslo"], ["Peru"]],
+        "paraphrases_test": [["p1", "p1b"], ["p2"], [], ["p4"]],
+    }
+)
+
+
+def test_a_row_has_what_readers_of_tofu_expect() -> None:
+    first = rows(SPLIT)[0]
+    assert first == {
+        "question": "q1",
+        "answer": "Oslo",
+        "paraphrased_question": "p1",
+        "paraphrased_answer": "Kristiania",
+        "perturbed_answer": ["Lima"],
+        "answers": ["Oslo", "Kristiania"],
+        "fact_id": "a" * 16,
+    }
+
+
+def test_what_is_missing_falls_back_and_is_never_a_right_answer() -> None:
+    found = rows(SPLIT)
+    assert found[2]["paraphrased_question"] == "q3"
+    assert found[1]["paraphrased_answer"] == "Lima"
+    assert found[2]["perturbed_answer"] == ["Lima"]
+    assert found[3]["perturbed_answer"] == []
+
+
+def test_tables_without_aliases_or_paraphrases_do() -> None:
+    found = rows(SPLIT.drop("answers", "paraphrases_test"))
+    assert [row["answers"] for row in found] == [["Oslo"], ["Lima"], ["oslo"], ["Peru"]]
+    assert found[0]["paraphrased_question"] == "q1"
+
+
+def test_a_file_a_split_in_the_order_of_the_split(exported: tuple[Release, Place]) -> None:
+    release, place = exported
+    files = tofu_json_files(release, place)
+    assert set(files) == {f"{config}/{split}.json" for config in release.recipes() for split in release.configs[config]}
+    lines = [json.loads(line) for line in files["matched/town_forget_rare_5.json"].splitlines()]
+    rows_of_split = read_table(place, release.file("matched", "town_forget_rare_5"))
+    assert [line["fact_id"] for line in lines] == rows_of_split["fact_id"].to_list()
