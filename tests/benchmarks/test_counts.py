@@ -1,0 +1,109 @@
+"""Work counted on tensors without content: the formulas, and what it must show of our own steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.evaluation import counted, subject
+from benchmarks.evaluation.ceilings import Ceilings
+from benchmarks.evaluation.count import Meter, counting
+from benchmarks.evaluation.count import counted as count
+from benchmarks.evaluation.floor import floor
+from benchmarks.evaluation.subject import Work, config_of, made_up
+from dual_data.evaluation.tiny import tiny_tokenizer
+
+SHAPE = {
+    **subject.SHAPES["llama-1m"],
+    "vocab_size": 512,
+    "num_hidden_layers": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(subject.SHAPES, "small", SHAPE)
+
+
+def work(method: str = "GradAscent", **changes: Any) -> Work:
+    forget, retain, source = made_up(12, 12)
+    return Work(forget, retain, source, method=method, batch=8, new_tokens=4)._replace(**changes)
+
+
+def test_a_product_is_counted_by_the_textbook() -> None:
+    with counting(Meter(flops=1e3, bandwidth=1e3)) as meter:
+        a, b = torch.zeros(3, 4), torch.zeros(4, 5)
+        found = count(meter, lambda: a @ b)
+    assert found.flops == 2 * 3 * 4 * 5
+    assert found.bytes == 4 * (3 * 4 + 4 * 5 + 3 * 5)
+    assert found.kernels == 1
+    assert found.seconds == pytest.approx(found.bytes / 1e3)
+    assert found.slowest == [("mm", found.seconds)]
+    assert found.eager_seconds(launch=10.0) == 10.0
+
+
+def test_views_cost_nothing_and_memory_is_what_is_alive() -> None:
+    with counting() as meter:
+        kept = torch.zeros(1000)
+
+        def do() -> None:
+            gone = kept.view(10, 100).t() + 1.0
+            del gone
+            other: Tensor = kept + 1.0
+            del other
+
+        found = count(meter, do)
+        assert found.kernels == 2
+        assert found.peak_bytes == 8000
+        assert meter.live == 4000
+
+
+def test_attention_is_four_operations_a_pair_and_its_backward_ten() -> None:
+    with counting() as meter:
+        query = torch.zeros(2, 3, 5, 8, requires_grad=True)
+        key = torch.zeros(2, 3, 7, 8)
+        output: list[Tensor] = []
+        forward = count(meter, lambda: output.append(torch.nn.functional.scaled_dot_product_attention(query, key, key)))
+        assert forward.flops == 4 * 2 * 3 * 5 * 7 * 8
+        backward = count(meter, lambda: output[0].backward(torch.zeros(2, 3, 5, 8)))  # type: ignore[no-untyped-call]
+    assert backward.flops == 10 * 2 * 3 * 5 * 7 * 8
+
+
+@pytest.mark.parametrize("method", ["GradAscent", "NPO"])
+def test_a_step_does_not_wait_for_the_device(method: str) -> None:
+    # Tensors without content cannot be read: a step that looked at one on the host would end here with an error.
+    found, weights = counted.step("small", tiny_tokenizer(), work(method), cells=3, dtype="float32")
+    assert found.kernels > 100
+    assert found.peak_bytes > weights > 0
+
+
+def test_cells_at_once_cost_no_more_kernels_than_one() -> None:
+    one, _ = counted.step("small", tiny_tokenizer(), work())
+    four, _ = counted.step("small", tiny_tokenizer(), work(), cells=4)
+    assert four.kernels == one.kernels
+    assert four.flops == pytest.approx(4 * one.flops)
+
+
+def test_a_decoding_step_and_the_pass_before_it_do_not_wait_either() -> None:
+    found = counted.batch("small", tiny_tokenizer(), work(), rows=10, dtype="float32")
+    assert found["decoding step"].kernels < found["prompts and answers"].kernels
+    assert found["decoding step"].flops < found["prompts and answers"].flops
+
+
+def test_our_step_does_less_than_the_plain_one_and_more_than_the_floor() -> None:
+    tokenizer = tiny_tokenizer()
+    ours, _ = counted.step("small", tokenizer, work(batch=12))
+    plain, _ = counted.plain_step("small", tokenizer, work(batch=12))
+    least = floor(config_of("small"), tokenizer, work(epochs=1, batch=12))[0]
+    assert least.name == "train"
+    assert least.flops < ours.flops < plain.flops
+
+
+def test_the_floor_of_a_part_is_its_larger_need() -> None:
+    part = floor(config_of("small"), tiny_tokenizer(), work("NPO"))[1]
+    assert part.name == "reference"
+    assert part.seconds(Ceilings(1.0, 1e12, 0.0)) == part.flops
+    assert part.seconds(Ceilings(1e12, 1.0, 0.0)) == part.bytes
