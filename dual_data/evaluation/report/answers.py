@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -25,9 +24,19 @@ SHARE = 0.5
 """Retention is compared where this share of the forget score is gone."""
 
 
+class _Asked(NamedTuple):
+    """A comparison that may have been impossible."""
+
+    group: str
+    """What its sentence is about."""
+    place: str
+    contrast: Contrast | None
+
+
 class Compared(NamedTuple):
     """One comparison with its p-value corrected over all of its kind."""
 
+    group: str
     place: str
     contrast: Contrast
     corrected: float
@@ -39,63 +48,63 @@ def number(interval: Interval, digits: int = 3) -> str:
 
 
 def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
-    """Are popular facts harder to forget? Sentences, and the comparisons at equal base confidence."""
-    pairs = list(_popular_and_rare(collection.groups))
-    if not pairs:
-        return ["The grid does not hold both a rare and a popular set, so it says nothing about popularity."], []
-    plain: list[tuple[str, Contrast | None]] = []
-    equal: list[tuple[str, Contrast | None]] = []
-    for popular, rare in pairs:
+    """Are popular facts harder to forget? Sentences by dataset, and the comparisons at equal base confidence."""
+    plain: list[_Asked] = []
+    equal: list[_Asked] = []
+    kept: list[_Asked] = []
+    for popular, rare in _popular_and_rare(collection.groups):
         lr = common_rate(popular, rare)
         if lr is None:
             continue
-        place = f"{_where(popular.key)}, {popular.key.method} at {lr:g}"
-        plain.append((place, compare_sets(popular, rare, (lr, lr))))
-        equal.append((place, compare_at_equal_confidence(popular, rare, (lr, lr))))
-    sentences = _tally("As published, over all facts of the two sets", corrected(plain))
-    matched = corrected(equal)
-    sentences += _tally("Over facts paired by the base's confidence in the answer", matched)
-    if unpaired := sum(contrast is None for _, contrast in equal):
-        sentences.append(f"In {unpaired} of {len(equal)} comparisons too few facts could be paired by confidence.")
-    return sentences, matched
+        key = popular.key
+        place = f"{_where(key)}, {key.method} at {lr:g}"
+        plain.append(_Asked(key.data, place, compare_sets(popular, rare, (lr, lr))))
+        equal.append(_Asked(key.data, place, compare_at_equal_confidence(popular, rare, (lr, lr))))
+        retention = compare_retention(popular, rare, share=SHARE)
+        kept.append(_Asked(key.data, f"{_where(key)}, {key.method}", retention))
+    if not plain:
+        return ["The grid does not hold both a rare and a popular set, so it says nothing about popularity."], []
+    sentences = []
+    all_facts, paired, retained = corrected(plain), corrected(equal), corrected(kept)
+    for data in dict.fromkeys(one.group for one in plain):
+        asked = [one for one in equal if one.group == data]
+        sentences.append(_popularity(f"{data}, over all facts of the two sets", _of(all_facts, data)))
+        sentences.append(_popularity(f"{data}, over facts of equal base confidence", _of(paired, data)))
+        if unpaired := sum(one.contrast is None for one in asked):
+            sentences.append(f"{data}: in {unpaired} of {len(asked)} comparisons too few facts have equal confidence.")
+        if found := _of(retained, data):
+            sentences.append(
+                f"{data}, where {SHARE:.0%} of each set is forgotten: {_kept(found, 'after forgetting rare ones')}"
+            )
+    return sentences, paired
 
 
 def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     """Does a training stage first help retention, and which of its parts? Sentences and comparisons."""
-    found: list[tuple[str, Contrast | None]] = []
-    stages: dict[str, list[str]] = defaultdict(list)
+    asked: list[_Asked] = []
     by_key = {group.key: group for group in collection.groups}
     for key, group in by_key.items():
         pretrained = by_key.get(key._replace(stage=PRETRAINED))
-        if key.stage == PRETRAINED or pretrained is None:
-            continue
-        place = f"{_where(key)}, {key.set}, {key.method}"
-        stages[key.stage].append(place)
-        found.append((place, compare_retention(group, pretrained, share=SHARE)))
-    if not found:
+        if key.stage != PRETRAINED and pretrained is not None:
+            place = f"{_where(key)}, {key.set}, {key.method}"
+            contrast = compare_retention(group, pretrained, share=SHARE)
+            asked.append(_Asked(f"{key.data}, {key.stage}", place, contrast))
+    if not asked:
         return ["The grid has no stage beside pretrained, so it says nothing about a training stage first."], []
-    compared = corrected(found)
-    known = {one.place: one for one in compared}
-    sentences, gains = [], {}
-    for stage, places in stages.items():
-        inside = [known[place] for place in places if place in known]
-        if not inside:
+    compared = corrected(asked)
+    sentences = []
+    for name in dict.fromkeys(one.group for one in asked):
+        found = _of(compared, name)
+        if found:
+            said = _kept(found, "on the pretrained model")
+            sentences.append(f"{name}: where {SHARE:.0%} of the forget score is gone, {said}")
+        else:
             sentences.append(
-                f"{stage}: no method forgets {SHARE:.0%} of what it knew both here and on the pretrained model, so "
+                f"{name}: no method forgets {SHARE:.0%} of what it knew both here and on the pretrained model, so "
                 "retention cannot be compared at equal forgetting."
             )
-            continue
-        mean = float(np.mean([one.contrast.difference.value for one in inside]))
-        better = sum(_verdict(one) > 0 for one in inside)
-        worse = sum(_verdict(one) < 0 for one in inside)
-        gains[stage] = (mean, better, worse, len(inside))
-        sentences.append(
-            f"{stage}: where {SHARE:.0%} of the forget score is gone, {abs(mean):.1%} "
-            f"{'more' if mean >= 0 else 'less'} of the held-out retain score is kept than on the pretrained model "
-            f"(mean over {_count(len(inside), 'comparison')}; better in {better}, worse in {worse}, "
-            f"no difference shown in {len(inside) - better - worse})."
-        )
-    sentences += _reading(gains)
+    for data in dict.fromkeys(one.group.rpartition(", ")[0] for one in asked):
+        sentences += _reading(data, compared)
     return sentences, compared
 
 
@@ -104,7 +113,7 @@ def wording_answer(collection: Collection) -> list[str]:
     kept = []
     for group in collection.groups:
         lr = group.chosen()
-        if lr is None:
+        if lr is None or not group.at(lr)[0].sets["forget"].rephrased:
             continue
         runs = group.at(lr)
         worst, asked = stack(runs, "forget", "worst"), stack(runs, "forget", "contains_answer")
@@ -155,11 +164,11 @@ def common_rate(first: Group, second: Group) -> float | None:
     return max(rates, key=lambda lr: (mean_balance(lr), -lr))
 
 
-def corrected(found: Sequence[tuple[str, Contrast | None]]) -> list[Compared]:
+def corrected(found: Sequence[_Asked]) -> list[Compared]:
     """Those that could be compared, with Holm's correction over them."""
-    known = [(place, contrast) for place, contrast in found if contrast is not None]
-    values = holm([contrast.difference.p_value or 0.0 for _, contrast in known])
-    return [Compared(place, contrast, value) for (place, contrast), value in zip(known, values, strict=True)]
+    known = [(one.group, one.place, one.contrast) for one in found if one.contrast is not None]
+    values = holm([contrast.difference.p_value or 0.0 for _, _, contrast in known])
+    return [Compared(*one, value) for one, value in zip(known, values, strict=True)]
 
 
 def _point(group: Group, lr: float | None) -> Point:
@@ -184,47 +193,67 @@ def _verdict(one: Compared) -> int:
     return 1 if one.contrast.difference.value > 0 else -1
 
 
-def _tally(start: str, compared: Sequence[Compared]) -> list[str]:
-    if not compared:
-        return [f"{start}: nothing could be compared."]
-    easier = sum(_verdict(one) > 0 for one in compared)
-    harder = sum(_verdict(one) < 0 for one in compared)
+def _of(compared: Sequence[Compared], group: str) -> list[Compared]:
+    return [one for one in compared if one.group == group]
+
+
+def _counts(compared: Sequence[Compared]) -> tuple[float, int, int]:
+    """Mean difference, and how many differences are positive and negative ones."""
     mean = float(np.mean([one.contrast.difference.value for one in compared]))
-    if harder and not easier:
+    verdicts = [_verdict(one) for one in compared]
+    return mean, verdicts.count(1), verdicts.count(-1)
+
+
+def _popularity(start: str, compared: Sequence[Compared]) -> str:
+    if not compared:
+        return f"{start}: nothing could be compared."
+    mean, more, less = _counts(compared)
+    if less and not more:
         said = "popular facts are harder to forget"
-    elif easier and not harder:
+    elif more and not less:
         said = "popular facts are easier to forget"
-    elif easier and harder:
+    elif more and less:
         said = "it depends on method and stage"
     else:
         said = "no difference between popular and rare facts is shown"
-    return [
-        f"{start}, {said}: the popular ones lose {mean:+.3f} ROUGE-L recall relative to the rare ones (mean over "
-        f"{_count(len(compared), 'comparison')}; lost less in {harder}, more in {easier}, no difference shown in "
-        f"{len(compared) - easier - harder})."
-    ]
+    return (
+        f"{start}: {said}. Popular facts lose {abs(mean):.3f} ROUGE-L recall {'more' if mean > 0 else 'less'} than "
+        f"rare ones (mean over {_count(len(compared), 'comparison')}: less in {less}, more in {more}, no difference "
+        f"shown in {len(compared) - more - less})."
+    )
 
 
-def _reading(gains: dict[str, tuple[float, int, int, int]]) -> list[str]:
-    """What the controls say about a gain of the stage `sft`; nothing where it has none."""
-    if "sft" not in gains:
+def _kept(compared: Sequence[Compared], than: str) -> str:
+    mean, better, worse = _counts(compared)
+    return (
+        f"{abs(mean):.1%} {'more' if mean >= 0 else 'less'} of the held-out retain score is kept than {than} "
+        f"(mean over {_count(len(compared), 'comparison')}: better in {better}, worse in {worse}, no difference shown "
+        f"in {len(compared) - better - worse})."
+    )
+
+
+def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
+    """What the controls say about a gain of the stage `sft`; nothing where it could not be compared."""
+    gained = _of(compared, f"{data}, sft")
+    if not gained:
         return []
-    mean, better, worse, total = gains["sft"]
+    mean, better, worse = _counts(gained)
     if better <= worse or mean <= 0:
-        return ["So the grid shows no gain of fine-tuning first that would need an explanation."]
+        return [f"{data}: no gain of fine-tuning first is shown that would need an explanation."]
     texts = {
         "sft_format": "the form of the answers, learned on other subjects",
         "sft_new": "facts that were first learned in that step",
         "sft_retain": "fine-tuning without the facts to forget",
     }
     parts = [
-        f"{text} ({stage}) gives {gains[stage][0]:+.1%} of the {mean:+.1%}"
+        f"{text} ({stage}) gives {_counts(found)[0]:+.1%} of the {mean:+.1%}"
         for stage, text in texts.items()
-        if stage in gains
+        if (found := _of(compared, f"{data}, {stage}"))
     ]
+    start = f"{data}: fine-tuning first helps in {better} of {len(gained)}"
     if not parts:
-        return [f"Fine-tuning first helps in {better} of {total}; without its controls the grid cannot say why."]
-    return [f"Fine-tuning first helps in {better} of {total}. Of its controls, {'; '.join(parts)}."]
+        return [f"{start}; without its controls the grid cannot say why."]
+    return [f"{start}. Of its controls, {'; '.join(parts)}."]
 
 
 def _where(key: Key) -> str:

@@ -41,6 +41,8 @@ class Items(NamedTuple):
     scores: Mapping[str, Floats]
     worst: Floats
     """Whether the question, a wording or a fair attack got the answer out."""
+    rephrased: bool
+    """Whether any item was asked in another wording or by an attack."""
     examples: tuple[tuple[str, str, str], ...]
     """Question, answer and generation of some items, the same in every result of a set."""
 
@@ -193,5 +195,6 @@ def _items(rows: Sequence[Mapping[str, Any]]) -> Items:
         column([row["popularity"] for row in rows]),
         {name: column([row["scores"].get(name) for row in rows]) for name in SCORES},
         np.array([worst(row) for row in rows]),
+        any(row["paraphrases"] or row["attacks"] for row in rows),
         tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),
     )

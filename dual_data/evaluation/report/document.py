@@ -67,7 +67,7 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:76rem;margin:0 auto;
 padding:1.5rem}
 h1,h2,h3{line-height:1.25}h2{margin-top:2.5rem;border-bottom:1px solid var(--rule)}a{color:var(--c0)}
-p,li{max-width:56rem}figure{margin:1rem 0}figcaption,caption{color:var(--soft);font-size:.9rem;text-align:left}
+p,li{max-width:56rem}figure{margin:1rem 0}figcaption{color:var(--soft);font-size:.9rem;max-width:56rem;margin:.4rem 0}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--rule);text-align:left;white-space:nowrap}
@@ -112,8 +112,8 @@ def _html(block: Block) -> str:
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in block.header)
     rows = "".join(f"<tr>{''.join(map(_td, row))}</tr>\n" for row in block.rows)
     return (
-        f'<div class="wide"><table><caption>{html.escape(block.caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>\n"
+        f'<figure><figcaption>{html.escape(block.caption)}</figcaption><div class="wide" tabindex="0"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div></figure>\n"
     )
 
 

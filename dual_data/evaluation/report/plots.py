@@ -13,6 +13,8 @@ from dual_data.evaluation.report.document import Block, Figures, Table
 from dual_data.evaluation.report.places import PLACE, chosen_cells, estimate, places, spot, title_of
 
 _SETS = ("forget", "retain_eval")
+_BESIDE = (-0.1, 0.1)
+"""Where two series stand beside a category's place, so that their bars do not cover each other."""
 
 
 def frontiers(collection: Collection) -> list[Block]:
@@ -68,12 +70,15 @@ def shifts(collection: Collection) -> list[Block]:
         if not chosen:
             continue
         methods = Axis("method", names=tuple(group.key.method for group, _ in chosen))
-        changes = [_of_methods(name, chosen, name, "change_mean_log_probability") for name in _SETS]
+        changes = [
+            _of_methods(name, chosen, (name, "change_mean_log_probability"), side)
+            for side, name in zip(_BESIDE, _SETS, strict=True)
+        ]
         y = Axis("change of log p a token, nats")
         charts.append(chart(title_of(place), methods, y, changes, (Line("y", 0.0, "no change"),)))
         ranks = [
-            Series(name, tuple(_ranks(i, runs, name) for i, (_, runs) in enumerate(chosen)), joined=False)
-            for name in _SETS
+            Series(name, tuple(_ranks(i + side, runs, name) for i, (_, runs) in enumerate(chosen)), joined=False)
+            for side, name in zip(_BESIDE, _SETS, strict=True)
         ]
         medians = [float(np.median(stack(groups[0].before, name, "first_rank"))) for name in _SETS]
         lines = [Line("y", value, f"{name} before") for name, value in zip(_SETS, medians, strict=True)]
@@ -91,8 +96,8 @@ def worst_cases(collection: Collection) -> list[Block]:
         if not chosen:
             continue
         series = [
-            _of_methods("the question itself", chosen, "forget", "contains_answer"),
-            _of_methods("any wording or prompt", chosen, "forget", "worst"),
+            _of_methods("the question itself", chosen, ("forget", "contains_answer"), _BESIDE[0]),
+            _of_methods("any wording or prompt", chosen, ("forget", "worst"), _BESIDE[1]),
         ]
         before = float(stack(groups[0].before, "forget", "contains_answer").mean())
         methods = Axis("method", names=tuple(group.key.method for group, _ in chosen))
@@ -117,11 +122,12 @@ def _by_rate(group: Group, name: str) -> tuple[Spot, ...]:
     return tuple(Spot(lr, one.value, None, (one.low, one.high), f"lr {lr:g}: {one.value:.3f}") for lr, one in found)
 
 
-def _of_methods(title: str, chosen: Sequence[tuple[Group, list[Run]]], name: str, score: str) -> Series:
-    spots = tuple(spot(i, estimate(runs, name, score)) for i, (_, runs) in enumerate(chosen))
+def _of_methods(title: str, chosen: Sequence[tuple[Group, list[Run]]], of: tuple[str, str], side: float) -> Series:
+    """A score of a set, given as (set, score): one point a method, `side` beside its place."""
+    spots = tuple(spot(i + side, estimate(runs, *of)) for i, (_, runs) in enumerate(chosen))
     return Series(title, spots, joined=False)
 
 
-def _ranks(place: int, runs: list[Run], name: str) -> Spot:
+def _ranks(place: float, runs: list[Run], name: str) -> Spot:
     low, middle, high = (float(value) for value in np.quantile(stack(runs, name, "first_rank"), [0.25, 0.5, 0.75]))
     return Spot(place, middle, None, (low, high), f"{middle:g}")

@@ -16,7 +16,8 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
     sentences, compared = answers.popularity_answer(collect([tmp_path]))
     assert "popular facts are harder to forget" in sentences[0]
     assert "popular facts are harder to forget" in sentences[1]
-    assert "lost less in 2, more in 0" in sentences[0]
+    assert "less in 2, more in 0" in sentences[0]
+    assert sentences[2].startswith("d, where 50% of each set is forgotten")
     assert len(compared) == 2
     for one in compared:
         assert one.contrast.difference.high < 0
@@ -34,7 +35,7 @@ def test_no_effect_is_no_claim(tmp_path: Path) -> None:
 def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     write_grid(tmp_path)
     sentences, compared = answers.stage_answer(collect([tmp_path]))
-    assert sentences[0].startswith("sft: where 50% of the forget score is gone")
+    assert sentences[0].startswith("d, sft: where 50% of the forget score is gone")
     assert "more of the held-out retain score is kept" in sentences[0]
     assert "without its controls the grid cannot say why" in sentences[1]
     assert all(one.contrast.difference.low > 0 for one in compared)
@@ -65,6 +66,16 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     # One fact in ten comes with its other wording; where most facts are lost, some of those were lost to the question.
     assert "of 4 cells some facts that the question no longer gets out" in wordings
     assert "most with NPO (d, m, pretrained, rare)" in wordings
+    asked_once = [
+        group._replace(
+            runs=tuple(
+                run._replace(sets={**run.sets, "forget": run.sets["forget"]._replace(rephrased=False)})
+                for run in group.runs
+            )
+        )
+        for group in collection.groups
+    ]
+    assert answers.wording_answer(collection._replace(groups=tuple(asked_once))) == []
     baselines = answers.baseline_answer(collection)
     assert len(baselines) == 2
     assert all("reaches 0.200, the model before unlearning 1.000" in one for one in baselines)

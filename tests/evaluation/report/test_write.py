@@ -90,7 +90,7 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
 def test_markdown_and_table(written: Written) -> None:
     text = written.markdown.read_text()
     assert text.startswith("# A <grid>\n")
-    assert "- As published, over all facts" in text
+    assert "- d, over all facts of the two sets" in text
     assert "It is France \\| sure." in text
     assert "<svg" not in text
     for line in text.splitlines():
