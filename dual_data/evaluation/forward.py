@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dual_data.errors import UsageError
+from dual_data.evaluation.data import Encoded
 from dual_data.evaluation.models import last_hidden
-from dual_data.evaluation.packing import Layout, Rows
+from dual_data.evaluation.packing import Layout, Micro, Rows, Source, pack
 
 
 class _Reached(Exception):
@@ -22,7 +24,7 @@ def hidden_at(
 ) -> list[Tensor]:
     """Hidden states [K, M, H] at the labels of each kind; of `states` [K * bins, S, H] where given, else the last."""
     if states is None:
-        states = last_hidden(model, layout.ids, layout.mask(), layout.positions)
+        states = _run(model, layout)
     cells = kinds[0].spots.shape[0]
     flat = states.reshape(-1, states.shape[-1])
     first = torch.arange(cells, device=flat.device)[:, None] * (flat.shape[0] // cells)
@@ -41,12 +43,51 @@ def layer_hidden(model: PreTrainedModel, layout: Layout, layer: int) -> Tensor:
 
     handle = decoder_layers(model)[layer].register_forward_hook(stop)
     try:
-        last_hidden(model, layout.ids, layout.mask(), layout.positions)
+        _run(model, layout)
     except _Reached:
         pass
     finally:
         handle.remove()
     return found[0]
+
+
+def _run(model: PreTrainedModel, layout: Layout) -> Tensor:
+    return last_hidden(model, layout.ids, layout.mask(), None if layout.plain else layout.positions)
+
+
+_PACKS: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def packs(model: PreTrainedModel, longest: int) -> bool:
+    """Whether rows of up to `longest` tokens can be packed for this model, found by trying; adapters must be off.
+
+    Attention that slides over fewer tokens than a row has, or that is no attention at all, needs the plain layout.
+    """
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or ["sliding"]
+    window = getattr(config, "sliding_window", None)
+    if window and longest > window and any("sliding" in kind for kind in kinds):
+        return False
+    if model not in _PACKS:
+        last = int(config.vocab_size) - 1
+        ids = [token % last for token in range(3, 13)]
+        rows = [Encoded(tuple(ids[:6]), (ids[6], ids[7])), Encoded((*ids[:4], ids[8]), (ids[9], ids[7]))]
+        even = [0.5, 0.5]
+        micro = Micro({"a": [0, 1]}, {"a": even}, {"a": even})
+        found = []
+        for plain in (False, True):
+            packed = pack([[micro]], [{"a": Source(rows, train_end=False)}], plain=plain, device=model.device)
+            layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=model.device))
+            try:
+                found.append(hidden_at(model, layout, [groups["a"]])[0][groups["a"].real > 0].float())
+            except (TypeError, ValueError, RuntimeError, IndexError) as error:
+                if plain or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                break
+        tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
+        _PACKS[model] = len(found) == 2 and bool((found[0] - found[1]).norm() <= tolerance * found[1].norm())
+    return _PACKS[model]
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:

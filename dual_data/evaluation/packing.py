@@ -82,9 +82,13 @@ class Layout(NamedTuple):
     """[K * bins, S]"""
     segments: Tensor
     """[K * bins, S] 0 for the prefix, 1 and up for rows, -1 for padding."""
+    plain: bool = False
+    """One row a sequence, padded on the right: the model's own causal attention is right."""
 
-    def mask(self) -> Tensor:
+    def mask(self) -> Tensor | None:
         """[K * bins, 1, S, S] true where a token may look: backwards, at its own row and the prefix."""
+        if self.plain:
+            return None
         own = self.segments[:, :, None] == self.segments[:, None, :]
         mask = own | (self.segments[:, None, :] == 0)
         causal = torch.ones(mask.shape[1:], dtype=torch.bool, device=mask.device).tril()
@@ -151,7 +155,8 @@ class Packed(NamedTuple):
 
     def at(self, step: Tensor) -> tuple[Layout, dict[str, Rows]]:
         """The micro-batch whose number is in `step` [1]; the choice is made on the device."""
-        layout = Layout(*(tensor.index_select(0, step)[0] for tensor in self.layout))
+        ids, positions, segments = (tensor.index_select(0, step)[0] for tensor in self.layout[:3])
+        layout = Layout(ids, positions, segments, self.layout.plain)
         groups = {name: rows.each(lambda tensor: tensor.index_select(0, step)[0]) for name, rows in self.groups.items()}
         return layout, groups
 
@@ -161,17 +166,18 @@ def pack(
     sources: Sequence[Mapping[str, Source]],
     *,
     rows_per_bin: int = 32,
-    share_prefix: bool = True,
+    plain: bool = False,
     pad_id: int = 0,
     device: torch.device | str = "cpu",
 ) -> Packed:
     """Lay out the micro-batches of K cells, [cell][micro-batch], drawing rows from `sources` [cell][kind].
 
-    With `share_prefix` off and one row a bin this is the plain layout: rows padded on the right, no mask needed.
+    The plain layout, one row a sequence and nothing shared, is for models whose attention takes no mask of ours.
     """
     kinds = list(sources[0])
     every = [source.tokens(index) for by in sources for source in by.values() for index in range(len(source.rows))]
-    prefix = shared_prefix(every) if share_prefix else []
+    prefix = [] if plain else shared_prefix(every)
+    rows_per_bin = 1 if plain else rows_per_bin
     starts = [{kind: _starts(source) for kind, source in by.items()} for by in sources]
     planned = [
         [_plan(micro, by, starts[k], rows_per_bin, len(prefix)) for micro in micros]
@@ -182,7 +188,8 @@ def pack(
     width = _align(max(len(prefix) + sum(map(len, rows)) for plan in flat for rows in plan.bins))
     steps = len(cells[0])
     by_step = [[planned[k][step] for k in range(len(cells))] for step in range(steps)]
-    layout = _stack_layout(by_step, prefix, bins, width, pad_id)
+    ids, positions, segments = _stack_layout(by_step, prefix, bins=bins, width=width, pad_id=pad_id)
+    layout = Layout(ids.to(device), positions.to(device), segments.to(device), plain)
     groups = {}
     for kind in kinds:
         labels = _align(max(len(plan.kinds[kind].targets) for plan in flat))
@@ -190,7 +197,7 @@ def pack(
         groups[kind] = _stack_rows(by_step, kind, labels, rows, width)
     groups = {name: rows.each(lambda tensor: tensor.to(device)) for name, rows in groups.items()}
     tokens = steps * len(cells) * bins * width
-    return Packed(Layout(*(tensor.to(device) for tensor in layout)), groups, tokens)
+    return Packed(layout, groups, tokens)
 
 
 class _Labels(NamedTuple):
@@ -214,21 +221,21 @@ class _Plan(NamedTuple):
 def _plan(
     micro: Micro, sources: Mapping[str, Source], starts: Mapping[str, list[int]], rows_per_bin: int, prefix: int
 ) -> _Plan:
-    bins: list[list[list[int]]] = [[]]
+    sizes = [len(source.tokens(index)) for kind, source in sources.items() for index in micro.rows[kind]]
+    places = iter(_spread(sizes, rows_per_bin))
+    count = -(-len(sizes) // rows_per_bin)
+    bins: list[list[list[int]]] = [[] for _ in range(count)]
     found: dict[str, _Labels] = {}
-    ends = [prefix]
+    ends = [prefix] * count
     for kind, source in sources.items():
         labels = _Labels([], [], [], [], [], list(micro.shares[kind]), {name: [] for name in source.constants})
         for number, index in enumerate(micro.rows[kind]):
-            if len(bins[-1]) == rows_per_bin:
-                bins.append([])
-                ends.append(prefix)
             own = source.tokens(index)[prefix:]
             first, targets = source.labels(index)
-            place = len(bins) - 1
+            place = next(places)
             for t, target in enumerate(targets):
                 column = first + t - (0 if source.at_label else 1)
-                inside = ends[-1] + column - prefix if column >= prefix else column
+                inside = ends[place] + column - prefix if column >= prefix else column
                 labels.spots.append((place, inside))
                 labels.targets.append(target)
                 labels.row.append(number)
@@ -236,10 +243,25 @@ def _plan(
                 labels.weight.append(micro.weights[kind][number])
             for name, values in source.constants.items():
                 labels.constants[name].extend(values[index])
-            bins[-1].append(own)
-            ends[-1] += len(own)
+            bins[place].append(own)
+            ends[place] += len(own)
         found[kind] = labels
     return _Plan(bins, found)
+
+
+def _spread(sizes: Sequence[int], most: int) -> list[int]:
+    """The bin of each row: as few bins as hold `most` rows each, about equally long, for all are padded to the longest.
+
+    The longest row first, to the shortest bin that is not full.
+    """
+    count = -(-len(sizes) // most)
+    lengths, rows, found = [0] * count, [0] * count, [0] * len(sizes)
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        place = min((place for place in range(count) if rows[place] < most), key=lambda place: lengths[place])
+        found[index] = place
+        lengths[place] += sizes[index]
+        rows[place] += 1
+    return found
 
 
 def _starts(source: Source) -> list[int]:
@@ -255,7 +277,9 @@ def _align(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
-def _stack_layout(by_step: Sequence[Sequence[_Plan]], prefix: list[int], bins: int, width: int, pad_id: int) -> Layout:
+def _stack_layout(
+    by_step: Sequence[Sequence[_Plan]], prefix: list[int], *, bins: int, width: int, pad_id: int
+) -> tuple[Tensor, Tensor, Tensor]:
     shape = (len(by_step), len(by_step[0]) * bins, width)
     ids = torch.full(shape, pad_id)
     positions = torch.zeros(shape, dtype=torch.long)
@@ -275,7 +299,7 @@ def _stack_layout(by_step: Sequence[Sequence[_Plan]], prefix: list[int], bins: i
                     positions[step, line, column:end] = torch.arange(start, start + len(own))
                     segments[step, line, column:end] = number + 1
                     column = end
-    return Layout(ids, positions, segments)
+    return ids, positions, segments
 
 
 def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, labels: int, rows: int, width: int) -> Rows:

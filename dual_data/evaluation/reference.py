@@ -52,7 +52,9 @@ class Reference:
 
 
 @torch.no_grad()
-def compute(model: PreTrainedModel, source: Source, trainable: Trainable, *, pad_id: int, layer: int | None) -> Cache:
+def compute(
+    model: PreTrainedModel, source: Source, trainable: Trainable, *, pad_id: int, layer: int | None, plain: bool = False
+) -> Cache:
     """Run the reference over all rows of `source`; up to `layer` where given."""
     device = next(model.parameters()).device
     order = sorted(range(len(source.rows)), key=lambda index: len(source.tokens(index)))
@@ -67,7 +69,7 @@ def compute(model: PreTrainedModel, source: Source, trainable: Trainable, *, pad
         chosen = order[start : start + _ROWS]
         even = [0.0] * len(chosen)
         micro = Micro({"rows": chosen}, {"rows": even}, {"rows": even})
-        packed = pack([[micro]], [{"rows": source}], pad_id=pad_id, device=device)
+        packed = pack([[micro]], [{"rows": source}], pad_id=pad_id, plain=plain, device=device)
         layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=device))
         rows = groups["rows"]
         with trainable.disabled():

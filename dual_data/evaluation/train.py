@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dual_data.evaluation.data import Encoded
-from dual_data.evaluation.forward import hidden_at, layer_hidden
+from dual_data.evaluation.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts, Loss, Method, Outputs, divergence
 from dual_data.evaluation.models import Loaded, head
 from dual_data.evaluation.optimiser import AdamW, Trainable
@@ -67,17 +67,18 @@ def train(
     options: Mapping[str, Any] | None = None,
     train_end: bool = True,
     graphs: bool | None = None,
-    share_prefix: bool = True,
+    plain: bool | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> list[Trace]:
     """Train cell k of `trainable` on `cells[k]`. Out of memory is torch's own error, for the caller to retry smaller.
 
-    `graphs` is whether steps are replayed as CUDA graphs; None for whenever the model is on a GPU.
+    `graphs` is whether steps are replayed as CUDA graphs; None for whenever the model is on a GPU. `plain` is whether
+    rows are padded and not packed; None for only where the model needs it.
     """
     if len(cells) != trainable.count:
         raise ValueError(f"{len(cells)} cells for {trainable.count} trained at once")
     began = time.perf_counter()
-    run = _Run(
+    run = Run(
         loaded,
         trainable,
         method,
@@ -85,7 +86,7 @@ def train(
         optimisation=optimisation,
         options=options or {},
         train_end=train_end,
-        share_prefix=share_prefix,
+        plain=plain,
     )
     replay = (loaded.device.type == "cuda" if graphs is None else graphs) and run.steps_planned > _WARM_UP
     step = _Graphed(run) if replay else run.step
@@ -100,7 +101,7 @@ def train(
     return run.traces(time.perf_counter() - began)
 
 
-class _Run:
+class Run:
     """State of a training run: everything a step reads or writes, at fixed places on the device."""
 
     def __init__(
@@ -113,7 +114,7 @@ class _Run:
         optimisation: Optimisation,
         options: Mapping[str, Any],
         train_end: bool,
-        share_prefix: bool,
+        plain: bool | None,
     ) -> None:
         self._model, self._trainable, self._method = loaded.model, trainable, method
         self._optimisation = optimisation
@@ -139,14 +140,14 @@ class _Run:
         flat = [[micro for epoch in one.epochs for step in epoch for micro in step] for one in planned]
         if len({len(micros) for micros in flat}) > 1:
             raise ValueError("cells trained together need the same number of rows")
-        self._packed: Packed = pack(
-            flat,
-            sources,
-            share_prefix=share_prefix,
-            rows_per_bin=32 if share_prefix else 1,
-            pad_id=loaded.info.pad_id,
-            device=device,
-        )
+        if plain is None:
+            longest = max(
+                len(source.tokens(i)) for by in sources for source in by.values() for i in range(len(source.rows))
+            )
+            with trainable.disabled():
+                plain = not packs(loaded.model, longest)
+        self._plain = plain
+        self._packed: Packed = pack(flat, sources, plain=plain, pad_id=loaded.info.pad_id, device=device)
         self._layer = min(int(self._options["layer"]), loaded.info.layers - 1) if method.at_layer else None
         self._references = self._compute_references(sources, loaded.info.pad_id)
         self._controllers: list[Controller] = [
@@ -279,7 +280,9 @@ class _Run:
                 if id(by[kind].rows) not in distinct:
                     distinct[id(by[kind].rows)] = len(caches)
                     layer = self._layer
-                    caches.append(compute(self._model, by[kind], self._trainable, pad_id=pad_id, layer=layer))
+                    caches.append(
+                        compute(self._model, by[kind], self._trainable, pad_id=pad_id, layer=layer, plain=self._plain)
+                    )
             which = [distinct[id(by[kind].rows)] for by in sources]
             found[kind] = Reference(caches, which, self._trainable, at_layer=self._layer is not None)
         return found
@@ -319,7 +322,7 @@ class _Run:
 class _Graphed:
     """Steps of a run: eager while warming up, then recorded once and replayed."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self._taken = 0
         self._stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
