@@ -1,0 +1,127 @@
+"""Attacks on the chosen cells of a grid that really ran, and the commands around them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dual_data.cli import main
+from dual_data.evaluation.data import Item
+from dual_data.evaluation.examine import unrelated
+from dual_data.evaluation.results import read_results
+from tests.evaluation.questions import cities
+
+GRID = """
+[models.tiny]
+spec = "tiny-llama"
+dtype = "float32"
+
+[data.cities]
+folder = "."
+retain_train = { path = "retain.jsonl", end = 0.5 }
+retain_eval = { path = "retain.jsonl", start = 0.5 }
+[data.cities.forget]
+rare = "forget.jsonl"
+[data.cities.measured]
+neighbor_relation = "neighbours.jsonl"
+
+[presets.small]
+epochs = 2
+methods.GradDiff = {}
+lrs = [1e-3, 1e-2]
+max_new_tokens = 4
+lora = { rank = 4, alpha = 8.0 }
+
+[grids.one]
+models = ["tiny"]
+data = "cities"
+preset = "small"
+"""
+
+
+def _write(path: Path, items: list[Item]) -> None:
+    rows = [
+        {"question": item.question, "answer": item.answer, "subject": item.subject, "relation": item.relation}
+        for item in items
+    ]
+    pl.DataFrame(rows).write_ndjson(path)
+
+
+def _project(folder: Path, *, adapters: bool) -> list[str]:
+    """A project with one grid that has run; the options that name it."""
+    (folder / "pipeline").mkdir()
+    (folder / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    (folder / "pipeline" / "evaluation.toml").write_text(GRID)
+    items = cities()
+    _write(folder / "forget.jsonl", items[:4])
+    renamed = [item._replace(question=f"{item.question} Tell me.", subject=f"New {item.subject}") for item in items]
+    _write(folder / "retain.jsonl", renamed)
+    _write(folder / "neighbours.jsonl", [item._replace(question=f"Say: {item.question}") for item in items[4:]])
+    options = ["--grid", "one", "--project", str(folder), "--device", "cpu"]
+    kept = ["--save-adapters"] if adapters else []
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "run", *options, *kept])
+    assert ended.value.code == 0
+    return options
+
+
+def _run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = _project(tmp_path, adapters=True)
+    folder = tmp_path / "artifacts" / "evaluation" / "one"
+    assert _run(["eval", "attack", *options]) == 0
+    (path,) = (folder / "attacks").glob("*.json")
+    found = json.loads(path.read_text())
+    tuned = {curve["tuned_on"] for curve in found["relearning"]}
+    assert tuned == {"forget facts", "retain facts", "other facts of the relations"}
+    for curve in found["relearning"]:
+        assert [point["step"] for point in curve["points"]] == [0, 1, 2, 4, 8, 16, 32, 64]
+        assert len(curve["control"]) == 8
+    assert set(found["quantisation"]) == {"int8", "int4"}
+    assert len(found["utility"]["accuracy"]) == 4
+    capsys.readouterr()
+    # What is done is not done again.
+    assert _run(["eval", "attack", *options]) == 0
+    assert "attacks on 0 cells" in capsys.readouterr().out
+
+    assert _run(["eval", "report", str(folder), "--title", "Small"]) == 0
+    assert "Relearning" in (folder / "report.html").read_text()
+    capsys.readouterr()
+
+    assert _run(["eval", "score", str(folder), "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    results = dict(read_results(folder))
+    items = sum(len(rows) for result in results.values() for rows in result["items"].values())
+    assert (scored["items"], scored["max_abs_difference"]) == (items, 0)
+    assert _run(["eval", "score", str(folder)]) == 0
+    assert f"{items} items, largest absolute difference 0" in capsys.readouterr().out
+
+    first, second, *_ = results
+    assert _run(["eval", "compare", str(first), str(second), "--json"]) == 0
+    assert {row["set"] for row in json.loads(capsys.readouterr().out)["rows"]} >= {"forget", "neighbor_relation"}
+    assert _run(["eval", "compare", str(first), str(second)]) == 0
+    assert "p (Holm)" in capsys.readouterr().out
+
+
+def test_adapters_that_were_not_kept_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = _project(tmp_path, adapters=False)
+    capsys.readouterr()
+    assert _run(["eval", "attack", *options]) == 1
+    assert "--save-adapters" in capsys.readouterr().err
+    assert _run(["eval", "report", str(tmp_path)]) == 2
+    assert "no results; run `dual-data eval run` first" in capsys.readouterr().err
+
+
+def test_unrelated_facts_share_a_relation_and_no_subject() -> None:
+    items = cities()
+    other = items[1]._replace(relation="P36")
+    assert unrelated({"a": [items[0], items[1], other]}, items[:1]) == [items[1]]
