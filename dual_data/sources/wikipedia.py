@@ -1,8 +1,8 @@
 """Wikipedia's Action API through mwclient: how many articles link to a page.
 
 Two methods. `cirrusdoc` reads the search index's counter: 50 titles a request, approximate (it is rewritten only when
-it moves by a fifth, and counts redirects and pages outside the article namespace). `linkshere` counts the distinct articles
-that link to the page or to one of its redirects: exact, and many requests for famous pages, hence a cap.
+it moves by a fifth, and counts redirects and pages outside the article namespace). `linkshere` counts the distinct
+articles that link to the page or to one of its redirects: exact, and many requests for famous pages, hence a cap.
 
 mwclient's own retries are off and its answers are judged by a hook on the response, before its own handling can lose
 Retry-After (429), sleep unasked (5xx) or fail on a missing header (lag).
