@@ -55,6 +55,8 @@ class State(Strict):
     """Whether the project had uncommitted changes, or its stages were built from different commits."""
     unresolved: int
     """Facts whose ids were minted from labels."""
+    snapshot: bool
+    """Whether it rests on the snapshot inside the package: other sources than Wikidata, under several licences."""
 
 
 class Release(Strict):

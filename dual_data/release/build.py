@@ -13,6 +13,8 @@ from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
+SNAPSHOT = "embedded snapshot"
+"""How the facts stage names the snapshot among its sources."""
 EXAMPLES = "examples/"
 """Prefix of the tables that hold the rows of a recipe."""
 
@@ -37,7 +39,7 @@ class Build(NamedTuple):
         ]
 
     def state(self) -> State:
-        """Limit, commit (of the last stage) and unresolved facts of the build."""
+        """What decides whether the build may be published; the commit is that of the last stage."""
         limits = [manifest.basis.limit for manifest in self.manifests.values()]
         states = [manifest.build.get("git") or {} for manifest in self.manifests.values()]
         unresolved = 0
@@ -48,6 +50,10 @@ class Build(NamedTuple):
             commit=states[-1].get("commit") if states else None,
             dirty=any(state.get("dirty") for state in states),
             unresolved=unresolved,
+            snapshot=any(
+                SNAPSHOT in manifest.basis.sources or manifest.basis.services.get("sparql") == "embedded"
+                for manifest in self.manifests.values()
+            ),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.release.columns import describe
+from dual_data.release.licences import licences
 from dual_data.release.markdown import code, folded, number, table, text
 from dual_data.released import WHOLE, Place, Release, read_table
 
@@ -16,6 +17,7 @@ DEFAULT = "matched"
 FOLD = 40
 """Longer tables open on a click."""
 SAMPLES = 5
+SOURCES = 30
 RECIPES = {
     "matched": "Rare and popular paired on relation and answer length; functional facts only; no leaks, no "
     "self-answers, no mirrored facts. **Recommended.**",
@@ -67,7 +69,7 @@ def front_matter(release: Release) -> dict[str, Any]:
     default = DEFAULT if DEFAULT in release.configs else next(iter(release.configs), "")
     rows = sum(file.rows for splits in release.configs.values() for file in splits.values())
     return {
-        "license": "cc0-1.0",
+        "license": licences(release)[0] if len(licences(release)) == 1 else licences(release),
         "language": ["en"],
         "pretty_name": "DUAL",
         "task_categories": ["question-answering", "text-generation"],
@@ -110,6 +112,7 @@ def _values(of: Sections) -> dict[str, str]:
         "stages": _stages(release),
         "columns": _columns(of),
         "content": release.content,
+        "licence": _licence(release),
     }
 
 
@@ -122,6 +125,11 @@ def _warnings(release: Release) -> str:
         )
     if state.limit is not None:
         found.append(f"This is a **limited** build (at most {state.limit:,} facts a stage): a try, not the benchmark.")
+    if state.snapshot:
+        found.append(
+            "Its facts come from the **snapshot inside dual-data**, which is for trying things out: facts of the "
+            "sources in `sources/`, identified by Wikidata ids, and not Wikidata's statements."
+        )
     if state.dirty:
         found.append("It was built from **uncommitted** changes.")
     return "".join(f"\n> [!WARNING]\n> {line}\n" for line in found)
@@ -135,6 +143,13 @@ def _contents(of: Sections) -> str:
         about = RECIPES.get(config) or TABLES.get(config) or ""
         rows.append((code(config), number(len(splits)), number(sum(f.rows for f in splits.values())), about))
     return table(("configuration", "splits", "rows", "what it is"), rows)
+
+
+def _licence(release: Release) -> str:
+    if not release.state.snapshot:
+        return "[CC0 1.0](https://creativecommons.org/publicdomain/zero/1.0/), as Wikidata's statements are."
+    names = ", ".join(licences(release))
+    return f"The licences of the sources of the snapshot ({names}): their texts are in `sources/`."
 
 
 def _absent(release: Release) -> str:
@@ -216,7 +231,11 @@ def _origin(release: Release) -> str:
         for stage in release.stages.values()
         for name, value in stage.get("basis", {}).get("services", {}).items()
     }
+    read = [name for stage in release.stages.values() for name in stage.get("basis", {}).get("sources", {})]
     used = "; services: " + ", ".join(map(text, sorted(services))) if services else ""
+    used += (
+        f"; read: {', '.join(map(text, read[:SOURCES]))}{' and more' if len(read) > SOURCES else ''}" if read else ""
+    )
     return f"Profile {text(release.name)}, {commit}, built {dates[0]} to {dates[-1]}{used}."
 
 

@@ -14,12 +14,14 @@ from typing import Any
 import polars as pl
 
 from dual_data.release.columns import describe
+from dual_data.release.licences import WIKIDATA, licences
 from dual_data.released import Place, Release
 
 FILE = "croissant.json"
 BASE = "croissant_base.json"
 """What is the same in every release: context, licence, citation, and the fields for responsible AI."""
 PARQUET = "application/x-parquet"
+LICENCES = {WIKIDATA: "https://creativecommons.org/publicdomain/zero/1.0/"}
 PAPER = "https://arxiv.org/abs/2602.19612"
 
 _KINDS = {pl.Boolean: "sc:Boolean", pl.Float64: "sc:Float", pl.Float32: "sc:Float"}
@@ -31,6 +33,7 @@ def croissant(release: Release, place: Place) -> str:
     base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
     document: dict[str, Any] = {
         **base,
+        "license": [LICENCES.get(name, f"https://spdx.org/licenses/{name.upper()}.html") for name in licences(release)],
         "datePublished": max(dates, default=""),
         "url": f"https://huggingface.co/datasets/{release.repository}" if release.repository else PAPER,
         "version": release.version or "0.0.0",

@@ -44,6 +44,8 @@ def refusals(state: State) -> tuple[list[str], list[str]]:
     unless_forced = []
     if state.limit is not None:
         unless_forced.append(f"it is a limited build (--limit {state.limit})")
+    if state.snapshot:
+        unless_forced.append("its facts come from the snapshot inside the package, which is for trying things out")
     if state.dirty:
         unless_forced.append("it was built from uncommitted changes")
     elif state.commit is None:

@@ -12,6 +12,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.release import croissant
 from dual_data.release.build import Build
 from dual_data.release.card import card
+from dual_data.release.licences import notices
 from dual_data.release.reload import reload_all
 from dual_data.release.secrets import find_secret
 from dual_data.release.tables import tables_of, write_tables
@@ -53,7 +54,11 @@ def texts(release: Release, place: Place) -> tuple[Release, dict[str, str]]:
 
     Raises DualDataError where one of them would give a secret away.
     """
-    written = {CARD: card(release, place), croissant.FILE: croissant.croissant(release, place)}
+    written = {
+        CARD: card(release, place),
+        croissant.FILE: croissant.croissant(release, place),
+        **notices(release),
+    }
     hashes = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in written.items()}
     stamped = release.model_copy(update={"files": hashes})
     written[MANIFEST] = manifest_text(stamped)
@@ -83,6 +88,7 @@ def _fill(build: Build, folder: Path, name: str) -> Release:
     )
     release, files = texts(release, Place(folder=folder))
     for path, content in files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(content, encoding="utf-8")
     return release
 

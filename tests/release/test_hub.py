@@ -233,6 +233,7 @@ def test_without_a_token_nothing_is_tried(online: Hub, released: Made) -> None:
         ({"limit": 200}, "limited", True),
         ({"dirty": True}, "uncommitted", True),
         ({"commit": None}, "version control", True),
+        ({"snapshot": True}, "snapshot inside the package", True),
         ({"unresolved": 3}, "unresolved", False),
     ],
 )

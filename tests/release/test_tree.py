@@ -134,6 +134,19 @@ def test_clean_build_has_no_warning_and_names_its_commit(released: Made) -> None
     assert "WARNING" not in (folder / "README.md").read_text()
 
 
+def test_snapshot_of_other_sources_says_so_and_carries_their_licences(build: Build, tmp_path: Path) -> None:
+    facts = build.manifests["facts"]
+    basis = facts.basis.model_copy(update={"sources": {"embedded snapshot": "0" * 64}})
+    manifests = {**build.manifests, "facts": facts.model_copy(update={"basis": basis})}
+    release = write_release(Build(build.folder, manifests), tmp_path / "out", name="made")
+    assert release.state.snapshot
+    assert front_matter(tmp_path / "out")["license"] == ["cc0-1.0", "isc", "mit"]
+    assert "snapshot inside dual-data" in (tmp_path / "out" / "README.md").read_text()
+    assert "MIT License" in (tmp_path / "out" / "sources" / "rigour.txt").read_text()
+    assert "sources/SOURCES.md" in release.files
+    assert verify(locate(tmp_path / "out"))[1] == []
+
+
 def test_project_outside_git_has_no_commit(tmp_path: Path) -> None:
     assert made(tmp_path, world(subjects=4), git="none").state().commit is None
 

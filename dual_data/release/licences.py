@@ -1,0 +1,31 @@
+"""Under which licences a release stands, and the notices that go with them."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from dual_data.released import Release
+
+WIKIDATA = "cc0-1.0"
+_SNAPSHOT = "dual_data.sources.embedded"
+
+
+def licences(release: Release) -> list[str]:
+    """Identifiers as the Hub spells them: that of Wikidata's statements, or those of the snapshot's sources."""
+    if not release.state.snapshot:
+        return [WIKIDATA]
+    from dual_data.sources.embedded import EmbeddedGraph
+
+    return sorted({str(source["licence"]).lower() for source in EmbeddedGraph().sources["sources"].values()})
+
+
+def notices(release: Release) -> dict[str, str]:
+    """Texts that must travel with the rows, by path: what the snapshot was made of, and its licences."""
+    if not release.state.snapshot:
+        return {}
+    folder = files(_SNAPSHOT)
+    texts = sorted(folder.joinpath("licenses").iterdir(), key=lambda text: text.name)
+    return {
+        "sources/SOURCES.md": folder.joinpath("SOURCES.md").read_text(encoding="utf-8"),
+        **{f"sources/{text.name}": text.read_text(encoding="utf-8") for text in texts},
+    }

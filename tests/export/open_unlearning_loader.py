@@ -1,0 +1,60 @@
+"""Runs open-unlearning's own loaders on exported configuration.
+
+    python open_unlearning_loader.py CHECKOUT CONFIGS CONFIG/SPLIT CONFIG/FAMILY
+
+Prints one JSON object: rows of every dataset that its training, fine-tuning and evaluation would read. It runs in the
+Python that has open-unlearning's dependencies; nothing of dual-data is imported.
+"""
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+FILES = {"unlearn": "unlearn.yaml", "finetune": "train.yaml", "eval": "eval.yaml"}
+TEMPLATE = {
+    "apply_chat_template": False,
+    "user_start_tag": "Q: ",
+    "user_end_tag": "\n",
+    "asst_start_tag": "A: ",
+    "asst_end_tag": "\n",
+}
+
+
+def tokenizer() -> Any:
+    """A tokenizer that knows no word: enough to encode."""
+    tokenizers, transformers = import_module("tokenizers"), import_module("transformers")
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0, "</s>": 1}, unk_token="<unk>"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, eos_token="</s>", unk_token="<unk>", pad_token="</s>"
+    )
+
+
+def main(checkout: Path, configs: str, split: str, family: str) -> dict[str, Any]:
+    """Compose each kind of experiment with Hydra, and load all that it names."""
+    sys.path.insert(0, str(checkout / "src"))
+    hydra, data, evals = import_module("hydra"), import_module("data"), import_module("evals")
+    words = {"tokenizer": tokenizer(), "template_args": TEMPLATE}
+    found: dict[str, Any] = {}
+    for kind, file in FILES.items():
+        name = family if kind == "finetune" else split
+        with hydra.initialize_config_dir(config_dir=str(checkout / "configs"), version_base=None):
+            composed = hydra.compose(
+                config_name=file,
+                overrides=[f"experiment={kind}/dual/{name}", f"hydra.searchpath=[file://{configs}]", "task_name=try"],
+            )
+        composed.paths.output_dir = "unused"
+        if kind != "eval":
+            rows = data.get_data(composed.data, mode="unlearn" if kind == "unlearn" else "train", **words)["train"]
+            found[kind] = {"rows": len(rows), "kind": type(rows).__name__, "item": sorted(rows[0])}
+        found[f"{kind}:metrics"] = list(evals.get_evaluators(composed.eval)["dual"].metrics)
+        for metric, settings in composed.eval.dual.metrics.items():
+            rows = data.get_datasets(settings.datasets, **words)
+            found[f"{kind}:{metric}"] = [len(rows), rows.predict_with_generate]
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), *sys.argv[2:5])))

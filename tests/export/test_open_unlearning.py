@@ -1,0 +1,101 @@
+"""Configuration for open-unlearning: its form, and its own loaders on it where a checkout is at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dual_data.export.folder import write_export
+from dual_data.export.open_unlearning import open_unlearning_files
+from dual_data.export.splits import families
+from dual_data.released import Place, Release
+
+CHECKOUT = os.environ.get("DUAL_DATA_OPEN_UNLEARNING", "")
+"""A checkout of github.com/locuslab/open-unlearning."""
+PYTHON = os.environ.get("DUAL_DATA_OPEN_UNLEARNING_PYTHON") or sys.executable
+"""The Python that has its dependencies."""
+Exported = tuple[Release, Place]
+LOADER = Path(__file__).with_name("open_unlearning_loader.py")
+
+
+def loaded(files: dict[str, str], path: str) -> dict[str, Any]:
+    content = yaml.safe_load(files[path])
+    assert isinstance(content, dict)
+    return content
+
+
+def test_every_forget_split_has_experiments_with_splits_that_exist(exported: Exported) -> None:
+    release, place = exported
+    files = open_unlearning_files(release, place)
+    experiments = [path for path in files if path.startswith("experiment/unlearn/")]
+    assert len(experiments) == sum(len(family.forget) for family in families(release)) > 0
+    for path in experiments:
+        settings = loaded(files, path)["data"]
+        for role in ("forget", "retain"):
+            arguments = settings[role][f"DUAL_QA_{role}"]["args"]["hf_args"]
+            assert arguments["split"] in release.configs[arguments["name"]]
+        assert files[path].startswith("# @package _global_\n")
+
+
+def test_fine_tuning_teaches_the_largest_forget_splits_and_what_is_retained(exported: Exported) -> None:
+    files = open_unlearning_files(*exported)
+    settings = loaded(files, "experiment/finetune/dual/matched/river.yaml")
+    split = settings["data"]["train"]["DUAL_QA_full"]["args"]["hf_args"]["split"]
+    assert split == "river_forget_rare_10+river_forget_popular_10+river_retain_train+river_retain_eval"
+
+
+def test_datasets_name_the_folder_or_the_revision(exported: Exported) -> None:
+    release, place = exported
+
+    def arguments(where: Place) -> dict[str, Any]:
+        files = open_unlearning_files(release, where)
+        found = loaded(files, "data/datasets/DUAL_QA_forget.yaml")["DUAL_QA_forget"]["args"]["hf_args"]
+        assert isinstance(found, dict)
+        return found
+
+    assert arguments(place)["path"] == str(place.folder)
+    assert "revision" not in arguments(place)
+    hub = arguments(Place(repository="owner/dual", revision="v1.0.0"))
+    assert (hub["path"], hub["revision"]) == ("owner/dual", "v1.0.0")
+
+
+def test_published_retain_splits_serve_both_ways(exported: Exported) -> None:
+    release, _ = exported
+    splits = {
+        "city_forget_rare_5": 1,
+        "city_forget_popular_5": 1,
+        "city_fast_retain_1500": 1,
+        "city_fast_retain_500": 1,
+    }
+    one = next(iter(release.configs["facts"].values()))
+    changed = release.model_copy(update={"configs": {"paper": dict.fromkeys(splits, one)}})
+    (family,) = families(changed)
+    assert (family.retain, family.retain_eval) == ("city_fast_retain_500", "city_fast_retain_500")
+    assert family.full == ("city_forget_rare_5", "city_forget_popular_5", "city_fast_retain_500")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHECKOUT, reason="DUAL_DATA_OPEN_UNLEARNING names no checkout of open-unlearning")
+def test_its_own_loaders_accept_it_offline(exported: Exported, tmp_path: Path) -> None:
+    release, _ = exported
+    write_export("open-unlearning", open_unlearning_files(*exported), tmp_path / "configs", *exported)
+    command = [PYTHON, str(LOADER), CHECKOUT, str(tmp_path / "configs"), "matched/river_forget_rare_5", "matched/river"]
+    home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env={**os.environ, **home}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    rows = {split: file.rows for split, file in release.configs["matched"].items()}
+    assert found["unlearn"] == {"rows": rows["river_forget_rare_5"], "kind": "ForgetRetainDataset",
+                                "item": ["forget", "retain"]}  # fmt: skip
+    family = next(one for one in families(release) if (one.config, one.name) == ("matched", "river"))
+    assert found["finetune"]["rows"] == sum(rows[split] for split in family.full)
+    assert found["eval:retain_eval_Q_A_ROUGE"] == [rows["river_retain_eval"], True]
+    assert found["eval:forget_Q_A_Prob"] == [rows["river_forget_rare_5"], False]
+    assert len(found["eval:metrics"]) == 6

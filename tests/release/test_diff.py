@@ -1,0 +1,88 @@
+"""What changed between two datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dual_data.errors import InputError
+from dual_data.ids import fact_id
+from dual_data.release.diff import Snapshot, compare, read_snapshot
+from dual_data.released import Release
+from tests.release.made import artifacts, world
+
+ONE, TWO = world(subjects=12), world(subjects=12)
+
+
+def snapshot(frames: dict[str, pl.DataFrame], members: dict[str, list[str]] | None = None) -> Snapshot:
+    rows = [("matched", split, fact) for split, facts in (members or {}).items() for fact in facts]
+    schema = {"recipe": pl.String, "split": pl.String, "fact_id": pl.String}
+    return Snapshot("x", frames["facts"], frames["questions"], pl.DataFrame(rows, schema=schema, orient="row"))
+
+
+def test_nothing_changed_in_another_order() -> None:
+    shuffled = {name: frame.reverse() for name, frame in TWO.items()}
+    found = compare(snapshot(ONE), snapshot(shuffled))
+    assert [len(frame) for frame in found] == [0, 0, 0, 0, 0]
+
+
+def test_added_removed_and_corrected_facts() -> None:
+    facts = TWO["facts"]
+    first = facts.row(0, named=True)
+    now = {
+        **first,
+        "object_value": "Q77",
+        "object_qid": "Q77",
+        "object_label": "Elsewhere",
+        "fact_id": fact_id(first["subject_qid"], first["property_id"], "entity", "Q77"),
+    }
+    changed = pl.concat([facts[1:-1], pl.DataFrame([now], schema=facts.schema)])
+    found = compare(snapshot(ONE), snapshot({**TWO, "facts": changed}))
+    assert found.added["fact_id"].to_list() == [now["fact_id"]]
+    assert set(found.removed["fact_id"]) == {first["fact_id"], facts["fact_id"][-1]}
+    assert found.corrected.rows() == [
+        (first["subject_qid"], first["property_id"], first["subject_label"], first["object_label"], "Elsewhere")
+    ]
+
+
+def test_changed_wording_names_the_columns_and_new_counts_do_not_count() -> None:
+    target = TWO["questions"]["fact_id"][3]
+    here = pl.col("fact_id") == target
+    questions = TWO["questions"].with_columns(
+        question=pl.when(here).then(pl.lit("What then?")).otherwise("question"),
+        statement=pl.when(here).then(pl.lit("So it is.")).otherwise("statement"),
+    )
+    facts = TWO["facts"].with_columns(subject_mentions=pl.col("subject_mentions") + 5)
+    found = compare(snapshot(ONE), snapshot({**TWO, "questions": questions, "facts": facts}))
+    assert found.changed.rows() == [(target, ["question", "statement"])]
+
+
+def test_members_that_a_split_kept() -> None:
+    a, b, c = ONE["facts"]["fact_id"][:3]
+    found = compare(snapshot(ONE, {"x": [a, b], "gone": [a]}), snapshot(TWO, {"x": [b, c], "new": [a, c]}))
+    assert found.splits.rows() == [
+        ("matched", "gone", 1, 0, 0, 0, 1),
+        ("matched", "new", 0, 2, 0, 2, 0),
+        ("matched", "x", 2, 2, 1, 1, 1),
+    ]
+    assert found.summary()["splits"][2]["kept"] == 1
+
+
+def test_a_build_and_its_release_are_the_same(released: tuple[Release, Path], tmp_path: Path) -> None:
+    build = artifacts(tmp_path)
+    found = compare(read_snapshot(str(build)), read_snapshot(str(released[1])))
+    assert [len(frame) for frame in found[:4]] == [0, 0, 0, 0]
+    assert (found.splits["kept"] == found.splits["after"]).all()
+
+
+def test_what_is_no_dataset_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no manifest\.json"):
+        read_snapshot(str(tmp_path))
+    (tmp_path / "facts").mkdir()
+    ONE["facts"].write_parquet(tmp_path / "facts" / "data.parquet")
+    with pytest.raises(InputError, match="is not built"):
+        read_snapshot(str(tmp_path))
+    with pytest.raises(InputError, match="no such release folder"):
+        read_snapshot("nowhere")

@@ -1,0 +1,106 @@
+"""Text from outside stays data: in the card, the YAML, file names and messages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.release.markdown import code, text
+from dual_data.release.names import plain_names
+from dual_data.release.secrets import find_secret, redacted
+from dual_data.release.tree import write_release
+from dual_data.release.verify import verify
+from dual_data.released import Place
+from tests.release.made import SIZES, made, world
+
+SPICE = (
+    " | ---\n--- configs: [] ![x](https://evil.invalid/x.png) <script>alert(1)</script> [y](javascript:z) "
+    "`$repository` {{ 1 + 1 }} ${HOME} ../../etc \u202egnp.exe @everyone"
+)
+TOPICS = ("../../escape", "x*?[y]: {z}")
+
+
+def test_hostile_labels_and_topics_have_no_effect(tmp_path: Path) -> None:
+    frames = world(subjects=40, topics=TOPICS, spice=SPICE)
+    project = tmp_path / "project"
+    release = write_release(made(project, frames, sizes={**SIZES, "recipes": ["paper"]}), tmp_path / "out", name="made")
+    folder = tmp_path / "out"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "project"]
+    assert verify(Place(folder=folder))[1] == []
+    for path in folder.rglob("*"):
+        assert all(part.replace(".", "_").isidentifier() for part in path.relative_to(folder).parts)
+    card = (folder / "README.md").read_text()
+    _, head, body = card.split("---\n", 2)
+    assert [config["config_name"] for config in yaml.safe_load(head)["configs"]] == list(release.configs)
+    samples = body.split("## Splits")[0]
+    for active in ("![x]", "<script", "](javascript", "\u202e", "\n--- configs", "@everyone", "https://evil"):
+        assert active not in samples, active
+    assert "alert" in samples, "what was said is still there to read"
+    split = next(name for name in release.configs["paper"] if "forget_rare" in name)
+    frame = pl.read_parquet(folder / "paper" / f"{split}.parquet")
+    assert frame["subjectLabel"].str.contains(SPICE, literal=True).all(), "the rows are untouched"
+    memberships = pl.read_parquet(folder / "splits" / "train.parquet")
+    assert set(memberships["split"]) == set(release.configs["paper"])
+
+
+@given(st.text())
+def test_text_cannot_leave_its_cell(value: str) -> None:
+    shown = text(value)
+    assert "\n" not in shown
+    assert "\r" not in shown
+    bare = shown.replace("\\\\", "").replace("\\|", "").replace("\\[", "").replace("\\`", "")
+    assert not set(bare) & set("|<>[`")
+    assert "`" not in code(value)[1:-1]
+    assert "|" not in code(value)
+
+
+@given(st.lists(st.text(), unique=True))
+def test_names_are_plain_and_distinct_even_where_case_does_not_count(names: list[str]) -> None:
+    found = plain_names(names)
+    assert set(found) == set(names)
+    assert len({plain.lower() for plain in found.values()}) == len(names)
+    assert all(plain.isascii() and plain.replace("_", "a").isalnum() for plain in found.values())
+
+
+def test_plain_names_stay_as_they_are() -> None:
+    names = ["city_forget_rare_5", "full_", "country_full"]
+    assert plain_names(names) == dict(zip(names, names, strict=True))
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hf_" + "x" * 34,
+        "sk-proj-" + "a" * 30,
+        "https://user:password@host.invalid/sparql",
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+    ],
+)
+def test_secrets_are_found_and_removed(secret: str) -> None:
+    assert find_secret(f"a {secret} b", environ={})
+    assert secret not in redacted(f"a {secret} b")
+
+
+def test_values_of_secret_variables_count_and_others_do_not() -> None:
+    environ = {"MY_API_KEY": "plain-looking-value", "PATH": "/usr/bin:/usr/local/bin", "SHORT_TOKEN": "ab"}
+    assert find_secret("x plain-looking-value", environ) == "the value of MY_API_KEY"
+    assert find_secret("x /usr/bin:/usr/local/bin ab", environ) is None
+
+
+def test_signed_addresses_lose_their_signature() -> None:
+    assert redacted("at https://s3.invalid/a?X-Sig=abc now") == "at https://s3.invalid/a?*** now"
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code_ = (
+        "import sys, dual_data; print(sorted({'polars', 'datasets', 'huggingface_hub', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code_], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,97 @@
+"""Opening releases and loading splits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import dual_data
+from dual_data.engine.tables import content_hash
+from dual_data.errors import InputError
+from dual_data.release.tree import write_release
+from dual_data.released import Place, Release, locate, read_release
+from tests.release.made import made, world
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small release, which tests must not change."""
+    target = tmp_path_factory.mktemp("released") / "tree"
+    write_release(made(tmp_path_factory.mktemp("project"), world(subjects=30)), target, name="made")
+    return target
+
+
+def test_load_gives_the_rows_of_a_split(folder: Path) -> None:
+    rows = dual_data.load("paper", "full_", source=folder)
+    assert isinstance(rows, pl.DataFrame)
+    assert content_hash(rows) == read_release(Place(folder=folder)).file("paper", "full_").content
+
+
+def test_load_reads_what_the_environment_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DUAL_DATA_DATASET", raising=False)
+    with pytest.raises(InputError, match="DUAL_DATA_DATASET"):
+        dual_data.load("paper", "full_")
+    monkeypatch.setenv("DUAL_DATA_DATASET", str(folder))
+    assert dual_data.load("paper", "full_").height
+
+
+def test_unknown_configurations_and_splits_name_those_there_are(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing: no such configuration.*facts"):
+        dual_data.load("nothing", "x", source=folder)
+    with pytest.raises(InputError, match=r"the build has no rows of it"):
+        dual_data.load("salience", "train", source=folder)
+    with pytest.raises(InputError, match=r"x: no such split of paper; there are: .*full_"):
+        dual_data.load("paper", "x", source=folder)
+
+
+def test_a_changed_file_is_not_loaded(folder: Path, tmp_path: Path) -> None:
+    release = read_release(Place(folder=folder))
+    path = release.file("paper", "full_").path
+    (tmp_path / "manifest.json").write_bytes((folder / "manifest.json").read_bytes())
+    with pytest.raises(InputError, match="is missing"):
+        dual_data.load("paper", "full_", source=tmp_path)
+    (tmp_path / path).parent.mkdir()
+    pl.read_parquet(folder / path).reverse().write_parquet(tmp_path / path)
+    with pytest.raises(InputError, match="is not what was released"):
+        dual_data.load("paper", "full_", source=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "holds no manifest"), ("{", "is not that of a release"), ('{"format": 1}', "is not that of a release")],
+)
+def test_what_is_no_release_is_said(tmp_path: Path, content: str | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=words):
+        read_release(Place(folder=tmp_path))
+
+
+def test_a_later_format_is_refused(folder: Path, tmp_path: Path) -> None:
+    later = {**json.loads((folder / "manifest.json").read_text()), "format": 2}
+    (tmp_path / "manifest.json").write_text(json.dumps(later))
+    with pytest.raises(InputError, match="has format 2"):
+        read_release(Place(folder=tmp_path))
+
+
+def test_places(tmp_path: Path) -> None:
+    assert locate(tmp_path) == Place(folder=tmp_path)
+    assert locate("owner/name@v1") == Place(repository="owner/name", revision="v1")
+    assert str(locate("owner/name", "v2")) == "owner/name@v2"
+    for target, revision in (("owner/name@v1", "v2"), ("not a name", None), ("a/b/c", None), ("../x/y", None)):
+        with pytest.raises(InputError):
+            locate(target, revision)
+    with pytest.raises(InputError, match="no revisions"):
+        locate(tmp_path, "v1")
+    with pytest.raises(InputError):
+        locate(Path("owner/name"))
+
+
+def test_the_manifest_keeps_every_stage(folder: Path) -> None:
+    release = read_release(Place(folder=folder))
+    assert isinstance(release, Release)
+    assert list(release.stages) == ["facts", "links", "questions", "knowledge", "salience", "splits"]
+    assert {"fingerprint", "basis", "outcome", "rejected", "calls", "build"} <= set(release.stages["splits"])
