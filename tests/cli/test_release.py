@@ -1,0 +1,173 @@
+"""release, verify, diff, push and export, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import ROOT, dual_data, forget_pipeline
+from tests.release.made import NAMES, artifacts, world
+from tests.services.hub import TOKEN, Answer, Hub, hub
+
+NAME = "made-up/dual"
+PROFILE = '[project]\nname = "made"\n'
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The repository's project with an invented, clean build of a profile `made`, released."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("pipeline", "prompts"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "pipeline" / "made.toml").write_text(PROFILE)
+    (root / ".gitignore").write_text("artifacts/\n__pycache__/\n")
+    artifacts(root, world(subjects=40))
+    forget_pipeline()
+    done = dual_data("release", "--project", root, "--profile", "made")
+    assert done.code == 0, done.err
+    assert "all hashes agree" in done.err
+    yield root
+    forget_pipeline()
+
+
+def test_release_lies_in_the_artifacts_and_verifies(project: Path) -> None:
+    folder = project / "artifacts" / "made" / "release"
+    done = dual_data("verify", folder)
+    assert done.code == 0
+    assert "are what was released" in done.out
+    assert json.loads((folder / "manifest.json").read_text())["content"] in done.out
+    assert list(json.loads((folder / "manifest.json").read_text())["stages"]) == list(NAMES)
+
+
+def test_verify_names_what_was_changed(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "artifacts" / "made" / "release", tmp_path / "copy")
+    (tmp_path / "copy" / "README.md").write_text("other")
+    done = dual_data("verify", tmp_path / "copy")
+    assert done.code == 1
+    assert "README.md: was changed" in done.err
+    pushed = dual_data("push", NAME, "--tag", "v1", "--folder", tmp_path / "copy")
+    assert pushed.code == 2
+    assert "README.md: was changed" in pushed.err
+
+
+def test_diff_shows_what_changed(project: Path, tmp_path: Path) -> None:
+    other = artifacts(tmp_path, world(subjects=38))
+    done = dual_data("diff", project / "artifacts" / "made" / "release", other)
+    assert done.code == 0
+    assert "removed" in done.out
+    assert "town_full" in done.out
+    found = json.loads(dual_data("diff", project / "artifacts" / "made", other, "--json").out)
+    assert len(found["removed"]) == 2 * 2 * 3
+    assert found["added"] == []
+
+
+@pytest.mark.parametrize("kind", ["lm-eval", "open-unlearning", "tofu-json"])
+def test_exports_of_the_release_of_the_project(project: Path, tmp_path: Path, kind: str) -> None:
+    done = dual_data("export", kind, tmp_path / "out", "--project", project, "--profile", "made")
+    assert done.code == 0, done.err
+    listing = json.loads((tmp_path / "out" / f"dual-data-{kind}.json").read_text())
+    assert done.out == f"{tmp_path / 'out'}: {len(listing['files'])} files\n"
+    assert all((tmp_path / "out" / path).is_file() for path in listing["files"])
+
+
+def test_without_a_build_or_release_the_next_command_is_named(tmp_path: Path, project: Path) -> None:
+    shutil.copytree(project / "pipeline", tmp_path / "pipeline")
+    for command, words in ((["release"], "run: dual-data build"), (["push", NAME, "--tag", "v1"], "dual-data release")):
+        done = dual_data(*command, "--project", tmp_path, "--profile", "made")
+        assert done.code in (1, 2)
+        assert words in done.err
+    forget_pipeline()
+
+
+def test_push_wants_the_name_of_a_dataset(project: Path) -> None:
+    done = dual_data("push", "no name", "--tag", "v1", "--project", project, "--profile", "made")
+    assert done.code == 2
+    assert "owner/name" in done.err
+
+
+@pytest.fixture
+def online() -> Iterator[Hub]:
+    """A Hub on loopback, for processes of their own."""
+    with hub() as served:
+        yield served
+
+
+def command(served: Hub, project: Path, tmp_path: Path, *options: str) -> subprocess.Popen[str]:
+    """`dual-data push` in a process of its own, with a token in its environment."""
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": served.url,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_TOKEN": TOKEN,
+    }
+    program = "import sys; from dual_data.cli import main; main(sys.argv[1:])"
+    words = ["push", NAME, "--tag", "v1.0.0", "--project", str(project), "--profile", "made", *options]
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_push_from_the_command_line(online: Hub, project: Path, tmp_path: Path) -> None:
+    planned = command(online, project, tmp_path, "--dry-run")
+    out, err = planned.communicate(timeout=120)
+    assert planned.returncode == 0, err
+    assert "would write" in out
+    assert online.state() == {}
+    process = command(online, project, tmp_path, "--private")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    repository = online.repositories[NAME]
+    assert repository.private
+    assert out == f"{NAME}@v1.0.0\ncommit {repository.tags['v1.0.0']}\n"
+    assert TOKEN not in out + err
+    assert TOKEN.encode() not in b"".join(repository.head.values())
+
+
+def test_interrupt_while_uploading_leaves_the_hub_as_it_was(online: Hub, project: Path, tmp_path: Path) -> None:
+    uploading = threading.Event()
+
+    def hold(method: str, path: str) -> Answer | None:
+        if method == "PUT":
+            uploading.set()
+            threading.Event().wait(0.3)
+        return None
+
+    online.before = hold
+    process = command(online, project, tmp_path)
+    assert uploading.wait(timeout=120)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert TOKEN not in out + err
+    assert online.state() == {}
+    online.before = lambda method, path: None
+    again = command(online, project, tmp_path)
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert list(online.repositories[NAME].tags) == ["v1.0.0"]
+
+
+def test_refused_token_is_one_message_without_it(online: Hub, project: Path, tmp_path: Path) -> None:
+    online.before = lambda method, path: Answer(401, {"error": f"bad {TOKEN}"}) if method == "POST" else None
+    process = command(online, project, tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err.startswith("error: ") or "\nerror: " in err
+    assert "Traceback" not in err
+    assert TOKEN not in out + err
