@@ -9,6 +9,7 @@ answers, fact_id        every accepted answer, and the fact
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -32,26 +33,30 @@ def tofu_json_files(release: Release, place: Place) -> dict[str, str]:
 
 
 def rows(split: pl.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a split, in its order. Which other answers are taken is drawn by hash."""
+    """The rows of a split, in its order. Which other answers are taken is drawn by hash: from a ring of the relation's
+    answers in the order of their hashes, the next ones after the place that the fact's hash gives."""
     answers: dict[str, list[str]] = {}
-    for relation, answer in split.select("relation", "answer").unique(maintain_order=True).iter_rows():
+    for relation, answer in sorted(split.select("relation", "answer").unique().iter_rows(), key=_place):
         answers.setdefault(relation, []).append(answer)
     return [_row(row, answers[row["relation"]]) for row in split.iter_rows(named=True)]
+
+
+def _place(pair: tuple[str, ...]) -> str:
+    return digest("|".join(pair))
 
 
 def _row(row: dict[str, Any], others: list[str]) -> dict[str, Any]:
     accepted = row.get("answers") or [row["answer"]]
     known = {answer.casefold() for answer in accepted}
-    wrong = sorted(
-        (answer for answer in others if answer.casefold() not in known),
-        key=lambda answer: digest(f"{row['fact_id']}|{answer}"),
-    )
+    start = int(digest(row["fact_id"]), 16) % len(others)
+    ring = itertools.chain(others[start:], others[:start])
+    wrong = itertools.islice((answer for answer in ring if answer.casefold() not in known), PERTURBED)
     return {
         "question": row["question"],
         "answer": row["answer"],
         "paraphrased_question": next(iter(row.get("paraphrases_test") or []), row["question"]),
         "paraphrased_answer": accepted[1] if len(accepted) > 1 else row["answer"],
-        "perturbed_answer": wrong[:PERTURBED],
+        "perturbed_answer": list(wrong),
         "answers": accepted,
         "fact_id": row["fact_id"],
     }

@@ -42,6 +42,23 @@ def test_what_is_missing_falls_back_and_is_never_a_right_answer() -> None:
     assert found[3]["perturbed_answer"] == []
 
 
+def test_other_answers_are_spread_over_the_relation_and_at_most_five() -> None:
+    many = pl.DataFrame(
+        {
+            "fact_id": [f"{number:016x}" for number in range(200)],
+            "relation": "P17",
+            "question": "q",
+            "answer": [f"Land {number % 40}" for number in range(200)],
+        }
+    )
+    found = rows(many)
+    assert {len(row["perturbed_answer"]) for row in found} == {5}
+    assert all(row["answer"] not in row["perturbed_answer"] for row in found)
+    assert len({answer for row in found for answer in row["perturbed_answer"]}) == 40
+    assert rows(many) == found
+    assert {row["fact_id"]: row for row in rows(many.reverse())} == {row["fact_id"]: row for row in found}
+
+
 def test_tables_without_aliases_or_paraphrases_do() -> None:
     found = rows(SPLIT.drop("answers", "paraphrases_test"))
     assert [row["answers"] for row in found] == [["Oslo"], ["Lima"], ["oslo"], ["Peru"]]
