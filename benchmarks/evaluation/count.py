@@ -122,7 +122,9 @@ def counted(meter: Meter, do: Callable[[], object]) -> Work:
     return meter.read()
 
 
-_FREE = frozenset({"detach", "alias", "_unsafe_view", "lift_fresh", "_reshape_alias", "prim.device", "arange"})
+_ALIASES = ("detach", "alias", "_unsafe_view", "lift_fresh", "_reshape_alias", "prim.device", "arange")
+_UNWRITTEN = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")
+_FREE = frozenset((*_ALIASES, *_UNWRITTEN))
 
 
 def _moved(name: str, args: tuple[Any, ...], inputs: list[Tensor], outputs: list[Tensor]) -> int:

@@ -38,7 +38,7 @@ def step(
             adapters,
             method_named(work.method),
             [CellData(forget, retain, work.lr, work.seed)] * cells,
-            optimisation=Optimisation(epochs=1, batch=work.batch),
+            optimisation=Optimisation(epochs=2, batch=work.batch),
             options={},
             train_end=True,
             plain=False,

@@ -40,8 +40,9 @@ def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *
     common = len(shared_prefix([list(request.prompt) for request in requests]))
     sets = [forget] if work.method == "GradAscent" else [forget, retain[: len(forget)]]
     steps = -(-len(forget) // work.batch) * work.epochs
-    own = work.epochs * sum(len(row.prompt_ids) - common + len(row.answer_ids) for rows in sets for row in rows)
-    tokens = own + steps * common
+    trained = shared_prefix([list(row.prompt_ids) for rows in sets for row in rows])
+    own = work.epochs * sum(len(row.prompt_ids) - len(trained) + len(row.answer_ids) for rows in sets for row in rows)
+    tokens = own + steps * len(trained)
     labels = work.epochs * sum(len(row.answer_ids) + len(row.end_ids) for rows in sets for row in rows)
     training = Part("train", 4.0 * (body * tokens + head * labels), 2.0 * steps * width * (body + head))
     prompts = sum(len(request.prompt) - common for request in requests)
