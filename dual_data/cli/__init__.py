@@ -11,7 +11,18 @@ from collections.abc import Sequence
 import typer
 
 from dual_data import __version__
-from dual_data.cli import audit, build, check, evaluation, evaluation_results, export, project, relations, release
+from dual_data.cli import (
+    audit,
+    build,
+    check,
+    evaluation,
+    evaluation_results,
+    export,
+    project,
+    relations,
+    release,
+    report,
+)
 from dual_data.errors import DualDataError
 
 app = typer.Typer(
@@ -36,6 +47,7 @@ app.command()(check.check)
 app.command()(build.build)
 app.command()(build.show)
 app.command()(audit.audit)
+app.command()(report.report)
 app.command()(release.release)
 app.command()(release.verify)
 app.command()(release.diff)
@@ -48,6 +60,7 @@ unlearning.command()(evaluation.run)
 unlearning.command()(evaluation_results.score)
 unlearning.command()(evaluation_results.report)
 unlearning.command()(evaluation_results.compare)
+unlearning.command()(evaluation_results.attack)
 app.add_typer(unlearning, name="eval")
 
 

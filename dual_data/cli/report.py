@@ -1,0 +1,41 @@
+"""`dual-data report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+
+
+def report(
+    project: ProjectFolder = HERE,
+    profile: ProfileName = DEFAULT_PROFILE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The page.", show_default="artifacts/PROFILE/report.html"),
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Also write every figure there, as SVG and PNG.")
+    ] = None,
+) -> None:
+    """Write what a build made as one HTML page: numbers, figures, audit, samples and provenance.
+
+    The page needs no network and no other file. Needs the extra report.
+
+    Example: dual-data report --profile embedded --figures figures
+    """
+    from dual_data.config import load_relations
+    from dual_data.project import load_project
+    from dual_data.report.page import write_report
+    from dual_data.report.read import read_built
+
+    loaded = load_project(project, profile)
+    built = read_built(loaded.profile.name, loaded.artifacts, [stage.name for stage in loaded.stages])
+    relations = load_relations(loaded.root / "pipeline" / "relations")
+    written = write_report(built, relations, out or loaded.artifacts / "report.html", figures)
+    print(written.page)
+    if figures:
+        print(f"{figures}: {len(written.figures)} files")

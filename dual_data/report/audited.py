@@ -1,0 +1,172 @@
+"""The audit of our splits beside that of the published dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from dual_data.audit import audit
+from dual_data.report.contrast import Pair, pairs
+from dual_data.report.markup import Html
+from dual_data.report.read import Built
+from dual_data.report.section import Section
+from dual_data.report.tables import Percent, folded, paragraph, share, table
+
+PERCENT = 5
+"""The published size, which ours is compared at where it was made."""
+
+
+class Measure(NamedTuple):
+    """A measurement of the audit."""
+
+    key: str
+    name: str
+    ideal: str
+    """What a dataset without the defect has; empty where there is no such value."""
+    is_share: bool = True
+
+
+SPLIT = (
+    Measure("rows", "Rows", "", is_share=False),
+    Measure("distinct_answers", "Distinct answers", "", is_share=False),
+    Measure("top_relation_share", "Rows of the most frequent relation", ""),
+    Measure("top_answer_share", "Rows of the most frequent answer", "at most 5 %"),
+    Measure("subject_copy_rouge", "Score of copying the subject", "0", is_share=False),
+    Measure("majority_rouge", "Score of one answer to everything", "0", is_share=False),
+    Measure("relation_majority_rouge", "Score of one answer a relation", "0", is_share=False),
+    Measure("shuffled_rouge", "Score of shuffled answers", "0", is_share=False),
+    Measure("answer_in_question_share", "Half of the answer in the question", "0 %"),
+    Measure("malformed_share", "Malformed questions", "0 %"),
+    Measure("ungrammatical_share", "  of these ungrammatical", "0 %"),
+    Measure("inverted_share", "  of these asked backwards", "0 %"),
+    Measure("vacuous_share", "  of these vacuous", "0 %"),
+    Measure("same_id_share", "Subject and answer of one id", "0 %"),
+    Measure("self_answer_share", "Subject and answer of one name", "0 %"),
+    Measure("ambiguous_subject_share", "Ambiguous subjects", "0 %"),
+    Measure("many_objects_share", "Several right answers, one accepted", "0 %"),
+    Measure("mirrored_share", "Facts beside their mirror image", "0 %"),
+    Measure("duplicate_share", "Duplicates", "0 %"),
+    Measure("bare_id_share", "Bare ids for labels", "0 %"),
+)
+PAIR = (
+    Measure("shared_subjects", "Shared subjects", "0", is_share=False),
+    Measure("shared_answers", "Shared answers", "", is_share=False),
+    Measure("mirrored_facts", "Mirrored facts", "0", is_share=False),
+    Measure("auc_relation", "Told apart by the relation (AUC)", "0.5", is_share=False),
+    Measure("auc_answer", "Told apart by the answer (AUC)", "0.5", is_share=False),
+    Measure("auc_answer_length", "Told apart by the answer's length (AUC)", "0.5", is_share=False),
+    Measure("auc_subject_length", "Told apart by the subject's length (AUC)", "0.5", is_share=False),
+)
+
+
+class Audited(NamedTuple):
+    """The audit of one pair of splits."""
+
+    title: str
+    rare: Mapping[str, Any]
+    popular: Mapping[str, Any]
+    pair: Mapping[str, Any]
+
+
+def published() -> tuple[str, Audited]:
+    """What it was measured on, and the measurements of the published dataset."""
+    data = json.loads(files("dual_data.report").joinpath("published.json").read_text(encoding="utf-8"))
+    rare, popular = data["splits"].values()
+    return data["source"], Audited("published", rare, popular, data["pair"])
+
+
+def measured(pair: Pair) -> Audited:
+    """The audit of one pair of ours."""
+    found = audit({"rare": pair.rare, "popular": pair.popular})
+    splits = found["splits"]
+    title = f"{pair.recipe}, {pair.family}, {pair.percent} %"
+    return Audited(title, splits["rare"], splits["popular"], found["pairs"]["rare|popular"])
+
+
+def section(built: Built) -> Section:
+    """The table, every further pair folded, and the tables of balance and baselines that the build made."""
+    source, theirs = published()
+    ours = [[measured(pair) for pair in pairs(recipe, rows, PERCENT)] for recipe, rows in built.recipes().items()]
+    first = [family[0] for family in ours if family]
+    parts = [
+        paragraph(
+            "Rare and popular splits should differ in popularity and in nothing else. A score of an answer that knows "
+            "nothing is ROUGE-L recall; an area under the ROC curve (AUC) of 0.5 says that the feature tells nothing. "
+            f"{source} A dash stands where the columns of a dataset cannot tell."
+        )
+    ]
+    if not first:
+        parts.append(
+            paragraph("No recipe has a rare and a popular split of one topic; the published figures stand alone.")
+        )
+    parts.append(_beside([theirs, *first], "The published dataset and the largest pair of each recipe"))
+    further = [pair for family in ours for pair in family]
+    if len(further) > len(first):
+        parts.append(folded(f"Every pair ({len(further)})", _down(further)))
+    parts += _balance(built) + _baselines(built)
+    return Section("audit", "Audit", tuple(parts))
+
+
+def _beside(columns: Sequence[Audited], caption: str) -> Html:
+    header = ["measurement", "ideal"]
+    for column in columns:
+        header += [f"{column.title}: rare", f"{column.title}: popular"]
+    rows: list[list[object]] = []
+    for measure in SPLIT:
+        cells = [_value(measure, side[measure.key]) for column in columns for side in (column.rare, column.popular)]
+        rows.append([measure.name, measure.ideal or None, *cells])
+    split = table(f"{caption}: each split", header, rows)
+    names = ["measurement", "ideal", *(column.title for column in columns)]
+    compared: list[list[object]] = [
+        [measure.name, measure.ideal or None, *(_value(measure, column.pair[measure.key]) for column in columns)]
+        for measure in PAIR
+    ]
+    return Html(split + table(f"{caption}: rare against popular", names, compared))
+
+
+def _down(rows: Sequence[Audited]) -> Html:
+    """Pairs downwards, the measurements that tell most across."""
+    keys = ("rows", "top_relation_share", "top_answer_share", "subject_copy_rouge", "malformed_share")
+    measures = [measure for key in keys for measure in SPLIT if measure.key == key]
+    across = [measure for measure in PAIR if measure.key.startswith("auc")]
+    header = ["pair", "side", *(measure.name for measure in (*measures, *across))]
+    lines = [
+        [row.title, side, *(_value(m, values[m.key]) for m in measures), *(_value(m, row.pair[m.key]) for m in across)]
+        for row in rows
+        for side, values in (("rare", row.rare), ("popular", row.popular))
+    ]
+    return table("All pairs of forget splits", header, lines)
+
+
+def _value(measure: Measure, value: Any) -> Percent | float | int | None:
+    if value is None:
+        return None
+    return share(value) if measure.is_share else value
+
+
+def _balance(built: Built) -> list[Html]:
+    found = built.table("splits", "balance")
+    if found is None or found.is_empty():
+        return []
+    columns = ("measure", "rare_mean", "popular_mean", "difference", "auc", "balanced")
+    rows = [
+        (f"{row['recipe']}, {row['rare']}", *(row[name] for name in columns)) for row in found.iter_rows(named=True)
+    ]
+    header = ("rare split", "measure", "rare mean", "popular mean", "standardised difference", "AUC", "balanced")
+    caption = "Balance of every pair: balanced is a difference of at most 0.1 and an AUC within 0.02 of 0.5"
+    return [folded(f"Balance ({found.height} rows)", table(caption, header, rows))]
+
+
+def _baselines(built: Built) -> list[Html]:
+    found = built.table("splits", "baselines")
+    if found is None or found.is_empty():
+        return []
+    numbers = [name for name, kind in found.schema.items() if kind.is_numeric()]
+    rows = [(row["split"], row["recipe"], *(row[name] for name in numbers)) for row in found.iter_rows(named=True)]
+    header = ("split", "recipe", *(name.replace("_", " ") for name in numbers))
+    caption = (
+        "ROUGE-L recall of answers that know nothing; chance is the largest and corrects a score: (s - c) / (1 - c)"
+    )
+    return [folded(f"Trivial baselines ({found.height} splits)", table(caption, header, rows))]

@@ -1,0 +1,144 @@
+"""What is in the build: rows through the stages with rejects by reason, topics, relations, and what was not made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from dual_data.config import Relation
+from dual_data.report.figures import INK, SERIES, Figure
+from dual_data.report.markup import Html, visible
+from dual_data.report.read import Built
+from dual_data.report.section import Section
+from dual_data.report.tables import paragraph, share, table
+
+
+def stages(built: Built) -> Section:
+    """Rows and rejects of every stage, the reasons, and the recipes."""
+    rows, reasons = [], []
+    for name, manifest in built.manifests.items():
+        kept, rejected = manifest.outcome["data"].rows, sum(manifest.rejected.values())
+        given = kept + rejected
+        rows.append((name, given, kept, rejected, share(rejected / given if given else None)))
+        reasons += [(name, reason, count, share(count / given)) for reason, count in manifest.rejected.items()]
+    header = ("stage", "rows made", "kept", "rejected", "share rejected")
+    parts: list[Html | Figure] = [
+        paragraph(
+            "Every stage keeps what it rejects, with the reason, beside what it passes on. "
+            "A row is a fact, an entity (links), a fact and a model (knowledge) or a membership (splits)."
+        ),
+        table("Rows through the stages", header, rows),
+        _flow([(name, kept, rejected) for name, _, kept, rejected, _ in rows]),
+    ]
+    if reasons:
+        parts.append(
+            table("Rejected rows by reason", ("stage", "reason", "rows", "share of the stage's rows"), reasons)
+        )
+    else:
+        parts.append(paragraph("No stage rejected a row."))
+    return Section("stages", "Rows through the stages", tuple(parts))
+
+
+def _flow(rows: list[tuple[str, int, int]]) -> Figure:
+    def draw(canvas: Any) -> None:
+        from matplotlib.patches import Patch
+
+        axes = canvas.subplots()
+        names = [visible(name) for name, _, _ in rows]
+        kept, rejected = [row[1] for row in rows], [row[2] for row in rows]
+        axes.barh(names, kept, color=SERIES[1], label="kept", height=0.62)
+        # A bar of no length would still show its outline, as if something had been rejected.
+        lines = [0.8 if count else 0.0 for count in rejected]
+        hollow = {"color": "none", "edgecolor": SERIES[0], "hatch": "////", "linewidth": lines}
+        axes.barh(names, rejected, left=kept, height=0.62, **hollow)
+        canvas.legend(
+            handles=[Patch(color=SERIES[1]), Patch(facecolor="none", edgecolor=SERIES[0], hatch="////")],
+            labels=["kept", "rejected"], loc="outside upper right", ncols=2,
+        )  # fmt: skip
+        widest = max((k + r for _, k, r in rows), default=1)
+        for place, (_, k, r) in enumerate(rows):
+            text = f"{k:,}" + (f" + {r:,}" if r else "")
+            axes.text(k + r + widest * 0.01, place, text, va="center", color=INK, fontsize=8)
+        axes.set_xlim(0, max(widest, 1) * 1.14)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xlabel("rows")
+
+    told = "; ".join(f"{name}: {kept:,} kept, {rejected:,} rejected" for name, kept, rejected in rows)
+    caption = "Rows kept (solid) and rejected (hatched) by each stage."
+    return Figure("stages", caption, f"Bar chart. {told}.", (7.2, 0.9 + 0.34 * len(rows)), draw)
+
+
+def topics(built: Built) -> Section:
+    """One row a topic."""
+    facts, questions = built.table("facts"), built.table("questions")
+    if facts is None or facts.is_empty():
+        return Section("topics", "Topics", (paragraph("There are no facts, and so no topics."),))
+    counts = _counted(facts, questions, "topic", pl.col("relation").n_unique().alias("relations"))
+    found = [(row["topic"], row["facts"], row["subjects"], row["relations"], row["questions"], row["functional"])
+             for row in counts.iter_rows(named=True)]  # fmt: skip
+    header = ("topic", "facts", "subjects", "relations", "questions", "of one object")
+    return Section(
+        "topics",
+        "Topics",
+        (
+            paragraph(
+                "A fact stands under the first topic that its subject was found in. Questions of one object have "
+                "exactly one accepted object; the matched recipes use no others."
+            ),
+            table("Facts and questions by topic", header, found),
+        ),
+    )
+
+
+def relations(built: Built, known: Mapping[str, Relation]) -> Section:
+    """One row a relation, with its wording and why its facts were rejected."""
+    facts, questions = built.table("facts"), built.table("questions")
+    if facts is None or facts.is_empty():
+        return Section("relations", "Relations", (paragraph("There are no facts, and so no relations."),))
+    counts = _counted(facts, questions, "relation", pl.col("object_kind").first())
+    found = []
+    for row in counts.iter_rows(named=True):
+        relation = known.get(row["relation"])
+        found.append(
+            (
+                row["relation"],
+                relation.name if relation else None,
+                relation.questions.canonical if relation else None,
+                row["object_kind"],
+                row["facts"],
+                row["questions"],
+                row["functional"],
+            )
+        )
+    header = ("relation", "name", "question", "object", "facts", "questions", "of one object")
+    return Section("relations", "Relations", (table("Facts and questions by relation", header, found),))
+
+
+def _counted(facts: pl.DataFrame, questions: pl.DataFrame | None, by: str, more: pl.Expr) -> pl.DataFrame:
+    counts = facts.group_by(by).agg(pl.len().alias("facts"), pl.col("subject_qid").n_unique().alias("subjects"), more)
+    if questions is None:
+        return counts.with_columns(questions=None, functional=None).sort("facts", by, descending=[True, False])
+    asked = facts.select("fact_id", by).join(questions.select("fact_id", "functional"), on="fact_id")
+    sums = asked.group_by(by).agg(pl.len().alias("questions"), pl.col("functional").sum())
+    joined = counts.join(sums, on=by, how="left").with_columns(pl.col("questions", "functional").fill_null(0))
+    return joined.sort("facts", by, descending=[True, False])
+
+
+def recipes(built: Built) -> Section:
+    """Which recipes and splits were made, and why others were not."""
+    made, capacity = built.table("splits", "recipes"), built.table("splits", "capacity")
+    title = "Recipes and splits"
+    if made is None:
+        return Section("recipes", title, (paragraph("The splits are not built yet: run dual-data build splits."),))
+    rows = [(row["recipe"], row["splits"], row["rows"], row["reason"] or None) for row in made.iter_rows(named=True)]
+    parts = [table("Recipes", ("recipe", "splits", "memberships", "why not made"), rows)]
+    if capacity is not None and capacity.height:
+        header = ("split", "recipe", "rows", "rows wanted", "rows that it could hold", "why not made")
+        columns = ("split", "recipe", "rows", "wanted", "holds")
+        found = [(*(row[name] for name in columns), row["reason"] or None) for row in capacity.iter_rows(named=True)]
+        parts.append(table("Every split", header, found))
+    return Section("recipes", title, tuple(parts))

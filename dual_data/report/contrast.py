@@ -1,0 +1,148 @@
+"""Rare and popular beside each other: the distribution of popularity in every pair of forget splits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure
+from dual_data.report.markup import Html, visible
+from dual_data.report.read import Built
+from dual_data.report.section import Section
+from dual_data.report.tables import paragraph, table
+
+_FORGET = re.compile(r"(?P<family>.*)_forget_(?P<side>rare|popular)_(?P<percent>\d+)")
+_BINS = 32
+_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class Pair(NamedTuple):
+    """The rare and the popular forget split of one topic."""
+
+    recipe: str
+    family: str
+    percent: int
+    rare: pl.DataFrame
+    popular: pl.DataFrame
+
+
+def pairs(recipe: str, examples: pl.DataFrame, wanted: int | None = None) -> list[Pair]:
+    """One pair a family: of `wanted` percent where that was made, else of the largest; the largest pairs first."""
+    splits = examples.partition_by("split", as_dict=True)
+    found: dict[str, dict[int, dict[str, pl.DataFrame]]] = {}
+    for (name,), rows in splits.items():
+        if match := _FORGET.fullmatch(str(name)):
+            sides = found.setdefault(match["family"], {}).setdefault(int(match["percent"]), {})
+            sides[match["side"]] = rows
+    made = []
+    for family, sizes in found.items():
+        whole = [percent for percent, sides in sizes.items() if len(sides) == 2]
+        if whole:
+            percent = wanted if wanted in whole else max(whole)
+            made.append(Pair(recipe, family, percent, sizes[percent]["rare"], sizes[percent]["popular"]))
+    return sorted(made, key=lambda pair: (-pair.rare.height, pair.family))
+
+
+def signal(built: Built, recipe: str) -> tuple[str, str]:
+    """(column, what it is) of the popularity that a recipe ranks by."""
+    params = built.manifests["splits"].basis.params
+    if recipe == "paper":
+        name = params.get("paper", {}).get("signal", "popularity").replace("_", " ")
+        return "pop_sum", f"{name} of subject and object together"
+    chosen = params.get("matched", {})
+    name, side = str(chosen.get("signal", "popularity")).replace("_", " "), chosen.get("side", "subject")
+    if name == "salience":
+        return "popularity", "salience of the fact, as the judge scored it"
+    return "popularity", f"{name} of the {side if side != 'sum' else 'subject and object together'}"
+
+
+def section(built: Built) -> Section:
+    """A figure and a table a recipe."""
+    parts: list[Html | Figure] = []
+    for recipe, examples in built.recipes().items():
+        if not (found := pairs(recipe, examples)):
+            continue
+        column, meaning = signal(built, recipe)
+        parts += [_ridges(recipe, found, column, meaning), _numbers(recipe, found, column, meaning)]
+    if not parts:
+        parts.append(
+            paragraph("No recipe has a rare and a popular split of one topic, so there is nothing to compare.")
+        )
+    return Section("popularity", "Popularity of rare and popular", tuple(parts))
+
+
+def _values(rows: pl.DataFrame, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return rows[column].drop_nulls().cast(pl.Float64).to_numpy()
+
+
+def _numbers(recipe: str, found: Sequence[Pair], column: str, meaning: str) -> Html:
+    rows = []
+    for pair in found:
+        for side, frame in (("rare", pair.rare), ("popular", pair.popular)):
+            values = _values(frame, column)
+            quantiles = (
+                np.quantile(values, _QUANTILES, method="inverted_cdf").tolist()
+                if values.size
+                else [None] * len(_QUANTILES)
+            )
+            rows.append((f"{pair.family}, {pair.percent} %", side, frame.height, *map(_round, quantiles)))
+    header = ("topic and size", "side", "rows", "smallest", "lower quartile", "median", "upper quartile", "largest")
+    return table(f"Recipe {recipe}: {meaning}", header, rows)
+
+
+def _round(value: float | None) -> float | int | None:
+    return int(value) if value is not None and value == int(value) else value
+
+
+def _ridges(recipe: str, found: Sequence[Pair], column: str, meaning: str) -> Figure:
+    sides: Mapping[str, tuple[str, int]] = {"rare": (RARE, 1), "popular": (POPULAR, -1)}
+    values = {(pair.family, side): _values(getattr(pair, side), column) for pair in found for side in sides}
+    everything = np.concatenate(list(values.values()))
+    counted = not everything.size or (everything.min() >= 0 and everything.max() > 20)
+
+    def place(numbers: Any) -> Any:
+        return np.log10(1 + numbers) if counted else numbers
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        span = place(everything)
+        low, high = (float(span.min()), float(span.max())) if everything.size else (0.0, 1.0)
+        edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+        for row, pair in enumerate(found):
+            axes.axhline(row, color=SOFT, linewidth=0.6)
+            for side, (colour, sign) in sides.items():
+                numbers = place(values[pair.family, side])
+                if not numbers.size:
+                    continue
+                heights = np.histogram(numbers, edges)[0] / numbers.size
+                tall = row - sign * 0.42 * heights / max(heights.max(), 1e-12)
+                axes.stairs(
+                    tall, edges, baseline=row, fill=True, color=colour, alpha=0.75, label=side if row == 0 else None
+                )
+                middle = float(np.median(numbers))
+                axes.plot([middle, middle], [row, row - sign * 0.46], color=INK, linewidth=1.4)
+        axes.set_yticks(range(len(found)), [visible(f"{pair.family}  {pair.percent} %") for pair in found])
+        axes.set_ylim(len(found) - 0.45, -0.55)
+        axes.grid(visible=False, axis="y")
+        if counted:
+            powers = [0.0, *(float(10**power) for power in range(1, int(high) + 2))]
+            shown = [power for power in [0.0, 1.0, 3.0, 10.0, 30.0, *powers[2:]] if place(power) <= high + 1e-9]
+            axes.set_xticks([place(power) for power in shown], [f"{power:,.0f}" for power in shown])
+        axes.set_xlabel(meaning)
+        canvas.legend(loc="outside upper right", ncols=2)
+
+    told = []
+    for pair in found[:8]:
+        medians = [float(np.median(of)) for side in sides if (of := values[pair.family, side]).size]
+        told.append(f"{pair.family}: median " + " rare, ".join(f"{middle:,.4g}" for middle in medians) + " popular")
+    caption = (
+        f"Recipe {recipe}: {meaning} in the rare (above the line) and the popular split (below it) of each topic. "
+        "Strokes across are medians; every histogram has its own height"
+        f"{'; the axis is logarithmic' if counted else ''}."
+    )
+    described = f"Histograms of the recipe {recipe}. {'; '.join(told)}."
+    return Figure(f"popularity-{recipe}", caption, described, (7.2, 1.1 + 0.62 * len(found)), draw)

@@ -1,0 +1,103 @@
+"""Figures: drawn once by matplotlib, put into the page as SVG that follows its colours, and written for papers."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dual_data.engine.tables import write_whole
+from dual_data.errors import MissingExtra
+from dual_data.report.markup import Html, element, visible
+
+INK, SOFT, RULE, PAPER = "#1b1f24", "#5b6570", "#d5dbe1", "#ffffff"
+SERIES = ("#c2410c", "#1f5fbf", "#15803d", "#9333ea", "#b45309", "#0e7490", "#be123c", "#4d5560")
+RARE, POPULAR = SERIES[0], SERIES[1]
+VARIABLES: Mapping[str, str] = {
+    INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--paper",
+    **{colour: f"--c{number}" for number, colour in enumerate(SERIES)},
+}  # fmt: skip
+"""What each drawn colour is called in the page, where light, dark and print give it a value."""
+FORMATS = ("svg", "png")
+_DPI = 200
+_BASE: dict[str, Any] = {
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 10,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.edgecolor": SOFT, "axes.labelcolor": INK, "text.color": INK, "xtick.color": SOFT, "ytick.color": SOFT,
+    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.grid": True, "grid.color": RULE, "grid.linewidth": 0.6,
+    "axes.axisbelow": True, "figure.facecolor": PAPER, "axes.facecolor": "none", "legend.frameon": False,
+    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+}  # fmt: skip
+
+
+class Figure(NamedTuple):
+    """A figure that can be drawn again and again."""
+
+    name: str
+    """Of its files, and of its place in the page."""
+    caption: str
+    description: str
+    """What a reader who cannot see it should know."""
+    size: tuple[float, float]
+    """Inches."""
+    draw: Callable[[Any], None]
+    """Draws on a matplotlib figure."""
+
+
+def in_page(figure: Figure) -> Html:
+    """The figure with its caption; colours are variables of the page, text stays text."""
+    svg = _render(figure, "svg", {"svg.fonttype": "none", "figure.facecolor": "none"}).decode()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{figure.name}-", svg)
+    size = re.search(r'viewBox="[^"]*"', svg)
+    assert size is not None
+    described = html.escape(visible(figure.description), quote=True)
+    opening = f'<svg {size.group()} style="max-width:{figure.size[0]:g}in" role="img" aria-label="{described}">'
+    body = Html(opening + svg[svg.index(">") + 1 :])
+    return element("figure", body, element("figcaption", figure.caption), id=f"figure-{figure.name}")
+
+
+def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
+    """Write every figure as SVG (text as paths, the same everywhere) and PNG (200 dots an inch)."""
+    paths = []
+    for figure in figures:
+        for kind in FORMATS:
+            drawn = _render(figure, kind, {"svg.fonttype": "path"})
+            paths.append(folder / f"{figure.name}.{kind}")
+            write_whole(paths[-1], partial(Path.write_bytes, data=drawn))
+    return paths
+
+
+def _render(figure: Figure, kind: str, settings: dict[str, Any]) -> bytes:
+    """Bytes of one file; the same for the same data."""
+    with _styled(settings | {"svg.hashsalt": figure.name}):
+        from matplotlib.figure import Figure as Canvas
+
+        canvas = Canvas(figsize=figure.size, layout="constrained")
+        figure.draw(canvas)
+        buffer = io.BytesIO()
+        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        canvas.savefig(buffer, format=kind, dpi=_DPI, metadata=metadata)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _styled(settings: dict[str, Any]) -> Iterator[None]:
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        raise MissingExtra("matplotlib", "report") from None
+    together: Any = _BASE | settings
+    with matplotlib.rc_context(together), warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn with boxes in files; the page uses the reader's own fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield

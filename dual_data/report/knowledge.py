@@ -1,0 +1,128 @@
+"""What models know before anything is unlearned, by popularity."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from dual_data.report.figures import SERIES, Figure
+from dual_data.report.markup import visible
+from dual_data.report.read import Built
+from dual_data.report.section import Section
+from dual_data.report.signals import Popularity, popularity
+from dual_data.report.statistics import deciles, wilson
+from dual_data.report.tables import paragraph, share, table
+
+TITLE = "Known facts by popularity"
+_MARKERS = "osD^vPX*"
+_DASHES = ("-", "--", ":")
+
+
+class Decile(NamedTuple):
+    """What one model knows of one tenth of the facts."""
+
+    number: int
+    """1 for the rarest."""
+    smallest: float
+    largest: float
+    facts: int
+    known: int
+
+
+def section(built: Built) -> Section:
+    """Shares of known facts by decile of the subject's popularity, model and rule."""
+    probed = built.table("knowledge")
+    if probed is None or probed.is_empty():
+        why = "The stage knowledge is not built." if probed is None else "No model is set in [[knowledge.models]]."
+        return Section("knowledge", TITLE, (paragraph(f"{why} So it is not known what any model knows."),))
+    counted = popularity(built)
+    if counted is None:
+        return Section("knowledge", TITLE, (paragraph("No probed fact has a popularity."),))
+    rows = probed.join(counted.counts.drop_nulls("subject"), on="fact_id")
+    if rows.is_empty():
+        return Section("knowledge", TITLE, (paragraph("No probed fact has a popularity."),))
+    found = {
+        f"{model}, {rule}": _by_decile(part)
+        for (model, rule), part in sorted(rows.partition_by("model", "rule", as_dict=True).items())
+    }
+    introduction = (
+        "Each model answered closed-book. By the rule matched a fact is known when most answers to paraphrases give an "
+        "accepted answer, and those to another subject's questions do not; by the rule paper when the best of 15 "
+        f"samples is similar enough to the answer. {counted.meaning}"
+    )
+    parts = (paragraph(introduction), _summary(probed), _lines(found, counted), _numbers(found, counted))
+    return Section("knowledge", TITLE, parts)
+
+
+def _summary(probed: pl.DataFrame) -> Any:
+    control = pl.col("control_known")
+    counts = probed.group_by("model", "rule").agg(
+        pl.len().alias("facts"), pl.col("known").sum(), control.sum(), control.count().alias("controls")
+    )
+    rows = []
+    for row in counts.sort("model", "rule").iter_rows(named=True):
+        low, high = wilson(row["known"], row["facts"])
+        other = row["control_known"] / row["controls"] if row["controls"] else None
+        shares = (row["known"] / row["facts"], low, high, other)
+        rows.append((row["model"], row["rule"], row["facts"], row["known"], *map(share, shares)))
+    header = ("model", "rule", "probed", "known", "share", "95 % from", "to", "right for another subject")
+    return table(
+        "Known facts by model; the last column is the control that guards against answers for anything", header, rows
+    )
+
+
+def _by_decile(rows: pl.DataFrame) -> list[Decile]:
+    placed = rows.with_columns(decile=pl.Series(deciles(rows["subject"])))
+    grouped = placed.group_by("decile").agg(
+        pl.col("subject").min().alias("low"), pl.col("subject").max().alias("high"), pl.len(), pl.col("known").sum()
+    )
+    return [Decile(number + 1, *rest) for number, *rest in grouped.sort("decile").iter_rows()]
+
+
+def _numbers(found: dict[str, list[Decile]], counted: Popularity) -> Any:
+    rows = []
+    for name, tenths in found.items():
+        for tenth in tenths:
+            low, high = wilson(tenth.known, tenth.facts)
+            counts = (tenth.number, int(tenth.smallest), int(tenth.largest), tenth.facts, tenth.known)
+            rows.append((name, *counts, *map(share, (tenth.known / tenth.facts, low, high))))
+    header = ("model and rule", "decile", "fewest", "most", "facts", "known", "share", "95 % from", "to")
+    return table(f"Known facts by decile of the subject's {counted.name}; equal counts stay together", header, rows)
+
+
+def _lines(found: dict[str, list[Decile]], counted: Popularity) -> Figure:
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        for number, (name, tenths) in enumerate(found.items()):
+            shares = [tenth.known / tenth.facts for tenth in tenths]
+            bounds = [wilson(tenth.known, tenth.facts) for tenth in tenths]
+            nudge = 0.08 * (number - (len(found) - 1) / 2)
+            axes.errorbar(
+                [tenth.number + nudge for tenth in tenths],
+                shares,
+                # A share of 0 or 1 and its bound differ by rounding; an error bar must not be negative.
+                yerr=[
+                    [max(0.0, part - low) for part, (low, _) in zip(shares, bounds, strict=True)],
+                    [max(0.0, high - part) for part, (_, high) in zip(shares, bounds, strict=True)],
+                ],
+                color=SERIES[number % len(SERIES)], marker=_MARKERS[number % len(_MARKERS)], markersize=5,
+                linestyle=_DASHES[number // len(SERIES) % len(_DASHES)], linewidth=1.4, elinewidth=0.8,
+                label=visible(name),
+            )  # fmt: skip
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlim(0.5, 10.5)
+        axes.set_xticks(range(1, 11))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        axes.set_xlabel(f"decile of the subject's {counted.name}, 1 for the rarest")
+        axes.set_ylabel("known facts")
+        canvas.legend(loc="outside upper left", ncols=2)
+
+    told = "; ".join(
+        f"{name}: {tenths[0].known / tenths[0].facts:.0%} in the lowest decile, "
+        f"{tenths[-1].known / tenths[-1].facts:.0%} in the highest"
+        for name, tenths in found.items()
+    )
+    caption = "Share of known facts by decile of popularity, model and rule. Bars are 95 % Wilson intervals."
+    size = (7.2, 3.5 + 0.2 * ((len(found) + 1) // 2))
+    return Figure("knowledge", caption, f"Line chart. {told}.", size, draw)

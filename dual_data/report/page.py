@@ -1,0 +1,119 @@
+"""The page: sections in one HTML file that needs no network, and forbids itself to use any."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from dual_data.config import Relation
+from dual_data.engine.tables import write_whole
+from dual_data.report import audited, content, contrast, knowledge, provenance, salience, samples
+from dual_data.report.figures import Figure, in_page, write_figures
+from dual_data.report.markup import Content, Html, element, joined
+from dual_data.report.read import Built
+from dual_data.report.section import Section
+
+
+class Written(NamedTuple):
+    """Where the report is."""
+
+    page: Path
+    figures: list[Path]
+
+
+def write_report(built: Built, relations: Mapping[str, Relation], page: Path, figures: Path | None = None) -> Written:
+    """Write the page, and its figures as files where a folder is given.
+
+    Raises MissingExtra without matplotlib.
+    """
+    parts = sections(built, relations)
+    text = render(built, parts)
+    write_whole(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    drawn = [part for section in parts for part in section.parts if isinstance(part, Figure)]
+    return Written(page, write_figures(drawn, figures) if figures else [])
+
+
+def sections(built: Built, relations: Mapping[str, Relation]) -> list[Section]:
+    """All sections, in order; those without data say so."""
+    return [
+        content.stages(built),
+        content.topics(built),
+        content.relations(built, relations),
+        content.recipes(built),
+        contrast.section(built),
+        salience.section(built),
+        knowledge.section(built),
+        audited.section(built),
+        samples.section(built),
+        provenance.section(built),
+    ]
+
+
+def render(built: Built, parts: Sequence[Section]) -> str:
+    """The page as text; the same for the same build."""
+    style, script = _asset("page.css"), _asset("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # Even if a label got through as markup, it could load nothing and run nothing.
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "form-action 'none'; base-uri 'none'"
+    )
+    title = f"DUAL build report: {built.name}"
+    head = joined(
+        element("meta", charset="utf-8"),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        Html(f"<style>{style}</style>"),
+    )
+    links = (element("li", element("a", part.title, href=f"#{part.identifier}")) for part in parts)
+    body = joined(
+        element("a", "Skip to the content", href="#content", class_="skip"),
+        element(
+            "header",
+            element("h1", title),
+            _summary(built),
+            element("nav", element("ul", *links), aria_label="Sections"),
+        ),
+        element("main", _doubts(built), *map(_section, parts), id="content", tabindex=-1),
+        element("footer", element("p", "Written by dual-data report from the manifests and tables of the build.")),
+        Html(f"<script>{script}</script>"),
+    )
+    return f'<!doctype html>\n<html lang="en">\n<head>{head}</head>\n<body>{body}</body>\n</html>\n'
+
+
+def _section(part: Section) -> Html:
+    heading = element("h2", part.title, id=f"{part.identifier}-title")
+    body = (in_page(one) if isinstance(one, Figure) else one for one in part.parts)
+    return element("section", heading, *body, id=part.identifier, aria_labelledby=f"{part.identifier}-title")
+
+
+def _summary(built: Built) -> Html:
+    """The numbers that a reader looks for first."""
+    counts: list[tuple[str, Content]] = []
+    for stage in ("facts", "questions"):
+        if stage in built.manifests:
+            counts.append((stage, f"{built.manifests[stage].outcome['data'].rows:,}"))
+    facts, splits = built.table("facts"), built.table("splits")
+    if facts is not None:
+        counts += [("topics", facts["topic"].n_unique()), ("relations", facts["relation"].n_unique())]
+    if splits is not None:
+        counts.append(("splits", splits.select("recipe", "split").n_unique()))
+    return element("dl", *(element("div", element("dt", name), element("dd", value)) for name, value in counts))
+
+
+def _doubts(built: Built) -> Html | None:
+    found = built.doubts()
+    if not found:
+        return None
+    items = (element("li", doubt) for doubt in found)
+    title = element("h2", "Before you cite this build", id="doubts-title")
+    return element("section", title, element("ul", *items), class_="doubts", aria_labelledby="doubts-title")
+
+
+def _asset(name: str) -> str:
+    return files("dual_data.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,86 @@
+"""Where the build comes from: fingerprints, hashes, versions, calls, parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dual_data.engine.manifest import Manifest
+from dual_data.report.markup import Html, element
+from dual_data.report.read import Built
+from dual_data.report.section import Section
+from dual_data.report.tables import code, folded, paragraph, table
+
+
+def section(built: Built) -> Section:
+    """Everything that the manifests tell."""
+    manifests = built.manifests
+    stages, tables, calls = [], [], []
+    for name, manifest in manifests.items():
+        build = manifest.build
+        stages.append(
+            (
+                name,
+                manifest.basis.version,
+                manifest.basis.limit,
+                build.get("built_at"),
+                build.get("seconds"),
+                _git(build),
+            )
+        )
+        for entry, outcome in manifest.outcome.items():
+            tables.append((f"{name}/{entry}", outcome.rows, _hash(outcome.content)))
+        for source, counts in manifest.calls.items():
+            calls.append((name, source, counts.made, counts.replayed, counts.failed))
+    parts = [
+        paragraph(
+            "The content hash of a table depends on its rows alone: the same call log gives the same hash on any "
+            "machine. Hashes are SHA-256; the first 16 digits are shown."
+        ),
+        table("Stages", ("stage", "version", "limit", "built (UTC)", "seconds", "commit"), stages),
+        table("Tables and their content hashes", ("table", "rows", "content"), tables),
+    ]
+    if calls:
+        parts.append(
+            table("Calls of the last run of each stage", ("stage", "source", "made", "replayed", "failed"), calls)
+        )
+    else:
+        parts.append(paragraph("No stage made or replayed a call to a service or a model."))
+    parts.append(_software(manifests))
+    parts.append(folded("Parameters, services and inputs of every stage", *(_basis(*one) for one in manifests.items())))
+    return Section("provenance", "Provenance", tuple(parts))
+
+
+def _git(build: Mapping[str, Any]) -> str | None:
+    git = build.get("git")
+    if not git:
+        return None
+    return f"{str(git.get('commit'))[:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
+
+
+def _hash(text: str) -> Html:
+    return element("code", text[:16], title=text)
+
+
+def _software(manifests: Mapping[str, Manifest]) -> Html:
+    """Versions by package; several where stages were built with different ones."""
+    found: dict[str, set[str]] = {}
+    for manifest in manifests.values():
+        build = manifest.build
+        versions = {
+            "dual-data": build.get("dual_data"),
+            "Python": build.get("python"),
+            "platform": build.get("platform"),
+        }
+        for name, version in {**versions, **build.get("packages", {})}.items():
+            if version:
+                found.setdefault(name, set()).add(str(version))
+    rows = [(name, ", ".join(sorted(versions))) for name, versions in found.items()]
+    return table("Software", ("package", "version"), rows)
+
+
+def _basis(name: str, manifest: Manifest) -> Html:
+    basis = manifest.basis.model_dump(mode="json")
+    shown = {key: basis[key] for key in ("params", "services", "sources", "inputs", "files") if basis[key]}
+    heading = element("h3", name)
+    return Html(heading + paragraph("Fingerprint ", _hash(manifest.fingerprint)) + code(shown, f"Basis of {name}"))

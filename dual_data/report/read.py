@@ -1,0 +1,82 @@
+"""A build as the report reads it: whatever stands in the artifacts folder, complete or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from dual_data.engine.manifest import Manifest, read_manifest
+from dual_data.engine.tables import file_hash
+from dual_data.errors import DualDataError
+
+EXAMPLES = "examples/"
+"""Prefix of the tables that hold the rows of a recipe."""
+
+
+class Built(NamedTuple):
+    """The stages that are built, in order."""
+
+    name: str
+    """Of the profile."""
+    folder: Path
+    manifests: Mapping[str, Manifest]
+    missing: tuple[str, ...]
+    """Stages that are not built."""
+
+    def table(self, stage: str, name: str = "data") -> pl.DataFrame | None:
+        """A table of a stage; None where the stage did not write it."""
+        manifest = self.manifests.get(stage)
+        if manifest is None or name not in manifest.outcome:
+            return None
+        path = self.folder / stage / f"{name}.parquet"
+        try:
+            return pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise DualDataError(f"{path}: cannot be read ({error}); run: dual-data build {stage}") from None
+
+    def recipes(self) -> dict[str, pl.DataFrame]:
+        """The examples of every recipe that has any, by name."""
+        names = [name for name in self._tables("splits") if name.startswith(EXAMPLES)]
+        found = {name.removeprefix(EXAMPLES): self.table("splits", name) for name in names}
+        return {recipe: rows for recipe, rows in found.items() if rows is not None and rows.height}
+
+    def doubts(self) -> list[str]:
+        """Why the build should not be cited as it stands; empty for a clean and whole one."""
+        found = [f"The stage {name} is not built." for name in self.missing]
+        for name, manifest in self.manifests.items():
+            for table, entry in manifest.outcome.items():
+                path = self.folder / name / f"{table}.parquet"
+                if not path.is_file() or file_hash(path) != entry.file:
+                    found.append(f"{name}/{table}.parquet is not what the build wrote.")
+            for source, content in manifest.basis.inputs.items():
+                if source not in self.manifests or self.manifests[source].content() != content:
+                    found.append(f"{name} was built from another {source} than stands here now.")
+        limits = {manifest.basis.limit for manifest in self.manifests.values()} - {None}
+        if limits:
+            found.append(
+                f"The build is limited to {' and '.join(map(str, sorted(filter(None, limits))))} facts a stage."
+            )
+        states = [manifest.build.get("git") for manifest in self.manifests.values()]
+        if any(state and state.get("dirty") for state in states):
+            found.append("The project had uncommitted changes when it was built.")
+        if not all(states):
+            found.append("The project was not under version control when it was built.")
+        facts = self.table("facts")
+        if facts is not None and (unresolved := facts.filter(~pl.col("resolved")).height):
+            found.append(f"{unresolved:,} facts have ids minted from labels, which say nothing about the entity.")
+        return found
+
+    def _tables(self, stage: str) -> Sequence[str]:
+        manifest = self.manifests.get(stage)
+        return tuple(manifest.outcome) if manifest else ()
+
+
+def read_built(name: str, folder: Path, stages: Sequence[str]) -> Built:
+    """Read the manifests of a profile's artifacts. Raises DualDataError where nothing is built."""
+    found = {stage: manifest for stage in stages if (manifest := read_manifest(folder / stage))}
+    if not found:
+        raise DualDataError(f"{folder}: nothing is built here yet; run: dual-data build")
+    return Built(name, folder, found, tuple(stage for stage in stages if stage not in found))

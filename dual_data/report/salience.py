@@ -1,0 +1,100 @@
+"""What a judge says against what links say: the rank correlation of salience and popularity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from dual_data.report.figures import INK, SERIES, Figure
+from dual_data.report.markup import Html
+from dual_data.report.read import Built
+from dual_data.report.section import Section
+from dual_data.report.signals import Popularity, popularity
+from dual_data.report.statistics import REPLICATES, spearman
+from dual_data.report.tables import paragraph, table
+
+TITLE = "Salience against link counts"
+_DRAWN = 3000
+"""Most points of the scatter plot; chosen by the order of the fact ids, which are hashes."""
+
+
+def section(built: Built) -> Section:
+    """Correlation of the judge's score with the popularity of subject, object and both."""
+    judged = built.table("salience")
+    if judged is None or judged.is_empty():
+        why = "The stage salience is not built." if judged is None else "No judge is set in the table [salience]."
+        return Section(
+            "salience", TITLE, (paragraph(f"{why} So there are no scores to hold against the link counts."),)
+        )
+    counted = popularity(built)
+    scored = judged.filter(pl.col("score").is_not_null())
+    if counted is None or scored.is_empty():
+        return Section("salience", TITLE, (paragraph("The judge gave no score on its scale for any fact."),))
+    rows = scored.join(counted.counts, on="fact_id").with_columns(both=pl.col("subject") + pl.col("object"))
+    parts: list[Html | Figure] = [paragraph(_introduction(judged, scored, counted))]
+    parts.append(_correlations(rows, counted))
+    if rows["subject"].null_count() < rows.height:
+        parts.append(_scatter(rows, counted))
+    return Section("salience", TITLE, tuple(parts))
+
+
+def _introduction(judged: pl.DataFrame, scored: pl.DataFrame, counted: Popularity) -> str:
+    judges = ", ".join(scored["judge"].unique().sort())
+    methods = ", ".join(scored["method"].unique().sort())
+    low = scored["low_mass"].sum()
+    text = (
+        f"Judge: {judges} ({methods}); {scored.height:,} of {judged.height:,} judged facts have a score. "
+        f"{counted.meaning}"
+    )
+    if low:
+        text += f" For {low:,} facts the judge put little probability on the scale: it did not really answer."
+    if not counted.is_links:
+        text += " The build has no link counts, so this signal stands in for them."
+    return text
+
+
+def _correlations(rows: pl.DataFrame, counted: Popularity) -> Html:
+    found = []
+    subsets = [("all scored facts", rows), ("low mass left out", rows.filter(~pl.col("low_mass")))]
+    if subsets[1][1].height in (0, rows.height):
+        subsets.pop()
+    for name, subset in subsets:
+        for side, of in (("subject", "the subject"), ("object", "the object"), ("both", "both together")):
+            known = subset.filter(pl.col(side).is_not_null())
+            result = spearman(known["score"], known[side], known["subject_qid"]) if known.height else None
+            numbers = (result.clusters, result.value, result.low, result.high) if result else (None,) * 4
+            found.append((f"{counted.name} of {of}", name, known.height, *numbers))
+    header = ("salience against", "facts", "number", "subjects", "Spearman's rho", "95 % from", "to")
+    caption = (
+        f"Rank correlation of salience and {counted.name}; intervals by percentile bootstrap over subjects "
+        f"({REPLICATES:,} samples). No value: too few subjects, or one side is constant."
+    )
+    return table(caption, header, found)
+
+
+def _scatter(rows: pl.DataFrame, counted: Popularity) -> Figure:
+    known = rows.filter(pl.col("subject").is_not_null()).sort("fact_id")
+    drawn = known.head(_DRAWN)
+    counts, scores = drawn["subject"].to_numpy(), drawn["score"].to_numpy()
+    middles = known.with_columns(bin=(pl.col("subject") + 1).log(10).mul(3).floor()).group_by("bin").agg(
+        pl.len(), pl.col("subject").median(), pl.col("score").median()
+    ).filter(pl.col("len") >= 5).sort("bin")  # fmt: skip
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        axes.scatter(1 + counts, scores, s=9, color=SERIES[1], alpha=0.4, linewidths=0, label="a fact")
+        axes.plot(
+            1 + middles["subject"], middles["score"], color=INK, marker="o", markersize=4, label="median of a bin"
+        )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xlabel(f"{counted.name} of the subject, plus one")
+        axes.set_ylabel("salience score")
+        canvas.legend(loc="outside upper right", ncols=2)
+
+    shown = f" Of {known.height:,} facts {_DRAWN:,} are drawn." if known.height > _DRAWN else ""
+    told = ", ".join(f"{np.round(y, 2):g} at {x:,.0f}" for x, y in middles.select("subject", "score").iter_rows())
+    caption = f"Salience of a fact against the {counted.name} of its subject.{shown}"
+    return Figure("salience", caption, f"Scatter plot. Median score by {counted.name}: {told}.", (7.2, 3.8), draw)

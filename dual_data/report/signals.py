@@ -1,0 +1,55 @@
+"""Popularity of the subject and the object of every fact, by the best signal that the build has."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from dual_data.report.read import Built
+
+METHODS = {
+    "cirrusdoc": "Wikipedia pages that link there (cirrusdoc, approximate)",
+    "linkshere": "Wikipedia pages that link there (linkshere, exact)",
+    "in_degree": "subjects of the embedded graph that state something about it",
+}
+
+
+class Popularity(NamedTuple):
+    """A signal and its values."""
+
+    name: str
+    """Short, for axes."""
+    meaning: str
+    """A sentence for captions."""
+    counts: pl.DataFrame
+    """One row a fact: fact_id, subject_qid, subject and object (Float64, null where unknown)."""
+    is_links: bool
+    """Whether it counts links, as the section on salience wants."""
+
+
+def popularity(built: Built) -> Popularity | None:
+    """Inbound links where they were counted; else sitelinks; else how often the input names the entity."""
+    facts, links = built.table("facts"), built.table("links")
+    if facts is None or facts.is_empty():
+        return None
+    if links is not None and links["inbound_links"].null_count() < links.height:
+        counts = facts.select("fact_id", "subject_qid", "object_qid")
+        for side in ("subject", "object"):
+            of_side = links.select(pl.col("qid").alias(f"{side}_qid"), pl.col("inbound_links").alias(side))
+            counts = counts.join(of_side, on=f"{side}_qid", how="left")
+        method = str(links["method"][0])
+        meaning = METHODS.get(method, f"links counted by {method}")
+        return Popularity("inbound links", f"Inbound links: {meaning}.", _values(counts), is_links=True)
+    if facts["subject_sitelinks"].null_count() < facts.height:
+        counts = facts.rename({"subject_sitelinks": "subject", "object_sitelinks": "object"})
+        return Popularity("sitelinks", "Sitelinks: Wikimedia pages about the entity.", _values(counts), is_links=False)
+    counts = facts.with_columns(
+        subject=pl.col("subject_mentions"), object=pl.when(pl.col("object_qid").is_not_null()).then("object_mentions")
+    )
+    meaning = "Mentions: distinct triplets of the whole input that name the entity."
+    return Popularity("mentions", meaning, _values(counts), is_links=False)
+
+
+def _values(counts: pl.DataFrame) -> pl.DataFrame:
+    return counts.select("fact_id", "subject_qid", pl.col("subject", "object").cast(pl.Float64))

@@ -1,0 +1,104 @@
+"""Tables with captions, header cells and numbers aligned to the right, in a region that scrolls by keyboard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dual_data.report.markup import Content, Html, element, escaped, joined, label
+
+NOTHING = "–"
+"""What stands where there is no value; never 0."""
+_TALL = 30
+"""A table of more rows scrolls in a window of its own on a screen."""
+
+
+def table(
+    caption: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    identifier: str | None = None,
+    data: Sequence[Mapping[str, str]] = (),
+) -> Html:
+    """A table whose first column names its rows.
+
+    A column is one of numbers where every cell that has a value has a number. `data` gives each row's data- attributes.
+    """
+    right = [_is_numeric([row[place] for row in rows]) for place in range(len(header))]
+    head = [element("th", name, scope="col", class_="number" if is_right else None) for name, is_right in
+            zip(header, right, strict=True)]  # fmt: skip
+    body = []
+    for number, row in enumerate(rows):
+        cells = [element("th", shown(row[0]), scope="row")]
+        cells += [
+            element("td", shown(value), class_="number" if is_right else None)
+            for value, is_right in zip(row[1:], right[1:], strict=True)
+        ]
+        attributes = {f"data_{key}": value for key, value in data[number].items()} if data else {}
+        body.append(element("tr", *cells, **attributes))
+    made = element(
+        "table",
+        element("caption", caption),
+        element("thead", element("tr", *head)),
+        element("tbody", *(joined(row, Html("\n")) for row in body)),
+        id=identifier,
+    )
+    kind = "wide tall" if len(rows) > _TALL else "wide"
+    return element("div", made, class_=kind, role="region", aria_label=f"Table: {caption}", tabindex=0)
+
+
+def _is_numeric(cells: Sequence[object]) -> bool:
+    values = [cell for cell in cells if cell is not None]
+    return bool(values) and all(isinstance(value, int | float) for value in values)
+
+
+def shown(value: object) -> Content:
+    """A cell: counts with thousands apart, other numbers to three places, labels with their direction kept inside.
+
+    >>> shown(1234), shown(0.25), shown(Percent(0.25)), shown(None)
+    ('1,234', '0.250', '25.0\\xa0%', '–')
+    """
+    if value is None:
+        return NOTHING
+    if isinstance(value, Html):
+        return value
+    return _number(value) if isinstance(value, int | float) else label(str(value))
+
+
+def _number(value: float) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case Percent():
+            return f"{float(value):.1%}".replace("%", "\N{NO-BREAK SPACE}%")
+        case int():
+            return f"{value:,}"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+class Percent(float):
+    """A share that is shown in percent."""
+
+
+def share(part: float | None) -> Percent | None:
+    """A share between 0 and 1, to be shown in percent; None stays None."""
+    return None if part is None else Percent(part)
+
+
+def paragraph(*contents: Content) -> Html:
+    """A paragraph."""
+    return element("p", *contents)
+
+
+def folded(title: str, *contents: Content) -> Html:
+    """Contents that open on a click or a key; they are printed open."""
+    return element("details", element("summary", title), *contents)
+
+
+def code(value: Any, name: str) -> Html:
+    """A value as indented JSON."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
+    lines = (escaped(line) for line in text.split("\n"))
+    return element("pre", Html("\n".join(lines)), tabindex=0, role="region", aria_label=name)

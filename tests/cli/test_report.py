@@ -1,0 +1,40 @@
+"""`dual-data report`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import copy_project, dual_data, forget_pipeline
+from tests.cli.test_golden import PROFILE, TABLE
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    forget_pipeline()
+    root = copy_project(tmp_path / "mine")
+    (root / "tables").mkdir()
+    (root / "tables" / "places_country.csv").write_text(TABLE)
+    (root / "pipeline" / "mine.toml").write_text(PROFILE)
+    yield root
+    forget_pipeline()
+
+
+def test_report(project: Path, tmp_path: Path) -> None:
+    options = ("--project", project, "--profile", "mine")
+    nothing = dual_data("report", *options)
+    assert nothing.code == 1
+    assert "nothing is built here yet; run: dual-data build" in nothing.err
+
+    assert dual_data("build", "questions", "links", *options).code == 0
+    page = project / "artifacts" / "mine" / "report.html"
+    assert dual_data("report", *options) == (0, f"{page}\n", "")
+    assert "On which continent is Orbus?" in page.read_text()
+
+    elsewhere, figures = tmp_path / "new" / "page.html", tmp_path / "figures"
+    shown = dual_data("report", *options, "--out", elsewhere, "--figures", figures)
+    assert shown == (0, f"{elsewhere}\n{figures}: 2 files\n", "")
+    assert elsewhere.read_bytes() == page.read_bytes()
+    assert sorted(path.name for path in figures.iterdir()) == ["stages.png", "stages.svg"]

@@ -1,0 +1,64 @@
+"""Figures in the page and as files."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from dual_data.errors import MissingExtra
+from dual_data.report.figures import POPULAR, RARE, VARIABLES, Figure, in_page, write_figures
+
+
+def draw(canvas: Any) -> None:
+    axes = canvas.subplots()
+    axes.plot([1, 2], [3, 4], color=RARE, label="$x^2$ & <b>")
+    axes.fill_between([1, 2], [1, 1], color=POPULAR, hatch="//")
+    axes.set_title("東京 $\\frac")
+    axes.legend()
+
+
+FIGURE = Figure("made", "A line & more.", 'Says "two" < three.', (4, 3), draw)
+
+
+def test_the_page_colours_the_figure_and_reads_it_out() -> None:
+    made = in_page(FIGURE)
+    assert not [colour for colour in VARIABLES if colour in made]
+    assert {"var(--c0)", "var(--c1)", "var(--ink)"} <= set(re.findall(r"var\(--\w+\)", made))
+    assert 'role="img" aria-label="Says &quot;two&quot; &lt; three."' in made
+    assert "<figcaption>A line &amp; more.</figcaption>" in made
+    assert "$x^2$ &amp; &lt;b&gt;" in made
+    assert "東京 $\\frac" in made
+    assert "<style" not in made
+    assert "<metadata" not in made
+
+
+def test_two_figures_of_a_page_share_no_identifier_and_point_to_their_own() -> None:
+    first, second = (in_page(FIGURE._replace(name=name)) for name in ("one", "two"))
+    found = [set(re.findall(r'\bid="([^"]*)"', made)) for made in (first, second)]
+    assert found[0].isdisjoint(found[1])
+    for made, own in zip((first, second), found, strict=True):
+        assert set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', made)) <= {
+            pair for i in own for pair in ((i, ""), ("", i))
+        }
+
+
+def test_files_are_whole_and_the_same_every_time(tmp_path: Path) -> None:
+    paths = write_figures([FIGURE], tmp_path / "a")
+    assert [path.name for path in paths] == ["made.svg", "made.png"]
+    assert ElementTree.fromstring(paths[0].read_text()).tag == "{http://www.w3.org/2000/svg}svg"
+    assert RARE in paths[0].read_text()
+    assert paths[1].read_bytes().startswith(b"\x89PNG")
+    again = write_figures([FIGURE], tmp_path / "b")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
+    assert in_page(FIGURE) == in_page(FIGURE)
+
+
+def test_without_matplotlib_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'dual-data\[report\]'"):
+        in_page(FIGURE)

@@ -1,0 +1,146 @@
+"""The page in a real browser: accessible, usable by keyboard, without requests, in light, dark and print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.report.conftest import Report
+from tests.services import require
+from tests.services.browser import AXE, Page, browser
+
+SHOWN = "[...document.querySelectorAll('#questions tbody tr')].filter(row => !row.hidden).length"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Page]:
+    with browser() as page:
+        yield page
+
+
+@pytest.fixture
+def page(running: Page, full: Report) -> Page:
+    running.requests.clear()
+    running.messages.clear()
+    running.width(1200)
+    running.media()
+    running.open(full.page.as_uri())
+    return running
+
+
+@pytest.fixture
+def axe() -> None:
+    require(AXE.is_file(), f"{AXE} is not there (npm package axe-core; DUAL_DATA_NODE_MODULES names node_modules)")
+
+
+@pytest.mark.usefixtures("axe")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_axe_finds_nothing(page: Page, scheme: str, width: int) -> None:
+    page.media(scheme)
+    page.width(width)
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    assert page.axe() == []
+
+
+@pytest.mark.usefixtures("axe")
+def test_axe_would_find_something(page: Page, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text("<!doctype html><title>bad</title><img><p style='color:#ccc;background:#fff'>pale</p>")
+    page.open(bad.as_uri())
+    assert {"image-alt", "color-contrast", "html-has-lang"} <= {found["rule"] for found in page.axe()}
+
+
+def test_nothing_is_requested_and_nothing_goes_wrong(page: Page, full: Report) -> None:
+    assert page.requests == [full.page.as_uri()]
+    assert page.messages == []
+    assert page.evaluate("typeof pwned") == "undefined"
+
+
+def test_the_page_itself_never_scrolls_sideways(page: Page) -> None:
+    for width in (1200, 800, 360):
+        page.width(width)
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_the_first_tab_skips_to_the_content(page: Page) -> None:
+    page.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.evaluate("document.activeElement.getBoundingClientRect().left >= 0")
+    page.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_every_table_and_filter_is_reached_in_the_order_of_the_page(page: Page) -> None:
+    focusable = "a[href], .wide, select, input, button, summary, pre"
+    wanted = page.evaluate(
+        f"(window.order = [...document.querySelectorAll('{focusable}')].filter(one => one.checkVisibility())).length"
+    )
+    reached = []
+    for _ in range(wanted):
+        page.press("Tab")
+        reached.append(page.evaluate("order.indexOf(document.activeElement)"))
+    assert reached == list(range(wanted))
+
+
+def test_filters_narrow_the_questions_and_say_how_many_are_left(page: Page) -> None:
+    everything = page.evaluate(SHOWN)
+
+    def choose(field: str, value: str) -> int:
+        page.evaluate(
+            f"(() => {{ const one = document.getElementById('filter-{field}'); one.value = {value!r};"
+            "one.dispatchEvent(new Event('input', {bubbles: true})) })()"
+        )
+        shown: int = page.evaluate(SHOWN)
+        assert page.evaluate("document.getElementById('filter-count').value").startswith(f"{shown:,} question")
+        return shown
+
+    of_topic = [choose("topic", "0"), choose("topic", "1")]
+    assert sum(of_topic) == everything
+    assert min(of_topic) > 0
+    of_relation = choose("relation", "0")
+    assert 0 < of_relation < of_topic[1]
+    assert choose("split", "0") <= of_relation
+    assert choose("text", "no question holds this") == 0
+    page.evaluate("document.querySelector('#filters button').click(); new Promise(done => setTimeout(done, 50))")
+    assert page.evaluate(SHOWN) == everything
+
+
+def test_without_script_all_questions_show_and_no_filters(page: Page, full: Report) -> None:
+    everything = page.evaluate(SHOWN)
+    page.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        page.open(full.page.as_uri())
+        assert page.evaluate("document.getElementById('filters').checkVisibility()") is False
+        assert page.evaluate(SHOWN) == everything
+    finally:
+        page.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_dark_and_print_have_their_own_colours(page: Page) -> None:
+    def colours() -> list[str]:
+        found: list[str] = page.evaluate(
+            "['body', '#figure-stages text'].map(one => getComputedStyle(document.querySelector(one)))"
+            ".flatMap(style => [style.backgroundColor, style.fill])"
+        )
+        return found
+
+    light = colours()
+    page.media("dark")
+    dark = colours()
+    page.media("dark", "print")
+    printed = colours()
+    assert light[0] == printed[0] == "rgb(255, 255, 255)"
+    assert dark[0] == "rgb(20, 23, 26)"
+    assert light[3] != dark[3]
+    assert printed[3] == "rgb(0, 0, 0)"
+
+
+def test_print_shows_what_is_folded_and_hides_what_cannot_be_clicked(page: Page) -> None:
+    page.media(media="print")
+    assert page.evaluate("document.querySelector('#provenance pre').checkVisibility({contentVisibilityAuto: true})")
+    assert page.evaluate("document.querySelector('nav').checkVisibility()") is False
+    assert page.evaluate("document.getElementById('filters').checkVisibility()") is False
+    assert page.pdf().startswith(b"%PDF")

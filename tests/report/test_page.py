@@ -1,0 +1,179 @@
+"""The page as a whole: complete, self-contained, safe, and honest about what is not there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dual_data.audit import audit
+from dual_data.errors import DualDataError
+from dual_data.report.audited import PAIR, SPLIT, published
+from dual_data.report.contrast import pairs
+from dual_data.report.page import render, sections, write_report
+from dual_data.report.read import read_built
+from tests.reference import REFERENCE, needs_reference
+from tests.release.made import MODEL, NAMES, artifacts
+from tests.report.conftest import HOSTILE, Report, report_on
+from tests.report.test_markup import Tags
+
+SECTIONS = (
+    "stages", "topics", "relations", "recipes", "popularity", "salience", "knowledge", "audit", "samples", "provenance",
+)  # fmt: skip
+
+
+def part(text: str, name: str) -> str:
+    """The section of that name."""
+    found = re.search(rf'<section id="{name}".*?</section>', text, re.DOTALL)
+    assert found, f"no section {name}"
+    return found.group()
+
+
+def words(text: str) -> str:
+    return re.sub(r"\s+", " ", Tags(text).text)
+
+
+def test_every_section_is_there_and_linked(full: Report) -> None:
+    assert re.findall(r'<section id="(\w+)"', full.text) == list(SECTIONS)
+    assert re.findall(r'<li><a href="#(\w+)">', full.text) == list(SECTIONS)
+    identifiers = re.findall(r'\bid="([^"]+)"', full.text)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_the_numbers_are_those_of_the_build(full: Report) -> None:
+    stages = part(full.text, "stages")
+    for name, manifest in full.built.manifests.items():
+        assert f'<th scope="row"><bdi>{name}</bdi></th><td class="number">{manifest.outcome["data"].rows:,}' in stages
+    for name in ("matched", "matched_answer", "paper"):
+        assert f"popularity-{name}" in full.text or f"<bdi>{name}</bdi>" in part(full.text, "recipes")
+    assert part(full.text, "popularity").count("<figure") == len(full.built.recipes())
+    assert "made-up judge (logprobs)" in words(part(full.text, "salience"))
+    # The judge orders facts as the links do: the correlation is exact.
+    exact = "subject</bdi></th><td><bdi>all scored facts.*?" + r'<td class="number">1\.000</td>' * 3
+    assert re.search(exact, part(full.text, "salience"))
+    assert MODEL in part(full.text, "knowledge")
+    assert full.built.manifests["splits"].fingerprint[:16] in part(full.text, "provenance")
+    assert full.built.manifests["facts"].content()[:16] in part(full.text, "provenance")
+
+
+def test_the_page_loads_nothing_and_names_no_address(full: Report) -> None:
+    parsed = Tags(full.text)
+    assert not {"link", "iframe", "object", "embed", "base", "image", "use:external"} & set(parsed.tags)
+    loading = [(name, value) for name, value in parsed.attributes if name in ("src", "href", "xlink:href", "action")]
+    assert all(value and value.startswith("#") for _, value in loading)
+    assert not [name for name, _ in parsed.attributes if name.startswith("on")]
+    style = re.search(r"<style>(.*?)</style>", full.text, re.DOTALL)
+    assert style
+    assert "url(" not in style.group(1)
+    assert "@import" not in style.group(1)
+
+
+def test_hostile_names_are_text(full: Report) -> None:
+    assert HOSTILE.split("\u202e")[0] in Tags(full.text).text
+    assert not set(full.text) & set("\u202e\x07")
+    # Our own script is the only one, and nothing brought an image.
+    assert Tags(full.text).tags.count("script") == 1
+    assert "img" not in Tags(full.text).tags
+
+
+def test_sample_rows_carry_what_the_filters_compare(full: Report) -> None:
+    table = part(full.text, "samples")
+    rows = re.findall(r'<tr data-topic="(\d+)" data-relation="(\d+)" data-split=" ([\d ]*) ">', table)
+    assert len(rows) > 50
+    options = [
+        len(re.findall("<option", select)) - 1 for select in re.findall(r"<select.*?</select>", table, re.DOTALL)
+    ]
+    splits = {place for *_, places in rows for place in places.split()}
+    found = [len({row[0] for row in rows}), len({row[1] for row in rows}), len(splits)]
+    assert found == options
+    made = full.built.table("splits")
+    assert made is not None
+    assert options[2] == made.select("recipe", "split").n_unique()
+
+
+def test_the_same_build_gives_the_same_page(full: Report) -> None:
+    assert render(full.built, sections(full.built, {})) == render(full.built, sections(full.built, {}))
+
+
+def test_what_is_missing_is_said_in_words(tmp_path: Path) -> None:
+    report = report_on(tmp_path, without=("links", "knowledge", "salience", "splits"))
+    text = {name: words(part(report.text, name)) for name in SECTIONS}
+    assert "The stage salience is not built." in text["salience"]
+    assert "The stage knowledge is not built." in text["knowledge"]
+    assert "The splits are not built yet" in text["recipes"]
+    assert "No recipe has a rare and a popular split" in text["popularity"]
+    assert "the published figures stand alone" in text["audit"]
+    assert "The stage links is not built." in words(report.text)
+    assert "chosen by hash" in text["samples"]
+
+
+def test_an_empty_build_says_so_everywhere(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    report = report_on(root, without=tuple(name for name in NAMES if name != "salience"))
+    text = {name: words(part(report.text, name)) for name in SECTIONS}
+    assert "no topics" in text["topics"]
+    assert "no relations" in text["relations"]
+    assert "No judge is set" in text["salience"]
+    assert "There are no questions" in text["samples"]
+    shutil.rmtree(root / "artifacts")
+    with pytest.raises(DualDataError, match="nothing is built here yet"):
+        read_built("made", root / "artifacts" / "made", NAMES)
+
+
+def test_doubts_about_a_build_stand_first(tmp_path: Path) -> None:
+    folder = artifacts(tmp_path, limit=500, git="dirty")
+    (folder / "links" / "data.parquet").write_bytes((folder / "facts" / "data.parquet").read_bytes())
+    built = read_built("made", folder, NAMES)
+    doubts = " ".join(built.doubts())
+    assert "links/data.parquet is not what the build wrote." in doubts
+    assert "limited to 500 facts" in doubts
+    assert "uncommitted changes" in doubts
+    assert "splits was built from another facts" in " ".join(
+        built._replace(manifests={name: one for name, one in built.manifests.items() if name != "facts"}).doubts()
+    )
+
+
+def test_a_clean_build_has_no_doubts(full: Report) -> None:
+    assert full.built.doubts() == []
+    assert "Before you cite" not in full.text
+
+
+def test_a_table_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:
+    folder = artifacts(tmp_path)
+    (folder / "facts" / "data.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DualDataError, match=r"facts/data\.parquet: cannot be read .* dual-data build facts"):
+        write_report(read_built("made", folder, NAMES), {}, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_pairs_are_of_the_wanted_size_or_the_largest() -> None:
+    names = [f"town_forget_{side}_{size}" for side in ("rare", "popular") for size in (1, 5, 10)]
+    names += ["river_forget_rare_1", "river_forget_popular_1", "lake_forget_rare_5", "town_retain_train"]
+    rows = pl.DataFrame({"split": names})
+    found = [(pair.family, pair.percent, pair.rare["split"].item()) for pair in pairs("matched", rows, 5)]
+    assert found == [("river", 1, "river_forget_rare_1"), ("town", 5, "town_forget_rare_5")]
+    assert [pair.percent for pair in pairs("matched", rows)] == [1, 10]
+
+
+def test_every_published_figure_has_a_place() -> None:
+    source, theirs = published()
+    assert "Measured by dual-data audit on the published rows" in source
+    assert {measure.key for measure in SPLIT} <= set(theirs.rare)
+    assert {measure.key for measure in PAIR} <= set(theirs.pair)
+
+
+@needs_reference
+def test_the_published_figures_are_what_the_audit_measures() -> None:
+    stored = json.loads(files("dual_data.report").joinpath("published.json").read_text())
+    rows = {name: pl.read_parquet(REFERENCE / "duet" / f"{name}.parquet") for name in stored["splits"]}
+    found = audit(rows)
+    for name, values in stored["splits"].items():
+        measured = {key: found["splits"][name][key] for key in values}
+        assert values == pytest.approx(measured, abs=5e-5)
+    measured = next(iter(found["pairs"].values()))
+    assert stored["pair"] == pytest.approx({key: measured[key] for key in stored["pair"]}, abs=5e-5)

@@ -1,0 +1,93 @@
+"""Correlations, shares and deciles against values computed by hand or published."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.report.statistics import deciles, spearman, wilson
+
+
+def test_rank_correlation_of_a_textbook_example() -> None:
+    # IQ and hours of television (the usual example of the formula 1 - 6 sum d^2 / (n (n^2 - 1))): rho = -29/165.
+    first = [106, 100, 86, 101, 99, 103, 97, 113, 112, 110]
+    second = [7, 27, 2, 50, 28, 29, 20, 12, 6, 17]
+    found = spearman(first, second, range(10))
+    assert found is not None
+    assert found.value == pytest.approx(-29 / 165)
+    assert found.low < found.value < found.high
+    assert (found.rows, found.clusters) == (10, 10)
+
+
+def test_ties_share_their_middle_rank() -> None:
+    # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5.
+    found = spearman([1, 2, 2, 3], [1, 2, 3, 4], range(4))
+    assert found is not None
+    assert found.value == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+
+
+def test_only_ranks_count() -> None:
+    values = np.random.default_rng(1).normal(size=50)
+    found = spearman(values, np.exp(values), range(50))
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_rows_of_one_subject_are_drawn_together() -> None:
+    draw = np.random.default_rng(2)
+    first, second = draw.normal(size=60), draw.normal(size=60)
+    alone = spearman(first, second, range(60))
+    repeated = spearman(np.repeat(first, 20), np.repeat(second, 20), np.repeat(np.arange(60), 20))
+    assert alone is not None
+    assert repeated is not None
+    # Twenty copies of each row tell no more than one: as rows of their own they would give a fifth of this width.
+    assert repeated.high - repeated.low == pytest.approx(alone.high - alone.low, rel=0.15)
+    assert repeated.clusters == 60
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(3)
+    covered = 0
+    for _ in range(40):
+        first = draw.normal(size=80)
+        found = spearman(first, 0.5 * first + np.sqrt(0.75) * draw.normal(size=80), range(80))
+        assert found is not None
+        covered += found.low <= 6 / np.pi * np.arcsin(0.25) <= found.high  # rho_s of a bivariate normal (Pearson 1907)
+    assert 34 <= covered <= 40
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "clusters"),
+    [([1, 1, 1], [1, 2, 3], [1, 2, 3]), ([1, 2, 3], [1, 2, 3], [1, 1, 2]), ([], [], [])],
+)
+def test_no_correlation_of_a_constant_or_of_two_subjects(
+    first: list[int], second: list[int], clusters: list[int]
+) -> None:
+    assert spearman(first, second, clusters) is None
+
+
+def test_deciles_keep_equal_values_together() -> None:
+    assert deciles(range(20)).tolist() == [place // 2 for place in range(20)]
+    assert deciles([0] * 9 + [5]).tolist() == [4] * 9 + [9]
+    assert deciles([]).tolist() == []
+
+
+@given(st.lists(st.integers(0, 50), min_size=1))
+def test_deciles_follow_the_order_of_the_values(values: list[int]) -> None:
+    found = deciles(values)
+    assert found.min() >= 0
+    assert found.max() <= 9
+    order = np.argsort(values, kind="stable")
+    assert (np.diff(found[order]) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("hits", "rows", "low", "high"),
+    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3.
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_intervals_of_shares(hits: int, rows: int, low: float, high: float) -> None:
+    assert wilson(hits, rows) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(rows - hits, rows) == pytest.approx((1 - high, 1 - low), abs=5e-5)
