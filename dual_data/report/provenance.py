@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dual_data.engine.manifest import Manifest
-from dual_data.report.markup import Html, element
+from dual_data.report.markup import Html, element, joined
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import code, folded, paragraph, table
@@ -81,6 +81,10 @@ def _software(manifests: Mapping[str, Manifest]) -> Html:
 
 def _basis(name: str, manifest: Manifest) -> Html:
     basis = manifest.basis.model_dump(mode="json")
-    shown = {key: basis[key] for key in ("params", "services", "sources", "inputs", "files") if basis[key]}
-    heading = element("h3", name)
-    return Html(heading + paragraph("Fingerprint ", _hash(manifest.fingerprint)) + code(shown, f"Basis of {name}"))
+    shown = {key: basis[key] for key in ("params", "services", "sources", "inputs") if basis[key]}
+    return joined(
+        element("h3", name),
+        paragraph("Fingerprint ", _hash(manifest.fingerprint)),
+        code(shown, f"Basis of {name}") if shown else None,
+        folded(f"{len(basis['files'])} files", code(basis["files"], f"Files of {name}")) if basis["files"] else None,
+    )
