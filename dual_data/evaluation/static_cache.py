@@ -75,6 +75,14 @@ class StaticCache:
                 own[layer][:, :, :columns] = tensor[:, :, :columns].index_select(0, rows)
         return other
 
+    def place(self, other: StaticCache, rows: Tensor, start: int, column: int) -> None:
+        """Put what `other` holds from `start` on into some rows, from `column` on."""
+        for own, source in ((self.keys, other.keys), (self.values, other.values)):
+            for layer, tensor in source.items():
+                if layer not in own:
+                    own[layer] = tensor.new_zeros(self.rows, tensor.shape[1], self.width, tensor.shape[3])
+                own[layer][:, :, column : column + other.width - start].index_copy_(0, rows, tensor[:, :, start:])
+
 
 def prompt_mask(prefix: int, pads: Tensor, length: int) -> Tensor:
     """[rows, 1, length, prefix + length], true where a prompt's own token may look: the prefix, and what precedes it.

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.forced import Forcing, Prompts
@@ -25,6 +26,10 @@ from dual_data.evaluation.score import Reference
 from dual_data.evaluation.static_cache import StaticCache, prompt_mask, prompt_seen
 
 _CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer adapters at once"
+
+_LEAST_TOKENS = 2048
+"""Tokens of a pass that are worth one of its own."""
+_MOST_PARTS = 4
 
 
 class Engine:
@@ -180,19 +185,51 @@ class Engine:
     def _prompts(self, prompts: list[tuple[int, ...]], prefix: int, slots: Slots, indices: list[int]) -> Prompts:
         own = [prompt[prefix:] for prompt in prompts]
         length = max(map(len, own))
-        padded = torch.tensor([[0] * (length - len(ids)) + list(ids) for ids in own], device=self.device)
-        pads = torch.tensor([length - len(ids) for ids in own], device=self.device)
+        pads = torch.tensor([length - len(ids) for ids in own], device=self.device).repeat(self.cells)
+        ends, layers = [], []
+        parts = _parts([len(ids) for ids in own], self.cells)
+        for rows in parts:
+            end, layer = self._prompt_part(
+                [own[row] for row in rows], rows, prefix, length, slots, whole=len(parts) == 1
+            )
+            ends.append(end)
+            layers.append(layer)
+        back = torch.argsort(torch.tensor([row for rows in parts for row in rows], device=self.device))
+        mean = torch.cat(layers, dim=1)[:, back] if layers[0].numel() else layers[0]
+        positions = prefix + length - pads
+        return Prompts(indices, prefix, pads, length, positions, torch.cat(ends, dim=1)[:, back], mean)
+
+    def _prompt_part(
+        self,
+        own: list[tuple[int, ...]],
+        rows: list[int],
+        prefix: int,
+        length: int,
+        slots: Slots,
+        *,
+        whole: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Send some rows of a batch through the model; hidden states [cells, rows, width] at their ends."""
+        most = max(map(len, own))
+        padded = torch.tensor([[0] * (most - len(ids)) + list(ids) for ids in own], device=self.device)
+        pads = torch.tensor([most - len(ids) for ids in own], device=self.device)
         ids, pads = padded.repeat(self.cells, 1), pads.repeat(self.cells)
-        positions = (torch.arange(length, device=self.device)[None] - pads[:, None]).clamp_min(0) + prefix
-        columns = torch.arange(prefix, prefix + length, device=self.device)
+        positions = (torch.arange(most, device=self.device)[None] - pads[:, None]).clamp_min(0) + prefix
+        columns = torch.arange(prefix, prefix + most, device=self.device)
+        pick = torch.tensor(rows, device=self.device)
+        every = (
+            pick + torch.arange(self.cells, device=self.device)[:, None] * (slots.cache.rows // self.cells)
+        ).flatten()
+        cache = slots.cache if whole else slots.cache.branch(every, prefix, most)
         with last_layers(self.loaded.model, wanted=self.hidden) as layers:
             hidden = self.decoder.body(
-                ids, positions, prompt_mask(prefix, pads, length), slots.cache.at(columns, prefix + length)
+                ids, positions, prompt_mask(prefix, pads, most), cache.at(columns, prefix + most)
             )
-        end = hidden[:, -1].view(self.cells, len(prompts), -1)
+        if not whole:
+            slots.cache.place(cache, every, prefix, prefix + length - most)
+        end = hidden[:, -1].view(self.cells, len(rows), -1)
         mean = mean_of_layers([layer[:, -1] for layer in layers])
-        mean = mean.view(self.cells, len(prompts), -1) if layers else mean
-        return Prompts(indices, prefix, pads, length, positions[:, -1] + 1, end, mean)
+        return end, mean.view(self.cells, len(rows), -1) if layers else mean
 
     def _decode(self, batch: Prompts, slots: Slots, wanted: list[bool]) -> list[list[int]]:
         end = batch.end_hidden
@@ -223,6 +260,16 @@ def _groups(requests: Sequence[Request]) -> list[list[int]]:
         return request.generate, len(request.answers), len(request.prompt)
 
     return [sorted(indices, key=size, reverse=True) for indices in groups.values()]
+
+
+def _parts(sizes: Sequence[int], cells: int) -> list[list[int]]:
+    """Rows sorted by size in parts, so that little is padding; a part is still enough work for a large device."""
+    count = min(_MOST_PARTS, sum(sizes) * cells // _LEAST_TOKENS, len(sizes))
+    if count < 2:
+        return [list(range(len(sizes)))]
+    order = sorted(range(len(sizes)), key=lambda row: sizes[row])
+    step = -(-len(sizes) // count)
+    return [order[start : start + step] for start in range(0, len(order), step)]
 
 
 def _common_prefix(prompts: Sequence[tuple[int, ...]]) -> int:

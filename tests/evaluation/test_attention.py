@@ -1,0 +1,59 @@
+"""Grouped heads: the same numbers and gradients as with copies of keys and values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from dual_data.evaluation.attention import NAME, additive, attend, grouped
+from dual_data.evaluation.models import last_hidden
+from dual_data.evaluation.tiny import tiny
+
+
+class _Layer(torch.nn.Module):
+    num_key_value_groups = 3
+    is_causal = True
+
+
+@pytest.mark.parametrize("tokens", [1, 5])
+def test_grouped_heads_give_what_copies_give_and_the_same_gradients(tokens: int) -> None:
+    torch.manual_seed(0)
+    allowed = torch.rand(2, 1, tokens, 7) > 0.4
+    allowed[..., 0] = True
+    mask = additive(allowed, torch.float64)
+    results = []
+    for function in (attend, sdpa_attention_forward):
+        torch.manual_seed(1)
+        shapes = ((2, 6, tokens, 8), (2, 2, 7, 8), (2, 2, 7, 8))
+        parts: Any = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+        query, key, value = parts
+        output: Any = function(_Layer(), query, key, value, mask, scaling=0.3)[0]
+        output.square().sum().backward()
+        results.append([output, *(part.grad for part in parts)])
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12)
+
+
+def test_a_model_attends_its_own_way_outside_and_after_an_error() -> None:
+    model: Any = tiny("llama").model
+    config = model.config
+    assert config._attn_implementation == "sdpa"
+    with grouped(model):
+        assert config._attn_implementation == NAME
+    with pytest.raises(ZeroDivisionError), grouped(model):
+        raise ZeroDivisionError
+    assert config._attn_implementation == "sdpa"
+
+
+def test_a_model_without_torchs_attention_is_left_alone() -> None:
+    model: Any = tiny("llama").model
+    model.set_attn_implementation("eager")
+    ids = torch.tensor([[5, 6, 7]])
+    mask = torch.ones(1, 1, 3, 3, dtype=torch.bool).tril()
+    with grouped(model):
+        assert model.config._attn_implementation == "eager"
+    with torch.no_grad():
+        assert torch.allclose(last_hidden(model, ids, mask), last_hidden(model, ids), atol=1e-5)
