@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+# Tests run side by side, and threads of one that wait for each other would keep the cores from the others. Torch reads
+# this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nothing is fetched. The hub's client reads this when it is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 import pytest
 from hypothesis import settings
 
@@ -14,4 +22,3 @@ settings.load_profile("dual-data")
 def _no_contact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests say themselves who operates them, and never reach beyond this machine."""
     monkeypatch.delenv("DUAL_DATA_CONTACT", raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
