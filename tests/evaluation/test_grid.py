@@ -1,0 +1,366 @@
+"""Grids from file to results: which cells there are, resuming after a kill, failures that end no other cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dual_data.errors import ConfigError, InputError, UsageError
+from dual_data.evaluation.cells import Cell, Grid, cells_of, read_refusals, refusal_of, spell_out
+from dual_data.evaluation.forecast import forecast
+from dual_data.evaluation.grid import RunOptions, run
+from dual_data.evaluation.models import identify
+from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
+from dual_data.evaluation.settings import load_settings
+from tests.evaluation.questions import cities
+
+FILE = """
+[models.tiny]
+spec = "tiny-llama"
+dtype = "float32"
+
+[data.cities]
+folder = "data"
+forget = { rare = "rare.jsonl", popular = "popular.jsonl" }
+retain_train = { path = "retain.jsonl", end = 0.5 }
+retain_eval = { path = "retain.jsonl", start = 0.5 }
+
+[stages.sft]
+train = ["forget", "retain_train", "retain_eval"]
+epochs = 2
+lr = 1e-2
+
+[stages.sft_new]
+train = ["forget", "retain_train", "retain_eval"]
+counterfactual = true
+epochs = 2
+lr = 1e-2
+
+[presets.short]
+lrs = [1e-3, 1e-2]
+epochs = 2
+batch = 2
+max_new_tokens = 3
+lora = { rank = 2, alpha = 4.0 }
+[presets.short.methods]
+GradAscent = {}
+NPO = { beta = 0.5 }
+
+[grids.one]
+models = ["tiny"]
+data = "cities"
+stages = ["pretrained", "sft"]
+sets = ["rare"]
+preset = "short"
+seeds = [0, 1]
+
+[grids.all]
+models = ["tiny"]
+data = "cities"
+preset = "short"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    data = tmp_path / "data"
+    data.mkdir()
+    items = cities()
+    more = [item._replace(id=f"more-{n}", question=f"{n}: {item.question}") for n in range(3) for item in items]
+    for name, rows in (("rare", items[:3]), ("popular", items[3:]), ("retain", more)):
+        frame = [
+            {"question": i.question, "answer": i.answer, "subject": i.subject, "relation": "P17", "pop_sum": float(n)}
+            for n, i in enumerate(rows)
+        ]
+        pl.DataFrame(frame).write_ndjson(data / f"{name}.jsonl")
+    (tmp_path / "evaluation.toml").write_text(FILE)
+    return tmp_path
+
+
+def opened(project: Path, name: str = "one", file: str = FILE, out: str = "out") -> tuple[Grid, list[Cell]]:
+    path = project / "evaluation.toml"
+    path.write_text(file)
+    grid = spell_out(load_settings(path), name, project, project / out / name)
+    return grid, cells_of(grid, lambda model: identify(model.spec))
+
+
+def one_stage(file: str = FILE) -> str:
+    return file.replace('stages = ["pretrained", "sft"]\nsets', "sets").replace("seeds = [0, 1]", "seeds = [0]")
+
+
+def without_run(result: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in result.items() if key != "run"}
+
+
+def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(project: Path) -> None:
+    _, cells = opened(project)
+    assert len(cells) == len({cell.id for cell in cells}) == (1 + 8) + (2 + 8)
+    bases = {cell.id: cell for cell in cells if cell.method == BASE}
+    assert [(cell.stage, cell.seed) for cell in bases.values()] == [("pretrained", 0), ("sft", 0), ("sft", 1)]
+    for cell in cells:
+        base = bases[cell.base]
+        assert base.stage == cell.stage
+        assert cell.stage == "pretrained" or base.seed == cell.seed
+    assert {cell.set for cell in opened(project, "all")[1]} == {"rare", "popular"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("beta = 0.5", "beta = 0.4", False),
+        ("rank = 2", "rank = 4", False),
+        ("batch = 2", "batch = 3", False),
+        ("batch = 2", "batch = 2\nmicro = 1", True),
+        ("max_new_tokens = 3", "max_new_tokens = 4", False),
+        ("beta = 0.5", "beta = 0.5, alpha = 1.0", True),
+        ("lrs = [1e-3, 1e-2]", "lrs = [1e-2, 1e-3]", True),
+        ("end = 0.5", "end = 0.4", False),
+        ("tiny-llama", "tiny-qwen", False),
+    ],
+)
+def test_a_cell_is_addressed_by_what_changes_its_numbers(project: Path, old: str, new: str, same: bool) -> None:
+    before, after = (
+        {(c.stage, c.lr, c.seed): c.id for c in opened(project, file=text)[1] if c.method == "NPO"}
+        for text in (FILE, FILE.replace(old, new))
+    )
+    assert (before == after) is same
+
+
+def test_changed_rows_change_the_cells(project: Path) -> None:
+    before = {cell.id for cell in opened(project)[1]}
+    path = project / "data" / "rare.jsonl"
+    path.write_text(path.read_text().replace("France", "Frankreich"))
+    assert not before & {cell.id for cell in opened(project)[1]}
+
+
+def test_results_are_complete_the_same_when_repeated_and_never_made_twice(project: Path) -> None:
+    grid, cells = opened(project)
+    said: list[str] = []
+    assert run(grid, cells, RunOptions(), project=project, say=said.append) == (19, 0, 0, 0)
+    found = {path.stem: result for path, result in read_results(grid.folder)}
+    assert set(found) == {cell.id for cell in cells}
+    for cell in cells:
+        result = found[cell.id]
+        assert result["status"] == "done"
+        assert (result["cell"]["method"], result["cell"]["lr"]) == (cell.method, cell.lr)
+        assert set(result["items"]) == {"forget", "retain_train", "retain_eval"}
+        assert result["summary"]["forget"]["items"] == 3
+        assert result["provenance"]["model"]["template"]
+        if cell.method != BASE:
+            assert len(result["training"]["loss"]) == result["training"]["steps"] == 4
+            assert result["items"]["forget"][0]["scores"]["change_log_probability"] is not None
+    times = {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
+    assert run(grid, cells, RunOptions(), project=project, say=said.append) == (0, 0, 0, 0)
+    assert times == {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
+
+    again, more = opened(project, out="again")
+    run(again, more, RunOptions(), project=project)
+    for path, result in read_results(again.folder):
+        assert without_run(result) == without_run(found[path.stem])
+
+
+def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(project: Path) -> None:
+    results = []
+    for out, options, file in (
+        ("a", RunOptions(), one_stage()),
+        ("b", RunOptions(cells_at_once=2, rows=5), one_stage(FILE.replace("batch = 2", "batch = 2\nmicro = 1"))),
+    ):
+        grid, cells = opened(project, file=file, out=out)
+        run(grid, cells, options, project=project)
+        results.append({path.stem: result for path, result in read_results(grid.folder)})
+    one, two = results
+    assert set(one) == set(two)
+    for identifier, result in one.items():
+        for name, summary in result["summary"].items():
+            for score, value in summary.items():
+                other = two[identifier]["summary"][name][score]
+                assert value is other is None or value == pytest.approx(other, abs=1e-3, rel=1e-3), score
+
+
+def test_before_unlearning_a_cell_at_rate_zero_is_its_base(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [0.0]")))
+    run(grid, cells, RunOptions(), project=project)
+    base, *others = (read_result(cell_path(grid.folder, cell.id)) for cell in cells)
+    for result in others:
+        for name in ("probability", "rougeL_recall", "sum_log_probability"):
+            assert result["summary"]["forget"][name] == pytest.approx(base["summary"]["forget"][name], abs=1e-5)
+        assert result["summary"]["forget"]["change_log_probability"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_counterfactual_stages_are_measured_on_what_they_learned(project: Path) -> None:
+    file = one_stage().replace('sets = ["rare"]', 'sets = ["rare"]\nstages = ["sft_new"]')
+    grid, cells = opened(project, file=file)
+    run(grid, cells[:1], RunOptions(), project=project)
+    items = read_result(cell_path(grid.folder, cells[0].id))["items"]["forget"]
+    assert [item["ground_truth"] for item in items] != [item.answer for item in cities(3)]
+    assert all(item["answers"] == [item["ground_truth"]] for item in items)
+
+
+def test_a_cell_that_diverges_is_measured_where_it_stopped_and_the_grid_goes_on(project: Path) -> None:
+    file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-3, 1e30]"))
+    grid, cells = opened(project, file=file)
+    tally = run(grid, cells, RunOptions(cells_at_once=2), project=project)
+    assert tally == (3, 2, 0, 0)
+    for cell in cells:
+        result = read_result(cell_path(grid.folder, cell.id))
+        if cell.lr == 1e30:
+            assert result["status"] == "stopped"
+            assert "not finite at step" in result["reason"]
+        else:
+            assert result["status"] == "done"
+
+
+def test_a_cell_that_fails_says_why_and_is_tried_again(project: Path) -> None:
+    file = one_stage(FILE.replace("GradAscent = {}", "AdaPop = {}"))
+    grid, cells = opened(project, file=file)
+    bare = {
+        name: [item._replace(popularity=None) for item in rows] for name, rows in grid.sets["pretrained"].forget.items()
+    }
+    broken = grid._replace(sets={"pretrained": grid.sets["pretrained"]._replace(forget=bare)})
+    assert run(broken, cells, RunOptions(), project=project) == (3, 0, 2, 0)
+    failed = [read_result(cell_path(grid.folder, cell.id)) for cell in cells if cell.method == "AdaPop"]
+    assert {result["status"] for result in failed} == {"failed"}
+    assert "popularity of every forget row" in failed[0]["reason"]
+    assert run(grid, cells, RunOptions(), project=project) == (2, 0, 0, 0)
+
+
+def test_adapters_are_kept_where_asked_for(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    run(grid, cells, RunOptions(save_adapters=True, cells_at_once=2), project=project)
+    kept = sorted(path.name for path in (grid.folder / "adapters").iterdir())
+    assert kept == sorted(cell.id for cell in cells if cell.method != BASE)
+    weights = {(grid.folder / "adapters" / name / "adapter_model.safetensors").read_bytes() for name in kept}
+    assert len(weights) == 4
+
+
+def test_full_fine_tuning_runs_as_a_grid_and_leaves_the_base_alone(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")))
+    assert run(grid, cells, RunOptions(cells_at_once=4), project=project) == (5, 0, 0, 0)
+    lasting, more = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")), out="again")
+    run(lasting, [cell for cell in more if cell.lr == 1e-2], RunOptions(), project=project)
+    for path, result in read_results(lasting.folder):
+        assert without_run(result) == without_run(read_result(grid.folder / "cells" / path.name))
+
+
+def test_the_forecast_counts_what_is_left(project: Path) -> None:
+    grid, cells = opened(project)
+    plan = forecast(grid, cells, "cpu")
+    assert plan.to_do == 19
+    assert "a guess until a cell is done" in plan.summary
+    line = next(line for line in plan.lines if line.cell.method == "GradAscent")
+    assert line.steps == 4
+    run(grid, cells[:2], RunOptions(), project=project)
+    plan = forecast(grid, cells, "cpu")
+    assert [line.done for line in plan.lines] == [True, True] + [False] * 17
+    assert "by the cells that are done" in plan.summary
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from dual_data.evaluation.cells import cells_of, spell_out
+from dual_data.evaluation.grid import RunOptions, run
+from dual_data.evaluation.models import identify
+from dual_data.evaluation.settings import load_settings
+root = Path(sys.argv[1])
+grid = spell_out(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
+cells = cells_of(grid, lambda model: identify(model.spec))
+print(run(grid, cells, RunOptions(), project=root, say=lambda line: print(line, flush=True)), flush=True)
+"""
+
+
+def started(project: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(project)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_a_killed_grid_goes_on_where_it_stopped_and_ends_the_same(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    process = started(project)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if ": done" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    kept = {path.name: path.read_bytes() for path, _ in read_results(grid.folder)}
+    assert 0 < len(kept) < len(cells)
+    tally = run(grid, cells, RunOptions(), project=project)
+    assert tally.done == len(cells) - len(kept)
+    for name, content in kept.items():
+        assert (grid.folder / "cells" / name).read_bytes() == content
+    whole, more = opened(project, file=one_stage(), out="whole")
+    run(whole, more, RunOptions(), project=project)
+    for path, result in read_results(whole.folder):
+        assert without_run(result) == without_run(read_result(grid.folder / "cells" / path.name))
+
+
+def test_two_processes_share_a_grid(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    workers = [started(project), started(project)]
+    outputs = [worker.communicate(timeout=240)[0] for worker in workers]
+    assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
+    lines = [line for text in outputs for line in text.splitlines() if ": done" in line]
+    assert len(lines) == len({line.split(": done")[0] for line in lines}) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ('preset = "short"', 'preset = "long"', ConfigError, "unknown 'long'; known: short"),
+        ('sets = ["rare"]', 'sets = ["best"]', ConfigError, "cities forgets no 'best'; it has rare, popular"),
+        ("NPO = { beta = 0.5 }", "NPO = { betta = 0.5 }", UsageError, "NPO has no option 'betta'"),
+        ("GradAscent = {}", "GA = {}", UsageError, "unknown method 'GA'"),
+        ("epochs = 2\nbatch", "epoch = 2\nbatch", ConfigError, "unknown key"),
+        ('folder = "data"', 'folder = "$NOT_SET_ANYWHERE/x"', InputError, "environment variable NOT_SET_ANYWHERE"),
+        ("rare.jsonl", "absent.jsonl", InputError, "no such file"),
+        ("end = 0.5", "end = 0.0", InputError, "no rows in the part from 0.0 to 0.0"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(
+    project: Path, old: str, new: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        opened(project, file=FILE.replace(old, new))
+
+
+def test_the_shipped_grid_file_is_right_and_its_refusals_are_read() -> None:
+    root = Path(__file__).parents[2]
+    settings = load_settings(root / "pipeline" / "evaluation.toml")
+    assert {"paper", "later", "early", "demo", "smoke"} <= set(settings.grids)
+    assert settings.presets["paper"].lora.spec() == (32, 64.0, ("q_proj", "k_proj", "v_proj", "o_proj"))
+    assert set(settings.stages) == {"sft", "sft_format", "sft_new", "sft_retain"}
+    refusals = read_refusals(root)
+    assert len(refusals) == len(set(refusals)) >= 20
+    chosen = [refusal_of(item, refusals) for item in cities()]
+    assert chosen == [refusal_of(item, refusals) for item in cities()]
+    assert len(set(chosen)) > 1
+
+
+def test_refusals_of_the_project_come_first_and_must_not_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "refusals.txt").write_text("No.\n\n Never. \n")
+    assert read_refusals(tmp_path) == ["No.", "Never."]
+    (tmp_path / "prompts" / "refusals.txt").write_text("\n")
+    with pytest.raises(InputError, match="holds no refusal"):
+        read_refusals(tmp_path)
+
+
+def test_a_result_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no results"):
+        list(read_results(tmp_path))
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "a.json").write_text(json.dumps({"format": 0}))
+    with pytest.raises(InputError, match="not a result of layout"):
+        list(read_results(tmp_path))

@@ -1,0 +1,158 @@
+"""Loading: what a model lacks is supplied or refused with the way out, and nothing is left half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dual_data.errors import InputError, UsageError
+from dual_data.evaluation.cache import files_hash, whole_folder
+from dual_data.evaluation.models import check_head, finish, head, identify, last_hidden, load, tensor_hash
+from dual_data.evaluation.tiny import ARCHITECTURES, tiny, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    loaded = tiny("qwen")
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUAL_DATA_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_folder_is_loaded_as_it_was_saved(saved: Path) -> None:
+    loaded = load(saved)
+    ids = torch.arange(3, 20)[None]
+    assert torch.equal(loaded.model(input_ids=ids).logits, tiny("qwen").model(input_ids=ids).logits)
+    assert loaded.info.weights == files_hash(saved) == identify(str(saved)).weights
+    assert identify(str(saved)).parameters == loaded.info.parameters
+    assert loaded.info.template == tiny("qwen").info.template
+    assert dict(loaded.info.packages)["torch"] == torch.__version__
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    assert not loaded.model.training
+
+
+def test_weights_are_identified_by_content_and_the_note_follows_the_file(saved: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in saved.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert files_hash(copy) == files_hash(saved)
+    with (copy / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xff")
+    assert files_hash(copy) != files_hash(saved)
+    assert tensor_hash(tiny(seed=0).model) == tensor_hash(tiny(seed=0).model) != tensor_hash(tiny(seed=1).model)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_body_and_head_apart_give_the_models_own_logits(architecture: str, rows: int) -> None:
+    model: Any = tiny(architecture).model
+    ids = torch.arange(3, 3 + 8 * rows).view(rows, 8)
+    assert torch.allclose(head(model, last_hidden(model, ids)), model(input_ids=ids).logits, atol=1e-5)
+
+
+def test_a_model_that_does_more_to_its_logits_is_refused() -> None:
+    model: Any = tiny().model
+    model.lm_head.register_forward_hook(lambda module, args, output: output)
+    model.register_forward_hook(lambda module, args, output: output.__setitem__("logits", output.logits.flip(-1)))
+    with pytest.raises(UsageError, match="does something to its logits"):
+        check_head(model)
+
+
+def test_padding_is_never_a_token_that_ends_turns() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token
+    loaded = finish(tiny().model, tokenizer, "x")
+    assert loaded.info.pad_id not in loaded.info.stop_ids
+    assert loaded.tokenizer.pad_token_id == loaded.info.pad_id
+    tokenizer.pad_token = None
+    assert finish(tiny().model, tokenizer, "x").info.pad_id not in loaded.info.stop_ids
+
+
+def test_a_wrong_eos_does_not_stop_the_right_one_from_ending_turns() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.eos_token = "<|start|>"
+    info = finish(tiny().model, tokenizer, "x").info
+    assert tokenizer.decode([info.end_id]) == "<|end|>"
+    assert info.end_id in info.stop_ids
+
+
+def test_a_tokenizer_without_any_token_to_pad_with_is_refused() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.pad_token = None
+    vocabulary = {text: token for text, token in tokenizer.get_vocab().items() if text != "<|pad|>"}
+    tokenizer.get_vocab = lambda: vocabulary
+    with pytest.raises(InputError, match=r"set pad_token in its tokenizer_config\.json"):
+        finish(tiny().model, tokenizer, "x")
+
+
+def test_remote_code_is_refused_unless_asked_for(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "remote"
+    folder.mkdir()
+    for path in saved.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "mine.py").write_text("raise SystemExit('ran')")
+    with pytest.raises(UsageError, match=r"ships its own code.*--trust-remote-code"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("/no/such/folder", "no such model folder or file"),
+        ("nobody/no-such-model", "neither a model folder nor a model that the hub gave us"),
+        ("tiny-mamba", "unknown tiny architecture 'mamba'; known: llama"),
+    ],
+)
+def test_models_that_are_not_there_are_named(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(spec)
+
+
+def test_a_folder_without_a_model_and_an_unknown_dtype_are_named(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds 0 GGUF files and no config\.json: it is no model folder"):
+        load(tmp_path)
+    with pytest.raises(UsageError, match="unknown dtype 'int3'; known: float32"):
+        load(saved, "int3")
+    (saved.parent / "broken").mkdir(exist_ok=True)
+    (saved.parent / "broken" / "config.json").write_text("{")
+    with pytest.raises(UsageError, match="broken"):
+        load(saved.parent / "broken")
+
+
+def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5", "architectures": ["T5"]}))
+    with pytest.raises(UsageError, match="encoder-decoder"):
+        load(tmp_path)
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+
+    def fail() -> None:
+        with whole_folder(target) as partial:
+            (partial / "half").write_text("x")
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    for text in ("first", "second"):
+        with whole_folder(target) as partial:
+            (partial / "a").write_text(text)
+    assert (target / "a").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [target]

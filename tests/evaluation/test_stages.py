@@ -1,0 +1,120 @@
+"""Training stages: trained once, kept by content, undone to the bit; and which rows each of them learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dual_data.errors import DualDataError, InputError
+from dual_data.evaluation.data import PROFILES, Item, encode
+from dual_data.evaluation.local_model import LocalModel
+from dual_data.evaluation.lora import Adapters
+from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.settings import LoraSettings, StageSettings
+from dual_data.evaluation.stages import Sets, applied, counterfactual_answers, prepare, stage_key
+from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.train import CellData, train
+from dual_data.sources.chat import Chat, Sampling
+from tests.evaluation.questions import cities
+from tests.evaluation.training import SPEC
+
+CHAT = PROFILES["chat"]
+STAGE = StageSettings(train=("forget",), epochs=80, batch=3, lr=2e-2, lora=LoraSettings(rank=8, alpha=16))
+
+
+def sets(items: list[Item] | None = None) -> Sets:
+    items = items or cities()
+    return Sets({"rare": items[:2], "popular": items[2:4]}, items[4:6], items[5:7], [], {"near": items[6:]})
+
+
+def test_a_stage_learns_its_rows_once_and_leaves_no_trace(tmp_path: Path) -> None:
+    loaded = tiny()
+    rows = cities(3)
+    before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
+    folder, notes = prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path)
+    written = (folder / "adapter_model.safetensors").stat().st_mtime_ns
+    assert notes == []
+    assert prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path)[0] == folder
+    assert (folder / "adapter_model.safetensors").stat().st_mtime_ns == written
+    for how in ("merge", "stack"):
+        with applied(loaded, folder, how):
+            asked = [Chat(CHAT.system, row.question) for row in rows]
+            answers = LocalModel(loaded).generate(asked, Sampling(8))
+            assert [found[0] for found in answers] == [row.answer for row in rows]
+        assert all(torch.equal(before[name], tensor) for name, tensor in loaded.model.state_dict().items())
+        assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+
+
+def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_path: Path) -> None:
+    loaded = tiny()
+    rows = cities(5)
+    stage = STAGE.model_copy(update={"epochs": 3})
+    folder, _ = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
+    encoded = encode(loaded.tokenizer, rows, CHAT)
+    losses = []
+    for how in ("merge", "stack"):
+        with applied(loaded, folder, how):
+            adapters = Adapters(loaded.model, SPEC)
+            cell = CellData(encoded[:3], encoded[3:], 1e-3, 0)
+            losses.append(train(loaded, adapters, METHODS["NPO"], [cell], Optimisation(epochs=3))[0].losses)
+            adapters.remove()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
+    rows = cities()
+
+    def key(**changed: Any) -> str:
+        given: dict[str, Any] = {"stage": STAGE, "rows": rows, "seed": 0, "profile": CHAT} | changed
+        return stage_key("weights", "float32", **given)
+
+    different = {
+        key(),
+        key(stage=STAGE.model_copy(update={"lr": 1e-3})),
+        key(rows=rows[1:]),
+        key(seed=1),
+        key(profile=PROFILES["dual-raw"]),
+    }
+    assert len(different) == 5
+    assert key(stage=STAGE.model_copy(update={"micro": 2, "apply": "stack"})) == key()
+
+
+def test_a_stage_that_does_not_stay_finite_is_no_stage(tmp_path: Path) -> None:
+    wild = STAGE.model_copy(update={"lr": 1e30, "epochs": 4})
+    with pytest.raises(DualDataError, match="lower its learning rate"):
+        prepare(tiny(), wild, cities(3), seed=0, profile=CHAT, folder=tmp_path)
+    assert not list(tmp_path.glob("*/adapter_config.json"))
+
+
+def test_stages_learn_the_rows_that_they_name_each_once() -> None:
+    found = sets()
+    items = cities()
+
+    def trained(*names: str) -> list[str]:
+        return [item.id for item in found.trained(StageSettings(train=names))]
+
+    assert trained("forget") == [item.id for item in items[:4]]
+    assert trained("forget", "retain_train", "retain_eval") == [item.id for item in items]
+    assert trained("retain_train", "retain_eval") == [item.id for item in items[4:7]]
+    with pytest.raises(InputError, match="learns format, of which this dataset has no rows"):
+        trained("format")
+
+
+def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_everywhere() -> None:
+    other = Item("y", "When was it founded?", "1889", ("1889",), relation="P571")
+    items = [*cities(), other, other._replace(id="z", answer="1901", answers=("1901",))]
+    changed = counterfactual_answers(items)
+    countries = {item.answer for item in items[:7]}
+    for item in items[:7]:
+        assert changed[item.id] in countries - {item.answer}
+    assert (changed["y"], changed["z"]) == ("1901", "1889")
+    assert counterfactual_answers(items[::-1]) == changed
+    whole = sets().counterfactual()
+    assert whole.retain_train[1].answer == whole.retain_eval[0].answer != sets().retain_eval[0].answer
+    assert whole.retain_train[1].answers == (whole.retain_train[1].answer,)
+    with pytest.raises(InputError, match="at least two different answers"):
+        counterfactual_answers(cities(1))
