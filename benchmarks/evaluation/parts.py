@@ -156,11 +156,11 @@ def run_parity(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:
     """Both sides from the same adapter in float32, on the first 64 rows of each set."""
     folder = checkpoint(bench.name, "float32", bench.device, bench.checkpoints)
     info = load(folder, "float32").info
+    forget = bench.work.forget[:64]
+    epochs = -(-11 // -(-len(forget) // bench.work.batch))  # at least 11 steps
     found = {}
     for method in bench.methods:
-        work = bench.work._replace(
-            method=method, forget=bench.work.forget[:64], retain=bench.work.retain[:64], epochs=6, lr=1e-4
-        )
+        work = bench.work._replace(method=method, forget=forget, retain=bench.work.retain[:64], epochs=epochs, lr=1e-4)
         adapter = ours.fresh_adapter(folder, bench.new_folder("adapter") / "fresh", dtype="float32", seed=work.seed)
         mine = ours.run_cell(
             folder, work, device=bench.device, dtype="float32", rows=bench.rows, graphs=None, adapter=adapter

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dual_data.errors import UsageError
 from dual_data.evaluation.data import Encoded
 from dual_data.evaluation.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts, Loss, Method, Outputs, divergence
@@ -267,6 +268,8 @@ class Run:
             for kind in method.kinds
         }
         if self._optimisation.forget_kl:
+            if method.at_layer:
+                raise UsageError(f"{method.name} stops at a layer and has no distributions: it takes no forget_kl")
             found["everywhere"] = Source(cell.forget, train_end, everywhere=True)
         return found
 

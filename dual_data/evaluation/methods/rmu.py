@@ -1,5 +1,7 @@
 """RMU: steer the hidden states of forget rows to a random direction, keep those of retain rows."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -22,17 +24,21 @@ def loss(
     behind `layer` are never run.
     """
     hidden = policy.forget.hidden
-    target = steering * direction(hidden.shape[-1], direction_seed).to(hidden)
+    target = steering * direction(hidden.shape[-1], direction_seed, hidden.device)
     forget = batch.forget.token_mean((hidden - target).square().mean(-1))
     retain = batch.retain.token_mean((policy.retain.hidden - reference.retain.hidden).square().mean(-1))
     return Loss(forget + alpha * retain, {"forget": forget, "retain": retain})
 
 
-def direction(width: int, seed: int) -> Tensor:
-    """A random unit vector [width], the same for the same seed on any device."""
+@lru_cache(maxsize=8)
+def direction(width: int, seed: int, device: torch.device | None = None) -> Tensor:
+    """A random unit vector [width], the same for the same seed on any device.
+
+    Drawn once and kept where it is used: a recorded step can neither draw nor copy from the host.
+    """
     drawn = torch.randn(width, generator=torch.Generator().manual_seed(seed))
     unit: Tensor = drawn / drawn.norm()
-    return unit
+    return unit.to(device)
 
 
 METHOD = Method(
