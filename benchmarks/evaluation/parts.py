@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,7 +86,22 @@ def run_counts(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = _counted(work) | {"weights_bytes": weights}
     for part, work in counted.batch(bench.name, tokenizer, bench.work, rows=bench.rows).items():
         found[part] = _counted(work)
+    found["modelled"] = modelled(found, bench.methods, bench.work, bench.rows)
     return found
+
+
+def modelled(found: Mapping[str, Any], methods: Sequence[str], work: Work, rows: int) -> dict[str, Any]:
+    """Seconds of a cell if every kernel ran at the ceilings and nothing came between; loading and the host left out."""
+    batches = math.ceil((len(work.forget) + len(work.retain)) / rows)
+    measured = found["prompts and answers"]["seconds"] + (work.new_tokens - 1) * found["decoding step"]["seconds"]
+    steps = math.ceil(len(work.forget) / work.batch) * work.epochs
+    cells = {}
+    for method in methods:
+        floor = found["floor"][method]
+        once = sum(part["seconds"] for part in floor["parts"] if part["name"] == "reference")
+        seconds = steps * found[f"{method} step of 1"]["seconds"] + once + batches * measured
+        cells[method] = {"seconds": seconds, "over_floor": seconds / floor["seconds"]}
+    return cells
 
 
 def run_cells(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def _floors(found: Mapping[str, Any]) -> list[str]:
 def _counts(found: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, one in found.items():
-        if name == "floor":
+        if name in ("floor", "modelled"):
             continue
         weights = one.get("weights_bytes")
         rows.append(
@@ -66,7 +66,9 @@ def _counts(found: Mapping[str, Any]) -> list[str]:
         "peak GiB",
         "x weights",
     ]
-    return [*_floors(found["floor"]), "", *_table(head, rows)]
+    cells = [[method, f"{one['seconds']:.3g}", f"{one['over_floor']:.3g}"] for method, one in found["modelled"].items()]
+    modelled = _table(["a cell at the ceilings (modelled, not measured)", "s", "x floor"], cells)
+    return [*_floors(found["floor"]), "", *_table(head, rows), "", *modelled]
 
 
 def _cells(found: Mapping[str, Any]) -> list[str]:

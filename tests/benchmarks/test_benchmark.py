@@ -100,3 +100,16 @@ def test_an_unknown_part_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main([*RUN, "--out", str(tmp_path), "--parts", "speed"])
     assert "unknown part speed" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_transformers_of_two_minds")
+def test_counts_add_up_to_a_cell(tmp_path: Path) -> None:
+    main([*RUN, "--out", str(tmp_path), "--parts", "counts", "--methods", "GradAscent", "--limit", "12"])
+    found = json.loads((tmp_path / "results.json").read_text())["counts"]
+    cell = found["modelled"]["GradAscent"]
+    measured = found["prompts and answers"]["seconds"] + 2 * found["decoding step"]["seconds"]
+    batches = 3  # 24 questions, 8 at once
+    steps = 2
+    assert cell["seconds"] == pytest.approx(steps * found["GradAscent step of 1"]["seconds"] + batches * measured)
+    assert cell["over_floor"] > 1
+    assert "modelled, not measured" in (tmp_path / "results.md").read_text()
