@@ -1,4 +1,4 @@
-"""The small real model on the CPU: its special tokens are right, and it knows facts."""
+"""The small real model on the CPU: its special tokens are right, it knows facts, unlearns twenty and keeps twenty."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ import pytest
 import torch
 
 from dual_data.evaluation.data import PROFILES, Item, encode, turn_end
+from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.local_model import LocalModel
+from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.measure import measure
+from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models import Loaded, load
+from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.train import CellData, train
+from dual_data.evaluation.workload import MeasureOptions, build_workload
 from dual_data.sources.chat import Chat, Sampling
 from tests.services import require
 
@@ -67,8 +74,22 @@ def test_the_dequantised_checkpoint_has_the_special_tokens_of_its_file(smollm2: 
     assert tokenizer.decode(list(row.answer_ids)) == "Paris"
 
 
-def test_it_knows_most_capitals(smollm2: Loaded) -> None:
+def test_it_knows_facts_unlearns_twenty_and_keeps_twenty(smollm2: Loaded) -> None:
     chats = [Chat(CHAT.system, item.question) for item in items()]
     answers = LocalModel(smollm2).generate(chats, Sampling(max_new_tokens=12))
     known = [item for item, found in zip(items(), answers, strict=True) if item.answer in found[0]]
     assert len(known) >= 40, [found[0] for found in answers]
+    # The model answers in a sentence, so the sentence is what is trained: the bare city would be another fact.
+    stated = [item._replace(answer=f"The capital of {item.subject} is {item.answer}.") for item in known[:40]]
+    forget, retain = (encode(smollm2.tokenizer, part, CHAT) for part in (stated[:20], stated[20:]))
+    # WGA lets go of what is already improbable. Plain ascent does not: it takes both sets to 0 within eight steps.
+    adapters = Adapters(smollm2.model, LoraSpec())
+    cell = CellData(forget, retain, lr=3e-4, seed=0)
+    trace = train(smollm2, adapters, METHODS["WGA"], [cell], Optimisation(epochs=8, batch=10))[0]
+    assert trace.stopped == ""
+    asked = {"forget": known[:20], "retain": known[20:40]}
+    workload = build_workload(smollm2.tokenizer, asked, CHAT, MeasureOptions(distractors=0))
+    found = measure(open_engine(smollm2, adapters, max_new_tokens=12), workload)[0].summary
+    adapters.remove()
+    assert (found["forget"]["contains_answer"] or 0.0) <= 0.3
+    assert (found["retain"]["contains_answer"] or 0.0) >= 0.9
