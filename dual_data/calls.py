@@ -42,7 +42,11 @@ CREATE TABLE IF NOT EXISTS calls (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS starts (source TEXT NOT NULL, at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS starts_by_source ON starts (source, at);
+CREATE TABLE IF NOT EXISTS pauses (source TEXT PRIMARY KEY, asked_at REAL NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 """
+
+NAP = 1.0
+"""Longest sleep in one piece while other calls are under way: one of them may end the run meanwhile."""
 
 
 class Clock(Protocol):
@@ -63,6 +67,10 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+class _Ended(Exception):
+    """Another call of the same `fetch_all` has failed, so this one is not made. Never leaves the module."""
 
 
 class Counts(NamedTuple):
@@ -177,14 +185,16 @@ class Calls:
         Raises Offline for a miss when calls are off, Refused and TooLarge as `do` raises them, and ServiceError when
         the tries of the source's pace are used up.
         """
-        key = key_of(source, request)
-        answer = self._read(key)
+        return self._fetch(source, request, do, None)
+
+    def _fetch(self, source: str, request: Request, do: Callable[[], Answer], ended: threading.Event | None) -> Answer:
+        answer = self._read(key_of(source, request))
         if answer is not None:
             self._count(source, "replayed")
             return answer
         if self.offline:
             raise Offline(source, [canonical(request)[:200]])
-        answer, attempts = self._ask(source, do)
+        answer, attempts = self._ask(source, do, ended)
         self._write([(source, request, answer)], attempts)
         return answer
 
@@ -197,7 +207,8 @@ class Calls:
     ) -> list[Answer]:
         """The answers of many calls in the order of `requests`, with the concurrency of the source's pace.
 
-        The first failure stops further calls; those in flight are still logged, then it is raised.
+        The first failure stops further calls, also those that wait for their turn; those in flight are still logged,
+        then it is raised.
         """
         self._refuse_misses(source, requests)
         slots = self.pace(source).concurrency
@@ -211,26 +222,28 @@ class Calls:
         done: dict[str, Answer] = {}
         running: dict[Future[Answer], str] = {}
         queue = iter(distinct.items())
+        ended = threading.Event()
         with ThreadPoolExecutor(max_workers=slots) as pool:
-            exhausted = False
-            while running or not exhausted:
-                while not exhausted and len(running) < 2 * slots:
-                    entry = next(queue, None)
-                    if entry is None:
-                        exhausted = True
-                        break
-                    key, request = entry
-                    future = pool.submit(self.fetch, source, request, lambda request=request: do(request))  # type: ignore[misc]
-                    running[future] = key
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    key = running.pop(future)
-                    if error := future.exception():
-                        for other in running:
-                            other.cancel()
-                        raise error
-                    done[key] = future.result()
-                    advance(1)
+            try:
+                exhausted = False
+                while running or not exhausted:
+                    while not exhausted and len(running) < 2 * slots:
+                        entry = next(queue, None)
+                        if entry is None:
+                            exhausted = True
+                            break
+                        key, request = entry
+                        future = pool.submit(self._fetch, source, request, lambda request=request: do(request), ended)  # type: ignore[misc]
+                        running[future] = key
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        done[running.pop(future)] = future.result()
+                        advance(1)
+            finally:
+                # Also after Ctrl-C: leaving the pool waits for its threads, and they may be waiting for minutes.
+                ended.set()
+                for future in running:
+                    future.cancel()
         return [done[key_of(source, request)] for request in requests]
 
     def fetch_batches(
@@ -275,25 +288,27 @@ class Calls:
             if missing:
                 raise Offline(source, missing)
 
-    def _ask(self, source: str, do: Callable[[], Answer]) -> tuple[Answer, int]:
+    def _ask(self, source: str, do: Callable[[], Answer], ended: threading.Event | None = None) -> tuple[Answer, int]:
         pace = self.pace(source)
         attempts = 0
 
         def attempt() -> Answer:
             nonlocal attempts
-            self._wait_for_turn(source, pace)
+            self._wait_for_turn(source, pace, ended)
             attempts += 1
             try:
                 return do()
-            except ServiceError:
+            except ServiceError as error:
                 self._count(source, "failed")
+                if isinstance(error, Transient) and error.retry_after is not None:
+                    self._pause(source, error.retry_after)
                 raise
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(pace.attempts),
             wait=lambda state: _delay(state, pace),
             retry=tenacity.retry_if_exception_type(Transient),
-            sleep=self.clock.sleep,
+            sleep=lambda seconds: self._sleep(seconds, ended),
             reraise=True,
         )
         try:
@@ -304,26 +319,59 @@ class Calls:
                 "What was answered is kept; run the same command again later."
             ) from error
 
-    def _wait_for_turn(self, source: str, pace: Pace) -> None:
-        """Block until one more request fits into the last minute, and note its start in the log.
+    def _wait_for_turn(self, source: str, pace: Pace, ended: threading.Event | None) -> None:
+        """Block until the source's pause is over and one more request fits into the last minute; note its start.
 
-        The starts are kept in the file, so that a restart does not begin with a fresh minute.
+        Pauses and starts are kept in the file, so that a restart neither begins with a fresh minute nor forgets what
+        the service asked for.
         """
-        if pace.per_minute is None:
-            return
         while True:
+            if ended is not None and ended.is_set():
+                raise _Ended
             with self._storage() as connection:
                 now = self.clock.now()
-                # A start in the future means that the clock went back: it counts as now.
-                connection.execute("UPDATE starts SET at = ? WHERE source = ? AND at > ?", (now, source, now))
-                connection.execute("DELETE FROM starts WHERE source = ? AND at <= ?", (source, now - WINDOW))
-                count, oldest = connection.execute(
-                    "SELECT count(*), min(at) FROM starts WHERE source = ?", (source,)
-                ).fetchone()
-                if count < pace.per_minute:
-                    connection.execute("INSERT INTO starts VALUES (?, ?)", (source, now))
-                    return
-            self.clock.sleep(max(0.001, oldest + WINDOW - now))
+                seconds = self._rest_of_pause(connection, source, now)
+                if seconds > pace.longest_wait:
+                    raise _too_long(seconds, pace)
+                if not seconds:
+                    if pace.per_minute is None:
+                        return
+                    # A start in the future means that the clock went back: it counts as now.
+                    connection.execute("UPDATE starts SET at = ? WHERE source = ? AND at > ?", (now, source, now))
+                    connection.execute("DELETE FROM starts WHERE source = ? AND at <= ?", (source, now - WINDOW))
+                    count, oldest = connection.execute(
+                        "SELECT count(*), min(at) FROM starts WHERE source = ?", (source,)
+                    ).fetchone()
+                    if count < pace.per_minute:
+                        connection.execute("INSERT INTO starts VALUES (?, ?)", (source, now))
+                        return
+                    seconds = oldest + WINDOW - now
+            self._sleep(max(0.001, seconds), ended)
+
+    def _pause(self, source: str, seconds: float) -> None:
+        """Keep that the service wants no request of anybody here before `seconds` have passed."""
+        with self._storage() as connection:
+            now = self.clock.now()
+            if seconds > self._rest_of_pause(connection, source, now):
+                connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (source, now, now + seconds))
+
+    def _rest_of_pause(self, connection: sqlite3.Connection, source: str, now: float) -> float:
+        row = connection.execute("SELECT asked_at, until FROM pauses WHERE source = ?", (source,)).fetchone()
+        if row is None:
+            return 0.0
+        asked_at, until = float(row[0]), float(row[1])
+        if asked_at > now:  # The clock went back: the pause begins now.
+            until -= asked_at - now
+            connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (source, now, until))
+        return max(0.0, until - now)
+
+    def _sleep(self, seconds: float, ended: threading.Event | None) -> None:
+        if ended is None:
+            self.clock.sleep(seconds)
+            return
+        while seconds > 0 and not ended.is_set():
+            self.clock.sleep(min(seconds, NAP))
+            seconds -= NAP
 
     def _read(self, key: str) -> Answer | None:
         with self._storage() as connection:
@@ -379,8 +427,12 @@ def _delay(state: tenacity.RetryCallState, pace: Pace) -> float:
     if asked is None:
         return float(min(pace.longest_wait, 2.0 ** (state.attempt_number - 1) + random.random()))
     if asked > pace.longest_wait:
-        raise ServiceError(
-            f"the service asks to wait {asked:.0f} s, more than longest_wait ({pace.longest_wait:.0f} s). "
-            "What was answered is kept; run the same command again after that time."
-        )
+        raise _too_long(asked, pace)
     return asked
+
+
+def _too_long(seconds: float, pace: Pace) -> ServiceError:
+    return ServiceError(
+        f"the service asks to wait {seconds:.0f} s, more than longest_wait ({pace.longest_wait:.0f} s). "
+        "What was answered is kept; run the same command again after that time."
+    )

@@ -203,7 +203,8 @@ def test_a_failure_stops_the_rest_and_keeps_what_was_answered(tmp_path: Path, co
     with pytest.raises(Refused, match="quota"):
         calls.fetch_all("a", requests, do)
     known = calls.known("a", requests)
-    assert 10 <= known < 40
+    # Calls that waited for their turn when the tenth failed are not made.
+    assert 10 - concurrency < known < 40
     before = calls.counts()["a"].made
     calls.fetch_all("a", requests, lambda request: [request["n"]])
     assert calls.counts()["a"].made - before == 200 - known
