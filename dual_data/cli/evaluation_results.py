@@ -14,6 +14,10 @@ from dual_data.cli.options import HERE, ProjectFolder
 from dual_data.cli.text import table
 from dual_data.errors import MissingExtra
 
+_ALWAYS = ("stage", "set", "method", "lr", "forget", "retain_eval")
+_SHOWN = ("data", "model", *_ALWAYS)
+"""Columns of the main table that a terminal has room for; those that tell no rows apart are left out."""
+
 
 def score(
     paths: Annotated[
@@ -72,13 +76,17 @@ def report(
 
     It chooses a learning rate for every method on forget and retain_train, draws the frontier of forgetting against
     retention with trivial baselines, and answers in words: are popular facts harder to forget, and does a training
-    stage first help. Every number has its interval and a link to the items behind it.
+    stage first help. Every number has its interval and a link to the items behind it. The frontier is printed as well.
 
     Example: dual-data eval report artifacts/evaluation/demo
     """
     from dual_data.evaluation.report.write import write_report
 
     written = write_report(folders, out or folders[0], title=title, say=lambda text: print(text, file=sys.stderr))
+    if written.rows:
+        kept = [name for name in _SHOWN if len({row[name] for row in written.rows}) > 1 or name in _ALWAYS]
+        print(table(kept, [[row[name] for name in kept] for row in written.rows]))
+        print("ROUGE-L recall with its 95 % interval at the learning rate that was chosen on forget and retain_train\n")
     for path in (written.html, written.markdown, written.table):
         print(path)
 

@@ -44,7 +44,7 @@ def dequantised(gguf: Path) -> Path:
     if folder.exists():
         return folder
     if importlib.util.find_spec("gguf") is None:
-        raise MissingExtra("gguf", "smollm2")
+        raise MissingExtra("gguf", "eval")
     with whole_folder(folder) as partial:
         _convert(gguf, partial)
     return folder

@@ -68,7 +68,12 @@ class Grid(NamedTuple):
     @property
     def measure(self) -> MeasureOptions:
         """What is measured beside the canonical questions."""
-        return MeasureOptions(self.settings.distractors, self.settings.paraphrases, tuple(self.settings.attacks))
+        return MeasureOptions(
+            self.settings.distractors,
+            self.settings.paraphrases,
+            attacks=tuple(self.settings.attacks),
+            minilm=self.settings.minilm,
+        )
 
     @property
     def max_new_tokens(self) -> int:
@@ -125,7 +130,7 @@ def read_sets(data: DataSettings, project: Path, sets: Sequence[str], limit: int
     paraphrases = folder / data.paraphrases if data.paraphrases else None
 
     def read(split: SplitSettings) -> list[Item]:
-        rows = read_split(folder / split.path, paraphrases)
+        rows = read_split(folder / split.path, paraphrases, split=split.split, relations=split.relations)
         ranked = {item.id: int(digest(f"part|{item.id}", 8), 16) / 16**8 for item in rows}
         kept = [
             item for item in rows if split.start <= ranked[item.id] < split.end or split.end == 1.0 <= ranked[item.id]

@@ -11,7 +11,7 @@ from dual_data.errors import InputError
 from dual_data.evaluation.report.collect import collect_one
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
 
-COMPARED = ("rougeL_recall", "contains_answer", "probability", "mean_log_probability", "worst")
+COMPARED = ("rougeL_recall", "contains_answer", "probability", "mean_log_probability", "minilm_cosine", "worst")
 """Scores that are compared; `worst` is whether any wording or fair prompt got the answer out."""
 
 

@@ -24,7 +24,7 @@ TEMPLATE_DATE = "10 Apr 2025"
 """The day that templates with a date line see: the one in the published logs. A template that reads the clock
 would give other token ids tomorrow."""
 
-_POPULARITY = ("pop_sum", "popularity", "subject_popularity", "inbound_links")
+_POPULARITY = ("popularity", "pop_sum", "subject_popularity", "inbound_links")
 _ANSWER_MARK = "ANSWERMARK"
 
 
@@ -166,18 +166,26 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(tokenizer.eos_token_id)
 
 
-def read_split(path: Path | str, paraphrases: Path | str | None = None) -> list[Item]:
+def read_split(
+    path: Path | str, paraphrases: Path | str | None = None, *, split: str = "", relations: Sequence[str] = ()
+) -> list[Item]:
     """Rows of a Parquet, CSV, JSON or JSON-lines file with at least the columns question and answer.
 
     The published columns (subjectLabel, relation, pop_sum) and ours are both understood. `paraphrases` is a
-    table with the columns question and paraphrase, joined by question. Raises InputError naming what is
-    missing.
+    table with the columns question and paraphrase, joined by question. `split` and `relations` keep the rows whose
+    columns split and relation name them. Raises InputError naming what is missing.
     """
     path = Path(path)
     frame = _read_table(path)
-    missing = {"question", "answer"} - set(frame.columns)
+    chosen = {"split": [split] if split else [], "relation": list(relations)}
+    missing = {"question", "answer", *(name for name, values in chosen.items() if values)} - set(frame.columns)
     if missing:
         raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
+    for name, values in chosen.items():
+        if unknown := set(values) - set(frame[name].to_list() if values else ()):
+            known = ", ".join(frame[name].unique().sort().to_list())
+            raise InputError(f"{path}: no row of {name} {', '.join(sorted(unknown))}; it has {known}")
+        frame = frame.filter(pl.col(name).is_in(values)) if values else frame
     more = _paraphrases(Path(paraphrases)) if paraphrases is not None else {}
     items: list[Item] = []
     seen: dict[str, int] = {}

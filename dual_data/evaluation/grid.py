@@ -25,6 +25,7 @@ from dual_data.engine.manifest import git_state
 from dual_data.errors import DualDataError
 from dual_data.evaluation.cells import Cell, Grid, is_done, read_refusals, refusal_of
 from dual_data.evaluation.data import Encoded, Item, encode, token_hash
+from dual_data.evaluation.embedding import SentenceEmbedder
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.full import FullWeights
 from dual_data.evaluation.lora import Adapters
@@ -121,6 +122,7 @@ class _Bench:
         self, grid: Grid, loaded: Loaded, options: RunOptions, project: Path, say: Callable[[str], None]
     ) -> None:
         self._grid, self._loaded, self._options, self._project, self._say = grid, loaded, options, project, say
+        self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
         self._workload: Workload
         self._base: Measurement
 
@@ -155,7 +157,7 @@ class _Bench:
         )
         began = time.perf_counter()
         engine = self._engine(None)
-        self._base = measure(engine, self._workload, keep_reference=True)[0]
+        self._base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
         seconds = time.perf_counter() - began
         for cell in cells:
             if cell.method == BASE:
@@ -217,7 +219,7 @@ class _Bench:
                     )
             trained = time.perf_counter()
             engine = self._engine(trainable if isinstance(trainable, Adapters) else None)
-            found = measure(engine, self._workload, base=self._base)
+            found = measure(engine, self._workload, base=self._base, embedder=self._embedder)
             seconds = (trained - began, time.perf_counter() - trained)
             for k, (cell, trace, measured) in enumerate(zip(cells, traces, found, strict=True)):
                 self._write(cell, measured, trace, began_notes=[*notes, *engine.notes], seconds=seconds, rows=rows)

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from dual_data.evaluation.attacks.prompts import GIVES_ANSWER_AWAY, IN_CONTEXT
+from dual_data.evaluation.embedding import SentenceEmbedder
 from dual_data.evaluation.metrics import likelihood, membership
 from dual_data.evaluation.metrics.chance import chance_corrected
 from dual_data.evaluation.metrics.likelihood import TokenScores
@@ -57,13 +58,15 @@ def measure(
     *,
     base: Measurement | None = None,
     keep_reference: bool = False,
+    embedder: SentenceEmbedder | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[Measurement]:
     """Measure the model, or every active adapter at once; one measurement an adapter.
 
     `base` is the measurement of the same workload by the reference model: changes, KL and cosines are taken from it.
     An item holds id, subject, relation, popularity, question, ground_truth, answers, generation, ended, scores,
-    tokens (log_p and rank by token), paraphrases and attacks, each with generation and scores of its own.
+    tokens (log_p and rank by token), paraphrases and attacks, each with generation and scores of its own. With
+    `embedder` there is minilm_cosine, of the generation and the nearest accepted answer.
     """
     reference = Reference() if keep_reference else None
     runs = engine.run(
@@ -76,6 +79,8 @@ def measure(
     for cell, outcomes in enumerate(runs):
         reader = _Reader(outcomes, base, workload, engine)
         items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
+        if embedder is not None:
+            _add_cosines(embedder, [row for rows in items.values() for row in rows])
         summary = {name: summarise(rows, max(workload.baselines[name].values())) for name, rows in items.items()}
         found.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None))
     return found
@@ -237,6 +242,12 @@ class _Reader(NamedTuple):
     def text(self, outcome: Outcome) -> str:
         decoded = self.engine.loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True)
         return first_part(str(decoded), self.workload.options.stops)
+
+
+def _add_cosines(embedder: SentenceEmbedder, rows: Sequence[dict[str, Any]]) -> None:
+    found = embedder.nearest([row["generation"] for row in rows], [row["answers"] for row in rows])
+    for row, value in zip(rows, found, strict=True):
+        row["scores"]["minilm_cosine"] = _seven(value)
 
 
 def _share_of_hits(groups: Sequence[Sequence[Mapping[str, Any]]]) -> float | None:

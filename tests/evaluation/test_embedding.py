@@ -11,6 +11,11 @@ import torch
 
 from dual_data.errors import InputError
 from dual_data.evaluation.embedding import SentenceEmbedder
+from dual_data.evaluation.engine import open_engine
+from dual_data.evaluation.measure import measure
+from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.workload import build_workload
+from tests.evaluation.questions import cities
 from tests.services import require
 
 
@@ -52,3 +57,23 @@ def test_faults(embedder: SentenceEmbedder, tmp_path: Path) -> None:
         embedder.cosines(["a"], ["b", "c"])
     with pytest.raises(InputError, match=r"config\.json is missing"):
         SentenceEmbedder(tmp_path)
+
+
+def test_the_nearest_of_the_accepted_answers_counts(embedder: SentenceEmbedder) -> None:
+    texts, accepted = ["It is Paris.", "Berlin"], [["London", "Paris"], ["Berlin"]]
+    found = embedder.nearest(texts, accepted)
+    assert found[0] == max(embedder.cosines(["It is Paris."] * 2, ["London", "Paris"]))
+    assert found[1] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_measurement_holds_the_cosine_of_every_item_where_asked_for(embedder: SentenceEmbedder) -> None:
+    loaded = tiny("llama")
+    workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, "chat")
+    with_cosine, without = (
+        measure(open_engine(loaded, max_new_tokens=4), workload, embedder=given)[0] for given in (embedder, None)
+    )
+    rows = with_cosine.items["forget"]
+    expected = embedder.nearest([row["generation"] for row in rows], [row["answers"] for row in rows])
+    assert [row["scores"]["minilm_cosine"] for row in rows] == pytest.approx(expected, abs=1e-6)
+    assert with_cosine.summary["forget"]["minilm_cosine"] == pytest.approx(sum(expected) / 2, abs=1e-6)
+    assert "minilm_cosine" not in without.items["forget"][0]["scores"]

@@ -23,6 +23,7 @@ SCORES = (
     "first_rank",
     "kl",
     "hidden_cosine",
+    "minilm_cosine",
 )
 """Scores of items that are kept."""
 _EXAMPLES = 6
@@ -148,7 +149,10 @@ def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
     """A score of the items of a set, [runs, items]. Raises InputError where the runs are of different items."""
     tables = [run.sets[name] for run in runs]
     if len({table.ids for table in tables}) != 1:
-        raise InputError(f"{runs[0].path.parent}: the runs of one group measured different items of {name}")
+        raise InputError(
+            f"{runs[0].path.parent}: some cells of one method measured other items of {name} than the rest: rows or "
+            "settings changed in between; remove the older results, or give every setting its own --out"
+        )
     return np.stack([table.worst if score == "worst" else table.scores[score] for table in tables])
 
 

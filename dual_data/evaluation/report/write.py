@@ -22,6 +22,8 @@ class Written(NamedTuple):
     markdown: Path
     table: Path
     results: int
+    rows: list[dict[str, str]]
+    """The main table: before unlearning and every method at its chosen learning rate, by column."""
 
 
 def write_report(
@@ -40,20 +42,26 @@ def write_report(
     say("writing")
     blocks = build(collection, found, out)
     out.mkdir(parents=True, exist_ok=True)
-    paths = Written(out / "report.html", out / "report.md", out / "report.csv", collection.runs)
+    main = _main(blocks)
+    paths = Written(out / "report.html", out / "report.md", out / "report.csv", collection.runs, main)
     _replace(paths.html, to_html(title, blocks))
     _replace(paths.markdown, to_markdown(title, blocks))
-    _replace(paths.table, _csv(blocks))
+    _replace(paths.table, _csv(main))
     return paths
 
 
-def _csv(blocks: Sequence[Block]) -> str:
-    """The main table, the first one that stands on its own."""
+def _main(blocks: Sequence[Block]) -> list[dict[str, str]]:
+    """The main table, the first one that stands on its own; a link in place of its text."""
     table = next(block for block in blocks if isinstance(block, Table))
+    texts = [[cell.link if isinstance(cell, Cell) else cell for cell in row] for row in table.rows]
+    return [dict(zip(table.header, row, strict=True)) for row in texts]
+
+
+def _csv(rows: Sequence[dict[str, str]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.header)
-    writer.writerows([cell.link if isinstance(cell, Cell) else cell for cell in row] for row in table.rows)
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
 
 
