@@ -121,6 +121,10 @@ class Calls:
             else:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+                # A second for a gigabyte. Written to, a damaged file would lose more than it has lost already.
+                if (found := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+                    connection.close()
+                    raise sqlite3.DatabaseError(found)
                 connection.execute("PRAGMA journal_mode = WAL")
                 # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
                 connection.execute("PRAGMA synchronous = NORMAL")
@@ -128,11 +132,16 @@ class Calls:
                 connection.executescript(_SCHEMA)
             connection.execute("SELECT count(*) FROM calls WHERE key = ''").fetchone()
         except (sqlite3.Error, OSError) as error:
-            raise DualDataError(
-                f"{self.path}: the call log cannot be opened ({error}). Nothing was changed. If the file is damaged, "
-                f"rescue what it holds with: sqlite3 {self.path.name} .recover | sqlite3 rescued.sqlite"
-            ) from None
+            raise DualDataError(f"{self.path}: the call log cannot be opened ({error}). {self._advice()}") from None
         return connection
+
+    def _advice(self) -> str:
+        name = self.path.name
+        return (
+            "Nothing was changed by this. If the disk is full or the folder may not be written, put that right. If the "
+            f"file is damaged, run in {self.path.parent}: sqlite3 {name} .recover | sqlite3 rescued.sqlite, move "
+            f"rescued.sqlite to {name} and remove {name}-wal; answers that could not be rescued are asked again."
+        )
 
     def _read_only_target(self) -> str:
         if not self.path.exists():
@@ -410,8 +419,8 @@ class Calls:
                 if self._connection.in_transaction:
                     self._connection.rollback()
                 raise DualDataError(
-                    f"{self.path}: the call log cannot be used ({error}). Free disk space or repair the file, then run "
-                    "the same command again; what was answered before is kept."
+                    f"{self.path}: the call log cannot be used ({error}); what was answered before is kept. "
+                    f"{self._advice()}"
                 ) from None
 
     def _count(self, source: str, what: str) -> None:

@@ -257,6 +257,6 @@ def test_a_full_disk_is_said_and_what_was_answered_stays(tmp_path: Path) -> None
     calls.fetch("a", {"n": 0}, lambda: [0])
     calls._connection.execute("PRAGMA max_page_count = 1")
     noise = [{"random": [hash((n, m)) for m in range(2000)]} for n in range(20)]
-    with pytest.raises(DualDataError, match="Free disk space"):
+    with pytest.raises(DualDataError, match="If the disk is full"):
         calls.fetch_all("a", noise, lambda request: request["random"])
     assert calls.fetch("a", {"n": 0}, never) == [0]

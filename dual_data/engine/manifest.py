@@ -71,6 +71,13 @@ class Manifest(Strict):
     calls: Mapping[str, Counts]
     """By source: answers fetched, answers replayed, tries that failed, in the run that wrote this."""
     build: Mapping[str, Any]
+    seal: str = ""
+    """Hash of all the above, as it was written: shows a later hand."""
+
+    def sealed(self) -> Manifest:
+        """The manifest with its seal."""
+        written = self.model_dump(mode="json", exclude={"seal"})
+        return self.model_copy(update={"seal": digest(canonical(written), 64)})
 
     def content(self) -> str:
         """Content hash of the stage's rows."""

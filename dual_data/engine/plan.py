@@ -76,7 +76,7 @@ def why_stale(basis: Basis, manifest: Manifest | None, folder: Path) -> str:
     """The first reason why what stands on disk is not what `basis` would give; empty where it is."""
     if manifest is None:
         return "never built"
-    if manifest.basis.fingerprint() != manifest.fingerprint:
+    if manifest.basis.fingerprint() != manifest.fingerprint or manifest.sealed().seal != manifest.seal:
         return "its manifest was edited"
     if changes := _changes(manifest.basis, basis):
         return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
