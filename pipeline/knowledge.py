@@ -104,7 +104,7 @@ def run(
                 usage.append(ledger.table(model.name))
     table = pl.DataFrame(rows, schema={name: column.dtype for name, column in Knowledge.columns().items()})
     table = table.sort("fact_id", "model", "rule")
-    return Result(table, {"usage": pl.concat(usage)}) if usage else table
+    return Result(table, {"knowledge_usage": pl.concat(usage)}) if usage else table
 
 
 def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> list[Forecast]:

@@ -97,7 +97,7 @@ def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions:
     with ChatServer(params.endpoint, tools.calls, SOURCE, ledger) as server:
         judged = _Judge(server, params, prompt, tools).judge(chats)
     rows = _table(ids, judged, params.mass, params.endpoint.model, prompt)
-    return Result(rows, {"usage": ledger.table(params.endpoint.model)})
+    return Result(rows, {"salience_usage": ledger.table(params.endpoint.model)})
 
 
 def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> list[Forecast]:

@@ -49,6 +49,18 @@ JOINED: Mapping[str, str] = {
 }
 """Columns that no schema documents, or that read differently once the tables are joined."""
 
+USAGE: Mapping[str, str] = {
+    "model": "Model that was asked, by the name its server knows.",
+    "answers": "Its answers, those of earlier runs included.",
+    "prompt_tokens": "Tokens that it read.",
+    "cached_tokens": "Those of them that the server had in its cache.",
+    "completion_tokens": "Tokens that it wrote, reasoning included.",
+    "cost": "Money for all answers; null where the profile names no price.",
+    "currency": "Currency of the cost.",
+    "price_date": "Day of the price list.",
+}
+"""Columns of knowledge_usage and salience_usage."""
+
 _SIGNALS = {
     "inbound_links": "Links from Wikipedia articles to that of the",
     "sitelinks": "Wikimedia pages about the",
@@ -58,6 +70,8 @@ _SIGNALS = {
 
 def describe(column: str, table: str = "") -> str:
     """One sentence on a column of a table; empty where there is none to say."""
+    if table.endswith("_usage") and column in USAGE:
+        return USAGE[column]
     documented = _documented()
     if text := documented.get(table, {}).get(column):
         return text

@@ -301,15 +301,15 @@ def test_a_plan_before_and_after_and_a_budget(tools: Tools, monkeypatch: pytest.
         assert [(plan.source, plan.calls, plan.in_log) for plan in plans] == [("probe", 18, 0), ("probe", 90, 0)]
         assert all(plan.tokens > 20 * plan.calls for plan in plans)
         assert fake.bodies == []
-        with pytest.raises(BudgetSpent, match=r"knowledge.models \(small\).budget.tokens = 900"):
-            probed(tools, at(fake.base_url, budget={"tokens": 900}))
+        with pytest.raises(BudgetSpent, match=r"knowledge.models \(small\).budget.tokens = 600"):
+            probed(tools, at(fake.base_url, budget={"tokens": 600}))
         result = run(params, tools, facts=facts, questions=questions)
         assert isinstance(result, Result)
         assert result.rows.filter(pl.col("rule") == "matched")["known"].all()
         assert (result.rows["hits"] > 0).all()
         plans = forecast(params, tools, facts=facts, questions=questions)
         assert [(plan.calls, plan.in_log, plan.tokens) for plan in plans] == [(18, 18, 0), (90, 90, 0)]
-        (used,) = result.tables["usage"].to_dicts()
+        (used,) = result.tables["knowledge_usage"].to_dicts()
         assert used["model"] == "small"
         assert used["answers"] >= 108
         seeds = [body["seed"] for body in fake.bodies if body.get("temperature") == 1.5]

@@ -75,7 +75,7 @@ def usage(tools: Tools, data: dict[str, Any]) -> dict[str, Any]:
     facts, questions = capitals.frames(FEW)
     result = run(SalienceParams.model_validate(data), tools, facts=facts, questions=questions)
     assert isinstance(result, Result)
-    return dict(result.tables["usage"].row(0, named=True))
+    return dict(result.tables["salience_usage"].row(0, named=True))
 
 
 def assert_same(rows: pl.DataFrame, expected: pl.DataFrame) -> None:
