@@ -89,5 +89,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
-    """Write Parquet (zstd), whole or not at all."""
-    write_whole(path, lambda temporary: frame.write_parquet(temporary, compression="zstd", statistics=True))
+    """Write Parquet (zstd), whole or not at all. Raises OSError where the disk does not take it."""
+
+    def write(temporary: Path) -> None:
+        try:
+            frame.write_parquet(temporary, compression="zstd", statistics=True)
+        except pl.exceptions.ComputeError as error:  # What a full disk is to polars.
+            raise OSError(str(error)) from None
+
+    write_whole(path, write)

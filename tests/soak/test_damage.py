@@ -1,0 +1,218 @@
+"""What breaks on a user's machine: full disk, read-only folder, hand-edited manifest, damaged log, two builds at once.
+
+All with the command line in its own process. In every case: one message that says what to do, no traceback, and after
+the repair no answer is fetched twice that was kept once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dual_data.ids import digest
+from tests.services import require
+from tests.soak.project import artifacts, asked, finish, make, start
+
+PAGE = 4096
+
+
+def build(folder: Path) -> str:
+    """Build to the end; its messages."""
+    code, messages = finish(start(folder))
+    assert code == 0, messages
+    return messages
+
+
+def refused(folder: Path, before: tuple[str, ...] = ()) -> str:
+    """A build that must end with one message, and no traceback."""
+    code, messages = finish(start(folder, before))
+    assert code == 1, messages
+    assert "Traceback" not in messages
+    return messages
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Hashes of what stands on disk, by stage."""
+    return {
+        path.parent.name: json.loads(path.read_bytes())["outcome"]
+        for path in sorted(artifacts(folder).glob("*/manifest.json"))
+    }
+
+
+def test_of_two_builds_at_once_one_is_refused_and_nothing_is_asked_twice(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project", count=40, seconds=0.05)
+    first = start(folder)
+    while len(asked(folder)) < 5:
+        assert first.poll() is None
+        time.sleep(0.02)
+    second = refused(folder)
+    assert "another build is running here; wait for it to end, or stop it" in second
+    code, messages = finish(first)
+    assert code == 0, messages
+    assert asked(folder) == dict.fromkeys(range(40), 1)
+    before = contents(folder)
+    build(folder)
+    assert contents(folder) == before
+
+
+def test_of_many_builds_that_start_together_one_gets_through(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project", count=40, seconds=0.05)
+    ended = [finish(process) for process in [start(folder) for _ in range(4)]]
+    assert [code for code, _ in ended].count(0) >= 1
+    for code, messages in ended:
+        assert code in (0, 1)
+        assert code == 0 or "another build is running here" in messages
+    assert asked(folder) == dict.fromkeys(range(40), 1)
+    build(folder)
+    assert asked(folder) == dict.fromkeys(range(40), 1)
+
+
+def test_a_disk_that_fills_up_in_the_log(tmp_path: Path) -> None:
+    """No file may grow beyond 300 kB, which the log reaches in the middle of the calls."""
+    folder = make(tmp_path / "project", count=60, bytes=20_000)
+    messages = refused(folder, ("prlimit", "--fsize=300000"))
+    assert "the call log cannot be" in messages
+    assert "what was answered before is kept" in messages
+    assert "If the disk is full" in messages
+    kept = asked(folder)
+    assert 3 < len(kept) < 60
+    build(folder)
+    repeated = [n for n, times in asked(folder).items() if times > 1]
+    # The answer that found no room is asked again, and no other.
+    assert len(repeated) <= 1
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_a_disk_that_fills_up_in_a_table(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project", count=40, bytes=20_000)
+    build(folder)
+    before = contents(folder)
+    shutil.rmtree(artifacts(folder) / "numbers")
+    messages = refused(folder, ("prlimit", "--fsize=300000"))
+    assert "numbers: cannot be written" in messages
+    assert "make room" in messages
+    assert not list(folder.rglob("*.tmp"))
+    build(folder)
+    assert contents(folder) == before
+    assert asked(folder) == dict.fromkeys(range(40), 1)
+
+
+def unprivileged() -> tuple[str, ...]:
+    """What takes the right to write everywhere from root; nothing for others."""
+    if os.geteuid() != 0:
+        return ()
+    require(shutil.which("setpriv"), "setpriv is not installed (Debian package util-linux)")
+    return (
+        "setpriv",
+        "--bounding-set",
+        "-dac_override,-dac_read_search",
+        "--inh-caps",
+        "-dac_override,-dac_read_search",
+    )
+
+
+@pytest.mark.parametrize("where", ["", "artifacts", "artifacts/dual", "artifacts/dual/numbers"])
+def test_a_read_only_folder(tmp_path: Path, where: str) -> None:
+    folder = make(tmp_path / "project")
+    locked = folder / where
+    locked.mkdir(parents=True, exist_ok=True)
+    locked.chmod(0o555)
+    messages = refused(folder, unprivileged())
+    assert str(folder) in messages
+    assert "cannot be" in messages
+    assert "ermission" in messages or "read-only" in messages or "may not be written" in messages
+    locked.chmod(0o755)
+    build(folder)
+    assert asked(folder) == dict.fromkeys(range(40), 1)
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "a parameter": lambda data: data["basis"]["params"].update(count=41),
+    "the fingerprint": lambda data: data.update(fingerprint=digest("x", 64)),
+    "the number of rows": lambda data: data["outcome"]["data"].update(rows=1_000_000),
+    "the hash of the rows": lambda data: data["outcome"]["data"].update(content=digest("x", 64)),
+    "the rejects": lambda data: data.update(rejected={"unlucky": 3}),
+    "the day": lambda data: data["build"].update(built_at="2020-01-01T00:00:00+00:00"),
+    "the seal": lambda data: data.update(seal=""),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_manifest_edited_by_hand(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / "project")
+    build(folder)
+    before = contents(folder)
+    edit(artifacts(folder) / "numbers" / "manifest.json", EDITS[name])
+    assert "numbers: its manifest was edited" in build(folder)
+    assert contents(folder) == before
+    assert asked(folder) == dict.fromkeys(range(40), 1)
+
+
+def halved(data: bytes) -> bytes:
+    return data[: len(data) // PAGE // 2 * PAGE]
+
+
+def cut(data: bytes) -> bytes:
+    return data[:-1000]
+
+
+def garbage(data: bytes) -> bytes:
+    """Two pages of noise; not the header, and not the page of the schema."""
+    chance, noisy = random.Random(3), bytearray(data)
+    for page in chance.sample(range(4, len(data) // PAGE), 2):
+        noisy[page * PAGE : (page + 1) * PAGE] = chance.randbytes(PAGE)
+    return bytes(noisy)
+
+
+def swapped(data: bytes) -> bytes:
+    """Two whole pages in each other's place: every byte is there, and answers would be found under wrong keys."""
+    one, two = data[5 * PAGE : 6 * PAGE], data[6 * PAGE : 7 * PAGE]
+    return data[: 5 * PAGE] + two + one + data[7 * PAGE :]
+
+
+@pytest.mark.parametrize("damage", [halved, cut, garbage, swapped])
+def test_a_damaged_log(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    require(shutil.which("sqlite3"), "the sqlite3 shell is not installed (Debian package sqlite3)")
+    folder = make(tmp_path / "project", count=400, bytes=100)
+    build(folder)
+    before = contents(folder)
+    log = artifacts(folder) / "calls.sqlite"
+    damaged = damage(log.read_bytes())
+    log.write_bytes(damaged)
+    shutil.rmtree(artifacts(folder) / "numbers")
+
+    messages = refused(folder)
+    assert "the call log cannot be opened" in messages
+    assert "sqlite3 calls.sqlite .recover | sqlite3 rescued.sqlite" in messages
+    assert log.read_bytes() == damaged, "what is left is not touched"
+    assert asked(folder) == dict.fromkeys(range(400), 1), "nobody is asked again before the user has decided"
+
+    # What the message says to do.
+    subprocess.run("sqlite3 calls.sqlite .recover | sqlite3 rescued.sqlite", shell=True, cwd=log.parent, check=True)
+    (log.parent / "rescued.sqlite").rename(log)
+    (log.parent / "calls.sqlite-wal").unlink(missing_ok=True)
+    with sqlite3.connect(log) as connection:
+        rescued = connection.execute("SELECT count(*) FROM calls").fetchone()[0]
+    connection.close()
+    build(folder)
+    assert contents(folder) == before
+    again = sum(times > 1 for times in asked(folder).values())
+    assert again == 400 - rescued
+    # Half a file has few pages left that any other page leads to.
+    assert rescued > (0 if damage is halved else 300)
