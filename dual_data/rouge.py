@@ -9,10 +9,11 @@ against "Brasilia" and for any answer in Cyrillic or Chinese.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache, lru_cache
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
+from dual_data.stemmer import stem
 from dual_data.words import words
 
 _NOT_PLAIN = re.compile(r"[^a-z0-9]+")
@@ -91,17 +92,9 @@ def _overlap(target: tuple[str, ...], found: tuple[str, ...]) -> int:
     return (Counter(target) & Counter(found)).total()
 
 
-@cache
-def _stemmer() -> Callable[[str], str]:
-    from nltk.stem.porter import PorterStemmer  # the stemmer that rouge_score uses and depends on
-
-    stem: Callable[[str], str] = PorterStemmer().stem
-    return stem
-
-
 @lru_cache(maxsize=1 << 17)
 def _stem(word: str) -> str:
-    return _stemmer()(word) if len(word) > 3 else word
+    return stem(word) if len(word) > 3 else word
 
 
 @lru_cache(maxsize=1 << 17)
