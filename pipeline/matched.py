@@ -28,6 +28,8 @@ from pipeline.popularity import Side, Signal
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
 """A subject's hash draws one: half of the subjects beside the forget splits go to retain_train."""
 POOLED = "all"
+COLUMNS = ("fact_id", "topic", "relation", "subject_qid", "bond", "popularity", "rank", "role", "answer_key", "length")
+"""What the recipes choose by: a frame of these moves many times faster than one with the texts."""
 
 
 class MatchedParams(Strict):

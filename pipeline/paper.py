@@ -23,6 +23,8 @@ from pipeline.popularity import EntitySignal
 
 PUBLISHED_MODELS = {"Llama-3.1-8B-Instruct": "Llama_8b_Instract"}
 """How the published columns spell the model that was run."""
+COLUMNS = ("fact_id", "topic", "question", "pop_sum", "rank")
+"""What the recipe chooses by."""
 
 
 class PaperParams(Strict):

@@ -147,6 +147,7 @@ def _matched(recipe: Recipe, pool: pl.DataFrame, params: SplitsParams, names: di
         if not eligible["probed_by"].list.contains(model).any():
             return Outcome(recipe, [], f"the stage knowledge has no answer of {model} by the rule matched")
         eligible = eligible.filter(pl.col("known_by").list.contains(model))
+    eligible = eligible.select(matched.COLUMNS)
     families: list[tuple[str, str | None]] = [(name, topic) for topic, name in names.items()]
     if params.pooled and len(names) > 1:
         families.append((matched.POOLED, None))
@@ -166,6 +167,7 @@ def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> O
         if found.is_empty():
             return Outcome("paper", [], f"the stage knowledge has no answer of {model} by the rule paper")
         candidates = candidates.join(found.filter("known"), on="fact_id", how="semi")
+    candidates = candidates.select(paper.COLUMNS)
     made = []
     for topic, prefix in names.items():
         family = Family(prefix, topic, params.matched, params.percents, params.smallest)
