@@ -48,7 +48,12 @@ def run(
         bool, typer.Option("--dry-run", help="Print cells, steps, tokens and an estimate; run nothing.")
     ] = False,
     device: Annotated[
-        str | None, typer.Option("--device", help="cpu, cuda, cuda:1.", show_default="a GPU if there is one")
+        str | None,
+        typer.Option(
+            "--device",
+            help="cpu, cuda, cuda:1; several with commas between share the cells, in a process each.",
+            show_default="a GPU if there is one",
+        ),
     ] = None,
     cells_at_once: Annotated[
         int | None,
@@ -79,6 +84,7 @@ def run(
     from dual_data.evaluation.grid import run as run_grid
     from dual_data.evaluation.models import identify
     from dual_data.evaluation.settings import load_settings
+    from dual_data.evaluation.workers import run_spread
     from dual_data.project import find_root
 
     root = find_root(project)
@@ -105,19 +111,27 @@ def run(
         spelled,
         lambda one: identify(one.spec, trust_remote_code=one.trust_remote_code, revision=one.revision),
     )
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    devices = device.split(",") if device else ["cuda" if torch.cuda.is_available() else "cpu"]
     if threads is not None:
         torch.set_num_threads(threads)
     if dry_run:
-        _print_plan(spelled, cells, where)
+        _print_plan(spelled, cells, devices[0])
         return
-    options = RunOptions(
-        device=where,
-        cells_at_once=cells_at_once or (4 if where.startswith("cuda") else 1),
-        rows=rows,
-        save_adapters=save_adapters,
-    )
-    tally = run_grid(spelled, cells, options, project=root, say=lambda line: print(line, file=sys.stderr, flush=True))
+    options = [
+        RunOptions(
+            device=where,
+            cells_at_once=cells_at_once or (4 if where.startswith("cuda") else 1),
+            rows=rows,
+            save_adapters=save_adapters,
+        )
+        for where in devices
+    ]
+    if len(options) > 1:
+        tally = run_spread(spelled, cells, options, project=root)
+    else:
+        tally = run_grid(
+            spelled, cells, options[0], project=root, say=lambda line: print(line, file=sys.stderr, flush=True)
+        )
     print(f"{folder}: {tally.done} done, {tally.stopped} stopped, {tally.failed} failed, {tally.elsewhere} elsewhere")
     if tally.failed:
         raise DualDataError(f"{tally.failed} cell(s) failed; each result in {folder / 'cells'} has its reason")

@@ -10,7 +10,7 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.data import Item, Profile, data_hash, profile_named, read_split
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Identity
-from dual_data.evaluation.results import BASE, cell_id, cell_path, read_result
+from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
 from dual_data.evaluation.settings import (
     PRETRAINED,
     DataSettings,
@@ -223,8 +223,7 @@ def _cell(grid: Grid, place: tuple[str, str, str, str], lr: float, seed: int, kn
 
 def is_done(folder: Path, cell: Cell) -> bool:
     """Whether the cell has a result; one that failed is tried again."""
-    path = cell_path(folder, cell.id)
-    return path.exists() and read_result(path)["status"] != "failed"
+    return status_of(cell_path(folder, cell.id)) in ("done", "stopped")
 
 
 def read_refusals(project: Path) -> list[str]:

@@ -21,9 +21,10 @@ from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
 from dual_data.evaluation.cells import Cell, Grid
 from dual_data.evaluation.data import Item, encode
 from dual_data.evaluation.engine import open_engine
+from dual_data.evaluation.grid import load_model
 from dual_data.evaluation.lora import Adapters, read_spec
 from dual_data.evaluation.measure import measure
-from dual_data.evaluation.models import Loaded, load
+from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.report.collect import Group, Run, collect
 from dual_data.evaluation.report.extras import attacks_path
 from dual_data.evaluation.results import finite
@@ -88,14 +89,7 @@ def attack(
     for target in sorted(chosen, key=lambda one: (one.cell.model, one.cell.stage, one.cell.seed)):
         cell = target.cell
         if loaded is None or name != cell.model:
-            settings, name = grid.models[cell.model], cell.model
-            loaded = load(
-                settings.spec,
-                settings.dtype,
-                options.device,
-                trust_remote_code=settings.trust_remote_code,
-                revision=settings.revision,
-            )
+            loaded, name = load_model(grid.models[cell.model], options.device), cell.model
         recipe, stage = grid.stages[cell.stage], None
         if recipe is not None:
             rows = grid.sets[cell.stage].trained(recipe)

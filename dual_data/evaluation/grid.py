@@ -3,7 +3,7 @@
     model -> stage and its seed -> set to forget -> before unlearning -> method -> cells, some at once
 
 A cell that has a result is never run again; a killed run loses the cells in flight and no more. Several processes may
-run one grid (one a device, say): each takes cells that no other has taken.
+run one grid (`workers` starts one a device): each takes cells that no other has taken.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from filelock import FileLock, Timeout
 
 from dual_data import __version__
 from dual_data.engine.manifest import git_state
 from dual_data.errors import DualDataError
 from dual_data.evaluation.cells import Cell, Grid, is_done, read_refusals, refusal_of
+from dual_data.evaluation.claims import any_free, claimed
 from dual_data.evaluation.data import Encoded, Item, encode, token_hash
 from dual_data.evaluation.embedding import SentenceEmbedder
 from dual_data.evaluation.engine import open_engine
@@ -35,6 +35,7 @@ from dual_data.evaluation.models import Loaded, load
 from dual_data.evaluation.optimiser import Trainable
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.results import BASE, FORMAT, Result, write_result
+from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.smaller import halving
 from dual_data.evaluation.stages import Sets, applied, counterfactual_answers, prepare
 from dual_data.evaluation.stream import Engine
@@ -54,6 +55,8 @@ class RunOptions(NamedTuple):
     """Whether steps are replayed as CUDA graphs; None for whenever there is a GPU."""
     save_adapters: bool = False
     """Whether every cell's adapter is kept, below adapters/ in the results' folder."""
+    start: float = 0.0
+    """Where to begin, as a share of the grid: processes that share one do not all prepare the same stage first."""
 
 
 class Tally(NamedTuple):
@@ -77,17 +80,17 @@ def run(
     """Run those of `cells` that have no result yet. What goes wrong in a cell is its result and ends no other."""
     counts = dict.fromkeys(Tally._fields, 0)
     todo = [cell for cell in cells if not is_done(grid.folder, cell)]
-    for name, of_model in _by(todo, lambda cell: cell.model):
-        settings = grid.models[name]
-        say(f"{name}: loading {settings.spec} in {settings.dtype}")
-        loaded = load(
-            settings.spec,
-            settings.dtype,
-            options.device,
-            trust_remote_code=settings.trust_remote_code,
-            revision=settings.revision,
-        )
-        for _, of_stage in _by(of_model, lambda cell: _stage_of(grid, cell)):
+    benches = [found for _, found in _by(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))]
+    first = int(options.start * len(benches))
+    for name, of_model in groupby(benches[first:] + benches[:first], lambda found: found[0].model):
+        loaded: Loaded | None = None
+        for of_stage in of_model:
+            if not any_free(grid.folder, of_stage):
+                counts["elsewhere"] += len(of_stage)
+                continue
+            if loaded is None:
+                say(f"{name}: loading {grid.models[name].spec} in {grid.models[name].dtype}")
+                loaded = load_model(grid.models[name], options.device)
             bench = _Bench(grid, loaded, options, project, say)
             try:
                 found = bench.run(of_stage)
@@ -99,6 +102,17 @@ def run(
         if options.device.startswith("cuda"):
             torch.cuda.empty_cache()
     return Tally(**counts)
+
+
+def load_model(settings: ModelSettings, device: str) -> Loaded:
+    """A model of the grid file on a device."""
+    return load(
+        settings.spec,
+        settings.dtype,
+        device,
+        trust_remote_code=settings.trust_remote_code,
+        revision=settings.revision,
+    )
 
 
 def _by(cells: Sequence[Cell], key: Callable[[Cell], Any]) -> Iterator[tuple[Any, list[Cell]]]:
@@ -148,6 +162,8 @@ class _Bench:
         grid, options = self._grid, self._options
         counts = dict.fromkeys(Tally._fields, 0)
         stage = cells[0].stage
+        if not any_free(grid.folder, cells):
+            return counts | {"elsewhere": len(cells)}
         self._workload = build_workload(
             self._loaded.tokenizer,
             grid.evaluated(stage, name),
@@ -159,8 +175,8 @@ class _Bench:
         engine = self._engine(None)
         self._base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
         seconds = time.perf_counter() - began
-        for cell in cells:
-            if cell.method == BASE:
+        with claimed(grid.folder, [cell for cell in cells if cell.method == BASE]) as bases:
+            for cell in bases:
                 self._write(cell, self._base, None, began_notes=[*notes, *engine.notes], seconds=(0.0, seconds))
                 counts["done"] += 1
         for method, of_method in _by([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
@@ -173,23 +189,13 @@ class _Bench:
     def _run_cells(self, method: str, cells: Sequence[Cell], notes: Sequence[str]) -> dict[str, int]:
         """Train and measure some cells of one method together, unless another process has taken them."""
         counts = dict.fromkeys(Tally._fields, 0)
-        claims = self._grid.folder / "claims"
-        claims.mkdir(parents=True, exist_ok=True)
-        claim = FileLock(claims / f"{cells[0].id}.lock")
-        try:
-            claim.acquire(timeout=0)
-        except Timeout:
-            return counts | {"elsewhere": len(cells)}
-        try:
-            cells = [cell for cell in cells if not is_done(self._grid.folder, cell)]
-            if cells:
-                statuses = self._train_and_measure(method, cells, list(notes))
-                for status in statuses:
+        with claimed(self._grid.folder, cells) as taken:
+            counts["elsewhere"] = len(cells) - len(taken)
+            try:
+                for status in self._train_and_measure(method, taken, list(notes)) if taken else ():
                     counts[status] += 1
-        except DualDataError as error:
-            counts |= self.fail(cells, str(error))
-        finally:
-            claim.release()
+            except DualDataError as error:
+                counts |= self.fail(taken, str(error))
         return counts
 
     def _train_and_measure(self, method: str, cells: Sequence[Cell], notes: list[str]) -> list[str]:
@@ -309,7 +315,7 @@ class _Bench:
         for cell in cells:
             self._say(f"{cell.label}: failed: {reason}")
             write_result(self._grid.folder, cell.id, self._result(cell, "failed") | {"reason": reason})
-        return dict.fromkeys(Tally._fields, 0) | {"failed": len(cells)}
+        return {"failed": len(cells)}
 
     def _result(self, cell: Cell, status: str) -> Result:
         info = self._loaded.info

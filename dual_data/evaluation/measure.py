@@ -206,7 +206,7 @@ class _Reader(NamedTuple):
             },
             "paraphrases": [
                 self.asked(index, wording, item.answer, item.answers)
-                for index, wording in zip(place.paraphrases, item.paraphrases, strict=False)
+                for index, wording in zip(place.paraphrases, item.paraphrases, strict=True)
             ],
             "attacks": [
                 {

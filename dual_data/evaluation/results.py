@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ BASE = "none"
 """Method of the cells that unlearn nothing: what a stage's model says before."""
 
 Result = dict[str, Any]
+
+_START = 4096
+"""Bytes that hold everything up to the status, which stands before all that is long."""
+_STATUS = re.compile(rf'\{{"format":{FORMAT},"id":"[^"]*","base":"[^"]*","grid":.*?,"status":"(\w+)"')
 
 
 def cell_id(identity: Mapping[str, Any]) -> str:
@@ -63,6 +68,17 @@ def read_result(path: Path) -> Result:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
     return found
+
+
+def status_of(path: Path) -> str:
+    """Status of a result, without reading its items; empty where there is no result of this layout."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    found = _STATUS.match(start)
+    return found[1] if found else ""
 
 
 def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:

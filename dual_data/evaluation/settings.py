@@ -145,8 +145,8 @@ class GridSettings(Strict):
     """In place of the preset's; 0 for the preset's."""
     max_new_tokens: int = Field(default=0, ge=0)
     """In place of the preset's; 0 for the preset's."""
-    paraphrases: bool = True
-    """Whether the held-out wordings are asked too."""
+    paraphrases: bool | tuple[str, ...] = True
+    """Whether the held-out wordings are asked too, or the sets of which they are."""
     minilm: bool = False
     """Whether the cosine of MiniLM's embeddings of generation and answer is a score of every item."""
     distractors: int = Field(default=4, ge=0)

@@ -30,10 +30,9 @@ class MeasureOptions(NamedTuple):
 
     distractors: int = 4
     """Wrong answers of the same relation scored for each item; fewer where a relation has fewer."""
-    paraphrases: bool = True
-    """Whether the held-out wordings are asked too."""
-    once: tuple[str, ...] = ("retain_train",)
-    """Names of the sets that are asked in one wording: all that the choice of a learning rate needs."""
+    paraphrases: bool | tuple[str, ...] = True
+    """Whether the held-out wordings are asked too, or the sets of which they are; never of retain_train, from which
+    nothing but a learning rate is chosen."""
     attacks: tuple[str, ...] = ()
     """Attack prompts by name; see :mod:`dual_data.evaluation.attacks.prompts`. Asked of the sets in `attacked`."""
     attacked: tuple[str, ...] = ("forget",)
@@ -102,8 +101,9 @@ def build_workload(
         if not items:
             raise InputError(f"the set {name} is empty")
         attacks = options.attacks if name in options.attacked else ()
-        worded = options._replace(paraphrases=options.paraphrases and name not in options.once)
-        placed[name] = builder.place(items, pool, worded, attacks, shown)
+        worded = name in chosen if isinstance(chosen := options.paraphrases, tuple) else chosen
+        asked = items if worded and name != "retain_train" else [item._replace(paraphrases=()) for item in items]
+        placed[name] = builder.place(asked, pool, options, attacks, shown)
     return Workload(
         tuple(builder.requests),
         placed,
@@ -146,14 +146,16 @@ class _Builder:
         rows = encode(self.tokenizer, items, self.profile)
         wrong = [pool.wrong(item, options.distractors) for item in items]
         wrong_ids = iter(self._answers([text for texts in wrong for text in texts]))
-        wordings = [item.paraphrases if options.paraphrases else () for item in items]
-        wording_ids = iter(prompt_ids(self.tokenizer, [text for texts in wordings for text in texts], self.profile))
+        wordings = [text for item in items for text in item.paraphrases]
+        wording_ids = iter(prompt_ids(self.tokenizer, wordings, self.profile))
         found = []
-        for item, row, texts, wording in zip(items, rows, wrong, wordings, strict=True):
+        for item, row, texts in zip(items, rows, wrong, strict=True):
             gold = Answer(row.answer_ids + row.end_ids, len(row.answer_ids))
             others = tuple(next(wrong_ids) for _ in texts)
             canonical = self._add(Request(row.prompt_ids, (gold, *others), group="question"))
-            rephrased = tuple(self._add(Request(tuple(next(wording_ids)), (gold,), group="question")) for _ in wording)
+            rephrased = tuple(
+                self._add(Request(tuple(next(wording_ids)), (gold,), group="question")) for _ in item.paraphrases
+            )
             asked = []
             for attack, chat, answer in attack_chats(item, attacks, shown, texts):
                 prompt = self.tokenizer(render(self.tokenizer, chat), add_special_tokens=False)["input_ids"]

@@ -340,7 +340,7 @@ def test_the_shipped_grid_file_is_right_and_its_refusals_are_read() -> None:
     settings = load_settings(root / "pipeline" / "evaluation.toml")
     assert {"paper", "later", "early", "demo", "smoke"} <= set(settings.grids)
     assert settings.presets["paper"].lora.spec() == (32, 64.0, ("q_proj", "k_proj", "v_proj", "o_proj"))
-    assert set(settings.stages) == {"sft", "sft_format", "sft_new", "sft_retain"}
+    assert set(settings.stages) == {"sft", "sft_demo", "sft_format", "sft_new", "sft_retain"}
     refusals = read_refusals(root)
     assert len(refusals) == len(set(refusals)) >= 20
     chosen = [refusal_of(item, refusals) for item in cities()]

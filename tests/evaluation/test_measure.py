@@ -126,9 +126,22 @@ def test_distractors_are_other_answers_of_the_relation() -> None:
 def test_a_question_of_two_sets_is_asked_once() -> None:
     loaded = tiny("llama")
     items = cities()
-    workload = build_workload(loaded.tokenizer, {"retain_train": items, "retain_eval": items[2:]})
+    workload = build_workload(loaded.tokenizer, {"neighbor_relation": items, "retain_eval": items[2:]})
     assert len(workload.requests) == 2 * len(items)  # question and one other wording each
-    assert workload.sets["retain_eval"][0].canonical == workload.sets["retain_train"][2].canonical
+    assert workload.sets["retain_eval"][0].canonical == workload.sets["neighbor_relation"][2].canonical
+
+
+@pytest.mark.parametrize(
+    ("paraphrases", "worded"),
+    [(True, {"forget", "retain_eval"}), (("forget", "retain_train"), {"forget"}), (False, set[str]())],
+)
+def test_other_wordings_of_the_sets_that_want_them(paraphrases: bool | tuple[str, ...], worded: set[str]) -> None:
+    loaded = tiny("llama")
+    items = cities()
+    sets = {"forget": items[:2], "retain_train": items[2:4], "retain_eval": items[4:]}
+    workload = build_workload(loaded.tokenizer, sets, "chat", MeasureOptions(paraphrases=paraphrases))
+    assert {name for name, places in workload.sets.items() if all(place.paraphrases for place in places)} == worded
+    assert {name for name, places in workload.sets.items() if any(place.paraphrases for place in places)} == worded
 
 
 def test_faults() -> None:

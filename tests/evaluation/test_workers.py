@@ -1,0 +1,85 @@
+"""A grid in two processes: every cell once, the same results as in one, and a lost process loses nothing for good."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dual_data.errors import DualDataError
+from dual_data.evaluation.claims import any_free, claimed
+from dual_data.evaluation.grid import RunOptions, run
+from dual_data.evaluation.results import read_result, read_results
+from dual_data.evaluation.workers import run_spread
+from tests.evaluation.test_grid import FILE, one_stage, opened, project, without_run
+
+__all__ = ["project"]
+
+TWO = [RunOptions(), RunOptions()]
+STAGES = FILE.replace("seeds = [0, 1]", "seeds = [0]")
+SEEDS = one_stage(FILE).replace("seeds = [0]", "seeds = [0, 1, 2]")
+
+
+def test_two_processes_run_every_cell_once_as_one_process_does(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid, cells = opened(project, file=STAGES)
+    assert run_spread(grid, cells, TWO, project=project) == (len(cells), 0, 0, 0)
+    lines = [line.partition("  ") for line in capfd.readouterr().err.splitlines() if ": done" in line]
+    assert {name for name, _, _ in lines} == {"0:cpu", "1:cpu"}
+    labels = [line.partition(": done")[0] for _, _, line in lines]
+    assert len(labels) == len(set(labels)) == sum(cell.method != "none" for cell in cells)
+
+    alone, same = opened(project, file=STAGES, out="alone")
+    run(alone, same, RunOptions(), project=project)
+    for path, result in read_results(alone.folder):
+        other = read_result(grid.folder / "cells" / path.name)
+        assert json.dumps(without_run(result)) == json.dumps(without_run(other))  # to the byte, times apart
+    assert run_spread(grid, cells, TWO, project=project) == (0, 0, 0, 0)
+
+
+def test_a_process_that_is_killed_is_named_and_its_cells_are_run_by_the_next_start(project: Path) -> None:
+    grid, cells = opened(project, file=SEEDS)
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        while not killed:
+            time.sleep(0.05)
+            if len(list((grid.folder / "cells").glob("*.json"))) >= 2:
+                children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+                workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+                os.kill(int(workers[0]), signal.SIGKILL)
+                killed.append(int(workers[0]))
+
+    watcher = threading.Thread(target=kill_one)
+    watcher.start()
+    with pytest.raises(DualDataError, match=r"1 of 2 processes ended early \(\d:cpu: signal SIGKILL\)"):
+        run_spread(grid, cells, TWO, project=project)
+    watcher.join()
+    for path, result in read_results(grid.folder):
+        assert result["status"] == "done", path
+    run(grid, cells, RunOptions(), project=project)
+    assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
+
+
+def test_what_goes_wrong_in_every_process_is_said_once_each(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    broken = grid._replace(models={"tiny": grid.models["tiny"].model_copy(update={"spec": "/no/such/model"})})
+    with pytest.raises(DualDataError, match=r"2 of 2 processes ended early .*no such model"):
+        run_spread(broken, cells, TWO, project=project)
+
+
+def test_a_claim_is_for_cells_without_a_result_and_for_one_at_a_time(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    with claimed(grid.folder, cells[:2]) as taken, claimed(grid.folder, cells[:3]) as rest:
+        assert taken == cells[:2]
+        assert rest == cells[2:3]
+        assert not any_free(grid.folder, cells[:3])
+        assert any_free(grid.folder, cells)
+    run(grid, cells, RunOptions(), project=project)
+    assert not any_free(grid.folder, cells)
