@@ -1,0 +1,13 @@
+"""Wikidata and Wikipedia from their dumps: no endpoint, no limits.
+
+    files      which dump a file is, and its text as a stream, whatever it is compressed with
+    sql        mysqldump's INSERT lines, exactly; sql_frames the same as frames, fast
+    triples    N-Triples, exactly; triple_frames the same as frames, fast
+    imports    every file once into sharded Parquet, whole or not at all, going on where it stopped
+    engines    the imported tables as lazy frames of polars or of Spark
+    links      inbound links per item, from Wikipedia's tables
+    wikidata   statements and entities, from Wikidata's truthy statements
+    fetch      downloading: resumable, checked
+
+Relational logic is written once, in narwhals, and runs on both engines.
+"""

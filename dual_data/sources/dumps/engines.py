@@ -1,0 +1,146 @@
+"""Where the relational part runs: polars on this machine, or Spark beyond it; the same narwhals either way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import narwhals as nw
+import polars as pl
+
+from dual_data.config import Strict
+from dual_data.errors import InputError, MissingExtra, ServiceError
+from dual_data.sources.dumps.files import TRIPLES
+from dual_data.sources.dumps.imports import Manifest, imported, parts_of
+from dual_data.sources.dumps.triple_frames import SCHEMAS
+
+Lazy = nw.LazyFrame[Any]
+
+
+class EngineParams(Strict):
+    """What runs the relational part over dumps."""
+
+    engine: Literal["polars", "spark"] = "polars"
+    """polars: this machine, streaming from disk; spark: PySpark (extra `spark`)."""
+    master: str = "local[*]"
+    """spark: URL of the cluster's master. Every worker must see the folder of the dumps under the same path."""
+
+
+class Engine(Protocol):
+    """Runs lazy frames."""
+
+    def scan(self, files: Sequence[Path]) -> Lazy:
+        """Parquet files of one schema as one frame."""
+
+    def local(self, frame: pl.DataFrame) -> Lazy:
+        """Rows of this process."""
+
+    def collect(self, frame: Lazy) -> pl.DataFrame:
+        """The rows, brought here, in no particular order."""
+
+
+class Polars:
+    """Streams from disk with all cores of this machine."""
+
+    def scan(self, files: Sequence[Path]) -> Lazy:
+        return nw.from_native(pl.scan_parquet(list(files)))
+
+    def local(self, frame: pl.DataFrame) -> Lazy:
+        return nw.from_native(frame.lazy())
+
+    def collect(self, frame: Lazy) -> pl.DataFrame:
+        native: pl.LazyFrame = frame.to_native()
+        return native.collect(engine="streaming")
+
+
+class Spark:
+    """A Spark session; `close` ends it and the Java process behind it."""
+
+    def __init__(self, master: str) -> None:
+        try:
+            from pyspark.errors import PySparkException
+            from pyspark.sql import SparkSession
+        except ModuleNotFoundError:
+            raise MissingExtra("pyspark", "spark") from None
+        builder = SparkSession.builder.master(master).appName("dual-data").config("spark.ui.enabled", "false")
+        builder = builder.config("spark.ui.showConsoleProgress", "false")
+        if master.startswith("local"):
+            # One machine: no name of a network interface, and as many parts as it can use.
+            for key, value in _LOCAL.items():
+                builder = builder.config(key, value)
+        try:
+            self._session = builder.getOrCreate()
+        except (PySparkException, RuntimeError, OSError) as error:
+            raise ServiceError(
+                f"Spark cannot be started at {master} ({str(error).splitlines()[0]}). It needs Java 17 or later "
+                "(JAVA_HOME) and, beyond local[*], a master that can be reached."
+            ) from None
+        self._session.sparkContext.setLogLevel("ERROR")
+
+    def scan(self, files: Sequence[Path]) -> Lazy:
+        return nw.from_native(self._session.read.parquet(*(file.resolve().as_uri() for file in files)))
+
+    def local(self, frame: pl.DataFrame) -> Lazy:
+        return nw.from_native(self._session.createDataFrame(frame.to_arrow()))
+
+    def collect(self, frame: Lazy) -> pl.DataFrame:
+        rows = pl.from_arrow(frame.to_native().toArrow())
+        assert isinstance(rows, pl.DataFrame)
+        return rows
+
+    def close(self) -> None:
+        """Stop Spark."""
+        self._session.stop()
+
+
+_LOCAL = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.memory": "4g",
+    "spark.sql.shuffle.partitions": "8",
+}
+
+
+@contextmanager
+def open_engine(params: EngineParams) -> Iterator[Engine]:
+    """The engine of the parameters. Raises MissingExtra without PySpark, ServiceError where Spark does not start."""
+    if params.engine == "polars":
+        yield Polars()
+        return
+    spark = Spark(params.master)
+    try:
+        yield spark
+    finally:
+        spark.close()
+
+
+class Tables:
+    """The imported tables of a folder as lazy frames of an engine, by name: see `kept` and `triple_frames`."""
+
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        self.folder, self.engine = folder, engine
+        self._imports: Mapping[str, tuple[Path, Manifest]] = imported(folder)
+
+    def __getitem__(self, name: str) -> Lazy:
+        """Raises InputError where the folder has no such dump."""
+        dump = TRIPLES if name in SCHEMAS else name
+        if dump not in self._imports:
+            raise InputError(
+                f"{self.folder}: {'no truthy dump of Wikidata' if dump == TRIPLES else f'no dump of {dump}'}; get it "
+                f"with dual-data dumps fetch, then run: dual-data dumps import {self.folder}"
+            )
+        path, manifest = self._imports[dump]
+        return self.engine.scan(parts_of(path, manifest, name))
+
+    def rows(self, name: str) -> int:
+        """How many rows a table has; 0 where it was not imported."""
+        found = self._imports.get(TRIPLES if name in SCHEMAS else name)
+        return found[1].rows().get(name, 0) if found else 0
+
+
+def identities(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
+    """Hashes of the imported dumps of the wanted tables, by file name: what an outcome rests on."""
+    found = imported(folder).items()
+    return {manifest.file: str(manifest.sha256) for table, (_, manifest) in found if table in wanted}

@@ -1,0 +1,211 @@
+"""Which dump a file is, and its text as a stream of blocks of whole lines."""
+
+from __future__ import annotations
+
+import bz2
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import polars as pl
+
+from dual_data.errors import InputError
+
+WIKI_TABLES = ("page", "redirect", "linktarget", "pagelinks", "page_props")
+"""Tables of a wiki that inbound links are counted from."""
+SITELINKS = "wb_items_per_site"
+"""Wikidata's table of articles by item: truthy dumps carry neither sitelinks nor their number."""
+TRIPLES = "triples"
+CHUNK = 8 << 20
+"""Bytes of text that are read at once."""
+
+_SQL = re.compile(r"([a-z0-9_]+)-(\d{8}|latest)-([a-z_]+)\.sql(?:\.(?:gz|bz2|zst))?")
+_NT = re.compile(r"(?:wikidata-)?(\d{8}|latest)-(?:truthy|all)(?:-BETA)?\.nt(?:\.(?:gz|bz2|zst))?")
+
+
+class DumpFile(NamedTuple):
+    """A file that is imported."""
+
+    path: Path
+    table: str
+    """Name of the SQL table, or `triples`."""
+    wiki: str
+    """enwiki; wikidata for triples."""
+    date: str
+    """YYYYMMDD, or `latest`."""
+
+
+def recognise(path: Path) -> DumpFile | None:
+    """What a file is by its name, as the dump servers name them; None for anything else."""
+    if found := _NT.fullmatch(path.name):
+        return DumpFile(path, TRIPLES, "wikidata", found[1])
+    found = _SQL.fullmatch(path.name)
+    if found and found[3] in (*WIKI_TABLES, SITELINKS):
+        return DumpFile(path, found[3], found[1], found[2])
+    return None
+
+
+def dump_files(folder: Path) -> list[DumpFile]:
+    """The dumps of a folder, one a table. Raises InputError where it has none, or two that exclude each other."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; get the dumps with: dual-data dumps fetch {folder}")
+    found = [file for path in sorted(folder.iterdir()) if (file := recognise(path)) is not None]
+    if not found:
+        raise InputError(
+            f"{folder}: holds no dump such as enwiki-20261101-pagelinks.sql.gz or wikidata-20261101-truthy-BETA.nt.gz; "
+            f"get them with: dual-data dumps fetch {folder}"
+        )
+    by_table: dict[str, DumpFile] = {}
+    for file in found:
+        other = by_table.setdefault(file.table, file)
+        if other is not file:
+            raise InputError(f"{folder}: both {other.path.name} and {file.path.name}; move one of them elsewhere")
+    wiki = [by_table[table] for table in WIKI_TABLES if table in by_table]
+    for file in wiki:
+        if (file.wiki, file.date) != (wiki[0].wiki, wiki[0].date):
+            raise InputError(
+                f"{folder}: {wiki[0].path.name} and {file.path.name} are not of one wiki and day; their page ids would "
+                "not fit together"
+            )
+    return found
+
+
+class Piece(NamedTuple):
+    """What some lines of a dump gave."""
+
+    tables: Mapping[str, pl.DataFrame]
+    counts: Mapping[str, int]
+    """What is worth knowing about the lines, such as `invalid_utf8`."""
+    end: int
+    """Bytes of the text up to and with these lines."""
+
+
+class Source:
+    """A dump under way: its text, the hash of its bytes and how far it was read.
+
+    Truncated or damaged files raise InputError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = path.stat().st_size
+        self._file = _Hashed(path)
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file read so far."""
+        return self._file.count
+
+    def lines(self, chunk: int = CHUNK) -> Iterator[bytes]:
+        """Blocks of whole lines; the last line of a file need not end in a line feed."""
+        rest: list[bytes] = []
+        for data in self._text(chunk):
+            cut = data.rfind(b"\n") + 1
+            if cut:
+                yield b"".join((*rest, data[:cut]))
+                rest = []
+            if cut < len(data):
+                rest.append(data[cut:])
+        if rest:
+            yield b"".join(rest)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def sha256(self) -> str:
+        """Hash of the whole file; reads what the text did not need."""
+        while self._file.read(CHUNK):
+            pass
+        return self._file.hash.hexdigest()
+
+    def _text(self, chunk: int) -> Iterator[bytes]:
+        read = 0
+        try:
+            for data in _READERS.get(self.path.suffix, _plain)(self._file, chunk):
+                read += len(data)
+                yield data
+        except (EOFError, OSError, ValueError) as error:
+            raise InputError(
+                f"{self.path}: damaged or cut short after {read} bytes of text ({error}); delete it and fetch it again"
+            ) from None
+
+
+class _Hashed(io.RawIOBase):
+    """A file that hashes and counts what is read of it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = path.open("rb", buffering=0)
+        self.hash = hashlib.sha256()
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        length = self._file.readinto(buffer) or 0
+        self.hash.update(buffer[:length])
+        self.count += length
+        return length
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _plain(file: io.RawIOBase | IO[bytes], chunk: int) -> Iterator[bytes]:
+    while data := file.read(chunk):
+        yield data
+
+
+def _gzip(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
+    from isal import igzip_threaded, isal_zlib
+
+    damaged: Any = isal_zlib.error
+    try:
+        # Unpacks in a thread of its own, ahead of the parser.
+        with igzip_threaded.open(file, "rb", threads=1, block_size=1 << 20) as unpacked:  # type: ignore[no-untyped-call]
+            yield from _plain(unpacked, chunk)
+    except damaged as error:
+        raise EOFError(error) from None
+
+
+def _bzip2(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
+    return _members(file, chunk, bz2.BZ2Decompressor)
+
+
+def _zstandard(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
+    import zstandard
+
+    try:
+        # Not stream_reader: at a cut it ends as if the file did.
+        yield from _members(file, chunk, lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj())
+    except zstandard.ZstdError as error:
+        raise EOFError(error) from None
+
+
+def _members(file: io.RawIOBase, chunk: int, new: Callable[[], Any]) -> Iterator[bytes]:
+    """The text of members one after the other, as several programs at once write them."""
+    member = None
+    for packed in _plain(file, max(1, chunk >> 3)):
+        data = packed
+        while data:
+            member = member or new()
+            if text := member.decompress(data):
+                yield text
+            data = member.unused_data if member.eof else b""
+            if member.eof:
+                member = None
+    if member is not None:
+        raise EOFError("the last member is not complete")
+
+
+_READERS: dict[str, Callable[[io.RawIOBase, int], Iterator[bytes]]] = {
+    ".gz": _gzip,
+    ".bz2": _bzip2,
+    ".zst": _zstandard,
+}

@@ -1,0 +1,160 @@
+"""mysqldump's text, exactly: CREATE TABLE for the names and kinds of the columns, INSERT for the rows.
+
+A line feed never stands inside a value (mysqldump writes `\\n`), so a statement ends with a line that ends in `;`.
+Strings are bytes: titles are cut at 255 bytes in old tables, in the middle of a character if need be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from dual_data.errors import InputError
+
+Kind = type[int] | type[float] | type[bytes]
+Value = int | float | bytes | None
+
+_CREATE = re.compile(rb"CREATE TABLE (?:IF NOT EXISTS )?`([^`]+)`")
+_COLUMN = re.compile(rb"\s*`([^`]+)`\s+([a-z]+)(.*)")
+_INSERT = re.compile(rb"INSERT (?:IGNORE )?INTO `([^`]+)`\s*(\([^)]*\))?\s*VALUES\s*")
+_VALUE = re.compile(
+    rb"\s*(?:(?P<null>NULL)|(?:_binary\s*)?'(?P<text>(?:[^'\\]|\\.|'')*)'|0x(?P<hex>[0-9A-Fa-f]*)"
+    rb"|(?P<number>[-+0-9.eE]+))\s*(?P<end>[,)])",
+    re.DOTALL,
+)
+_ESCAPE = re.compile(rb"\\(.)|''", re.DOTALL)
+_MEANING = {b"0": b"\0", b"b": b"\b", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"Z": b"\x1a", b"%": b"\\%", b"_": b"\\_"}
+_INTEGERS = {b"tinyint", b"smallint", b"mediumint", b"int", b"integer", b"bigint"}
+_NUMBERS = {b"float", b"double", b"decimal", b"real"}
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    name: str
+    kind: Kind
+    nullable: bool
+
+
+class Statement(NamedTuple):
+    """An INSERT, or one line of it."""
+
+    columns: tuple[Column, ...]
+    """In the order of the values."""
+    values: bytes
+    """Rows in parentheses with commas between, nothing before and nothing after."""
+    end: int
+    """Bytes of the text up to and with this line."""
+
+
+def statements(blocks: Iterator[bytes], table: str, place: str) -> Iterator[Statement]:
+    """The rows of a dump of `table`, a line at a time. Raises InputError where the text is no such dump."""
+    columns: dict[str, Column] = {}
+    inside = ""
+    chosen: tuple[Column, ...] = ()
+    position = 0
+    for block in blocks:
+        for line in block.splitlines(keepends=True) if b"\r" not in block else _split(block):
+            position += len(line)
+            text = line.rstrip(b"\r\n")
+            if inside == "insert":
+                values = text
+            elif found := _INSERT.match(text):
+                if not columns or found[1] != table.encode():
+                    name = found[1].decode("utf-8", "replace")
+                    raise InputError(f"{place}: rows of {name!r} without its CREATE TABLE; is this a dump of {table}?")
+                inside, values = "insert", text[found.end() :]
+                chosen = _chosen(columns, found[2], place)
+            else:
+                inside = _definition(text, inside, table, columns)
+                continue
+            if values.endswith(b";"):
+                inside = ""
+            if values := values.rstrip(b",;"):
+                yield Statement(chosen, values, position)
+    if inside:
+        raise InputError(f"{place}: ends inside a statement; the file is cut short: delete it and fetch it again")
+    if not columns:
+        raise InputError(f"{place}: no CREATE TABLE `{table}`; is this a dump of that table?")
+
+
+def _split(block: bytes) -> list[bytes]:
+    # bytes.splitlines would also cut at a carriage return.
+    return [line + b"\n" for line in block.removesuffix(b"\n").split(b"\n")]
+
+
+def _definition(text: bytes, inside: str, table: str, columns: dict[str, Column]) -> str:
+    """Learn from a line outside INSERT; returns what the next line is inside of."""
+    if found := _CREATE.match(text):
+        return "create" if found[1] == table.encode() else ""
+    if inside == "create" and (column := _COLUMN.match(text)):
+        name, kind = column[1].decode(), column[2].lower()
+        python: Kind = int if kind in _INTEGERS else float if kind in _NUMBERS else bytes
+        columns[name] = Column(name, python, b"NOT NULL" not in column[3])
+    return "" if text.endswith(b";") else inside
+
+
+def _chosen(columns: dict[str, Column], names: bytes | None, place: str) -> tuple[Column, ...]:
+    if names is None:
+        return tuple(columns.values())
+    given = [name.strip(b" `").decode() for name in names[1:-1].split(b",")]
+    if unknown := [name for name in given if name not in columns]:
+        raise InputError(f"{place}: INSERT names the column {unknown[0]!r}, which CREATE TABLE does not")
+    return tuple(columns[name] for name in given)
+
+
+def rows(values: bytes, columns: Sequence[Column], place: str) -> Iterator[tuple[Value, ...]]:
+    """The rows of one line, unescaped. Exact for whatever MySQL reads; slow. Raises InputError where it is not SQL."""
+    at = 0
+    while at < len(values):
+        if values[at : at + 1] != b"(":
+            raise InputError(f"{place}: '(' is expected at {values[at : at + 40]!r}")
+        at += 1
+        row: list[Value] = []
+        end = b","
+        while end == b",":
+            found = _VALUE.match(values, at)
+            if found is None or len(row) == len(columns):
+                raise InputError(f"{place}: {len(columns)} values are expected, up to {values[at : at + 40]!r}")
+            row.append(_value(found, columns[len(row)].kind))
+            at, end = found.end(), found["end"]
+        if len(row) != len(columns):
+            raise InputError(f"{place}: {len(row)} values for {len(columns)} columns before {values[at : at + 40]!r}")
+        yield tuple(row)
+        while values[at : at + 1] in (b",", b" ", b"\n"):
+            at += 1
+
+
+def marks(values: bytes) -> int:
+    """How many strings of the first row are marked `_binary`."""
+    at, count, end = 1, 0, b","
+    while end == b"," and (found := _VALUE.match(values, at)) is not None:
+        count += found[0].lstrip().startswith(b"_binary")
+        at, end = found.end(), found["end"]
+    return count
+
+
+def _value(found: re.Match[bytes], kind: Kind) -> Value:
+    if found["null"] is not None:
+        return None
+    if found["hex"] is not None:
+        plain = bytes.fromhex(found["hex"].decode())
+    else:
+        plain = found["number"] if found["text"] is None else unescape(found["text"])
+    return plain if kind is bytes else kind(plain)
+
+
+def unescape(text: bytes) -> bytes:
+    """The value of a string literal, given what stands between its quotes."""
+    if b"\\" not in text and b"''" not in text:
+        return text
+    return _ESCAPE.sub(lambda found: b"'" if found[1] is None else _MEANING.get(found[1], found[1]), text)
+
+
+def escape(value: bytes) -> bytes:
+    """What mysqldump writes between the quotes for `value`."""
+    for plain, written in ((b"\\", b"\\\\"), (b"\0", b"\\0"), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"'", b"\\'"),
+                           (b'"', b'\\"'), (b"\x1a", b"\\Z")):  # fmt: skip
+        value = value.replace(plain, written)
+    return value

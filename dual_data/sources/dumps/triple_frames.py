@@ -1,0 +1,201 @@
+"""What is kept of Wikidata's N-Triples, block by block as frames.
+
+    claims     item, property, object             direct statements (wdt:) whose object is an item; numbers of the ids
+    values     item, property, kind, value, tag   direct statements with anything else: iri, blank or literal
+    terms      item, field, language, text        label, alias and description, English and for all languages (`mul`)
+    sitelinks  item, count                        wikibase:sitelinks, which full dumps have and truthy ones do not
+    articles   item, title                        articles of the English Wikipedia, likewise
+
+Lines in canonical form go through polars. Others are brought into it by `triples`, so comments, tabs and escapes of
+every kind are read right, only slower. Of the lines that are wanted, what is no N-Triples is counted and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+import polars as pl
+
+from dual_data.ids import ENTITY_PREFIX
+from dual_data.sources.dumps import triples
+from dual_data.sources.dumps.files import Piece
+
+DIRECT = "http://www.wikidata.org/prop/direct/"
+FIELDS = {
+    "http://www.w3.org/2000/01/rdf-schema#label": "label",
+    "http://www.w3.org/2004/02/skos/core#altLabel": "alias",
+    "http://schema.org/description": "description",
+}
+SITELINKS = "http://wikiba.se/ontology#sitelinks"
+ABOUT = "http://schema.org/about"
+ARTICLE = "https://en.wikipedia.org/wiki/"
+_DATA = ("https://www.wikidata.org/wiki/Special:EntityData/", "http://www.wikidata.org/wiki/Special:EntityData/")
+"""Full dumps state the number of sitelinks about the page that describes the item."""
+_TRIPLE = r'^<([^<> ]*)> <([^<> ]*)> (<[^<> ]*>|_:[^ ]+|"(?:[^"\\]|\\.)*"(?:@[A-Za-z0-9-]+|\^\^<[^<> ]*>)?) \.$'
+_LITERAL = r'(?s)^"(.*)"(?:@([A-Za-z0-9-]+)|\^\^<([^<>]*)>)?$'
+
+SCHEMAS: dict[str, dict[str, type[pl.DataType]]] = {
+    "claims": {"item": pl.Int64, "property": pl.Int32, "object": pl.Int64},
+    "values": {"item": pl.Int64, "property": pl.Int32, "kind": pl.String, "value": pl.String, "tag": pl.String},
+    "terms": {"item": pl.Int64, "field": pl.String, "language": pl.String, "text": pl.String},
+    "sitelinks": {"item": pl.Int64, "count": pl.Int64},
+    "articles": {"item": pl.Int64, "title": pl.String},
+}
+
+
+def pieces(blocks: Iterator[bytes], done: int) -> Iterator[Piece]:
+    """What the blocks after `done` bytes of the text give."""
+    position = 0
+    for block in blocks:
+        position += len(block)
+        if position > done:
+            yield read(block, position)
+
+
+def empty() -> dict[str, pl.DataFrame]:
+    """All tables, without rows."""
+    return {name: pl.DataFrame(schema=schema) for name, schema in SCHEMAS.items()}
+
+
+def read(block: bytes, end: int = 0) -> Piece:
+    """The tables of a block of whole lines."""
+    try:
+        text, invalid = block.decode(), 0
+    except UnicodeDecodeError:
+        text = block.decode("utf-8", "backslashreplace")
+        invalid = sum(not _is_utf8(line) for line in block.split(b"\n"))
+    lines = pl.Series("line", text.removesuffix("\n").split("\n"), dtype=pl.String).to_frame()
+    written = pl.col("line")
+    regular = (
+        (written.str.starts_with("<") | written.str.starts_with("_:"))
+        & written.str.ends_with(" .")
+        & ~written.str.ends_with("  .")
+        & ~written.str.ends_with("\t .")
+    )
+    odd, malformed = _canonical(lines.filter(~regular)["line"])
+    wanted = (
+        written.str.contains("/prop/direct/P", literal=True)
+        | written.str.ends_with('"@en .')
+        | written.str.ends_with('"@mul .')
+        | written.str.contains("ontology#sitelinks>", literal=True)
+        | written.str.contains("://schema.org/about>", literal=True)
+    )
+    chosen = pl.concat([lines.filter(regular & wanted), odd])
+    parts = _split(chosen)
+    strange = parts.filter(pl.col("object").is_null())["line"]
+    if strange.len():
+        odd, more = _canonical(strange)
+        parts, malformed = pl.concat([parts.filter(pl.col("object").is_not_null()), _split(odd)]), malformed + more
+    counts = {"lines": lines.height, "odd_lines": odd.height, "malformed": malformed, "invalid_utf8": invalid}
+    return Piece(_tables(parts), counts, end)
+
+
+def _split(lines: pl.DataFrame) -> pl.DataFrame:
+    """Columns line, subject, predicate (IRIs without brackets) and object (as written); null where it is irregular."""
+    groups = pl.col("line").str.extract_groups(_TRIPLE).struct.rename_fields(["subject", "predicate", "object"])
+    return lines.with_columns(groups.alias("parts")).unnest("parts")
+
+
+def _canonical(lines: pl.Series) -> tuple[pl.DataFrame, int]:
+    """Odd lines as they should be, and how many are no triples."""
+    found, malformed = [], 0
+    for line in lines:
+        try:
+            triple = triples.parse(line)
+        except ValueError:
+            malformed += 1
+            continue
+        if triple is not None and triple.subject.kind == "iri":
+            found.append(triples.line(triple))
+    return pl.DataFrame({"line": found}, schema={"line": pl.String}), malformed
+
+
+def _tables(parts: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    subject, predicate, target = pl.col("subject"), pl.col("predicate"), pl.col("object")
+    item = _number(subject, ENTITY_PREFIX + "Q")
+    of_items = parts.with_columns(item=item).filter(pl.col("item").is_not_null())
+    claims = of_items.with_columns(property=_number(predicate, DIRECT + "P").cast(pl.Int32, strict=False)).filter(
+        pl.col("property").is_not_null()
+    )
+    to_item = target.str.strip_suffix(">")
+    claims = claims.with_columns(target=_number(to_item, "<" + ENTITY_PREFIX + "Q"))
+    spoken = of_items.filter(predicate.is_in(list(FIELDS)))
+    terms = _terms_of(spoken).with_columns(
+        field=predicate.replace_strict(FIELDS, return_dtype=pl.String), language="tag", text="value"
+    )
+    return {
+        "claims": claims.filter(pl.col("target").is_not_null()).select("item", "property", object="target"),
+        "values": _terms_of(claims.filter(pl.col("target").is_null())).select(list(SCHEMAS["values"])),
+        "terms": terms.filter(
+            pl.col("language").is_in(["en", "mul"]) & ~((pl.col("field") == "description") & (pl.col("tag") != "en"))
+        ).select(list(SCHEMAS["terms"])),
+        "sitelinks": _sitelinks(parts),
+        "articles": _articles(parts),
+    }
+
+
+def _number(iri: pl.Expr, prefix: str) -> pl.Expr:
+    """The number of an id after a prefix; null for anything else."""
+    rest = iri.str.strip_prefix(prefix)
+    return (
+        pl.when(iri.str.starts_with(prefix) & rest.str.contains(r"^[1-9][0-9]*$"))
+        .then(rest)
+        .cast(pl.Int64, strict=False)
+    )
+
+
+def _terms_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Adds kind, value and tag of the object: see `dual_data.sources.sparql.Term`."""
+    target = pl.col("object")
+    groups = target.str.extract_groups(_LITERAL).struct.rename_fields(["text", "language", "datatype"])
+    parts = rows.with_columns(groups.alias("literal")).unnest("literal")
+    datatype = pl.when(pl.col("datatype") != triples.STRING).then("datatype")
+    parts = parts.with_columns(
+        kind=pl.when(target.str.starts_with("<"))
+        .then(pl.lit("iri"))
+        .when(target.str.starts_with("_"))
+        .then(pl.lit("blank"))
+        .otherwise(pl.lit("literal")),
+        value=pl.coalesce("text", target.str.strip_prefix("<").str.strip_prefix("_:").str.strip_suffix(">")),
+        tag=pl.coalesce("language", datatype, pl.lit("")),
+    )
+    escaped = pl.col("value").str.contains("\\", literal=True)
+    if not parts.select(escaped.any()).item():
+        return parts
+    plain = pl.col("value").map_elements(_unescaped, pl.String)
+    return pl.concat([parts.filter(~escaped), parts.filter(escaped).with_columns(value=plain)])
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return triples.unescape(text)
+    except ValueError:
+        # Half a surrogate pair: kept as it was written, which is no character either.
+        return text
+
+
+def _sitelinks(parts: pl.DataFrame) -> pl.DataFrame:
+    rows = parts.filter(pl.col("predicate") == SITELINKS)
+    numbers = [_number(pl.col("subject"), prefix + "Q") for prefix in (ENTITY_PREFIX, *_DATA)]
+    count = pl.col("object").str.extract(r'^"\+?([0-9]+)"').cast(pl.Int64, strict=False)
+    return rows.select(item=pl.coalesce(numbers), count=count).drop_nulls()
+
+
+def _articles(parts: pl.DataFrame) -> pl.DataFrame:
+    about = (pl.col("predicate") == ABOUT) & pl.col("subject").str.starts_with(ARTICLE)
+    rows = parts.filter(about).select(
+        item=_number(pl.col("object").str.strip_suffix(">"), "<" + ENTITY_PREFIX + "Q"),
+        title=pl.col("subject").str.strip_prefix(ARTICLE),
+    )
+    return rows.drop_nulls().with_columns(
+        title=pl.col("title").map_elements(lambda path: unquote(_unescaped(path)).replace("_", " "), pl.String)
+    )
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,86 @@
+"""N-Triples, exactly: https://www.w3.org/TR/n-triples/, a line at a time."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from dual_data.sources.sparql import Term
+
+STRING = "http://www.w3.org/2001/XMLSchema#string"
+
+_IRI = r'<[^<>"{}|^`\x00-\x20]*>'
+_TERM = rf'{_IRI}|_:[^\s<>"]*[^\s<>".]|"(?:[^"\\\n\r]|\\.)*"(?:@[A-Za-z]+(?:-[A-Za-z0-9]+)*|\^\^{_IRI})?'
+_LINE = re.compile(rf"[ \t]*({_TERM})[ \t]*({_TERM})[ \t]*({_TERM})[ \t]*\.[ \t]*(?:#.*)?\r?\n?")
+_NOTHING = re.compile(r"[ \t]*(?:#.*)?\r?\n?")
+_LITERAL = re.compile(r'"(.*)"(?:@(.*)|\^\^<(.*)>)?', re.DOTALL)
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
+_MEANING = {"t": "\t", "b": "\b", "n": "\n", "r": "\r", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
+
+
+class Triple(NamedTuple):
+    """A statement of RDF."""
+
+    subject: Term
+    predicate: Term
+    object: Term
+
+
+def parse(line: str) -> Triple | None:
+    """The triple of a line; None for a blank line or a comment. Raises ValueError for anything else."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        if _NOTHING.fullmatch(line):
+            return None
+        raise ValueError(f"not a triple: {line[:80]!r}")
+    subject, predicate, target = (term(written) for written in found.groups())
+    if subject.kind == "literal" or predicate.kind != "iri":
+        raise ValueError(f"not a triple: {line[:80]!r}")
+    return Triple(subject, predicate, target)
+
+
+def term(written: str) -> Term:
+    """A term as N-Triples writes it. Raises ValueError for an escape that means nothing."""
+    if written.startswith("<"):
+        return Term("iri", unescape(written[1:-1]))
+    if written.startswith("_:"):
+        return Term("blank", written[2:])
+    found = _LITERAL.fullmatch(written)
+    if found is None:
+        raise ValueError(f"not a literal: {written[:80]!r}")
+    kind = unescape(found[3] or "")
+    return Term("literal", unescape(found[1]), found[2] or ("" if kind == STRING else kind))
+
+
+def unescape(text: str) -> str:
+    """Text with its escapes resolved. Raises ValueError for one that means nothing."""
+    return _ESCAPE.sub(_meaning, text) if "\\" in text else text
+
+
+def _meaning(found: re.Match[str]) -> str:
+    if found[3] is not None:
+        try:
+            return _MEANING[found[3]]
+        except KeyError:
+            raise ValueError(f"unknown escape {found[0]!r}") from None
+    number = int(found[1] or found[2], 16)
+    # Surrogates and what lies above Unicode are no characters.
+    if 0xD800 <= number < 0xE000 or number > 0x10FFFF:
+        raise ValueError(f"{found[0]} is no character")
+    return chr(number)
+
+
+def line(triple: Triple) -> str:
+    """A triple in canonical form, without a line feed."""
+    return " ".join([*(_written(one) for one in triple), "."])
+
+
+def _written(one: Term) -> str:
+    if one.kind == "iri":
+        # Not even escaped may these stand in an IRI, but what was read is written.
+        return "<" + re.sub(r'[<>"{}|^`\\\x00-\x20]', lambda found: f"\\u{ord(found[0]):04X}", one.value) + ">"
+    if one.kind == "blank":
+        return "_:" + one.value
+    text = one.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    datatype = f"^^<{one.tag}>" if ":" in one.tag else f"@{one.tag}" if one.tag else ""
+    return f'"{text}"{datatype}'

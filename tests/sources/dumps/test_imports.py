@@ -1,0 +1,177 @@
+"""The import: every compression, once, going on where it was stopped, and never of a damaged file."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+import pytest
+import zstandard
+
+from dual_data.engine.progress import Progress
+from dual_data.errors import DualDataError, InputError
+from dual_data.sources.dumps import kept
+from dual_data.sources.dumps.files import Piece, recognise
+from dual_data.sources.dumps.imports import Manifest, import_folder, imported, parts_of
+from tests.sources.dumps.mysqldump import dump
+from tests.sources.dumps.wikis import DAY
+
+ROWS = [(n, 0 if n % 3 else 4, f"Title_{n}".encode()) for n in range(5000)]
+TEXT = dump("linktarget", ROWS, a_line=100)
+NAME = f"testwiki-{DAY}-linktarget.sql"
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
+
+
+def run(folder: Path, part: int = 20_000) -> list[tuple[str, Manifest, bool]]:
+    return [(dump.path.name, manifest, new) for dump, manifest, new in import_folder(folder, Progress().task, part)]
+
+
+def titles(folder: Path) -> list[str]:
+    path, manifest = imported(folder)["linktarget"]
+    return pl.read_parquet(parts_of(path, manifest, "linktarget"))["title"].to_list()
+
+
+EXPECTED = [title.decode() for _, namespace, title in ROWS if namespace == 0]
+
+
+@pytest.mark.parametrize("ending", PACK)
+def test_every_compression_gives_the_same_parts(tmp_path: Path, ending: str) -> None:
+    packed = PACK[ending](TEXT)
+    (tmp_path / (NAME + ending)).write_bytes(packed)
+    ((_, manifest, new),) = run(tmp_path)
+    assert new
+    assert manifest.sha256 == hashlib.sha256(packed).hexdigest()
+    assert len(manifest.parts) > 3
+    assert manifest.rows() == {"linktarget": len(EXPECTED)}
+    assert manifest.counts()["rows"] == len(ROWS)
+    assert titles(tmp_path) == EXPECTED
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst"])
+def test_several_members_are_one_text(tmp_path: Path, ending: str) -> None:
+    cuts = [0, 700, 70_000, len(TEXT)]
+    packed = b"".join(PACK[ending](TEXT[start:end]) for start, end in pairwise(cuts))
+    (tmp_path / (NAME + ending)).write_bytes(packed)
+    run(tmp_path)
+    assert titles(tmp_path) == EXPECTED
+
+
+def test_a_second_import_does_nothing(tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(TEXT))
+    run(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "imported").rglob("*")}
+    ((_, manifest, new),) = run(tmp_path)
+    assert not new
+    assert manifest.sha256
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "imported").rglob("*")}
+    (tmp_path / f"{NAME}.gz").unlink()
+    assert run(tmp_path) == []
+    assert titles(tmp_path) == EXPECTED, "the dump is not needed any more"
+
+
+def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(TEXT))
+    read = kept.pieces
+
+    def stopping(blocks: Iterator[bytes], table: str, place: str, done: int, size: int) -> Iterator[Piece]:
+        for number, piece in enumerate(read(blocks, table, place, done, size)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield piece
+
+    monkeypatch.setattr("dual_data.sources.dumps.kept.pieces", stopping)
+    stops = 0
+    while stops < 40:
+        try:
+            run(tmp_path, part=5_000)
+            break
+        except KeyboardInterrupt:
+            stops += 1
+            with pytest.raises(InputError, match=r"not complete|not imported yet"):
+                imported(tmp_path)
+    assert stops > 5
+    assert titles(tmp_path) == EXPECTED
+    _, manifest = imported(tmp_path)["linktarget"]
+    assert manifest.sha256 == hashlib.sha256((tmp_path / f"{NAME}.gz").read_bytes()).hexdigest()
+    assert manifest.counts()["rows"] == len(ROWS)
+
+
+def test_a_changed_dump_is_imported_anew(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(TEXT)
+    run(tmp_path)
+    path.write_bytes(dump("linktarget", ROWS[:30]))
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(InputError, match="not complete, or not of this file"):
+        imported(tmp_path)
+    run(tmp_path)
+    assert titles(tmp_path) == EXPECTED[:20]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst"])
+def test_a_cut_or_damaged_file_is_refused(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / (NAME + ending)
+    whole = PACK[ending](TEXT)
+    for wrong in (whole[: len(whole) // 2], whole[:40] + b"\xff" * 30 + whole[70:], b"hello"):
+        path.write_bytes(wrong)
+        with pytest.raises(InputError, match="damaged or cut short"):
+            run(tmp_path)
+    path.write_bytes(whole)
+    run(tmp_path)
+    assert titles(tmp_path) == EXPECTED
+
+
+def test_nowhere_to_write_is_said(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(TEXT)
+    (tmp_path / "imported").write_bytes(b"")
+    with pytest.raises(DualDataError, match="cannot be written"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "holds no dump such as"),
+        (["enwiki-20261101-page.sql.gz", "enwiki-20261201-page.sql.gz"], "both enwiki-20261101-page"),
+        (["enwiki-20261101-page.sql.gz", "dewiki-20261101-redirect.sql.gz"], "not of one wiki and day"),
+    ],
+)
+def test_folders_that_do_not_fit_together(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=message):
+        run(tmp_path)
+
+
+def test_what_a_file_is_stands_in_its_name() -> None:
+    names = {
+        "enwiki-20261101-pagelinks.sql.gz": ("pagelinks", "enwiki", "20261101"),
+        "wikidatawiki-latest-wb_items_per_site.sql": ("wb_items_per_site", "wikidatawiki", "latest"),
+        "wikidata-20261101-truthy-BETA.nt.bz2": ("triples", "wikidata", "20261101"),
+        "latest-truthy.nt.zst": ("triples", "wikidata", "latest"),
+    }
+    for name, expected in names.items():
+        found = recognise(Path(name))
+        assert found is not None
+        assert found[1:] == expected
+    for name in ("enwiki-20261101-categorylinks.sql.gz", "enwiki-20261101-page.sql.gz.part", "README"):
+        assert recognise(Path(name)) is None
+
+
+def test_new_dumps_beside_imported_ones_are_said(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(TEXT)
+    run(tmp_path)
+    (tmp_path / f"testwiki-{DAY}-page.sql").write_bytes(b"")
+    with pytest.raises(InputError, match=r"page.sql: not imported yet; run: dual-data dumps import"):
+        imported(tmp_path)
