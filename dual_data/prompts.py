@@ -39,7 +39,7 @@ _MARKUP = frozenset("<>[]")
 """Signs that open the control tokens of chat templates: `<|im_end|>`, `<s>`, `[INST]`."""
 _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-_TEXT_MARKUP = re.compile(r"<(?=[|｜])|(?<=[|｜])>|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|\[(?=/?INST\])")
+_TEXT_MARKUP = re.compile(r"<(?=[|｜])|(?<=[|｜])>|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|<(?=</?SYS>>)|\[(?=/?INST\])")
 
 
 class Prompt(Strict):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+LONGEST = 500
+"""Characters of a label or a message that a terminal shows."""
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns aligned by width: numbers to the right, everything else to the left."""
@@ -23,10 +26,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without control and direction characters: a label must not steer a terminal."""
+    """`text` without control and direction characters, cut where it is endless: a label must not steer a terminal."""
+    shown = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
     return "".join(
         c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else "\N{REPLACEMENT CHARACTER}"
-        for c in text
+        for c in shown
     )
 
 
