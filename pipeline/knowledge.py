@@ -29,7 +29,7 @@ from dual_data.sources.local_chat import LocalChat, open_local, recall_local
 from dual_data.sources.openai_answering import ServerAnswers
 from dual_data.sources.openai_chat import ChatServer, Endpoint
 from dual_data.sources.usage import Budget, Ledger
-from pipeline import published_rule
+from pipeline import expected, published_rule
 from pipeline.probe import Probe, hits, is_majority, select
 from pipeline.sample import sampled
 
@@ -280,4 +280,5 @@ KNOWLEDGE = Stage(
     inputs=("facts", "questions"),
     files=(PROMPT,),
     forecast=forecast,
+    outlook=expected.knowledge,
 )

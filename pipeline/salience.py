@@ -38,6 +38,7 @@ from dual_data.sources.openai_answers import Answer, final_text, messages
 from dual_data.sources.openai_capabilities import TYPICAL, Capabilities
 from dual_data.sources.openai_chat import ChatServer, Endpoint
 from dual_data.sources.usage import Budget, Ledger, estimate
+from pipeline import expected
 from pipeline.sample import sampled
 
 SOURCE = "judge"
@@ -271,4 +272,5 @@ SALIENCE = Stage(
     inputs=("facts", "questions"),
     files=(PROMPT, f"{RELATIONS}/*.toml"),
     forecast=forecast,
+    outlook=expected.salience,
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from dual_data.cli.text import table
+from dual_data.config import Pace
 from dual_data.engine.plan import Step, plan
 from dual_data.engine.run import read_rows
 from dual_data.engine.stage import Forecast, Tools
@@ -33,6 +34,8 @@ def planned(project: Project, wanted: Sequence[str], limit: int | None) -> str:
             for step, f in forecasts
         ]
         parts.append(table(("stage", "source", "calls to make", "in log", "tokens", "at least", "note"), lines))
+        if assumptions := _assumptions([forecast for _, forecast in forecasts], project):
+            parts.append("\n".join(assumptions))
     elif any(step.reason for step in needed):
         parts.append("No call is needed.")
     else:
@@ -53,13 +56,15 @@ def _forecast(step: Step, project: Project, tools: Tools) -> list[Forecast]:
     stage = step.stage
     if stage.forecast is None:
         return []
+    params = project.profile.params(stage.name, stage.params)
     inputs: dict[str, pl.DataFrame] = {}
     for name in stage.inputs:
         try:
             inputs[name] = read_rows(project.root, project.profile, name)
         except DualDataError:
+            if stage.outlook is not None and (found := stage.outlook(params, tools, project.profile)):
+                return found
             return [Forecast("-", 0, 0, note=f"known once {name} is built")]
-    params = project.profile.params(stage.name, stage.params)
     forecasts = stage.forecast(params, tools, **inputs)
     if step.basis is None:
         return [f._replace(note="; ".join(filter(None, (f.note, "from the inputs as they stand")))) for f in forecasts]
@@ -68,8 +73,46 @@ def _forecast(step: Step, project: Project, tools: Tools) -> list[Forecast]:
 
 def _duration(forecast: Forecast, project: Project) -> str:
     """The least time that the pace of the source allows."""
-    pace = project.profile.services.pace.get(forecast.source)
+    pace = _pace(forecast.source, project)
     if pace is None or pace.per_minute is None:
         return ""
-    minutes = max(0, forecast.calls - forecast.in_log) / pace.per_minute
+    return _shown(max(0, forecast.calls - forecast.in_log) / pace.per_minute)
+
+
+def _assumptions(forecasts: Sequence[Forecast], project: Project) -> list[str]:
+    """The sum of the least times, and what each rests on."""
+    minutes: dict[str, float] = {}
+    lines = []
+    for forecast in forecasts:
+        pace = _pace(forecast.source, project)
+        if pace is not None and pace.per_minute is not None:
+            made = max(0, forecast.calls - forecast.in_log)
+            minutes[forecast.source] = minutes.get(forecast.source, 0.0) + made / pace.per_minute
+    for source in minutes:
+        pace = _pace(source, project)
+        assert pace is not None
+        line = f"  {source}: {pace.per_minute} requests in any minute, {pace.concurrency} at a time (services.pace)"
+        lines.append(line + "".join(f"; {words}" for words in [_GRANTED.get(source)] if words))
+    if not lines:
+        return []
+    total = _shown(sum(minutes.values()))
+    head = f"At least {total} by these limits, one stage after the other; slow answers, pauses and retries come on top:"
+    unlimited = sorted({f.source for f in forecasts if f.calls > f.in_log} - set(minutes))
+    free = [f"  {', '.join(unlimited)}: no limit of requests is set, so as long as it takes"] if unlimited else []
+    return [head, *lines, *free]
+
+
+_GRANTED = {
+    "wikidata": "the service grants 60 s of processing a minute, so a query may take 2 s on average",
+    "wikipedia": "the service grants 200 a minute to a client that names a contact",
+}
+"""What the public services grant; what a profile sets for others is its own affair."""
+
+
+def _pace(source: str, project: Project) -> Pace | None:
+    paces = project.profile.services.pace
+    return paces.get(source) or paces.get(source.split(":", maxsplit=1)[0])
+
+
+def _shown(minutes: float) -> str:
     return f"{minutes / MINUTES:.1f} h" if minutes >= MINUTES else f"{minutes:.0f} min"

@@ -1,0 +1,103 @@
+"""What the stages will ask before the facts are there: the sizes of the published tables carried over.
+
+A plan for a new project has to say whether it takes an hour or a week. It takes every topic to fill its limit, and
+from each subject what the published tables gave a subject. Once the facts are built, the stages' own forecasts take
+over, which are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from dual_data.config import Profile, load_relations, load_topics
+from dual_data.engine.stage import Forecast, Tools
+from dual_data.prompts import load_prompt
+from dual_data.sources.openai_answers import messages
+from dual_data.sources.usage import estimate
+
+if TYPE_CHECKING:
+    from pipeline.knowledge import KnowledgeParams
+    from pipeline.links import LinksParams
+    from pipeline.salience import SalienceParams
+
+TITLES_A_SUBJECT = 3
+"""Articles that the facts of a topic name, for each subject: its own and those of its objects."""
+QUESTIONS_A_SUBJECT = 2.5
+"""The published 10,612 subjects gave 21 to 32 thousand facts that can be asked."""
+WORD = "Constantinople"
+"""As long as a usual name, for counting tokens."""
+BASIS = f"estimated: {TITLES_A_SUBJECT} articles and {QUESTIONS_A_SUBJECT} questions a subject, every topic full"
+
+
+def links(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast]:
+    """The requests of the stage links."""
+    from dual_data.sources.wikipedia import SOURCE, TITLES_A_REQUEST
+
+    subjects = _subjects(tools, profile)
+    if params.method in ("none", "in_degree") or subjects is None:
+        return []
+    batches = math.ceil(TITLES_A_SUBJECT * subjects / TITLES_A_REQUEST)
+    if params.method == "cirrusdoc":
+        return [Forecast(SOURCE, 1 + batches, 0, note=BASIS)]
+    return [Forecast(SOURCE, 2 * batches, 0, note=f"{BASIS}; at least, one call more for every 500 links")]
+
+
+def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[Forecast]:
+    """The questions of the stage knowledge, by model and rule."""
+    from pipeline import published_rule
+    from pipeline.knowledge import PROMPT, SOURCE
+
+    questions = _questions(tools, profile, params.sample)
+    if questions is None:
+        return []
+    prompt = load_prompt(tools.project / PROMPT)
+    asked = messages(prompt.system, prompt.render({"question": f"Which {WORD} of {WORD} is the {WORD}?"}))
+    relations = load_relations(tools.project / "pipeline/relations").values()
+    paraphrases = sum(len(one.questions.validation) for one in relations) / max(1, len(relations))
+    plans = []
+    for model in params.models:
+        for rule in model.rules:
+            paper = rule == "paper"
+            calls = round(questions * (published_rule.SAMPLING.samples if paper else paraphrases))
+            new = published_rule.SAMPLING.max_new_tokens if paper else params.new_tokens
+            tokens = calls * estimate(asked, new).tokens if model.endpoint else 0
+            source = SOURCE if model.endpoint else f"local:{model.local}"
+            plans.append(Forecast(source, calls, 0, tokens, f"{model.name}, {rule}; {BASIS}"))
+    return plans
+
+
+def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[Forecast]:
+    """The judgements of the stage salience."""
+    from pipeline.salience import LABEL_TOKENS, PROMPT, SOURCE
+
+    questions = _questions(tools, profile, params.sample)
+    if questions is None or (params.endpoint is None and params.local is None):
+        return []
+    if params.endpoint is None:
+        return [Forecast(f"local:{params.local}", questions, 0, note=BASIS)]
+    prompt = load_prompt(tools.project / PROMPT)
+    asked = messages(prompt.system.strip(), prompt.render({"subject": WORD, "relation": WORD, "object": WORD}))
+    tokens = questions * estimate(asked, LABEL_TOKENS).tokens
+    note = f"{BASIS}; {params.samples} calls more for each fact of low label mass"
+    return [Forecast(SOURCE, questions, 0, tokens, note)]
+
+
+def _subjects(tools: Tools, profile: Profile) -> int | None:
+    """Subjects where every topic is full; None where the facts come from tables, which are their own measure."""
+    from pipeline.facts import TOPICS, FactsParams
+
+    facts = profile.params("facts", FactsParams)
+    if facts.source != "sparql":
+        return None
+    topics = load_topics(tools.project / TOPICS)
+    limits = [topic.limit for name, topic in topics.items() if not facts.topics or name in facts.topics]
+    return sum(limit if tools.limit is None else min(limit, tools.limit) for limit in limits)
+
+
+def _questions(tools: Tools, profile: Profile, sample: int | None) -> int | None:
+    subjects = _subjects(tools, profile)
+    if subjects is None:
+        return None
+    limits = [most for most in (sample, tools.limit) if most is not None]
+    return min(round(QUESTIONS_A_SUBJECT * subjects), *limits) if limits else round(QUESTIONS_A_SUBJECT * subjects)

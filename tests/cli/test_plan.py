@@ -1,0 +1,64 @@
+"""The plan of a new project: how much will be asked, of whom, and for how long at least."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dual_data.config import load_topics
+from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    forget_pipeline()
+    yield copy_project(tmp_path / "new")
+    forget_pipeline()
+
+
+def row(plan: str, stage: str) -> dict[str, str]:
+    """Cells of a stage's line in the table of calls."""
+    table = plan.split("\n\n")[1].splitlines()
+    columns = [match.span() for match in re.finditer(r"-+", table[1])]
+    line = next(line for line in table[2:] if line.startswith(stage))
+    names = [table[0][start:end].strip() for start, end in columns]
+    cells = [line[start:end].strip() for start, end in columns[:-1]] + [line[columns[-1][0] :]]
+    return dict(zip(names, cells, strict=True))
+
+
+def test_the_plan_of_the_real_profile_names_requests_hours_and_tokens(project: Path) -> None:
+    done = dual_data("build", "--dry-run", "--project", project)
+    assert done.code == 0, done.err
+    assert not (project / "artifacts").exists()
+    subjects = sum(topic.limit for topic in load_topics(ROOT / "pipeline" / "topics.toml").values())
+    questions = round(2.5 * subjects)
+    links, probe, judge = (row(done.out, stage) for stage in ("links", "knowledge", "salience"))
+    assert int(links["calls to make"]) == 1 + math.ceil(3 * subjects / 50)
+    assert int(probe["calls to make"]) == 3 * questions
+    assert int(judge["calls to make"]) == questions
+    # The prompt has about 1,300 characters; four of them are taken for a token.
+    assert 250 * questions < int(judge["tokens"]) < 500 * questions
+
+    minutes = {"facts": 30, "links": 190, "salience": 480}
+    least = sum(int(row(done.out, stage)["calls to make"]) / pace for stage, pace in minutes.items())
+    assert f"At least {least / 60:.1f} h by these limits" in done.out
+    for said in (
+        "wikidata: 30 requests in any minute, 1 at a time",
+        "wikipedia: 190 requests in any minute",
+        "judge: 480 requests in any minute",
+        "probe: no limit of requests is set",
+        "2.5 questions a subject, every topic full",
+    ):
+        assert said in done.out
+
+
+def test_a_limit_and_a_sample_make_the_plan_smaller(project: Path) -> None:
+    profile = project / "pipeline" / "dual.toml"
+    profile.write_text(profile.read_text().replace("[salience]\n", "[salience]\nsample = 40\n"))
+    done = dual_data("build", "--dry-run", "--limit", "100", "--project", project)
+    assert row(done.out, "salience")["calls to make"] == "40"
+    assert row(done.out, "knowledge")["calls to make"] == "300"
