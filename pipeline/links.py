@@ -12,6 +12,7 @@ from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.ids import item_of_iri
 from dual_data.schema import Links
+from pipeline import expected
 
 IN_DEGREES = """
 SELECT ?o (COUNT(DISTINCT ?s) AS ?n) WHERE {
@@ -117,4 +118,5 @@ LINKS = Stage(
     inputs=("facts",),
     services=("wikipedia", "sparql"),
     forecast=forecast,
+    outlook=expected.links,
 )
