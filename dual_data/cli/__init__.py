@@ -16,6 +16,7 @@ from dual_data.cli import (
     build,
     check,
     evaluation,
+    evaluation_push,
     evaluation_results,
     export,
     project,
@@ -61,6 +62,7 @@ unlearning.command()(evaluation_results.score)
 unlearning.command()(evaluation_results.report)
 unlearning.command()(evaluation_results.compare)
 unlearning.command()(evaluation_results.attack)
+unlearning.command()(evaluation_push.push)
 app.add_typer(unlearning, name="eval")
 
 

@@ -137,6 +137,7 @@ class _Bench:
     ) -> None:
         self._grid, self._loaded, self._options, self._project, self._say = grid, loaded, options, project, say
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
+        self._stage = ""
         self._workload: Workload
         self._base: Measurement
 
@@ -151,6 +152,7 @@ class _Bench:
             rows = grid.sets[stage].trained(settings)
             folder = grid.folder.parent / "stages"
             adapter, notes = prepare(self._loaded, settings, rows, seed=seed, profile=grid.profile, folder=folder)
+            self._stage = adapter.name
             self._say(f"{cells[0].model} {stage} seed {seed}: ready after {time.perf_counter() - began:.0f} s")
         with applied(self._loaded, adapter, settings.apply if settings is not None else ""):
             for name, of_set in _by(cells, lambda cell: cell.set):
@@ -342,6 +344,7 @@ class _Bench:
             "training": None,
             "provenance": {
                 "identity": cell.identity,
+                "stage": self._stage,
                 "model": {key: value for key, value in info._asdict().items() if key != "packages"},
                 "dual_data": __version__,
                 "packages": {name: version(name) for name in names},

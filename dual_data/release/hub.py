@@ -85,7 +85,7 @@ def push(
     stamped, written = texts(stamped, Place(folder=folder))
     files: dict[str, bytes | Path] = {path: text.encode() for path, text in written.items()}
     files |= {file.path: folder / file.path for splits in stamped.configs.values() for file in splits.values()}
-    with _translated(repository, token):
+    with translated(repository, token):
         remote = _look(api, repository, tag)
         if remote.tagged:
             if _manifest_at(api, repository, tag) != written[MANIFEST].encode():
@@ -106,7 +106,7 @@ def push(
         with _repository(api, repository, remote, private=private):
             head = remote.head or api.dataset_info(repository).sha
             report(f"uploading {len(files)} files, {size / 1e6:.1f} MB")
-            with _bars_on_terminals_only():
+            with bars_on_terminals_only():
                 info = api.create_commit(
                     repository,
                     _operations(files, removed),
@@ -130,7 +130,7 @@ def paths_at(place: Place) -> list[str]:
     import huggingface_hub
 
     api = huggingface_hub.HfApi(endpoint=place.endpoint)
-    with _translated(place.repository, None):
+    with translated(place.repository, None):
         return sorted(api.list_repo_files(place.repository, revision=place.revision, repo_type="dataset"))
 
 
@@ -208,7 +208,7 @@ def _operations(files: Mapping[str, bytes | Path], removed: tuple[str, ...]) -> 
 
 
 @contextlib.contextmanager
-def _bars_on_terminals_only() -> Iterator[None]:
+def bars_on_terminals_only() -> Iterator[None]:
     """A log file wants no progress bar a file."""
     import huggingface_hub.utils
 
@@ -224,7 +224,7 @@ def _bars_on_terminals_only() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _translated(repository: str, token: str | None) -> Iterator[None]:
+def translated(repository: str, token: str | None) -> Iterator[None]:
     """Errors of the Hub's client as ours, without tokens and signed addresses."""
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -1,4 +1,4 @@
-"""A loopback server that speaks the part of the Hub's HTTP API which huggingface_hub uses for datasets.
+"""A loopback server that speaks the part of the Hub's HTTP API which huggingface_hub uses for datasets and models.
 
 Repositories live in memory: commits are snapshots {path: bytes}, large files go through LFS storage by their SHA-256,
 and a commit that names an object which was never uploaded is refused, as the Hub does. Xet is not spoken.
@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_" + "m" * 34
 """The one token that may write."""
-LARGE = (".parquet",)
+LARGE = (".parquet", ".safetensors")
 MAIN = "main"
 
 
@@ -50,7 +50,7 @@ Files = dict[str, bytes]
 
 @dataclass
 class Repository:
-    """One dataset."""
+    """One dataset or model."""
 
     private: bool
     commits: dict[str, Files] = field(default_factory=dict)
@@ -120,16 +120,18 @@ class Hub:
                 answer = _validate(call.json()["content"])
             case ["datasets", owner, name, "resolve", revision, *path]:
                 answer = self._resolve(f"{owner}/{name}", revision, "/".join(path))
+            case [owner, name, "resolve", revision, *path]:
+                answer = self._resolve(f"{owner}/{name}", revision, "/".join(path))
             case _ if call.method in ("POST", "DELETE") and call.token != TOKEN:
                 answer = Answer(401, {"error": f"Invalid credentials: {call.token}"})
-            case ["datasets", _, name, "info", "lfs", "objects", "batch"] if name.endswith(".git"):
+            case [*_, name, "info", "lfs", "objects", "batch"] if name.endswith(".git"):
                 answer = self._batch(call.json())
             case ["api", "repos", "create"]:
                 answer = self._create(call.json())
             case ["api", "repos", "delete"]:
                 gone = self.repositories.pop("{organization}/{name}".format(**call.json()), None)
                 answer = Answer(200 if gone else 404, {})
-            case ["api", "datasets", owner, name, *rest]:
+            case ["api", "datasets" | "models", owner, name, *rest]:
                 answer = self._api(f"{owner}/{name}", rest, call)
             case _:
                 answer = Answer(404, {"error": "no such route"})

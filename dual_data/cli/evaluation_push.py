@@ -1,0 +1,41 @@
+"""`dual-data eval push`: an unlearned adapter on the Hub."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dual_data.errors import UsageError
+
+
+def push(
+    result: Annotated[Path, typer.Argument(metavar="RESULT", help="A result: a file below cells/.")],
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="Model on the Hub: owner/name.")],
+    *,
+    private: Annotated[bool, typer.Option("--private", help="A repository that is made now is private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
+) -> None:
+    """Publish a cell's adapter on the Hugging Face Hub, with its result and a card, in one commit.
+
+    The grid must have been run with --save-adapters. The adapter of a training stage goes along. Log in with
+    `hf auth login` or set HF_TOKEN.
+
+    Example: dual-data eval push artifacts/evaluation/demo/cells/0a1b.json owner/unlearned --private
+    """
+    from dual_data.evaluation.publish import adapter_files
+    from dual_data.release.model_hub import push_model
+    from dual_data.released import is_repository
+
+    if not is_repository(repository):
+        raise UsageError(f"{repository}: is not the name of a Hub model (owner/name)")
+    files = adapter_files(result)
+    size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
+    if dry_run:
+        print(f"would write {len(files)} files, {size / 1e6:.1f} MB, to {repository}")
+        return
+    print(f"uploading {len(files)} files, {size / 1e6:.1f} MB", file=sys.stderr)
+    commit = push_model(repository, files, message=f"Add the unlearned adapter {result.stem}", private=private)
+    print(f"{repository}\ncommit {commit}")

@@ -1,0 +1,85 @@
+"""An unlearned adapter as files for others: the adapter as peft reads it, the cell's result, and a card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dual_data.errors import InputError
+from dual_data.evaluation.results import BASE, Result, read_result
+
+STAGE = "stage_adapter"
+"""Folder of the training stage's adapter, which becomes part of the base before the unlearned one is put on."""
+_WEIGHTS = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def adapter_files(result: Path) -> dict[str, bytes | Path]:
+    """Files by path in a model repository, for the result cells/ID.json of a grid that kept its adapters.
+
+    result.json is the result without its items. Raises InputError where there is no adapter to the result.
+    """
+    found = read_result(result)
+    folder = result.resolve().parent.parent
+    kept = folder / "adapters" / result.stem
+    if found["cell"]["method"] == BASE or not kept.is_dir():
+        raise InputError(
+            f"{result}: no adapter was kept of this cell; run the grid with --save-adapters (a cell before unlearning "
+            "has none)"
+        )
+    files: dict[str, bytes | Path] = {name: kept / name for name in _WEIGHTS}
+    if stage := found["provenance"].get("stage"):
+        below = folder.parent / "stages" / stage
+        if not below.is_dir():
+            raise InputError(f"{below}: the adapter of the training stage is gone; run the grid again to make it")
+        files |= {f"{STAGE}/{name}": below / name for name in _WEIGHTS}
+    summary = {key: value for key, value in found.items() if key != "items"}
+    files["result.json"] = (json.dumps(summary, ensure_ascii=False, indent=1) + "\n").encode()
+    files["README.md"] = card(found).encode()
+    return files
+
+
+def card(result: Result) -> str:
+    """The model card: what was unlearned from what and how, what was measured, and how to load it."""
+    cell, run, model = result["cell"], result["run"], result["provenance"]["model"]
+    staged = bool(result["provenance"].get("stage"))
+    head = ["library_name: peft", "tags: [unlearning, dual-data]"]
+    if _on_hub(str(model["spec"])):
+        head.insert(0, f"base_model: {model['spec']}")
+    lines = [
+        "---",
+        *head,
+        "---",
+        "",
+        f"# {cell['method']} on {cell['set']} facts of {cell['data']}",
+        "",
+        f"A LoRA adapter that unlearns: {cell['method']} at learning rate {cell['lr']:g}, seed {cell['seed']}, preset "
+        f"`{cell['preset']}`, prompt profile `{cell['profile']}`, on `{model['spec']}` "
+        + (f"after the training stage `{cell['stage']}`." if staged else "as it was published."),
+        "",
+        "| set | ROUGE-L recall | answers held | probability |",
+        "|---|---|---|---|",
+        *(_row(name, scores) for name, scores in result["summary"].items()),
+        "",
+        f"{run['gpu_hours']:.4f} GPU hours. `result.json` has every setting, version and mean.",
+        "",
+        "```python",
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM",
+        "",
+        f'model = AutoModelForCausalLM.from_pretrained("{model["spec"]}")',
+    ]
+    if staged:
+        lines.append(f'model = PeftModel.from_pretrained(model, REPO, subfolder="{STAGE}").merge_and_unload()')
+    return "\n".join([*lines, "model = PeftModel.from_pretrained(model, REPO)", "```", ""])
+
+
+def _row(name: str, scores: Mapping[str, Any]) -> str:
+    shown = (scores.get(key) for key in ("rougeL_recall", "contains_answer", "probability"))
+    return f"| {name} | {' | '.join('-' if value is None else f'{value:.3f}' for value in shown)} |"
+
+
+def _on_hub(spec: str) -> bool:
+    """Whether a model's name is one of the Hub's: owner/name, and no path."""
+    return spec.count("/") == 1 and not spec.startswith(("/", ".", "~")) and not spec.endswith(".gguf")

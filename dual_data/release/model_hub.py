@@ -1,0 +1,53 @@
+"""A model repository on the Hub: one commit with all of its files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dual_data.errors import UsageError
+from dual_data.release.hub import bars_on_terminals_only, translated
+
+
+def push_model(
+    repository: str,
+    files: Mapping[str, bytes | Path],
+    *,
+    message: str,
+    private: bool = False,
+    endpoint: str | None = None,
+    token: str | None = None,
+) -> str:
+    """Write `files` by path into the model `repository` and return the commit's id; other files there stay.
+
+    A repository that was made for a push which then failed is taken away again. Raises UsageError without a token,
+    Refused where the Hub says no, ServiceError where it does not answer.
+    """
+    import huggingface_hub
+
+    token = token or huggingface_hub.get_token()
+    if not token:
+        raise UsageError(
+            "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
+        )
+    api: Any = huggingface_hub.HfApi(endpoint=endpoint, token=token)
+    added = [
+        huggingface_hub.CommitOperationAdd(
+            path_in_repo=path, path_or_fileobj=data if isinstance(data, bytes) else str(data)
+        )
+        for path, data in sorted(files.items())
+    ]
+    with translated(repository, token):
+        made = not api.repo_exists(repository)
+        if made:
+            api.create_repo(repository, private=private)
+        try:
+            with bars_on_terminals_only():
+                return str(api.create_commit(repository, added, commit_message=message).oid)
+        except BaseException:
+            if made:
+                with contextlib.suppress(Exception):
+                    api.delete_repo(repository)
+            raise

@@ -1,0 +1,100 @@
+"""Adapters on the Hub: what is sent, that it loads as it was, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import snapshot_download
+from peft import PeftModel
+
+from dual_data.errors import InputError, Refused, UsageError
+from dual_data.evaluation.grid import RunOptions, run
+from dual_data.evaluation.lora import Adapters, read_spec
+from dual_data.evaluation.publish import STAGE, adapter_files, card
+from dual_data.evaluation.results import BASE, cell_path, read_result
+from dual_data.evaluation.tiny import tiny
+from dual_data.release.model_hub import push_model
+from tests.cli.command import dual_data
+from tests.evaluation.test_grid import FILE, opened, project
+from tests.release.conftest import online
+from tests.services.hub import TOKEN, Answer, Hub
+
+__all__ = ["online", "project"]
+
+# Of the Hub's client, and of peft, which reads an attribute that transformers has renamed.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
+]
+
+
+@pytest.fixture
+def results(project: Path) -> dict[str, Path]:
+    """Results by training stage, adapters kept; under `base` the one before unlearning."""
+    short = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-2]").replace("GradAscent = {}\n", "")
+    grid, cells = opened(project, file=short.replace("seeds = [0, 1]", "seeds = [0]"))
+    run(grid, cells, RunOptions(save_adapters=True), project=project)
+    found = {cell.stage: cell_path(grid.folder, cell.id) for cell in cells if cell.method != BASE}
+    return found | {"base": next(cell_path(grid.folder, cell.id) for cell in cells if cell.method == BASE)}
+
+
+def test_a_pushed_adapter_is_the_one_that_was_measured(online: Hub, results: dict[str, Path], tmp_path: Path) -> None:
+    shown = dual_data("eval", "push", results["sft"], "someone/unlearned", "--dry-run")
+    assert shown.code == 0
+    assert "would write 6 files" in shown.out
+    assert online.repositories == {}
+    files = adapter_files(results["sft"])
+    commit = push_model("someone/unlearned", files, message="Add", private=True, endpoint=online.url, token=TOKEN)
+    repository = online.repositories["someone/unlearned"]
+    assert repository.private
+    assert commit in repository.commits
+    folder = Path(snapshot_download("someone/unlearned", endpoint=online.url, token=TOKEN, local_dir=tmp_path / "got"))
+
+    kept = results["sft"].parent.parent / "adapters" / results["sft"].stem
+    assert (folder / "adapter_model.safetensors").read_bytes() == (kept / "adapter_model.safetensors").read_bytes()
+    for below in (folder, folder / STAGE):
+        Adapters(tiny("llama").model, read_spec(below)).load(below)
+    # As the card says: the stage first, then the adapter.
+    base = PeftModel.from_pretrained(tiny("llama").model, folder, subfolder=STAGE).merge_and_unload()
+    assert isinstance(PeftModel.from_pretrained(base, folder), PeftModel)
+
+    entry = json.loads((folder / "result.json").read_text())
+    whole = read_result(results["sft"])
+    assert entry == {key: value for key, value in whole.items() if key != "items"}
+    assert {"gpu_hours", "tokens"} <= set(entry["run"])
+    text = (folder / "README.md").read_text()
+    head = yaml.safe_load(text.split("---\n")[1])
+    assert head == {"library_name": "peft", "tags": ["unlearning", "dual-data"]}
+    recall = whole["summary"]["forget"]["rougeL_recall"]
+    assert f"| forget | {recall:.3f} |" in text
+
+
+def test_the_stage_goes_along_only_where_there_is_one(results: dict[str, Path]) -> None:
+    plain = adapter_files(results["pretrained"])
+    assert set(plain) == {"README.md", "result.json", "adapter_config.json", "adapter_model.safetensors"}
+    assert STAGE not in card(read_result(results["pretrained"]))
+    found = read_result(results["pretrained"])
+    found["provenance"]["model"]["spec"] = "owner/model"
+    assert yaml.safe_load(card(found).split("---\n")[1])["base_model"] == "owner/model"
+
+
+def test_a_result_without_an_adapter_is_refused(results: dict[str, Path]) -> None:
+    with pytest.raises(InputError, match="a cell before unlearning"):
+        adapter_files(results["base"])
+    asked = dual_data("eval", "push", results["pretrained"], "not a name")
+    assert (asked.code, "owner/name" in asked.err) == (2, True)
+
+
+def test_a_push_that_fails_leaves_no_repository(online: Hub) -> None:
+    files: dict[str, bytes | Path] = {"README.md": b"---\nlicense: mit\n---\n"}
+    with pytest.raises(Refused, match="401"):
+        push_model("someone/unlearned", files, message="Add", endpoint=online.url, token="hf_wrong")
+    online.before = lambda method, path: Answer(403, {"error": "no"}) if "/commit/" in path else None
+    with pytest.raises(Refused, match="403"):
+        push_model("someone/unlearned", files, message="Add", endpoint=online.url, token=TOKEN)
+    assert online.repositories == {}
+    with pytest.raises(UsageError, match="no Hub token"):
+        push_model("someone/unlearned", files, message="Add", endpoint=online.url)
