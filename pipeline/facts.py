@@ -1,12 +1,12 @@
 """Facts: triplets with ids, from wherever they come, and the reason of every row that is none.
 
-Sources deliver statements and entities; `dual_data.sources.assembly` makes facts of them. A further source (a dump)
-is one more branch of `_harvest`.
+Sources deliver statements and entities; `dual_data.sources.assembly` makes facts of them. A further source is one more
+branch of `_harvest`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from dual_data.schema import Facts
 from dual_data.sources import resolution, tables, triplets, wikidata
 from dual_data.sources.asking import Foresight, Live
 from dual_data.sources.assembly import Harvest, assemble
+from dual_data.sources.dumps.params import EngineParams
 from dual_data.sources.sparql import EMBEDDED, open_endpoint
 
 TOPICS = "pipeline/topics.toml"
@@ -30,31 +31,38 @@ RELATIONS = "pipeline/relations"
 class FactsParams(Strict):
     """Where the triplets come from."""
 
-    source: Literal["sparql", "tables", "labels", "resolve"] = "sparql"
-    """sparql: the endpoint under [services]; tables: a folder of triplets with ids; labels: a folder of triplets with
-    labels alone, under ids minted from the labels (never pushed); resolve: the same, with the ids that an endpoint or
-    a label table gives them beyond doubt."""
+    source: Literal["sparql", "tables", "labels", "resolve", "dump"] = "sparql"
+    """sparql: the endpoint under [services]; dump: a folder with Wikidata's truthy dump, imported; tables: a folder of
+    triplets with ids; labels: a folder of triplets with labels alone, under ids minted from the labels (never pushed);
+    resolve: the same, with the ids that an endpoint or a label table gives them beyond doubt."""
     folder: str = ""
-    """tables, labels, resolve: folder of CSV or Parquet files, one a topic, relative to the project."""
+    """tables, labels, resolve: folder of CSV or Parquet files, one a topic; dump: folder of the dumps. Relative to the
+    project."""
     label_table: str = ""
     """resolve: a CSV or Parquet file with the columns qid and label (and aliases, class), relative to the project;
     empty to ask the endpoint."""
     topics: tuple[str, ...] = ()
-    """sparql: the topics to build, of those in topics.toml; empty for all."""
+    """sparql, dump: the topics to build, of those in topics.toml; empty for all."""
     empty_topics: Literal["error", "skip"] = "error"
-    """sparql: what to do about a topic whose classes have no member at the endpoint."""
+    """sparql, dump: what to do about a topic whose classes have no member."""
     queries: wikidata.Sizes = Field(default_factory=wikidata.Sizes)
     """sparql, resolve: how much one query asks for."""
+    compute: EngineParams = Field(default_factory=EngineParams)
+    """dump: what runs the relational part."""
 
     @model_validator(mode="after")
     def _folder_fits_source(self) -> FactsParams:
         if (self.source == "sparql") == bool(self.folder):
-            needed = "takes no folder" if self.folder else "needs the folder of its tables: set folder"
+            needed = (
+                "takes no folder"
+                if self.folder
+                else f"needs the folder of its {'dumps' if self.source == 'dump' else 'tables'}: set folder"
+            )
             raise ValueError(f"source = {self.source!r} {needed}")
         if self.label_table and self.source != "resolve":
             raise ValueError("label_table belongs to source = 'resolve'")
-        if self.topics and self.source != "sparql":
-            raise ValueError("topics belongs to source = 'sparql'; of tables, leave out the files")
+        if self.topics and self.source not in ("sparql", "dump"):
+            raise ValueError("topics belongs to source = 'sparql' or 'dump'; of tables, leave out the files")
         return self
 
 
@@ -72,7 +80,7 @@ def run(params: FactsParams, tools: Tools) -> pl.DataFrame:
 
 def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
     """The queries of `run`: exact as far as the log knows the answers that they follow from."""
-    if params.source in ("tables", "labels") or params.label_table:
+    if params.source in ("tables", "labels", "dump") or params.label_table:
         return []
     endpoint = open_endpoint(tools.services)
     relations = load_relations(tools.project / RELATIONS)
@@ -90,6 +98,11 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
 def sources(params: FactsParams, project: Path, services: Services) -> dict[str, str]:
     """Hashes of what is read besides topics and relations."""
     found: dict[str, str] = {}
+    if params.source == "dump":
+        from dual_data.sources.dumps.engines import identities
+        from dual_data.sources.dumps.files import SITELINKS, TRIPLES
+
+        return identities(project / params.folder, (TRIPLES, SITELINKS))
     if params.folder:
         found.update(tables.hashes(project / params.folder))
     if params.label_table:
@@ -111,6 +124,8 @@ def _harvest(
     names = tuple(topics)
     if params.source == "tables":
         return triplets.with_ids(folder, names, relations)
+    if params.source == "dump":
+        return _from_dump(params, tools, topics, relations)
     excluded = _excluded(tools.project)
     if params.source == "labels":
         return triplets.with_labels(folder, names, relations, excluded)
@@ -122,15 +137,35 @@ def _harvest(
         rows = triplets.read_labels(folder, names, relations, excluded)
         return resolution.through_endpoint(asker, rows, topics, relations, params.queries)
     found = wikidata.members(asker, topics, params.queries, tools.limit)
-    if params.empty_topics == "error":
-        for name in (name for name, qids in found.items() if not qids):
-            raise ConfigError(
-                f"no item belongs to {', '.join(topics[name].classes)} by {topics[name].property} at "
-                f'{tools.services.sparql}. Correct the classes, or set empty_topics = "skip" under [facts].',
-                file=tools.project / TOPICS,
-                key=name,
-            )
+    _expect_members(params, tools, topics, found, tools.services.sparql)
     return wikidata.harvest(asker, found, relations, params.queries)
+
+
+def _from_dump(
+    params: FactsParams, tools: Tools, topics: Mapping[str, Topic], relations: Mapping[str, Relation]
+) -> Harvest:
+    from dual_data.sources.dumps import wikidata as truthy
+    from dual_data.sources.dumps.engines import Tables, open_engine
+
+    folder = tools.project / params.folder
+    with open_engine(params.compute) as engine:
+        dump = Tables(folder, engine)
+        found = truthy.members(dump, topics, tools.limit)
+        _expect_members(params, tools, topics, found, str(folder))
+        return truthy.harvest(dump, found, relations)
+
+
+def _expect_members(
+    params: FactsParams, tools: Tools, topics: Mapping[str, Topic], found: Mapping[str, Sequence[object]], where: str
+) -> None:
+    """Raise ConfigError for a topic without members, unless such are to be skipped."""
+    for name in (name for name, members in found.items() if not members and params.empty_topics == "error"):
+        raise ConfigError(
+            f"no item belongs to {', '.join(topics[name].classes)} by {topics[name].property} at {where}. Correct the "
+            'classes, or set empty_topics = "skip" under [facts].',
+            file=tools.project / TOPICS,
+            key=name,
+        )
 
 
 def _topics(params: FactsParams, project: Path) -> dict[str, Topic]:

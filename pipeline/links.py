@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dual_data.config import Strict
+from dual_data.config import Services, Strict
 from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.ids import item_of_iri
 from dual_data.schema import Links
+from dual_data.sources.dumps.params import EngineParams
 from pipeline import expected
 
 IN_DEGREES = """
@@ -27,11 +29,26 @@ SELECT ?o (COUNT(DISTINCT ?s) AS ?n) WHERE {
 class LinksParams(Strict):
     """Parameters of [links]."""
 
-    method: Literal["cirrusdoc", "linkshere", "in_degree", "none"] = "cirrusdoc"
-    """cirrusdoc: approximate, 50 titles a request; linkshere: exact, many requests; in_degree: how many subjects of the
-    embedded graph state something about the entity; none: no counts (labels mode)."""
+    method: Literal["cirrusdoc", "linkshere", "dump", "in_degree", "none"] = "cirrusdoc"
+    """cirrusdoc: approximate, 50 titles a request; linkshere: exact, many requests; dump: exact, from Wikipedia's
+    tables of one day; in_degree: how many subjects of the embedded graph state something about the entity; none: no
+    counts (labels mode)."""
     cap: int = Field(default=2000, ge=1)
     """linkshere: counting one title stops here."""
+    folder: str = ""
+    """dump: folder of the dumps page, redirect, linktarget, pagelinks and page_props, imported; relative to the
+    project."""
+    hops: int = Field(default=1, ge=1, le=8)
+    """dump: redirects in a row through which a link counts; 1 is what a reader is led on by and linkshere counts."""
+    compute: EngineParams = Field(default_factory=EngineParams)
+    """dump: what runs the relational part."""
+
+    @model_validator(mode="after")
+    def _folder_fits_method(self) -> LinksParams:
+        if (self.method == "dump") != bool(self.folder):
+            wrong = "takes no folder" if self.folder else "needs the folder of its dumps: set folder"
+            raise ValueError(f"method = {self.method!r} {wrong}")
+        return self
 
 
 def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFrame:
@@ -42,6 +59,8 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
     if params.method == "in_degree":
         degrees = _in_degrees(tools)
         return _rows(entities, {qid: {"inbound_links": degrees.get(qid, 0)} for qid in entities["qid"]}, "in_degree")
+    if params.method == "dump":
+        return _rows(entities, _from_dump(params, tools, entities["qid"]), "dump")
     from dual_data.sources.wikipedia import Wikipedia
 
     wiki = Wikipedia(tools.services, tools.calls)
@@ -59,7 +78,7 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
 
 def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[Forecast]:
     """The requests of `run`: exact for cirrusdoc, the least possible for linkshere."""
-    if params.method in ("none", "in_degree"):
+    if params.method in ("none", "in_degree", "dump"):
         return []
     from dual_data.sources.wikipedia import SOURCE, Wikipedia
 
@@ -95,6 +114,25 @@ def _in_degrees(tools: Tools) -> dict[str, int]:
     return {str(item_of_iri(row["o"]["value"])): int(row["n"]["value"]) for row in bindings}
 
 
+def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> dict[str, dict[str, Any]]:
+    from dual_data.sources.dumps.engines import Tables, open_engine
+    from dual_data.sources.dumps.links import count
+
+    with open_engine(params.compute) as engine:
+        counts = count(Tables(tools.project / params.folder, engine), qids, params.hops)
+    return {row.pop("qid"): row for row in counts.iter_rows(named=True)}
+
+
+def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
+    """Hashes of the dumps that links are counted in."""
+    if params.method != "dump":
+        return {}
+    from dual_data.sources.dumps.engines import identities
+    from dual_data.sources.dumps.files import WIKI_TABLES
+
+    return identities(project / params.folder, WIKI_TABLES)
+
+
 def _rows(entities: pl.DataFrame, counts: dict[str, dict[str, Any]], method: str) -> pl.DataFrame:
     empty: dict[str, Any] = {"title": None, "inbound_links": None, "capped": False, "counted_on": None}
     rows = [{**empty, **counts.get(qid, {}), "qid": qid} for qid in entities["qid"]]
@@ -116,6 +154,7 @@ LINKS = Stage(
     schema=Links,
     params=LinksParams,
     inputs=("facts",),
+    sources=sources,
     services=("wikipedia", "sparql"),
     forecast=forecast,
     outlook=expected.links,

@@ -120,7 +120,7 @@ def read_statements(asker: Asker, jobs: Sequence[Job], relations: Mapping[str, R
             value = _value(relation, parts)
             rows.append((job.topic, job.relation, relation.property, qid, relation.object, *value))
     frame = pl.DataFrame(rows, schema={**STATEMENTS, "language": pl.String}, orient="row")
-    return _prefer_languages(frame)
+    return prefer_languages(frame)
 
 
 def _value(relation: Relation, parts: Sequence[Term | None]) -> values.Value:
@@ -136,7 +136,7 @@ def _value(relation: Relation, parts: Sequence[Term | None]) -> values.Value:
     return values.text(term)
 
 
-def _prefer_languages(rows: pl.DataFrame) -> pl.DataFrame:
+def prefer_languages(rows: pl.DataFrame) -> pl.DataFrame:
     """Of the texts of a pair keep those in English, else those for all languages, else those without a language."""
     rank = pl.col("language").replace_strict({name: place for place, name in enumerate(_LANGUAGES)}, default=9)
     stated = pl.col("reason").is_null() & (pl.col("object_kind") == "text")

@@ -5,27 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import narwhals as nw
 import polars as pl
 
-from dual_data.config import Strict
 from dual_data.errors import InputError, MissingExtra, ServiceError
 from dual_data.sources.dumps.files import TRIPLES
 from dual_data.sources.dumps.imports import Manifest, imported, parts_of
+from dual_data.sources.dumps.params import EngineParams
 from dual_data.sources.dumps.triple_frames import SCHEMAS
 
 Lazy = nw.LazyFrame[Any]
-
-
-class EngineParams(Strict):
-    """What runs the relational part over dumps."""
-
-    engine: Literal["polars", "spark"] = "polars"
-    """polars: this machine, streaming from disk; spark: PySpark (extra `spark`)."""
-    master: str = "local[*]"
-    """spark: URL of the cluster's master. Every worker must see the folder of the dumps under the same path."""
 
 
 class Engine(Protocol):
@@ -138,6 +129,10 @@ class Tables:
         """How many rows a table has; 0 where it was not imported."""
         found = self._imports.get(TRIPLES if name in SCHEMAS else name)
         return found[1].rows().get(name, 0) if found else 0
+
+    def has(self, name: str) -> bool:
+        """Whether the dump that a table comes from was imported."""
+        return (TRIPLES if name in SCHEMAS else name) in self._imports
 
 
 def identities(folder: Path, wanted: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,251 @@
+"""Statements and entities from Wikidata's direct (truthy) statements, by the rules of the SPARQL source.
+
+Direct statements are those of best rank. What they do not tell is left out rather than guessed:
+
+    end dates           a statement that has ended cannot be told from one that holds; SPARQL leaves it out
+    precision of dates  a day other than the first proves a day, a month other than January proves a month; all other
+                        dates are `precision_unknown`
+    units               a quantity whose relation asks for a unit is `unit_unknown`; others are taken as bare numbers
+    sitelinks, titles   full dumps have them; beside a truthy dump, Wikidata's table wb_items_per_site gives both
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import narwhals as nw
+import polars as pl
+
+from dual_data.config import Relation, Topic
+from dual_data.errors import InputError
+from dual_data.ids import ENTITY_PREFIX, digest
+from dual_data.sources import values
+from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
+from dual_data.sources.dumps.engines import Lazy, Tables
+from dual_data.sources.dumps.files import SITELINKS
+from dual_data.sources.sparql import Term
+from dual_data.sources.wikidata import prefer_languages
+
+INSTANCE_OF, SUBCLASS_OF = 31, 279
+_DAY = re.compile(r"[+-]?\d{4,}-(\d\d)-(\d\d)")
+WIKI = "enwiki"
+"""Site whose titles are taken: the Wikipedia that the SPARQL source asks for too."""
+
+
+def members(tables: Tables, topics: Mapping[str, Topic], limit: int | None) -> dict[str, list[int]]:
+    """The subjects of every topic, by number: most sitelinks first (ties by number) or by hash, up to its limit."""
+    hierarchy = _hierarchy(tables)
+    return {name: _subjects(tables, hierarchy, name, topic, limit) for name, topic in topics.items()}
+
+
+def harvest(tables: Tables, found: Mapping[str, Sequence[int]], relations: Mapping[str, Relation]) -> Harvest:
+    """All statements of the relations about the topics' subjects, and the entities that they name."""
+    statements = _reject_wrong_classes(tables, _statements(tables, found, relations), relations)
+    entity = pl.col("object_kind") == "entity"
+    usable = statements.filter(pl.col("reason").is_null())
+    named = pl.concat([usable["subject_qid"], usable.filter(entity)["object_value"]]).unique()
+    return Harvest(statements, _entities(tables, _numbers(named)))
+
+
+def _hierarchy(tables: Tables) -> pl.DataFrame:
+    """Columns item and object: which class is directly below which."""
+    edges = tables["claims"].filter(nw.col("property") == SUBCLASS_OF).select("item", "object")
+    return tables.engine.collect(edges).unique()
+
+
+def _below(hierarchy: pl.DataFrame, roots: Sequence[str]) -> pl.DataFrame:
+    """Column object: the classes and all classes below them."""
+    found = edge = pl.DataFrame({"object": [int(qid[1:]) for qid in roots]}, schema={"object": pl.Int64})
+    while edge.height:
+        below = hierarchy.join(edge, on="object", how="semi").select(object="item").unique()
+        edge = below.join(found, on="object", how="anti")
+        found = pl.concat([found, edge])
+    return found.unique()
+
+
+def _subjects(tables: Tables, hierarchy: pl.DataFrame, name: str, topic: Topic, limit: int | None) -> list[int]:
+    classes = tables.engine.local(_below(hierarchy, topic.classes))
+    claims = tables["claims"].filter(nw.col("property") == int(topic.property[1:]))
+    items = claims.join(classes, on="object", how="semi").select("item").unique()
+    most = topic.limit if limit is None else min(limit, topic.limit)
+    if topic.order == "hash":
+        chosen = tables.engine.collect(items)["item"].to_list()
+        return sorted(chosen, key=lambda number: digest(f"Q{number}"))[:most]
+    counts = _sitelinks(tables)
+    if counts is None:
+        rows = tables.engine.collect(items).sort("item")
+        if rows.height > topic.limit:
+            raise InputError(
+                f"{tables.folder}: {name} takes the {topic.limit} of {rows.height} items with most sitelinks, which a "
+                f"truthy dump does not tell. Put wikidatawiki-DATE-{SITELINKS}.sql.gz beside it and import again, or "
+                'set order = "hash" for the topic.'
+            )
+        return rows["item"].head(most).to_list()
+    ranked = items.join(counts, on="item", how="left").with_columns(rank=nw.col("count").fill_null(0) * -1)
+    rows = tables.engine.collect(ranked.sort("rank", "item").head(most).select("rank", "item"))
+    return rows.sort("rank", "item")["item"].to_list()
+
+
+def _sitelinks(tables: Tables) -> Lazy | None:
+    """Columns item and count; None where the dumps do not tell."""
+    if tables.rows("sitelinks"):
+        return tables["sitelinks"].group_by("item").agg(nw.col("count").max())
+    if tables.rows(SITELINKS):
+        return tables[SITELINKS].group_by("item").agg(nw.len().cast(nw.Int64).alias("count"))
+    return None
+
+
+def _titles(tables: Tables) -> Lazy | None:
+    """Columns item and title; None where the dumps do not tell."""
+    if tables.rows("articles"):
+        return tables["articles"].group_by("item").agg(nw.col("title").min())
+    if tables.rows(SITELINKS):
+        here = tables[SITELINKS].filter(nw.col("site") == WIKI)
+        return here.group_by("item").agg(nw.col("title").min())
+    return None
+
+
+def _statements(tables: Tables, found: Mapping[str, Sequence[int]], relations: Mapping[str, Relation]) -> pl.DataFrame:
+    """Rows of STATEMENTS, by topic, relation, subject and object."""
+    jobs = pl.DataFrame(
+        [
+            (place, topic, order, stem, int(relation.property[1:]), relation.object)
+            for place, topic in enumerate(found)
+            for order, (stem, relation) in enumerate(relations.items())
+            if relation.applies_to(topic)
+        ],
+        schema={
+            "place": pl.Int64, "topic": pl.String, "order": pl.Int64, "relation": pl.String, "property": pl.Int32,
+            "asked": pl.String,
+        },
+        orient="row",
+    )  # fmt: skip
+    subjects = pl.DataFrame(
+        {
+            "place": [place for place, items in enumerate(found.values()) for _ in items],
+            "item": [item for items in found.values() for item in items],
+        },
+        schema={"place": pl.Int64, "item": pl.Int64},
+    )
+    rows = [
+        _of_items(_read(tables, "claims", subjects, jobs)),
+        _of_values(_read(tables, "values", subjects, jobs), relations),
+    ]
+    order = ["place", "order", "item", "object_value"]
+    stated = pl.concat([part.select(*STATEMENTS, "language", *order[:3]) for part in rows]).sort(order)
+    return prefer_languages(stated.select(*STATEMENTS, "language"))
+
+
+def _read(tables: Tables, name: str, subjects: pl.DataFrame, jobs: pl.DataFrame) -> pl.DataFrame:
+    """What a table says about the subjects with the properties of the jobs, each row with its job."""
+    engine = tables.engine
+    asked = engine.local(jobs.select("property").unique())
+    rows = tables[name].join(asked, on="property", how="semi").join(engine.local(subjects), on="item", how="inner")
+    return engine.collect(rows).join(jobs, on=["place", "property"], how="inner")
+
+
+def _of_items(rows: pl.DataFrame) -> pl.DataFrame:
+    """Statements whose object is an item."""
+    entity = pl.col("asked") == "entity"
+    qid = pl.format("Q{}", "object")
+    return rows.with_columns(
+        property_id=pl.format("P{}", "property"),
+        subject_qid=pl.format("Q{}", "item"),
+        object_kind="asked",
+        object_value=pl.when(entity).then(qid).otherwise(pl.lit(ENTITY_PREFIX) + qid),
+        object_text=pl.lit(None, pl.String),
+        reason=pl.when(~entity).then(pl.lit("wrong_kind")),
+        language=pl.lit(""),
+    )
+
+
+def _of_values(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
+    """Statements with any other object. Texts in other languages are nobody's answer, as in the SPARQL source."""
+    foreign = (pl.col("asked") == "text") & ~pl.col("tag").is_in(["", "en", "mul"]) & ~pl.col("tag").str.contains(":")
+    rows = rows.filter(~foreign)
+    columns = rows.select("relation", "kind", "value", "tag").iter_rows()
+    read = [_value(relations[stem], Term(*parts)) for stem, *parts in columns]
+    schema = {"object_value": pl.String, "object_text": pl.String, "reason": pl.String, "language": pl.String}
+    return pl.concat([rows, pl.DataFrame(read, schema=schema, orient="row")], how="horizontal").with_columns(
+        property_id=pl.format("P{}", "property"), subject_qid=pl.format("Q{}", "item"), object_kind="asked"
+    )
+
+
+def _value(relation: Relation, term: Term) -> values.Value:
+    if relation.object == "entity":
+        return values.entity(term)
+    if relation.object == "date":
+        value = values.date(term, None, _precision(term.value), relation)
+        return value._replace(reason="precision_unknown") if value.reason == "precision_too_low" else value
+    if relation.object == "quantity":
+        value = values.quantity(term, None, None, relation)
+        return value._replace(reason="unit_unknown") if value.reason == "unit_not_asked" else value
+    return values.text(term)
+
+
+def _precision(time: str) -> Term | None:
+    """The least precision that a time proves: Wikibase writes 01 for a month and a day that it does not know."""
+    found = _DAY.match(time)
+    if found is None or found.groups() == ("01", "01"):
+        return None
+    return Term("literal", str(values.PRECISIONS["month" if found[2] == "01" else "day"]))
+
+
+def _reject_wrong_classes(tables: Tables, statements: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
+    """Give `wrong_class` to objects that belong to none of the classes that their relation accepts."""
+    choosy = {stem: relation for stem, relation in relations.items() if relation.object_classes}
+    hierarchy = _hierarchy(tables) if choosy else pl.DataFrame()
+    for stem, relation in choosy.items():
+        here = pl.col("reason").is_null() & (pl.col("relation") == stem)
+        objects = statements.filter(here)["object_value"].unique()
+        engine = tables.engine
+        claims = tables["claims"].filter(nw.col("property") == INSTANCE_OF)
+        claims = claims.join(engine.local(_below(hierarchy, relation.object_classes)), on="object", how="semi")
+        right = claims.join(engine.local(_numbers(objects).to_frame("item")), on="item", how="semi")
+        accepted = engine.collect(right.select("item").unique())["item"]
+        wrong = here & ~pl.col("object_value").str.slice(1).cast(pl.Int64, strict=False).is_in(accepted.implode())
+        statements = statements.with_columns(reason=pl.when(wrong).then(pl.lit("wrong_class")).otherwise("reason"))
+    return statements
+
+
+def _numbers(qids: pl.Series) -> pl.Series:
+    return qids.str.slice(1).cast(pl.Int64).alias("item")
+
+
+def _entities(tables: Tables, items: pl.Series) -> pl.DataFrame:
+    """Rows of ENTITIES, by number: an English label is preferred to one for all languages."""
+    engine = tables.engine
+    wanted = engine.local(items.to_frame("item"))
+    told = engine.collect(tables["terms"].join(wanted, on="item", how="semi"))
+    told = told.with_columns(text=_clean(pl.col("text")))
+    # Some items are called by their own id, which is no name.
+    label = (pl.col("field") == "label") & (pl.col("text") != "") & ~pl.col("text").str.contains(r"^Q[1-9][0-9]*$")
+    alias = (pl.col("field") == "alias") & (pl.col("text") != "")
+    in_english = pl.col("text").filter(label & (pl.col("language") == "en")).max()
+    in_all = pl.col("text").filter(label & (pl.col("language") == "mul")).max()
+    entities = told.group_by("item").agg(
+        label=pl.coalesce(in_english, in_all),
+        aliases=pl.col("text").filter(label | alias).unique().sort(),
+        description=pl.col("text").filter(pl.col("field") == "description").min(),
+    )
+    entities = entities.with_columns(
+        aliases=pl.when(pl.col("label").is_null())
+        .then("aliases")
+        .otherwise(pl.col("aliases").list.set_difference(pl.concat_list("label")).list.sort())
+    )
+    frame = items.to_frame("item").join(entities, on="item", how="left")
+    for name, table in (("count", _sitelinks(tables)), ("title", _titles(tables))):
+        if table is None:
+            frame = frame.with_columns(pl.lit(None, pl.Int64 if name == "count" else pl.String).alias(name))
+        else:
+            frame = frame.join(engine.collect(table.join(wanted, on="item", how="semi")), on="item", how="left")
+    return frame.sort("item").select(
+        pl.format("Q{}", "item").alias("qid"), "label", pl.col("aliases").fill_null([]), "description",
+        pl.col("count").cast(pl.Int64).alias("sitelinks"), "title",
+    ).cast(ENTITIES)  # fmt: skip
+
+
+def _clean(text: pl.Expr) -> pl.Expr:
+    """`values.clean` on a column."""
+    return text.str.replace_all(r"[\s\x1c-\x1f]+", " ").str.strip_chars(" ").str.normalize("NFC")
