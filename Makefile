@@ -4,12 +4,20 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := embedded
+GPU_RESULTS := benchmarks/evaluation/results/gpu
 
-.PHONY: demo test check format benchmark clean
+.PHONY: demo eval-demo test check format benchmark benchmark-evaluation clean
 
 demo: $(VENV)/.demo  ## Build the embedded dataset, from facts to splits, and show it
 	$(BIN)/dual-data build --profile $(DEMO)
 	$(BIN)/dual-data show --profile $(DEMO)
+
+eval-demo: $(VENV)/.demo artifacts/$(DEMO)/splits/manifest.json  ## Unlearn facts of that dataset from a small real model, and report it
+	$(BIN)/dual-data eval run --grid demo --cells-at-once 2
+	$(BIN)/dual-data eval report artifacts/evaluation/demo --title "Unlearning demo: SmolLM2-135M on the embedded dataset"
+
+artifacts/$(DEMO)/splits/manifest.json:
+	$(MAKE) demo
 
 test: $(VENV)/.dev  ## All tests; what needs a service that is not installed is skipped with its reason
 	$(BIN)/python -m pytest -n auto --dist loadscope
@@ -27,6 +35,13 @@ format: $(VENV)/.dev
 
 benchmark: $(VENV)/.dev  ## The pipeline on the published raw triplets, beside plain pandas
 	$(BIN)/python -m benchmarks.pipeline
+
+benchmark-evaluation: $(VENV)/.dev  ## The evaluation beside a plain loop, on a GPU: the tables of benchmarks/evaluation
+	$(BIN)/python -m benchmarks.evaluation --model llama-3.1-8b --out $(GPU_RESULTS)-8b \
+	    --parts counts,ceilings,cells,parity,grid,profile,growth --as-shipped
+	$(BIN)/python -m benchmarks.evaluation --model smollm2 --out $(GPU_RESULTS)-smollm2 \
+	    --parts ceilings,cells,parity,grid,profile,growth --as-shipped
+	$(BIN)/python -m benchmarks.evaluation.plot $(GPU_RESULTS)-*/results.json --out $(GPU_RESULTS)-growth.svg
 
 $(VENV)/.pip:
 	$(PYTHON) -m venv $(VENV)

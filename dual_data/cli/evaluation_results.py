@@ -135,6 +135,9 @@ def attack(
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated.")
     ] = None,
+    task_folder: Annotated[
+        Path | None, typer.Option("--task-folder", help="Folder with definitions of further tasks of lm-eval.")
+    ] = None,
 ) -> None:
     """Attack the cells that the report shows: relearning curves, int8 and int4 rounding, the utility panel.
 
@@ -164,7 +167,10 @@ def attack(
         spelled, lambda one: identify(one.spec, trust_remote_code=one.trust_remote_code, revision=one.revision)
     )
     options = AttackOptions(
-        device=device or ("cuda" if torch.cuda.is_available() else "cpu"), lr=lr, tasks=tuple(task or ())
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        lr=lr,
+        tasks=tuple(task or ()),
+        task_folder=task_folder,
     )
     found = targets(spelled, cells)
     written = run_attacks(spelled, found, options, say=lambda line: print(line, file=sys.stderr, flush=True))

@@ -47,6 +47,8 @@ class AttackOptions(NamedTuple):
     """Share of the forget subjects that relearning is tuned on; the others are scored."""
     tasks: tuple[str, ...] = ()
     """Tasks of lm-eval beside the shipped panel."""
+    task_folder: Path | None = None
+    """Definitions of tasks that lm-eval does not come with."""
 
 
 class Target(NamedTuple):
@@ -189,7 +191,9 @@ def _utility(loaded: Loaded, adapters: Adapters, options: AttackOptions) -> dict
             engine = open_engine(loaded, adapters, rows=options.rows, hidden=False)
             found[name] = panel_utility(engine, panel)[0]._asdict()
             if options.tasks:
-                found[name]["lm_eval"] = lm_eval_scores(loaded, options.tasks, batch=options.rows)
+                found[name]["lm_eval"] = lm_eval_scores(
+                    loaded, options.tasks, folder=options.task_folder, batch=options.rows
+                )
     return found
 
 

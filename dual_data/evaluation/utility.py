@@ -110,20 +110,29 @@ def panel_utility(engine: Engine | PlainEngine, panel: Panel) -> list[Utility]:
 
 
 def lm_eval_scores(
-    loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None, batch: int = 32
+    loaded: Loaded, tasks: Sequence[str], *, folder: Path | None = None, limit: int | None = None, batch: int = 32
 ) -> dict[str, float]:
     """Scores of lm-eval tasks by `task/metric`, zero-shot, without a chat template.
 
-    Raises MissingExtra without lm-eval. Its data must be in the cache or reachable, which is lm-eval's affair.
+    `folder` holds definitions of further tasks. Adapters that are on are measured with the model. Raises MissingExtra
+    without lm-eval. Its data must be in the cache or reachable, which is lm-eval's affair.
     """
     if importlib.util.find_spec("lm_eval") is None:
         raise MissingExtra("lm-eval", "lm-eval")
     import lm_eval
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
 
     model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch)
     found: dict[str, Any] = lm_eval.simple_evaluate(
-        model=model, tasks=list(tasks), num_fewshot=0, limit=limit, random_seed=0, numpy_random_seed=0
+        model=model,
+        tasks=list(tasks),
+        task_manager=TaskManager(include_path=None if folder is None else str(folder)),
+        num_fewshot=0,
+        limit=limit,
+        random_seed=0,
+        numpy_random_seed=0,
+        bootstrap_iters=0,
     )
     return {
         f"{task}/{name.removesuffix(',none')}": float(value)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,9 +15,16 @@ import pytest
 import torch
 
 from dual_data.errors import InputError, MissingExtra
+from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.utility import Choice, Panel, lm_eval_scores, panel_utility, read_panel
+from tests.evaluation.training import disturb
+from tests.services import require
+
+HARNESS = os.environ.get("DUAL_DATA_LM_EVAL_PYTHON") or (
+    sys.executable if importlib.util.find_spec("lm_eval") is not None else ""
+)
 
 
 def test_the_shipped_panel_is_balanced() -> None:
@@ -81,3 +92,60 @@ def test_broken_panels_are_refused(tmp_path: Path, line: str, message: str) -> N
 def test_lm_eval_is_named_where_it_is_missing() -> None:
     with pytest.raises(MissingExtra, match="lm-eval is not installed"):
         lm_eval_scores(tiny("llama"), ["hellaswag"])
+
+
+TASK = """
+task: our_panel
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {rows}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
+doc_to_target: answer
+doc_to_choice: options
+metric_list:
+  - metric: acc
+  - metric: acc_norm
+"""
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.utility import lm_eval_scores
+from tests.evaluation.training import disturb
+loaded = tiny("llama")
+found = [lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]))]
+disturb(Adapters(loaded.model, LoraSpec(4, 8.0)))
+found.append(lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1])))
+print(json.dumps(found))
+"""
+
+
+def test_lm_eval_says_of_the_panel_what_we_say(tmp_path: Path) -> None:
+    require(bool(HARNESS), "lm-eval is not installed (DUAL_DATA_LM_EVAL_PYTHON: a Python that has it)")
+    panel = read_panel()
+    rows = [{"question": one.question, "options": one.options, "answer": one.answer} for one in panel.choices]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "our_panel.yaml").write_text(TASK.format(rows=tmp_path / "rows.jsonl"))
+    done = subprocess.run(
+        [HARNESS, "-c", SCRIPT, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ
+        | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    loaded = tiny("llama")
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+    ours = [panel_utility(Engine(loaded), panel)[0]]
+    disturb(adapters)
+    ours.append(panel_utility(Engine(loaded, adapters), panel)[0])
+    for theirs, found in zip(said, ours, strict=True):
+        assert theirs["our_panel/acc"] == pytest.approx(found.accuracy.value)
+        assert theirs["our_panel/acc_norm"] == pytest.approx(found.accuracy_by_length.value)
+    assert said[0] != said[1]
