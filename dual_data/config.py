@@ -9,6 +9,7 @@ import re
 import string
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -231,12 +232,21 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises ConfigError with the line for broken TOML, InputError where it is absent."""
+    return _toml(_bytes(path), path)
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; a TOML file is expected") from None
+
+
+def _toml(written: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(written.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"not UTF-8 at byte {error.start}; save the file as UTF-8", file=path) from None
     except tomllib.TOMLDecodeError as error:
@@ -269,10 +279,16 @@ def load_topics(path: Path) -> dict[str, Topic]:
 
 def load_relation(path: Path) -> Relation:
     """Read one relation file; its stem must be the property id, or that and a variant: P17_river.toml."""
-    relation = parse(Relation, read_toml(path), path)
+    relation = _relation(_bytes(path), path)
     if path.stem.split("_")[0] != relation.property:
         raise ConfigError(f"is {relation.property}, but the file is named {path.name}", file=path, key="property")
     return relation
+
+
+@lru_cache(maxsize=1024)
+def _relation(written: bytes, path: Path) -> Relation:
+    # Every stage reads all relations: what has not changed is parsed once.
+    return parse(Relation, _toml(written, path), path)
 
 
 def load_relations(folder: Path) -> dict[str, Relation]:

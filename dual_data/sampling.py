@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 SIDES = ("rare", "popular")
 
@@ -58,86 +59,95 @@ def thirds(frame: pl.DataFrame, value: str, within: Sequence[str]) -> pl.DataFra
     return sided.filter(highest_rare < lowest_popular)
 
 
-def capped(frame: pl.DataFrame, by: Sequence[str], most: int) -> pl.DataFrame:
-    """At most `most` rows of each value of `by`, those of lowest rank."""
-    return frame.sort("rank").filter(pl.int_range(pl.len()).over(by) < most)
+def within_share(frame: pl.DataFrame, by: str, share: float, wanted: int) -> pl.DataFrame:
+    """The first rows, as many as there can be up to `wanted`, such that no value of `by` has more than its share.
 
-
-def one_each(frame: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """One row of each value of `by`, the one of lowest rank."""
-    return capped(frame, by, 1)
-
-
-def pairs(frame: pl.DataFrame, cell: Sequence[str]) -> pl.DataFrame:
-    """Pair the rare with the popular rows of each cell: first with first, second with second, by rank.
-
-    Needs the columns fact_id, side, rank and those of `cell`; gives the columns of the rare and the popular row with
-    the suffixes _rare and _popular, and `rank`, by which the frame is sorted: the higher of the two members' ranks.
-    A pair's rank rises with its place in the cell, so every prefix of the ranking takes the first pairs of each cell,
-    and one fact more or less moves few others. (A hash of the two ids would draw all later pairs of the cell anew.)
-    The higher of the two spreads a cell's pairs evenly over the ranking where one side is scarcer.
+    Of n rows a value has at most `most_of(n, share)`; its first rows are kept, and the order stays.
     """
-    placed = frame.sort("rank").with_columns(place=pl.int_range(pl.len()).over([*cell, "side"]))
-    keys = [*cell, "place"]
-    others = [name for name in frame.columns if name not in (*cell, "side")]
-    rare, popular = (
-        placed.filter(pl.col("side") == side).select(*keys, pl.col(others).name.suffix(f"_{side}"))
-        for side in ("rare", "popular")
-    )
-    joined = rare.join(popular, on=keys, how="inner")
-    rank = pl.max_horizontal("rank_rare", "rank_popular").alias("rank")
-    return joined.with_columns(rank).sort("rank", "fact_id_rare").drop("place")
+    counts = frame[by].value_counts()["count"].to_numpy()
+    size, most = -1, 0
+    possible = min(wanted, frame.height)
+    while possible != size:
+        # Fewer rows allow fewer of each value: this walks down to the largest size that holds.
+        size, most = possible, most_of(possible, share)
+        possible = min(size, int(np.minimum(counts, most).sum()))
+    return frame.filter(pl.int_range(pl.len()).over(by) < most).head(size)
 
 
 def matched_pairs(
     frame: pl.DataFrame, cell: Sequence[str], *, subject: str, bond: str, answer: str, most: str
 ) -> pl.DataFrame:
-    """All pairs of the frame in which no subject and no bond stands twice, as `pairs` gives them, in their order.
+    """Pair rare with popular rows of the same cell: all pairs in which no subject and no bond stands twice.
+
+    Needs the columns fact_id, side, rank and those that are named; gives the columns of the rare and the popular row
+    with the suffixes _rare and _popular, and `rank`: the higher of the two members' ranks.
+
+    In each cell the first row of one side by rank goes with the first of the other, the second with the second. So a
+    pair's rank rises with its place in the cell, every prefix of the ranking takes the first pairs of each cell, and
+    one fact more or less moves few others. (A hash of the two ids would draw all later pairs of the cell anew.) The
+    higher of the two ranks spreads a cell's pairs evenly over the ranking where one side is scarcer.
 
     A bond is what a fact shares with its mirror image. On each side no answer has more pairs than column `most` says.
     Families that are to be independent are told apart by their values in the columns `subject`, `bond` and `answer`.
     The first round lets each subject stand for one fact, that of lowest rank, whatever the others do: this is the
     stable part, and the front of the ranking. Later rounds pair what is left, until nothing new comes.
     """
-    held: set[str] = set()
-    counts: dict[tuple[str, str], int] = {}
-    rounds = [pairs(frame.head(0), cell)]
-    left = frame
-    while True:
-        used = pl.DataFrame(
-            [(*key, count) for key, count in counts.items()],
-            schema={"side": pl.String, answer: pl.String, "used": pl.Int64},
-            orient="row",
-        )
-        names = pl.Series(sorted(held), dtype=pl.String).implode()
-        left = left.filter(~pl.col(subject).is_in(names) & ~pl.col(bond).is_in(names))
-        nth = pl.int_range(pl.len()).over("side", answer)
-        open_rows = (
-            left.sort("rank")
-            .join(used, on=["side", answer], how="left", maintain_order="left")
-            .filter(nth + pl.col("used").fill_null(0) < pl.col(most))
-            .drop("used")
-        )
-        found = pairs(one_each(open_rows, [subject]) if len(rounds) == 1 else open_rows, cell)
-        taken = found.filter(_unheld(found, (subject, bond), held))
-        for side in SIDES:
-            name = answer if answer in cell else f"{answer}_{side}"
-            for value in taken[name].to_list():
-                counts[side, value] = counts.get((side, value), 0) + 1
+    rows = frame.sort("rank", "fact_id")
+    limits = rows[most].to_numpy()
+    popular = (rows["side"] == SIDES[1]).to_numpy().astype(np.int64)
+    subjects, bonds = np.split(_codes(pl.concat([rows[subject], rows[bond]])), 2)
+    answers = 2 * _codes(rows[answer]) + popular
+    cells = _codes(rows.select(pl.concat_str(cell, separator="\0")).to_series())
+    held = np.zeros(2 * rows.height, dtype=np.bool_)
+    used = np.zeros(2 * rows.height, dtype=np.int64)
+    rounds: list[NDArray[np.int64]] = []
+    left = np.arange(rows.height)
+    while len(rounds) < 2 or rounds[-1].size:
+        left = left[~held[subjects[left]] & ~held[bonds[left]]]
+        free = left[_nth(answers[left]) + used[answers[left]] < limits[left]]
+        if not rounds:
+            free = free[_nth(subjects[free]) == 0]
+        place = cells[free] * rows.height + _nth(2 * cells[free] + popular[free])
+        rare, other = (np.flatnonzero(popular[free] == side) for side in range(len(SIDES)))
+        _, first, second = np.intersect1d(place[rare], place[other], assume_unique=True, return_indices=True)
+        found = np.stack([free[rare[first]], free[other[second]]])
+        # Rows stand in the order of rank: the later of two has the higher one.
+        found = found[:, np.argsort(found.max(axis=0))]
+        taken = found[:, _unheld(np.concatenate([subjects[found], bonds[found]]), held)]
+        np.add.at(used, answers[taken], 1)
         rounds.append(taken)
-        if taken.is_empty() and len(rounds) > 2:
-            return pl.concat(rounds)
+    pairs = np.concatenate(rounds, axis=1)
+    others = [name for name in frame.columns if name not in (*cell, "side")]
+    named = rows.select(*cell, pl.col(others).name.suffix("_rare"))
+    partners = rows.select(pl.col(others).name.suffix("_popular"))
+    joined: pl.DataFrame = named[pairs[0]].hstack(partners[pairs[1]])
+    return joined.with_columns(rank=pl.max_horizontal("rank_rare", "rank_popular"))
 
 
-def _unheld(found: pl.DataFrame, columns: Sequence[str], held: set[str]) -> pl.Series:
-    """Which pairs, in order, repeat nothing that is held; `held` grows by what they hold."""
+def _codes(values: pl.Series) -> NDArray[np.int64]:
+    """A number from 0 up for each distinct value."""
+    return values.rank("dense").to_numpy().astype(np.int64) - 1
+
+
+def _nth(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many equal keys stand before each."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    found = np.empty_like(keys)
+    found[order] = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))
+    return found
+
+
+def _unheld(pairs: NDArray[np.int64], held: NDArray[np.bool_]) -> list[int]:
+    """The columns of `pairs` that, taken in order, repeat nothing that is held; `held` grows by what they hold."""
+    taken: set[int] = set()
     kept = []
-    for values in found.select(f"{name}_{side}" for name in columns for side in SIDES).iter_rows():
-        free = held.isdisjoint(values) and len(set(values)) == len(values)
-        kept.append(free)
-        if free:
-            held.update(values)
-    return pl.Series(kept, dtype=pl.Boolean)
+    for index, values in enumerate(pairs.T.tolist()):
+        if len({*values}) == len(values) and taken.isdisjoint(values):
+            taken.update(values)
+            kept.append(index)
+    held[list(taken)] = True
+    return kept
 
 
 class Nested(NamedTuple):

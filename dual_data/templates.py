@@ -176,7 +176,7 @@ def overlap(answer: str, asked: frozenset[str]) -> float:
     0.5
     """
     found = words(answer)
-    return sum(word in asked for word in found) / len(found) if found else 0.0
+    return sum(map(asked.__contains__, found)) / len(found) if found else 0.0
 
 
 def hints(description: str, longest: int) -> tuple[str, ...]:
