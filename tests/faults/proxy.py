@@ -102,6 +102,10 @@ class Proxy:
         """Where set, it decides alone."""
         self.rewrite: Callable[[Request], Request] = lambda request: request
         """Changes what the real server is asked."""
+        self.answer: Callable[[Request], tuple[int, list[tuple[str, str]], bytes]] | None = None
+        """Where set, it answers in this process instead of a server upstream."""
+        self.keep = True
+        """Whether requests and faults are recorded; for long runs, which would fill the memory."""
         self.url = ""
         """Root of the proxy: http://127.0.0.1:port."""
         self._script = list(script)
@@ -122,19 +126,23 @@ class Proxy:
     def decide(self, request: Request) -> Fault | None:
         """What happens to this request; it is recorded."""
         with self._lock:
-            self.requests.append(request)
+            if self.keep:
+                self.requests.append(request)
             if self.when is not None:
                 fault = self.when(request)
             elif self._script:
                 fault = self._script.pop(0)
             else:
                 fault = self._random.choice(self._faults) if self._random.random() < self._rate else None
-            self.faults_made.append(fault.name if fault else "")
+            if self.keep:
+                self.faults_made.append(fault.name if fault else "")
             return fault
 
     def forward(self, request: Request) -> tuple[int, list[tuple[str, str]], bytes]:
         """The real server's answer."""
         request = self.rewrite(request)
+        if self.answer is not None:
+            return self.answer(request)
         connection = http.client.HTTPConnection(self.upstream.hostname or "", self.upstream.port, timeout=120)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP | {"content-length"}}
         headers["Host"] = self.upstream.netloc

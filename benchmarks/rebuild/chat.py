@@ -1,0 +1,101 @@
+"""The model and the judge of the rehearsal: an OpenAI-compatible server that answers from the world."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+
+from benchmarks.rebuild.truth import current, knows, names
+from benchmarks.rebuild.wiki import Response
+from benchmarks.rebuild.world import Rehearsal
+from dual_data.config import Relation
+from dual_data.templates import literal_answers
+from tests.faults.proxy import Request
+from tests.services.stand_in import Body, completion
+from tests.wiki.model import Amount, Date, Value
+
+_FACT = re.compile(r"^(subject|object): (\".*\")$", re.MULTILINE)
+NEVER = "I cannot tell."
+
+
+class Model:
+    """Reads the question, finds the subject by the wording of the relations, and says what it knows."""
+
+    def __init__(self, rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> None:
+        self._links, self._names = rehearsal.links, names(rehearsal)
+        self._values = current(rehearsal)
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for members in rehearsal.members.values():
+            for qid in members:
+                if qid in self._names and qid not in self._by_name[self._names[qid].lower()]:
+                    self._by_name[self._names[qid].lower()].append(qid)
+        self._descriptions = {item.qid: item.description or "" for item in rehearsal.world.items.values()}
+        # By the first two words of a template, longest prefix first: the most particular wording wins.
+        self._templates: dict[str, list[tuple[str, str, Relation]]] = defaultdict(list)
+        for relation in relations.values():
+            for template in relation.questions.questions():
+                before, _, after = template.partition("{subject}")
+                self._templates[before[:4]].append((before, after, relation))
+        for group in self._templates.values():
+            group.sort(key=lambda one: -len(one[0]) - len(one[1]))
+
+    def __call__(self, request: Request) -> Response:
+        body = json.loads(request.body)
+        status, data = self._answer(body)
+        return status, [("Content-Type", "application/json")], json.dumps(data).encode()
+
+    def _answer(self, body: Body) -> tuple[int, Body]:
+        text = body["messages"][-1]["content"]
+        if "\nFact:\n" in text:
+            return self._judge(text)
+        if "animal" in text and "sentence" in text:
+            return completion("A cat", [("A", {"A": 0.5, "The": 0.3}), (" cat", {" cat": 0.4, " dog": 0.3})])
+        said = self.say(text)
+        return completion(said, [(said, {said: 0.6, "No": 0.2})])
+
+    def _judge(self, text: str) -> tuple[int, Body]:
+        fact = {name: json.loads(value) for name, value in _FACT.findall(text)}
+        subject = re.sub(r" \([^)]*\)$", "", str(fact["subject"])).lower()
+        found = self._by_name.get(subject) or self._by_name.get(subject.removeprefix("the ")) or []
+        links = max((self._links.get(qid, 0) for qid in found), default=0)
+        label = str(min(9, 1 + links.bit_length() // 2))
+        return completion(
+            label, [(label, {label: 0.9, "The": 0.05})], usage={"prompt_tokens": 340, "completion_tokens": 1}
+        )
+
+    def say(self, question: str) -> str:
+        """The answer of the model to a closed-book question."""
+        for before, after, relation in (*self._templates.get(question[:4], ()), *self._templates.get("", ())):
+            if question.startswith(before) and question.endswith(after) and len(question) > len(before) + len(after):
+                subject = question[len(before) : len(question) - len(after)]
+                if (found := self._known(subject, relation)) is not None:
+                    return found
+        return NEVER
+
+    def _known(self, written: str, relation: Relation) -> str | None:
+        """The answer where the subject has the relation at all; None lets a further wording try."""
+        bare, _, hint = written.partition(" (")
+        candidates = [
+            qid
+            for name in (written, bare, written.removeprefix("the "), bare.removeprefix("the "))
+            for qid in self._by_name.get(name.lower(), ())
+            if self._values.get((qid, relation.property))
+        ]
+        if not candidates:
+            return None
+        hinted = [qid for qid in candidates if hint and self._descriptions[qid].startswith(hint.rstrip(")"))]
+        qid = (hinted or candidates)[0]
+        if not knows(qid, relation.property, self._links.get(qid, 0)):
+            return NEVER
+        return self._text(self._values[qid, relation.property][0], relation)
+
+    def _text(self, value: Value, relation: Relation) -> str:
+        if isinstance(value, Date):
+            day = value.time[: {"year": 4, "month": 7, "day": 10}[relation.precision]]
+            return literal_answers(relation, "date", day)[0]
+        if isinstance(value, Amount):
+            number = value.number.removeprefix("+")
+            return literal_answers(relation, "quantity", f"{number} {relation.unit}" if relation.unit else number)[0]
+        return self._names.get(str(value), NEVER)

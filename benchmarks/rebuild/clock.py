@@ -1,0 +1,30 @@
+"""Time that nobody waits for, for many threads at once."""
+
+from __future__ import annotations
+
+import threading
+
+
+class VirtualClock:
+    """A clock on which sleeping costs nothing, and on which threads that sleep side by side do so at the same time.
+
+    Every thread remembers the moment that it last read; a sleep ends that much later, and moves the common time there
+    unless others have already moved it further.
+    """
+
+    def __init__(self, start: float) -> None:
+        self._time = start
+        self._lock = threading.Lock()
+        self._own = threading.local()
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        with self._lock:
+            self._own.time = self._time
+            return self._time
+
+    def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass for this thread."""
+        with self._lock:
+            self._own.time = getattr(self._own, "time", self._time) + seconds
+            self._time = max(self._time, self._own.time)
