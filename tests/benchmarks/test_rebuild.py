@@ -1,0 +1,175 @@
+"""The rehearsal on a tiny world of made-up labels: it finds what is lost, and nothing is."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from benchmarks.rebuild.clock import VirtualClock
+from benchmarks.rebuild.kill import killed
+from benchmarks.rebuild.report import report
+from benchmarks.rebuild.run import run_piece
+from benchmarks.rebuild.services import LIMITS, load
+from benchmarks.rebuild.truth import truth
+from benchmarks.rebuild.weather import Limit, Weather
+from benchmarks.rebuild.world import Rehearsal, build, project_files
+from tests.cli.command import forget_pipeline
+from tests.faults.proxy import Request
+from tests.services import require
+from tests.services.oxigraph import executable
+
+SYLLABLES = "ba do fen gor kul lin mar nos pol rak sut tev".split()  # noqa: SIM905
+
+
+def tables(folder: Path) -> Path:
+    """Two tables in the form of the published ones, all names invented."""
+    chance = random.Random(7)
+    names = iter(dict.fromkeys("".join(chance.choices(SYLLABLES, k=4)).capitalize() for _ in range(2000)))
+    countries = [next(names) for _ in range(12)]
+    cities = [next(names) for _ in range(120)]
+    rows: dict[str, list[tuple[str, str, str]]] = {"places_city": [], "human_writer": []}
+    for city in cities:
+        rows["places_city"].append((city, "country", chance.choice(countries)))
+        rows["places_city"].append((city, "located in the administrative territorial entity", next(names)))
+        rows["places_city"].append((city, "twinned administrative body", chance.choice(cities)))
+    for _ in range(80):
+        writer = f"{next(names)} {next(names)}"
+        rows["human_writer"].append((writer, "place of birth", chance.choice(cities)))
+        rows["human_writer"].append((writer, "country of citizenship", chance.choice(countries)))
+    folder.mkdir()
+    for topic, lines in rows.items():
+        with (folder / f"{topic}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("subjectLabel", "relation", "objectLabel"), *lines])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Rehearsal]]:
+    require(executable(), "the oxigraph server is not installed (pip install oxigraph)")
+    folder = tmp_path_factory.mktemp("rebuild")
+    rehearsal = build(tables(folder / "tables"))
+    (folder / "world.ttl").write_text(rehearsal.world.turtle(), encoding="utf-8")
+    load(folder / "world.ttl", folder / "store")
+    yield folder, rehearsal
+    forget_pipeline()
+
+
+def test_the_world_is_the_same_every_time_and_holds_the_traps(made: tuple[Path, Rehearsal]) -> None:
+    folder, rehearsal = made
+    again = build(folder / "tables")
+    assert again.world == rehearsal.world
+    assert again.links == rehearsal.links
+    assert {"deprecated", "preferred", "ended", "several", "mul", "namesakes", "date"} <= {
+        name for name, count in rehearsal.planted.items() if count
+    }
+    counts = sorted(rehearsal.links.values())
+    assert counts[-1] > 50 * counts[len(counts) // 2], "heavy-tailed"
+
+
+@pytest.fixture(scope="module")
+def told(made: tuple[Path, Rehearsal]) -> dict[str, Any]:
+    """The report of a build that was stopped early and went on."""
+    folder, rehearsal = made
+    forget_pipeline()
+    assert not run_piece(folder, rehearsal, 2.0)["done"]
+    state = run_piece(folder, rehearsal, 120.0)
+    assert state["done"]
+    assert state["pieces"] == 2
+    found: dict[str, Any] = json.loads(report(folder, rehearsal))
+    return found
+
+
+def test_nothing_is_lost_invented_or_doubled(told: dict[str, Any]) -> None:
+    facts = told["facts"]
+    assert facts["expected"] > 300
+    assert (facts["lost"], facts["invented"], facts["duplicates"], facts["mirrored_twice"]) == (0, 0, 0, 0)
+    for recipe in ("askable", "matched"):
+        assert told["recipes"][recipe]["expected"] > 50
+        assert (told["recipes"][recipe]["lost"], told["recipes"][recipe]["invented"]) == (0, 0)
+    assert told["recipes"]["paper"]["candidates"] == told["recipes"]["paper"]["in_full"] > 100
+
+
+def test_calls_are_made_once_and_within_the_limits(told: dict[str, Any]) -> None:
+    assert set(told["calls"]) == set(LIMITS)
+    for source, counts in told["calls"].items():
+        assert counts["over_a_limit"] == 0, source
+        # A stop loses at most what was under way: one request, or sixteen.
+        assert 0 <= counts["requests_sent"] - counts["tries_of_answered_calls"] <= 40, source
+        assert counts["answers"] >= counts["least"], source
+    assert told["calls"]["wikipedia"]["answers"] == told["calls"]["wikipedia"]["least"]
+    assert told["calls"]["wikidata"]["sent_during_a_pause"] == told["calls"]["wikipedia"]["sent_during_a_pause"] == 0
+    assert sum(counts["faults"]["429"] for counts in told["calls"].values()) > 0
+    minutes = told["minutes"]["facts"]
+    assert minutes["simulated"] >= 0.9 * (told["calls"]["wikidata"]["answers"] / 30 - 1)
+
+
+def test_the_report_would_see_a_loss(made: tuple[Path, Rehearsal], told: dict[str, Any], tmp_path: Path) -> None:
+    folder, rehearsal = made
+    shutil.copytree(folder / "project", tmp_path / "project")
+    shutil.copy(folder / "state.json", tmp_path)
+    path = tmp_path / "project/artifacts/rehearsal/facts/data.parquet"
+    rows = pl.read_parquet(path)
+    sure = next(iter(truth(rehearsal, project_files()[1]).survive))
+    rows.filter(~((pl.col("subject_qid") == sure[0]) & (pl.col("property_id") == sure[1]))).write_parquet(path)
+    found = json.loads(report(tmp_path, rehearsal))
+    assert found["facts"]["lost"] == 1
+    assert found["recipes"]["askable"]["lost"] == 1
+
+
+@pytest.mark.slow
+def test_kills_change_nothing(made: tuple[Path, Rehearsal], tmp_path: Path) -> None:
+    outcome = killed(tmp_path, made[1], 5)
+    assert outcome.kills == 5
+    assert outcome.answers > 500
+    assert (outcome.repeated, outcome.same, outcome.leftovers) == (0, True, 0)
+
+
+def test_threads_sleep_side_by_side() -> None:
+    clock = VirtualClock(100.0)
+    ready = threading.Barrier(8, timeout=10)
+
+    def sleeper() -> None:
+        clock.now()
+        ready.wait()
+        clock.sleep(30)
+
+    threads = [threading.Thread(target=sleeper) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clock.now() == 130.0
+
+
+def test_the_weather_refuses_what_is_too_fast_and_notices_impatience() -> None:
+    clock = VirtualClock(0.0)
+    weather = Weather(Limit(10, 0.0), clock, "seed", faults=False)
+    request = Request("GET", "/", {}, b"")
+    faults = [weather(request) for _ in range(12)]
+    assert [fault is not None for fault in faults] == [False] * 10 + [True] * 2
+    assert weather.counts["too fast"] == 2
+    assert weather.counts["during a pause"] == 1
+    clock.now()
+    clock.sleep(130)
+    assert weather(request) is None
+
+
+def test_the_weather_counts_processing_time() -> None:
+    clock = VirtualClock(0.0)
+    # Two at once, so that each second brings two seconds of processing: twice what is granted.
+    weather = Weather(Limit(None, 10.0, processing=60.0, at_once=2), clock, "seed", faults=False)
+    faults = [weather(Request("GET", "/", {}, b"")) for _ in range(60)]
+    assert faults[:5] == [None] * 5, "two minutes' worth is there at the start"
+    refused = [fault for fault in faults if fault is not None]
+    assert refused
+    assert {fault.status for fault in refused} == {429}
+    assert weather.counts["too much processing"] == len(refused)
