@@ -95,7 +95,7 @@ def matched_pairs(
     rows = frame.sort("rank", "fact_id")
     limits = rows[most].to_numpy()
     popular = (rows["side"] == SIDES[1]).to_numpy().astype(np.int64)
-    subjects, bonds = np.split(_codes(pl.concat([rows[subject], rows[bond]])), 2)
+    subjects, bonds = _codes(rows[subject]), rows.height + _codes(rows[bond])
     answers = 2 * _codes(rows[answer]) + popular
     cells = _codes(rows.select(pl.concat_str(cell, separator="\0")).to_series())
     held = np.zeros(2 * rows.height, dtype=np.bool_)

@@ -33,8 +33,13 @@ SCHEMA = {
 
 
 def measured(pool: pl.DataFrame) -> pl.DataFrame:
-    """The pool with the columns that `compared` needs: lengths in characters and answer_frequency within the topic."""
-    return pool.with_columns(
+    """What `compared` and the baselines look at: lengths in characters, answer_frequency within the topic, and more."""
+    return pool.select(
+        "fact_id",
+        "relation",
+        "subject_label",
+        "answer",
+        "knowledge",
         answer_length=pl.col("answer").str.len_chars(),
         subject_length=pl.col("subject_label").str.len_chars(),
         answer_frequency=pl.len().over("topic", pl.col("answer").str.to_lowercase()),

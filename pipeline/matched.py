@@ -30,6 +30,7 @@ ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
 POOLED = "all"
 COLUMNS = ("fact_id", "topic", "relation", "subject_qid", "bond", "popularity", "rank", "role", "answer_key", "length")
 """What the recipes choose by: a frame of these moves many times faster than one with the texts."""
+NUMBERED = ("subject_qid", "bond", "answer_key")
 
 
 class MatchedParams(Strict):
@@ -102,8 +103,10 @@ def with_cells(pool: pl.DataFrame, params: MatchedParams) -> pl.DataFrame:
 def splits(pool: pl.DataFrame, families: Sequence[Family], by: str) -> list[Made]:
     """All splits of all families, matched on relation and column `by`: length or answer_key.
 
-    `pool` holds the eligible facts of all topics with the columns of `with_cells`, `popularity` and `bond`.
+    `pool` holds the eligible facts of all topics with the columns COLUMNS.
     """
+    # What is only ever compared is numbered: numbers are looked up many times faster than texts.
+    pool = pool.with_columns(pl.col(NUMBERED).rank("dense").cast(pl.Int64)).sort("rank")
     sided = sampling.thirds(pool, "popularity", ["topic", "relation"])
     owned = [pool if one.topic is None else pool.filter(pl.col("topic") == one.topic) for one in families]
     ranked = _rankings(sided, families, [own.height for own in owned], by)
@@ -117,22 +120,22 @@ def splits(pool: pl.DataFrame, families: Sequence[Family], by: str) -> list[Made
 
 def _rankings(sided: pl.DataFrame, families: Sequence[Family], eligible: Sequence[int], by: str) -> pl.DataFrame:
     """The pairs of all families, in rank order, found in one go: a pass over each small topic would cost more."""
-    columns = ["fact_id", "side", "rank", "topic", "relation", "subject_qid", "bond", "answer_key", "length"]
+    # Numbers of their own for each family: what two families have in common does not touch.
+    numbers: int = sided.select(pl.max_horizontal(pl.col(NUMBERED).max())).item() or 0
+
+    def named(index: int, family: Family, size: int) -> pl.DataFrame:
+        rows = sided if family.topic is None else sided.filter(pl.col("topic") == family.topic)
+        most = sampling.most_of(size * max(family.percents) // 100, family.params.answer_share)
+        apart = pl.col(NUMBERED) + index * numbers
+        columns = ("fact_id", "side", "rank", "topic", "relation", "length")
+        return rows.select(*columns, apart, family=pl.lit(family.prefix), most=pl.lit(most))
+
     rows = [
-        (sided if family.topic is None else sided.filter(pl.col("topic") == family.topic)).select(
-            columns,
-            family=pl.lit(family.prefix),
-            most=pl.lit(sampling.most_of(size * max(family.percents) // 100, family.params.answer_share)),
-        )
-        for family, size in zip(families, eligible, strict=True)
+        named(index, family, size)
+        for index, (family, size) in enumerate(zip(families, eligible, strict=True))
         if size * max(family.percents) // 100 >= family.smallest
     ]
-    if not rows:
-        rows = [sided.select(columns, family=pl.lit(""), most=pl.lit(0)).head(0)]
-    own = pl.col("family") + "|"
-    keyed = pl.concat(rows).with_columns(
-        subject_qid=own + pl.col("subject_qid"), bond=own + pl.col("bond"), answer_key=own + pl.col("answer_key")
-    )
+    keyed = pl.concat(rows or [named(0, families[0], 0).head(0)])
     cell = ["family", "topic", "relation", by]
     return sampling.matched_pairs(keyed, cell, subject="subject_qid", bond="bond", answer="answer_key", most="most")
 
@@ -175,9 +178,10 @@ def _longest(forget: Sequence[Made]) -> pl.DataFrame:
 
 
 def _others(pool: pl.DataFrame, own: pl.DataFrame, chosen: pl.DataFrame, family: Family) -> list[Made]:
+    """The splits beside the forget splits. `pool` and `own` stand in the order of rank."""
     forget = own.join(chosen, on="fact_id")
     subjects = forget["subject_qid"].implode()
-    free = own.filter(~pl.col("subject_qid").is_in(subjects)).sort("rank")
+    free = own.filter(~pl.col("subject_qid").is_in(subjects))
     shares = forget.group_by("relation").len("share")
     near = pool.filter(pl.col("subject_qid").is_in(subjects) & ~pl.col("fact_id").is_in(forget["fact_id"].implode()))
     places = forget.select("subject_qid", "order", "pair")
@@ -188,7 +192,7 @@ def _others(pool: pl.DataFrame, own: pl.DataFrame, chosen: pl.DataFrame, family:
         "world_facts": pool.filter(
             (pl.col("topic") != (family.topic or ""))
             & ~pl.col("subject_qid").is_in(own["subject_qid"].unique().implode())
-        ).sort("rank"),
+        ),
         "neighbor_subject": near.join(places, on="subject_qid").sort("order", "rank"),
     }
     bonds = forget["bond"]
@@ -211,5 +215,6 @@ def _others(pool: pl.DataFrame, own: pl.DataFrame, chosen: pl.DataFrame, family:
 def _in_proportion(found: pl.DataFrame, shares: pl.DataFrame, wanted: int) -> pl.DataFrame:
     """At most `wanted` rows, each relation at most in its share of the forget splits (rounded up)."""
     quota = (pl.col("share") * wanted / shares["share"].sum()).ceil()
-    limited = found.join(shares, on="relation").sort("rank").filter(pl.int_range(pl.len()).over("relation") < quota)
+    shared = found.join(shares, on="relation", maintain_order="left")
+    limited = shared.filter(pl.int_range(pl.len()).over("relation") < quota)
     return limited.head(wanted)

@@ -36,22 +36,12 @@ def auc(first: pl.Series, second: pl.Series) -> float | None:
 
     Nulls are left out. 0.5: the feature tells nothing; 1: it tells all. None where a side has no rows.
     """
-    counts = (
-        pl.concat([_counts(first, "a"), _counts(second, "b")], how="diagonal")
-        .group_by("category")
-        .agg(pl.col("a").sum(), pl.col("b").sum())
-        .sort("category")
-    )
-    if counts.is_empty():
+    known = [values.drop_nulls().cast(pl.String).rename("category") for values in (first, second)]
+    codes = pl.concat(known).rank("dense").to_numpy()
+    if not codes.size:
         return None
-    return auc_of_counts(counts["a"].to_numpy(), counts["b"].to_numpy())
-
-
-def _counts(values: pl.Series, name: str) -> pl.DataFrame:
-    known = values.drop_nulls().cast(pl.String).alias("category")
-    counts = known.value_counts(name=name)
-    other = "b" if name == "a" else "a"
-    return counts.select("category", pl.col(name).cast(pl.Int64), pl.lit(0, dtype=pl.Int64).alias(other))
+    counts = (np.bincount(part, minlength=codes.max() + 1) for part in np.split(codes, [known[0].len()]))
+    return auc_of_counts(*(found[1:] for found in counts))
 
 
 def auc_of_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
