@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dual_data.config import Profile, load_profile, load_relation, load_relations, load_topics, read_toml
+from dual_data.config import Profile, Relation, load_profile, load_relation, load_relations, load_topics, read_toml
 from dual_data.engine.stage import Stage
 from dual_data.errors import UsageError
 from dual_data.prompts import load_prompt
@@ -36,6 +36,7 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     relations = {path: attempt(load_relation, path) for path in relation_files}
     if all(relation is not None for relation in relations.values()):
         attempt(load_relations, root / "pipeline" / "relations")
+    findings.extend(_same_questions({path: one for path, one in relations.items() if one is not None}))
     known = {name for loaded in topics for name in loaded}
     for path, relation in relations.items():
         for topic in relation.topics if relation is not None else ():
@@ -49,6 +50,33 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         f"{len(prompt_files)} prompts: no fault found"
     )
     return findings, summary
+
+
+def _same_questions(relations: Mapping[Path, Relation]) -> list[str]:
+    """Questions that two relations of one topic would both ask: what answers the one would be wrong for the other."""
+    found = []
+    asked: dict[str, list[Path]] = {}
+    for path, relation in relations.items():
+        for question in dict.fromkeys(relation.questions.questions()):
+            others = asked.setdefault(question.casefold(), [])
+            found += [
+                f"{path}: questions: {question!r} is asked by {other.name} too, in {', '.join(topics)}; "
+                "word one of the two so that its answers are not right for the other"
+                for other in others
+                if (topics := _common_topics(relation, relations[other]))
+            ]
+            others.append(path)
+    return found
+
+
+def _common_topics(first: Relation, second: Relation) -> list[str]:
+    """Topics in which both are asked; the files of one property divide the topics among them."""
+    if first.property == second.property:
+        return []
+    for one, other in ((first, second), (second, first)):
+        if "*" in one.topics:
+            return list(other.topics)
+    return sorted(set(first.topics) & set(second.topics))
 
 
 def _stage_faults(profile: Profile, stages: Sequence[Stage]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
+
+from dual_data.display import visible
 
 LONGEST = 500
 """Characters of a label or a message that a terminal shows."""
@@ -26,12 +27,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without control and direction characters, cut where it is endless: a label must not steer a terminal."""
-    shown = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
-    return "".join(
-        c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else "\N{REPLACEMENT CHARACTER}"
-        for c in shown
-    )
+    """`text` without control and direction characters, cut where it is endless."""
+    return visible(text if len(text) <= LONGEST else text[: LONGEST - 3] + "...")
 
 
 def _is_number(cell: str) -> bool:

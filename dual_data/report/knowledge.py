@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from dual_data.display import visible
 from dual_data.report.figures import SERIES, Figure
-from dual_data.report.markup import visible
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity

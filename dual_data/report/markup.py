@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-import unicodedata
+
+from dual_data.display import visible
 
 _VOID = frozenset({"meta", "input", "br", "hr"})
-_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class Html(str):
@@ -16,24 +16,6 @@ class Html(str):
 
 
 Content = Html | str | int | None
-
-
-def visible(text: str) -> str:
-    """`text` with every control and direction character replaced: a label must not steer the page.
-
-    >>> visible("a\\u202eb")
-    'a�b'
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        " "
-        if sign in "\t\n\r"
-        else sign
-        if unicodedata.category(sign) not in _STEERING
-        else "\N{REPLACEMENT CHARACTER}"
-        for sign in text
-    )
 
 
 def escaped(content: Content) -> Html:

@@ -151,6 +151,22 @@ def test_two_files_of_a_property_may_not_claim_one_topic(project: Path) -> None:
     assert "P36_twin.toml: topics: places_country is claimed by P36.toml already" in shown.err
 
 
+@pytest.mark.parametrize("topic", ["places_country", "*"])
+def test_two_relations_of_a_topic_may_not_ask_the_same(project: Path, topic: str) -> None:
+    relation("places_country", "places_country")(project)
+    other = project / "pipeline" / "relations" / "P99999.toml"
+    text = RELATION.replace('"P36"', '"P99999"').replace("places_country", topic)
+    told_apart = text.replace("capital", "seat")
+    other.write_text(told_apart.replace("What is the seat", "What is the CAPITAL"), encoding="utf-8")
+    shown = dual_data("check", "--project", project)
+    assert shown.code == 2
+    (fault,) = (line for line in shown.err.splitlines() if "P99999" in line)
+    assert "P99999.toml: questions: 'What is the CAPITAL of {subject}?' is asked by P36.toml too" in fault
+    assert "in places_country;" in fault
+    other.write_text(told_apart, encoding="utf-8")
+    assert dual_data("check", "--project", project).code == 0
+
+
 def test_the_shipped_project_is_without_fault(project: Path) -> None:
     shown = dual_data("check", "--project", project)
     assert shown.err == ""

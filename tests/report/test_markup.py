@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.report.markup import Html, element, escaped, joined, label, visible
+from dual_data.display import visible
+from dual_data.report.markup import Html, element, escaped, joined, label
 from dual_data.report.tables import Percent, shown, table
 
 
