@@ -4,9 +4,11 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := embedded
+STYLES := published matched matched_answer matched_unguessable
+STUDY  := --file benchmarks/evaluation/study/study.toml
 GPU_RESULTS := benchmarks/evaluation/results/gpu
 
-.PHONY: demo eval-demo test check format benchmark benchmark-evaluation clean
+.PHONY: demo eval-demo test check format benchmark benchmark-evaluation study clean
 
 demo: $(VENV)/.demo  ## Build the embedded dataset, from facts to splits, and show it
 	$(BIN)/dual-data build --profile $(DEMO)
@@ -42,6 +44,16 @@ benchmark-evaluation: $(VENV)/.dev  ## The evaluation beside a plain loop, on a 
 	$(BIN)/python -m benchmarks.evaluation --model smollm2 --out $(GPU_RESULTS)-smollm2 \
 	    --parts ceilings,cells,parity,grid,profile,growth --as-shipped
 	$(BIN)/python -m benchmarks.evaluation.plot $(GPU_RESULTS)-*/results.json --out $(GPU_RESULTS)-growth.svg
+
+study: $(VENV)/.dev  ## The study of benchmarks/evaluation/study, on a GPU: data, grids, attacks, report; it resumes
+	$(BIN)/python -m pip install --quiet --group study
+	$(BIN)/python -m benchmarks.evaluation.study --out artifacts/study
+	for style in $(STYLES); do \
+	    DUAL_DATA_STUDY=artifacts/study $(BIN)/dual-data eval run $(STUDY) --grid $$style --save-adapters \
+	    && DUAL_DATA_STUDY=artifacts/study $(BIN)/dual-data eval attack $(STUDY) --grid $$style || exit 1; \
+	done
+	$(BIN)/dual-data eval report $(STYLES:%=artifacts/evaluation/%) --out benchmarks/evaluation/study \
+	    --title "What a small model learned in pretraining"
 
 $(VENV)/.pip:
 	$(PYTHON) -m venv $(VENV)

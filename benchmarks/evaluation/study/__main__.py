@@ -1,0 +1,128 @@
+"""python -m benchmarks.evaluation.study: make the study's data, which the grids of study.toml run on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from benchmarks.evaluation.study.asked import Asked, ask, countries_of
+from benchmarks.evaluation.study.facts import city_facts, neighbours, read_triplets, with_population
+from benchmarks.evaluation.study.names import classifier, guessed_countries, invented_names
+from benchmarks.evaluation.study.sets import STYLES, balance, splits
+from dual_data.config import Relation, load_relations
+from dual_data.evaluation.models import Loaded, load
+from dual_data.evaluation.statistics import spearman
+from dual_data.sampling import with_rank
+
+ROOT = Path(__file__).resolve().parents[3]
+INVENTED = 500
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write a folder of sets a style, facts.parquet with every fact, and summary.json."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation.study", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the data; set DUAL_DATA_STUDY to it")
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--dtype", default="bfloat16", help="as in study.toml: what a model knows depends on it")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--popularity", choices=("triplets", "population"), default="triplets")
+    parser.add_argument("--most", type=int, default=100, help="facts to forget on each side, at most")
+    parser.add_argument("--limit", type=int, default=0, help="ask the model this many facts, by hash; 0 for all")
+    parser.add_argument("--rows", type=int, default=512, help="questions asked at once")
+    chosen = parser.parse_args(arguments)
+    reference = Path(os.environ.get("DUAL_DATA_REFERENCE", ROOT.parent / "shared" / "data"))
+    relations = load_relations(ROOT / "pipeline" / "relations")
+    triplets = read_triplets(reference / "wikidata_triplets")
+    facts = with_population(city_facts(triplets, relations["P17"]))
+    guessed = guessed_countries(facts["subject"].to_list(), facts["answer"].to_list())
+    facts = facts.with_columns(guessed=pl.Series(guessed), popularity=pl.col(chosen.popularity))
+    facts = facts.with_columns(guessable=pl.col("guessed") == pl.col("answer"))
+    given_away = _share(facts["guessable"])
+    _say(f"{facts.height} facts; the letters of the name give the country away in {given_away:.1%}")
+    loaded = load(chosen.model, chosen.dtype, chosen.device)
+    part = with_rank(facts, "fact_id", "limit").sort("rank").drop("rank")
+    asked = ask(loaded, part.head(chosen.limit or facts.height), rows=chosen.rows)
+    _say(
+        f"{asked.facts['known'].sum()} of {asked.facts.height} known; another city's answer fits in {asked.control:.1%}"
+    )
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    asked.facts.write_parquet(chosen.out / "facts.parquet")
+    summary = {
+        "model": {"spec": chosen.model, "weights": loaded.info.weights, "dtype": chosen.dtype},
+        "popularity": chosen.popularity,
+        "facts": facts.height,
+        "name_classifier": given_away,
+        "triplets_and_population": _agreement(facts),
+        "asked": _summary(asked),
+        "invented": _invented(loaded, facts, relations["P17"], min(INVENTED, asked.facts.height), chosen.rows),
+        "styles": _write(chosen.out, asked.facts, triplets, list(relations.values()), chosen.most),
+    }
+    (chosen.out / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    print(json.dumps(summary, indent=1, ensure_ascii=False))
+    return 0
+
+
+def _write(
+    out: Path, facts: pl.DataFrame, triplets: pl.DataFrame, relations: list[Relation], most: int
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    asked = [one for one in relations if {"places_city", "*"} & set(one.topics)]
+    for style in STYLES:
+        sets = splits(facts.filter("known"), style, most)
+        sets["neighbor_subject"] = neighbours(triplets, asked, [*sets["rare"]["subject"], *sets["popular"]["subject"]])
+        (out / style).mkdir(exist_ok=True)
+        for name, rows in sets.items():
+            rows.write_parquet(out / style / f"{name}.parquet")
+        found[style] = {"rows": {name: rows.height for name, rows in sets.items()}, "balance": balance(sets)}
+    return found
+
+
+def _summary(asked: Asked) -> dict[str, float]:
+    """Shares of the facts that were asked, and by whether the name gives the country away."""
+    table, known = asked.facts, asked.facts.filter("known")
+    return {
+        "facts": table.height,
+        "known": known.height,
+        "answered": int(table["answered"].sum()),
+        "known_of_guessable": _share(table.filter("guessable")["known"]),
+        "known_of_unguessable": _share(table.filter(~pl.col("guessable"))["known"]),
+        "guessable_of_known": _share(known["guessable"]),
+        "another_citys_answer": asked.control,
+    }
+
+
+def _invented(loaded: Loaded, facts: pl.DataFrame, relation: Relation, count: int, rows: int) -> dict[str, float]:
+    """How often the model gives a name that nobody has the country that a classifier of letters gives it."""
+    names = invented_names(facts["subject"].to_list(), count)
+    guessed = classifier().fit(facts["subject"].to_list(), facts["answer"].to_list()).predict(names)
+    questions = [relation.questions.canonical.format(subject=name) for name in names]
+    said = countries_of(loaded, questions, facts["answer"].to_list(), rows=rows)
+    return {
+        "names": len(names),
+        "some_country": sum(map(bool, said)) / len(said),
+        "the_classifiers": sum(one == other for one, other in zip(said, guessed, strict=True)) / len(said),
+    }
+
+
+def _agreement(facts: pl.DataFrame) -> float:
+    both = facts.drop_nulls(["triplets", "population"])
+    return spearman(both["triplets"].to_numpy(), both["population"].to_numpy())
+
+
+def _share(values: pl.Series) -> float:
+    return float(values.cast(pl.Float64).to_numpy().mean()) if len(values) else 0.0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

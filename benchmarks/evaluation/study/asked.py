@@ -1,0 +1,70 @@
+"""What the model answers before anything is trained: the facts themselves, and names that nobody has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from dual_data.evaluation.data import Item
+from dual_data.evaluation.engine import open_engine
+from dual_data.evaluation.measure import measure
+from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.workload import MeasureOptions, build_workload
+from dual_data.ids import digest
+from dual_data.matching import contains_answer
+
+TOKENS = 24
+
+
+class Asked(NamedTuple):
+    """The facts with what the model makes of them, and how often another city's answer holds the right country."""
+
+    facts: pl.DataFrame
+    """With known, answered (the canonical question), log_probability of the answer."""
+    control: float
+    """Share of facts whose country the answer about another city holds: what luck and a favourite country give."""
+
+
+def ask(loaded: Loaded, facts: pl.DataFrame, *, rows: int) -> Asked:
+    """Ask every fact in its canonical and its validation wordings.
+
+    known: most of the validation wordings, which no evaluation uses, are answered with the country.
+    """
+    items = [
+        Item(row["fact_id"], row["question"], row["answer"], tuple(row["answers"]), row["subject"],
+             paraphrases=tuple(row["paraphrases_validation"]))
+        for row in facts.iter_rows(named=True)
+    ]  # fmt: skip
+    found = _measured(loaded, items, rows)
+    hits = [[one["scores"]["contains_answer"] for one in item["paraphrases"]] for item in found]
+    shuffled = sorted(range(len(items)), key=lambda index: digest(f"control|{items[index].id}"))
+    luck = [
+        contains_answer(found[other]["generation"], items[index].answers)
+        for index, other in zip(shuffled, shuffled[1:] + shuffled[:1], strict=True)
+        if not set(items[index].answers) & set(items[other].answers)
+    ]
+    return Asked(
+        facts.with_columns(
+            known=pl.Series([2 * sum(one) > len(one) for one in hits]),
+            answered=pl.Series([item["scores"]["contains_answer"] > 0 for item in found]),
+            log_probability=pl.Series([item["scores"]["mean_log_probability"] for item in found]),
+        ),
+        sum(luck) / len(luck) if luck else 0.0,
+    )
+
+
+def countries_of(loaded: Loaded, questions: Sequence[str], countries: Sequence[str], *, rows: int) -> list[str]:
+    """The country that the model names for each question; empty where it names none of `countries`."""
+    items = [Item(digest(text), text, "none", ("none",)) for text in questions]
+    longest = sorted(set(countries), key=len, reverse=True)  # "Guinea" is in "Equatorial Guinea"
+    return [
+        next((name for name in longest if contains_answer(item["generation"], [name])), "")
+        for item in _measured(loaded, items, rows)
+    ]
+
+
+def _measured(loaded: Loaded, items: Sequence[Item], rows: int) -> Sequence[dict[str, Any]]:
+    workload = build_workload(loaded.tokenizer, {"asked": items}, "chat", MeasureOptions(distractors=0))
+    return measure(open_engine(loaded, rows=rows, max_new_tokens=TOKENS), workload)[0].items["asked"]

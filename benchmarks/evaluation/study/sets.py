@@ -1,0 +1,84 @@
+"""Rare and popular facts in three ways: as published, matched, and matched with the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from dual_data import sampling
+from dual_data.errors import InputError
+
+STYLES = ("published", "matched", "matched_answer", "matched_unguessable")
+"""matched_unguessable: matched, of facts whose country the letters of the name do not give away."""
+ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation", "format")
+"""What the hash of a city that is not to be forgotten makes it."""
+ANSWER_SHARE = 0.05
+_FEWEST = 2
+
+
+def splits(known: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame]:
+    """Sets by name: rare and popular of at most `most` facts each, and what is kept, trained on or only measured.
+
+    `known` are facts that the model knows, with a column popularity. published: the first and the last by popularity,
+    whatever they ask for. The others take the lowest and the highest third and pair their facts: on the answer's length
+    with no answer above 5 %, or on the answer itself. Raises InputError where there is hardly a pair.
+    """
+    pool = sampling.with_rank(known.filter(pl.col("popularity").is_not_null()), "fact_id", "study")
+    if style == "published":
+        ordered = pool.sort("popularity", "rank")
+        size = min(most, pool.height // 3)
+        sides = {"rare": ordered.head(size), "popular": ordered.tail(size)}
+    else:
+        sides = _paired(pool.filter(~pl.col("guessable")) if style == "matched_unguessable" else pool, style, most)
+    if sides["rare"].height < _FEWEST:
+        raise InputError(
+            f"{style}: {sides['rare'].height} pairs of {pool.height} known facts; ask the model more facts (--limit)"
+        )
+    forgotten = pl.concat([one.select("subject") for one in sides.values()])
+    left = pool.join(forgotten, on="subject", how="anti").sort("rank")
+    role = sampling.hash_rank(left["subject"], "role") % len(ROLES)
+    named = left.with_columns(role=role.cast(pl.Int64).replace_strict(dict(enumerate(ROLES)), return_dtype=pl.String))
+    found = sides | {name: named.filter(pl.col("role") == name) for name in dict.fromkeys(ROLES)}
+    return {name: rows.drop("rank", "role", strict=False) for name, rows in found.items()}
+
+
+def balance(sets: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, float]]:
+    """Of rare and popular: facts, distinct answers, share of the most frequent one, means of what may differ."""
+    return {name: {
+        "facts": float(sets[name].height),
+        "answers": float(sets[name]["answer"].n_unique()),
+        "most_frequent_answer": sets[name]["answer"].value_counts()["count"].to_numpy().max() / sets[name].height,
+        "guessable": _mean(sets[name]["guessable"]),
+        "log_probability": _mean(sets[name]["log_probability"]),
+        "popularity": _mean(sets[name]["popularity"]),
+        "answer_length": _mean(sets[name]["answer"].str.len_chars()),
+    } for name in sampling.SIDES}  # fmt: skip
+
+
+def _paired(pool: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame]:
+    cell = ["answer"] if style == "matched_answer" else ["length"]
+    sided = sampling.thirds(
+        pool.with_columns(
+            length=pl.col("answer").str.len_chars(),
+            answer_key=pl.col("answer"),
+            bond=pl.col("fact_id"),
+            most=pl.lit(sampling.most_of(most, ANSWER_SHARE)),
+        ),
+        "popularity",
+        ["relation"],
+    )
+    columns = ["fact_id", "side", "rank", "subject", "bond", "answer_key", "most", *cell]
+    pairs = sampling.matched_pairs(
+        sided.select(columns), cell, subject="subject", bond="bond", answer="answer_key", most="most"
+    )
+    chosen = pairs.sort("rank").head(most)
+    return {
+        side: chosen.select(fact_id=f"fact_id_{side}").join(pool, on="fact_id", maintain_order="left")
+        for side in sampling.SIDES
+    }
+
+
+def _mean(values: pl.Series) -> float:
+    mean = values.cast(pl.Float64).mean()
+    return float(mean) if isinstance(mean, float) else 0.0
