@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS pauses (source TEXT PRIMARY KEY, asked_at REAL NOT NU
 """
 
 NAP = 1.0
-"""Longest sleep in one piece while other calls are under way: one of them may end the run meanwhile."""
+"""Longest wait in one piece, in seconds, while other calls are under way: one of them may end the run meanwhile."""
 
 
 class Clock(Protocol):
@@ -244,7 +244,8 @@ class Calls:
                         key, request = entry
                         future = pool.submit(self._fetch, source, request, lambda request=request: do(request), ended)  # type: ignore[misc]
                         running[future] = key
-                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                    # A wait without end would hold back Ctrl-C on some systems.
+                    finished, _ = wait(running, timeout=NAP, return_when=FIRST_COMPLETED)
                     for future in finished:
                         done[running.pop(future)] = future.result()
                         advance(1)

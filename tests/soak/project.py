@@ -19,6 +19,7 @@ import polars as pl
 
 from dual_data.config import Strict
 from dual_data.engine.stage import Stage
+from dual_data.errors import Transient
 
 
 class Numbers(dy.Schema):
@@ -34,6 +35,7 @@ class Params(Strict):
     count: int = 40
     bytes: int = 10
     seconds: float = 0.0
+    pause: float = 0.0
 
 
 class None_(Strict):
@@ -47,6 +49,8 @@ def numbers(params, tools):
         time.sleep(params.seconds)
         with (asked / str(request["n"])).open("a") as file:
             file.write("x")
+        if params.pause:
+            raise Transient("busy", retry_after=params.pause)
         return random.Random(request["n"]).randbytes(params.bytes).hex()
 
     requests = [{"n": n} for n in range(params.count)]
@@ -71,7 +75,9 @@ def make(folder: Path, **numbers: object) -> Path:
     (folder / "asked").mkdir()
     (folder / "pipeline" / "__init__.py").write_text(PIPELINE)
     lines = "".join(f"{name} = {value}\n" for name, value in numbers.items())
-    (folder / "pipeline" / "dual.toml").write_text(f'[project]\nname = "dual"\n\n[numbers]\n{lines}')
+    (folder / "pipeline" / "dual.toml").write_text(
+        f'[project]\nname = "dual"\n\n[services.pace]\nservice = {{ concurrency = 4 }}\n\n[numbers]\n{lines}'
+    )
     return folder
 
 
@@ -98,5 +104,10 @@ def start(folder: Path, before: Sequence[str] = ()) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Exit code and messages of a build."""
-    _, messages = process.communicate(timeout=60)
+    try:
+        _, messages = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     return process.returncode, messages

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -75,6 +76,22 @@ def test_of_many_builds_that_start_together_one_gets_through(tmp_path: Path) -> 
     assert asked(folder) == dict.fromkeys(range(40), 1)
     build(folder)
     assert asked(folder) == dict.fromkeys(range(40), 1)
+
+
+def test_ctrl_c_ends_calls_that_wait_for_minutes(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project", count=40, pause=250.0)
+    process = start(folder)
+    while len(asked(folder)) < 1:
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    code, messages = finish(process)
+    assert time.monotonic() - began < 10
+    assert code == 130
+    assert "Traceback" not in messages
+    assert len(asked(folder)) <= 4
 
 
 def test_a_disk_that_fills_up_in_the_log(tmp_path: Path) -> None:
