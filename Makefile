@@ -48,9 +48,10 @@ benchmark-evaluation: $(VENV)/.dev  ## The evaluation beside a plain loop, on a 
 study: $(VENV)/.dev  ## The study of benchmarks/evaluation/study, on a GPU: data, grids, attacks, report; it resumes
 	$(BIN)/python -m pip install --quiet --group study
 	$(BIN)/python -m benchmarks.evaluation.study --out artifacts/study
-	for style in $(STYLES); do \
-	    DUAL_DATA_STUDY=artifacts/study $(BIN)/dual-data eval run $(STUDY) --grid $$style --save-adapters \
-	    && DUAL_DATA_STUDY=artifacts/study $(BIN)/dual-data eval attack $(STUDY) --grid $$style || exit 1; \
+	export DUAL_DATA_STUDY=artifacts/study; for style in $(STYLES); do \
+	    $(BIN)/dual-data eval run $(STUDY) --grid $$style --seed 0 --save-adapters \
+	    && $(BIN)/dual-data eval run $(STUDY) --grid $$style \
+	    && $(BIN)/dual-data eval attack $(STUDY) --grid $$style || exit 1; \
 	done
 	$(BIN)/dual-data eval report $(STYLES:%=artifacts/evaluation/%) --out benchmarks/evaluation/study \
 	    --title "What a small model learned in pretraining"

@@ -95,7 +95,16 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
 
     assert _run(["eval", "report", str(folder), "--title", "Small"]) == 0
     assert "Relearning" in (folder / "report.html").read_text()
-    capsys.readouterr()
+    header, _, before, after, *_ = capsys.readouterr().out.splitlines()
+    assert header.split()[:4] == ["stage", "set", "method", "lr"]
+    assert before.split()[2] == "before"
+    assert after.split()[2] == "GradDiff"
+
+    assert _run(["eval", "run", *options, "--dry-run"]) == 0
+    assert "3 cells, 0 to do" in capsys.readouterr().out
+    both = [*options[:-1], "cpu,cpu", "--out", str(tmp_path / "both")]
+    assert _run(["eval", "run", *both]) == 0
+    assert "3 done, 0 stopped, 0 failed, 0 elsewhere" in capsys.readouterr().out
 
     assert _run(["eval", "score", str(folder), "--json"]) == 0
     scored = json.loads(capsys.readouterr().out)
