@@ -69,15 +69,14 @@ PIPELINE = (
 '''
 
 
-def make(folder: Path, **numbers: object) -> Path:
+def make(folder: Path, *, at_once: int = 1, **numbers: object) -> Path:
     """The project in `folder`; `numbers` are parameters of its first stage."""
     (folder / "pipeline").mkdir(parents=True)
     (folder / "asked").mkdir()
     (folder / "pipeline" / "__init__.py").write_text(PIPELINE)
     lines = "".join(f"{name} = {value}\n" for name, value in numbers.items())
-    (folder / "pipeline" / "dual.toml").write_text(
-        f'[project]\nname = "dual"\n\n[services.pace]\nservice = {{ concurrency = 4 }}\n\n[numbers]\n{lines}'
-    )
+    head = f'[project]\nname = "dual"\n\n[services.pace]\nservice = {{ concurrency = {at_once} }}\n'
+    (folder / "pipeline" / "dual.toml").write_text(f"{head}\n[numbers]\n{lines}")
     return folder
 
 

@@ -79,7 +79,7 @@ def test_of_many_builds_that_start_together_one_gets_through(tmp_path: Path) -> 
 
 
 def test_ctrl_c_ends_calls_that_wait_for_minutes(tmp_path: Path) -> None:
-    folder = make(tmp_path / "project", count=40, pause=250.0)
+    folder = make(tmp_path / "project", at_once=4, count=40, pause=250.0)
     process = start(folder)
     while len(asked(folder)) < 1:
         assert process.poll() is None
