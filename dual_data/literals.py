@@ -21,6 +21,12 @@ _DATE_FORMS = tuple(
         rf"(?<![\w.,]){_YEAR}(?![.,]?\d)\b{_ERA}",
     )
 )
+# Spellings of years that the forms do not know -> those that they do: "AD 79", "79AD", "c.1889".
+_YEAR_SPELLINGS = (
+    (re.compile(r"\b(?:AD|A\.D\.|CE|C\.E\.)\s*(\d{1,4})\b"), r"\1 AD"),
+    (re.compile(r"(?<=\d)(?=(?:AD|BC|CE|BCE)\b)"), " "),
+    (re.compile(r"\b(c|ca|circa)\.\s*(?=\d)", re.IGNORECASE), r"\1 "),
+)
 _NUMBER = re.compile(
     r"(?<![\w.,])[-−]?\d{1,3}(?:[, \u00a0\u202f]\d{3})+(?:\.\d+)?(?!\d)"
     r"|(?<![\w.])[-−]?\d+(?:\.\d+)?(?:e[+-]?\d+)?",
@@ -99,6 +105,7 @@ class Quantity(NamedTuple):
 def dates(text: str) -> list[Date]:
     """Every date of a text in English or ISO form; a number of a longer date is not a date of its own."""
     found: list[Date] = []
+    text = _spelled(text)
     for form in _DATE_FORMS:
         text, hits = _consume(form, text)
         found += hits
@@ -123,6 +130,7 @@ def parse_quantity(text: str) -> Quantity | None:
 
 def without_dates(text: str) -> str:
     """A text with its dates blanked, to see what else it says."""
+    text = _spelled(text)
     for form in _DATE_FORMS:
         text, _ = _consume(form, text)
     return text
@@ -132,6 +140,12 @@ def without_quantities(text: str) -> str:
     """A text with its quantities and their units blanked."""
     for _, (start, end) in reversed(_quantities(text)):
         text = text[:start] + " " + text[end:]
+    return text
+
+
+def _spelled(text: str) -> str:
+    for pattern, plain in _YEAR_SPELLINGS:
+        text = pattern.sub(plain, text)
     return text
 
 

@@ -37,19 +37,22 @@ def normalise(text: str) -> str:
 def contains_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
     """Whether any accepted answer stands in the text as whole words, or as that date or quantity."""
     if kind == "date":
-        return _states_date(text, answers)
+        return any(_right_dates(text, answers))
     if kind == "quantity":
-        return _states_quantity(text, answers)
+        return any(_right_quantities(text, answers))
     readings = {_bounded(_normal_words(text)), _bounded(_normal_words(_POSSESSIVE.sub(" ", text)))}
     return any(_is_in(answer, text, readings) for answer in answers)
 
 
 def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
-    """Whether the whole text is an accepted answer, up to case, accents, punctuation and articles."""
+    """Whether the whole text is an accepted answer, up to case, accents, punctuation and articles.
+
+    A text with another date or number beside the right one ("1889-1890") is not.
+    """
     if kind == "date":
-        return _states_date(text, answers) and _only_fillers(literals.without_dates(text))
+        return _all(_right_dates(text, answers)) and _only_fillers(literals.without_dates(text))
     if kind == "quantity":
-        return _states_quantity(text, answers) and _only_fillers(literals.without_quantities(text))
+        return _all(_right_quantities(text, answers)) and _only_fillers(literals.without_quantities(text))
     said = normalise(text)
     return bool(said) and any(said == normalise(answer) for answer in answers)
 
@@ -73,16 +76,27 @@ def _normal_words(text: str) -> tuple[str, ...]:
     return kept[1:] if len(kept) > 1 and kept[0] in {"a", "an"} else kept
 
 
-def _states_date(text: str, answers: Iterable[str]) -> bool:
-    stated = literals.dates(text)
+def _right_dates(text: str, answers: Iterable[str]) -> list[bool]:
+    """For each date in the text, whether it is an accepted one."""
     asked = [date for answer in answers if (date := literals.parse_date(answer))]
-    return any(date.states(wanted) for date in stated for wanted in asked)
+    return [any(date.states(wanted) for wanted in asked) for date in literals.dates(text)]
 
 
-def _states_quantity(text: str, answers: Iterable[str]) -> bool:
-    stated = literals.quantities(text)
+def _right_quantities(text: str, answers: Iterable[str]) -> list[bool]:
+    """For each quantity in the text, whether it is an accepted one.
+
+    The bare number is accepted of a text that names no unit: "6,650 m" does not answer "6,650 km", nor "6,650".
+    """
     asked = [quantity for answer in answers if (quantity := literals.parse_quantity(answer))]
-    return any(quantity.states(wanted) for quantity in stated for wanted in asked)
+    measured = [quantity for quantity in asked if quantity.measure]
+    return [
+        any(quantity.states(wanted) for wanted in (measured if quantity.measure and measured else asked))
+        for quantity in literals.quantities(text)
+    ]
+
+
+def _all(right: list[bool]) -> bool:
+    return bool(right) and all(right)
 
 
 def _only_fillers(rest: str) -> bool:

@@ -46,6 +46,14 @@ def test_names(text: str, answers: list[str], contained: bool, exact: bool) -> N
         ("1889", "1889-03-31", "date", False, False),
         ("18890", "1889", "date", False, False),
         ("44 BC", "-0043", "date", True, True),
+        ("44BC", "-0043", "date", True, True),
+        ("AD 79", "79 AD", "date", True, True),
+        ("in A.D. 79, they say", "79 AD", "date", True, False),
+        ("c.1889", "1889", "date", True, True),
+        ("1889AD", "1889", "date", True, True),
+        ("1889-1890", "1889", "date", True, False),
+        ("10-15 m", "15 m", "quantity", True, False),
+        ("in 2015, about 7", "7", "quantity", True, False),
         ("324 m", "324 Q11573", "quantity", True, True),
         ("It is 0.324 km tall", "324 metres", "quantity", True, False),
         ("324 feet", "324 metres", "quantity", False, False),
@@ -56,6 +64,14 @@ def test_names(text: str, answers: list[str], contained: bool, exact: bool) -> N
 def test_literals(text: str, answer: str, kind: ObjectKind, contained: bool, exact: bool) -> None:
     assert contains_answer(text, [answer], kind) is contained
     assert exact_answer(text, [answer], kind) is exact
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [("6,650 km", True), ("6650", True), ("6,650,000 m", True), ("6,650 m", False), ("6,650 square km", False)],
+)
+def test_a_bare_number_is_accepted_of_a_text_without_a_unit_alone(text: str, right: bool) -> None:
+    assert contains_answer(text, ["6,650 km", "6650 km", "6,650", "6650"], "quantity") is right
 
 
 @given(st.text(max_size=30))
