@@ -15,6 +15,7 @@ from dual_data.cli import (
     audit,
     build,
     check,
+    dumps,
     evaluation,
     evaluation_push,
     evaluation_results,
@@ -55,6 +56,7 @@ app.command()(release.diff)
 app.command()(release.push)
 app.add_typer(export.app, name="export")
 app.add_typer(relations.app, name="relations")
+app.add_typer(dumps.app, name="dumps")
 
 unlearning = typer.Typer(help="Run the reference unlearning evaluation, score it and report it.", no_args_is_help=True)
 unlearning.command()(evaluation.run)

@@ -23,6 +23,15 @@ def build(
     offline: Annotated[
         bool, typer.Option("--offline", help="Only replay the call log; a missing call is an error.")
     ] = False,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Take facts, and links, from a folder of dumps.", metavar="dump:DIR")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="polars or spark: what reads the dumps.", metavar="NAME")
+    ] = "polars",
+    master: Annotated[
+        str, typer.Option("--master", help="Spark's master.", metavar="URL", show_default="local[*]")
+    ] = "",
 ) -> None:
     """Bring the dataset up to date: only what changed runs, and no answered call is made again.
 
@@ -34,6 +43,15 @@ def build(
     from dual_data.project import load_project
 
     loaded = load_project(project, profile)
+    if source is not None:
+        from dual_data.cli.from_dumps import dump_folder, from_dumps, imported_lines
+
+        folder = dump_folder(source)
+        for line in imported_lines(folder) if not dry_run else ():
+            print(line, file=sys.stderr, flush=True)
+        loaded = from_dumps(loaded, folder, engine, master)
+    elif master or engine != "polars":
+        raise UsageError("--engine and --master belong to --source dump:DIR")
     names = [stage.name for stage in loaded.stages]
     if unknown := [name for name in stages or () if name not in names]:
         raise UsageError(f"{unknown[0]}: no such stage; the stages are: {', '.join(names)}")

@@ -1,0 +1,54 @@
+"""`dual-data dumps fetch | import`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Fetch and import dumps of Wikidata and Wikipedia.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the dumps.")]
+_MIRROR = "https://dumps.wikimedia.org"
+
+
+@app.command()
+def fetch(
+    folder: Folder,
+    wiki: Annotated[
+        str,
+        typer.Option("--wiki", help="enwiki, ...: tables for links; wikidata: statements; wikidatawiki: sitelinks."),
+    ],
+    date: Annotated[str, typer.Option("--date", help="Day of the dump: YYYYMMDD.")],
+    mirror: Annotated[str, typer.Option("--mirror", help="Server with the layout of the default one.")] = _MIRROR,
+    contact: Annotated[
+        str, typer.Option("--contact", help="Your e-mail address or URL.", show_default="$DUAL_DATA_CONTACT")
+    ] = "",
+) -> None:
+    """Download dumps, going on where an earlier download stopped, and verify their checksums.
+
+    Example: dual-data dumps fetch dumps --wiki enwiki --date 20261101
+    """
+    from dual_data.engine.progress import TerminalProgress
+    from dual_data.sources.dumps.fetch import fetch as download
+    from dual_data.sources.dumps.fetch import remote
+
+    contact = contact or os.environ.get("DUAL_DATA_CONTACT", "")
+    for path, new in download(remote(wiki, date, mirror), folder, contact, TerminalProgress().task):
+        print(f"{path}: {'fetched' if new else 'was here'}, checksum verified")
+
+
+@app.command("import")
+def import_(folder: Folder) -> None:
+    """Read the dumps of a folder into Parquet, once; what is imported already is left alone.
+
+    Afterwards the dumps themselves may be deleted.
+
+    Example: dual-data dumps import dumps
+    """
+    from dual_data.cli.from_dumps import imported_lines
+
+    for line in imported_lines(folder):
+        print(line)

@@ -1,0 +1,52 @@
+"""`dual-data build --source dump:DIR`: facts, and links where the dumps have them, from dumps for this one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dual_data.errors import UsageError
+from dual_data.project import Project
+
+
+def dump_folder(source: str) -> Path:
+    """The folder that --source names. Raises UsageError for any other source: those stand in the profile."""
+    kind, _, folder = source.partition(":")
+    if kind != "dump" or not folder:
+        raise UsageError(f"--source {source}: dump:DIR is expected; other sources are chosen in the profile ([facts])")
+    return Path(folder)
+
+
+def from_dumps(loaded: Project, folder: Path, engine: str, master: str) -> Project:
+    """The project with a profile that reads dumps; what it says about facts and links otherwise stays.
+
+    Links come from the dumps where pagelinks are among them.
+    """
+    from dual_data.sources.dumps.files import recognise
+    from dual_data.sources.dumps.imports import FOLDER
+
+    root = loaded.root.resolve()
+    there = folder.resolve()
+    path = str(there.relative_to(root) if there.is_relative_to(root) else there)
+    compute = {"engine": engine, **({"master": master} if master else {})}
+    stages: dict[str, Mapping[str, Any]] = dict(loaded.profile.stages)
+    facts = {key: value for key, value in stages.get("facts", {}).items() if key != "label_table"}
+    stages["facts"] = {**facts, "source": "dump", "folder": path, "compute": compute}
+    names = [file.name for place in (there, there / FOLDER) if place.is_dir() for file in place.iterdir()]
+    if any(found.table == "pagelinks" for name in names if (found := recognise(Path(name)))):
+        stages["links"] = {**stages.get("links", {}), "method": "dump", "folder": path, "compute": compute}
+    return loaded._replace(profile=loaded.profile.model_copy(update={"stages": stages}))
+
+
+def imported_lines(folder: Path) -> Iterator[str]:
+    """Import what is new in a folder of dumps; a line a dump."""
+    from dual_data.engine.progress import TerminalProgress
+    from dual_data.sources.dumps.imports import import_folder
+
+    for dump, manifest, new in import_folder(folder, TerminalProgress().task):
+        rows = ", ".join(f"{count} {table}" for table, count in manifest.rows().items())
+        counts = manifest.counts()
+        odd = ", ".join(f"{counts[name]} {name}" for name in ("invalid_utf8", "malformed") if counts.get(name))
+        state = "imported" if new else "was imported"
+        yield f"{dump.path.name}: {state}: {rows}" + (f" ({odd})" if odd else "")

@@ -1,0 +1,190 @@
+"""Downloading dumps: from a mirror, going on after every cut, and kept only if the dump's own checksums agree.
+
+A file arrives as `NAME.part` and gets its name once its SHA-1 is the published one. Each request asks for what is still
+missing (Range); a server that cannot do that begins again. The call log has no part in this: what is fetched is a file
+that its checksum identifies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+import urllib3
+
+from dual_data.calls import Clock, SystemClock
+from dual_data.errors import DualDataError, InputError, Refused, ServiceError, Transient
+from dual_data.sources.dumps.files import SITELINKS, WIKI_TABLES
+from dual_data.sources.etiquette import retry_after, user_agent
+
+MIRROR = "https://dumps.wikimedia.org"
+TRIES = 8
+"""Tries in a row that bring nothing new before the download stops; what has arrived is kept."""
+LONGEST_WAIT = 600.0
+"""Seconds; a server that asks for more stops the download instead."""
+_CHUNK = 1 << 20
+_TIMEOUT = 60.0
+
+Task = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+
+
+class Remote(NamedTuple):
+    """A folder of a mirror, and the files wanted of it."""
+
+    folder: str
+    """URL with a slash."""
+    sums: str
+    names: tuple[str, ...]
+
+
+def remote(wiki: str, date: str, mirror: str = MIRROR) -> Remote:
+    """Where the dumps of a wiki lie: `wikidata` for truthy statements, `wikidatawiki` for the table of sitelinks, any
+    other for the five tables that links are counted in. Raises InputError for a date that is none."""
+    if not re.fullmatch(r"\d{8}", date):
+        raise InputError(f"--date {date}: a day such as 20261101 is expected, as in the folders of {mirror}")
+    if not re.fullmatch(r"[a-z0-9_]+", wiki):
+        raise InputError(f"--wiki {wiki}: a name such as enwiki, wikidata or wikidatawiki is expected")
+    root = mirror.rstrip("/")
+    if wiki == "wikidata":
+        folder, names = f"{root}/wikidatawiki/entities/{date}/", [f"wikidata-{date}-truthy-BETA.nt.gz"]
+    else:
+        tables = (SITELINKS,) if wiki == "wikidatawiki" else WIKI_TABLES
+        folder, names = f"{root}/{wiki}/{date}/", [f"{wiki}-{date}-{table}.sql.gz" for table in tables]
+    return Remote(folder, f"{wiki}-{date}-sha1sums.txt", tuple(names))
+
+
+def fetch(
+    wanted: Remote, target: Path, contact: str, task: Task, *, clock: Clock | None = None
+) -> Iterator[tuple[Path, bool]]:
+    """Download the files into `target`; yields each with whether anything was downloaded.
+
+    Raises Refused, ServiceError or InputError for what the server does, DualDataError where nothing can be written.
+    """
+    download = _Download(wanted.folder, contact, clock or SystemClock())
+    sums = download.sums(wanted.sums)
+    if missing := [name for name in wanted.names if name not in sums]:
+        raise ServiceError(
+            f"{wanted.folder}{wanted.sums}: does not name {missing[0]}: that dump is not finished or failed. Take "
+            "another date, or try again later."
+        )
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in wanted.names:
+            path = target / name
+            if path.is_file() and _sha1(path) == sums[name]:
+                yield path, False
+                continue
+            download.file(name, path, sums[name], task)
+            yield path, True
+    except OSError as error:
+        raise DualDataError(
+            f"{target}: cannot be written ({error.strerror or error}). What has arrived is kept: make room or set the "
+            "permissions, then run the same command again."
+        ) from None
+
+
+class _Download:
+    def __init__(self, folder: str, contact: str, clock: Clock) -> None:
+        self._folder, self._clock = folder, clock
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = user_agent(contact, folder, f"requests/{requests.__version__}")
+        # What is packed already must come as it lies there, or its place in the file means nothing.
+        self._session.headers["Accept-Encoding"] = "identity"
+
+    def sums(self, name: str) -> dict[str, str]:
+        """SHA-1 by file name."""
+        body = bytearray()
+        self._persist(name, lambda: self._take(name, 0, body.clear, body.extend), lambda: len(body))
+        lines = (line.split() for line in body.decode("utf-8", "replace").splitlines())
+        found = {words[-1].lstrip("*"): words[0].lower() for words in lines if len(words) == 2}
+        if not found or not all(re.fullmatch("[0-9a-f]{40}", value) for value in found.values()):
+            raise ServiceError(f"{self._folder}{name}: is no list of SHA-1 sums; choose another --mirror")
+        return found
+
+    def file(self, name: str, path: Path, sha1: str, task: Task) -> None:
+        """Bring a file to its end, verify it and give it its name."""
+        part = path.with_name(path.name + ".part")
+        with part.open("ab") as file, task(name, None) as advance:
+
+            def restart() -> None:
+                file.truncate(0)
+
+            def write(data: bytes) -> None:
+                file.write(data)
+                advance(len(data))
+
+            def step() -> None:
+                file.flush()
+                self._take(name, part.stat().st_size, restart, write)
+
+            self._persist(name, step, file.tell)
+        found = _sha1(part)
+        if found != sha1:
+            part.unlink()
+            raise ServiceError(
+                f"{self._folder}{name}: its SHA-1 is {found}, and the dump's list says {sha1}; it was deleted. Run the "
+                "same command again, or choose another --mirror."
+            )
+        part.replace(path)
+
+    def _persist(self, name: str, step: Callable[[], None], size: Callable[[], int]) -> None:
+        """Take steps until one ends well. Each that brings something new starts the counting of tries afresh."""
+        tries, reached = 0, size()
+        while True:
+            try:
+                step()
+                return
+            except Transient as error:
+                grown = size() > reached
+                reached = size()
+                tries = 1 if grown else tries + 1
+                wait = error.retry_after if error.retry_after is not None else min(2.0**tries, 60.0)
+                if tries >= TRIES or wait > LONGEST_WAIT:
+                    raise ServiceError(
+                        f"{self._folder}{name}: {error}. What has arrived is kept; run the same command again later, "
+                        "or choose another --mirror."
+                    ) from None
+                self._clock.sleep(wait)
+
+    def _take(self, name: str, have: int, restart: Callable[[], None], write: Callable[[bytes], object]) -> None:
+        """Ask for what is missing after `have` bytes. Raises Transient where it may come later."""
+        url = self._folder + name
+        headers: Mapping[str, str] = {"Range": f"bytes={have}-"} if have else {}
+        try:
+            with self._session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+                if response.status_code == 416:
+                    return  # Nothing is missing, or too much is here: the checksum will tell.
+                self._judge(response, url)
+                begin = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+                if response.status_code != 206 or begin is None or int(begin[1]) != have:
+                    restart()
+                # What has come is taken as it is: iter_content would wait for a whole chunk, and lose it at a cut.
+                while data := response.raw.read1(_CHUNK, decode_content=False):
+                    write(data)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise Transient(f"the connection broke ({type(error).__name__})") from None
+
+    def _judge(self, response: requests.Response, url: str) -> None:
+        status = response.status_code
+        if status in (401, 403):
+            raise Refused(
+                f"{url}: answered {status}: the server does not want this client. See that the contact is yours, wait "
+                "a day if it was banned, or choose another --mirror."
+            )
+        if status in (404, 410):
+            raise InputError(f"{url}: there is no such dump; look for the dates at {url.rsplit('/', 2)[0]}/")
+        if status == 429 or status >= 500:
+            wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
+            raise Transient(f"answered {status} {response.reason}", retry_after=wait)
+        if status not in (200, 206):
+            raise ServiceError(f"{url}: answered {status} {response.reason}; choose another --mirror")
+
+
+def _sha1(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()

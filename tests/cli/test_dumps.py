@@ -1,0 +1,113 @@
+"""Dumps as a user meets them: import, and a build that takes facts and links from them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dual_data.engine.manifest import read_manifest
+from tests.cli.command import copy_project, dual_data, forget_pipeline
+from tests.sources.dumps.mysqldump import dump
+from tests.sources.dumps.wikis import DAY, Page, tables
+
+ENTITY, DIRECT = "http://www.wikidata.org/entity/", "http://www.wikidata.org/prop/direct/"
+LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
+PAGES = {
+    1: Page(0, "Orbus", None, ((0, "Selmia"), (0, "Varn")), "Q1"),
+    2: Page(0, "Selmia", None, (), "Q2"),
+    3: Page(0, "Varn", None, ((0, "Land_of_Selm"),), "Q3"),
+    4: Page(0, "Land_of_Selm", (0, "Selmia", "")),
+}
+NAMES = {1: "Orbus", 2: "Selmia", 3: "Varn"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    forget_pipeline()
+    root = copy_project(tmp_path / "mine")
+    for path in (root / "pipeline" / "relations").glob("*.toml"):
+        if path.stem not in ("P30", "EXCLUDED"):
+            path.unlink()
+    (root / "pipeline" / "topics.toml").write_text(
+        '[places_country]\nlabel = "country"\nclasses = ["Q6256"]\nlimit = 10\n', encoding="utf-8"
+    )
+    lines = [f'<{ENTITY}Q{n}> <{LABEL}> "{name}"@en .' for n, name in NAMES.items()]
+    for number in (1, 3):
+        lines.append(f"<{ENTITY}Q{number}> <{DIRECT}P31> <{ENTITY}Q6256> .")
+        lines.append(f"<{ENTITY}Q{number}> <{DIRECT}P30> <{ENTITY}Q2> .")
+    (root / "dumps").mkdir()
+    (root / "dumps" / f"wikidata-{DAY}-truthy-BETA.nt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    yield root
+    forget_pipeline()
+
+
+def add_wiki(project: Path) -> None:
+    for name, rows in tables(PAGES).items():
+        (project / "dumps" / f"testwiki-{DAY}-{name}.sql.gz").write_bytes(gzip.compress(dump(name, rows)))
+
+
+def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
+    add_wiki(project)
+    source = f"dump:{project / 'dumps'}"
+    built = dual_data("build", "links", "--project", project, "--source", source)
+    assert built.code == 0, built.err
+    assert f"wikidata-{DAY}-truthy-BETA.nt.gz: imported: 4 claims, 3 terms" in built.err
+    assert "facts: 2 rows, 0 rejected\n" in built.err
+    links = pl.read_parquet(project / "artifacts" / "dual" / "links" / "data.parquet")
+    counted = links.sort("qid").select("qid", "title", "inbound_links", "method", "capped").rows()
+    assert counted == [
+        ("Q1", "Orbus", 0, "dump", False),
+        ("Q2", "Selmia", 2, "dump", False),
+        ("Q3", "Varn", 1, "dump", False),
+    ]
+    manifest = read_manifest(project / "artifacts" / "dual" / "links")
+    assert manifest is not None
+    assert manifest.basis.params["folder"] == "dumps"
+    assert len(manifest.basis.sources) == 5
+    again = dual_data("build", "links", "--project", project, "--source", source)
+    assert again.code == 0
+    assert "was imported" in again.err
+    assert "never built" not in again.err
+    plan = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
+    assert [line.split()[1] for line in plan.out.splitlines()[2:4]] == ["current", "current"]
+
+
+def test_without_wikipedias_tables_links_stay_as_the_profile_says(project: Path) -> None:
+    source = f"dump:{project / 'dumps'}"
+    unread = dual_data("build", "facts", "--project", project, "--source", source, "--dry-run")
+    assert unread.code == 2
+    assert "not imported yet; run: dual-data dumps import" in unread.err
+    assert not (project / "dumps" / "imported").exists()
+    imported = dual_data("dumps", "import", project / "dumps")
+    assert imported.out.startswith(f"wikidata-{DAY}-truthy-BETA.nt.gz: imported")
+    plan = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
+    assert plan.code == 0, plan.err
+    assert dual_data("build", "facts", "--project", project, "--source", source).code == 0
+    asked = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
+    assert "links  wikipedia" in asked.out, "the service that the profile names"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--source", "sparql"], "--source sparql: dump:DIR is expected"),
+        (["--source", "dump:"], "dump:DIR is expected"),
+        (["--engine", "spark"], "belong to --source dump:DIR"),
+        (["--source", "dump:nowhere"], "nowhere: no such folder; get the dumps with"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(project: Path, options: list[str], message: str) -> None:
+    outcome = dual_data("build", "--project", project, *options)
+    assert outcome.code == 2
+    assert message in outcome.err
+
+
+def test_an_unknown_engine_is_named(project: Path) -> None:
+    source = f"dump:{project / 'dumps'}"
+    outcome = dual_data("build", "facts", "--project", project, "--source", source, "--engine", "dask")
+    assert outcome.code == 2
+    assert "facts.compute.engine: Input should be 'polars' or 'spark'" in outcome.err

@@ -1,0 +1,241 @@
+"""Downloading from a loopback server that cuts, refuses, forgets ranges and serves what it should not."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dual_data.engine.progress import Progress
+from dual_data.errors import DualDataError, InputError, Refused, ServiceError, UsageError
+from dual_data.sources.dumps.fetch import LONGEST_WAIT, TRIES, fetch, remote
+from dual_data.sources.dumps.files import WIKI_TABLES
+from tests.cli.command import dual_data
+from tests.clock import FakeClock
+
+DAY = "20261101"
+PREFIX = f"/enwiki/{DAY}/enwiki-{DAY}"
+FILES = {f"{PREFIX}-{table}.sql.gz": table.encode() * 30_000 for table in WIKI_TABLES}
+PAGE = f"{PREFIX}-page.sql.gz"
+SUMS = f"{PREFIX}-sha1sums.txt"
+
+
+class Server:
+    """Files by path; `cuts` bytes to send before the connection breaks, `answers` statuses to give first, by path."""
+
+    def __init__(self) -> None:
+        self.files = dict(FILES)
+        self.cuts: dict[str, list[int]] = {}
+        self.answers: dict[str, list[tuple[int, dict[str, str]]]] = {}
+        self.ranges = True
+        self.asked: list[tuple[str, str]] = []
+        self.agents: set[str] = set()
+        self.url = ""
+        self.list_sums()
+
+    def list_sums(self) -> None:
+        lines = [f"{hashlib.sha1(data).hexdigest()}  {path.rsplit('/', 1)[1]}" for path, data in FILES.items()]
+        self.files[SUMS] = "\n".join(lines).encode()
+
+    def sent(self, path: str) -> list[str]:
+        return [wanted for asked, wanted in self.asked if asked == path]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range", "")
+            state.asked.append((self.path, wanted))
+            state.agents.add(self.headers["User-Agent"])
+            if waiting := state.answers.get(self.path):
+                status, headers = waiting.pop(0)
+                return self.answer(status, b"", headers)
+            if self.path not in state.files:
+                return self.answer(404, b"nothing here", {})
+            data = state.files[self.path]
+            begin = int(wanted[6:-1]) if wanted and state.ranges else 0
+            if begin >= len(data) and begin:
+                return self.answer(416, b"", {})
+            head = {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"} if begin else {}
+            return self.answer(206 if begin else 200, data[begin:], head)
+
+        def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            cuts = state.cuts.get(self.path)
+            if cuts and status < 300:
+                self.wfile.write(body[: cuts.pop(0)])
+                self.wfile.flush()
+                self.close_connection = True
+            else:
+                self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{running.server_port}"
+    yield state
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def run(server: Server, folder: Path, clock: FakeClock | None = None) -> list[bool]:
+    wanted = remote("enwiki", DAY, server.url)
+    return [new for _, new in fetch(wanted, folder, "", Progress().task, clock=clock or FakeClock())]
+
+
+def complete(folder: Path) -> bool:
+    return {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        path.rsplit("/", 1)[1]: data for path, data in FILES.items()
+    }
+
+
+def test_all_files_arrive_and_are_not_fetched_twice(server: Server, tmp_path: Path) -> None:
+    assert run(server, tmp_path) == [True] * 5
+    assert complete(tmp_path)
+    asked = len(server.asked)
+    assert run(server, tmp_path) == [False] * 5
+    assert [path for path, _ in server.asked[asked:]] == [SUMS]
+    assert all(agent.startswith("dual-data/") for agent in server.agents)
+
+
+def test_a_download_goes_on_after_every_cut(server: Server, tmp_path: Path) -> None:
+    server.cuts[PAGE] = [50_000, 1, 0, 0, 30_000]
+    server.cuts[SUMS] = [40]
+    clock = FakeClock()
+    run(server, tmp_path, clock)
+    assert complete(tmp_path)
+    assert server.sent(PAGE) == ["", "bytes=50000-", *["bytes=50001-"] * 3, "bytes=80001-"]
+    assert len(clock.slept) == 6
+
+
+def test_a_stopped_download_is_taken_up_by_the_next_run(server: Server, tmp_path: Path) -> None:
+    server.cuts[PAGE] = [70_000, *[0] * TRIES]
+    with pytest.raises(ServiceError, match=r"page.sql.gz: the connection broke .* What has arrived is kept"):
+        run(server, tmp_path)
+    assert (tmp_path / f"enwiki-{DAY}-page.sql.gz.part").stat().st_size == 70_000
+    server.cuts.clear()
+    before = len(server.sent(PAGE))
+    run(server, tmp_path)
+    assert server.sent(PAGE)[before:] == ["bytes=70000-"]
+    assert complete(tmp_path)
+
+
+def test_a_server_without_ranges_begins_again(server: Server, tmp_path: Path) -> None:
+    server.ranges = False
+    server.cuts[PAGE] = [50_000, 60_000]
+    run(server, tmp_path)
+    assert complete(tmp_path)
+
+
+def test_a_wrong_checksum_deletes_what_arrived(server: Server, tmp_path: Path) -> None:
+    server.files[PAGE] = b"x" + FILES[PAGE][1:]
+    with pytest.raises(ServiceError, match=r"page.sql.gz: its SHA-1 is [0-9a-f]{40}, .* deleted"):
+        run(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    server.files[PAGE] = FILES[PAGE]
+    assert run(server, tmp_path)[0]
+    assert complete(tmp_path)
+
+
+def test_a_part_that_is_too_long_or_another_file_is_found_out(server: Server, tmp_path: Path) -> None:
+    part = tmp_path / f"enwiki-{DAY}-page.sql.gz.part"
+    for wrong in (FILES[PAGE] + b"more", b"another" * 100):
+        part.write_bytes(wrong)
+        with pytest.raises(ServiceError, match="deleted"):
+            run(server, tmp_path)
+        assert not part.exists()
+    part.write_bytes(FILES[PAGE])
+    run(server, tmp_path)
+    assert complete(tmp_path)
+
+
+def test_a_damaged_file_from_before_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    run(server, tmp_path)
+    (tmp_path / f"enwiki-{DAY}-redirect.sql.gz").write_bytes(b"damaged")
+    assert run(server, tmp_path) == [False, True, False, False, False]
+    assert complete(tmp_path)
+
+
+def test_retry_after_is_obeyed_and_patience_ends(server: Server, tmp_path: Path) -> None:
+    server.answers[PAGE] = [(429, {"Retry-After": "17"}), (503, {})]
+    clock = FakeClock()
+    run(server, tmp_path, clock)
+    assert clock.slept == [17, 4]
+    server.answers[SUMS] = [(429, {"Retry-After": str(int(LONGEST_WAIT) + 1)})]
+    with pytest.raises(ServiceError, match=r"answered 429 Too Many Requests\. What has arrived is kept"):
+        run(server, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message"),
+    [
+        (403, Refused, "does not want this client"),
+        (404, InputError, r"no such dump; look for the dates at http://127.0.0.1:\d+/enwiki/"),
+        (418, ServiceError, "choose another --mirror"),
+    ],
+)
+def test_answers_that_no_try_will_change(
+    server: Server, tmp_path: Path, status: int, kind: type[Exception], message: str
+) -> None:
+    server.answers[SUMS] = [(status, {})]
+    clock = FakeClock()
+    with pytest.raises(kind, match=message):
+        run(server, tmp_path, clock)
+    assert clock.slept == []
+
+
+def test_lists_that_are_none_and_dumps_that_are_not_finished(server: Server, tmp_path: Path) -> None:
+    server.files[SUMS] = b"<html>hello world</html>"
+    with pytest.raises(ServiceError, match="is no list of SHA-1 sums"):
+        run(server, tmp_path)
+    server.files[SUMS] = b"a" * 40 + f"  enwiki-{DAY}-page.sql.gz".encode()
+    with pytest.raises(ServiceError, match=r"does not name enwiki-20261101-redirect.sql.gz"):
+        run(server, tmp_path)
+
+
+def test_nowhere_to_write_is_said(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DualDataError, match="cannot be written"):
+        run(server, tmp_path / "file")
+
+
+def test_a_contact_is_needed_beyond_this_machine(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="DUAL_DATA_CONTACT"):
+        list(fetch(remote("enwiki", DAY), tmp_path, "", Progress().task))
+
+
+def test_where_dumps_lie() -> None:
+    truthy = remote("wikidata", DAY, "http://x/")
+    assert truthy == ("http://x/wikidatawiki/entities/20261101/", "wikidata-20261101-sha1sums.txt", truthy.names)
+    assert truthy.names == ("wikidata-20261101-truthy-BETA.nt.gz",)
+    assert remote("wikidatawiki", DAY).names == ("wikidatawiki-20261101-wb_items_per_site.sql.gz",)
+    for wiki, date in (("enwiki", "latest"), ("../x", DAY)):
+        with pytest.raises(InputError, match="is expected"):
+            remote(wiki, date)
+
+
+def test_the_command_says_what_it_did(server: Server, tmp_path: Path) -> None:
+    outcome = dual_data("dumps", "fetch", tmp_path, "--wiki", "enwiki", "--date", DAY, "--mirror", server.url)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("fetched, checksum verified") == 5
+    assert complete(tmp_path)
+    wrong = dual_data("dumps", "fetch", tmp_path, "--wiki", "enwiki", "--date", "20250101", "--mirror", server.url)
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "there is no such dump" in wrong.err
