@@ -166,6 +166,11 @@ def test_data_are_made_and_the_grids_run_on_them(
     assert summary["asked"]["known"] == summary["facts"] == 65
     assert summary["asked"]["another_citys_answer"] == 0.25
     assert summary["styles"]["matched_answer"]["balance"]["rare"]["facts"] > 1
+    monkeypatch.setattr(study, "ask", lambda _, facts, *, rows: knows_all(_, facts.head(2), rows=rows))
+    assert study.main(["--out", str(tmp_path / "few"), *options]) == 0
+    few = json.loads(capsys.readouterr().out)["styles"]
+    assert all("ask the model more facts" in style["not_made"] for style in few.values())
+
     monkeypatch.setenv("DUAL_DATA_STUDY", str(out))
     settings = load_settings(ROOT / "benchmarks" / "evaluation" / "study" / "study.toml")
     for style in styles:

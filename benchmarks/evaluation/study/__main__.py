@@ -17,6 +17,7 @@ from benchmarks.evaluation.study.facts import city_facts, neighbours, read_tripl
 from benchmarks.evaluation.study.names import classifier, guessed_countries, invented_names
 from benchmarks.evaluation.study.sets import STYLES, balance, splits
 from dual_data.config import Relation, load_relations
+from dual_data.errors import InputError
 from dual_data.evaluation.models import Loaded, load
 from dual_data.evaluation.statistics import spearman
 from dual_data.sampling import with_rank
@@ -75,7 +76,12 @@ def _write(
     found: dict[str, Any] = {}
     asked = [one for one in relations if {"places_city", "*"} & set(one.topics)]
     for style in STYLES:
-        sets = splits(facts.filter("known"), style, most)
+        try:
+            sets = splits(facts.filter("known"), style, most)
+        except InputError as error:  # the other styles may still have enough
+            _say(str(error))
+            found[style] = {"not_made": str(error)}
+            continue
         sets["neighbor_subject"] = neighbours(triplets, asked, [*sets["rare"]["subject"], *sets["popular"]["subject"]])
         (out / style).mkdir(exist_ok=True)
         for name, rows in sets.items():

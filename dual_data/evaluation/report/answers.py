@@ -145,9 +145,10 @@ def baseline_answer(collection: Collection) -> list[str]:
             if lr is not None and (group.key.data, group.key.model, group.key.set) == (key.data, key.model, key.set):
                 total += 1
                 below += float(stack(group.at(lr), "forget", "rougeL_recall").mean()) <= baseline
+        hardly = ", so that little can be called known" if score <= baseline else ""
         sentences.append(
             f"{key.data}, {key.model}, {key.set}: a rule that knows no fact reaches {baseline:.3f}, the model before "
-            f"unlearning {score:.3f}; after unlearning {below} of {total} cells are at or below the rule."
+            f"unlearning {score:.3f}{hardly}; after unlearning {below} of {total} cells are at or below the rule."
         )
     return sentences
 
@@ -208,10 +209,11 @@ def _popularity(start: str, compared: Sequence[Compared]) -> str:
     if not compared:
         return f"{start}: nothing could be compared."
     mean, more, less = _counts(compared)
+    here = "" if max(less, more) == len(compared) else f" in {max(less, more)} of {len(compared)} comparisons"
     if less and not more:
-        said = "popular facts are harder to forget"
+        said = f"popular facts are harder to forget{here}"
     elif more and not less:
-        said = "popular facts are easier to forget"
+        said = f"popular facts are easier to forget{here}"
     elif more and less:
         said = "it depends on method and stage"
     else:

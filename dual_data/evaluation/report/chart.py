@@ -63,8 +63,8 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
     across = _Scale(x, [v for s in spots for v in (s.x, *(s.x_range or ()))], _LEFT, _WIDTH - _RIGHT)
     up = _Scale(y, [v for s in spots for v in (s.y, *(s.y_range or ()))], _HEIGHT - _BOTTOM, _TOP)
     body = [*_frame(x, y, across, up)]
-    for line in lines:
-        body.append(_reference(line, across, up))
+    for number, line in enumerate(lines):
+        body.append(_reference(line, across, up, left=number % 2 == 1))
     for number, one in enumerate(kept):
         body += _series(one, number, across, up)
     legend = _legend([one.name for one in kept if one.spots])
@@ -102,6 +102,10 @@ class _Scale:
     def ticks(self) -> list[tuple[float, str]]:
         if self.log:
             powers = range(math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9) + 1)
+            if len(powers) < 2:  # within a decade: some of its multiples
+                several = range(math.floor(self.low), math.ceil(self.high) + 1)
+                found = [times * 10.0**power for power in several for times in (1, 2, 3, 5)]
+                return [(v, f"{v:g}") for v in found if self.low - 1e-9 <= math.log10(v) <= self.high + 1e-9]
             return [(10.0**power, f"1e{power}" if abs(power) > 3 else f"{10.0**power:g}") for power in powers]
         rough = (self.high - self.low) / 5
         unit = 10 ** math.floor(math.log10(rough))
@@ -136,7 +140,7 @@ def _frame(x: Axis, y: Axis, across: _Scale, up: _Scale) -> list[str]:
     return parts
 
 
-def _reference(line: Line, across: _Scale, up: _Scale) -> str:
+def _reference(line: Line, across: _Scale, up: _Scale, *, left: bool) -> str:
     name = html.escape(line.name)
     if line.axis == "x":
         place = across(line.value)
@@ -147,7 +151,8 @@ def _reference(line: Line, across: _Scale, up: _Scale) -> str:
     place = up(line.value)
     return (
         f'<path class="ref" d="M{_LEFT} {place}H{_WIDTH - _RIGHT}"/>'
-        f'<text class="small" x="{_WIDTH - _RIGHT}" y="{place - 3}" text-anchor="end">{name}</text>'
+        f'<text class="small" x="{_LEFT + 4 if left else _WIDTH - _RIGHT}" y="{place - 3}" '
+        f'text-anchor="{"start" if left else "end"}">{name}</text>'
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.collect import collect
-from tests.evaluation.report.made_up import write_cell, write_grid
+from tests.evaluation.report.made_up import LRS, write_cell, write_grid
 
 
 def test_popular_facts_that_resist(tmp_path: Path) -> None:
@@ -30,6 +30,15 @@ def test_no_effect_is_no_claim(tmp_path: Path) -> None:
     sentences, _ = answers.popularity_answer(collect([tmp_path]))
     assert "no difference between popular and rare facts is shown" in sentences[0]
     assert "harder" not in " ".join(sentences)
+
+
+def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -> None:
+    write_grid(tmp_path, popular_resists=False)
+    for seed in (0, 1):
+        for lr, forget in zip(LRS, (0.95, 0.9, 0.85), strict=True):
+            write_cell(tmp_path, forget_set="popular", method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
+    sentences, _ = answers.popularity_answer(collect([tmp_path]))
+    assert "popular facts are harder to forget in 1 of 2 comparisons." in sentences[0]
 
 
 def test_a_stage_that_helps_retention(tmp_path: Path) -> None:

@@ -39,6 +39,20 @@ def test_logarithmic_axes_and_what_they_cannot_show() -> None:
     assert ">1e-5<" in svg
 
 
+def test_two_rates_of_one_decade_are_both_named() -> None:
+    svg = chart("t", Axis("x", log=True), Axis("y", 0, 1), [Series("one", (Spot(3e-4, 1.0), Spot(1e-3, 0.5)))])
+    assert ">0.0003<" in svg
+    assert ">0.001<" in svg
+
+
+def test_names_of_two_lines_do_not_stand_on_each_other() -> None:
+    lines = (Line("y", 0.5, "one"), Line("y", 0.5, "other"))
+    svg = chart("t", Axis("x"), Axis("y", 0, 1), [Series("s", (Spot(0, 1), Spot(1, 0)))], lines)
+    places = re.findall(r'class="small" x="(\d+)" y="[^"]+" text-anchor="(\w+)"', svg)
+    assert [anchor for _, anchor in places] == ["end", "start"]
+    assert int(places[0][0]) - int(places[1][0]) > 200
+
+
 @pytest.mark.parametrize("values", [(), (0.5,), (0.5, 0.5), (math.nan,)])
 def test_few_points(values: tuple[float, ...]) -> None:
     series = [Series("one", tuple(Spot(value, value) for value in values))]

@@ -44,7 +44,7 @@ def test_faults(tmp_path: Path) -> None:
     group = collect([tmp_path]).groups[0]
     one, two = group.at(1e-4)
     other = two._replace(sets={"forget": two.sets["forget"]._replace(ids=("x",) * 60)})
-    with pytest.raises(InputError, match="different items"):
+    with pytest.raises(InputError, match="measured other items"):
         stack([one, other], "forget", "rougeL_recall")
     bare = group._replace(runs=(one._replace(sets={"forget": one.sets["forget"]}),))
     with pytest.raises(InputError, match="retain_train was not measured"):
