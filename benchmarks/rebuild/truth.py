@@ -6,6 +6,7 @@ says so instead of guessing: such facts are `unsure`, counted apart, and never m
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from tests.wiki.model import Amount, Date, Unknown, Value
 Key = tuple[str, str, str, str]
 """subject, property, kind of object, value."""
 LONGEST, LEAK = 10, 0.5
+_ID = re.compile(r"Q[1-9][0-9]*")
 
 
 class Truth(NamedTuple):
@@ -31,14 +33,15 @@ class Truth(NamedTuple):
     survive: set[Key]
     """Facts with one object that can be asked fairly."""
     unsure: set[Key]
-    """Facts of which the wording decides: namesakes, quantities, pairs that are mirrored."""
+    """Facts of which the wording decides: namesakes, quantities, mirrored pairs, answers that share "the" with what is
+    asked."""
 
 
 def names(rehearsal: Rehearsal) -> dict[str, str]:
-    """What a reader calls each item that has a name: English first, then the name for all languages."""
+    """What a reader calls each item that has a name: English first, then the name for all languages; never an id."""
     found = {}
     for qid, item in rehearsal.world.items.items():
-        label = item.label if item.label and item.label != qid else item.mul
+        label = next((text for text in (item.label, item.mul) if text and not _ID.fullmatch(text)), None)
         if label:
             found[qid] = " ".join(label.split())
     return found
@@ -70,12 +73,14 @@ def truth(rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> Truth:
         subject, property_id, kind, value = key
         if len(values[subject, property_id]) > 1 or all(one.unique != "one" for one in by):
             continue
+        article = False
         if kind == "entity":
             fair = [_fair(called[subject], called[value], one) for one in by]
             if subject == value or not any(fair):
                 continue
-        doubtful = taken[called[subject].casefold()] > 1 or kind == "quantity" or key in mirrored or len(by) > 1
-        (unsure if doubtful else survive).add(key)
+            article = any(_fair(f"the {called[subject]}", called[value], one) not in fair for one in by)
+        doubtful = article or taken[called[subject].casefold()] > 1 or key in mirrored or len(by) > 1
+        (unsure if doubtful or kind == "quantity" else survive).add(key)
     return Truth(set(stated), mirrored, survive, unsure)
 
 
