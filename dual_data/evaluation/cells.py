@@ -127,6 +127,11 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
 def read_sets(data: DataSettings, project: Path, sets: Sequence[str], limit: int) -> Sets:
     """All rows of a dataset; with a limit, the first of each split by hash, in the order of the file."""
     folder = data_folder(data.folder, project)
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such folder, and the grid's rows are to come from it: build the dataset first "
+            "(dual-data build), or correct `folder` in the grid file"
+        )
     paraphrases = folder / data.paraphrases if data.paraphrases else None
 
     def read(split: SplitSettings) -> list[Item]:

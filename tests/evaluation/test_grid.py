@@ -324,6 +324,7 @@ def test_two_processes_share_a_grid(project: Path) -> None:
         ("GradAscent = {}", "GA = {}", UsageError, "unknown method 'GA'"),
         ("epochs = 2\nbatch", "epoch = 2\nbatch", ConfigError, "unknown key"),
         ('folder = "data"', 'folder = "$NOT_SET_ANYWHERE/x"', InputError, "environment variable NOT_SET_ANYWHERE"),
+        ('folder = "data"', 'folder = "elsewhere"', InputError, "elsewhere: no such folder.*build the dataset first"),
         ("rare.jsonl", "absent.jsonl", InputError, "no such file"),
         ("end = 0.5", "end = 0.0", InputError, "no rows in the part from 0.0 to 0.0"),
     ],
