@@ -106,8 +106,14 @@ def test_options_that_do_not_fit_are_named(project: Path, options: list[str], me
     assert message in outcome.err
 
 
-def test_an_unknown_engine_is_named(project: Path) -> None:
-    source = f"dump:{project / 'dumps'}"
-    outcome = dual_data("build", "facts", "--project", project, "--source", source, "--engine", "dask")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--engine", "dask"], "facts.compute.engine: Input should be 'polars' or 'spark'"),
+        (["--engine", "spark", "--master", "nonsense:1"], "facts.compute.master: String should match pattern"),
+    ],
+)
+def test_an_unknown_engine_is_named(project: Path, options: list[str], message: str) -> None:
+    outcome = dual_data("build", "facts", "--project", project, "--source", f"dump:{project / 'dumps'}", *options)
     assert outcome.code == 2
-    assert "facts.compute.engine: Input should be 'polars' or 'spark'" in outcome.err
+    assert message in outcome.err

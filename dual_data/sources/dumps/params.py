@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from dual_data.config import Strict
 
 
@@ -12,5 +14,5 @@ class EngineParams(Strict):
 
     engine: Literal["polars", "spark"] = "polars"
     """polars: this machine, streaming from disk; spark: PySpark (extra `spark`)."""
-    master: str = "local[*]"
+    master: str = Field(default="local[*]", pattern=r"^(local(\[.+\])?|yarn|(spark|k8s)://.+)$")
     """spark: URL of the cluster's master. Every worker must see the folder of the dumps under the same path."""

@@ -1,0 +1,104 @@
+"""The same relational logic on Spark: rows identical to those of polars."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dual_data.config import load_relations, load_topics
+from dual_data.engine.tables import content_hash
+from dual_data.errors import ServiceError
+from dual_data.sources.assembly import Harvest
+from dual_data.sources.dumps import wikidata
+from dual_data.sources.dumps.engines import Engine, Polars, Spark, Tables, open_engine
+from dual_data.sources.dumps.links import count
+from dual_data.sources.dumps.params import EngineParams
+from tests.sources.dumps import truthy
+from tests.sources.dumps.test_links import CIRCLE, PAGES
+from tests.sources.dumps.wikis import Page, by_title, tables, write
+from tests.wiki.project import make_project
+from tests.wiki.world import world
+
+_MISSING = [
+    name
+    for name, found in (
+        ("PySpark (extra spark)", importlib.util.find_spec("pyspark")),
+        ("Java (Debian package openjdk-17-jre-headless)", shutil.which("java")),
+    )
+    if not found
+]
+pytestmark = [pytest.mark.spark, pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")]
+
+
+def test_a_spark_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.sql import SparkSession
+
+    def fail(_: object) -> None:
+        raise PySparkRuntimeError("Java gateway process exited before sending its port number.")
+
+    monkeypatch.setattr(SparkSession.Builder, "getOrCreate", fail)
+    message = r"Spark cannot be started at spark://nowhere:7077 \(Java gateway process exited .*It needs Java 17"
+    with (
+        pytest.raises(ServiceError, match=message),
+        open_engine(EngineParams(engine="spark", master="spark://nowhere:7077")),
+    ):
+        pass
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Engine]:
+    with open_engine(EngineParams(engine="spark", master="local[2]")) as engine:
+        assert isinstance(engine, Spark)
+        yield engine
+
+
+def wiki() -> dict[int, Page]:
+    """The wiki of the other tests, with chains and circles, in tables of our own."""
+    titles = [title for title in PAGES if ":" not in title]
+    found = dict(CIRCLE)
+    for number, title in enumerate(titles, start=100):
+        written = title.replace(" ", "_")
+        to = (0, titles[number % len(titles)].replace(" ", "_"), "") if number % 3 == 0 else None
+        links = tuple((0, titles[(number * step) % len(titles)].replace(" ", "_")) for step in (3, 5, 7, 11))
+        if written not in {page.title for page in found.values()}:
+            found[number] = Page(0, written, to, links, f"Q{number}")
+    return found
+
+
+@pytest.mark.parametrize(("old", "hops"), [(False, 1), (True, 3)])
+def test_links(spark: Engine, tmp_path: Path, old: bool, hops: int) -> None:
+    made = tables(wiki())
+    folder = write(tmp_path, by_title(made) if old else made)
+    asked = pl.Series(["Q1", "Q3", "Q40", *(f"Q{n}" for n in range(100, 150, 2))])
+    expected = count(Tables(folder, Polars()), asked, hops)
+    assert expected.height > 15
+    assert expected["inbound_links"].sum() > 20
+    assert count(Tables(folder, spark), asked, hops).equals(expected)
+
+
+def test_facts(spark: Engine, tmp_path: Path) -> None:
+    pytest.importorskip("pyoxigraph")
+    project = make_project(tmp_path, relations=("P17", "P19", "P569", "P1448", "P26"))
+    lines = truthy.chosen(truthy.n_triples(world().turtle()), truthy.ALWAYS)
+    folder = truthy.write(project / "dumps", lines, truthy.sitelinks(world()))
+    topics = load_topics(project / "pipeline" / "topics.toml")
+    topics["places_city"] = topics["places_city"].model_copy(update={"order": "hash", "limit": 50})
+    relations = load_relations(project / "pipeline" / "relations")
+
+    def harvested(engine: Engine) -> tuple[dict[str, list[int]], Harvest]:
+        dump = Tables(folder, engine)
+        found = wikidata.members(dump, topics, 80)
+        return found, wikidata.harvest(dump, found, relations)
+
+    expected, rows = harvested(Polars())
+    members, again = harvested(spark)
+    assert members == expected
+    assert rows.statements.height > 300
+    assert rows.statements.equals(again.statements)
+    assert content_hash(rows.entities) == content_hash(again.entities)
