@@ -39,7 +39,10 @@ class Build(NamedTuple):
         ]
 
     def state(self) -> State:
-        """What decides whether the build may be published; the commit is that of the last stage."""
+        """What decides whether the build may be published; the commit is that of the last stage.
+
+        Stages of two commits make a build that no commit reproduces: it counts as uncommitted.
+        """
         limits = [manifest.basis.limit for manifest in self.manifests.values()]
         states = [manifest.build.get("git") or {} for manifest in self.manifests.values()]
         unresolved = 0
@@ -48,7 +51,7 @@ class Build(NamedTuple):
         return State(
             limit=min((limit for limit in limits if limit is not None), default=None),
             commit=states[-1].get("commit") if states else None,
-            dirty=any(state.get("dirty") for state in states),
+            dirty=any(state.get("dirty") for state in states) or len({state.get("commit") for state in states}) > 1,
             unresolved=unresolved,
             snapshot=any(
                 SNAPSHOT in manifest.basis.sources or manifest.basis.services.get("sparql") == "embedded"

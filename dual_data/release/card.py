@@ -131,7 +131,7 @@ def _warnings(release: Release) -> str:
             "sources in `sources/`, identified by Wikidata ids, and not Wikidata's statements."
         )
     if state.dirty:
-        found.append("It was built from **uncommitted** changes.")
+        found.append("It was built from **uncommitted** changes, or its stages from different commits.")
     return "".join(f"\n> [!WARNING]\n> {line}\n" for line in found)
 
 

@@ -8,6 +8,7 @@ the tag follows. A repository that was made for a push which then failed is take
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from dual_data.released import MANIFEST, Place, Release, State
 KEPT = (".gitattributes",)
 """Files of the repository that a release neither has nor removes."""
 Report = Callable[[str], None]
+_TAG = re.compile(r"v\d[\w.+-]*")
 
 
 class Pushed(NamedTuple):
@@ -47,7 +49,7 @@ def refusals(state: State) -> tuple[list[str], list[str]]:
     if state.snapshot:
         unless_forced.append("its facts come from the snapshot inside the package, which is for trying things out")
     if state.dirty:
-        unless_forced.append("it was built from uncommitted changes")
+        unless_forced.append("it was built from uncommitted changes, or its stages from different commits")
     elif state.commit is None:
         unless_forced.append("it was built from a project without version control, so nobody can tell from what")
     return never, unless_forced
@@ -144,15 +146,15 @@ class _Remote(NamedTuple):
 
 
 def _expect_publishable(state: State, tag: str, force: bool) -> None:
-    if not tag.strip() or tag != tag.strip() or any(c in tag for c in " ~^:?*[\\@{"):
-        raise UsageError(f"{tag!r}: is no tag; use one such as v1.0.0")
+    if not _TAG.fullmatch(tag):
+        raise UsageError(f"{tag!r}: is no tag of a version; use one such as v1.0.0")
     never, unless_forced = refusals(state)
     if never:
         raise UsageError(f"this build is not published: {'; '.join(never)}. Resolve the ids and build again.")
     if unless_forced and not force:
         raise UsageError(
-            f"this build is not published: {'; '.join(unless_forced)}. Make a whole build of a committed project, or "
-            "add --force."
+            f"this build is not published: {'; '.join(unless_forced)}. Commit the project, move the stages' folders "
+            "out of its artifacts, keep calls.sqlite there, and build again: every answer is replayed. Or add --force."
         )
 
 

@@ -252,9 +252,9 @@ def test_builds_that_are_not_to_be_published(
         assert online.requests == []
 
 
-@pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1"])
+@pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1", "1.0.0", "latest"])
 def test_what_is_no_tag_is_refused(online: Hub, released: Made, tag: str) -> None:
-    with pytest.raises(UsageError, match="is no tag"):
+    with pytest.raises(UsageError, match="is no tag of a version"):
         publish(online, released, tag)
     assert online.requests == []
 

@@ -13,6 +13,7 @@ import yaml
 from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError, UsageError
 from dual_data.release.build import Build, read_build
+from dual_data.release.tables import tables_of
 from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place, Release, locate, read_release
@@ -124,6 +125,27 @@ def test_limited_dirty_and_unresolved_builds_say_so(tmp_path: Path) -> None:
     assert release.state.unresolved == build.table("facts").height
     text = (tmp_path / "out" / "README.md").read_text()
     assert text.count("[!WARNING]") == 3
+
+
+def test_a_build_of_two_commits_is_of_none(tmp_path: Path) -> None:
+    build = made(tmp_path)
+    assert not build.state().dirty
+    git = {"commit": "0" * 40, "dirty": False}
+    facts = build.manifests["facts"].model_copy(update={"build": {"git": git}})
+    assert build._replace(manifests={**build.manifests, "facts": facts}).state().dirty
+
+
+@pytest.mark.parametrize("name", ["facts", "capacity", "deep/table"])
+def test_no_table_takes_the_place_of_another_unseen(tmp_path: Path, name: str) -> None:
+    build = made(tmp_path)
+    questions = build.manifests["questions"]
+    outcome = {**questions.outcome, name: questions.outcome["data"]}
+    path = build.folder / "questions" / f"{name}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((build.folder / "questions" / "data.parquet").read_bytes())
+    clashing = {**build.manifests, "questions": questions.model_copy(update={"outcome": outcome})}
+    with pytest.raises(DualDataError, match=r"its table .* needs a name of its own"):
+        tables_of(build._replace(manifests=clashing))
 
 
 def test_clean_build_has_no_warning_and_names_its_commit(released: Made) -> None:
