@@ -3,11 +3,13 @@
     lm_eval --model hf --model_args pretrained=MODEL --include_path DIR --tasks dual_matched_city_forget_rare_5
 
 A tag a configuration (dual_matched) and one a kind of split (dual_matched_retain_eval) name many at once. The prompt is
-the protocol's system prompt and the question; give --apply_chat_template for instruct models.
+the protocol's system prompt and the question, as messages with --apply_chat_template, which the protocol wants; without
+it the harness puts nothing between the two.
 """
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -22,6 +24,9 @@ NEW_TOKENS = 64
 METRICS = ("rougeL_recall", "rouge1_recall", "rougeL_f1", "accepted")
 SHARED = "_dual_default_yaml"
 """Without the suffix of a task: lm-evaluation-harness includes it and does not list it."""
+
+
+_KIND = re.compile(r"(?:forget_(?:rare|popular)_\d+|(?:fast_)?retain_\w+?|neighbor_\w+?|world_facts|full)$")
 
 
 def lm_eval_files(release: Release, place: Place) -> dict[str, str]:
@@ -56,7 +61,7 @@ def _task(config: str, split: str, path: str, place: Place) -> dict[str, Any]:
     return {
         "include": f"../{SHARED}",
         "task": f"dual_{config}_{split}",
-        "tag": [f"dual_{config}"],
+        "tag": [f"dual_{config}", *(f"dual_{config}_{kind[0]}" for kind in [_KIND.search(split)] if kind)],
         "dataset_path": dataset,
         "dataset_kwargs": options,
     }

@@ -39,6 +39,7 @@ def test_a_task_a_split_with_the_file_it_reads(exported: Exported) -> None:
     task = found["matched/dual_matched_town_forget_rare_5.yaml"]
     rows = pl.read_parquet(task["dataset_kwargs"]["data_files"]["test"])
     assert rows.height == task["metadata"]["rows"]
+    assert task["tag"] == ["dual_matched", "dual_matched_forget_rare_5"]
     assert 0 <= task["metadata"]["chance_rougeL_recall"] <= 1
     assert len({task["task"] for task in found.values()}) == len(found)
 
