@@ -127,6 +127,8 @@ def init(target: Path) -> None:
     for name in ("pipeline", "prompts"):
         shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     (target / "artifacts").mkdir()
+    # Else its own results would make every build of a committed project one with uncommitted changes.
+    (target / ".gitignore").write_text("/artifacts/\n__pycache__/\n")
 
 
 def open_model(spec: str) -> ChatModel:

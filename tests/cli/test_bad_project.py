@@ -59,6 +59,8 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "wrong kind": (relation('"entity"', '"entities"'), "P36.toml: object: Input should be 'entity'"),
     "wrong property": (relation('"P36"', '"Q36"'), "P36.toml: property: 'Q36' is not a Wikidata property id"),
     "misnamed file": (relation('"P36"', '"P37"'), "P36.toml: property: is P37, but the file is named P36.toml"),
+    "conversion": (relation("{subject}", "{subject!r}"), r"P36.toml: questions: .*write \{subject\} alone"),
+    "format": (relation("{subject}", "{subject:>9}"), r"P36.toml: questions: .*write \{subject\} alone"),
     "unknown variable": (
         relation("of {subject}?", "of {country}?"),
         r"P36.toml: questions: .*must hold \{subject\} exactly once",
@@ -95,6 +97,22 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "topic limit of nothing": (
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\nlimit = 0\n'),
         "topics.toml: a.limit: .*greater than or equal to 1",
+    ),
+    "article that the engine refuses": (
+        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\narticle = ["^(a)\\\\1"]\n'),
+        "topics.toml: a.article: .* is no regular expression here: backreferences are not supported$",
+    ),
+    "article that is no pattern": (
+        replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\narticle = ["("]\n'),
+        "topics.toml: a.article: '\\(' is no regular expression here: unclosed group$",
+    ),
+    "pace of no source": (
+        replaced("pipeline/dual.toml", "[project]\n[services.pace]\nwikpedia = { per_minute = 3 }\n"),
+        "dual.toml: services.pace: 'wikpedia' is no source; the sources are: wikidata, wikipedia,",
+    ),
+    "name of another profile": (
+        replaced("pipeline/embedded.toml", '[project]\nname = "dual"\n'),
+        "embedded.toml: project.name: 'dual' is the name of dual.toml too",
     ),
     "unknown parameter": (
         replaced("pipeline/dual.toml", "[project]\n[links]\nmethods = 1\n"),
@@ -223,4 +241,5 @@ def test_init_makes_a_project_that_checks(tmp_path: Path) -> None:
     forget_pipeline()
     assert dual_data("init", tmp_path / "mine").code == 0
     assert dual_data("check", "--project", tmp_path / "mine").code == 0
+    assert "/artifacts/" in (tmp_path / "mine" / ".gitignore").read_text()
     forget_pipeline()
