@@ -135,6 +135,9 @@ def attack(
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated.")
     ] = None,
+    panel: Annotated[
+        Path | None, typer.Option("--panel", help="Utility panel, JSON lines.", show_default="the shipped one")
+    ] = None,
     task_folder: Annotated[
         Path | None, typer.Option("--task-folder", help="Folder with definitions of further tasks of lm-eval.")
     ] = None,
@@ -156,6 +159,7 @@ def attack(
     from dual_data.evaluation.examine import attack as run_attacks
     from dual_data.evaluation.models import identify
     from dual_data.evaluation.settings import grid_named, load_settings
+    from dual_data.evaluation.utility import PANEL
     from dual_data.project import find_root
 
     root = find_root(project)
@@ -170,6 +174,7 @@ def attack(
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         lr=lr,
         tasks=tuple(task or ()),
+        panel=panel or PANEL,
         task_folder=task_folder,
     )
     found = targets(spelled, cells)

@@ -29,7 +29,7 @@ from dual_data.evaluation.report.collect import Group, Run, collect
 from dual_data.evaluation.report.extras import attacks_path
 from dual_data.evaluation.results import finite
 from dual_data.evaluation.stages import applied, prepare
-from dual_data.evaluation.utility import lm_eval_scores, panel_utility, read_panel
+from dual_data.evaluation.utility import PANEL, lm_eval_scores, panel_utility, read_panel
 from dual_data.evaluation.workload import MeasureOptions, build_workload
 
 BITS = (8, 4)
@@ -45,8 +45,10 @@ class AttackOptions(NamedTuple):
     steps: tuple[int, ...] = STEPS
     share: float = 0.2
     """Share of the forget subjects that relearning is tuned on; the others are scored."""
+    panel: Path = PANEL
+    """Questions and texts that utility is measured on."""
     tasks: tuple[str, ...] = ()
-    """Tasks of lm-eval beside the shipped panel."""
+    """Tasks of lm-eval beside the panel."""
     task_folder: Path | None = None
     """Definitions of tasks that lm-eval does not come with."""
 
@@ -184,7 +186,7 @@ def _quantisation(
 
 
 def _utility(loaded: Loaded, adapters: Adapters, options: AttackOptions) -> dict[str, Any]:
-    panel = read_panel()
+    panel = read_panel(options.panel)
     found: dict[str, Any] = {}
     for name, state in (("utility", nullcontext()), ("utility_before", adapters.disabled())):
         with state:

@@ -78,7 +78,10 @@ def _run(arguments: list[str]) -> int:
 def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = _project(tmp_path, adapters=True)
     folder = tmp_path / "artifacts" / "evaluation" / "one"
-    assert _run(["eval", "attack", *options]) == 0
+    rows = [{"kind": "a", "question": f"{n}?", "options": ["x", "yy"], "answer": n % 2} for n in range(4)]
+    panel = tmp_path / "panel.jsonl"
+    panel.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert _run(["eval", "attack", *options, "--panel", str(panel)]) == 0
     (path,) = (folder / "attacks").glob("*.json")
     found = json.loads(path.read_text())
     tuned = {curve["tuned_on"] for curve in found["relearning"]}
@@ -88,6 +91,7 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
         assert len(curve["control"]) == 8
     assert set(found["quantisation"]) == {"int8", "int4"}
     assert len(found["utility"]["accuracy"]) == 4
+    assert set(found["utility"]["by_kind"]) == {"a"}
     capsys.readouterr()
     # What is done is not done again.
     assert _run(["eval", "attack", *options]) == 0
