@@ -28,10 +28,10 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     relation_files = [p for p in sorted((root / "pipeline" / "relations").glob("*.toml")) if p.stem != "EXCLUDED"]
     prompt_files = sorted((root / "prompts").glob("*.md"))
 
-    for path in profiles:
-        profile = attempt(load_profile, path)
-        if profile is not None:
-            findings.extend(_stage_faults(profile, stages))
+    loaded_profiles = [profile for path in profiles if (profile := attempt(load_profile, path)) is not None]
+    for profile in loaded_profiles:
+        findings.extend(_stage_faults(profile, stages))
+    findings.extend(_same_names(loaded_profiles))
     topics = [loaded for path in topic_files if (loaded := attempt(load_topics, path)) is not None]
     relations = {path: attempt(load_relation, path) for path in relation_files}
     if all(relation is not None for relation in relations.values()):
@@ -50,6 +50,17 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         f"{len(prompt_files)} prompts: no fault found"
     )
     return findings, summary
+
+
+def _same_names(profiles: Sequence[Profile]) -> list[str]:
+    """Profiles that would write over each other's artifacts."""
+    owners: dict[str, Profile] = {}
+    return [
+        f"{profile.path}: project.name: {profile.name!r} is the name of {owner.path.name} too; both would write to "
+        f"artifacts/{profile.name}, so give one of them another"
+        for profile in profiles
+        if (owner := owners.setdefault(profile.name, profile)) is not profile
+    ]
 
 
 def _same_questions(relations: Mapping[Path, Relation]) -> list[str]:

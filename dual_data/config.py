@@ -5,7 +5,6 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 
 from __future__ import annotations
 
-import re
 import string
 import tomllib
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dual_data.errors import ConfigError, InputError
@@ -40,6 +40,20 @@ class Pace(Strict):
     """Longest wait before the next try in seconds; a service that asks for more stops the run instead."""
 
 
+PACES: Mapping[str, Pace] = {
+    "wikidata": Pace(per_minute=30, concurrency=1),
+    "wikipedia": Pace(per_minute=190, concurrency=1),
+    "probe": Pace(concurrency=8),
+    "judge": Pace(concurrency=8),
+    "embedded": Pace(),
+    "local": Pace(),
+    "own": Pace(),
+}
+"""Every source that has a pace, and that which it has unless a profile sets another. `local:<model>` is a model in this
+process, `own:<name>` a source of a project's own stages; what has no pace of its own takes that before the colon."""
+_PREFIXES = ("local:", "own:")
+
+
 class Services(Strict):
     """Where the services are and how they are treated."""
 
@@ -52,15 +66,17 @@ class Services(Strict):
     """SPARQL 1.1 endpoint with Wikidata's data model, or `embedded` for the snapshot inside the package."""
     wikipedia: str = "https://en.wikipedia.org/w/"
     """URL of the folder that holds api.php."""
-    pace: dict[str, Pace] = Field(
-        default_factory=lambda: {
-            "wikidata": Pace(per_minute=30, concurrency=1),
-            "wikipedia": Pace(per_minute=190, concurrency=1),
-            "probe": Pace(concurrency=8),
-            "judge": Pace(concurrency=8),
-        }
-    )
-    """Pace of each source by name."""
+    pace: dict[str, Pace] = Field(default_factory=lambda: dict(PACES))
+    """Pace of each source by name. One that is set here is set whole; the others keep theirs."""
+
+    @field_validator("pace")
+    @classmethod
+    def _beside_the_defaults(cls, paces: dict[str, Pace]) -> dict[str, Pace]:
+        for name in paces:
+            if name not in PACES and not name.startswith(_PREFIXES):
+                known = ", ".join([*PACES, *(f"{prefix}NAME" for prefix in _PREFIXES)])
+                raise ValueError(f"{name!r} is no source; the sources are: {known}")
+        return {**PACES, **paces}
 
 
 class Topic(Strict):
@@ -91,13 +107,16 @@ class Topic(Strict):
     @classmethod
     def _article_compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
-            # polars matches by Rust's engine, which has no look-around.
-            if "(?=" in pattern or "(?!" in pattern or "(?<" in pattern:
-                raise ValueError(f"{pattern!r}: look-around is not supported")
+            # Compiled by what matches it: Rust's engine has neither look-around nor backreferences.
             try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+                pl.Series([""]).str.contains(pattern)
+            except pl.exceptions.ComputeError as error:
+                reason = next(
+                    (line for line in str(error).splitlines() if line.startswith("error: ")), "error: not valid"
+                )
+                raise ValueError(
+                    f"{pattern!r} is no regular expression here: {reason.removeprefix('error: ')}"
+                ) from None
         return patterns
 
     @field_validator("property")
@@ -143,10 +162,13 @@ class Wording(Strict):
 
 def _expect_variables(template: str, wanted: list[str]) -> None:
     try:
-        found = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        variables = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         raise ValueError(f"{template!r}: {error}") from None
-    if sorted(found) != sorted(wanted):
+    for _, name, form, conversion in variables:
+        if form or conversion:
+            raise ValueError(f"{template!r}: write {{{name}}} alone; a conversion or format is not supported")
+    if sorted(str(name) for _, name, _, _ in variables) != sorted(wanted):
         expected = " and ".join(f"{{{name}}}" for name in wanted)
         raise ValueError(f"{template!r} must hold {expected} exactly once and no other variable")
 

@@ -54,7 +54,7 @@ def numbers(params, tools):
         return random.Random(request["n"]).randbytes(params.bytes).hex()
 
     requests = [{"n": n} for n in range(params.count)]
-    answers = tools.calls.fetch_all("service", requests, do)
+    answers = tools.calls.fetch_all("own:service", requests, do)
     return pl.DataFrame({"n": range(params.count), "answer": answers})
 
 
@@ -75,7 +75,7 @@ def make(folder: Path, *, at_once: int = 1, **numbers: object) -> Path:
     (folder / "asked").mkdir()
     (folder / "pipeline" / "__init__.py").write_text(PIPELINE)
     lines = "".join(f"{name} = {value}\n" for name, value in numbers.items())
-    head = f'[project]\nname = "dual"\n\n[services.pace]\nservice = {{ concurrency = {at_once} }}\n'
+    head = f'[project]\nname = "dual"\n\n[services.pace]\nown = {{ concurrency = {at_once} }}\n'
     (folder / "pipeline" / "dual.toml").write_text(f"{head}\n[numbers]\n{lines}")
     return folder
 

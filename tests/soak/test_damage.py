@@ -231,5 +231,5 @@ def test_a_damaged_log(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None
     assert contents(folder) == before
     again = sum(times > 1 for times in asked(folder).values())
     assert again == 400 - rescued
-    # Half a file has few pages left that any other page leads to.
-    assert rescued > (0 if damage is halved else 300)
+    # Half a file has few pages left that any other page leads to, and a page of noise may lead to a dozen others.
+    assert rescued > (0 if damage is halved else 100 if damage is garbage else 300)
