@@ -75,12 +75,13 @@ def render(template: str, **values: str) -> str:
     """
     texts, variables = cut(template)
     filled = [text + values[name] for text, name in zip(texts, variables, strict=False)]
-    sentence = "".join([*filled, texts[-1]])
+    return re.sub(r"([^.])\.\.$", r"\1.", capitalised("".join([*filled, texts[-1]])))
+
+
+def capitalised(sentence: str) -> str:
+    """With a capital at the start; a first word that has one elsewhere ("iPhone") is spelt as its owner wants it."""
     first, space, rest = sentence.partition(" ")
-    # A first word with a capital somewhere ("iPhone", "eBay") is spelt as its owner wants it.
-    if first == first.lower():
-        first = first[:1].upper() + first[1:]
-    return re.sub(r"([^.])\.\.$", r"\1.", first + space + rest)
+    return first[:1].upper() + first[1:] + space + rest if first == first.lower() else sentence
 
 
 def rendered(texts: Sequence[pl.Expr], values: Sequence[pl.Expr]) -> pl.Expr:

@@ -15,11 +15,18 @@ USES = ("canonical", "validation", "training", "test")
 def with_questions(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
     """Add question, paraphrases_{validation, training, test} and statement to rows of relation, subject and answer."""
     table, most = _template_table(relations)
-    rows = rows.join(table, on="relation", how="left", maintain_order="left")
+    # What a subject changes at the ends of a sentence is worked out once, not for every template.
+    subject = pl.col("subject")
+    begun = templates.rendered([pl.lit(""), pl.lit(" ")], [subject]).str.head(-1)
+    ended = templates.rendered([pl.lit(" "), pl.lit(".")], [subject]).str.slice(1).str.head(-1)
+    rows = rows.join(table, on="relation", how="left", maintain_order="left").with_columns(begun=begun, ended=ended)
 
     def question(use: str, index: int) -> pl.Expr:
-        name = f"{use}_{index}"
-        return templates.rendered([pl.col(f"{name}_0"), pl.col(f"{name}_1")], [pl.col("subject")])
+        before, after, form = (pl.col(f"{use}_{index}_{piece}") for piece in range(3))
+        if "other" in table[f"{use}_{index}_2"]:
+            return templates.rendered([before, after], [subject])
+        between = pl.when(form == "begun").then("begun").when(form == "ended").then("ended").otherwise("subject")
+        return pl.concat_str(before, between, after)
 
     first, second = (
         pl.when(pl.col("statement_starts") == start).then(pl.col("subject")).otherwise(pl.col("answer"))
@@ -34,7 +41,7 @@ def with_questions(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.
         for use in USES[1:]
     }
     rows = rows.with_columns(question=question("canonical", 0), statement=statement, **lists)
-    return rows.drop(name for name in table.columns if name != "relation")
+    return rows.drop("begun", "ended", *(name for name in table.columns if name != "relation"))
 
 
 def _template_table(relations: Mapping[str, Relation]) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -50,9 +57,9 @@ def _template_table(relations: Mapping[str, Relation]) -> tuple[pl.DataFrame, di
     columns: dict[str, list[str | None]] = {"relation": list(relations)}
     for use, stems in by_use.items():
         for index in range(most[use]):
-            cuts = [templates.cut(found[index]).texts if index < len(found) else None for found in stems.values()]
-            for piece in range(2):
-                columns[f"{use}_{index}_{piece}"] = [texts[piece] if texts else None for texts in cuts]
+            cuts = [_pieces(found[index]) if index < len(found) else (None,) * 3 for found in stems.values()]
+            for piece in range(3):
+                columns[f"{use}_{index}_{piece}"] = [pieces[piece] for pieces in cuts]
     statements = [
         templates.cut(relation.questions.statement) if relation.questions.statement else None
         for relation in relations.values()
@@ -61,3 +68,15 @@ def _template_table(relations: Mapping[str, Relation]) -> tuple[pl.DataFrame, di
         columns[f"statement_{piece}"] = [cut.texts[piece] if cut else None for cut in statements]
     columns["statement_starts"] = [cut.variables[0] if cut else None for cut in statements]
     return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)), most
+
+
+def _pieces(question: str) -> tuple[str, str, str]:
+    """Text before and after the subject, and the subject's form between them: as it is, begun, ended, or other."""
+    before, after = templates.cut(question).texts
+    if before == "" and after.startswith(" ") and not after.endswith(".."):
+        return before, after, "begun"
+    # A start that no capital would change stays as it is, whatever follows.
+    own_start = " " in before or (before != "" and before[0] == before[0].upper())
+    if not own_start or after == "" or after.endswith(".."):
+        return before, after, "other"
+    return templates.capitalised(before) if " " in before else before, after, "ended" if after == "." else "subject"
