@@ -1,8 +1,11 @@
-"""The same steps in plain pandas: python -m benchmarks.pipeline.with_pandas PROJECT FOLDER.
+"""The same steps in plain pandas: python -m benchmarks.pipeline.with_pandas PROJECT FOLDER [--objects].
 
 Written as a competent user of pandas writes it: merges, groupby, boolean masks and list comprehensions over columns,
 no row-wise apply. The project's small text functions (ids, words, rendering of literals) are shared: frames are what is
 compared. The members of all splits come out the same, to the last position.
+
+From pandas 3 on, text columns hold Arrow strings, and `isin` and boolean masks over them are slower than over objects;
+`--objects` takes the strings of pandas 2.
 """
 
 # pandas has no complete types for what is done here.
@@ -14,6 +17,7 @@ import hashlib
 import itertools
 import sys
 import tomllib
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -385,6 +389,9 @@ def main() -> None:
     project, folder = Path(sys.argv[1]), Path(sys.argv[2])
     with outcome.part("imports"):
         import pandas as pd
+    if "--objects" in sys.argv:
+        warnings.simplefilter("ignore")
+        pd.set_option("future.infer_string", False)
     with outcome.part("facts"):
         rows = read_facts(project, folder, outcome)
     with outcome.part("questions"):
