@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -44,9 +44,10 @@ def place_of(key: Key) -> Place:
     return (key.data, key.model, key.stage, key.set)
 
 
-def title_of(place: Place) -> str:
-    """How a chart or a fold names it."""
-    return ", ".join(place)
+def title_of(place: Place, among: Iterable[Place]) -> str:
+    """How a chart or a fold names it: stage and set, and data and model where those of `among` differ in them."""
+    others = list(among)
+    return ", ".join(part for i, part in enumerate(place) if i >= 2 or len({other[i] for other in others}) > 1)
 
 
 def shown(interval: Interval) -> str:

@@ -20,7 +20,7 @@ _BESIDE = (-0.1, 0.1)
 def frontiers(collection: Collection) -> list[Block]:
     """Forget against retain score, one chart a stage and set, baselines drawn in."""
     charts = []
-    for place, groups in places(collection).items():
+    for place, groups in (known := places(collection)).items():
         series = [Series(group.key.method, _spots(group)) for group in groups]
         before = groups[0].before
         lines = []
@@ -29,7 +29,7 @@ def frontiers(collection: Collection) -> list[Block]:
             series.append(Series("before", (Spot(x, y),), joined=False))
             lines.append(Line("x", before[0].summary["forget"]["baseline"] or 0.0, "trivial rule"))
         axes = (Axis("forget, ROUGE-L recall", 0, 1), Axis("retain_eval, ROUGE-L recall", 0, 1))
-        charts.append(chart(title_of(place), *axes, series, lines))
+        charts.append(chart(title_of(place, known), *axes, series, lines))
     caption = (
         "One point a learning rate, joined in their order; bars are 95 % intervals. Up and to the left is better; left "
         "of the dashed line a rule that knows no fact would score as well."
@@ -40,13 +40,13 @@ def frontiers(collection: Collection) -> list[Block]:
 def stability(collection: Collection) -> list[Block]:
     """Scores against the learning rate, the largest jump and the largest gradient norm."""
     charts, rows = [], []
-    for place, groups in places(collection).items():
+    for place, groups in (known := places(collection)).items():
         for name in _SETS:
             series = [Series(group.key.method, _by_rate(group, name)) for group in groups]
             before = groups[0].before
             lines = [Line("y", float(stack(before, name, "rougeL_recall").mean()), "before")] if before else []
             axes = (Axis("learning rate", log=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
-            charts.append(chart(title_of(place), *axes, series, lines))
+            charts.append(chart(title_of(place, known), *axes, series, lines))
         for group in groups:
             jump = largest_jump(group)
             norms = [norm for run in group.runs for norm in run.norms]
@@ -65,7 +65,7 @@ def stability(collection: Collection) -> list[Block]:
 def shifts(collection: Collection) -> list[Block]:
     """Change of log-probability and ranks at the chosen learning rates."""
     charts = []
-    for place, groups in places(collection).items():
+    for place, groups in (known := places(collection)).items():
         chosen = chosen_cells(groups)
         if not chosen:
             continue
@@ -75,7 +75,7 @@ def shifts(collection: Collection) -> list[Block]:
             for side, name in zip(_BESIDE, _SETS, strict=True)
         ]
         y = Axis("change of log p a token, nats")
-        charts.append(chart(title_of(place), methods, y, changes, (Line("y", 0.0, "no change"),)))
+        charts.append(chart(title_of(place, known), methods, y, changes, (Line("y", 0.0, "no change"),)))
         ranks = [
             Series(name, tuple(_ranks(i + side, runs, name) for i, (_, runs) in enumerate(chosen)), joined=False)
             for side, name in zip(_BESIDE, _SETS, strict=True)
@@ -83,7 +83,7 @@ def shifts(collection: Collection) -> list[Block]:
         medians = [float(np.median(stack(groups[0].before, name, "first_rank"))) for name in _SETS]
         lines = [Line("y", value, f"{name} before") for name, value in zip(_SETS, medians, strict=True)]
         y = Axis("median rank of the first answer token", low=0.8, log=True)
-        charts.append(chart(title_of(place), methods, y, ranks, lines))
+        charts.append(chart(title_of(place, known), methods, y, ranks, lines))
     caption = "At the chosen learning rates. Rank 1 is what greedy decoding says; bars are 95 % intervals or quartiles."
     return [Figures(tuple(charts), caption)]
 
@@ -91,7 +91,7 @@ def shifts(collection: Collection) -> list[Block]:
 def worst_cases(collection: Collection) -> list[Block]:
     """Share of forget facts that the question, and any wording or prompt, get out."""
     charts = []
-    for place, groups in places(collection).items():
+    for place, groups in (known := places(collection)).items():
         chosen = chosen_cells(groups)
         if not chosen:
             continue
@@ -102,7 +102,7 @@ def worst_cases(collection: Collection) -> list[Block]:
         before = float(stack(groups[0].before, "forget", "contains_answer").mean())
         methods = Axis("method", names=tuple(group.key.method for group, _ in chosen))
         y = Axis("share of forget facts got out", 0, 1)
-        charts.append(chart(title_of(place), methods, y, series, (Line("y", before, "before"),)))
+        charts.append(chart(title_of(place, known), methods, y, series, (Line("y", before, "before"),)))
     caption = "Share of forget facts whose accepted answer is in a greedy answer, at the chosen learning rates."
     return [Figures(tuple(charts), caption)]
 

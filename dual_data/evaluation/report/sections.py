@@ -112,13 +112,14 @@ def _row(key: Key, runs: list[Run], method: str, lr: str, folder: Path) -> tuple
 
 def _examples(collection: Collection) -> list[Block]:
     blocks: list[Block] = []
+    known = places(collection)
     for group, runs in chosen_cells(collection.groups):
         run = runs[0]
         before = group.before[0].sets["forget"].examples
         after = run.sets["forget"].examples
         rows = tuple((q, answer, old[2], new) for (q, answer, new), old in zip(after, before, strict=True))
         header = ("question", "answer", "before", "after")
-        title = f"{title_of(place_of(group.key))}, {group.key.method} at {run.lr:g}"
+        title = f"{title_of(place_of(group.key), known)}, {group.key.method} at {run.lr:g}"
         blocks.append(Folded(title, (Table(header, rows, f"First forget items of seed {run.seed}."),)))
     return blocks
 

@@ -33,7 +33,7 @@ def by_popularity(found: Sequence[Extras]) -> list[Block]:
     for place, series in drops.items():
         names = tuple(str(i + 1) for i in range(max(len(one.spots) for one in series)))
         axes = (Axis("part by popularity, least popular first", names=names), Axis("drop of the answer's probability"))
-        charts.append(chart(title_of(place), *axes, series))
+        charts.append(chart(title_of(place, drops), *axes, series))
     if not rows:
         return []
     header = (

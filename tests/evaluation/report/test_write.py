@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.evaluation.report.extras import attacks_path
+from dual_data.evaluation.report.places import title_of
 from dual_data.evaluation.report.write import Written, write_report
 from tests.evaluation.report.made_up import write_cell, write_grid
 
@@ -85,6 +86,12 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
     assert "@media print" in source
     assert "NaN" not in source
     assert "nan" not in re.sub(r"[a-z]+nan|nan[a-z]+", "", text)
+
+
+def test_titles_say_what_differs() -> None:
+    here, there = ("d", "m", "sft", "rare"), ("d", "n", "sft", "rare")
+    assert title_of(here, [here]) == "sft, rare"
+    assert title_of(here, [here, there]) == "m, sft, rare"
 
 
 def test_markdown_and_table(written: Written) -> None:
