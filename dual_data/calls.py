@@ -188,6 +188,17 @@ class Calls:
         """The logged answer, or None; counts nothing and asks nobody."""
         return self._read(key_of(source, request))
 
+    def latest(self, source: str, part: Request) -> Answer | None:
+        """The newest answer whose request holds all of `part`. Reads every request of the source: for those of few."""
+        newest_first = "SELECT request, key FROM calls WHERE source = ? ORDER BY answered_at DESC, key"
+        with self._storage() as connection:
+            rows = connection.execute(newest_first, (source,)).fetchall()
+        for request, key in rows:
+            asked = json.loads(request)
+            if all(asked.get(name) == value for name, value in part.items()):
+                return self._read(key)
+        return None
+
     def fetch(self, source: str, request: Request, do: Callable[[], Answer]) -> Answer:
         """The answer of one call: replayed, or fetched by `do`, validated there, and logged.
 

@@ -40,6 +40,19 @@ def test_an_answer_is_fetched_once(tmp_path: Path) -> None:
         assert again.known("b", [{"x": 1}]) == 0
 
 
+def test_the_latest_answer_to_a_part_of_a_request(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with Calls(tmp_path / "calls.sqlite", clock=clock) as calls:
+        assert calls.latest("a", {"task": "open"}) is None
+        for version in ("2", "1"):
+            calls.fetch("a", {"task": "open", "version": version}, lambda: f"answer {version}")  # noqa: B023
+            clock.sleep(60)
+        calls.fetch("a", {"task": ["close"]}, lambda: "closed")
+        calls.fetch("b", {"task": "open"}, lambda: "of another source")
+        assert calls.latest("a", {"task": "open"}) == "answer 1"
+        assert calls.latest("a", {"task": "open", "version": "2"}) == "answer 2"
+
+
 @given(st.dictionaries(st.text(), JSON, max_size=4))
 def test_the_key_does_not_depend_on_the_order_of_a_request(request: dict[str, Any]) -> None:
     turned = dict(reversed(list(request.items())))

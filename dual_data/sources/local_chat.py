@@ -107,7 +107,13 @@ class LocalChat:
 
 
 def open_local(open_model: Callable[[str], ChatModel] | None, spec: str, calls: Calls, batch: int) -> LocalChat:
-    """The model that a profile names. Raises MissingExtra where no local model can be opened here."""
+    """The model that a profile names. Raises MissingExtra where no local model can be opened here.
+
+    Offline it is the model as it was when it was opened last, with whatever packages: its answers are in the log, and
+    a miss is an error before anything is asked of it.
+    """
+    if calls.offline and (opened := calls.latest(SOURCE, {"task": "open", "model": spec})):
+        return LocalChat(opened["name"], opened["identity"], None, calls, batch)
     if open_model is None:
         raise MissingExtra("torch, which local models need,", "eval")
     model = open_model(spec)

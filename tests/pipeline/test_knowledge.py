@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -231,6 +232,18 @@ def test_a_replay_of_the_published_rule_needs_no_embedding(tools: Tools) -> None
         assert probe(replace(tools, calls=log, open_embedding=None), model, rules=("paper",)) == first
         with pytest.raises(Offline, match="not in the call log"):
             probe(replace(tools, calls=log, open_embedding=None), model, rules=("matched",))
+
+
+def test_a_replay_needs_neither_the_model_nor_the_packages_that_ran_it(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"models": [{"name": "m", "local": "x"}]}
+    first = probed(replace(tools, open_model=lambda _: FakeModel(answer=knows)), data)
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "another")
+    with Calls(tools.calls.path, offline=True) as log:
+        assert probed(replace(tools, calls=log, open_model=None), data).equals(first)
+        with pytest.raises(MissingExtra):
+            probed(replace(tools, calls=log, open_model=None), {"models": [{"name": "m", "local": "y"}]})
 
 
 @needs_reference
