@@ -22,6 +22,9 @@ Lazy = nw.LazyFrame[Any]
 class Engine(Protocol):
     """Runs lazy frames."""
 
+    rows_at_once: int | None
+    """How many rows are told apart at once, so that they fit into memory; None where the engine sees to that."""
+
     def scan(self, files: Sequence[Path]) -> Lazy:
         """Parquet files of one schema as one frame."""
 
@@ -34,6 +37,8 @@ class Engine(Protocol):
 
 class Polars:
     """Streams from disk with all cores of this machine."""
+
+    rows_at_once: int | None = 50_000_000
 
     def scan(self, files: Sequence[Path]) -> Lazy:
         return nw.from_native(pl.scan_parquet(list(files)))
@@ -48,6 +53,8 @@ class Polars:
 
 class Spark:
     """A Spark session; `close` ends it and the Java process behind it."""
+
+    rows_at_once: int | None = None
 
     def __init__(self, master: str) -> None:
         try:

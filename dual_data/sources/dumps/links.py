@@ -34,8 +34,11 @@ def count(tables: Tables, qids: pl.Series | None = None, hops: int = 1) -> pl.Da
     items = _articles_of_items(tables, props, pages, steps)
     owners = items.select("owner", title="target").unique()
     named = engine.collect(_titles(engine.local(owners), steps, hops))
+    targets = engine.local(_grouped(tables, named))
     sources = pages.filter(~nw.col("redirect")).select(source="page")
-    counts = engine.collect(_count(tables, engine.local(_grouped(tables, named)), sources))
+    parts = [engine.collect(_count(tables, targets, sources, *bounds)) for bounds in _ranges(tables, sources)]
+    # A page lies in one range, so that counts of distinct pages add up.
+    counts = pl.concat(parts).group_by("owner").agg(pl.col("links").sum())
     return (
         items.join(counts, on="owner", how="left")
         .select("qid", title=pl.col("target").str.replace_all("_", " "), inbound_links=pl.col("links").fill_null(0))
@@ -100,9 +103,22 @@ def _grouped(tables: Tables, named: pl.DataFrame) -> pl.DataFrame:
     return named.with_columns(several=pl.len().over("owner") > 1)
 
 
-def _count(tables: Tables, targets: Lazy, sources: Lazy) -> Lazy:
-    """Columns owner and links."""
-    links = tables["pagelinks"]
+def _ranges(tables: Tables, sources: Lazy) -> list[tuple[int, int]]:
+    """Ranges of page ids that hold no more links together than the engine likes to have distinct at once.
+
+    Dumps are sorted by page, so that a range is read without reading the rest.
+    """
+    highest = tables.engine.collect(sources.select(nw.col("source").max()))["source"].item() or 0
+    most = tables.engine.rows_at_once
+    count = -(-tables.rows("pagelinks") // most) if most else 1
+    step = highest // max(count, 1) + 1
+    return [(low, low + step) for low in range(0, highest + 1, step)]
+
+
+def _count(tables: Tables, targets: Lazy, sources: Lazy, low: int, high: int) -> Lazy:
+    """Columns owner and links, of links that come from pages in [low, high)."""
+    inside = (nw.col("source") >= low) & (nw.col("source") < high)
+    links, sources = tables["pagelinks"].filter(inside), sources.filter(inside)
     if _by_title(tables):
         links = links.rename({"title": "target"})
     hits = links.join(targets, on="target", how="inner").join(sources, on="source", how="semi")

@@ -1,0 +1,155 @@
+"""Files shaped like dumps, by a seed: the same bytes every time.
+
+Page ids rise through pagelinks, as its primary key has it; targets are heavy-tailed; three of ten links come from other
+namespaces. Items have labels, descriptions and aliases in many languages, most of which no build reads, as in Wikidata.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from dual_data.sources.dumps.imports import VERSION, Manifest, Part
+
+DAY = "20261101"
+SLICE = 1_000_000
+LINE = 45_000
+"""Rows of an INSERT: about a megabyte, as mysqldump writes them."""
+_HEAD = (
+    "CREATE TABLE `pagelinks` (\n  `pl_from` int(8) unsigned NOT NULL DEFAULT 0,\n"
+    "  `pl_from_namespace` int(11) NOT NULL DEFAULT 0,\n  `pl_target_id` bigint(20) unsigned NOT NULL,\n"
+    "  PRIMARY KEY (`pl_from`,`pl_target_id`)\n) ENGINE=InnoDB;\n"
+)
+_LANGUAGES = "en de fr es ru ja zh it pt ar nl sv pl uk fa ca he cs fi tr ko hu da nb ro".split()  # noqa: SIM905
+_ENTITY, _DIRECT = "http://www.wikidata.org/entity/", "http://www.wikidata.org/prop/direct/"
+
+
+def links(rng: np.random.Generator, start: int, rows: int, pages: int, all_rows: int, targets: int) -> pl.DataFrame:
+    """Columns source (rising), namespace and target of some rows."""
+    low, high = 1 + start * pages // all_rows, 1 + (start + rows) * pages // all_rows
+    return pl.DataFrame(
+        {
+            "source": np.sort(rng.integers(low, max(high, low + 1), rows)),
+            "namespace": (rng.random(rows) < 0.3) * rng.integers(1, 15, rows),
+            "target": (targets * rng.random(rows) ** 3).astype(np.int64) + 1,
+        }
+    ).unique(["source", "target"], maintain_order=True)
+
+
+def pagelinks(folder: Path, rows: int) -> Path:
+    """A pagelinks dump of about so many rows."""
+    path = folder / f"benchwiki-{DAY}-pagelinks.sql.gz"
+    rng = np.random.default_rng(1)
+
+    def fill(file: gzip.GzipFile) -> None:
+        file.write(_HEAD.encode())
+        for start in range(0, rows, SLICE):
+            part = links(rng, start, min(SLICE, rows - start), rows // 15, rows, rows // 10)
+            lines = part.write_csv(include_header=False).encode().split(b"\n")[:-1]
+            for at in range(0, len(lines), LINE):
+                values = b"),(".join(lines[at : at + LINE])
+                file.write(b"INSERT INTO `pagelinks` VALUES (" + values + b");\n")
+
+    return _written(path, fill)
+
+
+def truthy(folder: Path, lines: int) -> Path:
+    """A truthy dump of about so many lines: an eighth of them claims about items, an eighth other claims."""
+    path = folder / f"wikidata-{DAY}-truthy-BETA.nt.gz"
+    rng = np.random.default_rng(2)
+    written = 0
+
+    def fill(file: gzip.GzipFile) -> None:
+        nonlocal written
+        number = 0
+        while written < lines:
+            block: list[str] = []
+            for _ in range(2000):
+                number += 1
+                block += _item(rng, number)
+            written += len(block)
+            file.write("".join(block).encode())
+
+    return _written(path, fill)
+
+
+def _item(rng: np.random.Generator, number: int) -> list[str]:
+    me = f"<{_ENTITY}Q{number}>"
+    found = []
+    for language in _LANGUAGES[: int(rng.integers(1, len(_LANGUAGES)))]:
+        name = f'"Name {number} \\"{language}\\" née"@{language} .\n'
+        for predicate in (
+            "http://www.w3.org/2000/01/rdf-schema#label",
+            "http://www.w3.org/2004/02/skos/core#prefLabel",
+            "http://schema.org/name",
+        ):
+            found.append(f"{me} <{predicate}> {name}")
+        found.append(f'{me} <http://schema.org/description> "thing number {number} of many"@{language} .\n')
+    for item in rng.integers(1, 1_000_000, 7):
+        found.append(f"{me} <{_DIRECT}P{item % 300 + 1}> <{_ENTITY}Q{item}> .\n")
+        found.append(f'{me} <{_DIRECT}P{item % 900 + 1000}> "{item:09d}" .\n')
+    return found
+
+
+def _written(path: Path, fill: Callable[[gzip.GzipFile], None]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with gzip.open(temporary, "wb", compresslevel=4) as file:
+        fill(file)
+    return temporary.replace(path)
+
+
+def wiki(folder: Path, rows: int) -> Path:
+    """An imported wiki with about so many links between articles, straight as Parquet: the sizes of a large one.
+
+    One page for 15 links; of the pages 40 of 100 are articles with an item, the others redirects to one of them; one
+    target for 10 links, of which 6 of 10 exist.
+    """
+    rng = np.random.default_rng(3)
+    targets, pages = rows // 10, rows // 15
+    number = np.arange(1, pages + 1)
+    redirect = number % 5 >= 2
+    title = pl.format("A_title_{}", pl.Series(number))
+    page = pl.select(page=pl.Series(number), title=title, redirect=pl.Series(redirect))
+    articles = number[~redirect]
+    away = page.filter("redirect").select(source="page")
+    chosen = articles[(len(articles) * rng.random(away.height) ** 2).astype(np.int64)]
+    tables = {
+        "page": page,
+        "redirect": away.with_columns(title=pl.format("A_title_{}", pl.Series(chosen))),
+        "linktarget": pl.select(
+            target=pl.Series(np.arange(1, targets + 1)),
+            title=pl.format("A_title_{}", pl.Series(np.arange(1, targets + 1))),
+        ),
+        "page_props": pl.select(page=pl.Series(articles), qid=pl.format("Q{}", pl.Series(articles))),
+    }
+    for name, frame in tables.items():
+        _imported(folder, name, [frame.height], lambda _, frame=frame: frame)  # type: ignore[misc]
+    sizes = [min(SLICE * 5, rows - start) for start in range(0, rows, SLICE * 5)]
+    _imported(
+        folder,
+        "pagelinks",
+        sizes,
+        lambda place: links(rng, sum(sizes[:place]), sizes[place], pages, rows, targets).drop("namespace"),
+    )
+    return folder
+
+
+def _imported(folder: Path, table: str, sizes: list[int], make: Callable[[int], pl.DataFrame]) -> None:
+    """What an import of the table would have left."""
+    place = folder / "imported" / f"benchwiki-{DAY}-{table}.sql"
+    place.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for number in range(len(sizes)):
+        frame = make(number)
+        frame.write_parquet(place / f"{table}-{number:05d}.parquet", compression="zstd", compression_level=1)
+        parts.append(Part(rows={table: frame.height}, end=number + 1, counts={}))
+    manifest = Manifest(
+        version=VERSION, file=f"benchwiki-{DAY}-{table}.sql.gz", size=0, changed=0, wiki="benchwiki", date=DAY,
+        table=table, sha256="0" * 64, parts=tuple(parts),
+    )  # fmt: skip
+    (place / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
