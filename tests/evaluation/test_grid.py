@@ -349,6 +349,28 @@ def test_the_shipped_grid_file_is_right_and_its_refusals_are_read() -> None:
     assert len(set(chosen)) > 1
 
 
+@pytest.mark.parametrize("preset", ["paper", "later", "early", "all", "demo"])
+def test_every_shipped_preset_runs_without_a_gpu(project: Path, preset: str) -> None:
+    shipped = load_settings(Path(__file__).parents[2] / "pipeline" / "evaluation.toml")
+    path = project / "evaluation.toml"
+    own = load_settings(path)
+    chosen = shipped.presets[preset]
+    method = next(iter(chosen.methods))
+    settings = own.grids["one"].model_copy(
+        update={"stages": ("pretrained",), "preset": preset, "methods": (method,), "lrs": chosen.lrs[:1], "seeds": (0,),
+                "max_new_tokens": 2}
+    )  # fmt: skip
+    grid = spell_out(
+        own.model_copy(update={"presets": shipped.presets, "grids": {"one": settings}}), "one", project, project / "out"
+    )
+    cells = cells_of(grid, lambda model: identify(model.spec))
+    assert run(grid, cells, RunOptions(), project=project) == (2, 0, 0, 0)
+    result = read_result(cell_path(grid.folder, cells[1].id))
+    assert result["cell"]["preset"] == preset
+    assert result["cell"]["profile"] == chosen.profile
+    assert None not in result["training"]["loss"]  # what is not finite is null
+
+
 def test_refusals_of_the_project_come_first_and_must_not_be_empty(tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "refusals.txt").write_text("No.\n\n Never. \n")
