@@ -14,6 +14,8 @@ import numpy as np
 from dual_data.evaluation.statistics import Interval, bootstrap, bootstrap_mean, spearman
 
 Row = Mapping[str, Any]
+_FEWEST = 5
+"""Facts of a part at least: small sets have fewer than ten parts."""
 
 
 class Decile(NamedTuple):
@@ -58,7 +60,7 @@ def frequency(before: Sequence[Row], after: Sequence[Row], *, bins: int = 10, se
     answer = np.array([old["scores"]["contains_answer"] - new["scores"]["contains_answer"] for old, new in pairs])
     subjects = [new["subject"] or new["id"] for _, new in pairs]
     deciles = []
-    for part in np.array_split(np.arange(len(pairs)), min(bins, len(pairs))):
+    for part in np.array_split(np.arange(len(pairs)), min(bins, max(1, len(pairs) // _FEWEST))):
         names = [subjects[index] for index in part]
         deciles.append(
             Decile(

@@ -25,6 +25,13 @@ def test_popular_facts_that_lose_less() -> None:
     assert found.disagreeing == tuple(f"fact-{i}" for i in range(50, 80))
 
 
+def test_a_small_set_has_fewer_parts() -> None:
+    rows = [item(i, popularity=i) for i in range(16)]
+    found = frequency(rows, rows)
+    assert found is not None
+    assert [part.items for part in found.deciles] == [6, 5, 5]
+
+
 def test_facts_without_popularity_and_other_facts() -> None:
     assert frequency([item(0)], [item(0)]) is None
     some = frequency([item(0), item(1, popularity=3.0)], [item(0), item(1, popularity=3.0)])

@@ -43,7 +43,7 @@ def by_popularity(found: Sequence[Extras]) -> list[Block]:
     caption = "Rank correlations with 95 % intervals, first seed of the chosen learning rate."
     return [
         Heading("Forgetting by popularity"),
-        Figures(tuple(charts), "Mean drop by tenth of popularity within the set."),
+        Figures(tuple(charts), "Mean drop by tenth of popularity within the set; small sets have fewer parts."),
         Table(header, tuple(rows), caption),
     ]
 
