@@ -81,7 +81,8 @@ def _item(rng: np.random.Generator, number: int) -> list[str]:
     me = f"<{_ENTITY}Q{number}>"
     found = []
     for language in _LANGUAGES[: int(rng.integers(1, len(_LANGUAGES)))]:
-        name = f'"Name {number} \\"{language}\\" née"@{language} .\n'
+        nickname = ' \\"Née\\"' if number % 20 == 0 else ""
+        name = f'"Name {number}{nickname} Élan"@{language} .\n'
         for predicate in (
             "http://www.w3.org/2000/01/rdf-schema#label",
             "http://www.w3.org/2004/02/skos/core#prefLabel",

@@ -19,8 +19,9 @@ import polars as pl
 
 from dual_data.errors import InputError
 from dual_data.sources.dumps import sql_frames
+from dual_data.sources.dumps.ahead import in_order
 from dual_data.sources.dumps.files import Piece
-from dual_data.sources.dumps.sql import Column, statements
+from dual_data.sources.dumps.sql import Column, Statement, statements
 
 _ARTICLES = 0
 """Number of the article namespace."""
@@ -85,11 +86,14 @@ def pieces(blocks: Iterator[bytes], table: str, place: str, done: int, size: int
     Raises InputError for what is no dump of the table.
     """
     lines = (line for line in statements(blocks, table, place) if line.end > done)
-    for batch in sql_frames.batches(lines, size):
+
+    def read(batch: Statement) -> Piece:
         kept = _layout(table, batch.columns, place)
-        read = sql_frames.read(batch, kept.columns, place)
-        counts = {"rows": read.frame.height, "invalid_utf8": read.invalid, "exact_batches": int(read.exactly)}
-        yield Piece({table: kept.rows(read.frame)}, counts, batch.end)
+        found = sql_frames.read(batch, kept.columns, place)
+        counts = {"rows": found.frame.height, "invalid_utf8": found.invalid, "exact_batches": int(found.exactly)}
+        return Piece({table: kept.rows(found.frame)}, counts, batch.end)
+
+    return in_order(read, sql_frames.batches(lines, size))
 
 
 def empty(table: str) -> dict[str, pl.DataFrame]:
