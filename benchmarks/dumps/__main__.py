@@ -58,8 +58,8 @@ def main() -> None:
 
 
 def _ready(make: Callable[[Path, int], Path], folder: Path, size: int) -> Path:
-    found = sorted(folder.glob("*.gz"))
-    return found[0] if found else make(folder, size)
+    made = sorted(folder.glob("*.gz"))
+    return made[0] if made else make(folder, size)
 
 
 def _table(title: str, unit: str, works: list[str], path: Path, repeat: int) -> None:
