@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import dataframely as dy
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from dual_data.errors import DualDataError
 
@@ -54,13 +55,34 @@ def content_hash(frame: pl.DataFrame) -> str:
 
     Independent of row order, compression and library version, so that two machines can compare their builds.
     """
+    types = frame.schema
+    # JSON has one word, null, for what is absent, NaN and infinite: columns with the latter two are spelt out.
+    frame = frame.cast({column.name: _spelt(column.dtype) for column in frame if not _is_finite(column)})
     lines = [row for start in range(0, frame.height, SLICE) for row in _lines(frame.slice(start, SLICE))]
-    header = ",".join(f"{name}:{dtype}" for name, dtype in frame.schema.items())
+    header = ",".join(f"{name}:{dtype}" for name, dtype in types.items())
     state = hashlib.sha256(header.encode())
     for line in sorted(lines):
         state.update(b"\n")
         state.update(line)
     return state.hexdigest()
+
+
+def _is_finite(column: pl.Series) -> bool:
+    """Whether no number in it, at any depth, is NaN or infinite."""
+    if isinstance(column.dtype, pl.Struct):
+        return all(map(_is_finite, column.struct.unnest()))
+    if isinstance(column.dtype, pl.List | pl.Array):
+        return _is_finite(column.explode())
+    return not column.dtype.is_float() or bool(column.is_finite().all())
+
+
+def _spelt(dtype: pl.DataType | DataTypeClass) -> pl.DataType | DataTypeClass:
+    """The type with text in place of floating-point numbers."""
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct([pl.Field(field.name, _spelt(field.dtype)) for field in dtype.fields])
+    if isinstance(dtype, pl.List | pl.Array):
+        return pl.List(_spelt(dtype.inner))
+    return pl.String() if dtype.is_float() else dtype
 
 
 def _lines(frame: pl.DataFrame) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -40,6 +41,49 @@ def test_names_and_types_belong_to_the_hash() -> None:
     one = pl.DataFrame({"a": [1]})
     assert content_hash(one) != content_hash(one.rename({"a": "b"}))
     assert content_hash(one) != content_hash(one.cast(pl.Int32))
+
+
+NUMBERS = st.one_of(st.none(), st.floats(width=32).map(lambda number: number + 0.0))
+NESTED = st.lists(st.tuples(NUMBERS, st.lists(NUMBERS, max_size=3), st.one_of(st.none(), st.tuples(NUMBERS, NUMBERS))))
+Nested = list[tuple[float | None, list[float | None], tuple[float | None, float | None] | None]]
+
+
+def numbers(rows: Nested) -> pl.DataFrame:
+    pair = pl.Struct({"x": pl.Float64, "y": pl.Float32})
+    columns = {
+        "a": pl.Series([one for one, _, _ in rows], dtype=pl.Float64),
+        "b": pl.Series([many for _, many, _ in rows], dtype=pl.List(pl.Float64)),
+        "c": pl.Series([two and {"x": two[0], "y": two[1]} for _, _, two in rows], dtype=pair),
+    }
+    return pl.DataFrame(columns)
+
+
+@given(NESTED, NESTED, st.randoms())
+def test_the_hash_tells_absent_infinite_and_undefined_numbers_apart(one: Nested, other: Nested, random: object) -> None:
+    equal = sorted(map(repr, one)) == sorted(map(repr, other))
+    assert (content_hash(numbers(one)) == content_hash(numbers(other))) == equal
+    shuffled = list(one)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert content_hash(numbers(one)) == content_hash(numbers(shuffled))
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: {"x": x}, lambda x: [{"x": [x, None]}]])
+def test_numbers_that_json_has_no_word_for_have_hashes_of_their_own(wrap: Callable[[float | None], object]) -> None:
+    odd = [None, float("nan"), float("inf"), float("-inf")]
+    dtype = pl.Series([wrap(0.0)]).dtype
+    hashes = {content_hash(pl.DataFrame({"a": pl.Series([wrap(1.5), wrap(x)], dtype=dtype)})) for x in odd}
+    assert len(hashes) == len(odd)
+
+
+def test_an_array_of_undefined_numbers_is_no_array_of_absent_ones() -> None:
+    dtype = pl.Array(pl.Float64, 2)
+    one, other = (pl.DataFrame({"a": pl.Series([[1.0, x]], dtype=dtype)}) for x in (None, float("nan")))
+    assert content_hash(one) != content_hash(other)
+
+
+def test_the_hash_of_numbers_is_what_it_always_was() -> None:
+    rows: Nested = [(0.1, [1.0, None], (2.5, 1e-3)), (None, [], None)]
+    assert content_hash(numbers(rows)) == "c2cf498eb4ab81e3be9ab2f3927532670c75f944aff108d50e1daac27d9909b0"
 
 
 def test_the_hash_is_what_it_always_was() -> None:
