@@ -6,6 +6,9 @@ name, so nothing disappears silently.
 
 from __future__ import annotations
 
+import inspect
+import textwrap
+
 import dataframely as dy
 import polars as pl
 
@@ -156,6 +159,14 @@ class Splits(dy.Schema):
 
 
 def describe(schema: type[dy.Schema]) -> str:
-    """Stable text of a schema's columns, types and rules: part of a stage's fingerprint."""
+    """Hash of a schema's columns, types and rules, part of a stage's fingerprint: 64 hexadecimal digits.
+
+    A rule counts as it is written, since polars' own text of an expression differs between versions; what a rule calls
+    does not count.
+    """
     lines = [f"{name}:{column!r}" for name, column in schema.columns().items()]
+    rules = {name: rule for part in reversed(schema.__mro__) for name, rule in vars(part).items()}
+    for name, rule in rules.items():
+        if (written := getattr(rule, "validation_fn", None)) is not None:
+            lines.append(f"{name}:{textwrap.dedent(inspect.getsource(written))}")
     return digest("\n".join([schema.__name__, *sorted(lines)]), 64)
