@@ -117,7 +117,7 @@ class Calls:
     def _open(self, read_only: bool) -> sqlite3.Connection:
         try:
             if read_only:
-                connection = sqlite3.connect(self._read_only_target(), uri=True, check_same_thread=False)
+                connection = self._open_read_only()
             else:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
@@ -128,7 +128,6 @@ class Calls:
                 connection.execute("PRAGMA journal_mode = WAL")
                 # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
                 connection.execute("PRAGMA synchronous = NORMAL")
-            if not (read_only and self.path.exists()):
                 connection.executescript(_SCHEMA)
             connection.execute("SELECT count(*) FROM calls WHERE key = ''").fetchone()
         except (sqlite3.Error, OSError) as error:
@@ -143,12 +142,19 @@ class Calls:
             f"rescued.sqlite to {name} and remove {name}-wal; answers that could not be rescued are asked again."
         )
 
-    def _read_only_target(self) -> str:
-        if not self.path.exists():
-            return ":memory:"
-        # Without a write-ahead file nobody is writing, and SQLite need not put its shared memory beside the log.
-        settled = not self.path.with_name(self.path.name + "-wal").exists()
-        return self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if settled else "")
+    def _open_read_only(self) -> sqlite3.Connection:
+        if self.path.exists():
+            # Without a write-ahead file nobody is writing, and SQLite need not put its shared memory beside the log.
+            settled = not self.path.with_name(self.path.name + "-wal").exists()
+            target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if settled else "")
+            connection = sqlite3.connect(target, uri=True, check_same_thread=False)
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                return connection
+            # Whoever made the file was killed before the first table: it holds no answer.
+            connection.close()
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.executescript(_SCHEMA)
+        return connection
 
     def __enter__(self) -> Calls:
         return self
@@ -227,8 +233,8 @@ class Calls:
     ) -> list[Answer]:
         """The answers of many calls in the order of `requests`, with the concurrency of the source's pace.
 
-        The first failure stops further calls, also those that wait for their turn; those in flight are still logged,
-        then it is raised.
+        Equal requests are one call; the others count as replayed, and `advance` is told of each. The first failure
+        stops further calls, also those that wait for their turn; those in flight are still logged, then it is raised.
         """
         self._refuse_misses(source, requests)
         slots = self.pace(source).concurrency
@@ -238,7 +244,7 @@ class Calls:
                 answers.append(self.fetch(source, request, lambda request=request: do(request)))  # type: ignore[misc]
                 advance(1)
             return answers
-        distinct = {key_of(source, request): request for request in requests}
+        distinct, times = _distinct(source, requests)
         done: dict[str, Answer] = {}
         running: dict[Future[Answer], str] = {}
         queue = iter(distinct.items())
@@ -258,8 +264,10 @@ class Calls:
                     # A wait without end would hold back Ctrl-C on some systems.
                     finished, _ = wait(running, timeout=NAP, return_when=FIRST_COMPLETED)
                     for future in finished:
-                        done[running.pop(future)] = future.result()
-                        advance(1)
+                        key = running.pop(future)
+                        done[key] = future.result()
+                        self._count(source, "replayed", times[key] - 1)
+                        advance(times[key])
             finally:
                 # Also after Ctrl-C: leaving the pool waits for its threads, and they may be waiting for minutes.
                 ended.set()
@@ -282,7 +290,7 @@ class Calls:
         log, so that groups may be cut differently another time.
         """
         self._refuse_misses(source, requests)
-        distinct = {key_of(source, request): request for request in requests}
+        distinct, times = _distinct(source, requests)
         done: dict[str, Answer] = {}
         missing: list[str] = []
         for key in distinct:
@@ -291,15 +299,17 @@ class Calls:
                 missing.append(key)
             else:
                 done[key] = answer
-                self._count(source, "replayed")
-        advance(len(done))
+                self._count(source, "replayed", times[key])
+        advance(sum(times[key] for key in done))
         for start in range(0, len(missing), size):
             keys = missing[start : start + size]
             group = [distinct[key] for key in keys]
             answers, attempts = self._ask(source, lambda group=group: list(do(group)))  # type: ignore[misc]
             self._write([(source, r, a) for r, a in zip(group, answers, strict=True)], attempts)
             done.update(zip(keys, answers, strict=True))
-            advance(len(keys))
+            asked = sum(times[key] for key in keys)
+            self._count(source, "replayed", asked - len(keys))
+            advance(asked)
         return [done[key_of(source, request)] for request in requests]
 
     def _refuse_misses(self, source: str, requests: Sequence[Request]) -> None:
@@ -435,9 +445,15 @@ class Calls:
                     f"{self._advice()}"
                 ) from None
 
-    def _count(self, source: str, what: str) -> None:
+    def _count(self, source: str, what: str, times: int = 1) -> None:
         with self._lock:
-            self._tally[source, what] += 1
+            self._tally[source, what] += times
+
+
+def _distinct(source: str, requests: Sequence[Request]) -> tuple[dict[str, Request], Counter[str]]:
+    """Each request once by its key, in order of first appearance, and how often each stands there."""
+    keys = [key_of(source, request) for request in requests]
+    return dict(zip(keys, requests, strict=True)), Counter(keys)
 
 
 def _delay(state: tenacity.RetryCallState, pace: Pace) -> float:

@@ -97,6 +97,26 @@ def test_a_plan_touches_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "calls.sqlite").read_bytes() == before
 
 
+def test_a_log_that_was_killed_before_its_first_table_reads_as_empty(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    path.touch()
+    with Calls(path, read_only=True) as reader:
+        assert reader.known("a", [{"n": 1}]) == 0
+        with pytest.raises(Offline):
+            reader.fetch("a", {"n": 1}, never)
+    assert path.read_bytes() == b""
+    sqlite3.connect(path).execute("PRAGMA journal_mode = WAL").connection.close()
+    before = path.read_bytes()
+    assert before
+    with Calls(path, read_only=True) as reader:
+        assert reader.recall("a", {"n": 1}) is None
+    assert path.read_bytes() == before
+    with Calls(path) as calls:
+        assert calls.fetch("a", {"n": 1}, lambda: [1]) == [1]
+    with Calls(path, read_only=True) as reader:
+        assert reader.known("a", [{"n": 1}]) == 1
+
+
 class Flaky:
     """Fails as scripted, then answers."""
 
@@ -202,6 +222,25 @@ def test_many_calls_keep_order_and_stay_within_the_concurrency(tmp_path: Path) -
     assert calls.fetch_all("a", requests, do, seen.append) == [[n % 30] for n in range(60)]
     assert 1 < most <= 4
     assert calls.counts()["a"].made == 30
+
+
+def answers(group: Sequence[Request]) -> list[list[int]]:
+    return [[request["n"]] for request in group]
+
+
+@pytest.mark.parametrize("how", ["one at a time", "four at a time", "in batches"])
+def test_equal_requests_count_alike_however_they_are_asked(tmp_path: Path, how: str) -> None:
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(concurrency=4 if how == "four at a time" else 1)})
+    requests = [{"n": n} for n in (0, 0, 1, 0, 2, 1, 0, 0, 0, 0)]
+    for made, replayed in ((3, 7), (3, 17)):
+        steps: list[int] = []
+        if how == "in batches":
+            found = calls.fetch_batches("a", requests, answers, size=2, advance=steps.append)
+        else:
+            found = calls.fetch_all("a", requests, lambda request: answers([request])[0], steps.append)
+        assert found == answers(requests)
+        assert sum(steps) == len(requests)
+        assert calls.counts()["a"] == Counts(made, replayed, 0)
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
