@@ -32,9 +32,10 @@ class FactsParams(Strict):
     """Where the triplets come from."""
 
     source: Literal["sparql", "tables", "labels", "resolve", "dump"] = "sparql"
-    """sparql: the endpoint under [services]; dump: a folder with Wikidata's truthy dump, imported; tables: a folder of
-    triplets with ids; labels: a folder of triplets with labels alone, under ids minted from the labels (never pushed);
-    resolve: the same, with the ids that an endpoint or a label table gives them beyond doubt."""
+    """sparql: the endpoint under [services]; dump: a folder with Wikidata's truthy dump, imported (statements that have
+    ended stay, dates and quantities only where they are beyond doubt); tables: a folder of triplets with ids; labels: a
+    folder of triplets with labels alone, under ids minted from the labels (never pushed); resolve: the same, with the
+    ids that an endpoint or a label table gives them beyond doubt."""
     folder: str = ""
     """tables, labels, resolve: folder of CSV or Parquet files, one a topic; dump: folder of the dumps. Relative to the
     project."""
