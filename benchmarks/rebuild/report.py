@@ -13,7 +13,7 @@ import polars as pl
 
 from benchmarks.rebuild.project import MODEL
 from benchmarks.rebuild.run import read_state
-from benchmarks.rebuild.truth import Key, knows, names, truth
+from benchmarks.rebuild.truth import Key, Truth, knows, names, truth
 from benchmarks.rebuild.world import Rehearsal, project_files
 from dual_data.sources.wikidata import Sizes
 
@@ -32,12 +32,13 @@ def report(folder: Path, rehearsal: Rehearsal) -> str:
         name: pl.read_parquet(artifacts / f"{name}.parquet")
         for name in ("facts/data", "links/data", "questions/data", "knowledge/data", "salience/data", "splits/data")
     }
+    expected = truth(rehearsal, project_files()[1])
     found = {
         "calls": _calls(folder, rehearsal, tables, state),
         "minutes": _minutes(state, _least(rehearsal, tables)),
         "memory": {"peak_mb": state["peak_bytes"] >> 20, "of_which_services_mb": state["before_bytes"] >> 20},
-        "facts": _facts(rehearsal, tables["facts/data"]),
-        "recipes": _recipes(rehearsal, tables),
+        "facts": _facts(expected, tables["facts/data"]),
+        "recipes": _recipes(rehearsal, expected, tables),
         "confounds": {recipe: _confounds(artifacts, recipe) for recipe in ("paper", "matched")},
         "pieces": state["pieces"],
         "real_minutes": {name: round(seconds / 60, 2) for name, seconds in state["real"].items()},
@@ -106,10 +107,8 @@ def _keys(frame: pl.DataFrame) -> list[Key]:
     return [(str(a), str(b), str(c), str(d)) for a, b, c, d in frame.select(KEY).iter_rows()]
 
 
-def _facts(rehearsal: Rehearsal, frame: pl.DataFrame) -> dict[str, int]:
+def _facts(expected: Truth, frame: pl.DataFrame) -> dict[str, int]:
     """Facts that are there and should not be, and the other way round."""
-    _, relations = project_files()
-    expected = truth(rehearsal, relations)
     rows = _keys(frame)
     got = set(rows)
     missing = expected.facts - got
@@ -126,10 +125,8 @@ def _facts(rehearsal: Rehearsal, frame: pl.DataFrame) -> dict[str, int]:
     }
 
 
-def _recipes(rehearsal: Rehearsal, tables: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, int]]:
+def _recipes(rehearsal: Rehearsal, expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, int]]:
     """`paper` against every candidate with popularity; `matched` against what the truth says survives and is known."""
-    _, relations = project_files()
-    expected = truth(rehearsal, relations)
     facts, questions, links = tables["facts/data"], tables["questions/data"], tables["links/data"]
     rows = questions.join(facts.drop("relation", strict=False), on="fact_id")
     counted = links.filter(pl.col("inbound_links").is_not_null())["qid"].implode()

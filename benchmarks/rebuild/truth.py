@@ -139,7 +139,7 @@ def _mirrored(facts: set[Key], relations: Mapping[str, Relation]) -> dict[Key, s
     found: dict[Key, set[Key]] = {}
     for key in facts:
         subject, property_id, kind, value = key
-        others = {(value, other, kind, subject) for other in turned[property_id]} & facts - {key}
+        others = ({(value, other, kind, subject) for other in turned[property_id]} - {key}) & facts
         # Two properties with one inverse say the same as well.
         same = {middle for other in turned[property_id] for middle in turned[other]} - {property_id}
         others |= {(subject, other, kind, value) for other in same} & facts
