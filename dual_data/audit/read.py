@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import polars as pl
+from pydantic import BaseModel, ValidationError, field_validator
 
 from dual_data.audit.columns import is_auditable
 from dual_data.errors import InputError, ServiceError
@@ -17,7 +18,7 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+(@[^@\s]+)?$")
 
 
-_MEMBER = re.compile(r"(?:^|_)(?:forget_(?:rare|popular)|fast_retain|retain|neighbor|world|full)(?:_|$).*$")
+_MEMBER = re.compile(r"(?:^|_)(?:(?:forget_(?:rare|popular)|fast_retain|retain|neighbor|full)(?:_|$).*|world_facts)$")
 """What follows the topic in a split's name, as published and as dual-data names them."""
 
 
@@ -35,6 +36,46 @@ class Split(NamedTuple):
         if not self.config:
             return ""
         return f"{self.config}/{_MEMBER.sub('', self.name.rpartition('/')[2])}"
+
+
+class _Config(BaseModel):
+    """A configuration of a dataset card, with every form that the Hub's authors give `data_files`."""
+
+    config_name: str = "default"
+    data_files: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(split, patterns of its files below the folder)."""
+
+    @field_validator("config_name", mode="before")
+    @classmethod
+    def _name_is_text(cls, name: object) -> str:
+        return str(name)
+
+    @field_validator("data_files", mode="before")
+    @classmethod
+    def _splits(cls, given: Any) -> list[tuple[str, list[str]]]:
+        if isinstance(given, list) and any(isinstance(entry, dict) for entry in given):
+            if not all(isinstance(entry, dict) and "path" in entry for entry in given):
+                raise ValueError("each entry needs split and path")
+            pairs = [(entry.get("split", "train"), entry["path"]) for entry in given]
+        else:
+            pairs = list(given.items()) if isinstance(given, dict) else [("train", given)] if given else []
+        return [(str(split), _patterns(paths)) for split, paths in pairs]
+
+
+class _Card(BaseModel):
+    """What the audit reads of a dataset card's front matter."""
+
+    configs: tuple[_Config, ...] | None = None
+
+
+def _patterns(paths: Any) -> list[str]:
+    patterns = [paths] if isinstance(paths, str) else paths
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ValueError(f"{paths!r} is neither a path nor a list of paths")
+    for pattern in patterns:
+        if not pattern or PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
+            raise ValueError(f"{pattern!r} is not a path below the folder of the card")
+    return patterns
 
 
 def read(target: str) -> list[Split]:
@@ -100,16 +141,21 @@ def _configured(folder: Path) -> list[tuple[str, str, list[Path]]]:
     except Exception as error:  # the YAML library's errors have no common base that the Hub's client exports
         raise InputError(f"{card}: the front matter is not valid YAML: {error}") from error
     tables = []
-    for config in metadata.get("configs") or []:
-        entries = config.get("data_files") or []
-        if isinstance(entries, str):
-            entries = [{"split": "train", "path": entries}]
-        for entry in entries:
-            patterns = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
-            files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.suffix in _SUFFIXES})
-            if not files:
-                raise InputError(f"{card}: configs: {config['config_name']}: no file matches {', '.join(patterns)}")
-            tables.append((str(entry["split"]), str(config["config_name"]), files))
+    try:
+        for config in _Card.model_validate(metadata).configs or ():
+            for split, patterns in config.data_files:
+                files = sorted(
+                    {file for pattern in patterns for file in folder.glob(pattern) if file.suffix in _SUFFIXES}
+                )
+                if not files:
+                    raise InputError(f"{card}: configs: {config.config_name}: no file matches {', '.join(patterns)}")
+                tables.append((split, config.config_name, files))
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        key = ".".join(map(str, wrong["loc"]))
+        raise InputError(f"{card}: {key}: {wrong['msg'].removeprefix('Value error, ')}") from None
+    except ValueError as error:  # A pattern such as a**b.
+        raise InputError(f"{card}: configs: data_files: {error}") from None
     return tables
 
 
@@ -157,12 +203,25 @@ def _table(file: Path) -> pl.DataFrame:
         if file.suffix in {".jsonl", ".ndjson"}:
             return pl.read_ndjson(file, infer_schema_length=None)
         if file.suffix == ".json":
-            return pl.read_json(file, infer_schema_length=None)
+            return _json(file)
         if file.suffix == ".csv":
             return pl.read_csv(file, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise InputError(f"{file}: not readable as {file.suffix[1:]}: {error}") from error
     raise InputError(f"{file}: the audit reads {', '.join(_SUFFIXES)}, not {file.suffix or 'files without a suffix'}")
+
+
+def _json(file: Path) -> pl.DataFrame:
+    """A JSON array of rows, or JSON lines under the same suffix, as TOFU's files have them."""
+    try:
+        return pl.read_json(file, infer_schema_length=None)
+    except pl.exceptions.PolarsError:
+        try:
+            return pl.read_ndjson(file, infer_schema_length=None)
+        except pl.exceptions.PolarsError as error:
+            raise InputError(
+                f"{file}: not readable as json: neither an array of rows nor JSON lines ({error})"
+            ) from None
 
 
 def _divided(name: str, config: str, rows: pl.DataFrame) -> Iterator[Split]:

@@ -69,6 +69,33 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
     assert split.rows.equals(ROWS)
 
 
+def test_json_lines_may_be_named_json(tmp_path: Path) -> None:
+    ROWS.write_ndjson(tmp_path / "forget01.json")
+    (split,) = read(str(tmp_path / "forget01.json"))
+    assert split.rows.equals(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("data_files", "splits"),
+    [
+        ("a.csv", {"train": 2}),
+        ("[a.csv]", {"train": 2}),
+        ("[a.csv, b.csv]", {"train": 4}),
+        ("{train: a.csv}", {"train": 2}),
+        ("{train: a.csv, test: [a.csv, b.csv]}", {"train": 2, "test": 4}),
+        ("[{split: test, path: '*.csv'}]", {"test": 4}),
+    ],
+)
+@pytest.mark.parametrize("name", ["config_name: mine\n  ", ""])
+def test_every_form_of_data_files_is_read(tmp_path: Path, data_files: str, splits: dict[str, int], name: str) -> None:
+    for file in ("a.csv", "b.csv"):
+        ROWS.write_csv(tmp_path / file)
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n- {name}data_files: {data_files}\n---\n")
+    found = read(str(tmp_path))
+    assert {split.name: split.rows.height for split in found} == splits
+    assert {split.config for split in found} == {"mine" if name else "default"}
+
+
 def test_a_release_folder_is_read_by_its_card(tmp_path: Path) -> None:
     splits = read(str(release(tmp_path / "release")))
     assert [(split.name, split.config, split.group, split.rows.height) for split in splits] == [
@@ -87,6 +114,9 @@ def test_a_release_folder_is_read_by_its_card(tmp_path: Path) -> None:
         ("forget_rare_1", ""),
         ("music_genre_neighbor_subject", "music_genre"),
         ("world_facts", ""),
+        ("city_world_facts", "city"),
+        ("world_heritage", "world_heritage"),
+        ("world_heritage_forget_rare_5", "world_heritage"),
         ("city_full_", "city"),
     ],
 )
@@ -143,7 +173,9 @@ def test_configurations_and_splits_are_selected(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("broken.parquet", b"no parquet", "not readable as parquet"),
-        ("broken.json", b"{", "not readable as json"),
+        ("broken.json", b"{", "not readable as json: neither an array of rows nor JSON lines"),
+        ("cut.json", b'{"question": "a", "answer": "b"}\n{"question":', "neither an array of rows nor JSON lines"),
+        ("list.json", b"[1, 2]", "neither an array of rows nor JSON lines"),
         ("broken.jsonl", b"{]\n", "not readable as jsonl"),
         ("latin.csv", "question,answer\nWo?,M\xfcnchen\n".encode("latin-1"), "not readable as csv"),
         ("table.xlsx", b"", r"reads \.parquet, .* not \.xlsx"),
@@ -171,6 +203,15 @@ def test_what_is_neither_there_nor_a_repository_is_refused(tmp_path: Path) -> No
             "---\nconfigs:\n- config_name: c\n  data_files:\n  - {split: s, path: no-*.parquet}\n---\n",
             "no file matches",
         ),
+        ("---\nconfigs: 3\n---\n", r"README.md: configs: "),
+        ("---\nconfigs: [c]\n---\n", r"README.md: configs\.0: "),
+        ("---\nconfigs:\n- data_files: 3\n---\n", r"configs\.0\.data_files: 3 is neither a path nor a list of paths"),
+        ("---\nconfigs:\n- data_files: [{split: s}]\n---\n", r"data_files: each entry needs split and path"),
+        ("---\nconfigs:\n- data_files: {s: [3]}\n---\n", r"data_files: \[3\] is neither a path nor a list of paths"),
+        ("---\nconfigs:\n- data_files: /etc/a.csv\n---\n", r"data_files: '/etc/a.csv' is not a path below the folder"),
+        ("---\nconfigs:\n- data_files: [../a.csv]\n---\n", r"data_files: '../a.csv' is not a path below the folder"),
+        ("---\nconfigs:\n- data_files: '**a.csv'\n---\n", r"README.md: configs: .*(?:Invalid pattern|no file matches)"),
+        ("---\n- a\n---\n", r"README.md: "),
     ],
 )
 def test_a_broken_card_is_one_clear_error(tmp_path: Path, card: str, message: str) -> None:
