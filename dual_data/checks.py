@@ -6,7 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dual_data.config import Profile, Relation, load_profile, load_relation, load_relations, load_topics, read_toml
+from dual_data.config import (
+    Profile,
+    Relation,
+    load_excluded,
+    load_profile,
+    load_relation,
+    load_relations,
+    load_topics,
+    read_toml,
+)
 from dual_data.engine.stage import Stage
 from dual_data.errors import UsageError
 from dual_data.prompts import load_prompt
@@ -42,6 +51,8 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         for topic in relation.topics if relation is not None else ():
             if topic != "*" and topic not in known:
                 findings.append(f"{path}: topics: {topic!r} is in none of {', '.join(p.name for p in topic_files)}")
+    for path in (root / "pipeline" / "relations").glob("EXCLUDED.toml"):
+        attempt(load_excluded, path)
     for path in prompt_files:
         attempt(load_prompt, path)
     summary = (

@@ -219,6 +219,18 @@ class Relation(Strict):
         return "*" in self.topics or topic in self.topics
 
 
+class Excluded(Strict):
+    """A label of the tables that no relation asks about."""
+
+    reason: str = Field(min_length=1)
+    """Why, in one word: the head of EXCLUDED.toml says what each means."""
+    topics: tuple[str, ...] = Field(default=("*",), min_length=1)
+    """Topics for which it is left out; ["*"] for all."""
+    rows: int = Field(default=0, ge=0)
+    """Raw rows of the tables that carry it."""
+    note: str = ""
+
+
 class Profile(Strict):
     """One build of the dataset: a TOML file with the parameters of every stage."""
 
@@ -329,6 +341,11 @@ def load_relations(folder: Path) -> dict[str, Relation]:
                 path = folder / f"{stem}.toml"
                 raise ConfigError(f"{topic} is claimed by {other}.toml already", file=path, key="topics")
     return relations
+
+
+def load_excluded(path: Path) -> dict[str, Excluded]:
+    """Read relations/EXCLUDED.toml: what is left out on purpose, by label."""
+    return {label: parse(Excluded, _table(data, path, label), path, label) for label, data in read_toml(path).items()}
 
 
 def _table(data: Any, path: Path, key: str) -> Mapping[str, Any]:

@@ -123,6 +123,8 @@ def init(target: Path) -> None:
     """Make a new project in `target`, which must be absent or empty."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: exists and is not an empty folder; choose another name")
+    if strangers := [parent for parent in target.parents if parent.exists() and not parent.is_dir()]:
+        raise UsageError(f"{target}: cannot be made, for {strangers[0]} is a file; choose another name")
     source = template_folder()
     for name in ("pipeline", "prompts"):
         shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Relation, Services, Strict, Topic, load_relations, load_topics, read_toml
+from dual_data.config import Relation, Services, Strict, Topic, load_excluded, load_relations, load_topics
 from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.sampling import with_rank
@@ -182,8 +182,7 @@ def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
     path = project / RELATIONS / "EXCLUDED.toml"
     if not path.is_file():
         return {}
-    entries: Mapping[str, Any] = read_toml(path)
-    return {label: tuple(entry.get("topics", ("*",))) for label, entry in entries.items()}
+    return {label: entry.topics for label, entry in load_excluded(path).items()}
 
 
 FACTS = Stage(

@@ -84,6 +84,18 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         relation('object = "entity"', 'object = "entity"\nobject_classes = ["city"]'),
         "'city' is not a Wikidata item",
     ),
+    "exclusion that is no table": (
+        replaced("pipeline/relations/EXCLUDED.toml", '"x" = 1\n'),
+        "EXCLUDED.toml: x: must be a table",
+    ),
+    "exclusion with an unknown key": (
+        replaced("pipeline/relations/EXCLUDED.toml", '["x"]\nreason = "vague"\ntopic = ["a"]\n'),
+        "EXCLUDED.toml: x.topic: unknown key; known here: note, reason, rows, topics",
+    ),
+    "exclusion with one topic for many": (
+        replaced("pipeline/relations/EXCLUDED.toml", '["x"]\nreason = "vague"\ntopics = "a"\n'),
+        "EXCLUDED.toml: x.topics: .*tuple",
+    ),
     "not UTF-8": (replaced("pipeline/relations/P36.toml", b'name = "caf\xe9"'), "P36.toml: not UTF-8 at byte 11"),
     "NUL byte": (replaced("pipeline/relations/P36.toml", b'name = "a\x00b"'), "P36.toml: not valid TOML"),
     "topic without class": (
@@ -235,6 +247,15 @@ def test_init_needs_an_empty_folder(tmp_path: Path) -> None:
     assert shown.code == 2
     assert "not an empty folder" in shown.err
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["x"]
+
+
+def test_init_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    for target in (tmp_path / "file" / "x", tmp_path / "file" / "x" / "y"):
+        shown = dual_data("init", target)
+        assert shown.code == 2
+        assert f"{target}: cannot be made, for {tmp_path / 'file'} is a file" in shown.err
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_init_makes_a_project_that_checks(tmp_path: Path) -> None:
