@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dual_data.evaluation.attention import additive, grouped
-from dual_data.evaluation.models import head
+from dual_data.evaluation.models import cached, head
 from dual_data.evaluation.static_cache import StaticCache
 
 CHECK_EVERY = 8
@@ -34,8 +34,7 @@ class Body(NamedTuple):
                 input_ids=ids,
                 attention_mask=additive(allowed, self.dtype),
                 position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
+                **cached(self.model, cache),
             )
         hidden = output.last_hidden_state
         assert isinstance(hidden, Tensor)

@@ -15,7 +15,7 @@ from transformers import DynamicCache
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.data import render
-from dual_data.evaluation.models import Loaded, head, last_hidden, load
+from dual_data.evaluation.models import Loaded, cached, head, last_hidden, load
 from dual_data.ids import digest
 from dual_data.sources.chat import Chat, Sampling
 
@@ -169,7 +169,7 @@ class LocalModel:
 
     def _forward(self, ids: Tensor, cache: DynamicCache, mask: Tensor | None, positions: Tensor | None) -> Tensor:
         output: Any = self._model.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            input_ids=ids, attention_mask=mask, position_ids=positions, **cached(self._model, cache)
         )
         hidden: Tensor = output.last_hidden_state
         return hidden

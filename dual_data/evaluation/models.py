@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -212,6 +213,12 @@ def last_hidden(
     hidden = output.last_hidden_state
     assert isinstance(hidden, Tensor)
     return hidden
+
+
+def cached(model: PreTrainedModel, cache: object) -> dict[str, Any]:
+    """The arguments that hand a key-value cache to the decoder: transformers 5.24 renamed the one that holds it."""
+    named = inspect.signature(model.base_model.forward).parameters
+    return {"cache" if "cache" in named else "past_key_values": cache, "use_cache": True}
 
 
 def head(model: PreTrainedModel, hidden: Tensor, *, weight: Tensor | None = None) -> Tensor:
