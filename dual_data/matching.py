@@ -8,7 +8,7 @@ answers "324 metres". A short entity answer must stand as whole words: "Oman" is
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from dual_data import literals
 from dual_data.words import words
@@ -21,6 +21,11 @@ _APOSTROPHE = re.compile(r"(?<=\w)['’ʼ`´](?=\w)")
 _NAME_SIGNS = {"+": " plus ", "#": " sharp "}
 _NAME_SIGN = re.compile(r"(?<=\w)[+#]+(?!\w)")
 _FILLERS = frozenset({"in", "on", "the", "of", "year", "about", "circa", "c"})
+
+
+def kind_of(value: Any) -> ObjectKind:
+    """The kind that a table names; an entity where it names none that is known."""
+    return next((kind for kind in get_args(ObjectKind) if kind == value), "entity")
 
 
 def normalise(text: str) -> str:

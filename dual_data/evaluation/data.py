@@ -13,6 +13,7 @@ import polars as pl
 
 from dual_data.errors import InputError
 from dual_data.ids import digest
+from dual_data.matching import ObjectKind, kind_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,6 +43,8 @@ class Item(NamedTuple):
     """Other wordings held out of training: tests of generalisation."""
     training_paraphrases: tuple[str, ...] = ()
     """Other wordings that may be trained on."""
+    kind: ObjectKind = "entity"
+    """How answers are compared: names as words, dates and quantities by value."""
 
 
 class Profile(NamedTuple):
@@ -239,6 +242,7 @@ def _item(row: Mapping[str, Any], more: Mapping[str, list[str]]) -> Item:
         popularity=popularity,
         paraphrases=_unique([*(row.get("paraphrases_test") or []), *more.get(question, [])]),
         training_paraphrases=_unique(row.get("paraphrases_training") or []),
+        kind=kind_of(row.get("object_kind")),
     )
 
 

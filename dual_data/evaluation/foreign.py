@@ -18,6 +18,7 @@ import numpy as np
 from dual_data.errors import InputError
 from dual_data.evaluation.metrics.text import TEXT_SCORES, text_scores
 from dual_data.evaluation.results import read_results
+from dual_data.matching import ObjectKind, kind_of
 
 AGGREGATE = "rougeL_recall"
 """The score that `agg_value` is the mean of."""
@@ -33,6 +34,7 @@ class LogItem(NamedTuple):
     generation: str
     scores: Mapping[str, float]
     """The scores that the log holds."""
+    kind: ObjectKind = "entity"
 
 
 class Log(NamedTuple):
@@ -100,7 +102,7 @@ def rescore(log: Log) -> Rescored:
     means: dict[str, dict[str, list[float]]] = {}
     left_alone: set[str] = set()
     for item in log.items:
-        fresh = text_scores(item.generation, item.answer, item.answers)
+        fresh = text_scores(item.generation, item.answer, item.answers, item.kind)
         for name, value in fresh.items():
             means.setdefault(item.section, {}).setdefault(name, []).append(value)
         for name, held in item.scores.items():
@@ -159,7 +161,9 @@ def _our_item(path: Path, section: str, index: str, row: Any) -> LogItem:
     where = f"{path}: items.{section}[{index}]"
     answer, generation = _text(row, "ground_truth", where), _text(row, "generation", where)
     scores = {name: float(value) for name, value in row.get("scores", {}).items() if name in TEXT_SCORES}
-    return LogItem(section, index, answer, tuple(row.get("answers") or [answer]), generation, scores)
+    return LogItem(
+        section, index, answer, tuple(row.get("answers") or [answer]), generation, scores, kind_of(row.get("kind"))
+    )
 
 
 def _text(row: Any, key: str, where: str) -> str:

@@ -22,6 +22,7 @@ from dual_data.evaluation.request import Outcome
 from dual_data.evaluation.score import Reference
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.workload import Place, Workload
+from dual_data.matching import ObjectKind
 
 Scores = dict[str, float | None]
 WORDING_SCORES = (
@@ -183,7 +184,7 @@ class _Reader(NamedTuple):
         others = [mean(scores) for scores in wrong]
         text = self.text(outcome)
         scores: Scores = {
-            **text_scores(text, item.answer, item.answers),
+            **text_scores(text, item.answer, item.answers, item.kind),
             **likelihood_scores(gold, item.answer, self.before(place.canonical)),
             "truth_ratio": truth_ratio(mean(gold), others),
             "sequence_rank": float(likelihood.sequence_rank(mean(gold), others)) if others else None,
@@ -196,6 +197,7 @@ class _Reader(NamedTuple):
             "question": item.question,
             "ground_truth": item.answer,
             "answers": list(item.answers),
+            "kind": item.kind,
             "generation": text,
             "ended": outcome.ended,
             "scores": scores,
@@ -205,29 +207,30 @@ class _Reader(NamedTuple):
                 "answer_tokens": gold.answer_tokens,
             },
             "paraphrases": [
-                self.asked(index, wording, item.answer, item.answers)
+                self.asked(index, wording, item.answer, item.answers, item.kind)
                 for index, wording in zip(place.paraphrases, item.paraphrases, strict=True)
             ],
             "attacks": [
                 {
                     "attack": asked.attack,
+                    # The reversed question is answered by the subject, an entity.
                     **self.asked(
                         asked.request,
                         asked.question,
                         asked.answer,
-                        item.answers if asked.answer == item.answer else (asked.answer,),
+                        *((item.answers, item.kind) if asked.answer == item.answer else ((asked.answer,), "entity")),
                     ),
                 }
                 for asked in place.attacks
             ],
         }
 
-    def asked(self, index: int, question: str, answer: str, answers: Sequence[str]) -> dict[str, Any]:
+    def asked(self, index: int, question: str, answer: str, answers: Sequence[str], kind: ObjectKind) -> dict[str, Any]:
         """Generation and scores of one more wording of an item."""
         outcome = self.outcomes[index]
         text = self.text(outcome)
         scores = {
-            **text_scores(text, answer, answers),
+            **text_scores(text, answer, answers, kind),
             **likelihood_scores(outcome.scores[0], answer, self.before(index)),
         }
         return {

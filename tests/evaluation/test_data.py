@@ -110,6 +110,7 @@ def test_rows_of_our_layout(tmp_path: Path) -> None:
         "inbound_links": 5,
         "paraphrases_test": ["T?"],
         "paraphrases_training": ["R?"],
+        "object_kind": "date",
     }
     frame = pl.DataFrame([row, row | {"fact_id": None, "answers": None}])
     frame.write_parquet(tmp_path / "rows.parquet")
@@ -117,7 +118,7 @@ def test_rows_of_our_layout(tmp_path: Path) -> None:
     frame.write_json(tmp_path / "rows.json")
     for name in ("rows.parquet", "rows.jsonl", "rows.json"):
         first, second = read_split(tmp_path / name)
-        assert first == Item("0123456789abcdef", "Q?", "A", ("A", "Aa"), "S", "P1", 5.0, ("T?",), ("R?",))
+        assert first == Item("0123456789abcdef", "Q?", "A", ("A", "Aa"), "S", "P1", 5.0, ("T?",), ("R?",), "date")
         assert second.answers == ("A",)
         assert len(second.id) == 16
 

@@ -72,6 +72,13 @@ def test_our_own_items(tmp_path: Path) -> None:
     assert (found.items, found.max_abs_difference, found.left_alone) == (1, 0, ())
 
 
+def test_our_own_dates_are_compared_as_dates(tmp_path: Path) -> None:
+    row = {"ground_truth": "31 March 1889", "generation": "It opened on March 31st, 1889.", "kind": "date"}
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps({"items": {"forget": [{**row, "scores": {"contains_answer": 1.0}}]}}))
+    assert rescore(read_log(path)).max_abs_difference == 0
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -171,6 +171,8 @@ def _score_base(
 
 def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:
     texts = [str(loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True)) for outcome in outcomes]
-    hits = [contains_answer(text, (item.answer, *item.answers)) for text, item in zip(texts, items, strict=True)]
+    hits = [
+        contains_answer(text, (item.answer, *item.answers), item.kind) for text, item in zip(texts, items, strict=True)
+    ]
     chances = [probability(outcome.scores[0]) for outcome in outcomes]
     return Point(step, math.fsum(chances) / len(chances), sum(hits) / len(hits))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dual_data.matching import contains_answer, exact_answer
+from dual_data.matching import ObjectKind, contains_answer, exact_answer
 from dual_data.rouge import rouge, rouge_best
 
 TEXT_SCORES = (
@@ -17,11 +17,14 @@ TEXT_SCORES = (
 """Names of the scores of :func:`text_scores`."""
 
 
-def text_scores(generation: str, answer: str, answers: Sequence[str] = ()) -> dict[str, float]:
+def text_scores(
+    generation: str, answer: str, answers: Sequence[str] = (), kind: ObjectKind = "entity"
+) -> dict[str, float]:
     """All text scores of one generation, each between 0 and 1.
 
     The plain ROUGE scores compare with the canonical answer alone, as the published logs do; `rougeL_recall_best` and
-    the two matches take every accepted answer. `rougeL_recall_uni` sees accents folded and every script.
+    the two matches take every accepted answer, dates and quantities by value. `rougeL_recall_uni` sees accents folded
+    and every script.
     """
     accepted = list(dict.fromkeys([answer, *answers]))
     plain = rouge(answer, generation)
@@ -31,8 +34,8 @@ def text_scores(generation: str, answer: str, answers: Sequence[str] = ()) -> di
         "rougeL_f1": plain.rougeL_f1,
         "rougeL_recall_uni": rouge_best(accepted, generation, unicode=True).rougeL_recall,
         "rougeL_recall_best": rouge_best(accepted, generation).rougeL_recall,
-        "contains_answer": float(contains_answer(generation, accepted)),
-        "exact_answer": float(exact_answer(generation, accepted)),
+        "contains_answer": float(contains_answer(generation, accepted, kind)),
+        "exact_answer": float(exact_answer(generation, accepted, kind)),
     }
 
 

@@ -17,6 +17,11 @@ def test_text_scores() -> None:
     assert found["exact_answer"] == 0
 
 
+def test_dates_and_quantities_are_compared_by_value() -> None:
+    assert text_scores("It opened on 31st March 1889.", "31 March 1889", kind="date")["contains_answer"] == 1
+    assert text_scores("It is 3,240 m high.", "240 m", kind="quantity")["contains_answer"] == 0
+
+
 @pytest.mark.parametrize(
     ("text", "stops", "expected"),
     [
