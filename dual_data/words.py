@@ -18,11 +18,13 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 def fold(text: str) -> str:
     """Casefold, decompose (NFKD), drop the diacritics of Latin, Greek and Cyrillic letters, compose again.
 
+    Casefolded twice, because some signs (U+1F110) have no lower case and decompose into capitals.
+
     Vowel signs of Indic, Arabic or Hebrew letters are not diacritics here: they tell words apart.
     """
     if text.isascii():
         return text.lower()
-    decomposed = _DIACRITICS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    decomposed = _DIACRITICS.sub("", unicodedata.normalize("NFKD", text.casefold()).casefold())
     return unicodedata.normalize("NFC", decomposed).translate(_STROKES)
 
 
