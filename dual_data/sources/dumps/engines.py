@@ -78,10 +78,12 @@ class Spark:
         self._session.sparkContext.setLogLevel("ERROR")
 
     def scan(self, files: Sequence[Path]) -> Lazy:
-        return nw.from_native(self._session.read.parquet(*(file.resolve().as_uri() for file in files)))
+        frame: Lazy = nw.from_native(self._session.read.parquet(*(file.resolve().as_uri() for file in files)))
+        return frame
 
     def local(self, frame: pl.DataFrame) -> Lazy:
-        return nw.from_native(self._session.createDataFrame(frame.to_arrow()))
+        rows: Lazy = nw.from_native(self._session.createDataFrame(frame.to_arrow()))
+        return rows
 
     def collect(self, frame: Lazy) -> pl.DataFrame:
         rows = pl.from_arrow(frame.to_native().toArrow())

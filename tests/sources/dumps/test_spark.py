@@ -18,21 +18,20 @@ from dual_data.sources.dumps import wikidata
 from dual_data.sources.dumps.engines import Engine, Polars, Spark, Tables, open_engine
 from dual_data.sources.dumps.links import count
 from dual_data.sources.dumps.params import EngineParams
+from tests.services import require
 from tests.sources.dumps import truthy
 from tests.sources.dumps.test_links import CIRCLE, PAGES
 from tests.sources.dumps.wikis import Page, by_title, tables, write
 from tests.wiki.project import make_project
 from tests.wiki.world import world
 
-_MISSING = [
-    name
-    for name, found in (
-        ("PySpark (extra spark)", importlib.util.find_spec("pyspark")),
-        ("Java (Debian package openjdk-17-jre-headless)", shutil.which("java")),
-    )
-    if not found
-]
-pytestmark = [pytest.mark.spark, pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")]
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> None:
+    require(importlib.util.find_spec("pyspark"), "PySpark is not installed (pip install 'dual-data[spark]')")
+    require(shutil.which("java"), "Java is not installed (Debian package default-jre-headless)")
 
 
 def test_a_spark_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +51,7 @@ def test_a_spark_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[Engine]:
+def spark(_installed: None) -> Iterator[Engine]:
     with open_engine(EngineParams(engine="spark", master="local[2]")) as engine:
         assert isinstance(engine, Spark)
         yield engine
