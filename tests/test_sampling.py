@@ -169,6 +169,22 @@ def test_a_smaller_prefix_does_not_depend_on_larger_ones(choices: list[tuple[str
     assert large.chosen[: small.filled[size]] == small.chosen
 
 
+@given(st.lists(st.sampled_from("abcdef"), max_size=60), st.integers(1, 40), st.floats(0.05, 1.0))
+def test_a_share_is_kept_by_the_most_rows_that_can_keep_it(answers: list[str], wanted: int, share: float) -> None:
+    frame = pl.DataFrame({"row": range(len(answers)), "answer": answers}, schema={"row": pl.Int64, "answer": pl.String})
+    found = sampling.within_share(frame, "answer", share, wanted)
+    assert found["row"].is_sorted()
+    for answer, rows in found.group_by("answer"):
+        of_it = frame.filter(pl.col("answer") == answer[0])["row"].to_list()
+        assert rows["row"].to_list() == of_it[: rows.height]
+        assert rows.height <= sampling.most_of(found.height, share)
+
+    def possible(size: int) -> bool:
+        return sum(min(count, sampling.most_of(size, share)) for count in Counter(answers).values()) >= size
+
+    assert found.height == max((size for size in range(min(wanted, len(answers)) + 1) if possible(size)), default=0)
+
+
 def test_most_of_is_a_floor_but_never_none() -> None:
     assert [sampling.most_of(size, 0.05) for size in (1, 20, 39, 40, 455)] == [1, 1, 1, 2, 22]
     assert sampling.most_of(100, 0.29) == 29

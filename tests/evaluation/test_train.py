@@ -73,7 +73,8 @@ def test_the_size_of_forward_passes_and_the_layout_change_nothing(method: str) -
         found.append((trace.losses, given.adapters.master.clone()))
     for losses, weights in found[1:]:
         assert losses == pytest.approx(found[0][0], rel=1e-5, abs=1e-5)
-        assert torch.allclose(weights, found[0][1], atol=1e-5)
+        # As one vector: Adam makes as much of a gradient that is all rounding as of any other.
+        assert (weights - found[0][1]).norm() <= 1e-5 * found[0][1].norm()
 
 
 def test_training_is_the_same_to_the_bit_when_repeated_and_untouched_by_the_global_generator() -> None:

@@ -109,10 +109,10 @@ def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
 @pytest.mark.parametrize(
     ("fault", "waited"),
     [
-        (too_many(3), [3.0]),
+        (too_many(3), 3.0),
         (too_many(None), None),
         (error_500(), None),
-        (unavailable(503, 2), [2.0]),
+        (unavailable(503, 2), 2.0),
         (Fault("loading", 503, "application/json", b'{"error":{"message":"Loading model"}}'), None),
         (html_200(), None),
         (Fault("html 400", 400), None),
@@ -125,22 +125,20 @@ def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
     ids=lambda value: value.name if isinstance(value, Fault) else "",
 )
 def test_what_may_pass_is_tried_again(
-    real: Llama, calls: Calls, clock: FakeClock, fault: Fault, waited: list[float] | None
+    real: Llama, calls: Calls, clock: FakeClock, fault: Fault, waited: float | None
 ) -> None:
     with proxy(real.root, fault) as between, server(f"{between.url}/v1", calls) as one:
         (answer,) = one.ask([france(one)])
         assert "Paris" in answer["text"]
         assert between.count == 2
-    assert len(clock.slept) == 1
-    if waited:
-        assert clock.slept == waited
+    assert sum(clock.slept) == pytest.approx(waited) if waited else 1 <= sum(clock.slept) <= 2
     assert calls.counts()["judge"] == (1, 0, 1)
 
 
 def test_a_date_in_retry_after_is_kept(real: Llama, calls: Calls, clock: FakeClock) -> None:
     with proxy(real.root, too_many(30, as_date=True)) as between, server(f"{between.url}/v1", calls) as one:
         one.ask([france(one)])
-    assert 25 < clock.slept[0] <= 31
+    assert 25 < sum(clock.slept) <= 31
 
 
 def test_a_body_in_drips_ends_at_the_timeout(real: Llama, calls: Calls) -> None:
@@ -155,7 +153,7 @@ def test_a_server_that_stays_down_ends_with_one_message(calls: Calls, clock: Fak
     with server("http://127.0.0.1:9/v1", calls) as one, pytest.raises(ServiceError, match="gave up after 6 tries") as e:
         one.ask([france(one)])
     assert not isinstance(e.value, Transient)
-    assert len(clock.slept) == 5
+    assert 31 <= sum(clock.slept) <= 36, "five pauses that double, and up to a second each by chance"
 
 
 def test_a_refused_key_stops_at_once_and_is_never_shown(

@@ -19,6 +19,8 @@ from tests.cli.command import Outcome, dual_data, forget_pipeline
 from tests.untrusted.hostile import LABELS, Judge, quoted, served, spiced
 from tests.wiki.world import world
 
+pytestmark = pytest.mark.slow
+
 INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff]")
 
 
