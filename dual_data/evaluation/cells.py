@@ -22,7 +22,7 @@ from dual_data.evaluation.settings import (
     StageSettings,
     data_folder,
 )
-from dual_data.evaluation.stages import Sets
+from dual_data.evaluation.stages import Sets, counterfactual_answers
 from dual_data.evaluation.workload import MeasureOptions
 from dual_data.ids import digest
 
@@ -62,8 +62,15 @@ class Grid(NamedTuple):
     profile: Profile
     sets: Mapping[str, Sets]
     """The rows as each stage sees them, by stage."""
+    refusals: tuple[str, ...]
+    """What may be said in place of an answer; empty where no method of the preset refuses."""
     folder: Path
     """Where results go."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that are run."""
+        return self.settings.methods or tuple(self.preset.methods)
 
     @property
     def measure(self) -> MeasureOptions:
@@ -91,6 +98,20 @@ class Grid(NamedTuple):
             **sets.measured,
         }
 
+    def preferred(self, stage: str, name: str, method: str) -> list[Item]:
+        """The forget rows of a set with the answers that a method is to prefer; empty where it prefers none.
+
+        Swapped answers are drawn from all sets of the data, so that they do not depend on which sets are run.
+        """
+        kind, sets = method_named(method).other_answer, self.sets[stage]
+        if not kind:
+            return []
+        rows = sets.forget[name]
+        if kind == "refusals":
+            return [item._replace(answer=refusal_of(item, self.refusals)) for item in rows]
+        answers = counterfactual_answers([item for every in sets.forget.values() for item in every])
+        return [item._replace(answer=answers[item.id]) for item in rows]
+
     def options(self, method: str) -> dict[str, Any]:
         """All options of a method: the preset's over the defaults."""
         return method_named(method).options(self.preset.methods[method])
@@ -104,11 +125,13 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
     changed = {key: value for key in ("epochs", "batch") if (value := getattr(chosen, key))}
     preset = preset.model_copy(update=changed)
     stages: dict[str, StageSettings | None] = {PRETRAINED: None, **settings.stages}
-    rows = read_sets(data, project, chosen.sets or tuple(data.forget), chosen.limit)
+    rows = read_sets(data, project, chosen.limit)
     sets = {}
     for stage in chosen.stages:
         found = stages[stage]
         sets[stage] = rows.counterfactual() if found is not None and found.counterfactual else rows
+    methods = chosen.methods or tuple(preset.methods)
+    refuses = any(method_named(method).other_answer == "refusals" for method in methods)
     grid = Grid(
         name,
         chosen,
@@ -117,14 +140,15 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
         preset,
         profile_named(preset.profile),
         sets,
+        tuple(read_refusals(project)) if refuses else (),
         folder,
     )
-    for method in chosen.methods or preset.methods:
+    for method in methods:
         grid.options(method)
     return grid
 
 
-def read_sets(data: DataSettings, project: Path, sets: Sequence[str], limit: int) -> Sets:
+def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
     """All rows of a dataset; with a limit, the first of each split by hash, in the order of the file."""
     folder = data_folder(data.folder, project)
     if not folder.is_dir():
@@ -149,7 +173,7 @@ def read_sets(data: DataSettings, project: Path, sets: Sequence[str], limit: int
         return kept
 
     return Sets(
-        {name: read(data.forget[name]) for name in sets},
+        {name: read(split) for name, split in data.forget.items()},
         read(data.retain_train),
         read(data.retain_eval),
         read(data.format) if data.format else [],
@@ -160,30 +184,37 @@ def read_sets(data: DataSettings, project: Path, sets: Sequence[str], limit: int
 def cells_of(grid: Grid, identify: Callable[[ModelSettings], Identity]) -> list[Cell]:
     """The cells in the order in which they run: by model, stage and set, those before unlearning first."""
     chosen = grid.settings
-    methods = chosen.methods or tuple(grid.preset.methods)
     rates = chosen.lrs or grid.preset.lrs
     found: list[Cell] = []
     for model, settings in grid.models.items():
         known = identify(settings)
         for stage in chosen.stages:
             seeds = chosen.seeds if grid.stages[stage] is not None else chosen.seeds[:1]
-            for name in grid.sets[stage].forget:
+            for name in chosen.sets or tuple(grid.sets[stage].forget):
                 bases = {}
                 for seed in seeds:
                     cell = _cell(grid, (model, stage, name, BASE), 0.0, seed, known)
                     bases[seed] = cell.id
                     found.append(cell)
-                for method in methods:
+                for method in grid.methods:
+                    preferred = grid.preferred(stage, name, method)
                     for seed in chosen.seeds:
                         base = bases.get(seed, bases[seeds[0]])
                         found += [
-                            _cell(grid, (model, stage, name, method), lr, seed, known)._replace(base=base)
+                            _cell(grid, (model, stage, name, method), lr, seed, known, preferred)._replace(base=base)
                             for lr in rates
                         ]
     return found
 
 
-def _cell(grid: Grid, place: tuple[str, str, str, str], lr: float, seed: int, known: Identity) -> Cell:
+def _cell(
+    grid: Grid,
+    place: tuple[str, str, str, str],
+    lr: float,
+    seed: int,
+    known: Identity,
+    preferred: Sequence[Item] = (),
+) -> Cell:
     model, stage, name, method = place
     settings, recipe, sets = grid.models[model], grid.stages[stage], grid.sets[stage]
     identity: dict[str, Any] = {
@@ -206,10 +237,12 @@ def _cell(grid: Grid, place: tuple[str, str, str, str], lr: float, seed: int, kn
         identity["stage"] |= {
             "seed": seed,
             "rows": trained,
-            "recipe": recipe.model_dump(mode="json", exclude={"micro"}),
+            "recipe": {**recipe.recipe(), "apply": recipe.apply},
         }
     if method != BASE:
         identity["data"]["retain_train"] = data_hash(sets.retain_train)
+        if preferred:
+            identity["data"]["preferred"] = data_hash(preferred)
         identity |= {
             "preset": grid.settings.preset,
             "options": grid.options(method),

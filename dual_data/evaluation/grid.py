@@ -22,7 +22,7 @@ import torch
 from dual_data import __version__
 from dual_data.engine.manifest import git_state
 from dual_data.errors import DualDataError
-from dual_data.evaluation.cells import Cell, Grid, is_done, read_refusals, refusal_of
+from dual_data.evaluation.cells import Cell, Grid, is_done
 from dual_data.evaluation.claims import any_free, claimed
 from dual_data.evaluation.data import Encoded, Item, encode, token_hash
 from dual_data.evaluation.embedding import SentenceEmbedder
@@ -37,7 +37,7 @@ from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.results import BASE, FORMAT, Result, write_result
 from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.smaller import halving
-from dual_data.evaluation.stages import Sets, applied, counterfactual_answers, prepare
+from dual_data.evaluation.stages import applied, prepare
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.train import CellData, Trace, train
 from dual_data.evaluation.workload import Workload, build_workload
@@ -252,25 +252,14 @@ class _Bench:
 
     def _rows(self, cell: Cell, method: str) -> dict[str, Any]:
         """The training rows that all cells of a set share, as keyword arguments of `CellData`."""
-        sets: Sets = self._grid.sets[cell.stage]
+        sets = self._grid.sets[cell.stage]
         forget = sets.forget[cell.set]
-        kind = method_named(method).other_answer
-        refusal: list[Encoded] = []
-        if kind:
-            refusal = self._encode([item._replace(answer=self._other(kind, sets)(item)) for item in forget])
         return {
             "forget": self._encode(forget),
             "retain": self._encode(sets.retain_train),
-            "refusal": refusal,
+            "refusal": self._encode(self._grid.preferred(cell.stage, cell.set, method)),
             "popularity": [item.popularity for item in forget],
         }
-
-    def _other(self, kind: str, sets: Sets) -> Callable[[Item], str]:
-        if kind == "refusals":
-            refusals = read_refusals(self._project)
-            return lambda item: refusal_of(item, refusals)
-        answers = counterfactual_answers([item for rows in sets.forget.values() for item in rows])
-        return lambda item: answers[item.id]
 
     def _encode(self, items: Sequence[Item]) -> list[Encoded]:
         return encode(self._loaded.tokenizer, items, self._grid.profile)

@@ -109,6 +109,11 @@ class StageSettings(OptimisationSettings):
     apply: Literal["merge", "stack"] = "merge"
     """merge: rounded into the base's weights, no cost later; stack: stays a frozen adapter, no rounding."""
 
+    def recipe(self) -> dict[str, Any]:
+        """Every setting that changes a weight of the adapter."""
+        # Micro-batches do only where they are what the loss is normalised over.
+        return self.model_dump(mode="json", exclude={"apply"} | ({"micro"} if self.normalise != "micro" else set()))
+
 
 class PresetSettings(OptimisationSettings):
     """A recipe of optimisation, named in every result."""

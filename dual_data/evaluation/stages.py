@@ -33,6 +33,7 @@ class Sets(NamedTuple):
     """The rows of a dataset as one stage sees them."""
 
     forget: Mapping[str, list[Item]]
+    """Every set of the data, also those that a grid does not unlearn: stages learn them all."""
     retain_train: list[Item]
     retain_eval: list[Item]
     format: list[Item]
@@ -76,6 +77,7 @@ def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
     Where a relation has no other answer, one of any relation is taken.
     """
     every = sorted({item.answer for item in items})
+    folded = {answer: normalise(answer) for answer in every}
     by_relation: dict[str, set[str]] = {}
     for item in items:
         by_relation.setdefault(item.relation, set()).add(item.answer)
@@ -83,7 +85,7 @@ def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
     for item in items:
         right = {normalise(answer) for answer in (item.answer, *item.answers)}
         pools = (sorted(by_relation[item.relation]), every)
-        others = next((kept for pool in pools if (kept := [a for a in pool if normalise(a) not in right])), None)
+        others = next((kept for pool in pools if (kept := [a for a in pool if folded[a] not in right])), None)
         if others is None:
             raise InputError("counterfactual answers need rows with at least two different answers")
         found[item.id] = others[int(digest(f"counterfactual|{item.id}"), 16) % len(others)]
@@ -94,8 +96,7 @@ def stage_key(
     weights: str, dtype: str, *, stage: StageSettings, rows: Sequence[Item], seed: int, profile: Profile
 ) -> str:
     """Content address of a stage's adapter."""
-    recipe = stage.model_dump(mode="json", exclude={"apply", "micro"})
-    parts = [_LAYOUT, weights, dtype, recipe, data_hash(rows), seed, profile]
+    parts = [_LAYOUT, weights, dtype, stage.recipe(), data_hash(rows), seed, profile]
     return digest(json.dumps(parts, sort_keys=True, ensure_ascii=False))
 
 

@@ -141,6 +141,36 @@ def test_changed_rows_change_the_cells(project: Path) -> None:
     assert not before & {cell.id for cell in opened(project)[1]}
 
 
+def test_which_sets_are_run_changes_neither_the_stage_nor_the_answers_to_prefer(project: Path) -> None:
+    file = FILE.replace("NPO = { beta = 0.5 }", "DPO = {}").replace(
+        'data = "cities"\npreset', 'data = "cities"\nstages = ["sft", "sft_new"]\npreset'
+    )
+    whole, every = opened(project, "all", file=file)
+    narrow, chosen = opened(project, "all", file=f'{file}sets = ["rare"]\n')
+    assert {cell.set for cell in chosen} == {"rare"}
+    assert [cell.id for cell in chosen] == [cell.id for cell in every if cell.set == "rare"]
+    sft = narrow.stages["sft"]
+    assert sft is not None
+    assert narrow.sets["sft"].trained(sft) == whole.sets["sft"].trained(sft)
+    assert narrow.preferred("sft_new", "rare", "DPO") == whole.preferred("sft_new", "rare", "DPO")
+
+
+def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Path) -> None:
+    file = one_stage(FILE.replace("NPO = { beta = 0.5 }", "IdkDPO = {}\nDPO = {}"))
+    (project / "prompts").mkdir()
+    found = []
+    for refusals in ("No.\n", "No.\nNever.\n"):
+        (project / "prompts" / "refusals.txt").write_text(refusals)
+        found.append({(cell.method, cell.lr): cell.id for cell in opened(project, file=file)[1]})
+    first, second = found
+    assert {method for method, lr in first if first[method, lr] != second[method, lr]} == {"IdkDPO"}
+    # Of DPO they come from the other rows, those of sets that are not run among them.
+    path = project / "data" / "popular.jsonl"
+    path.write_text(path.read_text().replace('"answer":"', '"answer":"New '))
+    third = {(cell.method, cell.lr): cell.id for cell in opened(project, file=file)[1]}
+    assert {method for method, lr in third if third[method, lr] != second[method, lr]} == {"DPO"}
+
+
 def test_results_are_complete_the_same_when_repeated_and_never_made_twice(project: Path) -> None:
     grid, cells = opened(project)
     said: list[str] = []

@@ -81,6 +81,8 @@ def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
     }
     assert len(different) == 5
     assert key(stage=STAGE.model_copy(update={"micro": 2, "apply": "stack"})) == key()
+    parted = STAGE.model_copy(update={"normalise": "micro"})
+    assert key(stage=parted.model_copy(update={"micro": 2})) != key(stage=parted)
 
 
 def test_a_stage_that_does_not_stay_finite_is_no_stage(tmp_path: Path) -> None:
