@@ -7,6 +7,7 @@
     |-- MissingExtra            an optional dependency is not installed
     |-- ServiceError            a remote service did not do its part
     |   |-- Transient           worth another try, perhaps later
+    |   |   `-- BrokenOff       the answer began and did not end
     |   |-- TooLarge            the request must be split, not repeated
     |   |-- Refused             no try will help: ban, key, quota, contact
     |   `-- Offline             the answer is not in the call log
@@ -66,6 +67,10 @@ class Transient(ServiceError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class BrokenOff(Transient):
+    """An answer that began and has no end: by chance, or because the service ran out of time and does not say so."""
 
 
 class TooLarge(ServiceError):

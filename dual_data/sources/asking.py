@@ -1,7 +1,8 @@
 """Getting batches of SPARQL answered: for real through the call log, or in a forecast from the log alone.
 
 A query that the service cannot finish is halved; that it could not is kept in the call log like an answer, so that a
-resumed build asks neither the same question nor the same impossible one again.
+resumed build asks neither the same question nor the same impossible one again. An answer that breaks off twice counts
+as such: a timeout may look like that, and asking for it again and again would get the client banned.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from dual_data.calls import Calls
-from dual_data.errors import ServiceError, TooLarge
+from dual_data.errors import BrokenOff, ServiceError, TooLarge
 from dual_data.sources.sparql import Answer, Endpoint
 from dual_data.sources.wikidata_queries import Batch
 
@@ -38,6 +39,7 @@ class Live:
 
     def __init__(self, endpoint: Endpoint, calls: Calls, task: Task) -> None:
         self.endpoint, self.calls, self.task = endpoint, calls, task
+        self._broken_off: set[str] = set()
 
     def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Answer]]:
         """Raises ServiceError where a batch is too large and cannot be halved, and what `Calls.fetch` raises."""
@@ -60,6 +62,11 @@ class Live:
                     # Not kept: at a better hour the service may manage it.
                     raise _indivisible(str(error), request["query"]) from None
                 return {"too_large": str(error)}
+            except BrokenOff as error:
+                if request["query"] in self._broken_off and by_query[request["query"]].halves():
+                    return {"too_large": f"{error}, for the second time"}
+                self._broken_off.add(request["query"])
+                raise
 
         answers = self.calls.fetch_all(self.endpoint.source, requests, fetch, advance)
         for batch, answer in zip(batches, answers, strict=True):

@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 from dual_data import __version__
 from dual_data.errors import UsageError
 
+UNTOLD_WAIT = 60.0
+"""Seconds to wait after a 429 that does not say how long: what Wikimedia asks for, and bans clients for ignoring."""
+
 
 def is_loopback(url: str) -> bool:
     """Whether a URL points at this very machine."""

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from dual_data.config import Services
-from dual_data.errors import ConfigError, Refused, ServiceError, TooLarge, Transient
-from dual_data.sources.etiquette import retry_after, user_agent
+from dual_data.errors import BrokenOff, ConfigError, Refused, ServiceError, TooLarge, Transient
+from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after, user_agent
 
 if TYPE_CHECKING:
     from dual_data.sources.embedded import EmbeddedGraph
@@ -162,14 +162,17 @@ class HttpEndpoint:
         deadline = time.monotonic() + self.whole_timeout
         announced = response.headers.get("Content-Length")
         body = bytearray()
-        while part := response.read1(1 << 16):
-            body += part
-            if time.monotonic() > deadline:
-                raise TooLarge(f"{self.url}: the answer took more than {self.whole_timeout:.0f} s")
-            if len(body) > WHOLE_SIZE:
-                raise TooLarge(f"{self.url}: the answer has more than {WHOLE_SIZE >> 20} MiB")
+        try:
+            while part := response.read1(1 << 16):
+                body += part
+                if time.monotonic() > deadline:
+                    raise TooLarge(f"{self.url}: the answer took more than {self.whole_timeout:.0f} s")
+                if len(body) > WHOLE_SIZE:
+                    raise TooLarge(f"{self.url}: the answer has more than {WHOLE_SIZE >> 20} MiB")
+        except (http.client.HTTPException, ConnectionError) as error:
+            raise _broken_off(f"{self.url}: the connection broke after {len(body)} bytes ({error!r})", body) from None
         if announced is not None and len(body) < int(announced):
-            raise Transient(f"{self.url}: the answer broke off after {len(body)} of {announced} bytes")
+            raise _broken_off(f"{self.url}: the answer broke off after {len(body)} of {announced} bytes", body)
         return bytes(body)
 
 
@@ -214,7 +217,7 @@ def read_answer(content_type: str, body: bytes, url: str, *, patient: bool) -> A
     except ValueError:
         if _OUT_OF_TIME.search(tail):
             raise TooLarge(f"{url}: ran out of time in the middle of its answer ({len(body)} bytes)") from None
-        raise Transient(f"{url}: the answer broke off after {len(body)} bytes") from None
+        raise _broken_off(f"{url}: the answer broke off after {len(body)} bytes", body) from None
     if isinstance(data, dict) and "exception" in data and _OUT_OF_TIME.search(str(data["exception"])):
         raise TooLarge(f"{url}: {str(data['exception'])[:200]}")
     try:
@@ -224,6 +227,11 @@ def read_answer(content_type: str, body: bytes, url: str, *, patient: bool) -> A
             f"{url}: answered JSON, but not SPARQL results ({tail[:120]!r}). Set sparql under [services] to a SPARQL "
             "1.1 query endpoint."
         ) from None
+
+
+def _broken_off(message: str, body: bytes | bytearray) -> Transient:
+    """Without a byte of a body it is a failed connection, which says nothing about the query."""
+    return BrokenOff(message) if body else Transient(message)
 
 
 def rows_of(data: Mapping[str, Any]) -> Answer:
@@ -253,7 +261,8 @@ def failure(status: int, headers: Message, text: str, url: str, now: float) -> S
             "banned for asking too fast."
         )
     if status in (408, 429) or (status >= 500 and status not in (501, 504, 505)):
-        return Transient(shown, retry_after=retry_after(headers.get("Retry-After"), now))
+        wait = retry_after(headers.get("Retry-After"), now)
+        return Transient(shown, retry_after=UNTOLD_WAIT if wait is None and status == 429 else wait)
     if status in (413, 504):
         return TooLarge(shown)
     return ServiceError(f"{shown}. Set sparql under [services] to a SPARQL 1.1 query endpoint.")

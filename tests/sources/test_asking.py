@@ -16,7 +16,7 @@ from dual_data.sources.asking import Foresight, Live, NotKnown
 from dual_data.sources.sparql import HttpEndpoint
 from dual_data.sources.wikidata_queries import Entities, in_batches
 from tests.clock import FakeClock
-from tests.faults.proxy import Fault, Proxy, Request, proxy, stack_trace
+from tests.faults.proxy import CUT, RESET, Fault, Proxy, Request, proxy, stack_trace
 from tests.services.oxigraph import oxigraph
 from tests.wiki.world import world
 
@@ -88,6 +88,31 @@ def test_a_batch_that_is_too_large_is_halved_until_it_fits(server: str, tmp_path
     assert [position for position, _ in parts] == [0] * 4 + [1] * 4 + [2] * 2
     for position, count in whole:
         assert count == sum(part for place, part in parts if place == position)
+
+
+def test_an_answer_that_breaks_off_twice_is_halved(server: str, tmp_path: Path) -> None:
+    """A timeout may arrive as an answer without an end, and with nothing in it that says so."""
+    qids = sorted(world().items, key=lambda qid: int(qid[1:]))[:40]
+    with proxy(server) as plan:
+        whole = rows(live(plan, tmp_path / "whole.sqlite"), [Entities(tuple(qids))])
+    with proxy(server) as plan:
+        plan.when = lambda request: CUT if size(request) > 11 else None
+        parts = rows(live(plan, tmp_path / "parts.sqlite"), [Entities(tuple(qids))])
+        assert sorted(size(request) for request in plan.requests) == [10] * 4 + [20] * 4 + [40] * 2
+        asked = plan.count
+        assert rows(live(plan, tmp_path / "parts.sqlite"), [Entities(tuple(qids))]) == parts
+        assert plan.count == asked
+    assert sum(count for _, count in parts) == sum(count for _, count in whole)
+
+
+@pytest.mark.parametrize(("fault", "sizes"), [(CUT, [1, 1, 1]), (RESET, [2, 2, 2])])
+def test_what_says_nothing_about_the_query_is_repeated(
+    server: str, tmp_path: Path, fault: Fault, sizes: list[int]
+) -> None:
+    """A connection that fails before an answer, and an answer to a question that cannot be smaller."""
+    with proxy(server, fault, fault) as plan:
+        rows(live(plan, tmp_path / "log.sqlite"), [Entities(tuple(sorted(world().items)[: sizes[0]]))])
+        assert [size(request) for request in plan.requests] == sizes
 
 
 def test_what_cannot_be_halved_is_an_error_with_the_query(server: str, tmp_path: Path) -> None:

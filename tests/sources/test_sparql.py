@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dual_data import __version__
 from dual_data.config import Services
-from dual_data.errors import ConfigError, Refused, ServiceError, TooLarge, Transient, UsageError
+from dual_data.errors import BrokenOff, ConfigError, Refused, ServiceError, TooLarge, Transient, UsageError
 from dual_data.sources.sparql import Answer, HttpEndpoint, Term, failure, open_endpoint, read_answer, rows_of
 from tests.faults.proxy import (
     BANNED,
@@ -83,8 +83,9 @@ def test_no_contact_no_request() -> None:
         (unavailable(504), TooLarge, "answered 504"),
         (html_200(), Transient, "text/html with status 200"),
         (html_200(b"<title>Welcome to nginx!</title>"), ServiceError, "Welcome to nginx.*SPARQL 1.1 query endpoint"),
-        (CUT, Transient, "broke off"),
-        (DROP, Transient, "broke"),
+        (CUT, BrokenOff, "broke off after [1-9]"),
+        (DROP, BrokenOff, "broke off after [1-9]"),
+        (Fault("empty", content_type=JSON_TYPE, body=b""), Transient, "broke off after 0 bytes"),
         (RESET, Transient, "broke|reached"),
         (REFUSED_AGENT, Refused, "robot policy.*contact"),
         (BANNED, Refused, "banned"),
@@ -107,6 +108,15 @@ def test_retry_after_survives_the_client(server: str, as_date: bool) -> None:
     with proxy(server, too_many(40, as_date=as_date)) as plan, pytest.raises(Transient) as caught:
         endpoint(plan.url).ask(QUERY)
     assert caught.value.retry_after == pytest.approx(40, abs=2)
+
+
+def test_a_429_that_does_not_say_how_long_means_a_minute(server: str) -> None:
+    with proxy(server, too_many()) as plan, pytest.raises(Transient) as caught:
+        endpoint(plan.url).ask(QUERY)
+    assert caught.value.retry_after == 60
+    with proxy(server, unavailable(503)) as plan, pytest.raises(Transient) as caught:
+        endpoint(plan.url).ask(QUERY)
+    assert caught.value.retry_after is None
 
 
 def test_retry_after_of_a_500_survives_the_client(server: str) -> None:
