@@ -10,7 +10,9 @@ Retry-After (429), sleep unasked (5xx) or fail on a missing header (lag).
 
 from __future__ import annotations
 
+import io
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -18,11 +20,12 @@ from urllib.parse import urlsplit
 
 import mwclient
 import requests
+import urllib3
 
 from dual_data.calls import Calls, Request
 from dual_data.config import Services
 from dual_data.errors import ConfigError, Refused, ServiceError, Transient
-from dual_data.sources.etiquette import retry_after, user_agent
+from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after, user_agent
 
 SOURCE = "wikipedia"
 TITLES_A_REQUEST = 50
@@ -30,6 +33,9 @@ TITLES_A_REQUEST = 50
 MAX_LAG = 5
 """Seconds of database lag above which a batch job should wait."""
 TIMEOUT = 60.0
+"""Seconds without a byte."""
+WHOLE_TIMEOUT = 300.0
+"""Seconds for a whole answer."""
 _BLOCKED = {"blocked", "autoblocked", "readapidenied", "permissiondenied"}
 _LATER = {"maxlag", "ratelimited", "readonly", "internal_api_error_DBQueryError", "cirrussearch-too-busy-error"}
 
@@ -48,9 +54,9 @@ class LinkCount(NamedTuple):
 class Wikipedia:
     """One wiki, asked through the call log."""
 
-    def __init__(self, services: Services, calls: Calls) -> None:
+    def __init__(self, services: Services, calls: Calls, *, whole_timeout: float = WHOLE_TIMEOUT) -> None:
         self.api = services.wikipedia.rstrip("/") + "/"
-        self._services, self._calls = services, calls
+        self._services, self._calls, self._whole_timeout = services, calls, whole_timeout
         self._site: mwclient.Site | None = None
 
     def probe(self) -> dict[str, Any]:
@@ -214,7 +220,7 @@ class Wikipedia:
             agent = user_agent(self._services.contact, self.api, f"mwclient/{mwclient.__version__}")
             session = requests.Session()
             session.headers["User-Agent"] = agent
-            session.hooks["response"].append(self._judge)
+            session.hooks["response"] += [self._read, self._judge]
             parts = urlsplit(self.api)
             if parts.scheme not in ("http", "https") or not parts.netloc:
                 raise ConfigError(
@@ -226,6 +232,21 @@ class Wikipedia:
             )  # fmt: skip
         return self._site
 
+    def _read(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        """Read the body here: the client's timeout limits each read, and an answer in drips would never reach it."""
+        deadline = time.monotonic() + self._whole_timeout
+        body = io.BytesIO()
+        try:
+            while part := response.raw.read1(1 << 16, decode_content=True):
+                body.write(part)
+                if time.monotonic() > deadline:
+                    response.close()
+                    raise Transient(f"{self.api}: the answer took more than {self._whole_timeout:.0f} s")
+        except urllib3.exceptions.HTTPError as error:
+            raise Transient(f"{self.api}: the connection broke ({error!r})") from None
+        body.seek(0)
+        response.raw = urllib3.HTTPResponse(body, preload_content=False)
+
     def _judge(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Turn an answer that is none into an error of ours, before mwclient sees it."""
         wait = retry_after(response.headers.get("Retry-After"), self._calls.clock.now())
@@ -235,6 +256,8 @@ class Wikipedia:
                 "under [services], wait a day after a ban, and lower pace.wikipedia.per_minute."
             )
         if response.status_code == 429 or response.status_code >= 500:
+            if wait is None and response.status_code == 429:
+                wait = UNTOLD_WAIT
             raise Transient(f"{self.api}: {response.status_code} {response.reason}", retry_after=wait)
         if response.status_code != 200:
             raise ServiceError(
@@ -288,7 +311,8 @@ def _incoming_links(page: Mapping[str, Any]) -> int:
 def _api_error(api: str, code: str, info: str) -> ServiceError:
     if code in _LATER:
         lag = re.search(r"([\d.]+) seconds? lagged", info)
-        return Transient(f"{api}: {code}: {info}", retry_after=float(MAX_LAG) if lag else None)
+        untold = UNTOLD_WAIT if code == "ratelimited" else None
+        return Transient(f"{api}: {code}: {info}", retry_after=float(MAX_LAG) if lag else untold)
     if code in _BLOCKED:
         return Refused(f"{api}: {code}: {info}")
     return ServiceError(f"{api}: {code}: {info}")

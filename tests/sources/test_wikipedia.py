@@ -13,7 +13,20 @@ from dual_data.config import Pace, Services
 from dual_data.errors import ConfigError, Refused, ServiceError, UsageError
 from dual_data.sources.wikipedia import Wikipedia
 from tests.clock import FakeClock
-from tests.faults.proxy import BANNED, CUT, DROP, REFUSED_AGENT, RESET, Fault, html_200, proxy, too_many, unavailable
+from tests.faults.proxy import (
+    BANNED,
+    CUT,
+    DROP,
+    REFUSED_AGENT,
+    RESET,
+    Fault,
+    error_500,
+    html_200,
+    proxy,
+    slow,
+    too_many,
+    unavailable,
+)
 from tests.services.mediawiki import Wiki, count_links_in_tables, mediawiki
 
 PAGES = {
@@ -37,9 +50,9 @@ def wiki() -> Iterator[Wiki]:
         yield running
 
 
-def client(url: str, folder: Path, attempts: int = 6) -> Wikipedia:
-    pace = {"wikipedia": Pace(attempts=attempts)}
-    return Wikipedia(Services(wikipedia=url), Calls(folder / "calls.sqlite", pace, clock=FakeClock(time.time())))
+def client(url: str, folder: Path, **options: float) -> Wikipedia:
+    calls = Calls(folder / "calls.sqlite", {"wikipedia": Pace()}, clock=FakeClock(time.time()))
+    return Wikipedia(Services(wikipedia=url), calls, **options)
 
 
 def ignore(_: int) -> None:
@@ -124,8 +137,8 @@ RATE_LIMITED = Fault(
 @pytest.mark.parametrize(
     "fault",
     [
-        too_many(17), too_many(), too_many(20, as_date=True), unavailable(503, 3), html_200(), CUT, DROP, RESET, LAG,
-        LAG_WITHOUT_HEADERS, RATE_LIMITED,
+        too_many(17), too_many(), too_many(20, as_date=True), unavailable(503, 3), error_500(), html_200(), CUT, DROP,
+        RESET, LAG, LAG_WITHOUT_HEADERS, RATE_LIMITED,
     ],
     ids=lambda fault: fault.name,
 )  # fmt: skip
@@ -142,6 +155,30 @@ def test_retry_after_is_obeyed(wiki: Wiki, tmp_path: Path) -> None:
         calls = Calls(tmp_path / "calls.sqlite", {"wikipedia": Pace()}, clock=clock)
         Wikipedia(Services(wikipedia=front.url), calls).count_by_cirrus(["Sarr"], ignore)
     assert clock.slept == [17, 5]
+
+
+@pytest.mark.parametrize("fault", [too_many(), RATE_LIMITED], ids=lambda fault: fault.name)
+def test_who_is_told_to_slow_down_and_not_for_how_long_waits_a_minute(wiki: Wiki, tmp_path: Path, fault: Fault) -> None:
+    clock = FakeClock()
+    with proxy(wiki.url, fault) as front:
+        calls = Calls(tmp_path / "calls.sqlite", {"wikipedia": Pace()}, clock=clock)
+        Wikipedia(Services(wikipedia=front.url), calls).count_by_cirrus(["Sarr"], ignore)
+    assert clock.slept == [60]
+
+
+def test_drips_have_a_deadline(wiki: Wiki, tmp_path: Path) -> None:
+    with proxy(wiki.url, slow(8)) as front:
+        began = time.monotonic()
+        counts = client(front.url, tmp_path, whole_timeout=0.5).count_by_cirrus(["Sarr"], ignore)
+        assert time.monotonic() - began < 5
+        assert counts["Sarr"].inbound_links == 34
+        assert front.count == 2
+
+
+def test_slow_is_fine_below_the_deadline(wiki: Wiki, tmp_path: Path) -> None:
+    with proxy(wiki.url, slow(0.5)) as front:
+        assert client(front.url, tmp_path).count_by_cirrus(["Sarr"], ignore)["Sarr"].inbound_links == 34
+        assert front.count == 1
 
 
 def test_a_ban_and_a_refused_agent_stop_at_once(wiki: Wiki, tmp_path: Path) -> None:
