@@ -13,6 +13,7 @@ from dual_data.evaluation.data import Encoded, encode
 from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.optimiser import Buffer
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.train import CellData, Trace, train
@@ -24,11 +25,32 @@ LAYER = 0
 """The layer that RMU steers; the last one's output is normalised before transformers shows it."""
 
 
+class Watched(Adapters):
+    """Adapters that remember the gradient of every step."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        self.gradients: list[torch.Tensor] = []
+        """[K, P] of each step, before clipping."""
+        self._seen: torch.Tensor | None = None
+        super().__init__(*given, **options)
+
+    @property
+    def buffers(self) -> Sequence[Buffer]:
+        self._seen = self.gradient.clone()
+        return super().buffers
+
+    def publish(self) -> None:
+        # The optimiser reads the buffers, steps, empties the gradients and publishes, in this order.
+        if self._seen is not None:
+            self.gradients.append(self._seen)
+        super().publish()
+
+
 class Problem(NamedTuple):
     """Rows to forget and retain, and a model with adapters that are not fresh."""
 
     loaded: Loaded
-    adapters: Adapters
+    adapters: Watched
     forget: list[Encoded]
     retain: list[Encoded]
     other: list[Encoded]
@@ -36,8 +58,12 @@ class Problem(NamedTuple):
     def cell(self, lr: float = 0.0, seed: int = 0) -> CellData:
         return CellData(self.forget, self.retain, lr, seed, self.other, [float(i % 5) for i in range(len(self.forget))])
 
-    def train(self, method: str, optimisation: Optimisation, *cells: CellData, **options: Any) -> list[Trace]:
-        return train(self.loaded, self.adapters, METHODS[method], cells or [self.cell()], optimisation, options=options)
+    def train(
+        self, method: str, optimisation: Optimisation, *cells: CellData, plain: bool | None = None, **options: Any
+    ) -> list[Trace]:
+        rows = cells or [self.cell()]
+        self.adapters.gradients.clear()
+        return train(self.loaded, self.adapters, METHODS[method], rows, optimisation, options=options, plain=plain)
 
 
 def problem(architecture: str = "llama", *, seeds: Sequence[int] = (0,), fresh: bool = False) -> Problem:
@@ -49,7 +75,7 @@ def problem(architecture: str = "llama", *, seeds: Sequence[int] = (0,), fresh: 
         loaded.tokenizer, [item._replace(question=f"Say where {item.subject} is.") for item in items[:5]], "chat"
     )
     other = encode(loaded.tokenizer, [item._replace(answer="I do not know that.") for item in items], "chat")
-    adapters = Adapters(loaded.model, SPEC, seeds=seeds)
+    adapters = Watched(loaded.model, SPEC, seeds=seeds)
     if not fresh:
         disturb(adapters)
     return Problem(loaded, adapters, forget, retain, other)
@@ -78,6 +104,17 @@ def peft_twin(given: Problem, architecture: str, k: int = 0) -> PeftModel:
         layer.lora_B["default"].weight.data = b.double().clone()
     assert isinstance(twin, PeftModel)
     return twin
+
+
+def twin_gradient(given: Problem, twin: PeftModel) -> torch.Tensor:
+    """[P] gradient of the twin's adapter, laid out as the adapters under test lay out theirs."""
+    found = []
+    base: Any = twin.base_model.model
+    for slot in given.adapters.slots:
+        layer = base.get_submodule(slot.name)
+        for part in (layer.lora_A["default"].weight, layer.lora_B["default"].weight):
+            found.append((torch.zeros_like(part) if part.grad is None else part.grad).flatten())
+    return torch.cat(found)
 
 
 class Oracle:
