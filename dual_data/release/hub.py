@@ -2,12 +2,14 @@
 
 The order keeps the remote as it was for as long as anything can fail: everything is checked first; large files are
 uploaded to storage, where no reader sees them; one commit, made against the state seen at the start, shows them all;
-the tag follows. A repository that was made for a push which then failed is taken away again.
+the tag follows. A repository that was made for a push which then failed is taken away again. Files of a repository
+that no release wrote are removed only if forced.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
+from dual_data.release.repository import KEPT, expect_private, made_repository, stopped_as_by_hand
 from dual_data.release.secrets import redacted
-from dual_data.release.tree import texts
+from dual_data.release.tree import CARD, texts
 from dual_data.released import MANIFEST, Place, Release, State
 
-KEPT = (".gitattributes",)
-"""Files of the repository that a release neither has nor removes."""
 Report = Callable[[str], None]
 _TAG = re.compile(r"v\d[\w.+-]*")
 
@@ -75,8 +76,9 @@ def push(
     a pull request and no tag is set: merge it, then push again without, which adds only the tag. A push that was cut
     off can be repeated: what is there already is not sent again.
 
-    Raises UsageError for a build that must not be published and for a tag that stands for other data, Refused
-    where the Hub says no, ServiceError where it does not answer.
+    Raises UsageError for a build that must not be published, for a tag that stands for other data, for a repository
+    with files that no release wrote, and for a public one where a private one is asked for; Refused where the Hub says
+    no, ServiceError where it does not answer.
     """
     _expect_publishable(release.state, tag, force)
     import huggingface_hub
@@ -87,8 +89,8 @@ def push(
     stamped, written = texts(stamped, Place(folder=folder))
     files: dict[str, bytes | Path] = {path: text.encode() for path, text in written.items()}
     files |= {file.path: folder / file.path for splits in stamped.configs.values() for file in splits.values()}
-    with translated(repository, token):
-        remote = _look(api, repository, tag)
+    with translated(repository, token), stopped_as_by_hand():
+        remote = _look(api, repository, tag, private=private)
         if remote.tagged:
             if _manifest_at(api, repository, tag) != written[MANIFEST].encode():
                 raise UsageError(
@@ -96,6 +98,8 @@ def push(
                     "choose another tag."
                 )
             return Pushed(remote.head, "", True, (), (), 0)
+        if not force:
+            _expect_of_releases(api, repository, remote)
         removed = tuple(sorted(remote.files - files.keys() - set(KEPT)))
         size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
@@ -105,8 +109,10 @@ def push(
             raise UsageError(
                 "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
             )
-        with _repository(api, repository, remote, private=private):
-            head = remote.head or api.dataset_info(repository).sha
+        there = contextlib.nullcontext(remote.head)
+        with there if remote.head else made_repository(api, repository, "dataset", private=private) as head:
+            for path in removed:
+                report(f"removing {path}")
             report(f"uploading {len(files)} files, {size / 1e6:.1f} MB")
             with bars_on_terminals_only():
                 info = api.create_commit(
@@ -158,16 +164,39 @@ def _expect_publishable(state: State, tag: str, force: bool) -> None:
         )
 
 
-def _look(api: Any, repository: str, tag: str) -> _Remote:
+def _look(api: Any, repository: str, tag: str, *, private: bool) -> _Remote:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
         info = api.dataset_info(repository)
     except RepositoryNotFoundError:
-        return _Remote("", frozenset(), False)
+        return _Remote("", frozenset(), tagged=False)
+    if private:
+        expect_private(repository, info)
     refs = api.list_repo_refs(repository, repo_type="dataset")
     files = frozenset(sibling.rfilename for sibling in info.siblings or ())
-    return _Remote(info.sha, files, tag in {found.name for found in refs.tags})
+    return _Remote(info.sha, files, tagged=tag in {found.name for found in refs.tags})
+
+
+def _expect_of_releases(api: Any, repository: str, remote: _Remote) -> None:
+    """Refuse a repository whose files would be removed although no release wrote them."""
+    strangers = sorted(remote.files - {*KEPT, CARD})
+    if not strangers or _lists_a_release(_manifest_at(api, repository, remote.head)):
+        return
+    shown = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
+    raise UsageError(
+        f"{repository}: holds files that no release of dual-data wrote ({shown}), and a release would take their "
+        "place. Choose another name, or add --force to remove them."
+    )
+
+
+def _lists_a_release(manifest: bytes | None) -> bool:
+    """Whether it is the manifest of a release, of this or another version of its format."""
+    try:
+        found = json.loads(manifest or b"")
+    except ValueError:
+        return False
+    return isinstance(found, dict) and {"format", "content", "configs"} <= found.keys()
 
 
 def _manifest_at(api: Any, repository: str, tag: str) -> bytes | None:
@@ -178,25 +207,6 @@ def _manifest_at(api: Any, repository: str, tag: str) -> bytes | None:
     except EntryNotFoundError:
         return None
     return Path(path).read_bytes()
-
-
-@contextlib.contextmanager
-def _repository(api: Any, repository: str, remote: _Remote, *, private: bool) -> Iterator[None]:
-    """The repository for the length of the upload; one that this push made goes again if the upload fails."""
-    if remote.head:
-        yield
-        return
-    api.create_repo(repository, repo_type="dataset", private=private)
-    first = None
-    try:
-        first = api.dataset_info(repository).sha
-        yield
-    except BaseException:
-        # Only what is still as it was made: a commit whose answer was lost has arrived, and stays.
-        with contextlib.suppress(Exception):
-            if first is None or api.dataset_info(repository).sha == first:
-                api.delete_repo(repository, repo_type="dataset")
-        raise
 
 
 def _operations(files: Mapping[str, bytes | Path], removed: tuple[str, ...]) -> list[Any]:

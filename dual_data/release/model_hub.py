@@ -9,6 +9,7 @@ from typing import Any
 
 from dual_data.errors import UsageError
 from dual_data.release.hub import bars_on_terminals_only, translated
+from dual_data.release.repository import expect_private, made_repository, stopped_as_by_hand
 
 
 def push_model(
@@ -22,8 +23,9 @@ def push_model(
 ) -> str:
     """Write `files` by path into the model `repository` and return the commit's id; other files there stay.
 
-    A repository that was made for a push which then failed is taken away again. Raises UsageError without a token,
-    Refused where the Hub says no, ServiceError where it does not answer.
+    A repository that was made for a push which then failed is taken away again. Raises UsageError without a token and
+    for a public repository where a private one is asked for, Refused where the Hub says no, ServiceError where it does
+    not answer.
     """
     import huggingface_hub
 
@@ -39,15 +41,10 @@ def push_model(
         )
         for path, data in sorted(files.items())
     ]
-    with translated(repository, token):
-        made = not api.repo_exists(repository)
-        if made:
-            api.create_repo(repository, private=private)
-        try:
-            with bars_on_terminals_only():
-                return str(api.create_commit(repository, added, commit_message=message).oid)
-        except BaseException:
-            if made:
-                with contextlib.suppress(Exception):
-                    api.delete_repo(repository)
-            raise
+    with translated(repository, token), stopped_as_by_hand():
+        exists = api.repo_exists(repository)
+        if exists and private:
+            expect_private(repository, api.repo_info(repository))
+        made = made_repository(api, repository, "model", private=private)
+        with contextlib.nullcontext() if exists else made, bars_on_terminals_only():
+            return str(api.create_commit(repository, added, commit_message=message).oid)

@@ -1,0 +1,72 @@
+"""A repository of the Hub that is made for an upload, and gone again where the upload fails or is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from dual_data.errors import UsageError
+
+KEPT = (".gitattributes",)
+"""Files that the Hub itself puts into a new repository; a release neither has nor removes them."""
+
+
+@contextlib.contextmanager
+def made_repository(api: Any, repository: str, kind: str, *, private: bool) -> Iterator[str]:
+    """Make the repository for the length of an upload and yield its first commit.
+
+    Whatever ends the block or the making early, a repository that is still as it was made is taken away again. `kind`
+    is dataset or model.
+    """
+    made, first = False, None
+    try:
+        api.create_repo(repository, repo_type=kind, private=private)
+        made = True
+        first = api.repo_info(repository, repo_type=kind).sha
+        yield first
+    except BaseException as error:
+        with contextlib.suppress(Exception):
+            if made and first is None:
+                api.delete_repo(repository, repo_type=kind)
+            elif made or not _refused(error):
+                now = api.repo_info(repository, repo_type=kind)
+                # A commit whose answer was lost has arrived, and stays. Where the answer to the making itself was
+                # lost, an empty repository is what it made.
+                if now.sha == first or (not made and {file.rfilename for file in now.siblings or ()} <= set(KEPT)):
+                    api.delete_repo(repository, repo_type=kind)
+        raise
+
+
+def expect_private(repository: str, info: Any) -> None:
+    """Raise UsageError for a public repository, where a private one is asked for."""
+    if info.private is False:
+        raise UsageError(
+            f"{repository}: exists and is public, and --private only makes new repositories private. Make it private "
+            "on the Hub first, or choose another name."
+        )
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the Hub said no, so that nothing was made; the repository may be somebody else's."""
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    return 400 <= status < 500
+
+
+@contextlib.contextmanager
+def stopped_as_by_hand() -> Iterator[None]:
+    """In this block SIGTERM and SIGHUP do what Ctrl-C does, so that it cleans up; the defaults would end it at once.
+
+    Other handlers than the defaults stay. So does everything outside of the main thread, where none can be set.
+    """
+    signals = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    replaced = [number for number in signals if signal.getsignal(number) is signal.SIG_DFL]
+    for number in replaced:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
