@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 FOLDER = "release"
 """Below the artifacts of a profile."""
 SHOWN = 20
+"""Facts of each kind that `diff` prints."""
 
 ReleaseFolder = Annotated[
     Path | None,
@@ -99,11 +101,18 @@ def push(
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
     folder: ReleaseFolder = None,
-    private: Annotated[bool, typer.Option("--private", help="A repository that is made now is private.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private; a public one that exists is refused.")
+    ] = False,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request; no tag is set.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish a limited or uncommitted build. Unresolved facts never are.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Publish a limited or uncommitted build, or in place of files that no release wrote. Unresolved facts "
+            "are never published.",
+        ),
     ] = False,
 ) -> None:
     """Publish a release on the Hugging Face Hub: one commit, then the tag.
@@ -153,16 +162,22 @@ def _shown(found: Difference) -> str:
     counts = [(name, len(getattr(found, name))) for name in ("added", "removed", "corrected", "changed")]
     parts = [table(("facts", "count"), counts)]
     if found.corrected.height:
-        parts.append(table(found.corrected.columns, found.corrected.head(SHOWN).rows()))
+        parts += _first(found.corrected.columns, found.corrected.rows())
     for name in ("added", "removed"):
         frame = getattr(found, name)
-        if frame.height:
-            parts.append(table((name, *frame.columns[1:]), frame.head(SHOWN).rows()))
+        parts += _first((name, *frame.columns[1:]), frame.rows()) if frame.height else []
     if found.changed.height:
-        rows = [(fact, ", ".join(columns)) for fact, columns in found.changed.head(SHOWN).rows()]
-        parts.append(table(("changed", "columns"), rows))
+        parts += _first(("changed", "columns"), [(fact, ", ".join(columns)) for fact, columns in found.changed.rows()])
     parts.append(table(found.splits.columns, found.splits.rows()))
     return "\n\n".join(parts)
+
+
+def _first(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """A table of the first rows, and how many are not shown."""
+    from dual_data.cli.text import table
+
+    more = len(rows) - SHOWN
+    return [table(header, rows[:SHOWN]) + (f"\nand {more} more; --json prints everything" if more > 0 else "")]
 
 
 def _say(line: str) -> None:

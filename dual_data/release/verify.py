@@ -14,6 +14,8 @@ from dual_data.released import MANIFEST, Place, Release, read_release
 
 IGNORED = (".gitattributes", ".gitignore")
 """Files that the Hub or git add by themselves."""
+OF_COPIES = (".git", ".cache")
+"""Folders that `git clone` and `hf download --local-dir` add to a copy."""
 
 
 def verify(place: Place) -> tuple[Release, list[str]]:
@@ -66,8 +68,8 @@ def _strangers(place: Place, release: Release) -> Iterator[str]:
 
 def _paths(place: Place) -> list[str]:
     if place.folder is not None:
-        files = (path for path in place.folder.rglob("*") if path.is_file())
-        return sorted(path.relative_to(place.folder).as_posix() for path in files)
+        files = (path.relative_to(place.folder) for path in place.folder.rglob("*") if path.is_file())
+        return sorted(path.as_posix() for path in files if path.parts[0] not in OF_COPIES)
     from dual_data.release.hub import paths_at
 
     return paths_at(place)

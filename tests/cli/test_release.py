@@ -65,9 +65,17 @@ def test_diff_shows_what_changed(project: Path, tmp_path: Path) -> None:
     assert done.code == 0
     assert "removed" in done.out
     assert "town_full" in done.out
+    assert "more;" not in done.out
     found = json.loads(dual_data("diff", project / "artifacts" / "made", other, "--json").out)
     assert len(found["removed"]) == 2 * 2 * 3
     assert found["added"] == []
+
+
+def test_diff_says_how_much_it_does_not_show(project: Path, tmp_path: Path) -> None:
+    other = artifacts(tmp_path, world(subjects=30))
+    done = dual_data("diff", project / "artifacts" / "made" / "release", other)
+    removed = 2 * 10 * 3
+    assert f"\nand {removed - 20} more; --json prints everything\n" in done.out
 
 
 @pytest.mark.parametrize("kind", ["lm-eval", "open-unlearning", "tofu-json"])
@@ -138,7 +146,10 @@ def test_push_from_the_command_line(online: Hub, project: Path, tmp_path: Path) 
     assert TOKEN.encode() not in b"".join(repository.head.values())
 
 
-def test_interrupt_while_uploading_leaves_the_hub_as_it_was(online: Hub, project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_while_uploading_leaves_the_hub_as_it_was(
+    online: Hub, project: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     uploading = threading.Event()
 
     def hold(method: str, path: str) -> Answer | None:
@@ -150,7 +161,7 @@ def test_interrupt_while_uploading_leaves_the_hub_as_it_was(online: Hub, project
     online.before = hold
     process = command(online, project, tmp_path)
     assert uploading.wait(timeout=120)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 
 import dual_data
@@ -17,7 +21,7 @@ from dual_data.release.hub import Pushed, push
 from dual_data.release.verify import verify
 from dual_data.released import Release, locate, read_release
 from tests.faults.proxy import RESET, Fault, Request, error_500, proxy
-from tests.services.hub import TOKEN, Answer, Hub
+from tests.services.hub import TOKEN, Answer, Hub, Repository
 
 # The client hands files to its HTTP library in a way that this library calls old.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -48,9 +52,57 @@ def test_push_makes_one_commit_and_a_tag_that_can_be_loaded_and_verified(online:
     assert repository.head["facts/train.parquet"] == (folder / "facts/train.parquet").read_bytes()
 
 
+def test_a_download_into_a_folder_is_what_was_released(online: Hub, released: Made, tmp_path: Path) -> None:
+    publish(online, released)
+    copy = tmp_path / "copy"
+    huggingface_hub.snapshot_download(NAME, repo_type="dataset", local_dir=copy, endpoint=online.url)
+    assert (copy / ".cache" / "huggingface").is_dir(), "the client leaves its notes there"
+    assert verify(locate(copy))[1] == []
+
+
 def test_private_repository_is_made_private(online: Hub, released: Made) -> None:
     publish(online, released, private=True)
     assert online.repositories[NAME].private
+
+
+def test_public_repository_is_not_taken_for_a_private_one(online: Hub, released: Made) -> None:
+    publish(online, released)
+    before = online.state()
+    for tag in ("v1.0.0", "v1.0.1"):
+        with pytest.raises(UsageError, match="is public"):
+            publish(online, released, tag, private=True)
+    assert online.state() == before
+    online.repositories[NAME].private = True
+    assert publish(online, released, "v1.0.1", private=True).tagged
+
+
+FOREIGN = {"data/precious.parquet": b"years of work", "images/fig.png": b"a figure"}
+
+
+@pytest.mark.parametrize("manifest", [{}, {"manifest.json": b"{}"}, {"manifest.json": b"version: 3"}])
+def test_files_that_no_release_wrote_are_removed_only_if_forced(
+    online: Hub, released: Made, manifest: dict[str, bytes]
+) -> None:
+    repository = online.repositories[NAME] = Repository(private=False)
+    repository.commit("main", {".gitattributes": b"", "README.md": b"Mine.", **FOREIGN, **manifest}, "years of work")
+    before = online.state()
+    for options in ({}, {"dry_run": True}, {"create_pr": True}):
+        with pytest.raises(
+            UsageError, match=r"no release of dual-data wrote \(data/precious\.parquet, images/fig\.png"
+        ):
+            publish(online, released, **options)
+    assert online.state() == before
+    said: list[str] = []
+    pushed = publish(online, released, force=True, report=said.append)
+    assert set(pushed.removed) == set(FOREIGN)
+    assert {f"removing {path}" for path in FOREIGN} <= set(said)
+    assert not FOREIGN.keys() & repository.head.keys()
+
+
+def test_repository_that_holds_nothing_but_a_card_is_taken(online: Hub, released: Made) -> None:
+    repository = online.repositories[NAME] = Repository(private=False)
+    repository.commit("main", {".gitattributes": b"", "README.md": b"Soon."}, "announce")
+    assert publish(online, released).tagged
 
 
 def test_dry_run_sends_nothing(online: Hub, released: Made) -> None:
@@ -140,6 +192,52 @@ def test_failure_at_any_step_leaves_the_remote_as_it_was(online: Hub, released: 
     assert "Signature" not in str(caught.value)
     online.before = lambda method, path: None
     assert publish(online, released).tagged, "it can be repeated"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_ways_to_stop_an_upload_leave_the_remote_as_it_was(online: Hub, released: Made, number: int) -> None:
+    handlers = signal.getsignal(number), signal.signal(number, signal.SIG_DFL)
+    try:
+        for step in (STEPS["creating"], STEPS["checking the card"], STEPS["asking how to upload"]):
+
+            def stop(method: str, path: str, step: Callable[[str, str], bool] = step) -> Answer | None:
+                if step(method, path):
+                    signal.pthread_kill(threading.main_thread().ident or 0, number)
+                return None
+
+            # The Hub serves what it interrupts all the same; only the answer is lost.
+            online.before = stop
+            with pytest.raises(KeyboardInterrupt):
+                publish(online, released)
+            online.before = lambda method, path: None
+            assert online.state() == {}
+            assert signal.getsignal(number) is signal.SIG_DFL, "the handler is put back"
+        assert publish(online, released).tagged
+    finally:
+        signal.signal(number, handlers[0])
+
+
+def test_handlers_of_the_program_around_it_stay(online: Hub, released: Made) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert publish(online, released, report=lambda line: os.kill(os.getpid(), signal.SIGTERM)).tagged
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("status", [409, 502])
+def test_repository_that_somebody_else_made_meanwhile_stays(online: Hub, released: Made, status: int) -> None:
+    def hurry(method: str, path: str) -> Answer | None:
+        if path != "/api/repos/create":
+            return None
+        online.repositories[NAME] = Repository(private=False)
+        online.repositories[NAME].commit("main", {".gitattributes": b"", **FOREIGN}, "somebody else")
+        return Answer(status, {"error": "already there"})
+
+    online.before = hurry
+    with pytest.raises(ServiceError):
+        publish(online, released)
+    assert FOREIGN.keys() <= online.repositories[NAME].head.keys()
 
 
 def test_interrupted_upload_leaves_the_remote_as_it_was(online: Hub, released: Made) -> None:

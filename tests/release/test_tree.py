@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +263,22 @@ def test_verify_recomputes_every_hash(build: Build, tmp_path: Path) -> None:
     assert any(line.startswith("facts/train.parquet: cannot be read") for line in findings)
     assert "croissant.json: was changed" in findings
     assert "facts/more.parquet: is not in manifest.json" in findings
+
+
+def test_a_git_clone_is_what_was_released(released: Made, tmp_path: Path) -> None:
+    release, folder = released
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    shutil.copytree(folder, origin)
+    for words in (
+        ["-C", origin, "init", "-q"],
+        ["-C", origin, "add", "-A"],
+        ["-C", origin, "-c", "user.name=made up", "-c", "user.email=made@up.invalid", "commit", "-q", "-m", "all"],
+        ["clone", "-q", origin, clone],
+    ):
+        subprocess.run(["git", *map(str, words)], check=True, capture_output=True)
+    assert verify(locate(clone)) == (release, [])
+    (clone / "facts" / ".git").write_text("no part of a clone")
+    assert verify(locate(clone))[1] == ["facts/.git: is not in manifest.json"]
 
 
 def test_edited_manifest_is_found(build: Build, tmp_path: Path) -> None:
