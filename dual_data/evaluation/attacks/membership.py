@@ -1,5 +1,6 @@
-"""Membership inference: can the facts to forget still be told from facts of like popularity that were never trained on?
+"""Membership inference: can the facts to forget still be told from facts that were never trained on?
 
+Where the popularity of all is known the two sides are matched by it first; where it is not, they are unmatched.
 AUC with forget facts as positives: 0.5 is what a model that never saw them gives, above it the model still shows them,
 well below it the model was pushed past ignorance and betrays them the other way round.
 """
@@ -18,7 +19,7 @@ REFERENCE_RATIO = "reference_ratio"
 
 
 def membership_aucs(forget: Sequence[Row], holdout: Sequence[Row], *, seed: int = 0) -> dict[str, Interval]:
-    """AUC of every attack, with intervals over subjects; `holdout` is matched to `forget` by popularity first.
+    """AUC of every attack, with intervals over subjects; `holdout` is matched to `forget` by popularity where known.
 
     Rows are items as :func:`dual_data.evaluation.measure.measure` makes them. Raises ValueError for an empty side.
     """
@@ -37,19 +38,22 @@ def membership_aucs(forget: Sequence[Row], holdout: Sequence[Row], *, seed: int 
     }
 
 
+def popularity_known(forget: Sequence[Row], holdout: Sequence[Row]) -> bool:
+    """Whether every row has a popularity, so that the two sides can be matched by it."""
+    return all(row["popularity"] is not None for row in (*forget, *holdout))
+
+
 def matched_by_popularity(forget: Sequence[Row], holdout: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """As many rows of each side as the smaller has, paired by nearest popularity without replacement.
 
-    Rows of the smaller side choose in order of popularity. Rows without popularity are kept as they come, when any row
-    lacks it.
+    Rows of the smaller side choose in order of popularity. Both sides are whole where any row lacks it: the first rows
+    of a file in the order of popularity would be no sample of it.
     """
+    if not popularity_known(forget, holdout):
+        return list(forget), list(holdout)
     small, large = sorted((list(forget), list(holdout)), key=len)
-    swapped = len(holdout) < len(forget)
-    if any(row["popularity"] is None for row in (*small, *large)):
-        kept = large[: len(small)]
-    else:
-        kept, free = [], sorted(large, key=lambda row: (row["popularity"], row["id"]))
-        for row in sorted(small, key=lambda row: (row["popularity"], row["id"])):
-            nearest = min(range(len(free)), key=lambda place: abs(free[place]["popularity"] - row["popularity"]))
-            kept.append(free.pop(nearest))
-    return (kept, small) if swapped else (small, kept)
+    kept, free = [], sorted(large, key=lambda row: (row["popularity"], row["id"]))
+    for row in sorted(small, key=lambda row: (row["popularity"], row["id"])):
+        nearest = min(range(len(free)), key=lambda place: abs(free[place]["popularity"] - row["popularity"]))
+        kept.append(free.pop(nearest))
+    return (kept, small) if len(holdout) < len(forget) else (small, kept)

@@ -1,8 +1,9 @@
 """The posterior-difference audit: does what changed between base and unlearned model betray which facts were forgotten?
 
-After TAPE. For each fact, on its wordings: change of gold log-probability, of entropy, of log rank, and KL between the
-two distributions. A logistic model fitted on half of the forget and held-out facts tells them apart on the other half.
-AUC 0.5: the audit sees no trace of unlearning beyond general drift.
+After TAPE. For each fact, on its held-out wordings where every fact of both sides has some, else on its question:
+change of gold log-probability, of entropy, of log rank, and KL between the two distributions. A logistic model fitted
+on half of the forget and held-out facts tells them apart on the other half. AUC 0.5: the audit sees no trace of
+unlearning beyond general drift.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def posterior_audit(forget: Sequence[Row], holdout: Sequence[Row], *, seed: int 
     Rows are items as :func:`dual_data.evaluation.measure.measure` makes them against a base. Raises ValueError without
     a base, and where a half has no fact of one side.
     """
-    table = np.array([_features(row) for row in (*forget, *holdout)])
+    # Wordings change less than the question that was trained on: on one side alone they would tell the sides apart.
+    worded = all(row["paraphrases"] for row in (*forget, *holdout))
+    table = np.array([_features(row, worded=worded) for row in (*forget, *holdout)])
     labels = np.array([1.0] * len(forget) + [0.0] * len(holdout))
     subjects = [row["subject"] or row["id"] for row in (*forget, *holdout)]
     train = np.array([int(digest(f"posterior|{seed}|{subject}"), 16) % 2 == 0 for subject in subjects])
@@ -80,9 +83,9 @@ def fit_logistic(table: NDArray[np.float64], labels: NDArray[np.float64]) -> NDA
     return weights
 
 
-def _features(row: Row) -> list[float]:
-    """Mean over the held-out wordings, or of the question itself where there are none."""
-    scores = [entry["scores"] for entry in row["paraphrases"]] or [row["scores"]]
+def _features(row: Row, *, worded: bool) -> list[float]:
+    """Mean over the held-out wordings, or of the question itself."""
+    scores = [entry["scores"] for entry in row["paraphrases"]] if worded else [row["scores"]]
     if any(entry[name] is None for entry in scores for name in FEATURES):
         raise ValueError("the posterior-difference audit needs items measured against a base")
     return [float(np.mean([entry[name] for entry in scores])) for name in FEATURES]

@@ -24,6 +24,7 @@ SCORES = (
     "kl",
     "hidden_cosine",
     "minilm_cosine",
+    "truth_ratio",
 )
 """Scores of items that are kept."""
 _EXAMPLES = 6
@@ -62,6 +63,15 @@ class Run(NamedTuple):
     norms: tuple[float, ...]
     hours: float
     notes: tuple[str, ...]
+    recipe: Mapping[str, Any] | None
+    """How the stage before was trained; None for the stage that trains nothing."""
+    same_as_stage: tuple[str, ...]
+    """Sets whose rows are exactly those that the stage was trained on."""
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The sets that the stage was trained on, as its recipe names them."""
+        return tuple(self.recipe["train"]) if self.recipe else ()
 
 
 class Key(NamedTuple):
@@ -170,6 +180,8 @@ def _mean(runs: Sequence[Run], name: str) -> float:
 
 def _run(path: Path, result: Mapping[str, Any]) -> Run:
     cell, run, training = result["cell"], result["run"], result["training"] or {}
+    identity = result["provenance"].get("identity", {})
+    stage: Mapping[str, Any] = identity.get("stage", {})
     return Run(
         result["id"],
         path,
@@ -182,6 +194,8 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         tuple(value for value in training.get("gradient_norm", ()) if value is not None),
         float(run.get("gpu_hours") or 0.0),
         tuple(run.get("notes", ())),
+        stage.get("recipe"),
+        tuple(name for name, rows in identity.get("data", {}).items() if "rows" in stage and rows == stage["rows"]),
     )
 
 

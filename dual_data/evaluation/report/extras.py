@@ -14,11 +14,10 @@ from dual_data.evaluation.frequency import Frequency, frequency
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.quality import ForgetQuality, forget_quality, model_utility
 from dual_data.evaluation.report.collect import Collection, Group, Run
+from dual_data.evaluation.report.held_out import held_out
 from dual_data.evaluation.results import read_result
 from dual_data.evaluation.statistics import Interval
 
-HELD_OUT = ("neighbor_relation", "holdout", "world_facts", "retain_eval")
-"""Sets that no unlearning trains on, the best likeness of the forget facts first."""
 KEPT = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
 """Sets that model utility is taken over."""
 
@@ -29,7 +28,7 @@ class Extras(NamedTuple):
     group: Group
     run: Run
     held_out: str
-    """The set that forget facts are told apart from; empty without one."""
+    """The facts that forget facts are told apart from, or why there are none."""
     membership: Mapping[str, Interval]
     audit: Audit | None
     frequency: Frequency | None
@@ -50,13 +49,13 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     items = read_result(run.path)["items"]
     before = next((one for one in group.before if one.seed == run.seed), group.before[0])
     forget = items["forget"]
-    held_out = next((name for name in HELD_OUT if name in items), "")
+    apart = held_out(items, run)
     return Extras(
         group,
         run,
-        held_out,
-        membership_aucs(forget, items[held_out]) if held_out and _finite(forget, items[held_out]) else {},
-        _audit(forget, items[held_out]) if held_out else None,
+        apart.label,
+        membership_aucs(forget, apart.rows) if apart.set and _finite(forget, apart.rows) else {},
+        _audit(forget, apart.rows) if apart.set else None,
         frequency(read_result(before.path)["items"]["forget"], forget) if _finite(forget) else None,
         fluency([row["generation"] for rows in items.values() for row in rows]),
         _quality(collection, group, run, forget),

@@ -26,7 +26,8 @@ def build(collection: Collection, found: Sequence[Extras], folder: Path) -> list
     blocks.append(Points(tuple(said)))
     blocks += _comparisons("Popular minus rare facts at equal base confidence: loss of ROUGE-L recall", compared)
     blocks += _comparisons("Retention at equal forgetting, stage minus pretrained, relative to before", retained)
-    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), _main_table(collection, folder)]
+    blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_overlaps(collection)]
+    blocks.append(_main_table(collection, folder))
     blocks += [Heading("Forgetting against retention"), *frontiers(collection)]
     blocks += [Heading("Stability over learning rates"), *stability(collection)]
     blocks += [Heading("Ranks and log-probabilities"), *shifts(collection)]
@@ -69,6 +70,23 @@ def _comparisons(title: str, compared: Sequence[answers.Compared]) -> list[Block
     )
     header = ("where", "first", "second", "difference", "p (Holm)", "facts")
     return [Folded(f"{title} ({len(rows)} comparisons)", (Table(header, rows, title),))]
+
+
+def _overlaps(collection: Collection) -> list[Block]:
+    """What must be said where the sets that are kept apart are not: by data, from the ids of the rows."""
+    said: dict[str, None] = {}
+    for key, runs in sorted(collection.bases.items()):
+        sets = {name: set(items.ids) for name, items in runs[0].sets.items()}
+        shared = len(sets.get("retain_train", set()) & sets.get("retain_eval", set()))
+        if shared:
+            said.setdefault(
+                f"{key.data}: {shared} of the {len(sets['retain_eval'])} rows of retain_eval are rows of retain_train "
+                "too, so the retain score is taken on what was trained on, and the learning rate is chosen on it."
+            )
+        for name in ("retain_train", "retain_eval"):
+            if both := len(sets["forget"] & sets.get(name, set())) if "forget" in sets else 0:
+                said.setdefault(f"{key.data}, {key.set}: {both} forget rows are rows of {name} too.")
+    return [Points(tuple(said))] if said else []
 
 
 def _main_table(collection: Collection, folder: Path) -> Table:

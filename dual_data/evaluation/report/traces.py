@@ -52,16 +52,14 @@ def membership(found: Sequence[Extras]) -> list[Block]:
     """Membership inference, posterior-difference audit, forget quality, model utility, fluency."""
     rows = []
     for one in found:
-        if not one.membership:
-            continue
-        loss, plus = one.membership["loss"], one.membership["min_k_plus_plus_20"]
-        worst = max(one.membership, key=lambda name: abs(one.membership[name].value - 0.5))
-        quality = one.quality
+        quality, aucs = one.quality, one.membership
+        worst = max(aucs, key=lambda name: abs(aucs[name].value - 0.5)) if aucs else ""
         rows.append(
             (
-                *place_of(one.group.key), one.group.key.method, one.held_out, shown(loss), shown(plus),
-                f"{worst} {shown(one.membership[worst])}",
-                "over-unlearned" if one.membership[worst].high < 0.5 else "",
+                *place_of(one.group.key), one.group.key.method, one.held_out,
+                *(shown(aucs[name]) if aucs else "-" for name in ("loss", "min_k_plus_plus_20")),
+                f"{worst} {shown(aucs[worst])}" if aucs else "-",
+                "over-unlearned" if aucs and aucs[worst].high < 0.5 else "",
                 shown(one.audit.auc) if one.audit else "-",
                 f"{quality.p_value:.3g} (D {quality.distance:.3f})" if quality else "-",
                 "-" if one.utility is None else f"{one.utility:.3f}",
@@ -75,9 +73,11 @@ def membership(found: Sequence[Extras]) -> list[Block]:
         "posterior-difference audit", "forget quality p", "model utility", "n-gram entropy", "looping",
     )  # fmt: skip
     caption = (
-        "Membership inference: AUC of telling forget facts from facts of like popularity that were not trained on; 0.5 "
-        "is ignorance, below it the model was pushed past it. The audit's AUC is 0.5 where unlearning left no trace "
-        "beyond general drift. Forget quality is against the model tuned without the forget facts."
+        "Membership inference: AUC of telling forget facts from facts that neither the stage nor unlearning was "
+        "trained on, paired by popularity where the column does not say unmatched; 0.5 is ignorance, below it the "
+        "model was pushed past it. The audit's AUC is 0.5 where unlearning left no trace beyond general drift. "
+        "Neither has a number where every other set was trained on. Forget quality is against the model tuned without "
+        "the forget facts."
     )
     return [Heading("Traces of unlearning, quality and utility"), Table(header, tuple(rows), caption)]
 

@@ -32,6 +32,25 @@ def test_no_trace_without_a_difference() -> None:
     assert 150 < found.fitted < 250
 
 
+@pytest.mark.parametrize("worded", ["forget", "held out"])
+def test_wordings_on_one_side_alone_do_not_tell_the_sides_apart(worded: str) -> None:
+    def facts(first: int, seed: int, *, many: bool) -> list[dict[str, Any]]:
+        random = np.random.default_rng(seed)
+
+        def changes(shift: float = 0.0) -> dict[str, float]:
+            return {name: float(random.normal(shift)) for name in FEATURES}
+
+        rows = [item(first + index, popularity=None, paraphrases=0, **changes()) for index in range(200)]
+        for row in rows if many else ():
+            row["paraphrases"] = [{"scores": changes(1.0)} for _ in range(6)]
+        return rows
+
+    sides = facts(0, 1, many=worded == "forget"), facts(1000, 2, many=worded == "held out")
+    found = posterior_audit(*sides)
+    assert found.auc.low < 0.5 < found.auc.high
+    assert found == posterior_audit(*([row | {"paraphrases": []} for row in side] for side in sides))
+
+
 @pytest.mark.parametrize("paraphrases", [0, 2])
 def test_a_drop_of_the_answer_is_found(paraphrases: int) -> None:
     found = posterior_audit(_facts(0, 200, 2.0, 1, paraphrases), _facts(1000, 200, 0.0, 2, paraphrases))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +82,24 @@ def write_cell(
     forget: float,
     retain: float,
     status: str = "done",
+    recipe: dict[str, Any] | None = None,
+    retain_rows: str = "held out",
+    more: Sequence[str] = (),
 ) -> str:
-    """Write one result in which these shares of the facts are still answered."""
+    """Write one result in which these shares of the facts are still answered.
+
+    `recipe` is how its stage was trained, `retain_rows` the rows of retain_eval ("train" for those of retain_train),
+    `more` further sets.
+    """
     identifier = digest(f"{stage}|{forget_set}|{method}|{lr}|{seed}")
     items = {
         "forget": _rows(forget_set, forget, seed),
         "retain_train": _rows("train", retain, seed),
-        "retain_eval": _rows("held out", retain, seed),
+        "retain_eval": _rows(retain_rows, retain, seed),
+        **{name: _rows(name, retain, seed) for name in more},
     }
     cell = {"model": "m", "data": "d", "stage": stage, "set": forget_set, "method": method}
+    known = {"identity": {"stage": {"name": stage} | ({"recipe": recipe} if recipe else {}), "data": {}}}
     write_result(
         folder,
         identifier,
@@ -103,7 +113,14 @@ def write_cell(
             "reason": "" if status == "done" else "loss not finite at step 3",
             "summary": {name: _summary(rows) for name, rows in items.items()} if status != "failed" else {},
             "training": {"gradient_norm": [1.0, 7.5]} if method != "none" else None,
-            "provenance": {"dual_data": "0", "packages": {"torch": "1"}, "device": "cpu", "git": None, "model": {}},
+            "provenance": {
+                "dual_data": "0",
+                "packages": {"torch": "1"},
+                "device": "cpu",
+                "git": None,
+                "model": {},
+                **known,
+            },
             "items": items if status != "failed" else {},
             "run": {"gpu_hours": 0.5, "notes": ["halved"]},
         },

@@ -1,0 +1,73 @@
+"""What forget facts are told apart from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dual_data.evaluation.report.collect import collect_one
+from dual_data.evaluation.report.held_out import HeldOut, held_out
+from dual_data.evaluation.report.write import write_report
+from dual_data.evaluation.results import cell_path, read_result
+from tests.evaluation.report.made_up import write_cell
+
+SFT = {"train": ["forget", "retain_train", "retain_eval"]}
+
+
+def _found(folder: Path, **given: Any) -> HeldOut:
+    path = cell_path(folder, write_cell(folder, forget=0.5, retain=0.9, method="NPO", lr=1e-4, **given))
+    return held_out(read_result(path)["items"], collect_one(path))
+
+
+def test_a_set_that_was_never_trained_on(tmp_path: Path) -> None:
+    found = _found(tmp_path)
+    assert (found.set, len(found.rows), found.label) == ("retain_eval", 60, "retain_eval")
+    assert _found(tmp_path, more=["world_facts", "neighbor_relation"]).set == "neighbor_relation"
+
+
+def test_sets_that_the_stage_was_trained_on_hold_members(tmp_path: Path) -> None:
+    found = _found(tmp_path, stage="sft", recipe=SFT)
+    assert (found.set, list(found.rows)) == ("", [])
+    assert found.label == "none: retain_eval was trained on"
+    assert _found(tmp_path, stage="sft", recipe=SFT, more=["world_facts"]).set == "world_facts"
+    # What was never trained is held out though the stage has a recipe.
+    assert _found(tmp_path, stage="sft_format", recipe={"train": ["format"]}).set == "retain_eval"
+
+
+def test_one_file_as_both_retain_sets_holds_members(tmp_path: Path) -> None:
+    assert _found(tmp_path, retain_rows="train").label == "none: retain_eval was trained on"
+
+
+def test_a_set_that_the_stage_knows_by_another_name_holds_members(tmp_path: Path) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=0.5, retain=0.9, more=["neighbor_relation"]))
+    result = read_result(path)
+    data = {"name": "d", "neighbor_relation": "abc", "retain_eval": "def"}
+    stage = {"name": "sft_format", "recipe": {"train": ["format"]}, "rows": "abc"}
+    run = collect_one(path)._replace(recipe=stage["recipe"])  # type: ignore[arg-type]
+    assert held_out(result["items"], run).set == "neighbor_relation"
+    result["provenance"]["identity"] = {"stage": stage, "data": data}
+    path.write_text(json.dumps(result))
+    assert held_out(result["items"], collect_one(path)).set == "retain_eval"
+
+
+def test_some_members_are_left_out_and_missing_popularity_is_said(tmp_path: Path) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=0.5, retain=0.9))
+    items = read_result(path)["items"]
+    items["retain_eval"][0]["id"] = items["retain_train"][0]["id"]
+    items["retain_eval"][1]["popularity"] = None
+    found = held_out(items, collect_one(path))
+    assert len(found.rows) == 59
+    assert found.label == "retain_eval (1 trained on left out; unmatched: no popularity)"
+
+
+def test_the_report_says_where_the_retain_sets_are_one(tmp_path: Path) -> None:
+    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
+        write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9, retain_rows="train")
+    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
+    assert "60 of the 60 rows of retain_eval are rows of retain_train too" in text
+    assert "none: retain_eval was trained on" in text
+    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
+        write_cell(tmp_path, method=method, lr=lr, forget=0.5, retain=0.9)
+    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
+    assert "rows of retain_train too" not in text
