@@ -9,14 +9,17 @@ A fact gets the first reason that applies, in this order:
     unanswerable        a literal that cannot be asked so: a coarser date, another unit
     answer_too_long     the canonical answer has more than `answer_words` words
     ambiguous_subject   another subject has the same label, and no hint tells them apart without giving the answer away
-    answer_in_question  `leak_share` or more of the answer's words stand in the canonical question
+    answer_in_question  `leak_share` or more of the answer's words stand in the canonical question, or in so many other
+                        wordings that none is left for validation, or none for tests
     mirrored            a symmetric relation states it from the other side as well; one of the two is kept
     further_object      another object of the same pair carries the question and accepts this one (relations that allow
                         several objects)
     same_question       another fact reads the same and has another answer
 
-The leak is measured on the canonical question as it is asked, with its hint: that is what an answer could be copied
-from. An alias that leaks is not accepted, though it is right: echoing the question must never score.
+The leak is measured on each wording as it is asked, with its hint: that is what an answer could be copied from. A
+paraphrase that leaks is left out for that fact, and of an even rest for validation the last one too, so that a majority
+exists. Another accepted answer (an alias, a further object) that leaks into a wording which is kept is not accepted,
+though it is right: echoing the question must never score.
 """
 
 from __future__ import annotations
@@ -31,11 +34,12 @@ from dual_data.config import Relation, Strict, Topic, load_relations, load_topic
 from dual_data.engine.stage import Stage, Tools
 from dual_data.sampling import with_rank
 from dual_data.schema import Questions
-from dual_data.words import words
+from pipeline.leaks import Leaks
 from pipeline.wordings import with_questions
 
 RELATIONS = "pipeline/relations"
 TOPICS = "pipeline/topics.toml"
+ARTICLE = r"^[Tt]he "
 BARE_ID = r"^(?:[QPL][1-9][0-9]*|label:[0-9a-f]{16})$"
 
 
@@ -43,7 +47,8 @@ class QuestionsParams(Strict):
     """What makes a question fair."""
 
     leak_share: float = Field(default=0.5, gt=0, le=1)
-    """A fact is rejected where this share of its answer's words, or more, stands in its canonical question."""
+    """A wording leaks where it holds this share of the answer's words, or more: a paraphrase is left out, the fact is
+    rejected if it is the canonical question."""
     answer_words: int = Field(default=10, ge=1)
     """Most words of a canonical answer."""
     hint_length: int = Field(default=60, ge=10)
@@ -64,10 +69,12 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     rows = _reject(rows, _too_long(rows, params.answer_words), "answer_too_long")
     rows = _with_subjects(rows, facts, params.hint_length)
     rows = rows.with_columns(subject=_with_article(load_topics(tools.project / TOPICS)))
-    rows = _with_leaks(rows, relations, params.leak_share)
+    rows = with_questions(_with_answers(rows), relations)
+    leaks = Leaks(relations, params.leak_share)
+    rows = leaks.without_leaking_wordings(rows)
+    rows = _reject(rows, rows["leaks"], "answer_in_question")
     rows = _reject_mirrored(rows)
-    rows = with_questions(rows, relations)
-    rows = _with_all_objects(rows)
+    rows = leaks.without_echoes(_with_all_objects(rows))
     rows = _reject(rows, _repeated(rows), "same_question")
     columns = [name for name in Questions.columns() if name not in ("fact_id", "functional")]
     return rows.select(
@@ -152,50 +159,41 @@ def _with_subjects(rows: pl.DataFrame, facts: pl.DataFrame, longest: int) -> pl.
 
 
 def _with_article(topics: Mapping[str, Topic]) -> pl.Expr:
-    """The subject as it stands inside a sentence: "the" before labels that take it, as their topic says."""
+    """The subject as it stands inside a sentence: "the" before labels that take it, as their topic says.
+
+    The patterns see a label without its own article: "The Gambia" is "the Gambia", "The Hague" stays as it is.
+    """
     takes = pl.lit(False)
+    label = pl.col("subject_label").str.replace(ARTICLE, "")
     for name, topic in topics.items():
         for pattern in topic.article:
-            takes |= (pl.col("topic") == name) & pl.col("subject_label").str.contains(pattern)
-    bare = ~pl.col("subject").str.to_lowercase().str.starts_with("the ")
-    return pl.when(takes & bare).then("the " + pl.col("subject")).otherwise("subject")
+            takes |= (pl.col("topic") == name) & label.str.contains(pattern)
+    return pl.when(takes).then("the " + pl.col("subject").str.replace(ARTICLE, "")).otherwise("subject")
 
 
 def _form(forms: Iterable[str], label: str, answers: list[str]) -> str | None:
     return next((form for form in forms if not templates.hint_leaks(form, label, answers)), None)
 
 
-def _with_leaks(rows: pl.DataFrame, relations: Mapping[str, Relation], share: float) -> pl.DataFrame:
-    """Reject leaks of the canonical answer, and column `answers`: those accepted, without leaking aliases."""
-    wordings = {stem: frozenset(words(relation.questions.canonical)) for stem, relation in relations.items()}
+def _with_answers(rows: pl.DataFrame) -> pl.DataFrame:
+    """Column `answers`: all that are right, the canonical one first."""
     accepted: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
-    leaks: list[bool] = []
     owners: list[str] = []
-    others: list[str] = []
-    columns = ("fact_id", "relation", "subject", "answer", "object_kind", "object_aliases", "forms", "reason")
-    for fact_id, stem, subject, answer, kind, aliases, forms, reason in rows.select(columns).iter_rows():
-        if reason is not None:
-            leaks.append(False)
-            continue
-        asked = wordings[stem].union(words(subject))
-        leaks.append(templates.overlap(answer, asked) >= share)
-        found = tuple(aliases or ()) if kind == "entity" else tuple(forms[1:])
-        if not found:
-            continue
-        if (answer, found) not in accepted:
-            whole = templates.accepted(answer, found) if kind == "entity" else (answer, *found)
-            accepted[answer, found] = whole[1:]
-        kept = [one for one in accepted[answer, found] if templates.overlap(one, asked) < share]
-        owners += [fact_id] * len(kept)
-        others += kept
-    further = pl.DataFrame({"fact_id": owners, "others": others}, schema={"fact_id": pl.String, "others": pl.String})
-    rows = rows.join(
-        further.group_by("fact_id", maintain_order=True).agg("others"), on="fact_id", how="left", maintain_order="left"
-    )
-    answers = pl.when(pl.col("answer").is_not_null()).then(
-        pl.concat_list("answer", pl.col("others").fill_null(pl.lit([], dtype=pl.List(pl.String))))
-    )
-    return _reject(rows.with_columns(answers=answers), pl.Series(leaks, dtype=pl.Boolean), "answer_in_question")
+    others: list[tuple[str, ...]] = []
+    named = pl.col("object_kind") == "entity"
+    found = pl.when(named).then("object_aliases").otherwise(pl.col("forms").list.slice(1))
+    more = rows.filter(pl.col("reason").is_null()).select("fact_id", "answer", named, found=found)
+    for fact_id, answer, is_entity, texts in more.filter(pl.col("found").list.len() > 0).iter_rows():
+        key = answer, tuple(texts)
+        if key not in accepted:
+            accepted[key] = templates.accepted(answer, texts)[1:] if is_entity else key[1]
+        owners.append(fact_id)
+        others.append(accepted[key])
+    further = pl.DataFrame({"fact_id": owners, "others": others}, {"fact_id": pl.String, "others": pl.List(pl.String)})
+    rows = rows.join(further, on="fact_id", how="left", maintain_order="left")
+    nothing = pl.lit([], dtype=pl.List(pl.String))
+    answers = pl.concat_list("answer", pl.col("others").fill_null(nothing))
+    return rows.with_columns(answers=pl.when(pl.col("answer").is_not_null()).then(answers))
 
 
 def _reject_mirrored(rows: pl.DataFrame) -> pl.DataFrame:
@@ -245,7 +243,7 @@ def _repeated(rows: pl.DataFrame) -> pl.Series:
 
 QUESTIONS = Stage(
     name="questions",
-    version=1,
+    version=2,
     run=run,
     schema=Questions,
     params=QuestionsParams,

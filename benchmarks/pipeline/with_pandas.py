@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks.pipeline.outcome import PERCENTS, RECIPES, SMALLEST, Outcome
 
 LEAK, ANSWER_WORDS, ANSWER_SHARE = 0.5, 10, 0.05
+USES = ("canonical", "validation", "training", "test")
 SIZES = {
     "retain_train": 1000,
     "retain_eval": 500,
@@ -135,11 +136,15 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
     return rows
 
 
+def told_by(wording: Any, words: Any) -> list[list[frozenset[str]]]:
+    """The words of every wording, by use, without the subject."""
+    by_use = ((wording.canonical,), *(getattr(wording, use) for use in USES[1:]))
+    return [[frozenset(words(text.replace("{subject}", " "))) for text in texts] for texts in by_use]
+
+
 def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     """The facts with their questions, and the reason of those that cannot be asked."""
     import re
-
-    import numpy as np
 
     from dual_data import templates
     from dual_data.config import load_relations, load_topics
@@ -166,20 +171,35 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     several = facts.groupby(facts.subject_label.str.lower()).subject.transform("nunique") > 1
     reject(several, "ambiguous_subject")
 
+    bare = facts.subject_label.str.replace(re.compile("^[Tt]he "), "", regex=True)
     takes = facts.topic.isna()
     for name, topic in topics.items():
         for pattern in topic.article:
-            takes |= (facts.topic == name) & facts.subject_label.str.contains(re.compile(pattern))
-    takes &= ~facts.subject_label.str.lower().str.startswith("the ")
-    facts["asked"] = facts.subject_label.where(~takes, "the " + facts.subject_label)
+            takes |= (facts.topic == name) & bare.str.contains(re.compile(pattern))
+    facts["asked"] = facts.subject_label.where(~takes, "the " + bare)
 
-    wordings = {stem: frozenset(words(relation.questions.canonical)) for stem, relation in relations.items()}
-    columns = (facts.stem, facts.asked, facts.answer.fillna(""), facts.reason)
-    leaks = [
-        not isinstance(reason, str) and templates.overlap(answer, wordings[stem].union(words(asked))) >= LEAK
+    told = {stem: told_by(relation.questions, words) for stem, relation in relations.items()}
+    whole = {stem: frozenset().union(*itertools.chain.from_iterable(uses)) for stem, uses in told.items()}
+
+    def wordings_kept(stem: str, asked: str, answer: str) -> tuple[list[int], ...]:
+        """Places of the wordings of each use that do not hold the answer."""
+        subject, uses = words(asked), told[stem]
+        if templates.overlap(answer, whole[stem].union(subject)) < LEAK:
+            return tuple(list(range(len(texts))) for texts in uses)
+        kept = tuple(
+            [place for place, text in enumerate(texts) if templates.overlap(answer, text.union(subject)) < LEAK]
+            for texts in uses
+        )
+        if len(kept[1]) % 2 == 0:
+            del kept[1][-1:]
+        return kept
+
+    columns = (facts.stem, facts.asked, facts.answer, facts.reason)
+    facts["kept"] = [
+        ([], [], [], []) if isinstance(reason, str) else wordings_kept(stem, asked, answer)
         for stem, asked, answer, reason in zip(*columns, strict=True)
     ]
-    reject(np.array(leaks, dtype=bool), "answer_in_question")
+    reject(~facts.kept.map(lambda kept: bool(kept[0] and kept[1] and kept[3])), "answer_in_question")
     symmetric = facts.stem.map({stem: relation.symmetric for stem, relation in relations.items()})
     open_rows = facts[symmetric & facts.reason.isna() & (facts.kind == "entity")].sort_values(["rank", "fact_id"])
     ends = ["|".join(sorted(pair)) for pair in zip(open_rows.subject, open_rows.value, strict=True)]
@@ -198,9 +218,10 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     triples = list(wanted.itertuples(index=False, name=None))
     facts["question"] = [render(relations[stem].questions.canonical, *rest) for stem, *rest in triples]
     facts["statement"] = [render(relations[stem].questions.statement, *rest) for stem, *rest in triples]
-    for use in ("validation", "training", "test"):
-        facts[use] = [
-            [render(template, *rest) for template in getattr(relations[stem].questions, use)] for stem, *rest in triples
+    for use, name in enumerate(USES[1:], start=1):
+        facts[name] = [
+            [render(getattr(relations[stem].questions, name)[place], *rest) for place in kept[use]]
+            for (stem, *rest), kept in zip(triples, facts.kept, strict=True)
         ]
 
     right = facts[~one & (facts.reason.isna() | (facts.reason == "mirrored"))]
@@ -212,6 +233,22 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     }
     reject(~one & ~facts.fact_id.isin(merged), "further_object")
     facts["answers"] = [merged.get(key, own) for key, own in zip(facts.fact_id, facts.answers, strict=True)]
+
+    def accepted(stem: str, asked: str, kept: tuple[list[int], ...], answers: list[str]) -> list[str]:
+        """The canonical answer, and the others that no wording kept for it holds."""
+        if not any(templates.overlap(one, whole[stem].union(words(asked))) >= LEAK for one in answers[1:]):
+            return answers
+        wordings = [told[stem][use][place].union(words(asked)) for use, places in enumerate(kept) for place in places]
+        return answers[:1] + [
+            one for one in answers[1:] if all(templates.overlap(one, text) < LEAK for text in wordings)
+        ]
+
+    several = facts.reason.isna() & (facts.answers.str.len() > 1)
+    columns = (several, facts.stem, facts.asked, facts.kept, facts.answers)
+    facts["answers"] = [
+        accepted(stem, asked, kept, answers) if more else answers
+        for more, stem, asked, kept, answers in zip(*columns, strict=True)
+    ]
     kept = facts.reason.isna()
     same = facts.question.str.lower().where(kept).duplicated(keep=False) & kept
     reject(same, "same_question")
@@ -370,12 +407,12 @@ def published(own: Any, name: str) -> dict[str, Any]:
     """The published selection of one topic."""
     made = {f"{name}_full": own} if len(own) >= SMALLEST else {}
     taken: set[str] = set()
-    for side, ordered in (("rare", own), ("popular", own[::-1])):
-        for percent in PERCENTS:
-            size = len(own) * percent // 100
-            if size >= SMALLEST:
-                made[f"{name}_forget_{side}_{percent}"] = ordered.head(size)
-                taken.update(ordered.fact_id.head(size))
+    for percent in PERCENTS:
+        size = len(own) * percent // 100
+        if size >= SMALLEST:
+            for side, rows in (("rare", own.head(size)), ("popular", own.tail(size))):
+                made[f"{name}_forget_{side}_{percent}"] = rows
+                taken.update(rows.fact_id)
     others = own[~own.fact_id.isin(taken)].sort_values("rank")
     for wanted in RETAIN:
         if taken and len(others) >= wanted:

@@ -19,6 +19,19 @@ from dual_data.words import words
 from pipeline.questions import QuestionsParams, run
 from tests.pipeline.frames import facts_frame, tools, write_relation
 
+HALL = """
+property = "P276"
+name = "hall"
+topics = ["*"]
+object = "entity"
+unique = "any"
+[questions]
+canonical = "Where does {subject} meet?"
+validation = ["In which hall does {subject} meet?", "Name the house of {subject}.", "{subject} meets where?"]
+training = ["Which hall houses {subject}?"]
+test = ["Which building is home to {subject}?", "In which house would you hear {subject}?"]
+"""
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
@@ -29,6 +42,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
     write_relation(root, "P190", "twin town", unique="any", symmetric=True)
     write_relation(root, "P571", "founding day", kind="date", extra='precision = "day"')
     write_relation(root, "P2048", "height", kind="quantity", extra='unit = "Q11573"\nunit_name = "metres"')
+    (root / "pipeline" / "relations" / "P276.toml").write_text(HALL, encoding="utf-8")
     with tools(root) as found:
         yield found
 
@@ -90,6 +104,52 @@ def test_an_alias_that_stands_in_the_question_is_not_accepted(project: Tools) ->
     row = {"subject": "Q1", "object": "Q2", "subject_label": "Lake Como", "object_label": "Larius"}
     found = only(asked(project, row | {"object_aliases": ["Como Lake", "Lario"]}))
     assert found["answers"] == ["Larius", "Lario"]
+
+
+MEETING = {"subject": "Q1", "relation": "P276", "subject_label": "Sejm"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "validation", "training", "test"),
+    [
+        ("Rotunda", 3, 1, 2),
+        ("City Hall", 1, 0, 2),
+        ("Name Palace", 1, 1, 2),
+        ("Building Two", 3, 1, 1),
+        ("Town House", 1, 1, 1),
+    ],
+)
+def test_wordings_that_hold_the_answer_are_left_out_and_validation_stays_odd(
+    project: Tools, answer: str, validation: int, training: int, test: int
+) -> None:
+    found = only(asked(project, MEETING | {"object": "Q2", "object_label": answer}))
+    assert found["reason"] is None
+    uses = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
+    assert [len(found[use]) for use in uses] == [validation, training, test]
+
+
+@pytest.mark.parametrize("answer", ["Which", "Where Hall", "House Building", "Sejm Hall House Meets"])
+def test_a_fact_without_a_wording_left_for_validation_or_for_tests_is_rejected(project: Tools, answer: str) -> None:
+    found = only(asked(project, MEETING | {"object": "Q2", "object_label": answer}))
+    assert found["reason"] == "answer_in_question"
+
+
+def test_an_alias_is_accepted_only_where_no_wording_that_is_kept_holds_it(project: Tools) -> None:
+    row = MEETING | {"object": "Q2", "object_aliases": ["Wiejska House", "Great Hall", "Old Rotunda"]}
+    assert only(asked(project, row | {"object_label": "Rotunda"}))["answers"] == ["Rotunda", "Old Rotunda"]
+    kept = only(asked(project, row | {"object_label": "Old Hall"}))
+    assert kept["paraphrases_validation"] == ["Name the house of Sejm."]
+    assert kept["answers"] == ["Old Hall", "Great Hall", "Old Rotunda"]
+
+
+def test_a_further_object_that_a_kept_wording_holds_is_not_accepted(project: Tools) -> None:
+    rows = [
+        MEETING | {"object": qid, "object_label": name, "objects_of_pair": 2}
+        for qid, name in (("Q2", "Rotunda"), ("Q3", "Old Hall"))
+    ]
+    kept = only(asked(project, *rows).filter(pl.col("reason").is_null()))
+    assert kept["answers"] == ["Rotunda"]
+    assert len(kept["paraphrases_validation"]) == 3
 
 
 def test_a_date_is_asked_at_the_precision_of_its_relation(project: Tools) -> None:
@@ -201,13 +261,16 @@ def test_no_facts_give_no_questions(project: Tools) -> None:
 
 
 LABELS = st.sampled_from(
-    ["Rome", "rome", "Rome City", "The Hague", "Łódź", "C++", "Q7", "capital", "東京", "iPhone", "St. John's"]
+    [
+        *("Rome", "rome", "Rome City", "The Hague", "Łódź", "C++", "Q7", "capital", "東京", "iPhone", "St. John's"),
+        *("Old Hall", "Hall House", "Hall", "Name Day"),
+    ]
 )
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
             "subject": st.integers(1, 5).map("Q{}".format),
-            "relation": st.sampled_from(["P36", "P37", "P26", "P190"]),
+            "relation": st.sampled_from(["P36", "P37", "P26", "P190", "P276"]),
             "object": st.integers(1, 5).map("Q{}".format),
         }
     ),
@@ -233,7 +296,7 @@ def test_every_question_keeps_every_rule(
                 "subject_label": names[row["subject"]],
                 "object_label": names[row["object"]],
                 "subject_description": f"thing number {row['subject']}",
-                "object_aliases": [f"alias of {names[row['object']]}"],
+                "object_aliases": [f"alias of {names[row['object']]}", "Great Hall", "Old Rotunda"],
                 "objects_of_pair": objects[row["subject"], row["relation"]],
             }
             for row in rows
@@ -249,10 +312,14 @@ def test_every_question_keeps_every_rule(
     kept = settled.rows.join(facts, on="fact_id")
     assert kept["question"].str.to_lowercase().is_unique().all()
     for one in kept.iter_rows(named=True):
-        question = set(words(one["question"]))
-        for answer in one["answers"]:
-            assert 2 * sum(word in question for word in words(answer)) < max(1, len(words(answer)))
-        assert contains_answer(one["statement"], one["answers"])
+        paraphrases = [one[f"paraphrases_{use}"] for use in ("validation", "training", "test")]
+        for wording in (one["question"], *(text for texts in paraphrases for text in texts)):
+            told = set(words(wording))
+            for answer in one["answers"]:
+                assert 2 * sum(word in told for word in words(answer)) < max(1, len(words(answer))), wording
+        assert len(paraphrases[0]) % 2 == 1
+        assert paraphrases[2]
+        assert one["statement"] is None or contains_answer(one["statement"], one["answers"])
         assert one["subject_qid"] != one["object_qid"]
         assert one["functional"] is (one["relation"] in {"P36", "P26"})
     bonds = [

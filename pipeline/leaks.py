@@ -1,0 +1,81 @@
+"""Leaks: wordings that hold the answer that they ask for, and accepted answers that echo a wording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from dual_data import templates
+from dual_data.config import Relation
+from dual_data.words import words
+
+PARAPHRASES = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
+
+
+class Leaks:
+    """What share of an answer's words a wording may hold, over the wordings of all relations."""
+
+    def __init__(self, relations: Mapping[str, Relation], share: float) -> None:
+        self._share = share
+        self._vocabularies = {stem: _vocabulary(relation) for stem, relation in relations.items()}
+
+    def without_leaking_wordings(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with column `leaks`; in those that can be asked, no paraphrase holds the canonical answer.
+
+        `leaks` says that the question itself holds it, or that no wording for validation or none for tests is left.
+        """
+        open_rows = rows.filter(pl.col("reason").is_null()).select("fact_id", "relation", "subject", "answer")
+        suspects = [one for one, *rest in open_rows.iter_rows() if self._is_suspect(*rest)]
+        asked = rows.filter(pl.col("fact_id").is_in(suspects)).select("fact_id", "answer", "question", *PARAPHRASES)
+        lost: list[str] = []
+        kept: list[tuple[str, list[str], list[str], list[str]]] = []
+        for fact_id, answer, question, validation, training, test in asked.iter_rows():
+            if self._echoes(answer, question):
+                lost.append(fact_id)
+                continue
+            first, second, third = (
+                [text for text in texts if not self._echoes(answer, text)] for texts in (validation, training, test)
+            )
+            if len(first) < len(validation) and len(first) % 2 == 0:
+                first = first[:-1]
+            if first and third:
+                kept.append((fact_id, first, second, third))
+            else:
+                lost.append(fact_id)
+        lists = dict.fromkeys(PARAPHRASES, pl.List(pl.String))
+        table = pl.DataFrame(kept, schema={"fact_id": pl.String, **lists}, orient="row")
+        return rows.update(table, on="fact_id").with_columns(leaks=pl.col("fact_id").is_in(lost))
+
+    def without_echoes(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows without accepted answers, other than the canonical one, that a wording kept for the fact holds."""
+        several = rows.filter(pl.col("reason").is_null() & (pl.col("answers").list.len() > 1))
+        suspects = [
+            fact_id
+            for fact_id, stem, subject, answers in several.select(
+                "fact_id", "relation", "subject", "answers"
+            ).iter_rows()
+            if any(self._is_suspect(stem, subject, answer) for answer in answers[1:])
+        ]
+        asked = several.filter(pl.col("fact_id").is_in(suspects)).select("fact_id", "answers", "question", *PARAPHRASES)
+        kept: list[tuple[str, list[str]]] = []
+        for fact_id, (canonical, *others), question, *lists in asked.iter_rows():
+            wordings = (question, *(text for texts in lists for text in texts))
+            told = [frozenset(words(text)) for text in wordings]
+            fair = [one for one in others if all(templates.overlap(one, text) < self._share for text in told)]
+            kept.append((fact_id, [canonical, *fair]))
+        schema = {"fact_id": pl.String, "answers": pl.List(pl.String)}
+        return rows.update(pl.DataFrame(kept, schema=schema, orient="row"), on="fact_id")
+
+    def _is_suspect(self, stem: str, subject: str, answer: str) -> bool:
+        """Whether all wordings together hold so much of the answer that one of them might; most facts end here."""
+        return templates.overlap(answer, self._vocabularies[stem].union(words(subject))) >= self._share
+
+    def _echoes(self, answer: str, wording: str) -> bool:
+        return templates.overlap(answer, frozenset(words(wording))) >= self._share
+
+
+def _vocabulary(relation: Relation) -> frozenset[str]:
+    """The words of all wordings, without the subject's."""
+    texts = [text for question in relation.questions.questions() for text in templates.cut(question).texts]
+    return frozenset(word for text in texts for word in words(text))
