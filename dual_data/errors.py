@@ -12,7 +12,7 @@
     |   |-- Refused             no try will help: ban, key, quota, contact
     |   `-- Offline             the answer is not in the call log
     |-- BudgetSpent             the spending limit that the user set is reached
-    `-- ProjectBusy             another process is building the same project
+    `-- ProjectBusy             another process is building the same project, or reading in the same dumps
 
 The command line prints the message and exits with `exit_code`; only unexpected exceptions show a traceback.
 """
@@ -97,4 +97,4 @@ class BudgetSpent(DualDataError):
 
 
 class ProjectBusy(DualDataError):
-    """Another process holds the lock of this project's artifacts."""
+    """Another process holds the lock of a project's artifacts, or of a folder of dumps."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.dumps import generate
-from dual_data.sources.dumps.imports import FOLDER
+from dual_data.sources.dumps.manifests import FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 

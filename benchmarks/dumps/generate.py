@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from dual_data.sources.dumps.imports import VERSION, Manifest, Part
+from dual_data.sources.dumps.manifests import VERSION, Manifest, Part, part_path, write_manifest, write_part
 
 DAY = "20261101"
 SLICE = 1_000_000
@@ -147,10 +147,10 @@ def _imported(folder: Path, table: str, sizes: list[int], make: Callable[[int], 
     parts = []
     for number in range(len(sizes)):
         frame = make(number)
-        frame.write_parquet(place / f"{table}-{number:05d}.parquet", compression="zstd", compression_level=1)
-        parts.append(Part(rows={table: frame.height}, end=number + 1, counts={}))
+        size = write_part(frame, part_path(place, table, number))
+        parts.append(Part(rows={table: frame.height}, sizes={table: size}, end=number + 1, counts={}))
     manifest = Manifest(
         version=VERSION, file=f"benchwiki-{DAY}-{table}.sql.gz", size=0, changed=0, wiki="benchwiki", date=DAY,
         table=table, sha256="0" * 64, parts=tuple(parts),
     )  # fmt: skip
-    (place / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
+    write_manifest(place, manifest)

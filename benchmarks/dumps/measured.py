@@ -17,8 +17,9 @@ from dual_data.engine.progress import Progress
 from dual_data.sources.dumps import kept, triple_frames
 from dual_data.sources.dumps.engines import Engine, Polars, Spark, Tables
 from dual_data.sources.dumps.files import Source
-from dual_data.sources.dumps.imports import BATCH, FOLDER, import_folder
+from dual_data.sources.dumps.imports import BATCH, import_folder
 from dual_data.sources.dumps.links import count
+from dual_data.sources.dumps.manifests import FOLDER
 
 
 def unpack(path: Path) -> int:

@@ -24,7 +24,7 @@ def from_dumps(loaded: Project, folder: Path, engine: str, master: str) -> Proje
     Links come from the dumps where pagelinks are among them.
     """
     from dual_data.sources.dumps.files import recognise
-    from dual_data.sources.dumps.imports import FOLDER
+    from dual_data.sources.dumps.manifests import FOLDER
 
     root = loaded.root.resolve()
     there = folder.resolve()

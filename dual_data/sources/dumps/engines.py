@@ -12,7 +12,8 @@ import polars as pl
 
 from dual_data.errors import InputError, MissingExtra, ServiceError
 from dual_data.sources.dumps.files import TRIPLES
-from dual_data.sources.dumps.imports import Manifest, imported, parts_of
+from dual_data.sources.dumps.imports import imported
+from dual_data.sources.dumps.manifests import Manifest, parts_of
 from dual_data.sources.dumps.params import EngineParams
 from dual_data.sources.dumps.triple_frames import SCHEMAS
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -20,6 +21,7 @@ import urllib3
 from dual_data.calls import Clock, SystemClock
 from dual_data.errors import DualDataError, InputError, Refused, ServiceError, Transient
 from dual_data.sources.dumps.files import SITELINKS, WIKI_TABLES
+from dual_data.sources.dumps.locks import locked
 from dual_data.sources.etiquette import retry_after, user_agent
 
 MIRROR = "https://dumps.wikimedia.org"
@@ -27,6 +29,7 @@ TRIES = 8
 """Tries in a row that bring nothing new before the download stops; what has arrived is kept."""
 LONGEST_WAIT = 600.0
 """Seconds; a server that asks for more stops the download instead."""
+_NO_ADDRESS = (requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0
 
@@ -44,7 +47,9 @@ class Remote(NamedTuple):
 
 def remote(wiki: str, date: str, mirror: str = MIRROR) -> Remote:
     """Where the dumps of a wiki lie: `wikidata` for truthy statements, `wikidatawiki` for the table of sitelinks, any
-    other for the five tables that links are counted in. Raises InputError for a date that is none."""
+    other for the five tables that links are counted in. Raises InputError for a mirror or a date that is none."""
+    if not _is_address(mirror):
+        raise InputError(f"--mirror {mirror}: an address such as {MIRROR} is expected")
     if not re.fullmatch(r"\d{8}", date):
         raise InputError(f"--date {date}: a day such as 20261101 is expected, as in the folders of {mirror}")
     if not re.fullmatch(r"[a-z0-9_]+", wiki):
@@ -63,7 +68,8 @@ def fetch(
 ) -> Iterator[tuple[Path, bool]]:
     """Download the files into `target`; yields each with whether anything was downloaded.
 
-    Raises Refused, ServiceError or InputError for what the server does, DualDataError where nothing can be written.
+    Raises Refused, ServiceError or InputError for what the server does, ProjectBusy while another process downloads
+    there, DualDataError where nothing can be written.
     """
     download = _Download(wanted.folder, contact, clock or SystemClock())
     sums = download.sums(wanted.sums)
@@ -73,14 +79,14 @@ def fetch(
             "another date, or try again later."
         )
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name in wanted.names:
-            path = target / name
-            if path.is_file() and _sha1(path) == sums[name]:
-                yield path, False
-                continue
-            download.file(name, path, sums[name], task)
-            yield path, True
+        with locked(target / ".fetch.lock", "another download"):
+            for name in wanted.names:
+                path = target / name
+                if path.is_file() and _sha1(path) == sums[name]:
+                    yield path, False
+                    continue
+                download.file(name, path, sums[name], task)
+                yield path, True
     except OSError as error:
         raise DualDataError(
             f"{target}: cannot be written ({error.strerror or error}). What has arrived is kept: make room or set the "
@@ -166,6 +172,9 @@ class _Download:
                 # What has come is taken as it is: iter_content would wait for a whole chunk, and lose it at a cut.
                 while data := response.raw.read1(_CHUNK, decode_content=False):
                     write(data)
+        except _NO_ADDRESS as error:
+            # No address, or led on to none: the same next time.
+            raise InputError(f"{url}: cannot be asked for ({error}); choose another --mirror") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Transient(f"the connection broke ({type(error).__name__})") from None
 
@@ -183,6 +192,15 @@ class _Download:
             raise Transient(f"answered {status} {response.reason}", retry_after=wait)
         if status not in (200, 206):
             raise ServiceError(f"{url}: answered {status} {response.reason}; choose another --mirror")
+
+
+def _is_address(mirror: str) -> bool:
+    try:
+        parts = urlsplit(mirror)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _sha1(path: Path) -> str:

@@ -1,67 +1,42 @@
 """Every dump once into sharded Parquet: whole or not at all, and going on where it stopped.
 
 A file `x.sql.gz` becomes `imported/x.sql/<table>-00000.parquet`, ... and `manifest.json`, which names the parts that
-are complete, how far in the text they reach, and the file that they come from. What it does not name is not there.
+are complete, how far in the text they reach, and the file that they come from. One process at a time writes there.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import ValidationError
 
-from dual_data.config import Strict
 from dual_data.errors import DualDataError, InputError
 from dual_data.sources.dumps import kept, triple_frames
 from dual_data.sources.dumps.files import CHUNK, TRIPLES, DumpFile, Piece, Source, dump_files, recognise
+from dual_data.sources.dumps.locks import locked
+from dual_data.sources.dumps.manifests import (
+    FOLDER,
+    VERSION,
+    Manifest,
+    Part,
+    clear,
+    fault,
+    part_path,
+    read_manifest,
+    write_manifest,
+    write_part,
+)
 
-VERSION = 1
-"""Raised whenever the import gives something else for the same file."""
 PART = 256 << 20
 """Bytes of text in a part."""
 BATCH = 4 << 20
 """Bytes of SQL that are read at once."""
-FOLDER = "imported"
 
 Advance = Callable[[int], None]
-
-
-class Part(Strict):
-    """Files that were written together."""
-
-    rows: Mapping[str, int]
-    """By table; the file is `<table>-<number>.parquet`, the number being the part's place."""
-    end: int
-    counts: Mapping[str, int]
-
-
-class Manifest(Strict):
-    """manifest.json of an imported dump."""
-
-    version: int
-    file: str
-    size: int
-    changed: int
-    """Time of the file's last change in ns; its content is not hashed again while size and time stay."""
-    wiki: str
-    date: str
-    table: str
-    sha256: str | None = None
-    """Of the file; None while parts are missing."""
-    parts: tuple[Part, ...] = ()
-
-    def rows(self) -> dict[str, int]:
-        """Rows by table."""
-        return dict(sum((Counter(part.rows) for part in self.parts), Counter[str]()))
-
-    def counts(self) -> dict[str, int]:
-        """Counts over all parts."""
-        return dict(sum((Counter(part.counts) for part in self.parts), Counter[str]()))
 
 
 def import_folder(
@@ -69,42 +44,46 @@ def import_folder(
 ) -> Iterator[tuple[DumpFile, Manifest, bool]]:
     """Import every dump of a folder; yields each with its manifest and whether anything had to be done.
 
-    `task(label, total)` is `Progress.task`. Raises InputError for a damaged dump, DualDataError where nothing can be
-    written.
+    `task(label, total)` is `Progress.task`. Raises InputError for a damaged dump, ProjectBusy while another process
+    imports, DualDataError where nothing can be written.
     """
     if (folder / FOLDER).is_dir() and not any(recognise(path) for path in folder.iterdir()):
         return  # The dumps were deleted after their import, which is fine.
-    for dump in dump_files(folder):
-        before = _usable(dump)
-        if before.sha256 is not None:
-            yield dump, before, False
-            continue
-        with task(dump.path.name, before.size) as advance:
-            try:
-                yield dump, _import(dump, before, advance, part), True
-            except OSError as error:
-                raise DualDataError(
-                    f"{_folder(dump.path)}: cannot be written ({error.strerror or error}). What is complete is kept: "
-                    "make room or set the permissions, then run the same command again."
-                ) from None
+    dumps = dump_files(folder)
+    whole = all(_usable(dump).sha256 for dump in dumps)
+    try:
+        # Where nothing is to be done, several may look at once, also where nothing may be written.
+        with nullcontext() if whole else locked(folder / FOLDER / ".lock", "another import"):
+            for dump in dumps:
+                before = _usable(dump)
+                if before.sha256 is not None:
+                    yield dump, before, False
+                    continue
+                with task(dump.path.name, before.size) as advance:
+                    after = _import(dump, before, advance, part)
+                yield dump, after, True
+    except OSError as error:
+        raise DualDataError(
+            f"{folder / FOLDER}: cannot be written ({error.strerror or error}). What is complete is kept: make room or "
+            "set the permissions, then run the same command again."
+        ) from None
 
 
 def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
     """The complete imports of a folder by dumped table: their folder and manifest; the dumps may be gone.
 
-    Raises InputError where there is none, one is not complete, or a dump changed since.
+    Raises InputError where there is none, one is not complete or damaged, or a dump changed since.
     """
     found: dict[str, tuple[Path, Manifest]] = {}
     if not (folder / FOLDER).is_dir():
         dump_files(folder)
     for path in sorted((folder / FOLDER).glob("*/manifest.json")):
-        manifest = _read(path)
-        if (
-            manifest is None
-            or manifest.version != VERSION
-            or manifest.sha256 is None
-            or _changed(folder / manifest.file, manifest)
-        ):
+        manifest = read_manifest(path.parent)
+        wrong = fault(path.parent, manifest)
+        if manifest is None or wrong:
+            first = f"fetch {manifest.file} again, then " if manifest and not (folder / manifest.file).exists() else ""
+            raise InputError(f"{path.parent}: {wrong}; {first}run: dual-data dumps import {folder}")
+        if manifest.sha256 is None or _changed(folder / manifest.file, manifest):
             raise InputError(f"{path.parent}: not complete, or not of this file; run: dual-data dumps import {folder}")
         if manifest.table in found:
             raise InputError(f"{folder / FOLDER}: two imports of {manifest.table}; delete the folder of one of them")
@@ -116,15 +95,11 @@ def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
     return found
 
 
-def parts_of(folder: Path, manifest: Manifest, table: str) -> list[Path]:
-    """The files of one table of an import that hold rows; the first one where none does, for its columns."""
-    with_rows = [number for number, part in enumerate(manifest.parts) if part.rows[table]]
-    return [folder / f"{table}-{number:05d}.parquet" for number in with_rows or [0]]
-
-
 def _import(dump: DumpFile, manifest: Manifest, advance: Advance, size: int) -> Manifest:
     folder = _folder(dump.path)
     folder.mkdir(parents=True, exist_ok=True)
+    if not manifest.parts:
+        clear(folder)
     source = Source(dump.path)
     try:
         done = manifest.parts[-1].end if manifest.parts else 0
@@ -147,7 +122,7 @@ def _import(dump: DumpFile, manifest: Manifest, advance: Advance, size: int) -> 
         if waiting or not manifest.parts:
             manifest = _write_part(folder, manifest, waiting or [_nothing(dump.table)])
         manifest = manifest.model_copy(update={"sha256": source.sha256()})
-        _write(folder / "manifest.json", manifest)
+        write_manifest(folder, manifest)
         return manifest
     finally:
         source.close()
@@ -159,23 +134,22 @@ def _nothing(table: str) -> Piece:
 
 def _write_part(folder: Path, manifest: Manifest, pieces: list[Piece]) -> Manifest:
     number = len(manifest.parts)
-    rows = {}
+    rows, sizes = {}, {}
     for table in pieces[0].tables:
         frame = pl.concat([piece.tables[table] for piece in pieces])
-        # Not in the manifest, so not there: a half-written file is written again.
-        frame.write_parquet(folder / f"{table}-{number:05d}.parquet", compression="zstd", compression_level=1)
-        rows[table] = frame.height
+        rows[table], sizes[table] = frame.height, write_part(frame, part_path(folder, table, number))
     counts = dict(sum((Counter(piece.counts) for piece in pieces), Counter[str]()))
-    part = Part(rows=rows, end=pieces[-1].end, counts=counts)
+    part = Part(rows=rows, sizes=sizes, end=pieces[-1].end, counts=counts)
     manifest = manifest.model_copy(update={"parts": (*manifest.parts, part)})
-    _write(folder / "manifest.json", manifest)
+    write_manifest(folder, manifest)
     return manifest
 
 
 def _usable(dump: DumpFile) -> Manifest:
-    """The manifest as far as it belongs to this very file; else an empty one."""
-    manifest = _read(_folder(dump.path) / "manifest.json")
-    if manifest is not None and manifest.version == VERSION and not _changed(dump.path, manifest):
+    """The manifest as far as it belongs to this very file and its parts are there; else an empty one."""
+    folder = _folder(dump.path)
+    manifest = read_manifest(folder)
+    if manifest is not None and not _changed(dump.path, manifest) and not fault(folder, manifest):
         return manifest
     status = dump.path.stat()
     return Manifest(
@@ -193,16 +167,3 @@ def _changed(dump: Path, manifest: Manifest) -> bool:
 
 def _folder(dump: Path) -> Path:
     return dump.parent / FOLDER / dump.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")
-
-
-def _read(path: Path) -> Manifest | None:
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _write(path: Path, manifest: Manifest) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)

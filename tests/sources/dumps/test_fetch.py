@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from dual_data.engine.progress import Progress
-from dual_data.errors import DualDataError, InputError, Refused, ServiceError, UsageError
+from dual_data.errors import DualDataError, InputError, ProjectBusy, Refused, ServiceError, UsageError
 from dual_data.sources.dumps.fetch import LONGEST_WAIT, TRIES, fetch, remote
 from dual_data.sources.dumps.files import WIKI_TABLES
 from tests.cli.command import dual_data
@@ -100,8 +101,13 @@ def run(server: Server, folder: Path, clock: FakeClock | None = None) -> list[bo
     return [new for _, new in fetch(wanted, folder, "", Progress().task, clock=clock or FakeClock())]
 
 
+def here(folder: Path) -> list[Path]:
+    """What lies in a folder, but for the lock."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
 def complete(folder: Path) -> bool:
-    return {path.name: path.read_bytes() for path in folder.iterdir()} == {
+    return {path.name: path.read_bytes() for path in here(folder)} == {
         path.rsplit("/", 1)[1]: data for path, data in FILES.items()
     }
 
@@ -148,7 +154,7 @@ def test_a_wrong_checksum_deletes_what_arrived(server: Server, tmp_path: Path) -
     server.files[PAGE] = b"x" + FILES[PAGE][1:]
     with pytest.raises(ServiceError, match=r"page.sql.gz: its SHA-1 is [0-9a-f]{40}, .* deleted"):
         run(server, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert here(tmp_path) == []
     server.files[PAGE] = FILES[PAGE]
     assert run(server, tmp_path)[0]
     assert complete(tmp_path)
@@ -214,6 +220,36 @@ def test_nowhere_to_write_is_said(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DualDataError, match="cannot be written"):
         run(server, tmp_path / "file")
+
+
+def test_of_two_downloads_at_once_one_is_refused(server: Server, tmp_path: Path) -> None:
+    under_way = fetch(remote("enwiki", DAY, server.url), tmp_path, "", Progress().task, clock=FakeClock())
+    next(under_way)
+    with pytest.raises(ProjectBusy, match="another download is running here; wait for it to end, or stop it"):
+        run(server, tmp_path)
+    assert [new for _, new in under_way] == [True] * 4
+    assert complete(tmp_path)
+    assert run(server, tmp_path) == [False] * 5
+
+
+@pytest.mark.parametrize(
+    "mirror", ["dumps.wikimedia.org", "ftp://dumps.wikimedia.org", "https://", "http://[::1", "http://x:port", ""]
+)
+def test_a_mirror_that_is_no_address_is_said_at_once(tmp_path: Path, mirror: str) -> None:
+    message = re.escape(f"--mirror {mirror}: an address such as https://dumps.wikimedia.org is expected")
+    with pytest.raises(InputError, match=message):
+        remote("enwiki", DAY, mirror)
+    outcome = dual_data("dumps", "fetch", tmp_path, "--wiki", "enwiki", "--date", DAY, "--mirror", mirror)
+    assert outcome.code == 2
+
+
+@pytest.mark.parametrize("where", ["http://127.0.0.1:99999999/x", "gopher://127.0.0.1/x"])
+def test_being_led_on_to_no_address_is_said_at_once(server: Server, tmp_path: Path, where: str) -> None:
+    server.answers[SUMS] = [(302, {"Location": where})] * TRIES
+    clock = FakeClock()
+    with pytest.raises(InputError, match=r"sha1sums.txt: cannot be asked for .* choose another --mirror"):
+        run(server, tmp_path, clock)
+    assert clock.slept == []
 
 
 def test_a_contact_is_needed_beyond_this_machine(tmp_path: Path) -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import zstandard
 
 from dual_data.engine.progress import Progress
-from dual_data.errors import DualDataError, InputError
+from dual_data.errors import DualDataError, InputError, ProjectBusy
 from dual_data.sources.dumps import kept
 from dual_data.sources.dumps.files import Piece, recognise
-from dual_data.sources.dumps.imports import Manifest, import_folder, imported, parts_of
+from dual_data.sources.dumps.imports import import_folder, imported
+from dual_data.sources.dumps.manifests import Manifest, parts_of
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY
 
@@ -137,6 +143,138 @@ def test_nowhere_to_write_is_said(tmp_path: Path) -> None:
     (tmp_path / "imported").write_bytes(b"")
     with pytest.raises(DualDataError, match="cannot be written"):
         run(tmp_path)
+
+
+COMMAND = (sys.executable, "-c", "from dual_data.cli import main; main()", "dumps", "import")
+
+
+def test_a_disk_that_fills_up_is_said_and_what_is_complete_is_kept(tmp_path: Path) -> None:
+    """No file may grow beyond 8 kB, which a part of some size does."""
+    (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(TEXT))
+    command = ("prlimit", "--fsize=8000", *COMMAND, str(tmp_path))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{tmp_path / 'imported'}: cannot be written (" in done.stderr
+    assert "make room or set the permissions" in done.stderr
+    assert not list(tmp_path.rglob("*.tmp"))
+    with pytest.raises(InputError, match="not imported yet"):
+        imported(tmp_path)
+    run(tmp_path)
+    assert titles(tmp_path) == EXPECTED
+
+
+def test_of_two_imports_at_once_one_is_refused_and_readers_see_whole_parts(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(TEXT)
+    (tmp_path / f"testwiki-{DAY}-page.sql").write_bytes(b"")
+    under_way = import_folder(tmp_path, Progress().task, 20_000)
+    next(under_way)
+    with pytest.raises(ProjectBusy, match="another import is running here; wait for it to end, or stop it"):
+        run(tmp_path)
+    with pytest.raises(InputError, match="page.sql"):
+        next(under_way)
+    (tmp_path / f"testwiki-{DAY}-page.sql").unlink()
+    assert [new for _, _, new in run(tmp_path)] == [False]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dual_data.sources.dumps.imports.locked", None)
+        assert [new for _, _, new in run(tmp_path)] == [False], "where nothing is to be done nobody is in the way"
+
+
+def test_imports_that_start_together_do_not_hurt_each_other(tmp_path: Path) -> None:
+    many = [(n, 0, f"Title_{n}".encode()) for n in range(300_000)]
+    (tmp_path / NAME).write_bytes(dump("linktarget", many))
+    started = [
+        subprocess.Popen((*COMMAND, str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    while any(process.poll() is None for process in started):
+        for path in tmp_path.rglob("*.parquet"):
+            pl.read_parquet(path)
+        time.sleep(0.01)
+    ended = [(*process.communicate(), process.returncode) for process in started]
+    assert 0 in [code for _, _, code in ended]
+    for out, errors, code in ended:
+        assert code == 0 or (code == 1 and "another import is running here" in errors), out + errors
+    assert len(titles(tmp_path)) == len(many)
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    data = json.loads(path.read_bytes())
+    change(data)
+    path.write_text(json.dumps(data), encoding="utf-8")
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "the hash of the dump": lambda data: data.update(sha256="0" * 64),
+    "the rows of a part": lambda data: data["parts"][1]["rows"].update(linktarget=0),
+    "the parts": lambda data: data["parts"].pop(),
+    "the seal": lambda data: data.update(seal=""),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_manifest_edited_by_hand_is_found_out(tmp_path: Path, name: str) -> None:
+    (tmp_path / NAME).write_bytes(TEXT)
+    run(tmp_path)
+    edit(imported(tmp_path)["linktarget"][0] / "manifest.json", EDITS[name])
+    with pytest.raises(InputError, match=r"its manifest was edited; run: dual-data dumps import"):
+        imported(tmp_path)
+    assert [new for _, _, new in run(tmp_path)] == [True]
+    assert titles(tmp_path) == EXPECTED
+
+
+def emptied(path: Path) -> None:
+    pl.read_parquet(path).clear().write_parquet(path)
+
+
+def same_size(path: Path) -> None:
+    path.write_bytes(b"x" * path.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (Path.unlink, "linktarget-00001.parquet is missing"),
+        (emptied, "linktarget-00001.parquet is not as it was written"),
+        (same_size, "linktarget-00001.parquet is not as it was written"),
+    ],
+)
+def test_a_damaged_part_is_found_out(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
+    (tmp_path / NAME).write_bytes(TEXT)
+    run(tmp_path)
+    path, manifest = imported(tmp_path)["linktarget"]
+    damage(parts_of(path, manifest, "linktarget")[1])
+    with pytest.raises(InputError, match=f"{message}; run: dual-data dumps import"):
+        imported(tmp_path)
+    dumped = (tmp_path / NAME).rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{message}; fetch {NAME} again, then run: dual-data dumps import"):
+        imported(tmp_path)
+    dumped.rename(tmp_path / NAME)
+    run(tmp_path)
+    assert titles(tmp_path) == EXPECTED
+
+
+def test_a_part_of_another_size_is_found_out(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(TEXT)
+    run(tmp_path)
+    path, manifest = imported(tmp_path)["linktarget"]
+    with parts_of(path, manifest, "linktarget")[0].open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputError, match=r"linktarget-00000.parquet is not as it was written"):
+        imported(tmp_path)
+
+
+def test_an_import_begun_anew_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(TEXT)
+    run(tmp_path, part=5_000)
+    path.write_bytes(dump("linktarget", ROWS[:30]))
+    os.utime(path, ns=(1, 1))
+    run(tmp_path)
+    assert sorted(one.name for one in imported(tmp_path)["linktarget"][0].iterdir()) == [
+        "linktarget-00000.parquet",
+        "manifest.json",
+    ]
 
 
 @pytest.mark.parametrize(

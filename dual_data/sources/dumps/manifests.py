@@ -1,0 +1,152 @@
+"""What an import says about itself: the dump that it is of, and the parts that are complete.
+
+What a manifest does not name is not there; what it names is checked before it is counted on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
+from pydantic import ValidationError
+
+from dual_data.calls import canonical
+from dual_data.config import Strict
+from dual_data.ids import digest
+
+VERSION = 2
+"""Raised whenever the import gives something else for the same file."""
+FOLDER = "imported"
+_NAME = "manifest.json"
+
+
+class Part(Strict):
+    """Files that were written together."""
+
+    rows: Mapping[str, int]
+    """By table; the file is `<table>-<number>.parquet`, the number being the part's place."""
+    sizes: Mapping[str, int]
+    """Bytes of the files, by table."""
+    end: int
+    """Bytes of the text up to and with this part."""
+    counts: Mapping[str, int]
+
+
+class Manifest(Strict):
+    """manifest.json of an imported dump."""
+
+    version: int
+    file: str
+    size: int
+    changed: int
+    """Time of the file's last change in ns; its content is not hashed again while size and time stay."""
+    wiki: str
+    date: str
+    table: str
+    sha256: str | None = None
+    """Of the file; None while parts are missing."""
+    parts: tuple[Part, ...] = ()
+    seal: str = ""
+    """Hash of all the above, as it was written: shows a later hand."""
+
+    def sealed(self) -> Manifest:
+        """The manifest with its seal."""
+        written = self.model_dump(mode="json", exclude={"seal"})
+        return self.model_copy(update={"seal": digest(canonical(written), 64)})
+
+    def rows(self) -> dict[str, int]:
+        """Rows by table."""
+        return dict(sum((Counter(part.rows) for part in self.parts), Counter[str]()))
+
+    def counts(self) -> dict[str, int]:
+        """Counts over all parts."""
+        return dict(sum((Counter(part.counts) for part in self.parts), Counter[str]()))
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of an import's folder, or None where there is none that can be read."""
+    try:
+        return Manifest.model_validate_json((folder / _NAME).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write it, sealed."""
+    text = json.dumps(manifest.sealed().model_dump(mode="json"), indent=1) + "\n"
+    _write_whole(folder / _NAME, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def write_part(frame: pl.DataFrame, path: Path) -> int:
+    """Write Parquet, whole or not at all; its bytes. Raises OSError where the disk does not take it."""
+
+    def write(temporary: Path) -> None:
+        try:
+            frame.write_parquet(temporary, compression="zstd", compression_level=1)
+        except pl.exceptions.ComputeError as error:  # What a full disk is to polars.
+            raise OSError(str(error)) from None
+
+    _write_whole(path, write)
+    return path.stat().st_size
+
+
+def part_path(folder: Path, table: str, number: int) -> Path:
+    """Where the rows of a table in a part lie."""
+    return folder / f"{table}-{number:05d}.parquet"
+
+
+def parts_of(folder: Path, manifest: Manifest, table: str) -> list[Path]:
+    """The files of one table of an import that hold rows; the first one where none does, for its columns."""
+    with_rows = [number for number, part in enumerate(manifest.parts) if part.rows[table]]
+    return [part_path(folder, table, number) for number in with_rows or [0]]
+
+
+def clear(folder: Path) -> None:
+    """Delete an import, manifest first: parts without one are nothing, one without its parts would be a lie."""
+    (folder / _NAME).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def fault(folder: Path, manifest: Manifest | None) -> str:
+    """Why an import cannot be counted on; empty where it can, as far as it goes.
+
+    Rows are counted in the files' footers: reading everything would take as long as the work it is read for.
+    """
+    if manifest is None:
+        return "its manifest cannot be read"
+    if manifest.version != VERSION:
+        return "it was made by another version of dual-data"
+    if manifest.seal != manifest.sealed().seal:
+        return "its manifest was edited"
+    for number, part in enumerate(manifest.parts):
+        for table, rows in part.rows.items():
+            path = part_path(folder, table, number)
+            if not path.is_file():
+                return f"{path.name} is missing"
+            if path.stat().st_size != part.sizes[table] or _rows(path) != rows:
+                return f"{path.name} is not as it was written"
+    return ""
+
+
+def _rows(path: Path) -> int:
+    try:
+        return int(pa.parquet.read_metadata(path).num_rows)
+    except pa.ArrowInvalid:
+        return -1
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then move it there. The folder's lock sees to it that one does at once."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
