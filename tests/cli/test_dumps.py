@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import polars as pl
 import pytest
 
 from dual_data.engine.manifest import read_manifest
+from dual_data.engine.tables import content_hash
 from tests.cli.command import copy_project, dual_data, forget_pipeline
+from tests.services import require
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY, Page, tables
 
@@ -74,6 +78,25 @@ def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
     assert "never built" not in again.err
     plan = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
     assert [line.split()[1] for line in plan.out.splitlines()[2:4]] == ["current", "current"]
+
+
+@pytest.mark.spark
+def test_a_build_on_spark_gives_the_same_rows(project: Path) -> None:
+    require(importlib.util.find_spec("pyspark"), "PySpark is not installed (pip install 'dual-data[spark]')")
+    require(shutil.which("java"), "Java is not installed (Debian package default-jre-headless)")
+    add_wiki(project)
+    options = ("build", "links", "--project", project, "--source", f"dump:{project / 'dumps'}")
+    tables = [project / "artifacts" / "dual" / stage / "data.parquet" for stage in ("facts", "links")]
+    assert dual_data(*options).code == 0
+    expected = [content_hash(pl.read_parquet(table)) for table in tables]
+    shutil.rmtree(project / "artifacts")
+    built = dual_data(*options, "--engine", "spark", "--master", "local[2]")
+    assert built.code == 0, built.err
+    assert "facts: 2 rows, 0 rejected\n" in built.err
+    assert [content_hash(pl.read_parquet(table)) for table in tables] == expected
+    manifest = read_manifest(project / "artifacts" / "dual" / "links")
+    assert manifest is not None
+    assert manifest.basis.params["compute"] == {"engine": "spark", "master": "local[2]"}
 
 
 def test_without_wikipedias_tables_links_stay_as_the_profile_says(project: Path) -> None:
