@@ -16,9 +16,9 @@ import torch
 from filelock import FileLock
 
 from dual_data.errors import DualDataError, InputError
+from dual_data.evaluation import fine_tune
 from dual_data.evaluation.data import Encoded, Item, Profile, data_hash, encode
 from dual_data.evaluation.lora import Adapters, read_spec
-from dual_data.evaluation.methods import fine_tune
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.smaller import halving

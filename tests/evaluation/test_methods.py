@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from dual_data.evaluation.order import Optimisation, plan
 from tests.evaluation.formulas import FORMULAS, LN2, Step, row_figures
 from tests.evaluation.training import LAYER, Oracle, Problem, peft_twin, problem, twin_gradient
 
-OPTIONS = {"RMU": {"layer": LAYER}}
+OPTIONS: dict[str, dict[str, Any]] = {"RMU": {"layer": LAYER}}
 ARCHITECTURES = ("llama", "gemma", "qwen")
 
 
@@ -200,7 +202,7 @@ def test_options_are_checked_by_name_and_type() -> None:
         METHODS["NPO"].options({"betta": 0.5})
     with pytest.raises(UsageError, match=r"NPO.beta: 'high' is no float"):
         METHODS["NPO"].options({"beta": "high"})
-    with pytest.raises(UsageError, match="unknown method 'GA'; known: GradAscent"):
+    with pytest.raises(UsageError, match=r"unknown method 'GA'; known: .*GradAscent"):
         method_named("GA")
 
 

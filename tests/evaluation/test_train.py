@@ -9,14 +9,16 @@ import pytest
 import torch
 
 from dual_data.errors import DualDataError
+from dual_data.evaluation.data import Encoded
 from dual_data.evaluation.full import FullWeights
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.optimiser import AdamW, Buffer
 from dual_data.evaluation.order import Optimisation, factors, permutation, plan
 from dual_data.evaluation.smaller import halving
+from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.train import train
-from tests.evaluation.formulas import FORMULAS
-from tests.evaluation.training import Oracle, disturb, peft_twin, problem
+from tests.evaluation.formulas import FORMULAS, row_figures
+from tests.evaluation.training import LAYER, Oracle, Problem, disturb, peft_twin, problem
 
 
 @pytest.mark.parametrize("method", ["GradDiff", "NPO", "AdaPop", "JensUn"])
@@ -145,7 +147,39 @@ def test_a_cell_stops_for_good_when_its_forget_loss_passes_the_limit() -> None:
     assert slow.steps == 8
 
 
-def test_full_fine_tuning_equals_autograd_and_is_undone_to_the_bit() -> None:
+def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
+    given = problem(fresh=True)
+    given.adapters.remove()
+    seen: list[list[torch.Tensor]] = []
+
+    class Watched(FullWeights):
+        @property
+        def buffers(self) -> Any:
+            seen.append([buffer.gradient.clone() for buffer in super().buffers])
+            return super().buffers
+
+    weights = Watched(given.loaded.model)
+    names = [name for name, _ in given.loaded.model.named_parameters()]
+    trace = train(given.loaded, weights, METHODS["GradDiff"], [given.cell(0.0)], Optimisation(epochs=1, batch=7))[0]
+    twin: Any = tiny("llama").model.double().requires_grad_(True)
+    retain, forget = (
+        torch.cat([-row_figures(twin, row, LAYER).log_p for row in rows]).mean()
+        for rows in (_retain_rows(given), given.forget)
+    )
+    (retain - forget).backward()  # type: ignore[no-untyped-call]
+    assert trace.losses[0] == pytest.approx((retain - forget).item(), rel=1e-5)
+    for name, found in zip(names, seen[-1], strict=True):
+        wanted = twin.get_parameter(name).grad
+        assert (found[0] - wanted.flatten()).norm() <= 1e-4 * wanted.norm() + 1e-8, name
+
+
+def _retain_rows(given: Problem) -> list[Encoded]:
+    """The retain rows of the one step over all seven forget rows."""
+    (step,) = plan({"forget": [1] * 7, "retain": [1] * 5}, Optimisation(epochs=1, batch=7), seed=0).epochs[0]
+    return [given.retain[index] for micro in step for index in micro.rows["retain"]]
+
+
+def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
     given = problem(fresh=True)
     given.adapters.remove()
     model = given.loaded.model

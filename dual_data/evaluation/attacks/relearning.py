@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from dual_data.evaluation import fine_tune
 from dual_data.evaluation.data import Encoded, Item
 from dual_data.evaluation.lora import Adapters
-from dual_data.evaluation.methods import fine_tune
 from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.order import Optimisation

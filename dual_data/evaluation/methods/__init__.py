@@ -1,40 +1,22 @@
-"""Unlearning methods: one small file each, and this table."""
+"""Unlearning methods: one small file each. A file in this folder is all that a method needs to be known by its name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.methods import (
-    adapop,
-    dpo,
-    grad_ascent,
-    grad_diff,
-    grad_diff_kl,
-    jensun,
-    npo,
-    rmu,
-    simnpo,
-    undial,
-    wga,
-)
 from dual_data.evaluation.methods.base import Method
 
-METHODS: Mapping[str, Method] = {
-    method.name: method
-    for method in (
-        grad_ascent.METHOD,
-        grad_diff.METHOD,
-        grad_diff_kl.METHOD,
-        npo.METHOD,
-        simnpo.METHOD,
-        dpo.DPO,
-        dpo.IDK_DPO,
-        rmu.METHOD,
-        undial.METHOD,
-        wga.METHOD,
-        adapop.METHOD,
-        jensun.METHOD,
-    )
-}
+
+def _found() -> Iterator[Method]:
+    for module in sorted(iter_modules(__path__)):
+        for value in vars(import_module(f"{__name__}.{module.name}")).values():
+            if isinstance(value, Method):
+                yield value
+
+
+METHODS: Mapping[str, Method] = {method.name: method for method in _found()}
+"""By name; whatever the modules of this package define."""
 
 
 def method_named(name: str) -> Method:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dual_data.evaluation import fine_tune
 from dual_data.evaluation.attacks.relearning import halves, recovered, relearn
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.lora import Adapters, LoraSpec
-from dual_data.evaluation.methods import fine_tune
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.train import CellData, train

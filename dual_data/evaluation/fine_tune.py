@@ -1,4 +1,4 @@
-"""FineTune: what the stages before unlearning do. It is no unlearning method, so the table does not list it."""
+"""FineTune: the loss of the stages before unlearning and of relearning; no unlearning method."""
 
 from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
 
