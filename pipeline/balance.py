@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.audit.auc import auc, length_bin
+from dual_data.audit.auc import auc, auc_of_numbers
 
 LARGEST_DIFFERENCE = 0.1
 LARGEST_DISTANCE = 0.02
@@ -43,8 +43,6 @@ def measured(pool: pl.DataFrame) -> pl.DataFrame:
         answer_length=pl.col("answer").str.len_chars(),
         subject_length=pl.col("subject_label").str.len_chars(),
         answer_frequency=pl.len().over("topic", pl.col("answer").str.to_lowercase()),
-        answer_bin=length_bin(pl.col("answer")),
-        subject_bin=length_bin(pl.col("subject_label")),
         answer_text=pl.col("answer").str.to_lowercase(),
     )
 
@@ -55,8 +53,9 @@ def compared(rare: pl.DataFrame, popular: pl.DataFrame, models: tuple[str, ...])
         _row("relation", None, auc(rare["relation"], popular["relation"])),
         _row("answer", None, auc(rare["answer_text"], popular["answer_text"])),
     ]
-    for measure, column in (("answer_length", "answer_bin"), ("subject_length", "subject_bin")):
-        rows.append(_row(measure, (rare[measure], popular[measure]), auc(rare[column], popular[column])))
+    for measure in ("answer_length", "subject_length"):
+        values = (rare[measure], popular[measure])
+        rows.append(_row(measure, values, auc_of_numbers(*values)))
     rows.append(_row("answer_frequency", (rare["answer_frequency"], popular["answer_frequency"]), None))
     for model in models:
         values = (_log_probability(rare, model), _log_probability(popular, model))

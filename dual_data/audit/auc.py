@@ -1,4 +1,4 @@
-"""How well one categorical feature alone tells two splits apart: a cross-validated area under the ROC curve.
+"""How well one feature alone tells two splits apart: a cross-validated area under the ROC curve.
 
 The estimator is leave-pair-out cross-validation (Airola et al. 2011, "An experimental comparison of cross-validation
 techniques for estimating the area under the ROC curve"): for every pair of a row of A and a row of B, both rows are
@@ -7,58 +7,102 @@ where the row of B scores higher, 1/2 where both score alike, 0 else. Leaving ro
 labels are random. Where categories are balanced by design it would come out near 0, because every category is short of
 exactly the row left out. So a surplus counts only beyond its margin: the one row that leaving out removes, or one
 standard deviation of the surplus under random labels, whichever is larger. The margin makes it exactly 0.5 on balanced
-categories, keeps it unbiased on random labels, and costs the signal of categories of two rows.
+categories and keeps it unbiased on random labels.
+
+In a rare category no surplus can pass the margin: of two rows, what is left of a pair of one split looks as what is
+left of one row of each. What tells them apart is the rows left out, so they are asked, over all categories of one size
+together (as Good and Turing do): where they lie on the side of the surplus by more than two standard deviations, that
+surplus counts, by the share of B that was found there.
+
+A category of one row tells nothing about the row left out. Where most pairs of rows are of that kind, or of rare
+categories too few to be asked, there is no area: 0.5 would say that the feature tells nothing, and 1 that it tells all.
 
 An area below 0.5 says that what was learnt does not hold for the rows left out, which is no more than nothing: it is
-reported as 0.5, not folded over. What is left of the noise on random labels is a mean of 0.51 and a 95th percentile of
-0.55 for two splits of 500 rows. From the counts of the categories it is exact, needs no random folds, and takes
-O(K log K) for K categories.
+reported as 0.5, not folded over. What is left of the noise on random labels is a mean of 0.51 (0.52 for numbers) and a
+95th percentile of 0.55 for two splits of 500 rows. From the counts of the categories it is exact, needs no random
+folds, and takes O(K log K) for K categories.
+
+Numbers are compared in two ways, and the larger area counts: by their order, where it differs from 0.5 by more than
+one standard deviation under random labels; and as categories, where neighbours share one until it has as many rows as
+the square root of all.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-LENGTH_EDGES = (4, 6, 9, 13, 19)
-"""Upper edges, in characters, of the bins in which lengths are compared; the last bin is open."""
+CONFIRMED = 2.0
+"""Standard deviations by which the rows left out must agree with the surplus of rare categories."""
+UNTOLD_SHARE = 0.5
+"""Largest share of the pairs of rows in which no category can tell anything."""
+
+Floats = npt.NDArray[np.float64]
 
 
-def length_bin(text: pl.Expr) -> pl.Expr:
-    """The bin of a text's length in characters, 0 for the shortest: what `auc_answer_length` compares."""
-    length = text.str.len_chars().cast(pl.Int64)
-    return sum(((length > edge).cast(pl.Int64) for edge in LENGTH_EDGES), start=length * 0)
+class _Left(NamedTuple):
+    """What a category scores for a row that was left out of it, and whether it could have told anything."""
+
+    score: Floats
+    told: npt.NDArray[np.bool_]
 
 
 def auc(first: pl.Series, second: pl.Series) -> float | None:
     """Area under the ROC curve for telling the rows of `second` from those of `first` by their category.
 
-    Nulls are left out. 0.5: the feature tells nothing; 1: it tells all. None where a side has no rows.
+    Nulls are left out. 0.5: the feature tells nothing; 1: it tells all. None where a side has no rows, or where most
+    rows share their category with no other row.
     """
-    known = [values.drop_nulls().cast(pl.String).rename("category") for values in (first, second)]
-    codes = pl.concat(known).rank("dense").to_numpy()
-    if not codes.size:
-        return None
-    counts = (np.bincount(part, minlength=codes.max() + 1) for part in np.split(codes, [known[0].len()]))
-    return auc_of_counts(*(found[1:] for found in counts))
+    return auc_of_counts(*_counted(first.cast(pl.String), second.cast(pl.String)))
+
+
+def auc_of_numbers(first: pl.Series, second: pl.Series) -> float | None:
+    """The same for numbers, of which near ones are alike."""
+    return auc_of_number_counts(*_counted(first, second))
+
+
+def _counted(first: pl.Series, second: pl.Series) -> tuple[npt.ArrayLike, npt.ArrayLike]:
+    """The rows that each side has of each value, values in ascending order."""
+    known = [values.drop_nulls().rename("value") for values in (first, second)]
+    codes = pl.concat(known).rank("dense").cast(pl.Int64).to_numpy()
+    counts = [np.bincount(part, minlength=codes.max(initial=0) + 1)[1:] for part in np.split(codes, [known[0].len()])]
+    return counts[0], counts[1]
 
 
 def auc_of_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
-    """The same from the number of rows that each side has in each category."""
-    area = leave_pair_out(first, second)
-    return None if area is None else max(area, 0.5)
+    """The same as `auc` from the number of rows that each side has in each category."""
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if not a.sum() or not b.sum():
+        return None
+    without_a, without_b = _left_out(a, b)
+    untold = a[~without_a.told].sum() / a.sum() * b[~without_b.told].sum() / b.sum()
+    return None if untold > UNTOLD_SHARE else max(_area(a, b, without_a.score, without_b.score), 0.5)
+
+
+def auc_of_number_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
+    """The same as `auc_of_numbers` from the number of rows that each side has of each value, in ascending order."""
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if not a.sum() or not b.sum():
+        return None
+    starts = _bins(a + b)
+    categories = auc_of_counts(np.add.reduceat(a, starts), np.add.reduceat(b, starts))
+    return None if categories is None else max(categories, _by_order(a, b))
 
 
 def leave_pair_out(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
     """The estimate itself, from counts a category: it may be below 0.5, and is 0.5 on average where nothing is told."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    rows_a, rows_b = a.sum(), b.sum()
-    if not rows_a or not rows_b:
+    if not a.sum() or not b.sum():
         return None
-    share = rows_b / (rows_a + rows_b)
-    without_a = _scores(a + b - 1, b, share)
-    without_b = _scores(a + b - 1, b - 1, share)
+    without_a, without_b = _left_out(a, b)
+    return _area(a, b, without_a.score, without_b.score)
+
+
+def _area(a: Floats, b: Floats, without_a: Floats, without_b: Floats) -> float:
+    """Share of the pairs of rows in which that of B scores higher, each row scored by what is left without it."""
     scores, place = np.unique(np.concatenate([without_a, without_b]), return_inverse=True)
     nothing = np.zeros_like(a)
     weight_a = np.bincount(place, np.concatenate([a, nothing]), len(scores))
@@ -69,14 +113,50 @@ def leave_pair_out(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
     same = a * b
     wins -= float((same * ((without_a < without_b) + 0.5 * (without_a == without_b))).sum())
     wins += float(same.sum()) / 2
-    return wins / float(rows_a * rows_b)
+    return wins / float(a.sum() * b.sum())
 
 
-def _scores(rows: npt.NDArray[np.float64], rows_b: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
-    """Surplus of B per row of a category, beyond its margin; rounded so that ties stay ties."""
-    surplus = rows_b - rows * share
-    deviation = np.sqrt(np.maximum(rows, 0.0) * share * (1 - share))
-    margin = np.maximum(max(share, 1 - share), deviation) + 1e-9
-    beyond = np.sign(surplus) * np.maximum(np.abs(surplus) - margin, 0.0)
-    scores: npt.NDArray[np.float64] = np.round(beyond / np.maximum(rows, 1.0), 12)
-    return scores
+def _left_out(a: Floats, b: Floats) -> tuple[_Left, _Left]:
+    """Every category without one row of A, and without one row of B.
+
+    Scores are the surplus of B per row, beyond its margin; rounded so that ties stay ties.
+    """
+    share = float(b.sum() / (a.sum() + b.sum()))
+    left = np.maximum(a + b - 1, 0.0)
+    margin = np.maximum(max(share, 1 - share), np.sqrt(left * share * (1 - share))) + 1e-9
+    surplus = np.stack([b, b - 1]) - left * share
+    sign = np.sign(np.round(surplus, 9))
+    score = sign * np.maximum(np.abs(surplus) - margin, 0.0) / np.maximum(left, 1.0)
+    told = np.broadcast_to(left > 0, score.shape).copy()
+    held = np.stack([a, b])
+    for side, purest in ((-1, share), (1, 1 - share)):
+        for size in np.unique(left[(left > 0) & (left * purest <= margin)]):
+            among = (left == size) & (sign == side)
+            rows, rows_b = float(held[among].sum()), float(held[1][among[1]].sum())
+            # Rows of one category are left out of the same others, so they may all agree: size + 1 count as one.
+            deviation = np.sqrt((size + 1) * rows * share * (1 - share))
+            if side * (rows_b - share * rows) > CONFIRMED * deviation:
+                score[among] = rows_b / rows - share
+            told[among] = purest * rows > CONFIRMED * deviation
+    score = np.round(score, 12)
+    return _Left(score[0], told[0]), _Left(score[1], told[1])
+
+
+def _bins(rows: Floats) -> npt.NDArray[np.int64]:
+    """Where the bins of neighbouring values start; the last may have fewer rows than the others."""
+    least, starts, held = np.sqrt(rows.sum()), [0], 0.0
+    for index, count in enumerate(rows):
+        if held >= least:
+            starts.append(index)
+            held = 0.0
+        held += count
+    return np.array(starts)
+
+
+def _by_order(a: Floats, b: Floats) -> float:
+    """Area of the order of the values, in whichever direction tells; 0.5 within a standard deviation (with ties)."""
+    rows, pairs = float((a + b).sum()), float(a.sum() * b.sum())
+    area = float(((np.cumsum(a) - a / 2) * b).sum()) / pairs
+    ties = float(((a + b) ** 3 - (a + b)).sum()) / (rows * (rows - 1))
+    deviation = np.sqrt(max(rows + 1 - ties, 0.0) / (12 * pairs))
+    return max(area, 1 - area) if abs(area - 0.5) > deviation + 1e-9 else 0.5

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from dual_data.audit import facts
-from dual_data.audit.auc import auc_of_counts, length_bin
+from dual_data.audit.auc import auc_of_counts, auc_of_number_counts
 
 Counts = Counter[Any]
+
+UNTOLD = "most rows share their value with no other row, or with too few"
+"""Why there is no area where both splits have values."""
 
 
 class Named(NamedTuple):
@@ -39,8 +42,8 @@ def side(rows: pl.DataFrame) -> Side:
         questions=_counts(rows, pl.col("question").str.to_lowercase()),
         answers=_counts(rows, pl.col("answer").str.to_lowercase()),
         relations=_counts(rows, pl.col("relation")),
-        answer_lengths=_counts(rows, length_bin(pl.col("answer"))),
-        subject_lengths=_counts(rows, length_bin(pl.col("subject_label"))),
+        answer_lengths=_counts(rows, pl.col("answer").str.len_chars()),
+        subject_lengths=_counts(rows, pl.col("subject_label").str.len_chars()),
         by_id=_named(facts.keyed(rows)) if facts.has_ids(rows) else None,
         by_label=_named(facts.labelled(rows)),
     )
@@ -55,10 +58,20 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
 
     Subjects and facts are compared by id where both splits have ids, else by label; questions and answers by their
     lower-cased text. `shared_*` count distinct values, `shared_*_rows` how many rows of the first and of the second
-    split hold them.
+    split hold them. `untold` says why an area is None although both splits have values.
     """
     left, right = (first.by_id, second.by_id) if first.by_id and second.by_id else (first.by_label, second.by_label)
     comparable = bool(left.facts and right.facts)
+    features = {
+        "auc_relation": (first.relations, second.relations),
+        "auc_answer": (first.answers, second.answers),
+        "auc_answer_length": (first.answer_lengths, second.answer_lengths),
+        "auc_subject_length": (first.subject_lengths, second.subject_lengths),
+    }
+    areas = {
+        name: _auc(*sides, auc_of_number_counts if name.endswith("_length") else auc_of_counts)
+        for name, sides in features.items()
+    }
     return {
         "shared_questions": _shared(first.questions, second.questions),
         "shared_subjects": _shared(left.subjects, right.subjects),
@@ -66,10 +79,8 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
         "shared_subject_rows": _sharing(left.subjects, right.subjects),
         "shared_answer_rows": _sharing(first.answers, second.answers),
         "mirrored_facts": facts.mirrored_facts(left.facts, right.facts) if comparable else None,
-        "auc_relation": _auc(first.relations, second.relations),
-        "auc_answer": _auc(first.answers, second.answers),
-        "auc_answer_length": _auc(first.answer_lengths, second.answer_lengths),
-        "auc_subject_length": _auc(first.subject_lengths, second.subject_lengths),
+        **areas,
+        "untold": {name: UNTOLD for name, area in areas.items() if area is None and all(features[name])},
     }
 
 
@@ -89,6 +100,6 @@ def _sharing(first: Counts, second: Counts) -> list[int] | None:
     return [sum(counts[value] for value in shared) for counts in (first, second)]
 
 
-def _auc(first: Counts, second: Counts) -> float | None:
+def _auc(first: Counts, second: Counts, area: Callable[[list[int], list[int]], float | None]) -> float | None:
     values = sorted(first.keys() | second.keys())
-    return auc_of_counts([first[value] for value in values], [second[value] for value in values])
+    return area([first[value] for value in values], [second[value] for value in values])

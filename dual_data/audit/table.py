@@ -11,8 +11,15 @@ _LONGEST = 34
 def render(report: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
     """The report of `dual_data.audit.audit` as plain tables, as many splits beside each other as fit in `width`."""
     blocks = [_block("split", part) for part in _chunks(report["splits"], width)]
-    blocks += [_block("pair", part) for part in _chunks(report["pairs"], width)]
-    return "\n\n".join(blocks)
+    pairs = report["pairs"]
+    shown = {name: {key: value for key, value in pair.items() if key != "untold"} for name, pair in pairs.items()}
+    blocks += [_block("pair", part) for part in _chunks(shown, width)]
+    notes = [
+        f"{' and '.join(_heading(name))}: no {measure}, as {reason}"
+        for name, pair in pairs.items()
+        for measure, reason in pair["untold"].items()
+    ]
+    return "\n\n".join([*blocks, "\n".join(notes)] if notes else blocks)
 
 
 def _chunks(columns: Mapping[str, Mapping[str, Any]], width: int) -> list[dict[str, Mapping[str, Any]]]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.audit.auc import LENGTH_EDGES, auc, auc_of_counts, leave_pair_out, length_bin
+from dual_data.audit.auc import auc, auc_of_counts, auc_of_number_counts, auc_of_numbers, leave_pair_out
 
 Counts = list[tuple[int, int]]
 counts = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=8).filter(
@@ -19,31 +19,56 @@ counts = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, m
 )
 
 
-def spelled_out(cells: Counts) -> float:
-    """Every pair of rows left out in turn, scored from what is left."""
+def held_out(cells: Counts, share: float) -> dict[tuple[int, float], list[int]]:
+    """Labels of the rows left out, by the rows that are left of their category and the side of its surplus."""
+    found: dict[tuple[int, float], list[int]] = {}
+    for a, b in cells:
+        for label, times, rows_b in ((0, a, b), (1, b, b - 1)):
+            surplus = rows_b - (a + b - 1) * share
+            found.setdefault((a + b - 1, float(np.sign(round(surplus, 9)))), []).extend([label] * times)
+    return found
+
+
+def spelled_out(cells: Counts) -> tuple[float, float]:
+    """Every pair of rows left out in turn, scored from what is left; and the share of those that nothing tells."""
     total_a, total_b = sum(a for a, _ in cells), sum(b for _, b in cells)
     share = total_b / (total_a + total_b)
+    held = held_out(cells, share)
 
-    def score(rows: int, rows_b: int) -> float:
+    def score(rows: int, rows_b: int) -> tuple[float, bool]:
         surplus = rows_b - rows * share
-        margin = max(share, 1 - share, math.sqrt(max(rows, 0) * share * (1 - share)))
-        return math.copysign(max(abs(surplus) - margin - 1e-9, 0.0), surplus) / max(rows, 1)
+        side = float(np.sign(round(surplus, 9)))
+        margin = max(share, 1 - share, math.sqrt(max(rows, 0) * share * (1 - share))) + 1e-9
+        found = math.copysign(max(abs(surplus) - margin, 0.0), surplus) / max(rows, 1)
+        purest = rows * (1 - share if side > 0 else share)
+        if rows < 1 or not side or purest > margin:
+            return found, rows > 0
+        labels = held[rows, side]
+        deviation = math.sqrt((rows + 1) * len(labels) * share * (1 - share))
+        if side * (sum(labels) - share * len(labels)) > 2 * deviation:
+            found = sum(labels) / len(labels) - share
+        return found, purest / rows * len(labels) > 2 * deviation
 
-    wins = 0.0
+    wins = untold = 0.0
     for i, (a_i, b_i) in enumerate(cells):
         for j, (a_j, b_j) in enumerate(cells):
-            left, right = score(a_i + b_i - 1, b_i), score(a_j + b_j - 1, b_j - 1)
-            won = 0.5 if i == j or abs(left - right) < 1e-10 else float(left < right)
-            wins += a_i * b_j * won
-    return wins / (total_a * total_b)
+            pairs = a_i * b_j
+            if not pairs:
+                continue
+            (left, left_told), (right, right_told) = score(a_i + b_i - 1, b_i), score(a_j + b_j - 1, b_j - 1)
+            wins += pairs * (0.5 if i == j or abs(left - right) < 1e-10 else float(left < right))
+            untold += pairs * (not left_told and not right_told)
+    return wins / (total_a * total_b), untold / (total_a * total_b)
 
 
 @given(counts)
 def test_it_is_leave_pair_out_cross_validation(cells: Counts) -> None:
     first, second = zip(*cells, strict=True)
-    expected = spelled_out(cells)
+    expected, untold = spelled_out(cells)
     assert leave_pair_out(first, second) == pytest.approx(expected, abs=1e-9)
-    assert auc_of_counts(first, second) == pytest.approx(max(expected, 0.5), abs=1e-9)
+    if abs(untold - 0.5) > 1e-9:
+        told = untold < 0.5
+        assert auc_of_counts(first, second) == (pytest.approx(max(expected, 0.5), abs=1e-9) if told else None)
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=60))
@@ -65,7 +90,7 @@ def test_separate_categories_tell_all(sizes: list[int]) -> None:
 @given(counts)
 def test_the_order_of_the_splits_does_not_matter(cells: Counts) -> None:
     first, second = zip(*cells, strict=True)
-    assert auc_of_counts(first, second) == pytest.approx(auc_of_counts(second, first), abs=1e-9)
+    assert leave_pair_out(first, second) == pytest.approx(leave_pair_out(second, first), abs=1e-9)
 
 
 @pytest.mark.parametrize("weights", [np.ones(200), 1 / np.arange(1, 21), np.ones(3)], ids=["many", "skewed", "few"])
@@ -108,6 +133,80 @@ def test_series_are_counted_by_value() -> None:
     assert auc(first, second) == auc_of_counts([60, 40], [40, 60])
 
 
-def test_length_bins_have_the_stated_edges() -> None:
-    texts = pl.DataFrame({"text": [*("x" * edge for edge in LENGTH_EDGES), "x" * (LENGTH_EDGES[-1] + 1), "", None]})
-    assert texts.select(length_bin(pl.col("text")))["text"].to_list() == [0, 1, 2, 3, 4, 5, 0, None]
+@pytest.mark.parametrize(("rare", "popular"), [(241, 241), (500, 50), (50, 500), (9, 9)], ids=str)
+def test_answers_that_occur_twice_in_one_split_alone_tell_all(rare: int, popular: int) -> None:
+    """What is left of a pair of equal answers looks as what is left of one answer in each split: others must tell."""
+    assert auc_of_counts([2] * rare + [0] * popular, [0] * rare + [2] * popular) == 1.0
+    assert auc_of_counts([1] * rare, [1] * rare) == 0.5
+
+
+def test_rare_answers_tell_beside_frequent_ones_that_do_not() -> None:
+    measured = auc_of_counts([10] * 90 + [2] * 25 + [0] * 25, [10] * 90 + [0] * 25 + [2] * 25)
+    assert measured == pytest.approx(1 - (900 / 950) ** 2 / 2, abs=1e-9)
+
+
+@pytest.mark.parametrize("rows", [(482, 482), (100, 864), (864, 100)], ids=str)
+@pytest.mark.parametrize("sizes", [[2] * 482, [1] * 400 + [2] * 100 + [4] * 91], ids=["twice", "mixed"])
+def test_rare_answers_with_random_labels_tell_nothing(sizes: list[int], rows: tuple[int, int]) -> None:
+    random = np.random.default_rng(5)
+    estimates = []
+    for _ in range(200):
+        drawn = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
+        sides = (np.bincount(part, minlength=len(sizes)) for part in np.split(drawn, [rows[0]]))
+        estimates.append(auc_of_counts(*sides))
+    assert np.array(estimates, dtype=float).mean() <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ([1] * 40 + [0] * 40, [0] * 40 + [1] * 40, False),
+        ([1] * 40 + [0] * 5, [0] * 40 + [8] * 5, True),
+        ([1] * 40 + [0] * 40 + [40], [0] * 40 + [1] * 40 + [40], True),
+        ([1] * 40 + [0] * 40 + [10], [0] * 40 + [1] * 40 + [10], False),
+        ([2], [0, 2], False),
+    ],
+    ids=["all once", "once in one split alone", "half once", "most once", "two rows a side"],
+)
+def test_what_no_other_row_can_tell_has_no_area(first: list[int], second: list[int], told: bool) -> None:
+    size = max(len(first), len(second))
+    padded = [side + [0] * (size - len(side)) for side in (first, second)]
+    assert (auc_of_counts(*padded) is not None) == told
+
+
+@pytest.mark.parametrize("rows", [4, 482])
+def test_lengths_beyond_the_usual_are_told_apart(rows: int) -> None:
+    assert auc_of_numbers(pl.Series([20] * rows), pl.Series([80] * rows)) == 1.0
+
+
+def test_numbers_are_told_apart_by_their_spread_and_by_their_order() -> None:
+    middle, wide = [40] * 200 + [42] * 200, [10] * 200 + [70] * 200
+    assert auc_of_numbers(pl.Series(middle), pl.Series(wide)) == 1.0
+    # Every value once, as the lengths of long texts: no value recurs, but the order holds.
+    assert auc_of_numbers(pl.Series(range(60)), pl.Series(range(100, 160))) == 1.0
+    # A shift by a tenth of the spread, which no bin shows beyond its margin.
+    random = np.random.default_rng(3)
+    lengths = [pl.Series(np.round(random.normal(mean, 30, 5000)).astype(int)) for mean in (100, 103)]
+    area = auc_of_numbers(*lengths)
+    assert area is not None
+    assert 0.52 < area < 0.54
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=60))
+def test_equal_lengths_tell_nothing(sizes: list[int]) -> None:
+    if sum(sizes) > 3:
+        assert auc_of_number_counts(sizes, sizes) == 0.5
+
+
+@pytest.mark.parametrize("rows", [(482, 482), (482, 4000)], ids=str)
+def test_random_lengths_tell_nothing_on_average(rows: tuple[int, int]) -> None:
+    random = np.random.default_rng(2)
+    drawn = [[pl.Series(random.lognormal(2.3, 0.6, size).astype(int)) for size in rows] for _ in range(200)]
+    reported = np.array([auc_of_numbers(*sides) for sides in drawn], dtype=float)
+    assert reported.mean() <= 0.525
+    assert np.quantile(reported, 0.95) < 0.57
+
+
+def test_a_number_without_rows_or_without_company_has_no_area() -> None:
+    assert auc_of_numbers(pl.Series([None], dtype=pl.Int64), pl.Series([3])) is None
+    assert auc_of_numbers(pl.Series([1]), pl.Series([9])) is None

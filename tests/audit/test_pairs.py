@@ -7,7 +7,7 @@ import pytest
 
 from dual_data.audit import audit
 from dual_data.audit.columns import standard
-from dual_data.audit.pairs import compare, side
+from dual_data.audit.pairs import UNTOLD, compare, side
 
 
 def facts(rows: list[tuple[str, str, str]], *, ids: bool = True) -> pl.DataFrame:
@@ -68,8 +68,8 @@ def test_labels_are_compared_where_one_side_has_no_ids() -> None:
 
 
 def test_what_cannot_be_told_is_null() -> None:
-    bare = pl.DataFrame({"question": ["Where lies A?"], "answer": ["Nu"]})
-    measured = pair(bare, facts([("A", "country", "Nu")]))
+    bare = pl.DataFrame({"question": ["Where lies A?"] * 4, "answer": ["Nu"] * 4})
+    measured = pair(bare, facts([("A", "country", "Nu")] * 4))
     assert {name for name, value in measured.items() if value is None} == {
         "shared_subjects",
         "shared_subject_rows",
@@ -77,6 +77,19 @@ def test_what_cannot_be_told_is_null() -> None:
         "auc_relation",
         "auc_subject_length",
     }
+
+
+def test_answers_that_occur_once_are_null_with_the_reason() -> None:
+    first, second = ([(f"S{n}", "country", f"{name}{n}") for n in range(9)] for name in ("Nu", "Mu"))
+    measured = pair(facts(first), facts(second))
+    assert measured["auc_answer"] is None
+    assert measured["untold"] == {"auc_answer": UNTOLD}
+    assert measured["auc_relation"] == 0.5
+
+
+def test_long_answers_are_told_apart_by_their_length() -> None:
+    first, second = ([("S", "motto", sign * length)] * 30 for sign, length in (("a", 20), ("b", 80)))
+    assert pair(facts(first), facts(second))["auc_answer_length"] == 1.0
 
 
 def test_a_matched_pair_of_splits_is_not_told_apart_and_a_confounded_one_is() -> None:
