@@ -1,0 +1,70 @@
+"""Faults of established runners that nothing else here would notice."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+from transformers import PreTrainedModel
+
+from dual_data.evaluation.data import Item, encode
+from dual_data.evaluation.engine import open_engine
+from dual_data.evaluation.forward import decoder_layers, packs
+from dual_data.evaluation.measure import measure
+from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.workload import MeasureOptions, build_workload
+from tests.evaluation.questions import cities
+from tests.evaluation.training import LAYER, problem
+
+BEFORE_TRAINING = {"AdaPop": 1, "NPO": 1, "DPO": 2, "IdkDPO": 2, "UNDIAL": 1, "GradDiffKL": 1, "JensUn": 1, "RMU": 1}
+"""Kinds of rows whose reference is computed, once."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_is_one_pass_and_a_reference_is_computed_once(name: str) -> None:
+    """GradDiff elsewhere runs the policy once more for nothing, and NPO its reference in every step."""
+    given = problem()
+    assert packs(given.loaded.model, 40)  # finding that out runs the model as well
+    passes: list[int] = []
+    decoder_layers(given.loaded.model)[0].register_forward_hook(lambda *_: passes.append(1))
+    options = {"layer": LAYER} if name == "RMU" else {}
+    trace = given.train(name, Optimisation(epochs=3, batch=3), **options)[0]
+    assert len(passes) == trace.steps + BEFORE_TRAINING.get(name, 0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_method_copies_the_model(name: str) -> None:
+    """WGA and SatImp elsewhere hold a reference model that nothing reads."""
+    given = problem()
+
+    def models() -> int:
+        return sum(issubclass(type(one), PreTrainedModel) for one in gc.get_objects())
+
+    before = models()
+    given.train(name, Optimisation(epochs=1, batch=7), **({"layer": LAYER} if name == "RMU" else {}))
+    assert models() == before
+
+
+def test_an_answer_that_the_question_repeats_keeps_its_tokens() -> None:
+    """Cutting the prompt out of the whole text elsewhere empties or mangles such answers."""
+    loaded = tiny("llama")
+    item = Item("a", "Is Paris Paris, or is Paris Rome?", "Paris", ("Paris",), "Paris", "P36")
+    (row,) = encode(loaded.tokenizer, [item], "chat")
+    assert loaded.tokenizer.decode(list(row.answer_ids)).strip() == "Paris"
+    workload = build_workload(loaded.tokenizer, {"forget": [item]}, "chat", MeasureOptions(distractors=0))
+    (found,) = measure(open_engine(loaded, max_new_tokens=4), workload)[0].items["forget"]
+    assert found["ground_truth"] == "Paris"
+    assert found["tokens"]["answer_tokens"] == len(row.answer_ids)
+
+
+def test_without_candidates_there_is_no_rank() -> None:
+    """Elsewhere it is 1 for every row, before and after unlearning."""
+    loaded = tiny("llama")
+    for distractors in (0, 2):
+        workload = build_workload(
+            loaded.tokenizer, {"forget": cities()}, "chat", MeasureOptions(distractors=distractors)
+        )
+        rows = measure(open_engine(loaded, max_new_tokens=2), workload)[0].items["forget"]
+        assert all((row["scores"]["sequence_rank"] is None) == (distractors == 0) for row in rows)
