@@ -4,7 +4,7 @@ Within each topic the candidates are ordered by the popularity of subject and ob
 published ones, with the topic's short name in front:
 
     city_forget_rare_{1,5,10}        the first k %
-    city_forget_popular_{1,5,10}     the last k %, the most popular first
+    city_forget_popular_{1,5,10}     the last k %; both in ascending order, as published
     city_fast_retain_{500,1500}      rows of neither 10 % set and of none of their questions, by hash
     city_full, full_                 every candidate of the topic, and of all topics
 
@@ -43,8 +43,8 @@ def splits(pool: pl.DataFrame, family: Family, retain: tuple[int, ...]) -> list[
     own = pool.filter(pl.col("topic") == family.topic).sort("pop_sum", "rank")
     made = [full(own, f"{family.prefix}_full", family.smallest)]
     largest: list[pl.DataFrame] = []
-    for side, ordered in (("rare", own), ("popular", own.reverse())):
-        of_side = [_share(ordered, side, percent, family) for percent in family.percents]
+    for side in ("rare", "popular"):
+        of_side = [_share(own, side, percent, family) for percent in family.percents]
         made += of_side
         largest.append(max((one.rows for one in of_side), key=lambda rows: rows.height))
     forget = own.join(pl.concat(largest).select("fact_id"), on="fact_id", how="semi")
@@ -67,14 +67,15 @@ def full(rows: pl.DataFrame, split: str, smallest: int) -> Made:
     return Made(split, _rows(kept), rows.height, rows.height, reason)
 
 
-def _share(ordered: pl.DataFrame, side: str, percent: int, family: Family) -> Made:
-    size = ordered.height * percent // 100
+def _share(own: pl.DataFrame, side: str, percent: int, family: Family) -> Made:
+    size = own.height * percent // 100
     reason = (
-        f"{percent} % of {ordered.height} candidates are {size} rows, fewer than {family.smallest}"
+        f"{percent} % of {own.height} candidates are {size} rows, fewer than {family.smallest}"
         if size < family.smallest
         else ""
     )
-    rows = _rows(ordered.head(0 if reason else size))
+    kept = 0 if reason else size
+    rows = _rows(own.head(kept) if side == "rare" else own.tail(kept))
     return Made(f"{family.prefix}_forget_{side}_{percent}", rows, size, size, reason)
 
 
@@ -83,7 +84,8 @@ def _rows(chosen: pl.DataFrame) -> pl.DataFrame:
 
 
 def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFrame:
-    """The rows with the published columns first, under their published names, then split, position and fact_id.
+    """The rows with the published columns first, under their published names, then split, position, fact_id, and what
+    the other recipes' rows are asked and accepted by: answers and paraphrases_test.
 
     `rows` has the columns of `pipeline.examples.joined`; `probes` those of Knowledge. The three columns of the probe
     are named after the model, and absent where none was run.
@@ -105,6 +107,8 @@ def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFra
         "split",
         "position",
         "fact_id",
+        "answers",
+        "paraphrases_test",
     ).rename(
         {
             "topic": "source_csv",
@@ -125,5 +129,5 @@ def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFra
         "embedding_similarity": f"bert_sim_{name}",
     }
     probed = found.select("fact_id", *columns).rename(columns)
-    last = ["split", "position", "fact_id"]
+    last = ["split", "position", "fact_id", "answers", "paraphrases_test"]
     return published.join(probed, on="fact_id", how="left", maintain_order="left").select(pl.exclude(last), *last)

@@ -242,7 +242,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=1,
+    version=2,
     run=run,
     schema=Splits,
     params=SplitsParams,

@@ -11,7 +11,7 @@ from dual_data import schema
 
 JOINED: Mapping[str, str] = {
     "fact_id": "Identity of the fact: a hash of subject, property and object, the same in every build.",
-    "position": "Order inside the split; a smaller split of a family is a prefix of a larger one.",
+    "position": "Order inside the split; a smaller split of a family is the start (in paper: an end) of a larger one.",
     "pair": "Shared by the rare and the popular member of a matched pair.",
     "bond": "The two entities of the fact in either order: what a fact shares with its mirror image.",
     "question": "The canonical question.",

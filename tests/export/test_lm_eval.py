@@ -77,6 +77,13 @@ def test_any_accepted_answer_counts() -> None:
     assert process_results(doc, ["Ankara"])["accepted"] == 0
 
 
+@pytest.mark.parametrize("config", ["matched", "paper"])
+def test_rows_bring_the_accepted_answers(exported: Exported, config: str) -> None:
+    task = tasks(lm_eval_files(*exported))[f"{config}/dual_{config}_town_forget_rare_5.yaml"]
+    for row in pl.read_parquet(task["dataset_kwargs"]["data_files"]["test"]).iter_rows(named=True):
+        assert row["answer"] in row["answers"]
+
+
 @pytest.mark.real_model
 @pytest.mark.slow
 def test_the_harness_runs_the_tasks_offline_with_a_real_model(exported: Exported, tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 
 from dual_data.export.tofu_json import rows, tofu_json_files
+from dual_data.release.tables import tables_of
 from dual_data.released import Place, Release, read_table
+from tests.release.made import made, world
 
 SPLIT = pl.DataFrame(
     {
@@ -72,3 +75,17 @@ def test_a_file_a_split_in_the_order_of_the_split(exported: tuple[Release, Place
     lines = [json.loads(line) for line in files["matched/town_forget_rare_5.json"].splitlines()]
     rows_of_split = read_table(place, release.file("matched", "town_forget_rare_5"))
     assert [line["fact_id"] for line in lines] == rows_of_split["fact_id"].to_list()
+
+
+def test_the_published_columns_come_with_answers_and_held_out_wordings(tmp_path: Path) -> None:
+    frames = world(subjects=40)
+    alias = pl.col("answer").replace("Land baba", "Land bade")
+    known = pl.when(pl.col("answer") == alias).then(pl.concat_list("answer")).otherwise(pl.concat_list("answer", alias))
+    build = made(tmp_path, {**frames, "questions": frames["questions"].with_columns(answers=known)})
+    found = [row for split in tables_of(build).configs["paper"].values() for row in rows(split)]
+    aliased = [row for row in found if row["answer"] == "Land baba"]
+    assert aliased
+    assert all(row["paraphrased_answer"] == "Land bade" for row in aliased)
+    assert not any("Land bade" in row["perturbed_answer"] for row in aliased)
+    assert any("Land bade" in row["perturbed_answer"] for row in found)
+    assert all(row["paraphrased_question"] != row["question"] for row in found)

@@ -86,7 +86,8 @@ def test_files_that_no_release_wrote_are_removed_only_if_forced(
     repository = online.repositories[NAME] = Repository(private=False)
     repository.commit("main", {".gitattributes": b"", "README.md": b"Mine.", **FOREIGN, **manifest}, "years of work")
     before = online.state()
-    for options in ({}, {"dry_run": True}, {"create_pr": True}):
+    asked: list[dict[str, Any]] = [{}, {"dry_run": True}, {"create_pr": True}]
+    for options in asked:
         with pytest.raises(
             UsageError, match=r"no release of dual-data wrote \(data/precious\.parquet, images/fig\.png"
         ):
