@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dual_data.config import (
+    Excluded,
     Profile,
     Relation,
     load_excluded,
@@ -20,6 +22,9 @@ from dual_data.engine.stage import Stage
 from dual_data.errors import UsageError
 from dual_data.prompts import load_prompt
 
+_EXPLAINED = re.compile(r"^#\s{2,}([a-z_]+)\s{2,}\S", re.MULTILINE)
+"""A reason with its meaning, in the comment at the head of EXCLUDED.toml."""
+
 
 def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     """Every fault as `file: key: message`, and a line that says how much was checked."""
@@ -32,8 +37,10 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
             findings.extend(str(error).split("\n"))
             return None
 
-    profiles = [path for path in sorted((root / "pipeline").glob("*.toml")) if _kind(path) == "profile"]
-    topic_files = [path for path in sorted((root / "pipeline").glob("*.toml")) if _kind(path) == "topics"]
+    kinds = {path: _kind(path) for path in sorted((root / "pipeline").glob("*.toml"))}
+    # A file that is not TOML is read as a profile, so that its fault is found.
+    profiles = [path for path, kind in kinds.items() if kind in ("profile", "broken")]
+    topic_files = [path for path, kind in kinds.items() if kind == "topics"]
     relation_files = [p for p in sorted((root / "pipeline" / "relations").glob("*.toml")) if p.stem != "EXCLUDED"]
     prompt_files = sorted((root / "prompts").glob("*.md"))
 
@@ -47,20 +54,54 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         attempt(load_relations, root / "pipeline" / "relations")
     findings.extend(_same_questions({path: one for path, one in relations.items() if one is not None}))
     known = {name for loaded in topics for name in loaded}
-    for path, relation in relations.items():
-        for topic in relation.topics if relation is not None else ():
-            if topic != "*" and topic not in known:
-                findings.append(f"{path}: topics: {topic!r} is in none of {', '.join(p.name for p in topic_files)}")
-    for path in (root / "pipeline" / "relations").glob("EXCLUDED.toml"):
-        attempt(load_excluded, path)
+    named = {path: one.topics for path, one in relations.items() if one is not None}
+    exclusions = root / "pipeline" / "relations" / "EXCLUDED.toml"
+    if exclusions.exists() and (excluded := attempt(load_excluded, exclusions)) is not None:
+        findings.extend(_wrong_exclusions(exclusions, excluded, relations))
+        named[exclusions] = tuple(topic for entry in excluded.values() for topic in entry.topics)
+    if not topic_files and "broken" not in kinds.values():
+        findings.append(f"{root / 'pipeline'}: holds no file of topics, such as topics.toml")
+    elif topics and len(topics) == len(topic_files):
+        findings.extend(_unknown_topics(named, known, topic_files))
     for path in prompt_files:
         attempt(load_prompt, path)
+    for stage in stages:
+        if stage.check is not None:
+            attempt(stage.check, root)
     summary = (
         f"{len(profiles)} profiles, {len(known)} topics, {len(relations)} relations with "
         f"{sum(len(r.questions.questions()) for r in relations.values() if r is not None)} questions, "
         f"{len(prompt_files)} prompts: no fault found"
     )
-    return findings, summary
+    # A prompt is read on its own and by its stage.
+    return list(dict.fromkeys(findings)), summary
+
+
+def _unknown_topics(
+    named: Mapping[Path, Sequence[str]], known: Collection[str], topic_files: Sequence[Path]
+) -> Iterator[str]:
+    """Topics that a file names and no file of topics has; where one of those cannot be read, nobody can tell."""
+    for path, topics in named.items():
+        for topic in topics:
+            if topic != "*" and topic not in known:
+                yield f"{path}: topics: {topic!r} is in none of {', '.join(p.name for p in topic_files)}"
+
+
+def _wrong_exclusions(
+    path: Path, excluded: Mapping[str, Excluded], relations: Mapping[Path, Relation | None]
+) -> Iterator[str]:
+    """Labels that a relation asks about all the same, and reasons that the head of the file does not explain."""
+    head = path.read_text(encoding="utf-8").partition("\n[")[0]
+    reasons = _EXPLAINED.findall(head)
+    for label, entry in excluded.items():
+        if reasons and entry.reason not in reasons:
+            known = ", ".join(reasons)
+            yield f"{path}: {label}.reason: {entry.reason!r} is not explained at its head; there are {known}"
+        for other, relation in relations.items():
+            if relation is None or label not in relation.labels:
+                continue
+            if "*" in entry.topics or any(relation.applies_to(topic) for topic in entry.topics):
+                yield f"{path}: {label}: {other.name} asks about it; take it out here, or out of the labels there"
 
 
 def _same_names(profiles: Sequence[Profile]) -> list[str]:
@@ -93,12 +134,7 @@ def _same_questions(relations: Mapping[Path, Relation]) -> list[str]:
 
 def _common_topics(first: Relation, second: Relation) -> list[str]:
     """Topics in which both are asked; the files of one property divide the topics among them."""
-    if first.property == second.property:
-        return []
-    for one, other in ((first, second), (second, first)):
-        if "*" in one.topics:
-            return list(other.topics)
-    return sorted(set(first.topics) & set(second.topics))
+    return [] if first.property == second.property else sorted(first.topics_with(second))
 
 
 def _stage_faults(profile: Profile, stages: Sequence[Stage]) -> list[str]:
@@ -119,15 +155,12 @@ def _stage_faults(profile: Profile, stages: Sequence[Stage]) -> list[str]:
 
 
 def _kind(path: Path) -> str:
-    """profile, topics or other: told by content, since users name their files as they like.
-
-    A file that is not TOML counts as a profile, so that its fault is found.
-    """
+    """profile, topics or other, told by content, since users name their files as they like; broken: not TOML."""
     try:
         data = read_toml(path)
     except UsageError:
-        return "profile"
+        return "broken"
     if "project" in data:
         return "profile"
     tables = [table for table in data.values() if isinstance(table, dict)]
-    return "topics" if tables and all("classes" in table for table in tables) else "other"
+    return "topics" if any("classes" in table for table in tables) else "other"

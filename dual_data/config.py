@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -214,9 +214,26 @@ class Relation(Strict):
                 raise ValueError(f"inverse: {property_id!r} is not a Wikidata property id such as P36")
         return self
 
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> Relation:
+        for key, kind in _KEYS_OF_ONE_KIND.items():
+            if key in self.model_fields_set and self.object != kind:
+                raise ValueError(f'{key} belongs to object = "{kind}", and this one is "{self.object}"; leave it out')
+        return self
+
     def applies_to(self, topic: str) -> bool:
         """Whether subjects of `topic` are asked about this relation."""
         return "*" in self.topics or topic in self.topics
+
+    def topics_with(self, other: Relation) -> list[str]:
+        """Topics that both apply to, as they are written: "*" where both apply to all."""
+        if "*" in self.topics:
+            return list(other.topics)
+        return [topic for topic in self.topics if other.applies_to(topic)]
+
+
+_KEYS_OF_ONE_KIND = {"precision": "date", "unit": "quantity", "unit_name": "quantity", "object_classes": "entity"}
+"""Keys of a relation that mean something for one kind of object alone."""
 
 
 class Excluded(Strict):
@@ -326,21 +343,31 @@ def _relation(written: bytes, path: Path) -> Relation:
 
 
 def load_relations(folder: Path) -> dict[str, Relation]:
-    """Read every relation file of a folder, by stem. Raises ConfigError where two of a property claim one topic."""
+    """Read every relation file of a folder, by stem. Raises ConfigError where two claim what only one can have."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; relation files are expected there")
     paths = sorted(path for path in folder.glob("*.toml") if path.stem != "EXCLUDED")
     if not paths:
         raise InputError(f"{folder}: holds no relation file such as P36.toml")
     relations = {path.stem: load_relation(path) for path in paths}
-    owners: dict[tuple[str, str], str] = {}
-    for stem, relation in relations.items():
-        for topic in relation.topics:
-            other = owners.setdefault((relation.property, topic), stem)
-            if other != stem:
-                path = folder / f"{stem}.toml"
-                raise ConfigError(f"{topic} is claimed by {other}.toml already", file=path, key="topics")
+    if found := list(_double_claims(relations)):
+        raise ConfigError("\n".join(f"{folder / stem}.toml: {message}" for stem, message in found))
     return relations
+
+
+def _double_claims(relations: Mapping[str, Relation]) -> Iterator[tuple[str, str]]:
+    """Stem and message: two files of a property in one topic, or two that a label of the tables might mean there."""
+    claims: dict[tuple[str, str], list[str]] = {}
+    for stem, relation in relations.items():
+        for kind, name in [("property", relation.property), *(("label", label) for label in relation.labels)]:
+            others = claims.setdefault((kind, name), [])
+            for other in others:
+                topics = ", ".join(relation.topics_with(relations[other]))
+                if topics and kind == "property":
+                    yield stem, f"topics: {topics} is claimed by {other}.toml already"
+                elif topics and relations[other].property != relation.property:
+                    yield stem, f"labels: {name!r} is claimed by {other}.toml already, in {topics}"
+            others.append(stem)
 
 
 def load_excluded(path: Path) -> dict[str, Excluded]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import polars as pl
@@ -89,7 +90,7 @@ def run(
     params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame
 ) -> pl.DataFrame | Result:
     """One row a probed fact, model and rule."""
-    prompt = _prompt(tools)
+    prompt = _prompt(tools.project)
     probe = _select(params, tools, facts, questions)
     embed = published_rule.Embedding(tools)
     if any("paper" in model.rules for model in params.models) and not tools.calls.offline:
@@ -109,7 +110,7 @@ def run(
 
 def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> list[Forecast]:
     """The calls of `run`, by model and rule; embeddings of the rule `paper` are not counted."""
-    prompt = _prompt(tools)
+    prompt = _prompt(tools.project)
     probe = _select(params, tools, facts, questions)
     plans = []
     for model in params.models:
@@ -138,10 +139,10 @@ def _select(params: KnowledgeParams, tools: Tools, facts: pl.DataFrame, question
     return select(facts, questions, chosen, controls)
 
 
-def _prompt(tools: Tools) -> Prompt:
-    prompt = load_prompt(tools.project / PROMPT)
+def _prompt(project: Path) -> Prompt:
+    prompt = load_prompt(project / PROMPT)
     if set(prompt.variables) != {"question"}:
-        raise ConfigError("must be question alone: the book is closed", file=tools.project / PROMPT, key="variables")
+        raise ConfigError("must be question alone: the book is closed", file=project / PROMPT, key="variables")
     return prompt
 
 
@@ -281,4 +282,5 @@ KNOWLEDGE = Stage(
     files=(PROMPT,),
     forecast=forecast,
     outlook=expected.knowledge,
+    check=_prompt,
 )

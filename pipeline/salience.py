@@ -14,6 +14,7 @@ A local model's low mass is flagged, not sampled: its logits are exact, and its 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import polars as pl
@@ -119,12 +120,7 @@ def _prepare(
     params: SalienceParams, tools: Tools, facts: pl.DataFrame, questions: pl.DataFrame
 ) -> tuple[Prompt, list[str], list[Chat]]:
     """The prompt, and each fact's id and conversation, in hash order."""
-    prompt = load_prompt(tools.project / PROMPT)
-    if not prompt.labels:
-        raise ConfigError("the scale's labels are missing", file=tools.project / PROMPT, key="labels")
-    if set(prompt.variables) != {"subject", "relation", "object"}:
-        message = "must be subject, relation and object: that is what the judge is given"
-        raise ConfigError(message, file=tools.project / PROMPT, key="variables")
+    prompt = _prompt(tools.project)
     relations = load_relations(tools.project / RELATIONS)
     rows = sampled(questions, params.sample, tools.limit).join(
         facts.select("fact_id", "relation", "object_label"), on="fact_id", how="inner", maintain_order="left"
@@ -136,6 +132,16 @@ def _prepare(
             Chat(prompt.system.strip(), prompt.render({"subject": subject, "relation": name, "object": label}))
         )
     return prompt, rows["fact_id"].to_list(), chats
+
+
+def _prompt(project: Path) -> Prompt:
+    prompt = load_prompt(project / PROMPT)
+    if not prompt.labels:
+        raise ConfigError("the scale's labels are missing", file=project / PROMPT, key="labels")
+    if set(prompt.variables) != {"subject", "relation", "object"}:
+        message = "must be subject, relation and object: that is what the judge is given"
+        raise ConfigError(message, file=project / PROMPT, key="variables")
+    return prompt
 
 
 def _judge_locally(params: SalienceParams, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Judged]:
@@ -273,4 +279,5 @@ SALIENCE = Stage(
     files=(PROMPT, f"{RELATIONS}/*.toml"),
     forecast=forecast,
     outlook=expected.salience,
+    check=_prompt,
 )

@@ -83,6 +83,8 @@ class Stage:
     """Fields of `Services` that change the outcome, such as the endpoint."""
     forecast: Callable[..., list[Forecast]] | None = None
     """`forecast(params, tools, **inputs)`: the calls that `run` would make; None for a stage that makes none."""
-    outlook: Callable[..., list[Forecast]] | None = None
-    """`outlook(params, tools, profile)`: the same, estimated, while an input is not built; empty where there is nothing
+    outlook: Callable[..., list[Forecast] | None] | None = None
+    """`outlook(params, tools, profile)`: the same, estimated, while an input is not built; None where there is nothing
     to estimate from."""
+    check: Callable[[Path], object] | None = None
+    """`check(project)`: raises UsageError where a file is not what the stage needs; asked by `dual-data check`."""

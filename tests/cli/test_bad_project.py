@@ -52,6 +52,28 @@ def replaced(name: str, text: str | bytes) -> Callable[[Path], None]:
     return write
 
 
+def excluded(text: str) -> Callable[[Path], None]:
+    """One more entry of EXCLUDED.toml, beside a relation that the tables call capital."""
+
+    def write(root: Path) -> None:
+        relation('object = "entity"', 'labels = ["capital"]\nobject = "entity"')(root)
+        with (root / "pipeline" / "relations" / "EXCLUDED.toml").open("a", encoding="utf-8") as file:
+            file.write(f"\n{text}")
+
+    return write
+
+
+def edited(name: str, pattern: str, new: str) -> Callable[[Path], None]:
+    """A file with a part in other words."""
+
+    def write(root: Path) -> None:
+        text = (root / name).read_text(encoding="utf-8")
+        assert re.search(pattern, text)
+        (root / name).write_text(re.sub(pattern, new, text, count=1), encoding="utf-8")
+
+    return write
+
+
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "broken TOML": (relation('name = "capital"', 'name = "capital'), "P36.toml: not valid TOML: .*line 2"),
     "unknown key": (relation("object =", "objekt ="), "P36.toml: objekt: unknown key; known here: .*object"),
@@ -144,6 +166,46 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         "dual.toml: project.name: must be a plain",
     ),
     "stray key": (replaced("pipeline/dual.toml", "limit = 3\n[project]\n"), "dual.toml: limit: belongs into a table"),
+    "precision of an entity": (
+        relation('object = "entity"', 'object = "entity"\nprecision = "day"'),
+        'P36.toml: precision belongs to object = "date", and this one is "entity"; leave it out',
+    ),
+    "unit of a text": (
+        relation('object = "entity"', 'object = "text"\nunit = "Q11573"'),
+        'P36.toml: unit belongs to object = "quantity", and this one is "text"',
+    ),
+    "classes of a date": (
+        relation('object = "entity"', 'object = "date"\nobject_classes = ["Q5"]'),
+        'P36.toml: object_classes belongs to object = "entity"',
+    ),
+    "exclusion of what is asked": (
+        excluded('["capital"]\nreason = "vague"\ntopics = ["places_country"]\n'),
+        "EXCLUDED.toml: capital: P36.toml asks about it; take it out here, or out of the labels there",
+    ),
+    "exclusion everywhere of what is asked somewhere": (
+        excluded('["capital"]\nreason = "vague"\n'),
+        "EXCLUDED.toml: capital: P36.toml asks about it",
+    ),
+    "exclusion for no known reason": (
+        excluded('["x"]\nreason = "vauge"\n'),
+        "EXCLUDED.toml: x.reason: 'vauge' is not explained at its head; there are vacuous, vague, many_answers,",
+    ),
+    "exclusion for no known topic": (
+        excluded('["x"]\nreason = "vague"\ntopics = ["places_contry"]\n'),
+        "EXCLUDED.toml: topics: 'places_contry' is in none of topics.toml",
+    ),
+    "prompt of the judge without labels": (
+        edited("prompts/salience.md", r"labels = .*\n", ""),
+        "salience.md: labels: the scale's labels are missing",
+    ),
+    "prompt of the judge that is not there": (
+        lambda root: (root / "prompts" / "salience.md").unlink(),
+        "salience.md: no such file; a prompt is expected there",
+    ),
+    "prompt of the probe with another variable": (
+        edited("prompts/closed_book.md", r"\[variables\]([\s\S]*)\+\+\+", r'[variables]\nhint = "text"\1+++\n{hint}'),
+        "closed_book.md: variables: must be question alone",
+    ),
     "prompt without front matter": (replaced("prompts/salience.md", "How well known is it?"), "salience.md: "),
     "prompt with an unknown variable": (
         replaced("prompts/salience.md", '+++\nversion = "1"\nvariables = ["a"]\n+++\n{{a}} {{b}}\n'),
@@ -179,6 +241,53 @@ def test_two_files_of_a_property_may_not_claim_one_topic(project: Path) -> None:
     shown = dual_data("check", "--project", project)
     assert shown.code == 2
     assert "P36_twin.toml: topics: places_country is claimed by P36.toml already" in shown.err
+
+
+@pytest.mark.parametrize(("first", "second"), [("*", "places_country"), ("places_country", "*"), ("*", "*")])
+def test_all_topics_include_each(project: Path, first: str, second: str) -> None:
+    relation("places_country", first)(project)
+    twin = project / "pipeline" / "relations" / "P36_twin.toml"
+    twin.write_text(RELATION.replace("places_country", second), encoding="utf-8")
+    shown = dual_data("check", "--project", project)
+    assert shown.code == 2
+    claimed = "*" if first == second else "places_country"
+    assert f"P36_twin.toml: topics: {claimed} is claimed by P36.toml already" in shown.err
+
+
+@pytest.mark.parametrize("topic", ["places_country", "*", "places_city"])
+def test_two_properties_may_not_claim_one_label_in_a_topic(project: Path, topic: str) -> None:
+    relation('object = "entity"', 'labels = ["seat"]\nobject = "entity"')(project)
+    other = RELATION.replace("capital", "seat").replace('"P36"', '"P99999"').replace("places_country", topic)
+    path = project / "pipeline" / "relations" / "P99999.toml"
+    path.write_text(other.replace("object =", 'labels = ["seat"]\nobject ='), encoding="utf-8")
+    shown = dual_data("check", "--project", project)
+    assert shown.code == (0 if topic == "places_city" else 2)
+    message = "P99999.toml: labels: 'seat' is claimed by P36.toml already, in places_country"
+    assert (message in shown.err) == (topic != "places_city")
+
+
+@pytest.mark.parametrize("change", ["limt = 3\n", "limit = 3\nlimit = 4\n"])
+def test_topics_that_cannot_be_read_are_one_fault(project: Path, change: str) -> None:
+    topics = project / "pipeline" / "topics.toml"
+    topics.write_text(topics.read_text().replace("limit = 1000\n", change, 1))
+    shown = dual_data("check", "--project", project)
+    assert shown.code == 2
+    assert shown.err.count("error: ") == 1
+    assert "topics.toml: " in shown.err
+
+
+def test_topics_that_are_missing_are_one_fault(project: Path) -> None:
+    (project / "pipeline" / "topics.toml").unlink()
+    shown = dual_data("check", "--project", project)
+    assert shown.err == f"error: {project / 'pipeline'}: holds no file of topics, such as topics.toml\n1 fault(s)\n"
+
+
+def test_a_topic_without_classes_is_named(project: Path) -> None:
+    with (project / "pipeline" / "topics.toml").open("a") as file:
+        file.write('\n[planets]\nlabel = "planet"\n')
+    shown = dual_data("check", "--project", project)
+    assert "topics.toml: planets.classes: Field required" in shown.err
+    assert shown.err.count("error: ") == 1
 
 
 @pytest.mark.parametrize("topic", ["places_country", "*"])
