@@ -1,5 +1,7 @@
 """What the stages will ask before the facts are there: the sizes of the published tables carried over.
 
+None where nobody can tell: tables are their own measure.
+
 A plan for a new project has to say whether it takes an hour or a week. It takes every topic to fill its limit, and
 from each subject what the published tables gave a subject. Once the facts are built, the stages' own forecasts take
 over, which are exact.
@@ -30,50 +32,64 @@ WORD = "Constantinople"
 BASIS = f"estimated: {TITLES_A_SUBJECT} articles and {QUESTIONS_A_SUBJECT} questions a subject, every topic full"
 
 
-def links(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast]:
+def links(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
     """The requests of the stage links."""
     from dual_data.sources.wikipedia import SOURCE, TITLES_A_REQUEST
 
-    subjects = _subjects(tools, profile)
-    if params.method in ("none", "in_degree") or subjects is None:
+    if params.method not in ("cirrusdoc", "linkshere"):
         return []
+    subjects = _subjects(tools, profile)
+    if subjects is None:
+        return None
     batches = math.ceil(TITLES_A_SUBJECT * subjects / TITLES_A_REQUEST)
     if params.method == "cirrusdoc":
         return [Forecast(SOURCE, 1 + batches, 0, note=BASIS)]
     return [Forecast(SOURCE, 2 * batches, 0, note=f"{BASIS}; at least, one call more for every 500 links")]
 
 
-def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[Forecast]:
+def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
     """The questions of the stage knowledge, by model and rule."""
     from pipeline import published_rule
     from pipeline.knowledge import PROMPT, SOURCE
 
     questions = _questions(tools, profile, params.sample)
-    if questions is None:
-        return []
+    if questions is None or not params.models:
+        return None if params.models else []
     prompt = load_prompt(tools.project / PROMPT)
     asked = messages(prompt.system, prompt.render({"question": f"Which {WORD} of {WORD} is the {WORD}?"}))
     relations = load_relations(tools.project / "pipeline/relations").values()
     paraphrases = sum(len(one.questions.validation) for one in relations) / max(1, len(relations))
     plans = []
     for model in params.models:
-        for rule in model.rules:
+        for place, rule in enumerate(model.rules):
             paper = rule == "paper"
-            calls = round(questions * (published_rule.SAMPLING.samples if paper else paraphrases))
+            # A local model draws all samples in one call.
+            samples = published_rule.SAMPLING.samples if model.endpoint else 1
+            calls = round(questions * (samples if paper else paraphrases))
             new = published_rule.SAMPLING.max_new_tokens if paper else params.new_tokens
             tokens = calls * estimate(asked, new).tokens if model.endpoint else 0
+            note = f"{model.name}, {rule}; {BASIS}"
+            if place == 0:
+                # The log-probability of each answer, asked once a model.
+                calls += questions
+                tokens += questions * estimate(asked, 1).tokens if model.endpoint else 0
+                note += (
+                    f"; {questions} calls only where it gives log-probabilities of a prompt" if model.endpoint else ""
+                )
             source = SOURCE if model.endpoint else f"local:{model.local}"
-            plans.append(Forecast(source, calls, 0, tokens, f"{model.name}, {rule}; {BASIS}"))
+            plans.append(Forecast(source, calls, 0, tokens, note))
     return plans
 
 
-def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[Forecast]:
+def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
     """The judgements of the stage salience."""
     from pipeline.salience import LABEL_TOKENS, PROMPT, SOURCE
 
-    questions = _questions(tools, profile, params.sample)
-    if questions is None or (params.endpoint is None and params.local is None):
+    if params.endpoint is None and params.local is None:
         return []
+    questions = _questions(tools, profile, params.sample)
+    if questions is None:
+        return None
     if params.endpoint is None:
         return [Forecast(f"local:{params.local}", questions, 0, note=BASIS)]
     prompt = load_prompt(tools.project / PROMPT)

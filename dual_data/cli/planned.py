@@ -62,7 +62,7 @@ def _forecast(step: Step, project: Project, tools: Tools) -> list[Forecast]:
         try:
             inputs[name] = read_rows(project.root, project.profile, name)
         except DualDataError:
-            if stage.outlook is not None and (found := stage.outlook(params, tools, project.profile)):
+            if stage.outlook is not None and (found := stage.outlook(params, tools, project.profile)) is not None:
                 return found
             return [Forecast("-", 0, 0, note=f"known once {name} is built")]
     forecasts = stage.forecast(params, tools, **inputs)

@@ -53,8 +53,10 @@ class ServerAnswers:
             note += "; the server was not asked yet what it supports"
         requests = self._generate(chats, sampling, can or TYPICAL)
         verified = self._server.recall_probe("prompt_logprobs")
-        if answers and verified and verified["verified"]:
+        unknown = verified is None and bool((can or TYPICAL).top_logprobs)
+        if answers and (verified["verified"] if verified else unknown):
             requests += self._echo(canonical, answers, can or TYPICAL)
+            note += f"; {len(answers)} calls only where it gives log-probabilities of a prompt" if unknown else ""
         missing = self._server.missing(requests)
         tokens = sum(estimate(request["body"]["messages"], sampling.max_new_tokens).tokens for request in missing)
         return len(requests), len(requests) - len(missing), tokens, note

@@ -38,7 +38,8 @@ def test_the_plan_of_the_real_profile_names_requests_hours_and_tokens(project: P
     questions = round(2.5 * subjects)
     links, probe, judge = (row(done.out, stage) for stage in ("links", "knowledge", "salience"))
     assert int(links["calls to make"]) == 1 + math.ceil(3 * subjects / 50)
-    assert int(probe["calls to make"]) == 3 * questions
+    assert int(probe["calls to make"]) == (3 + 1) * questions
+    assert f"{questions} calls only where it gives log-probabilities of a prompt" in probe["note"]
     assert int(judge["calls to make"]) == questions
     # The prompt has about 1,300 characters; four of them are taken for a token.
     assert 250 * questions < int(judge["tokens"]) < 500 * questions
@@ -61,4 +62,26 @@ def test_a_limit_and_a_sample_make_the_plan_smaller(project: Path) -> None:
     profile.write_text(profile.read_text().replace("[salience]\n", "[salience]\nsample = 40\n"))
     done = dual_data("build", "--dry-run", "--limit", "100", "--project", project)
     assert row(done.out, "salience")["calls to make"] == "40"
-    assert row(done.out, "knowledge")["calls to make"] == "300"
+    assert row(done.out, "knowledge")["calls to make"] == "400"
+
+
+def test_the_plan_of_the_embedded_profile_is_the_same_before_and_after_the_facts(project: Path) -> None:
+    options = ("--profile", "embedded", "--project", project)
+    before = dual_data("build", "--dry-run", *options)
+    assert dual_data("build", "questions", *options).code == 0
+    after = dual_data("build", "--dry-run", *options)
+    for stage, calls in (("knowledge", "1200"), ("salience", "200")):
+        assert row(before.out, stage)["calls to make"] == row(after.out, stage)["calls to make"] == calls
+    assert not re.search(r"^links .* known once", before.out, re.MULTILINE), "counted in the snapshot, without a call"
+
+
+@pytest.mark.parametrize("links", ['method = "dump"\nfolder = "dumps"', 'method = "none"', 'method = "in_degree"'])
+def test_links_that_need_no_call_are_not_planned(project: Path, links: str) -> None:
+    profile = project / "pipeline" / "dual.toml"
+    text = re.sub(r"(?s)\[links\].*?\n\n", f"[links]\n{links}\n\n", profile.read_text())
+    profile.write_text(text)
+    done = dual_data("build", "--dry-run", "links", "--project", project)
+    assert done.code == 0, done.err
+    calls = done.out.split("\n\n")[1]
+    assert "facts " in calls
+    assert "links " not in calls

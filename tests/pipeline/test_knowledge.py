@@ -311,7 +311,8 @@ def test_a_plan_before_and_after_and_a_budget(tools: Tools, monkeypatch: pytest.
         data = at(fake.base_url, rules=["matched", "paper"])
         params = KnowledgeParams.model_validate(data)
         plans = forecast(params, tools, facts=facts, questions=questions)
-        assert [(plan.source, plan.calls, plan.in_log) for plan in plans] == [("probe", 18, 0), ("probe", 90, 0)]
+        assert [(plan.source, plan.calls, plan.in_log) for plan in plans] == [("probe", 24, 0), ("probe", 90, 0)]
+        assert "6 calls only where it gives log-probabilities of a prompt" in plans[0].note
         assert all(plan.tokens > 20 * plan.calls for plan in plans)
         assert fake.bodies == []
         with pytest.raises(BudgetSpent, match=r"knowledge.models \(small\).budget.tokens = 600"):
