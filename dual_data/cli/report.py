@@ -18,7 +18,12 @@ def report(
         typer.Option("--out", metavar="FILE", help="The page.", show_default="artifacts/PROFILE/report.html"),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="DIR", help="Also write every figure there, as SVG and PNG.")
+        Path | None,
+        typer.Option(
+            "--figures",
+            metavar="DIR",
+            help="Also write every figure there, as SVG and PNG for papers; without it they stand in the page alone.",
+        ),
     ] = None,
 ) -> None:
     """Write what a build made as one HTML page: numbers, figures, audit, samples and provenance.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from dual_data.audit import audit
 from dual_data.report.contrast import Pair, pairs
+from dual_data.report.figures import shortened
 from dual_data.report.markup import Html
 from dual_data.report.read import Built
 from dual_data.report.section import Section
@@ -81,7 +82,8 @@ def measured(pair: Pair) -> Audited:
     """The audit of one pair of ours."""
     found = audit({"rare": pair.rare, "popular": pair.popular})
     splits = found["splits"]
-    title = f"{pair.recipe}, {pair.family}, {pair.percent} %"
+    # It heads two columns of a table that is printed on A4.
+    title = f"{pair.recipe}, {shortened(pair.family, 22)}, {pair.percent} %"
     return Audited(title, splits["rare"], splits["popular"], found["pairs"]["rare|popular"])
 
 

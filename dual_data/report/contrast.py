@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from dual_data.display import visible
-from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure
+from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure, shortened
 from dual_data.report.markup import Html
 from dual_data.report.read import Built
 from dual_data.report.section import Section
@@ -126,7 +125,7 @@ def _ridges(recipe: str, found: Sequence[Pair], column: str, meaning: str) -> Fi
                 )
                 middle = float(np.median(numbers))
                 axes.plot([middle, middle], [row, row - sign * 0.46], color=INK, linewidth=1.4)
-        axes.set_yticks(range(len(found)), [visible(f"{pair.family}  {pair.percent} %") for pair in found])
+        axes.set_yticks(range(len(found)), [f"{shortened(pair.family, 26)}  {pair.percent} %" for pair in found])
         axes.set_ylim(len(found) - 0.45, -0.55)
         axes.grid(visible=False, axis="y")
         if counted:

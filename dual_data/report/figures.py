@@ -64,7 +64,20 @@ def in_page(figure: Figure) -> Html:
     described = html.escape(visible(figure.description), quote=True)
     opening = f'<svg {size.group()} style="max-width:{figure.size[0]:g}in" role="img" aria-label="{described}">'
     body = Html(opening + svg[svg.index(">") + 1 :])
-    return element("figure", body, element("figcaption", figure.caption), id=f"figure-{figure.name}")
+    # On a narrow screen it scrolls, as tables do: shrunk to fit, its text could not be read.
+    scrolled = element("div", body, class_="wide", role="region", aria_label=f"Figure: {figure.name}", tabindex=0)
+    return element("figure", scrolled, element("figcaption", figure.caption), id=f"figure-{figure.name}")
+
+
+def shortened(text: str, most: int) -> str:
+    """`text` for a label of a figure, in at most so many characters, without its middle where it is longer.
+
+    >>> shortened("meta-llama/Llama-3.1-8B-Instruct", 13)
+    'meta-l…struct'
+    """
+    text = visible(text)
+    kept = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:kept]}…{text[-kept:]}"
 
 
 def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.display import visible
-from dual_data.report.figures import SERIES, Figure
+from dual_data.report.figures import SERIES, Figure, shortened
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity
@@ -108,7 +107,7 @@ def _lines(found: dict[str, list[Decile]], counted: Popularity) -> Figure:
                 ],
                 color=SERIES[number % len(SERIES)], marker=_MARKERS[number % len(_MARKERS)], markersize=5,
                 linestyle=_DASHES[number // len(SERIES) % len(_DASHES)], linewidth=1.4, elinewidth=0.8,
-                label=visible(name),
+                label=shortened(name, 42),
             )  # fmt: skip
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlim(0.5, 10.5)

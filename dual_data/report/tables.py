@@ -12,6 +12,8 @@ NOTHING = "–"
 """What stands where there is no value; never 0."""
 _TALL = 30
 """A table of more rows scrolls in a window of its own on a screen."""
+_PROSE = 40
+"""A column with a longer text keeps some width on a narrow screen, where it would be a tower of single words."""
 
 
 def table(
@@ -27,15 +29,12 @@ def table(
     A column is one of numbers where every cell that has a value has a number. `data` gives each row's data- attributes.
     """
     right = [_is_numeric([row[place] for row in rows]) for place in range(len(header))]
-    head = [element("th", name, scope="col", class_="number" if is_right else None) for name, is_right in
-            zip(header, right, strict=True)]  # fmt: skip
+    kinds = ["number" if is_right else _kind([row[place] for row in rows]) for place, is_right in enumerate(right)]
+    head = [element("th", name, scope="col", class_=kind) for name, kind in zip(header, kinds, strict=True)]
     body = []
     for number, row in enumerate(rows):
         cells = [element("th", shown(row[0]), scope="row")]
-        cells += [
-            element("td", shown(value), class_="number" if is_right else None)
-            for value, is_right in zip(row[1:], right[1:], strict=True)
-        ]
+        cells += [element("td", shown(value), class_=kind) for value, kind in zip(row[1:], kinds[1:], strict=True)]
         attributes = {f"data_{key}": value for key, value in data[number].items()} if data else {}
         body.append(element("tr", *cells, **attributes))
     made = element(
@@ -45,13 +44,17 @@ def table(
         element("tbody", *(joined(row, Html("\n")) for row in body)),
         id=identifier,
     )
-    kind = "wide tall" if len(rows) > _TALL else "wide"
-    return element("div", made, class_=kind, role="region", aria_label=f"Table: {caption}", tabindex=0)
+    scrolled = "wide tall" if len(rows) > _TALL else "wide"
+    return element("div", made, class_=scrolled, role="region", aria_label=f"Table: {caption}", tabindex=0)
 
 
 def _is_numeric(cells: Sequence[object]) -> bool:
     values = [cell for cell in cells if cell is not None]
     return bool(values) and all(isinstance(value, int | float) for value in values)
+
+
+def _kind(cells: Sequence[object]) -> str | None:
+    return "prose" if any(isinstance(cell, str) and len(cell) > _PROSE for cell in cells) else None
 
 
 def shown(value: object) -> Content:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from dual_data.errors import MissingExtra
-from dual_data.report.figures import POPULAR, RARE, VARIABLES, Figure, in_page, write_figures
+from dual_data.report.figures import POPULAR, RARE, VARIABLES, Figure, in_page, shortened, write_figures
 
 
 def draw(canvas: Any) -> None:
@@ -62,3 +62,9 @@ def test_without_matplotlib_the_message_says_what_to_install(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match=r"pip install 'dual-data\[report\]'"):
         in_page(FIGURE)
+
+
+def test_a_long_name_keeps_both_ends_and_leaves_the_figure_its_room() -> None:
+    assert shortened("city", 26) == "city"
+    assert shortened("meta-llama/Llama-3.1-8B-Instruct, matched", 21) == "meta-llama…t, matched"
+    assert shortened("a\u202eb", 9) == "a\ufffdb"

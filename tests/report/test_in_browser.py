@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.report.conftest import Report
 from tests.services import require
 from tests.services.browser import AXE, Page, browser
 
+READERS = {
+    "light": ("light", "screen", 1200),
+    "dark": ("dark", "screen", 1200),
+    "narrow": ("light", "screen", 360),
+    "print": ("light", "print", 794),
+}
+"""Colour scheme, medium and width in pixels of everyone who reads the page; 794 is A4."""
 SHOWN = "[...document.querySelectorAll('#questions tbody tr')].filter(row => !row.hidden).length"
 
 
@@ -118,6 +128,30 @@ def test_without_script_all_questions_show_and_no_filters(page: Page, full: Repo
         page.call("Emulation.setScriptExecutionDisabled", value=False)
 
 
+def test_screenshots_show_the_page_as_each_reader_sees_it(page: Page, tmp_path: Path) -> None:
+    """Look at them: DUAL_DATA_SCREENSHOTS=DIR pytest tests/report/test_in_browser.py -k screenshots"""
+    folder = Path(os.environ.get("DUAL_DATA_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {}
+    for name, (scheme, media, width) in READERS.items():
+        page.width(width)
+        page.media(scheme, media)
+        page.screenshot(folder / f"{name}.png")
+        with Image.open(folder / f"{name}.png") as image:
+            drawn[name] = np.asarray(image.convert("L"))
+    for name, pixels in drawn.items():
+        assert pixels.shape[1] <= READERS[name][2], "nothing sticks out to the side"
+        assert pixels.shape[0] > 900, "more than the window"
+        # The paper is one shade; text and figures are a few per cent of others, everywhere down the page.
+        ink = pixels != np.bincount(pixels.ravel()).argmax()
+        assert 0.01 < ink.mean() < 0.6, name
+        assert all(part.any() for part in np.array_split(ink, 20)), name
+    assert drawn["dark"].mean() < 80
+    assert min(drawn[name].mean() for name in ("light", "narrow", "print")) > 200
+    assert drawn["narrow"].shape[0] > drawn["light"].shape[0], "columns stand below each other"
+    assert drawn["print"].shape[0] > drawn["light"].shape[0], "what is folded on the screen is unfolded"
+
+
 def test_dark_and_print_have_their_own_colours(page: Page) -> None:
     def colours() -> list[str]:
         found: list[str] = page.evaluate(
@@ -145,3 +179,13 @@ def test_print_shows_what_is_folded_and_hides_what_cannot_be_clicked(page: Page)
     assert page.evaluate("document.querySelector('nav').checkVisibility()") is False
     assert page.evaluate("document.getElementById('filters').checkVisibility()") is False
     assert page.pdf().startswith(b"%PDF")
+
+
+def test_on_a_narrow_screen_figures_stay_readable_and_captions_in_sight(page: Page) -> None:
+    page.width(360)
+    smallest = (
+        "Math.min(...[...document.querySelectorAll('figure svg text')].map(one => one.getBoundingClientRect().height))"
+    )
+    assert page.evaluate(smallest) > 9
+    widest = "Math.max(...[...document.querySelectorAll('caption')].map(one => one.getBoundingClientRect().right))"
+    assert page.evaluate(widest) <= 360

@@ -24,6 +24,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NODE_MODULES = Path(os.environ.get("DUAL_DATA_NODE_MODULES", "node_modules"))
 PATIENCE = 60
 """Seconds for one answer."""
+TALLEST = 16_000
+"""Pixels that the browser draws in one piece."""
 AXE = NODE_MODULES / "axe-core" / "axe.min.js"
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -97,8 +99,12 @@ class Page:
         self.call("Emulation.setDeviceMetricsOverride", width=pixels, height=900, deviceScaleFactor=1, mobile=False)
 
     def screenshot(self, path: Path) -> None:
-        """Write the whole page as PNG."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        """Write the whole page as PNG, also what lies below the window; at most TALLEST pixels of it."""
+        # What is folded open or hidden by a medium is laid out with the next frame.
+        self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], TALLEST), "scale": 1}
+        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def pdf(self) -> bytes:
