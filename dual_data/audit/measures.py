@@ -74,15 +74,19 @@ def same_id_share(rows: pl.DataFrame) -> float | None:
 
 
 def malformed_shares(rows: pl.DataFrame) -> dict[str, float | None]:
-    """Share of malformed questions, and of each kind; a question counts once, in the first kind that applies."""
-    known = rows.drop_nulls("question").select(
-        "question", pl.col("answer").fill_null(""), "stated_relation", "subject", "property_id"
-    )
+    """Share of malformed questions, and of each kind; a question counts once, in the first kind that applies.
+
+    Whether a question is inverted or vacuous rests on its relation. Where no column and no form of the questions names
+    one, both are None, and `malformed_share` counts the ungrammatical alone.
+    """
+    known = rows.drop_nulls("question")
     if known.is_empty():
         return dict.fromkeys(("malformed_share", *(f"{kind}_share" for kind in grammar.KINDS)))
-    found = Counter(grammar.malformed(*row) for row in known.iter_rows())
-    shares: dict[str, float | None] = {"malformed_share": (known.height - found[None]) / known.height}
-    return shares | {f"{kind}_share": found[kind] / known.height for kind in grammar.KINDS}
+    asked = known.select("question", pl.col("answer").fill_null(""), "stated_relation", "subject", "property_id")
+    found = Counter(grammar.malformed(*row) for row in asked.iter_rows())
+    told = grammar.KINDS if known["relation"].count() else ("ungrammatical",)
+    shares: dict[str, float | None] = {"malformed_share": sum(found[kind] for kind in told) / known.height}
+    return shares | {f"{kind}_share": found[kind] / known.height if kind in told else None for kind in grammar.KINDS}
 
 
 def ambiguous_subject_share(table: Table, ambiguous: frozenset[str]) -> float | None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
-from pydantic import BaseModel, ValidationError, field_validator
 
+from dual_data.audit.cards import configurations
 from dual_data.audit.columns import is_auditable
 from dual_data.errors import InputError, ServiceError
 
 _SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+(@[^@\s]+)?$")
-
-
-_MEMBER = re.compile(r"(?:^|_)(?:(?:forget_(?:rare|popular)|fast_retain|retain|neighbor|full)(?:_|$).*|world_facts)$")
-"""What follows the topic in a split's name, as published and as dual-data names them."""
 
 
 class Split(NamedTuple):
@@ -29,62 +25,28 @@ class Split(NamedTuple):
     config: str
     rows: pl.DataFrame
 
-    @property
-    def group(self) -> str:
-        """The configuration and topic: splits are compared with those of their own group, or a release of 26 topics
-        would be compared with itself 40,000 times."""
-        if not self.config:
-            return ""
-        return f"{self.config}/{_MEMBER.sub('', self.name.rpartition('/')[2])}"
+
+class _Listed(NamedTuple):
+    """A table that a folder is said to hold: its name, configuration and files."""
+
+    name: str
+    config: str
+    files: list[Path]
+    certain: bool
+    """Whether a card names the files: then they must be tables."""
 
 
-class _Config(BaseModel):
-    """A configuration of a dataset card, with every form that the Hub's authors give `data_files`."""
-
-    config_name: str = "default"
-    data_files: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(split, patterns of its files below the folder)."""
-
-    @field_validator("config_name", mode="before")
-    @classmethod
-    def _name_is_text(cls, name: object) -> str:
-        return str(name)
-
-    @field_validator("data_files", mode="before")
-    @classmethod
-    def _splits(cls, given: Any) -> list[tuple[str, list[str]]]:
-        if isinstance(given, list) and any(isinstance(entry, dict) for entry in given):
-            if not all(isinstance(entry, dict) and "path" in entry for entry in given):
-                raise ValueError("each entry needs split and path")
-            pairs = [(entry.get("split", "train"), entry["path"]) for entry in given]
-        else:
-            pairs = list(given.items()) if isinstance(given, dict) else [("train", given)] if given else []
-        return [(str(split), _patterns(paths)) for split, paths in pairs]
+def _say_nothing(line: str) -> None:
+    """What is passed over is not told."""
 
 
-class _Card(BaseModel):
-    """What the audit reads of a dataset card's front matter."""
-
-    configs: tuple[_Config, ...] | None = None
-
-
-def _patterns(paths: Any) -> list[str]:
-    patterns = [paths] if isinstance(paths, str) else paths
-    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise ValueError(f"{paths!r} is neither a path nor a list of paths")
-    for pattern in patterns:
-        if not pattern or PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
-            raise ValueError(f"{pattern!r} is not a path below the folder of the card")
-    return patterns
-
-
-def read(target: str) -> list[Split]:
+def read(target: str, say: Callable[[str], None] = _say_nothing) -> list[Split]:
     """The splits of a file, a folder, or a Hub dataset named `owner/name[@revision]`.
 
     A folder with a dataset card is read by the configurations of its card; any other folder file by file, the shards of
     a table together. A table with a column `split` is divided by it. Tables of a folder which hold neither
-    question-answer pairs nor triplets are passed over. The Hub is asked by huggingface_hub, with its
-    settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
+    question-answer pairs nor triplets are passed over; `say` gets a line for each file that is no table, unless a card
+    names it. The Hub is asked by huggingface_hub, with its settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
 
     Raises `InputError` where there is nothing to audit, `ServiceError` where the Hub does not answer.
     """
@@ -92,9 +54,9 @@ def read(target: str) -> list[Split]:
     if path.is_file():
         splits = list(_divided(path.stem, "", _table(path)))
     elif path.is_dir():
-        splits = _folder(path)
+        splits = _folder(path, say)
     elif _REPOSITORY.match(target):
-        splits = _folder(_downloaded(target))
+        splits = _folder(_downloaded(target), say)
     else:
         raise InputError(f"{target}: no such file or folder, and not the name of a Hub dataset (owner/name[@revision])")
     if not splits:
@@ -104,11 +66,11 @@ def read(target: str) -> list[Split]:
     return splits
 
 
-def read_all(targets: Iterable[str]) -> list[Split]:
+def read_all(targets: Iterable[str], say: Callable[[str], None] = _say_nothing) -> list[Split]:
     """The splits of several targets; a name that occurs twice gets its target, then a number, in front."""
     found: dict[str, Split] = {}
     for target in targets:
-        for split in read(target):
+        for split in read(target, say):
             name, number = split.name, 1
             while name in found:
                 name = f"{Path(target).parent.name or target}/{split.name}" + (f" ({number})" if number > 1 else "")
@@ -117,10 +79,18 @@ def read_all(targets: Iterable[str]) -> list[Split]:
     return list(found.values())
 
 
-def _folder(folder: Path) -> list[Split]:
-    tables = _configured(folder) or _plain(folder)
-    loaded = [(name, config, _concat(paths)) for name, config, paths in tables]
-    auditable = [table for table in loaded if is_auditable(table[2].columns)]
+def _folder(folder: Path, say: Callable[[str], None]) -> list[Split]:
+    auditable = []
+    for name, config, files, certain in _configured(folder) or _plain(folder):
+        try:
+            rows = _concat(files)
+        except InputError as error:
+            if certain:
+                raise
+            say(f"passed over: {error}")
+            continue
+        if is_auditable(rows.columns):
+            auditable.append((name, config, rows))
     single = len({config for _, config, _ in auditable}) == 1
     return [
         split
@@ -129,46 +99,41 @@ def _folder(folder: Path) -> list[Split]:
     ]
 
 
-def _configured(folder: Path) -> list[tuple[str, str, list[Path]]]:
-    """(split, configuration, files) as the dataset card lists them; empty without a card or configurations."""
+def _configured(folder: Path) -> list[_Listed]:
+    """The tables as the dataset card lists them; empty without a card or configurations."""
     card = folder / "README.md"
-    if not card.is_file():
-        return []
-    from huggingface_hub import metadata_load
-
-    try:
-        metadata: dict[str, Any] = metadata_load(card) or {}
-    except Exception as error:  # the YAML library's errors have no common base that the Hub's client exports
-        raise InputError(f"{card}: the front matter is not valid YAML: {error}") from error
-    tables = []
-    try:
-        for config in _Card.model_validate(metadata).configs or ():
-            for split, patterns in config.data_files:
-                files = sorted(
-                    {file for pattern in patterns for file in folder.glob(pattern) if file.suffix in _SUFFIXES}
-                )
-                if not files:
-                    raise InputError(f"{card}: configs: {config.config_name}: no file matches {', '.join(patterns)}")
-                tables.append((split, config.config_name, files))
-    except ValidationError as error:
-        wrong = error.errors(include_url=False)[0]
-        key = ".".join(map(str, wrong["loc"]))
-        raise InputError(f"{card}: {key}: {wrong['msg'].removeprefix('Value error, ')}") from None
-    except ValueError as error:  # A pattern such as a**b.
-        raise InputError(f"{card}: configs: data_files: {error}") from None
+    tables: list[_Listed] = []
+    for config in configurations(card):
+        if not config.data_files:
+            found = _plain(folder / config.data_dir, config.config_name)
+            if not found:
+                raise InputError(f"{card}: configs: {config.config_name}: no table below {config.data_dir}")
+            tables += found
+        for split, patterns in config.data_files:
+            try:
+                files = sorted({file for pattern in patterns for file in folder.glob(pattern) if _is_table(file)})
+            except ValueError as error:  # A pattern such as a**b.
+                raise InputError(f"{card}: configs: data_files: {error}") from None
+            if not files:
+                raise InputError(f"{card}: configs: {config.config_name}: no file matches {', '.join(patterns)}")
+            tables.append(_Listed(split, config.config_name, files, certain=True))
     return tables
 
 
-def _plain(folder: Path) -> list[tuple[str, str, list[Path]]]:
-    """(name, "", files) of every table below the folder, shards together."""
+def _plain(folder: Path, config: str = "") -> list[_Listed]:
+    """Every table below the folder, shards together."""
     tables: dict[str, list[Path]] = {}
-    for file in sorted(file for file in folder.rglob("*") if file.suffix in _SUFFIXES):
+    for file in sorted(filter(_is_table, folder.rglob("*"))):
         relative = file.relative_to(folder)
         if any(part.startswith(".") for part in relative.parts):
             continue
         name = _SHARD.sub("", relative.with_suffix("").as_posix())
         tables.setdefault(name, []).append(file)
-    return [(name, "", files) for name, files in tables.items()]
+    return [_Listed(name, config, files, certain=False) for name, files in tables.items()]
+
+
+def _is_table(file: Path) -> bool:
+    return file.suffix.lower() in _SUFFIXES
 
 
 def _downloaded(target: str) -> Path:
@@ -177,7 +142,7 @@ def _downloaded(target: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     name, _, revision = target.partition("@")
-    patterns = ["README.md", *(f"*{suffix}" for suffix in _SUFFIXES)]
+    patterns = ["README.md", *(f"*{case}" for suffix in _SUFFIXES for case in (suffix, suffix.upper()))]
     try:
         folder = snapshot_download(name, repo_type="dataset", revision=revision or None, allow_patterns=patterns)
     except HfHubHTTPError as error:
@@ -193,21 +158,28 @@ def _downloaded(target: str) -> Path:
 
 
 def _concat(files: list[Path]) -> pl.DataFrame:
-    return pl.concat([_table(file) for file in files], how="diagonal_relaxed")
+    tables = [_table(file) for file in files]
+    try:
+        return pl.concat(tables, how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"{files[0]}: its columns and those of {files[-1].name} do not go together: {error}"
+        ) from error
 
 
 def _table(file: Path) -> pl.DataFrame:
+    kind = file.suffix.lower()
     try:
-        if file.suffix == ".parquet":
+        if kind == ".parquet":
             return pl.read_parquet(file)
-        if file.suffix in {".jsonl", ".ndjson"}:
+        if kind in {".jsonl", ".ndjson"}:
             return pl.read_ndjson(file, infer_schema_length=None)
-        if file.suffix == ".json":
+        if kind == ".json":
             return _json(file)
-        if file.suffix == ".csv":
+        if kind == ".csv":
             return pl.read_csv(file, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
-        raise InputError(f"{file}: not readable as {file.suffix[1:]}: {error}") from error
+        raise InputError(f"{file}: not readable as {kind[1:]}: {error}") from error
     raise InputError(f"{file}: the audit reads {', '.join(_SUFFIXES)}, not {file.suffix or 'files without a suffix'}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import shutil
+import sys
 from typing import Annotated
 
 import typer
@@ -24,18 +25,25 @@ def audit(
     """Measure any DUAL-like dataset: confounds, trivial baselines, malformed questions, leaks between splits.
 
     Reads Parquet, JSON lines, JSON and CSV with the published column names or dual-data's own, a release folder, or a
-    dataset of the Hub. A measurement that the columns cannot tell is null ("-" in the table).
+    dataset of the Hub. A measurement that the columns cannot tell is null ("-" in the table). Compared with each other
+    are the splits of one configuration (of one topic, where it has several), single files, and configurations of one
+    split; among more than 30 splits only those of one topic.
 
     Example: dual-data audit city_forget_rare_5.parquet city_forget_popular_5.parquet
     """
     from dual_data.audit import audit as measure_splits
+    from dual_data.audit.groups import grouped
     from dual_data.audit.read import read_all, select
     from dual_data.audit.table import render
 
-    splits = select(read_all(targets), configs=config or [], names=split or [])
-    report = measure_splits(
-        {part.name: part.rows for part in splits}, groups={part.name: part.group for part in splits}
-    )
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    splits = select(read_all(targets, say), configs=config or [], names=split or [])
+    groups = grouped(splits)
+    for line in groups.skipped:
+        say(line)
+    report = measure_splits({part.name: part.rows for part in splits}, groups=groups.of)
     if json:
         print(json_format.dumps(report, ensure_ascii=False, allow_nan=False, indent=2))
     else:

@@ -89,6 +89,8 @@ def test_bare_questions_and_answers_tell_little_and_say_so() -> None:
         "relation_majority_rouge",
         "shuffled_rouge",
         "same_id_share",
+        "inverted_share",
+        "vacuous_share",
         "ambiguous_subject_share",
         "many_objects_share",
         "self_answer_share",
@@ -109,6 +111,16 @@ def test_subjects_and_relations_are_read_off_questions_of_the_published_form() -
     assert rows["subject"].to_list() == ["Alphaland", "Psi City"]
     # The relation that was read off a question is not held against its answer.
     assert measure(standard(table))["inverted_share"] == 0.5
+
+
+def test_questions_that_name_no_relation_are_not_called_inverted_or_vacuous() -> None:
+    questions = ["Which district is located in Alphaland?", "How does Psi differ from Phi?", "Who is located in Chi?"]
+    table = pl.DataFrame({"question": questions, "answer": ["Psi District"] * 3})
+    measured = measure(standard(table))
+    assert (measured["inverted_share"], measured["vacuous_share"]) == (None, None)
+    assert measured["malformed_share"] == measured["ungrammatical_share"] == pytest.approx(1 / 3)
+    stated = measure(standard(table.with_columns(relation=pl.lit("country"))))
+    assert None not in (stated["inverted_share"], stated["vacuous_share"])
 
 
 def test_a_popularity_that_is_no_number_is_left_out() -> None:

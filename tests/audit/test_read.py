@@ -98,35 +98,11 @@ def test_every_form_of_data_files_is_read(tmp_path: Path, data_files: str, split
 
 def test_a_release_folder_is_read_by_its_card(tmp_path: Path) -> None:
     splits = read(str(release(tmp_path / "release")))
-    assert [(split.name, split.config, split.group, split.rows.height) for split in splits] == [
-        ("matched/city_forget_rare_5", "matched", "matched/city", 2),
-        ("matched/country_forget_rare_5", "matched", "matched/country", 2),
-        ("paper/city_forget_rare_5", "paper", "paper/city", 2),
+    assert [(split.name, split.config, split.rows.height) for split in splits] == [
+        ("matched/city_forget_rare_5", "matched", 2),
+        ("matched/country_forget_rare_5", "matched", 2),
+        ("paper/city_forget_rare_5", "paper", 2),
     ]
-
-
-@pytest.mark.parametrize(
-    ("name", "topic"),
-    [
-        ("city_forget_popular_10", "city"),
-        ("city_fast_retain_500", "city"),
-        ("brand_retain_train", "brand"),
-        ("forget_rare_1", ""),
-        ("music_genre_neighbor_subject", "music_genre"),
-        ("world_facts", ""),
-        ("city_world_facts", "city"),
-        ("world_heritage", "world_heritage"),
-        ("world_heritage_forget_rare_5", "world_heritage"),
-        ("city_full_", "city"),
-    ],
-)
-def test_splits_are_grouped_by_topic(tmp_path: Path, name: str, topic: str) -> None:
-    (tmp_path / "README.md").write_text(
-        CARD.partition("configs:")[0] + f"configs:\n- config_name: c\n  data_files:\n"
-        f"  - split: {name}\n    path: x.parquet\n---\n"
-    )
-    ROWS.write_parquet(tmp_path / "x.parquet")
-    assert [split.group for split in read(str(tmp_path))] == [f"c/{topic}"]
 
 
 def test_a_folder_without_a_card_is_read_file_by_file_and_shards_together(tmp_path: Path) -> None:
@@ -140,15 +116,69 @@ def test_a_folder_without_a_card_is_read_file_by_file_and_shards_together(tmp_pa
         "matched/country_forget_rare_5": 2,
         "paper/city_forget_rare_5": 2,
     }
-    assert {split.group for split in splits} == {""}
+    assert {split.config for split in splits} == {""}
+
+
+STRAY: dict[str, bytes] = {
+    "list.json": b"[1, 2]",
+    "ragged.csv": b"a,b\n1,2,3,4\n",
+    "empty.jsonl": b"",
+    "half.PARQUET": b"no parquet",
+}
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_a_stray_file_of_a_folder_is_passed_over_and_told(tmp_path: Path, name: str) -> None:
+    ROWS.write_parquet(tmp_path / "forget.parquet")
+    (tmp_path / name).write_bytes(STRAY[name])
+    told: list[str] = []
+    assert [split.name for split in read(str(tmp_path), told.append)] == ["forget"]
+    (line,) = told
+    assert line.startswith(f"passed over: {tmp_path / name}: not readable as ")
+    with pytest.raises(InputError, match="not readable as"):
+        read(str(tmp_path / name))
+
+
+def test_a_stray_file_that_a_card_names_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_bytes(STRAY["list.json"])
+    (tmp_path / "README.md").write_text("---\nconfigs:\n- data_files: list.json\n---\n")
+    with pytest.raises(InputError, match="not readable as json"):
+        read(str(tmp_path))
+
+
+def test_shards_that_do_not_go_together_are_one_clear_error(tmp_path: Path) -> None:
+    ROWS.with_columns(answer=pl.lit([1])).write_parquet(tmp_path / "a.parquet")
+    ROWS.with_columns(answer=pl.lit(1).cast(pl.Date)).write_parquet(tmp_path / "b.parquet")
+    (tmp_path / "README.md").write_text("---\nconfigs:\n- data_files: '*.parquet'\n---\n")
+    with pytest.raises(InputError, match=r"a\.parquet: its columns and those of b\.parquet do not go together"):
+        read(str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["PARQUET", "Csv"])
+def test_a_suffix_in_capitals_is_found(tmp_path: Path, suffix: str) -> None:
+    (ROWS.write_parquet if suffix == "PARQUET" else ROWS.write_csv)(tmp_path / f"forget.{suffix}")
+    assert [split.name for split in read(str(tmp_path))] == ["forget"]
+    assert read(str(tmp_path / f"forget.{suffix}"))[0].rows.equals(ROWS)
+
+
+@pytest.mark.parametrize("line", ["data_dir: part", "data_dir: ./part/", ""])
+def test_a_configuration_without_data_files_has_the_tables_of_its_folder(tmp_path: Path, line: str) -> None:
+    (tmp_path / "part").mkdir()
+    ROWS.write_csv(tmp_path / "part" / "train-00000-of-00001.csv")
+    ROWS.write_csv(tmp_path / "other.csv")
+    (tmp_path / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: one\n  data_files: other.csv\n- config_name: two\n  {line}\n---\n"
+    )
+    names = ["one/train", "two/train"] if line else ["one/train", "two/other", "two/part/train"]
+    assert [split.name for split in read(str(tmp_path))] == names
 
 
 def test_a_column_split_divides_a_table(tmp_path: Path) -> None:
     file = tmp_path / "matched.parquet"
     ROWS.with_columns(split=pl.Series(["forget_rare_5", "retain_eval"])).write_parquet(file)
-    assert [(split.name, split.group) for split in read(str(file))] == [
-        ("matched/forget_rare_5", "matched/"),
-        ("matched/retain_eval", "matched/"),
+    assert [(split.name, split.config) for split in read(str(file))] == [
+        ("matched/forget_rare_5", "matched"),
+        ("matched/retain_eval", "matched"),
     ]
 
 
@@ -211,6 +241,8 @@ def test_what_is_neither_there_nor_a_repository_is_refused(tmp_path: Path) -> No
         ("---\nconfigs:\n- data_files: /etc/a.csv\n---\n", r"data_files: '/etc/a.csv' is not a path below the folder"),
         ("---\nconfigs:\n- data_files: [../a.csv]\n---\n", r"data_files: '../a.csv' is not a path below the folder"),
         ("---\nconfigs:\n- data_files: '**a.csv'\n---\n", r"README.md: configs: .*(?:Invalid pattern|no file matches)"),
+        ("---\nconfigs:\n- data_dir: ../x\n---\n", r"configs\.0\.data_dir: '../x' is not a path below the folder"),
+        ("---\nconfigs:\n- data_dir: x\n---\n", "configs: default: no table below x"),
         ("---\n- a\n---\n", r"README.md: "),
     ],
 )

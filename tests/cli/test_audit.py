@@ -53,3 +53,18 @@ def test_an_unknown_split_is_refused_with_those_there_are(files: list[str]) -> N
     result = CliRunner().invoke(app, [*files, "--split", "common"])
     assert isinstance(result.exception, InputError)
     assert "rare, popular" in str(result.exception)
+
+
+def test_what_is_passed_over_is_told_beside_the_result(files: list[str], tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text("[1, 2]")
+    result = CliRunner().invoke(app, [str(tmp_path), "--json"])
+    assert set(json.loads(result.stdout)["pairs"]) == {"popular|rare"}
+    assert f"passed over: {tmp_path / 'notes.json'}: not readable as json" in result.stderr
+
+
+def test_pairs_that_are_too_many_are_told(tmp_path: Path) -> None:
+    for number in range(31):
+        pl.DataFrame({"question": ["Where lies A?"], "answer": ["Nu"]}).write_csv(tmp_path / f"s{number}.csv")
+    result = CliRunner().invoke(app, [str(tmp_path), "--json"])
+    assert json.loads(result.stdout)["pairs"] == {}
+    assert "31 splits are too many to compare each with each" in result.stderr

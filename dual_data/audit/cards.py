@@ -1,0 +1,75 @@
+"""What the card of a dataset says of its configurations."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, field_validator
+
+from dual_data.errors import InputError
+
+
+class Config(BaseModel):
+    """A configuration of a dataset card, with every form that the Hub's authors give `data_files`."""
+
+    config_name: str = "default"
+    data_files: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(split, patterns of its files below the folder)."""
+    data_dir: str = "."
+    """Where the files of a configuration without data_files are."""
+
+    @field_validator("config_name", mode="before")
+    @classmethod
+    def _name_is_text(cls, name: object) -> str:
+        return str(name)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _below(cls, folder: str) -> str:
+        return _patterns(folder)[0]
+
+    @field_validator("data_files", mode="before")
+    @classmethod
+    def _splits(cls, given: Any) -> list[tuple[str, list[str]]]:
+        if isinstance(given, list) and any(isinstance(entry, dict) for entry in given):
+            if not all(isinstance(entry, dict) and "path" in entry for entry in given):
+                raise ValueError("each entry needs split and path")
+            pairs = [(entry.get("split", "train"), entry["path"]) for entry in given]
+        else:
+            pairs = list(given.items()) if isinstance(given, dict) else [("train", given)] if given else []
+        return [(str(split), _patterns(paths)) for split, paths in pairs]
+
+
+class _Card(BaseModel):
+    """What the audit reads of a dataset card's front matter."""
+
+    configs: tuple[Config, ...] | None = None
+
+
+def _patterns(paths: Any) -> list[str]:
+    patterns = [paths] if isinstance(paths, str) else paths
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ValueError(f"{paths!r} is neither a path nor a list of paths")
+    for pattern in patterns:
+        if not pattern or PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
+            raise ValueError(f"{pattern!r} is not a path below the folder of the card")
+    return patterns
+
+
+def configurations(card: Path) -> tuple[Config, ...]:
+    """The configurations in a card's front matter; none without a card. Raises `InputError` for a broken one."""
+    if not card.is_file():
+        return ()
+    from huggingface_hub import metadata_load
+
+    try:
+        metadata: dict[str, Any] = metadata_load(card) or {}
+    except Exception as error:  # the YAML library's errors have no common base that the Hub's client exports
+        raise InputError(f"{card}: the front matter is not valid YAML: {error}") from error
+    try:
+        return _Card.model_validate(metadata).configs or ()
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        key = ".".join(map(str, wrong["loc"]))
+        raise InputError(f"{card}: {key}: {wrong['msg'].removeprefix('Value error, ')}") from None
