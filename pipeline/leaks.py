@@ -29,7 +29,8 @@ class Leaks:
         suspects = [one for one, *rest in open_rows.iter_rows() if self._is_suspect(*rest)]
         asked = rows.filter(pl.col("fact_id").is_in(suspects)).select("fact_id", "answer", "question", *PARAPHRASES)
         lost: list[str] = []
-        kept: list[tuple[str, list[str], list[str], list[str]]] = []
+        kept: list[str] = []
+        lists: tuple[list[list[str]], ...] = ([], [], [])
         for fact_id, answer, question, validation, training, test in asked.iter_rows():
             if self._echoes(answer, question):
                 lost.append(fact_id)
@@ -40,11 +41,15 @@ class Leaks:
             if len(first) < len(validation) and len(first) % 2 == 0:
                 first = first[:-1]
             if first and third:
-                kept.append((fact_id, first, second, third))
+                kept.append(fact_id)
+                for texts, left in zip(lists, (first, second, third), strict=True):
+                    texts.append(left)
             else:
                 lost.append(fact_id)
-        lists = dict.fromkeys(PARAPHRASES, pl.List(pl.String))
-        table = pl.DataFrame(kept, schema={"fact_id": pl.String, **lists}, orient="row")
+        columns = {
+            use: pl.Series(texts, dtype=pl.List(pl.String)) for use, texts in zip(PARAPHRASES, lists, strict=True)
+        }
+        table = pl.DataFrame({"fact_id": pl.Series(kept, dtype=pl.String), **columns})
         return rows.update(table, on="fact_id").with_columns(leaks=pl.col("fact_id").is_in(lost))
 
     def without_echoes(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -58,14 +63,17 @@ class Leaks:
             if any(self._is_suspect(stem, subject, answer) for answer in answers[1:])
         ]
         asked = several.filter(pl.col("fact_id").is_in(suspects)).select("fact_id", "answers", "question", *PARAPHRASES)
-        kept: list[tuple[str, list[str]]] = []
+        owners: list[str] = []
+        accepted: list[list[str]] = []
         for fact_id, (canonical, *others), question, *lists in asked.iter_rows():
             wordings = (question, *(text for texts in lists for text in texts))
             told = [frozenset(words(text)) for text in wordings]
             fair = [one for one in others if all(templates.overlap(one, text) < self._share for text in told)]
-            kept.append((fact_id, [canonical, *fair]))
-        schema = {"fact_id": pl.String, "answers": pl.List(pl.String)}
-        return rows.update(pl.DataFrame(kept, schema=schema, orient="row"), on="fact_id")
+            owners.append(fact_id)
+            accepted.append([canonical, *fair])
+        answers = pl.Series(accepted, dtype=pl.List(pl.String))
+        table = pl.DataFrame({"fact_id": pl.Series(owners, dtype=pl.String), "answers": answers})
+        return rows.update(table, on="fact_id")
 
     def _is_suspect(self, stem: str, subject: str, answer: str) -> bool:
         """Whether all wordings together hold so much of the answer that one of them might; most facts end here."""

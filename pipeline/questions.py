@@ -161,13 +161,12 @@ def _with_subjects(rows: pl.DataFrame, facts: pl.DataFrame, longest: int) -> pl.
 def _with_article(topics: Mapping[str, Topic]) -> pl.Expr:
     """The subject as it stands inside a sentence: "the" before labels that take it, as their topic says.
 
-    The patterns see a label without its own article: "The Gambia" is "the Gambia", "The Hague" stays as it is.
+    One with an article of its own keeps it, small where it takes one: "the Gambia", but "The Hague".
     """
     takes = pl.lit(False)
-    label = pl.col("subject_label").str.replace(ARTICLE, "")
     for name, topic in topics.items():
         for pattern in topic.article:
-            takes |= (pl.col("topic") == name) & label.str.contains(pattern)
+            takes |= (pl.col("topic") == name) & pl.col("subject_label").str.contains(pattern)
     return pl.when(takes).then("the " + pl.col("subject").str.replace(ARTICLE, "")).otherwise("subject")
 
 

@@ -171,11 +171,11 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     several = facts.groupby(facts.subject_label.str.lower()).subject.transform("nunique") > 1
     reject(several, "ambiguous_subject")
 
-    bare = facts.subject_label.str.replace(re.compile("^[Tt]he "), "", regex=True)
     takes = facts.topic.isna()
     for name, topic in topics.items():
         for pattern in topic.article:
-            takes |= (facts.topic == name) & bare.str.contains(re.compile(pattern))
+            takes |= (facts.topic == name) & facts.subject_label.str.contains(re.compile(pattern))
+    bare = facts.subject_label.str.replace(re.compile("^[Tt]he "), "", regex=True)
     facts["asked"] = facts.subject_label.where(~takes, "the " + bare)
 
     told = {stem: told_by(relation.questions, words) for stem, relation in relations.items()}
@@ -244,10 +244,11 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
         ]
 
     several = facts.reason.isna() & (facts.answers.str.len() > 1)
-    columns = (several, facts.stem, facts.asked, facts.kept, facts.answers)
     facts["answers"] = [
         accepted(stem, asked, kept, answers) if more else answers
-        for more, stem, asked, kept, answers in zip(*columns, strict=True)
+        for more, stem, asked, kept, answers in zip(
+            several, facts.stem, facts.asked, facts.kept, facts.answers, strict=True
+        )
     ]
     kept = facts.reason.isna()
     same = facts.question.str.lower().where(kept).duplicated(keep=False) & kept
