@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dual_data.evaluation.statistics import harmonic_mean, kolmogorov_smirnov
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-UTILITY_SCORES = ("probability", "rougeL_recall", "truth_ratio_retain")
-"""What model utility is the harmonic mean of, for every set that must be kept."""
+from dual_data.evaluation.statistics import (
+    Interval,
+    draw_counts,
+    harmonic_mean,
+    item_weights,
+    kolmogorov_smirnov,
+    quantiles,
+)
 
 
 class ForgetQuality(NamedTuple):
@@ -38,16 +45,39 @@ def forget_quality(
     return ForgetQuality(p_value, distance, len(one))
 
 
-def model_utility(summaries: Mapping[str, Mapping[str, float | None]], sets: Sequence[str]) -> float | None:
+class Kept(NamedTuple):
+    """Scores of a set that must be kept, [seeds, items] each; NaN where an item has none."""
+
+    subjects: Sequence[Hashable]
+    probability: ArrayLike
+    recall: ArrayLike
+    """ROUGE-L recall."""
+    truth_ratio: ArrayLike
+
+
+def model_utility(sets: Sequence[Kept], *, seed: int = 0, replicates: int = 1000) -> Interval | None:
     """Harmonic mean of probability, ROUGE-L recall and max(0, 1 - truth ratio) over the sets that must be kept.
 
-    Sets that the cell does not have are left out; None where none is left.
+    Scores that no item has are left out; None where none is left. The interval is over seeds and subjects, as that of a
+    mean; a set's subjects are drawn once for its three scores.
     """
-    values = [
-        value
-        for name in sets
-        if name in summaries
-        for score in UTILITY_SCORES
-        if (value := summaries[name].get(score)) is not None
-    ]
-    return harmonic_mean(values) if values else None
+    random = np.random.default_rng(seed)
+    exact: list[float] = []
+    drawn: list[NDArray[np.float64]] = []
+    for one in sets:
+        truth = np.maximum(0.0, 1 - np.asarray(one.truth_ratio, dtype=float))
+        picked = item_weights(one.subjects, random, replicates)
+        for values in (one.probability, one.recall, truth):
+            table = np.atleast_2d(np.asarray(values, dtype=float))
+            known = ~np.isnan(table)
+            if not known.any():
+                continue
+            table = np.where(known, table, 0.0)
+            seeds = draw_counts(len(table), random, replicates)
+            sums, counts = (((seeds @ part) * picked).sum(1) for part in (table, known.astype(float)))
+            exact.append(float(table.sum() / known.sum()))
+            drawn.append(sums / np.maximum(counts, 1.0))
+    if not exact:
+        return None
+    draws = np.array([harmonic_mean(row) for row in np.stack(drawn, axis=1).tolist()])
+    return Interval(harmonic_mean(exact), *quantiles(draws))

@@ -1,8 +1,10 @@
 """Intervals and tests for item-level scores: hierarchical bootstrap, AUC, Kolmogorov-Smirnov, corrections.
 
-Items of one subject are not independent and neither are items of one training seed, so resampling draws
-seeds, and subjects within them, with replacement (Davison and Hinkley 1997, section 3.8). Two systems scored
-on the same items are compared with the same draws: the interval is that of the difference.
+Items of one subject are not independent and neither are items of one training seed, so resampling draws seeds and
+subjects with replacement. The two are crossed and not nested: every seed is measured on the same subjects, so one
+draw of subjects holds for all seeds drawn (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122; a fresh draw
+of subjects in each seed would average away how hard the subjects are, which all seeds share). Two systems scored on
+the same items are compared with the same draws: the interval is that of the difference.
 """
 
 import math
@@ -27,14 +29,14 @@ class Interval(NamedTuple):
 def bootstrap_mean(
     values: ArrayLike, clusters: Sequence[Hashable], *, seed: int = 0, replicates: int = 2000
 ) -> Interval:
-    """Mean with an interval over seeds and clusters.
+    """Mean with an interval over seeds and clusters, drawn crossed.
 
     `values` is [items] or [seeds, items]; `clusters` names each item's subject. Raises ValueError for no
     items and for shapes that do not fit.
     """
     table, sizes = _cluster_sums(values, clusters)
     draws = _draw_means(table, sizes, np.random.default_rng(seed), replicates)
-    return Interval(_mean(table, sizes), *_quantiles(draws))
+    return Interval(_mean(table, sizes), *quantiles(draws))
 
 
 def bootstrap_difference(
@@ -70,7 +72,7 @@ def bootstrap_contrast(
 def interval_of(value: float, draws: Floats) -> Interval:
     """Percentile interval of bootstrap draws, and the p-value of "it is zero"."""
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    return Interval(value, *_quantiles(draws), min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
+    return Interval(value, *quantiles(draws), min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
 
 
 def bootstrap(
@@ -96,7 +98,7 @@ def bootstrap(
         drawn.append(statistic(order[np.repeat(starts[picks], lengths) + within]))
     kept = np.array([value for value in drawn if not math.isnan(value)])
     everything = np.arange(len(clusters))
-    return Interval(statistic(everything), *(_quantiles(kept) if len(kept) else (math.nan, math.nan)))
+    return Interval(statistic(everything), *(quantiles(kept) if len(kept) else (math.nan, math.nan)))
 
 
 def auc(positive: ArrayLike, negative: ArrayLike) -> float:
@@ -123,11 +125,11 @@ def auc_interval(
     """AUC with an interval over clusters drawn within each class, so that no draw lacks one."""
     random = np.random.default_rng(seed)
     first, second = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
-    weights = [_item_weights(names, random, replicates) for names in (positive_clusters, negative_clusters)]
+    weights = [item_weights(names, random, replicates) for names in (positive_clusters, negative_clusters)]
     # An AUC is a weighted mean over pairs, so all draws are two matrix products.
     wins = np.sign(first[:, None] - second[None, :]) / 2 + 0.5
     drawn = ((weights[0] @ wins) * weights[1]).sum(1) / (weights[0].sum(1) * weights[1].sum(1))
-    return Interval(auc(first, second), *_quantiles(drawn))
+    return Interval(auc(first, second), *quantiles(drawn))
 
 
 def kolmogorov_smirnov(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
@@ -187,6 +189,26 @@ def harmonic_mean(values: Sequence[float]) -> float:
     return len(values) / math.fsum(1 / value for value in values)
 
 
+def draw_counts(size: int, random: np.random.Generator, replicates: int) -> Floats:
+    """How often each of `size` things is drawn in `size` draws with replacement, [replicates, size]."""
+    return random.multinomial(size, np.full(size, 1 / size), size=replicates).astype(float)
+
+
+def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
+    """How often each item is drawn when whole clusters are, [replicates, items]."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
+    if not places:
+        raise ValueError("no items to resample")
+    counts: Floats = draw_counts(len(places), random, replicates)[:, [places[name] for name in clusters]]
+    return counts
+
+
+def quantiles(draws: Floats) -> tuple[float, float]:
+    """Ends of the 95 % interval of draws."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def _members(clusters: Sequence[Hashable]) -> list[NDArray[np.intp]]:
     groups: dict[Hashable, list[int]] = {}
     for index, name in enumerate(clusters):
@@ -210,30 +232,11 @@ def _mean(sums: Floats, sizes: Floats) -> float:
 
 
 def _draw_means(sums: Floats, sizes: Floats, random: np.random.Generator, replicates: int) -> Floats:
-    seeds = _counts(len(sums), random, replicates)
-    picked = _counts(sums.shape[1], random, replicates)
+    seeds = draw_counts(len(sums), random, replicates)
+    picked = draw_counts(sums.shape[1], random, replicates)
     totals = ((seeds @ sums) * picked).sum(1)
     means: Floats = totals / (len(sums) * (picked @ sizes))
     return means
-
-
-def _counts(size: int, random: np.random.Generator, replicates: int) -> Floats:
-    """How often each of `size` things is drawn in `size` draws with replacement, [replicates, size]."""
-    return random.multinomial(size, np.full(size, 1 / size), size=replicates).astype(float)
-
-
-def _item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
-    """How often each item is drawn when whole clusters are, [replicates, items]."""
-    places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
-    if not places:
-        raise ValueError("no items to resample")
-    counts: Floats = _counts(len(places), random, replicates)[:, [places[name] for name in clusters]]
-    return counts
-
-
-def _quantiles(draws: Floats) -> tuple[float, float]:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _exact_tail(n: int, m: int, steps: int) -> float:

@@ -45,6 +45,8 @@ class Panel(NamedTuple):
 
     choices: tuple[Choice, ...]
     texts: tuple[str, ...]
+    name: str = "shipped"
+    """What a report calls it: shipped, or the name of its file."""
 
 
 class Utility(NamedTuple):
@@ -58,6 +60,10 @@ class Utility(NamedTuple):
     """Accuracy by kind."""
     text_nll: float | None
     """Mean negative log-probability a token of the texts in nats; None without texts."""
+    panel: str
+    """Name of the panel."""
+    choices: int
+    texts: int
 
 
 def read_panel(path: Path = PANEL) -> Panel:
@@ -85,7 +91,7 @@ def read_panel(path: Path = PANEL) -> Panel:
         choices.append(choice)
     if not choices:
         raise InputError(f"{path}: holds no question")
-    return Panel(tuple(choices), tuple(texts))
+    return Panel(tuple(choices), tuple(texts), "shipped" if path == PANEL else path.name)
 
 
 def panel_requests(tokenizer: PreTrainedTokenizerBase, panel: Panel) -> list[Request]:
@@ -112,7 +118,7 @@ def panel_utility(engine: Engine | PlainEngine, panel: Panel) -> list[Utility]:
 def lm_eval_scores(
     loaded: Loaded, tasks: Sequence[str], *, folder: Path | None = None, limit: int | None = None, batch: int = 32
 ) -> dict[str, float]:
-    """Scores of lm-eval tasks by `task/metric`, zero-shot, without a chat template.
+    """Scores of lm-eval tasks and their standard errors by `task/metric`, zero-shot, without a chat template.
 
     `folder` holds definitions of further tasks. Adapters that are on are measured with the model. Raises MissingExtra
     without lm-eval. Its data must be in the cache or reachable, which is lm-eval's affair.
@@ -132,7 +138,7 @@ def lm_eval_scores(
         limit=limit,
         random_seed=0,
         numpy_random_seed=0,
-        bootstrap_iters=0,
+        bootstrap_iters=100,  # 0 would leave out the standard errors of means too, which need none
     )
     return {
         f"{task}/{name.removesuffix(',none')}": float(value)
@@ -161,4 +167,7 @@ def _utility(panel: Panel, outcomes: Sequence[Outcome]) -> Utility:
         bootstrap_mean(by_length, names),
         by_kind,
         -math.fsum(texts) / len(texts) if texts else None,
+        panel.name,
+        len(panel.choices),
+        len(panel.texts),
     )

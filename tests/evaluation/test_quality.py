@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
-from dual_data.evaluation.quality import forget_quality, model_utility
+from dual_data.evaluation.quality import Kept, forget_quality, model_utility
 from tests.evaluation.items import item
 
 
@@ -20,10 +23,36 @@ def test_forget_quality() -> None:
     assert forget_quality([item(0, truth_ratio=None)], never) is None
 
 
+def _kept(probability: float, recall: float, truth_ratio: float, facts: int = 4) -> Kept:
+    return Kept(range(facts), *([value] * facts for value in (probability, recall, truth_ratio)))
+
+
 def test_model_utility_is_a_harmonic_mean() -> None:
-    retain = {"probability": 0.5, "rougeL_recall": 1.0, "truth_ratio_retain": 0.25}
-    world: dict[str, float | None] = {"probability": 1.0, "rougeL_recall": 1.0, "truth_ratio_retain": None}
-    found = model_utility({"retain": retain, "world": world, "forget": {"probability": 0.0}}, ["retain", "world", "x"])
-    assert found == pytest.approx(5 / (2 + 1 + 4 + 1 + 1))
-    assert model_utility({"retain": {**retain, "probability": 0.0}}, ["retain"]) == 0
-    assert model_utility({}, ["retain"]) is None
+    retain, world = _kept(0.5, 1.0, 0.75), _kept(1.0, 1.0, math.nan)
+    found = model_utility([retain, world])
+    assert found is not None
+    assert found.value == found.low == found.high == pytest.approx(5 / (2 + 1 + 4 + 1 + 1))
+    nothing = model_utility([_kept(0.0, 1.0, 0.75)])
+    assert nothing is not None
+    assert nothing.value == 0
+    assert model_utility([]) is None
+    worse_than_chance = model_utility([_kept(0.5, 0.5, 3.0)])
+    assert worse_than_chance is not None
+    assert worse_than_chance.value == 0
+
+
+def test_the_interval_of_model_utility_is_over_subjects_and_seeds() -> None:
+    random = np.random.default_rng(0)
+    values = np.repeat(random.uniform(0.2, 1.0, (1, 30)), 4, axis=1)
+    subjects = [index // 4 for index in range(120)]
+    ratios = np.full((1, 120), np.nan)
+    alone = model_utility([Kept(range(120), values, values, ratios)])
+    clustered = model_utility([Kept(subjects, values, values, ratios)])
+    seeds = np.concatenate([values * 0.5, values, values])
+    several = model_utility([Kept(subjects, seeds, seeds, np.full((3, 120), np.nan))])
+    assert alone is not None
+    assert clustered is not None
+    assert several is not None
+    assert clustered.value == alone.value == pytest.approx(values.mean())
+    widths = [found.high - found.low for found in (alone, clustered, several)]
+    assert widths[0] * 1.5 < widths[1] < widths[2]

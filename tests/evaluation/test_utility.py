@@ -46,6 +46,7 @@ def test_scores_by_hand() -> None:
         ("Paris is a city.",),
     )
     found = panel_utility(Engine(loaded, rows=4), panel)[0]
+    assert (found.panel, found.choices, found.texts) == ("shipped", 2, 1)
 
     def log_p(prompt: str, answer: list[int]) -> float:
         ids = [*loaded.tokenizer(prompt)["input_ids"], *answer]

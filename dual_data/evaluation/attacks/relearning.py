@@ -2,7 +2,10 @@
 
 The unlearned adapter is tuned on a part of the forget facts, on facts to retain, or on unrelated questions of the same
 relations, and the *other* forget facts are scored as it goes. A fresh adapter on the base goes through the same: what
-it gains is the tuning's doing and not memory (Hu et al. 2025, arXiv 2406.13356, Deeb and Roger 2024, arXiv 2410.08827).
+it gains is the tuning's doing and not memory, and is taken off (Hu et al. 2025, arXiv 2406.13356, Deeb and Roger 2024,
+arXiv 2410.08827). That base is the model before unlearning. It knows the facts, so it has little to gain; the control
+of a cell in the stage sft_retain starts from a model that never saw them, and the report takes that one where a grid
+has both.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dual_data.evaluation import fine_tune
+from dual_data.evaluation.attacks.recovery import recovery
 from dual_data.evaluation.data import Encoded, Item
 from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.request import Outcome, request_of
+from dual_data.evaluation.statistics import Interval
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.train import CellData, train
 from dual_data.ids import digest
@@ -35,6 +40,8 @@ class Point(NamedTuple):
     """Mean probability of the answer."""
     hits: float
     """Share of greedy answers that hold the answer."""
+    probabilities: tuple[float, ...]
+    """Of each fact, in the order of the curve's subjects: what intervals are made of."""
 
 
 class Curve(NamedTuple):
@@ -43,13 +50,13 @@ class Curve(NamedTuple):
     tuned_on: str
     points: tuple[Point, ...]
     control: tuple[Point, ...]
-    """The same tuning from the base."""
-    area: float
-    """Mean recovered share of the gap between base and unlearned model, over log2(1 + step); 0 none, 1 all at once."""
+    """The same tuning from the base, the model before unlearning; its first point is the base itself."""
+    subjects: tuple[str, ...]
+    """Of the held-out facts."""
+    area: Interval
     half: int | None
-    """First scored step at which half the gap is recovered; None where it never is."""
     most: int | None
-    """First scored step at which 90 % of the gap is recovered."""
+    """As :class:`dual_data.evaluation.attacks.recovery.Recovery` has them."""
 
 
 def halves(items: Sequence[Item], share: float = 0.2) -> tuple[list[int], list[int]]:
@@ -85,7 +92,6 @@ def relearn(
     `items` are the held-out facts of `held_out`, in order. A step takes `batch` rows, or all where a set has fewer.
     """
     curves = []
-    base = _score_base(loaded, adapters, held_out, items, max_new_tokens)
     for name, rows in tune.items():
         clone = Adapters(loaded.model, adapters.spec, seeds=(seed, seed))
         try:
@@ -97,29 +103,15 @@ def relearn(
                 )  # fmt: skip
         finally:
             clone.remove()
-        curves.append(_curve(name, scored[0], scored[1], base))
+        curves.append(_curve(name, scored[0], scored[1], items))
     return curves
 
 
-def recovered(value: float, start: float, base: float) -> float:
-    """Share of the gap between the unlearned model (`start`) and the base that is closed, between 0 and 1.
-
-    0 where there was no gap to close.
-    """
-    return min(1.0, max(0.0, (value - start) / (base - start))) if base > start else 0.0
-
-
-def _curve(name: str, points: list[Point], control: list[Point], base: Point) -> Curve:
-    shares = [recovered(point.probability, points[0].probability, base.probability) for point in points]
-    places = [math.log2(1 + point.step) for point in points]
-    area = sum((shares[i] + shares[i + 1]) / 2 * (places[i + 1] - places[i]) for i in range(len(points) - 1)) / (
-        places[-1] - places[0]
-    )
-
-    def first(level: float) -> int | None:
-        return next((point.step for point, share in zip(points, shares, strict=True) if share >= level), None)
-
-    return Curve(name, tuple(points), tuple(control), area, first(0.5), first(0.9))
+def _curve(name: str, points: list[Point], control: list[Point], items: Sequence[Item]) -> Curve:
+    subjects = tuple(item.subject or item.id for item in items)
+    tuned, held = ([point.probabilities for point in side] for side in (points, control))
+    found = recovery([point.step for point in points], tuned, held, held[0], subjects)
+    return Curve(name, tuple(points), tuple(control), subjects, *found)
 
 
 def _run(
@@ -161,18 +153,10 @@ def _run(
     return found
 
 
-def _score_base(
-    loaded: Loaded, adapters: Adapters, held_out: Sequence[Encoded], items: Sequence[Item], max_new_tokens: int
-) -> Point:
-    with adapters.disabled():
-        engine = Engine(loaded, adapters, max_new_tokens=max_new_tokens, hidden=False)
-        return _point(loaded, 0, engine.run([request_of(row) for row in held_out])[0], items)
-
-
 def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:
     texts = [str(loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True)) for outcome in outcomes]
     hits = [
         contains_answer(text, (item.answer, *item.answers), item.kind) for text, item in zip(texts, items, strict=True)
     ]
-    chances = [probability(outcome.scores[0]) for outcome in outcomes]
-    return Point(step, math.fsum(chances) / len(chances), sum(hits) / len(hits))
+    chances = tuple(float(f"{probability(outcome.scores[0]):.7g}") for outcome in outcomes)
+    return Point(step, math.fsum(chances) / len(chances), sum(hits) / len(hits), chances)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from dual_data.evaluation.frontier import Point, balance
-from dual_data.evaluation.report.collect import Collection, Group, Key, clusters, stack
+from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.contrast import (
     Contrast,
     compare_at_equal_confidence,
+    compare_jumps,
     compare_retention,
     compare_sets,
 )
@@ -31,6 +32,8 @@ class _Asked(NamedTuple):
     """What its sentence is about."""
     place: str
     contrast: Contrast | None
+    runs: tuple[Run, ...]
+    """The results that it is made from."""
 
 
 class Compared(NamedTuple):
@@ -39,6 +42,7 @@ class Compared(NamedTuple):
     group: str
     place: str
     contrast: Contrast
+    runs: tuple[Run, ...]
     corrected: float
 
 
@@ -58,10 +62,11 @@ def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]
             continue
         key = popular.key
         place = f"{_where(key)}, {key.method} at {lr:g}"
-        plain.append(_Asked(key.data, place, compare_sets(popular, rare, (lr, lr))))
-        equal.append(_Asked(key.data, place, compare_at_equal_confidence(popular, rare, (lr, lr))))
+        runs = tuple(run for group in (popular, rare) for run in (*group.before, *group.at(lr)))
+        plain.append(_Asked(key.data, place, compare_sets(popular, rare, (lr, lr)), runs))
+        equal.append(_Asked(key.data, place, compare_at_equal_confidence(popular, rare, (lr, lr)), runs))
         retention = compare_retention(popular, rare, share=SHARE)
-        kept.append(_Asked(key.data, f"{_where(key)}, {key.method}", retention))
+        kept.append(_Asked(key.data, f"{_where(key)}, {key.method}", retention, _all_runs(popular, rare)))
     if not plain:
         return ["The grid does not hold both a rare and a popular set, so it says nothing about popularity."], []
     sentences = []
@@ -81,14 +86,7 @@ def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]
 
 def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     """Does a training stage first help retention, and which of its parts? Sentences and comparisons."""
-    asked: list[_Asked] = []
-    by_key = {group.key: group for group in collection.groups}
-    for key, group in by_key.items():
-        pretrained = by_key.get(key._replace(stage=PRETRAINED))
-        if key.stage != PRETRAINED and pretrained is not None:
-            place = f"{_where(key)}, {key.set}, {key.method}"
-            contrast = compare_retention(group, pretrained, share=SHARE)
-            asked.append(_Asked(f"{key.data}, {key.stage}", place, contrast))
+    asked = _against_pretrained(collection, lambda group, other: compare_retention(group, other, share=SHARE))
     if not asked:
         return ["The grid has no stage beside pretrained, so it says nothing about a training stage first."], []
     compared = corrected(asked)
@@ -105,6 +103,30 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
             )
     for data in dict.fromkeys(one.group.rpartition(", ")[0] for one in asked):
         sentences += _reading(data, compared)
+    return sentences, compared
+
+
+def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
+    """Is forgetting smoother over learning rates after a training stage? Sentences and comparisons."""
+    compared = corrected(_against_pretrained(collection, compare_jumps))
+    sentences = []
+    for name in dict.fromkeys(one.group for one in compared):
+        found = _of(compared, name)
+        mean, rougher, smoother = _counts(found)
+        if smoother and not rougher:
+            said = f"forgetting is smoother than on the pretrained model{_in(smoother, found)}"
+        elif rougher and not smoother:
+            said = f"forgetting is less smooth than on the pretrained model{_in(rougher, found)}"
+        elif smoother and rougher:
+            said = "whether forgetting is smoother than on the pretrained model depends on method and set"
+        else:
+            said = "no difference in smoothness from the pretrained model is shown"
+        sentences.append(
+            f"{name}: {said}. The largest jump of the forget score between neighbouring learning rates is "
+            f"{abs(mean):.1%} of the score before {'larger' if mean > 0 else 'smaller'} (mean over "
+            f"{_count(len(found), 'comparison')}: smaller in {smoother}, larger in {rougher}, no difference shown in "
+            f"{len(found) - smoother - rougher})."
+        )
     return sentences, compared
 
 
@@ -167,9 +189,26 @@ def common_rate(first: Group, second: Group) -> float | None:
 
 def corrected(found: Sequence[_Asked]) -> list[Compared]:
     """Those that could be compared, with Holm's correction over them."""
-    known = [(one.group, one.place, one.contrast) for one in found if one.contrast is not None]
-    values = holm([contrast.difference.p_value or 0.0 for _, _, contrast in known])
+    known = [(one.group, one.place, one.contrast, one.runs) for one in found if one.contrast is not None]
+    values = holm([contrast.difference.p_value or 0.0 for _, _, contrast, _ in known])
     return [Compared(*one, value) for one, value in zip(known, values, strict=True)]
+
+
+def _against_pretrained(collection: Collection, compare: Callable[[Group, Group], Contrast | None]) -> list[_Asked]:
+    """Every group of a stage against the same group of the pretrained model."""
+    by_key = {group.key: group for group in collection.groups}
+    asked = []
+    for key, group in by_key.items():
+        pretrained = by_key.get(key._replace(stage=PRETRAINED))
+        if key.stage != PRETRAINED and pretrained is not None:
+            place = f"{_where(key)}, {key.set}, {key.method}"
+            runs = _all_runs(group, pretrained)
+            asked.append(_Asked(f"{key.data}, {key.stage}", place, compare(group, pretrained), runs))
+    return asked
+
+
+def _all_runs(*groups: Group) -> tuple[Run, ...]:
+    return tuple(run for group in groups for run in (*group.before, *group.runs))
 
 
 def _point(group: Group, lr: float | None) -> Point:
@@ -209,7 +248,7 @@ def _popularity(start: str, compared: Sequence[Compared]) -> str:
     if not compared:
         return f"{start}: nothing could be compared."
     mean, more, less = _counts(compared)
-    here = "" if max(less, more) == len(compared) else f" in {max(less, more)} of {len(compared)} comparisons"
+    here = _in(max(less, more), compared)
     if less and not more:
         said = f"popular facts are harder to forget{here}"
     elif more and not less:
@@ -256,6 +295,11 @@ def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
     if not parts:
         return [f"{start}; without its controls the grid cannot say why."]
     return [f"{start}. Of its controls, {'; '.join(parts)}."]
+
+
+def _in(some: int, compared: Sequence[Compared]) -> str:
+    """Of how many comparisons something holds; nothing where it holds of all."""
+    return "" if some == len(compared) else f" in {some} of {len(compared)} comparisons"
 
 
 def _where(key: Key) -> str:

@@ -7,15 +7,16 @@ side's subjects apart; two stages on the same facts by drawing them together.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dual_data.evaluation.frontier import Point, retain_at
-from dual_data.evaluation.report.collect import Group, Run, clusters, stack
-from dual_data.evaluation.statistics import Interval, bootstrap_contrast, interval_of
+from dual_data.evaluation.frontier import Point, area, retain_at
+from dual_data.evaluation.report.collect import Group, clusters, stack
+from dual_data.evaluation.report.levels import levels_of
+from dual_data.evaluation.statistics import Interval, bootstrap_contrast, interval_of, quantiles
 
 Floats = NDArray[np.float64]
 _REPLICATES = 1000
@@ -89,103 +90,67 @@ def compare_retention(first: Group, second: Group, *, share: float = 0.5, seed: 
     Both are relative to the model before unlearning, along the frontier over learning rates. None where one of them
     does not get there, or gets there in fewer than half of the draws.
     """
-    sides = [curve for group in (first, second) if (curve := _curve(group)) is not None]
+    return _of_curves(first, second, lambda points: _retention(points, share), seed)
+
+
+def compare_jumps(first: Group, second: Group, *, seed: int = 0) -> Contrast | None:
+    """Largest jump of `first` minus that of `second`; None where one of them has a single learning rate."""
+    return _of_curves(first, second, jump, seed)
+
+
+def largest_jump(group: Group, *, seed: int = 0) -> Interval | None:
+    """Largest change of the forget score, relative to before, between neighbouring learning rates; None for one."""
+    return _of_curve(group, jump, seed)
+
+
+def frontier_area(group: Group, *, seed: int = 0) -> Interval | None:
+    """Area under the frontier of forget and retain_eval, as `frontier.area` has it; None where nothing was measured."""
+    return _of_curve(group, lambda points: area(points[:-1], points[-1]), seed)
+
+
+def jump(points: Sequence[Point]) -> float | None:
+    """Largest change of the forget score between neighbours, relative to the last point, which is before unlearning."""
+    *rates, base = points
+    if len(rates) < 2 or base.forget <= 0:
+        return None
+    return max(abs(a.forget - b.forget) for a, b in itertools.pairwise(rates)) / base.forget
+
+
+def _of_curve(group: Group, statistic: Callable[[list[Point]], float | None], seed: int) -> Interval | None:
+    levels = levels_of(group)
+    exact = None if levels is None else statistic(levels.points())
+    if levels is None or exact is None:
+        return None
+    random = np.random.default_rng(seed)
+    found = [statistic(points) for points in levels.drawn(levels.weights(random, _REPLICATES), random)]
+    kept = np.array([value for value in found if value is not None])
+    return Interval(exact, *quantiles(kept)) if len(kept) else None
+
+
+def _of_curves(
+    first: Group, second: Group, statistic: Callable[[list[Point]], float | None], seed: int
+) -> Contrast | None:
+    sides = [levels for group in (first, second) if (levels := levels_of(group)) is not None]
     if len(sides) < 2:
         return None
-    exact = [_retention(side, share, None) for side in sides]
+    exact = [statistic(side.points()) for side in sides]
     if exact[0] is None or exact[1] is None:
         return None
     random = np.random.default_rng(seed)
+    weights = [side.weights(random, _REPLICATES) for side in sides]
     # The same facts are drawn for both where they are the same.
-    together = sides[0].forget_names == sides[1].forget_names and sides[0].retain_names == sides[1].retain_names
-    drawn = []
-    for _ in range(_REPLICATES):
-        picks = [_draw(side, random) for side in sides]
-        if together:
-            picks[1] = picks[1]._replace(forget=picks[0].forget, retain=picks[0].retain)
-        values = [_retention(side, share, pick) for side, pick in zip(sides, picks, strict=True)]
-        if values[0] is not None and values[1] is not None:
-            drawn.append(values[0] - values[1])
-    if len(drawn) < _REPLICATES / 2:
+    if sides[0].forget_names == sides[1].forget_names and sides[0].retain_names == sides[1].retain_names:
+        weights[1] = weights[0]
+    draws = [side.drawn(picked, random) for side, picked in zip(sides, weights, strict=True)]
+    pairs = [(statistic(one), statistic(two)) for one, two in zip(*draws, strict=True)]
+    kept = [one - two for one, two in pairs if one is not None and two is not None]
+    if len(kept) < _REPLICATES / 2:
         return None
-    interval = interval_of(exact[0] - exact[1], np.array(drawn))
+    interval = interval_of(exact[0] - exact[1], np.array(kept))
     return Contrast(interval, exact[0], exact[1], len(sides[0].retain_names))
 
 
-def largest_jump(group: Group) -> float | None:
-    """Largest change of the forget score, relative to before, between neighbouring learning rates; None for one."""
-    means = [float(stack(group.at(lr), "forget", "rougeL_recall").mean()) for lr in group.lrs]
-    base = float(stack(group.before, "forget", "rougeL_recall").mean()) if group.before else 0.0
-    if len(means) < 2 or base <= 0:
-        return None
-    return max(abs(a - b) for a, b in itertools.pairwise(means)) / base
-
-
-class _Curve(NamedTuple):
-    forget: list[Floats]
-    """By learning rate, [seeds, subjects] sums; the last one is before unlearning."""
-    retain: list[Floats]
-    forget_names: tuple[str, ...]
-    retain_names: tuple[str, ...]
-    forget_sizes: Floats
-    retain_sizes: Floats
-
-
-class _Draw(NamedTuple):
-    forget: Floats
-    retain: Floats
-    seeds: list[Floats]
-
-
-def _curve(group: Group) -> _Curve | None:
-    if not group.before or not group.lrs:
-        return None
-    levels = [group.at(lr) for lr in group.lrs] + [list(group.before)]
-    forget, retain = clusters(levels[0], "forget"), clusters(levels[0], "retain_eval")
-    return _Curve(
-        [_sums(runs, "forget", forget) for runs in levels],
-        [_sums(runs, "retain_eval", retain) for runs in levels],
-        tuple(dict.fromkeys(forget)),
-        tuple(dict.fromkeys(retain)),
-        _sizes(forget),
-        _sizes(retain),
-    )
-
-
-def _sums(runs: Sequence[Run], name: str, subjects: Sequence[str]) -> Floats:
-    table = stack(runs, name, "rougeL_recall")
-    places = {subject: place for place, subject in enumerate(dict.fromkeys(subjects))}
-    found = np.zeros((len(table), len(places)))
-    np.add.at(found.T, [places[subject] for subject in subjects], table.T)
-    return found
-
-
-def _sizes(subjects: Sequence[str]) -> Floats:
-    return np.array([subjects.count(name) for name in dict.fromkeys(subjects)], dtype=float)
-
-
-def _draw(curve: _Curve, random: np.random.Generator) -> _Draw:
-    def counts(size: int) -> Floats:
-        return np.bincount(random.integers(size, size=size), minlength=size).astype(float)
-
-    return _Draw(
-        counts(len(curve.forget_names)), counts(len(curve.retain_names)), [counts(len(level)) for level in curve.forget]
-    )
-
-
-def _retention(curve: _Curve, share: float, draw: _Draw | None) -> float | None:
-    forget_weights = np.ones(len(curve.forget_names)) if draw is None else draw.forget
-    retain_weights = np.ones(len(curve.retain_names)) if draw is None else draw.retain
-    points = []
-    for place, (forget, retain) in enumerate(zip(curve.forget, curve.retain, strict=True)):
-        seeds = np.ones(len(forget)) if draw is None else draw.seeds[place]
-        points.append(
-            Point(
-                float(place),
-                float(seeds @ forget @ forget_weights / (seeds.sum() * (curve.forget_sizes @ forget_weights))),
-                float(seeds @ retain @ retain_weights / (seeds.sum() * (curve.retain_sizes @ retain_weights))),
-            )
-        )
+def _retention(points: Sequence[Point], share: float) -> float | None:
     base = points[-1]
     if base.forget <= 0 or base.retain <= 0:
         return None

@@ -14,6 +14,15 @@ class Cell(NamedTuple):
     link: str = ""
 
 
+class Links(NamedTuple):
+    """A table's cell of several links."""
+
+    cells: tuple[Cell, ...]
+
+
+Entry = Cell | Links | str
+
+
 class Heading(NamedTuple):
     """A section's title."""
 
@@ -37,7 +46,7 @@ class Table(NamedTuple):
     """A table; its caption says what the numbers are."""
 
     header: tuple[str, ...]
-    rows: tuple[tuple[Cell | str, ...], ...]
+    rows: tuple[tuple[Entry, ...], ...]
     caption: str
 
 
@@ -117,12 +126,22 @@ def _html(block: Block) -> str:
     )
 
 
-def _td(cell: Cell | str) -> str:
-    text, link = cell if isinstance(cell, Cell) else (cell, "")
-    shown = html.escape(text)
-    if link:
-        shown = f'<a href="{html.escape(link, quote=True)}">{shown}</a>'
-    return f'<td class="text">{shown}</td>' if len(text) > 40 else f"<td>{shown}</td>"
+def _td(entry: Entry) -> str:
+    shown = " ".join(_anchor(cell) for cell in _cells(entry))
+    return (
+        f'<td class="text">{shown}</td>' if len(" ".join(c.text for c in _cells(entry))) > 40 else f"<td>{shown}</td>"
+    )
+
+
+def _anchor(cell: Cell) -> str:
+    shown = html.escape(cell.text)
+    return f'<a href="{html.escape(cell.link, quote=True)}">{shown}</a>' if cell.link else shown
+
+
+def _cells(entry: Entry) -> tuple[Cell, ...]:
+    if isinstance(entry, Links):
+        return entry.cells
+    return (entry if isinstance(entry, Cell) else Cell(entry),)
 
 
 def _markdown(block: Block) -> str:
@@ -141,7 +160,9 @@ def _markdown(block: Block) -> str:
     return f"{table}\n{block.caption}\n\n"
 
 
-def _md_cell(cell: Cell | str) -> str:
-    text, link = cell if isinstance(cell, Cell) else (cell, "")
-    shown = text.replace("|", "\\|").replace("\n", " ")
-    return f"[{shown}]({link})" if link else shown
+def _md_cell(entry: Entry) -> str:
+    texts = []
+    for cell in _cells(entry):
+        shown = cell.text.replace("|", "\\|").replace("\n", " ")
+        texts.append(f"[{shown}]({cell.link})" if cell.link else shown)
+    return " ".join(texts)

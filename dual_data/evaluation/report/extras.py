@@ -12,9 +12,10 @@ from dual_data.evaluation.attacks.membership import membership_aucs
 from dual_data.evaluation.attacks.posterior import Audit, posterior_audit
 from dual_data.evaluation.frequency import Frequency, frequency
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
-from dual_data.evaluation.quality import ForgetQuality, forget_quality, model_utility
-from dual_data.evaluation.report.collect import Collection, Group, Run
+from dual_data.evaluation.quality import ForgetQuality, Kept, forget_quality, model_utility
+from dual_data.evaluation.report.collect import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.report.held_out import held_out
+from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.results import read_result
 from dual_data.evaluation.statistics import Interval
 
@@ -23,10 +24,12 @@ KEPT = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
 
 
 class Extras(NamedTuple):
-    """Of the chosen learning rate and its first seed."""
+    """Of the chosen learning rate and, where nothing else is said, its first seed."""
 
     group: Group
     run: Run
+    runs: tuple[Run, ...]
+    """All seeds of the learning rate."""
     held_out: str
     """The facts that forget facts are told apart from, or why there are none."""
     membership: Mapping[str, Interval]
@@ -35,7 +38,8 @@ class Extras(NamedTuple):
     fluency: Fluency
     quality: ForgetQuality | None
     """Against the model that was tuned on all but the forget facts, where the grid has it."""
-    utility: float | None
+    utility: Interval | None
+    """Over all seeds of the chosen learning rate."""
     attacks: Mapping[str, Any]
     """What `dual-data eval attack` found, by kind; empty where it was not run."""
 
@@ -45,7 +49,8 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     lr = group.chosen()
     if lr is None:
         return None
-    run = group.at(lr)[0]
+    runs = tuple(group.at(lr))
+    run = runs[0]
     items = read_result(run.path)["items"]
     before = next((one for one in group.before if one.seed == run.seed), group.before[0])
     forget = items["forget"]
@@ -53,13 +58,14 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     return Extras(
         group,
         run,
+        runs,
         apart.label,
         membership_aucs(forget, apart.rows) if apart.set and _finite(forget, apart.rows) else {},
         _audit(forget, apart.rows) if apart.set else None,
         frequency(read_result(before.path)["items"]["forget"], forget) if _finite(forget) else None,
         fluency([row["generation"] for rows in items.values() for row in rows]),
         _quality(collection, group, run, forget),
-        model_utility(run.summary, KEPT),
+        model_utility([_kept(runs, name) for name in KEPT if name in run.sets]),
         read_attacks(run.path.parent.parent, run.id),
     )
 
@@ -94,13 +100,18 @@ def _audit(forget: Sequence[Mapping[str, Any]], holdout: Sequence[Mapping[str, A
         return None
 
 
+def _kept(runs: Sequence[Run], name: str) -> Kept:
+    scores = (stack(runs, name, score) for score in ("probability", "rougeL_recall", "truth_ratio"))
+    return Kept(clusters(runs, name), *scores)
+
+
 def _quality(
     collection: Collection, group: Group, run: Run, forget: Sequence[Mapping[str, Any]]
 ) -> ForgetQuality | None:
     """Against the retrained reference of the same model, data and set."""
-    key = group.key._replace(stage="sft_retain", method="none")
-    never = collection.bases.get(key)
-    if never is None or group.key.stage != "sft":
+    key = retrained(collection, group)
+    if key is None:
         return None
+    never = collection.bases[key]
     reference = next((one for one in never if one.seed == run.seed), never[0])
     return forget_quality(forget, read_result(reference.path)["items"]["forget"])

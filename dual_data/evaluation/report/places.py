@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from dual_data.evaluation.report.answers import number
 from dual_data.evaluation.report.chart import Spot
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
+from dual_data.evaluation.report.document import Cell, Links
 from dual_data.evaluation.statistics import Interval, bootstrap_mean
 
 Place = tuple[str, str, str, str]
@@ -55,6 +58,26 @@ def shown(interval: Interval) -> str:
     return "-" if math.isnan(interval.value) else number(interval)
 
 
+def p_value(value: float) -> str:
+    """A p-value in three digits."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def spot(place: float, found: Interval) -> Spot:
     """A point of a chart of categories."""
     return Spot(place, found.value, None, (found.low, found.high), f"{found.value:.3f}")
+
+
+def sources(runs: Iterable[Run], folder: Path) -> Links:
+    """Links to the results of some runs, whose items are behind a number; by seed, and by rate where they have several.
+
+    Links are relative to `folder`, where the report is written.
+    """
+    found = list(runs)
+    rates = {run.lr for run in found if run.lr}
+
+    def name(run: Run) -> str:
+        rate = ("before" if not run.lr else f"{run.lr:g}") if len(rates) > 1 or (rates and not run.lr) else ""
+        return f"{rate} seed {run.seed}".strip()
+
+    return Links(tuple(Cell(name(run), os.path.relpath(run.path, folder)) for run in found))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Group, Run, stack
-from dual_data.evaluation.report.contrast import largest_jump
-from dual_data.evaluation.report.document import Block, Figures, Table
-from dual_data.evaluation.report.places import PLACE, chosen_cells, estimate, places, spot, title_of
+from dual_data.evaluation.report.contrast import frontier_area, largest_jump
+from dual_data.evaluation.report.document import Block, Entry, Figures, Table
+from dual_data.evaluation.report.places import PLACE, chosen_cells, estimate, places, shown, sources, spot, title_of
 
 _SETS = ("forget", "retain_eval")
 _BESIDE = (-0.1, 0.1)
@@ -37,9 +38,10 @@ def frontiers(collection: Collection) -> list[Block]:
     return [Figures(tuple(charts), caption)]
 
 
-def stability(collection: Collection) -> list[Block]:
+def stability(collection: Collection, folder: Path) -> list[Block]:
     """Scores against the learning rate, the largest jump and the largest gradient norm."""
-    charts, rows = [], []
+    charts = []
+    rows: list[tuple[Entry, ...]] = []
     for place, groups in (known := places(collection)).items():
         for name in _SETS:
             series = [Series(group.key.method, _by_rate(group, name)) for group in groups]
@@ -48,17 +50,20 @@ def stability(collection: Collection) -> list[Block]:
             axes = (Axis("learning rate", log=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
             charts.append(chart(title_of(place, known), *axes, series, lines))
         for group in groups:
-            jump = largest_jump(group)
+            jump, under = largest_jump(group), frontier_area(group)
             norms = [norm for run in group.runs for norm in run.norms]
             norm = f"{max(norms):.3g}" if norms else "-"
-            rows.append((*place, group.key.method, "-" if jump is None else f"{jump:.1%}", norm))
+            said = ("-" if one is None else shown(one) for one in (jump, under))
+            rows.append((*place, group.key.method, *said, norm, sources(group.runs, folder)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, of the score "
-        "before; the gradient norm is before clipping, over all runs."
+        "before. Area: under the frontier of forget and retain_eval, of that of a method that forgets all and loses "
+        "nothing. The gradient norm is before clipping, the largest of all runs."
     )
+    header = (*PLACE, "method", "largest jump", "area under the frontier", "largest gradient norm", "items")
     return [
         Figures(tuple(charts), "Forget and retain scores against the learning rate."),
-        Table((*PLACE, "method", "largest jump", "largest gradient norm"), tuple(rows), caption),
+        Table(header, tuple(rows), caption),
     ]
 
 

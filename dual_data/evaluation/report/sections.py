@@ -9,12 +9,24 @@ from pathlib import Path
 
 from dual_data.evaluation.frontier import RULE
 from dual_data.evaluation.report import answers
+from dual_data.evaluation.report.attacked import attacks
 from dual_data.evaluation.report.collect import Collection, Key, Run
-from dual_data.evaluation.report.document import Block, Cell, Folded, Heading, Paragraph, Points, Table
+from dual_data.evaluation.report.document import Block, Cell, Entry, Folded, Heading, Paragraph, Points, Table
 from dual_data.evaluation.report.extras import Extras
-from dual_data.evaluation.report.places import chosen_cells, estimate, place_of, places, shown, title_of
+from dual_data.evaluation.report.pairs import pairs
+from dual_data.evaluation.report.places import (
+    chosen_cells,
+    estimate,
+    p_value,
+    place_of,
+    places,
+    shown,
+    sources,
+    title_of,
+)
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
-from dual_data.evaluation.report.traces import attacks, by_popularity, membership
+from dual_data.evaluation.report.traces import by_popularity, membership
+from dual_data.evaluation.statistics import Interval
 
 
 def build(collection: Collection, found: Sequence[Extras], folder: Path) -> list[Block]:
@@ -22,17 +34,22 @@ def build(collection: Collection, found: Sequence[Extras], folder: Path) -> list
     blocks: list[Block] = [Paragraph(_opening(collection)), Heading("What the numbers answer")]
     popularity, compared = answers.popularity_answer(collection)
     stages, retained = answers.stage_answer(collection)
-    said = [*popularity, *stages, *answers.wording_answer(collection), *answers.baseline_answer(collection)]
-    blocks.append(Points(tuple(said)))
-    blocks += _comparisons("Popular minus rare facts at equal base confidence: loss of ROUGE-L recall", compared)
-    blocks += _comparisons("Retention at equal forgetting, stage minus pretrained, relative to before", retained)
+    smoother, jumps = answers.smoothness_answer(collection)
+    more = (*answers.wording_answer(collection), *answers.baseline_answer(collection))
+    blocks.append(Points((*popularity, *stages, *smoother, *more)))
+    for title, found_there in (
+        ("Popular minus rare facts at equal base confidence: loss of ROUGE-L recall", compared),
+        ("Retention at equal forgetting, stage minus pretrained, relative to before", retained),
+        ("Largest jump between learning rates, stage minus pretrained, relative to before", jumps),
+    ):
+        blocks += _comparisons(title, found_there, folder)
     blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_overlaps(collection)]
     blocks.append(_main_table(collection, folder))
-    blocks += [Heading("Forgetting against retention"), *frontiers(collection)]
-    blocks += [Heading("Stability over learning rates"), *stability(collection)]
+    blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
+    blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
     blocks += [Heading("Ranks and log-probabilities"), *shifts(collection)]
     blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
-    blocks += [*by_popularity(found), *membership(found), *attacks(found)]
+    blocks += [*by_popularity(found, folder), *membership(found, folder), *attacks(collection, found, folder)]
     blocks += [Heading("Examples"), *_examples(collection)]
     blocks += _failures(collection, folder)
     blocks += [Heading("How it was run"), _provenance(collection)]
@@ -47,14 +64,15 @@ def _opening(collection: Collection) -> str:
     text = (
         f"{collection.runs} results of the grid {', '.join(collection.grids)}: {', '.join(models)} on "
         f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 %, by drawing seeds "
-        "and, within them, subjects with replacement; p-values carry Holm's correction."
+        "and subjects with replacement, crossed, since every seed is measured on the same subjects; p-values carry "
+        "Holm's correction. Tables link to the results behind each row: every question with its generation and scores."
     )
     if len(seeds) == 1:
         text += " With one seed the intervals do not hold what another seed would change."
     return text + (f" {hours:.2f} GPU hours." if hours else "")
 
 
-def _comparisons(title: str, compared: Sequence[answers.Compared]) -> list[Block]:
+def _comparisons(title: str, compared: Sequence[answers.Compared], folder: Path) -> list[Block]:
     if not compared:
         return []
     rows = tuple(
@@ -63,12 +81,13 @@ def _comparisons(title: str, compared: Sequence[answers.Compared]) -> list[Block
             f"{one.contrast.first:.3f}",
             f"{one.contrast.second:.3f}",
             answers.number(one.contrast.difference),
-            _p_value(one.corrected),
+            p_value(one.corrected),
             str(one.contrast.facts),
+            sources(one.runs, folder),
         )
         for one in compared
     )
-    header = ("where", "first", "second", "difference", "p (Holm)", "facts")
+    header = ("where", "first", "second", "difference", "p (Holm)", "facts", "items")
     return [Folded(f"{title} ({len(rows)} comparisons)", (Table(header, rows, title),))]
 
 
@@ -90,7 +109,7 @@ def _overlaps(collection: Collection) -> list[Block]:
 
 
 def _main_table(collection: Collection, folder: Path) -> Table:
-    rows: list[tuple[Cell | str, ...]] = []
+    rows: list[tuple[Entry, ...]] = []
     known = places(collection)
     for key, runs in sorted(collection.bases.items()):
         if place_of(key) in known:
@@ -104,27 +123,28 @@ def _main_table(collection: Collection, folder: Path) -> Table:
     caption = (
         "ROUGE-L recall where nothing else is said; corrected: (score - baseline) / (1 - baseline) with the best "
         "trivial baseline; answers held: share of forget answers that hold an accepted answer; worst case: share of "
-        "forget facts that any wording or prompt got out; items: every question with its generation and scores."
+        "forget facts that any wording or prompt got out; items: the results of all seeds."
     )
     return Table(header, tuple(rows), caption)
 
 
-def _row(key: Key, runs: list[Run], method: str, lr: str, folder: Path) -> tuple[Cell | str, ...]:
+def _row(key: Key, runs: list[Run], method: str, lr: str, folder: Path) -> tuple[Entry, ...]:
     baseline = runs[0].summary["forget"]["baseline"] or 0.0
     forget = estimate(runs, "forget", "rougeL_recall")
     others = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
     kept = "; ".join(f"{name} {shown(estimate(runs, name, 'rougeL_recall'))}" for name in others)
-    corrected = (forget.value - baseline) / (1 - baseline) if baseline < 1 else math.nan
+    # The baseline is a constant, so the interval is that of the score on another scale.
+    corrected = Interval(*((value - baseline) / (1 - baseline) if baseline < 1 else math.nan for value in forget[:3]))
     return (
         key.data, key.model, key.stage, key.set, method, lr, str(len(runs)),
-        shown(forget), "-" if math.isnan(corrected) else f"{corrected:.3f}", f"{baseline:.3f}",
+        shown(forget), shown(corrected), f"{baseline:.3f}",
         shown(estimate(runs, "forget", "contains_answer")),
         shown(estimate(runs, "forget", "probability")),
         shown(estimate(runs, "retain_eval", "rougeL_recall")),
         kept or "-",
         shown(estimate(runs, "forget", "worst")),
         shown(estimate(runs, "retain_eval", "kl")),
-        Cell("items", os.path.relpath(runs[0].path, folder)),
+        sources(runs, folder),
     )  # fmt: skip
 
 
@@ -165,7 +185,3 @@ def _provenance(collection: Collection) -> Table:
     notes = sorted({note for group in collection.groups for run in group.runs for note in run.notes})
     rows += [("note", note) for note in notes]
     return Table(("what", "value"), tuple(rows), "Of the first result; every result file holds its own.")
-
-
-def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,21 +1,21 @@
-"""Sections on the chosen cells: popularity, traces of unlearning, and the attacks that needed the model."""
+"""Sections on the chosen cells, from their items: popularity, traces of unlearning, quality and utility."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
-from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
-from dual_data.evaluation.report.document import Block, Figures, Heading, Table
+from dual_data.evaluation.report.chart import Axis, Series, chart
+from dual_data.evaluation.report.document import Block, Entry, Figures, Heading, Table
 from dual_data.evaluation.report.extras import Extras
-from dual_data.evaluation.report.places import PLACE, Place, place_of, shown, spot, title_of
-
-_QUANTISED = ("forget_before", "forget_unlearned", "forget", "retain_eval")
+from dual_data.evaluation.report.places import PLACE, Place, place_of, shown, sources, spot, title_of
 
 
-def by_popularity(found: Sequence[Extras]) -> list[Block]:
+def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
     """Forgetting by tenth of popularity."""
-    rows, charts = [], []
+    rows: list[tuple[Entry, ...]] = []
+    charts = []
     drops: dict[Place, list[Series]] = defaultdict(list)
     for one in found:
         if one.frequency is None:
@@ -28,6 +28,7 @@ def by_popularity(found: Sequence[Extras]) -> list[Block]:
             (
                 *place_of(key), key.method, shown(frequency.by_probability), shown(frequency.by_answer),
                 shown(frequency.agreement), str(len(frequency.disagreeing)),
+                sources([one.run], folder),
             )
         )  # fmt: skip
     for place, series in drops.items():
@@ -38,7 +39,7 @@ def by_popularity(found: Sequence[Extras]) -> list[Block]:
         return []
     header = (
         *PLACE, "method", "popularity and probability drop", "popularity and answer drop",
-        "the two drops", "facts on which they disagree",
+        "the two drops", "facts on which they disagree", "items",
     )  # fmt: skip
     caption = "Rank correlations with 95 % intervals, first seed of the chosen learning rate."
     return [
@@ -48,9 +49,9 @@ def by_popularity(found: Sequence[Extras]) -> list[Block]:
     ]
 
 
-def membership(found: Sequence[Extras]) -> list[Block]:
+def membership(found: Sequence[Extras], folder: Path) -> list[Block]:
     """Membership inference, posterior-difference audit, forget quality, model utility, fluency."""
-    rows = []
+    rows: list[tuple[Entry, ...]] = []
     for one in found:
         quality, aucs = one.quality, one.membership
         worst = max(aucs, key=lambda name: abs(aucs[name].value - 0.5)) if aucs else ""
@@ -62,79 +63,22 @@ def membership(found: Sequence[Extras]) -> list[Block]:
                 "over-unlearned" if aucs and aucs[worst].high < 0.5 else "",
                 shown(one.audit.auc) if one.audit else "-",
                 f"{quality.p_value:.3g} (D {quality.distance:.3f})" if quality else "-",
-                "-" if one.utility is None else f"{one.utility:.3f}",
-                f"{one.fluency.entropy:.2f}", f"{one.fluency.looping:.1%}",
+                "-" if one.utility is None else shown(one.utility),
+                f"{one.fluency.entropy:.2f}", f"{one.fluency.looping:.1%}", sources(one.runs, folder),
             )
         )  # fmt: skip
     if not rows:
         return []
     header = (
         *PLACE, "method", "told from", "loss", "min-k++", "strongest attack", "note",
-        "posterior-difference audit", "forget quality p", "model utility", "n-gram entropy", "looping",
+        "posterior-difference audit", "forget quality p", "model utility", "n-gram entropy", "looping", "items",
     )  # fmt: skip
     caption = (
         "Membership inference: AUC of telling forget facts from facts that neither the stage nor unlearning was "
         "trained on, paired by popularity where the column does not say unmatched; 0.5 is ignorance, below it the "
         "model was pushed past it. The audit's AUC is 0.5 where unlearning left no trace beyond general drift. "
-        "Neither has a number where every other set was trained on. Forget quality is against the model tuned without "
-        "the forget facts."
+        "Neither has a number where every other set was trained on. Forget quality is against the model whose stage "
+        "learned the same but for the forget facts, and has no number where no stage taught those or the grid lacks "
+        "that model. Model utility is over all seeds, what else stands here is of the first."
     )
     return [Heading("Traces of unlearning, quality and utility"), Table(header, tuple(rows), caption)]
-
-
-def attacks(found: Sequence[Extras]) -> list[Block]:
-    """Relearning, quantisation and the utility panel, where `dual-data eval attack` was run."""
-    blocks: list[Block] = []
-    charts, quantised, utility = [], [], []
-    for one in found:
-        key, known = one.group.key, one.attacks
-        for curve in known.get("relearning", ()):
-            series = [
-                Series(name, tuple(Spot(1 + point["step"], point["probability"]) for point in curve[side]))
-                for name, side in (("unlearned", "points"), ("control from the base", "control"))
-            ]
-            title = f"{key.method}, {key.stage}, {key.set}: tuned on {curve['tuned_on']}"
-            axes = (Axis("1 + steps", log=True), Axis("probability of held-out forget answers", 0, 1))
-            charts.append(chart(title, *axes, series))
-        for bits, scores in known.get("quantisation", {}).items():
-            quantised.append((*place_of(key), key.method, bits, *(f"{scores[name]:.3f}" for name in _QUANTISED)))
-        if "utility" in known:
-            scores = known["utility"]
-            utility.append(
-                (
-                    *place_of(key), key.method, _of(scores["accuracy"]), _of(scores["accuracy_by_length"]),
-                    _of(known["utility_before"]["accuracy"]),
-                    "-" if scores["text_nll"] is None else f"{scores['text_nll']:.3f}",
-                )
-            )  # fmt: skip
-    if charts:
-        blocks += [Heading("Relearning"), Figures(tuple(charts), "Ordinary fine-tuning after unlearning.")]
-        blocks.append(_relearning_table(found))
-    if quantised:
-        titles = (*PLACE, "method", "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded")
-        caption = "ROUGE-L recall; the last two after round-to-nearest of the merged weights, groups of 128 inputs."
-        blocks += [Heading("Quantisation"), Table(titles, tuple(quantised), caption)]
-    if utility:
-        columns = (*PLACE, "method", "accuracy", "by length", "accuracy before", "NLL of plain text")
-        blocks += [
-            Heading("Utility panel"),
-            Table(columns, tuple(utility), "The shipped panel of 88 choices and 8 texts."),
-        ]
-    return blocks
-
-
-def _relearning_table(found: Sequence[Extras]) -> Table:
-    rows = [
-        (
-            *place_of(one.group.key), one.group.key.method, curve["tuned_on"], f"{curve['area']:.3f}",
-            *("never" if curve[name] is None else str(curve[name]) for name in ("half", "most")),
-        )
-        for one in found
-        for curve in one.attacks.get("relearning", ())
-    ]  # fmt: skip
-    header = (*PLACE, "method", "tuned on", "area", "steps to 50 %", "steps to 90 %")
-    return Table(header, tuple(rows), "Share of the gap between unlearned model and base that is recovered.")
-
-
-def _of(values: Sequence[float]) -> str:
-    return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Block, Cell, Table, to_html, to_markdown
+from dual_data.evaluation.report.document import Block, Cell, Entry, Links, Table, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.sections import build
 
@@ -51,10 +51,16 @@ def write_report(
 
 
 def _main(blocks: Sequence[Block]) -> list[dict[str, str]]:
-    """The main table, the first one that stands on its own; a link in place of its text."""
+    """The main table, the first one that stands on its own; links in place of their texts."""
     table = next(block for block in blocks if isinstance(block, Table))
-    texts = [[cell.link if isinstance(cell, Cell) else cell for cell in row] for row in table.rows]
+    texts = [[_links(entry) for entry in row] for row in table.rows]
     return [dict(zip(table.header, row, strict=True)) for row in texts]
+
+
+def _links(entry: Entry) -> str:
+    if isinstance(entry, Links):
+        return " ".join(cell.link for cell in entry.cells)
+    return entry.link if isinstance(entry, Cell) else entry
 
 
 def _csv(rows: Sequence[dict[str, str]]) -> str:

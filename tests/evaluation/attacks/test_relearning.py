@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dual_data.evaluation import fine_tune
-from dual_data.evaluation.attacks.relearning import halves, recovered, relearn
+from dual_data.evaluation.attacks.relearning import halves, relearn
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.order import Optimisation
@@ -24,12 +24,6 @@ def test_halves_keep_subjects_together() -> None:
     assert halves(items, 1.0)[1]
     with pytest.raises(ValueError, match="two subjects"):
         halves(items[:1])
-
-
-@pytest.mark.parametrize(("value", "share"), [(0.1, 0.0), (0.3, 0.5), (0.5, 1.0), (0.9, 1.0), (0.0, 0.0)])
-def test_recovered_share(value: float, share: float) -> None:
-    assert recovered(value, 0.1, 0.5) == pytest.approx(share)
-    assert recovered(value, 0.5, 0.5) == 0
 
 
 def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
@@ -61,8 +55,12 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     assert [point.step for point in itself.points] == [0, 1, 4, 16]
     assert itself.points[-1].probability > itself.points[0].probability
     assert (itself.half, itself.most) != (None, None)
-    assert itself.area > nothing.area
+    assert itself.area.value > nothing.area.value
+    assert itself.area.low <= itself.area.value <= itself.area.high
     assert nothing.most is None
+    assert itself.subjects == tuple(item.subject for item in items)
+    for point in (*itself.points, *itself.control):
+        assert point.probability == pytest.approx(sum(point.probabilities) / 4)
     # The control starts from the base, which knows the facts.
     assert itself.control[0].probability > 2 * itself.points[0].probability
     assert itself.control[-1].probability >= itself.control[0].probability - 0.05

@@ -141,3 +141,33 @@ def write_grid(folder: Path, *, popular_resists: bool = True) -> None:
                         folder, stage=stage, forget_set=forget_set, method="NPO", lr=lr, seed=seed,
                         forget=forget, retain=retain,
                     )  # fmt: skip
+
+
+def attacked(shift: float = 0.0) -> dict[str, Any]:
+    """What an attack on a cell found; `shift` is what the control gains at each of two steps."""
+
+    def point(step: int, probability: float) -> dict[str, Any]:
+        return {"step": step, "probability": probability, "hits": 0.0, "probabilities": [probability] * 4}
+
+    points = [point(step, probability) for step, probability in ((0, 0.1), (1, 0.3), (3, 0.5))]
+    control = [point(step, 0.5 + shift * times) for times, step in enumerate((0, 1, 3))]
+    panel = {"accuracy_by_length": [0.5, 0.4, 0.6], "panel": "hard.jsonl", "choices": 12, "texts": 1}
+    return {
+        "relearning": [
+            {
+                "tuned_on": "forget facts", "points": points, "control": control, "subjects": ["a", "b", "c", "d"],
+                "area": [0.5, 0.5, 0.5, None], "half": 1, "most": 3,
+            }
+        ],
+        "quantisation": {
+            "int4": {
+                "forget_before": 1.0, "forget_unlearned": 0.2, "forget": 0.6, "retain_eval": 0.7, "base_rounded": 0.9,
+                "recovered": [0.5, 0.4, 0.6, None],
+            }
+        },
+        "utility": {
+            **panel, "accuracy": [0.5, 0.4, 0.6], "text_nll": 3.2,
+            "lm_eval": {"mmlu/acc": 0.25, "mmlu/acc_stderr": 0.05},
+        },
+        "utility_before": {**panel, "accuracy": [0.7, 0.6, 0.8], "text_nll": 3.0, "lm_eval": {"mmlu/acc": 0.4}},
+    }  # fmt: skip

@@ -50,6 +50,28 @@ def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     assert all(one.contrast.difference.low > 0 for one in compared)
 
 
+def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for stage, left in (("pretrained", (1.0, 0.9, 0.0)), ("sft", (0.9, 0.5, 0.2))):
+            write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
+            for lr, forget in zip(LRS, left, strict=True):
+                write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
+    (sentence,), (compared,) = answers.smoothness_answer(collect([tmp_path]))
+    assert sentence.startswith("d, sft: forgetting is smoother than on the pretrained model.")
+    assert "smaller in 1, larger in 0" in sentence
+    assert compared.contrast.difference.high < 0
+    assert len(compared.runs) == 2 * 2 * 4
+
+
+def test_smoothness_without_a_difference_is_no_claim(tmp_path: Path) -> None:
+    for stage in ("pretrained", "sft"):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        for lr, forget in zip(LRS, (0.9, 0.5, 0.1), strict=True):
+            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
+    (sentence,), _ = answers.smoothness_answer(collect([tmp_path]))
+    assert "no difference in smoothness from the pretrained model is shown" in sentence
+
+
 def test_controls_are_set_against_the_gain(tmp_path: Path) -> None:
     write_grid(tmp_path)
     write_cell(tmp_path, stage="sft_format", forget=1.0, retain=1.0)

@@ -71,5 +71,8 @@ def test_largest_jump(tmp_path: Path) -> None:
     write_grid(tmp_path)
     group = next(group for group in collect([tmp_path]).groups if group.key[2:4] == ("pretrained", "rare"))
     means = [np.mean([run.sets["forget"].scores["rougeL_recall"].mean() for run in group.at(lr)]) for lr in group.lrs]
-    assert largest_jump(group) == pytest.approx(max(abs(means[0] - means[1]), abs(means[1] - means[2])))
+    found = largest_jump(group)
+    assert found is not None
+    assert found.value == pytest.approx(max(abs(means[0] - means[1]), abs(means[1] - means[2])))
+    assert found.low < found.value < found.high
     assert largest_jump(group._replace(runs=group.runs[:1])) is None

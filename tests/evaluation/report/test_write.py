@@ -13,7 +13,7 @@ import pytest
 from dual_data.evaluation.report.extras import attacks_path
 from dual_data.evaluation.report.places import title_of
 from dual_data.evaluation.report.write import Written, write_report
-from tests.evaluation.report.made_up import write_cell, write_grid
+from tests.evaluation.report.made_up import attacked, write_cell, write_grid
 
 
 class _Page(HTMLParser):
@@ -50,18 +50,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
         folder, stage="sft", forget_set="rare", method="NPO", lr=1e-4, forget=0.2, retain=0.85
     )  # again, for its id
     write_cell(folder, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
-    curve = [{"step": step, "probability": 0.1 * step, "hits": 0.0} for step in (0, 1, 4)]
-    found = {
-        "relearning": [
-            {"tuned_on": "forget facts", "points": curve, "control": curve, "area": 0.25, "half": 4, "most": None}
-        ],
-        "quantisation": {"int4": {"forget_before": 1.0, "forget_unlearned": 0.2, "forget": 0.6, "retain_eval": 0.7}},
-        "utility": {"accuracy": [0.5, 0.4, 0.6], "accuracy_by_length": [0.5, 0.4, 0.6], "text_nll": 3.2},
-        "utility_before": {"accuracy": [0.7, 0.6, 0.8], "accuracy_by_length": [0.5, 0.4, 0.6], "text_nll": 3.0},
-    }
     path = attacks_path(folder, identifier)
     path.parent.mkdir()
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(attacked()))
     return write_report([folder], folder / "report", title="A <grid>")
 
 
@@ -75,10 +66,12 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
     for words in (
         "A <grid>", "popular facts are harder to forget", "trivial rule", "Relearning", "Quantisation", "Utility panel",
         "loss not finite at step 3", "Forgetting by popularity", "posterior-difference audit", "halved",
+        "no difference in smoothness from the pretrained model", "Tasks of lm-eval", "mmlu/acc", "hard.jsonl",
+        "12 and 1",
     ):  # fmt: skip
         assert words in text
     assert "Which <country> is" in text  # escaped, not markup
-    assert all(link.startswith("../cells/") for link in page.links)
+    assert {link.split("/")[1] for link in page.links} == {"cells", "attacks"}
     assert all((written.html.parent / link).exists() for link in page.links)
     source = written.html.read_text()
     assert "http" not in re.sub(r"arXiv \S+", "", source)
@@ -107,8 +100,25 @@ def test_markdown_and_table(written: Written) -> None:
     assert len(rows) == 4 * 2  # before and one method, by stage and set
     before = next(row for row in rows if row["method"] == "before")
     assert before["forget"].startswith("1.000 [1.000, 1.000]")
-    assert before["corrected"] == "1.000"
+    assert before["corrected"] == "1.000 [1.000, 1.000]"
+    assert len(before["items"].split()) == 2  # one link a seed
+    assert all((written.table.parent / link).exists() for row in rows for link in row["items"].split())
     assert written.results == 33
+
+
+def test_every_table_of_scores_links_to_what_is_behind_it_and_has_intervals(written: Written) -> None:
+    lines = written.markdown.read_text().splitlines()
+    heads = [number for number, line in enumerate(lines) if line.startswith("| ---")]
+    without = ("| cell |", "| what |", "| question |")  # failures link by name; provenance and examples are no scores
+    seen = 0
+    for number in heads:
+        if lines[number - 1].startswith(without):
+            continue
+        row = next(line for line in lines[number + 1 :] if line.startswith("|"))
+        assert "](../" in row, lines[number - 1]
+        assert re.search(r"\[-?\d\.\d+%?, -?\d\.\d+%?\]", row), lines[number - 1]
+        seen += 1
+    assert seen == 11
 
 
 def test_same_results_same_report(written: Written, tmp_path: Path) -> None:

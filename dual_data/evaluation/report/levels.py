@@ -1,0 +1,95 @@
+"""Means of a group at every learning rate and before, exact and in bootstrap draws: what is said of a whole curve."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dual_data.evaluation.frontier import Point
+from dual_data.evaluation.report.collect import Group, Run, clusters, stack
+from dual_data.evaluation.statistics import draw_counts
+
+Floats = NDArray[np.float64]
+
+
+class Weights(NamedTuple):
+    """How often each subject is drawn, [replicates, subjects]."""
+
+    forget: Floats
+    retain: Floats
+
+
+class Levels(NamedTuple):
+    """Sums of ROUGE-L recall of forget and retain_eval by learning rate, rising, and before unlearning at the end."""
+
+    forget: list[Floats]
+    """By level, [seeds, subjects]."""
+    retain: list[Floats]
+    forget_names: tuple[str, ...]
+    retain_names: tuple[str, ...]
+    forget_sizes: Floats
+    retain_sizes: Floats
+
+    def points(self) -> list[Point]:
+        """The means; a point's rate is the level's number."""
+        ones = Weights(np.ones((1, len(self.forget_names))), np.ones((1, len(self.retain_names))))
+        return self._means(ones, [np.ones((1, len(level))) for level in self.forget])[0]
+
+    def weights(self, random: np.random.Generator, replicates: int) -> Weights:
+        """Draws of the subjects, which hold for every level and seed."""
+        return Weights(
+            draw_counts(len(self.forget_names), random, replicates),
+            draw_counts(len(self.retain_names), random, replicates),
+        )
+
+    def drawn(self, weights: Weights, random: np.random.Generator) -> list[list[Point]]:
+        """The means in every draw; the seeds of each level are drawn for themselves."""
+        return self._means(weights, [draw_counts(len(level), random, len(weights.forget)) for level in self.forget])
+
+    def _means(self, weights: Weights, seeds: Sequence[Floats]) -> list[list[Point]]:
+        def means(tables: Sequence[Floats], picked: Floats, sizes: Floats) -> Floats:
+            whole = picked @ sizes
+            columns = [
+                ((drawn @ table) * picked).sum(1) / (drawn.sum(1) * whole)
+                for table, drawn in zip(tables, seeds, strict=True)
+            ]
+            return np.stack(columns, axis=1)
+
+        forget = means(self.forget, weights.forget, self.forget_sizes).tolist()
+        retain = means(self.retain, weights.retain, self.retain_sizes).tolist()
+        return [
+            [Point(float(place), *pair) for place, pair in enumerate(zip(*row, strict=True))]
+            for row in zip(forget, retain, strict=True)
+        ]
+
+
+def levels_of(group: Group) -> Levels | None:
+    """The levels of a group; None without a measured run, or without one before unlearning."""
+    if not group.before or not group.lrs:
+        return None
+    runs = [group.at(lr) for lr in group.lrs] + [list(group.before)]
+    forget, retain = clusters(runs[0], "forget"), clusters(runs[0], "retain_eval")
+    return Levels(
+        [_sums(level, "forget", forget) for level in runs],
+        [_sums(level, "retain_eval", retain) for level in runs],
+        tuple(dict.fromkeys(forget)),
+        tuple(dict.fromkeys(retain)),
+        _sizes(forget),
+        _sizes(retain),
+    )
+
+
+def _sums(runs: Sequence[Run], name: str, subjects: Sequence[str]) -> Floats:
+    table = stack(runs, name, "rougeL_recall")
+    places = {subject: place for place, subject in enumerate(dict.fromkeys(subjects))}
+    found = np.zeros((len(table), len(places)))
+    np.add.at(found.T, [places[subject] for subject in subjects], table.T)
+    return found
+
+
+def _sizes(subjects: Sequence[str]) -> Floats:
+    return np.array(list(Counter(subjects).values()), dtype=float)

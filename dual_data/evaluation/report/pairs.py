@@ -1,0 +1,77 @@
+"""Methods against each other in one place, each at its chosen learning rate, on the same facts and seeds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dual_data.evaluation.report.collect import Collection, Group, Run, clusters, stack
+from dual_data.evaluation.report.document import Block, Entry, Folded, Heading, Table
+from dual_data.evaluation.report.places import PLACE, chosen_cells, p_value, place_of, places, shown, sources
+from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
+
+_SETS = ("forget", "retain_eval")
+
+
+class Pair(NamedTuple):
+    """One score of two methods."""
+
+    first: Group
+    second: Group
+    set: str
+    difference: Interval
+    corrected: float
+    """p-value after Holm's correction over all pairs of the report."""
+    runs: tuple[Run, ...]
+
+
+def method_pairs(collection: Collection) -> list[Pair]:
+    """ROUGE-L recall of every two methods of one place, preset and profile, first minus second, paired over seeds."""
+    found: list[tuple[Group, Group, str, Interval, tuple[Run, ...]]] = []
+    for groups in places(collection).values():
+        for (one, left), (two, right) in itertools.combinations(chosen_cells(groups), 2):
+            if one.key._replace(method=two.key.method) != two.key:
+                continue
+            sides = same_seeds(left, right)
+            if sides is None:
+                continue
+            for name in _SETS:
+                runs = (*sides[0], *sides[1])
+                scores = stack(runs, name, "rougeL_recall")  # raises where the two were measured on other facts
+                half = len(sides[0])
+                difference = bootstrap_difference(scores[:half], scores[half:], clusters(runs, name), replicates=1000)
+                found.append((one, two, name, difference, runs))
+    corrected = holm([row[3].p_value or 0.0 for row in found])
+    return [Pair(*row[:4], value, row[4]) for row, value in zip(found, corrected, strict=True)]
+
+
+def same_seeds(first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], list[Run]] | None:
+    """The runs of the seeds that both have, in the same order; None where they have none in common."""
+    left, right = ({run.seed: run for run in side} for side in (first, second))
+    common = sorted(left.keys() & right.keys())
+    return ([left[seed] for seed in common], [right[seed] for seed in common]) if common else None
+
+
+def pairs(collection: Collection, folder: Path) -> list[Block]:
+    """The table of all pairs; nothing where no place has two methods."""
+    found = method_pairs(collection)
+    if not found:
+        return []
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
+        (
+            *place_of(one.first.key), one.set, one.first.key.method, one.second.key.method, shown(one.difference),
+            p_value(one.corrected), sources(one.runs, folder),
+        )
+        for one in found
+    )  # fmt: skip
+    caption = (
+        "ROUGE-L recall of the first method minus that of the second, each at its chosen learning rate, on the same "
+        f"facts and seeds; p-values after Holm's correction over all {len(found)} rows. On forget less is better."
+    )
+    header = (*PLACE, "measured on", "first", "second", "difference", "p (Holm)", "items")
+    return [
+        Heading("Methods against each other"),
+        Folded(f"Paired differences ({len(rows)} comparisons)", (Table(header, rows, caption),)),
+    ]

@@ -1,0 +1,61 @@
+"""What is recovered over a control."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from dual_data.evaluation.attacks.recovery import recovered, recovered_share, recovery
+
+STEPS = (0, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "gained", "share"),
+    [(0.1, 0, 0.0), (0.3, 0, 0.5), (0.5, 0, 1.0), (0.9, 0, 1.0), (0.0, 0, 0.0), (0.3, 0.1, 0.25), (0.3, -0.1, 0.5)],
+)
+def test_recovered_share(value: float, gained: float, share: float) -> None:
+    assert recovered(value, 0.1, 0.5, gained) == pytest.approx(share)
+    assert recovered(value, 0.5, 0.5, gained) == 0
+
+
+def test_the_area_and_the_steps_by_hand() -> None:
+    tuned = [[0.1, 0.1], [0.2, 0.4], [0.5, 0.5]]  # shares of the gap of 0.4: 0, 0.5, 1
+    flat = [[0.5, 0.5]] * 3
+    found = recovery(STEPS, tuned, flat, flat[0], "ab")
+    assert found.area.value == pytest.approx((0.25 * 1 + 0.75 * 1) / 2)
+    assert (found.half, found.most) == (1, 3)
+
+
+def test_what_the_control_gains_is_no_recovery() -> None:
+    tuned = np.array([[0.1] * 4, [0.3] * 4, [0.5] * 4])
+    base = [0.5] * 4
+    same = recovery(STEPS, tuned, tuned, base, range(4))
+    assert (same.area.value, same.area.high, same.half, same.most) == (0, 0, None, None)
+    some = recovery(STEPS, tuned, tuned[:1] + (tuned - tuned[:1]) / 4, base, range(4))
+    assert some.area.value == pytest.approx(0.375)  # three quarters of what the control leaves at 0.5
+    assert (some.half, some.most) == (3, None)
+
+
+def test_the_interval_is_over_subjects() -> None:
+    random = np.random.default_rng(0)
+    after = np.repeat(random.uniform(0, 1, 40), 5)
+    tuned = np.stack([np.zeros(200), after])
+    flat = np.ones((2, 200))
+    alone = recovery((0, 1), tuned, flat, flat[0], range(200))
+    clustered = recovery((0, 1), tuned, flat, flat[0], [index // 5 for index in range(200)])
+    assert alone.area.value == clustered.area.value == pytest.approx(after.mean() / 2)
+    ratio = (clustered.area.high - clustered.area.low) / (alone.area.high - alone.area.low)
+    assert ratio == pytest.approx(math.sqrt(5), rel=0.2)
+
+
+def test_the_share_of_one_treatment() -> None:
+    before, unlearned, attacked = [1.0] * 6, [0.2] * 6, [0.6] * 6
+    found = recovered_share(before, unlearned, attacked, before, range(6))
+    assert found[:3] == pytest.approx((0.5, 0.5, 0.5))
+    worse = [0.5] * 6  # rounding hurts the model before unlearning: no gain to take off
+    assert recovered_share(before, unlearned, attacked, worse, range(6)).value == pytest.approx(0.5)
+    gains = recovered_share([0.8] * 6, unlearned, attacked, [0.9] * 6, range(6))
+    assert gains.value == pytest.approx(0.5)  # (0.4 - 0.1) / 0.6

@@ -1,0 +1,57 @@
+"""Methods against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.document import Folded, Links, Table
+from dual_data.evaluation.report.pairs import method_pairs, pairs
+from tests.evaluation.report.made_up import write_cell
+
+
+def _grid(folder: Path, seeds: tuple[int, ...] = (0, 1)) -> None:
+    for seed in (0, 1):
+        write_cell(folder, seed=seed, forget=1.0, retain=1.0)
+        write_cell(folder, method="GradDiff", lr=1e-4, seed=seed, forget=0.6, retain=0.9)
+    for seed in seeds:
+        write_cell(folder, method="NPO", lr=1e-5, seed=seed, forget=0.2, retain=0.9)
+
+
+def test_differences_are_paired_over_seeds_and_corrected(tmp_path: Path) -> None:
+    _grid(tmp_path)
+    collection = collect([tmp_path])
+    forget, retain = method_pairs(collection)
+    assert (forget.first.key.method, forget.second.key.method, forget.set) == ("GradDiff", "NPO", "forget")
+    means = [
+        np.mean([run.sets["forget"].scores["rougeL_recall"].mean() for run in group.runs])
+        for group in collection.groups
+    ]
+    assert forget.difference.value == pytest.approx(means[0] - means[1])
+    assert forget.difference.low > 0
+    assert forget.corrected == pytest.approx(min(1.0, 2 * (forget.difference.p_value or 0)))
+    # The same facts are kept by both, and the seeds are the same: nothing varies.
+    assert (retain.difference.value, retain.difference.low, retain.difference.high) == (0, 0, 0)
+    assert retain.corrected == 1
+
+
+def test_only_common_seeds_are_compared_and_linked(tmp_path: Path) -> None:
+    _grid(tmp_path, seeds=(1,))
+    collection = collect([tmp_path])
+    assert [run.seed for run in method_pairs(collection)[0].runs] == [1, 1]
+    _, fold = pairs(collection, tmp_path)
+    assert isinstance(fold, Folded)
+    (table,) = fold.blocks
+    assert isinstance(table, Table)
+    links = table.rows[0][-1]
+    assert isinstance(links, Links)
+    assert all((tmp_path / cell.link).exists() for cell in links.cells)
+
+
+def test_one_method_has_no_pair(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-5, forget=0.2, retain=0.9)
+    assert pairs(collect([tmp_path]), tmp_path) == []

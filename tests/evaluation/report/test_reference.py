@@ -1,0 +1,74 @@
+"""The retrained reference, and forget quality against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.extras import extras
+from dual_data.evaluation.report.reference import retrained
+from tests.evaluation.report.made_up import write_cell
+
+LEARNED: dict[str, Any] = {"train": ["forget", "retain_train", "retain_eval"], "lr": 2e-4, "counterfactual": False}
+WITHOUT: dict[str, Any] = LEARNED | {"train": ["retain_train", "retain_eval"]}
+
+
+def _stage(folder: Path, stage: str, recipe: dict[str, Any] | None, *, forget: float = 1.0, left: float = 0.1) -> None:
+    write_cell(folder, stage=stage, recipe=recipe, forget=forget, retain=1.0)
+    write_cell(folder, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=left, retain=0.9)
+
+
+@pytest.mark.parametrize(
+    ("learned", "without", "there"),
+    [
+        (LEARNED, WITHOUT, True),
+        (LEARNED, WITHOUT | {"train": ["retain_eval", "retain_train"]}, True),
+        (LEARNED, WITHOUT | {"lr": 1e-4}, False),
+        (LEARNED | {"counterfactual": True}, WITHOUT, False),
+        (LEARNED, LEARNED, False),
+        (WITHOUT, WITHOUT, False),
+        (None, WITHOUT, False),
+    ],
+)
+def test_only_the_forget_facts_may_be_missing(
+    tmp_path: Path, learned: dict[str, Any] | None, without: dict[str, Any], there: bool
+) -> None:
+    _stage(tmp_path, "any_name", learned)
+    _stage(tmp_path, "other_name", without)
+    collection = collect([tmp_path])
+    group = next(group for group in collection.groups if group.key.stage == "any_name")
+    found = retrained(collection, group)
+    assert (found is not None) is there
+    assert found is None or found.stage == "other_name"
+
+
+def test_forget_quality_is_against_the_retrained_reference(tmp_path: Path) -> None:
+    _stage(tmp_path, "sft", LEARNED, left=0.0)
+    _stage(tmp_path, "pretrained", None)
+    _stage(tmp_path, "sft_retain", WITHOUT, forget=0.0)
+    collection = collect([tmp_path])
+    found = {group.key.stage: extras(collection, group) for group in collection.groups}
+    sft = found["sft"]
+    assert sft is not None
+    assert sft.quality is not None
+    assert (sft.quality.p_value, sft.quality.facts) == (1, 60)  # nothing is left, as where nothing was learned
+    others = [one for stage, one in found.items() if stage != "sft"]
+    assert all(one is not None and one.quality is None for one in others)
+
+
+def test_model_utility_is_over_all_seeds(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_cell(tmp_path, seed=seed, forget=1.0, retain=1.0)
+        write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    found = extras(collection, collection.groups[0])
+    assert found is not None
+    assert found.utility is not None
+    held = [run.sets["retain_eval"].scores for run in collection.groups[0].runs]
+    means = [sum(float(scores[name].mean()) for scores in held) / 2 for name in ("probability", "rougeL_recall")]
+    truth = sum(float((1 - scores["truth_ratio"]).clip(min=0).mean()) for scores in held) / 2
+    assert found.utility.value == pytest.approx(3 / sum(1 / value for value in (*means, truth)))
+    assert found.utility.low < found.utility.value < found.utility.high
