@@ -1,7 +1,11 @@
 """Croissant 1.0 metadata of a release, with the fields of its extension for responsible AI.
 
 Formats: https://docs.mlcommons.org/croissant/docs/croissant-spec.html and .../croissant-rai-spec.html. Every Parquet
-file stands there with its hash; every configuration is a record set over its files.
+file stands there with its hash; every configuration is a record set over its file or files.
+
+In a folder all paths are relative to it. A pushed release is read from the Hub: single files by the address that they
+have at the tag, sets of files out of the git repository, which is the one container of sets that mlcroissant reads
+tables from, and what the Hub's own Croissant does.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ BASE = "croissant_base.json"
 """What is the same in every release: context, licence, citation, and the fields for responsible AI."""
 PARQUET = "application/x-parquet"
 LICENCES = {WIKIDATA: "https://creativecommons.org/publicdomain/zero/1.0/"}
+HUB = "https://huggingface.co/datasets"
+GIT = "repository"
 PAPER = "https://arxiv.org/abs/2602.19612"
 
 _KINDS = {pl.Boolean: "sc:Boolean", pl.Float64: "sc:Float", pl.Float32: "sc:Float"}
@@ -35,21 +41,39 @@ def croissant(release: Release, place: Place) -> str:
         **base,
         "license": [LICENCES.get(name, f"https://spdx.org/licenses/{name.upper()}.html") for name in licences(release)],
         "datePublished": max(dates, default=""),
-        "url": f"https://huggingface.co/datasets/{release.repository}" if release.repository else PAPER,
+        "url": f"{HUB}/{release.repository}" if release.repository else PAPER,
         "version": release.version or "0.0.0",
-        "distribution": [*_files(release), *_sets(release)],
+        "distribution": [*_git(release), *_files(release), *_sets(release)],
         "recordSet": [_record_set(config, release, place) for config in release.configs],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
+def _git(release: Release) -> list[dict[str, Any]]:
+    if not release.repository:
+        return []
+    return [
+        {
+            "@type": "cr:FileObject",
+            "@id": GIT,
+            "name": GIT,
+            "description": "The git repository, at its branch main: the newest version of this dataset.",
+            "contentUrl": f"{HUB}/{release.repository}",
+            "encodingFormat": "git+https",
+            # A repository has no hash of its own; this is what the Hub and others write instead.
+            "sha256": "https://github.com/mlcommons/croissant/issues/80",
+        }
+    ]
+
+
 def _files(release: Release) -> list[dict[str, Any]]:
+    base = f"{HUB}/{release.repository}/resolve/v{release.version}/" if release.repository else ""
     return [
         {
             "@type": "cr:FileObject",
             "@id": file.path,
             "name": file.path,
-            "contentUrl": file.path,
+            "contentUrl": f"{base}{file.path}",
             "contentSize": f"{file.bytes} B",
             "encodingFormat": PARQUET,
             "sha256": file.sha256,
@@ -65,17 +89,20 @@ def _sets(release: Release) -> list[dict[str, Any]]:
             "@type": "cr:FileSet",
             "@id": f"{config}-files",
             "name": f"{config}-files",
+            **({"containedIn": {"@id": GIT}} if release.repository else {}),
             "encodingFormat": PARQUET,
             "includes": f"{config}/*.parquet",
         }
-        for config in release.configs
+        for config in release.recipes()
     ]
 
 
 def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
     splits = release.configs[config]
-    schema = pl.read_parquet_schema(place.file(next(iter(splits.values())).path))
-    of = {"fileSet": {"@id": f"{config}-files"}}
+    first = next(iter(splits.values())).path
+    schema = pl.read_parquet_schema(place.file(first))
+    several = config in release.recipes()
+    of = {"fileSet": {"@id": f"{config}-files"}} if several else {"fileObject": {"@id": first}}
     split = {
         "@type": "cr:Field",
         "@id": f"{config}/split_of_file",
@@ -94,7 +121,7 @@ def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
         "@id": config,
         "name": config,
         "description": f"{len(splits)} splits, {sum(file.rows for file in splits.values())} rows.",
-        "field": [split, *fields],
+        "field": [split, *fields] if several else fields,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,11 +14,14 @@ import polars as pl
 import pytest
 
 from dual_data.engine.tables import file_hash
+from dual_data.release.hub import push
 from dual_data.released import Release
 from tests.services import require
+from tests.services.hub import TOKEN, Hub, Repository
 
 # The library's own dependencies warn of their futures.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")
+NAME = "made-up/dual"
 RAI = (
     "data_collection", "data_biases", "data_limitations", "data_use_cases", "data_social_impact",
     "personal_sensitive_information", "data_release_maintenance_plan",
@@ -52,8 +56,13 @@ def test_every_file_stands_there_with_its_hash(released: tuple[Release, Path]) -
 @pytest.mark.parametrize("config", ["matched", "paper", "facts", "knowledge"])
 def test_records_are_the_rows(dataset: Any, released: tuple[Release, Path], config: str) -> None:
     record = next(iter(dataset.records(config)))
-    split = record[f"{config}/split_of_file"].decode()
-    row = pl.read_parquet(released[1] / config / f"{split}.parquet").row(0, named=True)
+    split = record.get(f"{config}/split_of_file", b"train").decode()
+    compare(record, released[1], config, split)
+
+
+def compare(record: dict[str, Any], folder: Path, config: str, split: str) -> None:
+    """Expect the record to be the first row of the split."""
+    row = pl.read_parquet(folder / config / f"{split}.parquet").row(0, named=True)
     for name, value in row.items():
         read = record[f"{config}/{name}"]
         if name == "knowledge":
@@ -65,6 +74,70 @@ def test_all_splits_of_a_configuration_are_in_its_record_set(dataset: Any, relea
     records = itertools.islice(dataset.records("matched_answer"), 5_000)
     seen = {record["matched_answer/split_of_file"].decode() for record in records}
     assert seen == set(released[0].configs["matched_answer"])
+
+
+@pytest.fixture
+def pushed(online: Hub, released: tuple[Release, Path]) -> Repository:
+    """The release on the loopback Hub."""
+    require(find_spec("mlcroissant"), "mlcroissant is not installed (pip install mlcroissant)")
+    push(*released, NAME, "v1.0.0", endpoint=online.url, token=TOKEN)
+    return online.repositories[NAME]
+
+
+@pytest.fixture
+def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the test's own for what mlcroissant fetches; it keeps that by address, for ever."""
+    constants = import_module("mlcroissant._src.core.constants")
+    its_own_kind_of_path = type(constants.DOWNLOAD_PATH)
+    monkeypatch.setattr(constants, "DOWNLOAD_PATH", its_own_kind_of_path(tmp_path / "downloads"))
+
+
+def test_a_pushed_release_gives_the_addresses_of_its_tag(pushed: Repository, released: tuple[Release, Path]) -> None:
+    document = json.loads(pushed.head["croissant.json"])
+    base = f"https://huggingface.co/datasets/{NAME}"
+    found = {item["@id"]: item["contentUrl"] for item in document["distribution"] if "contentUrl" in item}
+    tables = {file.path for splits in released[0].configs.values() for file in splits.values()}
+    assert found == {"repository": base, **{path: f"{base}/resolve/v1.0.0/{path}" for path in tables}}
+    sets = [item["containedIn"] for item in document["distribution"] if item["@type"] == "cr:FileSet"]
+    assert sets == [{"@id": "repository"}] * 3
+
+
+@pytest.mark.usefixtures("downloads")
+@pytest.mark.parametrize("config", ["facts", "knowledge"])
+def test_a_table_of_a_pushed_release_is_read_over_http(
+    online: Hub, pushed: Repository, released: tuple[Release, Path], config: str
+) -> None:
+    here = pushed.head["croissant.json"].replace(b"https://huggingface.co", online.url.encode())
+    pushed.head["croissant.json"] = here
+    dataset = import_module("mlcroissant").Dataset(f"{online.url}/datasets/{NAME}/resolve/v1.0.0/croissant.json")
+    assert not list(dataset.metadata.ctx.issues.errors)
+    compare(next(iter(dataset.records(config))), released[1], config, "train")
+
+
+@pytest.mark.usefixtures("downloads")
+def test_splits_of_a_pushed_release_are_read_from_its_git_repository(
+    pushed: Repository, released: tuple[Release, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(find_spec("git"), "GitPython is not installed (pip install mlcroissant[git])")
+    clone = tmp_path / "clone"
+    for path, data in pushed.head.items():
+        (clone / path).parent.mkdir(parents=True, exist_ok=True)
+        (clone / path).write_bytes(data)
+    author = ["-c", "user.name=made up", "-c", "user.email=made@up.invalid"]
+    (clone / ".gitattributes").unlink()  # large files lie in storage on the Hub, and in the repository here
+    for words in (["init", "-q"], ["add", "-A"], [*author, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", "-C", str(clone), *words], check=True, capture_output=True)
+    # git's own way to fetch from elsewhere what an address names.
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{clone}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", f"https://huggingface.co/datasets/{NAME}")
+    monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")  # mlcroissant sets it for good
+    dataset = import_module("mlcroissant").Dataset(str(clone / "croissant.json"))
+    for config in ("matched", "paper"):
+        record = next(iter(dataset.records(config)))
+        split = record[f"{config}/split_of_file"].decode()
+        assert split in released[0].configs[config]
+        compare(record, released[1], config, split)
 
 
 def plain(value: Any) -> Any:
