@@ -1,19 +1,30 @@
-"""Build from labels, then time what a release takes: python -m benchmarks.release [FOLDER]."""
+"""Build from labels, then time what a release takes: python -m benchmarks.release [FOLDER] [--record]."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import platform
 import resource
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+MEASURED = "## Measured\n"
+"""Heading of the last section of the README, which a recorded run writes anew."""
+PACKAGES = ("polars", "pyarrow", "datasets", "huggingface_hub", "matplotlib")
 ROOT = Path(__file__).resolve().parents[2]
+STAGES = ("facts", "links", "questions", "knowledge", "salience", "splits")
 PROFILE = """[project]
 name = "labels"
 
@@ -36,16 +47,58 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.release", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "data" / "wikidata_triplets")
+    parser.add_argument("--record", action="store_true", help="write results.json and the table of the README")
     chosen = parser.parse_args()
     if not any(chosen.folder.glob("*.csv")):
         parser.error(f"{chosen.folder}: no CSV files of subjectLabel, relation, objectLabel there")
     # Read by the Hub's client when it is imported.
     os.environ |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    print(f"load of this machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+    found: dict[str, Any] = {"machine": machine(), "seconds": {}}
     with tempfile.TemporaryDirectory() as name:
         os.environ["HF_HOME"] = f"{name}/home"
-        measure(build(Path(name) / "project", chosen.folder.resolve()), Path(name))
-    print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+        project = Path(name) / "project"
+        measure(project, build(project, chosen.folder.resolve()), Path(name), found)
+    found["peak_megabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(table(found))
+    if chosen.record:
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        readme = HERE / "README.md"
+        before = readme.read_text(encoding="utf-8").partition(MEASURED)[0]
+        readme.write_text(f"{before}{MEASURED}\n{table(found)}", encoding="utf-8")
+
+
+def machine() -> dict[str, Any]:
+    """What it is measured on, and how busy that was before."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown"),
+        "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """The results in Markdown."""
+    on, sizes = found["machine"], found["sizes"]
+    lines = [
+        f"{on['date']}, {on['processor']}, {on['cores']} cores, load {on['load_before']} before; Python {on['python']}"
+        + "".join(f", {name} {number}" for name, number in on["packages"].items()),
+        "",
+        "| part | seconds | of the processor |",
+        "|---|---|---|",
+        *(f"| {part} | {clock:.1f} | {processor:.1f} |" for part, (clock, processor) in found["seconds"].items()),
+        "",
+        f"{sizes['configurations']} configurations, {sizes['splits']} splits, {sizes['rows']:,} rows; peak memory "
+        f"{found['peak_megabytes']:,} MB; findings of verify: {found['findings']}.",
+        "",
+        "| what | megabytes |",
+        "|---|---|",
+        *(f"| {name} | {size / 1e6:.2f} |" for name, size in sizes["bytes"].items()),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def build(project: Path, folder: Path) -> Path:
@@ -60,8 +113,9 @@ def build(project: Path, folder: Path) -> Path:
     return project / "artifacts" / "labels"
 
 
-def measure(artifacts: Path, scratch: Path) -> None:
-    """Print a line a part, and what came out."""
+def measure(project: Path, artifacts: Path, scratch: Path, found: dict[str, Any]) -> None:
+    """Time every part, and note what came out."""
+    from dual_data.config import load_relations
     from dual_data.export.lm_eval import lm_eval_files
     from dual_data.export.open_unlearning import open_unlearning_files
     from dual_data.export.tofu_json import tofu_json_files
@@ -72,48 +126,59 @@ def measure(artifacts: Path, scratch: Path) -> None:
     from dual_data.release.tree import write_release
     from dual_data.release.verify import verify
     from dual_data.released import Place
+    from dual_data.report.page import write_report
+    from dual_data.report.read import read_built
     from tests.services.hub import TOKEN, hub
 
-    folder = scratch / "release"
-    with timed("read build"):
-        made = read_build(artifacts, ["facts", "links", "questions", "knowledge", "salience", "splits"])
-    with timed("release"):
+    folder, page, stages = scratch / "release", scratch / "report.html", list(STAGES)
+    seconds = found["seconds"]
+    with timed("read build", seconds):
+        made = read_build(artifacts, stages)
+    with timed("release", seconds):
         release = write_release(made, folder, name="labels")
-    with timed("of it reload"):
+    with timed("of it reload", seconds):
         list(reload_all(release, folder, scratch / "cache"))
-    with timed("verify"):
+    with timed("verify", seconds):
         findings = verify(Place(folder=folder))[1]
-    with timed("diff"):
+    with timed("diff", seconds):
         compare(read_snapshot(str(folder)), read_snapshot(str(folder)))
-    with timed("exports"):
-        counts = [
-            len(export(release, Place(folder=folder)))
-            for export in (lm_eval_files, open_unlearning_files, tofu_json_files)
-        ]
+    texts = {}
+    for export in (lm_eval_files, open_unlearning_files, tofu_json_files):
+        name = export.__name__.removesuffix("_files")
+        with timed(f"export {name}", seconds):
+            texts[name] = export(release, Place(folder=folder))
+    with timed("report", seconds):
+        write_report(read_built("labels", artifacts, stages), load_relations(project / "pipeline" / "relations"), page)
     resolved = release.model_copy(update={"state": release.state.model_copy(update={"unresolved": 0})})
     with hub() as served:
         for part in ("push", "push again"):
-            with timed(part):
+            with timed(part, seconds):
                 push(resolved, folder, "made-up/dual", f"v{len(part)}", endpoint=served.url, token=TOKEN, force=True)
     files = [file for splits in release.configs.values() for file in splits.values()]
-    print(f"\n{len(release.configs)} configurations, {len(files)} splits, {sum(file.rows for file in files):,} rows")
-    print(f"tables {sum(file.bytes for file in files) / 1e6:.1f} MB", end="")
-    for name in ("README.md", "croissant.json", "manifest.json"):
-        print(f", {name} {(folder / name).stat().st_size / 1e6:.2f} MB", end="")
-    print(f"\nfindings of verify: {len(findings)}; files of the exports: {', '.join(map(str, counts))}")
-    for config, splits in release.configs.items():
-        print(f"  {config:<16}{len(splits):>5} splits {sum(file.rows for file in splits.values()):>9,} rows")
-    for config, reason in release.absent.items():
-        print(f"  {config:<16}absent: {reason}")
+    found["findings"] = len(findings)
+    found["sizes"] = {
+        "configurations": len(release.configs),
+        "splits": len(files),
+        "rows": sum(file.rows for file in files),
+        "bytes": {
+            "tables": sum(file.bytes for file in files),
+            **{name: (folder / name).stat().st_size for name in ("README.md", "croissant.json", "manifest.json")},
+            **{
+                f"export {name} ({len(of)} files)": sum(len(text.encode()) for text in of.values())
+                for name, of in texts.items()
+            },
+            "report.html": page.stat().st_size,
+        },
+    }
 
 
 @contextlib.contextmanager
-def timed(part: str) -> Iterator[None]:
-    """Print the seconds that the block took, by the clock and by the processor."""
+def timed(part: str, seconds: dict[str, list[float]]) -> Iterator[None]:
+    """Note the seconds that the block took, by the clock and by the processor."""
     clock, processor = time.perf_counter(), time.process_time()
     yield
-    print(f"{part:<14}{time.perf_counter() - clock:>8.1f} s ({time.process_time() - processor:.1f})")
-    sys.stdout.flush()
+    seconds[part] = [round(time.perf_counter() - clock, 2), round(time.process_time() - processor, 2)]
+    print(part, *seconds[part], file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
