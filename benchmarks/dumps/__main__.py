@@ -8,53 +8,55 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from benchmarks.dumps import generate
+from benchmarks.dumps.machine import machine
 from dual_data.sources.dumps.manifests import FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Run(NamedTuple):
-    """A measurement."""
-
-    done: int
-    seconds: float
-    cpu: float
-    peak_megabytes: float
+UNPACK = ["unpack", "unpack_with_python"]
+FILES = {
+    "pagelinks": (generate.pagelinks, "rows", [*UNPACK, "parse_links", "take_in", "parse_links_plainly"]),
+    "linktarget": (generate.linktarget, "rows", [*UNPACK, "parse_titles", "take_in", "parse_titles_plainly"]),
+    "truthy": (generate.truthy, "lines", [*UNPACK, "parse_triples", "take_in", "parse_triples_plainly"]),
+}
+COUNTS = ["group", "count_some", "count_all"]
+SPARK = ["count_on_spark_1", "count_on_spark_2"]
 
 
 def main() -> None:
-    """Generate what is not there yet, measure and print."""
+    """Generate what is not there yet, measure, print, and write the figures down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dumps", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the files go; kept for the next run")
     parser.add_argument("--rows", type=int, default=20_000_000, help="rows of pagelinks; 0 to leave out")
+    parser.add_argument("--titles", type=int, default=5_000_000, help="rows of linktarget; 0 to leave out")
     parser.add_argument("--lines", type=int, default=10_000_000, help="lines of N-Triples; 0 to leave out")
     parser.add_argument("--links", type=int, nargs="*", default=[10_000_000, 50_000_000, 200_000_000])
     parser.add_argument("--plain-up-to", type=int, default=10_000_000, help="largest count of the plain version")
-    parser.add_argument("--spark", action="store_true", help="the smallest and the largest count on Spark too")
+    parser.add_argument("--spark", action="store_true", help="the smallest and the largest count on Spark too, once")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the fastest counts")
+    parser.add_argument("--out", type=Path, help="JSON file for machine, load and all measurements")
     chosen = parser.parse_args()
-    print(f"load of this machine before the runs: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
-    if chosen.rows:
-        path = _ready(generate.pagelinks, chosen.folder / f"pagelinks-{chosen.rows}", chosen.rows)
-        works = ["unpack", "unpack_with_python", "parse_links", "take_in", "parse_links_plainly"]
-        _table(f"pagelinks.sql.gz, {path.stat().st_size / 1e6:.0f} MB", "rows", works, path, chosen.repeat)
-    if chosen.lines:
-        path = _ready(generate.truthy, chosen.folder / f"truthy-{chosen.lines}", chosen.lines)
-        works = ["unpack", "unpack_with_python", "parse_triples", "take_in", "parse_triples_plainly"]
-        _table(f"truthy.nt.gz, {path.stat().st_size / 1e6:.0f} MB", "lines", works, path, chosen.repeat)
+    found: dict[str, Any] = {"machine": machine(), "repeat": chosen.repeat, "tables": []}
+    print(f"load before the runs: {os.getloadavg()[0]:.1f} on {found['machine']['cores']} cores", flush=True)
+    for name, size in (("pagelinks", chosen.rows), ("linktarget", chosen.titles), ("truthy", chosen.lines)):
+        if size:
+            make, unit, works = FILES[name]
+            path = _ready(make, chosen.folder / f"{name}-{size}", size)
+            found["tables"].append(_table(name, size, unit, works, path, chosen.repeat))
+            _write(chosen.out, found)
     for links in chosen.links:
         path = chosen.folder / f"wiki-{links}"
         if not path.is_dir():
+            shutil.rmtree(path.with_suffix(".new"), ignore_errors=True)
             generate.wiki(path.with_suffix(".new"), links).rename(path)
-        works = ["group", "count_some", "count_all"]
-        works += ["count_on_spark"] if chosen.spark and links in (min(chosen.links), max(chosen.links)) else []
+        works = COUNTS + (SPARK if chosen.spark and links in (min(chosen.links), max(chosen.links)) else [])
         works += ["count_plainly"] if links <= chosen.plain_up_to else []
-        _table(f"{links / 1e6:.0f} M links", "links", works, path, chosen.repeat)
+        found["tables"].append(_table("wiki", links, "links", works, path, chosen.repeat))
+        _write(chosen.out, found)
 
 
 def _ready(make: Callable[[Path, int], Path], folder: Path, size: int) -> Path:
@@ -62,27 +64,44 @@ def _ready(make: Callable[[Path, int], Path], folder: Path, size: int) -> Path:
     return made[0] if made else make(folder, size)
 
 
-def _table(title: str, unit: str, works: list[str], path: Path, repeat: int) -> None:
+def _write(path: Path | None, found: dict[str, Any]) -> None:
+    """After every table, so that a run that is stopped leaves what it had."""
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _table(name: str, size: int, unit: str, works: Sequence[str], path: Path, repeat: int) -> dict[str, Any]:
+    load = os.getloadavg()[0]
+    title = f"{name}, {size:,} {unit}" + (f", {path.stat().st_size / 1e6:.0f} MB packed" if path.is_file() else "")
     print(f"\n{title}\n{'':<24}{'wall s':>9}{'cpu s':>9}{'M ' + unit + '/s':>13}{'peak MB':>9}{'ratio':>8}", flush=True)
-    first: Run | None = None
+    measured: dict[str, dict[str, float]] = {}
     for work in works:
-        best = min((_measure(work, path) for _ in range(repeat)), key=lambda run: run.seconds)
-        first = first or best
+        runs = [_measure(work, path) for _ in range(1 if work in SPARK else repeat)]
+        best = measured[work] = min(runs, key=lambda run: run["seconds"])
+        best["ratio"] = best["seconds"] / measured[works[0]]["seconds"]
         # Decompression counts bytes.
-        rate = f"{best.done / best.seconds / 1e6:.2f}" if not work.startswith("unpack") else "-"
+        rate = f"{best['done'] / best['seconds'] / 1e6:.2f}" if work not in UNPACK else "-"
         print(
-            f"{work:<24}{best.seconds:>9.2f}{best.cpu:>9.2f}{rate:>13}{best.peak_megabytes:>9.0f}"
-            f"{best.seconds / first.seconds:>8.1f}",
+            f"{work:<24}{best['seconds']:>9.2f}{best['cpu']:>9.2f}{rate:>13}{best['peak_megabytes']:>9.0f}"
+            f"{best['ratio']:>8.1f}" + (f"   after {best['start']:.1f} s of start" if best["start"] > 1 else ""),
             flush=True,
         )
+    there = (path.parent if path.is_file() else path) / FOLDER
+    return {
+        "name": name, "size": size, "unit": unit, "load": round(load, 1),
+        "packed_megabytes": path.stat().st_size / 1e6 if path.is_file() else None,
+        "imported_megabytes": sum(file.stat().st_size for file in there.rglob("*.parquet")) / 1e6,
+        "measured": measured,
+    }  # fmt: skip
 
 
-def _measure(work: str, path: Path) -> Run:
+def _measure(work: str, path: Path) -> dict[str, float]:
     if work == "take_in":
         shutil.rmtree(path.parent / FOLDER, ignore_errors=True)
     command = [sys.executable, "-m", "benchmarks.dumps.measured", work, str(path.resolve())]
     printed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return Run(**json.loads(printed.splitlines()[-1]))
+    found: dict[str, float] = json.loads(printed.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":

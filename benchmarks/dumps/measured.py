@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.dumps.machine import cpu_seconds, peak_megabytes
 from dual_data.engine.progress import Progress
 from dual_data.sources.dumps import kept, triple_frames
 from dual_data.sources.dumps.engines import Engine, Polars, Spark, Tables
@@ -49,6 +50,27 @@ def parse_links_plainly(path: Path) -> int:
                 found += len(rows)
                 links = [(int(source), int(target)) for source, namespace, target in rows if namespace == b"0"]
     assert links
+    return found
+
+
+def parse_titles(path: Path) -> int:
+    """SQL with strings to frames: rows."""
+    return sum(p.counts["rows"] for p in kept.pieces(Source(path).lines(), "linktarget", str(path), 0, BATCH))
+
+
+def parse_titles_plainly(path: Path) -> int:
+    """As one writes it first: a regular expression over each line, titles unescaped and decoded."""
+    row, found = re.compile(rb"\((\d+),(-?\d+),'((?:[^'\\]|\\.)*)'\)"), 0
+    titles: dict[int, str] = {}
+    with gzip.open(path) as file:
+        for line in file:
+            if line.startswith(b"INSERT"):
+                rows = row.findall(line)
+                found += len(rows)
+                for target, namespace, title in rows:
+                    if namespace == b"0":
+                        titles[int(target)] = re.sub(rb"\\(.)", rb"\1", title).decode()
+    assert titles
     return found
 
 
@@ -94,13 +116,9 @@ def count_all(path: Path) -> int:
     return _count(path, Polars(), None)
 
 
-def count_on_spark(path: Path) -> int:
-    """Links of 50,000 items on two cores of Spark, its start included."""
-    spark = Spark("local[2]")
-    try:
-        return _count(path, spark, pl.Series([f"Q{n}" for n in range(1, 125_000) if n % 5 < 2]))
-    finally:
-        spark.close()
+def count_on_spark(path: Path, engine: Engine) -> int:
+    """Links of 50,000 items on Spark, which runs already."""
+    return _count(path, engine, pl.Series([f"Q{n}" for n in range(1, 125_000) if n % 5 < 2]))
 
 
 def _count(path: Path, engine: Engine, qids: pl.Series | None) -> int:
@@ -135,26 +153,25 @@ def count_plainly(path: Path) -> int:
 WORK: dict[str, Callable[[Path], int]] = {
     work.__name__: work
     for work in (
-        unpack, unpack_with_python, parse_links, parse_links_plainly, parse_triples, parse_triples_plainly, take_in,
-        group, count_some, count_all, count_on_spark, count_plainly,
+        unpack, unpack_with_python, parse_links, parse_links_plainly, parse_titles, parse_titles_plainly,
+        parse_triples, parse_triples_plainly, take_in, group, count_some, count_all, count_plainly,
     )
 }  # fmt: skip
-
-
-def _peak_kilobytes() -> int:
-    """Most memory held; getrusage would tell the parent's where that held more before the fork."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0])
+MASTERS = {"count_on_spark_1": "local[1]", "count_on_spark_2": "local[2]"}
 
 
 def main() -> None:
     """Measure once."""
     what, path = sys.argv[1], Path(sys.argv[2])
-    started, busy = time.perf_counter(), time.process_time()
-    done = WORK[what](path)
-    seconds, cpu = time.perf_counter() - started, time.process_time() - busy
-    peak = _peak_kilobytes() / 1024
-    print(json.dumps({"done": done, "seconds": seconds, "cpu": cpu, "peak_megabytes": peak}))
+    before = time.perf_counter()
+    spark = Spark(MASTERS[what]) if what in MASTERS else None
+    started, busy = time.perf_counter(), cpu_seconds()
+    done = WORK[what](path) if spark is None else count_on_spark(path, spark)
+    found = {"done": done, "seconds": time.perf_counter() - started, "cpu": cpu_seconds() - busy}
+    found |= {"start": started - before, "peak_megabytes": peak_megabytes()}
+    if spark is not None:
+        spark.close()
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

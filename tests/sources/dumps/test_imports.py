@@ -171,7 +171,7 @@ def test_of_two_imports_at_once_one_is_refused_and_readers_see_whole_parts(tmp_p
     next(under_way)
     with pytest.raises(ProjectBusy, match="another import is running here; wait for it to end, or stop it"):
         run(tmp_path)
-    with pytest.raises(InputError, match="page.sql"):
+    with pytest.raises(InputError, match=r"page.sql"):
         next(under_way)
     (tmp_path / f"testwiki-{DAY}-page.sql").unlink()
     assert [new for _, _, new in run(tmp_path)] == [False]

@@ -1,0 +1,78 @@
+"""What a measurement was made on, and what it took of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("polars", "pyarrow", "isal", "narwhals", "pyspark")
+
+
+def machine() -> dict[str, Any]:
+    """Day, processor, memory, and the packages that do the work."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "load": round(os.getloadavg()[0], 1),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gigabytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def peak_megabytes() -> float:
+    """Most memory held by this process and those below it, such as Spark's Java, each at its own highest.
+
+    getrusage would tell the parent's where that held more before the fork.
+    """
+    kilobytes = 0
+    for process in _family():
+        status = (process / "status").read_text(encoding="ascii", errors="replace")
+        # One that has ended and was not waited for has none.
+        kilobytes += int((status.partition("VmHWM:")[2].split() or ["0"])[0])
+    return kilobytes / 1024
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and those below it."""
+    ticks = 0
+    for process in _family()[1:]:
+        ticks += sum(int(word) for word in _fields(process)[11:13])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _family() -> list[Path]:
+    """This process, then its children and theirs."""
+    parents: dict[str, list[str]] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parents.setdefault(_fields(process)[1], []).append(process.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # It has just ended.
+    found = [str(os.getpid())]
+    for number in found:
+        found += parents.get(number, [])
+    return [Path("/proc") / number for number in found]
+
+
+def _fields(process: Path) -> list[str]:
+    """Of /proc/PID/stat, those after the name, which may hold spaces."""
+    return (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,80 @@
+"""The dump benchmark at a tiny size: what it writes down, and that the README says nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from benchmarks.dumps import report
+from benchmarks.dumps.__main__ import ROOT, main
+
+HERE = ROOT / "benchmarks" / "dumps"
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("dumps")
+    sizes = ["--rows", "30000", "--titles", "5000", "--lines", "9000", "--links", "60000", "240000"]
+    words = [
+        "benchmark",
+        str(folder),
+        *sizes,
+        "--plain-up-to",
+        "60000",
+        "--repeat",
+        "1",
+        "--out",
+        str(folder / "r.json"),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", words)
+        main()
+    written: dict[str, Any] = json.loads((folder / "r.json").read_text(encoding="utf-8"))
+    return written
+
+
+def test_everything_is_written_down(found: dict[str, Any]) -> None:
+    assert set(found["machine"]) >= {"date", "load", "processor", "cores", "memory_gigabytes", "packages"}
+    assert [(table["name"], table["size"]) for table in found["tables"]] == [
+        ("pagelinks", 30_000),
+        ("linktarget", 5_000),
+        ("truthy", 9_000),
+        ("wiki", 60_000),
+        ("wiki", 240_000),
+    ]
+    for table in found["tables"]:
+        assert table["imported_megabytes"] > 0
+        for work, run in table["measured"].items():
+            assert run["seconds"] > 0
+            assert run["ratio"] > 0
+            assert run["peak_megabytes"] > 50
+            if not work.startswith("unpack"):
+                assert run["done"] > table["size"] * 0.9, work
+    parsed = {work: run["done"] for table in found["tables"] for work, run in table["measured"].items()}
+    for work, plain in list(report.NAIVE.items())[:3]:
+        assert parsed[work] == parsed[plain], "both read the same rows"
+
+
+def test_the_report_states_targets_growth_and_what_is_unproven(found: dict[str, Any]) -> None:
+    text = report.rendered(found)
+    for said in ("| `parse_links`, M rows/s | 7 |", "ns a link at", "## Extrapolation", "Unproven", "1.5 G rows"):
+        assert said in text
+    assert "Spark" not in text, "it was not measured"
+    largest = found["tables"][-1]
+    spark = {"done": 200_000_000, "seconds": 100.0, "cpu": 1.0, "peak_megabytes": 2048.0, "start": 5.0, "ratio": 9.0}
+    counts = {work: spark | {"seconds": 12.0} for work in report.COUNTS}
+    on_spark = {"count_on_spark_1": spark | {"seconds": 180.0}, "count_on_spark_2": spark}
+    full = {**largest, "size": 200_000_000, "measured": counts | on_spark}
+    text = report.rendered({**found, "tables": [*found["tables"][:-1], full]})
+    assert "| `count_all`, 200 M links | 20 s, 4 GB | 12.0 s, 2.0 GB | met |" in text
+    assert "| 200 M | 5.0 | 180.0 | 100.0 | 1.80 | 12.0 | 8.3 |" in text
+    assert "| `count_some` of them, from 200 M links | 1.5 |" in text
+    assert report.written_into("# Head\n\n" + report.rendered(found), found) == "# Head\n\n" + report.rendered(found)
+
+
+def test_the_readme_says_what_the_results_say() -> None:
+    results, readme = HERE / "results.json", (HERE / "README.md").read_text(encoding="utf-8")
+    recorded = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
+    assert readme == (report.written_into(readme, recorded) if recorded else readme.partition(report.HEADING)[0])
