@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from dual_data.calls import Calls
 from dual_data.config import Strict
-from dual_data.errors import Refused, TooLarge
+from dual_data.errors import Refused, ServiceError, TooLarge
 from dual_data.sources.openai_answers import Answer, reduce
 from dual_data.sources.usage import Ledger, Price, estimate, usage_of
 
@@ -106,7 +106,17 @@ class ChatServer:
         """What `do` finds out about the server, once for ever: one call in the log."""
         request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "probe": name}
         self._count_logged([request])
-        answer: Answer = self.calls.fetch(self.source, request, do)
+
+        def attempt() -> Answer:
+            before = self.ledger.spent
+            try:
+                return do()
+            except ServiceError:
+                # Its requests are made again: counted twice, they would not be what a replay of the log counts.
+                self.ledger.count(before.minus(self.ledger.spent))
+                raise
+
+        answer: Answer = self.calls.fetch(self.source, request, attempt)
         return answer
 
     def recall_probe(self, name: str) -> Answer | None:

@@ -64,6 +64,9 @@ class Usage(NamedTuple):
     def plus(self, other: Usage) -> Usage:
         return Usage(*(a + b for a, b in zip(self, other, strict=True)))
 
+    def minus(self, other: Usage) -> Usage:
+        return Usage(*(a - b for a, b in zip(self, other, strict=True)))
+
     def cost(self, price: Price) -> float:
         """In the price's currency."""
         cached = price.input if price.cached_input is None else price.cached_input

@@ -339,6 +339,18 @@ def test_a_probe_that_failed_for_a_while_is_not_remembered(real: Llama, calls: C
         assert features.capabilities(one).top_logprobs == 20
 
 
+def test_a_probe_that_failed_halfway_counts_as_a_replay_counts_it(real: Llama, calls: Calls) -> None:
+    with proxy(real.root, None, RESET) as between:
+        with server(f"{between.url}/v1", calls) as one:
+            features.capabilities(one)
+            assert between.faults_made == ["", "reset", "", ""]
+        with server(f"{between.url}/v1", calls) as again:
+            features.capabilities(again)
+        assert between.count == 4
+    assert one.ledger.spent == again.ledger.spent
+    assert one.ledger.spent.answers == 2
+
+
 def test_json_schema_is_tried_first(calls: Calls) -> None:
     def constrained(body: Body) -> tuple[int, Body]:
         form = body.get("response_format", {})
