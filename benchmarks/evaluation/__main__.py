@@ -18,7 +18,7 @@ import torch
 from benchmarks.evaluation.parts import PARTS, Bench
 from benchmarks.evaluation.subject import SHAPES, SMOLLM2, Work, first, made_up, published
 from benchmarks.evaluation.table import markdown
-from dual_data.evaluation.grid import device_name
+from dual_data.evaluation.record import device_name
 
 
 def main(arguments: list[str] | None = None) -> int:

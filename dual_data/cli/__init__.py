@@ -17,6 +17,7 @@ from dual_data.cli import (
     check,
     dumps,
     evaluation,
+    evaluation_attack,
     evaluation_push,
     evaluation_results,
     export,
@@ -63,7 +64,7 @@ unlearning.command()(evaluation.run)
 unlearning.command()(evaluation_results.score)
 unlearning.command()(evaluation_results.report)
 unlearning.command()(evaluation_results.compare)
-unlearning.command()(evaluation_results.attack)
+unlearning.command()(evaluation_attack.attack)
 unlearning.command()(evaluation_push.push)
 app.add_typer(unlearning, name="eval")
 

@@ -10,6 +10,7 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.data import Item, Profile, data_hash, profile_named, read_split
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Identity
+from dual_data.evaluation.origin import origin
 from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
 from dual_data.evaluation.settings import (
     PRETRAINED,
@@ -63,7 +64,9 @@ class Grid(NamedTuple):
     sets: Mapping[str, Sets]
     """The rows as each stage sees them, by stage."""
     refusals: tuple[str, ...]
-    """What may be said in place of an answer; empty where no method of the preset refuses."""
+    """What may be said in place of an answer; empty where no method that is run refuses."""
+    origin: Mapping[str, str | None]
+    """Which build or release the rows come from; empty where none says so."""
     folder: Path
     """Where results go."""
 
@@ -141,6 +144,7 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
         profile_named(preset.profile),
         sets,
         tuple(read_refusals(project)) if refuses else (),
+        origin(data_folder(data.folder, project)),
         folder,
     )
     for method in methods:

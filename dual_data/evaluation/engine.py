@@ -11,6 +11,7 @@ from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Answer, Request
+from dual_data.evaluation.smaller import is_out_of_memory
 from dual_data.evaluation.stream import Engine
 
 _CHECKED: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
@@ -57,6 +58,8 @@ def why_not_fast(loaded: Loaded) -> str:
     try:
         fast = Engine(loaded, rows=2, graphs=False, hidden=False).run(requests)[0]
     except (TypeError, AttributeError, ValueError, RuntimeError, KeyError, IndexError) as error:
+        if is_out_of_memory(error):  # says nothing about the architecture
+            raise
         return f"{type(loaded.model).__name__} does not take a static cache ({type(error).__name__}: {error})"
     tolerance = 1e-3 if next(loaded.model.parameters()).dtype == torch.float32 else 0.25
     worst = max(

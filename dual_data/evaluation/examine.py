@@ -1,23 +1,21 @@
 """The attacks that need the model, on the cells that a grid's report shows: relearning, quantisation, utility.
 
 For every method in its place, the learning rate that the rule chose and its first seed. The cell's adapter must have
-been kept; it is put on its base again, which takes seconds and no training.
+been kept; it is put on its base again, which takes seconds and no training. A file holds the options that decide what
+is found: attacks by the same ones are not made again.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
-from dual_data.errors import DualDataError
+from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
+from dual_data.evaluation.cache import file_hash
 from dual_data.evaluation.cells import Cell, Grid
 from dual_data.evaluation.data import Item, encode
 from dual_data.evaluation.engine import open_engine
@@ -25,14 +23,19 @@ from dual_data.evaluation.grid import load_model
 from dual_data.evaluation.lora import Adapters, read_spec
 from dual_data.evaluation.measure import measure
 from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.record import provenance
 from dual_data.evaluation.report.collect import Group, Run, collect
-from dual_data.evaluation.report.extras import attacks_path
-from dual_data.evaluation.results import finite
+from dual_data.evaluation.report.extras import attacks_path, read_attacks
+from dual_data.evaluation.results import write_json
+from dual_data.evaluation.smaller import enough_memory, release
 from dual_data.evaluation.stages import applied, prepare
 from dual_data.evaluation.utility import PANEL, lm_eval_scores, panel_utility, read_panel
 from dual_data.evaluation.workload import MeasureOptions, build_workload
+from dual_data.ids import digest
 
 BITS = (8, 4)
+_LAYOUT = 2
+"""Of the file of attacks: a higher one where the same options find something else."""
 
 
 class AttackOptions(NamedTuple):
@@ -52,6 +55,20 @@ class AttackOptions(NamedTuple):
     task_folder: Path | None = None
     """Definitions of tasks that lm-eval does not come with."""
 
+    def identity(self) -> dict[str, Any]:
+        """Everything beside the cell that decides what is found, as JSON has it."""
+        definitions = sorted(self.task_folder.rglob("*")) if self.task_folder is not None else []
+        return {
+            "layout": _LAYOUT,
+            "lr": self.lr,
+            "steps": list(self.steps),
+            "share": self.share,
+            "bits": list(BITS),
+            "panel": digest(self.panel.read_text(encoding="utf-8")),
+            "tasks": list(self.tasks),
+            "task_folder": [file_hash(path) for path in definitions if path.is_file()],
+        }
+
 
 class Target(NamedTuple):
     """A chosen cell."""
@@ -61,21 +78,56 @@ class Target(NamedTuple):
     run: Run
 
 
-def targets(grid: Grid, cells: Sequence[Cell]) -> list[Target]:
-    """The chosen cells that have no attacks yet. Raises DualDataError where their adapters were not kept."""
+class Attacks(NamedTuple):
+    """How a run of attacks ended."""
+
+    written: list[Path]
+    failed: list[str]
+    """The cells that could not be attacked, each with its reason."""
+
+
+def targets(
+    grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: Callable[[str], None] = lambda _: None
+) -> list[Target]:
+    """The chosen cells without attacks by these options; `say` is told of results that are of other cells.
+
+    Raises UsageError for a grid that keeps no adapters and where no result is of a cell, DualDataError where adapters
+    were not kept.
+    """
+    if grid.preset.full:
+        raise UsageError(f"{grid.name} trains all weights and keeps no adapters, and an attack starts from one")
+    read_panel(options.panel)
     by_id = {cell.id: cell for cell in cells}
-    found = []
+    asked = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
+    found, matched, others = list[Target](), 0, 0
     for group in collect([grid.folder]).groups:
-        lr = group.chosen()
-        run = group.at(lr)[0] if lr is not None else None
-        if run is None or run.id not in by_id or attacks_path(grid.folder, run.id).exists():
+        key, lr = group.key, group.chosen()
+        if lr is None or (key.model, key.stage, key.set, key.method) not in asked:
+            continue
+        run = next((one for one in group.at(lr) if one.id in by_id), None)
+        if run is None:
+            others += 1
+            continue
+        matched += 1
+        held = read_attacks(grid.folder, run.id)
+        if held.get("options") == options.identity():
             continue
         if not (grid.folder / "adapters" / run.id).is_dir():
             raise DualDataError(
                 f"the adapter of {by_id[run.id].label} was not kept: remove {run.path} and run the grid again with "
                 "--save-adapters"
             )
+        if held:
+            say(f"{by_id[run.id].label}: attacks by other options are replaced")
         found.append(Target(by_id[run.id], group, run))
+    if others:
+        what = (
+            f"{grid.folder}: of {others} group(s) of results the chosen one is no cell of {grid.name} as it is here: "
+            "give the options that `dual-data eval run` had, such as --limit, --dtype or --seed"
+        )
+        if not matched:
+            raise UsageError(what)
+        say(what)
     return found
 
 
@@ -84,25 +136,50 @@ def attack(
     chosen: Sequence[Target],
     options: AttackOptions,
     *,
+    project: Path,
     say: Callable[[str], None] = lambda _: None,
-) -> list[Path]:
-    """Run the attacks on some cells and write one JSON file each; a model is loaded once."""
-    written = []
+) -> Attacks:
+    """Run the attacks on some cells and write one JSON file each; a model is loaded once.
+
+    What goes wrong with a cell, memory that runs out for one, ends no other's.
+    """
+    ended = Attacks([], [])
     loaded: Loaded | None = None
     name = ""
     for target in sorted(chosen, key=lambda one: (one.cell.model, one.cell.stage, one.cell.seed)):
         cell = target.cell
-        if loaded is None or name != cell.model:
-            loaded, name = load_model(grid.models[cell.model], options.device), cell.model
-        recipe, stage = grid.stages[cell.stage], None
-        if recipe is not None:
-            rows = grid.sets[cell.stage].trained(recipe)
-            folder = grid.folder.parent / "stages"
-            stage, _ = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder)
-        with applied(loaded, stage, recipe.apply if recipe is not None else ""):
-            say(f"{cell.label}: attacks")
-            written.append(_write(attacks_path(grid.folder, cell.id), _attack(grid, loaded, target, options)))
-    return written
+        try:
+            with enough_memory("attacking"):
+                if loaded is None or name != cell.model:
+                    loaded = None  # so that two models are never held at once
+                    loaded, name = load_model(grid.models[cell.model], options.device), cell.model
+                say(f"{cell.label}: attacks")
+                found = _on_stage(grid, loaded, target, options)
+        except DualDataError as error:
+            say(f"{cell.label}: failed: {error}")
+            ended.failed.append(f"{cell.label}: {error}")
+            continue
+        packages = ("lm_eval",) if options.tasks else ()
+        found = {
+            "cell": cell.id,
+            "options": options.identity(),
+            "provenance": provenance(loaded, project, packages),
+            **found,
+        }
+        ended.written.append(write_json(attacks_path(grid.folder, cell.id), found))
+        release()
+    return ended
+
+
+def _on_stage(grid: Grid, loaded: Loaded, target: Target, options: AttackOptions) -> dict[str, Any]:
+    cell = target.cell
+    recipe, adapter = grid.stages[cell.stage], None
+    if recipe is not None:
+        rows = grid.sets[cell.stage].trained(recipe)
+        folder = grid.folder.parent / "stages"
+        adapter = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder).folder
+    with applied(loaded, adapter, recipe.apply if recipe is not None else ""):
+        return _attack(grid, loaded, target, options)
 
 
 def _attack(grid: Grid, loaded: Loaded, target: Target, options: AttackOptions) -> dict[str, Any]:
@@ -111,7 +188,6 @@ def _attack(grid: Grid, loaded: Loaded, target: Target, options: AttackOptions) 
     try:
         adapters.load(folder)
         return {
-            "cell": target.cell.id,
             "relearning": _relearning(grid, loaded, adapters, target.cell, options),
             "quantisation": _quantisation(grid, loaded, adapters, target, options),
             **_utility(loaded, adapters, options),
@@ -197,13 +273,3 @@ def _utility(loaded: Loaded, adapters: Adapters, options: AttackOptions) -> dict
                     loaded, options.tasks, folder=options.task_folder, batch=options.rows
                 )
     return found
-
-
-def _write(path: Path, found: dict[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(finite(found), ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return path

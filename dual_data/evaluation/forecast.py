@@ -107,8 +107,8 @@ def _rate(grid: Grid, lines: Sequence[Line], device: str) -> tuple[float, str]:
     """Operations a second of the cells that are done, else a guess."""
     operations = seconds = 0.0
     for line in lines:
-        if line.done and line.cell.method != BASE:
-            run = read_result(cell_path(grid.folder, line.cell.id))["run"]
+        run = read_result(cell_path(grid.folder, line.cell.id))["run"] if line.done else {}
+        if run:
             seconds += (run["training_seconds"] + run["measuring_seconds"]) / run["cells_at_once"]
             operations += line.operations
     if seconds > 0:

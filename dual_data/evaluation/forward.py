@@ -13,6 +13,7 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.data import Encoded
 from dual_data.evaluation.models import last_hidden
 from dual_data.evaluation.packing import Layout, Micro, Rows, Source, pack
+from dual_data.evaluation.smaller import is_out_of_memory
 
 
 class _Reached(Exception):
@@ -82,7 +83,7 @@ def packs(model: PreTrainedModel, longest: int) -> bool:
             try:
                 found.append(hidden_at(model, layout, [groups["a"]])[0][groups["a"].real > 0].float())
             except (TypeError, ValueError, RuntimeError, IndexError) as error:
-                if plain or isinstance(error, torch.OutOfMemoryError):
+                if plain or is_out_of_memory(error):
                     raise
                 break
         tolerance = 1e-3 if model.dtype == torch.float32 else 0.1

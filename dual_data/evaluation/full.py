@@ -38,12 +38,16 @@ class FullWeights:
         output: nn.Linear = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         self._head = output.weight.detach().clone() if keep_head else None
         self._buffers = []
-        for parameter in self._parameters:
-            parameter.requires_grad_(True)
-            parameter.grad = torch.zeros_like(parameter)
-            master = parameter.detach() if parameter.dtype == torch.float32 else parameter.detach().float()
-            self._buffers.append(Buffer(master.view(1, -1), parameter.grad.view(1, -1)))
         self._trained = False
+        try:
+            for parameter in self._parameters:
+                parameter.requires_grad_(True)
+                parameter.grad = torch.zeros_like(parameter)
+                master = parameter.detach() if parameter.dtype == torch.float32 else parameter.detach().float()
+                self._buffers.append(Buffer(master.view(1, -1), parameter.grad.view(1, -1)))
+        except BaseException:  # out of memory, say: the next cell gets the model as it was
+            self._let_go()
+            raise
 
     @property
     def buffers(self) -> Sequence[Buffer]:
@@ -81,6 +85,9 @@ class FullWeights:
     def restore(self) -> None:
         """Put the weights back and take gradients off."""
         self.reset()
+        self._let_go()
+
+    def _let_go(self) -> None:
         for parameter in self._parameters:
             parameter.grad = None
             parameter.requires_grad_(False)

@@ -2,28 +2,25 @@
 
     model -> stage and its seed -> set to forget -> before unlearning -> method -> cells, some at once
 
-A cell that has a result is never run again; a killed run loses the cells in flight and no more. Several processes may
-run one grid (`workers` starts one a device): each takes cells that no other has taken.
+A cell that has a result is never run again. A killed run loses the cells in flight and no more: one, or as many as are
+trained at once, or whose results were not all written yet. Several processes may run one grid (`workers` starts one a
+device): each takes cells that no other has taken. What a cell cannot do, for memory or for its rows, is its result.
 """
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from dual_data import __version__
-from dual_data.engine.manifest import git_state
-from dual_data.errors import DualDataError
+from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.cells import Cell, Grid, is_done
 from dual_data.evaluation.claims import any_free, claimed
+from dual_data.evaluation.context import check_workload
 from dual_data.evaluation.data import Encoded, Item, encode, token_hash
 from dual_data.evaluation.embedding import SentenceEmbedder
 from dual_data.evaluation.engine import open_engine
@@ -34,10 +31,11 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Loaded, load
 from dual_data.evaluation.optimiser import Trainable
 from dual_data.evaluation.plain import PlainEngine
-from dual_data.evaluation.results import BASE, FORMAT, Result, write_result
+from dual_data.evaluation.record import Effort, blank, run_record
+from dual_data.evaluation.results import BASE, write_result
 from dual_data.evaluation.settings import ModelSettings
-from dual_data.evaluation.smaller import halving
-from dual_data.evaluation.stages import applied, prepare
+from dual_data.evaluation.smaller import OutOfMemory, enough_memory, halving, release
+from dual_data.evaluation.stages import Prepared, applied, prepare
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.train import CellData, Trace, train
 from dual_data.evaluation.workload import Workload, build_workload
@@ -77,30 +75,39 @@ def run(
     project: Path,
     say: Callable[[str], None] = lambda _: None,
 ) -> Tally:
-    """Run those of `cells` that have no result yet. What goes wrong in a cell is its result and ends no other."""
+    """Run those of `cells` that have no result yet. What goes wrong in a cell is its result and ends no other.
+
+    Raises UsageError where adapters are to be kept of a grid that trains all weights, and for a model that cannot be
+    loaded for another reason than memory.
+    """
+    if options.save_adapters and grid.preset.full:
+        raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
     counts = dict.fromkeys(Tally._fields, 0)
     todo = [cell for cell in cells if not is_done(grid.folder, cell)]
     benches = [found for _, found in _by(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))]
     first = int(options.start * len(benches))
     for name, of_model in groupby(benches[first:] + benches[:first], lambda found: found[0].model):
         loaded: Loaded | None = None
+        too_large = ""
         for of_stage in of_model:
             if not any_free(grid.folder, of_stage):
                 counts["elsewhere"] += len(of_stage)
                 continue
-            if loaded is None:
+            if loaded is None and not too_large:
                 say(f"{name}: loading {grid.models[name].spec} in {grid.models[name].dtype}")
-                loaded = load_model(grid.models[name], options.device)
-            bench = _Bench(grid, loaded, options, project, say)
-            try:
-                found = bench.run(of_stage)
-            except DualDataError as error:  # the stage or the base's measurement: none of its cells can be run
-                found = bench.fail([cell for cell in of_stage if not is_done(grid.folder, cell)], str(error))
+                try:
+                    with enough_memory(f"loading {grid.models[name].spec}"):
+                        loaded = load_model(grid.models[name], options.device)
+                except OutOfMemory as error:
+                    too_large = str(error)
+            if loaded is None:
+                found = _Failure(grid, too_large, project, say).record_free(of_stage)
+            else:
+                found = _Bench(grid, loaded, options, project, say).run(of_stage)
             for status, count in found.items():
                 counts[status] += count
         del loaded
-        if options.device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        release()
     return Tally(**counts)
 
 
@@ -137,77 +144,101 @@ class _Bench:
     ) -> None:
         self._grid, self._loaded, self._options, self._project, self._say = grid, loaded, options, project, say
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
-        self._stage = ""
+        self._stage: Prepared | None = None
         self._workload: Workload
         self._base: Measurement
 
     def run(self, cells: Sequence[Cell]) -> dict[str, int]:
         """Run cells of one stage; how many ended how."""
         grid, counts = self._grid, dict.fromkeys(Tally._fields, 0)
-        stage, seed = _stage_of(grid, cells[0])
-        settings, adapter, notes = grid.stages[stage], None, list[str]()
-        if settings is not None:
-            self._say(f"{cells[0].model} {stage} seed {seed}: preparing the stage")
-            began = time.perf_counter()
-            rows = grid.sets[stage].trained(settings)
-            folder = grid.folder.parent / "stages"
-            adapter, notes = prepare(self._loaded, settings, rows, seed=seed, profile=grid.profile, folder=folder)
-            self._stage = adapter.name
-            self._say(f"{cells[0].model} {stage} seed {seed}: ready after {time.perf_counter() - began:.0f} s")
-        with applied(self._loaded, adapter, settings.apply if settings is not None else ""):
-            for name, of_set in _by(cells, lambda cell: cell.set):
-                for status, count in self._run_set(name, of_set, notes).items():
+        name, seed = _stage_of(grid, cells[0])
+        settings = grid.stages[name]
+        left = list(cells)
+        try:
+            if settings is not None:
+                self._say(f"{cells[0].model} {name} seed {seed}: preparing the stage")
+                began = time.perf_counter()
+                rows, folder = grid.sets[name].trained(settings), grid.folder.parent / "stages"
+                with enough_memory(f"training the stage {name}"):
+                    self._stage = prepare(self._loaded, settings, rows, seed=seed, profile=grid.profile, folder=folder)
+                self._say(f"{cells[0].model} {name} seed {seed}: ready after {time.perf_counter() - began:.0f} s")
+            adapter = self._stage.folder if self._stage is not None else None
+            with (
+                enough_memory(f"putting the stage {name} on the base"),
+                applied(self._loaded, adapter, settings.apply if settings is not None else ""),
+            ):
+                for of_set in [list(found) for _, found in _by(cells, lambda cell: cell.set)]:
+                    found = self._run_set(of_set)
+                    left = [cell for cell in left if cell.set != of_set[0].set]
+                    for status, count in found.items():
+                        counts[status] += count
+        except DualDataError as error:  # the stage: none of its cells can be run
+            for status, count in self._failure(str(error)).record_free(left).items():
+                counts[status] += count
+        return counts
+
+    def _run_set(self, cells: Sequence[Cell]) -> dict[str, int]:
+        counts = dict.fromkeys(Tally._fields, 0)
+        if not any_free(self._grid.folder, cells):
+            return counts | {"elsewhere": len(cells)}
+        try:
+            with enough_memory("measuring the model before unlearning"):
+                counts["done"] += self._measure_base(cells)
+        except DualDataError as error:  # what the cells are compared with: none of them can be run
+            return counts | self._failure(str(error)).record_free(cells)
+        for method, of_method in _by([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
+            width = 1 if self._grid.preset.full else max(1, self._options.cells_at_once)
+            for start in range(0, len(of_method), width):
+                for status, count in self._run_cells(method, of_method[start : start + width]).items():
                     counts[status] += count
         return counts
 
-    def _run_set(self, name: str, cells: Sequence[Cell], notes: list[str]) -> dict[str, int]:
-        grid, options = self._grid, self._options
-        counts = dict.fromkeys(Tally._fields, 0)
-        stage = cells[0].stage
-        if not any_free(grid.folder, cells):
-            return counts | {"elsewhere": len(cells)}
+    def _measure_base(self, cells: Sequence[Cell]) -> int:
+        """Measure the model as the cells start from it; how many results that were missing it is."""
+        grid, place = self._grid, cells[0]
         self._workload = build_workload(
             self._loaded.tokenizer,
-            grid.evaluated(stage, name),
+            grid.evaluated(place.stage, place.set),
             grid.profile,
             grid.measure,
-            demonstrations=grid.sets[stage].retain_train,
+            demonstrations=grid.sets[place.stage].retain_train,
         )
+        check_workload(self._loaded, self._workload, grid.max_new_tokens)
+        self._reset_peak()
         began = time.perf_counter()
         engine = self._engine(None)
         self._base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
-        seconds = time.perf_counter() - began
+        effort = Effort(0.0, time.perf_counter() - began, 1)
         with claimed(grid.folder, [cell for cell in cells if cell.method == BASE]) as bases:
             for cell in bases:
-                self._write(cell, self._base, None, began_notes=[*notes, *engine.notes], seconds=(0.0, seconds))
-                counts["done"] += 1
-        for method, of_method in _by([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
-            width = 1 if grid.preset.full else max(1, options.cells_at_once)
-            for start in range(0, len(of_method), width):
-                for status, count in self._run_cells(method, of_method[start : start + width], notes).items():
-                    counts[status] += count
-        return counts
+                self._write(cell, self._base, None, effort, notes=engine.notes)
+        return len(bases)
 
-    def _run_cells(self, method: str, cells: Sequence[Cell], notes: Sequence[str]) -> dict[str, int]:
+    def _run_cells(self, method: str, cells: Sequence[Cell]) -> dict[str, int]:
         """Train and measure some cells of one method together, unless another process has taken them."""
         counts = dict.fromkeys(Tally._fields, 0)
         with claimed(self._grid.folder, cells) as taken:
             counts["elsewhere"] = len(cells) - len(taken)
             try:
-                for status in self._train_and_measure(method, taken, list(notes)) if taken else ():
-                    counts[status] += 1
+                with enough_memory(f"training and measuring {method}"):
+                    for status in self._train_and_measure(method, taken) if taken else ():
+                        counts[status] += 1
             except DualDataError as error:
-                counts |= self.fail(taken, str(error))
+                left = [cell for cell in taken if not is_done(self._grid.folder, cell)]
+                self._failure(str(error)).record(left)
+                counts |= {"done": len(taken) - len(left), "failed": len(left)}
         return counts
 
-    def _train_and_measure(self, method: str, cells: Sequence[Cell], notes: list[str]) -> list[str]:
-        grid, loaded = self._grid, self._loaded
+    def _train_and_measure(self, method: str, cells: Sequence[Cell]) -> list[str]:
+        grid, loaded, notes = self._grid, self._loaded, list[str]()
         rows = self._rows(cells[0], method)
         data = [CellData(**rows, lr=cell.lr, seed=cell.seed) for cell in cells]
         chosen = method_named(method)
         trainable: Adapters | FullWeights
+        self._reset_peak()
         if grid.preset.full:
-            trainable = FullWeights(loaded.model, keep_head=bool(chosen.reference_rows) and not chosen.at_layer)
+            distributions = bool(chosen.reference_rows) or grid.preset.forget_kl > 0
+            trainable = FullWeights(loaded.model, keep_head=distributions and not chosen.at_layer)
         else:
             trainable = Adapters(loaded.model, grid.preset.lora.spec(), seeds=[cell.seed for cell in cells])
         try:
@@ -228,12 +259,13 @@ class _Bench:
             trained = time.perf_counter()
             engine = self._engine(trainable if isinstance(trainable, Adapters) else None)
             found = measure(engine, self._workload, base=self._base, embedder=self._embedder)
-            seconds = (trained - began, time.perf_counter() - trained)
+            effort = Effort(trained - began, time.perf_counter() - trained, len(cells), traces[0].tokens)
             for k, (cell, trace, measured) in enumerate(zip(cells, traces, found, strict=True)):
-                self._write(cell, measured, trace, began_notes=[*notes, *engine.notes], seconds=seconds, rows=rows)
                 if self._options.save_adapters and isinstance(trainable, Adapters):
+                    # Before the result: a cell that has one is done, and its adapter would never be made.
                     trainable.save(grid.folder / "adapters" / cell.id, k, base=loaded.info.spec)
-                self._say(_line(cell, measured, trace, sum(seconds) / len(cells)))
+                self._write(cell, measured, trace, effort, notes=[*notes, *engine.notes], rows=rows)
+                self._say(_line(cell, measured, trace, effort.seconds))
         finally:
             if isinstance(trainable, Adapters):
                 trainable.remove()
@@ -269,12 +301,19 @@ class _Bench:
         cell: Cell,
         measured: Measurement,
         trace: Trace | None,
+        effort: Effort,
         *,
-        began_notes: Sequence[str],
-        seconds: tuple[float, float],
+        notes: Sequence[str],
         rows: dict[str, Any] | None = None,
     ) -> None:
-        result = self._result(cell, "stopped" if trace is not None and trace.stopped else "done")
+        result = blank(
+            self._grid,
+            cell,
+            status="stopped" if trace is not None and trace.stopped else "done",
+            loaded=self._loaded,
+            stage=self._stage,
+            project=self._project,
+        )
         result["reason"] = trace.stopped if trace is not None else ""
         result["summary"] = measured.summary
         result["items"] = measured.items
@@ -287,63 +326,39 @@ class _Bench:
                 "notes": trace.notes,
                 "token_ids": {kind: token_hash(rows[kind]) for kind in ("forget", "retain", "refusal") if rows[kind]},
             }
-        share = self._options.cells_at_once if trace is not None else 1
-        gpu = self._loaded.device.type == "cuda"
-        result["run"] = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "training_seconds": seconds[0],
-            "measuring_seconds": seconds[1],
-            "cells_at_once": share,
-            "gpu_hours": sum(seconds) / share / 3600 if gpu else 0.0,
-            "peak_memory_bytes": torch.cuda.max_memory_allocated() if gpu else None,
-            "tokens": trace.tokens if trace is not None else None,
-            "notes": list(dict.fromkeys(began_notes)),
-        }
+        result["run"] = run_record(effort, self._loaded, self._stage, notes)
         write_result(self._grid.folder, cell.id, result)
 
-    def fail(self, cells: Sequence[Cell], reason: str) -> dict[str, int]:
-        """Record why cells have no numbers; the next run tries them again."""
-        for cell in cells:
-            self._say(f"{cell.label}: failed: {reason}")
-            write_result(self._grid.folder, cell.id, self._result(cell, "failed") | {"reason": reason})
-        return {"failed": len(cells)}
+    def _reset_peak(self) -> None:
+        if self._loaded.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._loaded.device)
 
-    def _result(self, cell: Cell, status: str) -> Result:
-        info = self._loaded.info
-        names = ("torch", "transformers", "tokenizers", "numpy", "rouge-score")
-        return {
-            "format": FORMAT,
-            "id": cell.id,
-            "base": cell.base,
-            "grid": self._grid.name,
-            "cell": {
-                "model": cell.model,
-                "data": self._grid.settings.data,
-                "stage": cell.stage,
-                "set": cell.set,
-                "method": cell.method,
-                "preset": self._grid.settings.preset,
-                "profile": self._grid.profile.name,
-                "lr": cell.lr,
-                "seed": cell.seed,
-            },
-            "status": status,
-            "reason": "",
-            "summary": {},
-            "training": None,
-            "provenance": {
-                "identity": cell.identity,
-                "stage": self._stage,
-                "model": {key: value for key, value in info._asdict().items() if key != "packages"},
-                "dual_data": __version__,
-                "packages": {name: version(name) for name in names},
-                "device": device_name(self._loaded.device),
-                "threads": torch.get_num_threads() if self._loaded.device.type == "cpu" else None,
-                "git": git_state(self._project),
-            },
-            "items": {},
-            "run": {},
-        }
+    def _failure(self, reason: str) -> _Failure:
+        return _Failure(self._grid, reason, self._project, self._say, self._loaded, self._stage)
+
+
+class _Failure(NamedTuple):
+    """Why cells have no numbers; the next run tries them again."""
+
+    grid: Grid
+    reason: str
+    project: Path
+    say: Callable[[str], None]
+    loaded: Loaded | None = None
+    stage: Prepared | None = None
+
+    def record(self, cells: Sequence[Cell]) -> None:
+        """Make it the result of cells that this process holds."""
+        for cell in cells:
+            self.say(f"{cell.label}: failed: {self.reason}")
+            result = blank(self.grid, cell, status="failed", loaded=self.loaded, stage=self.stage, project=self.project)
+            write_result(self.grid.folder, cell.id, result | {"reason": self.reason})
+
+    def record_free(self, cells: Sequence[Cell]) -> dict[str, int]:
+        """Make it the result of those cells that no process holds; how many ended how."""
+        with claimed(self.grid.folder, cells) as taken:
+            self.record(taken)
+        return {"failed": len(taken), "elsewhere": len(cells) - len(taken)}
 
 
 def _trainable(trainable: Adapters | FullWeights) -> Trainable:
@@ -357,10 +372,3 @@ def _line(cell: Cell, measured: Measurement, trace: Trace, seconds: float) -> st
         f"{cell.label}: {state}, ROUGE-L recall forget {forget['rougeL_recall']:.3f} "
         f"retain {retain['rougeL_recall']:.3f}, {seconds:.1f} s"
     )
-
-
-def device_name(device: torch.device) -> str:
-    """What the numbers were computed on."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return f"{device.type} {platform.machine()}"

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from dual_data.errors import UsageError
+from dual_data.evaluation.context import check_tokens
 from dual_data.evaluation.data import render
 from dual_data.evaluation.models import Loaded, cached, head, last_hidden, load
 from dual_data.ids import digest
@@ -39,6 +40,7 @@ class LocalModel:
     """
 
     def __init__(self, loaded: Loaded, *, batch: int = 32) -> None:
+        self._loaded = loaded
         self._model, self._tokenizer, self._info = loaded
         self._device = loaded.device
         self._batch = batch
@@ -68,7 +70,7 @@ class LocalModel:
         """`sampling.samples` answers a chat; greedy answers at temperature 0."""
         samples = sampling.samples if sampling.temperature > 0 else 1
         texts = [self._prompt(chat) for chat in chats]
-        prompts = self._encode(texts)
+        prompts = self._fitting(self._encode(texts), sampling.max_new_tokens)
         found: list[list[str]] = [[] for _ in chats]
         for rows in self._batches(prompts, width=samples):
             state = self._prefill([prompts[row] for row in rows])
@@ -89,7 +91,7 @@ class LocalModel:
             if not target:
                 raise UsageError(f"the answer {answer!r} has no tokens")
         found = [0.0] * len(chats)
-        rows_of_ids = [prompt + target for prompt, target in zip(prompts, targets, strict=True)]
+        rows_of_ids = self._fitting([prompt + target for prompt, target in zip(prompts, targets, strict=True)])
         for rows in self._batches(rows_of_ids):
             ids = _pad_right([rows_of_ids[row] for row in rows], self._info.pad_id).to(self._device)
             hidden = last_hidden(self._model, ids)
@@ -110,7 +112,7 @@ class LocalModel:
         if long := [label for label, tokens in zip(labels, ids, strict=True) if len(tokens) != 1]:
             raise UsageError(f"{self.name} does not write {', '.join(long)} as one token: choose other labels")
         columns = torch.tensor([tokens[0] for tokens in ids], device=self._device)
-        prompts = self._encode([self._prompt(chat) for chat in chats])
+        prompts = self._fitting(self._encode([self._prompt(chat) for chat in chats]))
         found: list[list[float]] = [[] for _ in chats]
         for rows in self._batches(prompts):
             scores = self._prefill([prompts[row] for row in rows]).logits.log_softmax(1)[:, columns]
@@ -125,6 +127,11 @@ class LocalModel:
         return (
             [list(ids) for ids in self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
         )
+
+    def _fitting(self, rows: list[list[int]], more: int = 0) -> list[list[int]]:
+        """The rows themselves. Raises InputError where one, with `more` tokens behind it, is too long for the model."""
+        check_tokens(self._loaded, max(map(len, rows), default=0) + more, "the longest chat")
+        return rows
 
     def _batches(self, rows: Sequence[Sequence[int]], width: int = 1) -> Iterator[list[int]]:
         """Row numbers in batches of alike length, ties broken by content, so that the order given does not matter."""

@@ -20,6 +20,7 @@ from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models import Loaded, head, last_hidden
 from dual_data.evaluation.request import Outcome, Request
 from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
+from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release
 
 
 class PlainEngine:
@@ -58,13 +59,27 @@ class PlainEngine:
             one = self.adapters
             with one.only(one.first + cell) if one is not None and one.enabled else nullcontext():
                 found: list[Outcome] = []
-                for start in range(0, len(requests), self.rows):
+                while len(found) < len(requests):
+                    start = len(found)
                     batch = requests[start : start + self.rows]
-                    found += self._batch(batch, start, reference, keep if cell == 0 else None)
-                    if cell == 0:
+                    try:
+                        found += self._batch(batch, start, reference, keep if cell == 0 else None)
+                    except (RuntimeError, MemoryError) as error:
+                        if not is_out_of_memory(error):
+                            raise
+                    if len(found) == start:  # outside the handler, which holds the tensors of the batch
+                        self._halve()
+                    elif cell == 0:
                         advance(len(batch))
                 outcomes.append(found)
         return outcomes
+
+    def _halve(self) -> None:
+        if self.rows == 1:
+            raise OutOfMemory(CRAMPED)
+        self.rows //= 2
+        release()
+        self.notes.append(f"out of memory: evaluation batch halved to {self.rows}")
 
     def _batch(
         self, batch: Sequence[Request], start: int, reference: Reference | None, keep: Reference | None

@@ -42,7 +42,8 @@ def adapter_files(result: Path) -> dict[str, bytes | Path]:
 
 def card(result: Result) -> str:
     """The model card: what was unlearned from what and how, what was measured, and how to load it."""
-    cell, run, model = result["cell"], result["run"], result["provenance"]["model"]
+    cell, model = result["cell"], result["provenance"]["model"]
+    hours = result["run"].get("gpu_hours")
     staged = bool(result["provenance"].get("stage"))
     head = ["library_name: peft", "tags: [unlearning, dual-data]"]
     if _on_hub(str(model["spec"])):
@@ -62,17 +63,37 @@ def card(result: Result) -> str:
         "|---|---|---|---|",
         *(_row(name, scores) for name, scores in result["summary"].items()),
         "",
-        f"{run['gpu_hours']:.4f} GPU hours. `result.json` has every setting, version and mean.",
+        *([f"{hours:.4f} GPU hours."] if hours is not None else []),
+        "`result.json` has every setting, version and mean.",
         "",
         "```python",
-        "from peft import PeftModel",
-        "from transformers import AutoModelForCausalLM",
-        "",
-        f'model = AutoModelForCausalLM.from_pretrained("{model["spec"]}")',
+        *_loading(model),
     ]
     if staged:
         lines.append(f'model = PeftModel.from_pretrained(model, REPO, subfolder="{STAGE}").merge_and_unload()')
     return "\n".join([*lines, "model = PeftModel.from_pretrained(model, REPO)", "```", ""])
+
+
+def _loading(model: Mapping[str, Any]) -> list[str]:
+    """Code that loads the base as it was measured: its revision, in its type."""
+    if not _on_hub(str(model["spec"])):
+        # Of a local folder or file, of a GGUF file and of the small model of a package, which transformers cannot find.
+        call = f"load({json.dumps(model['spec'])}, {json.dumps(model['dtype'])}).model"
+        return [
+            "from dual_data.evaluation.models import load",
+            "from peft import PeftModel",
+            "",
+            f"# weights {model['weights']}",
+            f"model = {call}",
+        ]
+    revision = f', revision="{model["revision"]}"' if model.get("revision") else ""
+    return [
+        "import torch",
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM",
+        "",
+        f'model = AutoModelForCausalLM.from_pretrained("{model["spec"]}"{revision}, dtype=torch.{model["dtype"]})',
+    ]
 
 
 def _row(name: str, scores: Mapping[str, Any]) -> str:

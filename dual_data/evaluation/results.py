@@ -1,4 +1,4 @@
-"""What is kept of a cell: one JSON file each, written whole or not at all.
+"""What is kept of a cell: cells/ID.json, the same bytes whenever the cell is run again, and how it ran: runs/ID.json.
 
 format        version of this layout
 cell          what was run: every coordinate of the grid and every setting that changes a number
@@ -8,7 +8,9 @@ summary       by set, means of every score
 training      loss, parts and gradient norm a step; notes of the method
 provenance    weights, data and token hashes, template, packages, device, git state
 items         by set, every item with its generation and scores
-run           times, GPU hours, notes such as a halved batch: the only part that two equal runs differ in
+
+Each file is written whole or not at all, and that of the run first: a cell that has a result has all that goes with it.
+What is read has both parts; the second is `run`: times, GPU hours, memory, notes such as a halved batch.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any
 from dual_data.errors import InputError
 from dual_data.ids import digest
 
-FORMAT = 1
+FORMAT = 2
 BASE = "none"
 """Method of the cells that unlearn nothing: what a stage's model says before."""
 
@@ -45,13 +47,24 @@ def cell_path(folder: Path, identifier: str) -> Path:
     return folder / "cells" / f"{identifier}.json"
 
 
+def run_path(cell: Path) -> Path:
+    """Where it is kept how the run of a cell went, by the path of its result."""
+    return cell.parent.parent / "runs" / cell.name
+
+
 def write_result(folder: Path, identifier: str, result: Result) -> Path:
-    """Write a result under its name once it is complete on disk."""
+    """Write a result and its run under their names once each is complete on disk."""
     path = cell_path(folder, identifier)
+    write_json(run_path(path), result.get("run", {}))
+    return write_json(path, {key: value for key, value in result.items() if key != "run"})
+
+
+def write_json(path: Path, found: Mapping[str, Any]) -> Path:
+    """Write a file of one line that is under its name only once it is complete on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w", encoding="utf-8") as file:
-        json.dump(finite(result), file, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        json.dump(finite(found), file, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
@@ -60,14 +73,22 @@ def write_result(folder: Path, identifier: str, result: Result) -> Path:
 
 
 def read_result(path: Path) -> Result:
-    """Read a result. Raises InputError for a file that is none, or of another layout."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no readable result: {error}") from error
+    """Read a result with its run, which is empty where a result was copied alone.
+
+    Raises InputError for a file that is none, or of another layout.
+    """
+    found = _read(path)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
-    return found
+    run = run_path(path)
+    return found | {"run": _read(run) if run.exists() else {}}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no readable result: {error}") from error
 
 
 def status_of(path: Path) -> str:

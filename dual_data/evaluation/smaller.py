@@ -1,19 +1,55 @@
-"""Out of memory: try again with half the rows a forward pass, and say so."""
+"""Out of memory: try again with half the rows a forward pass, and say so; or say what did not fit."""
 
 from __future__ import annotations
 
 import gc
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.order import Optimisation
 
+CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once (--cells-at-once)"
+"""What an engine says that can take no smaller batch."""
+
+_SAID = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How torch says so where it has no class for it: of the host, and of libraries beside its own allocator."""
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on the device or the host."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in _SAID)
+
+
+class OutOfMemory(DualDataError):
+    """Something does not fit, and was not or cannot be tried smaller."""
+
+
+@contextmanager
+def enough_memory(doing: str) -> Iterator[None]:
+    """Memory that runs out inside is OutOfMemory, which says doing what: for all that cannot be tried smaller."""
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold the tensors that did not fit beside one more
+    release()
+    raise OutOfMemory(
+        f"out of memory {doing}: use a narrower dtype, a smaller model, fewer cells at once (--cells-at-once) or fewer "
+        "rows (--rows)"
+    )
+
+
+def release() -> None:
+    """Give memory that nothing refers to back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 class _Attempt:
@@ -36,19 +72,23 @@ def halving(optimisation: Optimisation, notes: list[str]) -> Iterator[_Attempt]:
             with attempt as how:
                 ...
 
-    The loss does not depend on the size of micro-batches. Raises DualDataError where one row is too many.
+    The loss does not depend on the size of micro-batches, unless it is normalised over them: then nothing is halved.
+    Raises DualDataError where one row is too many.
     """
     while True:
         attempt = _Attempt(optimisation)
         yield attempt
         if not attempt.failed:
             return
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
+        if optimisation.normalise == "micro":
+            raise OutOfMemory(
+                "out of memory, and smaller micro-batches would change a loss that is normalised over them "
+                '(normalise = "micro"): set a smaller `micro`, or use fewer cells at once (--cells-at-once)'
+            )
         rows = optimisation.micro or optimisation.batch
         if rows == 1:
-            raise DualDataError(
+            raise OutOfMemory(
                 "out of memory with a single row a forward pass: use a narrower dtype, a smaller model, "
                 "or fewer cells at once (--cells-at-once)"
             )

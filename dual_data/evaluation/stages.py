@@ -7,6 +7,7 @@ in the same form, `sft_new` facts that can only have been learned here, `sft_ret
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +21,24 @@ from dual_data.evaluation import fine_tune
 from dual_data.evaluation.data import Encoded, Item, Profile, data_hash, encode
 from dual_data.evaluation.lora import Adapters, read_spec
 from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.results import write_json
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.smaller import halving
 from dual_data.evaluation.train import CellData, train
 from dual_data.ids import digest
 from dual_data.matching import normalise
 
-_LAYOUT = 1
+_LAYOUT = 2
+
+
+class Prepared(NamedTuple):
+    """A stage's adapter and what its training took, whoever trained it."""
+
+    folder: Path
+    seconds: float
+    gpu_hours: float
+    notes: tuple[str, ...]
+    """Such as a halved batch."""
 
 
 class Sets(NamedTuple):
@@ -102,20 +114,24 @@ def stage_key(
 
 def prepare(
     loaded: Loaded, stage: StageSettings, rows: Sequence[Item], *, seed: int, profile: Profile, folder: Path
-) -> tuple[Path, list[str]]:
-    """The folder of the stage's adapter below `folder`, trained where it is not there yet, and notes of the training.
+) -> Prepared:
+    """The stage's adapter below `folder`, trained where it is not there yet; KEY.json beside it is what that took.
 
     Two processes that want the same stage train it once. Raises DualDataError where training does not stay finite.
     """
     key = stage_key(loaded.info.weights, loaded.info.dtype, stage=stage, rows=rows, seed=seed, profile=profile)
     target = folder / key
     folder.mkdir(parents=True, exist_ok=True)
-    notes: list[str] = []
     with FileLock(folder / f"{key}.lock"):
         if not (target / "adapter_config.json").exists():
             encoded = encode(loaded.tokenizer, rows, profile)
-            _train(loaded, stage, encoded, seed=seed, profile=profile, target=target, notes=notes)
-    return target, notes
+            _train(loaded, stage, encoded, seed=seed, profile=profile, target=target)
+    took = json.loads(_record(target).read_text(encoding="utf-8"))
+    return Prepared(target, took["seconds"], took["gpu_hours"], tuple(took["notes"]))
+
+
+def _record(target: Path) -> Path:
+    return target.with_name(f"{target.name}.json")
 
 
 def _train(
@@ -126,8 +142,8 @@ def _train(
     seed: int,
     profile: Profile,
     target: Path,
-    notes: list[str],
 ) -> None:
+    began, notes = time.perf_counter(), list[str]()
     adapters = Adapters(loaded.model, stage.lora.spec(), seeds=(seed,))
     cell = CellData(rows, (), stage.lr, seed)
     try:
@@ -137,6 +153,18 @@ def _train(
                 trace = train(loaded, adapters, fine_tune.METHOD, [cell], how, train_end=profile.train_end)[0]
         if trace.stopped:
             raise DualDataError(f"the training stage ended early: {trace.stopped}; lower its learning rate")
+        seconds = time.perf_counter() - began
+        took = {
+            "spec": loaded.info.spec,
+            "device": loaded.device.type,
+            "seconds": seconds,
+            "gpu_hours": seconds / 3600 if loaded.device.type == "cuda" else 0.0,
+            "steps": trace.steps,
+            "tokens": trace.tokens,
+            "loss": trace.losses,
+            "notes": notes,
+        }
+        write_json(_record(target), took)  # before the adapter, which says that the stage is there
         adapters.save(target, base=loaded.info.spec)
     finally:
         adapters.remove()
@@ -149,20 +177,22 @@ def applied(loaded: Loaded, adapter: Path | None, how: str) -> Iterator[None]:
         yield
         return
     adapters = Adapters(loaded.model, read_spec(adapter))
-    adapters.load(adapter)
     if how == "stack":
-        adapters.freeze()
         try:
+            adapters.load(adapter)
+            adapters.freeze()
             yield
         finally:
             adapters.remove()
         return
     saved = [(slot.linear, slot.linear.weight, slot.linear.weight.detach().cpu().clone()) for slot in adapters.slots]
     tied = loaded.model.config.tie_word_embeddings
-    adapters.merge()
     try:
+        adapters.load(adapter)
+        adapters.merge()
         yield
     finally:
+        adapters.remove()
         with torch.no_grad():
             for linear, weight, copy in saved:
                 weight.copy_(copy)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from dual_data.errors import DualDataError
 from dual_data.evaluation.forced import Forcing, Prompts
 from dual_data.evaluation.generate import Decoder, Slots
 from dual_data.evaluation.hidden import last_layers, mean_of_layers
@@ -23,9 +22,8 @@ from dual_data.evaluation.models import Loaded, head
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Outcome, Request
 from dual_data.evaluation.score import Reference
+from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release
 from dual_data.evaluation.static_cache import StaticCache, prompt_mask, prompt_seen
-
-_CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer adapters at once"
 
 _LEAST_TOKENS = 2048
 """Tokens of a pass that are worth one of its own."""
@@ -90,7 +88,11 @@ class Engine:
                 indices = group[start : start + self.rows]
                 try:
                     found = self._batch(requests, indices, prefix, reference=reference, keep=keep)
-                except torch.OutOfMemoryError:
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    found = None
+                if found is None:  # outside the handler, which holds the tensors of the batch
                     self._halve()
                     continue
                 for cell, row in enumerate(found):
@@ -120,14 +122,16 @@ class Engine:
         plain = PlainEngine(
             self.loaded, self.adapters, rows=self.rows, max_new_tokens=self.max_new_tokens, hidden=self.hidden
         )
-        return plain.run(requests, reference=reference, keep=keep, advance=advance)
+        found = plain.run(requests, reference=reference, keep=keep, advance=advance)
+        self.notes += plain.notes
+        return found
 
     def _halve(self) -> None:
         if self.rows == 1:
-            raise DualDataError(_CRAMPED)
+            raise OutOfMemory(CRAMPED)
         self.rows //= 2
         self.decoder.forget()
-        torch.cuda.empty_cache()
+        release()
         self.notes.append(f"out of memory: evaluation batch halved to {self.rows}")
 
     def _prefix(self, ids: Sequence[int]) -> StaticCache:
@@ -138,8 +142,10 @@ class Engine:
         mask = prompt_mask(0, pads, len(ids))
         try:
             self.decoder.body(tokens, columns[None].expand_as(tokens), mask, cache.at(columns, len(ids)))
-        except torch.OutOfMemoryError as error:
-            raise DualDataError(_CRAMPED) from error
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory(CRAMPED) from error
+            raise
         return cache
 
     def _batch(

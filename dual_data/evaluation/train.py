@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dual_data.errors import UsageError
+from dual_data.evaluation.context import check_tokens
 from dual_data.evaluation.data import Encoded
 from dual_data.evaluation.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts, Loss, Method, Outputs, divergence
@@ -141,15 +142,16 @@ class Run:
         flat = [[micro for epoch in one.epochs for step in epoch for micro in step] for one in planned]
         if len({len(micros) for micros in flat}) > 1:
             raise ValueError("cells trained together need the same number of rows")
+        longest = max(
+            len(source.tokens(i)) for by in sources for source in by.values() for i in range(len(source.rows))
+        )
+        check_tokens(loaded, longest, f"the longest row that {method.name} trains on")
         if plain is None:
-            longest = max(
-                len(source.tokens(i)) for by in sources for source in by.values() for i in range(len(source.rows))
-            )
             with trainable.disabled():
                 plain = not packs(loaded.model, longest)
         self._plain = plain
         self._packed: Packed = pack(flat, sources, plain=plain, pad_id=loaded.info.pad_id, device=device)
-        self._layer = min(int(self._options["layer"]), loaded.info.layers - 1) if method.at_layer else None
+        self._layer = self._chosen_layer(loaded.info.layers) if method.at_layer else None
         self._references = self._compute_references(sources, loaded.info.pad_id)
         self._controllers: list[Controller] = [
             method.controller(**method.bind(method.controller, self._options)) for _ in cells if method.controller
@@ -208,7 +210,9 @@ class Run:
         """The optimiser's part of a step."""
         limit = self._optimisation.stop_forget_nll
         keep = None
-        if limit and "forget_nll" in self._parts:
+        if limit:
+            if "forget_nll" not in self._parts:
+                raise UsageError(f"{self._method.name} computes no forget loss to stop at: it takes no stop_forget_nll")
             keep = self._parts["forget_nll"].index_select(0, self._optimiser.step_number)[0] <= limit
         self._optimiser.step(keep)
 
@@ -254,6 +258,15 @@ class Run:
         limit = self._optimisation.stop_forget_nll
         step = int((self._parts["forget_nll"][:, k] > limit).nonzero()[0])
         return f"forget loss above {limit:g} at step {step + 1}", step
+
+    def _chosen_layer(self, layers: int) -> int:
+        """The layer that the loss reads, counted from 0: the last one where the model has not as many as asked for."""
+        layer = int(self._options["layer"])
+        if layer < 0:
+            raise UsageError(f"{self._method.name}.layer: {layer} is no layer; they are counted from 0")
+        for notes in self._notes:
+            notes["layer"] = min(layer, layers - 1)
+        return min(layer, layers - 1)
 
     @property
     def _kinds(self) -> list[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from dual_data.cli import main
+from dual_data.evaluation.cells import cells_of, spell_out
 from dual_data.evaluation.data import Item
-from dual_data.evaluation.examine import unrelated
+from dual_data.evaluation.examine import AttackOptions, attack, targets, unrelated
+from dual_data.evaluation.models import identify
 from dual_data.evaluation.results import read_results
+from dual_data.evaluation.settings import ModelSettings, load_settings
 from tests.evaluation.questions import cities
 
 GRID = """
@@ -50,7 +54,7 @@ def _write(path: Path, items: list[Item]) -> None:
     pl.DataFrame(rows).write_ndjson(path)
 
 
-def _project(folder: Path, *, adapters: bool) -> list[str]:
+def _project(folder: Path, *, adapters: bool, more: Sequence[str] = ()) -> list[str]:
     """A project with one grid that has run; the options that name it."""
     (folder / "pipeline").mkdir()
     (folder / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
@@ -63,7 +67,7 @@ def _project(folder: Path, *, adapters: bool) -> list[str]:
     options = ["--grid", "one", "--project", str(folder), "--device", "cpu"]
     kept = ["--save-adapters"] if adapters else []
     with pytest.raises(SystemExit) as ended:
-        main(["eval", "run", *options, *kept])
+        main(["eval", "run", *options, *kept, *more])
     assert ended.value.code == 0
     return options
 
@@ -81,7 +85,8 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     rows = [{"kind": "a", "question": f"{n}?", "options": ["x", "yy"], "answer": n % 2} for n in range(4)]
     panel = tmp_path / "panel.jsonl"
     panel.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert _run(["eval", "attack", *options, "--panel", str(panel)]) == 0
+    asked = ["eval", "attack", *options, "--panel", str(panel)]
+    assert _run(asked) == 0
     (path,) = (folder / "attacks").glob("*.json")
     found = json.loads(path.read_text())
     tuned = {curve["tuned_on"] for curve in found["relearning"]}
@@ -93,9 +98,16 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert len(found["utility"]["accuracy"]) == 4
     assert set(found["utility"]["by_kind"]) == {"a"}
     capsys.readouterr()
-    # What is done is not done again.
-    assert _run(["eval", "attack", *options]) == 0
+    # What is done is not done again, unless it is to be something else.
+    assert _run(asked) == 0
     assert "attacks on 0 cells" in capsys.readouterr().out
+    assert found["options"]["lr"] == 1e-4
+    assert "torch" in found["provenance"]["packages"]
+    assert _run([*asked, "--lr", "1e-3"]) == 0
+    said = capsys.readouterr()
+    assert "attacks on 1 cell" in said.out
+    assert "by other options are replaced" in said.err
+    assert json.loads(path.read_text())["options"]["lr"] == 1e-3
 
     assert _run(["eval", "report", str(folder), "--title", "Small"]) == 0
     assert "Relearning" in (folder / "report.html").read_text()
@@ -132,6 +144,35 @@ def test_adapters_that_were_not_kept_are_asked_for(tmp_path: Path, capsys: pytes
     assert "--save-adapters" in capsys.readouterr().err
     assert _run(["eval", "report", str(tmp_path)]) == 2
     assert "no results; run `dual-data eval run` first" in capsys.readouterr().err
+
+
+def test_attacks_take_the_narrowing_of_the_run_and_say_where_it_is_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = _project(tmp_path, adapters=True, more=["--limit", "3"])
+    capsys.readouterr()
+    assert _run(["eval", "attack", *options]) == 2
+    assert "give the options that `dual-data eval run` had, such as --limit" in capsys.readouterr().err
+    file = tmp_path / "pipeline" / "evaluation.toml"
+    file.write_text(GRID.replace("epochs = 2", "epochs = 2\nfull = true"))
+    assert _run(["eval", "attack", *options, "--limit", "3"]) == 2
+    assert "trains all weights and keeps no adapters" in capsys.readouterr().err
+
+
+def test_an_attack_that_fails_ends_no_other(tmp_path: Path) -> None:
+    _project(tmp_path, adapters=True)
+    settings = load_settings(tmp_path / "pipeline" / "evaluation.toml")
+    grid = spell_out(settings, "one", tmp_path, tmp_path / "artifacts" / "evaluation" / "one")
+    cells = cells_of(grid, lambda one: identify(one.spec))
+    asked = AttackOptions(steps=(1,))
+    (target,) = targets(grid, cells, asked)
+    lost = target._replace(cell=target.cell._replace(model="lost"))
+    broken = grid._replace(models={**grid.models, "lost": ModelSettings(spec="/no/such/model")})
+    tally = attack(broken, [lost, target], asked, project=tmp_path)
+    assert [path.stem for path in tally.written] == [target.cell.id]
+    (failed,) = tally.failed
+    assert "/no/such/model" in failed
+    assert targets(grid, cells, asked) == []
 
 
 def test_unrelated_facts_share_a_relation_and_no_subject() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.cells import Cell, Grid, cells_of, read_refusals, refusal_of, spell_out
-from dual_data.evaluation.forecast import forecast
+from dual_data.evaluation.forecast import _rate, forecast
 from dual_data.evaluation.grid import RunOptions, run
 from dual_data.evaluation.models import identify
 from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
@@ -194,7 +194,72 @@ def test_results_are_complete_the_same_when_repeated_and_never_made_twice(projec
     again, more = opened(project, out="again")
     run(again, more, RunOptions(), project=project)
     for path, result in read_results(again.folder):
-        assert without_run(result) == without_run(found[path.stem])
+        assert path.read_bytes() == cell_path(grid.folder, path.stem).read_bytes()
+        assert result["run"]["measuring_seconds"] > 0
+
+
+def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: Path) -> None:
+    file = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 1e-3, 1e-2]").replace("seeds = [0, 1]", "seeds = [0]")
+    grid, cells = opened(project, file=file.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]'))
+    run(grid, cells, RunOptions(cells_at_once=2), project=project)
+    runs = {(cell.method, cell.lr): read_result(cell_path(grid.folder, cell.id))["run"] for cell in cells}
+    assert {place: one["cells_at_once"] for place, one in runs.items()} == {
+        (BASE, 0.0): 1,
+        **{(method, lr): n for method in ("GradAscent", "NPO") for lr, n in ((1e-4, 2), (1e-3, 2), (1e-2, 1))},
+    }
+    (took,) = (json.loads(path.read_text()) for path in (grid.folder.parent / "stages").glob("*.json"))
+    assert took["steps"] == 2
+    assert {one["stage_seconds"] for one in runs.values()} == {took["seconds"]}
+    plan = forecast(grid, cells, "cpu")
+    pace = sum(line.operations for line in plan.lines) / sum(
+        (one["training_seconds"] + one["measuring_seconds"]) / one["cells_at_once"] for one in runs.values()
+    )
+    assert _rate(grid, plan.lines, "cpu")[0] == pytest.approx(pace)
+
+
+def test_an_adapter_is_there_before_its_result(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    grid.folder.mkdir(parents=True)
+    (grid.folder / "adapters").write_text("no folder")
+    with pytest.raises(OSError, match="adapters"):
+        run(grid, cells, RunOptions(save_adapters=True), project=project)
+    assert {result["cell"]["method"] for _, result in read_results(grid.folder)} == {BASE}
+
+
+def test_results_say_what_they_were_computed_by_and_from(project: Path) -> None:
+    release = {
+        "format": 1, "name": "dual", "repository": "owner/dual", "version": "1.2.0", "content": "c0ffee",
+        "state": {"limit": None, "commit": None, "dirty": False, "unresolved": 0, "snapshot": False},
+        "configs": {}, "absent": {}, "files": {}, "stages": {},
+    }  # fmt: skip
+    (project / "data" / "manifest.json").write_text(json.dumps(release))
+    grid, cells = opened(project, file=one_stage())
+    run(grid, cells[:1], RunOptions(), project=project)
+    found = read_result(cell_path(grid.folder, cells[0].id))["provenance"]
+    known = {"release": "dual", "repository": "owner/dual", "version": "1.2.0", "content": "c0ffee"}
+    assert found["data"] == known
+    assert {"torch", "transformers", "safetensors", "gguf"} <= set(found["packages"])
+    assert found["cuda"] is None  # not what torch was built for, but what the numbers were computed with
+    (project / "data" / "manifest.json").write_text("{}")
+    assert opened(project, file=one_stage())[0].origin == {}
+
+
+def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(project: Path) -> None:
+    file = one_stage(FILE.replace("NPO = { beta = 0.5 }", "RMU = {}"))
+    for out, changed, word in (
+        ("a", file, ""),
+        ("b", file.replace("RMU = {}", "RMU = { layer = -1 }"), "RMU.layer: -1 is no layer"),
+        ("c", file.replace("batch = 2", "batch = 2\nstop_forget_nll = 5.0"), "RMU computes no forget loss to stop at"),
+        ("d", file.replace("batch = 2", "batch = 2\nforget_kl = 0.1"), "RMU stops at a layer"),
+    ):
+        grid, cells = opened(project, file=changed, out=out)
+        mine = [cell for cell in cells if cell.method == "RMU"]
+        run(grid, mine, RunOptions(), project=project)
+        for cell in mine:
+            result = read_result(cell_path(grid.folder, cell.id))
+            assert result["reason"].startswith(word)
+            assert result["status"] == ("failed" if word else "done")
+            assert word or result["training"]["notes"]["layer"] == 1  # the last of two; the default is the eighth
 
 
 def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(project: Path) -> None:
@@ -274,10 +339,22 @@ def test_adapters_are_kept_where_asked_for(project: Path) -> None:
 def test_full_fine_tuning_runs_as_a_grid_and_leaves_the_base_alone(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")))
     assert run(grid, cells, RunOptions(cells_at_once=4), project=project) == (5, 0, 0, 0)
+    with pytest.raises(UsageError, match="has no adapters to keep"):
+        run(grid, cells, RunOptions(save_adapters=True), project=project)
     lasting, more = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")), out="again")
     run(lasting, [cell for cell in more if cell.lr == 1e-2], RunOptions(), project=project)
     for path, result in read_results(lasting.folder):
         assert without_run(result) == without_run(read_result(grid.folder / "cells" / path.name))
+
+
+def test_full_fine_tuning_takes_the_drift_over_every_position(project: Path) -> None:
+    full = one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true\nforget_kl = 0.1"))
+    grid, cells = opened(project, file=full)
+    assert run(grid, cells, RunOptions(), project=project) == (5, 0, 0, 0)
+    for cell in cells[1:]:
+        drift = read_result(cell_path(grid.folder, cell.id))["training"]["parts"]["forget_kl"]
+        assert drift[0] == pytest.approx(0.0, abs=1e-6)
+        assert drift[-1] > 1e-4
 
 
 def test_the_forecast_counts_what_is_left(project: Path) -> None:

@@ -77,7 +77,9 @@ def test_the_stage_goes_along_only_where_there_is_one(results: dict[str, Path]) 
     assert set(plain) == {"README.md", "result.json", "adapter_config.json", "adapter_model.safetensors"}
     assert STAGE not in card(read_result(results["pretrained"]))
     found = read_result(results["pretrained"])
-    found["provenance"]["model"]["spec"] = "owner/model"
+    assert 'model = load("tiny-llama-0", "float32").model' in card(found)
+    found["provenance"]["model"] |= {"spec": "owner/model", "revision": "c0ffee", "dtype": "bfloat16"}
+    assert '("owner/model", revision="c0ffee", dtype=torch.bfloat16)' in card(found)
     assert yaml.safe_load(card(found).split("---\n")[1])["base_model"] == "owner/model"
 
 

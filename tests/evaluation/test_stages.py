@@ -35,10 +35,13 @@ def test_a_stage_learns_its_rows_once_and_leaves_no_trace(tmp_path: Path) -> Non
     loaded = tiny()
     rows = cities(3)
     before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
-    folder, notes = prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path)
+    made = prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path)
+    folder = made.folder
     written = (folder / "adapter_model.safetensors").stat().st_mtime_ns
-    assert notes == []
-    assert prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path)[0] == folder
+    assert made.notes == ()
+    assert made.seconds > 0
+    # What the training took is known to whoever finds it done.
+    assert prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path) == made
     assert (folder / "adapter_model.safetensors").stat().st_mtime_ns == written
     for how in ("merge", "stack"):
         with applied(loaded, folder, how):
@@ -53,7 +56,7 @@ def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_pat
     loaded = tiny()
     rows = cities(5)
     stage = STAGE.model_copy(update={"epochs": 3})
-    folder, _ = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
+    folder = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path).folder
     encoded = encode(loaded.tokenizer, rows, CHAT)
     losses = []
     for how in ("merge", "stack"):
@@ -63,6 +66,20 @@ def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_pat
             losses.append(train(loaded, adapters, METHODS["NPO"], [cell], Optimisation(epochs=3))[0].losses)
             adapters.remove()
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_stage_that_cannot_be_put_on_leaves_the_base_alone(tmp_path: Path) -> None:
+    loaded = tiny()
+    rows = cities(3)
+    folder = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), rows, seed=0, profile=CHAT, folder=tmp_path).folder
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    ids = torch.tensor([[5, 6, 7]])
+    before = loaded.model(ids).logits
+    for how in ("merge", "stack"):
+        with pytest.raises(Exception, match="header"), applied(loaded, folder, how):
+            pass
+        assert torch.equal(loaded.model(ids).logits, before)
+        assert not any(module._forward_hooks for module in loaded.model.modules())
 
 
 def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:

@@ -1,0 +1,99 @@
+"""`dual-data eval attack`: the attacks that need the model, on results of `eval run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dual_data.cli.evaluation_grid import (
+    Dtype,
+    GridFile,
+    GridName,
+    MethodName,
+    ModelName,
+    Out,
+    RemoteCode,
+    Rows,
+    Seed,
+    SetName,
+    StageName,
+    need_torch,
+    open_grid,
+)
+from dual_data.cli.options import HERE, ProjectFolder
+from dual_data.errors import DualDataError
+
+
+def attack(
+    *,
+    grid: GridName = "demo",
+    file: GridFile = None,
+    project: ProjectFolder = HERE,
+    out: Out = None,
+    model: ModelName = None,
+    stage: StageName = None,
+    forget: SetName = None,
+    method: MethodName = None,
+    seed: Seed = None,
+    dtype: Dtype = None,
+    limit: Rows = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda, cuda:1.", show_default="a GPU if there is one")
+    ] = None,
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate of relearning.")] = 1e-4,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated.")
+    ] = None,
+    panel: Annotated[
+        Path | None, typer.Option("--panel", help="Utility panel, JSON lines.", show_default="the shipped one")
+    ] = None,
+    task_folder: Annotated[
+        Path | None, typer.Option("--task-folder", help="Folder with definitions of further tasks of lm-eval.")
+    ] = None,
+    trust_remote_code: RemoteCode = False,
+) -> None:
+    """Attack the cells that the report shows: relearning curves, int8 and int4 rounding, the utility panel.
+
+    For every method, the learning rate chosen on forget and retain_train and its first seed. What was done with the
+    same --lr, --task and --panel is not done again; with others it is replaced. The grid must have been run with
+    --save-adapters; options that narrowed it (--model, --limit, --dtype and the like) are given here again. `dual-data
+    eval report` then shows what was found.
+
+    Example: dual-data eval attack --grid demo
+    """
+    need_torch()
+    import torch
+
+    from dual_data.evaluation.examine import AttackOptions, targets
+    from dual_data.evaluation.examine import attack as run_attacks
+    from dual_data.evaluation.utility import PANEL
+    from dual_data.project import find_root
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    root = find_root(project)
+    narrowed = {
+        "models": model,
+        "stages": stage,
+        "sets": forget,
+        "methods": method,
+        "seeds": seed,
+        "limit": limit,
+    }
+    path = file or root / "pipeline" / "evaluation.toml"
+    spelled, cells = open_grid(grid, path, root, out, narrowed, dtype=dtype, trust_remote_code=trust_remote_code)
+    options = AttackOptions(
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        lr=lr,
+        tasks=tuple(task or ()),
+        panel=panel or PANEL,
+        task_folder=task_folder,
+    )
+    tally = run_attacks(spelled, targets(spelled, cells, options, say=say), options, project=root, say=say)
+    print(f"{spelled.folder}: attacks on {len(tally.written)} cell{'' if len(tally.written) == 1 else 's'}")
+    if tally.failed:
+        raise DualDataError(f"attacks failed on {'; '.join(tally.failed)}")

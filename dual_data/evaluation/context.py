@@ -1,0 +1,32 @@
+"""How many tokens a model takes: rows that are longer are refused, since what it says to them means nothing."""
+
+from __future__ import annotations
+
+from dual_data.errors import InputError
+from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.request import Request
+from dual_data.evaluation.workload import Workload
+
+
+def check_tokens(loaded: Loaded, tokens: int, what: str) -> None:
+    """Raise InputError where `what`, so many tokens long, is more than the model takes."""
+    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is not None and tokens > limit:
+        raise InputError(
+            f"{what} takes {tokens} tokens, and {loaded.info.spec} takes {limit}: shorten the row or remove it"
+        )
+
+
+def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> None:
+    """Raise InputError naming an item that is too long with its answers, or with what may be generated."""
+    sizes = [_tokens(request, max_new_tokens) for request in workload.requests]
+    for name, places in workload.sets.items():
+        for place in places:
+            attacks = [attacked.request for attacked in place.attacks]
+            most = max(sizes[index] for index in (place.canonical, *place.paraphrases, *attacks))
+            check_tokens(loaded, most, f"{name}: item {place.item.id}, with its answers and what may be generated,")
+
+
+def _tokens(request: Request, max_new_tokens: int) -> int:
+    answers = max((len(answer.ids) for answer in request.answers), default=0)
+    return len(request.prompt) + max(answers, max_new_tokens if request.generate else 0)

@@ -1,0 +1,178 @@
+"""Memory that runs out: less is tried where less will do, else it is the result of the cells and of no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dual_data.errors import DualDataError
+from dual_data.evaluation import engine, grid, plain, stages
+from dual_data.evaluation.data import encode
+from dual_data.evaluation.full import FullWeights
+from dual_data.evaluation.grid import RunOptions, run
+from dual_data.evaluation.lora import Adapters
+from dual_data.evaluation.models import Loaded, last_hidden, load
+from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.request import Outcome, request_of
+from dual_data.evaluation.results import read_results
+from dual_data.evaluation.settings import ModelSettings
+from dual_data.evaluation.smaller import enough_memory, halving
+from dual_data.evaluation.stream import Engine
+from dual_data.evaluation.tiny import tiny
+from tests.evaluation.questions import cities
+from tests.evaluation.test_grid import FILE, one_stage, opened, project
+
+__all__ = ["project"]
+
+ERRORS = [
+    torch.OutOfMemoryError("made up"),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+]
+
+
+def reasons(folder: Path, **place: object) -> set[str]:
+    """Why the cells at a place have no numbers; empty for those that have."""
+    return {
+        result["reason"]
+        for _, result in read_results(folder)
+        if all(result["cell"][name] == value for name, value in place.items())
+    }
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_adapters_that_do_not_fit_fail_their_cells_and_the_grid_goes_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    class Cramped(Adapters):
+        def __init__(self, *given: Any, seeds: Any) -> None:
+            if 7 in seeds:
+                raise error
+            super().__init__(*given, seeds=seeds)
+
+    monkeypatch.setattr(grid, "Adapters", Cramped)
+    spelled, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [0, 7]"))
+    assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 4, 0)
+    said = sorted(reason.partition(":")[0] for reason in reasons(spelled.folder, seed=7))
+    assert said == [f"out of memory training and measuring {method}" for method in ("GradAscent", "NPO")]
+    monkeypatch.undo()
+    assert run(spelled, cells, RunOptions(), project=project) == (4, 0, 0, 0)
+
+
+def test_a_model_that_does_not_fit_fails_its_cells_and_the_next_one_is_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def cramped(settings: ModelSettings, device: str) -> Loaded:
+        tried.append(settings.spec)
+        if settings.spec == "tiny-qwen":
+            raise torch.OutOfMemoryError("made up")
+        return load(settings.spec, settings.dtype, device)
+
+    monkeypatch.setattr(grid, "load_model", cramped)
+    file = FILE.replace('models = ["tiny"]', 'models = ["big", "tiny"]').replace("seeds = [0, 1]", "seeds = [0]")
+    file = file.replace("[data.cities]", '[models.big]\nspec = "tiny-qwen"\ndtype = "float32"\n[data.cities]', 1)
+    spelled, cells = opened(project, file=file)
+    assert run(spelled, cells, RunOptions(), project=project) == (10, 0, 10, 0)
+    (reason,) = reasons(spelled.folder, model="big")
+    assert reason.startswith("out of memory loading tiny-qwen")
+    assert tried == ["tiny-qwen", "tiny-llama"]
+
+
+def test_a_stage_that_does_not_fit_fails_the_cells_that_rest_on_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cramped(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("made up")
+
+    monkeypatch.setattr(stages, "train", cramped)
+    spelled, cells = opened(project, file=FILE.replace("seeds = [0, 1]", "seeds = [0]"))
+    assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 5, 0)
+    (reason,) = reasons(spelled.folder, stage="sft")
+    assert reason.startswith("out of memory with a single row a forward pass")
+    assert reasons(spelled.folder, stage="pretrained") == {""}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_both_engines_halve_their_batch_on_the_device_and_the_host(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = tiny()
+    requests = [request_of(row) for row in encode(loaded.tokenizer, cities(), "chat")]
+    expected = PlainEngine(loaded, rows=4, max_new_tokens=4).run(requests)[0]
+    most = [2]
+
+    def cramped(function: Any, first: int) -> Any:
+        def call(*given: Any, **named: Any) -> Any:
+            if len(given[first]) > most[0]:
+                raise error
+            return function(*given, **named)
+
+        return call
+
+    monkeypatch.setattr(plain, "last_hidden", cramped(last_hidden, 1))
+    slow = PlainEngine(loaded, rows=7, max_new_tokens=4)
+    same(slow.run(requests)[0], expected)
+    assert slow.notes == [f"out of memory: evaluation batch halved to {rows}" for rows in (3, 1)]
+    fast = Engine(loaded, rows=7, max_new_tokens=4, graphs=False)
+    body = fast.decoder.body
+    monkeypatch.setattr(type(body), "__call__", cramped(type(body).__call__, 1))
+    same(fast.run(requests)[0], expected)
+    assert fast.rows == 1
+    most[0] = 0
+    for one in (slow, fast):
+        with pytest.raises(DualDataError, match="out of memory with a single row"):
+            one.run(requests)
+
+
+def same(found: list[Outcome], expected: list[Outcome]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.generation == other.generation
+        assert one.scores[0].log_p == pytest.approx(other.scores[0].log_p, abs=1e-5)
+
+
+def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny()
+
+    def cramped(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("made up")
+
+    monkeypatch.setattr(Engine, "run", cramped)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.open_engine(loaded)
+    monkeypatch.undo()
+    assert isinstance(engine.open_engine(loaded), Engine)
+
+
+def test_a_loss_that_is_normalised_over_micro_batches_is_not_computed_over_smaller_ones() -> None:
+    attempts = halving(Optimisation(batch=8, micro=4, normalise="micro"), [])
+    with next(attempts):
+        raise MemoryError
+    with pytest.raises(DualDataError, match="would change a loss"):
+        next(attempts)
+
+
+def test_full_fine_tuning_that_does_not_fit_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny().model
+    made = []
+
+    def cramped(tensor: torch.Tensor) -> torch.Tensor:
+        made.append(tensor)
+        if len(made) > 3:
+            raise torch.OutOfMemoryError("made up")
+        return torch.zeros(tensor.shape)
+
+    monkeypatch.setattr(torch, "zeros_like", cramped)
+    with pytest.raises(torch.OutOfMemoryError):
+        FullWeights(model)
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
+
+
+def test_other_errors_go_on_as_they_are() -> None:
+    with pytest.raises(RuntimeError, match="a wrong shape"), enough_memory("trying"):
+        raise RuntimeError("a wrong shape")
