@@ -7,7 +7,7 @@ dataset that grows by a few rows keeps almost all members of every selection.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,19 +59,23 @@ def thirds(frame: pl.DataFrame, value: str, within: Sequence[str]) -> pl.DataFra
     return sided.filter(highest_rare < lowest_popular)
 
 
-def within_share(frame: pl.DataFrame, by: str, share: float, wanted: int) -> pl.DataFrame:
-    """The first rows, as many as there can be up to `wanted`, such that no value of `by` has more than its share.
+def within_share(frame: pl.DataFrame, shares: Mapping[str, float], wanted: int) -> pl.DataFrame:
+    """The first rows, as many as there can be up to `wanted`, such that no value of a column has more than its share.
 
-    Of n rows a value has at most `most_of(n, share)`; its first rows are kept, and the order stays.
+    `shares` holds the share by column; null is no value. Of n rows a value has at most `most_of(n, share)`; its first
+    rows are kept, and the order stays.
     """
-    counts = frame[by].value_counts()["count"].to_numpy()
-    size, most = -1, 0
+    count = pl.int_range(pl.len())
+    nth = pl.struct(pl.when(pl.col(name).is_not_null()).then(count.over(name)).alias(name) for name in shares)
+    places = frame.select(nth.alias("nth")).unnest("nth").fill_null(-1).to_numpy()
+    size, kept = -1, np.ones(frame.height, dtype=np.bool_)
     possible = min(wanted, frame.height)
     while possible != size:
         # Fewer rows allow fewer of each value: this walks down to the largest size that holds.
-        size, most = possible, most_of(possible, share)
-        possible = min(size, int(np.minimum(counts, most).sum()))
-    return frame.filter(pl.int_range(pl.len()).over(by) < most).head(size)
+        size = possible
+        kept = (places < [most_of(size, share) for share in shares.values()]).all(axis=1)
+        possible = min(size, int(kept.sum()))
+    return frame.filter(kept).head(size)
 
 
 def matched_pairs(

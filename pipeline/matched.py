@@ -3,7 +3,7 @@
 A family is the set of splits of one topic, such as `city_forget_rare_5`, or of all topics pooled: `all_forget_rare_5`.
 Its splits are disjoint by fact, question and bond (two facts about the same two entities, such as a fact and its
 mirror image), and by subject; only `neighbor_subject` shares the subjects of the forget splits. Families are separate
-experiments: a fact may stand in those of a topic and of the pool.
+experiments: a fact may stand in those of a topic and of the pool. No answer has more than its share of any split.
 
 forget_{rare,popular}_{1,5,10}  prefixes of one ranking of pairs
 retain_train                    same topic, other subjects: may be trained on
@@ -23,13 +23,29 @@ from pydantic import Field
 
 from dual_data import sampling
 from dual_data.config import Strict
+from dual_data.rouge import recalls_l
 from pipeline.popularity import Side, Signal
 
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
 """A subject's hash draws one: half of the subjects beside the forget splits go to retain_train."""
 POOLED = "all"
-COLUMNS = ("fact_id", "topic", "relation", "subject_qid", "bond", "popularity", "rank", "role", "answer_key", "length")
+COLUMNS = (
+    "fact_id",
+    "topic",
+    "relation",
+    "subject_qid",
+    "bond",
+    "popularity",
+    "rank",
+    "role",
+    "answer_key",
+    "length",
+    "echo",
+)
 """What the recipes choose by: a frame of these moves many times faster than one with the texts."""
+ECHO_SHARE = 0.04
+"""Largest share of the rows of the splits beside the forget splits whose answers echo their subjects: about half of
+such an answer stands in its subject, so that copying subjects scores 0.02 at most."""
 NUMBERED = ("subject_qid", "bond", "answer_key")
 
 
@@ -43,7 +59,7 @@ class MatchedParams(Strict):
     models: tuple[str, ...] = ()
     """Only facts that all of these models know, by the rule `matched` of the stage knowledge; none asks for none."""
     answer_share: float = Field(default=0.05, gt=0, le=1)
-    """Largest share of a forget split that one answer may have."""
+    """Largest share of a split that one answer may have. Splits beside the forget splits have fewer rows for it."""
     length_step: int = Field(default=1, ge=1)
     """Width in characters of an answer-length bin; 1 pairs answers of equal length. Words are always equally many."""
     retain_train: int = Field(default=1000, ge=1)
@@ -86,8 +102,12 @@ class Made(NamedTuple):
 
 
 def with_cells(pool: pl.DataFrame, params: MatchedParams) -> pl.DataFrame:
-    """The pool with the columns that the recipes choose by: rank, role, answer_key and length."""
+    """The pool with the columns that the recipes choose by: rank, role, answer_key, length and echo.
+
+    echo is true where giving the subject as the answer scores something, else null.
+    """
     ranked = sampling.with_rank(pool, "fact_id", "facts")
+    echoes = [copied > 0 or None for copied in recalls_l(pool["answer"], pool["subject_label"])]
     role = sampling.hash_rank(pool["subject_qid"], "role") % len(ROLES)
     return ranked.with_columns(
         role=role.cast(pl.Int64).replace_strict(dict(enumerate(ROLES)), return_dtype=pl.String),
@@ -97,6 +117,7 @@ def with_cells(pool: pl.DataFrame, params: MatchedParams) -> pl.DataFrame:
             pl.lit("w"),
             pl.col("answer").str.len_chars() // params.length_step,
         ),
+        echo=pl.Series(echoes, dtype=pl.Boolean),
     )
 
 
@@ -200,8 +221,11 @@ def _others(pool: pl.DataFrame, own: pl.DataFrame, chosen: pl.DataFrame, family:
     for name, found in candidates.items():
         fresh = found.filter(~pl.col("bond").is_in(bonds.implode()))
         wanted: int = getattr(family.params, name)
-        taken = _in_proportion(fresh, shares, wanted) if name == "neighbor_relation" else fresh.head(wanted)
-        reason = f"{taken.height} rows, fewer than {family.smallest}" if taken.height < family.smallest else ""
+        share = family.params.answer_share
+        fitting = _in_proportion(fresh, shares, wanted, share) if name == "neighbor_relation" else fresh
+        taken = sampling.within_share(fitting, {"answer_key": share, "echo": ECHO_SHARE}, wanted)
+        within = " within the largest share of an answer or echo" if fitting.height > taken.height else ""
+        reason = f"{taken.height} rows{within}, fewer than {family.smallest}" if taken.height < family.smallest else ""
         if family.topic is None and name == "world_facts":
             reason = "the pool has every topic, so none is left outside"
         pair = pl.col("pair") if "pair" in taken.columns else pl.lit(None, pl.String)
@@ -212,9 +236,12 @@ def _others(pool: pl.DataFrame, own: pl.DataFrame, chosen: pl.DataFrame, family:
     return made
 
 
-def _in_proportion(found: pl.DataFrame, shares: pl.DataFrame, wanted: int) -> pl.DataFrame:
-    """At most `wanted` rows, each relation at most in its share of the forget splits (rounded up)."""
+def _in_proportion(found: pl.DataFrame, shares: pl.DataFrame, wanted: int, answer_share: float) -> pl.DataFrame:
+    """The rows of which `wanted` are to be taken: each relation at most in its share of the forget splits (rounded up).
+
+    What an answer has beyond its share is left out first, so that other answers fill the relation's place.
+    """
+    answers = found.filter(pl.int_range(pl.len()).over("answer_key") < sampling.most_of(wanted, answer_share))
     quota = (pl.col("share") * wanted / shares["share"].sum()).ceil()
-    shared = found.join(shares, on="relation", maintain_order="left")
-    limited = shared.filter(pl.int_range(pl.len()).over("relation") < quota)
-    return limited.head(wanted)
+    shared = answers.join(shares, on="relation", maintain_order="left")
+    return shared.filter(pl.int_range(pl.len()).over("relation") < quota)

@@ -172,7 +172,7 @@ def test_a_smaller_prefix_does_not_depend_on_larger_ones(choices: list[tuple[str
 @given(st.lists(st.sampled_from("abcdef"), max_size=60), st.integers(1, 40), st.floats(0.05, 1.0))
 def test_a_share_is_kept_by_the_most_rows_that_can_keep_it(answers: list[str], wanted: int, share: float) -> None:
     frame = pl.DataFrame({"row": range(len(answers)), "answer": answers}, schema={"row": pl.Int64, "answer": pl.String})
-    found = sampling.within_share(frame, "answer", share, wanted)
+    found = sampling.within_share(frame, {"answer": share}, wanted)
     assert found["row"].is_sorted()
     for answer, rows in found.group_by("answer"):
         of_it = frame.filter(pl.col("answer") == answer[0])["row"].to_list()
@@ -203,3 +203,14 @@ def test_a_few_new_rows_change_few_pairs(seed: int) -> None:
         name = f"fact_id_{side}"
         kept = set(before.head(100)[name]) & set(after.head(100)[name])
         assert len(kept) >= 85
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=60), st.integers(1, 40))
+def test_shares_of_several_columns_are_kept_and_null_has_none(rows: list[tuple[str, bool]], wanted: int) -> None:
+    frame = pl.DataFrame({"answer": [answer for answer, _ in rows], "echo": [echo or None for _, echo in rows]})
+    found = sampling.within_share(
+        frame.cast({"answer": pl.String, "echo": pl.Boolean}), {"answer": 0.4, "echo": 0.2}, wanted
+    )
+    assert found["echo"].count() <= sampling.most_of(found.height, 0.2)
+    for _, part in found.group_by("answer"):
+        assert part.height <= sampling.most_of(found.height, 0.4)

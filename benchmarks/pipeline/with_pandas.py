@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.pipeline.outcome import PERCENTS, RECIPES, SMALLEST, Outcome
 
-LEAK, ANSWER_WORDS, ANSWER_SHARE = 0.5, 10, 0.05
+LEAK, ANSWER_WORDS, ANSWER_SHARE, ECHO_SHARE = 0.5, 10, 0.05, 0.04
 USES = ("canonical", "validation", "training", "test")
 SIZES = {
     "retain_train": 1000,
@@ -34,8 +34,8 @@ SIZES = {
     "neighbor_subject": 500,
 }
 RETAIN = (500, 1500)
-NARROW = ["fact_id", "topic", "stem", "kind", "subject", "value", "answer", "functional", "subject_mentions"]
-NARROW += ["object_mentions"]
+NARROW = ["fact_id", "topic", "stem", "kind", "subject", "subject_label", "value", "answer", "functional"]
+NARROW += ["subject_mentions", "object_mentions"]
 PAIRED = ["fact_id", "topic", "stem", "subject", "bond", "side", "rank", "key", "length"]
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
 
@@ -259,6 +259,8 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
 
 def choose(pool: Any) -> dict[str, dict[str, Any]]:
     """The members of every split of every recipe, in order, with the columns that choosing needs."""
+    from dual_data.rouge import recalls_l
+
     pool = pool[NARROW].assign(rank=hash_rank(pool.fact_id, "facts"))
     ends = zip(pool.subject, pool.value, pool.kind, pool.fact_id, strict=True)
     pool["bond"] = ["|".join(sorted((s, v))) if kind == "entity" else fact for s, v, kind, fact in ends]
@@ -268,6 +270,7 @@ def choose(pool: Any) -> dict[str, dict[str, Any]]:
     roles = [ROLES[rank % len(ROLES)] for rank in hash_rank(eligible.subject, "role")]
     words = eligible.answer.str.split().str.len().astype(str)
     eligible["role"], eligible["key"] = roles, eligible.answer.str.lower()
+    eligible["echo"] = [copied > 0 for copied in recalls_l(eligible.answer, eligible.subject_label)]
     eligible["length"] = words + "w" + eligible.answer.str.len().astype(str)
     sided = thirds(eligible)
     for recipe, by in (("matched", "length"), ("matched_answer", "key")):
@@ -394,14 +397,27 @@ def family(eligible: Any, own: Any, sided: Any, topic: str | None, *, name: str,
     for split, found in candidates.items():
         fresh = found[~found.bond.isin(bonds)]
         if split == "neighbor_relation":
+            fresh = fresh[fresh.groupby("key").cumcount() < int(ANSWER_SHARE * SIZES[split] + 1e-9)]
             fresh = fresh[fresh.stem.isin(shares.index)]
             quota = -(-fresh.stem.map(shares) * SIZES[split] // len(forget))
             fresh = fresh[fresh.groupby("stem").cumcount() < quota]
-        rows = fresh.head(SIZES[split])
+        rows = within_shares(fresh, SIZES[split])
         if len(rows) >= SMALLEST and not (topic is None and split == "world_facts"):
             made[f"{name}_{split}"] = rows
             bonds.update(rows.bond)
     return made
+
+
+def within_shares(rows: Any, wanted: int) -> Any:
+    """The most rows in which no answer, and no echo of the subject, has more than its share."""
+    answers, echoes = rows.groupby("key").cumcount(), rows.echo.cumsum() - 1
+    size, possible = -1, min(wanted, len(rows))
+    while size != possible:
+        size = possible
+        few = answers < max(1, int(ANSWER_SHARE * size + 1e-9))
+        kept = rows[few & (~rows.echo | (echoes < max(1, int(ECHO_SHARE * size + 1e-9))))]
+        possible = min(size, len(kept))
+    return kept.head(size)
 
 
 def published(own: Any, name: str) -> dict[str, Any]:

@@ -209,10 +209,33 @@ def test_no_answer_has_more_than_its_share(draw: Draw, seed: int) -> None:
     _, result = draw(seed)
     for recipe in MATCHED:
         for name, part in by_split(result, recipe).items():
-            if "_forget_" in name:
-                top = part["answer"].str.to_lowercase().value_counts()["count"].max()
-                assert isinstance(top, int)
-                assert top <= max(1, int(0.3 * part.height))
+            top = part["answer"].str.to_lowercase().value_counts()["count"].max()
+            assert isinstance(top, int)
+            assert top <= max(1, int(0.3 * part.height)), name
+
+
+def test_few_answers_echo_their_subjects_in_the_other_splits(project: Tools) -> None:
+    rows = drawn_facts(4, 260)
+    for number, row in enumerate(rows):
+        if number % 3 == 0:
+            row["object_label"] = f"{row['subject_label']}s Old {row['object_label']}"
+    rows = [row | {"subject_label": f"{row['subject_label']}s"} for row in rows]
+    inputs = world(project, rows)
+    echoing = pl.col("answer").str.starts_with(pl.col("subject_label"))
+    assert inputs.facts.select(pl.col("object_label").str.starts_with(pl.col("subject_label")).mean()).item() > 0.3
+    result = made(project, inputs)
+    for recipe in MATCHED:
+        for name, part in by_split(result, recipe).items():
+            if "_forget_" not in name:
+                assert part.filter(echoing).height <= max(1, int(0.04 * part.height)), name
+
+
+def test_a_split_that_the_largest_share_leaves_too_small_says_so(project: Tools) -> None:
+    rows = [row | {"subject_label": f"{row['subject_label']}s"} for row in drawn_facts(4, 260)]
+    rows = [row | {"object_label": f"{row['subject_label']} Old {row['object_label']}"} for row in rows]
+    capacity = made(project, world(project, rows)).tables["capacity"]
+    found = capacity.filter((pl.col("recipe") == "matched") & (pl.col("split") == "city_retain_eval"))
+    assert found["reason"].to_list() == ["1 rows within the largest share of an answer or echo, fewer than 2"]
 
 
 @few
