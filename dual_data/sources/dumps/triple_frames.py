@@ -68,21 +68,23 @@ def read(block: bytes, end: int = 0) -> Piece:
     """The tables of a block of whole lines."""
     lines, invalid = _lines(block)
     written = pl.col("line")
-    regular = (
+    regular = lines.select(
         (written.str.starts_with("<") | written.str.starts_with("_:"))
         & written.str.ends_with(" .")
         & ~written.str.ends_with("  .")
         & ~written.str.ends_with("\t .")
-    )
-    odd, malformed = _canonical(lines.filter(~regular)["line"])
+    ).to_series()
+    odd, malformed = _canonical(lines["line"].filter(~regular))
     wanted = (
         written.str.contains("/prop/direct/P", literal=True)
         | written.str.ends_with('"@en .')
         | written.str.ends_with('"@mul .')
-        | written.str.contains("ontology#sitelinks>", literal=True)
-        | written.str.contains("://schema.org/about>", literal=True)
     )
-    chosen = pl.concat([lines.filter(regular & wanted), odd])
+    for predicate in (SITELINKS, ABOUT):
+        # Most blocks of a truthy dump have neither: a look at all of it is quicker than one at each line.
+        if (name := predicate.partition(":")[2] + ">").encode() in block:
+            wanted |= written.str.contains(name, literal=True)
+    chosen = pl.concat([lines.filter(regular & lines.select(wanted).to_series()), odd])
     parts = _split(chosen)
     strange = parts.filter(pl.col("object").is_null())["line"]
     if strange.len():
@@ -154,10 +156,10 @@ def _tables(parts: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 def _number(iri: pl.Expr, prefix: str) -> pl.Expr:
     """The number of an id after a prefix; null for anything else."""
-    rest = pl.when(iri.str.starts_with(prefix)).then(iri.str.slice(len(prefix)))
-    number = rest.cast(pl.Int64, strict=False)
-    # Neither a sign nor a leading zero belongs to an id.
-    return pl.when((number > 0) & (number.cast(pl.String) == rest)).then(number)
+    rest = iri.str.strip_prefix(prefix)
+    # Neither a sign nor a leading zero belongs to an id; ":" follows "9".
+    proper = iri.str.starts_with(prefix) & (rest >= "1") & (rest < ":")
+    return pl.when(proper).then(rest.cast(pl.Int64, strict=False))
 
 
 def _terms_of(rows: pl.DataFrame) -> pl.DataFrame:
