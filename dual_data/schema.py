@@ -73,7 +73,8 @@ class Links(dy.Schema):
     method = dy.String(min_length=1)
     """cirrusdoc (approximate), linkshere (exact), in_degree (of the embedded graph), mentions (labels mode)."""
     counted_on = dy.String(nullable=True, regex=r"^\d{4}-\d{2}-\d{2}$")
-    """UTC day of the answer; null where the count comes from a file."""
+    """UTC day of the answer, or of the dump. Null where nothing was asked, for want of an article or by a method that
+    counts in the embedded snapshot, whose hash stands in the manifest, or not at all; and for a dump called latest."""
 
 
 class Questions(dy.Schema):

@@ -60,7 +60,8 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
         degrees = _in_degrees(tools)
         return _rows(entities, {qid: {"inbound_links": degrees.get(qid, 0)} for qid in entities["qid"]}, "in_degree")
     if params.method == "dump":
-        return _rows(entities, _from_dump(params, tools, entities["qid"]), "dump")
+        counts, day = _from_dump(params, tools, entities["qid"])
+        return _rows(entities, counts, "dump", day)
     from dual_data.sources.wikipedia import Wikipedia
 
     wiki = Wikipedia(tools.services, tools.calls)
@@ -69,10 +70,10 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
         if params.method == "cirrusdoc":
             if titles:
                 wiki.require_cirrus()
-            counts = wiki.count_by_cirrus(titles, advance)
+            found = wiki.count_by_cirrus(titles, advance)
         else:
-            counts = wiki.count_by_linkshere(titles, params.cap, advance)
-    rows = [(entity["qid"], counts[entity["title"]]) for entity in entities.iter_rows(named=True) if entity["title"]]
+            found = wiki.count_by_linkshere(titles, params.cap, advance)
+    rows = [(entity["qid"], found[entity["title"]]) for entity in entities.iter_rows(named=True) if entity["title"]]
     return _rows(entities, {qid: count._asdict() for qid, count in rows}, params.method)
 
 
@@ -114,17 +115,26 @@ def _in_degrees(tools: Tools) -> dict[str, int]:
     return {str(item_of_iri(row["o"]["value"])): int(row["n"]["value"]) for row in bindings}
 
 
-def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> dict[str, dict[str, Any]]:
+def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> tuple[dict[str, dict[str, Any]], str | None]:
+    """The counts, and the day of the dump: None where its name does not tell (`latest`)."""
     from dual_data.sources.dumps.engines import Tables, open_engine
+    from dual_data.sources.dumps.imports import imported
     from dual_data.sources.dumps.links import count
 
+    folder = tools.project / params.folder
     with open_engine(params.compute) as engine:
-        counts = count(Tables(tools.project / params.folder, engine), qids, params.hops)
-    return {row.pop("qid"): row for row in counts.iter_rows(named=True)}
+        counts = count(Tables(folder, engine), qids, params.hops)
+    date = imported(folder)["pagelinks"][1].date
+    day = f"{date[:4]}-{date[4:6]}-{date[6:]}" if date.isdigit() else None
+    return {row.pop("qid"): row for row in counts.iter_rows(named=True)}, day
 
 
 def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
-    """Hashes of the dumps that links are counted in."""
+    """Hashes of the dumps, or of the snapshot, that links are counted in."""
+    if params.method == "in_degree":
+        from dual_data.sources.embedded import EmbeddedGraph
+
+        return {"embedded snapshot": EmbeddedGraph().sha256}
     if params.method != "dump":
         return {}
     from dual_data.sources.dumps.engines import identities
@@ -133,8 +143,11 @@ def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
     return identities(project / params.folder, WIKI_TABLES)
 
 
-def _rows(entities: pl.DataFrame, counts: dict[str, dict[str, Any]], method: str) -> pl.DataFrame:
-    empty: dict[str, Any] = {"title": None, "inbound_links": None, "capped": False, "counted_on": None}
+def _rows(
+    entities: pl.DataFrame, counts: dict[str, dict[str, Any]], method: str, day: str | None = None
+) -> pl.DataFrame:
+    """`day` is that of a file that was counted in."""
+    empty: dict[str, Any] = {"title": None, "inbound_links": None, "capped": False, "counted_on": day}
     rows = [{**empty, **counts.get(qid, {}), "qid": qid} for qid in entities["qid"]]
     schema = {
         "qid": pl.String,
@@ -149,7 +162,7 @@ def _rows(entities: pl.DataFrame, counts: dict[str, dict[str, Any]], method: str
 
 LINKS = Stage(
     name="links",
-    version=1,
+    version=2,
     run=run,
     schema=Links,
     params=LinksParams,

@@ -62,11 +62,12 @@ def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
     assert f"wikidata-{DAY}-truthy-BETA.nt.gz: imported: 4 claims, 3 terms" in built.err
     assert "facts: 2 rows, 0 rejected\n" in built.err
     links = pl.read_parquet(project / "artifacts" / "dual" / "links" / "data.parquet")
-    counted = links.sort("qid").select("qid", "title", "inbound_links", "method", "capped").rows()
+    counted = links.sort("qid").select("qid", "title", "inbound_links", "method", "counted_on", "capped").rows()
+    day = f"{DAY[:4]}-{DAY[4:6]}-{DAY[6:]}"
     assert counted == [
-        ("Q1", "Orbus", 0, "dump", False),
-        ("Q2", "Selmia", 2, "dump", False),
-        ("Q3", "Varn", 1, "dump", False),
+        ("Q1", "Orbus", 0, "dump", day, False),
+        ("Q2", "Selmia", 2, "dump", day, False),
+        ("Q3", "Varn", 1, "dump", day, False),
     ]
     manifest = read_manifest(project / "artifacts" / "dual" / "links")
     assert manifest is not None
