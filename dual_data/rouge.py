@@ -25,6 +25,7 @@ class Rouge(NamedTuple):
     rouge1_recall: float
     rougeL_recall: float  # noqa: N815 - the name that every published log uses
     rougeL_f1: float  # noqa: N815
+    rouge1_f1: float
 
 
 def plain_tokens(text: str) -> tuple[str, ...]:
@@ -42,19 +43,18 @@ def rouge(gold: str, text: str, *, unicode: bool = False) -> Rouge:
     tokens = unicode_tokens if unicode else plain_tokens
     target, found = tokens(gold), tokens(text)
     if not target or not found:
-        return Rouge(0.0, 0.0, 0.0)
+        return Rouge(0.0, 0.0, 0.0, 0.0)
     # Precision, recall and f1 are computed in the order rouge_score computes them: equal to the last bit.
-    matched = longest_common_subsequence(target, found)
-    precision, recall = matched / len(found), matched / len(target)
-    f1 = 2 * precision * recall / (precision + recall) if matched else 0.0
-    return Rouge(_overlap(target, found) / len(target), recall, f1)
+    words_recall, words_f1 = _recall_and_f1(_overlap(target, found), target, found)
+    order_recall, order_f1 = _recall_and_f1(longest_common_subsequence(target, found), target, found)
+    return Rouge(words_recall, order_recall, order_f1, words_f1)
 
 
 def rouge_best(answers: Sequence[str], text: str, *, unicode: bool = False) -> Rouge:
     """Score ``text`` against several accepted answers: each score's maximum over them; zeros for none."""
     scores = [rouge(answer, text, unicode=unicode) for answer in answers]
     if not scores:
-        return Rouge(0.0, 0.0, 0.0)
+        return Rouge(0.0, 0.0, 0.0, 0.0)
     return Rouge(*(max(column) for column in zip(*scores, strict=True)))
 
 
@@ -86,6 +86,11 @@ def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> i
         hits = unmatched & places.get(word, 0)
         unmatched = ((unmatched + hits) | (unmatched - hits)) & every
     return len(first) - unmatched.bit_count()
+
+
+def _recall_and_f1(matched: int, target: tuple[str, ...], found: tuple[str, ...]) -> tuple[float, float]:
+    precision, recall = matched / len(found), matched / len(target)
+    return recall, 2 * precision * recall / (precision + recall) if matched else 0.0
 
 
 def _overlap(target: tuple[str, ...], found: tuple[str, ...]) -> int:

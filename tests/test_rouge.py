@@ -41,6 +41,7 @@ def test_equals_rouge_score_exactly(gold: str, text: str) -> None:
     assert scores.rouge1_recall == reference["rouge1"].recall
     assert scores.rougeL_recall == reference["rougeL"].recall == recall_l(gold, text)
     assert scores.rougeL_f1 == reference["rougeL"].fmeasure
+    assert scores.rouge1_f1 == reference["rouge1"].fmeasure
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=80), st.lists(st.sampled_from("abc"), max_size=80))
@@ -73,7 +74,7 @@ def test_unicode_variant_sees_what_the_plain_one_misses(gold: str, text: str) ->
 def test_best_answer_counts() -> None:
     best = rouge_best(["New York City", "NYC"], "It is NYC.")
     assert best.rougeL_recall == 1
-    assert rouge_best([], "anything") == (0, 0, 0)
+    assert rouge_best([], "anything") == (0, 0, 0, 0)
 
 
 def test_many_pairs_equal_single_pairs_and_are_fast() -> None:

@@ -73,8 +73,8 @@ def report(
 
     It chooses a learning rate for every method on forget and retain_train, draws the frontier of forgetting against
     retention with trivial baselines, and answers in words: are popular facts harder to forget, and does a training
-    stage first help. Scores have their intervals, and every row of a table links to the results of all its seeds, which
-    hold the items. The frontier is printed as well.
+    stage first help. Scores have their intervals, and every row of a table of scores links to the results that it is made
+    from, items and all. The frontier is printed as well.
 
     Example: dual-data eval report artifacts/evaluation/demo
     """
@@ -118,8 +118,9 @@ def compare(
         print(json_format.dumps({"rows": found}, ensure_ascii=False, allow_nan=False))
         return
     cells = [
-        (row.set, row.score, str(row.items), str(row.seeds), f"{row.first:.4f}", f"{row.second:.4f}", f"{row.difference.value:+.4f}",
-         f"[{row.difference.low:+.4f}, {row.difference.high:+.4f}]", f"{row.corrected:.4f}")
+        (row.set, row.score, str(row.items), str(row.seeds), f"{row.first:.4f}", f"{row.second:.4f}",
+         f"{row.difference.value:+.4f}", f"[{row.difference.low:+.4f}, {row.difference.high:+.4f}]",
+         f"{row.corrected:.4f}")
         for row in rows
     ]  # fmt: skip
     print(table(("set", "score", "items", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"), cells))

@@ -1,14 +1,16 @@
-"""Two results compared item by item."""
+"""Two results compared item by item, or the results of several seeds a side, paired by seed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dual_data.errors import InputError
-from dual_data.evaluation.report.collect import collect_one
+from dual_data.evaluation.report.collect import Run, collect_side, stack
+from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
 
 COMPARED = ("rougeL_recall", "contains_answer", "probability", "mean_log_probability", "minilm_cosine", "worst")
@@ -21,6 +23,8 @@ class Row(NamedTuple):
     set: str
     score: str
     items: int
+    seeds: int
+    """Seeds that the two sides are paired over."""
     first: float
     second: float
     difference: Interval
@@ -28,28 +32,45 @@ class Row(NamedTuple):
     """p-value after Holm's correction over all rows."""
 
 
-def compare_results(first: Path, second: Path) -> list[Row]:
+def compare_results(first: Path, second: Path, *, seeds: bool = False) -> list[Row]:
     """Every score of every set that both measured, first minus second.
 
-    Scores that one of the two lacks for some item are left out. Raises InputError where no set is common, or a common
-    set has other items.
+    Each side is a result or a folder of results of one setting that differ in seed; with `seeds`, of a result all
+    those beside it that differ from it in seed alone. The sides are paired over the seeds that both have, a model
+    before unlearning that has one result with every seed of the other. Scores that one of the two lacks for some
+    item are left out. Raises InputError where no seed or set is common, or a common set has other items.
     """
-    one, two = collect_one(first), collect_one(second)
-    common = [name for name in one.sets if name in two.sets]
+    one, two = _paired(collect_side(first, seeds=seeds), collect_side(second, seeds=seeds), (first, second))
+    common = [name for name in one[0].sets if all(name in run.sets for run in (*one, *two))]
     if not common:
         raise InputError(f"{first} and {second} measured no set in common")
-    found: list[tuple[str, str, int, float, float, Interval]] = []
+    found: list[tuple[str, str, int, int, float, float, Interval]] = []
     for name in common:
-        left, right = one.sets[name], two.sets[name]
-        if set(left.ids) != set(right.ids):
+        ids = one[0].sets[name].ids
+        if any(set(run.sets[name].ids) != set(ids) for run in (*one, *two)):
             raise InputError(f"{first} and {second} measured different items of {name}: compare results of one dataset")
-        order = [right.ids.index(identifier) for identifier in left.ids]
         for score in COMPARED:
-            a = left.worst if score == "worst" else left.scores[score]
-            b = (right.worst if score == "worst" else right.scores[score])[order]
+            a, b = (np.concatenate([_ordered(run, name, score, ids) for run in side]) for side in (one, two))
             if np.isnan(a).any() or np.isnan(b).any():
                 continue
-            difference = bootstrap_difference(a, b, left.subjects)
-            found.append((name, score, len(a), float(a.mean()), float(b.mean()), difference))
-    corrected = holm([row[5].p_value or 0.0 for row in found])
+            difference = bootstrap_difference(a, b, one[0].sets[name].subjects)
+            found.append((name, score, len(ids), max(len(a), len(b)), float(a.mean()), float(b.mean()), difference))
+    corrected = holm([row[6].p_value or 0.0 for row in found])
     return [Row(*row, value) for row, value in zip(found, corrected, strict=True)]
+
+
+def _paired(first: list[Run], second: list[Run], names: tuple[Path, Path]) -> tuple[list[Run], list[Run]]:
+    # Two single results are asked for as they are; the pretrained model is the same before every seed.
+    if len(first) == len(second) == 1 or any(len(side) == 1 and not side[0].lr for side in (first, second)):
+        return first, second
+    found = same_seeds(first, second)
+    if found is None:
+        of = [", ".join(str(run.seed) for run in side) for side in (first, second)]
+        raise InputError(f"{names[0]} has the seeds {of[0]} and {names[1]} {of[1]}: none to pair them over")
+    return found
+
+
+def _ordered(run: Run, name: str, score: str, ids: Sequence[str]) -> np.ndarray:
+    """A score [1, items] in the order of `ids`."""
+    places = {identifier: place for place, identifier in enumerate(run.sets[name].ids)}
+    return stack([run], name, score)[:, [places[identifier] for identifier in ids]]

@@ -9,7 +9,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.compare import COMPARED, compare_results
-from dual_data.evaluation.results import cell_path, read_result, write_result
+from dual_data.evaluation.results import cell_path, read_result, read_results, write_result
 from tests.evaluation.report.made_up import write_cell
 
 HELD = set(COMPARED) - {"minilm_cosine"}
@@ -43,6 +43,58 @@ def test_order_does_not_matter_but_items_do(tmp_path: Path) -> None:
     nothing = write_result(tmp_path, "nothing", {**result, "items": {}})
     with pytest.raises(InputError, match="no set in common"):
         compare_results(first, nothing)
+
+
+def _two_methods(folder: Path) -> tuple[Path, Path]:
+    for seed in (0, 1, 2):
+        for method, left in (("NPO", 0.2), ("GradDiff", 0.6)):
+            write_cell(folder, method=method, lr=1e-4, seed=seed, forget=left, retain=0.9)
+    cells = [
+        write_cell(folder, method=method, lr=1e-4, forget=left, retain=0.9)
+        for method, left in (("NPO", 0.2), ("GradDiff", 0.6))
+    ]
+    return cell_path(folder, cells[0]), cell_path(folder, cells[1])
+
+
+def test_seeds_are_paired(tmp_path: Path) -> None:
+    npo, diff = _two_methods(tmp_path)
+    alone = {(row.set, row.score): row for row in compare_results(npo, diff)}["forget", "rougeL_recall"]
+    several = {(row.set, row.score): row for row in compare_results(npo, diff, seeds=True)}["forget", "rougeL_recall"]
+    assert (alone.seeds, several.seeds) == (1, 3)
+    held = [
+        [np.mean([row["scores"]["rougeL_recall"] for row in result["items"]["forget"]]) for result in side]
+        for side in (
+            [result for _, result in read_results(tmp_path) if result["cell"]["method"] == method]
+            for method in ("NPO", "GradDiff")
+        )
+    ]
+    assert several.difference.value == pytest.approx(np.mean(held[0]) - np.mean(held[1]))
+    assert several.difference.value != alone.difference.value
+
+
+def test_a_folder_is_a_side_where_its_results_differ_in_seed_alone(tmp_path: Path) -> None:
+    _two_methods(tmp_path / "both")
+    for path, result in read_results(tmp_path / "both"):
+        write_result(tmp_path / result["cell"]["method"], path.stem, result)
+    rows = compare_results(tmp_path / "NPO" / "cells", tmp_path / "GradDiff" / "cells")
+    assert {row.seeds for row in rows} == {3}
+    with pytest.raises(InputError, match="differ in more than their seed"):
+        compare_results(tmp_path / "both" / "cells", tmp_path / "NPO" / "cells")
+    with pytest.raises(InputError, match="holds no result"):
+        compare_results(tmp_path, tmp_path / "NPO" / "cells")
+
+
+def test_the_model_before_is_paired_with_every_seed_and_others_by_their_own(tmp_path: Path) -> None:
+    npo, _ = _two_methods(tmp_path)
+    base = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
+    assert {row.seeds for row in compare_results(npo, base, seeds=True)} == {3}
+    one = cell_path(tmp_path, write_cell(tmp_path, method="RMU", lr=1e-4, seed=2, forget=0.5, retain=0.9))
+    assert {row.seeds for row in compare_results(npo, one, seeds=True)} == {1}
+    for seed in (7, 8):
+        write_cell(tmp_path, method="WGA", lr=1e-4, seed=seed, forget=0.5, retain=0.9)
+    wga = cell_path(tmp_path, write_cell(tmp_path, method="WGA", lr=1e-4, seed=7, forget=0.5, retain=0.9))
+    with pytest.raises(InputError, match=r"has the seeds 0, 1, 2 and .* 7, 8: none to pair them over"):
+        compare_results(npo, wga, seeds=True)
 
 
 def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dual_data.rouge import rouge, rouge_best
 
 TEXT_SCORES = (
     "rouge1_recall",
+    "rouge1_f1",
     "rougeL_recall",
     "rougeL_f1",
     "rougeL_recall_uni",
@@ -30,6 +31,7 @@ def text_scores(
     plain = rouge(answer, generation)
     return {
         "rouge1_recall": plain.rouge1_recall,
+        "rouge1_f1": plain.rouge1_f1,
         "rougeL_recall": plain.rougeL_recall,
         "rougeL_f1": plain.rougeL_f1,
         "rougeL_recall_uni": rouge_best(accepted, generation, unicode=True).rougeL_recall,

@@ -155,6 +155,36 @@ def collect_one(path: Path) -> Run:
     return _run(path, read_result(path))
 
 
+def collect_side(path: Path, *, seeds: bool = False) -> list[Run]:
+    """One result, or all of a folder, by seed; with `seeds`, a result and those beside it that differ in seed alone.
+
+    Raises InputError for a folder without results or with results that differ in more than their seed, and for two
+    results of one seed.
+    """
+    if not path.is_dir() and not seeds:
+        return [collect_one(path)]
+    paths = sorted(path.glob("*.json")) if path.is_dir() else sorted(path.parent.glob("*.json"))
+    if path.is_dir() and not paths:
+        raise InputError(f"{path}: holds no result; name a file below cells/, or a folder of such files")
+    found = [(one, read_result(one)) for one in paths]
+    wanted = _setting(found[0][1] if path.is_dir() else read_result(path))
+    same = [(one, result) for one, result in found if _setting(result) == wanted]
+    if path.is_dir() and len(same) < len(found):
+        other = next(one for one, result in found if _setting(result) != wanted)
+        raise InputError(
+            f"{path}: {found[0][0].name} and {other.name} differ in more than their seed: name one result and give "
+            "--seeds, or part the folder"
+        )
+    runs = sorted((_run(*one) for one in same), key=lambda run: run.seed)
+    if len({run.seed for run in runs}) < len(runs):
+        raise InputError(f"{path}: several results of one setting and seed: rows or settings changed in between")
+    return runs
+
+
+def _setting(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in result["cell"].items() if name != "seed"}
+
+
 def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
     """A score of the items of a set, [runs, items]. Raises InputError where the runs are of different items."""
     tables = [run.sets[name] for run in runs]
