@@ -68,12 +68,13 @@ def within_share(frame: pl.DataFrame, shares: Mapping[str, float], wanted: int) 
     count = pl.int_range(pl.len())
     nth = pl.struct(pl.when(pl.col(name).is_not_null()).then(count.over(name)).alias(name) for name in shares)
     places = frame.select(nth.alias("nth")).unnest("nth").fill_null(-1).to_numpy()
-    size, kept = -1, np.ones(frame.height, dtype=np.bool_)
+    size = -1
+    kept: NDArray[np.bool_] = np.ones(frame.height, dtype=np.bool_)
     possible = min(wanted, frame.height)
     while possible != size:
         # Fewer rows allow fewer of each value: this walks down to the largest size that holds.
         size = possible
-        kept = (places < [most_of(size, share) for share in shares.values()]).all(axis=1)
+        kept = np.all(places < [most_of(size, share) for share in shares.values()], axis=1)
         possible = min(size, int(kept.sum()))
     return frame.filter(kept).head(size)
 
