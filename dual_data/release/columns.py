@@ -44,7 +44,7 @@ JOINED: Mapping[str, str] = {
     "shuffled_answers": "Score of another answer of the same relation: the exact mean.",
     "chance": "The largest of the four baselines.",
     "difference": "Standardised mean difference, popular minus rare.",
-    "auc": "How well this alone tells rare from popular: 0.5 is not at all.",
+    "auc": "How well this alone tells rare from popular: 0.5 is not at all; null where most values stand in one row.",
     "balanced": "Whether |difference| <= 0.1 and |auc - 0.5| <= 0.02, each where it is defined.",
 }
 """Columns that no schema documents, or that read differently once the tables are joined."""
