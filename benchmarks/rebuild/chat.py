@@ -7,14 +7,16 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 
-from benchmarks.rebuild.truth import current, knows, names
+from benchmarks.rebuild.delivered import Key, names, rows
+from benchmarks.rebuild.traps import alias_of
+from benchmarks.rebuild.truth import knows
 from benchmarks.rebuild.wiki import Response
 from benchmarks.rebuild.world import Rehearsal
 from dual_data.config import Relation
+from dual_data.ids import digest
 from dual_data.templates import literal_answers
 from tests.faults.proxy import Request
 from tests.services.stand_in import Body, completion
-from tests.wiki.model import Amount, Date, Value
 
 _FACT = re.compile(r"^(subject|object): (\".*\")$", re.MULTILINE)
 NEVER = "I cannot tell."
@@ -25,7 +27,11 @@ class Model:
 
     def __init__(self, rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> None:
         self._links, self._names = rehearsal.links, names(rehearsal)
-        self._values = current(rehearsal)
+        self._objects: dict[tuple[str, str], list[Key]] = defaultdict(list)
+        for row in rows(rehearsal, relations):
+            if not row.reason and row.key not in self._objects[row.key[0], row.stem]:
+                self._objects[row.key[0], row.stem].append(row.key)
+        self._items = rehearsal.world.items
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for members in rehearsal.members.values():
             for qid in members:
@@ -33,11 +39,12 @@ class Model:
                     self._by_name[self._names[qid].lower()].append(qid)
         self._descriptions = {item.qid: item.description or "" for item in rehearsal.world.items.values()}
         # By the first two words of a template, longest prefix first: the most particular wording wins.
-        self._templates: dict[str, list[tuple[str, str, Relation]]] = defaultdict(list)
-        for relation in relations.values():
+        self._relations = relations
+        self._templates: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+        for stem, relation in relations.items():
             for template in relation.questions.questions():
                 before, _, after = template.partition("{subject}")
-                self._templates[before[:4]].append((before, after, relation))
+                self._templates[before[:4]].append((before, after, stem))
         for group in self._templates.values():
             group.sort(key=lambda one: -len(one[0]) - len(one[1]))
 
@@ -52,7 +59,7 @@ class Model:
             return self._judge(text)
         if "animal" in text and "sentence" in text:
             return completion("A cat", [("A", {"A": 0.5, "The": 0.3}), (" cat", {" cat": 0.4, " dog": 0.3})])
-        said = self.say(text)
+        said = self.say(text, body.get("seed") if body.get("temperature") else None)
         return completion(said, [(said, {said: 0.6, "No": 0.2})])
 
     def _judge(self, text: str) -> tuple[int, Body]:
@@ -65,37 +72,38 @@ class Model:
             label, [(label, {label: 0.9, "The": 0.05})], usage={"prompt_tokens": 340, "completion_tokens": 1}
         )
 
-    def say(self, question: str) -> str:
-        """The answer of the model to a closed-book question."""
-        for before, after, relation in (*self._templates.get(question[:4], ()), *self._templates.get("", ())):
+    def say(self, question: str, seed: int | None = None) -> str:
+        """The answer of the model to a closed-book question; a sampled one has a seed."""
+        for before, after, stem in (*self._templates.get(question[:4], ()), *self._templates.get("", ())):
             if question.startswith(before) and question.endswith(after) and len(question) > len(before) + len(after):
                 subject = question[len(before) : len(question) - len(after)]
-                if (found := self._known(subject, relation)) is not None:
+                if (found := self._known(subject, stem, seed)) is not None:
                     return found
         return NEVER
 
-    def _known(self, written: str, relation: Relation) -> str | None:
+    def _known(self, written: str, stem: str, seed: int | None) -> str | None:
         """The answer where the subject has the relation at all; None lets a further wording try."""
         bare, _, hint = written.partition(" (")
         candidates = [
             qid
             for name in (written, bare, written.removeprefix("the "), bare.removeprefix("the "))
             for qid in self._by_name.get(name.lower(), ())
-            if self._values.get((qid, relation.property))
+            if self._objects.get((qid, stem))
         ]
         if not candidates:
             return None
         hinted = [qid for qid in candidates if hint and self._descriptions[qid].startswith(hint.rstrip(")"))]
         qid = (hinted or candidates)[0]
-        if not knows(qid, relation.property, self._links.get(qid, 0)):
+        if not knows(qid, self._relations[stem].property, self._links.get(qid, 0)):
             return NEVER
-        return self._text(self._values[qid, relation.property][0], relation)
+        objects = self._objects[qid, stem]
+        # Samples go through all objects; a greedy answer is the first, in half of the cases by its alias.
+        key = objects[0 if seed is None else seed % len(objects)]
+        return self._text(key, stem, by_alias=seed is None and digest(f"{key} alias", 1) < "8")
 
-    def _text(self, value: Value, relation: Relation) -> str:
-        if isinstance(value, Date):
-            day = value.time[: {"year": 4, "month": 7, "day": 10}[relation.precision]]
-            return literal_answers(relation, "date", day)[0]
-        if isinstance(value, Amount):
-            number = value.number.removeprefix("+")
-            return literal_answers(relation, "quantity", f"{number} {relation.unit}" if relation.unit else number)[0]
-        return self._names.get(str(value), NEVER)
+    def _text(self, key: Key, stem: str, by_alias: bool) -> str:
+        _, _, kind, value = key
+        if kind != "entity":
+            return literal_answers(self._relations[stem], kind, value)[0]
+        alias = alias_of(value)
+        return alias if by_alias and alias in self._items[value].aliases else self._names[value]

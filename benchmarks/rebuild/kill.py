@@ -69,13 +69,13 @@ def killed(folder: Path, rehearsal: Rehearsal, times: int) -> Outcome:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
             kills += 1
-            after = _logged(roots[1])
+            after = logged(_artifacts(roots[1]))
             repeated += sum(after.get(key) != row for key, row in before.items())
             before = after
         _finish(roots[1])
         tables = [_contents(root) for root in roots]
         leftovers = len(list(roots[1].rglob("*.tmp")))
-        return Outcome(kills, len(_logged(roots[1])), repeated, tables[0] == tables[1], leftovers)
+        return Outcome(kills, len(logged(_artifacts(roots[1]))), repeated, tables[0] == tables[1], leftovers)
 
 
 def _without_pace(root: Path) -> None:
@@ -97,8 +97,13 @@ def _finish(root: Path) -> None:
         raise RuntimeError((root / "build.log").read_text())
 
 
-def _logged(root: Path) -> dict[str, str]:
-    path = root / "artifacts" / "rehearsal" / "calls.sqlite"
+def _artifacts(root: Path) -> Path:
+    return root / "artifacts" / "rehearsal"
+
+
+def logged(artifacts: Path) -> dict[str, str]:
+    """Every answered call of a log, with what changes where it is asked again."""
+    path = artifacts / "calls.sqlite"
     if not path.exists():
         return {}
     connection = sqlite3.connect(path, timeout=10)
@@ -113,7 +118,7 @@ def _logged(root: Path) -> dict[str, str]:
 
 def _contents(root: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for path in sorted((root / "artifacts" / "rehearsal").glob("*/manifest.json")):
+    for path in sorted(_artifacts(root).glob("*/manifest.json")):
         manifest = Manifest.model_validate_json(path.read_bytes())
         stage = path.parent.name
         found[stage] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.rebuild.world import ROOT
@@ -35,6 +35,7 @@ method = "cirrusdoc"
 
 [[knowledge.models]]
 name = "{model}"
+rules = [{rules}]
 endpoint = {{ base_url = "{probe}/v1", model = "{model}" }}
 
 [salience]
@@ -43,16 +44,31 @@ endpoint = {{ base_url = "{judge}/v1", model = "rehearsal-judge" }}
 [splits.matched]
 models = ["{model}"]
 """
+PUBLISHED_RULE = """
+[splits.paper]
+model = "{model}"
+"""
 
 
-def make_project(folder: Path, urls: Mapping[str, str], topics: list[str], *, attempts: int = 6) -> Path:
-    """Write the project; topics that hold more than their limit get room, so that the world decides what is in."""
+def make_project(
+    folder: Path,
+    urls: Mapping[str, str],
+    topics: Sequence[str],
+    *,
+    rules: Sequence[str] = ("matched",),
+    attempts: int = 6,
+) -> Path:
+    """Write the project; topics that hold more than their limit get room, so that the world decides what is in.
+
+    With `paper` among the rules of the probe, the recipe `paper` holds what the model knows by it.
+    """
     for name in ("pipeline", "prompts"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     path = folder / "pipeline" / "topics.toml"
     path.write_text(re.sub(r"^limit = \d+", "limit = 100000", path.read_text("utf-8"), flags=re.MULTILINE), "utf-8")
-    named = ", ".join(f'"{topic}"' for topic in topics)
+    named, asked = (", ".join(f'"{name}"' for name in group) for group in (topics, rules))
     stubborn = f", attempts = {attempts}"
-    text = PROFILE.format(**urls, topics=named, model=MODEL, stubborn=stubborn)
+    profile = PROFILE + PUBLISHED_RULE if "paper" in rules else PROFILE
+    text = profile.format(**urls, topics=named, model=MODEL, rules=asked, stubborn=stubborn)
     (folder / "pipeline" / "dual.toml").write_text(text, "utf-8")
     return folder

@@ -7,7 +7,7 @@ import resource
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -68,8 +68,13 @@ def read_state(folder: Path) -> dict[str, Any]:
     }
 
 
-def run_piece(folder: Path, rehearsal: Rehearsal, seconds: float) -> dict[str, Any]:
-    """Build for at most `seconds`, and return the state afterwards; `done` says whether it came to the end."""
+def run_piece(
+    folder: Path, rehearsal: Rehearsal, seconds: float, *, rules: Sequence[str] = ("matched", "paper")
+) -> dict[str, Any]:
+    """Build for at most `seconds`, and return the state afterwards; `done` says whether it came to the end.
+
+    `rules` are those of the probe.
+    """
     state = read_state(folder)
     clock = VirtualClock(state["clock"])
     _, relations = project_files()
@@ -77,7 +82,7 @@ def run_piece(folder: Path, rehearsal: Rehearsal, seconds: float) -> dict[str, A
     seed = f"piece {state['pieces']}"
     state["before_bytes"] = max(state["before_bytes"], _peak())
     with served(folder / "store", rehearsal, relations, clock, ports=state["ports"], seed=seed) as services:
-        root = make_project(folder / "project", services.urls, list(rehearsal.members))
+        root = make_project(folder / "project", services.urls, list(rehearsal.members), rules=rules)
         loaded = load_project(root)
         try:
             with limited(seconds):

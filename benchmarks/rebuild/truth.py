@@ -1,26 +1,28 @@
-"""What must come out, told from the world by plain Python: neither SPARQL nor the pipeline's own code has a part in it.
+"""What must come out, told from the world by plain Python.
 
-Where the pipeline may choose (which of two mirrored facts it keeps, whether a hint tells namesakes apart), the truth
-says so instead of guessing: such facts are `unsure`, counted apart, and never many.
+Neither SPARQL nor the code of the stages has a part in it. What it shares with them is `dual_data.words`, which cuts a
+text into words, and the hash `digest`.
+
+Where the pipeline may choose (which of two mirrored facts it keeps, whether a hint that begins like the answer gives it
+away), the truth says so instead of guessing: such facts are doubtful, counted apart, and never many.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from benchmarks.rebuild.delivered import NO_OBJECT, Key, names, rows
+from benchmarks.rebuild.namesakes import Namesakes
 from benchmarks.rebuild.world import Rehearsal
 from dual_data.config import Relation
 from dual_data.ids import digest
 from dual_data.words import words
-from tests.wiki.model import Amount, Date, Unknown, Value
 
-Key = tuple[str, str, str, str]
-"""subject, property, kind of object, value."""
+Pair = tuple[str, str]
+"""subject, stem of the relation's file."""
 LONGEST, LEAK = 10, 0.5
-_ID = re.compile(r"Q[1-9][0-9]*")
 
 
 class Truth(NamedTuple):
@@ -28,90 +30,81 @@ class Truth(NamedTuple):
 
     facts: set[Key]
     """Every current, best-rank statement that somebody asks about and whose two sides have names."""
+    rejects: Counter[str]
+    """Statements that are no facts, by reason."""
     mirrored: dict[Key, set[Key]]
     """Facts that are stated from the other side as well; one of each such group is to be kept."""
     survive: set[Key]
     """Facts with one object that can be asked fairly."""
     unsure: set[Key]
-    """Facts of which the wording decides: namesakes, quantities, mirrored pairs, answers that share "the" with what is
-    asked."""
-
-
-def names(rehearsal: Rehearsal) -> dict[str, str]:
-    """What a reader calls each item that has a name: English first, then the name for all languages; never an id."""
-    found = {}
-    for qid, item in rehearsal.world.items.items():
-        label = next((text for text in (item.label, item.mul) if text and not _ID.fullmatch(text)), None)
-        if label:
-            found[qid] = " ".join(label.split())
-    return found
-
-
-def current(rehearsal: Rehearsal) -> dict[tuple[str, str], list[Value]]:
-    """Values of every pair, unknown ones left out."""
-    found: dict[tuple[str, str], list[Value]] = defaultdict(list)
-    for statement in rehearsal.world.current():
-        if (
-            not isinstance(statement.value, Unknown)
-            and statement.value not in found[statement.subject, statement.property]
-        ):
-            found[statement.subject, statement.property].append(statement.value)
-    return found
+    """Facts of which the wording decides: some namesakes, quantities, mirrored pairs, answers that share "the" with
+    what is asked."""
+    fair: dict[Pair, set[Key]]
+    """Every fact that can be asked fairly, those among several accepted objects included."""
+    doubtful: dict[Pair, set[Key]]
+    """The same for facts of which the wording decides."""
+    namesakes: Counter[str]
+    """Facts of subjects with a namesake: kept, refused (nothing tells the two apart), doubtful."""
 
 
 def truth(rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> Truth:
-    """The facts, and those that the matched recipe may choose from."""
-    called, values = names(rehearsal), current(rehearsal)
-    stated = _stated(rehearsal, relations, called, values)
+    """The facts, and those that the recipes may choose from."""
+    called, delivered = names(rehearsal), rows(rehearsal, relations)
+    stated: dict[Key, list[str]] = defaultdict(list)
+    objects: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for row in delivered:
+        if row.reason not in NO_OBJECT:
+            objects[_scope(row.key, row.stem)].add(row.key[3])
+        if not row.reason:
+            stated[row.key].append(row.stem)
+    rejects = Counter(row.reason for row in delivered if row.reason)
+    rejects["duplicate"] = sum(len(by) - 1 for by in stated.values())
     mirrored = _mirrored(set(stated), relations)
-    taken: dict[str, int] = defaultdict(int)
-    for qid in {key[0] for key in stated}:
-        taken[called[qid].casefold()] += 1
-    survive: set[Key] = set()
-    unsure: set[Key] = set()
+    # Of each group one stays.
+    rejects["mirrored"] = len(mirrored) - len({frozenset({key, *others}) for key, others in mirrored.items()})
+    judge = Namesakes(
+        rehearsal, called, sorted({key[0] for key in stated}), {key[0] for key in set(stated) - set(mirrored)}
+    )
+    found = Truth(set(stated), rejects, mirrored, set(), set(), defaultdict(set), defaultdict(set), Counter())
     for key, by in stated.items():
-        subject, property_id, kind, value = key
-        if len(values[subject, property_id]) > 1 or all(one.unique != "one" for one in by):
-            continue
-        article = False
-        if kind == "entity":
-            fair = [_fair(called[subject], called[value], one) for one in by]
-            if subject == value or not any(fair):
+        for stem in dict.fromkeys(by):
+            relation, alone = relations[stem], len(objects[_scope(key, stem)]) == 1
+            if relation.unique == "one" and not alone:
                 continue
-            article = any(_fair(f"the {called[subject]}", called[value], one) not in fair for one in by)
-        doubtful = article or taken[called[subject].casefold()] > 1 or key in mirrored or len(by) > 1
-        (unsure if doubtful or kind == "quantity" else survive).add(key)
-    return Truth(set(stated), mirrored, survive, unsure)
-
-
-def _stated(
-    rehearsal: Rehearsal,
-    relations: Mapping[str, Relation],
-    called: Mapping[str, str],
-    values: Mapping[tuple[str, str], list[Value]],
-) -> dict[Key, list[Relation]]:
-    """Every fact with the relations that ask about it: its sides have names, its object a class that is accepted."""
-    classes = {
-        subject: set(map(str, found)) for (subject, property_id), found in values.items() if property_id == "P31"
-    }
-    stated: dict[Key, list[Relation]] = defaultdict(list)
-    for topic, members in rehearsal.members.items():
-        for relation in (one for one in relations.values() if one.applies_to(topic)):
-            accepted = _with_subclasses(rehearsal, relation.object_classes)
-            for subject in (qid for qid in members if qid in called):
-                for value in values.get((subject, relation.property), ()):
-                    key: Key = (subject, relation.property, relation.object, _canonical(value, relation))
-                    right = not accepted or bool(accepted & classes.get(key[3], set()))
-                    if right and (relation.object != "entity" or key[3] in called):
-                        stated[key].append(relation)
-    return stated
-
-
-def _with_subclasses(rehearsal: Rehearsal, roots: tuple[str, ...]) -> set[str]:
-    found = set(roots)
-    while more := {qid for qid, item in rehearsal.world.items.items() if found & set(item.parents)} - found:
-        found |= more
+            verdict = _verdict(key, relation, called, judge, found.namesakes)
+            if verdict == "no":
+                continue
+            doubtful = verdict == "doubtful" or key in mirrored or len(by) > 1 or key[2] == "quantity"
+            (found.doubtful if doubtful else found.fair)[key[0], stem].add(key)
+            if relation.unique == "one":
+                (found.unsure if doubtful else found.survive).add(key)
     return found
+
+
+def _scope(key: Key, stem: str) -> tuple[str, str, str]:
+    """Objects are counted a pair; dates, which each relation cuts in its own way, a relation."""
+    return key[0], key[1], stem if key[2] == "date" else ""
+
+
+def _verdict(key: Key, relation: Relation, called: Mapping[str, str], judge: Namesakes, counts: Counter[str]) -> str:
+    """Whether a fact can be asked fairly: yes, no, or doubtful."""
+    subject, _, kind, value = key
+    answer = called[value] if kind == "entity" else value
+    if subject == value or (kind == "entity" and called[subject].lower() == answer.lower()):
+        return "no"
+    asked, sure = called[subject], True
+    if subject in judge.shared:
+        hint = judge.hint(subject, answer, value if kind == "entity" else "")
+        counts["refused" if hint is None else "doubtful" if hint == "" else "kept"] += 1
+        if hint is None:
+            return "no"
+        asked, sure = f"{asked} ({hint})" if hint else asked, hint != ""
+    if kind in ("date", "quantity"):
+        return "yes" if sure else "doubtful"
+    fair = _fair(asked, answer, relation)
+    if sure and fair == _fair(f"the {asked}", answer, relation):
+        return "yes" if fair else "no"
+    return "doubtful"
 
 
 def knows(subject: str, property_id: str, links: int) -> bool:
@@ -121,11 +114,19 @@ def knows(subject: str, property_id: str, links: int) -> bool:
 
 
 def _fair(subject: str, answer: str, relation: Relation) -> bool:
-    """Not too long, not the subject, and less than half of its words stand in the question."""
-    asked = {*words(relation.questions.canonical.replace("{subject}", " ")), *words(subject)}
-    told = words(answer)
-    leak = sum(word in asked for word in told) / len(told) if told else 0.0
-    return len(answer.split()) <= LONGEST and subject.lower() != answer.lower() and leak < LEAK
+    """Not too long, not the subject, and less than half of its words stand in the question.
+
+    Nor in all of the wordings for validation, nor in all of those for tests.
+    """
+    told, wording = words(answer), relation.questions
+
+    def leaks(template: str) -> bool:
+        asked = {*words(template.replace("{subject}", " ")), *words(subject)}
+        return bool(told) and sum(word in asked for word in told) / len(told) >= LEAK
+
+    if len(answer.split()) > LONGEST or subject.lower() == answer.lower() or leaks(wording.canonical):
+        return False
+    return not all(map(leaks, wording.validation)) and not all(map(leaks, wording.test))
 
 
 def _mirrored(facts: set[Key], relations: Mapping[str, Relation]) -> dict[Key, set[Key]]:
@@ -146,12 +147,3 @@ def _mirrored(facts: set[Key], relations: Mapping[str, Relation]) -> dict[Key, s
         if others:
             found[key] = others
     return found
-
-
-def _canonical(value: Value, relation: Relation) -> str:
-    if isinstance(value, Date):
-        return value.time[: {"year": 4, "month": 7, "day": 10}[relation.precision]]
-    if isinstance(value, Amount):
-        number = value.number.removeprefix("+")
-        return f"{number} {relation.unit}" if relation.unit else number
-    return str(value)

@@ -57,6 +57,8 @@ class Weather:
                 seconds *= 20
                 self.counts["slow"] += 1
             self._budget -= seconds
+        # The proxy decides one request at a time, so that these sleeps follow each other on the clock; divided, they
+        # add up to what answers take that are under way together.
         self.clock.sleep(seconds / self.limit.at_once)
         if draw < TOO_MANY + ERROR:
             return self._counted(error_500(), "500")

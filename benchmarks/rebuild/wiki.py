@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.rebuild.world import Rehearsal
+from dual_data.ids import digest
 from tests.faults.proxy import Request
 
 MOST_TITLES = 50
@@ -40,4 +41,4 @@ class ActionApi:
         if title not in self._links:
             return {"ns": 0, "title": title, "missing": True}
         document = {"index": "content", "id": "1", "source": {"incoming_links": self._links[title]}}
-        return {"pageid": 1 + hash(title) % 10**9, "ns": 0, "title": title, "cirrusdoc": [document]}
+        return {"pageid": 1 + int(digest(title, 7), 16), "ns": 0, "title": title, "cirrusdoc": [document]}

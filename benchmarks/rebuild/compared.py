@@ -1,0 +1,199 @@
+"""What came out, beside what had to: facts, rejects, recipes and confounds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from benchmarks.rebuild.delivered import Key, names, rows
+from benchmarks.rebuild.truth import Pair, Truth, knows
+from benchmarks.rebuild.world import Rehearsal, project_files
+
+KEY = ("subject_qid", "property_id", "object_kind", "object_value")
+SAMPLES = 15
+"""Of the published rule: so many objects of a pair the stand-in can name at most."""
+
+
+def keys(frame: pl.DataFrame) -> list[Key]:
+    """Facts of a table by what they say."""
+    return [(str(a), str(b), str(c), str(d)) for a, b, c, d in frame.select(KEY).iter_rows()]
+
+
+def facts(expected: Truth, frame: pl.DataFrame) -> dict[str, int]:
+    """Facts that are there and should not be, and the other way round."""
+    found = keys(frame)
+    got = set(found)
+    missing = expected.facts - got
+    kept_from_the_other_side = {key for key in missing if expected.mirrored.get(key, set()) & got}
+    both = {key for key in got if expected.mirrored.get(key, set()) & got}
+    return {
+        "expected": len(expected.facts),
+        "got": len(got),
+        "kept_from_the_other_side": len(kept_from_the_other_side),
+        "lost": len(missing - kept_from_the_other_side),
+        "invented": len(got - expected.facts),
+        "duplicates": len(found) - len(got) + int(frame["fact_id"].is_duplicated().sum()),
+        "mirrored_twice": len(both),
+    }
+
+
+def rejects(expected: Truth, artifacts: Path) -> dict[str, dict[str, int]]:
+    """Rows of the stage `facts` that are none, by reason, beside what the truth counts."""
+    found: dict[str, int] = json.loads((artifacts / "facts" / "manifest.json").read_text("utf-8"))["rejected"]
+    reasons = sorted({*found, *(reason for reason, count in expected.rejects.items() if count)})
+    return {reason: {"expected": expected.rejects[reason], "got": found.get(reason, 0)} for reason in reasons}
+
+
+def askable(expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """The facts with one object that have a question."""
+    got = set(keys(_asked(tables).filter(pl.col("functional"))))
+    return {
+        "expected": len(expected.survive),
+        "expected_if_worded_so": len(expected.unsure),
+        "got": len(got),
+        "lost": len(expected.survive - got),
+        "invented": len(got - expected.survive - expected.unsure),
+        "namesakes": dict(expected.namesakes),
+    }
+
+
+def matched(rehearsal: Rehearsal, expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """What may stand in the splits of `matched`, and what the stage `splits` itself says about how much that is.
+
+    Its forget splits ask for a tenth of each topic's eligible facts: `topics_off` are those of which that is no tenth
+    of what the truth expects.
+    """
+    known = tables["knowledge/data"].filter((pl.col("rule") == "matched") & pl.col("known"))["fact_id"]
+    counted = _counted(tables)
+    eligible = _asked(tables).filter(
+        pl.col("functional") & pl.col("subject_qid").is_in(counted) & pl.col("fact_id").is_in(known.implode())
+    )
+    called = names(rehearsal)
+
+    def may(chosen: set[Key]) -> set[Key]:
+        titled = {key for key in chosen if rehearsal.world.items[key[0]].title and key[0] in called}
+        return {key for key in titled if knows(key[0], key[1], rehearsal.links[key[0]])}
+
+    sure, unsure, got = may(expected.survive), may(expected.unsure), set(keys(eligible))
+    members = tables["splits/data"].filter(pl.col("recipe") == "matched")
+    inside = set(keys(tables["facts/data"].join(members.select("fact_id").unique(), on="fact_id")))
+    wanted = dict(tables["splits/capacity"].filter(pl.col("recipe") == "matched").select("split", "wanted").iter_rows())
+    off = []
+    for topic in rehearsal.members:
+        of_topic = set(keys(tables["facts/data"].filter(pl.col("topic") == topic)))
+        asked = wanted.get(f"{topic.partition('_')[2] or topic}_forget_rare_10", 0)
+        if not len(sure & of_topic) // 10 <= asked <= len((sure | unsure) & of_topic) // 10:
+            off.append(topic)
+    return {
+        "expected": len(sure),
+        "expected_if_worded_so": len(unsure),
+        "eligible": len(got),
+        "lost": len(sure - got),
+        "invented": len((got | inside) - sure - unsure),
+        "topics_off": off,
+        "pairs_in_splits": members["pair"].n_unique(),
+    }
+
+
+def paper(rehearsal: Rehearsal, expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """The split `full_` of `paper`: one fact a pair that the model knows by the published rule, both sides linked.
+
+    Where that rule was not run, what the model knows does not matter.
+
+    Of several accepted objects one carries the question, by hash: any of them will do, as long as all have links. The
+    rule cuts answers at a full stop and takes the first of the samples with all words of the answer, so that names with
+    a full stop, and pairs of whose objects one is named within the other, depend on the wording.
+    """
+    items, called = rehearsal.world.items, names(rehearsal)
+    said: dict[Pair, set[str]] = defaultdict(set)
+    for row in rows(rehearsal, project_files()[1]):
+        if not row.reason and row.key[2] == "entity":
+            said[row.key[0], row.stem].add(called[row.key[3]])
+    validated = "paper" in tables["knowledge/data"]["rule"]
+    sure: set[Pair] = set()
+    possible: set[Pair] = set()
+    allowed: set[Key] = set()
+    for pair in {*expected.fair, *expected.doubtful}:
+        fair, doubtful = expected.fair.get(pair, set()), expected.doubtful.get(pair, set())
+        linked = {key for key in fair | doubtful if key[2] == "entity" and items[key[3]].title}
+        if not linked or not items[pair[0]].title:
+            continue
+        if validated and not knows(pair[0], next(iter(linked))[1], rehearsal.links[pair[0]]):
+            continue
+        allowed |= linked
+        (sure if not doubtful and linked == fair and (not validated or _told_apart(said[pair])) else possible).add(pair)
+    full = tables["splits/data"].filter((pl.col("recipe") == "paper") & (pl.col("split") == "full_"))
+    got = tables["facts/data"].join(full.select("fact_id"), on="fact_id")
+    pairs = Counter((str(subject), str(stem)) for subject, stem in got.select("subject_qid", "relation").iter_rows())
+    candidates = _asked(tables).filter(
+        pl.col("subject_qid").is_in(_counted(tables)) & pl.col("object_qid").is_in(_counted(tables)).fill_null(False)
+    )
+    return {
+        "validated": validated,
+        "candidates": candidates.height,
+        "expected": len(sure),
+        "expected_if_worded_so": len(possible),
+        "in_full": got.height,
+        "lost": len(sure - set(pairs)),
+        "invented": len(set(pairs) - sure - possible) + len(set(keys(got)) - allowed),
+        "duplicates": sum(count - 1 for count in pairs.values()),
+    }
+
+
+def by_alias(tables: Mapping[str, pl.DataFrame]) -> int:
+    """Facts that count as known though no answer had the canonical name: it was an alias each time."""
+    known = tables["knowledge/data"].filter((pl.col("rule") == "matched") & pl.col("known"))
+    told = known.join(tables["questions/data"].select("fact_id", "answer"), on="fact_id")
+    folded = told.select(pl.col("answer").str.to_lowercase(), pl.col("generations").list.join("\n").str.to_lowercase())
+    return sum(answer not in text for answer, text in folded.iter_rows())
+
+
+def confounds(path: Path) -> dict[str, dict[str, Any]]:
+    """Shares of the commonest relation and answer in the 5 % forget splits of cities: what popularity drags in."""
+    rows = pl.read_parquet(path)
+    parts = {side: rows.filter(pl.col("split") == f"city_forget_{side}_5") for side in ("rare", "popular")}
+    return {side: shares(part) for side, part in parts.items() if part.height}
+
+
+def published_confounds(folder: Path) -> dict[str, dict[str, Any]]:
+    """The same of the published rows, where they are at hand."""
+    paths = {side: folder / f"city_forget_{side}_5.parquet" for side in ("rare", "popular")}
+    return {side: shares(pl.read_parquet(path)) for side, path in paths.items() if path.is_file()}
+
+
+def shares(part: pl.DataFrame) -> dict[str, Any]:
+    """How one-sided a split is."""
+    relations, answers = (
+        part[name].value_counts().sort("count", name, descending=[True, False]) for name in ("relation", "answer")
+    )
+    return {
+        "rows": part.height,
+        "relation": relations["relation"][0],
+        "commonest_relation": round(relations["count"][0] / part.height, 3),
+        "commonest_answer": round(answers["count"][0] / part.height, 3),
+        "distinct_answers": part["answer"].n_unique(),
+    }
+
+
+def _told_apart(texts: Iterable[str]) -> bool:
+    """Whether the published rule can tell these answers apart."""
+    words = [set(re.findall(r"\w+", text.lower())) for text in texts]
+    nested = any(one <= other for place, one in enumerate(words) for other in words[:place] + words[place + 1 :])
+    return not nested and len(words) <= SAMPLES and all(words) and not any("." in text for text in texts)
+
+
+def _asked(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Questions with their facts."""
+    return tables["questions/data"].join(tables["facts/data"].drop("relation", strict=False), on="fact_id")
+
+
+def _counted(tables: Mapping[str, pl.DataFrame]) -> pl.Series:
+    """Entities whose links are known."""
+    links = tables["links/data"]
+    return links.filter(pl.col("inbound_links").is_not_null())["qid"].implode()
