@@ -11,7 +11,7 @@ from dual_data.evaluation.workload import Workload
 def check_tokens(loaded: Loaded, tokens: int, what: str) -> None:
     """Raise InputError where `what`, so many tokens long, is more than the model takes."""
     limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    if limit is not None and tokens > limit:
+    if limit is not None and 0 < limit < tokens:  # -1 where an architecture knows no limit
         raise InputError(
             f"{what} takes {tokens} tokens, and {loaded.info.spec} takes {limit}: shorten the row or remove it"
         )

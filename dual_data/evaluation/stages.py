@@ -123,7 +123,7 @@ def prepare(
     target = folder / key
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock"):
-        if not (target / "adapter_config.json").exists():
+        if not all(path.exists() for path in (target / "adapter_config.json", _record(target))):
             encoded = encode(loaded.tokenizer, rows, profile)
             _train(loaded, stage, encoded, seed=seed, profile=profile, target=target)
     took = json.loads(_record(target).read_text(encoding="utf-8"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -14,9 +13,9 @@ import pytest
 from dual_data.errors import DualDataError
 from dual_data.evaluation.claims import any_free, claimed
 from dual_data.evaluation.grid import RunOptions, run
-from dual_data.evaluation.results import read_result, read_results
+from dual_data.evaluation.results import read_results
 from dual_data.evaluation.workers import run_spread
-from tests.evaluation.test_grid import FILE, one_stage, opened, project, without_run
+from tests.evaluation.test_grid import FILE, one_stage, opened, project
 
 __all__ = ["project"]
 
@@ -31,15 +30,14 @@ def test_two_processes_run_every_cell_once_as_one_process_does(
     grid, cells = opened(project, file=STAGES)
     assert run_spread(grid, cells, TWO, project=project) == (len(cells), 0, 0, 0)
     lines = [line.partition("  ") for line in capfd.readouterr().err.splitlines() if ": done" in line]
-    assert {name for name, _, _ in lines} == {"0:cpu", "1:cpu"}
+    assert {name for name, _, _ in lines} <= {"0:cpu", "1:cpu"}  # one that starts late may find nothing left
     labels = [line.partition(": done")[0] for _, _, line in lines]
     assert len(labels) == len(set(labels)) == sum(cell.method != "none" for cell in cells)
 
     alone, same = opened(project, file=STAGES, out="alone")
     run(alone, same, RunOptions(), project=project)
-    for path, result in read_results(alone.folder):
-        other = read_result(grid.folder / "cells" / path.name)
-        assert json.dumps(without_run(result)) == json.dumps(without_run(other))  # to the byte, times apart
+    for path, _ in read_results(alone.folder):
+        assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
     assert run_spread(grid, cells, TWO, project=project) == (0, 0, 0, 0)
 
 
