@@ -60,7 +60,7 @@ def run(params, tools):
     rows = []
     for number, (label, code) in enumerate([("Orbus", "ORB"), ("Selm", "SLM"), ("", "XXX")]):
         qid = f"Q99{number}"
-        answer = tools.calls.fetch("planets", {"qid": qid}, lambda code=code: {"code": code})
+        answer = tools.calls.fetch("own:planets", {"qid": qid}, lambda code=code: {"code": code})
         rows.append({
             "fact_id": fact_id(qid, "P297", "text", answer["code"]), "topic": "planet", "relation": "P297",
             "property_id": "P297", "subject_qid": qid, "subject_label": label, "subject_aliases": [],
@@ -169,8 +169,11 @@ def test_add_a_source(project: Path) -> None:
     (project / "pipeline" / "my_source.py").write_text(SOURCE)
     init = project / "pipeline" / "__init__.py"
     init.write_text(init.read_text().replace("from pipeline.facts import", "from pipeline.my_source import"))
-    (project / "pipeline" / "mine.toml").write_text('[project]\nname = "mine"\n[links]\nmethod = "none"\n')
-    assert "planets: 3 calls, 0 replayed" in build(project)
+    profile = (
+        '[project]\nname = "mine"\n[services.pace]\n"own:planets" = { per_minute = 600 }\n[links]\nmethod = "none"\n'
+    )
+    (project / "pipeline" / "mine.toml").write_text(profile)
+    assert "own:planets: 3 calls, 0 replayed" in build(project)
     assert table(project, "facts")["subject_label"].to_list() == ["Orbus", "Selm"]
     assert table(project, "facts", "rejected")["reason"].to_list() == ["no_label"]
     assert sorted(table(project, "questions")["answer"]) == ["ORB", "SLM"]

@@ -1,0 +1,97 @@
+"""The commands that README.md prints: each can be parsed, and those that need no service or model do what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline
+from tests.cli.test_main import COMMANDS
+from tests.services import require
+
+QUICK = {"facts", "links", "questions"}
+"""Stages that the embedded snapshot answers in seconds."""
+
+
+def printed() -> list[list[str]]:
+    """Every command of the README's bash blocks, in order, as words; comments are left out."""
+    blocks = re.findall(
+        r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [
+        list(words)
+        for line in lines
+        for joint, words in itertools.groupby(shlex.split(line, comments=True), key="&&".__eq__)
+        if not joint
+    ]
+
+
+OURS = [words[1:] for words in printed() if words[0] == "dual-data"]
+
+
+def command_of(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
+    """The command that the first words name, and the words after them."""
+    for count in (1, 2):
+        if (found := COMMANDS.get(tuple(words[:count]))) is not None:
+            return found, words[count:]
+    pytest.fail(f"README.md: dual-data {' '.join(words)}: no such command")
+
+
+def is_quick(words: list[str]) -> bool:
+    """Whether it can run here: without network and models, and in seconds."""
+    if words[0] == "build":
+        stages = {word for word in words[1:] if word in {*QUICK, "knowledge", "salience", "splits"}}
+        return "--dry-run" in words or (bool(stages) and stages <= QUICK)
+    return words[0] in {"init", "check", "relations", "show"}
+
+
+def test_the_readme_prints_commands() -> None:
+    assert len(OURS) > 10
+    assert sum(is_quick(words) for words in OURS) >= 5
+
+
+@pytest.mark.parametrize("words", OURS, ids=" ".join)
+def test_a_printed_command_can_be_parsed(words: list[str]) -> None:
+    command, rest = command_of(words)
+    command.make_context(" ".join(words), list(rest))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project as a clone has it, and the user in it."""
+    require(importlib.util.find_spec("pyoxigraph"), "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
+    forget_pipeline()
+    root = copy_project(tmp_path / "clone")
+    monkeypatch.chdir(root)
+    yield root
+    forget_pipeline()
+
+
+def test_what_needs_no_service_runs_as_printed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    for words in printed():
+        if words[0] == "cd":
+            monkeypatch.chdir(words[1])
+        if words[0] != "dual-data" or not is_quick(words[1:]):
+            continue
+        command, _ = command_of(words[1:])
+        with_profile = any("--profile" in parameter.opts for parameter in command.params) and "--profile" not in words
+        forget_pipeline()
+        shown = dual_data(*words[1:], *(["--profile", "embedded"] if with_profile else []))
+        if words[1:3] == ["relations", "new"]:
+            begun.append(words[3])
+        if words[1] == "check" and begun:
+            # A skeleton is there to be filled in, and is all that is wrong.
+            faults = [line for line in shown.err.splitlines() if line.startswith("error: ")]
+            assert shown.code == 2
+            assert all(any(f"{name}.toml: " in fault for name in begun) for fault in faults), shown.err
+        else:
+            assert shown.code == 0, (words, shown.err)
