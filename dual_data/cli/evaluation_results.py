@@ -73,8 +73,8 @@ def report(
 
     It chooses a learning rate for every method on forget and retain_train, draws the frontier of forgetting against
     retention with trivial baselines, and answers in words: are popular facts harder to forget, and does a training
-    stage first help. Scores have their intervals, and every row of a table of scores links to the results that it is made
-    from, items and all. The frontier is printed as well.
+    stage first help. Scores have their intervals, and every row of a table of scores links to the results that it is
+    made from, items and all. The frontier is printed as well.
 
     Example: dual-data eval report artifacts/evaluation/demo
     """

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.quantisation import quantised
+from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
 from dual_data.evaluation.cache import file_hash
 from dual_data.evaluation.cells import Cell, Grid
@@ -21,10 +22,10 @@ from dual_data.evaluation.data import Item, encode
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.grid import load_model
 from dual_data.evaluation.lora import Adapters, read_spec
-from dual_data.evaluation.measure import measure
+from dual_data.evaluation.measure import Measurement, measure
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.record import provenance
-from dual_data.evaluation.report.collect import Group, Run, collect
+from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
 from dual_data.evaluation.report.extras import attacks_path, read_attacks
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.smaller import enough_memory, release
@@ -241,24 +242,39 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
 
 def _quantisation(
     grid: Grid, loaded: Loaded, adapters: Adapters, target: Target, options: AttackOptions
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, dict[str, Any]]:
+    """Scores after rounding, of the unlearned model and, as its control, of the model before unlearning."""
     sets = grid.sets[target.cell.stage]
     rows = {"forget": sets.forget[target.cell.set], "retain_eval": sets.retain_eval}
     quick = MeasureOptions(distractors=0, paraphrases=False)
-    workload = build_workload(loaded.tokenizer, rows, grid.profile, quick)
-    found = {}
-    for bits in BITS:
+    first = next((run for run in target.group.before if run.seed == target.run.seed), target.group.before[0])
+    before, unlearned = stack([first, target.run], "forget", "rougeL_recall")
+
+    def measured(bits: int, adapters: Adapters | None, names: Sequence[str]) -> Measurement:
+        workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, quick)
         with quantised(loaded, bits, adapters):
-            engine = open_engine(loaded, rows=options.rows, max_new_tokens=grid.max_new_tokens)
-            summary = measure(engine, workload)[0].summary
-        found[f"int{bits}"] = {
-            "forget_before": target.group.before[0].summary["forget"]["rougeL_recall"],
-            "forget_unlearned": target.run.summary["forget"]["rougeL_recall"],
-            "forget": summary["forget"]["rougeL_recall"],
-            "retain_eval": summary["retain_eval"]["rougeL_recall"],
-            "forget_probability": summary["forget"]["probability"],
+            return measure(open_engine(loaded, rows=options.rows, max_new_tokens=grid.max_new_tokens), workload)[0]
+
+    def recalls(found: Measurement) -> list[float]:
+        return [row["scores"]["rougeL_recall"] for row in found.items["forget"]]
+
+    by_bits = {}
+    for bits in BITS:
+        found = measured(bits, adapters, ("forget", "retain_eval"))
+        with adapters.disabled():
+            control = measured(bits, None, ("forget",))
+        by_bits[f"int{bits}"] = {
+            "forget_before": float(before.mean()),
+            "forget_unlearned": float(unlearned.mean()),
+            "forget": found.summary["forget"]["rougeL_recall"],
+            "retain_eval": found.summary["retain_eval"]["rougeL_recall"],
+            "forget_probability": found.summary["forget"]["probability"],
+            "base_rounded": control.summary["forget"]["rougeL_recall"],
+            "recovered": recovered_share(
+                before, unlearned, recalls(found), recalls(control), clusters([target.run], "forget")
+            ),
         }
-    return found
+    return by_bits
 
 
 def _utility(loaded: Loaded, adapters: Adapters, options: AttackOptions) -> dict[str, Any]:

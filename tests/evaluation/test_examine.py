@@ -93,8 +93,9 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert tuned == {"forget facts", "retain facts", "other facts of the relations"}
     for curve in found["relearning"]:
         assert [point["step"] for point in curve["points"]] == [0, 1, 2, 4, 8, 16, 32, 64]
-        assert len(curve["control"]) == 8
+        assert (len(curve["control"]), len(curve["points"][0]["probabilities"])) == (8, len(curve["subjects"]))
     assert set(found["quantisation"]) == {"int8", "int4"}
+    assert all({"base_rounded", "recovered"} < set(rounded) for rounded in found["quantisation"].values())
     assert len(found["utility"]["accuracy"]) == 4
     assert set(found["utility"]["by_kind"]) == {"a"}
     capsys.readouterr()
