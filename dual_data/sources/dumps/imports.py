@@ -77,11 +77,12 @@ def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
     found: dict[str, tuple[Path, Manifest]] = {}
     if not (folder / FOLDER).is_dir():
         dump_files(folder)
+    here = [_folder(path) for path in folder.iterdir() if recognise(path)]
     for path in sorted((folder / FOLDER).glob("*/manifest.json")):
         manifest = read_manifest(path.parent)
         wrong = fault(path.parent, manifest)
         if manifest is None or wrong:
-            first = f"fetch {manifest.file} again, then " if manifest and not (folder / manifest.file).exists() else ""
+            first = "" if path.parent in here else f"fetch {path.parent.name} again, then "
             raise InputError(f"{path.parent}: {wrong}; {first}run: dual-data dumps import {folder}")
         if manifest.sha256 is None or _changed(folder / manifest.file, manifest):
             raise InputError(f"{path.parent}: not complete, or not of this file; run: dual-data dumps import {folder}")

@@ -223,6 +223,20 @@ def test_a_manifest_edited_by_hand_is_found_out(tmp_path: Path, name: str) -> No
     assert titles(tmp_path) == EXPECTED
 
 
+def test_a_manifest_that_cannot_be_read_is_said_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(TEXT)
+    run(tmp_path)
+    (imported(tmp_path)["linktarget"][0] / "manifest.json").write_bytes(b"{")
+    with pytest.raises(InputError, match=r"its manifest cannot be read; run: dual-data dumps import"):
+        imported(tmp_path)
+    dumped = (tmp_path / NAME).rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"cannot be read; fetch {NAME} again, then run: dual-data dumps import"):
+        imported(tmp_path)
+    dumped.rename(tmp_path / NAME)
+    run(tmp_path)
+    assert titles(tmp_path) == EXPECTED
+
+
 def emptied(path: Path) -> None:
     pl.read_parquet(path).clear().write_parquet(path)
 
