@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
+import statistics
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -135,8 +137,8 @@ def families(splits: dict[str, pl.DataFrame]) -> dict[str, dict[str, pl.DataFram
     return found
 
 
-SEEDS = st.integers(0, 9)
-few = settings(max_examples=10, deadline=None)
+SEEDS = st.integers(0, 2**32)
+few = settings(max_examples=12, deadline=None)
 MATCHED = ("matched", "matched_answer")
 
 
@@ -286,8 +288,11 @@ def test_an_extended_dataset_keeps_almost_all_members(project: Tools, seed: int)
     new = set(subjects[::20])
     before = made(project, world(project, [row for row in rows if row["subject"] not in new])).rows
     after = made(project, world(project, rows)).rows
-    for recipe, least in (("matched", 0.8), ("matched_answer", 0.75), ("paper", 0.8)):
-        for split in ("city_forget_rare_8", "city_forget_popular_8", "city_retain_train", "city_fast_retain_30"):
+    # The last two have 30 or 40 rows, of which chance may take several more than the 5 % of the new subjects.
+    shares = {"city_forget_rare_8": 0.85, "city_forget_popular_8": 0.85}
+    shares |= {"city_retain_train": 0.6, "city_fast_retain_30": 0.6}
+    for recipe in (*MATCHED, "paper"):
+        for split, least in shares.items():
             members = [
                 set(frame.filter((pl.col("recipe") == recipe) & (pl.col("split") == split))["fact_id"])
                 for frame in (before, after)
@@ -474,6 +479,29 @@ def test_matched_measures_as_matched(project: Tools) -> None:
         assert compared["shared_subjects"] == compared["shared_questions"] == compared["mirrored_facts"] == 0
         balance = result.tables["balance"].filter((pl.col("recipe") == recipe) & pl.col("measure").is_in(measures))
         assert balance["balanced"].all()
+
+
+@few
+@given(SEEDS)
+def test_balance_is_measured_as_stated_and_holds_for_what_is_matched(draw: Draw, seed: int) -> None:
+    _, result = draw(seed)
+    splits = {recipe: by_split(result, recipe) for recipe in MATCHED}
+    for row in result.tables["balance"].filter(pl.col("recipe").is_in(MATCHED)).iter_rows(named=True):
+        rare, popular = (splits[row["recipe"]][row[side]] for side in ("rare", "popular"))
+        if row["measure"] in ("answer_length", "subject_length"):
+            name = row["measure"].replace("subject_length", "subject_label").removesuffix("_length")
+            lengths = [[len(text) for text in part[name]] for part in (rare, popular)]
+            means, variances = ([of(side) for side in lengths] for of in (statistics.mean, statistics.variance))
+            assert (row["rare_mean"], row["popular_mean"]) == pytest.approx(tuple(means))
+            if any(variances):
+                spread = math.sqrt(sum(variances) / 2)
+                assert row["difference"] == pytest.approx((means[1] - means[0]) / spread, abs=1e-9)
+        near = [row["difference"] is None or abs(row["difference"]) <= 0.1]
+        near.append(row["auc"] is None or abs(row["auc"] - 0.5) <= 0.02)
+        nothing = row["difference"] is None and row["auc"] is None
+        assert row["balanced"] is (None if nothing else all(near)), row
+        if row["measure"] in ("relation", "answer_length", *(["answer"] if row["recipe"] == "matched_answer" else [])):
+            assert row["balanced"] is not False, row
 
 
 def test_baselines_are_those_of_the_audit(project: Tools) -> None:
