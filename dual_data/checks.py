@@ -54,11 +54,11 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         attempt(load_relations, root / "pipeline" / "relations")
     findings.extend(_same_questions({path: one for path, one in relations.items() if one is not None}))
     known = {name for loaded in topics for name in loaded}
-    named = {path: one.topics for path, one in relations.items() if one is not None}
+    named = {f"{path}: topics": one.topics for path, one in relations.items() if one is not None}
     exclusions = root / "pipeline" / "relations" / "EXCLUDED.toml"
     if exclusions.exists() and (excluded := attempt(load_excluded, exclusions)) is not None:
         findings.extend(_wrong_exclusions(exclusions, excluded, relations))
-        named[exclusions] = tuple(topic for entry in excluded.values() for topic in entry.topics)
+        named |= {f"{exclusions}: {label}.topics": entry.topics for label, entry in excluded.items()}
     if not topic_files and "broken" not in kinds.values():
         findings.append(f"{root / 'pipeline'}: holds no file of topics, such as topics.toml")
     elif topics and len(topics) == len(topic_files):
@@ -78,13 +78,13 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
 
 
 def _unknown_topics(
-    named: Mapping[Path, Sequence[str]], known: Collection[str], topic_files: Sequence[Path]
+    named: Mapping[str, Sequence[str]], known: Collection[str], topic_files: Sequence[Path]
 ) -> Iterator[str]:
-    """Topics that a file names and no file of topics has; where one of those cannot be read, nobody can tell."""
-    for path, topics in named.items():
+    """Topics that are named, file and key, and in no file of topics; if one cannot be read, nobody can tell."""
+    for place, topics in named.items():
         for topic in topics:
             if topic != "*" and topic not in known:
-                yield f"{path}: topics: {topic!r} is in none of {', '.join(p.name for p in topic_files)}"
+                yield f"{place}: {topic!r} is in none of {', '.join(p.name for p in topic_files)}"
 
 
 def _wrong_exclusions(

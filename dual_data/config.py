@@ -206,9 +206,10 @@ class Relation(Strict):
     def _ids(self) -> Relation:
         if not is_property(self.property):
             raise ValueError(f"property: {self.property!r} is not a Wikidata property id such as P36")
-        for qid in (*self.object_classes, *([self.unit] if self.unit else [])):
-            if not is_item(qid):
-                raise ValueError(f"{qid!r} is not a Wikidata item id such as Q515")
+        for key, qids in (("object_classes", self.object_classes), ("unit", (self.unit,) if self.unit else ())):
+            for qid in qids:
+                if not is_item(qid):
+                    raise ValueError(f"{key}: {qid!r} is not a Wikidata item id such as Q515")
         for property_id in self.inverse:
             if not is_property(property_id):
                 raise ValueError(f"inverse: {property_id!r} is not a Wikidata property id such as P36")

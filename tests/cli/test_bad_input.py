@@ -12,6 +12,7 @@ import pytest
 
 from dual_data.engine.run import locked
 from tests.cli.command import Outcome, copy_project, dual_data, forget_pipeline
+from tests.cli.test_golden import same_error
 from tests.services.oxigraph import free_port
 
 GOOD = "subject_qid,subject_label,property_id,object_qid,object_label\nQ1,Orbus,P30,Q2,Selmia\nQ3,Varn,P30,Q2,Selmia\n"
@@ -38,8 +39,9 @@ def build(root: Path, *options: str) -> Outcome:
     return dual_data("build", "--project", root, "--profile", "mine", *options)
 
 
-def expect(shown: Outcome, code: int, message: str, root: Path) -> None:
-    """The message, the code, no traceback, and no table."""
+def expect(shown: Outcome, code: int, message: str, root: Path, name: str) -> None:
+    """The message, word for word in the golden file `name`, the code, no traceback, and no table."""
+    same_error(name, shown, root)
     assert re.search(message, shown.err, re.DOTALL), shown.err
     assert shown.err.count("error: ") == 1
     assert "Traceback" not in shown.err
@@ -75,19 +77,27 @@ def test_wrong_tables(project: Path, case: str) -> None:
     for name, data in files.items():
         (project / "tables" / name).write_bytes(data)
     write_profile(project, '[facts]\nsource = "tables"\nfolder = "tables"\n[links]\nmethod = "none"\n')
-    expect(build(project), 2, message, project)
+    expect(build(project), 2, message, project, f"tables {case}")
 
 
 def test_a_folder_is_needed(project: Path) -> None:
     write_profile(project, '[facts]\nsource = "tables"\n')
-    expect(build(project), 2, "mine.toml: facts: source = 'tables' needs the folder", project)
+    expect(
+        build(project), 2, "mine.toml: facts: source = 'tables' needs the folder", project, "tables without a folder"
+    )
 
 
 def test_label_tables_that_are_none(project: Path) -> None:
     (project / "tables").mkdir()
     (project / "tables" / "places_country.csv").write_text("subject,relation,object\na,b,c\n")
     write_profile(project, '[facts]\nsource = "labels"\nfolder = "tables"\n')
-    expect(build(project), 2, "no column subjectLabel, objectLabel; it has: subject, relation, object", project)
+    expect(
+        build(project),
+        2,
+        "no column subjectLabel, objectLabel; it has: subject, relation, object",
+        project,
+        "labels missing columns",
+    )
 
 
 class Site(BaseHTTPRequestHandler):
@@ -124,7 +134,7 @@ COUNTRIES = '[facts]\ntopics = ["places_country"]\n'
 
 def test_no_contact(project: Path) -> None:
     write_profile(project, COUNTRIES)
-    expect(build(project), 2, "no contact is set.*DUAL_DATA_CONTACT.*Nothing was asked yet", project)
+    expect(build(project), 2, "no contact is set.*DUAL_DATA_CONTACT.*Nothing was asked yet", project, "no contact")
 
 
 @pytest.mark.parametrize(
@@ -133,17 +143,17 @@ def test_no_contact(project: Path) -> None:
 )
 def test_an_endpoint_that_is_none(project: Path, site: str, status: int, code: int, message: str) -> None:
     write_profile(project, f'[services]\nsparql = "{site}/{status}"\n{ONE_TRY}{COUNTRIES}')
-    expect(build(project), code, message, project)
+    expect(build(project), code, message, project, f"endpoint that answers {status}")
 
 
 def test_nobody_listens(project: Path) -> None:
     write_profile(project, f'[services]\nsparql = "http://127.0.0.1:{free_port()}/query"\n{ONE_TRY}{COUNTRIES}')
-    expect(build(project), 1, "127.0.0.1.*(refused|Refused)", project)
+    expect(build(project), 1, "127.0.0.1.*(refused|Refused)", project, "endpoint where nobody listens")
 
 
 def test_an_endpoint_that_is_no_url(project: Path) -> None:
     write_profile(project, f'[services]\nsparql = "wikidata"\n{COUNTRIES}')
-    expect(build(project), 2, "wikidata", project)
+    expect(build(project), 2, "wikidata", project, "endpoint that is no URL")
 
 
 def with_facts(root: Path, rest: str) -> None:
@@ -153,8 +163,9 @@ def with_facts(root: Path, rest: str) -> None:
     write_profile(root, f'[facts]\nsource = "tables"\nfolder = "tables"\n{rest}')
 
 
-def failed_stage(shown: Outcome, root: Path, stage: str, message: str, code: int = 1) -> None:
+def failed_stage(shown: Outcome, root: Path, stage: str, message: str, name: str, code: int = 1) -> None:
     """The message and the code; the stages before stand, the failing one left nothing."""
+    same_error(name, shown, root)
     assert re.search(message, shown.err, re.DOTALL), shown.err
     assert "Traceback" not in shown.err
     assert shown.code == code
@@ -165,7 +176,7 @@ def failed_stage(shown: Outcome, root: Path, stage: str, message: str, code: int
 def test_a_model_server_that_is_none(project: Path, site: str) -> None:
     model = f'[[knowledge.models]]\nname = "m"\nendpoint = {{ base_url = "{site}/200/v1", model = "m" }}\n'
     with_facts(project, f'[links]\nmethod = "none"\n{ONE_TRY}{model}')
-    failed_stage(build(project), project, "knowledge", f"{site}/200/v1")
+    failed_stage(build(project), project, "knowledge", f"{site}/200/v1", "model server that is none")
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -174,7 +185,7 @@ def test_a_refused_key(project: Path, site: str, status: int, monkeypatch: pytes
     endpoint = f'{{ base_url = "{site}/{status}/v1", model = "m", api_key_env = "MY_KEY" }}'
     with_facts(project, f'[links]\nmethod = "none"\n[[knowledge.models]]\nname = "m"\nendpoint = {endpoint}\n')
     shown = build(project)
-    failed_stage(shown, project, "knowledge", "MY_KEY")
+    failed_stage(shown, project, "knowledge", "MY_KEY", f"key refused with {status}")
     assert "sk-secret" not in shown.err + shown.out
     assert not [path for path in project.rglob("*") if path.is_file() and b"sk-secret" in path.read_bytes()]
 
@@ -182,7 +193,7 @@ def test_a_refused_key(project: Path, site: str, status: int, monkeypatch: pytes
 def test_a_key_that_is_not_set(project: Path, site: str) -> None:
     endpoint = f'{{ base_url = "{site}/200/v1", model = "m", api_key_env = "NO_SUCH_KEY" }}'
     with_facts(project, f'[links]\nmethod = "none"\n[[knowledge.models]]\nname = "m"\nendpoint = {endpoint}\n')
-    failed_stage(build(project), project, "knowledge", "NO_SUCH_KEY", code=2)
+    failed_stage(build(project), project, "knowledge", "NO_SUCH_KEY", "key that is not set", code=2)
 
 
 def test_a_local_model_that_does_not_exist(project: Path) -> None:
@@ -191,11 +202,14 @@ def test_a_local_model_that_does_not_exist(project: Path) -> None:
     assert "Traceback" not in shown.err
     assert shown.code in (1, 2)
     assert "/nowhere/model" in shown.err
+    same_error("local model that does not exist", shown, project)
 
 
 def test_in_degree_needs_the_embedded_graph(project: Path) -> None:
     with_facts(project, '[links]\nmethod = "in_degree"\n')
-    failed_stage(build(project), project, "links", "in_degree counts in the embedded snapshot", code=2)
+    failed_stage(
+        build(project), project, "links", "in_degree counts in the embedded snapshot", "in-degree elsewhere", code=2
+    )
 
 
 def test_a_damaged_call_log(project: Path) -> None:
@@ -203,7 +217,7 @@ def test_a_damaged_call_log(project: Path) -> None:
     log = project / "artifacts" / "mine" / "calls.sqlite"
     log.parent.mkdir(parents=True)
     log.write_bytes(b"SQLite format 3\x00" + b"\xff" * 4096)
-    expect(build(project), 1, "calls.sqlite: the call log cannot be opened", project)
+    expect(build(project), 1, "calls.sqlite: the call log cannot be opened", project, "damaged call log")
 
 
 def test_a_build_that_runs_already(project: Path) -> None:
@@ -214,9 +228,15 @@ def test_a_build_that_runs_already(project: Path) -> None:
         thread = threading.Thread(target=lambda: thread_safe.append(build(project)))
         thread.start()
         thread.join()
-    expect(thread_safe[0], 1, "another build is running here", project)
+    expect(thread_safe[0], 1, "another build is running here", project, "build that runs already")
 
 
 def test_offline_without_a_log(project: Path) -> None:
     write_profile(project, COUNTRIES)
-    expect(build(project, "--offline"), 1, r"offline, and 1 call\(s\) are not in the call log", project)
+    expect(
+        build(project, "--offline"),
+        1,
+        r"offline, and 1 call\(s\) are not in the call log",
+        project,
+        "offline without a log",
+    )

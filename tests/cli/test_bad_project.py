@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import copy_project, dual_data, forget_pipeline
+from tests.cli.test_golden import same_error
 
 RELATION = """\
 property = "P36"
@@ -104,7 +105,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "unknown topic": (relation("places_country", "places_contry"), "P36.toml: topics: 'places_contry' is in none of"),
     "not a class id": (
         relation('object = "entity"', 'object = "entity"\nobject_classes = ["city"]'),
-        "'city' is not a Wikidata item",
+        "P36.toml: object_classes: 'city' is not a Wikidata item",
     ),
     "exclusion that is no table": (
         replaced("pipeline/relations/EXCLUDED.toml", '"x" = 1\n'),
@@ -192,7 +193,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "exclusion for no known topic": (
         excluded('["x"]\nreason = "vague"\ntopics = ["places_contry"]\n'),
-        "EXCLUDED.toml: topics: 'places_contry' is in none of topics.toml",
+        "EXCLUDED.toml: x.topics: 'places_contry' is in none of topics.toml",
     ),
     "prompt of the judge without labels": (
         edited("prompts/salience.md", r"labels = .*\n", ""),
@@ -223,6 +224,7 @@ def test_check_names_file_and_key(project: Path, fault: str) -> None:
     assert shown.code == 2
     assert "Traceback" not in shown.err
     assert any(re.search(f"^error: .*{message}", line) for line in shown.err.splitlines()), shown.err
+    same_error(f"check {fault}", shown, project)
     assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import copy_project, dual_data, forget_pipeline
+from tests.cli.command import Outcome, copy_project, dual_data, forget_pipeline
 from tests.cli.test_main import COMMANDS
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "cli"
@@ -42,6 +42,12 @@ def same_as_golden(name: str, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
+
+
+def same_error(name: str, shown: Outcome, root: Path) -> None:
+    """Compare all that a command said on stderr; paths and ports are not of the machine that ran it."""
+    said = re.sub(r"(127\.0\.0\.1|localhost):\d+", r"\1:PORT", shown.err.replace(str(root), "PROJECT"))
+    same_as_golden(f"errors/{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}", said)
 
 
 @pytest.fixture
