@@ -3,7 +3,8 @@
 compares (make a small world for that: --subjects 120).
 
 The published data are read from $DUAL_DATA_REFERENCE, by default ../shared/data. A run may be stopped and started again
-at any time; `--minutes` stops it by itself. The figures go to DIR/report.json, or to the file that --results names.
+at any time; `--minutes` stops it by itself. The figures go to DIR/report.json, or to the file that --results names;
+with that, `tell` puts them into the README.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.rebuild.real import real_piece, real_report
 from benchmarks.rebuild.report import record, report
 from benchmarks.rebuild.run import run_piece
 from benchmarks.rebuild.services import load
+from benchmarks.rebuild.told import README, retell
 from benchmarks.rebuild.world import ROOT, Rehearsal, build
 
 
@@ -69,7 +71,7 @@ def figures(chosen: argparse.Namespace) -> dict[str, Any] | None:
 def main() -> None:
     """Parse the command line and do it."""
     parser = argparse.ArgumentParser(prog="benchmarks.rebuild", description=__doc__)
-    parser.add_argument("command", choices=("make", "run", "report", "real", "kill"))
+    parser.add_argument("command", choices=("make", "run", "report", "real", "kill", "tell"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--subjects", type=int, help="make: about so many subjects instead of all")
     parser.add_argument("--minutes", type=float, default=600.0, help="run, real: stop after so long, to go on later")
@@ -80,11 +82,15 @@ def main() -> None:
     if chosen.command == "make":
         make(chosen.folder, chosen.subjects)
         return
+    path = chosen.results or chosen.folder / "report.json"
+    if chosen.command == "tell":
+        README.write_text(retell(README.read_text("utf-8"), json.loads(path.read_text("utf-8"))), "utf-8")
+        return
     found = figures(chosen)
     if found is None:
         print("stopped before the end; run the same command again")
         return
-    record(chosen.results or chosen.folder / "report.json", found)
+    record(path, found)
     print(json.dumps(found, indent=1))
 
 

@@ -37,7 +37,13 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
     one_sided = {
         recipe: compared.confounds(artifacts / f"splits/examples/{recipe}.parquet") for recipe in _made(tables)
     }
+    world = rehearsal.world
     return {
+        "world": {
+            "topics": len(rehearsal.members),
+            "items": len(world.items),
+            "statements": len(world.statements),
+        },
         "traps": dict(rehearsal.planted),
         "calls": _calls(artifacts, least, pace, state),
         "minutes": _minutes(state, least, pace),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import resource
 import signal
@@ -27,6 +28,9 @@ from tests.services.oxigraph import free_port
 
 START = 1_800_000_000.0
 STATE = "state.json"
+
+
+CLIENTS = ("SPARQLWrapper", "mwclient", "openai")
 
 
 class OutOfTime(BaseException):
@@ -80,6 +84,8 @@ def run_piece(
     _, relations = project_files()
     state["pieces"] += 1
     seed = f"piece {state['pieces']}"
+    for name in CLIENTS:
+        importlib.import_module(name)  # A stop in the middle of an import would leave half a package behind.
     state["before_bytes"] = max(state["before_bytes"], _peak())
     with served(folder / "store", rehearsal, relations, clock, ports=state["ports"], seed=seed) as services:
         root = make_project(folder / "project", services.urls, list(rehearsal.members), rules=rules)

@@ -16,11 +16,13 @@ import polars as pl
 import pytest
 
 from benchmarks.rebuild.clock import VirtualClock
+from benchmarks.rebuild.compared import published_confounds
 from benchmarks.rebuild.kill import killed
 from benchmarks.rebuild.real import real_piece, real_report
 from benchmarks.rebuild.report import record, report
 from benchmarks.rebuild.run import run_piece
 from benchmarks.rebuild.services import LIMITS, load
+from benchmarks.rebuild.told import MARKS, README, retell
 from benchmarks.rebuild.traps import TRAPS
 from benchmarks.rebuild.truth import truth
 from benchmarks.rebuild.weather import Limit, Weather
@@ -185,6 +187,40 @@ def test_figures_stand_beside_those_that_are_there(tmp_path: Path) -> None:
     }
 
 
+def test_the_readme_tells_the_figures(told: dict[str, Any]) -> None:
+    real = {
+        "model": "m", "facts": 9, "lost": 0, "known_share": 0.125, "control_known": 1, "answered_calls_asked_again": 0,
+        "label_mass": {"mean": 0.2, "quartiles": [0.1, 0.2, 0.3], "low": 8}, "minutes": {"knowledge": 1.0}, "pieces": 2,
+        "parse_failures": {"unread": 3, "sampled_answers": 40, "facts_without_score": 0},
+    }  # fmt: skip
+    kills = {"kills": 50, "answers": 2623, "repeated": 0, "same": True, "leftovers": 0}
+    text = retell(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n", {**told, "kills": kills, "real_model": real})
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    least = told["calls"]["judge"]["least"]
+    assert f"| salience | {least:,} |" in text
+    assert "killed 50 times: 2,623 calls in the log, 0 asked again, every table equal" in text
+    assert "knows 12.5 %" in text
+    assert retell(README.read_text("utf-8"), told) != README.read_text("utf-8"), "the README has the marks"
+
+
+def test_published_splits_stand_beside_ours(tmp_path: Path) -> None:
+    for side, answers in (("rare", ["a", "b", "c", "d"]), ("popular", ["a", "a", "a", "b"])):
+        rows = pl.DataFrame({"relation": ["x", "x", "x", "y"], "answer": answers})
+        rows.write_parquet(tmp_path / f"city_forget_{side}_5.parquet")
+    found = published_confounds(tmp_path)
+    assert found["rare"] == {
+        "rows": 4,
+        "relation": "x",
+        "commonest_relation": 0.75,
+        "commonest_answer": 0.25,
+        "distinct_answers": 4,
+    }
+    assert found["popular"]["commonest_answer"] == 0.75
+    assert published_confounds(tmp_path / "absent") == {}
+
+
 @pytest.mark.slow
 def test_a_real_model_is_asked_in_pieces(made: tuple[Path, Rehearsal], told: dict[str, Any]) -> None:
     assert told["pieces"] == 2
@@ -199,7 +235,7 @@ def test_a_real_model_is_asked_in_pieces(made: tuple[Path, Rehearsal], told: dic
 
 @pytest.mark.slow
 def test_kills_change_nothing(made: tuple[Path, Rehearsal], tmp_path: Path) -> None:
-    outcome = killed(tmp_path, made[1], 5)
+    outcome = killed(tmp_path, build(made[0] / "tables", 200), 5)
     assert outcome.kills == 5
     assert outcome.answers > 500
     assert (outcome.repeated, outcome.same, outcome.leftovers) == (0, True, 0)

@@ -1,0 +1,133 @@
+"""The figures as the README tells them, so that nobody copies them by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rebuild.report import STAGES
+
+README = Path(__file__).with_name("README.md")
+MARKS = ("<!-- from results.json -->", "<!-- until here -->")
+Figures = Mapping[str, Any]
+
+
+def retell(readme: str, found: Figures) -> str:
+    """The README with the figures between the two marks."""
+    start, end = map(re.escape, MARKS)
+    new = f"{MARKS[0]}\n{told(found)}\n{MARKS[1]}"
+    return re.sub(f"{start}.*{end}", lambda _: new, readme, flags=re.DOTALL)
+
+
+def told(found: Figures) -> str:
+    """All that was found, as Markdown; what was not run is left out."""
+    parts = [_world(found), _stages(found), _facts(found), _recipes(found), _confounds(found)]
+    parts += [part(found[name]) for name, part in (("kills", _kills), ("real_model", _real)) if name in found]
+    return "\n\n".join(parts)
+
+
+def _world(found: Figures) -> str:
+    world = found["world"]
+    return (
+        f"{world['topics']} topics, {world['items']:,} items, {world['statements']:,} statements; traps set: "
+        f"{', '.join(f'{name} {count:,}' for name, count in found['traps'].items())}."
+    )
+
+
+def _stages(found: Figures) -> str:
+    rows = [
+        "| stage | least calls | answered | requests sent | faults met | simulated min | least by the limits | "
+        "least by our pace |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for stage, source in STAGES.items():
+        calls, minutes = found["calls"][source], found["minutes"][stage]
+        faults = sum(calls["faults"][name] for name in ("429", "500", "cut"))
+        floors = (minutes["least_by_the_limits"], minutes["least_by_our_pace"])
+        shown = ["no limit" if floor is None else f"{floor:,}" for floor in floors]
+        counts = [calls["least"], calls["answers"], calls["requests_sent"], faults, minutes["simulated"]]
+        rows.append(f"| {' | '.join([stage, *(f'{count:,}' for count in counts), *shown])} |")
+    calls = found["calls"].values()
+    over = sum(one["over_a_limit"] for one in calls)
+    paused = [(one["sent_during_a_pause"], one["under_way_at_a_pause_at_most"]) for one in calls]
+    memory, real = found["memory"], sum(found["real_minutes"].values())
+    return "\n".join(rows) + (
+        f"\n\nRequests beyond a limit: {over}. During a pause that a service had asked for: "
+        f"{sum(sent for sent, _ in paused):,}, of at most {sum(most for _, most in paused):,} that could be under way. "
+        f"Memory: {memory['peak_mb']:,} MB, {memory['of_which_services_mb']:,} MB of them before the build began, for "
+        f"the world and what answers from it. Real time: {real:.0f} minutes, pieces: {found['pieces']}."
+    )
+
+
+def _facts(found: Figures) -> str:
+    facts = found["facts"]
+    rows = ["| rejected as | expected | got |", "|---|---|---|"]
+    rows += [f"| {name} | {one['expected']:,} | {one['got']:,} |" for name, one in found["rejects"].items()]
+    return (
+        f"Facts: {facts['expected']:,} expected, {facts['got']:,} there, {facts['kept_from_the_other_side']:,} kept "
+        f"from the other side. Lost {facts['lost']}, invented {facts['invented']}, duplicates {facts['duplicates']}, "
+        f"kept from both sides {facts['mirrored_twice']}.\n\n" + "\n".join(rows)
+    )
+
+
+def _recipes(found: Figures) -> str:
+    recipes = found["recipes"]
+    names = {"askable": "one object, asked fairly", "paper": "`paper`, in `full_`", "matched": "`matched`, eligible"}
+    counted = {"askable": "got", "paper": "in_full", "matched": "eligible"}
+    rows = ["| facts | expected | and if worded so | there | lost | invented |", "|---|---|---|---|---|---|"]
+    for recipe, name in names.items():
+        figures = ("expected", "expected_if_worded_so", counted[recipe], "lost", "invented")
+        rows.append(f"| {name} | {' | '.join(f'{recipes[recipe][figure]:,}' for figure in figures)} |")
+    paper, shared = recipes["paper"], recipes["askable"]["namesakes"]
+    rule = "known by the published rule" if paper["validated"] else "which nothing validated"
+    return "\n".join(rows) + (
+        f"\n\n`paper` is made of {paper['candidates']:,} candidates with links on both sides, {rule}. "
+        f"Topics of which the stage `splits` counts other eligible facts for `matched` than the truth: "
+        f"{len(recipes['matched']['topics_off'])}. Facts of namesakes: {shared.get('kept', 0):,} to be asked with a "
+        f"hint, {shared.get('refused', 0):,} refused, {shared.get('doubtful', 0):,} by wording. Known by an alias "
+        f"alone: {found['known_by_alias']:,}."
+    )
+
+
+def _confounds(found: Figures) -> str:
+    rows = [
+        "| city, 5 % | rows | commonest relation, rare / popular | commonest answer | distinct answers |",
+        "|---|---|---|---|---|",
+    ]
+    for name, sides in found["confounds"].items():
+        if len(sides) == 2:
+            rows.append(f"| {name} | {' | '.join(_both(sides))} |")
+    return "\n".join(rows)
+
+
+def _both(sides: Figures) -> Iterator[str]:
+    rare, popular = sides["rare"], sides["popular"]
+    for figure in ("rows", "commonest_relation", "commonest_answer", "distinct_answers"):
+        if figure.startswith("commonest"):
+            yield f"{100 * rare[figure]:.1f} / {100 * popular[figure]:.1f} %"
+        else:
+            yield f"{rare[figure]} / {popular[figure]}"
+
+
+def _kills(found: Figures) -> str:
+    same = "every table equal to that" if found["same"] else "NOT every table equal to that"
+    return (
+        f"A small world killed {found['kills']} times: {found['answers']:,} calls in the log, {found['repeated']} "
+        f"asked again, {same} of a build that nobody killed, {found['leftovers']} temporary files left."
+    )
+
+
+def _real(found: Figures) -> str:
+    mass, failures = found["label_mass"], found["parse_failures"]
+    low, middle, high = mass["quartiles"]
+    return (
+        f"{found['model']} on {found['facts']:,} facts: knows {100 * found['known_share']:.1f} % "
+        f"({found['control_known']} more answers that it gives of any subject). As a judge its labels have "
+        f"{mass['mean']} of the probability (quartiles {low}, {middle}, {high}), less than half for {mass['low']:,} "
+        f"facts; {failures['unread']:,} of {failures['sampled_answers']:,} sampled answers could not be read, and "
+        f"{failures['facts_without_score']} facts have no score. Lost {found['lost']}, answered calls asked again "
+        f"{found['answered_calls_asked_again']}; {sum(found['minutes'].values()):.0f} minutes in {found['pieces']} "
+        f"pieces."
+    )
