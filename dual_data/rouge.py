@@ -75,6 +75,21 @@ def recalls_l(golds: Iterable[str], texts: Iterable[str], *, unicode: bool = Fal
     return [scores[pair] for pair in pairs]
 
 
+def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
+    """Whether `recall_l` is above 0, pair by pair: whether any word is the same once stemmed.
+
+    Stemming never touches a first letter, so words with different ones need none. Raises ValueError when the two differ
+    in length.
+    """
+    found = []
+    for gold, text in zip(golds, texts, strict=True):
+        first, second = _NOT_PLAIN.split(gold.lower()), _NOT_PLAIN.split(text.lower())
+        letters = {word[0] for word in first if word} & {word[0] for word in second if word}
+        stems = [{_stem(word) for word in words if word and word[0] in letters} for words in (first, second)]
+        found.append(not stems[0].isdisjoint(stems[1]))
+    return found
+
+
 def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
     """Length of the longest common subsequence, one integer operation a word of ``second``."""
     places: dict[str, int] = {}

@@ -77,7 +77,8 @@ class Leaks:
 
     def _is_suspect(self, stem: str, subject: str, answer: str) -> bool:
         """Whether all wordings together hold so much of the answer that one of them might; most facts end here."""
-        return templates.overlap(answer, self._vocabularies[stem].union(words(subject))) >= self._share
+        told, asked, named = words(answer), self._vocabularies[stem], words(subject)
+        return sum(word in asked or word in named for word in told) >= self._share * len(told) > 0
 
     def _echoes(self, answer: str, wording: str) -> bool:
         return templates.overlap(answer, frozenset(words(wording))) >= self._share

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from dual_data import sampling
 from dual_data.config import Strict
-from dual_data.rouge import recalls_l
+from dual_data.rouge import share_a_word
 from pipeline.popularity import Side, Signal
 
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
@@ -107,7 +107,7 @@ def with_cells(pool: pl.DataFrame, params: MatchedParams) -> pl.DataFrame:
     echo is true where giving the subject as the answer scores something, else null.
     """
     ranked = sampling.with_rank(pool, "fact_id", "facts")
-    echoes = [copied > 0 or None for copied in recalls_l(pool["answer"], pool["subject_label"])]
+    echoes = [shared or None for shared in share_a_word(pool["answer"], pool["subject_label"])]
     role = sampling.hash_rank(pool["subject_qid"], "role") % len(ROLES)
     return ranked.with_columns(
         role=role.cast(pl.Int64).replace_strict(dict(enumerate(ROLES)), return_dtype=pl.String),

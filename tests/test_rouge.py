@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from dual_data.rouge import longest_common_subsequence, recall_l, recalls_l, rouge, rouge_best
+from dual_data.rouge import longest_common_subsequence, recall_l, recalls_l, rouge, rouge_best, share_a_word
 
 SCORER = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
 WORDS = st.sampled_from(
@@ -86,3 +86,13 @@ def test_many_pairs_equal_single_pairs_and_are_fast() -> None:
     assert scores[::9973] == [recall_l(g, t) for g, t in zip(golds[::9973], texts[::9973], strict=True)]
     with pytest.raises(ValueError, match="shorter"):
         recalls_l(["a", "b"], ["a"])
+
+
+STEMMED = st.text("abdeginsty", min_size=1, max_size=9) | st.sampled_from(
+    ["sky", "skies", "dying", "die", "lie", "lying", "ties", "tying", "news", "innings", "inning", "succeed"]
+)
+
+
+@given(st.lists(STEMMED, max_size=4).map(" ".join), st.lists(STEMMED, max_size=4).map(" ".join))
+def test_words_are_shared_where_the_recall_is_above_zero(gold: str, text: str) -> None:
+    assert share_a_word([gold], [text]) == [recall_l(gold, text) > 0]

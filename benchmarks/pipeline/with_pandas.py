@@ -259,7 +259,7 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
 
 def choose(pool: Any) -> dict[str, dict[str, Any]]:
     """The members of every split of every recipe, in order, with the columns that choosing needs."""
-    from dual_data.rouge import recalls_l
+    from dual_data.rouge import share_a_word
 
     pool = pool[NARROW].assign(rank=hash_rank(pool.fact_id, "facts"))
     ends = zip(pool.subject, pool.value, pool.kind, pool.fact_id, strict=True)
@@ -270,7 +270,7 @@ def choose(pool: Any) -> dict[str, dict[str, Any]]:
     roles = [ROLES[rank % len(ROLES)] for rank in hash_rank(eligible.subject, "role")]
     words = eligible.answer.str.split().str.len().astype(str)
     eligible["role"], eligible["key"] = roles, eligible.answer.str.lower()
-    eligible["echo"] = [copied > 0 for copied in recalls_l(eligible.answer, eligible.subject_label)]
+    eligible["echo"] = share_a_word(eligible.answer, eligible.subject_label)
     eligible["length"] = words + "w" + eligible.answer.str.len().astype(str)
     sided = thirds(eligible)
     for recipe, by in (("matched", "length"), ("matched_answer", "key")):
