@@ -85,3 +85,15 @@ def test_links_that_need_no_call_are_not_planned(project: Path, links: str) -> N
     calls = done.out.split("\n\n")[1]
     assert "facts " in calls
     assert "links " not in calls
+
+
+def test_the_readme_tells_this_plan(project: Path) -> None:
+    plan = dual_data("build", "--dry-run", "--project", project).out
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    for stage in ("facts", "links", "knowledge", "salience"):
+        (told,) = (line for line in lines if re.match(rf"\| {stage} \| [0-9]", line))
+        _, requests, tokens, least, _ = (cell.strip() for cell in told.strip("|").split("|"))
+        planned = row(plan, stage)
+        assert requests.replace(",", "") == planned["calls to make"]
+        assert (tokens or "-").replace(",", "") == planned["tokens"]
+        assert least == (planned["at least"] or "your server")
