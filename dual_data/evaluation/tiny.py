@@ -78,7 +78,7 @@ def _build(architecture: str, vocabulary: int) -> PreTrainedModel:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 8,
-        "max_position_embeddings": 512,
+        "max_position_embeddings": 2048,
         "initializer_range": 0.2,
         "bos_token_id": None,
         "eos_token_id": 2,

@@ -65,7 +65,7 @@ def test_a_grid_runs_as_it_does_from_the_command_line(tmp_path: Path) -> None:
         lrs=(1e-5, 1e-4),
     )
     assert (found.cells, found.failed, found.stages) == (4, 0, 0)
-    assert len(list((tmp_path / "grid" / "results").rglob("*.json"))) == 4 + 2  # and a base of each set
+    assert len(list((tmp_path / "grid" / "results" / "cells").glob("*.json"))) == 4 + 2  # and a base of each set
     assert grid_table(found.cells) == "| grid of 4 cells | s | processor s | times slower |"
 
 

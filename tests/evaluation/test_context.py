@@ -37,19 +37,19 @@ def test_a_row_fits_to_the_token_with_its_answers_and_what_may_be_generated() ->
 @pytest.mark.parametrize("name", ["rare", "retain"])
 def test_the_cells_of_a_row_that_is_too_long_fail_with_its_name(project: Path, name: str) -> None:
     path = project / "data" / f"{name}.jsonl"
-    path.write_text(path.read_text().replace("Which", "Which " * 600, 1))
+    path.write_text(path.read_text().replace("Which", "Which " * 2100, 1))
     grid, cells = opened(project, file=one_stage(FILE))
     assert run(grid, cells, RunOptions(), project=project) == (0, 0, 5, 0)
     for _, result in read_results(grid.folder):
-        assert "tiny-llama-0 takes 512: shorten the row or remove it" in result["reason"]
+        assert "tiny-llama-0 takes 2048: shorten the row or remove it" in result["reason"]
 
 
 def test_a_chat_that_is_too_long_is_refused() -> None:
     model = LocalModel(tiny())
-    long = Chat("Be brief.", "Why? " * 600)
-    with pytest.raises(InputError, match="takes 512"):
+    long = Chat("Be brief.", "Why? " * 2100)
+    with pytest.raises(InputError, match="takes 2048"):
         model.generate([long], Sampling(4))
-    with pytest.raises(InputError, match="takes 512"):
+    with pytest.raises(InputError, match="takes 2048"):
         model.log_probabilities([long], ["Because"])
-    with pytest.raises(InputError, match="takes 512"):
+    with pytest.raises(InputError, match="takes 2048"):
         model.label_log_probabilities([long], ["A"])

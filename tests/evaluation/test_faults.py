@@ -16,7 +16,7 @@ from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.workload import MeasureOptions, build_workload
 from tests.evaluation.questions import cities
-from tests.evaluation.training import LAYER, problem
+from tests.evaluation.training import OPTIONS, problem
 
 BEFORE_TRAINING = {"AdaPop": 1, "NPO": 1, "DPO": 2, "IdkDPO": 2, "UNDIAL": 1, "GradDiffKL": 1, "JensUn": 1, "RMU": 1}
 """Kinds of rows whose reference is computed, once."""
@@ -29,8 +29,7 @@ def test_a_step_is_one_pass_and_a_reference_is_computed_once(name: str) -> None:
     assert packs(given.loaded.model, 40)  # finding that out runs the model as well
     passes: list[int] = []
     decoder_layers(given.loaded.model)[0].register_forward_hook(lambda *_: passes.append(1))
-    options = {"layer": LAYER} if name == "RMU" else {}
-    trace = given.train(name, Optimisation(epochs=3, batch=3), **options)[0]
+    trace = given.train(name, Optimisation(epochs=3, batch=3), **OPTIONS.get(name, {}))[0]
     assert len(passes) == trace.steps + BEFORE_TRAINING.get(name, 0)
 
 
@@ -42,8 +41,10 @@ def test_no_method_copies_the_model(name: str) -> None:
     def models() -> int:
         return sum(issubclass(type(one), PreTrainedModel) for one in gc.get_objects())
 
+    gc.collect()  # models of earlier tests, whose hooks hold them in circles
     before = models()
-    given.train(name, Optimisation(epochs=1, batch=7), **({"layer": LAYER} if name == "RMU" else {}))
+    given.train(name, Optimisation(epochs=1, batch=7), **OPTIONS.get(name, {}))
+    gc.collect()
     assert models() == before
 
 
@@ -52,7 +53,7 @@ def test_an_answer_that_the_question_repeats_keeps_its_tokens() -> None:
     loaded = tiny("llama")
     item = Item("a", "Is Paris Paris, or is Paris Rome?", "Paris", ("Paris",), "Paris", "P36")
     (row,) = encode(loaded.tokenizer, [item], "chat")
-    assert loaded.tokenizer.decode(list(row.answer_ids)).strip() == "Paris"
+    assert str(loaded.tokenizer.decode(list(row.answer_ids))).strip() == "Paris"
     workload = build_workload(loaded.tokenizer, {"forget": [item]}, "chat", MeasureOptions(distractors=0))
     (found,) = measure(open_engine(loaded, max_new_tokens=4), workload)[0].items["forget"]
     assert found["ground_truth"] == "Paris"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -16,9 +14,8 @@ from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence
 from dual_data.evaluation.methods.rmu import direction
 from dual_data.evaluation.order import Optimisation, plan
 from tests.evaluation.formulas import FORMULAS, LN2, Step, row_figures
-from tests.evaluation.training import LAYER, Oracle, Problem, peft_twin, problem, twin_gradient
+from tests.evaluation.training import LAYER, OPTIONS, Oracle, Problem, peft_twin, problem, twin_gradient
 
-OPTIONS: dict[str, dict[str, Any]] = {"RMU": {"layer": LAYER}}
 ARCHITECTURES = ("llama", "gemma", "qwen")
 
 

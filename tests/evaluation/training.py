@@ -23,6 +23,8 @@ from tests.evaluation.questions import cities
 SPEC = LoraSpec(rank=4, alpha=8.0)
 LAYER = 0
 """The layer that RMU steers; the last one's output is normalised before transformers shows it."""
+OPTIONS: dict[str, dict[str, Any]] = {"RMU": {"layer": LAYER}}
+"""What a method needs to be told of so small a model."""
 
 
 class Watched(Adapters):
