@@ -83,10 +83,12 @@ def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
     """
     found = []
     for gold, text in zip(golds, texts, strict=True):
-        first, second = _NOT_PLAIN.split(gold.lower()), _NOT_PLAIN.split(text.lower())
-        letters = {word[0] for word in first if word} & {word[0] for word in second if word}
-        stems = [{_stem(word) for word in words if word and word[0] in letters} for words in (first, second)]
-        found.append(not stems[0].isdisjoint(stems[1]))
+        (first, begun), (second, started) = _initials(gold), _initials(text)
+        if letters := begun & started:
+            one, two = ({_stem(word) for word in words if word[0] in letters} for words in (first, second))
+            found.append(not one.isdisjoint(two))
+        else:
+            found.append(False)
     return found
 
 
@@ -115,6 +117,13 @@ def _overlap(target: tuple[str, ...], found: tuple[str, ...]) -> int:
 @lru_cache(maxsize=1 << 17)
 def _stem(word: str) -> str:
     return stem(word) if len(word) > 3 else word
+
+
+@lru_cache(maxsize=1 << 15)
+def _initials(text: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Words before stemming, and their first letters."""
+    found = tuple(word for word in _NOT_PLAIN.split(text.lower()) if word)
+    return found, frozenset(word[0] for word in found)
 
 
 @lru_cache(maxsize=1 << 17)

@@ -68,7 +68,7 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     rows = _with_literals(rows, relations)
     rows = _reject(rows, _too_long(rows, params.answer_words), "answer_too_long")
     rows = _with_subjects(rows, facts, params.hint_length)
-    rows = rows.with_columns(subject=_with_article(load_topics(tools.project / TOPICS)))
+    rows = _with_article(rows, load_topics(tools.project / TOPICS))
     rows = with_questions(_with_answers(rows), relations)
     leaks = Leaks(relations, params.leak_share)
     rows = leaks.without_leaking_wordings(rows)
@@ -158,16 +158,25 @@ def _with_subjects(rows: pl.DataFrame, facts: pl.DataFrame, longest: int) -> pl.
     return _reject(rows, rows["subject"].is_null(), "ambiguous_subject")
 
 
-def _with_article(topics: Mapping[str, Topic]) -> pl.Expr:
+def _with_article(rows: pl.DataFrame, topics: Mapping[str, Topic]) -> pl.DataFrame:
     """The subject as it stands inside a sentence: "the" before labels that take it, as their topic says.
 
     One with an article of its own keeps it, small where it takes one: "the Gambia", but "The Hague".
     """
-    takes = pl.lit(False)
-    for name, topic in topics.items():
-        for pattern in topic.article:
-            takes |= (pl.col("topic") == name) & pl.col("subject_label").str.contains(pattern)
-    return pl.when(takes).then("the " + pl.col("subject").str.replace(ARTICLE, "")).otherwise("subject")
+    key = ["topic", "subject_label"]
+    labels = rows.select(key).unique()
+    # Topic by topic, and each label once: the patterns are many, and nearly every label meets none of them.
+    takers = [
+        labels.filter(pl.col("topic") == name).filter(
+            pl.any_horizontal(pl.col(key[1]).str.contains(p) for p in patterns)
+        )
+        for name, patterns in ((name, topic.article) for name, topic in topics.items())
+        if patterns
+    ]
+    takes = pl.concat([labels.clear(), *takers]).with_columns(takes=True)
+    small = "the " + pl.col("subject").str.replace(ARTICLE, "")
+    marked = rows.join(takes, on=key, how="left", maintain_order="left")
+    return marked.with_columns(subject=pl.when("takes").then(small).otherwise("subject")).drop("takes")
 
 
 def _form(forms: Iterable[str], label: str, answers: list[str]) -> str | None:
