@@ -38,7 +38,7 @@ class Model:
                 if qid in self._names and qid not in self._by_name[self._names[qid].lower()]:
                     self._by_name[self._names[qid].lower()].append(qid)
         self._descriptions = {item.qid: item.description or "" for item in rehearsal.world.items.values()}
-        # By the first two words of a template, longest prefix first: the most particular wording wins.
+        # By the first letters of a template, longest prefix first: the most particular wording wins.
         self._relations = relations
         self._templates: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
         for stem, relation in relations.items():
@@ -74,7 +74,8 @@ class Model:
 
     def say(self, question: str, seed: int | None = None) -> str:
         """The answer of the model to a closed-book question; a sampled one has a seed."""
-        for before, after, stem in (*self._templates.get(question[:4], ()), *self._templates.get("", ())):
+        groups = (self._templates.get(question[:letters], ()) for letters in range(4, -1, -1))
+        for before, after, stem in (one for group in groups for one in group):
             if question.startswith(before) and question.endswith(after) and len(question) > len(before) + len(after):
                 subject = question[len(before) : len(question) - len(after)]
                 if (found := self._known(subject, stem, seed)) is not None:
@@ -84,10 +85,11 @@ class Model:
     def _known(self, written: str, stem: str, seed: int | None) -> str | None:
         """The answer where the subject has the relation at all; None lets a further wording try."""
         bare, _, hint = written.partition(" (")
+        named = [name.lower() for name in (written, bare)]  # a subject at the start of a sentence has a capital
         candidates = [
             qid
-            for name in (written, bare, written.removeprefix("the "), bare.removeprefix("the "))
-            for qid in self._by_name.get(name.lower(), ())
+            for name in (*named, *(name.removeprefix("the ") for name in named))
+            for qid in self._by_name.get(name, ())
             if self._objects.get((qid, stem))
         ]
         if not candidates:

@@ -8,6 +8,7 @@ import json
 import random
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from benchmarks.rebuild.chat import NEVER, Model
 from benchmarks.rebuild.clock import VirtualClock
 from benchmarks.rebuild.compared import published_confounds
+from benchmarks.rebuild.delivered import names, rows
 from benchmarks.rebuild.kill import killed
 from benchmarks.rebuild.real import real_piece, real_report
 from benchmarks.rebuild.report import record, report
@@ -24,7 +27,7 @@ from benchmarks.rebuild.run import run_piece
 from benchmarks.rebuild.services import LIMITS, load
 from benchmarks.rebuild.told import MARKS, README, retell
 from benchmarks.rebuild.traps import TRAPS
-from benchmarks.rebuild.truth import truth
+from benchmarks.rebuild.truth import knows, truth
 from benchmarks.rebuild.weather import Limit, Weather
 from benchmarks.rebuild.world import Rehearsal, build, project_files
 from tests.cli.command import forget_pipeline
@@ -126,6 +129,27 @@ def test_popularity_alone_finds_relations_and_answers_and_matching_removes_that(
     for figure in ("relation", "commonest_relation"):
         assert matched["popular"][figure] == matched["rare"][figure]
     assert max(matched[side]["commonest_answer"] for side in matched) <= 0.1
+
+
+def test_the_model_understands_every_wording(made: tuple[Path, Rehearsal]) -> None:
+    """Also of subjects with an article, and where the subject begins the sentence."""
+    rehearsal = made[1]
+    relations = project_files()[1]
+    model = Model(rehearsal, relations)
+    known = names(rehearsal)
+    taken = Counter(name.lower() for name in known.values())
+    asked = 0
+    for row in rows(rehearsal, relations):
+        subject, property_id = row.key[:2]
+        alone = taken[known.get(subject, "").lower()] == 1
+        if row.reason or not alone or not knows(subject, property_id, rehearsal.links.get(subject, 0)):
+            continue
+        for template in relations[row.stem].questions.questions():
+            for called in (known[subject], f"the {known[subject]}"):
+                question = template.replace("{subject}", called)
+                assert model.say(question[0].upper() + question[1:]) != NEVER, question
+                asked += 1
+    assert asked > 5000
 
 
 def test_the_published_rule_finds_what_the_model_knows(tmp_path: Path) -> None:
