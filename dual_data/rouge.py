@@ -84,11 +84,11 @@ def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
     found = []
     for gold, text in zip(golds, texts, strict=True):
         (first, begun), (second, started) = _initials(gold), _initials(text)
-        if letters := begun & started:
+        same = not set(first).isdisjoint(second)
+        if not same and (letters := begun & started):
             one, two = ({_stem(word) for word in words if word[0] in letters} for words in (first, second))
-            found.append(not one.isdisjoint(two))
-        else:
-            found.append(False)
+            same = not one.isdisjoint(two)
+        found.append(same)
     return found
 
 
