@@ -62,6 +62,9 @@ class Run(NamedTuple):
     sets: Mapping[str, Items]
     norms: tuple[float, ...]
     hours: float
+    """Of a GPU, without those of its stage."""
+    stage: tuple[str, float]
+    """Address of the training stage before, which other runs may share, and its GPU hours."""
     notes: tuple[str, ...]
     recipe: Mapping[str, Any] | None
     """How the stage before was trained; None for the stage that trains nothing."""
@@ -127,6 +130,13 @@ class Collection(NamedTuple):
     def runs(self) -> int:
         """How many results there are."""
         return sum(len(group.runs) for group in self.groups) + sum(map(len, self.bases.values()))
+
+    @property
+    def gpu_hours(self) -> float:
+        """Of all runs, those before unlearning among them, and of the stages that they rest on, each once."""
+        runs = [run for group in self.groups for run in group.runs]
+        runs += [run for found in self.bases.values() for run in found]
+        return sum(run.hours for run in runs) + sum(dict(run.stage for run in runs).values())
 
 
 def collect(folders: Sequence[Path]) -> Collection:
@@ -223,6 +233,7 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         {name: _items(rows) for name, rows in result["items"].items()},
         tuple(value for value in training.get("gradient_norm", ()) if value is not None),
         float(run.get("gpu_hours") or 0.0),
+        (str(result["provenance"].get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
         tuple(run.get("notes", ())),
         stage.get("recipe"),
         tuple(name for name, rows in identity.get("data", {}).items() if "rows" in stage and rows == stage["rows"]),

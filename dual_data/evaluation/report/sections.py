@@ -60,7 +60,7 @@ def _opening(collection: Collection) -> str:
     models = sorted({key.model for key in collection.bases} | {group.key.model for group in collection.groups})
     data = sorted({group.key.data for group in collection.groups})
     seeds = sorted({run.seed for group in collection.groups for run in group.runs})
-    hours = sum(run.hours for group in collection.groups for run in group.runs)
+    hours = collection.gpu_hours
     text = (
         f"{collection.runs} results of the grid {', '.join(collection.grids)}: {', '.join(models)} on "
         f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 %, by drawing seeds "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ def test_groups(tmp_path: Path) -> None:
     assert stack(group.at(1e-4), "forget", "worst").sum() > stack(group.at(1e-4), "forget", "contains_answer").sum()
     # forgetting .8 with retention .5 beats .2 with .9 and everything lost
     assert group.chosen() == 1e-4
+
+
+def test_gpu_hours_count_the_models_before_and_each_stage_once(tmp_path: Path) -> None:
+    write_cell(tmp_path, stage="sft", forget=0.9, retain=0.9)
+    for lr in (1e-4, 1e-3):
+        write_cell(tmp_path, stage="sft", method="NPO", lr=lr, forget=0.5, retain=0.9)
+    for path in tmp_path.rglob("*.json"):
+        if (result := json.loads(path.read_text())).get("provenance"):
+            path.write_text(json.dumps({**result, "provenance": {**result["provenance"], "stage": "one stage"}}))
+        elif "gpu_hours" in result:
+            path.write_text(json.dumps({**result, "stage_gpu_hours": 2.0}))
+    assert collect([tmp_path]).gpu_hours == pytest.approx(3 * 0.5 + 2)
 
 
 def test_retain_eval_plays_no_part_in_the_choice(tmp_path: Path) -> None:
