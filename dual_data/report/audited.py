@@ -40,9 +40,9 @@ SPLIT = (
     Measure("shuffled_rouge", "Score of shuffled answers", "0", is_share=False),
     Measure("answer_in_question_share", "Half of the answer in the question", "0 %"),
     Measure("malformed_share", "Malformed questions", "0 %"),
-    Measure("ungrammatical_share", "of these ungrammatical", "0 %"),
-    Measure("inverted_share", "of these asked backwards", "0 %"),
-    Measure("vacuous_share", "of these vacuous", "0 %"),
+    Measure("ungrammatical_share", "Malformed: ungrammatical", "0 %"),
+    Measure("inverted_share", "Malformed: asked backwards", "0 %"),
+    Measure("vacuous_share", "Malformed: vacuous", "0 %"),
     Measure("same_id_share", "Subject and answer of one id", "0 %"),
     Measure("self_answer_share", "Subject and answer of one name", "0 %"),
     Measure("ambiguous_subject_share", "Ambiguous subjects", "0 %"),
@@ -96,7 +96,8 @@ def section(built: Built) -> Section:
         paragraph(
             "Rare and popular splits should differ in popularity and in nothing else. A score of an answer that knows "
             "nothing is ROUGE-L recall; an area under the ROC curve (AUC) of 0.5 says that the feature tells nothing. "
-            f"{source} A dash stands where the columns of a dataset cannot tell."
+            f"{source} A dash stands where the columns of a dataset, or "
+            "values of which hardly any stands twice, cannot tell."
         )
     ]
     if not first:
