@@ -62,7 +62,10 @@ def run(
     rows: Annotated[int, typer.Option("--rows", min=1, help="Rows a batch when measuring.")] = 64,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
     save_adapters: Annotated[
-        bool, typer.Option("--save-adapters", help="Keep every cell's adapter, in peft's format.")
+        bool,
+        typer.Option(
+            "--save-adapters", help="Keep every cell's adapter, in peft's format; a cell without is run again."
+        ),
     ] = False,
     trust_remote_code: RemoteCode = False,
 ) -> None:
@@ -75,11 +78,14 @@ def run(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
 
+    from dual_data.evaluation.cells import is_done
+    from dual_data.evaluation.devices import devices_named
     from dual_data.evaluation.grid import RunOptions
     from dual_data.evaluation.grid import run as run_grid
     from dual_data.evaluation.workers import run_spread
     from dual_data.project import find_root
 
+    devices = devices_named(device, used=not dry_run)
     root = find_root(project)
     narrowed = {
         "models": model,
@@ -93,11 +99,10 @@ def run(
     path = file or root / "pipeline" / "evaluation.toml"
     spelled, cells = open_grid(grid, path, root, out, narrowed, dtype=dtype, trust_remote_code=trust_remote_code)
     folder = spelled.folder
-    devices = device.split(",") if device else ["cuda" if torch.cuda.is_available() else "cpu"]
     if threads is not None:
         torch.set_num_threads(threads)
     if dry_run:
-        _print_plan(spelled, cells, devices[0])
+        _print_plan(spelled, cells, devices[0], adapters=save_adapters)
         return
     options = [
         RunOptions(
@@ -108,21 +113,25 @@ def run(
         )
         for where in devices
     ]
+    held = sum(is_done(folder, cell, adapter=save_adapters) for cell in cells)
     if len(options) > 1:
         tally = run_spread(spelled, cells, options, project=root)
     else:
         tally = run_grid(
             spelled, cells, options[0], project=root, say=lambda line: print(line, file=sys.stderr, flush=True)
         )
-    print(f"{folder}: {tally.done} done, {tally.stopped} stopped, {tally.failed} failed, {tally.elsewhere} elsewhere")
+    print(
+        f"{folder}: {tally.done} done, {tally.stopped} stopped, {tally.failed} failed, {tally.elsewhere} elsewhere; "
+        f"{held} of {len(cells)} cells had their results already"
+    )
     if tally.failed:
         raise DualDataError(f"{tally.failed} cell(s) failed; each result in {folder / 'cells'} has its reason")
 
 
-def _print_plan(grid: Grid, cells: list[Cell], device: str) -> None:
+def _print_plan(grid: Grid, cells: list[Cell], device: str, *, adapters: bool) -> None:
     from dual_data.evaluation.forecast import forecast
 
-    plan = forecast(grid, cells, device)
+    plan = forecast(grid, cells, device, adapters=adapters)
     for line in plan.lines:
         state = "done" if line.done else "to do"
         print(

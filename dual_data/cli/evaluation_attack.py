@@ -65,8 +65,8 @@ def attack(
     Example: dual-data eval attack --grid demo
     """
     need_torch()
-    import torch
 
+    from dual_data.evaluation.devices import device_named
     from dual_data.evaluation.examine import AttackOptions, targets
     from dual_data.evaluation.examine import attack as run_attacks
     from dual_data.evaluation.utility import PANEL
@@ -75,6 +75,7 @@ def attack(
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
+    where = device_named(device)
     root = find_root(project)
     narrowed = {
         "models": model,
@@ -87,7 +88,7 @@ def attack(
     path = file or root / "pipeline" / "evaluation.toml"
     spelled, cells = open_grid(grid, path, root, out, narrowed, dtype=dtype, trust_remote_code=trust_remote_code)
     options = AttackOptions(
-        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        device=where,
         lr=lr,
         tasks=tuple(task or ()),
         panel=panel or PANEL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,6 +90,7 @@ def _narrow(
             table[key] = value if key == "limit" else (value,)
     for name in table["models"]:
         if name not in whole["models"]:  # a hub name, a folder or a file
+            _say_unless_known(name, whole["models"], path)
             whole["models"][name] = {"spec": name}
         if dtype is not None:
             dtype_named(dtype)
@@ -97,3 +99,10 @@ def _narrow(
             whole["models"][name]["trust_remote_code"] = True
     whole["grids"] = {grid: table}
     return parse(EvaluationSettings, whole, path)
+
+
+def _say_unless_known(name: str, known: Mapping[str, object], path: Path) -> None:
+    """Tell of a bare word that may be a slip: the Hub, which has a few such names, takes long to say no."""
+    if "/" in name or Path(name).exists() or name == "smollm2" or name.startswith("tiny-"):
+        return
+    print(f"{name}: no model of {path} ({', '.join(known)}) and no folder here: asking the Hub for it", file=sys.stderr)

@@ -263,9 +263,15 @@ def _cell(
     return Cell(model, stage, name, method, lr, seed, found, found, identity)
 
 
-def is_done(folder: Path, cell: Cell) -> bool:
-    """Whether the cell has a result; one that failed is tried again."""
-    return status_of(cell_path(folder, cell.id)) in ("done", "stopped")
+def adapter_path(folder: Path, identifier: str) -> Path:
+    """Where the adapter of a cell is kept if it is."""
+    return folder / "adapters" / identifier
+
+
+def is_done(folder: Path, cell: Cell, *, adapter: bool = False) -> bool:
+    """Whether the cell has a result, and its adapter where that is asked for; one that failed is tried again."""
+    lacks = adapter and cell.method != BASE and not adapter_path(folder, cell.id).is_dir()
+    return not lacks and status_of(cell_path(folder, cell.id)) in ("done", "stopped")
 
 
 def read_refusals(project: Path) -> list[str]:

@@ -15,8 +15,11 @@ from dual_data.evaluation.cells import Cell, is_done
 
 
 @contextmanager
-def claimed(folder: Path, cells: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Those of `cells` that have no result and that no other process holds, held until the end of the block."""
+def claimed(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> Iterator[list[Cell]]:
+    """Those of `cells` that are not done and that no other process holds, held until the end of the block.
+
+    With `adapter`, what lacks its adapter is not done.
+    """
     taken = []
     with ExitStack() as held:
         for cell in cells:
@@ -26,15 +29,15 @@ def claimed(folder: Path, cells: Sequence[Cell]) -> Iterator[list[Cell]]:
             except Timeout:
                 continue
             held.callback(lock.release)
-            if not is_done(folder, cell):
+            if not is_done(folder, cell, adapter=adapter):
                 taken.append(cell)
         yield taken
 
 
-def any_free(folder: Path, cells: Sequence[Cell]) -> bool:
+def any_free(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> bool:
     """Whether a cell is left to take: worth the preparation of its stage and the measurement of its base."""
     for cell in cells:
-        with claimed(folder, [cell]) as taken:
+        with claimed(folder, [cell], adapter=adapter) as taken:
             if taken:
                 return True
     return False

@@ -17,7 +17,7 @@ from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
 from dual_data.evaluation.cache import file_hash
-from dual_data.evaluation.cells import Cell, Grid
+from dual_data.evaluation.cells import Cell, Grid, adapter_path
 from dual_data.evaluation.data import Item, encode
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.grid import load_model
@@ -100,7 +100,7 @@ def targets(
     read_panel(options.panel)
     by_id = {cell.id: cell for cell in cells}
     asked = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
-    found, matched, others = list[Target](), 0, 0
+    found, matched, others, lacking = list[Target](), 0, 0, 0
     for group in collect([grid.folder]).groups:
         key, lr = group.key, group.chosen()
         if lr is None or (key.model, key.stage, key.set, key.method) not in asked:
@@ -113,14 +113,16 @@ def targets(
         held = read_attacks(grid.folder, run.id)
         if held.get("options") == options.identity():
             continue
-        if not (grid.folder / "adapters" / run.id).is_dir():
-            raise DualDataError(
-                f"the adapter of {by_id[run.id].label} was not kept: remove {run.path} and run the grid again with "
-                "--save-adapters"
-            )
-        if held:
+        if not adapter_path(grid.folder, run.id).is_dir():
+            lacking += 1
+        elif held:
             say(f"{by_id[run.id].label}: attacks by other options are replaced")
         found.append(Target(by_id[run.id], group, run))
+    if lacking:
+        raise DualDataError(
+            f"{grid.folder}: {lacking} of {len(found)} cells to attack have no adapter: give `dual-data eval run` the "
+            "options that it had and --save-adapters; it runs the cells without one again and keeps theirs"
+        )
     if others:
         what = (
             f"{grid.folder}: of {others} group(s) of results the chosen one is no cell of {grid.name} as it is here: "
@@ -184,7 +186,7 @@ def _on_stage(grid: Grid, loaded: Loaded, target: Target, options: AttackOptions
 
 
 def _attack(grid: Grid, loaded: Loaded, target: Target, options: AttackOptions) -> dict[str, Any]:
-    folder = grid.folder / "adapters" / target.cell.id
+    folder = adapter_path(grid.folder, target.cell.id)
     adapters = Adapters(loaded.model, read_spec(folder))
     try:
         adapters.load(folder)

@@ -38,8 +38,8 @@ class Plan(NamedTuple):
     summary: str
 
 
-def forecast(grid: Grid, cells: Sequence[Cell], device: str) -> Plan:
-    """Count what `cells` need. Tokenizers are loaded, weights are not."""
+def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
+    """Count what `cells` need, with `adapters` to keep or without. Tokenizers are loaded, weights are not."""
     known = {
         name: identify(one.spec, trust_remote_code=one.trust_remote_code, revision=one.revision)
         for name, one in grid.models.items()
@@ -50,7 +50,8 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str) -> Plan:
         place = (cell.model, cell.stage, cell.set)
         if place not in sizes:
             sizes[place] = _sizes(grid, cell, known[cell.model])
-        lines.append(_line(grid, cell, known[cell.model], sizes[place]))
+        done = is_done(grid.folder, cell, adapter=adapters)
+        lines.append(_line(grid, cell, known[cell.model], sizes[place], done=done))
     left = [line for line in lines if not line.done]
     operations = sum(line.operations for line in left)
     rate, basis = _rate(grid, lines, device)
@@ -89,7 +90,7 @@ def _sizes(grid: Grid, cell: Cell, known: Identity) -> tuple[int, int, int, int]
     return tokens(forget), tokens(sets.retain_train) // len(sets.retain_train), len(forget), measured
 
 
-def _line(grid: Grid, cell: Cell, known: Identity, sizes: tuple[int, int, int, int]) -> Line:
+def _line(grid: Grid, cell: Cell, known: Identity, sizes: tuple[int, int, int, int], *, done: bool) -> Line:
     forget, retain_row, rows, measured = sizes
     steps = training = 0
     if cell.method != BASE:
@@ -100,7 +101,7 @@ def _line(grid: Grid, cell: Cell, known: Identity, sizes: tuple[int, int, int, i
     # A frozen weight costs two operations a token forward and two backward; a trained one two more.
     backward = 6 if grid.preset.full else 4
     operations = known.parameters * (float(backward) * training + 2.0 * measured)
-    return Line(cell, is_done(grid.folder, cell), steps, training, measured, operations)
+    return Line(cell, done, steps, training, measured, operations)
 
 
 def _rate(grid: Grid, lines: Sequence[Line], device: str) -> tuple[float, str]:

@@ -2,9 +2,10 @@
 
     model -> stage and its seed -> set to forget -> before unlearning -> method -> cells, some at once
 
-A cell that has a result is never run again. A killed run loses the cells in flight and no more: one, or as many as are
-trained at once, or whose results were not all written yet. Several processes may run one grid (`workers` starts one a
-device): each takes cells that no other has taken. What a cell cannot do, for memory or for its rows, is its result.
+A cell that has a result is never run again, unless its adapter is to be kept and was not. A killed run loses the cells
+in flight and no more: one, or as many as are trained at once, or whose results were not all written yet. Several
+processes may run one grid (`workers` starts one a device): each takes cells that no other has taken. What a cell cannot
+do, for memory or for its rows, is its result.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation.cells import Cell, Grid, is_done
+from dual_data.evaluation.cells import Cell, Grid, adapter_path, is_done
 from dual_data.evaluation.claims import any_free, claimed
 from dual_data.evaluation.context import check_workload
 from dual_data.evaluation.data import Encoded, Item, encode, token_hash
@@ -83,14 +84,14 @@ def run(
     if options.save_adapters and grid.preset.full:
         raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
     counts = dict.fromkeys(Tally._fields, 0)
-    todo = [cell for cell in cells if not is_done(grid.folder, cell)]
+    todo = [cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)]
     benches = [found for _, found in _by(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))]
     first = int(options.start * len(benches))
     for name, of_model in groupby(benches[first:] + benches[:first], lambda found: found[0].model):
         loaded: Loaded | None = None
         too_large = ""
         for of_stage in of_model:
-            if not any_free(grid.folder, of_stage):
+            if not any_free(grid.folder, of_stage, adapter=options.save_adapters):
                 counts["elsewhere"] += len(of_stage)
                 continue
             if loaded is None and not too_large:
@@ -101,7 +102,7 @@ def run(
                 except OutOfMemory as error:
                     too_large = str(error)
             if loaded is None:
-                found = _Failure(grid, too_large, project, say).record_free(of_stage)
+                found = _Failure(grid, too_large, project, say, options.save_adapters).record_free(of_stage)
             else:
                 found = _Bench(grid, loaded, options, project, say).run(of_stage)
             for status, count in found.items():
@@ -179,7 +180,7 @@ class _Bench:
 
     def _run_set(self, cells: Sequence[Cell]) -> dict[str, int]:
         counts = dict.fromkeys(Tally._fields, 0)
-        if not any_free(self._grid.folder, cells):
+        if not any_free(self._grid.folder, cells, adapter=self._options.save_adapters):
             return counts | {"elsewhere": len(cells)}
         try:
             with enough_memory("measuring the model before unlearning"):
@@ -217,14 +218,15 @@ class _Bench:
     def _run_cells(self, method: str, cells: Sequence[Cell]) -> dict[str, int]:
         """Train and measure some cells of one method together, unless another process has taken them."""
         counts = dict.fromkeys(Tally._fields, 0)
-        with claimed(self._grid.folder, cells) as taken:
+        adapter = self._options.save_adapters
+        with claimed(self._grid.folder, cells, adapter=adapter) as taken:
             counts["elsewhere"] = len(cells) - len(taken)
             try:
                 with enough_memory(f"training and measuring {method}"):
                     for status in self._train_and_measure(method, taken) if taken else ():
                         counts[status] += 1
             except DualDataError as error:
-                left = [cell for cell in taken if not is_done(self._grid.folder, cell)]
+                left = [cell for cell in taken if not is_done(self._grid.folder, cell, adapter=adapter)]
                 self._failure(str(error)).record(left)
                 counts |= {"done": len(taken) - len(left), "failed": len(left)}
         return counts
@@ -263,7 +265,7 @@ class _Bench:
             for k, (cell, trace, measured) in enumerate(zip(cells, traces, found, strict=True)):
                 if self._options.save_adapters and isinstance(trainable, Adapters):
                     # Before the result: a cell that has one is done, and its adapter would never be made.
-                    trainable.save(grid.folder / "adapters" / cell.id, k, base=loaded.info.spec)
+                    trainable.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
                 self._write(cell, measured, trace, effort, notes=[*notes, *engine.notes], rows=rows)
                 self._say(_line(cell, measured, trace, effort.seconds))
         finally:
@@ -334,7 +336,8 @@ class _Bench:
             torch.cuda.reset_peak_memory_stats(self._loaded.device)
 
     def _failure(self, reason: str) -> _Failure:
-        return _Failure(self._grid, reason, self._project, self._say, self._loaded, self._stage)
+        kept = self._options.save_adapters
+        return _Failure(self._grid, reason, self._project, self._say, kept, self._loaded, self._stage)
 
 
 class _Failure(NamedTuple):
@@ -344,19 +347,23 @@ class _Failure(NamedTuple):
     reason: str
     project: Path
     say: Callable[[str], None]
+    adapter: bool
+    """Whether what lacks its adapter was to be run too."""
     loaded: Loaded | None = None
     stage: Prepared | None = None
 
     def record(self, cells: Sequence[Cell]) -> None:
-        """Make it the result of cells that this process holds."""
+        """Make it the result of cells that this process holds; one that only lacks its adapter keeps its result."""
         for cell in cells:
             self.say(f"{cell.label}: failed: {self.reason}")
+            if is_done(self.grid.folder, cell):
+                continue
             result = blank(self.grid, cell, status="failed", loaded=self.loaded, stage=self.stage, project=self.project)
             write_result(self.grid.folder, cell.id, result | {"reason": self.reason})
 
     def record_free(self, cells: Sequence[Cell]) -> dict[str, int]:
         """Make it the result of those cells that no process holds; how many ended how."""
-        with claimed(self.grid.folder, cells) as taken:
+        with claimed(self.grid.folder, cells, adapter=self.adapter) as taken:
             self.record(taken)
         return {"failed": len(taken), "elsewhere": len(cells) - len(taken)}
 

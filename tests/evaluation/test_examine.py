@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from dual_data.cli import main
+from dual_data.errors import UsageError
 from dual_data.evaluation.cells import cells_of, spell_out
 from dual_data.evaluation.data import Item
 from dual_data.evaluation.examine import AttackOptions, attack, targets, unrelated
@@ -121,7 +122,7 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert "3 cells, 0 to do" in capsys.readouterr().out
     both = [*options[:-1], "cpu,cpu", "--out", str(tmp_path / "both")]
     assert _run(["eval", "run", *both]) == 0
-    assert "3 done, 0 stopped, 0 failed, 0 elsewhere" in capsys.readouterr().out
+    assert "3 done, 0 stopped, 0 failed, 0 elsewhere; 0 of 3 cells had their results already" in capsys.readouterr().out
 
     assert _run(["eval", "score", str(folder), "--json"]) == 0
     scored = json.loads(capsys.readouterr().out)
@@ -138,11 +139,22 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert "p (Holm)" in capsys.readouterr().out
 
 
-def test_adapters_that_were_not_kept_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_adapters_that_were_not_kept_are_asked_for_and_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = _project(tmp_path, adapters=False)
     capsys.readouterr()
     assert _run(["eval", "attack", *options]) == 1
-    assert "--save-adapters" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 1 cells to attack have no adapter" in said
+    assert "--save-adapters" in said
+    assert _run(["eval", "run", *options, "--save-adapters", "--dry-run"]) == 0
+    assert "3 cells, 2 to do" in capsys.readouterr().out
+    assert _run(["eval", "run", *options, "--save-adapters"]) == 0
+    assert "2 done, 0 stopped, 0 failed, 0 elsewhere; 1 of 3 cells" in capsys.readouterr().out
+    assert _run(["eval", "run", *options, "--save-adapters"]) == 0
+    assert "0 elsewhere; 3 of 3 cells had their results already" in capsys.readouterr().out
+    settings = load_settings(tmp_path / "pipeline" / "evaluation.toml")
+    grid = spell_out(settings, "one", tmp_path, tmp_path / "artifacts" / "evaluation" / "one")
+    assert len(targets(grid, cells_of(grid, lambda one: identify(one.spec)), AttackOptions())) == 1
     assert _run(["eval", "report", str(tmp_path)]) == 2
     assert "no results; run `dual-data eval run` first" in capsys.readouterr().err
 
@@ -158,6 +170,23 @@ def test_attacks_take_the_narrowing_of_the_run_and_say_where_it_is_another(
     file.write_text(GRID.replace("epochs = 2", "epochs = 2\nfull = true"))
     assert _run(["eval", "attack", *options, "--limit", "3"]) == 2
     assert "trains all weights and keeps no adapters" in capsys.readouterr().err
+
+
+def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = _project(tmp_path, adapters=False)
+
+    def asked(spec: str, **_: object) -> None:
+        raise UsageError(f"asked for {spec}")
+
+    monkeypatch.setattr("dual_data.evaluation.models.identify", asked)
+    for name, said in (("nope", True), ("owner/name", False), ("tiny", False), ("tiny-qwen", False)):
+        capsys.readouterr()
+        assert _run(["eval", "run", *options, "--model", name]) == 2
+        first, *_ = capsys.readouterr().err.splitlines()
+        assert first.startswith(f"{name}: no model of ") is said
+        assert ("(tiny) and no folder here: asking the Hub for it" in first) is said
 
 
 def test_an_attack_that_fails_ends_no_other(tmp_path: Path) -> None:

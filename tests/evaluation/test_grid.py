@@ -331,6 +331,21 @@ def test_adapters_are_kept_where_asked_for(project: Path) -> None:
     assert len(weights) == 4
 
 
+def test_cells_whose_adapters_were_not_kept_are_run_again_and_give_the_same_results(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    run(grid, cells, RunOptions(), project=project)
+    before = {path: path.read_bytes() for path, _ in read_results(grid.folder)}
+    # What fails this time leaves the result as it is.
+    bare = {"pretrained": grid.sets["pretrained"]._replace(retain_train=[])}
+    (grid.folder / "adapters").mkdir()
+    assert run(grid._replace(sets=bare), cells, RunOptions(save_adapters=True), project=project).failed == 4
+    assert before == {path: path.read_bytes() for path, _ in read_results(grid.folder)}
+    assert run(grid, cells, RunOptions(save_adapters=True), project=project) == (4, 0, 0, 0)
+    assert before == {path: path.read_bytes() for path, _ in read_results(grid.folder)}
+    assert len(list((grid.folder / "adapters").iterdir())) == 4
+    assert run(grid, cells, RunOptions(save_adapters=True), project=project) == (0, 0, 0, 0)
+
+
 def test_full_fine_tuning_runs_as_a_grid_and_leaves_the_base_alone(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")))
     assert run(grid, cells, RunOptions(cells_at_once=4), project=project) == (5, 0, 0, 0)

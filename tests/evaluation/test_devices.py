@@ -1,0 +1,53 @@
+"""Devices are checked by name and by what torch sees, before anything is loaded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dual_data.errors import UsageError
+from dual_data.evaluation.devices import device_named, devices_named
+from tests.cli.command import dual_data
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many GPUs torch sees: the one number in the list."""
+    seen = [0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen[0] > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen[0])
+    return seen
+
+
+def test_a_gpu_must_be_there_to_be_used(gpus: list[int]) -> None:
+    assert devices_named(None) == devices_named("cpu") == ["cpu"]
+    assert devices_named("cpu, cpu") == ["cpu", "cpu"]
+    with pytest.raises(UsageError, match=r"cuda: the installed torch .*: use --device cpu"):
+        devices_named("cuda")
+    assert devices_named("cuda", used=False) == ["cuda"]
+    gpus[0] = 2
+    assert devices_named(None) == ["cuda"]
+    assert devices_named("cuda:0,cuda:1") == ["cuda:0", "cuda:1"]
+    with pytest.raises(UsageError, match="cuda:2: there are 2 GPUs, numbered from 0 to 1"):
+        devices_named("cuda:0,cuda:2")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cpu,"])
+def test_a_name_that_is_no_device_is_refused_whether_used_or_not(name: str) -> None:
+    with pytest.raises(UsageError, match="is no device: write cpu, cuda, or one GPU"):
+        devices_named(name, used=False)
+
+
+def test_attacks_take_one_device() -> None:
+    assert device_named("cpu") == "cpu"
+    with pytest.raises(UsageError, match="one device is used here"):
+        device_named("cpu,cpu")
+
+
+@pytest.mark.parametrize("command", ["run", "attack"])
+@pytest.mark.parametrize("device", ["gpu", "cuda"])
+def test_the_commands_refuse_before_they_look_at_anything(command: str, device: str, gpus: list[int]) -> None:
+    found = dual_data("eval", command, "--grid", "no such grid", "--device", device)
+    assert found.code == 2
+    assert "--device: " in found.err
+    assert len(found.err.splitlines()) == 1
