@@ -78,9 +78,7 @@ def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]
         if unpaired := sum(one.contrast is None for one in asked):
             sentences.append(f"{data}: in {unpaired} of {len(asked)} comparisons too few facts have equal confidence.")
         if found := _of(retained, data):
-            sentences.append(
-                f"{data}, where {SHARE:.0%} of each set is forgotten: {_kept(found, 'after forgetting rare ones')}"
-            )
+            sentences.append(_kept(data, "forgetting popular facts", "forgetting rare ones", found))
     return sentences, paired
 
 
@@ -94,8 +92,7 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     for name in dict.fromkeys(one.group for one in asked):
         found = _of(compared, name)
         if found:
-            said = _kept(found, "on the pretrained model")
-            sentences.append(f"{name}: where {SHARE:.0%} of the forget score is gone, {said}")
+            sentences.append(_kept(name, "unlearning after this stage", "unlearning the pretrained model", found))
         else:
             sentences.append(
                 f"{name}: no method forgets {SHARE:.0%} of what it knew both here and on the pretrained model, so "
@@ -122,10 +119,10 @@ def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]
         else:
             said = "no difference in smoothness from the pretrained model is shown"
         sentences.append(
-            f"{name}: {said}. The largest jump of the forget score between neighbouring learning rates is "
-            f"{abs(mean):.1%} of the score before {'larger' if mean > 0 else 'smaller'} (mean over "
-            f"{_count(len(found), 'comparison')}: smaller in {smoother}, larger in {rougher}, no difference shown in "
-            f"{len(found) - smoother - rougher})."
+            f"{name}: {said}. The largest jump of the forget score between neighbouring learning rates, in per cent of "
+            f"that score before unlearning, is {_points(mean)} {'larger' if mean > 0 else 'smaller'} than on the "
+            f"pretrained model, on average over {_count(len(found), 'comparison')}. It is smaller in {smoother} of "
+            f"them and larger in {rougher}; in {len(found) - smoother - rougher} no difference is shown."
         )
     return sentences, compared
 
@@ -169,8 +166,9 @@ def baseline_answer(collection: Collection) -> list[str]:
                 below += float(stack(group.at(lr), "forget", "rougeL_recall").mean()) <= baseline
         hardly = ", so that little can be called known" if score <= baseline else ""
         sentences.append(
-            f"{key.data}, {key.model}, {key.set}: a rule that knows no fact reaches {baseline:.3f}, the model before "
-            f"unlearning {score:.3f}{hardly}; after unlearning {below} of {total} cells are at or below the rule."
+            f"{key.data}, {key.model}, {key.set}: on the forget facts measured, a rule that knows no fact reaches "
+            f"{baseline:.3f} ROUGE-L recall, the model before unlearning {score:.3f}{hardly}; after unlearning {below} "
+            f"of {total} cells are at or below the rule."
         )
     return sentences
 
@@ -254,22 +252,23 @@ def _popularity(start: str, compared: Sequence[Compared]) -> str:
     elif more and not less:
         said = f"popular facts are easier to forget{here}"
     elif more and less:
-        said = "it depends on method and stage"
+        said = "whether popular facts are harder to forget depends on method and stage"
     else:
         said = "no difference between popular and rare facts is shown"
     return (
         f"{start}: {said}. Popular facts lose {abs(mean):.3f} ROUGE-L recall {'more' if mean > 0 else 'less'} than "
-        f"rare ones (mean over {_count(len(compared), 'comparison')}: less in {less}, more in {more}, no difference "
-        f"shown in {len(compared) - more - less})."
+        f"rare ones, on average over {_count(len(compared), 'comparison')}. They lose less in {less} of them and more "
+        f"in {more}; in {len(compared) - more - less} no difference is shown."
     )
 
 
-def _kept(compared: Sequence[Compared], than: str) -> str:
+def _kept(start: str, what: str, than: str, compared: Sequence[Compared]) -> str:
     mean, better, worse = _counts(compared)
     return (
-        f"{abs(mean):.1%} {'more' if mean >= 0 else 'less'} of the held-out retain score is kept than {than} "
-        f"(mean over {_count(len(compared), 'comparison')}: better in {better}, worse in {worse}, no difference shown "
-        f"in {len(compared) - better - worse})."
+        f"{start}: at the point where {SHARE:.0%} of the forget score is gone, {what} keeps {_points(mean)} "
+        f"{'more' if mean >= 0 else 'less'} of the held-out retain score, in per cent of that score before unlearning, "
+        f"than {than}, on average over {_count(len(compared), 'comparison')}. It keeps more in {better} of them and "
+        f"less in {worse}; in {len(compared) - better - worse} no difference is shown."
     )
 
 
@@ -287,14 +286,17 @@ def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
         "sft_retain": "fine-tuning without the facts to forget",
     }
     parts = [
-        f"{text} ({stage}) gives {_counts(found)[0]:+.1%} of the {mean:+.1%}"
+        f"{text} ({stage}) gives {_points(_counts(found)[0], '+')}"
         for stage, text in texts.items()
         if (found := _of(compared, f"{data}, {stage}"))
     ]
-    start = f"{data}: fine-tuning first helps in {better} of {len(gained)}"
+    start = (
+        f"{data}: fine-tuning first (sft) keeps more of the retain score in {better} of "
+        f"{_count(len(gained), 'comparison')}, {_points(mean, '+')} on average"
+    )
     if not parts:
         return [f"{start}; without its controls the grid cannot say why."]
-    return [f"{start}. Of its controls, {'; '.join(parts)}."]
+    return [f"{start}. Of its controls, against the same pretrained model, {'; '.join(parts)}."]
 
 
 def _in(some: int, compared: Sequence[Compared]) -> str:
@@ -304,6 +306,12 @@ def _in(some: int, compared: Sequence[Compared]) -> str:
 
 def _where(key: Key) -> str:
     return f"{key.data}, {key.model}, {key.stage}"
+
+
+def _points(share: float, sign: str = "") -> str:
+    """A difference of shares: its size, or with a sign."""
+    value = f"{100 * (share if sign else abs(share)):{sign}.1f}"
+    return f"{value} percentage point{'' if value.lstrip('+-') == '1.0' else 's'}"
 
 
 def _count(amount: int, noun: str) -> str:

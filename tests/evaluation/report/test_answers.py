@@ -16,8 +16,14 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
     sentences, compared = answers.popularity_answer(collect([tmp_path]))
     assert "popular facts are harder to forget" in sentences[0]
     assert "popular facts are harder to forget" in sentences[1]
-    assert "less in 2, more in 0" in sentences[0]
-    assert sentences[2].startswith("d, where 50% of each set is forgotten")
+    assert (
+        "than rare ones, on average over 2 comparisons. They lose less in 2 of them and more in 0; in 0 no"
+        in sentences[0]
+    )
+    assert sentences[2].startswith(
+        "d: at the point where 50% of the forget score is gone, forgetting popular facts keeps "
+    )
+    assert "of that score before unlearning, than forgetting rare ones, on average over 2 comparisons." in sentences[2]
     assert len(compared) == 2
     for one in compared:
         assert one.contrast.difference.high < 0
@@ -44,8 +50,11 @@ def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -
 def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     write_grid(tmp_path)
     sentences, compared = answers.stage_answer(collect([tmp_path]))
-    assert sentences[0].startswith("d, sft: where 50% of the forget score is gone")
-    assert "more of the held-out retain score is kept" in sentences[0]
+    assert sentences[0].startswith(
+        "d, sft: at the point where 50% of the forget score is gone, unlearning after this stage keeps "
+    )
+    assert " percentage points more of the held-out retain score" in sentences[0]
+    assert "than unlearning the pretrained model, on average over 2 comparisons." in sentences[0]
     assert "without its controls the grid cannot say why" in sentences[1]
     assert all(one.contrast.difference.low > 0 for one in compared)
 
@@ -58,7 +67,8 @@ def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
                 write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
     (sentence,), (compared,) = answers.smoothness_answer(collect([tmp_path]))
     assert sentence.startswith("d, sft: forgetting is smoother than on the pretrained model.")
-    assert "smaller in 1, larger in 0" in sentence
+    assert "percentage points smaller than on the pretrained model, on average over 1 comparison." in sentence
+    assert "It is smaller in 1 of them and larger in 0; in 0 no difference is shown." in sentence
     assert compared.contrast.difference.high < 0
     assert len(compared.runs) == 2 * 2 * 4
 
@@ -109,7 +119,7 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     assert answers.wording_answer(collection._replace(groups=tuple(asked_once))) == []
     baselines = answers.baseline_answer(collection)
     assert len(baselines) == 2
-    assert all("reaches 0.200, the model before unlearning 1.000" in one for one in baselines)
+    assert all("reaches 0.200 ROUGE-L recall, the model before unlearning 1.000" in one for one in baselines)
 
 
 def test_a_grid_of_one_kind_answers_nothing(tmp_path: Path) -> None:
