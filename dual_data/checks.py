@@ -11,6 +11,7 @@ from dual_data.config import (
     Excluded,
     Profile,
     Relation,
+    Topic,
     load_excluded,
     load_profile,
     load_relation,
@@ -24,6 +25,8 @@ from dual_data.prompts import load_prompt
 
 _EXPLAINED = re.compile(r"^#\s{2,}([a-z_]+)\s{2,}\S", re.MULTILINE)
 """A reason with its meaning, in the comment at the head of EXCLUDED.toml."""
+_TO_FILL_IN = "..."
+"""What the skeleton of a relation has where words are missing."""
 
 
 def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
@@ -52,7 +55,9 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     relations = {path: attempt(load_relation, path) for path in relation_files}
     if all(relation is not None for relation in relations.values()):
         attempt(load_relations, root / "pipeline" / "relations")
-    findings.extend(_same_questions({path: one for path, one in relations.items() if one is not None}))
+    read_relations = {path: one for path, one in relations.items() if one is not None}
+    findings.extend(_unfilled(read_relations))
+    findings.extend(_same_questions(read_relations))
     known = {name for loaded in topics for name in loaded}
     named = {f"{path}: topics": one.topics for path, one in relations.items() if one is not None}
     exclusions = root / "pipeline" / "relations" / "EXCLUDED.toml"
@@ -75,6 +80,12 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     )
     # A prompt is read on its own and by its stage.
     return list(dict.fromkeys(findings)), summary
+
+
+def load_all_topics(root: Path) -> dict[str, Topic]:
+    """The topics of all files of the project that hold some."""
+    paths = [path for path in sorted((root / "pipeline").glob("*.toml")) if _kind(path) == "topics"]
+    return {name: topic for path in paths for name, topic in load_topics(path).items()}
 
 
 def _unknown_topics(
@@ -112,6 +123,16 @@ def _same_names(profiles: Sequence[Profile]) -> list[str]:
         f"artifacts/{profile.name}, so give one of them another"
         for profile in profiles
         if (owner := owners.setdefault(profile.name, profile)) is not profile
+    ]
+
+
+def _unfilled(relations: Mapping[Path, Relation]) -> list[str]:
+    """Wordings that `relations new` wrote and nobody filled in; its empty ones are no questions in any case."""
+    return [
+        f"{path}: questions: {wording!r} is not filled in; write words in the place of {_TO_FILL_IN!r}"
+        for path, relation in relations.items()
+        for wording in (*relation.questions.questions(), relation.questions.statement or "")
+        if _TO_FILL_IN in wording
     ]
 
 

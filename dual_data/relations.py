@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.config import load_relation
+from dual_data.config import load_relation, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.engine.tables import Settled, settle
-from dual_data.errors import InputError, UsageError
+from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.project import Project
 
 SKELETON = """\
@@ -25,6 +25,9 @@ name = ""                 # English noun phrase of the relation, such as "capita
 labels = []               # how tables without ids name it
 topics = []               # names of pipeline/topics.toml; ["*"] for all
 object = "entity"         # entity, date, quantity or text
+# precision = "year"      # dates: year, month or day, whatever the questions ask for
+# unit = "Q11573"         # quantities: the item of the unit that is asked for; none for plain numbers
+# unit_name = "m"         # quantities: how the unit is written after the number
 unique = "one"            # one: only pairs with exactly one object; any: several are accepted
 
 [questions]
@@ -69,6 +72,7 @@ def preview_relation(project: Project, stem: str, limit: int) -> list[Preview]:
     if not path.is_file():
         raise InputError(f"{path}: no such relation; make it with: dual-data relations new {stem}")
     load_relation(path)
+    _expect_no_conflict(path)
     tools = project.tools()
     try:
         with _alone(project.root, stem) as folder:
@@ -81,6 +85,18 @@ def preview_relation(project: Project, stem: str, limit: int) -> list[Preview]:
         tools.calls.close()
     shown = pl.concat([questions.with_columns(reason=pl.lit("")), rejected], how="diagonal_relaxed")
     return [_preview(row) for row in shown.head(limit).iter_rows(named=True)]
+
+
+def _expect_no_conflict(path: Path) -> None:
+    """Raise ConfigError where another file claims what this one does: the build would refuse both.
+
+    Faults of other files are none of its business.
+    """
+    try:
+        load_relations(path.parent)
+    except ConfigError as error:
+        if found := [line for line in str(error).split("\n") if path.name in line]:
+            raise ConfigError("\n".join(found)) from None
 
 
 def _questions(project: Project, tools: Tools) -> Settled:

@@ -14,9 +14,9 @@ def check(project: ProjectFolder = HERE) -> None:
 
     Checked: TOML syntax and UTF-8, known keys, types and ranges; Wikidata ids; that every topic a relation
     names exists, and no two files of a property claim one topic, nor two properties one label there; that EXCLUDED.toml
-    contradicts no relation and explains its reasons; that questions hold their variables, differ, and number at least
-    four; that prompts declare and use their variables, and are what their stages ask with; the parameters of every
-    stage in every profile. Exit code 2 where anything is wrong.
+    contradicts no relation and explains its reasons; that questions hold their variables, are filled in, differ, and
+    number at least four; that prompts declare and use their variables, and are what their stages ask with; the
+    parameters of every stage in every profile. Exit code 2 where anything is wrong.
     """
     from dual_data.checks import check_project
     from dual_data.project import find_root, load_stages

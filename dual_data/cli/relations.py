@@ -20,11 +20,16 @@ def list_relations(
 
     Example: dual-data relations list --topic places_city
     """
+    from dual_data.checks import load_all_topics
     from dual_data.cli.text import table
     from dual_data.config import load_relations
+    from dual_data.errors import UsageError
     from dual_data.project import find_root
 
-    relations = load_relations(find_root(project) / "pipeline" / "relations")
+    root = find_root(project)
+    relations = load_relations(root / "pipeline" / "relations")
+    if topic and topic not in (known := load_all_topics(root)):
+        raise UsageError(f"{topic}: no such topic; the topics are: {', '.join(known)}")
     rows = [
         (stem, r.name, r.object, r.unique, len(r.questions.questions()), " ".join(r.topics))
         for stem, r in relations.items()

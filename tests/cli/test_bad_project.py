@@ -102,6 +102,14 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         relation("Name the capital of {subject}.", "what is the capital of {subject}?"),
         "are the same",
     ),
+    "question of the skeleton": (
+        relation("What is the capital of", "What is the ... of"),
+        r"P36.toml: questions: 'What is the \.\.\. of \{subject\}\?' is not filled in",
+    ),
+    "statement of the skeleton": (
+        relation("[questions]", '[questions]\nstatement = "The ... of {subject} is {answer}."'),
+        r"P36.toml: questions: 'The \.\.\. of \{subject\} is \{answer\}\.' is not filled in",
+    ),
     "unknown topic": (relation("places_country", "places_contry"), "P36.toml: topics: 'places_contry' is in none of"),
     "not a class id": (
         relation('object = "entity"', 'object = "entity"\nobject_classes = ["city"]'),
@@ -243,6 +251,25 @@ def test_two_files_of_a_property_may_not_claim_one_topic(project: Path) -> None:
     shown = dual_data("check", "--project", project)
     assert shown.code == 2
     assert "P36_twin.toml: topics: places_country is claimed by P36.toml already" in shown.err
+
+
+def test_a_topic_that_two_files_claim_is_told_by_the_preview(project: Path) -> None:
+    relation("places_country", "places_country")(project)
+    relations = project / "pipeline" / "relations"
+    (relations / "P36_twin.toml").write_text(RELATION, encoding="utf-8")
+    for stem in ("P36", "P36_twin"):
+        shown = dual_data("relations", "preview", stem, "--project", project, "--profile", "embedded")
+        assert shown.code == 2, shown.out
+        assert shown.err.endswith("P36_twin.toml: topics: places_country is claimed by P36.toml already\n")
+    (relations / "P36_twin.toml").write_text("faults of other files are for check to tell", encoding="utf-8")
+    assert dual_data("relations", "preview", "P36", "--project", project, "--profile", "embedded").code == 0
+
+
+def test_an_unknown_topic_is_told_with_those_there_are(project: Path) -> None:
+    shown = dual_data("relations", "list", "--topic", "nope", "--project", project)
+    assert (shown.code, shown.out) == (2, "")
+    assert "error: nope: no such topic; the topics are: art_sculpture, " in shown.err
+    assert "\nP984 " in dual_data("relations", "list", "--topic", "places_country", "--project", project).out
 
 
 @pytest.mark.parametrize(("first", "second"), [("*", "places_country"), ("places_country", "*"), ("*", "*")])

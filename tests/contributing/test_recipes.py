@@ -165,6 +165,15 @@ def test_add_a_relation(project: Path) -> None:
     }
 
 
+def test_the_relation_to_add_is_one_that_does_not_ship(tmp_path: Path) -> None:
+    (stem,) = set(re.findall(r"dual-data relations (?:new|preview) (\w+)", (ROOT / "CONTRIBUTING.md").read_text()))
+    root = copy_project(tmp_path / "mine")
+    shown = dual_data("relations", "new", stem, "--project", root)
+    assert shown.code == 0, shown.err
+    skeleton = (root / "pipeline" / "relations" / f"{stem}.toml").read_text()
+    assert all(f"# {key} = " in skeleton for key in ("precision", "unit", "unit_name"))
+
+
 def test_add_a_source(project: Path) -> None:
     (project / "pipeline" / "my_source.py").write_text(SOURCE)
     init = project / "pipeline" / "__init__.py"
