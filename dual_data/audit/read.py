@@ -15,6 +15,8 @@ from dual_data.errors import InputError, ServiceError
 
 _SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_SHOWN = 12
+"""Columns that a message about a table lists."""
 _REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+(@[^@\s]+)?$")
 
 
@@ -24,6 +26,10 @@ class Split(NamedTuple):
     name: str
     config: str
     rows: pl.DataFrame
+
+
+class NotAuditable(InputError):
+    """A table that can be read and holds nothing to audit."""
 
 
 class _Listed(NamedTuple):
@@ -45,14 +51,15 @@ def read(target: str, say: Callable[[str], None] = _say_nothing) -> list[Split]:
 
     A folder with a dataset card is read by the configurations of its card; any other folder file by file, the shards of
     a table together. A table with a column `split` is divided by it. Tables of a folder which hold neither
-    question-answer pairs nor triplets are passed over; `say` gets a line for each file that is no table, unless a card
-    names it. The Hub is asked by huggingface_hub, with its settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
+    question-answer pairs nor triplets are passed over, and so are files that are no tables, unless a card names them;
+    `say` gets a line for each, and one for a table without rows. The Hub is asked by huggingface_hub, with its settings
+    (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
 
     Raises `InputError` where there is nothing to audit, `ServiceError` where the Hub does not answer.
     """
     path = Path(target)
     if path.is_file():
-        splits = list(_divided(path.stem, "", _table(path)))
+        splits = list(_divided(path.stem, "", _auditable(path, _table(path), say)))
     elif path.is_dir():
         splits = _folder(path, say)
     elif _REPOSITORY.match(target):
@@ -67,15 +74,29 @@ def read(target: str, say: Callable[[str], None] = _say_nothing) -> list[Split]:
 
 
 def read_all(targets: Iterable[str], say: Callable[[str], None] = _say_nothing) -> list[Split]:
-    """The splits of several targets; a name that occurs twice gets its target, then a number, in front."""
+    """The splits of several targets; a name that occurs twice gets its target, then a number, in front.
+
+    A table without anything to audit is passed over if other targets have something: `*.parquet` may name it. A target
+    that is absent or cannot be read is an error all the same.
+    """
     found: dict[str, Split] = {}
+    unfit: list[NotAuditable] = []
     for target in targets:
-        for split in read(target, say):
+        try:
+            splits = read(target, say)
+        except NotAuditable as error:
+            unfit.append(error)
+            continue
+        for split in splits:
             name, number = split.name, 1
             while name in found:
                 name = f"{Path(target).parent.name or target}/{split.name}" + (f" ({number})" if number > 1 else "")
                 number += 1
             found[name] = split._replace(name=name)
+    if unfit and not found:
+        raise InputError("\n".join(map(str, unfit)))
+    for reason in unfit:
+        say(f"passed over: {reason}")
     return list(found.values())
 
 
@@ -83,20 +104,30 @@ def _folder(folder: Path, say: Callable[[str], None]) -> list[Split]:
     auditable = []
     for name, config, files, certain in _configured(folder) or _plain(folder):
         try:
-            rows = _concat(files)
+            auditable.append((name, config, _auditable(files[0], _concat(files), say)))
         except InputError as error:
-            if certain:
+            if certain and not isinstance(error, NotAuditable):
                 raise
             say(f"passed over: {error}")
-            continue
-        if is_auditable(rows.columns):
-            auditable.append((name, config, rows))
     single = len({config for _, config, _ in auditable}) == 1
     return [
         split
         for name, config, rows in auditable
         for split in _divided(name if single or not config else f"{config}/{name}", config, rows)
     ]
+
+
+def _auditable(file: Path, rows: pl.DataFrame, say: Callable[[str], None]) -> pl.DataFrame:
+    """The rows themselves. Raises `NotAuditable` without the columns for it; a table without rows is told."""
+    if not is_auditable(rows.columns):
+        shown = ", ".join(rows.columns[:_SHOWN]) + (" ..." if rows.width > _SHOWN else "")
+        raise NotAuditable(
+            f"{file}: an audit needs the columns question and answer, or subjectLabel, relation and objectLabel; "
+            f"there are: {shown or 'none'}"
+        )
+    if rows.is_empty():
+        say(f"{file}: has no rows")
+    return rows
 
 
 def _configured(folder: Path) -> list[_Listed]:
@@ -199,7 +230,7 @@ def _json(file: Path) -> pl.DataFrame:
 def _divided(name: str, config: str, rows: pl.DataFrame) -> Iterator[Split]:
     """The table itself, or its parts where it has a column `split` (and `recipe`), in order of first appearance."""
     keys = [column for column in ("recipe", "split") if column in rows.columns]
-    if "split" not in keys:
+    if "split" not in keys or rows.is_empty():
         yield Split(name, config, rows)
         return
     for values, part in rows.partition_by(keys, as_dict=True, maintain_order=True).items():

@@ -25,9 +25,10 @@ def audit(
     """Measure any DUAL-like dataset: confounds, trivial baselines, malformed questions, leaks between splits.
 
     Reads Parquet, JSON lines, JSON and CSV with the published column names or dual-data's own, a release folder, or a
-    dataset of the Hub. A measurement that the columns cannot tell is null ("-" in the table). Compared with each other
-    are the splits of one configuration (of one topic, where it has several), single files, and configurations of one
-    split; among more than 30 splits only those of one topic.
+    dataset of the Hub. A table without such columns is passed over if there are others, and said to be. A measurement
+    that the columns cannot tell is null ("-" in the table). Compared with each other are the splits of one
+    configuration (of one topic, where it has several), single files, and configurations of one split; among more than
+    30 splits only those of one topic.
 
     Example: dual-data audit city_forget_rare_5.parquet city_forget_popular_5.parquet
     """

@@ -62,6 +62,33 @@ def test_what_is_passed_over_is_told_beside_the_result(files: list[str], tmp_pat
     assert f"passed over: {tmp_path / 'notes.json'}: not readable as json" in result.stderr
 
 
+def test_other_tables_are_passed_over_by_name(files: list[str], tmp_path: Path) -> None:
+    wordings = tmp_path / "wordings.csv"
+    wordings.write_text("question,paraphrase\nWhere?,In what place?\n")
+    line = (
+        f"{wordings}: an audit needs the columns question and answer, or subjectLabel, relation and objectLabel; "
+        "there are: question, paraphrase"
+    )
+    for targets in ([str(tmp_path)], [str(wordings), *files]):
+        result = CliRunner().invoke(app, [*targets, "--json"])
+        assert set(json.loads(result.stdout)["splits"]) == {"rare", "popular"}
+        assert result.stderr == f"passed over: {line}\n"
+    alone = CliRunner().invoke(app, [str(wordings)])
+    assert isinstance(alone.exception, InputError)
+    assert str(alone.exception) == line
+    missing = CliRunner().invoke(app, [*files, str(tmp_path / "absent.csv")])
+    assert isinstance(missing.exception, InputError)
+
+
+@pytest.mark.parametrize("header", ["question,answer", "question,answer,split"])
+def test_a_table_without_rows_is_told(tmp_path: Path, header: str) -> None:
+    file = tmp_path / "none.csv"
+    file.write_text(f"{header}\n")
+    result = CliRunner().invoke(app, [str(file), "--json"])
+    assert json.loads(result.stdout)["splits"]["none"]["rows"] == 0
+    assert result.stderr == f"{file}: has no rows\n"
+
+
 def test_pairs_that_are_too_many_are_told(tmp_path: Path) -> None:
     for number in range(31):
         pl.DataFrame({"question": ["Where lies A?"], "answer": ["Nu"]}).write_csv(tmp_path / f"s{number}.csv")
