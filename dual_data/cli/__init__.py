@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -28,8 +29,23 @@ from dual_data.cli import (
 )
 from dual_data.errors import DualDataError
 
+
+class Commands(typer.core.TyperGroup):
+    """All commands; whatever is stopped by hand says so."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C is taken here, for Typer would end it without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # The terminal shows ^C where the cursor is.
+            print("\nstopped; run the same command again to go on", file=sys.stderr)
+            sys.exit(130)
+
+
 app = typer.Typer(
     name="dual-data",
+    cls=Commands,
     help="Build, audit, release and evaluate the DUAL benchmark for LLM unlearning.",
     no_args_is_help=True,
     add_completion=False,
@@ -76,9 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except DualDataError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again, it goes on where it stopped", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does; closing stderr keeps the interpreter from saying so.
         sys.stderr.close()

@@ -52,6 +52,21 @@ def test_every_command_and_option_is_documented(path: tuple[str, ...]) -> None:
             assert getattr(parameter, "help", None), f"{' '.join(path)} does not explain {parameter.name}"
 
 
+def test_whatever_is_stopped_by_hand_says_so() -> None:
+    code = """
+import signal, dual_data.cli as cli
+for group in (cli.app, cli.relations.app):
+    group.command()(lambda: signal.raise_signal(signal.SIGINT))
+    group.registered_commands[-1].name = "wait"
+import sys
+cli.main(sys.argv[1:])
+"""
+    for command in (["wait"], ["relations", "wait"]):
+        ended = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+        assert ended.returncode == 130, ended.stderr
+        assert ended.stderr == "\nstopped; run the same command again to go on\n"
+
+
 def test_version() -> None:
     assert dual_data("--version") == (0, f"{__version__}\n", "")
 
