@@ -24,6 +24,7 @@ from dual_data.released import MANIFEST, Place, Release, State
 
 Report = Callable[[str], None]
 _TAG = re.compile(r"v\d[\w.+-]*")
+_AGAIN = "move the stages' folders out of its artifacts, keep calls.sqlite there, and build again: all is replayed"
 
 
 class Pushed(NamedTuple):
@@ -40,19 +41,30 @@ class Pushed(NamedTuple):
 
 
 def refusals(state: State) -> tuple[list[str], list[str]]:
-    """Why a build must never be published, and why it is published only if forced."""
+    """Why a build must never be published, and why it is published only if forced; each with the way out."""
     never = []
     if state.unresolved:
-        never.append(f"{state.unresolved} facts are unresolved: their ids were minted from labels, not looked up")
+        never.append(
+            f"{state.unresolved} facts are unresolved: their ids were minted from labels, not looked up. Resolve them "
+            "and build again"
+        )
     unless_forced = []
     if state.limit is not None:
-        unless_forced.append(f"it is a limited build (--limit {state.limit})")
+        unless_forced.append(f"it is a limited build (--limit {state.limit}). Build again without --limit")
     if state.snapshot:
-        unless_forced.append("its facts come from the snapshot inside the package, which is for trying things out")
+        unless_forced.append(
+            "its facts come from the snapshot inside the package, which is for trying things out. Build and release "
+            "with a profile whose services.sparql is an endpoint of Wikidata's data"
+        )
     if state.dirty:
-        unless_forced.append("it was built from uncommitted changes, or its stages from different commits")
+        unless_forced.append(
+            "it was built from uncommitted changes, or its stages from different commits. Commit the project, " + _AGAIN
+        )
     elif state.commit is None:
-        unless_forced.append("it was built from a project without version control, so nobody can tell from what")
+        unless_forced.append(
+            "it was built from a project without version control, so nobody can tell from what. Put the project under "
+            "git, commit it, " + _AGAIN
+        )
     return never, unless_forced
 
 
@@ -89,7 +101,7 @@ def push(
     stamped, written = texts(stamped, Place(folder=folder))
     files: dict[str, bytes | Path] = {path: text.encode() for path, text in written.items()}
     files |= {file.path: folder / file.path for splits in stamped.configs.values() for file in splits.values()}
-    with translated(repository, token), stopped_as_by_hand():
+    with translated(repository, token, sending=not dry_run), stopped_as_by_hand():
         remote = _look(api, repository, tag, private=private)
         if remote.tagged:
             if _manifest_at(api, repository, tag) != written[MANIFEST].encode():
@@ -138,7 +150,7 @@ def paths_at(place: Place) -> list[str]:
     import huggingface_hub
 
     api = huggingface_hub.HfApi(endpoint=place.endpoint)
-    with translated(place.repository, None):
+    with translated(place.repository, None, sending=False):
         return sorted(api.list_repo_files(place.repository, revision=place.revision, repo_type="dataset"))
 
 
@@ -156,12 +168,9 @@ def _expect_publishable(state: State, tag: str, force: bool) -> None:
         raise UsageError(f"{tag!r}: is no tag of a version; use one such as v1.0.0")
     never, unless_forced = refusals(state)
     if never:
-        raise UsageError(f"this build is not published: {'; '.join(never)}. Resolve the ids and build again.")
+        raise UsageError("\n  ".join(["this build is never published:", *never]))
     if unless_forced and not force:
-        raise UsageError(
-            f"this build is not published: {'; '.join(unless_forced)}. Commit the project, move the stages' folders "
-            "out of its artifacts, keep calls.sqlite there, and build again: every answer is replayed. Or add --force."
-        )
+        raise UsageError("\n  ".join(["this build is not published without --force:", *unless_forced]))
 
 
 def _look(api: Any, repository: str, tag: str, *, private: bool) -> _Remote:
@@ -236,8 +245,11 @@ def bars_on_terminals_only() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def translated(repository: str, token: str | None) -> Iterator[None]:
-    """Errors of the Hub's client as ours, without tokens and signed addresses."""
+def translated(repository: str, token: str | None, *, sending: bool = True) -> Iterator[None]:
+    """Errors of the Hub's client as ours, without tokens and signed addresses.
+
+    `sending` says whether something is published in this block, or the remote is only looked at.
+    """
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -258,5 +270,9 @@ def translated(repository: str, token: str | None) -> Iterator[None]:
             ) from None
         raise ServiceError(f"{repository}: the Hub failed ({status}); push again later. {said}") from None
     except Exception as error:  # the client passes on its HTTP library's errors, which differ between its versions
-        said = redacted(" ".join(f"{error} {error.__cause__ or ''}".split()), token)
-        raise ServiceError(f"{repository}: the upload failed ({type(error).__name__}); push again. {said}") from None
+        # The client wraps errors of the one below it under the same words.
+        words = dict.fromkeys(str(part) for part in (error, error.__cause__) if part is not None)
+        said = redacted(" ".join(" ".join(words).split()), token)
+        what = "the upload failed" if sending else "could not be looked at on the Hub"
+        again = "push again" if sending else "try again"
+        raise ServiceError(f"{repository}: {what} ({type(error).__name__}); {again}. {said}") from None

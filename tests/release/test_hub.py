@@ -329,11 +329,11 @@ def test_without_a_token_nothing_is_tried(online: Hub, released: Made) -> None:
 @pytest.mark.parametrize(
     ("change", "words", "forced"),
     [
-        ({"limit": 200}, "limited", True),
-        ({"dirty": True}, "uncommitted", True),
-        ({"commit": None}, "version control", True),
-        ({"snapshot": True}, "snapshot inside the package", True),
-        ({"unresolved": 3}, "unresolved", False),
+        ({"limit": 200}, r"limited build \(--limit 200\)\. Build again without --limit$", True),
+        ({"dirty": True}, r"uncommitted changes.*\. Commit the project, move the stages' folders out", True),
+        ({"commit": None}, r"version control.*\. Put the project under git, commit it, move the stages", True),
+        ({"snapshot": True}, r"snapshot inside the package.*\. Build .* with a profile whose \S+ is an endpoint", True),
+        ({"unresolved": 3}, "3 facts are unresolved.* Resolve them and build again$", False),
     ],
 )
 def test_builds_that_are_not_to_be_published(
@@ -349,6 +349,14 @@ def test_builds_that_are_not_to_be_published(
         with pytest.raises(UsageError, match=words):
             publish(online, changed, force=True)
         assert online.requests == []
+
+
+@pytest.mark.parametrize(("dry_run", "words"), [(True, "could not be looked at"), (False, "the upload failed")])
+def test_a_hub_that_does_not_answer_is_told_once(released: Made, dry_run: bool, words: str) -> None:
+    release, folder = released
+    with pytest.raises(ServiceError, match=words) as caught:
+        push(release, folder, NAME, "v1.0.0", endpoint="http://127.0.0.1:9", token=TOKEN, dry_run=dry_run)
+    assert str(caught.value).count("[Errno") <= 1
 
 
 @pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1", "1.0.0", "latest"])
