@@ -69,7 +69,8 @@ def report(
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Unlearning evaluation",
 ) -> None:
-    """Write the report of one or more grids: report.html (one self-contained page), report.md and report.csv.
+    """Write the report of one or more grids: report.html (one self-contained page), report.md and report.csv (the
+    main table in numbers).
 
     It chooses a learning rate for every method on forget and retain_train, draws the frontier of forgetting against
     retention with trivial baselines, and answers in words: are popular facts harder to forget, and does a training

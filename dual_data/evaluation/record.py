@@ -67,6 +67,7 @@ def blank(
             "identity": cell.identity,
             "stage": stage.folder.name if stage is not None else "",
             "data": grid.origin,
+            "limit": grid.settings.limit or None,
             **provenance(loaded, project),
         },
         "items": {},

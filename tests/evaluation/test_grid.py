@@ -234,6 +234,7 @@ def test_results_say_what_they_were_computed_by_and_from(project: Path) -> None:
     known = {"release": "dual", "repository": "owner/dual", "version": "1.2.0", "content": "c0ffee"}
     assert found["data"] == known
     assert {"torch", "transformers", "safetensors", "gguf"} <= set(found["packages"])
+    assert found["limit"] is None
     assert found["cuda"] is None  # not what torch was built for, but what the numbers were computed with
     (project / "data" / "manifest.json").write_text("{}")
     assert opened(project, file=one_stage())[0].origin == {}

@@ -70,6 +70,8 @@ class Run(NamedTuple):
     """How the stage before was trained; None for the stage that trains nothing."""
     same_as_stage: tuple[str, ...]
     """Sets whose rows are exactly those that the stage was trained on."""
+    limit: int | None
+    """The most rows of a set that the grid took; None where it took all, or where an older result does not say."""
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -237,6 +239,7 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         tuple(run.get("notes", ())),
         stage.get("recipe"),
         tuple(name for name, rows in identity.get("data", {}).items() if "rows" in stage and rows == stage["rows"]),
+        result["provenance"].get("limit"),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,27 +9,18 @@ from pathlib import Path
 from dual_data.evaluation.frontier import RULE
 from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.attacked import attacks
-from dual_data.evaluation.report.collect import Collection, Key, Run
-from dual_data.evaluation.report.document import Block, Cell, Entry, Folded, Heading, Paragraph, Points, Table
+from dual_data.evaluation.report.collect import Collection
+from dual_data.evaluation.report.document import Block, Cell, Folded, Heading, Paragraph, Points, Table
 from dual_data.evaluation.report.extras import Extras
+from dual_data.evaluation.report.main_table import Row, main_table
 from dual_data.evaluation.report.pairs import pairs
-from dual_data.evaluation.report.places import (
-    chosen_cells,
-    estimate,
-    p_value,
-    place_of,
-    places,
-    shown,
-    sources,
-    title_of,
-)
+from dual_data.evaluation.report.places import chosen_cells, p_value, place_of, places, sources, title_of
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
-from dual_data.evaluation.statistics import Interval
 
 
-def build(collection: Collection, found: Sequence[Extras], folder: Path) -> list[Block]:
-    """All sections; links are relative to `folder`, where the report is written."""
+def build(collection: Collection, rows: Sequence[Row], found: Sequence[Extras], folder: Path) -> list[Block]:
+    """All sections around the `rows` of the main table; links are relative to `folder`, where the report is written."""
     blocks: list[Block] = [Paragraph(_opening(collection)), Heading("What the numbers answer")]
     popularity, compared = answers.popularity_answer(collection)
     stages, retained = answers.stage_answer(collection)
@@ -44,7 +34,7 @@ def build(collection: Collection, found: Sequence[Extras], folder: Path) -> list
     ):
         blocks += _comparisons(title, found_there, folder)
     blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_overlaps(collection)]
-    blocks.append(_main_table(collection, folder))
+    blocks.append(main_table(rows, folder))
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
     blocks += [Heading("Ranks and log-probabilities"), *shifts(collection)]
@@ -69,7 +59,25 @@ def _opening(collection: Collection) -> str:
     )
     if len(seeds) == 1:
         text += " With one seed the intervals do not hold what another seed would change."
+    text += f" {_facts(collection)}"
     return text + (f" {hours:.2f} GPU hours." if hours else "")
+
+
+def _facts(collection: Collection) -> str:
+    """How many facts a set holds, and whether they are all of it."""
+    by_data: dict[str, dict[str, int]] = {}
+    limits: dict[str, int] = {}
+    for key, runs in sorted(collection.bases.items()):
+        for name, items in runs[0].sets.items():
+            label = f"{key.set} (to forget)" if name == "forget" else name
+            by_data.setdefault(key.data, {})[label] = len(items.ids)
+        if runs[0].limit:
+            limits[key.data] = runs[0].limit
+    said = []
+    for data, counts in by_data.items():
+        whole = f", a sample: the grid takes at most {limits[data]} of a set" if data in limits else ""
+        said.append(f"{data}: {', '.join(f'{name} {count}' for name, count in counts.items())}{whole}")
+    return f"Facts in each set of {'; '.join(said)}." if said else ""
 
 
 def _comparisons(title: str, compared: Sequence[answers.Compared], folder: Path) -> list[Block]:
@@ -106,46 +114,6 @@ def _overlaps(collection: Collection) -> list[Block]:
             if both := len(sets["forget"] & sets.get(name, set())) if "forget" in sets else 0:
                 said.setdefault(f"{key.data}, {key.set}: {both} forget rows are rows of {name} too.")
     return [Points(tuple(said))] if said else []
-
-
-def _main_table(collection: Collection, folder: Path) -> Table:
-    rows: list[tuple[Entry, ...]] = []
-    known = places(collection)
-    for key, runs in sorted(collection.bases.items()):
-        if place_of(key) in known:
-            rows.append(_row(key, list(runs), "before", "", folder))
-            for group, found in chosen_cells(known[place_of(key)]):
-                rows.append(_row(group.key, found, group.key.method, f"{found[0].lr:g}", folder))
-    header = (
-        "data", "model", "stage", "set", "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held",
-        "probability", "retain_eval", "other kept sets", "worst case", "KL on retain", "items",
-    )  # fmt: skip
-    caption = (
-        "ROUGE-L recall where nothing else is said; corrected: (score - baseline) / (1 - baseline) with the best "
-        "trivial baseline; answers held: share of forget answers that hold an accepted answer; worst case: share of "
-        "forget facts that any wording or prompt got out; items: the results of all seeds."
-    )
-    return Table(header, tuple(rows), caption)
-
-
-def _row(key: Key, runs: list[Run], method: str, lr: str, folder: Path) -> tuple[Entry, ...]:
-    baseline = runs[0].summary["forget"]["baseline"] or 0.0
-    forget = estimate(runs, "forget", "rougeL_recall")
-    others = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
-    kept = "; ".join(f"{name} {shown(estimate(runs, name, 'rougeL_recall'))}" for name in others)
-    # The baseline is a constant, so the interval is that of the score on another scale.
-    corrected = Interval(*((value - baseline) / (1 - baseline) if baseline < 1 else math.nan for value in forget[:3]))
-    return (
-        key.data, key.model, key.stage, key.set, method, lr, str(len(runs)),
-        shown(forget), shown(corrected), f"{baseline:.3f}",
-        shown(estimate(runs, "forget", "contains_answer")),
-        shown(estimate(runs, "forget", "probability")),
-        shown(estimate(runs, "retain_eval", "rougeL_recall")),
-        kept or "-",
-        shown(estimate(runs, "forget", "worst")),
-        shown(estimate(runs, "retain_eval", "kl")),
-        sources(runs, folder),
-    )  # fmt: skip
 
 
 def _examples(collection: Collection) -> list[Block]:

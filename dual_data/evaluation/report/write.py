@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Block, Cell, Entry, Links, Table, to_html, to_markdown
+from dual_data.evaluation.report.document import Cell, Entry, Links, Table, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
+from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
 
 
@@ -40,21 +41,21 @@ def write_report(
     out = out.resolve()
     found = [one for group in collection.groups if (one := extras(collection, group)) is not None]
     say("writing")
-    blocks = build(collection, found, out)
+    rows = main_rows(collection)
+    blocks = build(collection, rows, found, out)
     out.mkdir(parents=True, exist_ok=True)
-    main = _main(blocks)
-    paths = Written(out / "report.html", out / "report.md", out / "report.csv", collection.runs, main)
+    paths = Written(
+        out / "report.html", out / "report.md", out / "report.csv", collection.runs, _texts(main_table(rows, out))
+    )
     _replace(paths.html, to_html(title, blocks))
     _replace(paths.markdown, to_markdown(title, blocks))
-    _replace(paths.table, _csv(main))
+    _replace(paths.table, _csv(main_columns(rows, out)))
     return paths
 
 
-def _main(blocks: Sequence[Block]) -> list[dict[str, str]]:
-    """The main table, the first one that stands on its own; links in place of their texts."""
-    table = next(block for block in blocks if isinstance(block, Table))
-    texts = [[_links(entry) for entry in row] for row in table.rows]
-    return [dict(zip(table.header, row, strict=True)) for row in texts]
+def _texts(table: Table) -> list[dict[str, str]]:
+    """A table's rows by column; links in place of their texts."""
+    return [dict(zip(table.header, map(_links, row), strict=True)) for row in table.rows]
 
 
 def _links(entry: Entry) -> str:

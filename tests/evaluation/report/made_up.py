@@ -85,11 +85,12 @@ def write_cell(
     recipe: dict[str, Any] | None = None,
     retain_rows: str = "held out",
     more: Sequence[str] = (),
+    limit: int | None = None,
 ) -> str:
     """Write one result in which these shares of the facts are still answered.
 
     `recipe` is how its stage was trained, `retain_rows` the rows of retain_eval ("train" for those of retain_train),
-    `more` further sets.
+    `more` further sets, `limit` the grid's.
     """
     identifier = digest(f"{stage}|{forget_set}|{method}|{lr}|{seed}")
     items = {
@@ -119,6 +120,7 @@ def write_cell(
                 "device": "cpu",
                 "git": None,
                 "model": {},
+                "limit": limit,
                 **known,
             },
             "items": items if status != "failed" else {},

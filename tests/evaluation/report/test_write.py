@@ -99,11 +99,28 @@ def test_markdown_and_table(written: Written) -> None:
     rows = list(csv.DictReader(written.table.read_text().splitlines()))
     assert len(rows) == 4 * 2  # before and one method, by stage and set
     before = next(row for row in rows if row["method"] == "before")
-    assert before["forget"].startswith("1.000 [1.000, 1.000]")
-    assert before["corrected"] == "1.000 [1.000, 1.000]"
+    assert [float(before[f"forget{end}"]) for end in ("", "_low", "_high")] == [1.0, 1.0, 1.0]
+    assert [float(before[f"corrected{end}"]) for end in ("", "_low", "_high")] == [1.0, 1.0, 1.0]
+    for row in rows:
+        assert float(row["answers_held_low"]) <= float(row["answers_held"]) <= float(row["answers_held_high"])
+    assert written.rows[0]["forget"] == "1.000 [1.000, 1.000]"  # what the terminal shows
     assert len(before["items"].split()) == 2  # one link a seed
     assert all((written.table.parent / link).exists() for row in rows for link in row["items"].split())
     assert written.results == 33
+
+
+def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0, more=["neighbours"])
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.2, retain=0.9, more=["neighbours"])
+    facts = "Facts in each set of d: rare (to forget) 60, retain_train 60, retain_eval 60, neighbours 60"
+    whole = write_report([tmp_path], tmp_path / "report")
+    assert f"{facts}." in whole.markdown.read_text()
+    (row,) = (row for row in csv.DictReader(whole.table.read_text().splitlines()) if row["method"] == "NPO")
+    assert 0.8 < float(row["neighbours_low"]) <= float(row["neighbours"]) <= float(row["neighbours_high"])
+    write_cell(tmp_path, forget=1.0, retain=1.0, more=["neighbours"], limit=60)
+    text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
+    assert f"{facts}, a sample: the grid takes at most 60 of a set." in text
+    assert "computed on the forget rows measured" in text
 
 
 def test_every_table_of_scores_links_to_what_is_behind_it_and_has_intervals(written: Written) -> None:

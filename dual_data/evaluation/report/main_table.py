@@ -1,0 +1,112 @@
+"""The main table: every place before unlearning, and every method at its chosen learning rate.
+
+As a table of texts for the page, and as columns of numbers for a program.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dual_data.evaluation.report.collect import Collection, Key, Run
+from dual_data.evaluation.report.document import Entry, Table
+from dual_data.evaluation.report.places import chosen_cells, estimate, place_of, places, shown, sources
+from dual_data.evaluation.statistics import Interval
+
+_CAPTION = (
+    "ROUGE-L recall where nothing else is said; baseline: the best trivial rule, computed on the forget rows measured, "
+    "so that few rows or relations can make it high; corrected: (score - baseline) / (1 - baseline); answers held: "
+    "share of forget answers that hold an accepted answer; worst case: share of forget facts that any wording or "
+    "prompt got out; items: the results of all seeds."
+)
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    key: Key
+    method: str
+    """A method's name, or before for the model before unlearning."""
+    lr: str
+    runs: tuple[Run, ...]
+    baseline: float
+    scores: Mapping[str, Interval]
+    """By column."""
+    others: Mapping[str, Interval]
+    """ROUGE-L recall of the further sets that were measured, by name."""
+
+
+def main_rows(collection: Collection) -> list[Row]:
+    """All lines, by place."""
+    rows, known = list[Row](), places(collection)
+    for key, runs in sorted(collection.bases.items()):
+        if place_of(key) in known:
+            rows.append(_row(key, runs, "before", ""))
+            for group, found in chosen_cells(known[place_of(key)]):
+                rows.append(_row(group.key, found, group.key.method, f"{found[0].lr:g}"))
+    return rows
+
+
+def main_table(rows: Sequence[Row], folder: Path) -> Table:
+    """The lines for a reader; links are relative to `folder`."""
+    header = (
+        "data", "model", "stage", "set", "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held",
+        "probability", "retain_eval", "other kept sets", "worst case", "KL on retain", "items",
+    )  # fmt: skip
+    lines = []
+    for row in rows:
+        texts: dict[str, Entry] = {name: shown(score) for name, score in row.scores.items()}
+        others = "; ".join(f"{name} {shown(score)}" for name, score in row.others.items())
+        texts |= {**_place(row), "baseline": f"{row.baseline:.3f}", "other kept sets": others or "-"}
+        texts["items"] = sources(row.runs, folder)
+        lines.append(tuple(texts[name] for name in header))
+    return Table(header, tuple(lines), _CAPTION)
+
+
+def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
+    """The lines for a program: a score is a column, and the ends of its interval are two more; empty where unknown."""
+    names = list(dict.fromkeys(name for row in rows for name in (*row.scores, *row.others)))
+    lines = []
+    for row in rows:
+        line = {**_place(row), "baseline": _number(row.baseline)}
+        for name in names:
+            score = {**row.scores, **row.others}.get(name)
+            column = name.replace(" ", "_")
+            line[column], line[f"{column}_low"], line[f"{column}_high"] = (
+                ("", "", "") if score is None else tuple(map(_number, score[:3]))
+            )
+        lines.append(line | {"items": " ".join(cell.link for cell in sources(row.runs, folder).cells)})
+    return lines
+
+
+def _row(key: Key, runs: Sequence[Run], method: str, lr: str) -> Row:
+    baseline = runs[0].summary["forget"]["baseline"] or 0.0
+    forget = estimate(runs, "forget", "rougeL_recall")
+    # The baseline is a constant, so the interval is that of the score on another scale.
+    corrected = Interval(*((value - baseline) / (1 - baseline) if baseline < 1 else math.nan for value in forget[:3]))
+    scores = {
+        "forget": forget,
+        "corrected": corrected,
+        "answers held": estimate(runs, "forget", "contains_answer"),
+        "probability": estimate(runs, "forget", "probability"),
+        "retain_eval": estimate(runs, "retain_eval", "rougeL_recall"),
+        "worst case": estimate(runs, "forget", "worst"),
+        "KL on retain": estimate(runs, "retain_eval", "kl"),
+    }
+    further = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
+    others = {name: estimate(runs, name, "rougeL_recall") for name in further}
+    return Row(key, method, lr, tuple(runs), baseline, scores, others)
+
+
+def _place(row: Row) -> dict[str, str]:
+    key = row.key
+    return {
+        "data": key.data, "model": key.model, "stage": key.stage, "set": key.set,
+        "method": row.method, "lr": row.lr, "seeds": str(len(row.runs)),
+    }  # fmt: skip
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
