@@ -352,11 +352,11 @@ def test_builds_that_are_not_to_be_published(
 
 
 @pytest.mark.parametrize(("dry_run", "words"), [(True, "could not be looked at"), (False, "the upload failed")])
-def test_a_hub_that_does_not_answer_is_told_once(released: Made, dry_run: bool, words: str) -> None:
+def test_a_hub_that_does_not_answer_is_told_once(online: Hub, released: Made, dry_run: bool, words: str) -> None:
     release, folder = released
     with pytest.raises(ServiceError, match=words) as caught:
         push(release, folder, NAME, "v1.0.0", endpoint="http://127.0.0.1:9", token=TOKEN, dry_run=dry_run)
-    assert str(caught.value).count("[Errno") <= 1
+    assert str(caught.value).count("refused") == 1
 
 
 @pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1", "1.0.0", "latest"])
