@@ -249,7 +249,7 @@ def test_a_failure_stops_the_rest_and_keeps_what_was_answered(tmp_path: Path, co
         if request["n"] == 10:
             raise Refused("quota")
         if request["n"] > 10:
-            time.sleep(0.01)  # as a service does; without it a busy machine answers many before the failure is seen
+            time.sleep(0.05)  # as a service does; without it a busy machine answers many before the failure is seen
         return [request["n"]]
 
     calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(concurrency=concurrency)})
@@ -258,7 +258,7 @@ def test_a_failure_stops_the_rest_and_keeps_what_was_answered(tmp_path: Path, co
         calls.fetch_all("a", requests, do)
     known = calls.known("a", requests)
     # Calls that waited for their turn when the tenth failed are not made.
-    assert 10 - concurrency < known < 100
+    assert 10 - concurrency < known < 40
     before = calls.counts()["a"].made
     calls.fetch_all("a", requests, lambda request: [request["n"]])
     assert calls.counts()["a"].made - before == 200 - known
