@@ -8,42 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dual_data.cli.evaluation_grid import (
-    Dtype,
-    GridFile,
-    GridName,
-    MethodName,
-    ModelName,
-    Out,
-    RemoteCode,
-    Rows,
-    Seed,
-    SetName,
-    StageName,
-    need_torch,
-    open_grid,
-)
-from dual_data.cli.options import HERE, ProjectFolder
+from dual_data.cli.evaluation_grid import GridPart, need_torch, on_grid
 from dual_data.errors import DualDataError
 
 if TYPE_CHECKING:
     from dual_data.evaluation.cells import Cell, Grid
 
 
+@on_grid()
 def run(
+    part: GridPart,
     *,
-    grid: GridName = "demo",
-    file: GridFile = None,
-    project: ProjectFolder = HERE,
-    out: Out = None,
-    model: ModelName = None,
-    stage: StageName = None,
-    forget: SetName = None,
-    method: MethodName = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None,
-    seed: Seed = None,
-    dtype: Dtype = None,
-    limit: Rows = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print cells, steps, tokens and an estimate; run nothing.")
     ] = False,
@@ -67,7 +42,6 @@ def run(
             "--save-adapters", help="Keep every cell's adapter, in peft's format; a cell without is run again."
         ),
     ] = False,
-    trust_remote_code: RemoteCode = False,
 ) -> None:
     """Run a grid of unlearning cells, or one cell; what has a result is not run again.
 
@@ -83,21 +57,9 @@ def run(
     from dual_data.evaluation.grid import RunOptions
     from dual_data.evaluation.grid import run as run_grid
     from dual_data.evaluation.workers import run_spread
-    from dual_data.project import find_root
 
     devices = devices_named(device, used=not dry_run)
-    root = find_root(project)
-    narrowed = {
-        "models": model,
-        "stages": stage,
-        "sets": forget,
-        "methods": method,
-        "lrs": lr,
-        "seeds": seed,
-        "limit": limit,
-    }
-    path = file or root / "pipeline" / "evaluation.toml"
-    spelled, cells = open_grid(grid, path, root, out, narrowed, dtype=dtype, trust_remote_code=trust_remote_code)
+    root, spelled, cells = part.open()
     folder = spelled.folder
     if threads is not None:
         torch.set_num_threads(threads)

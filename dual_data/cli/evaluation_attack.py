@@ -8,38 +8,14 @@ from typing import Annotated
 
 import typer
 
-from dual_data.cli.evaluation_grid import (
-    Dtype,
-    GridFile,
-    GridName,
-    MethodName,
-    ModelName,
-    Out,
-    RemoteCode,
-    Rows,
-    Seed,
-    SetName,
-    StageName,
-    need_torch,
-    open_grid,
-)
-from dual_data.cli.options import HERE, ProjectFolder
+from dual_data.cli.evaluation_grid import GridPart, need_torch, on_grid
 from dual_data.errors import DualDataError
 
 
+@on_grid(without=("rate",))  # its --lr is that of relearning
 def attack(
+    part: GridPart,
     *,
-    grid: GridName = "demo",
-    file: GridFile = None,
-    project: ProjectFolder = HERE,
-    out: Out = None,
-    model: ModelName = None,
-    stage: StageName = None,
-    forget: SetName = None,
-    method: MethodName = None,
-    seed: Seed = None,
-    dtype: Dtype = None,
-    limit: Rows = None,
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda, cuda:1.", show_default="a GPU if there is one")
     ] = None,
@@ -53,7 +29,6 @@ def attack(
     task_folder: Annotated[
         Path | None, typer.Option("--task-folder", help="Folder with definitions of further tasks of lm-eval.")
     ] = None,
-    trust_remote_code: RemoteCode = False,
 ) -> None:
     """Attack the cells that the report shows: relearning curves, int8 and int4 rounding, the utility panel.
 
@@ -70,23 +45,12 @@ def attack(
     from dual_data.evaluation.examine import AttackOptions, targets
     from dual_data.evaluation.examine import attack as run_attacks
     from dual_data.evaluation.utility import PANEL
-    from dual_data.project import find_root
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     where = device_named(device)
-    root = find_root(project)
-    narrowed = {
-        "models": model,
-        "stages": stage,
-        "sets": forget,
-        "methods": method,
-        "seeds": seed,
-        "limit": limit,
-    }
-    path = file or root / "pipeline" / "evaluation.toml"
-    spelled, cells = open_grid(grid, path, root, out, narrowed, dtype=dtype, trust_remote_code=trust_remote_code)
+    root, spelled, cells = part.open()
     options = AttackOptions(
         device=where,
         lr=lr,

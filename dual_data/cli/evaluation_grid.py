@@ -2,41 +2,109 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from dual_data.cli.options import HERE, ProjectFolder
 from dual_data.errors import MissingExtra
 
 if TYPE_CHECKING:
     from dual_data.evaluation.cells import Cell, Grid
     from dual_data.evaluation.settings import EvaluationSettings
 
-GridName = Annotated[str, typer.Option("--grid", "-g", help="Grid of the file.")]
-GridFile = Annotated[
-    Path | None, typer.Option("--file", "-f", help="Grid file.", show_default="pipeline/evaluation.toml")
-]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Folder of the results.", show_default="artifacts/evaluation/GRID"),
-]
-ModelName = Annotated[
-    str | None,
-    typer.Option("--model", help="One model only: a name in the file, a hub name, a folder or a GGUF file."),
-]
-StageName = Annotated[str | None, typer.Option("--stage", help="One training stage only.")]
-SetName = Annotated[str | None, typer.Option("--set", help="One set to forget only.")]
-MethodName = Annotated[str | None, typer.Option("--method", help="One method only.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="One seed only.")]
-Dtype = Annotated[str | None, typer.Option("--dtype", help="float32, bfloat16 or float16 in place of the file's.")]
-Rows = Annotated[
-    int | None, typer.Option("--limit", min=1, help="At most N rows a split, chosen by hash.", metavar="N")
-]
-RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
+
+@dataclass(frozen=True)
+class GridPart:
+    """A grid of a file, or the part of it that the options leave: each is an option of the command line."""
+
+    grid: Annotated[str, typer.Option("--grid", "-g", help="Grid of the file.")] = "demo"
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Grid file.", show_default="pipeline/evaluation.toml")
+    ] = None
+    project: ProjectFolder = HERE
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the results.", show_default="artifacts/evaluation/GRID"),
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="One model only: a name in the file, a hub name, a folder or a GGUF file."),
+    ] = None
+    stage: Annotated[str | None, typer.Option("--stage", help="One training stage only.")] = None
+    forget: Annotated[str | None, typer.Option("--set", help="One set to forget only.")] = None
+    method: Annotated[str | None, typer.Option("--method", help="One method only.")] = None
+    # Not `lr`: that is what `eval attack`, which takes this option out, calls the learning rate of relearning.
+    rate: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None
+    seed: Annotated[int | None, typer.Option("--seed", help="One seed only.")] = None
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="float32, bfloat16 or float16 in place of the file's.")
+    ] = None
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most N rows a split, chosen by hash.", metavar="N")
+    ] = None
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False
+
+    def open(self) -> Opened:
+        """The project, the grid cut down to this part, and its cells."""
+        from dual_data.evaluation.cells import cells_of, spell_out
+        from dual_data.evaluation.models import identify
+        from dual_data.evaluation.settings import load_settings
+        from dual_data.project import find_root
+
+        root = find_root(self.project)
+        path = self.file or root / "pipeline" / "evaluation.toml"
+        out = self.out or root / "artifacts" / "evaluation" / self.grid
+        grid = spell_out(_narrow(load_settings(path), self, path), self.grid, root, out)
+        cells = cells_of(
+            grid,
+            lambda one: identify(one.spec, trust_remote_code=one.trust_remote_code, revision=one.revision),
+        )
+        return Opened(root, grid, cells)
+
+
+class Opened(NamedTuple):
+    """What a part of a grid means."""
+
+    project: Path
+    grid: Grid
+    cells: list[Cell]
+
+
+def on_grid(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of :class:`GridPart`, but those `without`, around its own; it is called with the part.
+
+    Typer reads options from a signature, so the command gets one that lists them all.
+    """
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+        *shared, last = (
+            one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for one in inspect.signature(GridPart, eval_str=True).parameters.values()
+            if one.name not in without
+        )
+        parameters = [*shared, *own, last]
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            part = GridPart(**{one.name: given.pop(one.name) for one in (*shared, last)})
+            command(part, **given)
+
+        vars(run)["__signature__"] = inspect.Signature(parameters)
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return give
 
 
 def need_torch() -> None:
@@ -46,58 +114,30 @@ def need_torch() -> None:
             raise MissingExtra(package, "eval")
 
 
-def open_grid(
-    grid: str,
-    path: Path,
-    root: Path,
-    out: Path | None,
-    narrowed: Mapping[str, str | float | int | None],
-    *,
-    dtype: str | None,
-    trust_remote_code: bool,
-) -> tuple[Grid, list[Cell]]:
-    """The grid of the file cut down to what is `narrowed`, by key of `GridSettings`, and its cells."""
-    from dual_data.evaluation.cells import cells_of, spell_out
-    from dual_data.evaluation.models import identify
-    from dual_data.evaluation.settings import load_settings
-
-    settings = _narrow(load_settings(path), grid, path, narrowed, dtype=dtype, trust_remote_code=trust_remote_code)
-    spelled = spell_out(settings, grid, root, out or root / "artifacts" / "evaluation" / grid)
-    cells = cells_of(
-        spelled,
-        lambda one: identify(one.spec, trust_remote_code=one.trust_remote_code, revision=one.revision),
-    )
-    return spelled, cells
-
-
-def _narrow(
-    settings: EvaluationSettings,
-    grid: str,
-    path: Path,
-    narrowed: Mapping[str, str | float | int | None],
-    *,
-    dtype: str | None,
-    trust_remote_code: bool,
-) -> EvaluationSettings:
+def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> EvaluationSettings:
     from dual_data.config import parse
     from dual_data.evaluation.models import dtype_named
     from dual_data.evaluation.settings import EvaluationSettings, grid_named
 
     whole = settings.model_dump()
-    table = grid_named(settings, grid, path).model_dump()
-    for key, value in narrowed.items():
-        if value is not None:
-            table[key] = value if key == "limit" else (value,)
+    table = grid_named(settings, part.grid, path).model_dump()
+    one_of = {
+        "models": part.model, "stages": part.stage, "sets": part.forget, "methods": part.method, "lrs": part.rate,
+        "seeds": part.seed,
+    }  # fmt: skip
+    table |= {key: (value,) for key, value in one_of.items() if value is not None}
+    if part.limit is not None:
+        table["limit"] = part.limit
     for name in table["models"]:
         if name not in whole["models"]:  # a hub name, a folder or a file
             _say_unless_known(name, whole["models"], path)
             whole["models"][name] = {"spec": name}
-        if dtype is not None:
-            dtype_named(dtype)
-            whole["models"][name]["dtype"] = dtype
-        if trust_remote_code:
+        if part.dtype is not None:
+            dtype_named(part.dtype)
+            whole["models"][name]["dtype"] = part.dtype
+        if part.trust_remote_code:
             whole["models"][name]["trust_remote_code"] = True
-    whole["grids"] = {grid: table}
+    whole["grids"] = {part.grid: table}
     return parse(EvaluationSettings, whole, path)
 
 
