@@ -24,6 +24,7 @@ from dual_data.released import MANIFEST, Place, Release, State
 
 Report = Callable[[str], None]
 _TAG = re.compile(r"v\d[\w.+-]*")
+_PUSH = "push again"
 _AGAIN = "move the stages' folders out of its artifacts, keep calls.sqlite there, and build again: all is replayed"
 
 
@@ -38,6 +39,18 @@ class Pushed(NamedTuple):
     written: tuple[str, ...]
     removed: tuple[str, ...]
     bytes: int
+
+
+class Doing(NamedTuple):
+    """What is done at the Hub, as an error has it."""
+
+    failed: str
+    again: str
+
+
+LOOKING = Doing("could not be looked at on the Hub", "try again")
+LOOKING_FIRST = Doing("could not be looked at on the Hub, so nothing was sent", _PUSH)
+SENDING = Doing("the upload failed", _PUSH)
 
 
 def refusals(state: State) -> tuple[list[str], list[str]]:
@@ -101,17 +114,18 @@ def push(
     stamped, written = texts(stamped, Place(folder=folder))
     files: dict[str, bytes | Path] = {path: text.encode() for path, text in written.items()}
     files |= {file.path: folder / file.path for splits in stamped.configs.values() for file in splits.values()}
-    with translated(repository, token, sending=not dry_run), stopped_as_by_hand():
-        remote = _look(api, repository, tag, private=private)
-        if remote.tagged:
-            if _manifest_at(api, repository, tag) != written[MANIFEST].encode():
-                raise UsageError(
-                    f"{repository}: the tag {tag} exists and stands for other data. A published version never changes: "
-                    "choose another tag."
-                )
-            return Pushed(remote.head, "", True, (), (), 0)
-        if not force:
-            _expect_of_releases(api, repository, remote)
+    with stopped_as_by_hand():
+        with translated(repository, token, LOOKING if dry_run else LOOKING_FIRST):
+            remote = _look(api, repository, tag, private=private)
+            if remote.tagged:
+                if _manifest_at(api, repository, tag) != written[MANIFEST].encode():
+                    raise UsageError(
+                        f"{repository}: the tag {tag} exists and stands for other data. A published version never "
+                        "changes: choose another tag."
+                    )
+                return Pushed(remote.head, "", True, (), (), 0)
+            if not force:
+                _expect_of_releases(api, repository, remote)
         removed = tuple(sorted(remote.files - files.keys() - set(KEPT)))
         size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
@@ -122,7 +136,10 @@ def push(
                 "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
             )
         there = contextlib.nullcontext(remote.head)
-        with there if remote.head else made_repository(api, repository, "dataset", private=private) as head:
+        with (
+            translated(repository, token, SENDING),
+            there if remote.head else made_repository(api, repository, "dataset", private=private) as head,
+        ):
             for path in removed:
                 report(f"removing {path}")
             report(f"uploading {len(files)} files, {size / 1e6:.1f} MB")
@@ -139,9 +156,12 @@ def push(
         if create_pr:
             return plan._replace(commit=info.oid, pull_request=info.pr_url or "")
         report(f"commit {info.oid}")
-        api.create_tag(
-            repository, tag=tag, revision=info.oid, repo_type="dataset", tag_message=f"Content {release.content}"
-        )
+        with translated(
+            repository, token, Doing(f"commit {info.oid} is there, and its tag {tag} could not be set", _PUSH)
+        ):
+            api.create_tag(
+                repository, tag=tag, revision=info.oid, repo_type="dataset", tag_message=f"Content {release.content}"
+            )
     return plan._replace(commit=info.oid, tagged=True)
 
 
@@ -150,7 +170,7 @@ def paths_at(place: Place) -> list[str]:
     import huggingface_hub
 
     api = huggingface_hub.HfApi(endpoint=place.endpoint)
-    with translated(place.repository, None, sending=False):
+    with translated(place.repository, None, LOOKING):
         return sorted(api.list_repo_files(place.repository, revision=place.revision, repo_type="dataset"))
 
 
@@ -245,11 +265,8 @@ def bars_on_terminals_only() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def translated(repository: str, token: str | None, *, sending: bool = True) -> Iterator[None]:
-    """Errors of the Hub's client as ours, without tokens and signed addresses.
-
-    `sending` says whether something is published in this block, or the remote is only looked at.
-    """
+def translated(repository: str, token: str | None, doing: Doing) -> Iterator[None]:
+    """Errors of the Hub's client as ours, without tokens and signed addresses; `doing` is what the block does."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -261,18 +278,19 @@ def translated(repository: str, token: str | None, *, sending: bool = True) -> I
         said = redacted(" ".join(str(error).split()), token)
         if status in (401, 403, 404):
             raise Refused(
-                f"{repository}: the Hub refused it ({status}). Check the name, and that the token may write there. "
-                f"{said}"
+                f"{repository}: {doing.failed}: the Hub refused it ({status}). Check the name, and that the token may "
+                f"write there. {said}"
             ) from None
         if status in (409, 412):
             raise ServiceError(
-                f"{repository}: somebody else changed it meanwhile ({status}); look at it, then push again. {said}"
+                f"{repository}: {doing.failed}: somebody else changed it meanwhile ({status}); look at it, then "
+                f"{doing.again}. {said}"
             ) from None
-        raise ServiceError(f"{repository}: the Hub failed ({status}); push again later. {said}") from None
+        raise ServiceError(
+            f"{repository}: {doing.failed}: the Hub failed ({status}); {doing.again} later. {said}"
+        ) from None
     except Exception as error:  # the client passes on its HTTP library's errors, which differ between its versions
         # The client wraps errors of the one below it under the same words.
         words = dict.fromkeys(str(part) for part in (error, error.__cause__) if part is not None)
         said = redacted(" ".join(" ".join(words).split()), token)
-        what = "the upload failed" if sending else "could not be looked at on the Hub"
-        again = "push again" if sending else "try again"
-        raise ServiceError(f"{repository}: {what} ({type(error).__name__}); {again}. {said}") from None
+        raise ServiceError(f"{repository}: {doing.failed} ({type(error).__name__}); {doing.again}. {said}") from None

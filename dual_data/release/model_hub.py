@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dual_data.errors import UsageError
-from dual_data.release.hub import bars_on_terminals_only, translated
+from dual_data.release.hub import LOOKING_FIRST, SENDING, bars_on_terminals_only, translated
 from dual_data.release.repository import expect_private, made_repository, stopped_as_by_hand
 
 
@@ -41,10 +41,12 @@ def push_model(
         )
         for path, data in sorted(files.items())
     ]
-    with translated(repository, token), stopped_as_by_hand():
-        exists = api.repo_exists(repository)
-        if exists and private:
-            expect_private(repository, api.repo_info(repository))
+    with stopped_as_by_hand():
+        with translated(repository, token, LOOKING_FIRST):
+            exists = api.repo_exists(repository)
+            if exists and private:
+                expect_private(repository, api.repo_info(repository))
         made = made_repository(api, repository, "model", private=private)
-        with contextlib.nullcontext() if exists else made, bars_on_terminals_only():
+        there = contextlib.nullcontext() if exists else made
+        with translated(repository, token, SENDING), there, bars_on_terminals_only():
             return str(api.create_commit(repository, added, commit_message=message).oid)

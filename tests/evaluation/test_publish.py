@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import snapshot_download
 from peft import PeftModel
 
-from dual_data.errors import InputError, Refused, UsageError
+from dual_data.errors import InputError, Refused, ServiceError, UsageError
 from dual_data.evaluation.grid import RunOptions, run
 from dual_data.evaluation.lora import Adapters, read_spec
 from dual_data.evaluation.publish import STAGE, adapter_files, card
@@ -92,10 +92,12 @@ def test_a_result_without_an_adapter_is_refused(results: dict[str, Path]) -> Non
 
 def test_a_push_that_fails_leaves_no_repository(online: Hub) -> None:
     files: dict[str, bytes | Path] = {"README.md": b"---\nlicense: mit\n---\n"}
+    with pytest.raises(ServiceError, match="could not be looked at on the Hub, so nothing was sent"):
+        push_model("someone/unlearned", files, message="Add", endpoint="http://127.0.0.1:9", token=TOKEN)
     with pytest.raises(Refused, match="401"):
         push_model("someone/unlearned", files, message="Add", endpoint=online.url, token="hf_wrong")
     online.before = lambda method, path: Answer(403, {"error": "no"}) if "/commit/" in path else None
-    with pytest.raises(Refused, match="403"):
+    with pytest.raises(Refused, match=r"the upload failed: .*403"):
         push_model("someone/unlearned", files, message="Add", endpoint=online.url, token=TOKEN)
     assert online.repositories == {}
     with pytest.raises(UsageError, match="no Hub token"):
