@@ -51,6 +51,9 @@ def llama() -> Llama:
         "--host": "127.0.0.1",
         "--port": str(port),
         "--n_ctx": str(CONTEXT),
+        # Token by token: what a cached beginning leaves of a prompt is read in larger or smaller pieces, which round
+        # differently (by 0.1 nats), so that a prompt asked twice in a row could be answered in two ways.
+        "--n_ubatch": "1",
         "--n_threads": "1",
         "--n_threads_batch": "1",
         "--chat_format": "chatml",
