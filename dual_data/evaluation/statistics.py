@@ -39,6 +39,45 @@ def bootstrap_mean(
     return Interval(_mean(table, sizes), *quantiles(draws))
 
 
+def bootstrap_function(
+    function: Callable[..., Floats],
+    tables: Sequence[ArrayLike],
+    clusters: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    replicates: int = 2000,
+) -> Interval:
+    """A function of the means of several tables of the same seeds and items, all drawn together.
+
+    `function` takes one array a table, of a mean in each draw, and gives an array of the same length. Tables and
+    clusters as in :func:`bootstrap_mean`.
+    """
+    sides = [_cluster_sums(values, clusters) for values in tables]
+    exact = function(*(np.array([_mean(*side)]) for side in sides))
+    # A generator each, of one seed: tables of one shape get the same draws.
+    return Interval(
+        float(exact[0]),
+        *quantiles(function(*(_draw_means(*side, np.random.default_rng(seed), replicates) for side in sides))),
+    )
+
+
+def bootstrap_median(
+    values: ArrayLike, clusters: Sequence[Hashable], *, seed: int = 0, replicates: int = 1000
+) -> Interval:
+    """Median over seeds and items with an interval over seeds and clusters, drawn crossed; arrays as in the mean's."""
+    table = np.atleast_2d(np.asarray(values, dtype=float))
+    random = np.random.default_rng(seed)
+    seeds = draw_counts(len(table), random, replicates)
+    picked = item_weights(clusters, random, replicates)
+    order = np.argsort(table, axis=None, kind="stable")
+    rising = table.ravel()[order]
+    below = (seeds[:, :, None] * picked[:, None, :]).reshape(replicates, -1)[:, order].cumsum(1)
+    half = below[:, -1:] / 2
+    # As many of them lie on either side; of an even number the two in the middle count half each.
+    draws = (rising[(below < half).sum(1)] + rising[(below <= half).sum(1)]) / 2
+    return Interval(float(np.median(table)), *quantiles(draws))
+
+
 def bootstrap_difference(
     first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable], *, seed: int = 0, replicates: int = 2000
 ) -> Interval:

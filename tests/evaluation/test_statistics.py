@@ -44,6 +44,36 @@ def test_seeds_are_resampled_too() -> None:
     assert found.high > 1.5
 
 
+def test_a_function_of_means_is_of_the_same_draws() -> None:
+    random = np.random.default_rng(6)
+    score, lengths = random.normal(size=(2, 60)), random.uniform(1, 3, (2, 60))
+    names = [index // 3 for index in range(60)]
+    same = statistics.bootstrap_function(lambda mean: mean, [score], names)
+    assert same == statistics.bootstrap_mean(score, names)
+    none = statistics.bootstrap_function(lambda one, other: one - other, [score, score], names)
+    assert none[:3] == (0, 0, 0)
+    ratio = statistics.bootstrap_function(lambda one, other: one / other, [2 * lengths, lengths], names)
+    assert ratio[:3] == pytest.approx((2, 2, 2))
+
+
+@given(st.lists(st.lists(st.integers(0, 4).map(float), min_size=4, max_size=4), min_size=1, max_size=3))
+def test_the_median_of_every_draw_is_that_of_its_items(table: list[list[float]]) -> None:
+    clusters = ["a", "a", "b", "c"]
+    found = statistics.bootstrap_median(table, clusters, replicates=50)
+    random = np.random.default_rng(0)
+    seeds = statistics.draw_counts(len(table), random, 50)
+    items = statistics.item_weights(clusters, random, 50)
+    medians = [
+        np.median([v for s, row in enumerate(table) for i, v in enumerate(row) for _ in range(int(one[s] * other[i]))])
+        for one, other in zip(seeds, items, strict=True)
+    ]
+    assert found[:3] == pytest.approx((np.median(table), *np.quantile(medians, [0.025, 0.975])))
+
+
+def test_the_median_of_what_is_no_number_is_none() -> None:
+    assert math.isnan(statistics.bootstrap_median([math.nan, 1.0], "ab").value)
+
+
 def test_unequal_clusters_weigh_by_their_items() -> None:
     found = statistics.bootstrap_mean([1.0, 1.0, 1.0, 5.0], ["a", "a", "a", "b"])
     assert found.value == 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from dual_data.evaluation.statistics import Interval, item_weights, quantiles
 
 Floats = NDArray[np.float64]
+LEVELS = (0.5, 0.9)
+"""Shares of the gap that the steps to are counted for."""
 
 
 class Recovery(NamedTuple):
@@ -50,26 +53,56 @@ def recovery(
 
     What counts is the tuned model's gain over its own start, less the control's gain over its own.
     """
-    sides = [np.asarray(values, dtype=float) for values in (tuned, control, np.atleast_2d(np.asarray(base)))]
+    exact, drawn = _shares(tuned, control, base, subjects, seed, replicates)
     places = np.log2(1 + np.asarray(steps, dtype=float))
+    widths = np.diff(places) / (places[-1] - places[0])
+    areas, exact_area = (((found[:, 1:] + found[:, :-1]) / 2) @ widths for found in (drawn, exact))
+    half, most = (_first(steps, exact, level)[0] for level in LEVELS)
+    return Recovery(
+        Interval(float(exact_area[0]), *quantiles(areas)),
+        *(None if math.isinf(one) else int(one) for one in (half, most)),
+    )
+
+
+def steps_to_recover(
+    level: float,
+    steps: Sequence[int],
+    tuned: ArrayLike,
+    control: ArrayLike,
+    base: ArrayLike,
+    subjects: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    replicates: int = 1000,
+) -> Interval:
+    """First scored step at which the share `level` of the gap is recovered, infinite where it never is.
+
+    Arguments as :func:`recovery` has them. The ends of the interval are scored steps, or infinite.
+    """
+    exact, drawn = (_first(steps, one, level) for one in _shares(tuned, control, base, subjects, seed, replicates))
+    low, high = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
+    return Interval(float(exact[0]), float(low), float(high))
+
+
+def _shares(
+    tuned: ArrayLike, control: ArrayLike, base: ArrayLike, subjects: Sequence[Hashable], seed: int, replicates: int
+) -> tuple[Floats, Floats]:
+    """Recovered shares by step, of all facts [1, steps] and in draws of subjects [replicates, steps]."""
+    sides = [np.asarray(values, dtype=float) for values in (tuned, control, np.atleast_2d(np.asarray(base)))]
 
     def shares(weights: Floats) -> Floats:
         after, by_control, before = (weights @ side.T / weights.sum(1, keepdims=True) for side in sides)
         return recovered(after, after[:, :1], before, by_control - by_control[:, :1])
 
-    def areas(found: Floats) -> Floats:
-        widths = np.diff(places) / (places[-1] - places[0])
-        of_draws: Floats = ((found[:, 1:] + found[:, :-1]) / 2) @ widths
-        return of_draws
-
     exact = shares(np.ones((1, len(subjects))))
-    drawn = areas(shares(item_weights(subjects, np.random.default_rng(seed), replicates)))
+    return exact, shares(item_weights(subjects, np.random.default_rng(seed), replicates))
 
-    def first(level: float) -> int | None:
-        # Shares are rounded, so half is not always 0.5.
-        return next((step for step, share in zip(steps, exact[0], strict=True) if share >= level - 1e-9), None)
 
-    return Recovery(Interval(float(areas(exact)[0]), *quantiles(drawn)), first(0.5), first(0.9))
+def _first(steps: Sequence[int], shares: Floats, level: float) -> Floats:
+    """By row, the first step whose share reaches the level; infinite where none does."""
+    reached = shares >= level - 1e-9  # shares are rounded, so half is not always 0.5
+    first: Floats = np.where(reached, np.asarray(steps, dtype=float), np.inf).min(1)
+    return first
 
 
 def recovered_share(

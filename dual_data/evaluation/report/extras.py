@@ -52,6 +52,7 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     runs = tuple(group.at(lr))
     run = runs[0]
     items = read_result(run.path)["items"]
+    everything = [row for rows in items.values() for row in rows]
     before = next((one for one in group.before if one.seed == run.seed), group.before[0])
     forget = items["forget"]
     apart = held_out(items, run)
@@ -63,7 +64,7 @@ def extras(collection: Collection, group: Group) -> Extras | None:
         membership_aucs(forget, apart.rows) if apart.set and _finite(forget, apart.rows) else {},
         _audit(forget, apart.rows) if apart.set else None,
         frequency(read_result(before.path)["items"]["forget"], forget) if _finite(forget) else None,
-        fluency([row["generation"] for rows in items.values() for row in rows]),
+        fluency([row["generation"] for row in everything], [row["subject"] or row["id"] for row in everything]),
         _quality(collection, group, run, forget),
         model_utility([_kept(runs, name) for name in KEPT if name in run.sets]),
         read_attacks(run.path.parent.parent, run.id),

@@ -64,7 +64,7 @@ def membership(found: Sequence[Extras], folder: Path) -> list[Block]:
                 shown(one.audit.auc) if one.audit else "-",
                 f"{quality.p_value:.3g} (D {quality.distance:.3f})" if quality else "-",
                 "-" if one.utility is None else shown(one.utility),
-                f"{one.fluency.entropy:.2f}", f"{one.fluency.looping:.1%}", sources(one.runs, folder),
+                shown(one.fluency.entropy), shown(one.fluency.looping), sources(one.runs, folder),
             )
         )  # fmt: skip
     if not rows:

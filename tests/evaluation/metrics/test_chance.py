@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dual_data.evaluation.data import Item
-from dual_data.evaluation.metrics.chance import chance_corrected, trivial_baselines
+from dual_data.evaluation.metrics.chance import best_rule, chance_corrected, trivial_baselines, trivial_scores
 
 
 def _item(subject: str, relation: str, answer: str) -> Item:
@@ -25,6 +28,26 @@ def test_baselines_by_hand() -> None:
     assert found["relation_majority"] == pytest.approx(3 / 4)
     # country: golds India, India, France against a draw of the same three: 2/3, 2/3, 1/3; district: always itself
     assert found["shuffled_answers"] == pytest.approx((2 / 3 + 2 / 3 + 1 / 3 + 1) / 4)
+
+
+@given(
+    st.lists(
+        st.builds(
+            _item,
+            st.sampled_from(["Goa", "Lyon", "New Delhi", ""]),
+            st.sampled_from(["country", "district", ""]),
+            st.sampled_from(["India", "France", "New Lyon", "Lyon of the New India", "India of the New", "?"]),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_a_baseline_is_the_mean_of_its_scores_by_item(items: list[Item]) -> None:
+    means = trivial_baselines(items)
+    scores = trivial_scores(items)
+    assert {name: float(np.nanmean(values)) for name, values in scores.items()} == pytest.approx(means)
+    assert all(len(values) == len(items) for values in scores.values())
+    assert float(best_rule(items).mean()) == pytest.approx(max(means.values()))
 
 
 def test_baselines_without_subject_and_relation() -> None:
