@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline
+from tests.cli.command import ROOT, dual_data, forget_pipeline, own_project
 from tests.cli.test_main import COMMANDS
 from tests.services import require
 
@@ -68,11 +68,9 @@ def test_a_printed_command_can_be_parsed(words: list[str]) -> None:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project as a clone has it, and the user in it."""
     require(importlib.util.find_spec("pyoxigraph"), "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
-    forget_pipeline()
-    root = copy_project(tmp_path / "clone")
-    monkeypatch.chdir(root)
-    yield root
-    forget_pipeline()
+    with own_project(tmp_path / "clone") as root:
+        monkeypatch.chdir(root)
+        yield root
 
 
 def test_what_needs_no_service_runs_as_printed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,17 @@ def copy_project(target: Path) -> Path:
     for name in ("pipeline", "prompts"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     return target
+
+
+@contextlib.contextmanager
+def own_project(target: Path, *relations: str) -> Iterator[Path]:
+    """A copy of the repository's own project, with all its relations or the given ones, loaded as by a new process."""
+    forget_pipeline()
+    for path in (copy_project(target) / "pipeline" / "relations").glob("*.toml"):
+        if relations and path.stem not in (*relations, "EXCLUDED"):
+            path.unlink()
+    yield target
+    forget_pipeline()
 
 
 def forget_pipeline() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.engine.run import locked
-from tests.cli.command import Outcome, copy_project, dual_data, forget_pipeline
+from tests.cli.command import Outcome, dual_data, forget_pipeline, own_project
 from tests.cli.test_golden import same_error
 from tests.services.oxigraph import free_port
 
@@ -21,13 +21,8 @@ GOOD = "subject_qid,subject_label,property_id,object_qid,object_label\nQ1,Orbus,
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
     """A project with one topic and one relation."""
-    forget_pipeline()
-    root = copy_project(tmp_path / "mine")
-    for path in (root / "pipeline" / "relations").glob("*.toml"):
-        if path.stem not in ("P30", "EXCLUDED"):
-            path.unlink()
-    yield root
-    forget_pipeline()
+    with own_project(tmp_path / "mine", "P30") as root:
+        yield root
 
 
 def write_profile(root: Path, text: str) -> None:

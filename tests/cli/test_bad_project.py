@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import copy_project, dual_data, forget_pipeline
+from tests.cli.command import dual_data, forget_pipeline, own_project
 from tests.cli.test_golden import same_error
 
 RELATION = """\
@@ -27,9 +27,8 @@ test = ["Which city does {subject} have as its capital?"]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    forget_pipeline()
-    yield copy_project(tmp_path / "project")
-    forget_pipeline()
+    with own_project(tmp_path / "project") as root:
+        yield root
 
 
 def relation(old: str, new: str) -> Callable[[Path], None]:

@@ -13,7 +13,7 @@ import pytest
 
 from dual_data.engine.manifest import read_manifest
 from dual_data.engine.tables import content_hash
-from tests.cli.command import copy_project, dual_data, forget_pipeline
+from tests.cli.command import dual_data, own_project
 from tests.services import require
 from tests.sources.dumps.mysqldump import dump
 from tests.sources.dumps.wikis import DAY, Page, tables
@@ -31,22 +31,17 @@ NAMES = {1: "Orbus", 2: "Selmia", 3: "Varn"}
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    forget_pipeline()
-    root = copy_project(tmp_path / "mine")
-    for path in (root / "pipeline" / "relations").glob("*.toml"):
-        if path.stem not in ("P30", "EXCLUDED"):
-            path.unlink()
-    (root / "pipeline" / "topics.toml").write_text(
-        '[places_country]\nlabel = "country"\nclasses = ["Q6256"]\nlimit = 10\n', encoding="utf-8"
-    )
-    lines = [f'<{ENTITY}Q{n}> <{LABEL}> "{name}"@en .' for n, name in NAMES.items()]
-    for number in (1, 3):
-        lines.append(f"<{ENTITY}Q{number}> <{DIRECT}P31> <{ENTITY}Q6256> .")
-        lines.append(f"<{ENTITY}Q{number}> <{DIRECT}P30> <{ENTITY}Q2> .")
-    (root / "dumps").mkdir()
-    (root / "dumps" / f"wikidata-{DAY}-truthy-BETA.nt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
-    yield root
-    forget_pipeline()
+    with own_project(tmp_path / "mine", "P30") as root:
+        (root / "pipeline" / "topics.toml").write_text(
+            '[places_country]\nlabel = "country"\nclasses = ["Q6256"]\nlimit = 10\n', encoding="utf-8"
+        )
+        lines = [f'<{ENTITY}Q{n}> <{LABEL}> "{name}"@en .' for n, name in NAMES.items()]
+        for number in (1, 3):
+            lines.append(f"<{ENTITY}Q{number}> <{DIRECT}P31> <{ENTITY}Q6256> .")
+            lines.append(f"<{ENTITY}Q{number}> <{DIRECT}P30> <{ENTITY}Q2> .")
+        (root / "dumps").mkdir()
+        (root / "dumps" / f"wikidata-{DAY}-truthy-BETA.nt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+        yield root
 
 
 def add_wiki(project: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Outcome, copy_project, dual_data, forget_pipeline
+from tests.cli.command import Outcome, dual_data, own_project
 from tests.cli.test_main import COMMANDS
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "cli"
@@ -52,16 +52,11 @@ def same_error(name: str, shown: Outcome, root: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    forget_pipeline()
-    root = copy_project(tmp_path / "mine")
-    for path in (root / "pipeline" / "relations").glob("*.toml"):
-        if path.stem not in ("P30", "EXCLUDED"):
-            path.unlink()
-    (root / "tables").mkdir()
-    (root / "tables" / "places_country.csv").write_text(TABLE)
-    (root / "pipeline" / "mine.toml").write_text(PROFILE)
-    yield root
-    forget_pipeline()
+    with own_project(tmp_path / "mine", "P30") as root:
+        (root / "tables").mkdir()
+        (root / "tables" / "places_country.csv").write_text(TABLE)
+        (root / "pipeline" / "mine.toml").write_text(PROFILE)
+        yield root
 
 
 @pytest.mark.parametrize("path", [(), *COMMANDS], ids=lambda path: "-".join(path) or "dual-data")

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from dual_data.config import load_topics
-from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline
+from tests.cli.command import ROOT, dual_data, own_project
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    forget_pipeline()
-    yield copy_project(tmp_path / "new")
-    forget_pipeline()
+    with own_project(tmp_path / "new") as root:
+        yield root
 
 
 def row(plan: str, stage: str) -> dict[str, str]:

@@ -7,19 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import copy_project, dual_data, forget_pipeline
+from tests.cli.command import dual_data, own_project
 from tests.cli.test_golden import PROFILE, TABLE
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    forget_pipeline()
-    root = copy_project(tmp_path / "mine")
-    (root / "tables").mkdir()
-    (root / "tables" / "places_country.csv").write_text(TABLE)
-    (root / "pipeline" / "mine.toml").write_text(PROFILE)
-    yield root
-    forget_pipeline()
+    with own_project(tmp_path / "mine") as root:
+        (root / "tables").mkdir()
+        (root / "tables" / "places_country.csv").write_text(TABLE)
+        (root / "pipeline" / "mine.toml").write_text(PROFILE)
+        yield root
 
 
 def test_report(project: Path, tmp_path: Path) -> None:

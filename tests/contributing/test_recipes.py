@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline
+from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline, own_project
 from tests.services import require
 
 PROFILE = """\
@@ -118,14 +118,9 @@ def project(tmp_path: Path) -> Iterator[Path]:
         import pyoxigraph  # noqa: F401
     except ImportError:
         require(False, "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
-    forget_pipeline()
-    root = copy_project(tmp_path / "mine")
-    for path in (root / "pipeline" / "relations").glob("*.toml"):
-        if path.stem not in ("P30", "P297", "EXCLUDED"):
-            path.unlink()
-    (root / "pipeline" / "mine.toml").write_text(PROFILE)
-    yield root
-    forget_pipeline()
+    with own_project(tmp_path / "mine", "P30", "P297") as root:
+        (root / "pipeline" / "mine.toml").write_text(PROFILE)
+        yield root
 
 
 def build(root: Path, *stages: str) -> str:
