@@ -247,16 +247,16 @@ def _cell(
         identity["data"]["retain_train"] = data_hash(sets.retain_train)
         if preferred:
             identity["data"]["preferred"] = data_hash(preferred)
+        silent = grid.preset.without_effect()
         identity |= {
             "preset": grid.settings.preset,
             "options": grid.options(method),
-            "optimisation": grid.preset.optimisation()._asdict(),
+            "optimisation": {
+                name: value for name, value in grid.preset.optimisation()._asdict().items() if name not in silent
+            },
             "lora": None if grid.preset.full else grid.preset.lora.spec()._asdict(),
             "lr": lr,
         }
-        # Micro-batches change a number only where they are what the loss is normalised over.
-        if grid.preset.normalise != "micro":
-            del identity["optimisation"]["micro"]
     elif recipe is None:
         identity["seed"] = 0
     found = cell_id(identity)

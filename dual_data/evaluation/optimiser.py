@@ -4,8 +4,8 @@
     w <- w - lr wd w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
 (Loshchilov and Hutter 2019, arXiv 1711.05101), g clipped to a norm *per cell*. Learning rates are a tensor, one a cell,
-so a sweep of them is one batch. Nothing here waits for the device: a cell whose gradient is not finite, or that a limit
-has stopped, keeps the weights it had, and the host learns of it later.
+so a sweep of them is one batch. Nothing here waits for the device: a cell whose gradient is not finite or too large, or
+that another limit has stopped, keeps the weights it had, and the host learns of it later.
 """
 
 from __future__ import annotations
@@ -58,11 +58,16 @@ class AdamW:
         factors: Sequence[float],
         *,
         clip: float = 1.0,
+        most_norm: float = 0.0,
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        """`lrs` one a cell, `factors` one a step: the schedule, by which each cell's rate is multiplied."""
+        """`lrs` one a cell, `factors` one a step: the schedule, by which each cell's rate is multiplied.
+
+        A cell whose gradient has a norm above `most_norm` stops for good; 0 for one that is not finite alone.
+        """
+        self._most = most_norm or torch.finfo(torch.float32).max
         self._trainable, self._clip, self._decay, self._betas, self._eps = trainable, clip, weight_decay, betas, eps
         device = trainable.buffers[0].master.device
         self._lrs = torch.tensor(lrs, dtype=torch.float32, device=device)
@@ -90,7 +95,8 @@ class AdamW:
         gradients = [buffer.gradient if total is None else total for buffer, total in pairs]
         norm = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in gradients]).norm(dim=0)
         self.norms.index_copy_(0, self.step_number, norm[None])
-        self.alive.logical_and_(norm.isfinite() if keep is None else norm.isfinite() & keep)
+        within = norm <= self._most  # of what is no number, never
+        self.alive.logical_and_(within if keep is None else within & keep)
         alive = self.alive[:, None]
         scale = (self._clip / (norm + 1e-6)).clamp(max=1.0)[:, None] if self._clip else torch.ones_like(norm)[:, None]
         lr = (self._lrs * self._factors.index_select(0, self.step_number))[:, None].where(alive, 0.0)

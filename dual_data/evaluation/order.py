@@ -32,6 +32,12 @@ class Optimisation(NamedTuple):
     """Weight of KL(reference || model) over every position of the forget rows but padding, as `early` had it."""
     stop_forget_nll: float = 0.0
     """A cell stops when the mean forget loss of a step is above this; 0 for never."""
+    diverged_nll: float = 2.0
+    """A cell has diverged, and stops, when the mean loss of the rows that it keeps or learns is above this many times
+    ln(vocabulary), what guessing gives; 0 for never. No forget loss is a sign of it: ascent is there to raise that one,
+    and a model that it destroys is a result."""
+    diverged_norm: float = 1e6
+    """The same when the norm of a cell's gradient before clipping is above this; 0 for never."""
 
 
 class Plan(NamedTuple):

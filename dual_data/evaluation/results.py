@@ -2,7 +2,7 @@
 
 format        version of this layout
 cell          what was run: every coordinate of the grid and every setting that changes a number
-status        done | stopped (not finite, or a limit; measured as it then was) | failed (nothing to measure)
+status        done | stopped (diverged, or a limit; measured as it then was) | failed (nothing to measure)
 reason        why it was stopped or failed; empty where done
 summary       by set, means of every score
 training      loss, parts and gradient norm a step; notes of the method

@@ -16,6 +16,7 @@ from dual_data.evaluation.order import Optimisation
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""
+_DEFAULTS = Optimisation._field_defaults
 
 
 class ModelSettings(Strict):
@@ -78,6 +79,17 @@ class OptimisationSettings(Strict):
     forget_kl: float = Field(default=0.0, ge=0)
     """Weight of the KL term over every position of the trained rows."""
     stop_forget_nll: float = Field(default=0.0, ge=0)
+    diverged_nll: float = Field(default=_DEFAULTS["diverged_nll"], ge=0)
+    """A cell has diverged, and stops, when the loss on retain rows is above this many times ln(vocabulary)."""
+    diverged_norm: float = Field(default=_DEFAULTS["diverged_norm"], ge=0)
+    """The same of the norm of its gradient before clipping; 0 for never, as above."""
+
+    def without_effect(self) -> set[str]:
+        """Settings of the optimisation that change no number of a cell, as they are: no part of its identity."""
+        # Micro-batches change a number only where they are what the loss is normalised over. Where training ends is
+        # named only where it is not the default's: cells from before there was one keep their address.
+        found = {name for name in ("diverged_nll", "diverged_norm") if getattr(self, name) == _DEFAULTS[name]}
+        return found | ({"micro"} if self.normalise != "micro" else set())
 
     def optimisation(self) -> Optimisation:
         """The same as the trainer takes it."""
@@ -111,8 +123,7 @@ class StageSettings(OptimisationSettings):
 
     def recipe(self) -> dict[str, Any]:
         """Every setting that changes a weight of the adapter."""
-        # Micro-batches do only where they are what the loss is normalised over.
-        return self.model_dump(mode="json", exclude={"apply"} | ({"micro"} if self.normalise != "micro" else set()))
+        return self.model_dump(mode="json", exclude={"apply"} | self.without_effect())
 
 
 class PresetSettings(OptimisationSettings):

@@ -6,6 +6,7 @@ the first steps run eagerly and warm up, then the step is recorded as a CUDA gra
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -164,6 +165,7 @@ class Run:
             [cell.lr for cell in cells],
             factors(optimisation, self.epoch_steps),
             clip=optimisation.clip,
+            most_norm=optimisation.diverged_norm,
             weight_decay=optimisation.weight_decay,
         )
         self._micro_number = torch.zeros(1, dtype=torch.long, device=device)
@@ -208,12 +210,10 @@ class Run:
 
     def update(self) -> None:
         """The optimiser's part of a step."""
-        limit = self._optimisation.stop_forget_nll
         keep = None
-        if limit:
-            if "forget_nll" not in self._parts:
-                raise UsageError(f"{self._method.name} computes no forget loss to stop at: it takes no stop_forget_nll")
-            keep = self._parts["forget_nll"].index_select(0, self._optimiser.step_number)[0] <= limit
+        for part, most, _ in self._limits():
+            within = self._parts[part].index_select(0, self._optimiser.step_number)[0] <= most
+            keep = within if keep is None else keep & within
         self._optimiser.step(keep)
 
     def end_epoch(self, epoch: int, *, last: bool) -> None:
@@ -251,13 +251,30 @@ class Run:
     def _why_stopped(self, k: int, losses: Tensor, norms: Tensor) -> tuple[str, int]:
         if bool(self._optimiser.alive[k]):
             return "", self._done
-        bad = ~(losses.isfinite() & norms.isfinite())
-        if bool(bad.any()):
-            step = int(bad.nonzero()[0])
-            return f"loss or gradient not finite at step {step + 1}", step
-        limit = self._optimisation.stop_forget_nll
-        step = int((self._parts["forget_nll"][:, k] > limit).nonzero()[0])
-        return f"forget loss above {limit:g} at step {step + 1}", step
+        norm = self._optimisation.diverged_norm
+        over = [
+            (~(losses.isfinite() & norms.isfinite()), "loss or gradient not finite"),
+            (norms > (norm or math.inf), f"diverged: gradient norm above {norm:g}"),
+        ]
+        over += [(~(self._parts[part][: self._done, k].cpu() <= most), why) for part, most, why in self._limits()]
+        step, why = min(
+            ((int(found.nonzero()[0]), why) for found, why in over if bool(found.any())), key=lambda e: e[0]
+        )
+        return f"{why} at step {step + 1}", step
+
+    def _limits(self) -> list[tuple[str, float, str]]:
+        """Parts of the loss, the most that each may be at a step, and what is said where it is more."""
+        how, found = self._optimisation, list[tuple[str, float, str]]()
+        if how.stop_forget_nll:
+            if "forget_nll" not in self._parts:
+                raise UsageError(f"{self._method.name} computes no forget loss to stop at: it takes no stop_forget_nll")
+            found.append(("forget_nll", how.stop_forget_nll, f"forget loss above {how.stop_forget_nll:g}"))
+        if how.diverged_nll:
+            most = how.diverged_nll * math.log(self._model.config.get_text_config().vocab_size)
+            said = f"above {most:.3g}, {how.diverged_nll:g} times what guessing gives,"
+            kept = {"retain_nll": "retain loss", "nll": "loss"}
+            found += [(part, most, f"diverged: {name} {said}") for part, name in kept.items() if part in self._parts]
+        return found
 
     def _chosen_layer(self, layers: int) -> int:
         """The layer that the loss reads, counted from 0: the last one where the model has not as many as asked for."""

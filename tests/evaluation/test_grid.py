@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from dual_data.evaluation.cells import Cell, Grid, cells_of, read_refusals, refu
 from dual_data.evaluation.forecast import _rate, forecast
 from dual_data.evaluation.grid import RunOptions, run
 from dual_data.evaluation.models import identify
+from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
 from dual_data.evaluation.settings import load_settings
 from tests.evaluation.questions import cities
@@ -114,6 +116,9 @@ def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(projec
         ("rank = 2", "rank = 4", False),
         ("batch = 2", "batch = 3", False),
         ("batch = 2", "batch = 2\nmicro = 1", True),
+        ("batch = 2", "batch = 2\ndiverged_nll = 2.0", True),
+        ("batch = 2", "batch = 2\ndiverged_nll = 3.0", False),
+        ("batch = 2", "batch = 2\ndiverged_norm = 1e5", False),
         ("max_new_tokens = 3", "max_new_tokens = 4", False),
         ("beta = 0.5", "beta = 0.5, alpha = 1.0", True),
         ("lrs = [1e-3, 1e-2]", "lrs = [1e-2, 1e-3]", True),
@@ -295,18 +300,35 @@ def test_counterfactual_stages_are_measured_on_what_they_learned(project: Path) 
     assert all(item["answers"] == [item["ground_truth"]] for item in items)
 
 
-def test_a_cell_that_diverges_is_measured_where_it_stopped_and_the_grid_goes_on(project: Path) -> None:
-    file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-3, 1e30]"))
+@pytest.mark.parametrize(
+    ("method", "lr", "setting", "lost", "reason"),
+    [
+        ("GradAscent", 1e30, "", {("GradAscent", 1e30), ("UNDIAL", 1e30)}, r"loss or gradient not finite at step \d"),
+        ("RMU", 1.0, "", {("RMU", 1.0)}, r"diverged: gradient norm above 1e\+06 at step \d"),
+        # A model of random weights knows no more than guessing gives.
+        (
+            "GradDiff", 1e-2, "diverged_nll = 1.0", {("GradDiff", 1e-3), ("GradDiff", 1e-2)},
+            r"diverged: retain loss above 5\.99, 1 times what guessing gives, at step 1",
+        ),
+    ],
+)  # fmt: skip
+def test_a_cell_that_diverges_is_measured_where_it_stopped_and_the_grid_goes_on(
+    project: Path, method: str, lr: float, setting: str, lost: set[tuple[str, float]], reason: str
+) -> None:
+    file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", f"lrs = [1e-3, {lr}]\n{setting}"))
+    file = file.replace("GradAscent = {}", f"{method} = {{}}").replace("NPO = { beta = 0.5 }", "UNDIAL = {}")
     grid, cells = opened(project, file=file)
     tally = run(grid, cells, RunOptions(cells_at_once=2), project=project)
-    assert tally == (3, 2, 0, 0)
+    assert tally == (5 - len(lost), len(lost), 0, 0)
     for cell in cells:
         result = read_result(cell_path(grid.folder, cell.id))
-        if cell.lr == 1e30:
-            assert result["status"] == "stopped"
-            assert "not finite at step" in result["reason"]
-        else:
-            assert result["status"] == "done"
+        stopped = (cell.method, cell.lr) in lost
+        assert result["status"] == ("stopped" if stopped else "done")
+        assert re.fullmatch(reason if stopped else "", result["reason"])
+        assert len(result["items"]["forget"]) == 3
+    said = write_report([grid.folder], project / "report").markdown.read_text()
+    assert len(re.findall(reason, said)) == len(lost)
+    assert run(grid, cells, RunOptions(), project=project) == (0, 0, 0, 0)
 
 
 def test_a_cell_that_fails_says_why_and_is_tried_again(project: Path) -> None:

@@ -102,10 +102,15 @@ def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
     assert key(stage=parted.model_copy(update={"micro": 2})) != key(stage=parted)
 
 
-def test_a_stage_that_does_not_stay_finite_is_no_stage(tmp_path: Path) -> None:
-    wild = STAGE.model_copy(update={"lr": 1e30, "epochs": 4})
-    with pytest.raises(DualDataError, match="lower its learning rate"):
-        prepare(tiny(), wild, cities(3), seed=0, profile=CHAT, folder=tmp_path)
+def test_a_stage_that_diverges_is_no_stage(tmp_path: Path) -> None:
+    for changed, reason in (
+        ({"lr": 1e30}, "not finite"),
+        # Random weights know less than guessing gives.
+        ({"diverged_nll": 1.0}, "diverged: loss above 5.99, 1 times what guessing gives, at step 1"),
+    ):
+        wild = STAGE.model_copy(update={"epochs": 4, **changed})
+        with pytest.raises(DualDataError, match=f"{reason}.*; lower its learning rate"):
+            prepare(tiny(), wild, cities(3), seed=0, profile=CHAT, folder=tmp_path)
     assert not list(tmp_path.glob("*/adapter_config.json"))
 
 

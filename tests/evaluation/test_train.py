@@ -147,6 +147,59 @@ def test_a_cell_stops_for_good_when_its_forget_loss_passes_the_limit() -> None:
     assert slow.steps == 8
 
 
+def loud(given: Problem) -> Problem:
+    """The same with a head that is sure of everything it says, and right about nothing."""
+    head: Any = given.loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head.weight.data.mul_(50.0)
+    return given
+
+
+def guessing(given: Problem) -> float:
+    return math.log(given.loaded.model.config.get_text_config().vocab_size)
+
+
+def test_a_cell_whose_retain_rows_are_lost_has_diverged_and_leaves_the_others_alone() -> None:
+    given, alone = problem(seeds=(0, 0), fresh=True), problem(fresh=True)
+    probe = problem(fresh=True).train("GradDiff", Optimisation(epochs=1, batch=7))[0].parts["retain_nll"][0]
+    times = (probe + 0.2) / guessing(given)
+    # Ascent alone, so that the retain rows go with the others.
+    optimisation = Optimisation(epochs=8, batch=7, diverged_nll=times)
+    fast, slow = given.train("GradDiff", optimisation, given.cell(1e-2), given.cell(1e-7), alpha=0.0)
+    assert fast.stopped == (
+        f"diverged: retain loss above {probe + 0.2:.3g}, {times:g} times what guessing gives, at step {fast.steps + 1}"
+    )
+    assert 0 < fast.steps < 8
+    assert len(fast.losses) == len(fast.parts["retain_nll"]) == fast.steps
+    assert max(fast.parts["retain_nll"]) <= probe + 0.2
+    wanted = alone.train("GradDiff", Optimisation(epochs=8, batch=7), alone.cell(1e-7), alpha=0.0)[0]
+    assert (slow.stopped, slow.steps) == ("", 8)
+    assert slow.losses == pytest.approx(wanted.losses, rel=1e-5)
+
+
+def test_a_forget_loss_far_above_guessing_is_no_divergence_and_a_retain_loss_is() -> None:
+    optimisation = Optimisation(epochs=3, batch=7)
+    given = loud(problem(fresh=True))
+    ascent = given.train("GradAscent", optimisation)[0]
+    assert ascent.parts["forget_nll"][0] > 10 * guessing(given)
+    assert (ascent.stopped, ascent.steps) == ("", 3)
+    difference = given.train("GradDiff", optimisation)[0]
+    assert difference.stopped.startswith("diverged: retain loss above ")
+    assert difference.stopped.endswith(", 2 times what guessing gives, at step 1")
+    assert given.train("GradDiff", optimisation._replace(diverged_nll=0.0))[0].stopped == ""
+
+
+def test_a_gradient_that_explodes_is_divergence_also_of_a_method_without_likelihoods() -> None:
+    given = problem(fresh=True)
+    optimisation = Optimisation(epochs=8, batch=4)
+    trace = given.train("RMU", optimisation, given.cell(1.0), layer=LAYER)[0]
+    assert trace.stopped == f"diverged: gradient norm above 1e+06 at step {trace.steps + 1}"
+    assert max(trace.norms) <= 1e6
+    again = problem(fresh=True)
+    trace = again.train("RMU", optimisation._replace(diverged_norm=0.0), again.cell(1.0), layer=LAYER)[0]
+    assert (trace.stopped, trace.steps) == ("", 16)
+    assert max(trace.norms) > 1e6
+
+
 def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
     given = problem(fresh=True)
     given.adapters.remove()

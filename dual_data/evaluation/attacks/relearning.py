@@ -146,7 +146,8 @@ def _run(
         clone,
         fine_tune.METHOD,
         [CellData(taken, (), lr, seed)] * 2,
-        Optimisation(epochs=max(steps), batch=len(taken)),
+        # It may begin at a model that unlearning destroyed: what is a sign of divergence elsewhere is where it starts.
+        Optimisation(epochs=max(steps), batch=len(taken), diverged_nll=0.0, diverged_norm=0.0),
         train_end=train_end,
         on_epoch=lambda epoch: score(epoch + 1) if epoch + 1 in wanted else None,
     )

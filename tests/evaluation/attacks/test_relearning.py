@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -66,3 +68,24 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     assert itself.control[-1].probability >= itself.control[0].probability - 0.05
     # Nothing is left hanging on the model.
     assert all(len(module._forward_hooks) <= 1 for module in loaded.model.modules())
+
+
+def test_a_model_that_unlearning_destroyed_is_tuned_to_the_end() -> None:
+    loaded = tiny("llama")
+    head: Any = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head.weight.data.mul_(50.0)  # sure of everything it says: far worse than guessing, as no training is to become
+    items = cities(4)
+    rows = encode(loaded.tokenizer, items, "chat")
+    (curve,) = relearn(
+        loaded,
+        Adapters(loaded.model, LoraSpec(4, 8.0)),
+        0,
+        tune={"itself": rows},
+        held_out=rows,
+        items=items,
+        lr=1e-3,
+        steps=(1, 8),
+        max_new_tokens=2,
+    )
+    assert [point.step for point in curve.points] == [0, 1, 8]
+    assert 1e-20 > curve.points[2].probability > curve.points[1].probability > curve.points[0].probability
