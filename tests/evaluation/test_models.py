@@ -114,7 +114,7 @@ def test_remote_code_is_refused_unless_asked_for(saved: Path, tmp_path: Path) ->
     ("spec", "message"),
     [
         ("/no/such/folder", "no such model folder or file"),
-        ("nobody/no-such-model", "neither a model folder nor a model that the hub gave us"),
+        ("nobody/no-such-model", "no folder or file here, nor whole in the Hub's cache"),
         ("tiny-mamba", "unknown tiny architecture 'mamba'; known: llama"),
     ],
 )
