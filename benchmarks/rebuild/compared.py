@@ -1,4 +1,4 @@
-"""What came out, beside what had to: facts, rejects, recipes and confounds."""
+"""What came out, beside what had to: facts, rejects and recipes."""
 
 from __future__ import annotations
 
@@ -152,33 +152,6 @@ def by_alias(tables: Mapping[str, pl.DataFrame]) -> int:
     told = known.join(tables["questions/data"].select("fact_id", "answer"), on="fact_id")
     folded = told.select(pl.col("answer").str.to_lowercase(), pl.col("generations").list.join("\n").str.to_lowercase())
     return sum(answer not in text for answer, text in folded.iter_rows())
-
-
-def confounds(path: Path) -> dict[str, dict[str, Any]]:
-    """Shares of the commonest relation and answer in the 5 % forget splits of cities: what popularity drags in."""
-    rows = pl.read_parquet(path)
-    parts = {side: rows.filter(pl.col("split") == f"city_forget_{side}_5") for side in ("rare", "popular")}
-    return {side: shares(part) for side, part in parts.items() if part.height}
-
-
-def published_confounds(folder: Path) -> dict[str, dict[str, Any]]:
-    """The same of the published rows, where they are at hand."""
-    paths = {side: folder / f"city_forget_{side}_5.parquet" for side in ("rare", "popular")}
-    return {side: shares(pl.read_parquet(path)) for side, path in paths.items() if path.is_file()}
-
-
-def shares(part: pl.DataFrame) -> dict[str, Any]:
-    """How one-sided a split is."""
-    relations, answers = (
-        part[name].value_counts().sort("count", name, descending=[True, False]) for name in ("relation", "answer")
-    )
-    return {
-        "rows": part.height,
-        "relation": relations["relation"][0],
-        "commonest_relation": round(relations["count"][0] / part.height, 3),
-        "commonest_answer": round(answers["count"][0] / part.height, 3),
-        "distinct_answers": part["answer"].n_unique(),
-    }
 
 
 def _told_apart(texts: Iterable[str]) -> bool:

@@ -6,13 +6,14 @@ import json
 import math
 import sqlite3
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from benchmarks.rebuild import compared
+from benchmarks.rebuild.confounds import confounds, published_confounds
 from benchmarks.rebuild.run import read_state
 from benchmarks.rebuild.services import LIMITS
 from benchmarks.rebuild.truth import truth
@@ -35,7 +36,7 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
     pace = tomllib.loads((folder / "project" / "pipeline" / "dual.toml").read_text("utf-8"))["services"]["pace"]
     least = _least(rehearsal, tables)
     one_sided = {
-        recipe: compared.confounds(artifacts / f"splits/examples/{recipe}.parquet") for recipe in _made(tables)
+        recipe: confounds(rehearsal, artifacts / f"splits/examples/{recipe}.parquet") for recipe in _made(tables)
     }
     world = rehearsal.world
     return {
@@ -43,6 +44,7 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
             "topics": len(rehearsal.members),
             "items": len(world.items),
             "statements": len(world.statements),
+            "links": _spread(rehearsal.links.values()),
         },
         "traps": dict(rehearsal.planted),
         "calls": _calls(artifacts, least, pace, state),
@@ -56,7 +58,7 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
             "paper": compared.paper(rehearsal, expected, tables),
             "matched": compared.matched(rehearsal, expected, tables),
         },
-        "confounds": {"published": compared.published_confounds(published) if published else {}, **one_sided},
+        "confounds": {"published": published_confounds(rehearsal, published) if published else {}, **one_sided},
         "pieces": state["pieces"],
         "real_minutes": {name: round(seconds / 60, 2) for name, seconds in state["real"].items()},
     }
@@ -68,9 +70,15 @@ def record(path: Path, found: Mapping[str, Any]) -> None:
     path.write_text(json.dumps({**before, **found}, indent=1) + "\n", "utf-8")
 
 
+def _spread(counts: Iterable[int]) -> dict[str, int]:
+    """Median, 99th percentile and maximum."""
+    ordered = sorted(counts)
+    return {"median": ordered[len(ordered) // 2], "p99": ordered[99 * len(ordered) // 100], "most": ordered[-1]}
+
+
 def _made(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     recipes = set(tables["splits/data"]["recipe"])
-    return [recipe for recipe in ("paper", "matched") if recipe in recipes]
+    return [recipe for recipe in ("paper", "matched", "matched_answer") if recipe in recipes]
 
 
 def _least(rehearsal: Rehearsal, tables: Mapping[str, pl.DataFrame]) -> dict[str, int]:

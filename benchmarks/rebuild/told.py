@@ -30,8 +30,10 @@ def told(found: Figures) -> str:
 
 def _world(found: Figures) -> str:
     world = found["world"]
+    links = world["links"]
     return (
-        f"{world['topics']} topics, {world['items']:,} items, {world['statements']:,} statements; traps set: "
+        f"{world['topics']} topics, {world['items']:,} items, {world['statements']:,} statements; links of an item: "
+        f"median {links['median']}, 99 % have up to {links['p99']:,}, at most {links['most']:,}; traps set: "
         f"{', '.join(f'{name} {count:,}' for name, count in found['traps'].items())}."
     )
 
@@ -93,22 +95,36 @@ def _recipes(found: Figures) -> str:
 
 def _confounds(found: Figures) -> str:
     rows = [
-        "| city, 5 % | rows | commonest relation, rare / popular | commonest answer | distinct answers |",
-        "|---|---|---|---|---|",
+        "| city, 5 %: rare / popular | rows | commonest relation | commonest answer | distinct answers | countries | "
+        "AUC of relation | AUC of answer |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for name, sides in found["confounds"].items():
-        if len(sides) == 2:
-            rows.append(f"| {name} | {' | '.join(_both(sides))} |")
-    return "\n".join(rows)
+    others = []
+    for name, one in found["confounds"].items():
+        if "auc" in one:
+            rows.append(f"| {name} | {' | '.join([*_both(one), *map(_area, one['auc'].values())])} |")
+        if (middle := one.get("others", {"topics": 0}))["topics"]:
+            relation, answer = (_pair(middle, figure) for figure in ("commonest_relation", "commonest_answer"))
+            others.append(
+                f"`{name}` ({middle['topics']} topics): commonest relation {relation}, AUC of relation "
+                f"{_area(middle['auc'])}, commonest answer {answer}, at most {_pair(middle, 'largest_answer')}"
+            )
+    told = "\n".join(rows)
+    return f"{told}\n\nThe other topics' 5 %, medians: {'; '.join(others)}." if others else told
 
 
 def _both(sides: Figures) -> Iterator[str]:
-    rare, popular = sides["rare"], sides["popular"]
-    for figure in ("rows", "commonest_relation", "commonest_answer", "distinct_answers"):
-        if figure.startswith("commonest"):
-            yield f"{100 * rare[figure]:.1f} / {100 * popular[figure]:.1f} %"
-        else:
-            yield f"{rare[figure]} / {popular[figure]}"
+    for figure in ("rows", "commonest_relation", "commonest_answer", "distinct_answers", "countries"):
+        counted = figure in ("rows", "distinct_answers")
+        yield f"{sides['rare'][figure]} / {sides['popular'][figure]}" if counted else _pair(sides, figure)
+
+
+def _pair(sides: Figures, figure: str) -> str:
+    return f"{100 * sides['rare'][figure]:.1f} / {100 * sides['popular'][figure]:.1f} %"
+
+
+def _area(area: float | None) -> str:
+    return "none" if area is None else f"{area:.3f}"
 
 
 def _kills(found: Figures) -> str:
