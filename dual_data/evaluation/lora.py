@@ -206,6 +206,7 @@ class Adapters:
         from safetensors.torch import save_file
 
         partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed and had the same number
         partial.mkdir(parents=True)
         tensors: dict[str, Tensor] = {}
         for name, (a, b) in self.weights(k).items():
@@ -225,6 +226,9 @@ class Adapters:
             "target_modules": sorted(self.spec.targets),
         }
         (partial / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+        for path in partial.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())  # no name for what is not on disk yet
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
 

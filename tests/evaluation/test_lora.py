@@ -128,6 +128,32 @@ def test_saving_replaces_an_adapter_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
 
 
+def test_what_a_killed_process_left_is_no_adapter_and_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapters = Adapters(tiny().model, SPEC)
+    adapters.save(tmp_path / "a")
+    kept = (tmp_path / "a" / "adapter_model.safetensors").read_bytes()
+    disturb(adapters)
+
+    def cut(tensors: object, path: Path, **_: object) -> None:
+        path.write_bytes(kept[:100])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.torch.save_file", cut)
+        with pytest.raises(KeyboardInterrupt):
+            adapters.save(tmp_path / "a")
+        with pytest.raises(KeyboardInterrupt):
+            adapters.save(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == kept
+    adapters.save(tmp_path / "b")  # by a process of the same number
+    again = Adapters(tiny().model, SPEC)
+    again.load(tmp_path / "b")
+    assert torch.equal(again.master, adapters.master)
+
+
 @pytest.mark.parametrize("architecture", ["llama", "qwen"])
 def test_merging_equals_adapting_also_for_a_tied_head(architecture: str) -> None:
     model: Any = tiny(architecture).model
