@@ -21,6 +21,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -179,14 +180,22 @@ def finish(
     model.train(False)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    embedding: Any = model.get_input_embeddings()
+    size = int(embedding.weight.shape[0])
     end = turn_end(tokenizer)
+    if end >= size:
+        raise InputError(
+            f"{spec}: a turn ends with {tokenizer.convert_ids_to_tokens(end)!r}, token {end}, and the model has "
+            f"{size}: load it with the tokenizer that it was trained with"
+        )
     stops = _stop_ids(model, tokenizer, end)
-    pad = _pad_id(tokenizer, stops)
+    pad = _pad_id(tokenizer, stops, size)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
     model.config.pad_token_id = pad
-    if model.generation_config is not None:
-        model.generation_config.pad_token_id = pad
-        model.generation_config.eos_token_id = list(stops)
+    # Greedy is greedy: some models come with a penalty on repetition, which `generate` would add.
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        pad_token_id=pad, eos_token_id=list(stops)
+    )
     info = ModelInfo(
         spec=spec,
         revision=revision,
@@ -300,21 +309,21 @@ def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end: i
     return tuple(sorted({int(token) for token in (end, tokenizer.eos_token_id, *several) if token is not None}))
 
 
-def _pad_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...]) -> int:
-    """A padding token that no text ends with.
+def _pad_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...], size: int) -> int:
+    """A padding token that no text ends with and that the model, of `size` tokens, has.
 
     Lengths are explicit everywhere here, so padding is never recognised by its id; other people's code that
     reads the saved tokenizer may do so.
     """
-    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id not in stops:
-        return int(tokenizer.pad_token_id)
-    vocabulary = tokenizer.get_vocab()
-    for name in (*_PAD_NAMES, tokenizer.unk_token):
-        if name in vocabulary and vocabulary[name] not in stops:
-            return int(vocabulary[name])
-    reserved = [token for text, token in vocabulary.items() if "reserved" in text and token not in stops]
+    vocabulary = {
+        text: int(token) for text, token in tokenizer.get_vocab().items() if token not in stops and token < size
+    }
+    for name in (tokenizer.pad_token, *_PAD_NAMES, tokenizer.unk_token):
+        if name in vocabulary:
+            return vocabulary[name]
+    reserved = [token for text, token in vocabulary.items() if "reserved" in text]
     if reserved:
-        return int(min(reserved))
+        return min(reserved)
     raise InputError(
         f"the tokenizer of {tokenizer.name_or_path} has no token to pad with that is not an end token: "
         "set pad_token in its tokenizer_config.json"

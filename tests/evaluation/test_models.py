@@ -11,8 +11,12 @@ import torch
 
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.cache import files_hash, whole_folder
+from dual_data.evaluation.data import encode
 from dual_data.evaluation.models import check_head, finish, head, identify, last_hidden, load, tensor_hash
+from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.request import request_of
 from dual_data.evaluation.tiny import ARCHITECTURES, tiny, tiny_tokenizer
+from tests.evaluation.questions import cities
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,30 @@ def test_padding_is_never_a_token_that_ends_turns() -> None:
     assert finish(tiny().model, tokenizer, "x").info.pad_id not in loaded.info.stop_ids
 
 
+def test_padding_and_the_end_of_turns_are_tokens_that_the_model_has() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    known = len(tokenizer)
+    model: Any = tiny().model
+    model.resize_token_embeddings(known)
+    tokenizer.add_special_tokens({"pad_token": "<extra>"})
+    assert tokenizer.pad_token_id == known  # one more than the model has, as of a tokenizer that was extended alone
+    assert finish(model, tokenizer, "x").info.pad_id < known
+    model.resize_token_embeddings(tokenizer.convert_tokens_to_ids("<|end|>"))
+    with pytest.raises(InputError, match=r"x: a turn ends with '<\|end\|>', token \d+, and the model has \d+"):
+        finish(model, tokenizer, "x")
+
+
+def test_how_a_model_likes_to_be_sampled_changes_no_greedy_answer() -> None:
+    requests = [request_of(row) for row in encode(tiny().tokenizer, cities(), "chat")]
+    expected = PlainEngine(tiny(), max_new_tokens=12).run(requests)[0]
+    model: Any = tiny().model
+    model.generation_config.update(do_sample=True, temperature=0.7, top_k=2, repetition_penalty=3.0)
+    loaded = finish(model, tiny().tokenizer, "x")
+    found = PlainEngine(loaded, max_new_tokens=12).run(requests)[0]
+    assert [outcome.generation for outcome in found] == [outcome.generation for outcome in expected]
+    assert any(len(set(outcome.generation)) < len(outcome.generation) for outcome in found)  # a penalty would be seen
+
+
 def test_a_wrong_eos_does_not_stop_the_right_one_from_ending_turns() -> None:
     tokenizer: Any = tiny_tokenizer()
     tokenizer.eos_token = "<|start|>"
@@ -106,8 +134,11 @@ def test_remote_code_is_refused_unless_asked_for(saved: Path, tmp_path: Path) ->
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(UsageError, match=r"ships its own code.*--trust-remote-code"):
-        load(folder)
+    for ask in (identify, load):
+        with pytest.raises(UsageError, match=r"ships its own code.*--trust-remote-code"):
+            ask(str(folder))
+        with pytest.raises(SystemExit, match="ran"):
+            ask(str(folder), trust_remote_code=True)
 
 
 @pytest.mark.parametrize(
