@@ -12,8 +12,13 @@ from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.forward import decoder_layers, packs
 from dual_data.evaluation.measure import measure
 from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.request import request_of
+from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.train import train
 from dual_data.evaluation.workload import MeasureOptions, build_workload
 from tests.evaluation.questions import cities
 from tests.evaluation.training import OPTIONS, problem
@@ -46,6 +51,45 @@ def test_no_method_copies_the_model(name: str) -> None:
     given.train(name, Optimisation(epochs=1, batch=7), **OPTIONS.get(name, {}))
     gc.collect()
     assert models() == before
+
+
+def test_a_pad_that_ends_turns_masks_no_end_of_a_turn() -> None:
+    """Recomputing the mask from the padding token elsewhere hides every turn's end in the prompt."""
+    given = problem()
+    loaded = given.loaded
+    ends = loaded._replace(info=loaded.info._replace(pad_id=loaded.info.end_id))
+    assert all(loaded.info.end_id in row.prompt_ids for row in given.forget)
+    requests = [request_of(row) for row in given.forget]
+    for engine in (Engine, PlainEngine):
+        expected, found = (engine(one, rows=3, max_new_tokens=4).run(requests)[0] for one in (loaded, ends))
+        for left, right in zip(expected, found, strict=True):
+            assert (left.generation, left.scores[0].log_p) == (right.generation, right.scores[0].log_p)
+    for plain in (False, True):
+        losses = [
+            train(one, given.adapters, METHODS["NPO"], [given.cell()], Optimisation(epochs=1, batch=3), plain=plain)
+            for one in (loaded, ends)
+        ]
+        assert losses[0][0].losses == losses[1][0].losses
+
+
+def test_a_controller_steers_the_loss_and_its_errors_are_errors() -> None:
+    """AdaPop's elsewhere sits in a try that forgives everything, within limits that hold it where it began."""
+    given = problem(fresh=True)
+    trace = given.train("AdaPop", Optimisation(epochs=3, batch=7), given.cell(3e-2), tolerance=0.0, rate=50.0)[0]
+    alpha = trace.parts["alpha"]
+    assert alpha[0] == 0.5
+    assert alpha[-1] > 0.6
+    for step, loss in enumerate(trace.losses):
+        wanted = trace.parts["forget"][step] + alpha[step] * trace.parts["retain_nll"][step]
+        assert loss == pytest.approx(wanted, rel=1e-5)
+
+    class Broken(DualAscent):
+        def after_epoch(self, parts: object) -> dict[str, float]:
+            raise ZeroDivisionError
+
+    broken = METHODS["AdaPop"]._replace(controller=Broken)
+    with pytest.raises(ZeroDivisionError):
+        train(given.loaded, given.adapters, broken, [given.cell()], Optimisation(epochs=2, batch=7))
 
 
 def test_an_answer_that_the_question_repeats_keeps_its_tokens() -> None:

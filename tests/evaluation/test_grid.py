@@ -12,15 +12,19 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
+import dual_data
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.cells import Cell, Grid, cells_of, read_refusals, refusal_of, spell_out
+from dual_data.evaluation.data import data_hash, encode, token_hash
 from dual_data.evaluation.forecast import _rate, forecast
 from dual_data.evaluation.grid import RunOptions, run
 from dual_data.evaluation.models import identify
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
 from dual_data.evaluation.settings import load_settings
+from dual_data.evaluation.tiny import tiny
 from tests.evaluation.questions import cities
 
 FILE = """
@@ -233,9 +237,25 @@ def test_results_say_what_they_were_computed_by_and_from(project: Path) -> None:
         "configs": {}, "absent": {}, "files": {}, "stages": {},
     }  # fmt: skip
     (project / "data" / "manifest.json").write_text(json.dumps(release))
-    grid, cells = opened(project, file=one_stage())
-    run(grid, cells[:1], RunOptions(), project=project)
-    found = read_result(cell_path(grid.folder, cells[0].id))["provenance"]
+    grid, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [3]"))
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "data"], ["commit", "-q", "-m", "rows"]):
+        subprocess.run([*git, *words], check=True)
+    run(grid, cells[:2], RunOptions(), project=project)
+    result = read_result(cell_path(grid.folder, cells[1].id))
+    assert result["cell"]["seed"] == result["provenance"]["identity"]["seed"] == 3
+    found = result["provenance"]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert found["git"] == {"commit": head, "dirty": True}  # the grid file and the results are in no commit
+    assert found["dual_data"] == dual_data.__version__
+    assert found["device"].startswith("cpu ")
+    assert found["threads"] == torch.get_num_threads()
+    loaded = tiny("llama")
+    known = {"weights": loaded.info.weights, "dtype": "float32", "template": loaded.info.template}
+    assert known.items() <= found["model"].items()
+    assert found["identity"]["data"]["forget"] == data_hash(grid.sets["pretrained"].forget["rare"])
+    rows = encode(loaded.tokenizer, grid.sets["pretrained"].forget["rare"], "chat")
+    assert result["training"]["token_ids"]["forget"] == token_hash(rows)
     known = {"release": "dual", "repository": "owner/dual", "version": "1.2.0", "content": "c0ffee"}
     assert found["data"] == known
     assert {"torch", "transformers", "safetensors", "gguf"} <= set(found["packages"])

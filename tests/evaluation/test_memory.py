@@ -18,11 +18,12 @@ from dual_data.evaluation.models import Loaded, last_hidden, load
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Outcome, request_of
-from dual_data.evaluation.results import read_results
+from dual_data.evaluation.results import cell_path, read_result, read_results
 from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.smaller import enough_memory, halving
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.train import train
 from tests.evaluation.questions import cities
 from tests.evaluation.test_grid import FILE, one_stage, opened, project
 
@@ -96,6 +97,29 @@ def test_a_stage_that_does_not_fit_fails_the_cells_that_rest_on_it(
     (reason,) = reasons(spelled.folder, stage="sft")
     assert reason.startswith("out of memory with a single row a forward pass")
     assert reasons(spelled.folder, stage="pretrained") == {""}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_cell_that_does_not_fit_is_trained_on_fewer_rows_at_once_and_says_so(
+    project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    whole, cells = opened(project, file=one_stage(), out="whole")
+    run(whole, cells, RunOptions(), project=project)
+
+    def cramped(loaded: Loaded, trainable: Any, method: Any, data: Any, how: Optimisation, **options: Any) -> Any:
+        if (how.micro or how.batch) > 1:
+            raise error
+        return train(loaded, trainable, method, data, how, **options)
+
+    monkeypatch.setattr(grid, "train", cramped)
+    spelled, cells = opened(project, file=one_stage())
+    assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 0, 0)
+    for cell in cells:
+        found, expected = (read_result(cell_path(one.folder, cell.id)) for one in (spelled, whole))
+        said = ["out of memory: forward passes of 1 rows in place of 2"] if cell.lr else []
+        assert found["run"]["notes"] == said
+        if cell.lr:
+            assert found["training"]["loss"] == pytest.approx(expected["training"]["loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize("error", ERRORS)
