@@ -35,7 +35,7 @@ from dual_data.evaluation.workload import MeasureOptions, build_workload
 from dual_data.ids import digest
 
 BITS = (8, 4)
-_LAYOUT = 2
+_LAYOUT = 3
 """Of the file of attacks: a higher one where the same options find something else."""
 
 
@@ -257,14 +257,25 @@ def _quantisation(
         with quantised(loaded, bits, adapters):
             return measure(open_engine(loaded, rows=options.rows, max_new_tokens=grid.max_new_tokens), workload)[0]
 
-    def recalls(found: Measurement) -> list[float]:
-        return [row["scores"]["rougeL_recall"] for row in found.items["forget"]]
+    def said(found: Measurement, name: str) -> list[dict[str, Any]]:
+        return [
+            {name: row[name] for name in ("id", "generation")} | {"rougeL_recall": row["scores"]["rougeL_recall"]}
+            for row in found.items[name]
+        ]
+
+    def recalls(rows: list[dict[str, Any]]) -> list[float]:
+        return [row["rougeL_recall"] for row in rows]
 
     by_bits = {}
     for bits in BITS:
         found = measured(bits, adapters, ("forget", "retain_eval"))
         with adapters.disabled():
             control = measured(bits, None, ("forget",))
+        items = {
+            "forget": said(found, "forget"),
+            "retain_eval": said(found, "retain_eval"),
+            "base_rounded": said(control, "forget"),
+        }
         by_bits[f"int{bits}"] = {
             "forget_before": float(before.mean()),
             "forget_unlearned": float(unlearned.mean()),
@@ -273,8 +284,13 @@ def _quantisation(
             "forget_probability": found.summary["forget"]["probability"],
             "base_rounded": control.summary["forget"]["rougeL_recall"],
             "recovered": recovered_share(
-                before, unlearned, recalls(found), recalls(control), clusters([target.run], "forget")
+                before,
+                unlearned,
+                recalls(items["forget"]),
+                recalls(items["base_rounded"]),
+                clusters([target.run], "forget"),
             ),
+            "items": items,
         }
     return by_bits
 

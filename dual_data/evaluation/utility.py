@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,12 +57,16 @@ class Utility(NamedTuple):
     """The same by log-probability a character of the option, which does not favour short ones."""
     by_kind: dict[str, float]
     """Accuracy by kind."""
-    text_nll: float | None
+    text_nll: Interval | None
     """Mean negative log-probability a token of the texts in nats; None without texts."""
     panel: str
     """Name of the panel."""
     choices: int
     texts: int
+    given: tuple[int, ...]
+    """By question, the index of the option with the highest log-probability."""
+    nlls: tuple[float, ...]
+    """By text: what `text_nll` is the mean of."""
 
 
 def read_panel(path: Path = PANEL) -> Panel:
@@ -149,25 +152,28 @@ def lm_eval_scores(
 
 
 def _utility(panel: Panel, outcomes: Sequence[Outcome]) -> Utility:
-    right, by_length = [], []
+    given, right, by_length = [], [], []
     for choice, outcome in zip(panel.choices, outcomes, strict=False):
         sums = [sum_log_probability(scores) for scores in outcome.scores]
         rates = [value / len(option) for value, option in zip(sums, choice.options, strict=True)]
-        right.append(float(sums.index(max(sums)) == choice.answer))
+        given.append(sums.index(max(sums)))
+        right.append(float(given[-1] == choice.answer))
         by_length.append(float(rates.index(max(rates)) == choice.answer))
     kinds = sorted({choice.kind for choice in panel.choices})
     by_kind = {}
     for kind in kinds:
         inside = [hit for hit, choice in zip(right, panel.choices, strict=True) if choice.kind == kind]
         by_kind[kind] = sum(inside) / len(inside)
-    texts = [mean_log_probability(outcome.scores[0]) for outcome in outcomes[len(panel.choices) :]]
+    nlls = [-mean_log_probability(outcome.scores[0]) for outcome in outcomes[len(panel.choices) :]]
     names = range(len(panel.choices))
     return Utility(
         bootstrap_mean(right, names),
         bootstrap_mean(by_length, names),
         by_kind,
-        -math.fsum(texts) / len(texts) if texts else None,
+        bootstrap_mean(nlls, range(len(nlls))) if nlls else None,
         panel.name,
         len(panel.choices),
         len(panel.texts),
+        tuple(given),
+        tuple(nlls),
     )

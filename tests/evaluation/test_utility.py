@@ -67,7 +67,10 @@ def test_scores_by_hand() -> None:
     ids = loaded.tokenizer(panel.texts[0])["input_ids"]
     rows = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
     expected = -math.fsum(rows[t, ids[t + 1]].item() for t in range(len(ids) - 1)) / (len(ids) - 1)
-    assert found.text_nll == pytest.approx(expected, abs=1e-5)
+    assert found.text_nll is not None
+    assert found.text_nll[:3] == pytest.approx((expected,) * 3, abs=1e-5)  # one text, so no spread
+    assert found.nlls == (found.text_nll.value,)
+    assert [index == choice.answer for index, choice in zip(found.given, panel.choices, strict=True)] == right
 
 
 @pytest.mark.parametrize(
