@@ -92,20 +92,21 @@ def bootstrap_difference(
     return interval_of(_mean(table, sizes), _draw_means(table, sizes, np.random.default_rng(seed), replicates))
 
 
-def bootstrap_contrast(
-    first: ArrayLike,
-    second: ArrayLike,
-    clusters: tuple[Sequence[Hashable], Sequence[Hashable]],
+def mean_draws(
+    values: ArrayLike,
+    clusters: Sequence[Hashable],
     *,
-    seed: int = 0,
+    among: Sequence[Hashable] | None = None,
+    seed: int | Sequence[int] = 0,
     replicates: int = 2000,
-) -> Interval:
-    """Mean of `first` minus mean of `second` on different items, each side drawn for itself, with a p-value."""
-    random = np.random.default_rng(seed)
-    sides = [_cluster_sums(values, names) for values, names in zip((first, second), clusters, strict=True)]
-    draws = [_draw_means(table, sizes, random, replicates) for table, sizes in sides]
-    means = [_mean(table, sizes) for table, sizes in sides]
-    return interval_of(means[0] - means[1], draws[0] - draws[1])
+) -> Floats:
+    """The means that an interval is made of, by draw; NaN where none of the items is drawn.
+
+    Subjects are drawn from `among`, which holds those of the items; from these where it is None. The same seed and the
+    same `among` draw the same subjects, whatever is measured on them: draws of several figures can be combined.
+    """
+    table, sizes = _cluster_sums(values, clusters, among)
+    return _draw_means(table, sizes, np.random.default_rng(seed), replicates)
 
 
 def interval_of(value: float, draws: Floats) -> Interval:
@@ -248,20 +249,22 @@ def quantiles(draws: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _members(clusters: Sequence[Hashable]) -> list[NDArray[np.intp]]:
-    groups: dict[Hashable, list[int]] = {}
+def _members(clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None) -> list[NDArray[np.intp]]:
+    groups: dict[Hashable, list[int]] = {name: [] for name in (clusters if among is None else among)}
     for index, name in enumerate(clusters):
-        groups.setdefault(name, []).append(index)
+        groups[name].append(index)
     if not groups:
         raise ValueError("no items to resample")
-    return [np.array(group) for group in groups.values()]
+    return [np.array(group, dtype=np.intp) for group in groups.values()]
 
 
-def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable]) -> tuple[Floats, Floats]:
+def _cluster_sums(
+    values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
+) -> tuple[Floats, Floats]:
     table = np.atleast_2d(np.asarray(values, dtype=float))
     if table.ndim != 2 or table.shape[1] != len(clusters):
         raise ValueError(f"{len(clusters)} cluster names for values of shape {table.shape}")
-    members = _members(clusters)
+    members = _members(clusters, among)
     sums = np.stack([table[:, group].sum(axis=1) for group in members], axis=1)
     return sums, np.array([float(len(group)) for group in members])
 
@@ -271,10 +274,10 @@ def _mean(sums: Floats, sizes: Floats) -> float:
 
 
 def _draw_means(sums: Floats, sizes: Floats, random: np.random.Generator, replicates: int) -> Floats:
+    picked = draw_counts(sums.shape[1], random, replicates)  # first, so that they do not depend on how many seeds
     seeds = draw_counts(len(sums), random, replicates)
-    picked = draw_counts(sums.shape[1], random, replicates)
-    totals = ((seeds @ sums) * picked).sum(1)
-    means: Floats = totals / (len(sums) * (picked @ sizes))
+    totals, items = ((seeds @ sums) * picked).sum(1), picked @ sizes
+    means: Floats = np.where(items > 0, totals / (len(sums) * np.maximum(items, 1.0)), np.nan)
     return means
 
 

@@ -92,6 +92,19 @@ def test_paired_difference() -> None:
     assert (same.value, same.low, same.high, same.p_value) == (0, 0, 0, 1)
 
 
+def test_the_same_subjects_are_drawn_whatever_is_measured_on_them() -> None:
+    values, names = np.random.default_rng(7).normal(size=60), [index // 3 for index in range(60)]
+    draws = statistics.mean_draws(values, names)
+    assert statistics.bootstrap_mean(values, names)[1:3] == statistics.quantiles(draws)
+    assert statistics.mean_draws(np.stack([values] * 3), names) == pytest.approx(draws)  # three seeds, all alike
+    # Some of the facts, drawn among all: in a draw, the mean of those of them that are in it.
+    some = slice(0, 30)
+    whole = statistics.mean_draws(np.where(np.arange(60) < 30, values, 0.0), names)
+    share = statistics.mean_draws(np.arange(60) < 30, names)
+    assert statistics.mean_draws(values[some], names[some], among=names) == pytest.approx(whole / share)
+    assert np.isnan(statistics.mean_draws([1.0], ["a"], among=["a", "b"])).any()
+
+
 def test_p_values_are_uniform_without_an_effect() -> None:
     random = np.random.default_rng(5)
     p_values = []

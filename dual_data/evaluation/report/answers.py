@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from dual_data.evaluation.frontier import Point, balance
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.contrast import (
     Contrast,
+    average,
     compare_at_equal_confidence,
     compare_jumps,
     compare_retention,
     compare_sets,
 )
+from dual_data.evaluation.report.places import estimate, number, trivial_rule
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
 
@@ -44,11 +44,6 @@ class Compared(NamedTuple):
     contrast: Contrast
     runs: tuple[Run, ...]
     corrected: float
-
-
-def number(interval: Interval, digits: int = 3) -> str:
-    """An estimate with its interval."""
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
 def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
@@ -110,17 +105,16 @@ def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]
     for name in dict.fromkeys(one.group for one in compared):
         found = _of(compared, name)
         mean, rougher, smoother = _counts(found)
-        if smoother and not rougher:
-            said = f"forgetting is smoother than on the pretrained model{_in(smoother, found)}"
-        elif rougher and not smoother:
-            said = f"forgetting is less smooth than on the pretrained model{_in(rougher, found)}"
-        elif smoother and rougher:
-            said = "whether forgetting is smoother than on the pretrained model depends on method and set"
-        else:
-            said = "no difference in smoothness from the pretrained model is shown"
+        said = _said(
+            (rougher, "forgetting is less smooth than on the pretrained model"),
+            (smoother, "forgetting is smoother than on the pretrained model"),
+            "whether forgetting is smoother than on the pretrained model depends on method and set",
+            "no difference in smoothness from the pretrained model is shown",
+            len(found),
+        )
         sentences.append(
             f"{name}: {said}. The largest jump of the forget score between neighbouring learning rates, in per cent of "
-            f"that score before unlearning, is {_points(mean)} {'larger' if mean > 0 else 'smaller'} than on the "
+            f"that score before unlearning, is {_points(mean)} {'larger' if mean.value > 0 else 'smaller'} than on the "
             f"pretrained model, on average over {_count(len(found), 'comparison')}. It is smaller in {smoother} of "
             f"them and larger in {rougher}; in {len(found) - smoother - rougher} no difference is shown."
         )
@@ -154,21 +148,20 @@ def baseline_answer(collection: Collection) -> list[str]:
     """Which scores does a trivial rule explain?"""
     sentences = []
     for key, runs in collection.bases.items():
-        forget = runs[0].summary["forget"]
-        baseline, score = forget["baseline"], forget["rougeL_recall"]
-        if key.stage != PRETRAINED or baseline is None or score is None:
+        if key.stage != PRETRAINED or not runs[0].sets:
             continue
+        baseline, score = trivial_rule(runs), estimate(runs, "forget", "rougeL_recall")
         below = total = 0
         for group in collection.groups:
             lr = group.chosen()
             if lr is not None and (group.key.data, group.key.model, group.key.set) == (key.data, key.model, key.set):
                 total += 1
-                below += float(stack(group.at(lr), "forget", "rougeL_recall").mean()) <= baseline
-        hardly = ", so that little can be called known" if score <= baseline else ""
+                below += float(stack(group.at(lr), "forget", "rougeL_recall").mean()) <= baseline.value
+        hardly = ", so that little can be called known" if score.value <= baseline.value else ""
         sentences.append(
             f"{key.data}, {key.model}, {key.set}: on the forget facts measured, a rule that knows no fact reaches "
-            f"{baseline:.3f} ROUGE-L recall, the model before unlearning {score:.3f}{hardly}; after unlearning {below} "
-            f"of {total} cells are at or below the rule."
+            f"{number(baseline)} ROUGE-L recall, the model before unlearning {number(score)}{hardly}; after unlearning "
+            f"{below} of {total} cells are at or below the rule."
         )
     return sentences
 
@@ -235,9 +228,9 @@ def _of(compared: Sequence[Compared], group: str) -> list[Compared]:
     return [one for one in compared if one.group == group]
 
 
-def _counts(compared: Sequence[Compared]) -> tuple[float, int, int]:
+def _counts(compared: Sequence[Compared]) -> tuple[Interval, int, int]:
     """Mean difference, and how many differences are positive and negative ones."""
-    mean = float(np.mean([one.contrast.difference.value for one in compared]))
+    mean = average([one.contrast for one in compared])
     verdicts = [_verdict(one) for one in compared]
     return mean, verdicts.count(1), verdicts.count(-1)
 
@@ -246,29 +239,37 @@ def _popularity(start: str, compared: Sequence[Compared]) -> str:
     if not compared:
         return f"{start}: nothing could be compared."
     mean, more, less = _counts(compared)
-    here = _in(max(less, more), compared)
-    if less and not more:
-        said = f"popular facts are harder to forget{here}"
-    elif more and not less:
-        said = f"popular facts are easier to forget{here}"
-    elif more and less:
-        said = "whether popular facts are harder to forget depends on method and stage"
-    else:
-        said = "no difference between popular and rare facts is shown"
-    return (
-        f"{start}: {said}. Popular facts lose {abs(mean):.3f} ROUGE-L recall {'more' if mean > 0 else 'less'} than "
-        f"rare ones, on average over {_count(len(compared), 'comparison')}. They lose less in {less} of them and more "
-        f"in {more}; in {len(compared) - more - less} no difference is shown."
+    said = _said(
+        (more, "popular facts are easier to forget"),
+        (less, "popular facts are harder to forget"),
+        "whether popular facts are harder to forget depends on method and stage",
+        "no difference between popular and rare facts is shown",
+        len(compared),
     )
+    return (
+        f"{start}: {said}. Popular facts lose {number(_size(mean))} ROUGE-L recall "
+        f"{'more' if mean.value > 0 else 'less'} than rare ones, on average over "
+        f"{_count(len(compared), 'comparison')}. They lose less in {less} of them and more in {more}; in "
+        f"{len(compared) - more - less} no difference is shown."
+    )
+
+
+def _said(more: tuple[int, str], less: tuple[int, str], both: str, neither: str, compared: int) -> str:
+    """What holds: one direction, both or neither, and in how many of the comparisons where not in all."""
+    shown = [one for one in (more, less) if one[0]]
+    if len(shown) != 1:
+        return both if shown else neither
+    ((some, said),) = shown
+    return said if some == compared else f"{said} in {some} of {compared} comparisons"
 
 
 def _kept(start: str, what: str, than: str, compared: Sequence[Compared]) -> str:
     mean, better, worse = _counts(compared)
     return (
         f"{start}: at the point where {SHARE:.0%} of the forget score is gone, {what} keeps {_points(mean)} "
-        f"{'more' if mean >= 0 else 'less'} of the held-out retain score, in per cent of that score before unlearning, "
-        f"than {than}, on average over {_count(len(compared), 'comparison')}. It keeps more in {better} of them and "
-        f"less in {worse}; in {len(compared) - better - worse} no difference is shown."
+        f"{'more' if mean.value >= 0 else 'less'} of the held-out retain score, in per cent of that score before "
+        f"unlearning, than {than}, on average over {_count(len(compared), 'comparison')}. It keeps more in {better} of "
+        f"them and less in {worse}; in {len(compared) - better - worse} no difference is shown."
     )
 
 
@@ -278,7 +279,7 @@ def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
     if not gained:
         return []
     mean, better, worse = _counts(gained)
-    if better <= worse or mean <= 0:
+    if better <= worse or mean.value <= 0:
         return [f"{data}: no gain of fine-tuning first is shown that would need an explanation."]
     texts = {
         "sft_format": "the form of the answers, learned on other subjects",
@@ -299,19 +300,19 @@ def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
     return [f"{start}. Of its controls, against the same pretrained model, {'; '.join(parts)}."]
 
 
-def _in(some: int, compared: Sequence[Compared]) -> str:
-    """Of how many comparisons something holds; nothing where it holds of all."""
-    return "" if some == len(compared) else f" in {some} of {len(compared)} comparisons"
-
-
 def _where(key: Key) -> str:
     return f"{key.data}, {key.model}, {key.stage}"
 
 
-def _points(share: float, sign: str = "") -> str:
+def _size(mean: Interval) -> Interval:
+    """A difference without its sign: what is negative in its interval is a difference the other way."""
+    return mean if mean.value >= 0 else Interval(-mean.value, -mean.high, -mean.low)
+
+
+def _points(share: Interval, sign: str = "") -> str:
     """A difference of shares: its size, or with a sign."""
-    value = f"{100 * (share if sign else abs(share)):{sign}.1f}"
-    return f"{value} percentage point{'' if value.lstrip('+-') == '1.0' else 's'}"
+    value, low, high = (100 * one for one in (share if sign else _size(share))[:3])
+    return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}] percentage points"
 
 
 def _count(amount: int, noun: str) -> str:

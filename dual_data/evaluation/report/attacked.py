@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.evaluation.attacks.recovery import recovery
+from dual_data.evaluation.attacks.recovery import LEVELS, recovery, steps_to_recover
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
-from dual_data.evaluation.report.collect import Collection
+from dual_data.evaluation.report.collect import Collection, Run
 from dual_data.evaluation.report.document import Block, Cell, Entry, Figures, Heading, Table
 from dual_data.evaluation.report.extras import Extras, attacks_path
-from dual_data.evaluation.report.places import PLACE, place_of, shown
+from dual_data.evaluation.report.places import PLACE, estimate, place_of, row_id, shown, spot
 from dual_data.evaluation.report.reference import retrained
-from dual_data.evaluation.statistics import Interval
+from dual_data.evaluation.statistics import Interval, bootstrap_mean
 
-_QUANTISED = ("forget_before", "forget_unlearned", "forget", "retain_eval")
+_NOT_KEPT = "[attack again]"
+"""In place of an interval, where the file of attacks is of a version that kept no items."""
 _BEFORE = "the model before unlearning, which knows the facts"
 _RETRAINED = "the model that never learned the facts"
+
+
+class _Line(NamedTuple):
+    """A chosen cell, and the texts of its line between its method and its link."""
+
+    one: Extras
+    texts: tuple[str, ...]
 
 
 class Relearned(NamedTuple):
@@ -60,18 +69,16 @@ def relearned(collection: Collection, found: Sequence[Extras]) -> list[Relearned
 
 
 def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
-    if not found:
-        return []
     charts = []
-    rows: list[tuple[Entry, ...]] = []
-    for one, curve, control, control_is in found:
-        key = one.group.key
+    rows, ids = list[_Line](), list[str]()
+    for number, (one, curve, control, control_is) in enumerate(found):
+        key, subjects = one.group.key, curve["subjects"]
+        ids.append(f"{row_id('relearning', [one.run])}-{number}")
         sides = [("unlearned", curve["points"]), ("before unlearning", curve["control"])]
         if control_is == _RETRAINED:
             sides.append(("never learned", control))
         series = [
-            Series(name, tuple(Spot(1 + point["step"], point["probability"]) for point in points))
-            for name, points in sides
+            Series(name, tuple(_relearned_spot(point, subjects, ids[-1]) for point in points)) for name, points in sides
         ]
         title = f"{key.method}, {key.stage}, {key.set}: tuned on {curve['tuned_on']}"
         axes = (Axis("1 + steps", log=True), Axis("probability of held-out forget answers", 0, 1))
@@ -79,94 +86,120 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
         tuned, held, before = (
             [point["probabilities"] for point in points] for points in (curve["points"], control, curve["control"])
         )
-        known = recovery([point["step"] for point in curve["points"]], tuned, held, before[0], curve["subjects"])
-        steps = ("never" if step is None else str(step) for step in (known.half, known.most))
-        rows.append(
-            (
-                *place_of(key), key.method, curve["tuned_on"], control_is, shown(known.area), *steps,
-                _file(one, folder),
-            )
-        )  # fmt: skip
-    header = (*PLACE, "method", "tuned on", "control", "area", "steps to 50 %", "steps to 90 %", "items")
+        known = ([point["step"] for point in curve["points"]], tuned, held, before[0], subjects)
+        steps = (_steps(steps_to_recover(level, *known)) for level in LEVELS)
+        rows.append(_Line(one, (curve["tuned_on"], control_is, shown(recovery(*known).area), *steps)))
+    header = ("tuned on", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), "items")
     caption = (
         "Share of the gap between unlearned model and base that is recovered, less what the control gains by the same "
-        "tuning; the area is its mean over log2(1 + steps). Intervals are over subjects, of one seed. A model that "
-        "knows the facts has little to gain, so against it the share is an upper bound."
+        "tuning; the area is its mean over log2(1 + steps), steps are the first scored ones that bring back that much. "
+        "Intervals are over subjects, of one seed. A model that knows the facts has little to gain, so against it the "
+        "share is an upper bound."
     )
-    lines = "Ordinary fine-tuning after unlearning, and the same from the models that nothing was taken from."
-    return [Heading("Relearning"), Figures(tuple(charts), lines), Table(header, tuple(rows), caption)]
+    lines = (
+        "Ordinary fine-tuning after unlearning, and the same from the models that nothing was taken from; bars are "
+        "95 % intervals over subjects."
+    )
+    return _section("Relearning", header, rows, caption, folder, charts=(Figures(tuple(charts), lines),), ids=ids)
+
+
+def _relearned_spot(point: Mapping[str, Any], subjects: Sequence[str], link: str) -> Spot:
+    found = bootstrap_mean(point["probabilities"], subjects)
+    return spot(1 + point["step"], found, f"step {point['step']}: ", link)
+
+
+def _steps(found: Interval) -> str:
+    value, low, high = ("never" if math.isinf(step) else f"{step:g}" for step in found[:3])
+    return f"{value} [{low}, {high}]"
 
 
 def _quantisation(found: Sequence[Extras], folder: Path) -> list[Block]:
-    rows: list[tuple[Entry, ...]] = []
+    rows = list[_Line]()
     for one in found:
         for bits, scores in one.attacks.get("quantisation", {}).items():
-            base, share = scores.get("base_rounded"), scores.get("recovered")
-            rows.append(
-                (
-                    *place_of(one.group.key), one.group.key.method, bits,
-                    *(f"{scores[name]:.3f}" for name in _QUANTISED),
-                    "-" if base is None else f"{base:.3f}",
-                    "-" if share is None else shown(Interval(*share[:3])),
-                    _file(one, folder),
-                )
-            )  # fmt: skip
-    if not rows:
-        return []
+            share = scores.get("recovered")
+            unrounded = (shown(estimate([run], "forget", "rougeL_recall")) for run in (one.before, one.run))
+            rounded = (_rounded(one.run, scores, name) for name in ("forget", "retain_eval", "base_rounded"))
+            recovered = "-" if share is None else shown(Interval(*share[:3]))
+            rows.append(_Line(one, (bits, *unrounded, *rounded, recovered)))
     header = (
-        *PLACE, "method", "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded",
-        "forget before, rounded", "recovered", "items",
+        "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
+        "recovered", "items",
     )  # fmt: skip
     caption = (
         "ROUGE-L recall; rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
-        "of the forgotten score that rounding brings back, less what it gives the model before unlearning; the "
-        "interval is over subjects, of one seed."
+        "of the forgotten score that rounding brings back, less what it gives the model before unlearning. Intervals "
+        "are over subjects, of one seed."
     )
-    return [Heading("Quantisation"), Table(header, tuple(rows), caption)]
+    return _section("Quantisation", header, rows, caption, folder)
+
+
+def _rounded(run: Run, scores: Mapping[str, Any], name: str) -> str:
+    """Mean over the rounded model's items; a file of an older version has the mean alone, or not even that."""
+    if rows := scores.get("items", {}).get(name):
+        items = run.sets["retain_eval" if name == "retain_eval" else "forget"]
+        subjects = dict(zip(items.ids, items.subjects, strict=True))
+        return shown(bootstrap_mean([row["rougeL_recall"] for row in rows], [subjects[row["id"]] for row in rows]))
+    return f"{scores[name]:.3f} {_NOT_KEPT}" if name in scores else "-"
 
 
 def _utility(found: Sequence[Extras], folder: Path) -> list[Block]:
-    rows: list[tuple[Entry, ...]] = []
+    rows = list[_Line]()
     for one in found:
         if "utility" not in one.attacks:
             continue
         scores, before = one.attacks["utility"], one.attacks["utility_before"]
-        rows.append(
-            (
-                *place_of(one.group.key), one.group.key.method, scores["panel"],
-                f"{scores['choices']} and {scores['texts']}",
-                *(shown(Interval(*values[:3])) for values in (
-                    scores["accuracy"], scores["accuracy_by_length"], before["accuracy"],
-                )),
-                *("-" if side["text_nll"] is None else f"{side['text_nll']:.3f}" for side in (scores, before)),
-                _file(one, folder),
-            )
-        )  # fmt: skip
-    if not rows:
-        return []
+        accuracies = (scores["accuracy"], scores["accuracy_by_length"], before["accuracy"])
+        shares = (shown(Interval(*values[:3])) for values in accuracies)
+        nlls = (_nll(side["text_nll"]) for side in (scores, before))
+        rows.append(_Line(one, (scores["panel"], f"{scores['choices']} and {scores['texts']}", *shares, *nlls)))
     header = (
-        *PLACE, "method", "panel", "choices and texts", "accuracy", "by length", "accuracy before",
-        "NLL of the texts", "NLL before", "figures",
+        "panel", "choices and texts", "accuracy", "by length", "accuracy before", "NLL of the texts", "NLL before",
+        "items",
     )  # fmt: skip
-    caption = "Intervals are over the panel's questions, of one seed."
-    return [Heading("Utility panel"), Table(header, tuple(rows), caption)]
+    caption = "Intervals are over the panel's questions and texts, of one seed."
+    return _section("Utility panel", header, rows, caption, folder, exact=("choices and texts",))
+
+
+def _nll(found: Sequence[float] | float | None) -> str:
+    """A file of an older version has the mean alone."""
+    if isinstance(found, float):
+        return f"{found:.3f} {_NOT_KEPT}"
+    return "-" if found is None else shown(Interval(*found[:3]))
 
 
 def _tasks(found: Sequence[Extras], folder: Path) -> list[Block]:
-    rows: list[tuple[Entry, ...]] = []
+    rows = list[_Line]()
     for one in found:
         after = one.attacks.get("utility", {}).get("lm_eval", {})
         before = one.attacks.get("utility_before", {}).get("lm_eval", {})
-        for name in sorted(after):
-            if "_stderr" in name:
-                continue
-            scores = [_with_error(side, name) for side in (after, before)]
-            rows.append((*place_of(one.group.key), one.group.key.method, name, *scores, _file(one, folder)))
-    if not rows:
+        names = sorted(name for name in after if "_stderr" not in name)
+        rows += [_Line(one, (name, _with_error(after, name), _with_error(before, name))) for name in names]
+    caption = (
+        "As lm-eval computed them, zero-shot and without a chat template, of one seed; intervals from its standard "
+        "errors."
+    )
+    return _section("Tasks of lm-eval", ("task and metric", "score", "score before", "figures"), rows, caption, folder)
+
+
+def _section(
+    title: str,
+    header: tuple[str, ...],
+    lines: Sequence[_Line],
+    caption: str,
+    folder: Path,
+    *,
+    charts: tuple[Figures, ...] = (),
+    exact: tuple[str, ...] = (),
+    ids: Sequence[str] = (),
+) -> list[Block]:
+    """A table of lines, each after its place and method and before its link; nothing where there is none."""
+    if not lines:
         return []
-    header = (*PLACE, "method", "task and metric", "score", "score before", "figures")
-    caption = "As lm-eval computed them, zero-shot and without a chat template, of one seed."
-    return [Heading("Tasks of lm-eval"), Table(header, tuple(rows), caption)]
+    rows: list[tuple[Entry, ...]] = [
+        (*place_of(one.group.key), one.group.key.method, *texts, _file(one, folder)) for one, texts in lines
+    ]
+    return [Heading(title), *charts, Table((*PLACE, "method", *header), tuple(rows), caption, exact, tuple(ids))]
 
 
 def _with_error(scores: Mapping[str, float | None], name: str) -> str:
@@ -176,7 +209,9 @@ def _with_error(scores: Mapping[str, float | None], name: str) -> str:
     error = scores.get(f"{task}/{base}_stderr{',' if rest else ''}{rest}")
     if value is None:
         return "-"
-    return f"{value:.3f}" if not error else f"{value:.3f} [{value - 1.96 * error:.3f}, {value + 1.96 * error:.3f}]"
+    if error is None:
+        return f"{value:.3f} [no standard error]"
+    return shown(Interval(value, value - 1.96 * error, value + 1.96 * error))
 
 
 def _file(one: Extras, folder: Path) -> Cell:

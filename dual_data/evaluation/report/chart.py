@@ -26,6 +26,8 @@ class Spot(NamedTuple):
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
     note: str = ""
+    link: str = ""
+    """Id of the element of the page with the items behind it; none in a chart that stands alone."""
 
 
 class Series(NamedTuple):
@@ -43,6 +45,9 @@ class Line(NamedTuple):
     """x or y."""
     value: float
     name: str
+    note: str = ""
+    link: str = ""
+    """As those of a point."""
 
 
 class Axis(NamedTuple):
@@ -60,8 +65,9 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
     """One SVG. Points that are not finite, or not positive on a logarithmic axis, are left out."""
     kept = [one._replace(spots=tuple(spot for spot in one.spots if _shown(spot, x, y))) for one in series]
     spots = [spot for one in kept for spot in one.spots]
-    across = _Scale(x, [v for s in spots for v in (s.x, *(s.x_range or ()))], _LEFT, _WIDTH - _RIGHT)
-    up = _Scale(y, [v for s in spots for v in (s.y, *(s.y_range or ()))], _HEIGHT - _BOTTOM, _TOP)
+    at = {axis: [line.value for line in lines if line.axis == axis] for axis in "xy"}
+    across = _Scale(x, [*at["x"], *(v for s in spots for v in (s.x, *(s.x_range or ())))], _LEFT, _WIDTH - _RIGHT)
+    up = _Scale(y, [*at["y"], *(v for s in spots for v in (s.y, *(s.y_range or ())))], _HEIGHT - _BOTTOM, _TOP)
     body = [*_frame(x, y, across, up)]
     for number, line in enumerate(lines):
         body.append(_reference(line, across, up, left=number % 2 == 1))
@@ -69,8 +75,10 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
         body += _series(one, number, across, up)
     legend = _legend([one.name for one in kept if one.spots])
     height = _HEIGHT + 16 * math.ceil(len(legend) / 2)
+    # Whoever is read a picture as one thing is not led to the links in it.
+    role = "group" if any(spot.link for spot in spots) else "img"
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{html.escape(title, quote=True)}">'
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="{role}" aria-label="{html.escape(title, quote=True)}">'
         f'<text x="{_LEFT}" y="15" class="title">{html.escape(title)}</text>{"".join(body)}{"".join(legend)}</svg>'
     )
 
@@ -142,18 +150,29 @@ def _frame(x: Axis, y: Axis, across: _Scale, up: _Scale) -> list[str]:
 
 def _reference(line: Line, across: _Scale, up: _Scale, *, left: bool) -> str:
     name = html.escape(line.name)
+    note = f"{line.name} {line.note}".strip()
     if line.axis == "x":
         place = across(line.value)
-        return (
+        return _mark(
             f'<path class="ref" d="M{place} {_TOP}V{_HEIGHT - _BOTTOM}"/>'
-            f'<text class="small" transform="translate({place + 3} {_TOP + 4}) rotate(90)">{name}</text>'
+            f'<text class="small" transform="translate({place + 3} {_TOP + 4}) rotate(90)">{name}</text>',
+            note,
+            line.link,
         )
     place = up(line.value)
-    return (
+    return _mark(
         f'<path class="ref" d="M{_LEFT} {place}H{_WIDTH - _RIGHT}"/>'
         f'<text class="small" x="{_LEFT + 4 if left else _WIDTH - _RIGHT}" y="{place - 3}" '
-        f'text-anchor="{"start" if left else "end"}">{name}</text>'
+        f'text-anchor="{"start" if left else "end"}">{name}</text>',
+        note,
+        line.link,
     )
+
+
+def _mark(drawn: str, note: str, link: str) -> str:
+    """What is drawn with its note, as a link where there is one."""
+    title = f"<title>{html.escape(note)}</title>"
+    return f'<a href="#{html.escape(link, quote=True)}">{title}{drawn}</a>' if link else f"<g>{title}{drawn}</g>"
 
 
 def _series(series: Series, number: int, across: _Scale, up: _Scale) -> list[str]:
@@ -165,13 +184,14 @@ def _series(series: Series, number: int, across: _Scale, up: _Scale) -> list[str
         dash = _DASHES[number // COLOURS % len(_DASHES)]
         parts.append(f'<path class="line {colour}" stroke-dasharray="{dash}" d="{path}"/>')
     for spot, (px, py) in zip(series.spots, places, strict=True):
+        drawn = ""
         if spot.y_range is not None:
-            parts.append(f'<path class="bar {colour}" d="M{px} {up(spot.y_range[0])}V{up(spot.y_range[1])}"/>')
+            drawn += f'<path class="bar {colour}" d="M{px} {up(spot.y_range[0])}V{up(spot.y_range[1])}"/>'
         if spot.x_range is not None:
             left, right = across(spot.x_range[0]), across(spot.x_range[1])
-            parts.append(f'<path class="bar {colour}" d="M{left} {py}H{right}"/>')
-        note = html.escape(f"{series.name} {spot.note}".strip())
-        parts.append(f'<path class="dot {colour}" d="{_marker(number, px, py)}"><title>{note}</title></path>')
+            drawn += f'<path class="bar {colour}" d="M{left} {py}H{right}"/>'
+        drawn += f'<path class="dot {colour}" d="{_marker(number, px, py)}"/>'
+        parts.append(_mark(drawn, f"{series.name} {spot.note}".strip(), spot.link))
     return parts
 
 
@@ -191,7 +211,7 @@ def _legend(names: Sequence[str]) -> list[str]:
     for number, name in enumerate(names):
         x, y = _LEFT + 205 * (number % 2), _HEIGHT + 6 + 16 * (number // 2)
         parts.append(
-            f'<g><path class="dot c{number % COLOURS}" d="{_marker(number, x, y)}"/>'
+            f'<g class="legend"><path class="dot c{number % COLOURS}" d="{_marker(number, x, y)}"/>'
             f'<text x="{x + 10}" y="{y + 3.5}">{html.escape(name)}</text></g>'
         )
     return parts

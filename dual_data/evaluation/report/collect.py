@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dual_data.errors import InputError
+from dual_data.evaluation.data import Item
 from dual_data.evaluation.frontier import Point, choose
+from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.results import BASE, read_result, read_results
 
 SCORES = (
@@ -70,6 +72,8 @@ class Run(NamedTuple):
     """How the stage before was trained; None for the stage that trains nothing."""
     same_as_stage: tuple[str, ...]
     """Sets whose rows are exactly those that the stage was trained on."""
+    trivial: Floats
+    """What the best rule that knows no fact scores on each forget item; empty but before unlearning."""
     limit: int | None
     """The most rows of a set that the grid took; None where it took all, or where an older result does not say."""
 
@@ -239,7 +243,17 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         tuple(run.get("notes", ())),
         stage.get("recipe"),
         tuple(name for name, rows in identity.get("data", {}).items() if "rows" in stage and rows == stage["rows"]),
+        _trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
         result["provenance"].get("limit"),
+    )
+
+
+def _trivial(rows: Sequence[Mapping[str, Any]]) -> Floats:
+    return best_rule(
+        [
+            Item(row["id"], row["question"], row["ground_truth"], (), row["subject"] or "", row["relation"] or "")
+            for row in rows
+        ]
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dual_data.evaluation.frontier import Point, area, retain_at
 from dual_data.evaluation.report.collect import Group, clusters, stack
 from dual_data.evaluation.report.levels import levels_of
-from dual_data.evaluation.statistics import Interval, bootstrap_contrast, interval_of, quantiles
+from dual_data.evaluation.statistics import Interval, interval_of, mean_draws, quantiles
 
 Floats = NDArray[np.float64]
 _REPLICATES = 1000
@@ -28,10 +28,13 @@ class Contrast(NamedTuple):
     """A difference between two groups."""
 
     difference: Interval
-    first: float
-    second: float
+    first: Interval
+    second: Interval
     facts: int
     """Facts on each side that it is measured on."""
+    draws: Floats
+    """The difference in bootstrap draws, NaN in one that has none. The k-th draw is of the same subjects in every
+    contrast over the same sets, however many of their facts it uses."""
 
 
 def forgetting(group: Group, lr: float) -> tuple[Floats, tuple[str, ...]]:
@@ -46,7 +49,7 @@ def forgetting(group: Group, lr: float) -> tuple[Floats, tuple[str, ...]]:
 def compare_sets(first: Group, second: Group, lrs: tuple[float, float], *, seed: int = 0) -> Contrast:
     """Forgetting of `first` minus that of `second`, each at its learning rate, over all their facts."""
     (one, names_one), (two, names_two) = forgetting(first, lrs[0]), forgetting(second, lrs[1])
-    return _contrast(one, two, names_one, names_two, seed)
+    return _contrast((one, names_one), (two, names_two), (names_one, names_two), seed)
 
 
 def compare_at_equal_confidence(
@@ -64,7 +67,8 @@ def compare_at_equal_confidence(
     if len(pairs) < 10:
         return None
     left, right = (list(side) for side in zip(*pairs, strict=True))
-    return _contrast(one[:, left], two[:, right], [names_one[i] for i in left], [names_two[i] for i in right], seed)
+    some = ((one[:, left], [names_one[i] for i in left]), (two[:, right], [names_two[i] for i in right]))
+    return _contrast(*some, (names_one, names_two), seed)
 
 
 def paired_by_confidence(first: Floats, second: Floats, caliper: float = CALIPER) -> list[tuple[int, int]]:
@@ -143,11 +147,10 @@ def _of_curves(
         weights[1] = weights[0]
     draws = [side.drawn(picked, random) for side, picked in zip(sides, weights, strict=True)]
     pairs = [(statistic(one), statistic(two)) for one, two in zip(*draws, strict=True)]
-    kept = [one - two for one, two in pairs if one is not None and two is not None]
-    if len(kept) < _REPLICATES / 2:
+    one, two = np.array([pair if None not in pair else (np.nan, np.nan) for pair in pairs], dtype=float).T
+    if np.isnan(one).sum() > _REPLICATES / 2:
         return None
-    interval = interval_of(exact[0] - exact[1], np.array(kept))
-    return Contrast(interval, exact[0], exact[1], len(sides[0].retain_names))
+    return _of_draws((exact[0], exact[1]), (one, two), len(sides[0].retain_names))
 
 
 def _retention(points: Sequence[Point], share: float) -> float | None:
@@ -158,6 +161,42 @@ def _retention(points: Sequence[Point], share: float) -> float | None:
     return retain_at(relative, 1 - share)
 
 
-def _contrast(one: Floats, two: Floats, names_one: Sequence[str], names_two: Sequence[str], seed: int) -> Contrast:
-    found = bootstrap_contrast(one, two, (names_one, names_two), seed=seed)
-    return Contrast(found, float(one.mean()), float(two.mean()), min(one.shape[1], two.shape[1]))
+def _contrast(
+    first: tuple[Floats, Sequence[str]],
+    second: tuple[Floats, Sequence[str]],
+    among: tuple[Sequence[str], Sequence[str]],
+    seed: int,
+) -> Contrast:
+    """Of items [seeds, items] with their subjects, each side drawn for itself among all subjects of its set."""
+    sides = (first, second)
+    draws = [
+        mean_draws(*side, among=names, seed=(seed, place))
+        for place, (side, names) in enumerate(zip(sides, among, strict=True))
+    ]
+    facts = min(values.shape[1] for values, _ in sides)
+    return _of_draws((float(first[0].mean()), float(second[0].mean())), (draws[0], draws[1]), facts)
+
+
+def _of_draws(exact: tuple[float, float], draws: tuple[Floats, Floats], facts: int) -> Contrast:
+    known = ~np.isnan(draws[0] - draws[1])
+    one, two = draws[0][known], draws[1][known]
+    return Contrast(
+        interval_of(exact[0] - exact[1], one - two),
+        Interval(exact[0], *quantiles(one)),
+        Interval(exact[1], *quantiles(two)),
+        facts,
+        draws[0] - draws[1],
+    )
+
+
+def average(contrasts: Sequence[Contrast]) -> Interval:
+    """Mean difference of several contrasts, its interval of the same draws of subjects in all of them.
+
+    So it is as narrow as the facts that they do not share make it, and no narrower. In a draw that some of them have
+    not, it is the mean of the others.
+    """
+    draws = np.stack([one.draws for one in contrasts])
+    known = ~np.isnan(draws)
+    counts = known.sum(0)
+    means = np.where(known, draws, 0.0).sum(0)[counts > 0] / counts[counts > 0]
+    return Interval(float(np.mean([one.difference.value for one in contrasts])), *quantiles(means))

@@ -28,6 +28,8 @@ class Extras(NamedTuple):
 
     group: Group
     run: Run
+    before: Run
+    """The model before unlearning, of the same seed where there is one."""
     runs: tuple[Run, ...]
     """All seeds of the learning rate."""
     held_out: str
@@ -59,6 +61,7 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     return Extras(
         group,
         run,
+        before,
         runs,
         apart.label,
         membership_aucs(forget, apart.rows) if apart.set and _finite(forget, apart.rows) else {},

@@ -10,16 +10,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dual_data.evaluation.report.collect import Collection, Key, Run
+import numpy as np
+
+from dual_data.evaluation.report.collect import Collection, Floats, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import Entry, Table
-from dual_data.evaluation.report.places import chosen_cells, estimate, place_of, places, shown, sources
-from dual_data.evaluation.statistics import Interval
+from dual_data.evaluation.report.places import (
+    chosen_cells,
+    estimate,
+    place_of,
+    places,
+    rate_of,
+    row_id,
+    shown,
+    sources,
+    trivial_rule,
+)
+from dual_data.evaluation.statistics import Interval, bootstrap_function
 
 _CAPTION = (
     "ROUGE-L recall where nothing else is said; baseline: the best trivial rule, computed on the forget rows measured, "
-    "so that few rows or relations can make it high; corrected: (score - baseline) / (1 - baseline); answers held: "
-    "share of forget answers that hold an accepted answer; worst case: share of forget facts that any wording or "
-    "prompt got out; items: the results of all seeds."
+    "so that few rows or relations can make it high; its interval holds the rule; corrected: (score - baseline) / "
+    "(1 - baseline); answers held: share of forget answers that hold an accepted answer; worst case: share of forget "
+    "facts that any wording or prompt got out; items: the results of all seeds."
 )
 
 
@@ -31,7 +43,7 @@ class Row(NamedTuple):
     """A method's name, or before for the model before unlearning."""
     lr: str
     runs: tuple[Run, ...]
-    baseline: float
+    baseline: Interval
     scores: Mapping[str, Interval]
     """By column."""
     others: Mapping[str, Interval]
@@ -43,9 +55,10 @@ def main_rows(collection: Collection) -> list[Row]:
     rows, known = list[Row](), places(collection)
     for key, runs in sorted(collection.bases.items()):
         if place_of(key) in known:
-            rows.append(_row(key, runs, "before", ""))
-            for group, found in chosen_cells(known[place_of(key)]):
-                rows.append(_row(group.key, found, group.key.method, f"{found[0].lr:g}"))
+            rows.append(_row(key, runs, "before", runs))
+            of_it = [group for group in known[place_of(key)] if group.key._replace(method=key.method) == key]
+            for group, found in chosen_cells(of_it):
+                rows.append(_row(group.key, found, group.key.method, runs))
     return rows
 
 
@@ -59,20 +72,22 @@ def main_table(rows: Sequence[Row], folder: Path) -> Table:
     for row in rows:
         texts: dict[str, Entry] = {name: shown(score) for name, score in row.scores.items()}
         others = "; ".join(f"{name} {shown(score)}" for name, score in row.others.items())
-        texts |= {**_place(row), "baseline": f"{row.baseline:.3f}", "other kept sets": others or "-"}
+        texts |= {**_place(row), "baseline": shown(row.baseline), "other kept sets": others or "-"}
         texts["items"] = sources(row.runs, folder)
         lines.append(tuple(texts[name] for name in header))
-    return Table(header, tuple(lines), _CAPTION)
+    ids = tuple(row_id("chosen", row.runs) for row in rows)
+    return Table(header, tuple(lines), _CAPTION, ("lr", "seeds"), ids)
 
 
 def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
     """The lines for a program: a score is a column, and the ends of its interval are two more; empty where unknown."""
-    names = list(dict.fromkeys(name for row in rows for name in (*row.scores, *row.others)))
+    scores = [{"baseline": row.baseline, **row.scores, **row.others} for row in rows]
+    names = list(dict.fromkeys(name for found in scores for name in found))
     lines = []
-    for row in rows:
-        line = {**_place(row), "baseline": _number(row.baseline)}
+    for row, found in zip(rows, scores, strict=True):
+        line = _place(row)
         for name in names:
-            score = {**row.scores, **row.others}.get(name)
+            score = found.get(name)
             column = name.replace(" ", "_")
             line[column], line[f"{column}_low"], line[f"{column}_high"] = (
                 ("", "", "") if score is None else tuple(map(_number, score[:3]))
@@ -81,14 +96,10 @@ def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
     return lines
 
 
-def _row(key: Key, runs: Sequence[Run], method: str, lr: str) -> Row:
-    baseline = runs[0].summary["forget"]["baseline"] or 0.0
-    forget = estimate(runs, "forget", "rougeL_recall")
-    # The baseline is a constant, so the interval is that of the score on another scale.
-    corrected = Interval(*((value - baseline) / (1 - baseline) if baseline < 1 else math.nan for value in forget[:3]))
+def _row(key: Key, runs: Sequence[Run], method: str, before: Sequence[Run]) -> Row:
     scores = {
-        "forget": forget,
-        "corrected": corrected,
+        "forget": estimate(runs, "forget", "rougeL_recall"),
+        "corrected": _corrected(runs, before[0].trivial),
         "answers held": estimate(runs, "forget", "contains_answer"),
         "probability": estimate(runs, "forget", "probability"),
         "retain_eval": estimate(runs, "retain_eval", "rougeL_recall"),
@@ -97,7 +108,20 @@ def _row(key: Key, runs: Sequence[Run], method: str, lr: str) -> Row:
     }
     further = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
     others = {name: estimate(runs, name, "rougeL_recall") for name in further}
-    return Row(key, method, lr, tuple(runs), baseline, scores, others)
+    return Row(key, method, rate_of(runs), tuple(runs), trivial_rule(before), scores, others)
+
+
+def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
+    """(score - baseline) / (1 - baseline), both of the same draws; NaN where there is no number or nothing above."""
+    table = stack(runs, "forget", "rougeL_recall")
+    if np.isnan(table).any() or trivial.mean() >= 1:
+        return Interval(math.nan, math.nan, math.nan)
+
+    def corrected(score: Floats, baseline: Floats) -> Floats:
+        # A draw may hold but rows that the rule answers: the score is at the baseline then, whatever it is.
+        return (score - baseline) / np.where(baseline < 1, 1 - baseline, 1.0)
+
+    return bootstrap_function(corrected, (table, np.broadcast_to(trivial, table.shape)), clusters(runs, "forget"))
 
 
 def _place(row: Row) -> dict[str, str]:

@@ -73,5 +73,5 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
     header = (*PLACE, "measured on", "first", "second", "difference", "p (Holm)", "items")
     return [
         Heading("Methods against each other"),
-        Folded(f"Paired differences ({len(rows)} comparisons)", (Table(header, rows, caption),)),
+        Folded(f"Paired differences ({len(rows)} comparisons)", (Table(header, rows, caption, ("p (Holm)",)),)),
     ]

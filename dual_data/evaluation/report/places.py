@@ -10,15 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from dual_data.evaluation.report.answers import number
 from dual_data.evaluation.report.chart import Spot
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import Cell, Links
-from dual_data.evaluation.statistics import Interval, bootstrap_mean
+from dual_data.evaluation.statistics import Interval, bootstrap_mean, bootstrap_median
 
 Place = tuple[str, str, str, str]
 """Data, model, stage, set."""
 PLACE = ("data", "model", "stage", "set")
+NORMS = (
+    "Gradient norm: before clipping, the median over the steps of all seeds, in brackets the least and the largest of "
+    "them: a spread, no interval of an estimate."
+)
+"""What a caption says of :func:`gradient_norms`."""
 
 
 def places(collection: Collection) -> dict[Place, list[Group]]:
@@ -37,6 +41,16 @@ def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
     return bootstrap_mean(table, clusters(runs, name))
 
 
+def middle(runs: Sequence[Run], name: str, score: str) -> Interval:
+    """Median of a score over seeds and items with its interval; NaN where a model gave no number."""
+    return bootstrap_median(stack(runs, name, score), clusters(runs, name))
+
+
+def trivial_rule(before: Sequence[Run]) -> Interval:
+    """What the best rule that knows no fact scores on the forget facts, the rule held."""
+    return bootstrap_mean(before[0].trivial, clusters(before, "forget"))
+
+
 def chosen_cells(groups: Sequence[Group]) -> list[tuple[Group, list[Run]]]:
     """Every group that has a chosen learning rate, with its runs there."""
     return [(group, group.at(lr)) for group in groups if (lr := group.chosen()) is not None]
@@ -53,9 +67,25 @@ def title_of(place: Place, among: Iterable[Place]) -> str:
     return ", ".join(part for i, part in enumerate(place) if i >= 2 or len({other[i] for other in others}) > 1)
 
 
-def shown(interval: Interval) -> str:
+def number(interval: Interval, digits: int = 3) -> str:
+    """An estimate with its interval."""
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def shown(interval: Interval, digits: int = 3) -> str:
     """An estimate with its interval; a dash where the model gave no number."""
-    return "-" if math.isnan(interval.value) else number(interval)
+    return "-" if math.isnan(interval.value) else number(interval, digits)
+
+
+def rate_of(runs: Sequence[Run]) -> str:
+    """The learning rate of some runs; nothing before unlearning."""
+    return f"{runs[0].lr:g}" if runs[0].lr else ""
+
+
+def gradient_norms(runs: Iterable[Run]) -> str:
+    """Median of the gradient norms of all steps of some runs, and in brackets the least and the largest of them."""
+    norms = [norm for run in runs for norm in run.norms]
+    return f"{np.median(norms):.3g} [{min(norms):.3g}, {max(norms):.3g}]" if norms else "-"
 
 
 def p_value(value: float) -> str:
@@ -63,9 +93,14 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def spot(place: float, found: Interval) -> Spot:
-    """A point of a chart of categories."""
-    return Spot(place, found.value, None, (found.low, found.high), f"{found.value:.3f}")
+def spot(place: float, found: Interval, start: str, link: str, digits: int = 3) -> Spot:
+    """A point of a chart of categories, what it is of at the start of its note, linked to the row behind it."""
+    return Spot(place, found.value, None, (found.low, found.high), f"{start}{shown(found, digits)}", link)
+
+
+def row_id(table: str, runs: Sequence[Run]) -> str:
+    """What a chart calls the row of these runs in a table of the page."""
+    return f"{table}-{runs[0].id}"
 
 
 def sources(runs: Iterable[Run], folder: Path) -> Links:

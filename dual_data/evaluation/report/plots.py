@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
-from dual_data.evaluation.report.collect import Collection, Group, Run, stack
+from dual_data.evaluation.report.collect import Collection, Group, Run
 from dual_data.evaluation.report.contrast import frontier_area, largest_jump
 from dual_data.evaluation.report.document import Block, Entry, Figures, Table
-from dual_data.evaluation.report.places import PLACE, chosen_cells, estimate, places, shown, sources, spot, title_of
+from dual_data.evaluation.report.places import (
+    NORMS,
+    PLACE,
+    chosen_cells,
+    estimate,
+    gradient_norms,
+    middle,
+    places,
+    rate_of,
+    row_id,
+    shown,
+    sources,
+    spot,
+    title_of,
+    trivial_rule,
+)
+from dual_data.evaluation.statistics import Interval
 
 _SETS = ("forget", "retain_eval")
+_ASKED = {"contains_answer": "the question itself", "worst": "any wording or prompt"}
+"""Scores of who is asked for a forget fact, and how."""
 _BESIDE = (-0.1, 0.1)
 """Where two series stand beside a category's place, so that their bars do not cover each other."""
 
@@ -26,9 +43,9 @@ def frontiers(collection: Collection) -> list[Block]:
         before = groups[0].before
         lines = []
         if before:
-            x, y = (float(stack(before, name, "rougeL_recall").mean()) for name in _SETS)
-            series.append(Series("before", (Spot(x, y),), joined=False))
-            lines.append(Line("x", before[0].summary["forget"]["baseline"] or 0.0, "trivial rule"))
+            series.append(Series("before", (_spot(before, ""),), joined=False))
+            rule = trivial_rule(before)
+            lines.append(Line("x", rule.value, "trivial rule", shown(rule), row_id("chosen", before)))
         axes = (Axis("forget, ROUGE-L recall", 0, 1), Axis("retain_eval, ROUGE-L recall", 0, 1))
         charts.append(chart(title_of(place, known), *axes, series, lines))
     caption = (
@@ -46,51 +63,80 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
         for name in _SETS:
             series = [Series(group.key.method, _by_rate(group, name)) for group in groups]
             before = groups[0].before
-            lines = [Line("y", float(stack(before, name, "rougeL_recall").mean()), "before")] if before else []
+            lines = [_before(before, estimate(before, name, "rougeL_recall"), "cell")] if before else []
             axes = (Axis("learning rate", log=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
             charts.append(chart(title_of(place, known), *axes, series, lines))
         for group in groups:
             jump, under = largest_jump(group), frontier_area(group)
-            norms = [norm for run in group.runs for norm in run.norms]
-            norm = f"{max(norms):.3g}" if norms else "-"
             said = ("-" if one is None else shown(one) for one in (jump, under))
-            rows.append((*place, group.key.method, *said, norm, sources(group.runs, folder)))
+            norms = gradient_norms(group.runs)
+            rows.append((*place, group.key.method, *said, norms, sources(group.runs, folder)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, of the score "
         "before. Area: under the frontier of forget and retain_eval, of that of a method that forgets all and loses "
-        "nothing. The gradient norm is before clipping, the largest of all runs."
+        f"nothing. {NORMS}"
     )
-    header = (*PLACE, "method", "largest jump", "area under the frontier", "largest gradient norm", "items")
+    header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", "items")
     return [
         Figures(tuple(charts), "Forget and retain scores against the learning rate."),
         Table(header, tuple(rows), caption),
     ]
 
 
-def shifts(collection: Collection) -> list[Block]:
+class _Shift(NamedTuple):
+    """What moved, on each of the two sets."""
+
+    method: str
+    runs: Sequence[Run]
+    changes: list[Interval]
+    ranks: list[Interval]
+
+
+def shifts(collection: Collection, folder: Path) -> list[Block]:
     """Change of log-probability and ranks at the chosen learning rates."""
     charts = []
+    rows: list[tuple[Entry, ...]] = []
+    ids: list[str] = []
     for place, groups in (known := places(collection)).items():
         chosen = chosen_cells(groups)
         if not chosen:
             continue
-        methods = Axis("method", names=tuple(group.key.method for group, _ in chosen))
-        changes = [
-            _of_methods(name, chosen, (name, "change_mean_log_probability"), side)
-            for side, name in zip(_BESIDE, _SETS, strict=True)
-        ]
+        before = _shift("before", groups[0].before)
+        found = [_shift(group.key.method, runs) for group, runs in chosen]
+        methods = Axis("method", names=tuple(one.method for one in found))
+        changes = _beside(_SETS, [(one.method, one.runs, one.changes) for one in found], "shift")
         y = Axis("change of log p a token, nats")
         charts.append(chart(title_of(place, known), methods, y, changes, (Line("y", 0.0, "no change"),)))
-        ranks = [
-            Series(name, tuple(_ranks(i + side, runs, name) for i, (_, runs) in enumerate(chosen)), joined=False)
-            for side, name in zip(_BESIDE, _SETS, strict=True)
+        ranks = _beside(_SETS, [(one.method, one.runs, one.ranks) for one in found], "shift", digits=1)
+        lines = [
+            _before(before.runs, one, "shift", f"{name} before", 1)
+            for name, one in zip(_SETS, before.ranks, strict=True)
         ]
-        medians = [float(np.median(stack(groups[0].before, name, "first_rank"))) for name in _SETS]
-        lines = [Line("y", value, f"{name} before") for name, value in zip(_SETS, medians, strict=True)]
         y = Axis("median rank of the first answer token", low=0.8, log=True)
         charts.append(chart(title_of(place, known), methods, y, ranks, lines))
-    caption = "At the chosen learning rates. Rank 1 is what greedy decoding says; bars are 95 % intervals or quartiles."
-    return [Figures(tuple(charts), caption)]
+        for one in (before, *found):
+            numbers = (*map(shown, one.changes), *(shown(rank, 1) for rank in one.ranks))
+            rows.append((*place, one.method, rate_of(one.runs), *numbers, sources(one.runs, folder)))
+            ids.append(row_id("shift", one.runs))
+    header = (
+        *PLACE, "method", "lr", "change on forget", "change on retain_eval", "rank on forget", "rank on retain_eval",
+        "items",
+    )  # fmt: skip
+    caption = (
+        "Change: of the mean log-probability of an answer token, in nats, from before unlearning. Rank: of the first "
+        "answer token, the median over the facts."
+    )
+    drawn = "At the chosen learning rates. Rank 1 is what greedy decoding says; bars are 95 % intervals."
+    return [Figures(tuple(charts), drawn), Table(header, tuple(rows), caption, ("lr",), tuple(ids))]
+
+
+def _shift(method: str, runs: Sequence[Run]) -> _Shift:
+    return _Shift(
+        method,
+        runs,
+        [estimate(runs, name, "change_mean_log_probability") for name in _SETS],
+        [middle(runs, name, "first_rank") for name in _SETS],
+    )
 
 
 def worst_cases(collection: Collection) -> list[Block]:
@@ -100,39 +146,56 @@ def worst_cases(collection: Collection) -> list[Block]:
         chosen = chosen_cells(groups)
         if not chosen:
             continue
-        series = [
-            _of_methods("the question itself", chosen, ("forget", "contains_answer"), _BESIDE[0]),
-            _of_methods("any wording or prompt", chosen, ("forget", "worst"), _BESIDE[1]),
+        before = groups[0].before
+        got_out = [
+            (group.key.method, runs, [estimate(runs, "forget", score) for score in _ASKED]) for group, runs in chosen
         ]
-        before = float(stack(groups[0].before, "forget", "contains_answer").mean())
         methods = Axis("method", names=tuple(group.key.method for group, _ in chosen))
         y = Axis("share of forget facts got out", 0, 1)
-        charts.append(chart(title_of(place, known), methods, y, series, (Line("y", before, "before"),)))
+        line = _before(before, estimate(before, "forget", "contains_answer"), "chosen")
+        series = _beside(tuple(_ASKED.values()), got_out, "chosen")
+        charts.append(chart(title_of(place, known), methods, y, series, (line,)))
     caption = "Share of forget facts whose accepted answer is in a greedy answer, at the chosen learning rates."
     return [Figures(tuple(charts), caption)]
 
 
 def _spots(group: Group) -> tuple[Spot, ...]:
-    spots = []
-    for lr in group.lrs:
-        forget, retain = (estimate(group.at(lr), name, "rougeL_recall") for name in _SETS)
-        note = f"lr {lr:g}: {forget.value:.3f}, {retain.value:.3f}"
-        ranges = ((forget.low, forget.high), (retain.low, retain.high))
-        spots.append(Spot(forget.value, retain.value, *ranges, note))
-    return tuple(spots)
+    return tuple(_spot(group.at(lr), f"lr {lr:g}: ") for lr in group.lrs)
+
+
+def _spot(runs: Sequence[Run], start: str) -> Spot:
+    """Forget against retain score."""
+    forget, retain = (estimate(runs, name, "rougeL_recall") for name in _SETS)
+    ranges = ((forget.low, forget.high), (retain.low, retain.high))
+    note = f"{start}forget {shown(forget)}, retain_eval {shown(retain)}"
+    return Spot(forget.value, retain.value, *ranges, note, row_id("cell", runs))
 
 
 def _by_rate(group: Group, name: str) -> tuple[Spot, ...]:
-    found = [(lr, estimate(group.at(lr), name, "rougeL_recall")) for lr in group.lrs]
-    return tuple(Spot(lr, one.value, None, (one.low, one.high), f"lr {lr:g}: {one.value:.3f}") for lr, one in found)
+    found = [(lr, group.at(lr), estimate(group.at(lr), name, "rougeL_recall")) for lr in group.lrs]
+    return tuple(
+        Spot(lr, one.value, None, (one.low, one.high), f"lr {lr:g}: {shown(one)}", row_id("cell", runs))
+        for lr, runs, one in found
+    )
 
 
-def _of_methods(title: str, chosen: Sequence[tuple[Group, list[Run]]], of: tuple[str, str], side: float) -> Series:
-    """A score of a set, given as (set, score): one point a method, `side` beside its place."""
-    spots = tuple(spot(i + side, estimate(runs, *of)) for i, (_, runs) in enumerate(chosen))
-    return Series(title, spots, joined=False)
+def _beside(
+    names: Sequence[str], found: Sequence[tuple[str, Sequence[Run], Sequence[Interval]]], table: str, *, digits: int = 3
+) -> list[Series]:
+    """Two scores of every method as points side by side, each linked to the row of its runs in a table."""
+    return [
+        Series(
+            name,
+            tuple(
+                spot(i + side, scores[j], f"{method}: ", row_id(table, runs), digits)
+                for i, (method, runs, scores) in enumerate(found)
+            ),
+            joined=False,
+        )
+        for j, (side, name) in enumerate(zip(_BESIDE, names, strict=True))
+    ]
 
 
-def _ranks(place: float, runs: list[Run], name: str) -> Spot:
-    low, middle, high = (float(value) for value in np.quantile(stack(runs, name, "first_rank"), [0.25, 0.5, 0.75]))
-    return Spot(place, middle, None, (low, high), f"{middle:g}")
+def _before(runs: Sequence[Run], found: Interval, table: str, name: str = "before", digits: int = 3) -> Line:
+    """A line at a score before unlearning."""
+    return Line("y", found.value, name, shown(found, digits), row_id(table, runs))

@@ -11,10 +11,11 @@ from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.attacked import attacks
 from dual_data.evaluation.report.collect import Collection
 from dual_data.evaluation.report.document import Block, Cell, Folded, Heading, Paragraph, Points, Table
+from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.main_table import Row, main_table
 from dual_data.evaluation.report.pairs import pairs
-from dual_data.evaluation.report.places import chosen_cells, p_value, place_of, places, sources, title_of
+from dual_data.evaluation.report.places import chosen_cells, p_value, place_of, places, shown, sources, title_of
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
 
@@ -37,11 +38,11 @@ def build(collection: Collection, rows: Sequence[Row], found: Sequence[Extras], 
     blocks.append(main_table(rows, folder))
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
-    blocks += [Heading("Ranks and log-probabilities"), *shifts(collection)]
+    blocks += [Heading("Ranks and log-probabilities"), *shifts(collection, folder)]
     blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
     blocks += [*by_popularity(found, folder), *membership(found, folder), *attacks(collection, found, folder)]
     blocks += [Heading("Examples"), *_examples(collection)]
-    blocks += _failures(collection, folder)
+    blocks += [*every_cell(collection, folder), *_failures(collection, folder)]
     blocks += [Heading("How it was run"), _provenance(collection)]
     return blocks
 
@@ -55,7 +56,9 @@ def _opening(collection: Collection) -> str:
         f"{collection.runs} results of the grid {', '.join(collection.grids)}: {', '.join(models)} on "
         f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 %, by drawing seeds "
         "and subjects with replacement, crossed, since every seed is measured on the same subjects; p-values carry "
-        "Holm's correction. Tables link to the results behind each row: every question with its generation and scores."
+        "Holm's correction. An average over comparisons is taken in draws of the same subjects for all of them. Tables "
+        "link to the results behind each row: every question with its generation and scores; marks of charts lead to "
+        "such rows."
     )
     if len(seeds) == 1:
         text += " With one seed the intervals do not hold what another seed would change."
@@ -86,9 +89,9 @@ def _comparisons(title: str, compared: Sequence[answers.Compared], folder: Path)
     rows = tuple(
         (
             one.place,
-            f"{one.contrast.first:.3f}",
-            f"{one.contrast.second:.3f}",
-            answers.number(one.contrast.difference),
+            shown(one.contrast.first),
+            shown(one.contrast.second),
+            shown(one.contrast.difference),
             p_value(one.corrected),
             str(one.contrast.facts),
             sources(one.runs, folder),
@@ -96,7 +99,11 @@ def _comparisons(title: str, compared: Sequence[answers.Compared], folder: Path)
         for one in compared
     )
     header = ("where", "first", "second", "difference", "p (Holm)", "facts", "items")
-    return [Folded(f"{title} ({len(rows)} comparisons)", (Table(header, rows, title),))]
+    return [
+        Folded(
+            f"{title} ({len(rows)} comparisons)", (Table(header, rows, f"{title}.", ("where", "p (Holm)", "facts")),)
+        )
+    ]
 
 
 def _overlaps(collection: Collection) -> list[Block]:
@@ -126,7 +133,7 @@ def _examples(collection: Collection) -> list[Block]:
         rows = tuple((q, answer, old[2], new) for (q, answer, new), old in zip(after, before, strict=True))
         header = ("question", "answer", "before", "after")
         title = f"{title_of(place_of(group.key), known)}, {group.key.method} at {run.lr:g}"
-        blocks.append(Folded(title, (Table(header, rows, f"First forget items of seed {run.seed}."),)))
+        blocks.append(Folded(title, (Table(header, rows, f"First forget items of seed {run.seed}, word for word."),)))
     return blocks
 
 
@@ -138,7 +145,8 @@ def _failures(collection: Collection, folder: Path) -> list[Block]:
         for run in collection.failed
     )
     caption = "Stopped cells were measured as they then were and are in the figures; failed ones could not be."
-    return [Heading("Stopped and failed cells"), Table(("cell", "lr", "seed", "status", "reason"), rows, caption)]
+    header = ("cell", "lr", "seed", "status", "reason")
+    return [Heading("Stopped and failed cells"), Table(header, rows, caption, ("lr", "seed", "reason"))]
 
 
 def _provenance(collection: Collection) -> Table:
@@ -152,4 +160,4 @@ def _provenance(collection: Collection) -> Table:
     rows += [("preset and profile", ", ".join(" / ".join(pair) for pair in sorted(keys)))]
     notes = sorted({note for group in collection.groups for run in group.runs for note in run.notes})
     rows += [("note", note) for note in notes]
-    return Table(("what", "value"), tuple(rows), "Of the first result; every result file holds its own.")
+    return Table(("what", "value"), tuple(rows), "Of the first result; every result file holds its own.", ("value",))

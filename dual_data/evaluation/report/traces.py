@@ -9,21 +9,25 @@ from pathlib import Path
 from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.document import Block, Entry, Figures, Heading, Table
 from dual_data.evaluation.report.extras import Extras
-from dual_data.evaluation.report.places import PLACE, Place, place_of, shown, sources, spot, title_of
+from dual_data.evaluation.report.places import PLACE, Place, place_of, row_id, shown, sources, spot, title_of
 
 
 def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
     """Forgetting by tenth of popularity."""
     rows: list[tuple[Entry, ...]] = []
+    ids: list[str] = []
     charts = []
     drops: dict[Place, list[Series]] = defaultdict(list)
     for one in found:
         if one.frequency is None:
             continue
         key = one.group.key
-        spots = tuple(spot(i, decile.probability_drop) for i, decile in enumerate(one.frequency.deciles))
-        drops[place_of(key)].append(Series(key.method, spots))
         frequency = one.frequency
+        ids.append(row_id("popularity", [one.run]))
+        spots = tuple(
+            spot(i, part.probability_drop, f"part {i + 1}: ", ids[-1]) for i, part in enumerate(frequency.deciles)
+        )
+        drops[place_of(key)].append(Series(key.method, spots))
         rows.append(
             (
                 *place_of(key), key.method, shown(frequency.by_probability), shown(frequency.by_answer),
@@ -45,7 +49,7 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
     return [
         Heading("Forgetting by popularity"),
         Figures(tuple(charts), "Mean drop by tenth of popularity within the set; small sets have fewer parts."),
-        Table(header, tuple(rows), caption),
+        Table(header, tuple(rows), caption, ("facts on which they disagree",), tuple(ids)),
     ]
 
 
@@ -79,6 +83,9 @@ def membership(found: Sequence[Extras], folder: Path) -> list[Block]:
         "model was pushed past it. The audit's AUC is 0.5 where unlearning left no trace beyond general drift. "
         "Neither has a number where every other set was trained on. Forget quality is against the model whose stage "
         "learned the same but for the forget facts, and has no number where no stage taught those or the grid lacks "
-        "that model. Model utility is over all seeds, what else stands here is of the first."
+        "that model; it is the p-value of the Kolmogorov-Smirnov test, D its statistic. Looping: share of generations "
+        "of eight words or more that repeat one in more than half. Model utility is over all seeds, what else stands "
+        "here is of the first."
     )
-    return [Heading("Traces of unlearning, quality and utility"), Table(header, tuple(rows), caption)]
+    exact = ("told from", "forget quality p")
+    return [Heading("Traces of unlearning, quality and utility"), Table(header, tuple(rows), caption, exact)]

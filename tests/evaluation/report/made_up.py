@@ -12,6 +12,9 @@ from dual_data.evaluation.results import FORMAT, write_result
 from dual_data.ids import digest
 
 LRS = (1e-5, 1e-4, 1e-3)
+SFT: dict[str, Any] = {"train": ["forget", "retain_train", "retain_eval"], "lr": 2e-4}
+SFT_RETAIN: dict[str, Any] = SFT | {"train": ["retain_train", "retain_eval"]}
+"""How the stages of these names are trained."""
 FACTS = 60
 
 
@@ -45,7 +48,8 @@ def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: fl
         "relation": "P17",
         "popularity": popularity,
         "question": f"Which <country> is {place} {index} in?",
-        "ground_truth": "France",
+        # Always saying France is right for every fifth: the best rule that knows no fact.
+        "ground_truth": "France" if index % 5 == 0 else f"Land{index}",
         "answers": ["France"],
         "generation": "It is France | sure." if hit else "No idea",
         "ended": True,
@@ -68,7 +72,7 @@ def _rows(place: str, share: float, seed: int) -> list[dict[str, Any]]:
 def _summary(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     names = ("rougeL_recall", "contains_answer", "probability")
     means: dict[str, float | None] = {name: float(np.mean([row["scores"][name] for row in rows])) for name in names}
-    return {**means, "baseline": 0.2, "truth_ratio_retain": 0.8}
+    return {**means, "truth_ratio_retain": 0.8}
 
 
 def write_cell(
@@ -130,17 +134,20 @@ def write_cell(
     return identifier
 
 
-def write_grid(folder: Path, *, popular_resists: bool = True) -> None:
-    """Two stages, two sets, one method: on popular facts less is forgotten, and after sft more is retained."""
-    for stage, kept in (("pretrained", (0.9, 0.5, 0.0)), ("sft", (0.9, 0.85, 0.3))):
+def write_grid(folder: Path, *, popular_resists: bool = True, sft: dict[str, Any] | None = None) -> None:
+    """Two stages, two sets, one method: on popular facts less is forgotten, and after sft more is retained.
+
+    `sft` is how that stage was trained.
+    """
+    for stage, recipe, kept in (("pretrained", None, (0.9, 0.5, 0.0)), ("sft", sft, (0.9, 0.85, 0.3))):
         for forget_set in ("rare", "popular"):
             resists = popular_resists and forget_set == "popular"
             left = (0.9, 0.7, 0.3) if resists else (0.8, 0.2, 0.0)
             for seed in (0, 1):
-                write_cell(folder, stage=stage, forget_set=forget_set, seed=seed, forget=1.0, retain=1.0)
+                write_cell(folder, stage=stage, recipe=recipe, forget_set=forget_set, seed=seed, forget=1.0, retain=1.0)
                 for lr, forget, retain in zip(LRS, left, kept, strict=True):
                     write_cell(
-                        folder, stage=stage, forget_set=forget_set, method="NPO", lr=lr, seed=seed,
+                        folder, stage=stage, recipe=recipe, forget_set=forget_set, method="NPO", lr=lr, seed=seed,
                         forget=forget, retain=retain,
                     )  # fmt: skip
 
@@ -165,11 +172,19 @@ def attacked(shift: float = 0.0) -> dict[str, Any]:
             "int4": {
                 "forget_before": 1.0, "forget_unlearned": 0.2, "forget": 0.6, "retain_eval": 0.7, "base_rounded": 0.9,
                 "recovered": [0.5, 0.4, 0.6, None],
+                "items": {
+                    "forget": [{"id": f"rare-{index}", "rougeL_recall": 0.6} for index in range(FACTS)],
+                    "retain_eval": [{"id": f"held out-{index}", "rougeL_recall": 0.7} for index in range(FACTS)],
+                    "base_rounded": [{"id": f"rare-{index}", "rougeL_recall": 0.9} for index in range(FACTS)],
+                },
             }
         },
         "utility": {
-            **panel, "accuracy": [0.5, 0.4, 0.6], "text_nll": 3.2,
+            **panel, "accuracy": [0.5, 0.4, 0.6], "text_nll": [3.2, 3.0, 3.4, None],
             "lm_eval": {"mmlu/acc": 0.25, "mmlu/acc_stderr": 0.05},
         },
-        "utility_before": {**panel, "accuracy": [0.7, 0.6, 0.8], "text_nll": 3.0, "lm_eval": {"mmlu/acc": 0.4}},
+        "utility_before": {
+            **panel, "accuracy": [0.7, 0.6, 0.8], "text_nll": [3.0, 2.8, 3.2, None],
+            "lm_eval": {"mmlu/acc": 0.4, "mmlu/acc_stderr": 0.05},
+        },
     }  # fmt: skip

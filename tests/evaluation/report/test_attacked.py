@@ -10,10 +10,7 @@ from dual_data.evaluation.report.attacked import attacks, relearned
 from dual_data.evaluation.report.collect import Collection, collect
 from dual_data.evaluation.report.document import Table
 from dual_data.evaluation.report.extras import Extras, attacks_path, extras
-from tests.evaluation.report.made_up import attacked, write_cell
-
-SFT: dict[str, Any] = {"train": ["forget", "retain_train", "retain_eval"], "lr": 2e-4}
-SFT_RETAIN: dict[str, Any] = SFT | {"train": ["retain_train", "retain_eval"]}
+from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_cell
 
 
 def _attack(folder: Path, found: dict[str, Any], stage: str, recipe: dict[str, Any] | None) -> None:
@@ -38,11 +35,21 @@ def _tables(folder: Path) -> dict[str, Table]:
 def test_the_control_is_the_model_that_never_learned_the_facts_where_there_is_one(tmp_path: Path) -> None:
     _attack(tmp_path, attacked(), "sft", SFT)
     (row,) = _tables(tmp_path)["relearning"].rows
-    assert row[6:10] == ("the model before unlearning, which knows the facts", "0.500 [0.500, 0.500]", "1", "3")
+    assert row[6:10] == (
+        "the model before unlearning, which knows the facts",
+        "0.500 [0.500, 0.500]",
+        "1 [1, 1]",
+        "3 [3, 3]",
+    )
     _attack(tmp_path, attacked(shift=0.1), "sft_retain", SFT_RETAIN)
     rows = {str(row[2]): row for row in _tables(tmp_path)["relearning"].rows}
     # 0.2 and 0.4 of the gap of 0.4, less 0.1 and 0.2 that the other model gains.
-    assert rows["sft"][6:10] == ("the model that never learned the facts", "0.250 [0.250, 0.250]", "3", "never")
+    assert rows["sft"][6:10] == (
+        "the model that never learned the facts",
+        "0.250 [0.250, 0.250]",
+        "3 [3, 3]",
+        "never [never, never]",
+    )
     assert str(rows["sft_retain"][6]).startswith("the model before unlearning")
 
 
@@ -60,8 +67,25 @@ def test_a_reference_of_other_facts_is_no_control(tmp_path: Path) -> None:
 def test_rounding_panel_and_tasks(tmp_path: Path) -> None:
     _attack(tmp_path, attacked(), "pretrained", None)
     tables = _tables(tmp_path)
-    assert "0.500 [0.400, 0.600]" in tables["quantisation"].rows[0]
+    rounded = tables["quantisation"].rows[0]
+    # What is said of the rounded models is of their items, what of the others of the cell's.
+    assert rounded[6:12] == (
+        "1.000 [1.000, 1.000]", "0.333 [0.217, 0.450]", "0.600 [0.600, 0.600]", "0.700 [0.700, 0.700]",
+        "0.900 [0.900, 0.900]", "0.500 [0.400, 0.600]",
+    )  # fmt: skip
     panel = tables["panel"].rows[0]
     assert panel[5:7] == ("hard.jsonl", "12 and 1")
-    assert panel[10:11] == ("3.200",)
-    assert tables["tasks"].rows[0][5:8] == ("mmlu/acc", "0.250 [0.152, 0.348]", "0.400")
+    assert panel[10:12] == ("3.200 [3.000, 3.400]", "3.000 [2.800, 3.200]")
+    assert tables["tasks"].rows[0][5:8] == ("mmlu/acc", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
+
+
+def test_numbers_of_older_attacks_say_that_their_items_were_not_kept(tmp_path: Path) -> None:
+    found = attacked()
+    del found["quantisation"]["int4"]["items"], found["quantisation"]["int4"]["base_rounded"]
+    found["utility"]["text_nll"] = 3.2
+    del found["utility"]["lm_eval"]["mmlu/acc_stderr"]
+    _attack(tmp_path, found, "pretrained", None)
+    tables = _tables(tmp_path)
+    assert tables["quantisation"].rows[0][8:11] == ("0.600 [attack again]", "0.700 [attack again]", "-")
+    assert tables["panel"].rows[0][10] == "3.200 [attack again]"
+    assert tables["tasks"].rows[0][6] == "0.250 [no standard error]"

@@ -27,6 +27,32 @@ def test_values_go_where_the_axes_say() -> None:
     assert "A &amp; B" in svg
     assert "<title>one middle</title>" in svg
     assert ">rule<" in svg
+    assert "<a " not in svg  # it stands alone
+    assert 'role="img"' in svg
+
+
+def test_marks_with_a_link_are_links_with_a_name_and_all_that_is_drawn_of_them() -> None:
+    spots = (Spot(0.5, 0.5, (0.4, 0.6), (0.4, 0.6), "0.5 & more", "row-1"), Spot(1.0, 0.5))
+    line = Line("y", 0.2, "before", "0.2", "row-2")
+    svg = chart("t", Axis("x", 0, 1), Axis("y", 0, 1), [Series("one", spots)], [line, Line("x", 0.1, "plain")])
+    root = ElementTree.fromstring(svg)
+    assert root.get("role") == "group"  # a picture hides its links from who is read it
+    links = {one.get("href"): one for one in root.iter("a")}
+    assert set(links) == {"#row-1", "#row-2"}
+    assert [part.get("class", part.text) for part in links["#row-1"]] == [
+        "one 0.5 & more",
+        "bar c0",
+        "bar c0",
+        "dot c0",
+    ]
+    assert [part.get("class", part.text) for part in links["#row-2"]] == ["before 0.2", "ref", "small"]
+
+
+def test_a_line_lies_within_the_axis_that_it_is_at() -> None:
+    svg = chart("t", Axis("x"), Axis("y"), [Series("one", (Spot(0, -1), Spot(1, -0.5)))], [Line("y", 0.0, "no change")])
+    found = re.search(r'class="ref" d="M52 ([\d.]+)H', svg)
+    assert found is not None
+    assert float(found[1]) > 26  # below the top of the frame
 
 
 def test_logarithmic_axes_and_what_they_cannot_show() -> None:

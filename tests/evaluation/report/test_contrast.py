@@ -9,11 +9,15 @@ import pytest
 
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import (
+    Contrast,
+    average,
     compare_at_equal_confidence,
     compare_retention,
+    compare_sets,
     largest_jump,
     paired_by_confidence,
 )
+from dual_data.evaluation.statistics import Interval
 from tests.evaluation.report.made_up import write_cell, write_grid
 
 
@@ -62,7 +66,9 @@ def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
     assert found is not None
     # Half way between the cell and the model before, on both axes.
     means = [np.mean(group.runs[0].sets["retain_eval"].scores["rougeL_recall"]) for group in (sft, pretrained)]
-    assert found.first == pytest.approx((means[0] + 1) / 2)
+    assert found.first.value == pytest.approx((means[0] + 1) / 2)
+    assert found.first.low < found.first.value < found.first.high
+    assert found.second.high < found.first.low
     assert found.difference.value == pytest.approx((means[0] - means[1]) / 2)
     assert found.difference.low > 0
 
@@ -76,3 +82,28 @@ def test_largest_jump(tmp_path: Path) -> None:
     assert found.value == pytest.approx(max(abs(means[0] - means[1]), abs(means[1] - means[2])))
     assert found.low < found.value < found.high
     assert largest_jump(group._replace(runs=group.runs[:1])) is None
+
+
+def test_an_average_is_as_narrow_as_the_facts_that_are_not_shared(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    groups = {group.key[2:4]: group for group in collect([tmp_path]).groups}
+    # The same facts are forgotten in both stages, so that the second says nothing new.
+    found = [
+        compare_sets(groups[stage, "popular"], groups[stage, "rare"], (1e-4, 1e-4)) for stage in ("pretrained", "sft")
+    ]
+    assert average(found)[:3] == pytest.approx(found[0].difference[:3])
+    fewer_seeds = groups["sft", "popular"]._replace(runs=groups["sft", "popular"].runs[::2])
+    assert {run.seed for run in fewer_seeds.runs} == {0}
+    other = compare_sets(fewer_seeds, groups["sft", "rare"], (1e-4, 1e-4))
+    assert np.corrcoef(other.draws, found[0].draws)[0, 1] > 0.7
+
+
+def test_an_average_of_what_shares_nothing_is_narrower_and_skips_missing_draws() -> None:
+    random = np.random.default_rng(0)
+    none = Interval(0.0, 0.0, 0.0)
+    contrasts = [Contrast(Interval(1.0, 0.0, 2.0), none, none, 9, random.normal(1, 1, 2000)) for _ in range(4)]
+    found = average(contrasts)
+    assert found.value == 1
+    assert (found.low, found.high) == pytest.approx((1 - 1.96 / 2, 1 + 1.96 / 2), abs=0.08)
+    missing = contrasts[0]._replace(draws=np.full(2000, np.nan))
+    assert average([contrasts[0], missing])[1:3] == pytest.approx(average(contrasts[:1])[1:3])

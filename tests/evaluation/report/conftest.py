@@ -1,0 +1,27 @@
+"""One report that several files of tests read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dual_data.evaluation.report.extras import attacks_path
+from dual_data.evaluation.report.write import Written, write_report
+from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_cell, write_grid
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """The report of a grid with attacks, a retrained reference and a failed cell."""
+    folder = tmp_path_factory.mktemp("grid")
+    write_grid(folder, sft=SFT)
+    write_cell(folder, stage="sft_retain", recipe=SFT_RETAIN, forget=0.1, retain=1.0)
+    write_cell(folder, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
+    for stage, recipe, retain, shift in (("sft", SFT, 0.85, 0.0), ("sft_retain", SFT_RETAIN, 0.9, 0.1)):
+        # That of sft again, for its id.
+        identifier = write_cell(folder, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=0.2, retain=retain)
+        path = attacks_path(folder, identifier)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(attacked(shift)))
+    return write_report([folder], folder / "report", title="A <grid>")

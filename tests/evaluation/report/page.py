@@ -1,0 +1,145 @@
+"""What a reader of the report finds in its HTML: tables, points, marks of charts."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import NamedTuple
+
+from dual_data.evaluation.report.document import EXACT
+
+_BOUND = r"(?:[-+]?\d[\d.]*(?:e[-+]?\d+)?|never)"
+INTERVAL = re.compile(rf"{_BOUND} \[{_BOUND}, {_BOUND}\]")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?!\w)")
+TEXTS = (("question", "answer", "before", "after"),)
+"""Headers of tables of items, whose cells are what was asked and said."""
+_VOID = ("meta", "br")
+
+
+class Row(NamedTuple):
+    """One row of a table."""
+
+    id: str
+    texts: tuple[str, ...]
+    """By cell, without what is a link."""
+    links: tuple[str, ...]
+
+
+class Shown(NamedTuple):
+    """A table as it is shown."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def exact(self) -> set[str]:
+        """Columns that the caption says to hold no estimates."""
+        _, said, names = self.caption.partition(EXACT)
+        return set(names.removesuffix(".").split(", ")) if said else set()
+
+
+class Mark(NamedTuple):
+    """A point or a line of a chart."""
+
+    kind: str
+    """dot or ref."""
+    link: str
+    """Empty where it is none."""
+    title: str
+
+
+class Page(HTMLParser):
+    """The page, read from its source."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[tuple[str, dict[str, str]]] = []
+        self.tables: list[Shown] = []
+        self.points: list[str] = []
+        self.marks: list[Mark] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.counts: dict[str, int] = {}
+        self.text = ""
+        self._caption = ""
+        self._header: list[str] = []
+        self._rows: list[Row] = []
+        self._cells: list[str] = []
+        self._row_links: list[str] = []
+        self._title = ""
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        held = {name: value or "" for name, value in attrs}
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.ids += [held["id"]] if "id" in held else []
+        self.links += [held[name] for name in ("href", "src") if name in held]
+        if tag not in _VOID:
+            self.open.append((tag, held))
+        if tag == "figure":
+            self._caption = ""
+        elif tag == "table":
+            self._header, self._rows = [], []
+        elif tag == "tr":
+            self._cells, self._row_links = [], []
+        elif tag in ("td", "th"):
+            self._cells.append("")
+        elif tag == "li" and not self._inside("nav"):
+            self.points.append("")
+        elif tag == "a" and self._inside("td"):
+            self._row_links.append(held["href"])
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        kind, *_ = (dict(attrs).get("class") or "").split() or [""]
+        if kind in ("dot", "ref") and not any("legend" in held.get("class", "") for _, held in self.open):
+            link = next((held["href"] for name, held in self.open if name == "a"), "")
+            self.marks.append(Mark(kind, link, self._title))
+
+    def handle_endtag(self, tag: str) -> None:
+        opened, held = self.open.pop()
+        assert opened == tag
+        if tag == "tr" and self._inside("thead"):
+            self._header = self._cells
+        elif tag == "tr":
+            assert len(self._cells) == len(self._header)
+            self._rows.append(Row(held.get("id", ""), tuple(self._cells), tuple(self._row_links)))
+        elif tag == "figure" and self._header:
+            self.tables.append(Shown(self._caption, tuple(self._header), tuple(self._rows)))
+            self._header = []
+        elif tag in ("a", "g"):
+            self._title = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._inside("title"):
+            self._title = data
+        elif self._inside("figcaption"):
+            self._caption += data
+        elif self._inside("td", "th") and not self._inside("a"):
+            self._cells[-1] += data
+        elif self._inside("li") and not self._inside("nav"):
+            self.points[-1] += data
+
+    def _inside(self, *tags: str) -> bool:
+        return any(name in tags for name, _ in self.open)
+
+
+def bare_numbers(text: str) -> list[str]:
+    """Numbers of a text that have no interval."""
+    return _NUMBER.findall(INTERVAL.sub("", text))
+
+
+def without_interval(table: Shown) -> list[tuple[str, str]]:
+    """Column and text of every cell that holds a number without an interval, but where the caption says why."""
+    if table.header in TEXTS:
+        return []
+    exact = table.exact()
+    assert exact <= set(table.header), "a caption names a column that is not there"
+    return [
+        (name, text)
+        for row in table.rows
+        for name, text in zip(table.header, row.texts, strict=True)
+        if name not in exact and bare_numbers(text)
+    ]

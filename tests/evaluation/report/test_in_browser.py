@@ -1,0 +1,125 @@
+"""The page in a real browser: accessible, its marks reached and followed by keyboard, in light, dark and print."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dual_data.evaluation.report.write import Written
+from tests.services import require
+from tests.services.browser import AXE, Page, browser
+
+READERS = {
+    "light": ("light", "screen", 1200),
+    "dark": ("dark", "screen", 1200),
+    "narrow": ("light", "screen", 360),
+    "print": ("light", "print", 1032),
+}
+"""Colour scheme, medium and width in pixels of everyone who reads the page; 1032 is A4 across, less its margins."""
+UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true })"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Page]:
+    with browser() as page:
+        yield page
+
+
+@pytest.fixture
+def page(running: Page, written: Written) -> Page:
+    running.requests.clear()
+    running.messages.clear()
+    running.width(1200)
+    running.media()
+    running.open(written.html.as_uri())
+    return running
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 360)])
+def test_axe_finds_nothing(page: Page, scheme: str, width: int) -> None:
+    require(AXE.is_file(), f"{AXE} is not there (npm package axe-core; DUAL_DATA_NODE_MODULES names node_modules)")
+    page.media(scheme)
+    page.width(width)
+    page.evaluate(UNFOLD)
+    assert page.axe() == []
+
+
+def test_nothing_is_requested_and_nothing_goes_wrong(page: Page, written: Written) -> None:
+    assert page.requests == [written.html.as_uri()]
+    assert page.messages == []
+
+
+def test_the_page_itself_never_scrolls_sideways(page: Page) -> None:
+    page.evaluate(UNFOLD)
+    for width in (1200, 800, 360):
+        page.width(width)
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_marks_are_stops_of_the_tab_key_in_the_order_of_the_page(page: Page) -> None:
+    wanted = page.evaluate("(window.marks = [...document.querySelectorAll('svg')[1].querySelectorAll('a')]).length")
+    assert wanted >= 5
+    # Where the last link before the chart is, the next stop is its first mark.
+    page.evaluate("[...document.querySelectorAll('svg')[0].querySelectorAll('a')].at(-1).focus()")
+    reached = []
+    for _ in range(wanted):
+        page.press("Tab")
+        reached.append(page.evaluate("marks.indexOf(document.activeElement)"))
+    assert reached == list(range(wanted))
+    assert page.evaluate("getComputedStyle(document.activeElement.querySelector('.dot')).stroke") == "rgb(27, 31, 36)"
+
+
+def test_a_mark_leads_to_its_row_in_sight(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('svg')[1].querySelector('a .dot').parentNode.focus()")
+    note = page.evaluate("document.activeElement.querySelector('title').textContent")
+    page.press("Enter")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    row = page.evaluate("document.querySelector('tr:target').textContent")
+    assert note.rpartition(", retain_eval ")[2] in row
+    assert page.evaluate(
+        "(box => box.top > 0 && box.bottom < innerHeight)(document.querySelector('tr:target').getBoundingClientRect())"
+    )
+
+
+def test_screenshots_show_the_page_as_each_reader_sees_it(page: Page, tmp_path: Path) -> None:
+    """Look at them: DUAL_DATA_SCREENSHOTS=DIR pytest tests/evaluation/report/test_in_browser.py -k screenshots"""
+    folder = Path(os.environ.get("DUAL_DATA_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {}
+    for name, (scheme, media, width) in READERS.items():
+        page.width(width)
+        page.media(scheme, media)
+        page.screenshot(folder / f"evaluation-{name}.png")
+        with Image.open(folder / f"evaluation-{name}.png") as image:
+            drawn[name] = np.asarray(image.convert("L"))
+        assert drawn[name].shape[1] <= width, "nothing sticks out to the side"
+        ink = drawn[name] != np.bincount(drawn[name].ravel()).argmax()
+        assert 0.01 < ink.mean() < 0.6, name
+    assert drawn["dark"].mean() < 80
+    assert min(drawn[name].mean() for name in ("light", "narrow", "print")) > 200
+
+
+def test_print_shows_what_is_folded_and_no_table_is_cut(page: Page) -> None:
+    page.width(READERS["print"][2])
+    page.media(media="print")
+    # What is folded is laid out with the next frame.
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.evaluate("document.querySelector('details td').checkVisibility({contentVisibilityAuto: true})")
+    assert page.evaluate("document.querySelector('nav').checkVisibility()") is False
+    widest = "Math.max(...[...document.querySelectorAll('table, svg')].map(one => one.getBoundingClientRect().right))"
+    assert page.evaluate(widest) <= READERS["print"][2]
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_on_a_narrow_screen_the_text_of_charts_can_be_read(page: Page) -> None:
+    page.width(360)
+    smallest = (
+        "Math.min(...[...document.querySelectorAll('svg text')].map(one => parseFloat(getComputedStyle(one).fontSize)))"
+    )
+    scale = "document.querySelector('svg').getBoundingClientRect().width / 460"
+    assert page.evaluate(f"({smallest}) * ({scale})") > 8

@@ -1,0 +1,100 @@
+"""Every number of the report has its interval or is said to have none, and leads to the items behind it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dual_data.evaluation.report.document import Heading, Points, Table, to_html
+from dual_data.evaluation.report.write import Written
+from tests.evaluation.report.page import INTERVAL, TEXTS, Page, bare_numbers, without_interval
+
+
+@pytest.fixture(scope="module")
+def page(written: Written) -> Page:
+    return Page(written.html.read_text())
+
+
+def test_every_number_of_a_table_has_an_interval_or_is_said_to_be_exact(page: Page) -> None:
+    assert len(page.tables) > 15
+    for table in page.tables:
+        assert without_interval(table) == [], table.header
+
+
+def test_markdown_says_the_same_of_every_table(page: Page, written: Written) -> None:
+    lines = written.markdown.read_text().splitlines()
+    for table in page.tables:
+        head = lines.index(f"| {' | '.join(table.header)} |")
+        end = head + 2 + len(table.rows)
+        shown = [re.sub(r"\[([^]]*)\]\([^)]*\)", "", line) for line in lines[head + 2 : end]]
+        assert lines[end + 1] == table.caption
+        for line, row in zip(shown, table.rows, strict=True):
+            cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            assert cells == [text.strip() for text in row.texts]
+        lines = lines[:head] + lines[end:]
+
+
+def test_every_row_of_scores_leads_to_items_that_are_there(page: Page, written: Written) -> None:
+    plain = (*TEXTS, ("what", "value"))  # the items themselves, versions and settings
+    for table in page.tables:
+        for row in table.rows:
+            assert row.links or table.header in plain, table.header
+            assert all((written.html.parent / link).is_file() for link in row.links)
+
+
+def test_every_decimal_of_a_sentence_has_an_interval(page: Page) -> None:
+    assert len(page.points) > 5
+    for text in page.points:
+        assert not [number for number in bare_numbers(text) if "." in number.rstrip(".,")], text
+
+
+def test_every_mark_of_a_chart_leads_to_the_row_of_its_items(page: Page, written: Written) -> None:
+    rows = {row.id: row for table in page.tables for row in table.rows if row.id}
+    assert len(page.ids) == len(set(page.ids))
+    marks = [mark for mark in page.marks if mark.title != "no change"]  # that line is where nothing was measured
+    assert sum(mark.kind == "dot" for mark in marks) > 100
+    for mark in marks:
+        assert mark.link.startswith("#"), mark
+        row = rows[mark.link[1:]]
+        assert row.links
+        assert all((written.html.parent / link).is_file() for link in row.links)
+        stated = re.sub(r"\b(lr|step|part) \S+:", "", mark.title)
+        assert re.search(r"\d \[", stated), "a mark's title has the number that it shows"
+        assert not bare_numbers(stated), mark.title
+        # What is read at the mark is what stands in its row, where the row has that number and no curve.
+        if not row.id.startswith(("popularity", "relearning")):
+            assert set(INTERVAL.findall(stated)) <= set(INTERVAL.findall(" ".join(row.texts)))
+
+
+def test_charts_have_a_mark_for_every_learning_rate_and_before(page: Page) -> None:
+    cells = [row.id for table in page.tables for row in table.rows if row.id.startswith("cell-")]
+    assert set(cells) == {mark.link[1:] for mark in page.marks if mark.link.startswith("#cell-")}
+
+
+@pytest.mark.parametrize(
+    ("cell", "exact", "found"),
+    [
+        ("0.500", (), [("score", "0.500")]),
+        ("0.500", ("score",), []),
+        ("0.500 [0.4, 0.6]", (), []),
+        ("0.500 [0.4, 0.6] and 3", (), [("score", "0.500 [0.4, 0.6] and 3")]),
+        ("1e-05", (), [("score", "1e-05")]),
+        ("never [1, never]", (), []),
+        ("min_k_20, int4", (), []),
+        ("0.500 [attack again]", (), [("score", "0.500 [attack again]")]),
+    ],
+)
+def test_a_number_without_an_interval_would_be_found(
+    cell: str, exact: tuple[str, ...], found: list[tuple[str, str]]
+) -> None:
+    page = Page(to_html("t", [Heading("h"), Points(("0.5",)), Table(("score",), ((cell,),), "c.", exact)]))
+    (table,) = page.tables
+    assert without_interval(table) == found
+    assert page.points == ["0.5"]
+
+
+def test_a_caption_that_names_no_column_would_be_found() -> None:
+    (table,) = Page(to_html("t", [Table(("score",), (("1",),), "c.", ("scores",))])).tables
+    with pytest.raises(AssertionError, match="not there"):
+        without_interval(table)
