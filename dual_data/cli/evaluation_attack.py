@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sized
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,12 @@ def attack(
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda, cuda:1.", show_default="a GPU if there is one")
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", min=1, metavar="N", help="At most N seeds of a cell.", show_default="all that were run"
+        ),
+    ] = None,
     lr: Annotated[float, typer.Option("--lr", help="Learning rate of relearning.")] = 1e-4,
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated.")
@@ -32,10 +39,11 @@ def attack(
 ) -> None:
     """Attack the cells that the report shows: relearning curves, int8 and int4 rounding, the utility panel.
 
-    For every method, the learning rate chosen on forget and retain_train and its first seed. What was done with the
-    same --lr, --task and --panel is not done again; with others it is replaced. The grid must have been run with
-    --save-adapters; options that narrowed it (--model, --limit, --dtype and the like) are given here again. `dual-data
-    eval report` then shows what was found.
+    For every method, the learning rate chosen on forget and retain_train and its seeds; the panel and the tasks, which
+    show what unlearning cost, on the first of them. What was done with the same --lr, --panel or --task is not done
+    again, what was done with others stays beside it, and a run that was stopped goes on with the attack in flight. The
+    grid must have been run with --save-adapters; options that narrowed it (--model, --limit, --dtype and the like) are
+    given here again. `dual-data eval report` then shows all that was found.
 
     Example: dual-data eval attack --grid demo
     """
@@ -53,12 +61,18 @@ def attack(
     root, spelled, cells = part.open()
     options = AttackOptions(
         device=where,
+        seeds=seeds or 0,
         lr=lr,
         tasks=tuple(task or ()),
         panel=panel or PANEL,
         task_folder=task_folder,
     )
     tally = run_attacks(spelled, targets(spelled, cells, options, say=say), options, project=root, say=say)
-    print(f"{spelled.folder}: attacks on {len(tally.written)} cell{'' if len(tally.written) == 1 else 's'}")
+    attacked = {path.parent for path in tally.written}
+    print(f"{spelled.folder}: {_counted(tally.written, 'attack')} on {_counted(attacked, 'cell')}")
     if tally.failed:
         raise DualDataError(f"attacks failed on {'; '.join(tally.failed)}")
+
+
+def _counted(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -1,18 +1,20 @@
 """The attacks that need the model, on the cells that a grid's report shows: relearning, quantisation, utility.
 
-For every method in its place, the learning rate that the rule chose and its first seed. The cell's adapter must have
-been kept; it is put on its base again, which takes seconds and no training. A file holds the options that decide what
-is found: attacks by the same ones are not made again.
+For every method in its place, the learning rate that the rule chose and its seeds. The cell's adapter must have been
+kept; it is put on its base again, which takes seconds and no training. What an attack found is written when it is
+found, under the options that decide it: attacks by the same ones are not made again, those by others stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, UsageError
+from dual_data.evaluation.attacks.files import ATTACKS, attack_path, read_attacks
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
@@ -26,7 +28,6 @@ from dual_data.evaluation.measure import Measurement, measure
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.record import provenance
 from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
-from dual_data.evaluation.report.extras import attacks_path, read_attacks
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.smaller import enough_memory, release
 from dual_data.evaluation.stages import applied, prepare
@@ -36,7 +37,7 @@ from dual_data.ids import digest
 
 BITS = (8, 4)
 _LAYOUT = 3
-"""Of the file of attacks: a higher one where the same options find something else."""
+"""Of the files of attacks: a higher one where the same options find something else."""
 
 
 class AttackOptions(NamedTuple):
@@ -55,12 +56,14 @@ class AttackOptions(NamedTuple):
     """Tasks of lm-eval beside the panel."""
     task_folder: Path | None = None
     """Definitions of tasks that lm-eval does not come with."""
+    seeds: int = 0
+    """Most seeds of a cell that are attacked, the first ones; 0 for all. What unlearning cost (the panel and the tasks)
+    is measured on the first alone."""
 
-    def identity(self) -> dict[str, Any]:
-        """Everything beside the cell that decides what is found, as JSON has it."""
+    def of(self, attack: str) -> dict[str, Any]:
+        """What decides beside the cell what an attack finds, as JSON has it."""
         definitions = sorted(self.task_folder.rglob("*")) if self.task_folder is not None else []
-        return {
-            "layout": _LAYOUT,
+        every = {
             "lr": self.lr,
             "steps": list(self.steps),
             "share": self.share,
@@ -69,14 +72,21 @@ class AttackOptions(NamedTuple):
             "tasks": list(self.tasks),
             "task_folder": [file_hash(path) for path in definitions if path.is_file()],
         }
+        return {name: every[name] for name in ATTACKS[attack]}
+
+    def wanted(self, *, first: bool) -> list[str]:
+        """The attacks on a cell, that of the first seed or another."""
+        cost = {"utility": first, "tasks": first and bool(self.tasks)}
+        return [attack for attack in ATTACKS if cost.get(attack, True)]
 
 
 class Target(NamedTuple):
-    """A chosen cell."""
+    """A chosen cell and the attacks on it that are not made yet."""
 
     cell: Cell
     group: Group
     run: Run
+    todo: tuple[str, ...]
 
 
 class Attacks(NamedTuple):
@@ -84,45 +94,48 @@ class Attacks(NamedTuple):
 
     written: list[Path]
     failed: list[str]
-    """The cells that could not be attacked, each with its reason."""
+    """The attacks that could not be made, each with its cell and its reason."""
 
 
 def targets(
     grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: Callable[[str], None] = lambda _: None
 ) -> list[Target]:
-    """The chosen cells without attacks by these options; `say` is told of results that are of other cells.
+    """The chosen cells that lack attacks by these options, of seeds whose adapters were kept; `say` is told of others.
 
-    Raises UsageError for a grid that keeps no adapters and where no result is of a cell, DualDataError where adapters
-    were not kept.
+    Raises UsageError for a grid that keeps no adapters and where no result is of a cell, DualDataError where no seed's
+    adapter was kept.
     """
     if grid.preset.full:
         raise UsageError(f"{grid.name} trains all weights and keeps no adapters, and an attack starts from one")
     read_panel(options.panel)
     by_id = {cell.id: cell for cell in cells}
     asked = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
-    found, matched, others, lacking = list[Target](), 0, 0, 0
+    found, matched, others, lacking, without = list[Target](), 0, 0, 0, 0
     for group in collect([grid.folder]).groups:
         key, lr = group.key, group.chosen()
         if lr is None or (key.model, key.stage, key.set, key.method) not in asked:
             continue
-        run = next((one for one in group.at(lr) if one.id in by_id), None)
-        if run is None:
-            others += 1
-            continue
-        matched += 1
-        held = read_attacks(grid.folder, run.id)
-        if held.get("options") == options.identity():
-            continue
-        if not adapter_path(grid.folder, run.id).is_dir():
-            lacking += 1
-        elif held:
-            say(f"{by_id[run.id].label}: attacks by other options are replaced")
-        found.append(Target(by_id[run.id], group, run))
+        runs = [one for one in group.at(lr) if one.id in by_id]
+        matched += bool(runs)
+        others += not runs
+        if kept := [run for run in runs if adapter_path(grid.folder, run.id).is_dir()]:
+            without += len(runs) - len(kept)
+            runs = kept
+        runs = runs[: options.seeds or None]
+        for run in runs:
+            done = {(one.attack, one.key) for one in read_attacks(grid.folder, run.id) if one.layout >= _LAYOUT}
+            wanted = options.wanted(first=run is runs[0])
+            todo = tuple(one for one in wanted if (one, json.dumps(options.of(one), sort_keys=True)) not in done)
+            if todo:
+                lacking += not adapter_path(grid.folder, run.id).is_dir()
+                found.append(Target(by_id[run.id], group, run, todo))
     if lacking:
         raise DualDataError(
             f"{grid.folder}: {lacking} of {len(found)} cells to attack have no adapter: give `dual-data eval run` the "
             "options that it had and --save-adapters; it runs the cells without one again and keeps theirs"
         )
+    if without:
+        say(f"{grid.folder}: {without} further seeds have no adapter and are left out; --save-adapters keeps them")
     if others:
         what = (
             f"{grid.folder}: of {others} group(s) of results the chosen one is no cell of {grid.name} as it is here: "
@@ -142,66 +155,79 @@ def attack(
     project: Path,
     say: Callable[[str], None] = lambda _: None,
 ) -> Attacks:
-    """Run the attacks on some cells and write one JSON file each; a model is loaded once.
+    """Make the attacks that some cells lack and write one JSON file each; a model is loaded once.
 
-    What goes wrong with a cell, memory that runs out for one, ends no other's.
+    What goes wrong with one, memory that runs out for it, ends no other.
     """
     ended = Attacks([], [])
     loaded: Loaded | None = None
     name = ""
     for target in sorted(chosen, key=lambda one: (one.cell.model, one.cell.stage, one.cell.seed)):
         cell = target.cell
+
+        def failed(what: str, error: DualDataError, label: str = cell.label) -> None:
+            say(f"{label}: {what} failed: {error}")
+            ended.failed.append(f"{label}: {what}: {error}")
+
         try:
-            with enough_memory("attacking"):
+            with enough_memory("putting the cell on its base"):
                 if loaded is None or name != cell.model:
                     loaded = None  # so that two models are never held at once
                     loaded, name = load_model(grid.models[cell.model], options.device), cell.model
-                say(f"{cell.label}: attacks")
-                found = _on_stage(grid, loaded, target, options)
+                with _restored(grid, loaded, cell) as adapters:
+                    for what in target.todo:
+                        say(f"{cell.label}: {what}")
+                        try:
+                            with enough_memory(f"attacking by {what}"):
+                                found = _MADE_BY[what](_Given(grid, loaded, adapters, target, options))
+                        except DualDataError as error:
+                            failed(what, error)
+                            continue
+                        settled = {"layout": _LAYOUT, **options.of(what)}
+                        whole = {
+                            "cell": cell.id,
+                            "options": settled,
+                            "provenance": provenance(loaded, project, ("lm_eval",) if what == "tasks" else ()),
+                            **found,
+                        }
+                        ended.written.append(write_json(attack_path(grid.folder, cell.id, what, settled), whole))
         except DualDataError as error:
-            say(f"{cell.label}: failed: {error}")
-            ended.failed.append(f"{cell.label}: {error}")
-            continue
-        packages = ("lm_eval",) if options.tasks else ()
-        found = {
-            "cell": cell.id,
-            "options": options.identity(),
-            "provenance": provenance(loaded, project, packages),
-            **found,
-        }
-        ended.written.append(write_json(attacks_path(grid.folder, cell.id), found))
+            failed(", ".join(target.todo), error)
         release()
     return ended
 
 
-def _on_stage(grid: Grid, loaded: Loaded, target: Target, options: AttackOptions) -> dict[str, Any]:
-    cell = target.cell
-    recipe, adapter = grid.stages[cell.stage], None
+@contextmanager
+def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[Adapters]:
+    """The cell's model: its adapter on the base in its stage."""
+    recipe, stage = grid.stages[cell.stage], None
     if recipe is not None:
         rows = grid.sets[cell.stage].trained(recipe)
         folder = grid.folder.parent / "stages"
-        adapter = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder).folder
-    with applied(loaded, adapter, recipe.apply if recipe is not None else ""):
-        return _attack(grid, loaded, target, options)
+        stage = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder).folder
+    kept = adapter_path(grid.folder, cell.id)
+    with applied(loaded, stage, recipe.apply if recipe is not None else ""):
+        adapters = Adapters(loaded.model, read_spec(kept))
+        try:
+            adapters.load(kept)
+            yield adapters
+        finally:
+            adapters.remove()
 
 
-def _attack(grid: Grid, loaded: Loaded, target: Target, options: AttackOptions) -> dict[str, Any]:
-    folder = adapter_path(grid.folder, target.cell.id)
-    adapters = Adapters(loaded.model, read_spec(folder))
-    try:
-        adapters.load(folder)
-        return {
-            "relearning": _relearning(grid, loaded, adapters, target.cell, options),
-            "quantisation": _quantisation(grid, loaded, adapters, target, options),
-            **_utility(loaded, adapters, options),
-        }
-    finally:
-        adapters.remove()
+class _Given(NamedTuple):
+    """What an attack is made on, and how."""
+
+    grid: Grid
+    loaded: Loaded
+    adapters: Adapters
+    target: Target
+    options: AttackOptions
 
 
-def _relearning(
-    grid: Grid, loaded: Loaded, adapters: Adapters, cell: Cell, options: AttackOptions
-) -> list[dict[str, Any]]:
+def _relearning(given: _Given) -> dict[str, Any]:
+    grid, loaded, adapters, target, options = given
+    cell = target.cell
     sets = grid.sets[cell.stage]
     items = sets.forget[cell.set]
     shown, scored = halves(items, options.share)
@@ -221,7 +247,7 @@ def _relearning(
         seed=cell.seed,
         train_end=grid.profile.train_end,
     )
-    return [
+    found = [
         {
             **curve._asdict(),
             "points": [point._asdict() for point in curve.points],
@@ -229,6 +255,7 @@ def _relearning(
         }
         for curve in curves
     ]
+    return {"relearning": found}
 
 
 def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> list[Item]:
@@ -242,10 +269,9 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
     ]
 
 
-def _quantisation(
-    grid: Grid, loaded: Loaded, adapters: Adapters, target: Target, options: AttackOptions
-) -> dict[str, dict[str, Any]]:
+def _quantisation(given: _Given) -> dict[str, Any]:
     """Scores after rounding, of the unlearned model and, as its control, of the model before unlearning."""
+    grid, loaded, adapters, target, options = given
     sets = grid.sets[target.cell.stage]
     rows = {"forget": sets.forget[target.cell.set], "retain_eval": sets.retain_eval}
     quick = MeasureOptions(distractors=0, paraphrases=False)
@@ -292,18 +318,38 @@ def _quantisation(
             ),
             "items": items,
         }
-    return by_bits
+    return {"quantisation": by_bits}
 
 
-def _utility(loaded: Loaded, adapters: Adapters, options: AttackOptions) -> dict[str, Any]:
-    panel = read_panel(options.panel)
-    found: dict[str, Any] = {}
-    for name, state in (("utility", nullcontext()), ("utility_before", adapters.disabled())):
-        with state:
-            engine = open_engine(loaded, adapters, rows=options.rows, hidden=False)
-            found[name] = panel_utility(engine, panel)[0]._asdict()
-            if options.tasks:
-                found[name]["lm_eval"] = lm_eval_scores(
-                    loaded, options.tasks, folder=options.task_folder, batch=options.rows
-                )
-    return found
+def _utility(given: _Given) -> dict[str, Any]:
+    panel = read_panel(given.options.panel)
+
+    def measured() -> dict[str, Any]:
+        engine = open_engine(given.loaded, given.adapters, rows=given.options.rows, hidden=False)
+        return panel_utility(engine, panel)[0]._asdict()
+
+    return _with_before("utility", given.adapters, measured)
+
+
+def _tasks(given: _Given) -> dict[str, Any]:
+    options = given.options
+
+    def measured() -> dict[str, Any]:
+        return lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder, batch=options.rows)
+
+    return _with_before("tasks", given.adapters, measured)
+
+
+def _with_before(name: str, adapters: Adapters, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is measured with the adapter, and without."""
+    found = measured()
+    with adapters.disabled():
+        return {name: found, f"{name}_before": measured()}
+
+
+_MADE_BY: Mapping[str, Callable[[_Given], dict[str, Any]]] = {
+    "relearning": _relearning,
+    "quantisation": _quantisation,
+    "utility": _utility,
+    "tasks": _tasks,
+}

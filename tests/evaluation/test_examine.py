@@ -12,11 +12,13 @@ import polars as pl
 import pytest
 
 from dual_data.cli import main
-from dual_data.errors import UsageError
-from dual_data.evaluation.cells import cells_of, spell_out
+from dual_data.errors import DualDataError, UsageError
+from dual_data.evaluation import examine
+from dual_data.evaluation.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.data import Item
 from dual_data.evaluation.examine import AttackOptions, attack, targets, unrelated
 from dual_data.evaluation.models import identify
+from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import ModelSettings, load_settings
 from tests.evaluation.questions import cities
@@ -57,11 +59,11 @@ def _write(path: Path, items: list[Item]) -> None:
     pl.DataFrame(rows).write_ndjson(path)
 
 
-def _project(folder: Path, *, adapters: bool, more: Sequence[str] = ()) -> list[str]:
+def _project(folder: Path, *, adapters: bool, more: Sequence[str] = (), grid: str = GRID) -> list[str]:
     """A project with one grid that has run; the options that name it."""
     (folder / "pipeline").mkdir()
     (folder / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
-    (folder / "pipeline" / "evaluation.toml").write_text(GRID)
+    (folder / "pipeline" / "evaluation.toml").write_text(grid)
     items = cities()
     _write(folder / "forget.jsonl", items[:4])
     renamed = [item._replace(question=f"{item.question} Tell me.", subject=f"New {item.subject}") for item in items]
@@ -82,8 +84,30 @@ def _run(arguments: list[str]) -> int:
     return ended.value.code
 
 
+def _kept(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("attacks/*/*.json")}
+
+
 def _means(items: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
     return {name: math.fsum(row["rougeL_recall"] for row in rows) / len(rows) for name, rows in items.items()}
+
+
+def _expect_whole(found: dict[str, Any]) -> None:
+    """By attack, all that a file is to hold."""
+    tuned = {curve["tuned_on"] for curve in found["relearning"]["relearning"]}
+    assert tuned == {"forget facts", "retain facts", "other facts of the relations"}
+    for curve in found["relearning"]["relearning"]:
+        assert [point["step"] for point in curve["points"]] == [0, 1, 2, 4, 8, 16, 32, 64]
+        assert (len(curve["control"]), len(curve["points"][0]["probabilities"])) == (8, len(curve["subjects"]))
+    rounded = found["quantisation"]["quantisation"]
+    assert set(rounded) == {"int8", "int4"}
+    assert all({"base_rounded", "recovered"} < set(scores) for scores in rounded.values())
+    assert all(_means(scores["items"]).items() <= scores.items() for scores in rounded.values())
+    utility = found["utility"]["utility"]
+    assert (len(utility["accuracy"]), len(utility["given"])) == (4, 4)
+    assert set(utility["by_kind"]) == set(found["utility"]["utility_before"]["by_kind"]) == {"a"}
+    assert found["relearning"]["options"]["lr"] == 1e-4
+    assert all("torch" in one["provenance"]["packages"] for one in found.values())
 
 
 def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,31 +118,21 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     panel.write_text("".join(json.dumps(row) + "\n" for row in rows))
     asked = ["eval", "attack", *options, "--panel", str(panel)]
     assert _run(asked) == 0
-    (path,) = (folder / "attacks").glob("*.json")
-    found = json.loads(path.read_text())
-    tuned = {curve["tuned_on"] for curve in found["relearning"]}
-    assert tuned == {"forget facts", "retain facts", "other facts of the relations"}
-    for curve in found["relearning"]:
-        assert [point["step"] for point in curve["points"]] == [0, 1, 2, 4, 8, 16, 32, 64]
-        assert (len(curve["control"]), len(curve["points"][0]["probabilities"])) == (8, len(curve["subjects"]))
-    assert set(found["quantisation"]) == {"int8", "int4"}
-    assert all(_means(rounded["items"]).items() <= rounded.items() for rounded in found["quantisation"].values())
-    assert (len(found["utility"]["accuracy"]), len(found["utility"]["given"])) == (4, 4)
-    assert set(found["utility"]["by_kind"]) == {"a"}
-    capsys.readouterr()
-    # What is done is not done again, unless it is to be something else.
+    assert "3 attacks on 1 cell\n" in capsys.readouterr().out
+    kept = _kept(folder)
+    found = {name.partition("-")[0]: json.loads(content) for name, content in kept.items()}
+    assert sorted(found) == ["quantisation", "relearning", "utility"]
+    _expect_whole(found)
+    # What is done is not done again; what other options find stands beside it.
     assert _run(asked) == 0
-    assert "attacks on 0 cells" in capsys.readouterr().out
-    assert found["options"]["lr"] == 1e-4
-    assert "torch" in found["provenance"]["packages"]
+    assert "0 attacks on 0 cells" in capsys.readouterr().out
     assert _run([*asked, "--lr", "1e-3"]) == 0
-    said = capsys.readouterr()
-    assert "attacks on 1 cell" in said.out
-    assert "by other options are replaced" in said.err
-    assert json.loads(path.read_text())["options"]["lr"] == 1e-3
+    assert "1 attack on 1 cell\n" in capsys.readouterr().out
+    assert _kept(folder).items() > kept.items()
+    assert len(_kept(folder)) == 4
 
     assert _run(["eval", "report", str(folder), "--title", "Small"]) == 0
-    assert "Relearning" in (folder / "report.html").read_text()
+    assert {"lr 0.0001, 64 steps", "lr 0.001, 64 steps"} <= set((folder / "report.md").read_text().split(" | "))
     header, _, before, after, *_ = capsys.readouterr().out.splitlines()
     assert header.split()[:4] == ["stage", "set", "method", "lr"]
     assert before.split()[2] == "before"
@@ -158,9 +172,7 @@ def test_adapters_that_were_not_kept_are_asked_for_and_made(tmp_path: Path, caps
     assert "2 done, 0 stopped, 0 failed, 0 elsewhere; 1 of 3 cells" in capsys.readouterr().out
     assert _run(["eval", "run", *options, "--save-adapters"]) == 0
     assert "0 elsewhere; 3 of 3 cells had their results already" in capsys.readouterr().out
-    settings = load_settings(tmp_path / "pipeline" / "evaluation.toml")
-    grid = spell_out(settings, "one", tmp_path, tmp_path / "artifacts" / "evaluation" / "one")
-    assert len(targets(grid, cells_of(grid, lambda one: identify(one.spec)), AttackOptions())) == 1
+    assert len(targets(*_opened(tmp_path), AttackOptions())) == 1
     assert _run(["eval", "report", str(tmp_path)]) == 2
     assert "no results; run `dual-data eval run` first" in capsys.readouterr().err
 
@@ -195,20 +207,92 @@ def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
         assert ("(tiny) and no folder here: asking the Hub for it" in first) is said
 
 
-def test_an_attack_that_fails_ends_no_other(tmp_path: Path) -> None:
+def _opened(folder: Path) -> tuple[Grid, list[Cell]]:
+    settings = load_settings(folder / "pipeline" / "evaluation.toml")
+    grid = spell_out(settings, "one", folder, folder / "artifacts" / "evaluation" / "one")
+    return grid, cells_of(grid, lambda one: identify(one.spec))
+
+
+def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _project(tmp_path, adapters=True)
-    settings = load_settings(tmp_path / "pipeline" / "evaluation.toml")
-    grid = spell_out(settings, "one", tmp_path, tmp_path / "artifacts" / "evaluation" / "one")
-    cells = cells_of(grid, lambda one: identify(one.spec))
+    grid, cells = _opened(tmp_path)
     asked = AttackOptions(steps=(1,))
     (target,) = targets(grid, cells, asked)
     lost = target._replace(cell=target.cell._replace(model="lost"))
     broken = grid._replace(models={**grid.models, "lost": ModelSettings(spec="/no/such/model")})
-    tally = attack(broken, [lost, target], asked, project=tmp_path)
-    assert [path.stem for path in tally.written] == [target.cell.id]
-    (failed,) = tally.failed
-    assert "/no/such/model" in failed
+
+    def refuse(*_: object) -> None:
+        raise DualDataError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(examine, "quantised", refuse)
+        tally = attack(broken, [lost, target], asked, project=tmp_path)
+    assert [path.name.partition("-")[0] for path in tally.written] == ["relearning", "utility"]
+    gone, failed = tally.failed
+    assert "relearning, quantisation, utility: /no/such/model" in gone
+    assert failed == f"{target.cell.label}: quantisation: no"
+    (left,) = targets(grid, cells, asked)
+    assert left.todo == ("quantisation",)
+    assert attack(grid, [left], asked, project=tmp_path).failed == []
     assert targets(grid, cells, asked) == []
+
+
+def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _project(tmp_path, adapters=True, grid=f"{GRID}seeds = [0, 1, 2]\n")
+    grid, cells = _opened(tmp_path)
+    asked = AttackOptions(steps=(1,))
+    assert [len(targets(grid, cells, asked._replace(seeds=seeds))) for seeds in (0, 1, 2, 9)] == [3, 1, 2, 3]
+    chosen = targets(grid, cells, asked._replace(seeds=2))
+    assert [target.cell.seed for target in chosen] == [0, 1]
+    # What unlearning cost is measured once.
+    assert [target.todo for target in chosen] == [
+        ("relearning", "quantisation", "utility"),
+        ("relearning", "quantisation"),
+    ]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(examine, "quantised", stop)
+        with pytest.raises(KeyboardInterrupt):
+            attack(grid, chosen, asked, project=tmp_path)
+    before = _kept(grid.folder)
+    assert [name.partition("-")[0] for name in before] == ["relearning"]
+    left = targets(grid, cells, asked._replace(seeds=2))
+    assert [target.todo for target in left] == [("quantisation", "utility"), ("relearning", "quantisation")]
+    assert len(attack(grid, left, asked, project=tmp_path).written) == 4
+    assert len(list(grid.folder.glob("attacks/*/*.json"))) == 5
+    assert before.items() <= _kept(grid.folder).items()
+    text = write_report([grid.folder], tmp_path / "report").markdown.read_text()
+    relearned = [line for line in text.splitlines() if "lr 0.0001, 1 steps" in line and line.startswith("| cities")]
+    assert len(relearned) == 3
+    assert all("seed 0" in line and "seed 1" in line and "seed 2" not in line for line in relearned)
+
+
+def test_seeds_without_an_adapter_are_left_out_where_another_has_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = _project(tmp_path, adapters=True, more=["--seed", "1"], grid=f"{GRID}seeds = [0, 1]\n")
+    assert _run(["eval", "run", *options]) == 0
+    grid, cells = _opened(tmp_path)
+    said: list[str] = []
+    (target,) = targets(grid, cells, AttackOptions(), say=said.append)
+    assert (target.cell.seed, target.todo) == (1, ("relearning", "quantisation", "utility"))
+    assert said == [f"{grid.folder}: 1 further seeds have no adapter and are left out; --save-adapters keeps them"]
+
+
+def test_relearning_of_one_subject_is_said_and_not_a_crash(tmp_path: Path) -> None:
+    _project(tmp_path, adapters=True)
+    grid, cells = _opened(tmp_path)
+    (target,) = targets(grid, cells, AttackOptions())
+    sets = grid.sets["pretrained"]
+    one = grid._replace(sets={"pretrained": sets._replace(forget={"rare": sets.forget["rare"][:1]})})
+    tally = attack(one, [target._replace(todo=("relearning",))], AttackOptions(), project=tmp_path)
+    assert tally.written == []
+    assert "facts of at least two subjects" in tally.failed[0]
 
 
 def test_unrelated_facts_share_a_relation_and_no_subject() -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dual_data.evaluation.statistics import Interval, item_weights, quantiles
+from dual_data.evaluation.statistics import Interval, draw_counts, item_weights, quantiles
 
 Floats = NDArray[np.float64]
 LEVELS = (0.5, 0.9)
@@ -20,7 +20,7 @@ class Recovery(NamedTuple):
     """Of a relearning curve."""
 
     area: Interval
-    """Mean recovered share over log2(1 + step); 0 none, 1 all at once. The interval is over subjects."""
+    """Mean recovered share over log2(1 + step); 0 none, 1 all at once. The interval is over seeds and subjects."""
     half: int | None
     """First scored step at which half the gap is recovered; None where it never is."""
     most: int | None
@@ -49,7 +49,8 @@ def recovery(
     seed: int = 0,
     replicates: int = 1000,
 ) -> Recovery:
-    """Of scores of held-out facts, `tuned` and `control` as [steps, facts] from step 0 on, `base` as [facts].
+    """Of scores of held-out facts, `tuned` and `control` as [steps, facts] from step 0 on, `base` as [facts]; of
+    several seeds with one more axis in front.
 
     What counts is the tuned model's gain over its own start, less the control's gain over its own.
     """
@@ -87,15 +88,30 @@ def steps_to_recover(
 def _shares(
     tuned: ArrayLike, control: ArrayLike, base: ArrayLike, subjects: Sequence[Hashable], seed: int, replicates: int
 ) -> tuple[Floats, Floats]:
-    """Recovered shares by step, of all facts [1, steps] and in draws of subjects [replicates, steps]."""
-    sides = [np.asarray(values, dtype=float) for values in (tuned, control, np.atleast_2d(np.asarray(base)))]
+    """Recovered shares by step, of all facts [1, steps] and in draws of seeds and subjects [replicates, steps]."""
+    sides = [np.asarray(side, dtype=float) for side in (tuned, control)]
+    before = np.atleast_2d(np.asarray(base, dtype=float))[:, None]
+    tables = [side if side.ndim == 3 else side[None] for side in (*sides, before)]
+    items, seeds = _draws(subjects, len(before), seed, replicates)
 
-    def shares(weights: Floats) -> Floats:
-        after, by_control, before = (weights @ side.T / weights.sum(1, keepdims=True) for side in sides)
-        return recovered(after, after[:, :1], before, by_control - by_control[:, :1])
+    def shares(items: Floats, seeds: Floats) -> Floats:
+        after, by_control, at_first = (_means(table, items, seeds) for table in tables)
+        return recovered(after, after[:, :1], at_first, by_control - by_control[:, :1])
 
-    exact = shares(np.ones((1, len(subjects))))
-    return exact, shares(item_weights(subjects, np.random.default_rng(seed), replicates))
+    return shares(np.ones((1, len(subjects))), np.ones((1, len(before)))), shares(items, seeds)
+
+
+def _draws(subjects: Sequence[Hashable], seeds: int, seed: int, replicates: int) -> tuple[Floats, Floats]:
+    """How often each item and each seed is drawn: crossed, for every seed is measured on the same items."""
+    random = np.random.default_rng(seed)
+    return item_weights(subjects, random, replicates), draw_counts(seeds, random, replicates)
+
+
+def _means(table: Floats, items: Floats, seeds: Floats) -> Floats:
+    """Means [replicates, steps] of a table [seeds, steps, items], weighted by how often items and seeds are drawn."""
+    sums = ((table @ items.T) * seeds.T[:, None]).sum(0).T
+    means: Floats = sums / (items.sum(1) * seeds.sum(1))[:, None]
+    return means
 
 
 def _first(steps: Sequence[int], shares: Floats, level: float) -> Floats:
@@ -108,15 +124,16 @@ def _first(steps: Sequence[int], shares: Floats, level: float) -> Floats:
 def recovered_share(
     before: ArrayLike, unlearned: ArrayLike, attacked: ArrayLike, control: ArrayLike, subjects: Sequence[Hashable]
 ) -> Interval:
-    """Recovered share of one treatment, by score of each fact, with an interval over subjects.
+    """Recovered share of one treatment, by score of each fact, with an interval over seeds and subjects.
 
-    `attacked` is the unlearned model after it, `control` the model before unlearning after it.
+    `attacked` is the unlearned model after it, `control` the model before unlearning after it; all are [facts] or
+    [seeds, facts].
     """
-    sides = np.array([before, unlearned, attacked, control], dtype=float)
+    sides = [np.atleast_2d(np.asarray(side, dtype=float))[:, None] for side in (before, unlearned, attacked, control)]
 
-    def share(weights: Floats) -> Floats:
-        start, left, after, by_control = (weights @ sides.T / weights.sum(1, keepdims=True)).T
+    def share(items: Floats, seeds: Floats) -> Floats:
+        start, left, after, by_control = (_means(side, items, seeds)[:, 0] for side in sides)
         return recovered(after, left, start, by_control - start)
 
-    draws = share(item_weights(subjects, np.random.default_rng(0), 1000))
-    return Interval(float(share(np.ones((1, sides.shape[1])))[0]), *quantiles(draws))
+    draws = share(*_draws(subjects, len(sides[0]), 0, 1000))
+    return Interval(float(share(np.ones((1, len(subjects))), np.ones((1, len(sides[0]))))[0]), *quantiles(draws))

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from dual_data.errors import InputError
 from dual_data.evaluation import fine_tune
 from dual_data.evaluation.attacks.recovery import recovery
 from dual_data.evaluation.data import Encoded, Item
@@ -62,11 +63,11 @@ class Curve(NamedTuple):
 def halves(items: Sequence[Item], share: float = 0.2) -> tuple[list[int], list[int]]:
     """Indices of the forget facts to tune on, a `share` of the subjects by hash, and of those to score.
 
-    Both sides have at least one subject. Raises ValueError for fewer than two subjects.
+    Both sides have at least one subject. Raises InputError for fewer than two subjects.
     """
     subjects = sorted({item.subject or item.id for item in items}, key=lambda name: digest(f"relearn|{name}"))
     if len(subjects) < 2:
-        raise ValueError("relearning needs facts of at least two subjects: some to tune on, others to score")
+        raise InputError("relearning needs facts of at least two subjects: some to tune on, others to score")
     shown = set(subjects[: min(max(1, round(share * len(subjects))), len(subjects) - 1)])
     inside = [(item.subject or item.id) in shown for item in items]
     return [i for i, yes in enumerate(inside) if yes], [i for i, yes in enumerate(inside) if not yes]

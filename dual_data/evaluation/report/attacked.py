@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.evaluation.attacks.recovery import LEVELS, recovery, steps_to_recover
+import numpy as np
+
+from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recovery, steps_to_recover
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
-from dual_data.evaluation.report.collect import Collection, Run
-from dual_data.evaluation.report.document import Block, Cell, Entry, Figures, Heading, Table
-from dual_data.evaluation.report.extras import Extras, attacks_path
+from dual_data.evaluation.report.collect import Collection, Floats, Run
+from dual_data.evaluation.report.document import Block, Cell, Entry, Figures, Heading, Links, Table
+from dual_data.evaluation.report.extras import Attacked, Extras
 from dual_data.evaluation.report.places import PLACE, estimate, place_of, row_id, shown, spot
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.statistics import Interval, bootstrap_mean
@@ -24,18 +26,20 @@ _RETRAINED = "the model that never learned the facts"
 
 
 class _Line(NamedTuple):
-    """A chosen cell, and the texts of its line between its method and its link."""
+    """A chosen cell, what was found of it, and the texts of its line between its method and its links."""
 
     one: Extras
+    attack: Attacked
     texts: tuple[str, ...]
 
 
 class Relearned(NamedTuple):
-    """A relearning curve with the control that it is held against."""
+    """Relearning curves of some seeds, each with the control that it is held against."""
 
     one: Extras
-    curve: Mapping[str, Any]
-    control: Sequence[Mapping[str, Any]]
+    attack: Attacked
+    curves: Sequence[Mapping[str, Any]]
+    controls: Sequence[Sequence[Mapping[str, Any]]]
     """Points of the same tuning where nothing was unlearned."""
     control_is: str
 
@@ -51,61 +55,79 @@ def attacks(collection: Collection, found: Sequence[Extras], folder: Path) -> li
 
 
 def relearned(collection: Collection, found: Sequence[Extras]) -> list[Relearned]:
-    """Every curve with its control: that of the retrained reference where the grid attacked one on the same facts."""
-    curves = {
-        (one.group.key._replace(method=""), curve["tuned_on"], tuple(curve["subjects"])): curve
-        for one in found
-        for curve in one.attacks.get("relearning", ())
-    }
+    """All curves with their controls: those of the retrained reference where the grid attacked one on the same facts
+    by the same options, of the same seed where there is one."""
+    references: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}
+    for one, attack in _every(found, "relearning"):
+        for run, by_seed in zip(attack.runs, attack.found, strict=True):
+            for curve in by_seed.found:
+                place = (one.group.key._replace(method=""), by_seed.key, curve["tuned_on"], tuple(curve["subjects"]))
+                references.setdefault(place, {})[run.seed] = curve
     paired = []
-    for one in found:
+    for one, attack in _every(found, "relearning"):
         reference = retrained(collection, one.group)
-        for curve in one.attacks.get("relearning", ()):
-            where = None if reference is None else reference._replace(method="")
-            other = curves.get((where, curve["tuned_on"], tuple(curve["subjects"]))) if where else None
-            known = (other["control"], _RETRAINED) if other is not None else (curve["control"], _BEFORE)
-            paired.append(Relearned(one, curve, *known))
+        where = None if reference is None else reference._replace(method="")
+        for number, first in enumerate(attack.found[0].found):
+            curves = [by_seed.found[number] for by_seed in attack.found]
+            others = references.get((where, attack.found[0].key, first["tuned_on"], tuple(first["subjects"])), {})
+            held = [others.get(run.seed, next(iter(others.values()))) for run in attack.runs] if others else curves
+            controls = [curve["control"] for curve in held]
+            paired.append(Relearned(one, attack, curves, controls, _RETRAINED if others else _BEFORE))
     return paired
 
 
 def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
     charts = []
     rows, ids = list[_Line](), list[str]()
-    for number, (one, curve, control, control_is) in enumerate(found):
-        key, subjects = one.group.key, curve["subjects"]
-        ids.append(f"{row_id('relearning', [one.run])}-{number}")
-        sides = [("unlearned", curve["points"]), ("before unlearning", curve["control"])]
-        if control_is == _RETRAINED:
-            sides.append(("never learned", control))
-        series = [
-            Series(name, tuple(_relearned_spot(point, subjects, ids[-1]) for point in points)) for name, points in sides
+    for number, (one, attack, curves, controls, control_is) in enumerate(found):
+        key, subjects, how = one.group.key, curves[0]["subjects"], _tuning(attack.options)
+        ids.append(f"{row_id('relearning', attack.runs)}-{number}")
+        sides: list[tuple[str, Sequence[Sequence[Mapping[str, Any]]]]] = [
+            ("unlearned", [curve["points"] for curve in curves]),
+            ("before unlearning", [curve["control"] for curve in curves]),
         ]
-        title = f"{key.method}, {key.stage}, {key.set}: tuned on {curve['tuned_on']}"
+        if control_is == _RETRAINED:
+            sides.append(("never learned", controls))
+        series = [Series(name, tuple(_relearned_spots(points, subjects, ids[-1]))) for name, points in sides]
+        title = f"{key.method}, {key.stage}, {key.set}: tuned on {curves[0]['tuned_on']}, {how}"
         axes = (Axis("1 + steps", log=True), Axis("probability of held-out forget answers", 0, 1))
         charts.append(chart(title, *axes, series))
-        tuned, held, before = (
-            [point["probabilities"] for point in points] for points in (curve["points"], control, curve["control"])
-        )
-        known = ([point["step"] for point in curve["points"]], tuned, held, before[0], subjects)
+        tuned, before, held = (_probabilities(points) for points in (sides[0][1], sides[1][1], controls))
+        known = ([point["step"] for point in curves[0]["points"]], tuned, held, before[:, 0], subjects)
         steps = (_steps(steps_to_recover(level, *known)) for level in LEVELS)
-        rows.append(_Line(one, (curve["tuned_on"], control_is, shown(recovery(*known).area), *steps)))
-    header = ("tuned on", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), "items")
+        texts = (curves[0]["tuned_on"], how, control_is, shown(recovery(*known).area), *steps)
+        rows.append(_Line(one, attack, texts))
+    header = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), "items")
     caption = (
         "Share of the gap between unlearned model and base that is recovered, less what the control gains by the same "
         "tuning; the area is its mean over log2(1 + steps), steps are the first scored ones that bring back that much. "
-        "Intervals are over subjects, of one seed. A model that knows the facts has little to gain, so against it the "
+        "Intervals are over seeds and subjects. A model that knows the facts has little to gain, so against it the "
         "share is an upper bound."
     )
     lines = (
         "Ordinary fine-tuning after unlearning, and the same from the models that nothing was taken from; bars are "
-        "95 % intervals over subjects."
+        "95 % intervals over seeds and subjects."
     )
-    return _section("Relearning", header, rows, caption, folder, charts=(Figures(tuple(charts), lines),), ids=ids)
+    figures = (Figures(tuple(charts), lines),)
+    return _section("Relearning", header, rows, caption, folder, charts=figures, exact=("tuning",), ids=ids)
 
 
-def _relearned_spot(point: Mapping[str, Any], subjects: Sequence[str], link: str) -> Spot:
-    found = bootstrap_mean(point["probabilities"], subjects)
-    return spot(1 + point["step"], found, f"step {point['step']}: ", link)
+def _tuning(options: Mapping[str, Any]) -> str:
+    """The options of relearning; a file of the first versions has none."""
+    return f"lr {options['lr']:g}, {max(options['steps'])} steps" if {"lr", "steps"} <= options.keys() else "-"
+
+
+def _probabilities(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
+    """Of every fact, [seeds, steps, facts]."""
+    return np.array([[point["probabilities"] for point in seed] for seed in points], dtype=float)
+
+
+def _relearned_spots(
+    points: Sequence[Sequence[Mapping[str, Any]]], subjects: Sequence[str], link: str
+) -> Iterator[Spot]:
+    for place, point in enumerate(points[0]):
+        found = bootstrap_mean([seed[place]["probabilities"] for seed in points], subjects)
+        yield spot(1 + point["step"], found, f"step {point['step']}: ", link)
 
 
 def _steps(found: Interval) -> str:
@@ -115,13 +137,13 @@ def _steps(found: Interval) -> str:
 
 def _quantisation(found: Sequence[Extras], folder: Path) -> list[Block]:
     rows = list[_Line]()
-    for one in found:
-        for bits, scores in one.attacks.get("quantisation", {}).items():
-            share = scores.get("recovered")
-            unrounded = (shown(estimate([run], "forget", "rougeL_recall")) for run in (one.before, one.run))
-            rounded = (_rounded(one.run, scores, name) for name in ("forget", "retain_eval", "base_rounded"))
-            recovered = "-" if share is None else shown(Interval(*share[:3]))
-            rows.append(_Line(one, (bits, *unrounded, *rounded, recovered)))
+    for one, attack in _every(found, "quantisation"):
+        befores = {run.id: run for run in attack.befores}
+        unrounded = [shown(estimate(runs, "forget", "rougeL_recall")) for runs in (list(befores.values()), attack.runs)]
+        for bits in attack.found[0].found:
+            scores = [by_seed.found[bits] for by_seed in attack.found]
+            rounded = [_rounded(attack, scores, name) for name in ("forget", "retain_eval", "base_rounded")]
+            rows.append(_Line(one, attack, (bits, *unrounded, *rounded, _recovered(attack, scores))))
     header = (
         "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
         "recovered", "items",
@@ -129,36 +151,73 @@ def _quantisation(found: Sequence[Extras], folder: Path) -> list[Block]:
     caption = (
         "ROUGE-L recall; rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
         "of the forgotten score that rounding brings back, less what it gives the model before unlearning. Intervals "
-        "are over subjects, of one seed."
+        "are over seeds and subjects."
     )
     return _section("Quantisation", header, rows, caption, folder)
 
 
-def _rounded(run: Run, scores: Mapping[str, Any], name: str) -> str:
-    """Mean over the rounded model's items; a file of an older version has the mean alone, or not even that."""
-    if rows := scores.get("items", {}).get(name):
-        items = run.sets["retain_eval" if name == "retain_eval" else "forget"]
-        subjects = dict(zip(items.ids, items.subjects, strict=True))
-        return shown(bootstrap_mean([row["rougeL_recall"] for row in rows], [subjects[row["id"]] for row in rows]))
-    return f"{scores[name]:.3f} {_NOT_KEPT}" if name in scores else "-"
+def _rounded(attack: Attacked, scores: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Mean over the rounded models' items; a file of an older version has the mean alone, or not even that."""
+    if not all(name in seed.get("items", {}) for seed in scores):
+        return f"{scores[0][name]:.3f} {_NOT_KEPT}" if name in scores[0] else "-"
+    items = attack.runs[0].sets["retain_eval" if name == "retain_eval" else "forget"]
+    subjects = dict(zip(items.ids, items.subjects, strict=True))
+    ids, table = _recalls(scores, name)
+    return shown(bootstrap_mean(table, [subjects[one] for one in ids]))
+
+
+def _recovered(attack: Attacked, scores: Sequence[Mapping[str, Any]]) -> str:
+    if not all({"forget", "base_rounded"} <= seed.get("items", {}).keys() for seed in scores):
+        share = scores[0].get("recovered")
+        return "-" if share is None else shown(Interval(*share[:3]))
+    ids, attacked = _recalls(scores, "forget")
+    subjects = dict(zip(attack.runs[0].sets["forget"].ids, attack.runs[0].sets["forget"].subjects, strict=True))
+    before, unlearned = (
+        [[known[one] for one in ids] for known in map(_forget_recalls, runs)] for runs in (attack.befores, attack.runs)
+    )
+    control = _recalls(scores, "base_rounded")[1]
+    return shown(recovered_share(before, unlearned, attacked, control, [subjects[one] for one in ids]))
+
+
+def _recalls(scores: Sequence[Mapping[str, Any]], name: str) -> tuple[list[str], list[list[float]]]:
+    """Ids of the items of the rounded models, and ROUGE-L recall [seeds, items]."""
+    return (
+        [row["id"] for row in scores[0]["items"][name]],
+        [[row["rougeL_recall"] for row in seed["items"][name]] for seed in scores],
+    )
+
+
+def _forget_recalls(run: Run) -> dict[str, float]:
+    items = run.sets["forget"]
+    return dict(zip(items.ids, items.scores["rougeL_recall"].tolist(), strict=True))
 
 
 def _utility(found: Sequence[Extras], folder: Path) -> list[Block]:
     rows = list[_Line]()
-    for one in found:
-        if "utility" not in one.attacks:
-            continue
-        scores, before = one.attacks["utility"], one.attacks["utility_before"]
+    for one, attack in _first_seeds(found, "utility"):
+        scores, before = attack.found[0].found, attack.found[0].before
         accuracies = (scores["accuracy"], scores["accuracy_by_length"], before["accuracy"])
         shares = (shown(Interval(*values[:3])) for values in accuracies)
         nlls = (_nll(side["text_nll"]) for side in (scores, before))
-        rows.append(_Line(one, (scores["panel"], f"{scores['choices']} and {scores['texts']}", *shares, *nlls)))
+        texts = (scores["panel"], f"{scores['choices']} and {scores['texts']}", *shares, *nlls)
+        rows.append(_Line(one, attack, texts))
     header = (
         "panel", "choices and texts", "accuracy", "by length", "accuracy before", "NLL of the texts", "NLL before",
         "items",
     )  # fmt: skip
     caption = "Intervals are over the panel's questions and texts, of one seed."
     return _section("Utility panel", header, rows, caption, folder, exact=("choices and texts",))
+
+
+def _first_seeds(found: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, Attacked]]:
+    """What was measured on one seed, the first that has it."""
+    for one, every in _every(found, attack):
+        yield one, every._replace(runs=every.runs[:1], befores=every.befores[:1], found=every.found[:1])
+
+
+def _every(found: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, Attacked]]:
+    """What an attack found, by cell and options."""
+    return ((one, every) for one in found for every in one.attacks.get(attack, ()))
 
 
 def _nll(found: Sequence[float] | float | None) -> str:
@@ -170,11 +229,10 @@ def _nll(found: Sequence[float] | float | None) -> str:
 
 def _tasks(found: Sequence[Extras], folder: Path) -> list[Block]:
     rows = list[_Line]()
-    for one in found:
-        after = one.attacks.get("utility", {}).get("lm_eval", {})
-        before = one.attacks.get("utility_before", {}).get("lm_eval", {})
+    for one, attack in _first_seeds(found, "tasks"):
+        after, before = attack.found[0].found, attack.found[0].before
         names = sorted(name for name in after if "_stderr" not in name)
-        rows += [_Line(one, (name, _with_error(after, name), _with_error(before, name))) for name in names]
+        rows += [_Line(one, attack, (name, _with_error(after, name), _with_error(before, name))) for name in names]
     caption = (
         "As lm-eval computed them, zero-shot and without a chat template, of one seed; intervals from its standard "
         "errors."
@@ -193,11 +251,11 @@ def _section(
     exact: tuple[str, ...] = (),
     ids: Sequence[str] = (),
 ) -> list[Block]:
-    """A table of lines, each after its place and method and before its link; nothing where there is none."""
+    """A table of lines, each after its place and method and before its links; nothing where there is none."""
     if not lines:
         return []
     rows: list[tuple[Entry, ...]] = [
-        (*place_of(one.group.key), one.group.key.method, *texts, _file(one, folder)) for one, texts in lines
+        (*place_of(one.group.key), one.group.key.method, *texts, _files(attack, folder)) for one, attack, texts in lines
     ]
     return [Heading(title), *charts, Table((*PLACE, "method", *header), tuple(rows), caption, exact, tuple(ids))]
 
@@ -214,6 +272,6 @@ def _with_error(scores: Mapping[str, float | None], name: str) -> str:
     return shown(Interval(value, value - 1.96 * error, value + 1.96 * error))
 
 
-def _file(one: Extras, folder: Path) -> Cell:
-    path = attacks_path(one.run.path.parent.parent, one.run.id)
-    return Cell(f"seed {one.run.seed}", os.path.relpath(path, folder))
+def _files(attack: Attacked, folder: Path) -> Links:
+    pairs = zip(attack.runs, attack.found, strict=True)
+    return Links(tuple(Cell(f"seed {run.seed}", os.path.relpath(found.path, folder)) for run, found in pairs))

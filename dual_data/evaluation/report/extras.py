@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.errors import InputError
+from dual_data.evaluation.attacks.files import ATTACKS, Found, read_attacks
 from dual_data.evaluation.attacks.membership import membership_aucs
 from dual_data.evaluation.attacks.posterior import Audit, posterior_audit
 from dual_data.evaluation.frequency import Frequency, frequency
@@ -23,13 +21,23 @@ KEPT = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
 """Sets that model utility is taken over."""
 
 
+class Attacked(NamedTuple):
+    """An attack by one set of options, on one or more seeds of a cell."""
+
+    options: Mapping[str, Any]
+    runs: tuple[Run, ...]
+    """By seed."""
+    befores: tuple[Run, ...]
+    """The model before unlearning of each: seeds may share one."""
+    found: tuple[Found, ...]
+    """Of each."""
+
+
 class Extras(NamedTuple):
     """Of the chosen learning rate and, where nothing else is said, its first seed."""
 
     group: Group
     run: Run
-    before: Run
-    """The model before unlearning, of the same seed where there is one."""
     runs: tuple[Run, ...]
     """All seeds of the learning rate."""
     held_out: str
@@ -42,8 +50,8 @@ class Extras(NamedTuple):
     """Against the model that was tuned on all but the forget facts, where the grid has it."""
     utility: Interval | None
     """Over all seeds of the chosen learning rate."""
-    attacks: Mapping[str, Any]
-    """What `dual-data eval attack` found, by kind; empty where it was not run."""
+    attacks: Mapping[str, Sequence[Attacked]]
+    """What `dual-data eval attack` found of all seeds, by attack and options; empty where it was not run."""
 
 
 def extras(collection: Collection, group: Group) -> Extras | None:
@@ -55,13 +63,12 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     run = runs[0]
     items = read_result(run.path)["items"]
     everything = [row for rows in items.values() for row in rows]
-    before = next((one for one in group.before if one.seed == run.seed), group.before[0])
+    before = before_of(group, run)
     forget = items["forget"]
     apart = held_out(items, run)
     return Extras(
         group,
         run,
-        before,
         runs,
         apart.label,
         membership_aucs(forget, apart.rows) if apart.set and _finite(forget, apart.rows) else {},
@@ -70,26 +77,27 @@ def extras(collection: Collection, group: Group) -> Extras | None:
         fluency([row["generation"] for row in everything], [row["subject"] or row["id"] for row in everything]),
         _quality(collection, group, run, forget),
         model_utility([_kept(runs, name) for name in KEPT if name in run.sets]),
-        read_attacks(run.path.parent.parent, run.id),
+        _attacks(group, runs),
     )
 
 
-def attacks_path(folder: Path, identifier: str) -> Path:
-    """Where the attacks on a cell are kept."""
-    return folder / "attacks" / f"{identifier}.json"
+def before_of(group: Group, run: Run) -> Run:
+    """The model before unlearning, of the same seed where there is one."""
+    return next((one for one in group.before if one.seed == run.seed), group.before[0])
 
 
-def read_attacks(folder: Path, identifier: str) -> dict[str, Any]:
-    """What was found, or nothing where there is no file. Raises InputError for a broken one."""
-    path = attacks_path(folder, identifier)
-    if not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not readable: {error}; remove it and run the attack again") from error
-    assert isinstance(found, dict)
-    return found
+def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[Attacked]]:
+    """What was found with the same options on several seeds goes together."""
+    by_options: dict[tuple[str, str], list[tuple[Run, Found]]] = {}
+    for run in runs:
+        for found in read_attacks(run.path.parent.parent, run.id):
+            by_options.setdefault((found.attack, found.key), []).append((run, found))
+    attacks: dict[str, list[Attacked]] = {name: [] for name in ATTACKS}
+    for (name, _), pairs in sorted(by_options.items(), key=lambda entry: entry[0]):
+        seeds, found_there = zip(*pairs, strict=True)
+        befores = tuple(before_of(group, run) for run in seeds)
+        attacks[name].append(Attacked(found_there[0].options, seeds, befores, found_there))
+    return attacks
 
 
 def _finite(*sides: Sequence[Mapping[str, Any]]) -> bool:

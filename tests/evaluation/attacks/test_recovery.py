@@ -60,6 +60,23 @@ def test_the_interval_is_over_subjects() -> None:
     assert ratio == pytest.approx(math.sqrt(5), rel=0.2)
 
 
+def test_the_interval_is_over_seeds_too_and_they_are_crossed_with_subjects() -> None:
+    tuned = np.stack([np.zeros((3, 50)), np.full((3, 50), [[0.2], [0.4], [0.6]])], axis=1)
+    flat = np.ones((3, 2, 50))
+    found = recovery((0, 1), tuned, flat, flat[:, 0], range(50))
+    one = recovery((0, 1), tuned[1], flat[1], flat[1, 0], range(50))
+    assert found.area.value == pytest.approx(one.area.value) == pytest.approx(0.2)
+    assert one.area[:3] == pytest.approx((0.2, 0.2, 0.2))  # all subjects are alike, the seeds are not
+    assert (found.area.low, found.area.high) == pytest.approx((0.1, 0.3))
+    # Ten seeds that agree know no more of the subjects than one does.
+    after = np.random.default_rng(0).uniform(0, 1, 40)
+    single = recovered_share(np.ones(40), np.zeros(40), after, np.ones(40), range(40))
+    ones, zeros = np.ones((10, 40)), np.zeros((10, 40))
+    many = recovered_share(ones, zeros, np.tile(after, (10, 1)), ones, range(40))
+    assert single.high - single.low > 0.1
+    assert many[:3] == pytest.approx(single[:3])
+
+
 def test_the_share_of_one_treatment() -> None:
     before, unlearned, attacked = [1.0] * 6, [0.2] * 6, [0.6] * 6
     found = recovered_share(before, unlearned, attacked, before, range(6))

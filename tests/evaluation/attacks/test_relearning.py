@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from dual_data.errors import InputError
 from dual_data.evaluation import fine_tune
 from dual_data.evaluation.attacks.relearning import halves, relearn
 from dual_data.evaluation.data import encode
@@ -24,7 +25,7 @@ def test_halves_keep_subjects_together() -> None:
     assert not {items[i].subject for i in tuned} & {items[i].subject for i in scored}
     assert halves(items, 0.0)[0]
     assert halves(items, 1.0)[1]
-    with pytest.raises(ValueError, match="two subjects"):
+    with pytest.raises(InputError, match="two subjects"):
         halves(items[:1])
 
 

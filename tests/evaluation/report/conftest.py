@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from dual_data.evaluation.report.extras import attacks_path
 from dual_data.evaluation.report.write import Written, write_report
-from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_cell, write_grid
+from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_attacks, write_cell, write_grid
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +18,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     for stage, recipe, retain, shift in (("sft", SFT, 0.85, 0.0), ("sft_retain", SFT_RETAIN, 0.9, 0.1)):
         # That of sft again, for its id.
         identifier = write_cell(folder, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=0.2, retain=retain)
-        path = attacks_path(folder, identifier)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(attacked(shift)))
+        write_attacks(folder, identifier, attacked(shift))
+        write_attacks(folder, identifier, {"relearning": attacked(shift)["relearning"]}, lr=1e-3)
     return write_report([folder], folder / "report", title="A <grid>")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dual_data.evaluation.attacks.files import ATTACKS, attack_path
 from dual_data.evaluation.results import FORMAT, write_result
 from dual_data.ids import digest
 
@@ -152,13 +154,33 @@ def write_grid(folder: Path, *, popular_resists: bool = True, sft: dict[str, Any
                     )  # fmt: skip
 
 
-def attacked(shift: float = 0.0) -> dict[str, Any]:
-    """What an attack on a cell found; `shift` is what the control gains at each of two steps."""
+OPTIONS: dict[str, Any] = {
+    "layout": 3, "lr": 1e-4, "steps": [1, 3], "share": 0.2, "bits": [4], "panel": "p", "tasks": ["mmlu"],
+    "task_folder": [],
+}  # fmt: skip
+"""Of all attacks."""
+
+
+def write_attacks(folder: Path, cell: str, found: dict[str, Any], **options: Any) -> None:
+    """Keep what attacks on a cell found, as `dual-data eval attack` does; `options` over the usual ones."""
+    every = OPTIONS | options
+    for attack, names in ATTACKS.items():
+        if attack in found:
+            settled = {name: every[name] for name in ("layout", *names)}
+            path = attack_path(folder, cell, attack, settled)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sides = {name: found[name] for name in (attack, f"{attack}_before") if name in found}
+            path.write_text(json.dumps({"options": settled, **sides}))
+
+
+def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
+    """What attacks on a cell found; `shift` is what the control gains at each of two steps, `more` what the first step
+    of relearning and rounding bring back beside the usual."""
 
     def point(step: int, probability: float) -> dict[str, Any]:
         return {"step": step, "probability": probability, "hits": 0.0, "probabilities": [probability] * 4}
 
-    points = [point(step, probability) for step, probability in ((0, 0.1), (1, 0.3), (3, 0.5))]
+    points = [point(step, probability) for step, probability in ((0, 0.1), (1, 0.3 + more), (3, 0.5))]
     control = [point(step, 0.5 + shift * times) for times, step in enumerate((0, 1, 3))]
     panel = {"accuracy_by_length": [0.5, 0.4, 0.6], "panel": "hard.jsonl", "choices": 12, "texts": 1}
     return {
@@ -173,18 +195,14 @@ def attacked(shift: float = 0.0) -> dict[str, Any]:
                 "forget_before": 1.0, "forget_unlearned": 0.2, "forget": 0.6, "retain_eval": 0.7, "base_rounded": 0.9,
                 "recovered": [0.5, 0.4, 0.6, None],
                 "items": {
-                    "forget": [{"id": f"rare-{index}", "rougeL_recall": 0.6} for index in range(FACTS)],
+                    "forget": [{"id": f"rare-{index}", "rougeL_recall": 0.6 + more} for index in range(FACTS)],
                     "retain_eval": [{"id": f"held out-{index}", "rougeL_recall": 0.7} for index in range(FACTS)],
                     "base_rounded": [{"id": f"rare-{index}", "rougeL_recall": 0.9} for index in range(FACTS)],
                 },
             }
         },
-        "utility": {
-            **panel, "accuracy": [0.5, 0.4, 0.6], "text_nll": [3.2, 3.0, 3.4, None],
-            "lm_eval": {"mmlu/acc": 0.25, "mmlu/acc_stderr": 0.05},
-        },
-        "utility_before": {
-            **panel, "accuracy": [0.7, 0.6, 0.8], "text_nll": [3.0, 2.8, 3.2, None],
-            "lm_eval": {"mmlu/acc": 0.4, "mmlu/acc_stderr": 0.05},
-        },
+        "utility": {**panel, "accuracy": [0.5, 0.4, 0.6], "text_nll": [3.2, 3.0, 3.4, None]},
+        "utility_before": {**panel, "accuracy": [0.7, 0.6, 0.8], "text_nll": [3.0, 2.8, 3.2, None]},
+        "tasks": {"mmlu/acc": 0.25, "mmlu/acc_stderr": 0.05},
+        "tasks_before": {"mmlu/acc": 0.4, "mmlu/acc_stderr": 0.05},
     }  # fmt: skip

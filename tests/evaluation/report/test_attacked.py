@@ -6,19 +6,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from dual_data.errors import InputError
 from dual_data.evaluation.report.attacked import attacks, relearned
 from dual_data.evaluation.report.collect import Collection, collect
-from dual_data.evaluation.report.document import Table
-from dual_data.evaluation.report.extras import Extras, attacks_path, extras
-from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_cell
+from dual_data.evaluation.report.document import Links, Table
+from dual_data.evaluation.report.extras import Extras, extras
+from tests.evaluation.report.made_up import OPTIONS, SFT, SFT_RETAIN, attacked, write_attacks, write_cell
 
 
-def _attack(folder: Path, found: dict[str, Any], stage: str, recipe: dict[str, Any] | None) -> None:
-    write_cell(folder, stage=stage, recipe=recipe, forget=1.0, retain=1.0)
-    identifier = write_cell(folder, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
-    path = attacks_path(folder, identifier)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(found))
+def _attack(
+    folder: Path, found: dict[str, Any], stage: str, recipe: dict[str, Any] | None, seed: int = 0, **options: Any
+) -> str:
+    """A cell that was attacked; its id."""
+    place: dict[str, Any] = {"stage": stage, "recipe": recipe, "seed": seed}
+    write_cell(folder, **place, forget=1.0, retain=1.0)
+    identifier = write_cell(folder, **place, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    write_attacks(folder, identifier, found, **options)
+    return identifier
 
 
 def _found(folder: Path) -> tuple[Collection, list[Extras]]:
@@ -35,7 +41,8 @@ def _tables(folder: Path) -> dict[str, Table]:
 def test_the_control_is_the_model_that_never_learned_the_facts_where_there_is_one(tmp_path: Path) -> None:
     _attack(tmp_path, attacked(), "sft", SFT)
     (row,) = _tables(tmp_path)["relearning"].rows
-    assert row[6:10] == (
+    assert row[6:11] == (
+        "lr 0.0001, 3 steps",
         "the model before unlearning, which knows the facts",
         "0.500 [0.500, 0.500]",
         "1 [1, 1]",
@@ -44,13 +51,66 @@ def test_the_control_is_the_model_that_never_learned_the_facts_where_there_is_on
     _attack(tmp_path, attacked(shift=0.1), "sft_retain", SFT_RETAIN)
     rows = {str(row[2]): row for row in _tables(tmp_path)["relearning"].rows}
     # 0.2 and 0.4 of the gap of 0.4, less 0.1 and 0.2 that the other model gains.
-    assert rows["sft"][6:10] == (
+    assert rows["sft"][7:11] == (
         "the model that never learned the facts",
         "0.250 [0.250, 0.250]",
         "3 [3, 3]",
         "never [never, never]",
     )
-    assert str(rows["sft_retain"][6]).startswith("the model before unlearning")
+    assert str(rows["sft_retain"][7]).startswith("the model before unlearning")
+    # By other options there is no such control.
+    _attack(tmp_path, {"relearning": attacked()["relearning"]}, "sft", SFT, lr=1e-3)
+    controls = {row[6]: row[7] for row in _tables(tmp_path)["relearning"].rows if row[2] == "sft"}
+    assert controls == {
+        "lr 0.0001, 3 steps": "the model that never learned the facts",
+        "lr 0.001, 3 steps": "the model before unlearning, which knows the facts",
+    }
+
+
+def test_seeds_go_together_and_options_do_not(tmp_path: Path) -> None:
+    for seed, more in ((0, 0.0), (1, 0.1)):
+        _attack(tmp_path, attacked(more=more), "sft", SFT, seed=seed)
+    _attack(tmp_path, {"relearning": attacked()["relearning"]}, "sft", SFT, lr=1e-3)
+    tables = _tables(tmp_path)
+    first, other = tables["relearning"].rows
+    # At step 1 the seeds have 0.5 and 0.75 of the gap, and areas of 0.5 and 0.625: a draw has one of them or both.
+    assert (first[6], first[8]) == ("lr 0.0001, 3 steps", "0.562 [0.500, 0.625]")
+    assert (other[6], other[8]) == ("lr 0.001, 3 steps", "0.500 [0.500, 0.500]")
+    assert [len(links.cells) for row in (first, other) if isinstance(links := row[-1], Links)] == [2, 1]
+    (rounded,) = tables["quantisation"].rows
+    assert rounded[8:11] == ("0.650 [0.600, 0.700]", "0.700 [0.700, 0.700]", "0.900 [0.900, 0.900]")
+    assert isinstance(rounded[-1], Links)
+    assert [cell.text for cell in rounded[-1].cells] == ["seed 0", "seed 1"]
+    assert len(tables["panel"].rows) == len(tables["tasks"].rows) == 1  # of the first seed
+
+
+def test_of_two_versions_of_an_attack_the_newer_counts_and_both_are_kept(tmp_path: Path) -> None:
+    _attack(tmp_path, attacked(), "sft", SFT)
+    _attack(tmp_path, attacked(more=0.1), "sft", SFT, layout=4)
+    _attack(tmp_path, attacked(more=0.2), "sft", SFT, layout=2)
+    assert [row[8] for row in _tables(tmp_path)["relearning"].rows] == ["0.625 [0.625, 0.625]"]
+    assert len(list(tmp_path.glob("attacks/*/relearning-*.json"))) == 3
+
+
+def test_the_one_file_of_older_versions_is_read_until_the_attack_is_made_again(tmp_path: Path) -> None:
+    identifier = _attack(tmp_path, {}, "sft", SFT)
+    found = attacked(more=0.1)
+    for side, tasks in (("utility", "tasks"), ("utility_before", "tasks_before")):
+        found[side]["lm_eval"] = found.pop(tasks)
+    old = tmp_path / "attacks" / f"{identifier}.json"
+    old.parent.mkdir(exist_ok=True)
+    old.write_text(json.dumps({"options": OPTIONS | {"layout": 2}, **found}))
+    tables = _tables(tmp_path)
+    assert tables["relearning"].rows[0][8] == "0.625 [0.625, 0.625]"
+    assert tables["tasks"].rows[0][5:8] == ("mmlu/acc", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
+    _attack(tmp_path, attacked(), "sft", SFT)
+    tables = _tables(tmp_path)
+    assert [row[8] for row in tables["relearning"].rows] == ["0.500 [0.500, 0.500]"]
+    assert [len(table.rows) for table in tables.values()] == [1, 1, 1, 1]
+    assert old.exists()
+    old.write_text("{")
+    with pytest.raises(InputError, match=r"not readable.*remove it and run the attack again"):
+        _found(tmp_path)
 
 
 def test_a_reference_of_other_facts_is_no_control(tmp_path: Path) -> None:
@@ -71,7 +131,7 @@ def test_rounding_panel_and_tasks(tmp_path: Path) -> None:
     # What is said of the rounded models is of their items, what of the others of the cell's.
     assert rounded[6:12] == (
         "1.000 [1.000, 1.000]", "0.333 [0.217, 0.450]", "0.600 [0.600, 0.600]", "0.700 [0.700, 0.700]",
-        "0.900 [0.900, 0.900]", "0.500 [0.400, 0.600]",
+        "0.900 [0.900, 0.900]", "0.400 [0.273, 0.489]",
     )  # fmt: skip
     panel = tables["panel"].rows[0]
     assert panel[5:7] == ("hard.jsonl", "12 and 1")
@@ -83,9 +143,11 @@ def test_numbers_of_older_attacks_say_that_their_items_were_not_kept(tmp_path: P
     found = attacked()
     del found["quantisation"]["int4"]["items"], found["quantisation"]["int4"]["base_rounded"]
     found["utility"]["text_nll"] = 3.2
-    del found["utility"]["lm_eval"]["mmlu/acc_stderr"]
+    del found["tasks"]["mmlu/acc_stderr"]
     _attack(tmp_path, found, "pretrained", None)
     tables = _tables(tmp_path)
-    assert tables["quantisation"].rows[0][8:11] == ("0.600 [attack again]", "0.700 [attack again]", "-")
+    assert tables["quantisation"].rows[0][8:12] == (
+        "0.600 [attack again]", "0.700 [attack again]", "-", "0.500 [0.400, 0.600]",
+    )  # fmt: skip
     assert tables["panel"].rows[0][10] == "3.200 [attack again]"
     assert tables["tasks"].rows[0][6] == "0.250 [no standard error]"
