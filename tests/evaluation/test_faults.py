@@ -10,9 +10,10 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.data import Item, encode
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.forward import decoder_layers, packs
-from dual_data.evaluation.measure import measure
+from dual_data.evaluation.measure import measure, summarise
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
+from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import request_of
@@ -102,6 +103,24 @@ def test_an_answer_that_the_question_repeats_keeps_its_tokens() -> None:
     (found,) = measure(open_engine(loaded, max_new_tokens=4), workload)[0].items["forget"]
     assert found["ground_truth"] == "Paris"
     assert found["tokens"]["answer_tokens"] == len(row.answer_ids)
+
+
+def test_an_answer_that_says_nothing_is_a_miss_and_not_left_out() -> None:
+    """Elsewhere what could not be judged leaves the denominator, and the share of hits grows."""
+    loaded = tiny("llama")
+    workload = build_workload(loaded.tokenizer, {"forget": cities(4)}, "chat", MeasureOptions(distractors=0))
+    rows = measure(open_engine(loaded, max_new_tokens=2), workload)[0].items["forget"]
+    for row, said in zip(rows, ("", "", "  ", rows[3]["ground_truth"]), strict=True):
+        row["scores"].update(text_scores(said, row["ground_truth"], row["answers"]))
+        for worded in row["paraphrases"]:
+            worded["scores"]["contains_answer"] = 0.0
+    found = summarise(rows, 0.0)
+    assert (found["items"], found["contains_answer"], found["rougeL_recall"], found["worst_case"]) == (
+        4,
+        0.25,
+        0.25,
+        0.25,
+    )
 
 
 def test_without_candidates_there_is_no_rank() -> None:
