@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dual_data.evaluation.report.collect import Collection, Run
-from dual_data.evaluation.report.document import Block, Entry, Heading, Table
+from dual_data.evaluation.report.document import Block, Entry, Heading, Paragraph, Table
 from dual_data.evaluation.report.places import (
     NORMS,
     estimate,
@@ -24,15 +24,16 @@ _SETS = ("forget", "retain_train", "retain_eval")
 
 def every_cell(collection: Collection, folder: Path) -> list[Block]:
     """A table a place: the model before unlearning, and every method at every learning rate."""
-    blocks: list[Block] = [Heading("Every learning rate")]
-    caption = f"ROUGE-L recall; learning rates are chosen on forget and retain_train. {NORMS}"
+    said = f"ROUGE-L recall; learning rates are chosen on forget and retain_train. {NORMS}"
+    blocks: list[Block] = [Heading("Every learning rate"), Paragraph(said)]
     header = ("method", "lr", "seeds", *_SETS, "gradient norm", "items")
     for place, groups in (known := places(collection)).items():
         rows = [("before", groups[0].before)] if groups[0].before else []
         rows += [(group.key.method, tuple(group.at(lr))) for group in groups for lr in group.lrs]
         lines = tuple(_line(method, runs, folder) for method, runs in rows)
         ids = tuple(row_id("cell", runs) for _, runs in rows)
-        blocks += [Heading(title_of(place, known), 3), Table(header, lines, caption, ("lr", "seeds"), ids)]
+        title = title_of(place, known)
+        blocks += [Heading(title, 3), Table(header, lines, f"ROUGE-L recall, {title}.", ("lr", "seeds"), ids)]
     return blocks
 
 

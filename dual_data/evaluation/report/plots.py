@@ -56,7 +56,7 @@ def frontiers(collection: Collection) -> list[Block]:
 
 
 def stability(collection: Collection, folder: Path) -> list[Block]:
-    """Scores against the learning rate, the largest jump and the largest gradient norm."""
+    """Scores against the learning rate, the largest jump and the gradient norms."""
     charts = []
     rows: list[tuple[Entry, ...]] = []
     for place, groups in (known := places(collection)).items():

@@ -62,8 +62,15 @@ def test_every_mark_of_a_chart_leads_to_the_row_of_its_items(page: Page, written
         stated = re.sub(r"\b(lr|step|part) \S+:", "", mark.title)
         assert re.search(r"\d \[", stated), "a mark's title has the number that it shows"
         assert not bare_numbers(stated), mark.title
+        kind, method, lr = row.id.partition("-")[0], *row.texts[:2]
+        if kind == "cell":  # of that method and learning rate, and of no other
+            assert mark.title.startswith("before" if method == "before" else f"{method} lr {lr}: "), mark
+        elif kind in ("shift", "chosen"):
+            method = row.texts[4]
+            start = r"(trivial rule|.*before) " if method == "before" else rf".* {method}: "
+            assert re.match(start, mark.title), mark
         # What is read at the mark is what stands in its row, where the row has that number and no curve.
-        if not row.id.startswith(("popularity", "relearning")):
+        if kind not in ("popularity", "relearning"):
             assert set(INTERVAL.findall(stated)) <= set(INTERVAL.findall(" ".join(row.texts)))
 
 
