@@ -1,0 +1,40 @@
+"""The main table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.main_table import main_rows
+from tests.evaluation.report.made_up import write_cell
+
+
+def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    (group,) = collection.groups
+    (run,) = group.runs
+    forget = run.sets["forget"]
+    # A model that answers as the rule does: at chance whichever facts are drawn.
+    same = forget._replace(scores={**forget.scores, "rougeL_recall": group.before[0].trivial})
+    at_chance = group._replace(runs=(run._replace(sets={**run.sets, "forget": same}),))
+    before, after = main_rows(collection._replace(groups=(at_chance,)))
+    assert (before.method, after.method) == ("before", "NPO")
+    assert after.scores["forget"][:3] == after.baseline[:3] == pytest.approx((0.2, 0.117, 0.283), abs=0.001)
+    assert after.scores["corrected"][:3] == (0, 0, 0)
+    assert before.scores["corrected"][:3] == (1, 1, 1)
+
+
+def test_two_presets_in_one_place_each_have_their_rows_once(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    (group,), ((key, base),) = collection.groups, collection.bases.items()
+    other = group._replace(key=group.key._replace(preset="q"))
+    both = collection._replace(groups=(group, other), bases={key: base, key._replace(preset="q"): base})
+    assert [(row.key.preset, row.method) for row in main_rows(both)] == [
+        ("p", "before"), ("p", "NPO"), ("q", "before"), ("q", "NPO"),
+    ]  # fmt: skip
