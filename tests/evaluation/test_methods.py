@@ -13,7 +13,7 @@ from dual_data.evaluation.methods.base import Facts
 from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence
 from dual_data.evaluation.methods.rmu import direction
 from dual_data.evaluation.order import Optimisation, plan
-from tests.evaluation.formulas import FORMULAS, LN2, Step, row_figures
+from tests.evaluation.formulas import FORMULAS, LN2, Step, row_figures, undial
 from tests.evaluation.training import LAYER, OPTIONS, Oracle, Problem, peft_twin, problem, twin_gradient
 
 ARCHITECTURES = ("llama", "gemma", "qwen")
@@ -75,6 +75,18 @@ def test_gradients_equal_autograd_through_the_formula_and_peft(
         wanted = twin_gradient(given, oracle.twin)
         assert (gradient[0] - wanted).norm() <= 1e-4 * wanted.norm()
         assert norm == pytest.approx(wanted.norm().item(), rel=1e-4)
+
+
+def test_undial_pushes_the_label_down_by_its_pressure_and_nothing_else(
+    bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]],
+) -> None:
+    """At the usual pressure the label has no weight left, and what is said of it could be anything."""
+    given, oracle, _ = bench
+    optimisation = Optimisation(epochs=1, batch=7)
+    (rows,) = steps_of(given, optimisation)
+    with torch.no_grad():
+        wanted = undial(oracle.step(*rows), beta=0.1).item()
+    assert given.train("UNDIAL", optimisation, beta=0.1)[0].losses == pytest.approx([wanted], rel=1e-5)
 
 
 @pytest.mark.parametrize(("normalise", "micro"), [("micro", 3), ("sequence", 3), ("sequence", 0), ("batch", 2)])
