@@ -57,16 +57,17 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     if absent := [name for name in required if name not in frame.columns]:
         raise InputError(f"{path}: no column {', '.join(absent)}; it has: {has}. Needed are: {', '.join(required)}")
     wanted = [name for name in dict.fromkeys([*required, *optional, "topic"]) if name in frame.columns]
-    try:
-        texts = frame.select(pl.col(_LINE).alias("line"), *(_as_text(frame, name) for name in wanted))
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"{path}: a column cannot be read as text ({error})") from None
+    texts = frame.lazy().select(pl.col(_LINE).alias("line"), *(_as_text(frame, name) for name in wanted))
     missing = [name for name in (*required, *optional) if name not in frame.columns]
-    return texts.with_columns(
+    whole = texts.with_columns(
         *(pl.lit(None, pl.String).alias(name) for name in missing),
         topic=pl.coalesce("topic", pl.lit(path.stem)) if "topic" in wanted else pl.lit(path.stem),
         file=pl.lit(str(path)),
-    ).select(*required, *optional, "topic", "file", "line")
+    )
+    try:
+        return whole.select(*required, *optional, "topic", "file", "line").collect()
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path}: a column cannot be read as text ({error})") from None
 
 
 def place(row: Mapping[str, object]) -> str:
@@ -82,40 +83,46 @@ def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
 
 def _read_csv(path: Path) -> pl.DataFrame:
     data = _bytes(path).removeprefix(b"\xef\xbb\xbf")
-    if not data.strip():
+    if not data or data.isspace():
         raise InputError(f"{path}: is empty; a first line with column names is expected")
     if (at := data.find(b"\0")) >= 0:
         raise InputError(f"{path}: line {_line(data, at)}: holds a NUL byte; the file is damaged or not a text file")
+    frame, lines = _even_rows(data) or _rows_one_by_one(data, path)
+    return frame.with_columns(
+        pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)), pl.Series(_LINE, lines, pl.Int64)
+    )
+
+
+def _even_rows(data: bytes) -> tuple[pl.DataFrame, Sequence[int]] | None:
+    """The rows and their lines, of a file of which every line is one well-formed row; None for any other.
+
+    Nearly all files are so, and polars reads them many times faster. It overlooks much that is wrong; but where it
+    would write the very same file, nothing was.
+    """
+    lines = data.replace(b"\r\n", b"\n") if b"\r" in data else data
+    lines = lines if lines.endswith(b"\n") else lines + b"\n"
+    if b"\r" in lines or b"\n\n" in lines:
+        return None
+    written = io.BytesIO()
+    try:
+        frame = pl.read_csv(lines, infer_schema=False)
+        frame.write_csv(written)
+    except pl.exceptions.PolarsError:
+        return None
+    names_are_plain = all(name == name.strip() for name in frame.columns)
+    if not names_are_plain or frame.height + 1 != lines.count(b"\n") or written.getbuffer() != lines:
+        return None
+    return frame, range(2, frame.height + 2)
+
+
+def _rows_one_by_one(data: bytes, path: Path) -> tuple[pl.DataFrame, Sequence[int]]:
+    """The same of any file. Raises InputError with the line of what is wrong."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: line {_line(data, error.start)}: not UTF-8 (byte {data[error.start]:#04x}); save it as UTF-8"
         ) from None
-    header, rows, lines = _even_rows(text) or _rows_one_by_one(text, path)
-    names = _names(header, path)
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-    empty_is_null = (pl.when(pl.col(name) != "").then(name).alias(name) for name in names)
-    return frame.select(*empty_is_null, pl.Series("line", lines, dtype=pl.Int64).alias(_LINE))
-
-
-def _even_rows(text: str) -> tuple[list[str], list[list[str]], Sequence[int]] | None:
-    """Header, rows and their lines where every line is one row with a value for each column; None for any other file.
-
-    Nearly all files are so, and asking each row what is wrong with it takes longer than reading it.
-    """
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header, *rows = reader
-    except (csv.Error, ValueError):
-        return None
-    if reader.line_num != len(rows) + 1 or set(map(len, rows)) - {len(header)} or not header:
-        return None
-    return header, rows, range(2, len(rows) + 2)
-
-
-def _rows_one_by_one(text: str, path: Path) -> tuple[list[str], list[list[str]], Sequence[int]]:
-    """The same of any file. Raises InputError with the line of what is wrong."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     rows: list[list[str]] = []
@@ -133,7 +140,7 @@ def _rows_one_by_one(text: str, path: Path) -> tuple[list[str], list[list[str]],
             before = reader.line_num
     except csv.Error as error:
         raise InputError(f"{path}: line {before + 1}: not well-formed CSV ({error})") from None
-    return header, rows, lines
+    return pl.DataFrame(rows, schema=dict.fromkeys(_names(header, path), pl.String), orient="row"), lines
 
 
 def _names(row: Sequence[str], path: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dual_data.errors import InputError
@@ -95,6 +95,31 @@ def test_what_csv_writes_is_read(tmp_path_factory: pytest.TempPathFactory, rows:
     target = folder(tmp_path_factory.mktemp("t"), buffer.getvalue().encode())
     found = read_folder(target, ["s", "r"]).select("s", "r").rows()
     assert found == [(s or None, r or None) for s, r in rows]
+
+
+@settings(max_examples=500)
+@example('s,r\n"a,b","c""d"\n, x \n')
+@example("s,r\r\na,b\r\nc,\r\n")
+@example('s,r\n"a\nb",c\n')
+@given(st.text(alphabet='ab",\n\r ', max_size=14).map("s,r\n".__add__))
+def test_any_text_reads_as_the_csv_module_reads_it(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    target = folder(tmp_path_factory.mktemp("t"), text.encode())
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    expected: list[tuple[str | None, str | None, int]] = []
+    before, well_formed = 0, True
+    try:
+        for row in reader:
+            well_formed = well_formed and len(row) in (0, 2)
+            if len(row) == 2:
+                expected.append((row[0] or None, row[1] or None, before + 1))
+            before = reader.line_num
+    except csv.Error:
+        well_formed = False
+    if well_formed:
+        assert read_folder(target, ["s", "r"]).select("s", "r", "line").rows() == expected[1:]
+    else:
+        with pytest.raises(InputError, match=r"city.csv: line \d+: "):
+            read_folder(target, ["s", "r"])
 
 
 def test_hashes_follow_the_bytes(tmp_path: Path) -> None:
