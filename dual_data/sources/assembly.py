@@ -73,12 +73,11 @@ def assemble(harvest: Harvest, relations: Mapping[str, Relation], *, resolved: b
 
     Mentions and objects are counted over everything delivered, so that a reject still makes a pair ambiguous.
     """
-    rows = _with_mentions(_with_objects_of_pair(harvest.statements))
-    rows = _with_labels(rows, harvest.entities)
+    rows = harvest.statements.with_columns(fact_id=_fact_ids(harvest.statements), resolved=pl.lit(resolved))
+    rows = _with_labels(_with_mentions(_with_objects_of_pair(rows)), harvest.entities)
     rows = _reject(rows, (pl.col("subject_label").is_null() | pl.col("object_label").is_null()), "no_label")
-    rows = rows.with_columns(fact_id=_fact_ids(rows), resolved=pl.lit(resolved))
-    usable = pl.col("reason").is_null()
-    rows = _reject(rows, pl.col("fact_id").cum_count().over("fact_id", usable) > 1, "duplicate")
+    fact = pl.when(pl.col("reason").is_null()).then("fact_id")
+    rows = _reject(rows, ~fact.is_first_distinct(), "duplicate")
     rows = reject_mirrored(rows, relations)
     return rows.select(*Facts.columns(), "reason")
 
@@ -86,7 +85,7 @@ def assemble(harvest: Harvest, relations: Mapping[str, Relation], *, resolved: b
 def _fact_ids(rows: pl.DataFrame) -> pl.Series:
     """`ids.fact_id` of every row at once; a part that is missing reads "None"."""
     parts = (pl.col(name).fill_null("None") for name in ("subject_qid", "property_id", "object_kind", "object_value"))
-    texts = rows.select(pl.concat_str(*parts, separator="|")).to_series()
+    texts = rows.select(pl.concat_str(*parts, separator="|").cast(pl.Binary)).to_series()
     return pl.Series(digests(texts.to_list()), dtype=pl.String)
 
 
@@ -105,8 +104,7 @@ def _with_objects_of_pair(statements: pl.DataFrame) -> pl.DataFrame:
     pair = ["subject_qid", "property_id", "_scope"]
     counts = (
         rows.filter(pl.col("reason").is_null() | ~pl.col("reason").is_in(NO_OBJECT))
-        .select(*pair, "object_kind", "object_value")
-        .unique()
+        .filter(pl.concat_str("fact_id", "_scope").is_first_distinct())
         .group_by(pair)
         .agg(objects_of_pair=pl.len().cast(pl.Int64))
     )
@@ -116,7 +114,7 @@ def _with_objects_of_pair(statements: pl.DataFrame) -> pl.DataFrame:
 def _with_mentions(statements: pl.DataFrame) -> pl.DataFrame:
     """How many distinct triplets name the subject and the object, on either side."""
     object_key = ["object_kind", "object_value"]
-    triplets = statements.select("subject_qid", "property_id", *object_key).unique()
+    triplets = statements.select("fact_id", "subject_qid", *object_key).filter(pl.col("fact_id").is_first_distinct())
     entity = pl.col("object_kind") == "entity"
     of_itself = entity & (pl.col("object_value") == pl.col("subject_qid"))
     named = pl.concat(
@@ -219,7 +217,8 @@ def reject_mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl
     subject, target = pl.col("subject_qid"), pl.col("object_value")
     turn = pl.when(pl.col("_symmetric")).then(target < subject).otherwise("_flipped")
     stated = (
-        rows.with_row_index("_row")
+        rows.select("reason", "object_kind", "relation", "property_id", "objects_of_pair", subject, target)
+        .with_row_index("_row")
         .filter(pl.col("reason").is_null() & (pl.col("object_kind") == "entity"))
         .join(table, on="property_id", how="inner")
         .with_columns(

@@ -73,7 +73,7 @@ def with_labels(
         reason="reason",
     )
     ids = pl.concat([rows.select(qid=f"{side}_id", label=f"{side}_label") for side in ("subject", "object")])
-    named = ids.filter(pl.col("qid").is_not_null()).unique("qid", maintain_order=True)
+    named = ids.filter(pl.col("qid").is_not_null() & pl.col("qid").is_first_distinct())
     return Harvest(statements.cast(STATEMENTS), with_details(named))
 
 
@@ -87,8 +87,10 @@ def read_labels(
     """
     written = in_topic_order(read_folder(folder, LABEL_COLUMNS), topics)
     rows = written.select("topic", "relation", "subjectLabel", "objectLabel")
+    minted = _minted(pl.concat([rows["subjectLabel"], rows["objectLabel"]]))
     for side in ("subject", "object"):
-        rows = rows.join(_minted(rows[f"{side}Label"], side), on=f"{side}Label", how="left", maintain_order="left")
+        of_side = minted.select(pl.all().name.prefix(f"{side}_"))
+        rows = rows.join(of_side, left_on=f"{side}Label", right_on=f"{side}_written", how="left", maintain_order="left")
     rows = rows.join(
         _relation_table(rows.select("topic", "relation").unique(), relations, excluded),
         on=["topic", "relation"],
@@ -113,8 +115,7 @@ def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
             f"{place(first)}: {first['topic']!r} is no topic of topics.toml; a table's name, or its column `topic`, "
             f"says which topic its rows belong to. Known are: {', '.join(topics)}"
         )
-    order = {topic: index for index, topic in enumerate(topics)}
-    return rows.sort(pl.col("topic").replace_strict(order, return_dtype=pl.Int64), maintain_order=True)
+    return rows.sort(pl.col("topic").cast(pl.Enum(topics)), maintain_order=True)
 
 
 def with_details(named: pl.DataFrame) -> pl.DataFrame:
@@ -127,16 +128,13 @@ def with_details(named: pl.DataFrame) -> pl.DataFrame:
     ).select(*ENTITIES)
 
 
-def _minted(labels: pl.Series, side: str) -> pl.DataFrame:
-    """Cleaned label and id of every distinct label: each is hashed once."""
-    distinct = labels.drop_nulls().unique()
-    cleaned = [values.clean(label) for label in distinct]
+def _minted(labels: pl.Series) -> pl.DataFrame:
+    """Columns written, label and id: every distinct label, cleaned and hashed once."""
+    written = labels.drop_nulls().unique().to_list()
+    cleaned = [values.clean(label) for label in written]
     return pl.DataFrame(
-        {
-            f"{side}Label": distinct,
-            f"{side}_label": pl.Series([label or None for label in cleaned], dtype=pl.String),
-            f"{side}_id": pl.Series([label_id(label) for label in cleaned], dtype=pl.String),
-        }
+        {"written": written, "label": [label or None for label in cleaned], "id": [label_id(c) for c in cleaned]},
+        schema=dict.fromkeys(("written", "label", "id"), pl.String),
     )
 
 
