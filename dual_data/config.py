@@ -24,7 +24,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Strict(BaseModel):
     """Base of every configuration model: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Pace(Strict):
@@ -323,10 +323,16 @@ def load_profile(path: Path) -> Profile:
 
 def load_topics(path: Path) -> dict[str, Topic]:
     """Read topics.toml: topics by name, in the order of the file."""
-    topics = {name: parse(Topic, _table(data, path, name), path, name) for name, data in read_toml(path).items()}
+    topics = dict(_topics(_bytes(path), path))
     if not topics:
         raise ConfigError("holds no topic; add a table such as [places_city]", file=path)
     return topics
+
+
+@lru_cache(maxsize=16)
+def _topics(written: bytes, path: Path) -> Mapping[str, Topic]:
+    # Read by several stages: what has not changed is parsed once, as relations are.
+    return {name: parse(Topic, _table(data, path, name), path, name) for name, data in _toml(written, path).items()}
 
 
 def load_relation(path: Path) -> Relation:
