@@ -16,7 +16,7 @@ from typing import NamedTuple
 from dual_data.stemmer import stem
 from dual_data.words import words
 
-_NOT_PLAIN = re.compile(r"[^a-z0-9]+")
+_PLAIN = re.compile(r"[a-z0-9]+")
 
 
 class Rouge(NamedTuple):
@@ -83,10 +83,10 @@ def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
     """
     found = []
     for gold, text in zip(golds, texts, strict=True):
-        (first, begun), (second, started) = _initials(gold), _initials(text)
+        first, second = _plain_words(gold), _plain_words(text)
         same = not set(first).isdisjoint(second)
-        if not same and (letters := begun & started):
-            one, two = ({_stem(word) for word in words if word[0] in letters} for words in (first, second))
+        if not same and (letters := {word[0] for word in first} & {word[0] for word in second}):
+            one, two = ({_stem(word) for word in side if word[0] in letters} for side in (first, second))
             same = not one.isdisjoint(two)
         found.append(same)
     return found
@@ -119,16 +119,14 @@ def _stem(word: str) -> str:
     return stem(word) if len(word) > 3 else word
 
 
-@lru_cache(maxsize=1 << 15)
-def _initials(text: str) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Words before stemming, and their first letters."""
-    found = tuple(word for word in _NOT_PLAIN.split(text.lower()) if word)
-    return found, frozenset(word[0] for word in found)
+def _plain_words(text: str) -> tuple[str, ...]:
+    """The words before stemming."""
+    return words(text) if text.isascii() else tuple(_PLAIN.findall(text.lower()))
 
 
 @lru_cache(maxsize=1 << 17)
 def _plain_tokens(text: str) -> tuple[str, ...]:
-    return tuple(_stem(word) for word in _NOT_PLAIN.split(text.lower()) if word)
+    return tuple(map(_stem, _plain_words(text)))
 
 
 @lru_cache(maxsize=1 << 17)

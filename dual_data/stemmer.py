@@ -8,7 +8,7 @@ first suffix of its table that fits, if what is left is long enough.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _IRREGULAR = {
     **dict.fromkeys(("sky", "skies"), "sky"),
@@ -54,6 +54,14 @@ _STEP_4 = dict.fromkeys([
 # fmt: on
 
 
+def _by_last_letter(table: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
+    """The suffixes and what replaces them, in their order: a word is compared with those alone that end as it does."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for suffix, other in table.items():
+        found.setdefault(suffix[-1], []).append((suffix, other))
+    return found
+
+
 class _Shapes(dict[int, str]):
     """Vowels as v, y as itself, all else as c."""
 
@@ -61,6 +69,7 @@ class _Shapes(dict[int, str]):
         return "c"
 
 
+_SUFFIXES_2, _SUFFIXES_3, _SUFFIXES_4 = (_by_last_letter(table) for table in (_STEP_2, _STEP_3, _STEP_4))
 _SHAPES = _Shapes({**{ord(letter): "v" for letter in "aeiou"}, ord("y"): "y"})
 
 
@@ -75,8 +84,8 @@ def stem(word: str) -> str:
     if len(word) <= 2:
         return word
     word = _without_y(_without_ed_or_ing(_without_s(word)))
-    word = _replaced(_step_2(word), _STEP_3, 0)
-    return _without_e_or_ll(_replaced(word, _STEP_4, 1))
+    word = _replaced(_step_2(word), _SUFFIXES_3, 0)
+    return _without_e_or_ll(_replaced(word, _SUFFIXES_4, 1))
 
 
 def _shape(word: str) -> str:
@@ -94,9 +103,9 @@ def _measure(word: str) -> int:
     return _shape(word).count("vc")
 
 
-def _replaced(word: str, table: Mapping[str, str], above: int) -> str:
+def _replaced(word: str, table: Mapping[str, Sequence[tuple[str, str]]], above: int) -> str:
     """The word with its suffix of the table replaced, where what stands before it has a measure above `above`."""
-    for suffix, other in table.items():
+    for suffix, other in table.get(word[-1], ()):
         if word.endswith(suffix):
             start = word[: -len(suffix)]
             replaces = _measure(start) > above and (suffix != "ion" or start[-1] in "st")
@@ -144,7 +153,7 @@ def _step_2(word: str) -> str:
     if word.endswith("logi"):
         # The l belongs to what is measured, so that "geologi" counts as "archaeologi" does.
         return word[:-1] if _measure(word[:-3]) > 0 else word
-    return _replaced(word, _STEP_2, 0)
+    return _replaced(word, _SUFFIXES_2, 0)
 
 
 def _without_e_or_ll(word: str) -> str:
