@@ -166,12 +166,11 @@ def _with_article(rows: pl.DataFrame, topics: Mapping[str, Topic]) -> pl.DataFra
     key = ["topic", "subject_label"]
     labels = rows.select(key).unique()
     # Topic by topic, and each label once: the patterns are many, and nearly every label meets none of them.
+    patterns = {name: "|".join(f"(?:{pattern})" for pattern in topic.article) for name, topic in topics.items()}
     takers = [
-        labels.filter(pl.col("topic") == name).filter(
-            pl.any_horizontal(pl.col(key[1]).str.contains(p) for p in patterns)
-        )
-        for name, patterns in ((name, topic.article) for name, topic in topics.items())
-        if patterns
+        labels.filter(pl.col("topic") == name).filter(pl.col("subject_label").str.contains(pattern))
+        for name, pattern in patterns.items()
+        if pattern
     ]
     takes = pl.concat([labels.clear(), *takers]).with_columns(takes=True)
     small = "the " + pl.col("subject").str.replace(ARTICLE, "")
@@ -187,20 +186,22 @@ def _with_answers(rows: pl.DataFrame) -> pl.DataFrame:
     """Column `answers`: all that are right, the canonical one first."""
     accepted: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
     owners: list[str] = []
-    others: list[tuple[str, ...]] = []
+    several: list[tuple[str, ...]] = []
     named = pl.col("object_kind") == "entity"
     found = pl.when(named).then("object_aliases").otherwise(pl.col("forms").list.slice(1))
-    more = rows.filter(pl.col("reason").is_null()).select("fact_id", "answer", named, found=found)
-    for fact_id, answer, is_entity, texts in more.filter(pl.col("found").list.len() > 0).iter_rows():
+    more = rows.select("fact_id", "answer", named, "reason", found=found)
+    more = more.filter(pl.col("reason").is_null() & (pl.col("found").list.len() > 0)).drop("reason")
+    for fact_id, answer, is_entity, texts in more.iter_rows():
         key = answer, tuple(texts)
         if key not in accepted:
-            accepted[key] = templates.accepted(answer, texts)[1:] if is_entity else key[1]
+            accepted[key] = templates.accepted(answer, texts) if is_entity else (answer, *texts)
         owners.append(fact_id)
-        others.append(accepted[key])
-    further = pl.DataFrame({"fact_id": owners, "others": others}, {"fact_id": pl.String, "others": pl.List(pl.String)})
+        several.append(accepted[key])
+    further = pl.DataFrame(
+        {"fact_id": owners, "several": several}, {"fact_id": pl.String, "several": pl.List(pl.String)}
+    )
     rows = rows.join(further, on="fact_id", how="left", maintain_order="left")
-    nothing = pl.lit([], dtype=pl.List(pl.String))
-    answers = pl.concat_list("answer", pl.col("others").fill_null(nothing))
+    answers = pl.coalesce("several", pl.concat_arr("answer").arr.to_list())
     return rows.with_columns(answers=pl.when(pl.col("answer").is_not_null()).then(answers))
 
 
