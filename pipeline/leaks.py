@@ -41,54 +41,54 @@ class Leaks:
         `leaks` says that the question itself holds it, or that no wording for validation or none for tests is left.
         """
         lost: list[str] = []
-        changed: list[tuple[str | list[int], ...]] = []
-        open_rows = rows.filter(pl.col("reason").is_null()).select("fact_id", "relation", "subject", "answer")
-        for fact_id, stem, subject, answer in open_rows.iter_rows():
+        fewer: dict[tuple[tuple[int, ...], ...], list[str]] = {}
+        open_rows = rows.select("fact_id", "relation", "subject", "answer", "reason").filter(pl.col("reason").is_null())
+        for fact_id, stem, subject, answer in open_rows.drop("reason").iter_rows():
             if not self._is_suspect(stem, subject, answer):
                 continue
             kept = self._kept(stem, subject, answer)
             if kept is None:
                 lost.append(fact_id)
             elif any(len(left) < len(texts) for left, texts in zip(kept, self._wordings[stem][1:], strict=True)):
-                changed.append((fact_id, *kept))
-        places = {f"{use}_kept": pl.List(pl.Int64) for use in PARAPHRASES}
-        table = pl.DataFrame(changed, schema={"fact_id": pl.String, **places}, orient="row")
-        left = (
-            pl.when(pl.col(f"{use}_kept").is_null())
-            .then(use)
-            .otherwise(pl.col(use).list.gather(pl.col(f"{use}_kept")))
-            .alias(use)
-            for use in PARAPHRASES
-        )
-        joined = rows.join(table, on="fact_id", how="left", maintain_order="left")
-        return joined.with_columns(*left, leaks=pl.col("fact_id").is_in(lost)).drop(*places)
+                fewer.setdefault(kept, []).append(fact_id)
+        places = {f"{use}_kept": [kept[index] for kept in fewer] for index, use in enumerate(PARAPHRASES)}
+        schema = {"fact_id": pl.List(pl.String), **dict.fromkeys(places, pl.List(pl.Int64))}
+        table = pl.DataFrame({"fact_id": list(fewer.values()), **places}, schema).explode("fact_id")
+        left = (pl.col(use).list.gather(pl.col(f"{use}_kept")) for use in PARAPHRASES)
+        changed = rows.join(table, on="fact_id").select("fact_id", *left)
+        return rows.update(changed, on="fact_id").with_columns(leaks=pl.col("fact_id").is_in(lost))
 
-    def _kept(self, stem: str, subject: str, answer: str) -> tuple[list[int], ...] | None:
+    def _kept(self, stem: str, subject: str, answer: str) -> tuple[tuple[int, ...], ...] | None:
         """Which wordings for validation, training and tests do not hold the answer; None where the fact is lost."""
+        told, named = words(answer), words(subject)
+        others = [word for word in told if word not in named]
+        shared, fewest = len(told) - len(others), self._share * len(told)
+
+        def holds(asked: frozenset[str]) -> bool:
+            return shared + sum(map(asked.__contains__, others)) >= fewest
+
         (canonical,), *uses = self._wordings[stem]
-        if self._holds(canonical, subject, answer):
+        if holds(canonical):
             return None
-        first, second, third = (
-            [place for place, asked in enumerate(use) if not self._holds(asked, subject, answer)] for use in uses
-        )
+        first, second, third = (tuple(place for place, asked in enumerate(use) if not holds(asked)) for use in uses)
         if len(first) < len(uses[0]) and len(first) % 2 == 0:
             first = first[:-1]
         return (first, second, third) if first and third else None
 
     def without_echoes(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows without accepted answers, other than the canonical one, that a wording kept for the fact holds."""
-        several = rows.filter(pl.col("reason").is_null() & (pl.col("answers").list.len() > 1))
+        several = rows.lazy().filter(pl.col("reason").is_null() & (pl.col("answers").list.len() > 1))
         suspects = [
             fact_id
-            for fact_id, stem, subject, answers in several.select(
-                "fact_id", "relation", "subject", "answers"
-            ).iter_rows()
+            for fact_id, stem, subject, answers in several.select("fact_id", "relation", "subject", "answers")
+            .collect()
+            .iter_rows()
             if any(self._is_suspect(stem, subject, answer) for answer in answers[1:])
         ]
         asked = several.filter(pl.col("fact_id").is_in(suspects)).select("fact_id", "answers", "question", *PARAPHRASES)
         owners: list[str] = []
         accepted: list[list[str]] = []
-        for fact_id, (canonical, *others), question, *lists in asked.iter_rows():
+        for fact_id, (canonical, *others), question, *lists in asked.collect().iter_rows():
             wordings = (question, *(text for texts in lists for text in texts))
             told = [frozenset(words(text)) for text in wordings]
             fair = [one for one in others if all(templates.overlap(one, text) < self._share for text in told)]
@@ -100,11 +100,10 @@ class Leaks:
 
     def _is_suspect(self, stem: str, subject: str, answer: str) -> bool:
         """Whether all wordings together hold so much of the answer that one of them might; most facts end here."""
-        return self._holds(self._vocabularies[stem], subject, answer)
-
-    def _holds(self, asked: frozenset[str], subject: str, answer: str) -> bool:
-        told, named = words(answer), words(subject)
-        return sum(word in asked or word in named for word in told) >= self._share * len(told) > 0
+        told, named, asked = words(answer), words(subject), self._vocabularies[stem]
+        if asked.isdisjoint(told) and set(told).isdisjoint(named):
+            return False
+        return sum(word in asked or word in named for word in told) >= self._share * len(told)
 
 
 def _vocabulary(question: str) -> frozenset[str]:
