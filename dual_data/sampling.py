@@ -7,7 +7,7 @@ dataset that grows by a few rows keeps almost all members of every selection.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,17 +23,11 @@ def hash_rank(keys: pl.Series, salt: str) -> pl.Series:
     >>> hash_rank(pl.Series(["Q1"]), "retain").to_list()
     [12528306829010356313]
     """
-    start = hashlib.sha256(f"{salt}|".encode())
-    known: dict[str, bytes] = {}
-    ranks = []
-    for key in keys.to_list():
-        rank = known.get(key)
-        if rank is None:
-            state = start.copy()
-            state.update(key.encode("utf-8"))
-            rank = known[key] = state.digest()[:8]
-        ranks.append(rank)
-    return pl.Series("rank", np.frombuffer(b"".join(ranks), dtype=">u8").astype(np.uint64), dtype=pl.UInt64)
+    start = f"{salt}|".encode()
+    encoded = keys.cast(pl.Binary).to_list()
+    ranks = {key: hashlib.sha256(start + key).digest()[:8] for key in dict.fromkeys(encoded)}
+    joined = b"".join([ranks[key] for key in encoded])
+    return pl.Series("rank", np.frombuffer(joined, dtype=">u8").astype(np.uint64), dtype=pl.UInt64)
 
 
 def with_rank(frame: pl.DataFrame, key: str, salt: str, name: str = "rank") -> pl.DataFrame:
@@ -59,31 +53,30 @@ def thirds(frame: pl.DataFrame, value: str, within: Sequence[str]) -> pl.DataFra
     return sided.filter(highest_rare < lowest_popular)
 
 
-def within_share(frame: pl.DataFrame, shares: Mapping[str, float], wanted: int) -> pl.DataFrame:
-    """The first rows, as many as there can be up to `wanted`, such that no value of a column has more than its share.
+def within_share(columns: Sequence[NDArray[np.int64]], shares: Sequence[float], wanted: int) -> NDArray[np.int64]:
+    """Places of the first rows, as many as there can be up to `wanted`, such that no value has more than its share.
 
-    `shares` holds the share by column; null is no value. Of n rows a value has at most `most_of(n, share)`; its first
-    rows are kept, and the order stays.
+    `columns` hold the numbers of the rows' values (`numbered`; below 0 is no value), `shares` the share of each. Of n
+    rows a value has at most `most_of(n, share)`; its first rows are kept, and the order stays.
     """
-    # The beginning of a long frame is mostly enough, and what a row may have depends on those before it alone.
-    begun = frame.head(4 * wanted)
+    # The beginning of a long table is mostly enough, and what a row may have depends on those before it alone.
+    begun = [values[: 4 * wanted] for values in columns]
     found = _within_share(begun, shares, wanted)
-    return found if found.height == wanted or begun.height == frame.height else _within_share(frame, shares, wanted)
+    return found if len(found) == wanted or len(begun[0]) == len(columns[0]) else _within_share(columns, shares, wanted)
 
 
-def _within_share(frame: pl.DataFrame, shares: Mapping[str, float], wanted: int) -> pl.DataFrame:
-    count = pl.int_range(pl.len())
-    nth = pl.struct(pl.when(pl.col(name).is_not_null()).then(count.over(name)).alias(name) for name in shares)
-    places = frame.select(nth.alias("nth")).unnest("nth").fill_null(-1).to_numpy()
+def _within_share(columns: Sequence[NDArray[np.int64]], shares: Sequence[float], wanted: int) -> NDArray[np.int64]:
+    places = [np.where(values < 0, -1, nth(values)) for values in columns]
     size = -1
-    kept: NDArray[np.bool_] = np.ones(frame.height, dtype=np.bool_)
-    possible = min(wanted, frame.height)
+    kept = np.arange(len(columns[0]))
+    possible = min(wanted, len(kept))
     while possible != size:
         # Fewer rows allow fewer of each value: this walks down to the largest size that holds.
         size = possible
-        kept = np.all(places < [most_of(size, share) for share in shares.values()], axis=1)
-        possible = min(size, int(kept.sum()))
-    return frame.filter(kept).head(size)
+        within = [place < most_of(size, share) for place, share in zip(places, shares, strict=True)]
+        kept = np.flatnonzero(np.logical_and.reduce(within))
+        possible = min(size, len(kept))
+    return kept[:size]
 
 
 def matched_pairs(
@@ -107,19 +100,20 @@ def matched_pairs(
     rows = frame.sort("rank", "fact_id")
     limits = rows[most].to_numpy()
     popular = (rows["side"] == SIDES[1]).to_numpy().astype(np.int64)
-    subjects, bonds = _codes(rows[subject]), rows.height + _codes(rows[bond])
-    answers = 2 * _codes(rows[answer]) + popular
-    cells = _codes(rows.select(pl.concat_str(cell, separator="\0")).to_series())
+    keys = rows.select(subject, bond, answer, cell=pl.concat_str(cell, separator="\0"))
+    numbers = keys.select(numbered(name) for name in keys.columns)
+    subjects, bonds, answers, cells = (numbers[name].to_numpy() for name in keys.columns)
+    bonds, answers = rows.height + bonds, 2 * answers + popular
     held = np.zeros(2 * rows.height, dtype=np.bool_)
     used = np.zeros(2 * rows.height, dtype=np.int64)
     rounds: list[NDArray[np.int64]] = []
     left = np.arange(rows.height)
     while len(rounds) < 2 or rounds[-1].size:
         left = left[~held[subjects[left]] & ~held[bonds[left]]]
-        free = left[_nth(answers[left]) + used[answers[left]] < limits[left]]
+        free = left[nth(answers[left]) + used[answers[left]] < limits[left]]
         if not rounds:
-            free = free[_nth(subjects[free]) == 0]
-        place = cells[free] * rows.height + _nth(2 * cells[free] + popular[free])
+            free = free[nth(subjects[free]) == 0]
+        place = cells[free] * rows.height + nth(2 * cells[free] + popular[free])
         rare, other = (np.flatnonzero(popular[free] == side) for side in range(len(SIDES)))
         _, first, second = np.intersect1d(place[rare], place[other], assume_unique=True, return_indices=True)
         found = np.stack([free[rare[first]], free[other[second]]])
@@ -136,15 +130,15 @@ def matched_pairs(
     return joined.with_columns(rank=pl.max_horizontal("rank_rare", "rank_popular"))
 
 
-def _codes(values: pl.Series) -> NDArray[np.int64]:
-    """A number from 0 up for each distinct value."""
-    return values.rank("dense").to_numpy().astype(np.int64) - 1
+def numbered(column: str) -> pl.Expr:
+    """A number (Int64) from 0 up for each distinct value of a column, in the order of the values."""
+    return pl.col(column).rank("dense").cast(pl.Int64) - 1
 
 
-def _nth(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many equal keys stand before each."""
+def nth(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many equal keys stand before each; no key is below -1."""
     order = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    starts = np.flatnonzero(np.diff(keys[order], prepend=-2))
     found = np.empty_like(keys)
     found[order] = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))
     return found
@@ -170,14 +164,14 @@ class Nested(NamedTuple):
     """By requested size; smaller than the size where the choices ran out."""
 
 
-def nested(choices: Sequence[Sequence[str]], sizes: Iterable[int], share: float) -> Nested:
+def nested(choices: Sequence[Sequence[Hashable]], sizes: Iterable[int], share: float) -> Nested:
     """Choose prefixes of a ranking, each inside the next, so that no value has more than its share in any of them.
 
     `choices` come in rank order; each names the values that it counts for. For each size n in rising order, choices
     are taken from the front until there are n. One that would bring a value above `most_of(n, share)` is passed over
     and looked at again for the next size, so the cap holds in each prefix and not only in the largest.
     """
-    counts: dict[str, int] = {}
+    counts: dict[Hashable, int] = {}
     chosen: list[int] = []
     filled: dict[int, int] = {}
     waiting = list(range(len(choices)))

@@ -15,10 +15,12 @@ neighbor_subject                other facts of the forget subjects, in the order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
 from dual_data import sampling
@@ -29,24 +31,9 @@ from pipeline.popularity import Side, Signal
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
 """A subject's hash draws one: half of the subjects beside the forget splits go to retain_train."""
 POOLED = "all"
-COLUMNS = (
-    "fact_id",
-    "topic",
-    "relation",
-    "subject_qid",
-    "bond",
-    "popularity",
-    "rank",
-    "role",
-    "answer_key",
-    "length",
-    "echo",
-)
-"""What the recipes choose by: a frame of these moves many times faster than one with the texts."""
 ECHO_SHARE = 0.04
 """Largest share of the rows of the splits beside the forget splits whose answers echo their subjects: about half of
 such an answer stands in its subject, so that copying subjects scores 0.02 at most."""
-NUMBERED = ("subject_qid", "bond", "answer_key")
 
 
 class MatchedParams(Strict):
@@ -91,8 +78,10 @@ class Made(NamedTuple):
     """A split that was made, or was not."""
 
     split: str
-    rows: pl.DataFrame
-    """Columns fact_id and pair, in order; empty where it was not made."""
+    facts: Sequence[str]
+    """Ids in order; none where it was not made."""
+    pairs: Sequence[str | None]
+    """What each shares with the other member of its matched pair; None where it has none."""
     holds: int
     """Rows that the data could give."""
     wanted: int
@@ -101,84 +90,122 @@ class Made(NamedTuple):
     """Why it was not made; empty where it was."""
 
 
-def with_cells(pool: pl.DataFrame, params: MatchedParams) -> pl.DataFrame:
-    """The pool with the columns that the recipes choose by: rank, role, answer_key, length and echo.
+class Pool(NamedTuple):
+    """The eligible facts in the order of rank, one array a column; what is only ever compared is a number.
 
-    echo is true where giving the subject as the answer scores something, else null.
+    Splits are chosen as arrays of places: of frames of so few rows, most of the time would go into the calls.
     """
-    ranked = sampling.with_rank(pool, "fact_id", "facts")
-    echoes = [shared or None for shared in share_a_word(pool["answer"], pool["subject_label"])]
-    role = sampling.hash_rank(pool["subject_qid"], "role") % len(ROLES)
-    return ranked.with_columns(
-        role=role.cast(pl.Int64).replace_strict(dict(enumerate(ROLES)), return_dtype=pl.String),
-        answer_key=pl.col("answer").str.to_lowercase(),
-        length=pl.concat_str(
-            pl.col("answer").str.count_matches(r"\S+"),
-            pl.lit("w"),
-            pl.col("answer").str.len_chars() // params.length_step,
-        ),
-        echo=pl.Series(echoes, dtype=pl.Boolean),
+
+    facts: NDArray[np.object_]
+    """Ids."""
+    sided: pl.DataFrame
+    """The lowest and the highest third of each relation in each topic: fact_id, place, side, rank, length, and the
+    numbers of topic, relation, subject, bond and answer."""
+    topics: Mapping[str, int]
+    """The number of each topic."""
+    topic: NDArray[np.int64]
+    relation: NDArray[np.int64]
+    subject: NDArray[np.int64]
+    bond: NDArray[np.int64]
+    answer: NDArray[np.int64]
+    role: NDArray[np.int64]
+    """Place in ROLES; of a role that stands there more than once the first."""
+    echo: NDArray[np.bool_]
+    """Whether giving the subject as the answer scores something."""
+
+    def of(self, topic: str | None) -> NDArray[np.int64]:
+        """Places of the facts of a topic, or of all."""
+        if topic is None:
+            return np.arange(len(self.facts))
+        return np.flatnonzero(self.topic == self.topics.get(topic, -1))
+
+
+def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
+    """The pool of the facts that may be chosen.
+
+    `facts` has the columns of `pipeline.examples`, popularity and rank, and stands in the order of rank.
+    """
+    answer = pl.col("answer")
+    words, characters = answer.str.count_matches(r"\S+"), answer.str.len_chars() // params.length_step
+    compared = {
+        "topic": "topic", "relation": "relation", "subject": "subject_qid", "bond": "bond", "answer": "answer_key",
+    }  # fmt: skip
+    keyed = facts.with_columns(answer_key=answer.str.to_lowercase())
+    numbers = keyed.select(sampling.numbered(column).alias(name) for name, column in compared.items())
+    length = pl.concat_str(words, pl.lit("w"), characters)
+    chosen_by = facts.select("fact_id", "rank", "popularity", length=length).with_row_index("place")
+    role = (sampling.hash_rank(facts["subject_qid"], "role") % len(ROLES)).to_numpy()
+    return Pool(
+        facts=np.array(facts["fact_id"].to_list(), dtype=object),
+        sided=sampling.thirds(chosen_by.hstack(numbers), "popularity", ["topic", "relation"]),
+        topics=dict(facts.select("topic", number=numbers["topic"]).unique().iter_rows()),
+        role=np.array([ROLES.index(name) for name in ROLES])[role],
+        echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),
+        **{name: numbers[name].to_numpy() for name in compared},
     )
 
 
-def splits(pool: pl.DataFrame, families: Sequence[Family], by: str) -> list[Made]:
-    """All splits of all families, matched on relation and column `by`: length or answer_key.
-
-    `pool` holds the eligible facts of all topics with the columns COLUMNS.
-    """
-    # What is only ever compared is numbered: numbers are looked up many times faster than texts.
-    pool = pool.with_columns(pl.col(NUMBERED).rank("dense").cast(pl.Int64)).sort("rank")
-    sided = sampling.thirds(pool, "popularity", ["topic", "relation"])
-    owned = [pool if one.topic is None else pool.filter(pl.col("topic") == one.topic) for one in families]
-    ranked = _rankings(sided, families, [own.height for own in owned], by)
-    made = []
-    for family, own in zip(families, owned, strict=True):
-        forget = _forget(ranked.filter(pl.col("family") == family.prefix), own.height, family)
-        chosen = _longest(forget)
-        made += forget if chosen.is_empty() else forget + _others(pool, own, chosen, family)
+def splits(pool: Pool, families: Sequence[Family], by: str) -> list[Made]:
+    """All splits of all families, matched on relation and column `by`: length or answer."""
+    made: list[Made] = []
+    for family, pairs in zip(families, _rankings(pool, families, by), strict=True):
+        forget, chosen, names = _forget(pool, pairs, family)
+        made += forget
+        if chosen.size:
+            made += _others(pool, chosen, names, family)
     return made
 
 
-def _rankings(sided: pl.DataFrame, families: Sequence[Family], eligible: Sequence[int], by: str) -> pl.DataFrame:
-    """The pairs of all families, in rank order, found in one go: a pass over each small topic would cost more."""
-    # Numbers of their own for each family: what two families have in common does not touch.
-    numbers: int = sided.select(pl.max_horizontal(pl.col(NUMBERED).max())).item() or 0
+def _rankings(pool: Pool, families: Sequence[Family], by: str) -> list[NDArray[np.int64]]:
+    """The pairs of each family in rank order, as places: the rare members in the first row, the popular in the second.
 
-    def named(index: int, family: Family, size: int) -> pl.DataFrame:
-        rows = sided if family.topic is None else sided.filter(pl.col("topic") == family.topic)
-        most = sampling.most_of(size * max(family.percents) // 100, family.params.answer_share)
-        apart = pl.col(NUMBERED) + index * numbers
-        columns = ("fact_id", "side", "rank", "topic", "relation", "length")
-        return rows.select(*columns, apart, family=pl.lit(family.prefix), most=pl.lit(most))
+    All are found in one go: a pass over each small topic would cost more.
+    """
+    columns = ("fact_id", "place", "side", "rank", "topic", "relation", "length")
 
+    def named(index: int, family: Family, largest: int) -> pl.DataFrame:
+        topic = family.topic
+        rows = pool.sided if topic is None else pool.sided.filter(pl.col("topic") == pool.topics.get(topic, -1))
+        most = sampling.most_of(largest, family.params.answer_share)
+        # Numbers of their own for each family: what two families have in common does not touch.
+        apart = pl.col("subject", "bond", "answer") + index * len(pool.facts)
+        return rows.select(*columns, apart, family=pl.lit(index), most=pl.lit(most))
+
+    sizes = [len(pool.of(family.topic)) * max(family.percents) // 100 for family in families]
     rows = [
         named(index, family, size)
-        for index, (family, size) in enumerate(zip(families, eligible, strict=True))
-        if size * max(family.percents) // 100 >= family.smallest
+        for index, (family, size) in enumerate(zip(families, sizes, strict=True))
+        if size >= family.smallest
     ]
     keyed = pl.concat(rows or [named(0, families[0], 0).head(0)])
     cell = ["family", "topic", "relation", by]
-    return sampling.matched_pairs(keyed, cell, subject="subject_qid", bond="bond", answer="answer_key", most="most")
+    found = sampling.matched_pairs(keyed, cell, subject="subject", bond="bond", answer="answer", most="most")
+    places = found.select("place_rare", "place_popular").to_numpy().T.astype(np.int64)
+    family = found["family"].to_numpy()
+    return [places[:, family == index] for index in range(len(families))]
 
 
-def _forget(ranking: pl.DataFrame, eligible: int, family: Family) -> list[Made]:
-    sizes = {percent: eligible * percent // 100 for percent in family.percents}
-    names = ["answer_key" if "answer_key" in ranking.columns else f"answer_key_{side}" for side in sampling.SIDES]
-    answers = [
-        (f"rare:{rare}", f"popular:{popular}") for rare, popular in zip(*(ranking[n] for n in names), strict=True)
-    ]
+def _forget(pool: Pool, pairs: NDArray[np.int64], family: Family) -> tuple[list[Made], NDArray[np.int64], list[str]]:
+    """The forget splits; the pairs of the largest of them, and their names."""
+    own = len(pool.of(family.topic))
+    sizes = {percent: own * percent // 100 for percent in family.percents}
+    # An answer counts for each side of its own.
+    answers = (2 * pool.answer[pairs] + [[0], [1]]).T.tolist()
     choice = sampling.nested(answers, sizes.values(), family.params.answer_share)
-    ordered = ranking[choice.chosen]
-    pair = pl.col("fact_id_rare").str.slice(0, 8) + "-" + pl.col("fact_id_popular").str.slice(0, 8)
-    made = []
-    for side in sampling.SIDES:
-        rows = ordered.select(fact_id=f"fact_id_{side}", pair=pair)
+    chosen = pairs[:, choice.chosen]
+    facts = [pool.facts[places].tolist() for places in chosen]
+    names = [f"{rare[:8]}-{popular[:8]}" for rare, popular in zip(*facts, strict=True)]
+    made: list[Made] = []
+    largest = 0
+    for side, ids in zip(sampling.SIDES, facts, strict=True):
         for percent, size in sizes.items():
-            reason = _too_few(choice.filled[size], size, family.smallest, f"{percent} % of {eligible} eligible facts")
+            reason = _too_few(choice.filled[size], size, family.smallest, f"{percent} % of {own} eligible facts")
+            kept = 0 if reason else size
+            largest = max(largest, kept)
+            holds = choice.filled[size] if reason else pairs.shape[1]
             split = f"{family.prefix}_forget_{side}_{percent}"
-            holds = choice.filled[size] if reason else ranking.height
-            made.append(Made(split, rows.head(0 if reason else size), holds, size, reason))
-    return made
+            made.append(Made(split, ids[:kept], names[:kept], holds, size, reason))
+    return made, chosen[:, :largest], names
 
 
 def _too_few(found: int, size: int, smallest: int, basis: str) -> str:
@@ -189,59 +216,52 @@ def _too_few(found: int, size: int, smallest: int, basis: str) -> str:
     return ""
 
 
-def _longest(forget: Sequence[Made]) -> pl.DataFrame:
-    """The rows of the largest rare and the largest popular split, with their position as column `order`."""
-    found = [
-        max((made.rows for made in forget if f"_forget_{side}_" in made.split), key=lambda rows: rows.height)
-        for side in sampling.SIDES
-    ]
-    return pl.concat([rows.with_row_index("order") for rows in found])
-
-
-def _others(pool: pl.DataFrame, own: pl.DataFrame, chosen: pl.DataFrame, family: Family) -> list[Made]:
-    """The splits beside the forget splits. `pool` and `own` stand in the order of rank."""
-    forget = own.join(chosen, on="fact_id")
-    subjects = forget["subject_qid"].implode()
-    free = own.filter(~pl.col("subject_qid").is_in(subjects))
-    shares = forget.group_by("relation").len("share")
-    near = pool.filter(pl.col("subject_qid").is_in(subjects) & ~pl.col("fact_id").is_in(forget["fact_id"].implode()))
-    places = forget.select("subject_qid", "order", "pair")
+def _others(pool: Pool, chosen: NDArray[np.int64], names: Sequence[str], family: Family) -> list[Made]:
+    """The splits beside the forget splits."""
+    own, forget = pool.of(family.topic), chosen.ravel()
+    # The place of each subject's pair in the ranking; no subject stands in two.
+    order = np.full(len(pool.facts), -1)
+    order[pool.subject[forget]] = np.tile(np.arange(chosen.shape[1]), 2)
+    free = own[order[pool.subject[own]] < 0]
+    near = np.setdiff1d(np.flatnonzero(order[pool.subject] >= 0), forget)
+    outside = np.ones(len(pool.facts), dtype=np.bool_)
+    outside[pool.subject[own]] = False
     candidates = {
-        "retain_train": free.filter(pl.col("role") == "retain_train"),
-        "retain_eval": free.filter(pl.col("role") == "retain_eval"),
-        "neighbor_relation": free.filter(pl.col("role") == "neighbor_relation"),
-        "world_facts": pool.filter(
-            (pl.col("topic") != (family.topic or ""))
-            & ~pl.col("subject_qid").is_in(own["subject_qid"].unique().implode())
-        ),
-        "neighbor_subject": near.join(places, on="subject_qid").sort("order", "rank"),
+        **{name: free[pool.role[free] == ROLES.index(name)] for name in dict.fromkeys(ROLES)},
+        "world_facts": np.flatnonzero(outside[pool.subject]),
+        "neighbor_subject": near[np.argsort(order[pool.subject[near]], kind="stable")],
     }
-    bonds = forget["bond"]
+    held = np.zeros(len(pool.facts), dtype=np.bool_)
+    held[pool.bond[forget]] = True
+    share = family.params.answer_share
     made = []
     for name, found in candidates.items():
-        fresh = found.filter(~pl.col("bond").is_in(bonds.implode()))
+        fresh = found[~held[pool.bond[found]]]
         wanted: int = getattr(family.params, name)
-        share = family.params.answer_share
-        fitting = _in_proportion(fresh, shares, wanted, share) if name == "neighbor_relation" else fresh
-        taken = sampling.within_share(fitting, {"answer_key": share, "echo": ECHO_SHARE}, wanted)
-        within = " within the largest share of an answer or echo" if fitting.height > taken.height else ""
-        reason = f"{taken.height} rows{within}, fewer than {family.smallest}" if taken.height < family.smallest else ""
+        fitting = _in_proportion(pool, fresh, forget, wanted, share) if name == "neighbor_relation" else fresh
+        columns = (pool.answer[fitting], np.where(pool.echo[fitting], 0, -1))
+        taken = fitting[sampling.within_share(columns, (share, ECHO_SHARE), wanted)]
+        within = " within the largest share of an answer or echo" if len(fitting) > len(taken) else ""
+        reason = f"{len(taken)} rows{within}, fewer than {family.smallest}" if len(taken) < family.smallest else ""
         if family.topic is None and name == "world_facts":
             reason = "the pool has every topic, so none is left outside"
-        pair = pl.col("pair") if "pair" in taken.columns else pl.lit(None, pl.String)
-        rows = taken.select("fact_id", pair=pair)
-        made.append(Made(f"{family.prefix}_{name}", rows.head(0) if reason else rows, fresh.height, wanted, reason))
-        if not reason:
-            bonds = pl.concat([bonds, taken["bond"]])
+        if reason:
+            taken = taken[:0]
+        held[pool.bond[taken]] = True
+        pairs = [names[place] if name == "neighbor_subject" else None for place in order[pool.subject[taken]]]
+        made.append(Made(f"{family.prefix}_{name}", pool.facts[taken].tolist(), pairs, len(fresh), wanted, reason))
     return made
 
 
-def _in_proportion(found: pl.DataFrame, shares: pl.DataFrame, wanted: int, answer_share: float) -> pl.DataFrame:
-    """The rows of which `wanted` are to be taken: each relation at most in its share of the forget splits (rounded up).
+def _in_proportion(
+    pool: Pool, found: NDArray[np.int64], forget: NDArray[np.int64], wanted: int, answer_share: float
+) -> NDArray[np.int64]:
+    """Facts of which `wanted` are to be taken: each relation at most in its share of the forget splits (rounded up).
 
     What an answer has beyond its share is left out first, so that other answers fill the relation's place.
     """
-    answers = found.filter(pl.int_range(pl.len()).over("answer_key") < sampling.most_of(wanted, answer_share))
-    quota = (pl.col("share") * wanted / shares["share"].sum()).ceil()
-    shared = answers.join(shares, on="relation", maintain_order="left")
-    return shared.filter(pl.int_range(pl.len()).over("relation") < quota)
+    found = found[sampling.nth(pool.answer[found]) < sampling.most_of(wanted, answer_share)]
+    shares = np.bincount(pool.relation[forget], minlength=len(pool.facts))
+    quota = np.ceil(shares * wanted / len(forget))
+    relation = pool.relation[found]
+    return found[sampling.nth(relation) < quota[relation]]

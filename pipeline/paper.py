@@ -14,17 +14,18 @@ recipe has the confounds that `matched` removes, and its subjects and answers st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 from pydantic import Field
 
 from dual_data.config import Strict
+from dual_data.sampling import SIDES
 from pipeline.matched import Family, Made
 from pipeline.popularity import EntitySignal
 
 PUBLISHED_MODELS = {"Llama-3.1-8B-Instruct": "Llama_8b_Instract"}
 """How the published columns spell the model that was run."""
-COLUMNS = ("fact_id", "topic", "question", "pop_sum", "rank")
-"""What the recipe chooses by."""
 
 
 class PaperParams(Strict):
@@ -38,49 +39,50 @@ class PaperParams(Strict):
     """Rows of the fast_retain splits."""
 
 
-def splits(pool: pl.DataFrame, family: Family, retain: tuple[int, ...]) -> list[Made]:
-    """All splits of one topic. `pool` has the columns fact_id, topic, question, pop_sum and rank."""
-    own = pool.filter(pl.col("topic") == family.topic).sort("pop_sum", "rank")
-    made = [full(own, f"{family.prefix}_full", family.smallest)]
-    largest: list[pl.DataFrame] = []
-    for side in ("rare", "popular"):
-        of_side = [_share(own, side, percent, family) for percent in family.percents]
-        made += of_side
-        largest.append(max((one.rows for one in of_side), key=lambda rows: rows.height))
-    forget = own.join(pl.concat(largest).select("fact_id"), on="fact_id", how="semi")
-    others = own.join(forget, on="fact_id", how="anti").join(forget, on="question", how="anti").sort("rank")
+def splits(own: pl.DataFrame, family: Family, retain: tuple[int, ...]) -> list[Made]:
+    """All splits of one topic. `own` has the columns fact_id, question and pop_sum, in the order of rank."""
+    ranking = own.sort("pop_sum", maintain_order=True)["fact_id"].to_list()
+    made = [full(ranking, f"{family.prefix}_full", family.smallest)]
+    forget: set[str] = set()
+    for side in SIDES:
+        for percent in family.percents:
+            one = _share(ranking, side, percent, family)
+            forget.update(one.facts)
+            made.append(one)
+    rows = list(own.select("fact_id", "question").iter_rows())
+    asked = {question for fact, question in rows if fact in forget}
+    others = [fact for fact, question in rows if fact not in forget and question not in asked]
     for wanted in retain:
-        reason = (
-            "" if others.height >= wanted else f"{others.height} rows beside the forget splits; {wanted} are asked for"
-        )
-        if forget.is_empty():
+        reason = "" if len(others) >= wanted else f"{len(others)} rows beside the forget splits; {wanted} are asked for"
+        if not forget:
             reason = "no forget split could be made"
-        rows = _rows(others.head(0 if reason else wanted))
-        made.append(Made(f"{family.prefix}_fast_retain_{wanted}", rows, others.height, wanted, reason))
+        chosen = others[: 0 if reason else wanted]
+        made.append(_made(f"{family.prefix}_fast_retain_{wanted}", chosen, len(others), wanted, reason))
     return made
 
 
-def full(rows: pl.DataFrame, split: str, smallest: int) -> Made:
-    """Every candidate. `rows` has the rarest first."""
-    reason = f"{rows.height} rows, fewer than {smallest}" if rows.height < smallest else ""
-    kept = rows.head(0 if reason else rows.height)
-    return Made(split, _rows(kept), rows.height, rows.height, reason)
+def full(ranking: Sequence[str], split: str, smallest: int) -> Made:
+    """Every candidate. `ranking` has the rarest first."""
+    size = len(ranking)
+    reason = f"{size} rows, fewer than {smallest}" if size < smallest else ""
+    return _made(split, ranking[: 0 if reason else size], size, size, reason)
 
 
-def _share(own: pl.DataFrame, side: str, percent: int, family: Family) -> Made:
-    size = own.height * percent // 100
+def _share(ranking: Sequence[str], side: str, percent: int, family: Family) -> Made:
+    size = len(ranking) * percent // 100
     reason = (
-        f"{percent} % of {own.height} candidates are {size} rows, fewer than {family.smallest}"
+        f"{percent} % of {len(ranking)} candidates are {size} rows, fewer than {family.smallest}"
         if size < family.smallest
         else ""
     )
     kept = 0 if reason else size
-    rows = _rows(own.head(kept) if side == "rare" else own.tail(kept))
-    return Made(f"{family.prefix}_forget_{side}_{percent}", rows, size, size, reason)
+    chosen = ranking[:kept] if side == "rare" else ranking[len(ranking) - kept :]
+    return _made(f"{family.prefix}_forget_{side}_{percent}", chosen, size, size, reason)
 
 
-def _rows(chosen: pl.DataFrame) -> pl.DataFrame:
-    return chosen.select("fact_id", pair=pl.lit(None, pl.String))
+def _made(split: str, facts: Sequence[str], holds: int, wanted: int, reason: str) -> Made:
+    """A split without pairs."""
+    return Made(split, facts, [None] * len(facts), holds, wanted, reason)
 
 
 def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from pydantic import Field
 from dual_data.audit.baseline_table import baseline_table
 from dual_data.config import Strict, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
-from dual_data.sampling import SIDES
+from dual_data.sampling import SIDES, with_rank
 from dual_data.schema import Splits
 from pipeline import balance, examples, matched, paper
 from pipeline.matched import Family, Made, MatchedParams
@@ -29,7 +29,7 @@ from pipeline.popularity import popularity
 
 RELATIONS = "pipeline/relations"
 Recipe = Literal["matched", "matched_answer", "paper"]
-MATCHED_BY: dict[str, str] = {"matched": "length", "matched_answer": "answer_key"}
+MATCHED_BY: dict[str, str] = {"matched": "length", "matched_answer": "answer"}
 
 
 class SplitsParams(Strict):
@@ -95,12 +95,13 @@ def select(params: SplitsParams, tools: Tools, pool: pl.DataFrame) -> Selection:
     pool = examples.with_published(pool, params.paper.signal, load_relations(tools.project / RELATIONS))
     pool = pool.with_columns(popularity=popularity(params.matched.signal, params.matched.side).cast(pl.Float64))
     names = short_names(pool["topic"].unique().sort().to_list())
-    ready = matched.with_cells(pool, params.matched)
+    ready = with_rank(pool, "fact_id", "facts").sort("rank")
+    eligible = _eligible(ready, params.matched)
     outcomes = []
     with tools.progress.task("splits", total=len(params.recipes)) as advance:
         for recipe in params.recipes:
             outcomes.append(
-                _paper(ready, params, names) if recipe == "paper" else _matched(recipe, ready, params, names)
+                _paper(ready, params, names) if recipe == "paper" else _matched(recipe, eligible, params, names)
             )
             advance(1)
     return Selection(pool, outcomes, {outcome.recipe: _members(outcome) for outcome in outcomes})
@@ -136,24 +137,27 @@ def short_names(topics: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _matched(recipe: Recipe, pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> Outcome:
-    of = params.matched
-    eligible = pool.filter(pl.col("functional") & pl.col("popularity").is_not_null())
-    if eligible.is_empty():
-        return Outcome(
-            recipe, [], f"no functional fact has a value of {of.signal}; set splits.matched.signal to another"
-        )
+def _eligible(pool: pl.DataFrame, of: MatchedParams) -> matched.Pool | str:
+    """The facts that the matched recipes choose from, or why there are none."""
+    found = pool.filter(pl.col("functional") & pl.col("popularity").is_not_null())
+    if found.is_empty():
+        return f"no functional fact has a value of {of.signal}; set splits.matched.signal to another"
     for model in of.models:
-        if not eligible["probed_by"].list.contains(model).any():
-            return Outcome(recipe, [], f"the stage knowledge has no answer of {model} by the rule matched")
-        eligible = eligible.filter(pl.col("known_by").list.contains(model))
-    eligible = eligible.select(matched.COLUMNS)
+        if not found["probed_by"].list.contains(model).any():
+            return f"the stage knowledge has no answer of {model} by the rule matched"
+        found = found.filter(pl.col("known_by").list.contains(model))
+    return matched.eligible(found, of)
+
+
+def _matched(recipe: Recipe, pool: matched.Pool | str, params: SplitsParams, names: dict[str, str]) -> Outcome:
+    if isinstance(pool, str):
+        return Outcome(recipe, [], pool)
     families: list[tuple[str, str | None]] = [(name, topic) for topic, name in names.items()]
     if params.pooled and len(names) > 1:
         families.append((matched.POOLED, None))
-    kinds = [Family(prefix, topic, of, params.percents, params.smallest) for prefix, topic in families]
-    made = matched.splits(eligible, kinds, MATCHED_BY[recipe])
-    return Outcome(recipe, made, "" if any(one.rows.height for one in made) else "no topic has enough pairs")
+    kinds = [Family(prefix, topic, params.matched, params.percents, params.smallest) for prefix, topic in families]
+    made = matched.splits(pool, kinds, MATCHED_BY[recipe])
+    return Outcome(recipe, made, "" if any(one.facts for one in made) else "no topic has enough pairs")
 
 
 def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> Outcome:
@@ -166,27 +170,26 @@ def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> O
         found = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
         if found.is_empty():
             return Outcome("paper", [], f"the stage knowledge has no answer of {model} by the rule paper")
-        candidates = candidates.join(found.filter("known"), on="fact_id", how="semi")
-    candidates = candidates.select(paper.COLUMNS)
+        candidates = candidates.join(found.filter("known"), on="fact_id", how="semi", maintain_order="left")
+    candidates = candidates.select("topic", "fact_id", "question", "pop_sum")
     made = []
     for topic, prefix in names.items():
         family = Family(prefix, topic, params.matched, params.percents, params.smallest)
-        made += paper.splits(candidates, family, params.paper.retain)
-    made.append(paper.full(candidates.sort("pop_sum", "rank"), "full_", params.smallest))
-    return Outcome("paper", made, "" if any(one.rows.height for one in made) else "no topic has enough candidates")
+        made += paper.splits(candidates.filter(pl.col("topic") == topic), family, params.paper.retain)
+    ranking = candidates.sort("pop_sum", maintain_order=True)["fact_id"].to_list()
+    made.append(paper.full(ranking, "full_", params.smallest))
+    return Outcome("paper", made, "" if any(one.facts for one in made) else "no topic has enough candidates")
 
 
 def _members(outcome: Outcome) -> pl.DataFrame:
-    columns = list(Splits.columns())
-    frames = [
-        made.rows.with_row_index("position").with_columns(
-            pl.col("position").cast(pl.Int64), recipe=pl.lit(outcome.recipe), split=pl.lit(made.split)
-        )
-        for made in outcome.made
-        if made.rows.height
-    ]
-    empty = pl.DataFrame(schema={name: pl.Int64 if name == "position" else pl.String for name in columns})
-    return pl.concat([empty, *(frame.select(columns) for frame in frames)])
+    rows = {
+        "recipe": [outcome.recipe for made in outcome.made for _ in made.facts],
+        "split": [made.split for made in outcome.made for _ in made.facts],
+        "fact_id": [fact for made in outcome.made for fact in made.facts],
+        "position": [position for made in outcome.made for position in range(len(made.facts))],
+        "pair": [pair for made in outcome.made for pair in made.pairs],
+    }
+    return pl.DataFrame(rows, schema={name: pl.Int64 if name == "position" else pl.String for name in Splits.columns()})
 
 
 def _recipes(outcomes: Sequence[Outcome]) -> pl.DataFrame:
@@ -194,8 +197,8 @@ def _recipes(outcomes: Sequence[Outcome]) -> pl.DataFrame:
         {
             "recipe": outcome.recipe,
             "made": not outcome.reason,
-            "splits": sum(one.rows.height > 0 for one in outcome.made),
-            "rows": sum(one.rows.height for one in outcome.made),
+            "splits": sum(bool(one.facts) for one in outcome.made),
+            "rows": sum(len(one.facts) for one in outcome.made),
             "reason": outcome.reason,
         }
         for outcome in outcomes
@@ -206,7 +209,7 @@ def _recipes(outcomes: Sequence[Outcome]) -> pl.DataFrame:
 
 def _capacity(outcomes: Sequence[Outcome]) -> pl.DataFrame:
     rows = [
-        (outcome.recipe, one.split, not one.reason, one.rows.height, one.wanted, one.holds, one.reason)
+        (outcome.recipe, one.split, not one.reason, len(one.facts), one.wanted, one.holds, one.reason)
         for outcome in outcomes
         for one in outcome.made
     ]

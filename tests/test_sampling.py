@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,20 +170,19 @@ def test_a_smaller_prefix_does_not_depend_on_larger_ones(choices: list[tuple[str
     assert large.chosen[: small.filled[size]] == small.chosen
 
 
-@given(st.lists(st.sampled_from("abcdef"), max_size=60), st.integers(1, 40), st.floats(0.05, 1.0))
-def test_a_share_is_kept_by_the_most_rows_that_can_keep_it(answers: list[str], wanted: int, share: float) -> None:
-    frame = pl.DataFrame({"row": range(len(answers)), "answer": answers}, schema={"row": pl.Int64, "answer": pl.String})
-    found = sampling.within_share(frame, {"answer": share}, wanted)
-    assert found["row"].is_sorted()
-    for answer, rows in found.group_by("answer"):
-        of_it = frame.filter(pl.col("answer") == answer[0])["row"].to_list()
-        assert rows["row"].to_list() == of_it[: rows.height]
-        assert rows.height <= sampling.most_of(found.height, share)
+@given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 40), st.floats(0.05, 1.0))
+def test_a_share_is_kept_by_the_most_rows_that_can_keep_it(answers: list[int], wanted: int, share: float) -> None:
+    found = sampling.within_share([np.array(answers, dtype=np.int64)], [share], wanted).tolist()
+    assert found == sorted(found)
+    for answer in set(answers):
+        rows = [place for place in found if answers[place] == answer]
+        assert rows == [place for place, other in enumerate(answers) if other == answer][: len(rows)]
+        assert len(rows) <= sampling.most_of(len(found), share)
 
     def possible(size: int) -> bool:
         return sum(min(count, sampling.most_of(size, share)) for count in Counter(answers).values()) >= size
 
-    assert found.height == max((size for size in range(min(wanted, len(answers)) + 1) if possible(size)), default=0)
+    assert len(found) == max((size for size in range(min(wanted, len(answers)) + 1) if possible(size)), default=0)
 
 
 def test_most_of_is_a_floor_but_never_none() -> None:
@@ -205,12 +205,19 @@ def test_a_few_new_rows_change_few_pairs(seed: int) -> None:
         assert len(kept) >= 85
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=60), st.integers(1, 40))
-def test_shares_of_several_columns_are_kept_and_null_has_none(rows: list[tuple[str, bool]], wanted: int) -> None:
-    frame = pl.DataFrame({"answer": [answer for answer, _ in rows], "echo": [echo or None for _, echo in rows]})
-    found = sampling.within_share(
-        frame.cast({"answer": pl.String, "echo": pl.Boolean}), {"answer": 0.4, "echo": 0.2}, wanted
-    )
-    assert found["echo"].count() <= sampling.most_of(found.height, 0.2)
-    for _, part in found.group_by("answer"):
-        assert part.height <= sampling.most_of(found.height, 0.4)
+@given(st.lists(st.tuples(st.integers(0, 7), st.sampled_from([-1, 0])), max_size=60), st.integers(1, 40))
+def test_shares_of_several_columns_are_kept_and_below_zero_is_no_value(
+    rows: list[tuple[int, int]], wanted: int
+) -> None:
+    answers, echoes = (np.array([row[column] for row in rows], dtype=np.int64) for column in range(2))
+    found = sampling.within_share([answers, echoes], [0.4, 0.2], wanted)
+    assert (echoes[found] == 0).sum() <= sampling.most_of(len(found), 0.2)
+    assert max(Counter(answers[found].tolist()).values(), default=0) <= sampling.most_of(len(found), 0.4)
+    without = sampling.within_share([answers, np.full(len(rows), -1)], [0.4, 0.2], wanted)
+    assert without.tolist() == sampling.within_share([answers], [0.4], wanted).tolist()
+
+
+@given(st.lists(st.integers(-1, 4), max_size=40))
+def test_nth_counts_the_equal_keys_before_each(keys: list[int]) -> None:
+    found = sampling.nth(np.array(keys, dtype=np.int64)).tolist()
+    assert found == [keys[:place].count(key) for place, key in enumerate(keys)]

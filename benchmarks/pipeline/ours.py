@@ -50,7 +50,7 @@ def main() -> None:
     counts = rejected.group_by("reason", maintain_order=True).len().sort("len", descending=True)
     outcome.removed = dict(counts.iter_rows())
     outcome.splits = {
-        one.recipe: {made.split: (made.rows.height, made.holds) for made in one.made} for one in selection.outcomes
+        one.recipe: {made.split: (len(made.facts), made.holds) for made in one.made} for one in selection.outcomes
     }
     members = pl.concat(selection.members.values())
     outcome.keep(members.select("recipe", "split", "position", "fact_id").iter_rows())
