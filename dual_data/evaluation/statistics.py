@@ -124,7 +124,8 @@ def bootstrap(
 ) -> Interval:
     """Interval of any statistic of item indices, by drawing whole clusters with replacement.
 
-    Draws on which the statistic is not a number (one class only, say) are left out.
+    Draws on which the statistic is not a number (one class only, say) are left out. What is left can lie all on one
+    side of the estimate where they are many, so the interval is widened to hold it.
     """
     members = _members(clusters)
     order, sizes = np.concatenate(members), np.array([len(group) for group in members])
@@ -137,8 +138,11 @@ def bootstrap(
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         drawn.append(statistic(order[np.repeat(starts[picks], lengths) + within]))
     kept = np.array([value for value in drawn if not math.isnan(value)])
-    everything = np.arange(len(clusters))
-    return Interval(statistic(everything), *(quantiles(kept) if len(kept) else (math.nan, math.nan)))
+    value = statistic(np.arange(len(clusters)))
+    if math.isnan(value) or not len(kept):
+        return Interval(value, math.nan, math.nan)
+    low, high = quantiles(kept)
+    return Interval(value, min(low, value), max(high, value))
 
 
 def auc(positive: ArrayLike, negative: ArrayLike) -> float:

@@ -105,6 +105,16 @@ def test_the_same_subjects_are_drawn_whatever_is_measured_on_them() -> None:
     assert np.isnan(statistics.mean_draws([1.0], ["a"], among=["a", "b"])).any()
 
 
+def test_an_interval_holds_its_estimate_though_draws_without_a_number_are_left_out() -> None:
+    # One fact of twelve was lost: the draws without it say nothing, those that hold it twice correlate more.
+    drops, lost = np.arange(12.0), (np.arange(12) == 11).astype(float)
+    found = statistics.bootstrap(lambda picks: statistics.spearman(drops[picks], lost[picks]), range(12))
+    assert found.value == pytest.approx(statistics.spearman(drops, lost))
+    assert found.low <= found.value < found.high
+    nothing = statistics.bootstrap(lambda picks: statistics.spearman(drops[picks], 0 * lost[picks]), range(12))
+    assert all(math.isnan(one) for one in nothing[:3])
+
+
 def test_p_values_are_uniform_without_an_effect() -> None:
     random = np.random.default_rng(5)
     p_values = []

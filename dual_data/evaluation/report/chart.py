@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 26, 44
+_TITLE, _LINE = 60, 14
+"""Characters that a line of a title has room for, and its height."""
 COLOURS = 8
 """Colours that the page defines as .c0 to .c7; further series start over with other dashes."""
 _DASHES = ("", "6 3", "2 3")
@@ -77,9 +80,15 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
     height = _HEIGHT + 16 * math.ceil(len(legend) / 2)
     # Whoever is read a picture as one thing is not led to the links in it.
     role = "group" if any(spot.link for spot in spots) else "img"
+    words = textwrap.wrap(title, _TITLE) or [""]
+    above = _LINE * (len(words) - 1)  # further lines of the title stand above the first's place
+    heading = "".join(
+        f'<text x="{_LEFT}" y="{15 - above + _LINE * number}" class="title">{html.escape(line)}</text>'
+        for number, line in enumerate(words)
+    )
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="{role}" aria-label="{html.escape(title, quote=True)}">'
-        f'<text x="{_LEFT}" y="15" class="title">{html.escape(title)}</text>{"".join(body)}{"".join(legend)}</svg>'
+        f'<svg viewBox="0 {-above} {_WIDTH} {height + above}" role="{role}" '
+        f'aria-label="{html.escape(title, quote=True)}">{heading}{"".join(body)}{"".join(legend)}</svg>'
     )
 
 

@@ -79,6 +79,16 @@ def test_names_of_two_lines_do_not_stand_on_each_other() -> None:
     assert int(places[0][0]) - int(places[1][0]) > 200
 
 
+def test_a_long_title_is_in_lines_above_the_frame() -> None:
+    short, long = (chart(title, Axis("x"), Axis("y"), []) for title in ("t", "word " * 30))
+    assert short.startswith('<svg viewBox="0 0 460 300"')
+    assert long.startswith('<svg viewBox="0 -28 460 328"')
+    lines = re.findall(r'y="(-?\d+)" class="title">([^<]*)<', long)
+    assert [int(y) for y, _ in lines] == [-13, 1, 15]
+    assert " ".join(line for _, line in lines) == ("word " * 30).strip()
+    assert max(len(line) for _, line in lines) <= 60
+
+
 @pytest.mark.parametrize("values", [(), (0.5,), (0.5, 0.5), (math.nan,)])
 def test_few_points(values: tuple[float, ...]) -> None:
     series = [Series("one", tuple(Spot(value, value) for value in values))]
