@@ -25,6 +25,8 @@ AT_ONCE = 10.0
 
 
 def point_at(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Make `url` the Hub, also for a transformers that has talked to another one already."""
+    monkeypatch.setattr("transformers.utils.hub._hf_api", None, raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
     template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
