@@ -10,8 +10,8 @@ and then, from the root of the repository:
 
     python -m scripts.build_embedded --modules FOLDER/node_modules [--library /usr/lib/R/site-library] [--out DIR]
 
-Same packages, same snapshot: the text is sorted and carries no time. Its SHA-256 is in sources.toml. The build stops
-where two sources give one item different ISO 3166-1 codes.
+Same packages, same snapshot: the text is sorted and carries no time. Its SHA-256 is in sources.toml, and its day: that
+of the newest release among the packages. The build stops where two sources give one item different ISO 3166-1 codes.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def _sources_toml(snapshot: Snapshot, sources: Sequence[Source], text: bytes) ->
         "",
         "[snapshot]",
         f"sha256 = {_quoted(hashlib.sha256(text).hexdigest())}  # of the unpacked N-Triples",
+        f"date = {_quoted(max(source.released for source in sources))}  # of the newest release below",
         f"entities = {len(snapshot.entities)}",
         f"facts = {len(snapshot.facts)}",
         f"triples = {len(text.splitlines())}",
@@ -76,6 +77,7 @@ def _sources_toml(snapshot: Snapshot, sources: Sequence[Source], text: bytes) ->
             f"name = {_quoted(source.name)}",
             f"package = {_quoted(source.package)}",
             f"version = {_quoted(source.version)}",
+            f"released = {_quoted(source.released)}",
             f"licence = {_quoted(source.licence)}",
             f"facts = {stated[source.key]}",
             f"facts_of_it_alone = {alone[source.key]}",

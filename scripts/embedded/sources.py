@@ -17,6 +17,14 @@ Row = dict[str, Any]
 # Natural Earth's spellings of "no value".
 _MISSING = {"<NA>", "nan", "-99", "-99.0", "-099", "-90", ""}
 
+_RELEASED = {
+    "rnaturalearthdata 1.0.0": "2024-02-09",
+    "@rapideditor/country-coder 5.6.1": "2026-02-27",
+    "wikidata-lang 5.0.1": "2026-03-20",
+    "rigour 2.6.1": "2026-10-21",
+}
+"""Day on which a package's registry (CRAN, npm, PyPI) has the version; most packages do not carry it themselves."""
+
 _BORDERS = """
 const coder = require("@rapideditor/country-coder");
 process.stdout.write(JSON.stringify(coder.borders.features.map((feature) => feature.properties)));
@@ -30,6 +38,8 @@ class Source(NamedTuple):
     name: str
     package: str
     version: str
+    released: str
+    """Day of the release, YYYY-MM-DD."""
     licence: str
     licence_text: str
     files: dict[str, str]
@@ -54,6 +64,7 @@ def read_natural_earth(library: Path) -> Source:
         "Natural Earth 1:50m, through the R package rnaturalearthdata",
         "Debian: r-cran-rnaturalearthdata",
         description["Version"],
+        _released("rnaturalearthdata", description["Version"]),
         "CC0-1.0",
         "Natural Earth is in the public domain. The R package rnaturalearthdata, by Andy South, Michael Schramm and\n"
         "Philippe Massicotte, states `License: CC0`: Creative Commons Zero 1.0 Universal.\n",
@@ -75,11 +86,13 @@ def read_country_coder(modules: Path) -> Source:
         capture_output=True,
         text=True,
     )
+    version = json.loads((folder / "package.json").read_text())["version"]
     return Source(
         "country_coder",
         "country-coder",
         "npm: @rapideditor/country-coder",
-        json.loads((folder / "package.json").read_text())["version"],
+        version,
+        _released("@rapideditor/country-coder", version),
         "ISC",
         (folder / "LICENSE.md").read_text(),
         {"dist/country-coder.cjs": _sha256((folder / "dist" / "country-coder.cjs").read_bytes())},
@@ -97,6 +110,7 @@ def read_wikidata_lang(modules: Path) -> Source:
         "wikidata-lang",
         "npm: wikidata-lang",
         package["version"],
+        _released("wikidata-lang", package["version"]),
         package["license"],
         f"The package states `license: {package['license']}` and `author: {package['author']}` and carries no further\n"
         "text. Its data are the result of a query on Wikidata, whose structured data are CC0.\n",
@@ -121,11 +135,20 @@ def read_rigour() -> Source:
         "rigour territories",
         "PyPI: rigour",
         package.version,
+        _released("rigour", package.version),
         "MIT",
         licence.read_text(),
         {"territories.jsonl": _sha256(text.encode())},
         {"territories": [json.loads(line) for line in text.splitlines() if line.strip()]},
     )
+
+
+def _released(package: str, version: str) -> str:
+    """Raises SystemExit for a version whose day nobody has written down yet."""
+    day = _RELEASED.get(f"{package} {version}")
+    if day is None:
+        raise SystemExit(f"{package} {version}: write the day of its release into _RELEASED of {__name__}")
+    return day
 
 
 def _read_lazy_load(index: bytes, objects: bytes, names: Iterable[str]) -> dict[str, list[Row]]:

@@ -39,7 +39,7 @@ class EmbeddedGraph:
 
     @cached_property
     def sources(self) -> dict[str, Any]:
-        """sources.toml: `snapshot` (sha256, entities, facts, triples), `sources` by name, `facts` by property,
+        """sources.toml: `snapshot` (sha256, date, entities, facts, triples), `sources` by name, `facts` by property,
         `withheld`."""
         return tomllib.loads(_FOLDER.joinpath("sources.toml").read_text(encoding="utf-8"))
 
@@ -47,6 +47,11 @@ class EmbeddedGraph:
     def sha256(self) -> str:
         """Hash of the unpacked snapshot: what identifies its content in call keys and fingerprints."""
         return str(self.sources["snapshot"]["sha256"])
+
+    @property
+    def date(self) -> str:
+        """Day of the snapshot, YYYY-MM-DD: that of the newest release among its sources."""
+        return str(self.sources["snapshot"]["date"])
 
     @cached_property
     def _store(self) -> Store:
