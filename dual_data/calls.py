@@ -205,6 +205,15 @@ class Calls:
                 return self._read(key)
         return None
 
+    def answered(self, source: str) -> list[tuple[Request, str]]:
+        """Every request of a source that is in the log with the UTC day of its answer, the oldest first."""
+        oldest_first = (
+            "SELECT request, substr(answered_at, 1, 10) FROM calls WHERE source = ? ORDER BY answered_at, key"
+        )
+        with self._storage() as connection:
+            rows = connection.execute(oldest_first, (source,)).fetchall()
+        return [(json.loads(request), day) for request, day in rows]
+
     def fetch(self, source: str, request: Request, do: Callable[[], Answer]) -> Answer:
         """The answer of one call: replayed, or fetched by `do`, validated there, and logged.
 

@@ -71,10 +71,16 @@ class Links(dy.Schema):
     """True where counting stopped at the cap: there are at least `inbound_links`."""
     sitelinks = dy.Int64(nullable=True, min=0)
     method = dy.String(min_length=1)
-    """cirrusdoc (approximate), linkshere (exact), in_degree (of the embedded graph), mentions (labels mode)."""
+    """How links were counted: cirrusdoc (approximate), linkshere (exact), dump (exact), in_degree (in the embedded
+    graph). Where they were not: sitelinks for entities that have those, else mentions (labels mode)."""
     counted_on = dy.String(nullable=True, regex=r"^\d{4}-\d{2}-\d{2}$")
-    """UTC day of the answer, or of the dump. Null where nothing was asked, for want of an article or by a method that
-    counts in the embedded snapshot, whose hash stands in the manifest, or not at all; and for a dump called latest."""
+    """Day of the row: the UTC day on which Wikipedia answered, or where there was no article or link to ask it for, the
+    endpoint that was asked about the entity; in a dump or the embedded snapshot, its day. Null where nobody was asked
+    and nothing was counted: entities of tables, without article."""
+
+    @dy.rule()
+    def a_count_has_its_day(cls) -> pl.Expr:
+        return pl.col("inbound_links").is_null() | pl.col("counted_on").is_not_null()
 
 
 class Questions(dy.Schema):

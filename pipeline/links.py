@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,12 @@ from dual_data.errors import ConfigError
 from dual_data.ids import item_of_iri
 from dual_data.schema import Links
 from dual_data.sources.dumps.params import EngineParams
+from dual_data.sources.sparql import EMBEDDED
+from dual_data.sources.wikidata import looked_up
 from pipeline import expected
+
+Counts = Mapping[str, Mapping[str, Any]]
+"""Columns of Links by id, of the entities that were counted."""
 
 IN_DEGREES = """
 SELECT ?o (COUNT(DISTINCT ?s) AS ?n) WHERE {
@@ -54,27 +60,20 @@ class LinksParams(Strict):
 def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFrame:
     """One row an entity that is the subject or the object of a fact."""
     entities = _entities(facts, tools.limit)
-    if params.method == "none":
-        return _rows(entities, {}, "mentions")
+    counts: Counts = {}
+    day = None
     if params.method == "in_degree":
-        degrees = _in_degrees(tools)
-        return _rows(entities, {qid: {"inbound_links": degrees.get(qid, 0)} for qid in entities["qid"]}, "in_degree")
-    if params.method == "dump":
+        counts, day = _in_degrees(tools, entities["qid"])
+    elif params.method == "dump":
         counts, day = _from_dump(params, tools, entities["qid"])
-        return _rows(entities, counts, "dump", day)
-    from dual_data.sources.wikipedia import Wikipedia
-
-    wiki = Wikipedia(tools.services, tools.calls)
-    titles = entities["title"].drop_nulls().unique().sort().to_list()
-    with tools.progress.task("links", total=len(titles)) as advance:
-        if params.method == "cirrusdoc":
-            if titles:
-                wiki.require_cirrus()
-            found = wiki.count_by_cirrus(titles, advance)
-        else:
-            found = wiki.count_by_linkshere(titles, params.cap, advance)
-    rows = [(entity["qid"], found[entity["title"]]) for entity in entities.iter_rows(named=True) if entity["title"]]
-    return _rows(entities, {qid: count._asdict() for qid, count in rows}, params.method)
+    elif params.method != "none":
+        counts = _from_wikipedia(params, tools, entities)
+    # Wikipedia was not asked about entities without an article, but the endpoint was.
+    days = dict.fromkeys(entities["qid"], day) if day else looked_up(tools.calls, tools.services)
+    method = pl.lit(params.method)
+    if params.method == "none":
+        method = pl.when(pl.col("sitelinks").is_not_null()).then(pl.lit("sitelinks")).otherwise(pl.lit("mentions"))
+    return _rows(entities, counts, days).with_columns(method=method)
 
 
 def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[Forecast]:
@@ -104,29 +103,46 @@ def _entities(facts: pl.DataFrame, limit: int | None) -> pl.DataFrame:
     return stacked.group_by("qid").agg(pl.col("title", "sitelinks").drop_nulls().first()).sort("qid")
 
 
-def _in_degrees(tools: Tools) -> dict[str, int]:
-    if tools.services.sparql != "embedded":
+def _in_degrees(tools: Tools, qids: pl.Series) -> tuple[Counts, str]:
+    """The counts, and the day of the snapshot."""
+    if tools.services.sparql != EMBEDDED:
         raise ConfigError(
             "in_degree counts in the embedded snapshot; set services.sparql = 'embedded'", key="links.method"
         )
     from dual_data.sources.embedded import EmbeddedGraph
 
-    bindings = EmbeddedGraph().select(IN_DEGREES)["results"]["bindings"]
-    return {str(item_of_iri(row["o"]["value"])): int(row["n"]["value"]) for row in bindings}
+    graph = EmbeddedGraph()
+    bindings = graph.select(IN_DEGREES)["results"]["bindings"]
+    degrees = {item_of_iri(row["o"]["value"]): int(row["n"]["value"]) for row in bindings}
+    return {qid: {"inbound_links": degrees.get(qid, 0)} for qid in qids}, graph.date
 
 
-def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> tuple[dict[str, dict[str, Any]], str | None]:
-    """The counts, and the day of the dump: None where its name does not tell (`latest`)."""
+def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> tuple[Counts, str]:
+    """The counts, and the day of the dump."""
     from dual_data.sources.dumps.engines import Tables, open_engine
-    from dual_data.sources.dumps.imports import imported
     from dual_data.sources.dumps.links import count
 
-    folder = tools.project / params.folder
     with open_engine(params.compute) as engine:
-        counts = count(Tables(folder, engine), qids, params.hops)
-    date = imported(folder)["pagelinks"][1].date
-    day = f"{date[:4]}-{date[4:6]}-{date[6:]}" if date.isdigit() else None
+        dump = Tables(tools.project / params.folder, engine)
+        day = dump.day("pagelinks")
+        counts = count(dump, qids, params.hops)
     return {row.pop("qid"): row for row in counts.iter_rows(named=True)}, day
+
+
+def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -> Counts:
+    from dual_data.sources.wikipedia import Wikipedia
+
+    wiki = Wikipedia(tools.services, tools.calls)
+    titles = entities["title"].drop_nulls().unique().sort().to_list()
+    with tools.progress.task("links", total=len(titles)) as advance:
+        if params.method == "cirrusdoc":
+            if titles:
+                wiki.require_cirrus()
+            found = wiki.count_by_cirrus(titles, advance)
+        else:
+            found = wiki.count_by_linkshere(titles, params.cap, advance)
+    named = entities.drop_nulls("title").select("qid", "title")
+    return {qid: found[title]._asdict() for qid, title in named.iter_rows()}
 
 
 def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
@@ -143,12 +159,10 @@ def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
     return identities(project / params.folder, WIKI_TABLES)
 
 
-def _rows(
-    entities: pl.DataFrame, counts: dict[str, dict[str, Any]], method: str, day: str | None = None
-) -> pl.DataFrame:
-    """`day` is that of a file that was counted in."""
-    empty: dict[str, Any] = {"title": None, "inbound_links": None, "capped": False, "counted_on": day}
-    rows = [{**empty, **counts.get(qid, {}), "qid": qid} for qid in entities["qid"]]
+def _rows(entities: pl.DataFrame, counts: Counts, days: Mapping[str, str]) -> pl.DataFrame:
+    """`days` are those of the rows whose count has none of its own."""
+    empty: dict[str, Any] = {"title": None, "inbound_links": None, "capped": False}
+    rows = [{**empty, "counted_on": days.get(qid), **counts.get(qid, {}), "qid": qid} for qid in entities["qid"]]
     schema = {
         "qid": pl.String,
         "title": pl.String,
@@ -157,12 +171,12 @@ def _rows(
         "counted_on": pl.String,
     }
     counted = pl.DataFrame(rows, schema=schema)
-    return counted.join(entities.select("qid", "sitelinks"), on="qid", how="left").with_columns(method=pl.lit(method))
+    return counted.join(entities.select("qid", "sitelinks"), on="qid", how="left", maintain_order="left")
 
 
 LINKS = Stage(
     name="links",
-    version=2,
+    version=3,
     run=run,
     schema=Links,
     params=LinksParams,

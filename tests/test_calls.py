@@ -53,6 +53,17 @@ def test_the_latest_answer_to_a_part_of_a_request(tmp_path: Path) -> None:
         assert calls.latest("a", {"task": "open", "version": "2"}) == "answer 2"
 
 
+def test_the_day_of_every_answer(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with Calls(tmp_path / "calls.sqlite", clock=clock) as calls:
+        for number in (2, 1):
+            calls.fetch("a", {"x": number}, lambda: "answer")
+            clock.sleep(86_400)
+            calls.fetch("a", {"x": number}, never)
+        calls.fetch("b", {"x": 3}, lambda: "of another source")
+        assert calls.answered("a") == [({"x": 2}, "2023-11-14"), ({"x": 1}, "2023-11-15")]
+
+
 @given(st.dictionaries(st.text(), JSON, max_size=4))
 def test_the_key_does_not_depend_on_the_order_of_a_request(request: dict[str, Any]) -> None:
     turned = dict(reversed(list(request.items())))

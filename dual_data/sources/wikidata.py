@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import polars as pl
 from pydantic import Field
 
-from dual_data.config import Relation, Strict, Topic
+from dual_data.calls import Calls
+from dual_data.config import Relation, Services, Strict, Topic
 from dual_data.ids import digest, is_item, item_of_iri
 from dual_data.sources import values
 from dual_data.sources.asking import Asker, Foresight, NotKnown
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
-from dual_data.sources.sparql import Term
-from dual_data.sources.wikidata_queries import Entities, Members, Statements, Subclasses, in_batches
+from dual_data.sources.sparql import EMBEDDED, EmbeddedEndpoint, HttpEndpoint, Term
+from dual_data.sources.wikidata_queries import Entities, Members, Statements, Subclasses, described_in, in_batches
 
 ENTITIES_A_SUBJECT = 3
 """For forecasts: distinct entities in the facts of a topic, for each subject."""
@@ -86,6 +87,26 @@ def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | N
     if topic.order == "hash":
         return sorted(sitelinks, key=digest)[:most]
     return sorted(sitelinks, key=lambda qid: (-sitelinks[qid], number(qid)))[:most]
+
+
+def looked_up(calls: Calls, services: Services) -> dict[str, str]:
+    """Day on which the endpoint was asked about each entity (its article, its sitelinks), by id, from the call log.
+
+    The UTC day of the newest such answer; of the embedded snapshot its own day.
+    """
+    if services.sparql == EMBEDDED:
+        from dual_data.sources.embedded import EmbeddedGraph
+
+        graph = EmbeddedGraph()
+        log, asked, own_day = EmbeddedEndpoint.source, ("snapshot", graph.sha256), graph.date
+    else:
+        log, asked, own_day = HttpEndpoint.source, ("endpoint", services.sparql), ""
+    return {
+        qid: own_day or day
+        for request, day in calls.answered(log)
+        if asked in request.items()
+        for qid in described_in(request["query"])
+    }
 
 
 class Job(NamedTuple):

@@ -27,6 +27,7 @@ PREFIXES = {
     "wikibase": "http://wikiba.se/ontology#",
 }
 
+_DESCRIBED = re.compile(r"VALUES \?item \{ ([^}]*) \} \?article schema:about \?item")
 _USED = re.compile(r"(?<![\w:/<])([a-z]+):[A-Za-z]")
 
 
@@ -170,6 +171,12 @@ class Named:
 
     def halves(self) -> tuple[Batch, ...]:
         return tuple(replace(self, labels=part) for part in _split(self.labels))
+
+
+def described_in(query: str) -> list[str]:
+    """The items that a query of `Entities` asks about; none for any other query."""
+    found = _DESCRIBED.search(query)
+    return found[1].replace("wd:", "").split() if found else []
 
 
 def in_batches(things: Iterable[str], size: int) -> list[tuple[str, ...]]:

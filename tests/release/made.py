@@ -163,7 +163,7 @@ def _question(identity: str, stem: str, label: str, answer: str) -> dict[str, An
 
 
 def _link(qid: str, count: int) -> dict[str, Any]:
-    return {"qid": qid, "inbound_links": count, "capped": False, "method": "linkshere"}
+    return {"qid": qid, "inbound_links": count, "capped": False, "method": "linkshere", "counted_on": "2024-01-01"}
 
 
 def _schema(schema: type[dy.Schema]) -> dict[str, pl.DataType]:

@@ -19,6 +19,7 @@ from dual_data.sources.wikidata_queries import (
     Named,
     Statements,
     Subclasses,
+    described_in,
     in_batches,
     literal,
 )
@@ -49,6 +50,11 @@ def test_queries_are_as_reviewed(name: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_who_is_described_can_be_read_from_a_query(name: str) -> None:
+    assert described_in(BATCHES[name].query()) == (list(SUBJECTS) if name == "entities" else [])
 
 
 VENDOR = (

@@ -120,6 +120,23 @@ def test_more_than_fifty_titles_take_several_requests(wiki: Wiki, tmp_path: Path
     assert counts["Village 3"].inbound_links == 0
 
 
+def test_a_resumed_count_keeps_the_day_of_every_answer(wiki: Wiki, tmp_path: Path) -> None:
+    titles = [*ARTICLES, *(f"Nowhere {n}" for n in range(60))]
+    clock = FakeClock()
+
+    def counter(url: str) -> Wikipedia:
+        return Wikipedia(Services(wikipedia=url), Calls(tmp_path / "calls.sqlite", clock=clock))
+
+    with proxy(wiki.url, None, BANNED) as front:
+        first, second = counter(front.url).cirrus_requests(titles)
+        with pytest.raises(Refused):
+            counter(front.url).count_by_cirrus(titles, ignore)
+        clock.sleep(86_400)
+        counts = counter(front.url).count_by_cirrus(titles, ignore)
+    days = dict.fromkeys(first["titles"], "2023-11-14") | dict.fromkeys(second["titles"], "2023-11-15")
+    assert {title: count.counted_on for title, count in counts.items()} == days
+
+
 LAG = Fault(
     "lag",
     content_type="application/json; charset=utf-8",

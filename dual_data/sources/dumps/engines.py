@@ -11,7 +11,7 @@ import narwhals as nw
 import polars as pl
 
 from dual_data.errors import InputError, MissingExtra, ServiceError
-from dual_data.sources.dumps.files import TRIPLES
+from dual_data.sources.dumps.files import TRIPLES, day_of
 from dual_data.sources.dumps.imports import imported
 from dual_data.sources.dumps.manifests import Manifest, parts_of
 from dual_data.sources.dumps.params import EngineParams
@@ -126,14 +126,22 @@ class Tables:
 
     def __getitem__(self, name: str) -> Lazy:
         """Raises InputError where the folder has no such dump."""
+        path, manifest = self._import(name)
+        return self.engine.scan(parts_of(path, manifest, name))
+
+    def day(self, name: str) -> str:
+        """Day of the dump that a table comes from, YYYY-MM-DD. Raises InputError where it is not there or not known."""
+        _, manifest = self._import(name)
+        return day_of(manifest.file, manifest.date)
+
+    def _import(self, name: str) -> tuple[Path, Manifest]:
         dump = TRIPLES if name in SCHEMAS else name
         if dump not in self._imports:
             raise InputError(
                 f"{self.folder}: {'no truthy dump of Wikidata' if dump == TRIPLES else f'no dump of {dump}'}; get it "
                 f"with dual-data dumps fetch, then run: dual-data dumps import {self.folder}"
             )
-        path, manifest = self._imports[dump]
-        return self.engine.scan(parts_of(path, manifest, name))
+        return self._imports[dump]
 
     def rows(self, name: str) -> int:
         """How many rows a table has; 0 where it was not imported."""

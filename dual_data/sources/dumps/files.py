@@ -38,6 +38,16 @@ class DumpFile(NamedTuple):
     """YYYYMMDD, or `latest`."""
 
 
+def day_of(name: str, date: str) -> str:
+    """The day of a dump by its date, as YYYY-MM-DD. Raises InputError for `latest`, which does not tell it."""
+    if not date.isdigit():
+        raise InputError(
+            f"{name}: its name does not tell its day, which every count of links carries, and {date!r} may be of "
+            "several days; name the dumps by it, such as enwiki-20261101-pagelinks.sql.gz"
+        )
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}"
+
+
 def recognise(path: Path) -> DumpFile | None:
     """What a file is by its name, as the dump servers name them; None for anything else."""
     if found := _NT.fullmatch(path.name):
@@ -65,6 +75,7 @@ def dump_files(folder: Path) -> list[DumpFile]:
             raise InputError(f"{folder}: both {other.path.name} and {file.path.name}; move one of them elsewhere")
     wiki = [by_table[table] for table in WIKI_TABLES if table in by_table]
     for file in wiki:
+        day_of(file.path.name, file.date)
         if (file.wiki, file.date) != (wiki[0].wiki, wiki[0].date):
             raise InputError(
                 f"{folder}: {wiki[0].path.name} and {file.path.name} are not of one wiki and day; their page ids would "

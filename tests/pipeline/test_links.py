@@ -1,0 +1,115 @@
+"""The links stage: what every row says about how and when it came about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dual_data.calls import Calls
+from dual_data.config import Services
+from dual_data.engine.stage import Tools
+from dual_data.engine.tables import settle
+from dual_data.schema import Links
+from dual_data.sources.embedded import EmbeddedGraph
+from dual_data.sources.sparql import HttpEndpoint
+from dual_data.sources.wikidata_queries import Entities, Members
+from dual_data.sources.wikipedia import Wikipedia
+from pipeline.links import LinksParams, run
+from tests.clock import FakeClock
+from tests.pipeline.frames import facts_frame
+
+SERVICES = Services(sparql="http://127.0.0.1:9/sparql", wikipedia="http://127.0.0.1:9/w/")
+ASKED, COUNTED, NEXT = "2023-11-14", "2023-11-15", "2023-11-16"
+DAY = 86_400.0
+
+
+def facts() -> pl.DataFrame:
+    """Q1 and Q2 have an article, Q3 and Q4 have none; Q4 was never asked about."""
+    return facts_frame(
+        [
+            {"subject": "Q1", "object": "Q2", "subject_title": "One", "object_title": "Two", "subject_sitelinks": 5},
+            {"subject": "Q1", "object": "Q3", "subject_title": "One", "object_sitelinks": 0},
+            {"subject": "Q4", "object": "1990", "object_kind": "date"},
+        ]
+    )
+
+
+def tools(folder: Path, services: Services = SERVICES) -> Tools:
+    """Tools whose log knows all answers: those of the endpoint are a day older than those of Wikipedia."""
+    clock = FakeClock()
+    with Calls(folder / "calls.sqlite", clock=clock) as calls:
+        endpoint = HttpEndpoint(SERVICES.sparql, "")
+        for text in (Entities(("Q1", "Q2", "Q3")).query(), Members("P31", ("Q4",), 0, None).query()):
+            calls.fetch(endpoint.source, endpoint.request(text), lambda: {"rows": []})
+        other = HttpEndpoint("http://127.0.0.1:9/other", "")
+        calls.fetch(other.source, other.request(Entities(("Q4",)).query()), lambda: {"rows": []})
+        clock.sleep(DAY)
+        wiki = Wikipedia(services, calls)
+        pages = [
+            {"title": "One", "cirrusdoc": [{"source": {"incoming_links": 7}}]},
+            {"title": "Two", "missing": True},
+        ]
+        calls.fetch("wikipedia", wiki.probe(), lambda: {"extensions": ["CirrusSearch"], "day": COUNTED})
+        for request in wiki.cirrus_requests(["One", "Two"]):
+            calls.fetch("wikipedia", request, lambda: {"pages": pages, "day": COUNTED})
+        clock.sleep(DAY)
+    return Tools(folder, services, Calls(folder / "calls.sqlite", offline=True, clock=clock))
+
+
+def rows(found: pl.DataFrame) -> dict[str, tuple[Any, ...]]:
+    columns = ("title", "inbound_links", "method", "counted_on")
+    return {qid: tuple(row) for qid, *row in found.select("qid", *columns).iter_rows()}
+
+
+def test_every_entity_carries_the_day_on_which_it_was_asked_about(tmp_path: Path) -> None:
+    found = run(LinksParams(method="cirrusdoc"), tools(tmp_path), facts=facts())
+    assert rows(found) == {
+        "Q1": ("One", 7, "cirrusdoc", COUNTED),
+        "Q2": (None, None, "cirrusdoc", COUNTED),
+        "Q3": (None, None, "cirrusdoc", ASKED),
+        "Q4": (None, None, "cirrusdoc", None),
+    }
+    assert settle(found, Links, "links").rejected.is_empty()
+
+
+def test_where_no_links_are_counted_sitelinks_have_the_day_of_their_query(tmp_path: Path) -> None:
+    found = run(LinksParams(method="none"), tools(tmp_path), facts=facts())
+    assert rows(found) == {
+        "Q1": (None, None, "sitelinks", ASKED),
+        "Q2": (None, None, "mentions", ASKED),
+        "Q3": (None, None, "sitelinks", ASKED),
+        "Q4": (None, None, "mentions", None),
+    }
+    assert settle(found, Links, "links").rejected.is_empty()
+
+
+def test_an_entity_that_is_asked_about_again_has_the_newer_day(tmp_path: Path) -> None:
+    with Calls(tmp_path / "calls.sqlite", clock=FakeClock(1_700_000_000.0 + 2 * DAY)) as calls:
+        endpoint = HttpEndpoint(SERVICES.sparql, "")
+        calls.fetch(endpoint.source, endpoint.request(Entities(("Q3",)).query()), lambda: {"rows": []})
+    found = run(LinksParams(method="none"), tools(tmp_path), facts=facts())
+    assert {qid: row[-1] for qid, row in rows(found).items()} == {"Q1": ASKED, "Q2": ASKED, "Q3": NEXT, "Q4": None}
+
+
+def test_degrees_in_the_embedded_graph_carry_its_day(tmp_path: Path) -> None:
+    pytest.importorskip("pyoxigraph")
+    graph = EmbeddedGraph()
+    assert graph.date == max(source["released"] for source in graph.sources["sources"].values())
+    embedded = Services(sparql="embedded")
+    found = run(LinksParams(method="in_degree"), tools(tmp_path, embedded), facts=facts())
+    assert found["inbound_links"].null_count() == 0
+    assert found.select("method", "counted_on").unique().rows() == [("in_degree", graph.date)]
+    with Calls(tmp_path / "calls.sqlite") as calls:
+        request = {"snapshot": graph.sha256, "query": Entities(("Q3",)).query()}
+        calls.fetch("embedded", request, lambda: {"rows": []})
+        found = run(LinksParams(method="none"), Tools(tmp_path, embedded, calls), facts=facts())
+    assert {qid: row[-1] for qid, row in rows(found).items()} == {"Q1": None, "Q2": None, "Q3": graph.date, "Q4": None}
+
+
+def test_a_count_without_a_day_is_no_row(tmp_path: Path) -> None:
+    found = run(LinksParams(method="cirrusdoc"), tools(tmp_path), facts=facts())
+    settled = settle(found.with_columns(counted_on=pl.lit(None, pl.String)), Links, "links")
+    assert settled.rejected.select("qid", "reason").rows() == [("Q1", "schema:a_count_has_its_day")]
