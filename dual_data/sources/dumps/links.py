@@ -8,7 +8,10 @@ it, at the end of all redirects; at a circle there is none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import narwhals as nw
+import numpy as np
 import polars as pl
 
 from dual_data.sources.dumps.engines import Lazy, Tables
@@ -29,33 +32,26 @@ def count(tables: Tables, qids: pl.Series | None = None, hops: int = 1) -> pl.Da
     if qids is not None:
         asked = engine.local(pl.DataFrame({"qid": qids.unique()}, schema={"qid": pl.String}))
         props = props.join(asked, on="qid", how="semi")
-    pages, steps = tables["page"], _steps(tables)
-    # What items lead to is needed three times below, and is small beside the links.
-    items = _articles_of_items(tables, props, pages, steps)
-    owners = items.select("owner", title="target").unique()
-    named = engine.collect(_titles(engine.local(owners), steps, hops))
-    targets = engine.local(_grouped(tables, named))
-    sources = pages.filter(~nw.col("redirect")).select(source="page")
-    parts = [engine.collect(_count(tables, targets, sources, *bounds)) for bounds in _ranges(tables, sources)]
+    items = _articles_of_items(tables, props)
+    titles = _titles(tables, items.select("page", "owner").unique("page"), hops)
+    targets = engine.lookup(engine.collect(_targets(tables, titles)), on="target")
+    sources = tables["page"].filter(~nw.col("redirect")).select(source="page")
+    links = np.zeros(items.height + 1, dtype=np.int64)
     # A page lies in one range, so that counts of distinct pages add up.
-    counts = pl.concat(parts).group_by("owner").agg(pl.col("links").sum())
-    return (
-        items.join(counts, on="owner", how="left")
-        .select("qid", title=pl.col("target").str.replace_all("_", " "), inbound_links=pl.col("links").fill_null(0))
-        .sort("qid")
-    )
+    for low, high in _ranges(tables, sources):
+        # A page may link to an article by several titles.
+        part = engine.tally(_hits(tables, targets, sources, low, high), by="owner", of="source")
+        links[part["owner"].to_numpy()] += part["different"].to_numpy()
+    return items.select(
+        "qid",
+        title=pl.col("title").str.replace_all("_", " ", literal=True),
+        inbound_links=pl.Series(links[items["owner"].to_numpy()]),
+    ).sort("qid")
 
 
-def _steps(tables: Tables) -> Lazy:
-    """Columns start and end: titles of redirects among the articles, and where they lead."""
-    redirects = tables["redirect"].rename({"title": "end"})
-    pages = tables["page"].select("page", start="title")
-    return redirects.join(pages, left_on="source", right_on="page", how="inner").select("start", "end")
-
-
-def _articles_of_items(tables: Tables, props: Lazy, pages: Lazy, steps: Lazy) -> pl.DataFrame:
-    """Columns qid, owner (page id) and target (its title): the page of each item, after all redirects."""
-    engine = tables.engine
+def _articles_of_items(tables: Tables, props: Lazy) -> pl.DataFrame:
+    """Columns qid, page, title and owner: the article of each item, after all redirects, and its number, from 1."""
+    engine, pages = tables.engine, tables["page"]
     first = engine.collect(
         props.join(pages.select("page", "redirect"), on="page", how="inner")
         # An item may stand on several pages for a while; an article is preferred to redirects, then the older page.
@@ -64,28 +60,30 @@ def _articles_of_items(tables: Tables, props: Lazy, pages: Lazy, steps: Lazy) ->
         .agg(nw.col("order").min())
         .with_columns(page=nw.col("order") % _REDIRECT)
         .join(pages, on="page", how="inner")
-        .select("qid", "redirect", target="title", owner="page")
+        .select("qid", "page", "title", "redirect")
     )
     found = [first.filter(~pl.col("redirect"))]
     away = first.filter("redirect")
     for _ in range(_LONGEST):
         if away.is_empty():
             break
-        ends = engine.local(away.select("qid", start="target")).join(steps, on="start", how="inner")
-        reached = ends.select("qid", title="end").join(pages, on="title", how="inner")
-        after = engine.collect(reached.select("qid", "redirect", target="title", owner="page"))
+        ends = tables["redirect"].join(engine.local(away.select("qid", source="page")), on="source", how="inner")
+        after = engine.collect(ends.join(pages, on="title", how="inner").select("qid", "page", "title", "redirect"))
         found.append(after.filter(~pl.col("redirect")))
         away = after.filter("redirect")
-    return pl.concat(found).select("qid", "owner", "target")
+    articles = pl.concat(found).drop("redirect")
+    return articles.with_columns(owner=pl.col("page").rank("dense").cast(pl.Int32))
 
 
-def _titles(owners: Lazy, steps: Lazy, hops: int) -> Lazy:
-    """Columns owner and title: each article under its own title and those of the redirects to it."""
-    found = edge = owners
+def _titles(tables: Tables, owners: pl.DataFrame, hops: int) -> Lazy:
+    """Columns owner and title: each article (page and owner) under its own title and those of the redirects to it."""
+    engine, pages = tables.engine, tables["page"].select("page", "title")
+    found = [engine.lookup(owners, on="page")(pages).select("owner", "title")]
     for _ in range(hops):
-        edge = edge.join(steps, left_on="title", right_on="end", how="inner").select("owner", title="start")
-        found = nw.concat([found, edge], how="vertical")
-    return found.unique()
+        leading = tables["redirect"].join(found[-1], on="title", how="inner")
+        redirects = engine.collect(leading.select("owner", page="source"))
+        found.append(engine.lookup(redirects, on="page")(pages).select("owner", "title"))
+    return nw.concat(found, how="vertical")
 
 
 def _by_title(tables: Tables) -> bool:
@@ -93,14 +91,11 @@ def _by_title(tables: Tables) -> bool:
     return "title" in tables["pagelinks"].collect_schema().names()
 
 
-def _grouped(tables: Tables, named: pl.DataFrame) -> pl.DataFrame:
-    """Columns owner, target (what links name it by) and several: whether the owner has more targets than one."""
-    if not _by_title(tables):
-        targets = tables["linktarget"].join(tables.engine.local(named), on="title", how="inner")
-        named = tables.engine.collect(targets.select("owner", "target"))
-    else:
-        named = named.rename({"title": "target"})
-    return named.with_columns(several=pl.len().over("owner") > 1)
+def _targets(tables: Tables, titles: Lazy) -> Lazy:
+    """Columns owner and target: what links name it by."""
+    if _by_title(tables):
+        return titles.rename({"title": "target"})
+    return tables["linktarget"].join(titles, on="title", how="inner").select("owner", "target")
 
 
 def _ranges(tables: Tables, sources: Lazy) -> list[tuple[int, int]]:
@@ -115,15 +110,10 @@ def _ranges(tables: Tables, sources: Lazy) -> list[tuple[int, int]]:
     return [(low, low + step) for low in range(0, highest + 1, step)]
 
 
-def _count(tables: Tables, targets: Lazy, sources: Lazy, low: int, high: int) -> Lazy:
-    """Columns owner and links, of links that come from pages in [low, high)."""
+def _hits(tables: Tables, targets: Callable[[Lazy], Lazy], sources: Lazy, low: int, high: int) -> Lazy:
+    """Columns owner and source of links that come from pages in [low, high), more than once for several titles."""
     inside = (nw.col("source") >= low) & (nw.col("source") < high)
-    links, sources = tables["pagelinks"].filter(inside), sources.filter(inside)
+    links = tables["pagelinks"].filter(inside)
     if _by_title(tables):
         links = links.rename({"title": "target"})
-    hits = links.join(targets, on="target", how="inner").join(sources, on="source", how="semi")
-    # The tables hold each link once, so that only articles with several titles can be linked to twice by one page.
-    once = hits.filter(~nw.col("several")).select("owner", "source")
-    twice = hits.filter(nw.col("several")).select("owner", "source").unique()
-    parts = [part.group_by("owner").agg(nw.len().alias("links")) for part in (once, twice)]
-    return nw.concat(parts, how="vertical").with_columns(nw.col("links").cast(nw.Int64))
+    return targets(links).join(sources.filter(inside), on="source", how="semi").select("owner", "source")

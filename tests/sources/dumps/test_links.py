@@ -49,12 +49,27 @@ CIRCLE = {
     3: Page(0, "NULL", None, ((0, "A"), (0, "B")), "Q3"),
     4: Page(0, "Été", (0, "Été", ""), ((0, "A"),), "Q40"),
 }
+CHAIN = {
+    1: Page(0, "A", None, ((0, "NULL"),), "Q1"),
+    8: Page(0, "B", (0, "A", ""), (), "Q2"),
+    15: Page(0, "NULL", (0, "B", ""), (), "Q3"),
+    22: Page(0, "Été", None, ((0, "A"), (0, "B")), "Q40"),
+    1000: Page(0, "Anchor", None, ((0, "A"), (0, "B"), (0, "NULL"))),
+}
+"""Two hops, and links to one article by several titles, from pages far apart."""
 
 
 class InSmallParts(Polars):
-    """Polars with next to no memory."""
+    """Polars with next to no memory, which joins only."""
 
     rows_at_once = 2
+    most_apart = 0
+
+
+class ByNumber(Polars):
+    """Polars for which no numbers are too far apart."""
+
+    most_apart = 10_000
 
 
 def counted(
@@ -68,6 +83,8 @@ def counted(
 @given(wikis(), st.integers(1, 4))
 @example(CIRCLE, 1)
 @example(CIRCLE, 3)
+@example(CHAIN, 1)
+@example(CHAIN, 2)
 def test_counts_equal_a_plain_count_in_both_layouts(pages: dict[int, Page], hops: int) -> None:
     items = sorted({page.item for page in pages.values() if page.item})
     expected = {item: found for item in items if (found := plain_count(pages, item, hops)) is not None}
@@ -75,7 +92,8 @@ def test_counts_equal_a_plain_count_in_both_layouts(pages: dict[int, Page], hops
         made = tables(pages)
         assert counted(write(Path(name) / "new", made), hops) == expected
         assert counted(write(Path(name) / "old", by_title(made)), hops) == expected
-        assert counted(Path(name) / "new", hops, engine=InSmallParts()) == expected
+        for engine in (InSmallParts(), ByNumber()):
+            assert counted(Path(name) / "new", hops, engine=engine) == expected
 
 
 PAGES = {

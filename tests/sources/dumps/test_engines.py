@@ -1,0 +1,59 @@
+"""What an engine does in a way of its own: the same rows as the plain relational form of it."""
+
+from __future__ import annotations
+
+import narwhals as nw
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dual_data.sources.dumps.engines import Polars
+
+DENSE = pl.DataFrame({"number": [7, 2, 3], "value": [1, 5, 5]}, schema={"number": pl.Int64, "value": pl.Int32})
+ROWS = pl.DataFrame({"number": [3, 7, 7, None, 0, -1, 1, 8, 9, 2**40], "row": range(10)})
+
+
+def looked_up(found: pl.DataFrame, rows: pl.DataFrame = ROWS) -> tuple[pl.DataFrame, bool]:
+    """What a lookup finds, and whether it needed a join."""
+    engine = Polars()
+    frame = engine.lookup(found, on="number")(engine.local(rows))
+    plan = frame.to_native().explain()
+    return engine.collect(frame).select("row", "number", "value").sort("row", "value"), "JOIN" in plan
+
+
+def joined(found: pl.DataFrame, rows: pl.DataFrame = ROWS) -> pl.DataFrame:
+    return rows.join(found, on="number").select("row", "number", "value").sort("row", "value")
+
+
+@pytest.mark.parametrize(
+    ("found", "by_join"),
+    [
+        (DENSE, False),
+        (pl.concat([DENSE, DENSE.select(pl.lit(None, pl.Int64).alias("number"), "value").head(1)]), False),
+        (DENSE.with_columns(pl.col("value").cast(pl.Int64) + 2**40), False),
+        (pl.concat([DENSE, DENSE.select(number="number", value=pl.col("value") + 1)]), True),
+        (DENSE.with_columns(pl.col("number") * 100), True),
+        (DENSE.with_columns(pl.col("number") - 2), True),
+        (DENSE.clear(), True),
+    ],
+    ids=["numbers", "nothing", "large", "repeated", "far apart", "zero", "empty"],
+)
+def test_a_lookup_is_a_join(found: pl.DataFrame, by_join: bool) -> None:
+    rows, needed_join = looked_up(found)
+    assert rows.equals(joined(found))
+    assert rows.schema == joined(found).schema
+    assert needed_join == by_join
+
+
+def test_titles_are_looked_up_too() -> None:
+    found, rows = (frame.with_columns(pl.col("number").cast(pl.String)) for frame in (DENSE, ROWS))
+    assert looked_up(found, rows)[0].equals(joined(found, rows))
+    assert joined(found, rows).height == 3
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0, 1, 2, 2**32 - 1]))))
+def test_a_tally_counts_what_differs(pairs: list[tuple[int, int]]) -> None:
+    rows = pl.DataFrame(pairs, schema={"by": pl.Int32, "of": pl.Int64}, orient="row")
+    counted = Polars().tally(nw.from_native(rows.lazy()), by="by", of="of")
+    assert dict(counted.iter_rows()) == {by: len({of for b, of in pairs if b == by}) for by, _ in pairs}
