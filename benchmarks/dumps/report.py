@@ -92,7 +92,11 @@ def _growth(found: Mapping[str, Any]) -> str:
         each = [table["measured"][work]["seconds"] / table["size"] * 1e9 for table in wikis]
         rows.append((f"`{work}`", *(f"{one:.1f}" for one in each), f"{each[-1] / each[0]:.2f}"))
     head = ("ns a link at", *(f"{table['size'] / 1e6:g} M" for table in wikis), "largest to smallest")
-    return "Growth: 1 in the last column is linear; less is the start that small counts pay.\n\n" + _table(head, rows)
+    text = (
+        "Growth: 1 in the last column is linear; less is the start that small counts pay, more is caches outgrown by\n"
+        "pages and titles, which grow as the links do.\n\n"
+    )
+    return text + _table(head, rows)
 
 
 def _spark(found: Mapping[str, Any]) -> str:
