@@ -335,7 +335,8 @@ def _tasks(given: _Given) -> dict[str, Any]:
     options = given.options
 
     def measured() -> dict[str, Any]:
-        return lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder, batch=options.rows)
+        found = lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder, batch=options.rows)
+        return {**found.scores, "items": found.items}
 
     return _with_before("tasks", given.adapters, measured)
 

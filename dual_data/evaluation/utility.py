@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dual_data.errors import InputError, MissingExtra
@@ -118,10 +119,19 @@ def panel_utility(engine: Engine | PlainEngine, panel: Panel) -> list[Utility]:
     return [_utility(panel, outcomes) for outcomes in runs]
 
 
+class TaskScores(NamedTuple):
+    """What lm-eval says of a model."""
+
+    scores: dict[str, float]
+    """Scores and their standard errors by `task/metric`."""
+    items: dict[str, list[dict[str, Any]]]
+    """By task, its documents in order: number (doc_id), how answers were read (filter), and what each metric gives."""
+
+
 def lm_eval_scores(
     loaded: Loaded, tasks: Sequence[str], *, folder: Path | None = None, limit: int | None = None, batch: int = 32
-) -> dict[str, float]:
-    """Scores of lm-eval tasks and their standard errors by `task/metric`, zero-shot, without a chat template.
+) -> TaskScores:
+    """Scores of lm-eval tasks and what they are means of, zero-shot, without a chat template.
 
     `folder` holds definitions of further tasks. Adapters that are on are measured with the model. Raises MissingExtra
     without lm-eval. Its data must be in the cache or reachable, which is lm-eval's affair.
@@ -143,12 +153,23 @@ def lm_eval_scores(
         numpy_random_seed=0,
         bootstrap_iters=100,  # 0 would leave out the standard errors of means too, which need none
     )
-    return {
+    scores = {
         f"{task}/{name.removesuffix(',none')}": float(value)
-        for task, scores in found["results"].items()
-        for name, value in scores.items()
+        for task, values in found["results"].items()
+        for name, value in values.items()
         if isinstance(value, int | float)
     }
+    return TaskScores(scores, {task: [_item(one) for one in logged] for task, logged in found["samples"].items()})
+
+
+def _item(logged: Mapping[str, Any]) -> dict[str, Any]:
+    # Some metrics keep whole answers, to be compared over all documents at the end: no number of this one.
+    numbers = {
+        name: float(logged[name])
+        for name in logged["metrics"]
+        if isinstance(logged[name], int | float | np.number | np.bool_)
+    }
+    return {"doc_id": logged["doc_id"], "filter": logged["filter"], **numbers}
 
 
 def _utility(panel: Panel, outcomes: Sequence[Outcome]) -> Utility:

@@ -124,7 +124,7 @@ loaded = tiny("llama")
 found = [lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]))]
 disturb(Adapters(loaded.model, LoraSpec(4, 8.0)))
 found.append(lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1])))
-print(json.dumps(found))
+print(json.dumps([one._asdict() for one in found]))
 """
 
 
@@ -150,6 +150,10 @@ def test_lm_eval_says_of_the_panel_what_we_say(tmp_path: Path) -> None:
     disturb(adapters)
     ours.append(panel_utility(Engine(loaded, adapters), panel)[0])
     for theirs, found in zip(said, ours, strict=True):
-        assert theirs["our_panel/acc"] == pytest.approx(found.accuracy.value)
-        assert theirs["our_panel/acc_norm"] == pytest.approx(found.accuracy_by_length.value)
+        scores, items = theirs["scores"], theirs["items"]["our_panel"]
+        assert scores["our_panel/acc"] == pytest.approx(found.accuracy.value)
+        assert scores["our_panel/acc_norm"] == pytest.approx(found.accuracy_by_length.value)
+        assert [one["doc_id"] for one in items] == list(range(len(panel.choices)))
+        right = [index == choice.answer for index, choice in zip(found.given, panel.choices, strict=True)]
+        assert [one["acc"] for one in items] == right
     assert said[0] != said[1]

@@ -231,13 +231,13 @@ def _tasks(found: Sequence[Extras], folder: Path) -> list[Block]:
     rows = list[_Line]()
     for one, attack in _first_seeds(found, "tasks"):
         after, before = attack.found[0].found, attack.found[0].before
-        names = sorted(name for name in after if "_stderr" not in name)
+        names = sorted(name for name in after if "_stderr" not in name and name != "items")
         rows += [_Line(one, attack, (name, _with_error(after, name), _with_error(before, name))) for name in names]
     caption = (
         "As lm-eval computed them, zero-shot and without a chat template, of one seed; intervals from its standard "
         "errors."
     )
-    return _section("Tasks of lm-eval", ("task and metric", "score", "score before", "figures"), rows, caption, folder)
+    return _section("Tasks of lm-eval", ("task and metric", "score", "score before", "items"), rows, caption, folder)
 
 
 def _section(
