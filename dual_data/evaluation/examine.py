@@ -7,14 +7,13 @@ found, under the options that decide it: attacks by the same ones are not made a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation.attacks.files import ATTACKS, attack_path, read_attacks
+from dual_data.evaluation.attacks.files import ATTACKS, attack_path, key_of, read_attacks
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
@@ -31,9 +30,11 @@ from dual_data.evaluation.report.collect import Group, Run, clusters, collect, s
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.smaller import enough_memory, release
 from dual_data.evaluation.stages import applied, prepare
-from dual_data.evaluation.utility import PANEL, lm_eval_scores, panel_utility, read_panel
+from dual_data.evaluation.utility import PANEL, TaskScores, lm_eval_scores, panel_utility, read_panel
 from dual_data.evaluation.workload import MeasureOptions, build_workload
 from dual_data.ids import digest
+
+Measured = TypeVar("Measured")
 
 BITS = (8, 4)
 _LAYOUT = 3
@@ -125,7 +126,7 @@ def targets(
         for run in runs:
             done = {(one.attack, one.key) for one in read_attacks(grid.folder, run.id) if one.layout >= _LAYOUT}
             wanted = options.wanted(first=run is runs[0])
-            todo = tuple(one for one in wanted if (one, json.dumps(options.of(one), sort_keys=True)) not in done)
+            todo = tuple(one for one in wanted if (one, key_of(options.of(one))) not in done)
             if todo:
                 lacking += not adapter_path(grid.folder, run.id).is_dir()
                 found.append(Target(by_id[run.id], group, run, todo))
@@ -328,24 +329,26 @@ def _utility(given: _Given) -> dict[str, Any]:
         engine = open_engine(given.loaded, given.adapters, rows=given.options.rows, hidden=False)
         return panel_utility(engine, panel)[0]._asdict()
 
-    return _with_before("utility", given.adapters, measured)
+    after, before = _after_and_before(given.adapters, measured)
+    return {"utility": after, "utility_before": before}
 
 
 def _tasks(given: _Given) -> dict[str, Any]:
     options = given.options
 
-    def measured() -> dict[str, Any]:
-        found = lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder, batch=options.rows)
-        return {**found.scores, "items": found.items}
+    def measured() -> TaskScores:
+        return lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder, batch=options.rows)
 
-    return _with_before("tasks", given.adapters, measured)
+    after, before = _after_and_before(given.adapters, measured)
+    items = {"tasks_items": after.items, "tasks_items_before": before.items}
+    return {"tasks": after.scores, "tasks_before": before.scores, **items}
 
 
-def _with_before(name: str, adapters: Adapters, measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _after_and_before(adapters: Adapters, measured: Callable[[], Measured]) -> tuple[Measured, Measured]:
     """What is measured with the adapter, and without."""
-    found = measured()
+    after = measured()
     with adapters.disabled():
-        return {name: found, f"{name}_before": measured()}
+        return after, measured()
 
 
 _MADE_BY: Mapping[str, Callable[[_Given], dict[str, Any]]] = {

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.report.conftest import Report
-from tests.services import require
-from tests.services.browser import AXE, Page, browser
+from tests.services.browser import Page, browser
 
 READERS = {
     "light": ("light", "screen", 1200),
@@ -32,20 +31,10 @@ def running() -> Iterator[Page]:
 
 @pytest.fixture
 def page(running: Page, full: Report) -> Page:
-    running.requests.clear()
-    running.messages.clear()
-    running.width(1200)
-    running.media()
-    running.open(full.page.as_uri())
+    running.begin(full.page.as_uri())
     return running
 
 
-@pytest.fixture
-def axe() -> None:
-    require(AXE.is_file(), f"{AXE} is not there (npm package axe-core; DUAL_DATA_NODE_MODULES names node_modules)")
-
-
-@pytest.mark.usefixtures("axe")
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 360)])
 def test_axe_finds_nothing(page: Page, scheme: str, width: int) -> None:
     page.media(scheme)
@@ -54,7 +43,6 @@ def test_axe_finds_nothing(page: Page, scheme: str, width: int) -> None:
     assert page.axe() == []
 
 
-@pytest.mark.usefixtures("axe")
 def test_axe_would_find_something(page: Page, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text("<!doctype html><title>bad</title><img><p style='color:#ccc;background:#fff'>pale</p>")

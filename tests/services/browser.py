@@ -89,6 +89,14 @@ class Page:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key], **more)
 
+    def begin(self, address: str) -> None:
+        """Load a page as if nothing had been looked at before."""
+        self.requests.clear()
+        self.messages.clear()
+        self.width(1200)
+        self.media()
+        self.open(address)
+
     def media(self, scheme: str = "light", media: str = "screen") -> None:
         """Show the page as a reader with this colour scheme sees it, on screen or in print."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -115,6 +123,7 @@ class Page:
 
     def axe(self) -> list[dict[str, Any]]:
         """Violations that axe finds in the page as it stands: rule, impact and the elements."""
+        require(AXE.is_file(), f"{AXE} is not there (npm package axe-core; DUAL_DATA_NODE_MODULES names node_modules)")
         self.evaluate(AXE.read_text(encoding="utf-8") + ";0")
         found = self.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [

@@ -40,12 +40,17 @@ class Found(NamedTuple):
     @property
     def key(self) -> str:
         """The options as text: equal for equal ones."""
-        return json.dumps(self.options, sort_keys=True)
+        return key_of(self.options)
+
+
+def key_of(options: Mapping[str, Any]) -> str:
+    """Options as text."""
+    return json.dumps(options, sort_keys=True)
 
 
 def attack_path(folder: Path, cell: str, attack: str, options: Mapping[str, Any]) -> Path:
     """Where it is kept what an attack by these options found on a cell."""
-    return folder / "attacks" / cell / f"{attack}-{digest(json.dumps(options, sort_keys=True))}.json"
+    return folder / "attacks" / cell / f"{attack}-{digest(key_of(options))}.json"
 
 
 def read_attacks(folder: Path, cell: str) -> list[Found]:

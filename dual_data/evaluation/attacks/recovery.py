@@ -17,14 +17,45 @@ LEVELS = (0.5, 0.9)
 
 
 class Recovery(NamedTuple):
-    """Of a relearning curve."""
+    """What a relearning curve recovers. Intervals are over seeds and subjects."""
 
-    area: Interval
-    """Mean recovered share over log2(1 + step); 0 none, 1 all at once. The interval is over seeds and subjects."""
-    half: int | None
-    """First scored step at which half the gap is recovered; None where it never is."""
-    most: int | None
-    """First scored step at which 90 % of the gap is recovered."""
+    steps: Floats
+    """The scored ones."""
+    exact: Floats
+    """Recovered shares of all facts [1, steps]."""
+    drawn: Floats
+    """The same in draws of seeds and subjects [replicates, steps]."""
+
+    @property
+    def area(self) -> Interval:
+        """Mean recovered share over log2(1 + step); 0 none, 1 all at once."""
+        places = np.log2(1 + self.steps)
+        widths = np.diff(places) / (places[-1] - places[0])
+        exact, drawn = (((found[:, 1:] + found[:, :-1]) / 2) @ widths for found in (self.exact, self.drawn))
+        return Interval(float(exact[0]), *quantiles(drawn))
+
+    def steps_to(self, level: float) -> Interval:
+        """First scored step at which the share `level` of the gap is recovered, infinite where it never is.
+
+        The ends of the interval are scored steps, or infinite.
+        """
+        exact, drawn = (_first(self.steps, found, level) for found in (self.exact, self.drawn))
+        low, high = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
+        return Interval(float(exact[0]), float(low), float(high))
+
+    @property
+    def half(self) -> int | None:
+        """First scored step at which half the gap is recovered; None where it never is."""
+        return self._first(LEVELS[0])
+
+    @property
+    def most(self) -> int | None:
+        """First scored step at which 90 % of the gap is recovered."""
+        return self._first(LEVELS[1])
+
+    def _first(self, level: float) -> int | None:
+        step = float(_first(self.steps, self.exact, level)[0])
+        return None if math.isinf(step) else int(step)
 
 
 def recovered(value: ArrayLike, start: ArrayLike, base: ArrayLike, gained: ArrayLike = 0.0) -> Floats:
@@ -54,41 +85,6 @@ def recovery(
 
     What counts is the tuned model's gain over its own start, less the control's gain over its own.
     """
-    exact, drawn = _shares(tuned, control, base, subjects, seed, replicates)
-    places = np.log2(1 + np.asarray(steps, dtype=float))
-    widths = np.diff(places) / (places[-1] - places[0])
-    areas, exact_area = (((found[:, 1:] + found[:, :-1]) / 2) @ widths for found in (drawn, exact))
-    half, most = (_first(steps, exact, level)[0] for level in LEVELS)
-    return Recovery(
-        Interval(float(exact_area[0]), *quantiles(areas)),
-        *(None if math.isinf(one) else int(one) for one in (half, most)),
-    )
-
-
-def steps_to_recover(
-    level: float,
-    steps: Sequence[int],
-    tuned: ArrayLike,
-    control: ArrayLike,
-    base: ArrayLike,
-    subjects: Sequence[Hashable],
-    *,
-    seed: int = 0,
-    replicates: int = 1000,
-) -> Interval:
-    """First scored step at which the share `level` of the gap is recovered, infinite where it never is.
-
-    Arguments as :func:`recovery` has them. The ends of the interval are scored steps, or infinite.
-    """
-    exact, drawn = (_first(steps, one, level) for one in _shares(tuned, control, base, subjects, seed, replicates))
-    low, high = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
-    return Interval(float(exact[0]), float(low), float(high))
-
-
-def _shares(
-    tuned: ArrayLike, control: ArrayLike, base: ArrayLike, subjects: Sequence[Hashable], seed: int, replicates: int
-) -> tuple[Floats, Floats]:
-    """Recovered shares by step, of all facts [1, steps] and in draws of seeds and subjects [replicates, steps]."""
     sides = [np.asarray(side, dtype=float) for side in (tuned, control)]
     before = np.atleast_2d(np.asarray(base, dtype=float))[:, None]
     tables = [side if side.ndim == 3 else side[None] for side in (*sides, before)]
@@ -98,7 +94,8 @@ def _shares(
         after, by_control, at_first = (_means(table, items, seeds) for table in tables)
         return recovered(after, after[:, :1], at_first, by_control - by_control[:, :1])
 
-    return shares(np.ones((1, len(subjects))), np.ones((1, len(before)))), shares(items, seeds)
+    exact = shares(np.ones((1, len(subjects))), np.ones((1, len(before))))
+    return Recovery(np.asarray(steps, dtype=float), exact, shares(items, seeds))
 
 
 def _draws(subjects: Sequence[Hashable], seeds: int, seed: int, replicates: int) -> tuple[Floats, Floats]:
@@ -114,10 +111,10 @@ def _means(table: Floats, items: Floats, seeds: Floats) -> Floats:
     return means
 
 
-def _first(steps: Sequence[int], shares: Floats, level: float) -> Floats:
+def _first(steps: Floats, shares: Floats, level: float) -> Floats:
     """By row, the first step whose share reaches the level; infinite where none does."""
     reached = shares >= level - 1e-9  # shares are rounded, so half is not always 0.5
-    first: Floats = np.where(reached, np.asarray(steps, dtype=float), np.inf).min(1)
+    first: Floats = np.where(reached, steps, np.inf).min(1)
     return first
 
 

@@ -112,7 +112,7 @@ def _curve(name: str, points: list[Point], control: list[Point], items: Sequence
     subjects = tuple(item.subject or item.id for item in items)
     tuned, held = ([point.probabilities for point in side] for side in (points, control))
     found = recovery([point.step for point in points], tuned, held, held[0], subjects)
-    return Curve(name, tuple(points), tuple(control), subjects, *found)
+    return Curve(name, tuple(points), tuple(control), subjects, found.area, found.half, found.most)
 
 
 def _run(

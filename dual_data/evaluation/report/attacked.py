@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recovery, steps_to_recover
+from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recovery
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Floats, Run
 from dual_data.evaluation.report.document import Block, Cell, Entry, Figures, Heading, Links, Table
@@ -93,9 +93,9 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
         axes = (Axis("1 + steps", log=True), Axis("probability of held-out forget answers", 0, 1))
         charts.append(chart(title, *axes, series))
         tuned, before, held = (_probabilities(points) for points in (sides[0][1], sides[1][1], controls))
-        known = ([point["step"] for point in curves[0]["points"]], tuned, held, before[:, 0], subjects)
-        steps = (_steps(steps_to_recover(level, *known)) for level in LEVELS)
-        texts = (curves[0]["tuned_on"], how, control_is, shown(recovery(*known).area), *steps)
+        relearned = recovery([point["step"] for point in curves[0]["points"]], tuned, held, before[:, 0], subjects)
+        steps = (_steps(relearned.steps_to(level)) for level in LEVELS)
+        texts = (curves[0]["tuned_on"], how, control_is, shown(relearned.area), *steps)
         rows.append(_Line(one, attack, texts))
     header = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), "items")
     caption = (
@@ -231,7 +231,7 @@ def _tasks(found: Sequence[Extras], folder: Path) -> list[Block]:
     rows = list[_Line]()
     for one, attack in _first_seeds(found, "tasks"):
         after, before = attack.found[0].found, attack.found[0].before
-        names = sorted(name for name in after if "_stderr" not in name and name != "items")
+        names = sorted(name for name in after if "_stderr" not in name)
         rows += [_Line(one, attack, (name, _with_error(after, name), _with_error(before, name))) for name in names]
     caption = (
         "As lm-eval computed them, zero-shot and without a chat template, of one seed; intervals from its standard "

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dual_data.evaluation.attacks.recovery import recovered, recovered_share, recovery, steps_to_recover
+from dual_data.evaluation.attacks.recovery import recovered, recovered_share, recovery
 
 STEPS = (0, 1, 3)
 
@@ -33,9 +33,10 @@ def test_the_steps_have_an_interval_over_subjects() -> None:
     # Half of the subjects come back at the first step and half never: with few of the latter drawn it is enough early.
     tuned = [[0.1] * 20, [0.5, 0.1] * 10, [0.5, 0.1] * 10]
     flat = [[0.5] * 20] * 3
-    assert steps_to_recover(0.5, STEPS, tuned, flat, flat[0], range(20)) == (1, 1, math.inf, None)
-    assert steps_to_recover(0.9, STEPS, tuned, flat, flat[0], range(20)) == (math.inf, math.inf, math.inf, None)
-    assert steps_to_recover(0.1, STEPS, tuned, flat, flat[0], range(20)) == (1, 1, 1, None)
+    found = recovery(STEPS, tuned, flat, flat[0], range(20))
+    assert found.steps_to(0.5) == (1, 1, math.inf, None)
+    assert found.steps_to(0.9) == (math.inf, math.inf, math.inf, None)
+    assert found.steps_to(0.1) == (1, 1, 1, None)
 
 
 def test_what_the_control_gains_is_no_recovery() -> None:

@@ -203,6 +203,6 @@ def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
         },
         "utility": {**panel, "accuracy": [0.5, 0.4, 0.6], "text_nll": [3.2, 3.0, 3.4, None]},
         "utility_before": {**panel, "accuracy": [0.7, 0.6, 0.8], "text_nll": [3.0, 2.8, 3.2, None]},
-        "tasks": {"mmlu/acc": 0.25, "mmlu/acc_stderr": 0.05, "items": {"mmlu": [{"doc_id": 0, "acc": 1.0}]}},
+        "tasks": {"mmlu/acc": 0.25, "mmlu/acc_stderr": 0.05},
         "tasks_before": {"mmlu/acc": 0.4, "mmlu/acc_stderr": 0.05},
     }  # fmt: skip

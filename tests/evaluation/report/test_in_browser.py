@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from dual_data.evaluation.report.write import Written
-from tests.services import require
-from tests.services.browser import AXE, Page, browser
+from tests.services.browser import Page, browser
 
 READERS = {
     "light": ("light", "screen", 1200),
@@ -32,17 +31,12 @@ def running() -> Iterator[Page]:
 
 @pytest.fixture
 def page(running: Page, written: Written) -> Page:
-    running.requests.clear()
-    running.messages.clear()
-    running.width(1200)
-    running.media()
-    running.open(written.html.as_uri())
+    running.begin(written.html.as_uri())
     return running
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 360)])
 def test_axe_finds_nothing(page: Page, scheme: str, width: int) -> None:
-    require(AXE.is_file(), f"{AXE} is not there (npm package axe-core; DUAL_DATA_NODE_MODULES names node_modules)")
     page.media(scheme)
     page.width(width)
     page.evaluate(UNFOLD)
