@@ -21,6 +21,7 @@ from dual_data.evaluation.models import identify
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import ModelSettings, load_settings
+from dual_data.evaluation.utility import TaskScores
 from tests.evaluation.questions import cities
 
 GRID = """
@@ -235,6 +236,21 @@ def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.
     assert left.todo == ("quantisation",)
     assert attack(grid, [left], asked, project=tmp_path).failed == []
     assert targets(grid, cells, asked) == []
+
+
+def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _project(tmp_path, adapters=True)
+    grid, cells = _opened(tmp_path)
+    asked = AttackOptions(steps=(1,), tasks=("t",))
+    (target,) = targets(grid, cells, asked)
+    after, before = (TaskScores({"t/acc": acc}, {"t": [{"doc_id": 0, "acc": acc}]}) for acc in (0.0, 1.0))
+    measured = iter((after, before))
+    monkeypatch.setattr(examine, "lm_eval_scores", lambda *_, **__: next(measured))
+    monkeypatch.setattr(examine, "provenance", lambda *_: {})  # names the version of lm-eval
+    (path,) = attack(grid, [target._replace(todo=("tasks",))], asked, project=tmp_path).written
+    found = json.loads(path.read_bytes())
+    assert (found["tasks"], found["tasks_items"]) == after
+    assert (found["tasks_before"], found["tasks_items_before"]) == before
 
 
 def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
