@@ -20,6 +20,7 @@ _APOSTROPHE = re.compile(r"(?<=\w)['’ʼ`´](?=\w)")
 # Signs that are part of a name when they follow a letter: without them "C++" and "C#" would both be "C".
 _NAME_SIGNS = {"+": " plus ", "#": " sharp "}
 _NAME_SIGN = re.compile(r"(?<=\w)[+#]+(?!\w)")
+_ARTICLES = frozenset({"a", "an"})
 _FILLERS = frozenset({"in", "on", "the", "of", "year", "about", "circa", "c"})
 
 
@@ -78,7 +79,8 @@ def _normal_words(text: str) -> tuple[str, ...]:
     named = _NAME_SIGN.sub(lambda signs: "".join(_NAME_SIGNS[sign] for sign in signs.group()), text)
     found = words(_APOSTROPHE.sub("", named))
     kept = tuple(word for word in found if word != "the") or found
-    return kept[1:] if len(kept) > 1 and kept[0] in {"a", "an"} else kept
+    # Two in a row are no articles but initials: "A. A. Milne".
+    return kept[1:] if len(kept) > 1 and kept[0] in _ARTICLES and kept[1] not in _ARTICLES else kept
 
 
 def _right_dates(text: str, answers: Iterable[str]) -> list[bool]:
