@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from dual_data.evaluation import attention
 from dual_data.evaluation.attention import NAME, additive, attend, grouped
 from dual_data.evaluation.models import last_hidden
 from dual_data.evaluation.tiny import tiny
@@ -18,8 +20,23 @@ class _Layer(torch.nn.Module):
     is_causal = True
 
 
+def _laid_out(*order: int) -> Any:
+    """Torch's attention with its output in another order of memory: which one it has differs between kernels."""
+
+    def attention(*args: Any, **options: Any) -> torch.Tensor:
+        output = scaled_dot_product_attention(*args, **options)
+        return output.permute(order).contiguous().permute([order.index(place) for place in range(4)])
+
+    return attention
+
+
+# Heads before tokens, as on a processor; tokens before heads, as the memory-efficient kernel of a GPU; heads before rows.
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3), (1, 0, 2, 3)])
 @pytest.mark.parametrize("tokens", [1, 5])
-def test_grouped_heads_give_what_copies_give_and_the_same_gradients(tokens: int) -> None:
+def test_grouped_heads_give_what_copies_give_and_the_same_gradients(
+    tokens: int, order: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", _laid_out(*order))
     torch.manual_seed(0)
     allowed = torch.rand(2, 1, tokens, 7) > 0.4
     allowed[..., 0] = True
