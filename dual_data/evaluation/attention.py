@@ -64,8 +64,8 @@ def attend(
     # The mask of a token holds for every head of its group; of one token it is spread without a copy.
     mask = attention_mask.expand(-1, -1, group, -1) if tokens == 1 else attention_mask.repeat(1, 1, group, 1)
     output = scaled_dot_product_attention(folded, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
-    # Each of torch's kernels lays its output out in an order of its own, so the heads cannot be told apart by a view.
-    apart = output.unflatten(2, (group, tokens)).permute(0, 3, 1, 2, 4)
+    # Each of torch's kernels lays its output out in an order of its own, so no view joins the heads.
+    apart = output.view(rows, -1, group, tokens, size).permute(0, 3, 1, 2, 4)
     return apart.reshape(rows, tokens, heads, size), None
 
 

@@ -30,7 +30,7 @@ def _laid_out(*order: int) -> Any:
     return attention
 
 
-# Heads before tokens, as on a processor; tokens before heads, as the memory-efficient kernel of a GPU; heads before rows.
+# Heads before tokens, as on a processor; tokens before heads, as a GPU's memory-efficient kernel; heads before rows.
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3), (1, 0, 2, 3)])
 @pytest.mark.parametrize("tokens", [1, 5])
 def test_grouped_heads_give_what_copies_give_and_the_same_gradients(
