@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
+import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dual_data.evaluation import order, train
+from dual_data.evaluation import norms, order, train
 
 H100 = (798e12, 3.0e12, 9.8e-6)
 """Operations and bytes a second, and seconds a launch, measured once on an H100 80GB HBM3 with torch 2.11."""
@@ -74,7 +75,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in outputs:
             self._own(tensor)
         inputs = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
-        name = str(func.overloadpacket).removeprefix("aten.")
+        name = str(func.overloadpacket).removeprefix("aten.").removeprefix("counted.")
         if outputs and not _is_view(func, name):
             size = _moved(name, args, inputs, outputs)
             operations = _flops(name, args, outputs[0])
@@ -111,7 +112,8 @@ def counting(meter: Meter | None = None) -> Iterator[Meter]:
         with unset_fake_temporarily():  # the order of rows is drawn for real
             return real(*args, **kwargs)
 
-    with FakeTensorMode(), meter, mock.patch.object(train, "plan", plan):
+    kernel = mock.patch.object(norms, "rms_norm", _rms_norm_kernel)
+    with FakeTensorMode(), meter, mock.patch.object(train, "plan", plan), kernel:
         yield meter
 
 
@@ -121,6 +123,43 @@ def counted(meter: Meter, do: Callable[[], object]) -> Work:
     do()
     return meter.read()
 
+
+def _rms_norm_kernel(rows: Tensor, _: object, weight: Tensor, __: float) -> Tensor:
+    """As on a GPU: a processor's torch takes the norm apart."""
+    output: Tensor = torch.ops.counted.rms_norm(rows, weight)[0]
+    return output
+
+
+@torch.library.custom_op("counted::rms_norm", mutates_args=())
+def _rms_norm(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows in the scale of their norm, and what of it is kept for the backward pass."""
+    raise NotImplementedError("counted, and never computed")
+
+
+@torch.library.custom_op("counted::rms_norm_backward", mutates_args=())
+def _rms_norm_backward(gradient: Tensor, rows: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+    raise NotImplementedError("counted, and never computed")
+
+
+@_rms_norm.register_fake
+def _(rows: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(rows), rows.new_empty(rows.shape[:-1], dtype=torch.float32)
+
+
+@_rms_norm_backward.register_fake
+def _(gradient: Tensor, rows: Tensor, weight: Tensor, kept: Tensor) -> Tensor:  # noqa: ARG001
+    return torch.empty_like(rows)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
+
+
+def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None]:
+    return torch.ops.counted.rms_norm_backward(gradient, *ctx.saved_tensors), None
+
+
+_rms_norm.register_autograd(_backward, setup_context=_keep)
 
 _ALIASES = ("detach", "alias", "_unsafe_view", "lift_fresh", "_reshape_alias", "prim.device", "arange")
 _UNWRITTEN = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")

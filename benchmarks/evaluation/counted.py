@@ -20,6 +20,7 @@ from dual_data.evaluation.generate import Slots
 from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Loaded, ModelInfo, dtype_named
+from dual_data.evaluation.norms import fuse, norms_of
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.train import CellData, Run
@@ -116,6 +117,8 @@ def _loaded(shape: str, tokenizer: PreTrainedTokenizerBase, dtype: str) -> tuple
         model: Any = LlamaForCausalLM(config_of(shape))
     finally:
         torch.set_default_dtype(before)
+    for norm in norms_of(model):  # as `load` does on a GPU
+        fuse(norm)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     for parameter in model.parameters():
         parameter.requires_grad_(False)

@@ -31,6 +31,7 @@ from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.evaluation.attention import additive, grouped
 from dual_data.evaluation.cache import dequantised, files_hash
 from dual_data.evaluation.data import turn_end
+from dual_data.evaluation.norms import fuse_norms
 from dual_data.evaluation.reach import cached_commit, why_unreachable
 
 SMOLLM2 = "smollm2"
@@ -210,6 +211,8 @@ def finish(
         pad_id=pad,
         packages=tuple((name, version(name)) for name in ("torch", "transformers", "tokenizers")),
     )
+    if embedding.weight.is_cuda:  # a processor has no such kernel
+        fuse_norms(model)
     check_head(model)
     return Loaded(model, tokenizer, info)
 
