@@ -32,9 +32,17 @@ def run(
     ] = None,
     cells_at_once: Annotated[
         int | None,
-        typer.Option("--cells-at-once", min=1, help="Cells trained as one batch.", show_default="4 on a GPU, else 1"),
+        typer.Option(
+            "--cells-at-once",
+            min=1,
+            help="Cells trained as one batch.",
+            show_default="1 to 8 by the model's size on a GPU, else 1",
+        ),
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", min=1, help="Rows a batch when measuring.")] = 64,
+    rows: Annotated[
+        int | None,
+        typer.Option("--rows", min=1, help="Rows a batch when measuring.", show_default="1024 on a GPU, else 64"),
+    ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
     save_adapters: Annotated[
         bool,
@@ -69,8 +77,8 @@ def run(
     options = [
         RunOptions(
             device=where,
-            cells_at_once=cells_at_once or (4 if where.startswith("cuda") else 1),
-            rows=rows,
+            cells_at_once=cells_at_once or 0,
+            rows=rows or 0,
             save_adapters=save_adapters,
         )
         for where in devices

@@ -20,6 +20,7 @@ from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
 from dual_data.evaluation.cache import file_hash
 from dual_data.evaluation.cells import Cell, Grid, adapter_path
 from dual_data.evaluation.data import Item, encode
+from dual_data.evaluation.devices import rows_at_once
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.grid import load_model
 from dual_data.evaluation.lora import Adapters, read_spec
@@ -45,7 +46,8 @@ class AttackOptions(NamedTuple):
     """What is run."""
 
     device: str = "cpu"
-    rows: int = 64
+    rows: int = 0
+    """Rows a batch when measuring; 0 for as many as suit the device."""
     lr: float = 1e-4
     """Learning rate of relearning."""
     steps: tuple[int, ...] = STEPS
@@ -60,6 +62,11 @@ class AttackOptions(NamedTuple):
     seeds: int = 0
     """Most seeds of a cell that are attacked, the first ones; 0 for all. What unlearning cost (the panel and the tasks)
     is measured on the first alone."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows a batch when measuring."""
+        return self.rows or rows_at_once(self.device)
 
     def of(self, attack: str) -> dict[str, Any]:
         """What decides beside the cell what an attack finds, as JSON has it."""
@@ -282,7 +289,9 @@ def _quantisation(given: _Given) -> dict[str, Any]:
     def measured(bits: int, adapters: Adapters | None, names: Sequence[str]) -> Measurement:
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, quick)
         with quantised(loaded, bits, adapters):
-            return measure(open_engine(loaded, rows=options.rows, max_new_tokens=grid.max_new_tokens), workload)[0]
+            return measure(
+                open_engine(loaded, rows=options.rows_at_once, max_new_tokens=grid.max_new_tokens), workload
+            )[0]
 
     def said(found: Measurement, name: str) -> list[dict[str, Any]]:
         return [
@@ -326,7 +335,7 @@ def _utility(given: _Given) -> dict[str, Any]:
     panel = read_panel(given.options.panel)
 
     def measured() -> dict[str, Any]:
-        engine = open_engine(given.loaded, given.adapters, rows=given.options.rows, hidden=False)
+        engine = open_engine(given.loaded, given.adapters, rows=given.options.rows_at_once, hidden=False)
         return panel_utility(engine, panel)[0]._asdict()
 
     after, before = _after_and_before(given.adapters, measured)
@@ -337,7 +346,7 @@ def _tasks(given: _Given) -> dict[str, Any]:
     options = given.options
 
     def measured() -> TaskScores:
-        return lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder, batch=options.rows)
+        return lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder)
 
     after, before = _after_and_before(given.adapters, measured)
     items = {"tasks_items": after.items, "tasks_items_before": before.items}

@@ -23,6 +23,7 @@ from dual_data.evaluation.cells import Cell, Grid, adapter_path, is_done
 from dual_data.evaluation.claims import any_free, claimed
 from dual_data.evaluation.context import check_workload
 from dual_data.evaluation.data import Encoded, Item, encode, token_hash
+from dual_data.evaluation.devices import cells_at_once, rows_at_once
 from dual_data.evaluation.embedding import SentenceEmbedder
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.full import FullWeights
@@ -46,10 +47,10 @@ class RunOptions(NamedTuple):
     """How a grid is run; nothing here changes a number beyond rounding."""
 
     device: str = "cpu"
-    cells_at_once: int = 1
-    """Cells of one method trained and measured as one batch."""
-    rows: int = 64
-    """Rows a batch of the measurement, of all cells together."""
+    cells_at_once: int = 0
+    """Cells of one method trained and measured as one batch; 0 for as many as suit device and model."""
+    rows: int = 0
+    """Rows a batch of the measurement, of all cells together; 0 for as many as suit the device."""
     graphs: bool | None = None
     """Whether steps are replayed as CUDA graphs; None for whenever there is a GPU."""
     save_adapters: bool = False
@@ -144,6 +145,9 @@ class _Bench:
         self, grid: Grid, loaded: Loaded, options: RunOptions, project: Path, say: Callable[[str], None]
     ) -> None:
         self._grid, self._loaded, self._options, self._project, self._say = grid, loaded, options, project, say
+        fitting = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
+        self._cells_at_once = 1 if grid.preset.full else fitting
+        self._rows_at_once = options.rows or rows_at_once(options.device)
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
         self._stage: Prepared | None = None
         self._workload: Workload
@@ -188,9 +192,9 @@ class _Bench:
         except DualDataError as error:  # what the cells are compared with: none of them can be run
             return counts | self._failure(str(error)).record_free(cells)
         for method, of_method in _by([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
-            width = 1 if self._grid.preset.full else max(1, self._options.cells_at_once)
-            for start in range(0, len(of_method), width):
-                for status, count in self._run_cells(method, of_method[start : start + width]).items():
+            for start in range(0, len(of_method), self._cells_at_once):
+                together = of_method[start : start + self._cells_at_once]
+                for status, count in self._run_cells(method, together).items():
                     counts[status] += count
         return counts
 
@@ -209,6 +213,7 @@ class _Bench:
         began = time.perf_counter()
         engine = self._engine(None)
         self._base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
+        self._keep_to(engine, 1)
         effort = Effort(0.0, time.perf_counter() - began, 1)
         with claimed(grid.folder, [cell for cell in cells if cell.method == BASE]) as bases:
             for cell in bases:
@@ -261,6 +266,7 @@ class _Bench:
             trained = time.perf_counter()
             engine = self._engine(trainable if isinstance(trainable, Adapters) else None)
             found = measure(engine, self._workload, base=self._base, embedder=self._embedder)
+            self._keep_to(engine, len(cells))
             effort = Effort(trained - began, time.perf_counter() - trained, len(cells), traces[0].tokens)
             for k, (cell, trace, measured) in enumerate(zip(cells, traces, found, strict=True)):
                 if self._options.save_adapters and isinstance(trainable, Adapters):
@@ -279,10 +285,15 @@ class _Bench:
         return open_engine(
             self._loaded,
             adapters,
-            rows=max(1, self._options.rows // (adapters.count if adapters is not None else 1)),
+            rows=max(1, self._rows_at_once // (adapters.count if adapters is not None else 1)),
             max_new_tokens=self._grid.max_new_tokens,
             graphs=self._options.graphs,
         )
+
+    def _keep_to(self, engine: Engine | PlainEngine, cells: int) -> None:
+        """Remember a batch that had to be halved, so that what did not fit once is not tried again."""
+        if engine.rows < self._rows_at_once // cells:
+            self._rows_at_once = engine.rows * cells
 
     def _rows(self, cell: Cell, method: str) -> dict[str, Any]:
         """The training rows that all cells of a set share, as keyword arguments of `CellData`."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.devices import device_named, devices_named
+from dual_data.evaluation.devices import cells_at_once, device_named, devices_named, rows_at_once
 from tests.cli.command import dual_data
 
 
@@ -42,6 +42,13 @@ def test_attacks_take_one_device() -> None:
     assert device_named("cpu") == "cpu"
     with pytest.raises(UsageError, match="one device is used here"):
         device_named("cpu,cpu")
+
+
+def test_a_gpu_takes_many_cells_of_a_small_model_at_once_and_one_of_a_large() -> None:
+    sizes = (3_000_000, 135_000_000, 360_000_000, 1_240_000_000, 8_030_000_000)
+    assert [cells_at_once("cuda:1", size) for size in sizes] == [8, 8, 3, 1, 1]
+    assert [cells_at_once("cpu", size) for size in sizes] == [1] * 5
+    assert rows_at_once("cuda") > rows_at_once("cpu")
 
 
 @pytest.mark.parametrize("command", ["run", "attack"])

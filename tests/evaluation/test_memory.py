@@ -154,6 +154,24 @@ def test_both_engines_halve_their_batch_on_the_device_and_the_host(
             one.run(requests)
 
 
+def test_a_batch_that_did_not_fit_once_is_not_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spelled, cells = opened(project, file=one_stage())
+    asked: list[int] = []
+    real = Engine._batch
+
+    def cramped(engine: Engine, requests: Any, indices: list[int], *given: Any, **named: Any) -> Any:
+        asked.append(len(indices) * engine.cells)
+        if asked[-1] > 6:
+            raise torch.OutOfMemoryError("made up")
+        return real(engine, requests, indices, *given, **named)
+
+    monkeypatch.setattr(Engine, "_batch", cramped)
+    assert run(spelled, cells, RunOptions(rows=12, cells_at_once=2), project=project) == (5, 0, 0, 0)
+    assert [rows for rows in asked if rows > 6] == [12]
+    notes = [read_result(cell_path(spelled.folder, cell.id))["run"]["notes"] for cell in cells]
+    assert [note for one in notes for note in one] == ["out of memory: evaluation batch halved to 6"]
+
+
 def same(found: list[Outcome], expected: list[Outcome]) -> None:
     for one, other in zip(found, expected, strict=True):
         assert one.generation == other.generation
