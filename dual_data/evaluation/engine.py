@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,8 +15,16 @@ from dual_data.evaluation.request import Answer, Request
 from dual_data.evaluation.smaller import is_out_of_memory
 from dual_data.evaluation.stream import Engine
 
-_CHECKED: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
-"""What `why_not_fast` said: a matter of the architecture, so each model is tried once."""
+
+class _Tried(NamedTuple):
+    no_cache: str
+    """Why the fast engine does not serve the model; empty where it does."""
+    no_graphs: str
+    """Why its decoding steps are not replayed as graphs; empty where they are, or where there is no GPU."""
+
+
+_TRIED: WeakKeyDictionary[PreTrainedModel, _Tried] = WeakKeyDictionary()
+"""A matter of the architecture, so each model is tried once."""
 
 
 def open_engine(
@@ -31,14 +40,22 @@ def open_engine(
 
     `graphs` is whether decoding steps are replayed as CUDA graphs; None for whenever the model is on a GPU.
     """
-    if loaded.model not in _CHECKED:
-        _CHECKED[loaded.model] = why_not_fast(loaded)
-    reason = _CHECKED[loaded.model]
-    if reason:
+    if loaded.model not in _TRIED:
+        no_cache = why_not_fast(loaded)
+        no_graphs = why_no_graphs(loaded) if loaded.device.type == "cuda" and not no_cache else ""
+        _TRIED[loaded.model] = _Tried(no_cache, no_graphs)
+    tried = _TRIED[loaded.model]
+    if tried.no_cache:
         plain = PlainEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, hidden=hidden)
-        plain.notes.append(f"slow evaluation: {reason}")
+        plain.notes.append(f"slow evaluation: {tried.no_cache}")
         return plain
-    return Engine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=graphs, hidden=hidden)
+    wanted = loaded.device.type == "cuda" if graphs is None else graphs
+    engine = Engine(
+        loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=wanted and not tried.no_graphs, hidden=hidden
+    )
+    if wanted and tried.no_graphs:
+        engine.notes.append(f"decoding without CUDA graphs: {tried.no_graphs}")
+    return engine
 
 
 def why_not_fast(loaded: Loaded) -> str:
@@ -47,20 +64,12 @@ def why_not_fast(loaded: Loaded) -> str:
     Two prompts of different lengths with a common start, an answer of two tokens each: the fast engine's
     log-probabilities must be the plain one's.
     """
-    last = int(loaded.model.config.get_text_config().vocab_size) - 1
-    ids = [token % last for token in range(3, 15)]
-    answers = (Answer((ids[0], ids[1], ids[2]), 2),)
-    requests = [
-        Request(tuple(ids[:5]), answers, generate=False),
-        Request(tuple(ids[:4] + ids[6:]), answers, generate=False),
-    ]
+    requests = [request._replace(generate=False) for request in _short(loaded)]
     plain = PlainEngine(loaded, rows=2, hidden=False).run(requests)[0]
     try:
         fast = Engine(loaded, rows=2, graphs=False, hidden=False).run(requests)[0]
-    except (TypeError, AttributeError, ValueError, RuntimeError, KeyError, IndexError) as error:
-        if is_out_of_memory(error):  # says nothing about the architecture
-            raise
-        return f"{type(loaded.model).__name__} does not take a static cache ({type(error).__name__}: {error})"
+    except _UNABLE as error:
+        return f"{type(loaded.model).__name__} does not take a static cache ({_told(error)})"
     tolerance = 1e-3 if next(loaded.model.parameters()).dtype == torch.float32 else 0.25
     worst = max(
         abs(one - two)
@@ -70,3 +79,30 @@ def why_not_fast(loaded: Loaded) -> str:
     if not worst <= tolerance:
         return f"{type(loaded.model).__name__} gives other log-probabilities with a static cache (by {worst:.2g})"
     return ""
+
+
+def why_no_graphs(loaded: Loaded) -> str:
+    """Why a decoding step of this model cannot be recorded as a CUDA graph; empty where it can."""
+    endless = loaded._replace(info=loaded.info._replace(stop_ids=()))
+    try:  # the first step is eager, the second recorded, the third replayed
+        Engine(endless, rows=2, max_new_tokens=4, graphs=True, hidden=False).run(_short(loaded))
+    except _UNABLE as error:
+        return f"a step of {type(loaded.model).__name__} is not recorded ({_told(error)})"
+    return ""
+
+
+_UNABLE = (TypeError, AttributeError, ValueError, RuntimeError, KeyError, IndexError)
+
+
+def _told(error: Exception) -> str:
+    if is_out_of_memory(error):  # says nothing about the architecture
+        raise error
+    return f"{type(error).__name__}: {error}"
+
+
+def _short(loaded: Loaded) -> list[Request]:
+    """Two prompts of different lengths with a common start, each with an answer of two tokens."""
+    last = int(loaded.model.config.get_text_config().vocab_size) - 1
+    ids = [token % last for token in range(3, 15)]
+    answers = (Answer((ids[0], ids[1], ids[2]), 2),)
+    return [Request(tuple(ids[:5]), answers), Request(tuple(ids[:4] + ids[6:]), answers)]

@@ -52,7 +52,8 @@ class Slots:
         self.allowed = torch.zeros(rows, 1, 1, width, dtype=torch.bool, device=device)
         self.chunk = torch.zeros(rows, CHECK_EVERY, dtype=torch.long, device=device)
         self.place = torch.zeros(1, dtype=torch.long, device=device)
-        self.graphs: dict[object, torch.cuda.CUDAGraph] = {}
+        self.graphs: dict[object, torch.cuda.CUDAGraph | None] = {}
+        """None where the first step was taken, which warms up."""
 
     def step(self, body: Body) -> None:
         """Feed the last token of every row, append the next one to `chunk`. Nothing here waits for the device."""
@@ -92,10 +93,12 @@ class Decoder:
         self._slots: dict[tuple[int, int], Slots] = {}
 
     def slots(self, rows: int, width: int) -> Slots:
-        """State for that many rows; the same object again where graphs hang on it."""
+        """State for that many rows; with graphs the same object again, which they hang on."""
         if not self.graphs:
             return Slots(rows, width, self.device)
         if (rows, width) not in self._slots:
+            # Batches come sorted by length, so those of another width are over, and they hold a cache each.
+            self._slots = {shape: kept for shape, kept in self._slots.items() if shape[1] == width}
             self._slots[rows, width] = Slots(rows, width, self.device)
         return self._slots[rows, width]
 
@@ -145,29 +148,21 @@ class Decoder:
         return smaller
 
     def _step(self, slots: Slots, key: object) -> None:
-        if not self.graphs:
+        if not self.graphs or key not in slots.graphs:
             slots.step(self.body)
+            slots.graphs[key] = None
             return
-        if key not in slots.graphs:
-            slots.graphs[key] = self._capture(slots)
-        slots.graphs[key].replay()
+        graph = slots.graphs[key]
+        if graph is None:
+            slots.graphs[key] = graph = self._capture(slots)
+        graph.replay()
 
     def _capture(self, slots: Slots) -> torch.cuda.CUDAGraph:
-        """Record one step. Warming up writes into the state, so that is put back; the cache is written again anyway."""
-        before, place, chunk = slots.state(), slots.place.clone(), slots.chunk.clone()
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(2):
-                slots.step(self.body)
-                slots.restart(before)
-        torch.cuda.current_stream().wait_stream(stream)
+        """Record one step, which is not executed. Steps leave nothing in the pool between them, so graphs share it."""
+        others = [graph for kept in self._slots.values() for graph in kept.graphs.values() if graph is not None]
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=others[0].pool() if others else None):
             slots.step(self.body)
-        slots.restart(before)
-        slots.place.copy_(place)
-        slots.chunk.copy_(chunk)
         return graph
 
 

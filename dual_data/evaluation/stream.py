@@ -28,6 +28,8 @@ from dual_data.evaluation.static_cache import StaticCache, prompt_mask, prompt_s
 _LEAST_TOKENS = 2048
 """Tokens of a pass that are worth one of its own."""
 _MOST_PARTS = 4
+_MULTIPLE = 32
+"""Rows and columns of batches that have graphs are filled up to a multiple of it."""
 
 
 class Engine:
@@ -84,8 +86,9 @@ class Engine:
             common = _common_prefix([requests[index].prompt for index in group])
             prefix = self._prefix(requests[group[0]].prompt[:common]) if common else None
             start = 0
-            while start < len(group):
-                indices = group[start : start + self.rows]
+            while left := len(group) - start:
+                # As many batches as are needed, of like size: graphs of one serve the next, and little is filled up.
+                indices = group[start : start + -(-left // -(-left // self.rows))]
                 try:
                     found = self._batch(requests, indices, prefix, reference=reference, keep=keep)
                 except (RuntimeError, MemoryError) as error:
@@ -162,12 +165,14 @@ class Engine:
         longest = max(len(requests[index].prompt) for index in indices)
         width = longest + (self.max_new_tokens if any(wanted) else 0)
         count = len(indices)
-        if self.decoder.graphs:  # few shapes: a last batch that nearly is one is filled up, widths are rounded
-            width = -(-width // 32) * 32
-            filling = self.rows - count if 2 * count > self.rows else 0
+        if self.decoder.graphs and any(wanted):  # few shapes: sizes are rounded up
+            width = -(-width // _MULTIPLE) * _MULTIPLE
+            filling = min(-(-count // _MULTIPLE) * _MULTIPLE, self.rows) - count
             indices = indices + [indices[-1]] * filling
             wanted = wanted + [False] * filling
-        slots = self.decoder.slots(len(indices) * self.cells, width)
+            slots = self.decoder.slots(len(indices) * self.cells, width)
+        else:
+            slots = Slots(len(indices) * self.cells, width, self.device)
         if prefix is not None:
             slots.cache.take_prefix(prefix)
         batch = self._prompts([requests[index].prompt for index in indices], common, slots, indices)

@@ -1,0 +1,135 @@
+"""Steps recorded as CUDA graphs and replayed give what eager steps give, to the bit.
+
+Without a GPU graphs are emulated: what a GPU refuses while it records is refused, what the host did is not replayed.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dual_data.errors import UsageError
+from dual_data.evaluation.data import encode
+from dual_data.evaluation.engine import why_no_graphs
+from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.request import Request, request_of
+from dual_data.evaluation.stream import Engine
+from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.train import Trace, train
+from tests.evaluation.emulated_graphs import Graph, Recording, emulate, refuse
+from tests.evaluation.questions import cities
+from tests.evaluation.training import problem
+
+
+@pytest.mark.parametrize(
+    ("method", "forget_kl"), [*((method, 0.0) for method in METHODS), ("GradAscent", 0.1), ("NPO", 0.1)]
+)
+def test_replayed_training_is_eager_training(method: str, forget_kl: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulate(monkeypatch)
+
+    def trained(*, graphs: bool) -> tuple[list[Trace], torch.Tensor]:
+        given = problem(seeds=(0, 1))
+        traces = train(
+            given.loaded,
+            given.adapters,
+            METHODS[method],
+            [given.cell(1e-3), given.cell(1e-4)],
+            Optimisation(epochs=4, batch=5, micro=3, forget_kl=forget_kl),
+            options={"layer": 0} if METHODS[method].at_layer else {},
+            graphs=graphs,
+        )
+        return [trace._replace(seconds=0.0) for trace in traces], given.adapters.master
+
+    eager, weights = trained(graphs=False)
+    assert Graph.recorded == 0
+    replayed, again = trained(graphs=True)
+    assert replayed == eager
+    assert torch.equal(again, weights)
+    assert (Graph.recorded, Graph.replayed) == (2, 7 + 5)  # micro-batches and updates of 5 steps, after 3 that warm up
+
+
+def test_a_method_that_stops_at_a_layer_takes_no_kl_over_tokens() -> None:
+    given = problem()
+    with pytest.raises(UsageError, match="RMU stops at a layer"):
+        given.train("RMU", Optimisation(forget_kl=0.02), layer=0)
+
+
+def _asked(loaded: Loaded) -> list[Request]:
+    requests = [request_of(row) for row in encode(loaded.tokenizer, cities(), "chat")]
+    requests[4] = requests[4]._replace(generate=False)
+    return requests
+
+
+@pytest.mark.parametrize("rows", [3, 64])
+def test_replayed_decoding_is_eager_decoding(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulate(monkeypatch)
+    given = problem(seeds=(0, 1))
+    # Many tokens end an answer, so that rows leave at different steps.
+    stops = tuple(range(0, given.loaded.model.config.vocab_size, 29))
+    loaded = given.loaded._replace(info=given.loaded.info._replace(stop_ids=stops))
+    asked = _asked(loaded)
+    with_graphs = Engine(loaded, given.adapters, rows=rows, max_new_tokens=40, graphs=True)
+    for _ in range(2):  # the second time all graphs are there
+        found = with_graphs.run(asked)
+    eager = Engine(loaded, given.adapters, rows=rows, max_new_tokens=40, graphs=False).run(asked)
+    assert [[row.generation for row in cell] for cell in found] == [[row.generation for row in cell] for cell in eager]
+    assert len({len(row.generation) for cell in eager for row in cell}) > 3
+    assert Graph.recorded >= (3 if rows > 3 else 1)  # one a number of rows
+    assert Graph.replayed > 40
+
+
+def test_graphs_of_another_width_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulate(monkeypatch)
+    loaded = tiny("llama")
+    engine = Engine(loaded, rows=4, max_new_tokens=8, graphs=True)
+    ids = list(range(3, 120))
+    engine.run([Request(tuple(ids), ()), Request(tuple(ids[5:90]), ())])
+    wide = {width for _, width in engine.decoder._slots}
+    engine.run([Request(tuple(ids[:9]), ()), Request(tuple(ids[5:20]), ())])
+    narrow = {width for _, width in engine.decoder._slots}
+    assert len(wide) == len(narrow) == 1
+    assert wide != narrow
+
+
+def test_a_model_whose_steps_cannot_be_recorded_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulate(monkeypatch)
+    loaded = tiny("llama")
+    assert why_no_graphs(loaded) == ""
+    layer = loaded.model.base_model.layers[0]
+    layer.register_forward_hook(lambda _, __, output: output if output.isfinite().all().item() else None)
+    assert "not recorded" in why_no_graphs(loaded)
+
+
+@pytest.mark.parametrize("what", ["read", "write", "choose"])
+def test_what_cannot_be_recorded_is_noticed(what: str) -> None:
+    values = torch.arange(4.0)
+
+    def spoil() -> None:
+        with Recording() as recording:
+            if what == "read":
+                values.sum().item()
+            elif what == "write":
+                torch.tensor([1.0, 2.0])
+            else:
+                values[values > 1]
+        refuse(recording)
+
+    with pytest.raises(RuntimeError, match="capturing"):
+        spoil()
+
+
+def test_recording_does_nothing_and_a_replay_does_it_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulate(monkeypatch)
+    count, seen = torch.zeros(3), torch.zeros(2, 3)
+    graph = Graph()
+    with torch.cuda.graph(graph):  # type: ignore[arg-type]
+        seen[1] = (count + 1).exp()
+        count.add_(1)
+    assert count.tolist() == [0, 0, 0]
+    assert seen.tolist() == [[0] * 3] * 2
+    for _ in range(2):
+        graph.replay()
+    assert count.tolist() == [2, 2, 2]
+    assert torch.equal(seen[1], torch.full((3,), 2.0).exp())
