@@ -34,6 +34,19 @@ def devices_named(text: str | None, *, used: bool = True) -> list[str]:
     return names
 
 
+def settle(device: torch.device | str) -> None:
+    """Make a device ready before a model is put on it; nothing to do for a processor.
+
+    Streams and graphs belong to the current device. cuDNN's attention plans every shape anew, for most of a second, and
+    rows of text have many shapes.
+    """
+    chosen = torch.device(device)
+    if chosen.type == "cuda":
+        if chosen.index is not None:
+            torch.cuda.set_device(chosen)
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def cells_at_once(device: str, parameters: int) -> int:
     """How many cells are trained as one batch where nobody says: on a GPU as many as fill it, on a processor one.
 

@@ -214,7 +214,7 @@ class _Bench:
         engine = self._engine(None)
         self._base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
         self._keep_to(engine, 1)
-        effort = Effort(0.0, time.perf_counter() - began, 1)
+        effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
         with claimed(grid.folder, [cell for cell in cells if cell.method == BASE]) as bases:
             for cell in bases:
                 self._write(cell, self._base, None, effort, notes=engine.notes)
@@ -267,7 +267,13 @@ class _Bench:
             engine = self._engine(trainable if isinstance(trainable, Adapters) else None)
             found = measure(engine, self._workload, base=self._base, embedder=self._embedder)
             self._keep_to(engine, len(cells))
-            effort = Effort(trained - began, time.perf_counter() - trained, len(cells), traces[0].tokens)
+            effort = Effort(
+                trained - began,
+                time.perf_counter() - trained,
+                len(cells),
+                tokens=traces[0].tokens,
+                rows=engine.rows * len(cells),
+            )
             for k, (cell, trace, measured) in enumerate(zip(cells, traces, found, strict=True)):
                 if self._options.save_adapters and isinstance(trainable, Adapters):
                     # Before the result: a cell that has one is done, and its adapter would never be made.

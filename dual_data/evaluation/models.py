@@ -31,6 +31,7 @@ from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.evaluation.attention import additive, grouped
 from dual_data.evaluation.cache import dequantised, files_hash
 from dual_data.evaluation.data import turn_end
+from dual_data.evaluation.devices import settle
 from dual_data.evaluation.norms import fuse_norms
 from dual_data.evaluation.reach import cached_commit, why_unreachable
 
@@ -101,6 +102,7 @@ def load(
     UsageError with the way out.
     """
     dtype = dtype_named(dtype) if isinstance(dtype, str) else dtype
+    settle(device)
     if str(spec).startswith(TINY):
         from dual_data.evaluation.tiny import tiny
 

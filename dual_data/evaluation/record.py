@@ -32,6 +32,8 @@ class Effort(NamedTuple):
     """Cells that were really run at once."""
     tokens: int | None = None
     """Tokens that went through the model in training, of all cells together."""
+    rows: int | None = None
+    """Rows of a measuring batch, of all cells together."""
 
     @property
     def seconds(self) -> float:
@@ -102,6 +104,7 @@ def run_record(effort: Effort, loaded: Loaded, stage: Prepared | None, notes: Se
         "training_seconds": effort.training_seconds,
         "measuring_seconds": effort.measuring_seconds,
         "cells_at_once": effort.together,
+        "rows_at_once": effort.rows,
         "gpu_hours": effort.seconds / 3600 if gpu else 0.0,
         "stage_seconds": stage.seconds if stage is not None else 0.0,
         "stage_gpu_hours": stage.gpu_hours if stage is not None else 0.0,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.devices import cells_at_once, device_named, devices_named, rows_at_once
+from dual_data.evaluation.devices import cells_at_once, device_named, devices_named, rows_at_once, settle
 from tests.cli.command import dual_data
 
 
@@ -58,3 +58,15 @@ def test_the_commands_refuse_before_they_look_at_anything(command: str, device: 
     assert found.code == 2
     assert "--device: " in found.err
     assert len(found.err.splitlines()) == 1
+
+
+def test_a_gpu_becomes_the_current_one_and_does_without_plans_for_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", done.append)
+    settle("cpu")
+    assert done == []
+    settle("cuda")  # whichever is the current one
+    assert done == [False]
+    settle("cuda:1")
+    assert done == [False, torch.device("cuda:1"), False]

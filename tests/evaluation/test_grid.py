@@ -211,6 +211,7 @@ def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: 
         (BASE, 0.0): 1,
         **{(method, lr): n for method in ("GradAscent", "NPO") for lr, n in ((1e-4, 2), (1e-3, 2), (1e-2, 1))},
     }
+    assert {one["rows_at_once"] for one in runs.values()} == {64}
     (took,) = (json.loads(path.read_text()) for path in (grid.folder.parent / "stages").glob("*.json"))
     assert took["steps"] == 2
     assert {one["stage_seconds"] for one in runs.values()} == {took["seconds"]}
