@@ -15,7 +15,6 @@ from benchmarks.evaluation.study.asked import Asked, ask, countries_of
 from benchmarks.evaluation.study.facts import city_facts, read_triplets, with_population
 from benchmarks.evaluation.study.names import guessed_countries, invented_names
 from benchmarks.evaluation.study.sets import STYLES, splits
-from dual_data.config import load_relations
 from dual_data.errors import InputError
 from dual_data.evaluation.cells import cells_of, spell_out
 from dual_data.evaluation.grid import RunOptions, run
@@ -26,7 +25,6 @@ from dual_data.ids import digest
 from tests.services import require
 
 ROOT = Path(__file__).parents[2]
-P17 = load_relations(ROOT / "pipeline" / "relations")["P17"]
 ENDS = {"Poland": "owice", "India": "apur", "Peru": "allpa", "Turkey": "hisar"}
 
 
@@ -57,11 +55,11 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_facts_have_one_country_and_a_count_of_triplets(reference: Path) -> None:
-    facts = city_facts(read_triplets(reference), P17)
+    facts = city_facts(read_triplets(reference))
     assert facts.height == 65
     assert "Twice" not in facts["subject"]
     warsaw = facts.row(by_predicate=pl.col("subject") == "Warsaw", named=True)
-    assert (warsaw["question"], warsaw["answer"]) == ("In which country is Warsaw located?", "Poland")
+    assert (warsaw["question"], warsaw["answer"]) == ("Which country is the city of Warsaw in?", "Poland")
     assert warsaw["triplets"] == 1
     assert facts["triplets"].max() == 13  # its country, its region, and eleven twins
     assert set(warsaw["paraphrases_test"]) & set(warsaw["paraphrases_validation"]) == set()
@@ -81,7 +79,7 @@ def test_population_and_accepted_names_come_from_geonames() -> None:
 
 @pytest.mark.usefixtures("_packages")
 def test_letters_give_away_what_follows_from_them_and_nothing_else(reference: Path) -> None:
-    facts = city_facts(read_triplets(reference), P17)
+    facts = city_facts(read_triplets(reference))
     names, countries = facts["subject"].to_list(), facts["answer"].to_list()
     guessed = guessed_countries(names, countries)
     assert sum(one == other for one, other in zip(guessed, countries, strict=True)) > 55
@@ -141,7 +139,7 @@ def test_too_few_facts_are_said(reference: Path) -> None:
 
 
 def test_a_model_that_knows_nothing_is_found_out(reference: Path) -> None:
-    facts = city_facts(read_triplets(reference), P17).head(6)
+    facts = city_facts(read_triplets(reference)).head(6)
     asked = ask(tiny("llama"), facts, rows=8)
     assert not asked.facts["known"].any()
     assert asked.control == 0

@@ -13,7 +13,7 @@ import polars as pl
 import torch
 
 from benchmarks.evaluation.study.asked import Asked, ask, countries_of
-from benchmarks.evaluation.study.facts import city_facts, neighbours, read_triplets, with_population
+from benchmarks.evaluation.study.facts import WORDINGS, city_facts, neighbours, read_triplets, with_population
 from benchmarks.evaluation.study.names import classifier, guessed_countries, invented_names
 from benchmarks.evaluation.study.sets import STYLES, balance, splits
 from dual_data.config import Relation, load_relations
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     reference = Path(os.environ.get("DUAL_DATA_REFERENCE", ROOT.parent / "shared" / "data"))
     relations = load_relations(ROOT / "pipeline" / "relations")
     triplets = read_triplets(reference / "wikidata_triplets")
-    facts = with_population(city_facts(triplets, relations["P17"]))
+    facts = with_population(city_facts(triplets))
     guessed = guessed_countries(facts["subject"].to_list(), facts["answer"].to_list())
     facts = facts.with_columns(guessed=pl.Series(guessed), popularity=pl.col(chosen.popularity))
     facts = facts.with_columns(guessable=pl.col("guessed") == pl.col("answer"))
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         "name_classifier": given_away,
         "triplets_and_population": _agreement(facts),
         "asked": _summary(asked),
-        "invented": _invented(loaded, facts, relations["P17"], min(INVENTED, asked.facts.height), chosen.rows),
+        "invented": _invented(loaded, facts, min(INVENTED, asked.facts.height), chosen.rows),
         "styles": _write(chosen.out, asked.facts, triplets, list(relations.values()), chosen.most),
     }
     (chosen.out / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
@@ -104,11 +104,11 @@ def _summary(asked: Asked) -> dict[str, float]:
     }
 
 
-def _invented(loaded: Loaded, facts: pl.DataFrame, relation: Relation, count: int, rows: int) -> dict[str, float]:
+def _invented(loaded: Loaded, facts: pl.DataFrame, count: int, rows: int) -> dict[str, float]:
     """How often the model gives a name that nobody has the country that a classifier of letters gives it."""
     names = invented_names(facts["subject"].to_list(), count)
     guessed = classifier().fit(facts["subject"].to_list(), facts["answer"].to_list()).predict(names)
-    questions = [relation.questions.canonical.format(subject=name) for name in names]
+    questions = [WORDINGS.canonical.format(subject=name) for name in names]
     said = countries_of(loaded, questions, facts["answer"].to_list(), rows=rows)
     return {
         "names": len(names),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -12,6 +13,28 @@ from dual_data.errors import InputError
 from dual_data.ids import digest
 
 RELATION = "country"
+
+
+class Wordings(NamedTuple):
+    """Ways to ask for the country of a city."""
+
+    canonical: str
+    validation: tuple[str, ...]
+    """What the model knows is decided by these, and nothing else is."""
+    test: tuple[str, ...]
+
+
+WORDINGS = Wordings(
+    "Which country is the city of {subject} in?",
+    (
+        "What country is the city of {subject} in?",
+        "Which country is the city of {subject} located in?",
+        "Name the country that the city of {subject} is in.",
+    ),
+    ("The city of {subject} is in which country?", "Of which country is {subject} a city?"),
+)
+"""They say that the subject is a city. Of 300 facts the small model answers 27 % in the canonical wording and 25 % in
+those of validation; in the relation's own, which serve landmarks and volcanoes as well, 18 %."""
 CODES = {
     "united states of america": "US", "people's republic of china": "CN", "czech republic": "CZ", "netherlands": "NL",
     "kingdom of the netherlands": "NL", "state of palestine": "PS", "republic of ireland": "IE", "turkey": "TR",
@@ -31,7 +54,7 @@ def read_triplets(folder: Path) -> pl.DataFrame:
     return pl.concat(tables).drop_nulls().unique(maintain_order=True)
 
 
-def city_facts(triplets: pl.DataFrame, relation: Relation) -> pl.DataFrame:
+def city_facts(triplets: pl.DataFrame) -> pl.DataFrame:
     """Cities that have one country, with question, wordings, and `triplets`: how many triplets name the city.
 
     A label with several countries (two cities of one name, mostly) has no one right answer and is left out.
@@ -45,12 +68,11 @@ def city_facts(triplets: pl.DataFrame, relation: Relation) -> pl.DataFrame:
             "fact_id": digest(f"{RELATION}|{city}|{country}"),
             "subject": city,
             "relation": RELATION,
-            "question": relation.questions.canonical.format(subject=city),
+            "question": WORDINGS.canonical.format(subject=city),
             "answer": country,
             "answers": [country],
-            "paraphrases_validation": [text.format(subject=city) for text in relation.questions.validation],
-            "paraphrases_training": [text.format(subject=city) for text in relation.questions.training],
-            "paraphrases_test": [text.format(subject=city) for text in relation.questions.test],
+            "paraphrases_validation": [text.format(subject=city) for text in WORDINGS.validation],
+            "paraphrases_test": [text.format(subject=city) for text in WORDINGS.test],
             "triplets": float(count),
         }
         for city, country, count in facts.select("subjectLabel", "objectLabel", "triplets").iter_rows()
