@@ -149,6 +149,7 @@ class _Bench:
         self._cells_at_once = 1 if grid.preset.full else fitting
         self._rows_at_once = options.rows or rows_at_once(options.device)
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
+        self._encoded: dict[tuple[Item, ...], list[Encoded]] = {}
         self._stage: Prepared | None = None
         self._workload: Workload
         self._base: Measurement
@@ -313,7 +314,10 @@ class _Bench:
         }
 
     def _encode(self, items: Sequence[Item]) -> list[Encoded]:
-        return encode(self._loaded.tokenizer, items, self._grid.profile)
+        """Tokens of rows, made once a grid."""
+        if (rows := tuple(items)) not in self._encoded:
+            self._encoded[rows] = encode(self._loaded.tokenizer, items, self._grid.profile)
+        return self._encoded[rows]
 
     def _write(
         self,
