@@ -1,7 +1,7 @@
 """Full fine-tuning: every weight of the base is trained, and put back from a copy on the host.
 
-It costs what LoRA saves: beside the weights their gradients, a float32 master copy where they are narrower, and two
-float32 moments; 18 bytes a parameter in all for bfloat16, 16 for float32, and one cell at a time.
+It costs what LoRA saves: beside the weights their gradients, a master copy and sums of gradients in float32 where they
+are narrower, and two float32 moments; 20 bytes a parameter in all for bfloat16, 16 for float32, and one cell at a time.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dual_data.evaluation.optimiser import Buffer
 
 
 def bytes_per_parameter(dtype: torch.dtype) -> int:
-    """Device memory of full fine-tuning: weights, gradients, master copy and moments."""
+    """Device memory of full fine-tuning: weights, gradients, master copy, sums of gradients and moments."""
     width = torch.finfo(dtype).bits // 8
-    return 2 * width + (0 if dtype == torch.float32 else 4) + 8
+    return 2 * width + (0 if dtype == torch.float32 else 8) + 8
 
 
 class FullWeights:

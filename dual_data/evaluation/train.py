@@ -11,9 +11,11 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.context import check_tokens
@@ -23,8 +25,10 @@ from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts,
 from dual_data.evaluation.models import Loaded, head
 from dual_data.evaluation.optimiser import AdamW, Trainable
 from dual_data.evaluation.order import Optimisation, factors, plan
-from dual_data.evaluation.packing import Packed, Rows, Source, pack
+from dual_data.evaluation.packing import Layout, Packed, Rows, Source, pack
 from dual_data.evaluation.reference import Cache, Reference, compute
+from dual_data.evaluation.repeatable import is_refused, repeatable
+from dual_data.evaluation.smaller import is_out_of_memory
 
 _WARM_UP = 3
 
@@ -119,9 +123,10 @@ class Run:
         train_end: bool,
         plain: bool | None,
     ) -> None:
-        self._model, self._trainable, self._method = loaded.model, trainable, method
+        self.model, self._trainable, self._method = loaded.model, trainable, method
         self._optimisation = optimisation
-        device = loaded.device
+        self.device = device = loaded.device
+        self._strict = True
         self._options = method.options(options)
         self._loss_options = method.bind(method.loss, self._options)
         facts = [_facts(cell, loaded, train_end) for cell in cells]
@@ -173,7 +178,6 @@ class Run:
         self._parts: dict[str, Tensor] = {}
         self._done = 0
         self.all_stopped = False
-        self.device = device
 
     def step(self) -> None:
         """One optimiser step."""
@@ -190,23 +194,44 @@ class Run:
     def micro(self) -> None:
         """Forward and backward of the next micro-batch."""
         layout, groups = self._packed.at(self._micro_number)
-        rows = [groups[kind] for kind in self._kinds]
-        states = layer_hidden(self._model, layout, self._layer) if self._layer is not None else None
-        hidden = hidden_at(self._model, layout, rows, states)
-        loss = self._loss(groups, self._policy(rows, hidden))
-        with warnings.catch_warnings():
-            # Cells lie beside each other in one buffer, so a layer's gradients are not contiguous: that is meant.
-            warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
-            loss.value.sum().backward()  # type: ignore[no-untyped-call]
+        loss = self._differentiate(layout, groups)
         self._optimiser.accumulate()
         step = self._optimiser.step_number
         self._losses.index_add_(0, step, loss.value.detach()[None])
         for name, value in loss.parts.items():
-            table = self._parts.setdefault(name, torch.zeros_like(self._losses))
+            if name not in self._parts:
+                self._parts[name] = torch.zeros_like(self._losses)
             # A controller's state is one value a step and not a sum over micro-batches.
+            table = self._parts[name]
             write = table.index_copy_ if name in self._state else table.index_add_
             write(0, step, value.detach()[None])
         self._micro_number.add_(1)
+
+    def _differentiate(self, layout: Layout, groups: Mapping[str, Rows]) -> Loss:
+        """The loss, whose gradient is added to what the optimiser reads."""
+        try:
+            with repeatable(self.device, strict=self._strict), warnings.catch_warnings():
+                # Cells lie beside each other in one buffer, so a layer's gradients are not contiguous: that is meant.
+                warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+                rows = [groups[kind] for kind in self._kinds]
+                states = layer_hidden(self.model, layout, self._layer) if self._layer is not None else None
+                loss = self._loss(groups, self._policy(rows, hidden_at(self.model, layout, rows, states)))
+                loss.value.sum().backward()  # type: ignore[no-untyped-call]
+            return loss
+        except RuntimeError as error:
+            if not (self._strict and is_refused(error)):
+                raise
+        # The first micro-batch has all operations of a run, so what it left half done is all that there is.
+        self._strict = False
+        self.note("repeatable", 0.0)
+        for buffer in self._trainable.buffers:
+            buffer.gradient.zero_()
+        return self._differentiate(layout, groups)
+
+    def note(self, name: str, value: float) -> None:
+        """Have a figure in the result of every cell."""
+        for notes in self._notes:
+            notes[name] = value
 
     def update(self) -> None:
         """The optimiser's part of a step."""
@@ -270,7 +295,7 @@ class Run:
                 raise UsageError(f"{self._method.name} computes no forget loss to stop at: it takes no stop_forget_nll")
             found.append(("forget_nll", how.stop_forget_nll, f"forget loss above {how.stop_forget_nll:g}"))
         if how.diverged_nll:
-            most = how.diverged_nll * math.log(self._model.config.get_text_config().vocab_size)
+            most = how.diverged_nll * math.log(self.model.config.get_text_config().vocab_size)
             said = f"above {most:.3g}, {how.diverged_nll:g} times what guessing gives,"
             kept = {"retain_nll": "retain loss", "nll": "loss"}
             found += [(part, most, f"diverged: {name} {said}") for part, name in kept.items() if part in self._parts]
@@ -281,8 +306,7 @@ class Run:
         layer = int(self._options["layer"])
         if layer < 0:
             raise UsageError(f"{self._method.name}.layer: {layer} is no layer; they are counted from 0")
-        for notes in self._notes:
-            notes["layer"] = min(layer, layers - 1)
+        self.note("layer", min(layer, layers - 1))
         return min(layer, layers - 1)
 
     @property
@@ -314,7 +338,7 @@ class Run:
                     distinct[id(by[kind].rows)] = len(caches)
                     layer = self._layer
                     caches.append(
-                        compute(self._model, by[kind], self._trainable, pad_id=pad_id, layer=layer, plain=self._plain)
+                        compute(self.model, by[kind], self._trainable, pad_id=pad_id, layer=layer, plain=self._plain)
                     )
             which = [distinct[id(by[kind].rows)] for by in sources]
             found[kind] = Reference(caches, which, self._trainable, at_layer=self._layer is not None)
@@ -325,7 +349,7 @@ class Run:
         if self._layer is not None:
             pairs = zip(self._kinds, rows, hidden, strict=True)
             return {kind: Answers(one.targets, hidden=states.float()) for kind, one, states in pairs}
-        logits = head(self._model, torch.cat(list(hidden), dim=1))
+        logits = head(self.model, torch.cat(list(hidden), dim=1))
         parts = torch.split(logits, [states.shape[1] for states in hidden], dim=1)
         return {
             kind: Answers(one.targets, logits=lambda part=part: part)  # type: ignore[misc]
@@ -352,6 +376,10 @@ class Run:
         return loss
 
 
+_EAGER: WeakSet[PreTrainedModel] = WeakSet()
+"""Models that do what cannot be recorded, found by trying; a failed try keeps memory, so there is one."""
+
+
 class _Graphed:
     """Steps of a run: eager while warming up, then recorded once and replayed."""
 
@@ -359,31 +387,43 @@ class _Graphed:
         self._run = run
         self._taken = 0
         self._stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
-        self._micro: torch.cuda.CUDAGraph | None = None
-        self._update = torch.cuda.CUDAGraph()
+        self._graphs: tuple[torch.cuda.CUDAGraph, torch.cuda.CUDAGraph] | None = None
 
     def __call__(self) -> None:
-        self._stream.wait_stream(torch.cuda.current_stream(self._run.device))
-        with torch.cuda.stream(self._stream):
-            if self._taken < _WARM_UP:
-                self._run.step()
-            else:
-                if self._micro is None:
+        current = torch.cuda.current_stream(self._run.device)
+        self._stream.wait_stream(current)
+        try:
+            with torch.cuda.stream(self._stream):
+                if self._taken == _WARM_UP and self._run.model not in _EAGER:
                     self._record()
-                assert self._micro is not None
-                for _ in range(self._run.advance()):
-                    self._micro.replay()
-                self._update.replay()
+                if self._graphs is None:
+                    self._run.step()
+                else:
+                    micro, update = self._graphs
+                    for _ in range(self._run.advance()):
+                        micro.replay()
+                    update.replay()
+        finally:  # after an error too: who tries again writes where this stream may be writing
+            current.wait_stream(self._stream)
         self._taken += 1
-        torch.cuda.current_stream(self._run.device).wait_stream(self._stream)
 
     def _record(self) -> None:
-        # Work recorded is not executed, so recording changes no weight.
-        self._micro = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._micro, stream=self._stream):
-            self._run.micro()
-        with torch.cuda.graph(self._update, pool=self._micro.pool(), stream=self._stream):
-            self._run.update()
+        """Work recorded is not executed, so recording changes no weight."""
+        micro, update = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(micro, stream=self._stream):
+                self._run.micro()
+            with torch.cuda.graph(update, pool=micro.pool(), stream=self._stream):
+                self._run.update()
+        except RuntimeError as error:
+            # To end a recording that failed is an error again, which stands before the first.
+            for one in (error, error.__context__):
+                if one is not None and is_out_of_memory(one):
+                    raise one from None
+            _EAGER.add(self._run.model)
+            self._run.note("recorded", 0.0)
+        else:
+            self._graphs = micro, update
 
 
 def _facts(cell: CellData, loaded: Loaded, train_end: bool) -> Facts:
