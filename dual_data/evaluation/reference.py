@@ -14,7 +14,6 @@ from dual_data.evaluation.methods.base import Answers
 from dual_data.evaluation.models import head
 from dual_data.evaluation.optimiser import Trainable
 from dual_data.evaluation.packing import Micro, Rows, Source, pack
-from dual_data.evaluation.repeatable import repeatable
 
 _ROWS = 64
 
@@ -73,7 +72,7 @@ def compute(
         packed = pack([[micro]], [{"rows": source}], pad_id=pad_id, plain=plain, device=device)
         layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=device))
         rows = groups["rows"]
-        with trainable.disabled(), repeatable(device, strict=False):
+        with trainable.disabled():
             states = layer_hidden(model, layout, layer) if layer is not None else None
             found = hidden_at(model, layout, [rows], states)[0][0]
             labels = [starts[index] + t for index in chosen for t in range(len(source.labels(index)[1]))]

@@ -21,36 +21,30 @@ _REFUSED = ("does not have a deterministic implementation", "Deterministic behav
 
 
 def prepare() -> None:
-    """Call it before the first product on a GPU: versions of torch before 2.10 look at this variable then, and once."""
+    """Call it before the first product on a GPU: older versions of torch look at this variable then, and once."""
     if os.environ.get(_WORKSPACE) not in _FIXED:
         os.environ[_WORKSPACE] = _FIXED[0]
 
 
 @contextmanager
-def repeatable(device: torch.device, *, strict: bool = True) -> Iterator[None]:
-    """On a GPU, passes inside add in one order; unless `strict` only their attention is computed by the same kernels.
-
-    An operation that has no such order is an error, which `is_refused` knows.
-    """
-    if device.type != "cuda":
+def repeatable(device: torch.device, *, wanted: bool = True) -> Iterator[None]:
+    """On a GPU, passes inside add in one order; an operation that has none is an error, which `is_refused` knows."""
+    if device.type != "cuda" or not wanted:
         yield
         return
     prepare()
     memory: Any = torch.utils.deterministic
-    kernels: Any = torch.backends.cuda
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled, cudnn = memory.fill_uninitialized_memory, kernels.cudnn_sdp_enabled()
+    filled = memory.fill_uninitialized_memory
+    on, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
-        # The first choice on an H100, in no order; and of gradients under a mask it makes NaN (pytorch issue 196678).
-        kernels.enable_cudnn_sdp(False)
-        if strict:
-            memory.fill_uninitialized_memory = False  # it is always written before it is read, and filling takes time
-            torch.use_deterministic_algorithms(True)
+        memory.fill_uninitialized_memory = False  # it is always written before it is read, and filling takes time
+        # Not to warn only: attention would then keep its own order, and an H100's first choice for it is cuDNN, whose
+        # gradients under a mask are also NaN at some lengths (pytorch issue 196678).
+        torch.use_deterministic_algorithms(True)
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.use_deterministic_algorithms(on, warn_only=warns)
         memory.fill_uninitialized_memory = filled
-        kernels.enable_cudnn_sdp(cudnn)
 
 
 def is_refused(error: BaseException) -> bool:

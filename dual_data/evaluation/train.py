@@ -126,7 +126,7 @@ class Run:
         self.model, self._trainable, self._method = loaded.model, trainable, method
         self._optimisation = optimisation
         self.device = device = loaded.device
-        self._strict = True
+        self._ordered = True
         self._options = method.options(options)
         self._loss_options = method.bind(method.loss, self._options)
         facts = [_facts(cell, loaded, train_end) for cell in cells]
@@ -210,7 +210,7 @@ class Run:
     def _differentiate(self, layout: Layout, groups: Mapping[str, Rows]) -> Loss:
         """The loss, whose gradient is added to what the optimiser reads."""
         try:
-            with repeatable(self.device, strict=self._strict), warnings.catch_warnings():
+            with repeatable(self.device, wanted=self._ordered), warnings.catch_warnings():
                 # Cells lie beside each other in one buffer, so a layer's gradients are not contiguous: that is meant.
                 warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
                 rows = [groups[kind] for kind in self._kinds]
@@ -219,10 +219,10 @@ class Run:
                 loss.value.sum().backward()  # type: ignore[no-untyped-call]
             return loss
         except RuntimeError as error:
-            if not (self._strict and is_refused(error)):
+            if not (self._ordered and is_refused(error)):
                 raise
         # The first micro-batch has all operations of a run, so what it left half done is all that there is.
-        self._strict = False
+        self._ordered = False
         self.note("repeatable", 0.0)
         for buffer in self._trainable.buffers:
             buffer.gradient.zero_()

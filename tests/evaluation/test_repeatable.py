@@ -25,28 +25,27 @@ HOW = Optimisation(epochs=3, batch=4, micro=2)
 
 def modes() -> tuple[bool, ...]:
     memory: Any = torch.utils.deterministic
-    kernels: Any = torch.backends.cuda
     on, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    return on, warns, memory.fill_uninitialized_memory, kernels.cudnn_sdp_enabled()
+    return on, warns, memory.fill_uninitialized_memory
 
 
-@pytest.mark.parametrize("strict", [True, False])
-def test_the_modes_of_torch_hold_inside_alone(strict: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_modes_of_torch_hold_inside_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:2")
     before = modes()
     inside: list[object] = []
 
     def fail() -> None:
-        with repeatable(GPU, strict=strict):
+        with repeatable(GPU):
             inside.extend([modes(), os.environ["CUBLAS_WORKSPACE_CONFIG"]])
             raise ValueError("inside")
 
     with pytest.raises(ValueError, match="inside"):
         fail()
-    assert inside == [(True, False, False, False) if strict else (*before[:3], False), ":4096:8"]
+    assert inside == [(True, False, False), ":4096:8"]
     assert modes() == before
-    with repeatable(torch.device("cpu")):
-        assert modes() == before
+    for context in (repeatable(torch.device("cpu")), repeatable(GPU, wanted=False)):
+        with context:
+            assert modes() == before
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     prepare()
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
@@ -54,8 +53,8 @@ def test_the_modes_of_torch_hold_inside_alone(strict: bool, monkeypatch: pytest.
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    def always(_: torch.device, *, strict: bool) -> AbstractContextManager[None]:
-        return repeatable(GPU, strict=strict)
+    def always(_: torch.device, *, wanted: bool) -> AbstractContextManager[None]:
+        return repeatable(GPU, wanted=wanted)
 
     monkeypatch.setattr(training, "repeatable", always)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
