@@ -84,7 +84,7 @@ def plain_step(
     """One forward and backward pass of the plain loop, without what the reference adds, and the bytes of weights."""
     rows = encode(tokenizer, work.forget[: options.micro or work.batch], "chat")
     with counting() as meter:
-        loaded, weights = _loaded(shape, tokenizer, dtype)
+        loaded, weights = _loaded(shape, tokenizer, dtype, fused=False)
         model: Any = loaded.model
         adapters = Adapters(loaded.model, LoraSpec())
         if options.checkpointing:
@@ -110,14 +110,14 @@ def _padded(rows: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
     return torch.zeros(shape, dtype=torch.long), torch.ones(shape, dtype=torch.long), torch.zeros(shape).long()
 
 
-def _loaded(shape: str, tokenizer: PreTrainedTokenizerBase, dtype: str) -> tuple[Loaded, int]:
+def _loaded(shape: str, tokenizer: PreTrainedTokenizerBase, dtype: str, *, fused: bool = True) -> tuple[Loaded, int]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype_named(dtype))
     try:
         model: Any = LlamaForCausalLM(config_of(shape))
     finally:
         torch.set_default_dtype(before)
-    for norm in norms_of(model):  # as `load` does on a GPU
+    for norm in norms_of(model) if fused else ():  # as `load` does on a GPU, and transformers does not
         fuse(norm)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     for parameter in model.parameters():
