@@ -7,6 +7,8 @@ DEMO   := embedded
 STYLES := published matched matched_answer matched_unguessable
 STUDY  := --file benchmarks/evaluation/study/study.toml
 GPU_RESULTS := benchmarks/evaluation/results/gpu
+MODELS := llama-3.1-8b llama-3.2-1b smollm2
+TIMED  := ceilings,cells,grid,profile,growth
 
 .PHONY: demo eval-demo test check format benchmark benchmark-evaluation study clean
 
@@ -39,11 +41,13 @@ benchmark: $(VENV)/.dev  ## The pipeline on the published raw triplets, beside p
 	$(BIN)/python -m benchmarks.pipeline
 
 benchmark-evaluation: $(VENV)/.dev  ## The evaluation beside a plain loop, on a GPU: the tables of benchmarks/evaluation
-	$(BIN)/python -m benchmarks.evaluation --model llama-3.1-8b --out $(GPU_RESULTS)-8b \
-	    --parts counts,ceilings,cells,parity,grid,profile,growth --as-shipped
-	$(BIN)/python -m benchmarks.evaluation --model smollm2 --out $(GPU_RESULTS)-smollm2 \
-	    --parts ceilings,cells,parity,grid,profile,growth --as-shipped
-	$(BIN)/python -m benchmarks.evaluation.plot $(GPU_RESULTS)-*/results.json --out $(GPU_RESULTS)-growth.svg
+	failed=0; for model in $(MODELS); do \
+	    case $$model in *-8b) parts=$(TIMED);; *-1b) parts=parity;; *) parts=parity,$(TIMED);; esac; \
+	    $(BIN)/python -m benchmarks.evaluation --model $$model --parts $(or $(PARTS),$$parts) --as-shipped \
+	        --checkpoints artifacts/checkpoints --out $(GPU_RESULTS)-$$model || failed=1; \
+	done; \
+	$(BIN)/python -m benchmarks.evaluation.plot $(GPU_RESULTS)-*/results.json --out $(GPU_RESULTS)-growth.svg; \
+	exit $$failed
 
 study: $(VENV)/.dev  ## The study of benchmarks/evaluation/study, on a GPU: data, grids, attacks, report; it resumes
 	$(BIN)/python -m pip install --quiet --group study

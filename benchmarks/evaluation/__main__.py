@@ -1,43 +1,56 @@
-"""python -m benchmarks.evaluation: one model on one machine, in one run; results as JSON and Markdown."""
+"""python -m benchmarks.evaluation: one model on one machine; results as JSON and Markdown, and later calls go on."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
+import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.evaluation.clock import is_gpu
 from benchmarks.evaluation.parts import PARTS, Bench
+from benchmarks.evaluation.stored import Stored
 from benchmarks.evaluation.subject import SHAPES, SMOLLM2, Work, first, made_up, published
 from benchmarks.evaluation.table import markdown
+from dual_data.errors import UsageError
+from dual_data.evaluation.devices import settle
 from dual_data.evaluation.record import device_name
+from dual_data.evaluation.smaller import release
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the parts asked for; write results.json and results.md after each, so that a run cut short leaves its own."""
+    """Run what the folder does not have of the parts asked for, and write each piece as it comes.
+
+    What goes wrong in a piece is its result, which the next call tries again, and ends no other; the exit status is 1.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
     parser.add_argument("--model", default="llama-1m", choices=[*SHAPES, SMOLLM2])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", default="", help="bfloat16 on a GPU, else float32, where not given")
-    parser.add_argument("--out", type=Path, required=True, help="folder for results.json and results.md")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of results.json and results.md; what it has is kept"
+    )
     parser.add_argument(
         "--checkpoints", type=Path, help="where random models are kept; a temporary folder if not given"
     )
-    parser.add_argument("--parts", default="counts,ceilings,cells,grid,parity", help=", ".join(PARTS))
+    parser.add_argument("--parts", default="ceilings,cells,grid,parity", help=", ".join(PARTS))
     parser.add_argument("--methods", default="GradAscent,NPO")
     parser.add_argument("--limit", type=int, default=0, help="rows to forget and to retain; 0 for all")
     parser.add_argument("--made-up", action="store_true", help="invented rows in place of the published ones")
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--rows", type=int, default=1000, help="rows asked at once, of all cells together")
-    parser.add_argument("--cells-at-once", type=int, default=4)
+    parser.add_argument("--cells-at-once", type=int, default=0, help="0 for as many as the package takes")
     parser.add_argument("--threads", type=int, default=0, help="of the processor; 0 for torch's choice")
     parser.add_argument(
         "--plain-steps", type=int, default=0, help="training steps of the plain loop; the rest by scale"
@@ -49,12 +62,20 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    on_gpu = chosen.device.startswith("cuda")
-    dtype = chosen.dtype or ("bfloat16" if on_gpu else "float32")
+    names = chosen.parts.split(",")
+    if unknown := [name for name in names if name not in PARTS]:
+        parser.error(f"unknown part {', '.join(unknown)}; known: {', '.join(PARTS)}")
+    dtype = chosen.dtype or ("bfloat16" if is_gpu(chosen.device) else "float32")
     work = _work(chosen)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = {"setting": _setting(chosen, work, dtype)}
-    with tempfile.TemporaryDirectory() as scratch:
+    try:
+        stored = Stored(chosen.out, _setting(chosen, work, dtype, sys.argv[1:] if arguments is None else arguments))
+    except UsageError as error:
+        parser.error(str(error))
+    settle(chosen.device)  # for both sides alike, whichever is measured first
+    with ExitStack() as stack:
+        folder = chosen.checkpoints or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        scratch = folder / f".scratch-{chosen.model}"
+        shutil.rmtree(scratch, ignore_errors=True)  # of a call that was cut
         bench = Bench(
             name=chosen.model,
             device=chosen.device,
@@ -66,19 +87,38 @@ def main(arguments: list[str] | None = None) -> int:
             plain_steps=chosen.plain_steps,
             plain_requests=chosen.plain_requests,
             as_shipped=chosen.as_shipped,
-            checkpoints=chosen.checkpoints or Path(scratch) / "checkpoints",
-            scratch=Path(scratch),
+            checkpoints=folder,
+            temporary=not chosen.checkpoints,
+            scratch=scratch,
             say=_say,
         )
-        for part in chosen.parts.split(","):
-            if part not in PARTS:
-                parser.error(f"unknown part {part}; known: {', '.join(PARTS)}")
-            _say(f"{part} ...")
-            results[part] = PARTS[part](bench, results)
-            (chosen.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-            (chosen.out / "results.md").write_text(markdown(results))
-    print(markdown(results))
-    return 0
+        failed = [label for part in names for label in _run(part, bench, stored)]
+    print(markdown(stored.results))
+    if failed:
+        _say(f"failed, and tried again by the same command: {'; '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _run(part: str, bench: Bench, stored: Stored) -> list[str]:
+    """Run the pieces of a part that are not there yet; which of them failed."""
+    failed = []
+    for path, make in PARTS[part](bench):
+        label = " ".join((part, *path))
+        if stored.has(part, *path):
+            _say(f"{label}: is there already")
+            continue
+        release()
+        _say(f"{label} ...")
+        began = time.perf_counter()
+        try:
+            found = make()
+        except Exception as error:  # whatever it is: what is measured beside it is worth keeping
+            _say(traceback.format_exc())
+            found = {"error": f"{type(error).__name__}: {str(error).split(chr(10))[0]}"}
+            failed.append(label)
+        stored.put(found, part, *path)
+        _say(f"{label}: {found.get('error') or found.get('note') or 'done'} ({time.perf_counter() - began:.1f} s)")
+    return failed
 
 
 def _work(chosen: argparse.Namespace) -> Work:
@@ -92,12 +132,13 @@ def _work(chosen: argparse.Namespace) -> Work:
     return Work(first(forget, chosen.limit), first(retain, chosen.limit), source, new_tokens=chosen.new_tokens)
 
 
-def _setting(chosen: argparse.Namespace, work: Work, dtype: str) -> dict[str, Any]:
+def _setting(chosen: argparse.Namespace, work: Work, dtype: str, arguments: Sequence[str]) -> dict[str, Any]:
     names = ("torch", "transformers", "peft", "tokenizers")
     return {
-        "command": "python -m benchmarks.evaluation " + " ".join(sys.argv[1:]),
+        "command": " ".join(["python -m benchmarks.evaluation", *arguments]),
         "model": chosen.model,
         "device": device_name(torch.device(chosen.device)),
+        "torch_device": chosen.device,
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "dtype": dtype,
@@ -106,6 +147,9 @@ def _setting(chosen: argparse.Namespace, work: Work, dtype: str) -> dict[str, An
         "batch": work.batch,
         "new_tokens": work.new_tokens,
         "rows_at_once": chosen.rows,
+        "cells_at_once": chosen.cells_at_once,
+        "plain_steps": chosen.plain_steps,
+        "plain_requests": chosen.plain_requests,
         "packages": {name: version(name) for name in names} | {"python": platform.python_version()},
     }
 

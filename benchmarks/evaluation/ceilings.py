@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import torch
 
+from benchmarks.evaluation.clock import is_gpu, wait
+
 
 class Ceilings(NamedTuple):
     """Rates that no version of the code can exceed."""
@@ -22,30 +24,28 @@ class Ceilings(NamedTuple):
 
 def ceilings(device: str) -> Ceilings:
     """Measure them: the best of five means over repeats."""
-    on_gpu = device.startswith("cuda")
+    on_gpu = is_gpu(device)
     size = 8192 if on_gpu else 1024
     dtype = torch.bfloat16 if on_gpu else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     c = torch.empty_like(a)
-    product = _best(lambda: torch.mm(a, b, out=c), on_gpu)
+    product = _best(lambda: torch.mm(a, b, out=c), device)
     source = torch.empty((1 << 31) if on_gpu else (1 << 26), dtype=torch.int8, device=device)
     target = torch.empty_like(source)
-    copy = _best(lambda: target.copy_(source), on_gpu)
+    copy = _best(lambda: target.copy_(source), device)
     small = torch.zeros(8, device=device)
-    launch = _best(lambda: small.add_(1.0), on_gpu, repeats=1000)
+    launch = _best(lambda: small.add_(1.0), device, repeats=1000)
     return Ceilings(2.0 * size**3 / product, 2.0 * source.numel() / copy, launch)
 
 
-def _best(do: Callable[[], object], on_gpu: bool, repeats: int = 10) -> float:
+def _best(do: Callable[[], object], device: str, repeats: int = 10) -> float:
     found = []
     for _ in range(5):
         do()
-        if on_gpu:
-            torch.cuda.synchronize()
+        wait(device)
         began = time.perf_counter()
         for _ in range(repeats):
             do()
-        if on_gpu:
-            torch.cuda.synchronize()
+        wait(device)
         found.append((time.perf_counter() - began) / repeats)
     return min(found)

@@ -9,6 +9,17 @@ from contextlib import contextmanager
 import torch
 
 
+def is_gpu(device: str) -> bool:
+    """Whether a device has a clock and a memory of its own."""
+    return device.startswith("cuda")
+
+
+def wait(device: str) -> None:
+    """Until the device has done all that it was given; a processor always has."""
+    if is_gpu(device):
+        torch.cuda.synchronize(device)
+
+
 class Clock:
     """Seconds by part; every reading waits for the device first.
 
@@ -25,20 +36,19 @@ class Clock:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Add the time of what is inside to `name`, and keep the largest memory in use meanwhile."""
-        on_gpu = self.device.startswith("cuda")
-        if on_gpu:
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
+        wait(self.device)
+        if is_gpu(self.device):
+            torch.cuda.reset_peak_memory_stats(self.device)
         began, busy = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
-            if on_gpu:
-                torch.cuda.synchronize()
-                peak = torch.cuda.max_memory_allocated()
-                self.peak_bytes[name] = max(peak, self.peak_bytes.get(name, 0))
+            wait(self.device)
             self.cpu_seconds[name] = self.cpu_seconds.get(name, 0.0) + time.process_time() - busy
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            if is_gpu(self.device):
+                peak = torch.cuda.max_memory_allocated(self.device)
+                self.peak_bytes[name] = max(peak, self.peak_bytes.get(name, 0))
 
     @property
     def total(self) -> float:

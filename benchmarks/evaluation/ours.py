@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from benchmarks.evaluation.clock import Clock
+import torch
+
+from benchmarks.evaluation.clock import Clock, is_gpu
 from benchmarks.evaluation.plain import workload_of
 from benchmarks.evaluation.subject import Work
+from benchmarks.evaluation.table import GRID_METHODS, GRID_STAGES
 from dual_data.evaluation.cells import cells_of, spell_out
 from dual_data.evaluation.data import Item, encode
 from dual_data.evaluation.engine import open_engine
@@ -19,10 +22,10 @@ from dual_data.evaluation.measure import Measurement, measure
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Loaded, identify, load
 from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.results import run_path
 from dual_data.evaluation.settings import EvaluationSettings
+from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.train import CellData, Trace, train
-
-GRID_METHODS = ("GradAscent", "GradDiff", "NPO")
 
 
 class OurCell(NamedTuple):
@@ -31,26 +34,57 @@ class OurCell(NamedTuple):
     clock: Clock
     trace: Trace
     measured: Measurement
+    how: dict[str, Any]
 
 
 def run_cell(
-    folder: Path, work: Work, *, device: str, dtype: str, rows: int, graphs: bool | None, adapter: Path | None = None
+    folder: Path, work: Work, *, device: str, dtype: str, rows: int, graphs: bool | None, start: Path | None = None
 ) -> OurCell:
-    """Run a cell from the checkpoint in `folder`; `rows` are asked at once. `adapter` is where training starts."""
+    """Run a cell from the checkpoint in `folder`; `rows` are asked at once.
+
+    The adapter that training begins with is left in `start`, in peft's format: so the other side can begin with it.
+    """
     clock = Clock(device)
     with clock.part("load"):
         loaded = load(folder, dtype, device)
     with clock.part("train"):
         adapters = Adapters(loaded.model, LoraSpec(), seeds=[work.seed])
-        if adapter is not None:
-            adapters.load(adapter)
+        if start is not None:
+            adapters.save(start, base=str(folder))
         trace = train_cells(loaded, adapters, work, [work.lr], graphs=graphs)[0]
     with clock.part("measure"):
         workload = workload_of(loaded.tokenizer, work)
-        engine = open_engine(loaded, adapters, rows=rows, max_new_tokens=work.new_tokens, graphs=graphs, hidden=False)
+        engine = fast_engine(loaded, adapters, rows=rows, new_tokens=work.new_tokens, graphs=graphs)
         measured = measure(engine, workload)[0]
     adapters.remove()
-    return OurCell(clock, trace, measured)
+    return OurCell(clock, trace, measured, how(engine))
+
+
+def fast_engine(
+    loaded: Loaded, adapters: Adapters, *, rows: int, new_tokens: int, graphs: bool | None = None
+) -> Engine:
+    """The engine that the package opens. Raises RuntimeError where that is its slow one: another thing to measure."""
+    engine = open_engine(loaded, adapters, rows=rows, max_new_tokens=new_tokens, graphs=graphs, hidden=False)
+    if not isinstance(engine, Engine):
+        raise RuntimeError(f"the package does not serve {loaded.info.spec} by its fast engine: {engine.notes}")
+    return engine
+
+
+def how(engine: Engine) -> dict[str, Any]:
+    """What an engine that has run did; fewer rows than were asked for are those that fit."""
+    return {
+        "rows_at_once": engine.rows,
+        "cells_at_once": engine.cells,
+        "graphs": engine.decoder.graphs,
+        "attention": attention_kernels(),
+        "notes": engine.notes,
+    }
+
+
+def attention_kernels() -> list[str]:
+    """Those that torch may choose from on a GPU."""
+    names = ("flash", "mem_efficient", "cudnn", "math")
+    return [name for name in names if getattr(torch.backends.cuda, f"{name}_sdp_enabled")()]
 
 
 def train_cells(
@@ -63,23 +97,17 @@ def train_cells(
     return train(loaded, adapters, method_named(work.method), cells, how, graphs=graphs)
 
 
-def fresh_adapter(folder: Path, target: Path, *, dtype: str, seed: int) -> Path:
-    """An adapter as training begins with it, in peft's format: so that both sides start from the same one."""
-    loaded = load(folder, dtype)
-    adapters = Adapters(loaded.model, LoraSpec(), seeds=[seed])
-    adapters.save(target, base=str(folder))
-    adapters.remove()
-    return target
-
-
 class OurGrid(NamedTuple):
     """What a grid took."""
 
     cells: int
     """Cells that were trained; the models before unlearning come on top."""
     clock: Clock
-    stages: int
     failed: int
+    written_bytes: int
+    """Results and the adapters of training stages; a cell leaves no model."""
+    how: dict[str, Any]
+    """As of a cell: the most of rows and of cells at once, and the notes of all cells."""
 
 
 def run_grid(
@@ -91,12 +119,15 @@ def run_grid(
     dtype: str,
     scratch: Path,
     options: RunOptions,
-    stages: Sequence[str] = ("pretrained", "sft"),
+    stages: Sequence[str] = GRID_STAGES,
     methods: Sequence[str] = GRID_METHODS,
     lrs: Sequence[float] = (1e-6, 1e-5, 5e-5, 1e-4),
     say: Callable[[str], None] = lambda _: None,
 ) -> OurGrid:
-    """Run stages x 2 sets x methods x learning rates x 1 seed as `dual-data eval run` does, results written."""
+    """Run stages x 2 sets x methods x learning rates x 1 seed as `dual-data eval run` does, results written.
+
+    Raises RuntimeError where a model was measured by the slow engine.
+    """
     data = scratch / "rows"
     data.mkdir(parents=True)
     for name, items in (("popular", work.forget), ("rare", other), ("retain", work.retain)):
@@ -141,8 +172,22 @@ def run_grid(
     clock = Clock(device)
     with clock.part("grid"):
         tally = run(grid, cells, options, project=scratch, say=say)
-    trained = sum(cell.lr > 0 for cell in cells)
-    return OurGrid(trained, clock, sum(stage != "pretrained" for stage in stages), tally.failed)
+    runs = [json.loads(run_path(path).read_text()) for path in (grid.folder / "cells").glob("*.json")]
+    notes = sorted({note for found in runs for note in found.get("notes", ())})
+    if slow := [note for note in notes if note.startswith("slow evaluation")]:
+        raise RuntimeError(f"the package does not serve {folder} by its fast engine: {slow}")
+    return OurGrid(
+        sum(cell.lr > 0 for cell in cells),
+        clock,
+        tally.failed,
+        sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file() and data not in path.parents),
+        {
+            **{name: max(found.get(name) or 0 for found in runs) for name in ("rows_at_once", "cells_at_once")},
+            "graphs": is_gpu(device) if options.graphs is None else options.graphs,
+            "attention": attention_kernels(),
+            "notes": notes,
+        },
+    )
 
 
 def _row(item: Item) -> dict[str, object]:

@@ -1,10 +1,13 @@
-"""The parts of the benchmark, each from a `Bench` to something that JSON can hold."""
+"""The parts of the benchmark: each is a list of pieces, and a piece makes something that JSON can hold."""
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,20 +16,35 @@ from transformers import AutoConfig
 
 from benchmarks.evaluation import count, counted, ours, plain
 from benchmarks.evaluation.ceilings import Ceilings, ceilings
-from benchmarks.evaluation.clock import Clock
+from benchmarks.evaluation.clock import Clock, is_gpu
 from benchmarks.evaluation.floor import floor
 from benchmarks.evaluation.parity import parity
 from benchmarks.evaluation.profiling import profiled
-from benchmarks.evaluation.subject import SHAPES, Work, checkpoint, config_of, made_up, random_model, tokenizer_of
-from dual_data.evaluation.engine import open_engine
+from benchmarks.evaluation.subject import (
+    SHAPES,
+    Work,
+    checkpoint,
+    config_of,
+    made_up,
+    random_model,
+    stop_ids,
+    tokenizer_of,
+)
+from benchmarks.evaluation.table import GRID_STAGES
 from dual_data.evaluation.grid import RunOptions
 from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.measure import measure
 from dual_data.evaluation.metrics.text import text_scores
-from dual_data.evaluation.models import identify, load
+from dual_data.evaluation.models import Loaded, identify, load
+from dual_data.evaluation.smaller import OutOfMemory, enough_memory
 
-GRID_CELLS_A_METHOD = 16
-"""2 training stages x 2 sets x 4 learning rates."""
+Piece = tuple[tuple[str, ...], Callable[[], dict[str, Any]]]
+"""Where in the part's result it stands, and what makes it. Whatever takes time or memory is done by that."""
+
+_COUNTED_CELLS = 4
+"""Cells at once of the step that is counted beside that of one."""
+_MOST_ON_PROCESSOR = 10**7
+"""Parameters."""
 
 
 class Bench(NamedTuple):
@@ -39,46 +57,59 @@ class Bench(NamedTuple):
     methods: tuple[str, ...]
     rows: int
     cells_at_once: int
+    """0 for as many as the package takes."""
     plain_steps: int
     plain_requests: int
     as_shipped: bool
     checkpoints: Path
+    temporary: bool
+    """Whether the checkpoints are: then there is one at a time, as a small disk has no room for more."""
     scratch: Path
     say: Callable[[str], None]
 
-    @property
-    def folder(self) -> Path:
-        """The checkpoint that both sides load."""
-        return checkpoint(self.name, self.dtype, self.device, self.checkpoints)
+    def folder(self, dtype: str = "") -> Path:
+        """The checkpoint that both sides load, made where it is not there."""
+        name = f"{self.name}-{dtype or self.dtype}"
+        for other in self.checkpoints.glob(f"{self.name}-*") if self.temporary else ():
+            if other.name != name:
+                shutil.rmtree(other)
+        return checkpoint(self.name, dtype or self.dtype, self.device, self.checkpoints)
 
     @property
     def on_gpu(self) -> bool:
         """Whether there is anything to replay graphs on."""
-        return self.device.startswith("cuda")
+        return is_gpu(self.device)
 
-    def new_folder(self, name: str) -> Path:
-        """An empty folder."""
-        number = sum(1 for _ in self.scratch.glob(f"{name}-*"))
-        target = self.scratch / f"{name}-{number}"
-        target.mkdir(parents=True)
-        return target
+    @contextmanager
+    def new_folder(self) -> Iterator[Path]:
+        """An empty folder, gone afterwards whatever happens: a merged model is as large as the one it came from."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            yield Path(folder)
 
 
-def run_ceilings(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:
+def ceilings_part(bench: Bench) -> Iterator[Piece]:
     """The machine's two ceilings and the cell's floor under them."""
-    found = ceilings(bench.device)
-    return {**found._asdict(), "floor": _floor(bench, found)}
+
+    def make() -> dict[str, Any]:
+        found = ceilings(bench.device)
+        return {**found._asdict(), "floor": _floor(bench, found)}
+
+    yield (), make
 
 
-def run_counts(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:
+def counts_part(bench: Bench) -> Iterator[Piece]:
     """Operations, bytes, kernels and memory of training steps and of a batch, no device needed; shapes alone."""
-    if bench.name not in SHAPES:
-        return {}
+    if bench.name in SHAPES:
+        yield (), partial(_counts, bench)
+
+
+def _counts(bench: Bench) -> dict[str, Any]:
     tokenizer, found = tokenizer_of(), dict[str, Any]()
     card = Ceilings(*count.H100)
     found["floor"] = _floor(bench, card)
     for method in bench.methods:
-        for cells in {1, bench.cells_at_once}:
+        for cells in sorted({1, bench.cells_at_once or _COUNTED_CELLS}):
             work, weights = counted.step(bench.name, tokenizer, bench.work._replace(method=method), cells=cells)
             found[f"{method} step of {cells}"] = _counted(work) | {"weights_bytes": weights}
     for name, options in (("plain step", plain.FAIREST), ("plain step as shipped", plain.AS_SHIPPED)):
@@ -104,82 +135,82 @@ def modelled(found: Mapping[str, Any], methods: Sequence[str], work: Work, rows:
     return cells
 
 
-def run_cells(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:
+def cells_part(bench: Bench) -> Iterator[Piece]:
     """One cell of each method, by the package with graphs and without, and by the plain loop."""
     text_scores("warm", "up")
-    found: dict[str, Any] = {}
-    folder, stops = bench.folder, load(bench.folder, bench.dtype).info.stop_ids
-    tokenizer = identify(str(folder)).tokenizer
+    loops = {"plain": plain.FAIREST} | ({"plain as shipped": plain.AS_SHIPPED} if bench.as_shipped else {})
     for method in bench.methods:
         work = bench.work._replace(method=method)
-        variants: dict[str, Any] = {}
         for name, graphs in (("graphs", True), ("eager", False)):
-            if graphs and not bench.on_gpu:
-                continue
-            cell = ours.run_cell(folder, work, device=bench.device, dtype=bench.dtype, rows=bench.rows, graphs=graphs)
-            variants[f"ours, {name}"] = _clock(cell.clock)
-            del cell
-            _free(bench)
-            bench.say(f"{method} ours {name}: {variants[f'ours, {name}']['total']:.1f} s")
-        loops = {"plain": plain.FAIREST} | ({"plain as shipped": plain.AS_SHIPPED} if bench.as_shipped else {})
+            if bench.on_gpu or not graphs:
+                yield (method, f"ours, {name}"), partial(_our_cell, bench, work, graphs)
         for name, options in loops.items():
-            one = plain.run_cell(
-                folder,
-                tokenizer,
-                work,
-                device=bench.device,
-                dtype=bench.dtype,
-                scratch=bench.new_folder("plain"),
-                stops=stops,
-                options=options,
-                most_steps=bench.plain_steps,
-                most_requests=bench.plain_requests,
-            )
-            variants[name] = _clock(one.clock) | {"scaled": one.scale}
-            del one
-            _free(bench)
-            bench.say(f"{method} {name}: {variants[name]['total']:.1f} s")
-        found[method] = variants
-    return found
+            yield (method, name), partial(_plain_cell, bench, work, options)
 
 
-def run_grid(bench: Bench, results: Mapping[str, Any]) -> dict[str, Any]:
-    """The grid of 48 cells by the package in full; the plain loop's is its cells' time, method by method."""
-    other = [item._replace(id=f"{item.id}-rare") for item in made_up(len(bench.work.forget), 0)[0]]
-    options = RunOptions(device=bench.device, cells_at_once=bench.cells_at_once, rows=bench.rows)
-    grid = ours.run_grid(
-        bench.folder,
-        bench.work,
-        other,
-        device=bench.device,
-        dtype=bench.dtype,
-        scratch=bench.new_folder("grid"),
-        options=options,
-        say=bench.say,
-    )
-    found: dict[str, Any] = {"cells": grid.cells, "failed": grid.failed, "ours": _clock(grid.clock)}
-    cells = results.get("cells", {})
-    plain_totals = {method: variants["plain"] for method, variants in cells.items()}
-    if plain_totals:
-        for unit in ("total", "cpu_total"):
-            cheapest = min(one[unit] for one in plain_totals.values())
-            known = [plain_totals[method][unit] if method in plain_totals else cheapest for method in ours.GRID_METHODS]
-            found[f"plain_extrapolated_{unit}"] = GRID_CELLS_A_METHOD * sum(known)
-    return found
+def _our_cell(bench: Bench, work: Work, graphs: bool) -> dict[str, Any]:
+    cell = ours.run_cell(bench.folder(), work, device=bench.device, dtype=bench.dtype, rows=bench.rows, graphs=graphs)
+    return _clock(cell.clock) | {"how": cell.how}
 
 
-def run_parity(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:
+def _plain_cell(bench: Bench, work: Work, options: plain.PlainOptions) -> dict[str, Any]:
+    folder = bench.folder()
+    with bench.new_folder() as scratch:
+        cell = plain.run_cell(
+            folder,
+            identify(str(folder)).tokenizer,
+            work,
+            device=bench.device,
+            dtype=bench.dtype,
+            scratch=scratch,
+            stops=stop_ids(folder),
+            options=options,
+            most_steps=bench.plain_steps,
+            most_requests=bench.plain_requests,
+        )
+    how = {"rows_at_once": plain.EVALUATION_ROWS, "cells_at_once": 1, "graphs": False, **options._asdict()}
+    return _clock(cell.clock) | {"scaled": cell.scale, "how": how | {"attention": ours.attention_kernels()}}
+
+
+def grid_part(bench: Bench) -> Iterator[Piece]:
+    """The grid of 48 cells by the package in full, a training stage a piece, each with its own loading."""
+    for stage in GRID_STAGES:
+        yield (stage,), partial(_grid, bench, stage)
+
+
+def _grid(bench: Bench, stage: str) -> dict[str, Any]:
+    folder = bench.folder()
+    with bench.new_folder() as scratch:
+        grid = ours.run_grid(
+            folder,
+            bench.work,
+            [item._replace(id=f"{item.id}-rare") for item in made_up(len(bench.work.forget), 0)[0]],
+            device=bench.device,
+            dtype=bench.dtype,
+            scratch=scratch,
+            options=RunOptions(device=bench.device, cells_at_once=bench.cells_at_once, rows=bench.rows),
+            stages=[stage],
+            say=bench.say,
+        )
+    found = grid._asdict()
+    return found | {"clock": _clock(grid.clock)}
+
+
+def parity_part(bench: Bench) -> Iterator[Piece]:
     """Both sides from the same adapter in float32, on the first 64 rows of each set."""
-    folder = checkpoint(bench.name, "float32", bench.device, bench.checkpoints)
-    info = load(folder, "float32").info
+    for method in bench.methods:
+        yield (method,), partial(_parity, bench, method)
+
+
+def _parity(bench: Bench, method: str) -> dict[str, Any]:
+    folder = bench.folder("float32")
     forget = bench.work.forget[:64]
     epochs = -(-11 // -(-len(forget) // bench.work.batch))  # at least 11 steps
-    found = {}
-    for method in bench.methods:
-        work = bench.work._replace(method=method, forget=forget, retain=bench.work.retain[:64], epochs=epochs, lr=1e-4)
-        adapter = ours.fresh_adapter(folder, bench.new_folder("adapter") / "fresh", dtype="float32", seed=work.seed)
+    work = bench.work._replace(method=method, forget=forget, retain=bench.work.retain[:64], epochs=epochs, lr=1e-4)
+    with bench.new_folder() as scratch:
+        adapter = scratch / "fresh"
         mine = ours.run_cell(
-            folder, work, device=bench.device, dtype="float32", rows=bench.rows, graphs=None, adapter=adapter
+            folder, work, device=bench.device, dtype="float32", rows=bench.rows, graphs=None, start=adapter
         )
         other = plain.run_cell(
             folder,
@@ -187,69 +218,84 @@ def run_parity(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:
             work,
             device=bench.device,
             dtype="float32",
-            scratch=bench.new_folder("plain"),
-            stops=info.stop_ids,
+            scratch=scratch,
+            stops=stop_ids(folder),
             adapter=adapter,
+            options=plain.SMALL,
         )
-        found[method] = parity(mine, other)._asdict()
-    return found
+    return parity(mine, other)._asdict() | {"how": mine.how}
 
 
-def run_profile(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:
+def profile_part(bench: Bench) -> Iterator[Piece]:
     """Kernels of training and of measuring one cell."""
-    loaded = load(bench.folder, bench.dtype, bench.device)
-    adapters = Adapters(loaded.model, LoraSpec())
-    workload = plain.workload_of(loaded.tokenizer, bench.work)
-    engine = open_engine(loaded, adapters, rows=bench.rows, max_new_tokens=bench.work.new_tokens, hidden=False)
-    found = {
-        "train": profiled(
-            lambda: ours.train_cells(loaded, adapters, bench.work, [bench.work.lr], graphs=None), bench.device
-        )._asdict(),
-        "measure": profiled(lambda: measure(engine, workload), bench.device)._asdict(),
-    }
-    adapters.remove()
-    return found
+    model = cache(lambda: load(bench.folder(), bench.dtype, bench.device))
+
+    def train() -> dict[str, Any]:
+        with _adapters(model(), [bench.work.seed]) as adapters:
+            return profiled(
+                lambda: ours.train_cells(model(), adapters, bench.work, [bench.work.lr], graphs=None), bench.device
+            )._asdict()
+
+    def measuring() -> dict[str, Any]:
+        with _adapters(model(), [bench.work.seed]) as adapters:
+            workload = plain.workload_of(model().tokenizer, bench.work)
+            engine = ours.fast_engine(model(), adapters, rows=bench.rows, new_tokens=bench.work.new_tokens)
+            return profiled(lambda: measure(engine, workload), bench.device)._asdict() | {"how": ours.how(engine)}
+
+    yield ("train",), train
+    yield ("measure",), measuring
+    model.cache_clear()
 
 
-def run_growth(bench: Bench, _: Mapping[str, Any]) -> dict[str, Any]:
+def growth_part(bench: Bench) -> Iterator[Piece]:
     """Time against cells trained and measured at once, against facts, and against the size of the model."""
-    found: dict[str, Any] = {"cells": {}, "facts": {}, "parameters": {}}
-    loaded = load(bench.folder, bench.dtype, bench.device)
+    model = cache(lambda: load(bench.folder(), bench.dtype, bench.device))
     for cells in (1, 2, 4, 8):
-        found["cells"][cells] = _timed(bench, loaded, bench.work, cells)
+        yield ("cells", str(cells)), partial(_timed, bench, model, bench.work, cells)
     whole = len(bench.work.forget)
     for facts in sorted({whole // 8, whole // 4, whole // 2, whole} - {0}):
         work = bench.work._replace(forget=bench.work.forget[:facts], retain=bench.work.retain[:facts])
-        found["facts"][facts] = _timed(bench, loaded, work, 1)
-    parameters = loaded.info.parameters
-    del loaded
-    _free(bench)
-    largest = parameters if bench.on_gpu else 10**7
-    for shape in SHAPES:
-        size = sum(parameter.numel() for parameter in _empty(shape).parameters())
+        yield ("facts", str(facts)), partial(_timed, bench, model, work, 1)
+    model.cache_clear()
+    sizes = {shape: sum(parameter.numel() for parameter in _empty(shape).parameters()) for shape in SHAPES}
+    largest = sizes.get(bench.name, 0) if bench.on_gpu else _MOST_ON_PROCESSOR
+    for shape, size in sizes.items():
         if size <= largest:
-            loaded = random_model(shape, bench.dtype, bench.device)
-            found["parameters"][size] = _timed(bench, loaded, bench.work, 1)
-            del loaded
-            _free(bench)
-    return found
+            random = partial(random_model, shape, bench.dtype, bench.device)
+            yield ("parameters", str(size)), partial(_timed, bench, random, bench.work, 1)
 
 
-def _timed(bench: Bench, loaded: Any, work: Work, cells: int) -> dict[str, Any]:
+def _timed(bench: Bench, model: Callable[[], Loaded], work: Work, cells: int) -> dict[str, Any]:
+    """Seconds of cells at once; a note alone where they do not fit."""
     clock = Clock(bench.device)
-    adapters = Adapters(loaded.model, LoraSpec(), seeds=[work.seed] * cells)
-    with clock.part("train"):
-        ours.train_cells(loaded, adapters, work, [work.lr] * cells, graphs=None)
-    with clock.part("measure"):
-        workload = plain.workload_of(loaded.tokenizer, work)
-        rows = max(1, bench.rows // cells)
-        measure(open_engine(loaded, adapters, rows=rows, max_new_tokens=work.new_tokens, hidden=False), workload)
-    adapters.remove()
-    return _clock(clock)
+    try:
+        with enough_memory(f"with {cells} cells at once"):
+            loaded = model()
+            with _adapters(loaded, [work.seed] * cells) as adapters:
+                with clock.part("train"):
+                    ours.train_cells(loaded, adapters, work, [work.lr] * cells, graphs=None)
+                with clock.part("measure"):
+                    workload = plain.workload_of(loaded.tokenizer, work)
+                    rows = max(1, bench.rows // cells)
+                    engine = ours.fast_engine(loaded, adapters, rows=rows, new_tokens=work.new_tokens)
+                    measure(engine, workload)
+                return _clock(clock) | {"how": ours.how(engine)}
+    except OutOfMemory as error:
+        bench.say(str(error))
+        return {"note": str(error)}
+
+
+@contextmanager
+def _adapters(loaded: Loaded, seeds: Sequence[int]) -> Iterator[Adapters]:
+    adapters = Adapters(loaded.model, LoraSpec(), seeds=seeds)
+    try:
+        yield adapters
+    finally:
+        adapters.remove()
 
 
 def _floor(bench: Bench, card: Ceilings) -> dict[str, Any]:
-    config = config_of(bench.name) if bench.name in SHAPES else AutoConfig.from_pretrained(bench.folder)
+    config = config_of(bench.name) if bench.name in SHAPES else AutoConfig.from_pretrained(bench.folder())
     width = 2 if bench.dtype == "bfloat16" else 4
     found: dict[str, Any] = {}
     for method in bench.methods:
@@ -285,18 +331,12 @@ def _empty(shape: str) -> torch.nn.Module:
     return model
 
 
-def _free(bench: Bench) -> None:
-    gc.collect()
-    if bench.on_gpu:
-        torch.cuda.empty_cache()
-
-
-PARTS: Mapping[str, Callable[[Bench, Mapping[str, Any]], dict[str, Any]]] = {
-    "counts": run_counts,
-    "ceilings": run_ceilings,
-    "cells": run_cells,
-    "grid": run_grid,
-    "parity": run_parity,
-    "profile": run_profile,
-    "growth": run_growth,
+PARTS: Mapping[str, Callable[[Bench], Iterator[Piece]]] = {
+    "counts": counts_part,
+    "ceilings": ceilings_part,
+    "cells": cells_part,
+    "grid": grid_part,
+    "parity": parity_part,
+    "profile": profile_part,
+    "growth": growth_part,
 }

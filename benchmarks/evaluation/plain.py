@@ -9,7 +9,6 @@ against it is a lower bound.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from dual_data.evaluation.models import dtype_named
 from dual_data.evaluation.order import Optimisation, plan
 from dual_data.evaluation.packing import Micro
 from dual_data.evaluation.request import Answer
+from dual_data.evaluation.smaller import release
 from dual_data.evaluation.workload import MeasureOptions, Workload, build_workload
 
 EVALUATION_ROWS = 32
@@ -46,6 +46,8 @@ class PlainOptions(NamedTuple):
 
 FAIREST = PlainOptions()
 AS_SHIPPED = PlainOptions(micro=4, checkpointing=True)
+SMALL = PlainOptions(micro=8)
+"""Where memory is short: two copies of an 8B model in float32 alone take 60 GiB."""
 
 
 class PlainCell(NamedTuple):
@@ -96,7 +98,7 @@ def run_cell(
         merged.save_pretrained(target)
         tokenizer.save_pretrained(target)
     del model, policy, merged
-    _free(device)
+    release()
     with clock.part("load again"):
         model = _load(target, dtype, device)
     workload = workload_of(tokenizer, work)
@@ -127,12 +129,6 @@ def workload_of(tokenizer: PreTrainedTokenizerBase, work: Work) -> Workload:
 def _load(folder: Path, dtype: str, device: str) -> Any:
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_named(dtype))
     return model.to(device).eval()
-
-
-def _free(device: str) -> None:
-    gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
 
 
 def _with_adapter(model: Any, adapter: Path | None, seed: int) -> Any:

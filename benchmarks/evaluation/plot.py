@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.evaluation.clock import is_gpu
 
 PANELS = (("cells", "cells at once"), ("facts", "facts to forget"), ("parameters", "parameters"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the part `growth` of one or several results.json, one line a file."""
+    """Draw the part `growth` of one or several results.json, a line each; those without it are named and left out."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation.plot", description=__doc__)
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args(arguments)
-    draw([json.loads(path.read_text()) for path in chosen.results], chosen.out)
-    return 0
+    results = {path: json.loads(path.read_text()) for path in chosen.results}
+    for path in [path for path, one in results.items() if not one.get("growth")]:
+        print(f"{path}: has no growth, which --parts growth measures: left out", file=sys.stderr)
+        del results[path]
+    if results:
+        draw(list(results.values()), chosen.out)
+    return 0 if results else 1
 
 
 def draw(results: Sequence[Mapping[str, Any]], target: Path) -> None:
@@ -31,14 +39,18 @@ def draw(results: Sequence[Mapping[str, Any]], target: Path) -> None:
     for place, (name, label) in enumerate(PANELS):
         axes = figure.add_subplot(1, len(PANELS), place + 1)
         for one in results:
-            unit = "seconds" if "cuda" in one["setting"]["command"] else "cpu_seconds"
-            points = sorted((float(x), value[unit]) for x, value in one["growth"][name].items())
-            for part, style in (("train", "-"), ("measure", "--")):
+            on_gpu = is_gpu(one["setting"].get("torch_device", "cpu"))
+            unit = "seconds" if on_gpu else "cpu_seconds"
+            measured = one["growth"].get(name, {}).items()
+            points = sorted((float(x), value[unit]) for x, value in measured if unit in value)
+            for part, style in (("train", "-"), ("measure", "--")) if points else ():
                 drawn = [(x, parts[part]) for x, parts in points]
                 title = f"{one['setting']['model']}, {part}"
                 axes.plot([x for x, _ in drawn], [y for _, y in drawn], style, marker="o", label=title)
-        axes.set(xlabel=label, ylabel="seconds", xscale="log", yscale="log")
-        axes.legend(fontsize=7)
+        axes.set(xlabel=label, ylabel="seconds")
+        if axes.lines:
+            axes.set(xscale="log", yscale="log")
+            axes.legend(fontsize=7)
     figure.savefig(target)
 
 

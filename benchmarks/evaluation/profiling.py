@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.evaluation.clock import is_gpu, wait
 
 
 class Profile(NamedTuple):
@@ -24,17 +25,17 @@ class Profile(NamedTuple):
 
 def profiled(do: Callable[[], object], device: str, most: int = 15) -> Profile:
     """Run `do` once to warm up, once for the wall time, once under the profiler."""
-    on_gpu = device.startswith("cuda")
+    on_gpu = is_gpu(device)
     do()
-    _wait(on_gpu)
+    wait(device)
     began = time.perf_counter()
     do()
-    _wait(on_gpu)
+    wait(device)
     seconds = time.perf_counter() - began
     activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
     with profile(activities=[activity]) as seen:
         do()
-        _wait(on_gpu)
+        wait(device)
     rows: list[tuple[str, float, int]] = []
     for event in seen.key_averages():
         row: Any = event
@@ -43,8 +44,3 @@ def profiled(do: Callable[[], object], device: str, most: int = 15) -> Profile:
             rows.append((str(row.key)[:90], spent / 1e6, int(row.count)))
     rows.sort(key=lambda row: -row[1])
     return Profile(seconds, sum(row[1] for row in rows), sum(row[2] for row in rows), rows[:most])
-
-
-def _wait(on_gpu: bool) -> None:
-    if on_gpu:
-        torch.cuda.synchronize()

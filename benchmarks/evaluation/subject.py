@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from dual_data.errors import MissingExtra
+from dual_data.errors import DualDataError
 from dual_data.evaluation.data import Item, encode, read_split
-from dual_data.evaluation.models import Loaded, dtype_named, finish, load
+from dual_data.evaluation.models import Loaded, dtype_named, finish, identify, load
+from dual_data.evaluation.smaller import release
 from dual_data.evaluation.tiny import tiny_tokenizer
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -74,8 +75,8 @@ def config_of(shape: str) -> LlamaConfig:
 def tokenizer_of() -> PreTrainedTokenizerBase:
     """SmolLM2's where its package is there, for every shape alike; else a tiny one. Time depends on lengths alone."""
     try:
-        return load(SMOLLM2).tokenizer
-    except MissingExtra:
+        return identify(SMOLLM2).tokenizer
+    except DualDataError:
         return tiny_tokenizer()
 
 
@@ -88,11 +89,20 @@ def random_model(shape: str, dtype: str, device: str) -> Loaded:
 def checkpoint(name: str, dtype: str, device: str, folder: Path) -> Path:
     """A folder with the model and its tokenizer, written where it is not there yet: what both sides start from."""
     target = folder / f"{name}-{dtype}"
-    if not (target / "config.json").exists():
+    if not target.exists():
+        partial = folder / f".{target.name}"  # a call that is cut leaves no half of one
         loaded = load(name, dtype, device) if name not in SHAPES else random_model(name, dtype, device)
-        loaded.model.save_pretrained(target)
-        loaded.tokenizer.save_pretrained(target)
+        loaded.model.save_pretrained(partial)
+        loaded.tokenizer.save_pretrained(partial)
+        partial.rename(target)
+        del loaded
+        release()
     return target
+
+
+def stop_ids(checkpoint: Path) -> tuple[int, ...]:
+    """Every token at which generation stops, as `checkpoint` wrote them: no weights are read."""
+    return tuple(GenerationConfig.from_pretrained(checkpoint).eos_token_id)
 
 
 def published(folder: Path, popularity: str = "popular") -> tuple[list[Item], list[Item], str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+GRID_METHODS = ("GradAscent", "GradDiff", "NPO")
+GRID_STAGES = ("pretrained", "sft")
+
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Every part that `results` has, one table each."""
@@ -17,10 +20,15 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"{setting['new_tokens']} new tokens. `{setting['command']}`",
         "",
     ]
-    makers = {"ceilings": _ceilings, "counts": _counts, "cells": _cells, "grid": _grid, "parity": _parity}
+    makers = {"ceilings": _ceilings, "counts": _counts, "cells": _cells, "parity": _parity}
     for name, make in makers.items():
-        if results.get(name):
-            lines += [*make(results[name]), ""]
+        found = results.get(name)
+        if found and "error" in found:
+            lines += [f"{name}: {found['error']}", ""]
+        elif found:
+            lines += [*make(found), ""]
+    if grid := results.get("grid"):
+        lines += [*_grid(grid, results.get("cells", {})), ""]
     return "\n".join(lines)
 
 
@@ -74,37 +82,77 @@ def _counts(found: Mapping[str, Any]) -> list[str]:
 def _cells(found: Mapping[str, Any]) -> list[str]:
     rows = []
     for method, variants in found.items():
-        base = variants["plain"]
+        base = variants.get("plain", {})
         for name, one in variants.items():
+            if "error" in one:
+                rows.append([method, name, *[""] * 5, one["error"]])
+                continue
             parts = ", ".join(f"{part} {seconds:.3g}" for part, seconds in one["seconds"].items())
             rows.append(
                 [
                     method,
                     name,
                     f"{one['total']:.3g}",
-                    f"{base['total'] / one['total']:.3g}",
+                    _times(base, one, "total"),
                     f"{one['cpu_total']:.3g}",
-                    f"{base['cpu_total'] / one['cpu_total']:.3g}",
+                    _times(base, one, "cpu_total"),
                     f"{max(one['peak_bytes'].values(), default=0) / 2**30:.3g}",
-                    parts + (" (scaled up: " + ", ".join(one["scaled"]) + ")" if one.get("scaled") else ""),
+                    "; ".join([parts, *_remarks(one)]),
                 ]
             )
     return _table(["one cell", "by", "s", "times faster", "processor s", "times less", "peak GiB", "parts"], rows)
 
 
-def _grid(found: Mapping[str, Any]) -> list[str]:
-    rows = [["ours, whole", f"{found['ours']['total']:.4g}", f"{found['ours']['cpu_total']:.4g}", ""]]
-    if "plain_extrapolated_total" in found:
-        wall, busy = found["plain_extrapolated_total"], found["plain_extrapolated_cpu_total"]
-        faster = f"{wall / found['ours']['total']:.3g} ({busy / found['ours']['cpu_total']:.3g} in processor time)"
-        rows.append(["plain, extrapolated from its cells", f"{wall:.4g}", f"{busy:.4g}", faster])
-    return _table([f"grid of {found['cells']} cells", "s", "processor s", "times slower"], rows)
+def _remarks(one: Mapping[str, Any]) -> list[str]:
+    scaled = ["scaled up: " + ", ".join(one["scaled"])] if one.get("scaled") else []
+    return scaled + list(one.get("how", {}).get("notes", ()))
+
+
+def _times(base: Mapping[str, Any], one: Mapping[str, Any], unit: str) -> str:
+    return f"{base[unit] / one[unit]:.3g}" if unit in base else ""
+
+
+def _grid(found: Mapping[str, Any], cells: Mapping[str, Any]) -> list[str]:
+    """The whole of it where all of its pieces are there; the plain loop's is its cells' time, method by method."""
+    rows = [[f"ours, {stage}", *_spent(one)] for stage, one in found.items()]
+    done = [one for one in found.values() if "error" not in one]
+    count = sum(one["cells"] for one in done)
+    if len(done) == len(GRID_STAGES) == len(found):
+        total, busy = (sum(one["clock"][unit] for one in done) for unit in ("total", "cpu_total"))
+        rows.append(["ours, whole", f"{total:.4g}", f"{busy:.4g}", "", ""])
+        plain = {method: one for method, of in cells.items() if "total" in (one := of.get("plain", {}))}
+        if plain:
+            wall, other = (_extrapolated(plain, unit) * count for unit in ("total", "cpu_total"))
+            faster = f"{wall / total:.3g} ({other / busy:.3g} in processor time)"
+            rows.append(["plain, extrapolated from its cells", f"{wall:.4g}", f"{other:.4g}", faster, ""])
+    return _table([f"grid of {count} cells", "s", "processor s", "times slower", "notes"], rows)
+
+
+def _spent(one: Mapping[str, Any]) -> list[str]:
+    if "error" in one:
+        return ["", "", "", one["error"]]
+    notes = [
+        f"{one['how']['cells_at_once']} cells and {one['how']['rows_at_once']} rows at once",
+        f"{one['written_bytes'] / 1e9:.3g} GB written",
+        *([f"{one['failed']} failed"] if one["failed"] else []),
+        *one["how"]["notes"],
+    ]
+    return [f"{one['clock']['total']:.4g}", f"{one['clock']['cpu_total']:.4g}", "", ", ".join(notes)]
+
+
+def _extrapolated(plain: Mapping[str, Any], unit: str) -> float:
+    """Of a mean cell of a grid: a method that was not measured costs what the cheapest does."""
+    cheapest = min(one[unit] for one in plain.values())
+    known = [plain[method][unit] if method in plain else cheapest for method in GRID_METHODS]
+    return float(sum(known) / len(known))
 
 
 def _parity(found: Mapping[str, Any]) -> list[str]:
     head = ["parity, float32", "loss, step 0", "loss, step 10", "loss, worst", "log p, worst", "same greedy text"]
     rows = [
-        [
+        [method, *[""] * 4, one["error"]]
+        if "error" in one
+        else [
             method,
             *(f"{one[name]:.1e}" for name in ("loss_first", "loss_tenth", "loss_worst", "log_p_worst")),
             f"{one['same_generations']} of {one['generations']}",

