@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
@@ -379,6 +379,11 @@ class Run:
 _EAGER: WeakSet[PreTrainedModel] = WeakSet()
 """Models that do what cannot be recorded, found by trying; a failed try keeps memory, so there is one."""
 
+_STREAMS: WeakKeyDictionary[PreTrainedModel, torch.cuda.Stream] = WeakKeyDictionary()
+"""One for all runs of a model. Torch has 32 that it hands out in turn, keeps memory for cuBLAS for each, and lets go of
+that with any graph recorded there: a run must not get the stream on which another's live graphs, of decoding, were made.
+"""
+
 
 class _Graphed:
     """Steps of a run: eager while warming up, then recorded once and replayed."""
@@ -386,7 +391,9 @@ class _Graphed:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._taken = 0
-        self._stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
+        if run.model not in _STREAMS:
+            _STREAMS[run.model] = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
+        self._stream = _STREAMS[run.model]
         self._graphs: tuple[torch.cuda.CUDAGraph, torch.cuda.CUDAGraph] | None = None
 
     def __call__(self) -> None:

@@ -115,9 +115,10 @@ def test_an_operation_without_an_order_is_computed_all_the_same_and_noted() -> N
 
 
 class _Stream:
-    waits = 0
+    made = waits = 0
 
-    def __init__(self, *_: Any) -> None: ...
+    def __init__(self, *_: Any) -> None:
+        _Stream.made += 1
 
     def wait_stream(self, _: Any) -> None:
         _Stream.waits += 1
@@ -147,7 +148,9 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[RuntimeError]:
     def on(_: Any) -> Iterator[None]:
         yield
 
-    for name, stand_in in (("Stream", _Stream), ("current_stream", _Stream), ("CUDAGraph", _Graph)):
+    current = _Stream()
+    _Stream.made = _Stream.waits = 0
+    for name, stand_in in (("Stream", _Stream), ("current_stream", lambda _: current), ("CUDAGraph", _Graph)):
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(torch.cuda, "graph", graph)
     monkeypatch.setattr(torch.cuda, "stream", on)
@@ -164,12 +167,12 @@ def test_steps_that_cannot_be_recorded_are_taken_as_they_are(tries: list[Runtime
     assert len(tries) == 2
     trained(given=given, graphs=True)
     assert len(tries) == 2  # known by now
+    assert _Stream.made == 1  # each keeps memory of its own
 
 
 def test_memory_that_runs_out_in_a_recording_is_what_the_caller_hears_of(tries: list[RuntimeError]) -> None:
     tries.append(torch.OutOfMemoryError("made up"))
     given = problem()
-    _Stream.waits = 0
     with pytest.raises(torch.OutOfMemoryError, match="made up"):
         trained(given=given, graphs=True)
     assert _Stream.waits == 2 * 4  # in the step that failed too: the next try waits for this one
