@@ -381,7 +381,7 @@ _EAGER: WeakSet[PreTrainedModel] = WeakSet()
 
 _STREAMS: WeakKeyDictionary[PreTrainedModel, torch.cuda.Stream] = WeakKeyDictionary()
 """One for all runs of a model. Torch has 32 that it hands out in turn, keeps memory for cuBLAS for each, and lets go of
-that with any graph recorded there: a run must not get the stream on which another's live graphs, of decoding, were made.
+that with any graph recorded there: a run must not get the stream on which live graphs, of decoding, were recorded.
 """
 
 

@@ -10,7 +10,7 @@ import torch
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.data import Encoded
-from dual_data.evaluation.full import FullWeights
+from dual_data.evaluation.full import FullWeights, bytes_per_parameter
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.optimiser import AdamW, Buffer
 from dual_data.evaluation.order import Optimisation, factors, permutation, plan
@@ -246,6 +246,18 @@ def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
     weights.restore()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_full_fine_tuning_takes_the_memory_that_is_forecast(dtype: torch.dtype) -> None:
+    model = tiny(dtype=dtype).model
+    weights = FullWeights(model)
+    optimiser = AdamW(weights, [1e-3], [1.0])
+    held = [*model.parameters(), *(parameter.grad for parameter in model.parameters())]
+    held += [buffer.master for buffer in weights.buffers] + [moment for pair in optimiser._moments for moment in pair]
+    held += optimiser._sums
+    places = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in held if one is not None}
+    assert sum(places.values()) == bytes_per_parameter(dtype) * sum(one.numel() for one in model.parameters())
 
 
 class Numbers:
