@@ -3,7 +3,7 @@
 The panel is ours, small and shipped: elementary knowledge, arithmetic, common sense and language, none of it about the
 subjects of the benchmark, and a few plain texts. It shows a broken model, not fine differences between good ones. A
 file of the same format (JSON lines) takes its place for more: MMLU with its examples as `context`, say, which is then
-computed once for all questions that share it.
+computed once for all questions that share it. So is what the questions of a task of lm-eval share.
 """
 
 from __future__ import annotations
@@ -129,25 +129,32 @@ class TaskScores(NamedTuple):
 
 
 def lm_eval_scores(
-    loaded: Loaded, tasks: Sequence[str], *, folder: Path | None = None, limit: int | None = None, batch: int = 32
+    loaded: Loaded,
+    tasks: Sequence[str],
+    *,
+    folder: Path | None = None,
+    limit: int | None = None,
+    shots: int = 0,
+    batch: int = 32,
 ) -> TaskScores:
-    """Scores of lm-eval tasks and what they are means of, zero-shot, without a chat template.
+    """Scores of lm-eval tasks and what they are means of, after `shots` worked examples, without a chat template.
 
-    `folder` holds definitions of further tasks. Adapters that are on are measured with the model. Raises MissingExtra
-    without lm-eval. Its data must be in the cache or reachable, which is lm-eval's affair.
+    `folder` holds definitions of further tasks. Adapters that are on are measured with the model; what its questions
+    share is computed once. Raises MissingExtra without lm-eval. Its data must be in the cache or reachable, which is
+    lm-eval's affair.
     """
     if importlib.util.find_spec("lm_eval") is None:
         raise MissingExtra("lm-eval", "lm-eval")
     import lm_eval
-    from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch)
+    from dual_data.evaluation.lm_eval_model import PrefixCachingLM
+
     found: dict[str, Any] = lm_eval.simple_evaluate(
-        model=model,
+        model=PrefixCachingLM(loaded, batch=batch),
         tasks=list(tasks),
         task_manager=TaskManager(include_path=None if folder is None else str(folder)),
-        num_fewshot=0,
+        num_fewshot=shots,
         limit=limit,
         random_seed=0,
         numpy_random_seed=0,

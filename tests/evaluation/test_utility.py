@@ -106,6 +106,7 @@ dataset_kwargs:
     test: {rows}
 output_type: multiple_choice
 test_split: test
+fewshot_split: test
 doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
 doc_to_target: answer
 doc_to_choice: options
@@ -114,21 +115,31 @@ metric_list:
   - metric: acc_norm
 """
 SCRIPT = """
-import json, sys
+import functools, json, sys
 from pathlib import Path
+import lm_eval.tasks
+from lm_eval.models.huggingface import HFLM
+from dual_data.evaluation import lm_eval_model
 from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.utility import lm_eval_scores
 from tests.evaluation.training import disturb
+lm_eval.tasks.TaskManager = functools.cache(lm_eval.tasks.TaskManager)  # it reads thousands of files
 loaded = tiny("llama")
-found = [lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]))]
+def scores(shots):
+    return lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]), shots=shots)
+found = [scores(0)]
 disturb(Adapters(loaded.model, LoraSpec(4, 8.0)))
-found.append(lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1])))
+found += [scores(0), scores(3)]
+lm_eval_model.PrefixCachingLM = lambda loaded, batch: HFLM(
+    pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch
+)
+found += [scores(0), scores(3)]
 print(json.dumps([one._asdict() for one in found]))
 """
 
 
-def test_lm_eval_says_of_the_panel_what_we_say(tmp_path: Path) -> None:
+def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path) -> None:
     require(bool(HARNESS), "lm-eval is not installed (DUAL_DATA_LM_EVAL_PYTHON: a Python that has it)")
     panel = read_panel()
     rows = [{"question": one.question, "options": one.options, "answer": one.answer} for one in panel.choices]
@@ -149,11 +160,12 @@ def test_lm_eval_says_of_the_panel_what_we_say(tmp_path: Path) -> None:
     ours = [panel_utility(Engine(loaded), panel)[0]]
     disturb(adapters)
     ours.append(panel_utility(Engine(loaded, adapters), panel)[0])
-    for theirs, found in zip(said, ours, strict=True):
+    for theirs, found in zip(said[:2], ours, strict=True):
         scores, items = theirs["scores"], theirs["items"]["our_panel"]
         assert scores["our_panel/acc"] == pytest.approx(found.accuracy.value)
         assert scores["our_panel/acc_norm"] == pytest.approx(found.accuracy_by_length.value)
         assert [one["doc_id"] for one in items] == list(range(len(panel.choices)))
         right = [index == choice.answer for index, choice in zip(found.given, panel.choices, strict=True)]
         assert [one["acc"] for one in items] == right
-    assert said[0] != said[1]
+    assert said[0] != said[1] != said[2]
+    assert said[1:3] == said[3:]  # of lm-eval's own model, without worked examples and with
