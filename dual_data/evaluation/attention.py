@@ -55,7 +55,9 @@ def attend(
     """Query [rows, heads, tokens, size]; key, value [rows, shared heads, columns, size]; as transformers calls it."""
     rows, heads, tokens, size = query.shape
     group = heads // key.shape[1]
-    if group == 1 or attention_mask is None or attention_mask.shape[1] != 1 or others.get("position_bias") is not None:
+    # Gradients that are added in one order take one block of a GPU a head: more heads are then faster than fewer copies.
+    apart = group == 1 or torch.are_deterministic_algorithms_enabled()
+    if apart or attention_mask is None or attention_mask.shape[1] != 1 or others.get("position_bias") is not None:
         found: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
@@ -65,8 +67,8 @@ def attend(
     mask = attention_mask.expand(-1, -1, group, -1) if tokens == 1 else attention_mask.repeat(1, 1, group, 1)
     output = scaled_dot_product_attention(folded, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
     # Each of torch's kernels lays its output out in an order of its own, so no view joins the heads.
-    apart = output.view(rows, -1, group, tokens, size).permute(0, 3, 1, 2, 4)
-    return apart.reshape(rows, tokens, heads, size), None
+    ordered = output.view(rows, -1, group, tokens, size).permute(0, 3, 1, 2, 4)
+    return ordered.reshape(rows, tokens, heads, size), None
 
 
 AttentionInterface.register(NAME, attend)

@@ -7,6 +7,7 @@ import re
 import torch
 
 from dual_data.errors import UsageError
+from dual_data.evaluation import repeatable
 
 _FULL = 1_100_000_000
 """Parameters that keep a large GPU busy: a step of a smaller model is over before its kernels are launched."""
@@ -38,13 +39,14 @@ def settle(device: torch.device | str) -> None:
     """Make a device ready before a model is put on it; nothing to do for a processor.
 
     Streams and graphs belong to the current device. cuDNN's attention plans every shape anew, for most of a second, and
-    rows of text have many shapes.
+    rows of text have many shapes; its gradients are no numbers at some lengths (pytorch issue 196678).
     """
     chosen = torch.device(device)
     if chosen.type == "cuda":
         if chosen.index is not None:
             torch.cuda.set_device(chosen)
         torch.backends.cuda.enable_cudnn_sdp(False)
+        repeatable.prepare()
 
 
 def cells_at_once(device: str, parameters: int) -> int:

@@ -136,7 +136,7 @@ class PresetSettings(OptimisationSettings):
     max_new_tokens: int = Field(default=64, ge=1)
     lora: LoraSettings = LoraSettings()
     full: bool = False
-    """Train all weights in place of adapters: one cell at a time, 16 to 18 bytes of device memory a parameter."""
+    """Train all weights in place of adapters: one cell at a time, 16 to 20 bytes of device memory a parameter."""
 
 
 class GridSettings(Strict):

@@ -69,7 +69,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _keep(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._own and storage.data_ptr() not in self._before:
-            whole = torch.empty(0, dtype=tensor.dtype).set_(storage)  # type: ignore[call-overload]
+            whole = torch.empty(0, dtype=tensor.dtype).set_(storage)
             self._before[storage.data_ptr()] = (whole, whole.clone())
 
 

@@ -54,6 +54,26 @@ def test_grouped_heads_give_what_copies_give_and_the_same_gradients(
         assert torch.allclose(ours, theirs, atol=1e-12)
 
 
+def test_heads_are_copied_where_gradients_are_added_in_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[int] = []
+
+    def copied(*args: Any, **options: Any) -> Any:
+        heads.append(args[1].shape[1])
+        return sdpa_attention_forward(*args, **options)
+
+    monkeypatch.setattr(attention, "sdpa_attention_forward", copied)
+    loaded = tiny("llama")
+    ids, mask = torch.arange(3, 9)[None], torch.ones(1, 1, 6, 6, dtype=torch.bool).tril()
+    folded = last_hidden(loaded.model, ids, mask)
+    assert heads == []
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.allclose(last_hidden(loaded.model, ids, mask), folded, atol=1e-5)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert heads == [loaded.model.config.num_attention_heads] * loaded.info.layers
+
+
 def test_a_model_attends_its_own_way_outside_and_after_an_error() -> None:
     model: Any = tiny("llama").model
     config = model.config

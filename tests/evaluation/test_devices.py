@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
+from dual_data.evaluation import repeatable
 from dual_data.evaluation.devices import cells_at_once, device_named, devices_named, rows_at_once, settle
 from tests.cli.command import dual_data
 
@@ -64,9 +65,10 @@ def test_a_gpu_becomes_the_current_one_and_does_without_plans_for_shapes(monkeyp
     done: list[object] = []
     monkeypatch.setattr(torch.cuda, "set_device", done.append)
     monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", done.append)
+    monkeypatch.setattr(repeatable, "prepare", lambda: done.append("prepare"))
     settle("cpu")
     assert done == []
     settle("cuda")  # whichever is the current one
-    assert done == [False]
+    assert done == [False, "prepare"]
     settle("cuda:1")
-    assert done == [False, torch.device("cuda:1"), False]
+    assert done[2:] == [torch.device("cuda:1"), False, "prepare"]

@@ -5,6 +5,8 @@ Without a GPU graphs are emulated: what a GPU refuses while it records is refuse
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -97,8 +99,8 @@ def test_a_model_whose_steps_cannot_be_recorded_is_found_out(monkeypatch: pytest
     emulate(monkeypatch)
     loaded = tiny("llama")
     assert why_no_graphs(loaded) == ""
-    layer = loaded.model.base_model.layers[0]
-    layer.register_forward_hook(lambda _, __, output: output if output.isfinite().all().item() else None)
+    decoder: Any = loaded.model.base_model
+    decoder.layers[0].register_forward_hook(lambda _, __, output: output if output.isfinite().all().item() else None)
     assert "not recorded" in why_no_graphs(loaded)
 
 
