@@ -55,7 +55,7 @@ def attend(
     """Query [rows, heads, tokens, size]; key, value [rows, shared heads, columns, size]; as transformers calls it."""
     rows, heads, tokens, size = query.shape
     group = heads // key.shape[1]
-    # Gradients that are added in one order take one block of a GPU a head: more heads are then faster than fewer copies.
+    # Gradients that are added in one order take one block of a GPU a head: more heads then beat fewer copies.
     apart = group == 1 or torch.are_deterministic_algorithms_enabled()
     if apart or attention_mask is None or attention_mask.shape[1] != 1 or others.get("position_bias") is not None:
         found: tuple[Tensor, None] = sdpa_attention_forward(
