@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +57,8 @@ def run_cell(
         engine = fast_engine(loaded, adapters, rows=rows, new_tokens=work.new_tokens, graphs=graphs)
         measured = measure(engine, workload)[0]
     adapters.remove()
-    return OurCell(clock, trace, measured, how(engine))
+    ran = how(engine)
+    return OurCell(clock, trace, measured, ran | {"notes": [*ran["notes"], *_training_notes(trace.notes)]})
 
 
 def fast_engine(
@@ -79,6 +80,11 @@ def how(engine: Engine) -> dict[str, Any]:
         "attention": attention_kernels(),
         "notes": engine.notes,
     }
+
+
+def _training_notes(notes: Mapping[str, float]) -> list[str]:
+    """That training went another way than asked: by steps that could not be recorded, or in no fixed order."""
+    return [f"training was not {name}" for name in ("recorded", "repeatable") if notes.get(name) == 0.0]
 
 
 def attention_kernels() -> list[str]:
@@ -172,8 +178,11 @@ def run_grid(
     clock = Clock(device)
     with clock.part("grid"):
         tally = run(grid, cells, options, project=scratch, say=say)
-    runs = [json.loads(run_path(path).read_text()) for path in (grid.folder / "cells").glob("*.json")]
-    notes = sorted({note for found in runs for note in found.get("notes", ())})
+    paths = list((grid.folder / "cells").glob("*.json"))
+    runs = [json.loads(run_path(path).read_text()) for path in paths]
+    trained = [json.loads(path.read_text())["training"] or {"notes": {}} for path in paths]
+    said = [*(found.get("notes", ()) for found in runs), *(_training_notes(found["notes"]) for found in trained)]
+    notes = sorted({note for some in said for note in some})
     if slow := [note for note in notes if note.startswith("slow evaluation")]:
         raise RuntimeError(f"the package does not serve {folder} by its fast engine: {slow}")
     return OurGrid(

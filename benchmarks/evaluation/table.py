@@ -133,7 +133,7 @@ def _spent(one: Mapping[str, Any]) -> list[str]:
         return ["", "", "", one["error"]]
     notes = [
         f"{one['how']['cells_at_once']} cells and {one['how']['rows_at_once']} rows at once",
-        f"{one['written_bytes'] / 1e9:.3g} GB written",
+        f"{one['written_bytes'] / 1e6:.3g} MB written",
         *([f"{one['failed']} failed"] if one["failed"] else []),
         *one["how"]["notes"],
     ]

@@ -21,6 +21,7 @@ from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.models import load
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.tiny import tiny, tiny_tokenizer
+from dual_data.evaluation.train import Trace
 
 RUN = ["--device", "cpu", "--made-up", "--limit", "6", "--new-tokens", "3", "--rows", "8", "--cells-at-once", "2"]
 
@@ -96,7 +97,7 @@ def test_a_grid_is_compared_with_the_plain_cells_once_all_of_it_is_there() -> No
     plain = {"seconds": {}, "total": 100.0, "cpu_total": 50.0, "peak_bytes": {}}
     cells = {"NPO": {"plain": plain}, "GradAscent": {"plain": {"error": "OutOfMemoryError: too large"}}}
     whole = table(grid={"pretrained": one, "sft": one | {"failed": 1}}, cells=cells)
-    assert "| ours, pretrained | 10 | 5 |  | 4 cells and 1000 rows at once, 0.5 GB written |" in whole
+    assert "| ours, pretrained | 10 | 5 |  | 4 cells and 1000 rows at once, 500 MB written |" in whole
     assert "| ours, whole | 20 | 10 |  |  |" in whole
     assert "| plain, extrapolated from its cells | 4800 | 2400 | 240 (240 in processor time) |  |" in whole
     assert any("1 failed" in line for line in whole)
@@ -283,6 +284,20 @@ def test_the_slow_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours, "open_engine", lambda *_, **__: slow)
     with pytest.raises(RuntimeError, match=r"fast engine: .*no static cache"):
         ours.fast_engine(loaded, Adapters(loaded.model, LoraSpec()), rows=2, new_tokens=2)
+
+
+def test_training_that_went_another_way_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = subject.checkpoint("llama-1m", "float32", "cpu", tmp_path)
+    forget, retain, source = subject.made_up(2, 2)
+    work = subject.Work(forget, retain, source, epochs=1, new_tokens=2, distractors=1)
+    real = ours.train_cells
+
+    def eager(*args: Any, **others: Any) -> list[Trace]:
+        return [trace._replace(notes={"recorded": 0.0}) for trace in real(*args, **others)]
+
+    monkeypatch.setattr(ours, "train_cells", eager)
+    found = ours.run_cell(folder, work, device="cpu", dtype="float32", rows=4, graphs=None)
+    assert found.how["notes"] == ["training was not recorded"]
 
 
 def test_without_its_package_the_small_model_lends_no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
