@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -31,7 +32,7 @@ def step(
 ) -> tuple[Work, int]:
     """One of our training steps of `cells` cells at once, and the bytes of the weights."""
     forget, retain = (encode(tokenizer, rows, "chat") for rows in (work.forget, work.retain))
-    with counting() as meter:
+    with counting() as meter, _in_one_order():
         loaded, weights = _loaded(shape, tokenizer, dtype)
         adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells))
         run = Run(
@@ -71,6 +72,16 @@ def batch(
             meter.reset()
             engine.run(requests)
         return {"prompts and answers": steps[0], "decoding step": steps[1]}
+
+
+@contextmanager
+def _in_one_order() -> Iterator[None]:
+    """As `dual_data.evaluation.repeatable` has it on a GPU."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def plain_step(
