@@ -7,8 +7,10 @@ of subjects in each seed would average away how hard the subjects are, which all
 the same items are compared with the same draws: the interval is that of the difference.
 """
 
+import json
 import math
 from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -234,8 +236,22 @@ def harmonic_mean(values: Sequence[float]) -> float:
 
 
 def draw_counts(size: int, random: np.random.Generator, replicates: int) -> Floats:
-    """How often each of `size` things is drawn in `size` draws with replacement, [replicates, size]."""
-    return random.multinomial(size, np.full(size, 1 / size), size=replicates).astype(float)
+    """How often each of `size` things is drawn in `size` draws with replacement, [replicates, size]; not to be written.
+
+    A report draws the same for hundreds of figures: generators that stand at one place share what they draw from there.
+    """
+    counts, after = _drawn(json.dumps(random.bit_generator.state), size, replicates)
+    random.bit_generator.state = json.loads(after)
+    return counts
+
+
+@lru_cache(maxsize=32)
+def _drawn(state: str, size: int, replicates: int) -> tuple[Floats, str]:
+    random = np.random.default_rng()
+    random.bit_generator.state = json.loads(state)
+    counts: Floats = random.multinomial(size, np.full(size, 1 / size), size=replicates).astype(float)
+    counts.flags.writeable = False
+    return counts, json.dumps(random.bit_generator.state)
 
 
 def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:

@@ -220,3 +220,12 @@ def test_bootstrap_of_any_statistic() -> None:
     assert found.value == np.median(values)
     nothing = statistics.bootstrap(lambda _: math.nan, range(3))
     assert math.isnan(nothing.low)
+
+
+def test_shared_draws_are_what_the_generator_would_have_given() -> None:
+    for _ in range(2):  # the second time they are there already
+        ours, theirs = np.random.default_rng(7), np.random.default_rng(7)
+        for size in (5, 3, 5):
+            wanted = theirs.multinomial(size, np.full(size, 1 / size), size=40)
+            assert np.array_equal(statistics.draw_counts(size, ours, 40), wanted)
+        assert ours.random() == theirs.random()
