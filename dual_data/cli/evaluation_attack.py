@@ -30,6 +30,7 @@ def attack(
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated.")
     ] = None,
+    shots: Annotated[int, typer.Option("--shots", min=0, help="Worked examples before each question of a task.")] = 0,
     panel: Annotated[
         Path | None, typer.Option("--panel", help="Utility panel, JSON lines.", show_default="the shipped one")
     ] = None,
@@ -40,8 +41,8 @@ def attack(
     """Attack the cells that the report shows: relearning curves, int8 and int4 rounding, the utility panel.
 
     For every method, the learning rate chosen on forget and retain_train and its seeds; the panel and the tasks, which
-    show what unlearning cost, on the first of them. What was done with the same --lr, --panel or --task is not done
-    again, what was done with others stays beside it, and a run that was stopped goes on with the attack in flight. The
+    show what unlearning cost, on the first of them. What was done with the same --lr, --panel, --task or --shots is not
+    done again, what was done with others stays beside it, and a run that was stopped goes on with the attack in flight. The
     grid must have been run with --save-adapters; options that narrowed it (--model, --limit, --dtype and the like) are
     given here again. `dual-data eval report` then shows all that was found.
 
@@ -66,6 +67,7 @@ def attack(
         tasks=tuple(task or ()),
         panel=panel or PANEL,
         task_folder=task_folder,
+        shots=shots,
     )
     tally = run_attacks(spelled, targets(spelled, cells, options, say=say), options, project=root, say=say)
     attacked = {path.parent for path in tally.written}

@@ -59,6 +59,8 @@ class AttackOptions(NamedTuple):
     """Tasks of lm-eval beside the panel."""
     task_folder: Path | None = None
     """Definitions of tasks that lm-eval does not come with."""
+    shots: int = 0
+    """Worked examples before each question of a task."""
     seeds: int = 0
     """Most seeds of a cell that are attacked, the first ones; 0 for all. What unlearning cost (the panel and the tasks)
     is measured on the first alone."""
@@ -79,6 +81,7 @@ class AttackOptions(NamedTuple):
             "panel": digest(self.panel.read_text(encoding="utf-8")),
             "tasks": list(self.tasks),
             "task_folder": [file_hash(path) for path in definitions if path.is_file()],
+            "shots": self.shots,
         }
         return {name: every[name] for name in ATTACKS[attack]}
 
@@ -346,7 +349,9 @@ def _tasks(given: _Given) -> dict[str, Any]:
     options = given.options
 
     def measured() -> TaskScores:
-        return lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder)
+        # A row keeps the worked examples before it, many times as long as a fact's prompt.
+        rows = max(1, options.rows_at_once // 4)
+        return lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder, shots=options.shots, rows=rows)
 
     after, before = _after_and_before(given.adapters, measured)
     items = {"tasks_items": after.items, "tasks_items_before": before.items}

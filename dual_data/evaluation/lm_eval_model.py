@@ -39,9 +39,12 @@ class PrefixCachingLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
     serves, and what is longer than a window of attention.
     """
 
-    def __init__(self, loaded: Loaded, *, batch: int = 32, max_length: int | None = None) -> None:
-        super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch, max_length=max_length)
-        self.engine = open_engine(loaded, rows=batch, graphs=False, hidden=False)
+    def __init__(self, loaded: Loaded, *, rows: int = 32, max_length: int | None = None) -> None:
+        """`rows` contexts with their options a batch; what is HFLM's own goes in batches of 32 at most."""
+        super().__init__(
+            pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=min(rows, 32), max_length=max_length
+        )
+        self.engine = open_engine(loaded, rows=rows, graphs=False, hidden=False)
         window = getattr(loaded.model.config.get_text_config(), "sliding_window", None) or math.inf
         self._longest = 0 if isinstance(self.engine, PlainEngine) else window
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,25 +136,24 @@ def lm_eval_scores(
     folder: Path | None = None,
     limit: int | None = None,
     shots: int = 0,
-    batch: int = 32,
+    rows: int = 32,
 ) -> TaskScores:
     """Scores of lm-eval tasks and what they are means of, after `shots` worked examples, without a chat template.
 
-    `folder` holds definitions of further tasks. Adapters that are on are measured with the model; what its questions
-    share is computed once. Raises MissingExtra without lm-eval. Its data must be in the cache or reachable, which is
-    lm-eval's affair.
+    `folder` holds definitions of further tasks; a batch has `rows` contexts. Adapters that are on are measured with the
+    model; what its questions share is computed once. Raises MissingExtra without lm-eval. Its data must be in the cache
+    or reachable, which is lm-eval's affair.
     """
     if importlib.util.find_spec("lm_eval") is None:
         raise MissingExtra("lm-eval", "lm-eval")
     import lm_eval
-    from lm_eval.tasks import TaskManager
 
     from dual_data.evaluation.lm_eval_model import PrefixCachingLM
 
     found: dict[str, Any] = lm_eval.simple_evaluate(
-        model=PrefixCachingLM(loaded, batch=batch),
+        model=PrefixCachingLM(loaded, rows=rows),
         tasks=list(tasks),
-        task_manager=TaskManager(include_path=None if folder is None else str(folder)),
+        task_manager=_known_tasks(folder),
         num_fewshot=shots,
         limit=limit,
         random_seed=0,
@@ -167,6 +167,14 @@ def lm_eval_scores(
         if isinstance(value, int | float)
     }
     return TaskScores(scores, {task: [_item(one) for one in logged] for task, logged in found["samples"].items()})
+
+
+@lru_cache(maxsize=1)
+def _known_tasks(folder: Path | None) -> Any:
+    """lm-eval's tasks and those of a folder: to find them takes it many seconds."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=None if folder is None else str(folder))
 
 
 def _item(logged: Mapping[str, Any]) -> dict[str, Any]:

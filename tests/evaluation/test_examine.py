@@ -241,16 +241,23 @@ def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.
 def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _project(tmp_path, adapters=True)
     grid, cells = _opened(tmp_path)
-    asked = AttackOptions(steps=(1,), tasks=("t",))
+    asked = AttackOptions(steps=(1,), tasks=("t",), shots=5)
     (target,) = targets(grid, cells, asked)
     after, before = (TaskScores({"t/acc": acc}, {"t": [{"doc_id": 0, "acc": acc}]}) for acc in (0.0, 1.0))
-    measured = iter((after, before))
-    monkeypatch.setattr(examine, "lm_eval_scores", lambda *_, **__: next(measured))
+    measured, given = iter((after, before)), list[Any]()
+
+    def lm_eval_scores(*_: object, **options: object) -> TaskScores:
+        given.append(options)
+        return next(measured)
+
+    monkeypatch.setattr(examine, "lm_eval_scores", lm_eval_scores)
     monkeypatch.setattr(examine, "provenance", lambda *_: {})  # names the version of lm-eval
     (path,) = attack(grid, [target._replace(todo=("tasks",))], asked, project=tmp_path).written
     found = json.loads(path.read_bytes())
     assert (found["tasks"], found["tasks_items"]) == after
     assert (found["tasks_before"], found["tasks_items_before"]) == before
+    assert given == [{"folder": None, "shots": 5, "rows": 16}] * 2
+    assert found["options"]["shots"] == 5
 
 
 def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(

@@ -85,7 +85,7 @@ def theirs(loaded: Loaded, **options: Any) -> Any:
 def ours(loaded: Loaded, **options: Any) -> Any:
     from dual_data.evaluation.lm_eval_model import PrefixCachingLM
 
-    return PrefixCachingLM(loaded, batch=8, **options)
+    return PrefixCachingLM(loaded, rows=8, **options)
 
 
 def assert_equal(found: list[tuple[float, bool]], expected: list[tuple[float, bool]]) -> None:

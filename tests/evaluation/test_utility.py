@@ -115,24 +115,22 @@ metric_list:
   - metric: acc_norm
 """
 SCRIPT = """
-import functools, json, sys
+import json, sys
 from pathlib import Path
-import lm_eval.tasks
 from lm_eval.models.huggingface import HFLM
 from dual_data.evaluation import lm_eval_model
 from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.utility import lm_eval_scores
 from tests.evaluation.training import disturb
-lm_eval.tasks.TaskManager = functools.cache(lm_eval.tasks.TaskManager)  # it reads thousands of files
 loaded = tiny("llama")
 def scores(shots):
     return lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]), shots=shots)
 found = [scores(0)]
 disturb(Adapters(loaded.model, LoraSpec(4, 8.0)))
 found += [scores(0), scores(3)]
-lm_eval_model.PrefixCachingLM = lambda loaded, batch: HFLM(
-    pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch
+lm_eval_model.PrefixCachingLM = lambda loaded, rows: HFLM(
+    pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=rows
 )
 found += [scores(0), scores(3)]
 print(json.dumps([one._asdict() for one in found]))

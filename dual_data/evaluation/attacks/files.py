@@ -20,7 +20,7 @@ ATTACKS: Mapping[str, tuple[str, ...]] = {
     "relearning": ("lr", "steps", "share"),
     "quantisation": ("bits",),
     "utility": ("panel",),
-    "tasks": ("tasks", "task_folder"),
+    "tasks": ("tasks", "task_folder", "shots"),
 }
 """By name, the options that decide what an attack finds. Utility and tasks of lm-eval show what unlearning cost."""
 

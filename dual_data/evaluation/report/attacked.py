@@ -232,12 +232,16 @@ def _tasks(found: Sequence[Extras], folder: Path) -> list[Block]:
     for one, attack in _first_seeds(found, "tasks"):
         after, before = attack.found[0].found, attack.found[0].before
         names = sorted(name for name in after if "_stderr" not in name)
-        rows += [_Line(one, attack, (name, _with_error(after, name), _with_error(before, name))) for name in names]
+        shots = str(attack.found[0].options.get("shots", 0))
+        rows += [
+            _Line(one, attack, (name, shots, _with_error(after, name), _with_error(before, name))) for name in names
+        ]
     caption = (
-        "As lm-eval computed them, zero-shot and without a chat template, of one seed; intervals from its standard "
-        "errors."
+        "As lm-eval computed them, after so many worked examples (shots) and without a chat template, of one seed; "
+        "intervals from its standard errors."
     )
-    return _section("Tasks of lm-eval", ("task and metric", "score", "score before", "items"), rows, caption, folder)
+    header = ("task and metric", "shots", "score", "score before", "items")
+    return _section("Tasks of lm-eval", header, rows, caption, folder, exact=("shots",))
 
 
 def _section(

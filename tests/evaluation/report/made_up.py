@@ -155,7 +155,7 @@ def write_grid(folder: Path, *, popular_resists: bool = True, sft: dict[str, Any
 
 
 OPTIONS: dict[str, Any] = {
-    "layout": 3, "lr": 1e-4, "steps": [1, 3], "share": 0.2, "bits": [4], "panel": "p", "tasks": ["mmlu"],
+    "layout": 3, "lr": 1e-4, "steps": [1, 3], "share": 0.2, "bits": [4], "panel": "p", "tasks": ["mmlu"], "shots": 0,
     "task_folder": [],
 }  # fmt: skip
 """Of all attacks."""

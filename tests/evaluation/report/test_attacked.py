@@ -102,7 +102,7 @@ def test_the_one_file_of_older_versions_is_read_until_the_attack_is_made_again(t
     old.write_text(json.dumps({"options": OPTIONS | {"layout": 2}, **found}))
     tables = _tables(tmp_path)
     assert tables["relearning"].rows[0][8] == "0.625 [0.625, 0.625]"
-    assert tables["tasks"].rows[0][5:8] == ("mmlu/acc", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
+    assert tables["tasks"].rows[0][5:9] == ("mmlu/acc", "0", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
     _attack(tmp_path, attacked(), "sft", SFT)
     tables = _tables(tmp_path)
     assert [row[8] for row in tables["relearning"].rows] == ["0.500 [0.500, 0.500]"]
@@ -136,7 +136,7 @@ def test_rounding_panel_and_tasks(tmp_path: Path) -> None:
     panel = tables["panel"].rows[0]
     assert panel[5:7] == ("hard.jsonl", "12 and 1")
     assert panel[10:12] == ("3.200 [3.000, 3.400]", "3.000 [2.800, 3.200]")
-    assert tables["tasks"].rows[0][5:8] == ("mmlu/acc", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
+    assert tables["tasks"].rows[0][5:9] == ("mmlu/acc", "0", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
 
 
 def test_numbers_of_older_attacks_say_that_their_items_were_not_kept(tmp_path: Path) -> None:
@@ -150,4 +150,4 @@ def test_numbers_of_older_attacks_say_that_their_items_were_not_kept(tmp_path: P
         "0.600 [attack again]", "0.700 [attack again]", "-", "0.500 [0.400, 0.600]",
     )  # fmt: skip
     assert tables["panel"].rows[0][10] == "3.200 [attack again]"
-    assert tables["tasks"].rows[0][6] == "0.250 [no standard error]"
+    assert tables["tasks"].rows[0][7] == "0.250 [no standard error]"
