@@ -42,9 +42,9 @@ def attack(
 
     For every method, the learning rate chosen on forget and retain_train and its seeds; the panel and the tasks, which
     show what unlearning cost, on the first of them. What was done with the same --lr, --panel, --task or --shots is not
-    done again, what was done with others stays beside it, and a run that was stopped goes on with the attack in flight. The
-    grid must have been run with --save-adapters; options that narrowed it (--model, --limit, --dtype and the like) are
-    given here again. `dual-data eval report` then shows all that was found.
+    done again, what was done with others stays beside it, and a run that was stopped goes on with the attack in flight.
+    The grid must have been run with --save-adapters; options that narrowed it (--model, --limit, --dtype and the like)
+    are given here again. `dual-data eval report` then shows all that was found.
 
     Example: dual-data eval attack --grid demo
     """
