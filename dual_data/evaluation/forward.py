@@ -11,9 +11,10 @@ from transformers import PreTrainedModel
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.data import Encoded
-from dual_data.evaluation.models import last_hidden
+from dual_data.evaluation.models import Loaded, last_hidden
 from dual_data.evaluation.packing import Layout, Micro, Rows, Source, pack
 from dual_data.evaluation.smaller import is_out_of_memory
+from dual_data.evaluation.trial import plain_text
 
 
 class _Reached(Exception):
@@ -60,20 +61,20 @@ _PACKS: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
 @torch.no_grad()
-def packs(model: PreTrainedModel, longest: int) -> bool:
-    """Whether rows of up to `longest` tokens can be packed for this model, found by trying; adapters must be off.
+def packs(loaded: Loaded, longest: int) -> bool:
+    """Whether rows of up to `longest` tokens can be packed for a model, found by trying; adapters must be off.
 
     Attention that slides over fewer tokens than a row has, or that is no attention at all, needs the plain layout.
     """
+    model = loaded.model
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None) or ["sliding"]
     window = getattr(config, "sliding_window", None)
     if window and longest > window and any("sliding" in kind for kind in kinds):
         return False
     if model not in _PACKS:
-        last = int(config.vocab_size) - 1
-        ids = [token % last for token in range(3, 13)]
-        rows = [Encoded(tuple(ids[:6]), (ids[6], ids[7])), Encoded((*ids[:4], ids[8]), (ids[9], ids[7]))]
+        ids = plain_text(loaded, 16)
+        rows = [Encoded(ids[:6], ids[6:8]), Encoded(ids[:11], ids[11:16])]
         even = [0.5, 0.5]
         micro = Micro({"a": [0, 1]}, {"a": even}, {"a": even})
         found = []

@@ -154,7 +154,7 @@ class Run:
         check_tokens(loaded, longest, f"the longest row that {method.name} trains on")
         if plain is None:
             with trainable.disabled():
-                plain = not packs(loaded.model, longest)
+                plain = not packs(loaded, longest)
         self._plain = plain
         self._packed: Packed = pack(flat, sources, plain=plain, pad_id=loaded.info.pad_id, device=device)
         self._layer = self._chosen_layer(loaded.info.layers) if method.at_layer else None

@@ -32,7 +32,7 @@ BEFORE_TRAINING = {"AdaPop": 1, "NPO": 1, "DPO": 2, "IdkDPO": 2, "UNDIAL": 1, "G
 def test_a_step_is_one_pass_and_a_reference_is_computed_once(name: str) -> None:
     """GradDiff elsewhere runs the policy once more for nothing, and NPO its reference in every step."""
     given = problem()
-    assert packs(given.loaded.model, 40)  # finding that out runs the model as well
+    assert packs(given.loaded, 40)  # finding that out runs the model as well
     passes: list[int] = []
     decoder_layers(given.loaded.model)[0].register_forward_hook(lambda *_: passes.append(1))
     trace = given.train(name, Optimisation(epochs=3, batch=3), **OPTIONS.get(name, {}))[0]

@@ -183,7 +183,7 @@ def test_methods_without_a_reference_compute_none() -> None:
 
 def test_rmu_never_runs_the_layers_behind_its_own_and_leaves_them_alone() -> None:
     given = problem(fresh=True)
-    assert packs(given.loaded.model, 10)  # finding that out runs the whole model once
+    assert packs(given.loaded, 10)  # finding that out runs the whole model once
     ran: list[int] = []
     for number, layer in enumerate(decoder_layers(given.loaded.model)):
         layer.register_forward_hook(lambda *_, number=number: ran.append(number))

