@@ -13,7 +13,7 @@ from dual_data.evaluation import engine, grid, plain, stages
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.full import FullWeights
 from dual_data.evaluation.grid import RunOptions, run
-from dual_data.evaluation.lora import Adapters
+from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.models import Loaded, last_hidden, load
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.plain import PlainEngine
@@ -188,7 +188,10 @@ def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: py
     with pytest.raises(torch.OutOfMemoryError):
         engine.open_engine(loaded)
     monkeypatch.undo()
-    assert isinstance(engine.open_engine(loaded), Engine)
+    # Nor do adapters that are on: two rows are not shared out to three, and figures of a broken model say nothing.
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=range(3))
+    assert isinstance(engine.open_engine(loaded, adapters), Engine)
+    assert adapters.enabled
 
 
 def test_a_loss_that_is_normalised_over_micro_batches_is_not_computed_over_smaller_ones() -> None:
