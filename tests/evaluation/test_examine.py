@@ -13,11 +13,11 @@ import pytest
 
 from dual_data.cli import main
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation import examine
+from dual_data.evaluation import engine, examine
 from dual_data.evaluation.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.data import Item
 from dual_data.evaluation.examine import AttackOptions, attack, targets, unrelated
-from dual_data.evaluation.models import identify
+from dual_data.evaluation.models import Loaded, identify
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import ModelSettings, load_settings
@@ -258,6 +258,21 @@ def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkey
     assert (found["tasks_before"], found["tasks_items_before"]) == before
     assert given == [{"folder": None, "shots": 5, "rows": 16}] * 2
     assert found["options"]["shots"] == 5
+
+
+def test_a_model_is_tried_before_an_adapter_is_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _project(tmp_path, adapters=True)
+    grid, cells = _opened(tmp_path)
+    (target,) = targets(grid, cells, AttackOptions())
+    hooked: list[bool] = []
+
+    def why_not_fast(loaded: Loaded) -> str:
+        hooked.append(any(module._forward_hooks for module in loaded.model.modules()))
+        return ""
+
+    monkeypatch.setattr(engine, "why_not_fast", why_not_fast)
+    attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path)
+    assert hooked == [False]
 
 
 def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
