@@ -18,13 +18,13 @@ from dual_data.errors import InputError
 from dual_data.evaluation import fine_tune
 from dual_data.evaluation.attacks.recovery import recovery
 from dual_data.evaluation.data import Encoded, Item
+from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.request import Outcome, request_of
 from dual_data.evaluation.statistics import Interval
-from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.train import CellData, train
 from dual_data.ids import digest
 from dual_data.matching import contains_answer
@@ -130,7 +130,7 @@ def _run(
     train_end: bool,
 ) -> list[list[Point]]:
     """Points of the unlearned adapter and of the control."""
-    engine = Engine(loaded, clone, max_new_tokens=max_new_tokens, hidden=False)
+    engine = open_engine(loaded, clone, max_new_tokens=max_new_tokens, hidden=False)
     requests = [request_of(row) for row in held_out]
     found: list[list[Point]] = [[], []]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dual_data.errors import InputError
-from dual_data.evaluation import fine_tune
+from dual_data.evaluation import engine, fine_tune
 from dual_data.evaluation.attacks.relearning import halves, relearn
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.lora import Adapters, LoraSpec
@@ -90,3 +90,19 @@ def test_a_model_that_unlearning_destroyed_is_tuned_to_the_end() -> None:
     )
     assert [point.step for point in curve.points] == [0, 1, 8]
     assert 1e-20 > curve.points[2].probability > curve.points[1].probability > curve.points[0].probability
+
+
+def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    def curve() -> list[float]:
+        loaded = tiny("llama")
+        rows = encode(loaded.tokenizer, cities(4), "chat")
+        adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+        (found,) = relearn(
+            loaded, adapters, 0, tune={"itself": rows}, held_out=rows, items=cities(4), lr=1e-3, steps=(2,)
+        )
+        return [point.probability for point in found.points]
+
+    fast = curve()
+    monkeypatch.setattr(engine, "why_not_fast", lambda _: "made up")
+    monkeypatch.setattr(engine, "Engine", None)
+    assert curve() == pytest.approx(fast, rel=1e-4)
