@@ -401,8 +401,11 @@ class _Graphed:
         self._stream.wait_stream(current)
         try:
             with torch.cuda.stream(self._stream):
-                if self._taken == _WARM_UP and self._run.model not in _EAGER:
-                    self._record()
+                if self._taken == _WARM_UP:
+                    if self._run.model not in _EAGER:
+                        self._record()
+                    if self._graphs is None:
+                        self._run.note("recorded", 0.0)
                 if self._graphs is None:
                     self._run.step()
                 else:
@@ -428,7 +431,6 @@ class _Graphed:
                 if one is not None and is_out_of_memory(one):
                     raise one from None
             _EAGER.add(self._run.model)
-            self._run.note("recorded", 0.0)
         else:
             self._graphs = micro, update
 
