@@ -21,7 +21,11 @@ _SAID = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_AL
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on the device or the host."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in _SAID)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in _SAID):
+        return True
+    # To end the recording of a graph that failed is an error again, which stands before the first.
+    first = error.__context__ if isinstance(error, RuntimeError) else None
+    return first is not None and is_out_of_memory(first)
 
 
 class OutOfMemory(DualDataError):

@@ -426,10 +426,8 @@ class _Graphed:
             with torch.cuda.graph(update, pool=micro.pool(), stream=self._stream):
                 self._run.update()
         except RuntimeError as error:
-            # To end a recording that failed is an error again, which stands before the first.
-            for one in (error, error.__context__):
-                if one is not None and is_out_of_memory(one):
-                    raise one from None
+            if is_out_of_memory(error):
+                raise
             _EAGER.add(self._run.model)
         else:
             self._graphs = micro, update
