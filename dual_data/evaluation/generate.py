@@ -160,8 +160,9 @@ class Decoder:
     def _capture(self, slots: Slots) -> torch.cuda.CUDAGraph:
         """Record one step, which is not executed. Steps leave nothing in the pool between them, so graphs share it."""
         others = [graph for kept in self._slots.values() for graph in kept.graphs.values() if graph is not None]
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=others[0].pool() if others else None):
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        # Torch does not leave its own stream where the end of a recording is an error.
+        with torch.cuda.stream(stream), torch.cuda.graph(graph, pool=others[0].pool() if others else None):
             slots.step(self.body)
         return graph
 

@@ -102,24 +102,33 @@ class Graph:
         return (0, 0)
 
 
-@contextmanager
-def _graph(graph: Graph, **_: Any) -> Iterator[None]:
-    Graph.recorded += 1
-    with graph.recording:
-        yield
-    graph.recording.undo()
-    refuse(graph.recording)
-
-
 class _Stream:
     def __init__(self, *_: Any) -> None: ...
 
     def wait_stream(self, _: Any) -> None: ...
 
 
+_current = [_Stream()]
+
+
 @contextmanager
-def _on(_: _Stream) -> Iterator[None]:
-    yield
+def _graph(graph: Graph, stream: _Stream | None = None, **_: Any) -> Iterator[None]:
+    Graph.recorded += 1
+    before, _current[0] = _current[0], stream or _Stream()
+    with graph.recording:
+        yield
+    graph.recording.undo()
+    refuse(graph.recording)
+    _current[0] = before  # as torch has it: not after an error
+
+
+@contextmanager
+def _on(stream: _Stream) -> Iterator[None]:
+    before, _current[0] = _current[0], stream
+    try:
+        yield
+    finally:
+        _current[0] = before
 
 
 def emulate(monkeypatch: pytest.MonkeyPatch) -> type[Graph]:
@@ -129,5 +138,5 @@ def emulate(monkeypatch: pytest.MonkeyPatch) -> type[Graph]:
     monkeypatch.setattr(torch.cuda, "graph", _graph)
     monkeypatch.setattr(torch.cuda, "Stream", _Stream)
     monkeypatch.setattr(torch.cuda, "stream", _on)
-    monkeypatch.setattr(torch.cuda, "current_stream", _Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda *_: _current[0])
     return Graph

@@ -101,7 +101,9 @@ def test_a_model_whose_steps_cannot_be_recorded_is_found_out(monkeypatch: pytest
     assert why_no_graphs(loaded) == ""
     decoder: Any = loaded.model.base_model
     decoder.layers[0].register_forward_hook(lambda _, __, output: output if output.isfinite().all().item() else None)
+    stream = torch.cuda.current_stream()
     assert "not recorded" in why_no_graphs(loaded)
+    assert torch.cuda.current_stream() is stream
 
 
 @pytest.mark.parametrize("what", ["read", "write", "choose"])
