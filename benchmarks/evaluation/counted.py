@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
@@ -23,6 +22,7 @@ from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Loaded, ModelInfo, dtype_named
 from dual_data.evaluation.norms import fuse, norms_of
 from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.repeatable import repeatable
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.train import CellData, Run
 
@@ -32,7 +32,7 @@ def step(
 ) -> tuple[Work, int]:
     """One of our training steps of `cells` cells at once, and the bytes of the weights."""
     forget, retain = (encode(tokenizer, rows, "chat") for rows in (work.forget, work.retain))
-    with counting() as meter, _in_one_order():
+    with counting() as meter, repeatable(torch.device("cuda")):
         loaded, weights = _loaded(shape, tokenizer, dtype)
         adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells))
         run = Run(
@@ -72,16 +72,6 @@ def batch(
             meter.reset()
             engine.run(requests)
         return {"prompts and answers": steps[0], "decoding step": steps[1]}
-
-
-@contextmanager
-def _in_one_order() -> Iterator[None]:
-    """As `dual_data.evaluation.repeatable` has it on a GPU."""
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)
 
 
 def plain_step(
