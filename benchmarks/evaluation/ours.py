@@ -44,6 +44,7 @@ def run_cell(
 
     The adapter that training begins with is left in `start`, in peft's format: so the other side can begin with it.
     """
+    identify(str(folder))  # remembers the hash of the weights, which can take as long as the cell
     clock = Clock(device)
     with clock.part("load"):
         loaded = load(folder, dtype, device)
