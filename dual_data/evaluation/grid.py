@@ -314,7 +314,7 @@ class _Bench:
         }
 
     def _encode(self, items: Sequence[Item]) -> list[Encoded]:
-        """Tokens of rows, made once a grid."""
+        """Tokens of rows, made once a stage."""
         if (rows := tuple(items)) not in self._encoded:
             self._encoded[rows] = encode(self._loaded.tokenizer, items, self._grid.profile)
         return self._encoded[rows]
