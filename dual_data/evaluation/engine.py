@@ -44,7 +44,7 @@ def open_engine(
     `graphs` is whether decoding steps are replayed as CUDA graphs; None for whenever the model is on a GPU.
     """
     if loaded.model not in _TRIED:
-        # Many adapters take no batch of two rows, and one that broke the model makes rounding look like a fault.
+        # Many adapters take no batch of two rows, and what is tried is the model, not what an adapter made of it.
         with adapters.disabled() if adapters is not None else nullcontext():
             no_cache = why_not_fast(loaded)
             no_graphs = why_no_graphs(loaded) if loaded.device.type == "cuda" and not no_cache else ""

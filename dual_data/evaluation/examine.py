@@ -185,7 +185,7 @@ def attack(
                 if loaded is None or name != cell.model:
                     loaded = None  # so that two models are never held at once
                     loaded, name = load_model(grid.models[cell.model], options.device), cell.model
-                    open_engine(loaded)  # tried before an adapter that broke the model is on it
+                    open_engine(loaded)  # tried now: the model, and not what an adapter made of it
                 with _restored(grid, loaded, cell) as adapters:
                     for what in target.todo:
                         say(f"{cell.label}: {what}")

@@ -188,7 +188,7 @@ def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: py
     with pytest.raises(torch.OutOfMemoryError):
         engine.open_engine(loaded)
     monkeypatch.undo()
-    # Nor do adapters that are on: two rows are not shared out to three, and figures of a broken model say nothing.
+    # Nor do adapters that are on: two rows are not shared out to three.
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=range(3))
     assert isinstance(engine.open_engine(loaded, adapters), Engine)
     assert adapters.enabled
