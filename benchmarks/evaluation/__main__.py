@@ -22,7 +22,6 @@ from benchmarks.evaluation.clock import is_gpu
 from benchmarks.evaluation.parts import PARTS, Bench
 from benchmarks.evaluation.stored import Stored
 from benchmarks.evaluation.subject import SHAPES, SMOLLM2, Work, first, made_up, published
-from benchmarks.evaluation.table import markdown
 from dual_data.errors import UsageError
 from dual_data.evaluation.devices import settle
 from dual_data.evaluation.record import device_name
@@ -93,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
             say=_say,
         )
         failed = [label for part in names for label in _run(part, bench, stored)]
-    print(markdown(stored.results))
+    print(stored.write_table())
     if failed:
         _say(f"failed, and tried again by the same command: {'; '.join(failed)}")
     return 1 if failed else 0
@@ -134,14 +133,15 @@ def _work(chosen: argparse.Namespace) -> Work:
 
 def _setting(chosen: argparse.Namespace, work: Work, dtype: str, arguments: Sequence[str]) -> dict[str, Any]:
     names = ("torch", "transformers", "peft", "tokenizers")
+    processor = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
     return {
         "command": " ".join(["python -m benchmarks.evaluation", *arguments]),
         "model": chosen.model,
         "device": device_name(torch.device(chosen.device)),
         "torch_device": chosen.device,
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
+        **({} if is_gpu(chosen.device) else processor),  # on which a GPU's figures hardly hang
         "dtype": dtype,
+        "methods": chosen.methods,
         "rows": {"forget": len(work.forget), "retain": len(work.retain), "source": work.source},
         "epochs": work.epochs,
         "batch": work.batch,

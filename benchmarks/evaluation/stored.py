@@ -56,4 +56,10 @@ class Stored:
         partial = self.folder / ".results.json"
         partial.write_text(text)
         partial.replace(self.folder / "results.json")  # a call may be cut at any time
-        (self.folder / "results.md").write_text(markdown(json.loads(text)))
+        self.write_table()
+
+    def write_table(self) -> str:
+        """Write what there is as Markdown; its text."""
+        text = markdown(json.loads(json.dumps(self.results)))
+        (self.folder / "results.md").write_text(text)
+        return text

@@ -162,7 +162,7 @@ def _train(
             "steps": trace.steps,
             "tokens": trace.tokens,
             "loss": trace.losses,
-            "notes": notes,
+            "notes": [*notes, *(f"training stage: {name} {value:g}" for name, value in trace.notes.items())],
         }
         write_json(_record(target), took)  # before the adapter, which says that the stage is there
         adapters.save(target, base=loaded.info.spec)

@@ -16,6 +16,6 @@ _TEXT = (
 
 def plain_text(loaded: Loaded, count: int) -> tuple[int, ...]:
     """So many tokens of plain English, all of which the model has."""
-    ids = loaded.tokenizer(_TEXT, add_special_tokens=False)["input_ids"]
+    ids = loaded.tokenizer(_TEXT)["input_ids"]  # with the token that a text starts with, where there is one
     size = int(loaded.model.config.get_text_config().vocab_size)
     return tuple(token % size for token in (ids * -(-count // len(ids)))[:count])

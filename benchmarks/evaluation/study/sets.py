@@ -21,9 +21,9 @@ def splits(known: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame
     """Sets by name: rare and popular of at most `most` facts each, and what is kept, trained on or only measured.
 
     `known` are facts that the model knows, with a column popularity. published: the first and the last by popularity,
-    whatever they ask for. The others take the lowest and the highest third and pair their facts: on the answer's length,
-    or on the answer itself. No answer has more facts there than 5 % of `most`, on each side: of fewer pairs that is a
-    little more, and would cost a quarter of them to hold. Raises InputError where there is hardly a pair.
+    whatever they ask for. The others take the lowest and the highest third and pair their facts, on the length of the
+    answer or on the answer itself. No answer has more facts there than 5 % of `most`, on each side: of fewer pairs that
+    is a little more, and would cost a quarter of them to hold. Raises InputError where there is hardly a pair.
     """
     pool = sampling.with_rank(known.filter(pl.col("popularity").is_not_null()), "fact_id", "study")
     if style == "published":
