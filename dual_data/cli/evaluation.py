@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dual_data.cli.evaluation_grid import GridPart, need_torch, on_grid
-from dual_data.errors import DualDataError
+from dual_data.errors import DualDataError, UsageError
 
 if TYPE_CHECKING:
     from dual_data.evaluation.cells import Cell, Grid
@@ -44,6 +44,14 @@ def run(
         typer.Option("--rows", min=1, help="Rows a batch when measuring.", show_default="1024 on a GPU, else 64"),
     ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            help="Share one base out to the devices of --device, each of which trains cells of its own: for a model "
+            "that fits none of them.",
+        ),
+    ] = False,
     save_adapters: Annotated[
         bool,
         typer.Option(
@@ -67,6 +75,8 @@ def run(
     from dual_data.evaluation.workers import run_spread
 
     devices = devices_named(device, used=not dry_run)
+    if shard and len(devices) == 1:
+        raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
     root, spelled, cells = part.open()
     folder = spelled.folder
     if threads is not None:
@@ -85,7 +95,7 @@ def run(
     ]
     held = sum(is_done(folder, cell, adapter=save_adapters) for cell in cells)
     if len(options) > 1:
-        tally = run_spread(spelled, cells, options, project=root)
+        tally = run_spread(spelled, cells, options, project=root, shard=shard)
     else:
         tally = run_grid(
             spelled, cells, options[0], project=root, say=lambda line: print(line, file=sys.stderr, flush=True)

@@ -13,6 +13,7 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.data import Encoded
 from dual_data.evaluation.models import Loaded, last_hidden
 from dual_data.evaluation.packing import Layout, Micro, Rows, Source, pack
+from dual_data.evaluation.sharding import is_sharded
 from dual_data.evaluation.smaller import is_out_of_memory
 from dual_data.evaluation.trial import plain_text
 
@@ -38,10 +39,12 @@ def hidden_at(
 def layer_hidden(model: PreTrainedModel, layout: Layout, layer: int) -> Tensor:
     """Output [K * bins, S, H] of decoder layer `layer`; the layers behind it are not run."""
     found: list[Tensor] = []
+    is_sharding = is_sharded(model)
 
     def stop(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
         found.append(output if isinstance(output, Tensor) else output[0])
-        raise _Reached
+        if not is_sharding:  # where a layer is dropped again behind it
+            raise _Reached
 
     handle = decoder_layers(model)[layer].register_forward_hook(stop)
     try:

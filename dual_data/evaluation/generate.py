@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from dual_data.evaluation.attention import additive, grouped
 from dual_data.evaluation.models import cached, head
+from dual_data.evaluation.sharding import anywhere
 from dual_data.evaluation.static_cache import StaticCache
 
 CHECK_EVERY = 8
@@ -125,9 +126,9 @@ class Decoder:
         done = 1
         while done < most:
             keep = _alive(ended.view(cells, -1), self.graphs)
-            if keep is None:
+            if not anywhere(keep is not None):
                 break
-            if keep.shape[1] * cells < len(owner):
+            if keep is not None and keep.shape[1] * cells < len(owner):
                 picked = (keep + torch.arange(cells, device=self.device)[:, None] * (len(owner) // cells)).flatten()
                 slots = self._shrink(slots, picked)
                 owner, ended = owner[picked], ended[picked]

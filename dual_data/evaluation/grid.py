@@ -36,6 +36,7 @@ from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.record import Effort, blank, run_record
 from dual_data.evaluation.results import BASE, write_result
 from dual_data.evaluation.settings import ModelSettings
+from dual_data.evaluation.sharding import ALONE, Ranks, shard
 from dual_data.evaluation.smaller import OutOfMemory, enough_memory, halving, release
 from dual_data.evaluation.stages import Prepared, applied, prepare
 from dual_data.evaluation.stream import Engine
@@ -57,6 +58,8 @@ class RunOptions(NamedTuple):
     """Whether every cell's adapter is kept, below adapters/ in the results' folder."""
     start: float = 0.0
     """Where to begin, as a share of the grid: processes that share one do not all prepare the same stage first."""
+    ranks: Ranks = ALONE
+    """Which of the processes that share a base this is; `joined` must be on."""
 
 
 class Tally(NamedTuple):
@@ -79,31 +82,37 @@ def run(
 ) -> Tally:
     """Run those of `cells` that have no result yet. What goes wrong in a cell is its result and ends no other.
 
-    Raises UsageError where adapters are to be kept of a grid that trains all weights, and for a model that cannot be
-    loaded for another reason than memory.
+    Raises UsageError where adapters are to be kept, or a base shared, of a grid that trains all weights, and for a
+    model that cannot be loaded for another reason than memory.
     """
+    ranks = options.ranks
     if options.save_adapters and grid.preset.full:
         raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
+    if grid.preset.full and not ranks.alone:
+        raise UsageError(f"{grid.name} trains all weights, and a base that processes share is not trained: no --shard")
     counts = dict.fromkeys(Tally._fields, 0)
-    todo = [cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)]
+    todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
     benches = [found for _, found in _by(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))]
     first = int(options.start * len(benches))
     for name, of_model in groupby(benches[first:] + benches[:first], lambda found: found[0].model):
         loaded: Loaded | None = None
         too_large = ""
         for of_stage in of_model:
-            if not any_free(grid.folder, of_stage, adapter=options.save_adapters):
-                counts["elsewhere"] += len(of_stage)
+            if not ranks.agree(any_free(grid.folder, of_stage, adapter=options.save_adapters)):
+                counts["elsewhere"] += len(of_stage) if ranks.first else 0
                 continue
             if loaded is None and not too_large:
                 say(f"{name}: loading {grid.models[name].spec} in {grid.models[name].dtype}")
                 try:
                     with enough_memory(f"loading {grid.models[name].spec}"):
-                        loaded = load_model(grid.models[name], options.device)
+                        if ranks.alone:
+                            loaded = load_model(grid.models[name], options.device)
+                        else:
+                            loaded = shard(load_model(grid.models[name], "cpu"), ranks, options.device)
                 except OutOfMemory as error:
                     too_large = str(error)
             if loaded is None:
-                found = _Failure(grid, too_large, project, say, options.save_adapters).record_free(of_stage)
+                found = _Failure(grid, too_large, project, say, options).record_free(of_stage)
             else:
                 found = _Bench(grid, loaded, options, project, say).run(of_stage)
             for status, count in found.items():
@@ -146,7 +155,9 @@ class _Bench:
     ) -> None:
         self._grid, self._loaded, self._options, self._project, self._say = grid, loaded, options, project, say
         fitting = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
-        self._cells_at_once = 1 if grid.preset.full else fitting
+        self._cells_at_once = (1 if grid.preset.full else fitting) * options.ranks.size
+        # To gather a layer is nothing that can be recorded.
+        self._graphs = options.graphs if options.ranks.alone else False
         self._rows_at_once = options.rows or rows_at_once(options.device)
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
         self._encoded: dict[tuple[Item, ...], list[Encoded]] = {}
@@ -166,7 +177,15 @@ class _Bench:
                 began = time.perf_counter()
                 rows, folder = grid.sets[name].trained(settings), grid.folder.parent / "stages"
                 with enough_memory(f"training the stage {name}"):
-                    self._stage = prepare(self._loaded, settings, rows, seed=seed, profile=grid.profile, folder=folder)
+                    self._stage = prepare(
+                        self._loaded,
+                        settings,
+                        rows,
+                        seed=seed,
+                        profile=grid.profile,
+                        folder=folder,
+                        ranks=self._options.ranks,
+                    )
                 self._say(f"{cells[0].model} {name} seed {seed}: ready after {time.perf_counter() - began:.0f} s")
             adapter = self._stage.folder if self._stage is not None else None
             with (
@@ -184,9 +203,9 @@ class _Bench:
         return counts
 
     def _run_set(self, cells: Sequence[Cell]) -> dict[str, int]:
-        counts = dict.fromkeys(Tally._fields, 0)
-        if not any_free(self._grid.folder, cells, adapter=self._options.save_adapters):
-            return counts | {"elsewhere": len(cells)}
+        counts, ranks = dict.fromkeys(Tally._fields, 0), self._options.ranks
+        if not ranks.agree(any_free(self._grid.folder, cells, adapter=self._options.save_adapters)):
+            return counts | {"elsewhere": len(cells) if ranks.first else 0}
         try:
             with enough_memory("measuring the model before unlearning"):
                 counts["done"] += self._measure_base(cells)
@@ -216,7 +235,8 @@ class _Bench:
         self._base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
         self._keep_to(engine, 1)
         effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
-        with claimed(grid.folder, [cell for cell in cells if cell.method == BASE]) as bases:
+        missing = [cell for cell in cells if cell.method == BASE] if self._options.ranks.first else []
+        with claimed(grid.folder, missing) as bases:
             for cell in bases:
                 self._write(cell, self._base, None, effort, notes=engine.notes)
         return len(bases)
@@ -224,20 +244,24 @@ class _Bench:
     def _run_cells(self, method: str, cells: Sequence[Cell]) -> dict[str, int]:
         """Train and measure some cells of one method together, unless another process has taken them."""
         counts = dict.fromkeys(Tally._fields, 0)
-        adapter = self._options.save_adapters
-        with claimed(self._grid.folder, cells, adapter=adapter) as taken:
-            counts["elsewhere"] = len(cells) - len(taken)
+        adapter, ranks = self._options.save_adapters, self._options.ranks
+        with claimed(self._grid.folder, cells if ranks.first else (), adapter=adapter) as free:
+            taken = ranks.agree(free)
+            counts["elsewhere"] = len(cells) - len(taken) if ranks.first else 0
+            mine, together = ranks.share(taken)
             try:
                 with enough_memory(f"training and measuring {method}"):
-                    for status in self._train_and_measure(method, taken) if taken else ():
+                    for status in self._train_and_measure(method, together, len(mine)) if taken else ():
                         counts[status] += 1
             except DualDataError as error:
-                left = [cell for cell in taken if not is_done(self._grid.folder, cell, adapter=adapter)]
+                left = [cell for cell in mine if not is_done(self._grid.folder, cell, adapter=adapter)]
                 self._failure(str(error)).record(left)
-                counts |= {"done": len(taken) - len(left), "failed": len(left)}
+                counts |= {"done": len(mine) - len(left), "failed": len(left)}
+            ranks.wait()  # the first holds the cells of all
         return counts
 
-    def _train_and_measure(self, method: str, cells: Sequence[Cell]) -> list[str]:
+    def _train_and_measure(self, method: str, cells: Sequence[Cell], own: int) -> list[str]:
+        """Run cells together; the first `own` of them are this process's to write and to say how they ended."""
         grid, loaded, notes = self._grid, self._loaded, list[str]()
         rows = self._rows(cells[0], method)
         data = [CellData(**rows, lr=cell.lr, seed=cell.seed) for cell in cells]
@@ -262,7 +286,7 @@ class _Bench:
                         how,
                         options=grid.preset.methods[method],
                         train_end=grid.profile.train_end,
-                        graphs=self._options.graphs,
+                        graphs=self._graphs,
                     )
             trained = time.perf_counter()
             engine = self._engine(trainable if isinstance(trainable, Adapters) else None)
@@ -275,7 +299,7 @@ class _Bench:
                 tokens=traces[0].tokens,
                 rows=engine.rows * len(cells),
             )
-            for k, (cell, trace, measured) in enumerate(zip(cells, traces, found, strict=True)):
+            for k, (cell, trace, measured) in enumerate(zip(cells[:own], traces, found, strict=False)):
                 if self._options.save_adapters and isinstance(trainable, Adapters):
                     # Before the result: a cell that has one is done, and its adapter would never be made.
                     trainable.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
@@ -286,7 +310,7 @@ class _Bench:
                 trainable.remove()
             else:
                 trainable.restore()
-        return ["stopped" if trace.stopped else "done" for trace in traces]
+        return ["stopped" if trace.stopped else "done" for trace in traces[:own]]
 
     def _engine(self, adapters: Adapters | None) -> Engine | PlainEngine:
         return open_engine(
@@ -294,7 +318,7 @@ class _Bench:
             adapters,
             rows=max(1, self._rows_at_once // (adapters.count if adapters is not None else 1)),
             max_new_tokens=self._grid.max_new_tokens,
-            graphs=self._options.graphs,
+            graphs=self._graphs,
         )
 
     def _keep_to(self, engine: Engine | PlainEngine, cells: int) -> None:
@@ -357,8 +381,7 @@ class _Bench:
             torch.cuda.reset_peak_memory_stats(self._loaded.device)
 
     def _failure(self, reason: str) -> _Failure:
-        kept = self._options.save_adapters
-        return _Failure(self._grid, reason, self._project, self._say, kept, self._loaded, self._stage)
+        return _Failure(self._grid, reason, self._project, self._say, self._options, self._loaded, self._stage)
 
 
 class _Failure(NamedTuple):
@@ -368,8 +391,7 @@ class _Failure(NamedTuple):
     reason: str
     project: Path
     say: Callable[[str], None]
-    adapter: bool
-    """Whether what lacks its adapter was to be run too."""
+    options: RunOptions
     loaded: Loaded | None = None
     stage: Prepared | None = None
 
@@ -384,7 +406,10 @@ class _Failure(NamedTuple):
 
     def record_free(self, cells: Sequence[Cell]) -> dict[str, int]:
         """Make it the result of those cells that no process holds; how many ended how."""
-        with claimed(self.grid.folder, cells, adapter=self.adapter) as taken:
+        if not self.options.ranks.first:
+            return {}
+        # What lacks its adapter alone was to be run too.
+        with claimed(self.grid.folder, cells, adapter=self.options.save_adapters) as taken:
             self.record(taken)
         return {"failed": len(taken), "elsewhere": len(cells) - len(taken)}
 

@@ -30,6 +30,7 @@ from transformers import PreTrainedModel
 from dual_data.errors import InputError
 from dual_data.evaluation.models import head
 from dual_data.evaluation.optimiser import Buffer
+from dual_data.evaluation.sharding import held, rows_held
 from dual_data.ids import digest
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -187,7 +188,8 @@ class Adapters:
             if any(weight is other.weight for other in self.model.modules() if isinstance(other, nn.Embedding)):
                 slot.linear.weight = weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
                 self.model.config.tie_word_embeddings = False
-            weight.data.copy_(weight.data.float() + self.spec.scaling * (b.float() @ a.float()))
+            own = held(weight.data)
+            own.copy_(own.float() + self.spec.scaling * (b[rows_held(weight)].float() @ a.float()))
         self.remove()
 
     def freeze(self) -> None:

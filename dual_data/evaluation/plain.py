@@ -20,7 +20,7 @@ from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models import Loaded, head, last_hidden
 from dual_data.evaluation.request import Outcome, Request
 from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
-from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release
+from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release, stay_in_step
 
 
 class PlainEngine:
@@ -75,6 +75,7 @@ class PlainEngine:
         return outcomes
 
     def _halve(self) -> None:
+        stay_in_step()
         if self.rows == 1:
             raise OutOfMemory(CRAMPED)
         self.rows //= 2

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.order import Optimisation
@@ -32,6 +33,19 @@ class OutOfMemory(DualDataError):
     """Something does not fit, and was not or cannot be tried smaller."""
 
 
+class OutOfStep(Exception):
+    """Memory ran out in one of several processes that share a base: the others wait for it, so all must end."""
+
+
+def stay_in_step() -> None:
+    """Call it where memory ran out, before anything smaller is tried. Raises OutOfStep where a base is shared."""
+    if dist.is_initialized():
+        raise OutOfStep(
+            "out of memory, and processes that share a base can try nothing smaller by themselves: use fewer cells at "
+            "once (--cells-at-once), fewer rows (--rows), a smaller `micro`, or more devices"
+        )
+
+
 @contextmanager
 def enough_memory(doing: str) -> Iterator[None]:
     """Memory that runs out inside is OutOfMemory, which says doing what: for all that cannot be tried smaller."""
@@ -43,6 +57,7 @@ def enough_memory(doing: str) -> Iterator[None]:
             raise
         traceback.clear_frames(error.__traceback__)  # they hold the tensors that did not fit beside one more
     release()
+    stay_in_step()
     raise OutOfMemory(
         f"out of memory {doing}: use a narrower dtype, a smaller model, fewer cells at once (--cells-at-once) or fewer "
         "rows (--rows)"
@@ -85,6 +100,7 @@ def halving(optimisation: Optimisation, notes: list[str]) -> Iterator[_Attempt]:
         if not attempt.failed:
             return
         release()
+        stay_in_step()
         if optimisation.normalise == "micro":
             raise OutOfMemory(
                 "out of memory, and smaller micro-batches would change a loss that is normalised over them "

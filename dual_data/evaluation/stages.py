@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from dual_data.evaluation.lora import Adapters, read_spec
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.settings import StageSettings
+from dual_data.evaluation.sharding import ALONE, Ranks, held
 from dual_data.evaluation.smaller import halving
 from dual_data.evaluation.train import CellData, train
 from dual_data.ids import digest
@@ -113,19 +114,28 @@ def stage_key(
 
 
 def prepare(
-    loaded: Loaded, stage: StageSettings, rows: Sequence[Item], *, seed: int, profile: Profile, folder: Path
+    loaded: Loaded,
+    stage: StageSettings,
+    rows: Sequence[Item],
+    *,
+    seed: int,
+    profile: Profile,
+    folder: Path,
+    ranks: Ranks = ALONE,
 ) -> Prepared:
     """The stage's adapter below `folder`, trained where it is not there yet; KEY.json beside it is what that took.
 
-    Two processes that want the same stage train it once. Raises DualDataError where training does not stay finite.
+    Two processes that want the same stage train it once; those that share a base, all together. Raises DualDataError
+    where training does not stay finite.
     """
     key = stage_key(loaded.info.weights, loaded.info.dtype, stage=stage, rows=rows, seed=seed, profile=profile)
     target = folder / key
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{key}.lock"):
-        if not all(path.exists() for path in (target / "adapter_config.json", _record(target))):
+    with FileLock(folder / f"{key}.lock") if ranks.first else nullcontext():
+        if ranks.agree(not all(path.exists() for path in (target / "adapter_config.json", _record(target)))):
             encoded = encode(loaded.tokenizer, rows, profile)
-            _train(loaded, stage, encoded, seed=seed, profile=profile, target=target)
+            _train(loaded, stage, encoded, seed=seed, profile=profile, target=target if ranks.first else None)
+            ranks.wait()
     took = json.loads(_record(target).read_text(encoding="utf-8"))
     return Prepared(target, took["seconds"], took["gpu_hours"], tuple(took["notes"]))
 
@@ -141,8 +151,9 @@ def _train(
     *,
     seed: int,
     profile: Profile,
-    target: Path,
+    target: Path | None,
 ) -> None:
+    """Train the stage's adapter, and write it where it has a target."""
     began, notes = time.perf_counter(), list[str]()
     adapters = Adapters(loaded.model, stage.lora.spec(), seeds=(seed,))
     cell = CellData(rows, (), stage.lr, seed)
@@ -153,6 +164,8 @@ def _train(
                 trace = train(loaded, adapters, fine_tune.METHOD, [cell], how, train_end=profile.train_end)[0]
         if trace.stopped:
             raise DualDataError(f"the training stage ended early: {trace.stopped}; lower its learning rate")
+        if target is None:
+            return
         seconds = time.perf_counter() - began
         took = {
             "spec": loaded.info.spec,
@@ -185,7 +198,9 @@ def applied(loaded: Loaded, adapter: Path | None, how: str) -> Iterator[None]:
         finally:
             adapters.remove()
         return
-    saved = [(slot.linear, slot.linear.weight, slot.linear.weight.detach().cpu().clone()) for slot in adapters.slots]
+    saved = [
+        (slot.linear, slot.linear.weight, held(slot.linear.weight).detach().cpu().clone()) for slot in adapters.slots
+    ]
     tied = loaded.model.config.tie_word_embeddings
     try:
         adapters.load(adapter)
@@ -195,6 +210,6 @@ def applied(loaded: Loaded, adapter: Path | None, how: str) -> Iterator[None]:
         adapters.remove()
         with torch.no_grad():
             for linear, weight, copy in saved:
-                weight.copy_(copy)
+                held(weight).copy_(copy)
                 linear.weight = weight
         loaded.model.config.tie_word_embeddings = tied

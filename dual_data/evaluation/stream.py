@@ -22,7 +22,8 @@ from dual_data.evaluation.models import Loaded, head
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Outcome, Request
 from dual_data.evaluation.score import Reference
-from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release
+from dual_data.evaluation.sharding import refuse_if_sharded
+from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release, stay_in_step
 from dual_data.evaluation.static_cache import StaticCache, prompt_mask, prompt_seen
 
 _LEAST_TOKENS = 2048
@@ -120,6 +121,7 @@ class Engine:
         keep: Reference | None,
         advance: Callable[[int], None],
     ) -> list[list[Outcome]]:
+        refuse_if_sharded(self.loaded.model, f"some prompts exceed its attention window of {self._window} tokens")
         note = f"slow evaluation: some prompts exceed the attention window of {self._window} tokens"
         self.notes += [note] if note not in self.notes else []
         plain = PlainEngine(
@@ -130,6 +132,7 @@ class Engine:
         return found
 
     def _halve(self) -> None:
+        stay_in_step()
         if self.rows == 1:
             raise OutOfMemory(CRAMPED)
         self.rows //= 2
@@ -147,6 +150,7 @@ class Engine:
             self.decoder.body(tokens, columns[None].expand_as(tokens), mask, cache.at(columns, len(ids)))
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
+                stay_in_step()
                 raise OutOfMemory(CRAMPED) from error
             raise
         return cache

@@ -28,6 +28,7 @@ from dual_data.evaluation.order import Optimisation, factors, plan
 from dual_data.evaluation.packing import Layout, Packed, Rows, Source, pack
 from dual_data.evaluation.reference import Cache, Reference, compute
 from dual_data.evaluation.repeatable import is_refused, repeatable
+from dual_data.evaluation.sharding import anywhere
 from dual_data.evaluation.smaller import is_out_of_memory
 
 _WARM_UP = 3
@@ -103,7 +104,7 @@ def train(
         run.end_epoch(epoch, last=epoch + 1 == len(run.epoch_steps))
         if on_epoch is not None:
             on_epoch(epoch)
-        if run.all_stopped:
+        if not anywhere(not run.all_stopped):
             break
     return run.traces(time.perf_counter() - began)
 

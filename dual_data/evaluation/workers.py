@@ -9,35 +9,58 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.cells import Cell, Grid
 from dual_data.evaluation.grid import RunOptions, Tally, run
+from dual_data.evaluation.sharding import Ranks, joined
+from dual_data.evaluation.smaller import OutOfStep
+
+_NOTICED = 2.0
+"""Seconds in which processes notice that one is lost, whose turn to give its weights it was."""
+_PEER_LOST = "Connection closed by peer"
 
 
-def run_spread(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], *, project: Path) -> Tally:
+def run_spread(
+    grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], *, project: Path, shard: bool = False
+) -> Tally:
     """Run the cells in one process an entry of `options`, which name the devices; each begins elsewhere in the grid.
 
-    On CPUs they share this process's threads. Lines go to stderr, with the process in front. Raises DualDataError, once
-    the others have ended, where a process did not end as it should; the next start runs what it had in flight.
+    With `shard` they share one base and go through the grid together, each with cells of its own. On CPUs they share
+    this process's threads. Lines go to stderr, with the process in front. Raises DualDataError, once the others have
+    ended, where a process did not end as it should; the next start runs what it had in flight.
     """
+    with TemporaryDirectory() as folder:
+        ranks = [Ranks(number, len(options), Path(folder) / "meeting") for number in range(len(options))]
+        placed = [
+            one._replace(ranks=ranks[number]) if shard else one._replace(start=number / len(options))
+            for number, one in enumerate(options)
+        ]
+        return _run_all(grid, cells, placed, project)
+
+
+def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], project: Path) -> Tally:
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     running: dict[Connection, tuple[str, SpawnProcess]] = {}
     threads = max(1, torch.get_num_threads() // len(options))
     for number, one in enumerate(options):
         here, there = context.Pipe(duplex=False)
         name = f"{number}:{one.device}"
-        placed = one._replace(start=number / len(options))
-        process = context.Process(target=_work, args=(there, name, threads, grid, cells, placed, project))
+        process = context.Process(target=_work, args=(there, name, threads, grid, cells, one, project))
         process.start()
         there.close()  # so that the pipe ends with its process
         running[here] = (name, process)
-    tallies, lost = [], []
+    tallies, lost = list[Tally](), list[str]()
     try:
         while running:
-            for pipe in [one for one in wait(list(running)) if isinstance(one, Connection)]:
+            # Those that share a base with one that is lost wait for it, unless they have noticed.
+            ready = wait(list(running), timeout=_NOTICED if lost and not options[0].ranks.alone else None)
+            if not ready:
+                break
+            for pipe in [one for one in ready if isinstance(one, Connection)]:
                 name, process = running.pop(pipe)
                 try:
                     found = pipe.recv()
@@ -74,15 +97,20 @@ def _work(
     if options.device == "cpu":
         torch.set_num_threads(threads)
     try:
-        found = run(
-            grid,
-            cells,
-            options,
-            project=project,
-            say=lambda line: print(f"{name}  {line}", file=sys.stderr, flush=True),
-        )
-    except DualDataError as error:
+        with joined(options.ranks, options.device):
+            found = run(
+                grid,
+                cells,
+                options,
+                project=project,
+                say=lambda line: print(f"{name}  {line}", file=sys.stderr, flush=True),
+            )
+    except (DualDataError, OutOfStep) as error:
         pipe.send(str(error))
+    except RuntimeError as error:
+        if _PEER_LOST not in str(error):
+            raise
+        pipe.send("another process was lost")
     else:
         pipe.send(found)
 

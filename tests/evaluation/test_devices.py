@@ -61,6 +61,14 @@ def test_the_commands_refuse_before_they_look_at_anything(command: str, device: 
     assert len(found.err.splitlines()) == 1
 
 
+def test_one_device_has_nobody_to_share_a_model_with() -> None:
+    found = dual_data("eval", "run", "--grid", "no such grid", "--device", "cpu", "--shard")
+    assert found.code == 2
+    assert found.err.splitlines() == [
+        "error: --shard: name the devices that share the model, as in --device cuda:0,cuda:1"
+    ]
+
+
 def test_a_gpu_becomes_the_current_one_and_does_without_plans_for_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[object] = []
     monkeypatch.setattr(torch.cuda, "set_device", done.append)

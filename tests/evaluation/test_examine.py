@@ -142,7 +142,7 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert _run(["eval", "run", *options, "--dry-run"]) == 0
     assert "3 cells, 0 to do" in capsys.readouterr().out
     both = [*options[:-1], "cpu,cpu", "--out", str(tmp_path / "both")]
-    assert _run(["eval", "run", *both]) == 0
+    assert _run(["eval", "run", *both, "--shard"]) == 0
     assert "3 done, 0 stopped, 0 failed, 0 elsewhere; 0 of 3 cells had their results already" in capsys.readouterr().out
 
     assert _run(["eval", "score", str(folder), "--json"]) == 0
