@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dual_data.errors import UsageError
 from dual_data.evaluation.data import Encoded
-from dual_data.evaluation.models import Loaded, last_hidden
+from dual_data.evaluation.models import Loaded, decoder_layers, last_hidden
 from dual_data.evaluation.packing import Layout, Micro, Rows, Source, pack
 from dual_data.evaluation.sharding import is_sharded
 from dual_data.evaluation.smaller import is_out_of_memory
@@ -93,11 +92,3 @@ def packs(loaded: Loaded, longest: int) -> bool:
         tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
         _PACKS[model] = len(found) == 2 and bool((found[0] - found[1]).norm() <= tolerance * found[1].norm())
     return _PACKS[model]
-
-
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The decoder's layers. Raises UsageError where there is no such list."""
-    layers = getattr(model.base_model, "layers", None)
-    if not isinstance(layers, nn.ModuleList):
-        raise UsageError(f"{type(model).__name__} keeps its layers in an unknown place, so RMU cannot stop at one")
-    return layers

@@ -238,6 +238,17 @@ def last_hidden(
     return hidden
 
 
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The decoder's layers. Raises UsageError where there is no such list."""
+    layers = getattr(model.base_model, "layers", None)
+    if not isinstance(layers, nn.ModuleList):
+        raise UsageError(
+            f"{type(model).__name__} keeps its layers in an unknown place: RMU cannot stop at one, nor can several "
+            "devices share them"
+        )
+    return layers
+
+
 def cached(model: PreTrainedModel, cache: object) -> dict[str, Any]:
     """The arguments that hand a key-value cache to the decoder: transformers 5.24 renamed the one that holds it."""
     named = inspect.signature(model.base_model.forward).parameters

@@ -8,6 +8,7 @@ decided once, by the first of them or by all together; of cells that go together
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.devices import settle
-from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.models import Loaded, decoder_layers
 from dual_data.evaluation.norms import fuse_norms
 
 Value = TypeVar("Value")
@@ -103,14 +105,12 @@ def shard(loaded: Loaded, ranks: Ranks, device: str) -> Loaded:
     """A model that was loaded on the processor, on the device with this process's part of every layer.
 
     What stands outside of the layers (embedding, last norm, head) every process has whole. Raises UsageError where the
-    layers cannot be told.
+    layers cannot be told, and before torch 2.7.
     """
-    from torch.distributed.fsdp import fully_shard
-
+    if "ignored_params" not in inspect.signature(fully_shard).parameters:
+        raise UsageError(f"--shard needs torch 2.7 or newer, and {torch.__version__} is installed")
     model: Any = loaded.model
-    layers = getattr(model.base_model, "layers", None)
-    if not isinstance(layers, nn.ModuleList):
-        raise UsageError(f"{type(model).__name__} keeps its layers in an unknown place, so it cannot be sharded")
+    layers = decoder_layers(model)
     target = torch.device(device)
     if target.type == "cuda":
         fuse_norms(model)

@@ -9,11 +9,12 @@ from transformers import PreTrainedModel
 
 from dual_data.evaluation.data import Item, encode
 from dual_data.evaluation.engine import open_engine
-from dual_data.evaluation.forward import decoder_layers, packs
+from dual_data.evaluation.forward import packs
 from dual_data.evaluation.measure import measure, summarise
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.metrics.text import text_scores
+from dual_data.evaluation.models import decoder_layers
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import request_of

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.forward import decoder_layers, packs
+from dual_data.evaluation.forward import packs
 from dual_data.evaluation.methods import METHODS, method_named
 from dual_data.evaluation.methods.adapop import DualAscent, exponents, ranks, share_clipped
 from dual_data.evaluation.methods.base import Facts
 from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence
 from dual_data.evaluation.methods.rmu import direction
+from dual_data.evaluation.models import decoder_layers
 from dual_data.evaluation.order import Optimisation, plan
 from tests.evaluation.formulas import FORMULAS, LN2, Step, row_figures, undial
 from tests.evaluation.training import LAYER, OPTIONS, Oracle, Problem, peft_twin, problem, twin_gradient
