@@ -98,7 +98,7 @@ def run(
         loaded: Loaded | None = None
         too_large = ""
         for of_stage in of_model:
-            if not ranks.agree(any_free(grid.folder, of_stage, adapter=options.save_adapters)):
+            if not ranks.agree(ranks.first and any_free(grid.folder, of_stage, adapter=options.save_adapters)):
                 counts["elsewhere"] += len(of_stage) if ranks.first else 0
                 continue
             if loaded is None and not too_large:
@@ -204,7 +204,7 @@ class _Bench:
 
     def _run_set(self, cells: Sequence[Cell]) -> dict[str, int]:
         counts, ranks = dict.fromkeys(Tally._fields, 0), self._options.ranks
-        if not ranks.agree(any_free(self._grid.folder, cells, adapter=self._options.save_adapters)):
+        if not ranks.agree(ranks.first and any_free(self._grid.folder, cells, adapter=self._options.save_adapters)):
             return counts | {"elsewhere": len(cells) if ranks.first else 0}
         try:
             with enough_memory("measuring the model before unlearning"):
