@@ -156,6 +156,8 @@ class Run:
         if plain is None:
             with trainable.disabled():
                 plain = not packs(loaded, longest)
+            if plain:  # slower, and nobody asked for it
+                self.note("packed", 0.0)
         self._plain = plain
         self._packed: Packed = pack(flat, sources, plain=plain, pad_id=loaded.info.pad_id, device=device)
         self._layer = self._chosen_layer(loaded.info.layers) if method.at_layer else None

@@ -9,12 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dual_data.evaluation import train as training
 from dual_data.evaluation.data import Encoded, encode
 from dual_data.evaluation.forward import hidden_at, packs
 from dual_data.evaluation.models import head
+from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.packing import Micro, Source, pack, shared_prefix
 from dual_data.evaluation.tiny import tiny
 from tests.evaluation.questions import cities
+from tests.evaluation.training import problem
 
 MODELS = {name: tiny(name) for name in ("llama", "gemma", "gemma2", "qwen")}
 
@@ -112,3 +115,11 @@ def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
     assert packs(MODELS["gemma2"], 64)
     assert not packs(MODELS["gemma2"], 65)
     assert packs(MODELS["llama"], 500)
+
+
+def test_a_run_says_that_its_rows_could_not_be_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = problem()
+    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].notes == {}
+    monkeypatch.setattr(training, "packs", lambda *_: False)
+    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].notes == {"packed": 0.0}
+    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3), plain=True)[0].notes == {}  # as was asked for
