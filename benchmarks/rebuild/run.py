@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _weakrefset
 import importlib
 import json
 import resource
 import signal
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +33,8 @@ STATE = "state.json"
 
 
 CLIENTS = ("SPARQLWrapper", "mwclient", "openai")
+_SOON = 0.01
+"""Seconds until the end is tried again."""
 
 
 class OutOfTime(BaseException):
@@ -41,8 +45,10 @@ class OutOfTime(BaseException):
 def limited(seconds: float) -> Iterator[None]:
     """Raise OutOfTime in the main thread after `seconds`."""
 
-    def ring(*_: int | FrameType | None) -> None:
-        raise OutOfTime
+    def ring(_: int, frame: FrameType | None) -> None:
+        if not _would_be_lost(frame):
+            raise OutOfTime
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -51,6 +57,15 @@ def limited(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _would_be_lost(frame: FrameType | None) -> bool:
+    """Whether Python ignores what is raised there: in destructors and in callbacks of weak references."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code.co_filename in (weakref.__file__, _weakrefset.__file__):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def read_state(folder: Path) -> dict[str, Any]:

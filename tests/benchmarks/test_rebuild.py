@@ -9,6 +9,8 @@ import math
 import random
 import shutil
 import threading
+import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
@@ -26,7 +28,7 @@ from benchmarks.rebuild.delivered import names, rows
 from benchmarks.rebuild.kill import killed
 from benchmarks.rebuild.real import real_piece, real_report
 from benchmarks.rebuild.report import record, report
-from benchmarks.rebuild.run import run_piece
+from benchmarks.rebuild.run import OutOfTime, limited, run_piece
 from benchmarks.rebuild.services import LIMITS, load
 from benchmarks.rebuild.told import MARKS, README, retell
 from benchmarks.rebuild.traps import TRAPS
@@ -80,6 +82,31 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Rehea
     load(folder / "world.ttl", folder / "store")
     yield folder, rehearsal
     forget_pipeline()
+
+
+class _Slow:
+    def __del__(self) -> None:
+        time.sleep(0.2)
+
+
+class _Plain:
+    pass
+
+
+@pytest.mark.parametrize("kind", [_Slow, _Plain])
+def test_time_that_is_over_where_nothing_can_be_raised_is_over_right_after(kind: type[object]) -> None:
+    def work() -> None:
+        with limited(0.05):
+            one = kind()
+            if kind is _Plain:
+                weakref.finalize(one, time.sleep, 0.2)  # called back by a weak reference
+            del one
+            time.sleep(5)
+
+    began = time.monotonic()
+    with pytest.raises(OutOfTime):
+        work()
+    assert time.monotonic() - began < 4
 
 
 def test_the_world_is_the_same_every_time_and_holds_the_traps(made: tuple[Path, Rehearsal]) -> None:
