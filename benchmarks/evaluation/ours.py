@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.results import run_path
 from dual_data.evaluation.settings import EvaluationSettings
 from dual_data.evaluation.stream import Engine
-from dual_data.evaluation.train import CellData, Trace, train
+from dual_data.evaluation.train import CellData, Trace, train, ways_not_taken
 
 
 class OurCell(NamedTuple):
@@ -59,7 +59,7 @@ def run_cell(
         measured = measure(engine, workload)[0]
     adapters.remove()
     ran = how(engine)
-    return OurCell(clock, trace, measured, ran | {"notes": [*ran["notes"], *_training_notes(trace.notes)]})
+    return OurCell(clock, trace, measured, ran | {"notes": [*ran["notes"], *ways_not_taken(trace.notes)]})
 
 
 def fast_engine(
@@ -81,11 +81,6 @@ def how(engine: Engine) -> dict[str, Any]:
         "attention": attention_kernels(),
         "notes": engine.notes,
     }
-
-
-def _training_notes(notes: Mapping[str, float]) -> list[str]:
-    """That training went another way than asked: by steps that could not be recorded, or in no fixed order."""
-    return [f"training was not {name}" for name in ("recorded", "repeatable") if notes.get(name) == 0.0]
 
 
 def attention_kernels() -> list[str]:
@@ -182,7 +177,7 @@ def run_grid(
     paths = list((grid.folder / "cells").glob("*.json"))
     runs = [json.loads(run_path(path).read_text()) for path in paths]
     trained = [json.loads(path.read_text())["training"] or {"notes": {}} for path in paths]
-    said = [*(found.get("notes", ()) for found in runs), *(_training_notes(found["notes"]) for found in trained)]
+    said = [*(found.get("notes", ()) for found in runs), *(ways_not_taken(found["notes"]) for found in trained)]
     notes = sorted({note for some in said for note in some})
     if slow := [note for note in notes if note.startswith("slow evaluation")]:
         raise RuntimeError(f"the package does not serve {folder} by its fast engine: {slow}")

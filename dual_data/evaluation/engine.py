@@ -14,7 +14,7 @@ from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Answer, Request
-from dual_data.evaluation.sharding import refuse_if_sharded
+from dual_data.evaluation.sharding import refuse_if_shared
 from dual_data.evaluation.smaller import is_out_of_memory
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.trial import plain_text
@@ -52,7 +52,7 @@ def open_engine(
         _TRIED[loaded.model] = _Tried(no_cache, no_graphs)
     tried = _TRIED[loaded.model]
     if tried.no_cache:
-        refuse_if_sharded(loaded.model, tried.no_cache)
+        refuse_if_shared(loaded.model, tried.no_cache)
         plain = PlainEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, hidden=hidden)
         plain.notes.append(f"slow evaluation: {tried.no_cache}")
         return plain

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.data import Encoded
 from dual_data.evaluation.models import Loaded, decoder_layers, last_hidden
 from dual_data.evaluation.packing import Layout, Micro, Rows, Source, pack
-from dual_data.evaluation.sharding import is_sharded
+from dual_data.evaluation.sharding import is_sharing
 from dual_data.evaluation.smaller import is_out_of_memory
 from dual_data.evaluation.trial import plain_text
 
@@ -38,11 +38,10 @@ def hidden_at(
 def layer_hidden(model: PreTrainedModel, layout: Layout, layer: int) -> Tensor:
     """Output [K * bins, S, H] of decoder layer `layer`; the layers behind it are not run."""
     found: list[Tensor] = []
-    is_sharding = is_sharded(model)
 
     def stop(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
         found.append(output if isinstance(output, Tensor) else output[0])
-        if not is_sharding:  # where a layer is dropped again behind it
+        if not is_sharing():  # where a layer is dropped again behind it
             raise _Reached
 
     handle = decoder_layers(model)[layer].register_forward_hook(stop)

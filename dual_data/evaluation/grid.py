@@ -99,7 +99,7 @@ def run(
         too_large = ""
         for of_stage in of_model:
             if not ranks.agree(ranks.first and any_free(grid.folder, of_stage, adapter=options.save_adapters)):
-                counts["elsewhere"] += len(of_stage) if ranks.first else 0
+                counts["elsewhere"] += len(of_stage)
                 continue
             if loaded is None and not too_large:
                 say(f"{name}: loading {grid.models[name].spec} in {grid.models[name].dtype}")
@@ -205,7 +205,7 @@ class _Bench:
     def _run_set(self, cells: Sequence[Cell]) -> dict[str, int]:
         counts, ranks = dict.fromkeys(Tally._fields, 0), self._options.ranks
         if not ranks.agree(ranks.first and any_free(self._grid.folder, cells, adapter=self._options.save_adapters)):
-            return counts | {"elsewhere": len(cells) if ranks.first else 0}
+            return counts | {"elsewhere": len(cells)}
         try:
             with enough_memory("measuring the model before unlearning"):
                 counts["done"] += self._measure_base(cells)
@@ -247,7 +247,7 @@ class _Bench:
         adapter, ranks = self._options.save_adapters, self._options.ranks
         with claimed(self._grid.folder, cells if ranks.first else (), adapter=adapter) as free:
             taken = ranks.agree(free)
-            counts["elsewhere"] = len(cells) - len(taken) if ranks.first else 0
+            counts["elsewhere"] = len(cells) - len(taken)
             mine, together = ranks.share(taken)
             try:
                 with enough_memory(f"training and measuring {method}"):

@@ -20,7 +20,8 @@ from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models import Loaded, head, last_hidden
 from dual_data.evaluation.request import Outcome, Request
 from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
-from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release, stay_in_step
+from dual_data.evaluation.sharding import stay_in_step
+from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release
 
 
 class PlainEngine:

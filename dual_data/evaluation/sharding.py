@@ -92,6 +92,19 @@ def is_sharing() -> bool:
     return dist.is_initialized()
 
 
+class OutOfStep(Exception):
+    """Memory ran out in one of several processes that share a base: the others wait for it, so all must end."""
+
+
+def stay_in_step() -> None:
+    """Call it where memory ran out, before anything smaller is tried. Raises OutOfStep where a base is shared."""
+    if is_sharing():
+        raise OutOfStep(
+            "out of memory, and processes that share a base can try nothing smaller by themselves: use fewer cells at "
+            "once (--cells-at-once), fewer rows (--rows), a smaller `micro`, or more devices"
+        )
+
+
 def anywhere(value: bool) -> bool:
     """Whether it is so in any of the processes."""
     if not is_sharing():
@@ -130,11 +143,6 @@ def shard(loaded: Loaded, ranks: Ranks, device: str) -> Loaded:
     return loaded
 
 
-def is_sharded(model: PreTrainedModel) -> bool:
-    """Whether each process has a part of the layers."""
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
-
-
 def held(weight: Tensor) -> Tensor:
     """What this process holds of a layer's weight: some of its rows where it is sharded, to be written in place."""
     return weight.to_local() if isinstance(weight, DTensor) else weight
@@ -149,7 +157,7 @@ def rows_held(weight: Tensor) -> slice:
     return slice(start, start + weight.to_local().shape[0])
 
 
-def refuse_if_sharded(model: PreTrainedModel, why: str) -> None:
+def refuse_if_shared(model: PreTrainedModel, why: str) -> None:
     """Raise DualDataError where the slow engine would be needed, whose generation ends in each process by itself."""
-    if is_sharded(model):
+    if is_sharing():
         raise DualDataError(f"{type(model).__name__} cannot be measured on several devices at once (--shard): {why}")

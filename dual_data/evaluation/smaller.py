@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.distributed as dist
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.sharding import stay_in_step
 
 CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once (--cells-at-once)"
 """What an engine says that can take no smaller batch."""
@@ -31,19 +31,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 class OutOfMemory(DualDataError):
     """Something does not fit, and was not or cannot be tried smaller."""
-
-
-class OutOfStep(Exception):
-    """Memory ran out in one of several processes that share a base: the others wait for it, so all must end."""
-
-
-def stay_in_step() -> None:
-    """Call it where memory ran out, before anything smaller is tried. Raises OutOfStep where a base is shared."""
-    if dist.is_initialized():
-        raise OutOfStep(
-            "out of memory, and processes that share a base can try nothing smaller by themselves: use fewer cells at "
-            "once (--cells-at-once), fewer rows (--rows), a smaller `micro`, or more devices"
-        )
 
 
 @contextmanager

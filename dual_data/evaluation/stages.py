@@ -25,7 +25,7 @@ from dual_data.evaluation.results import write_json
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.sharding import ALONE, Ranks, held
 from dual_data.evaluation.smaller import halving
-from dual_data.evaluation.train import CellData, train
+from dual_data.evaluation.train import CellData, train, ways_not_taken
 from dual_data.ids import digest
 from dual_data.matching import normalise
 
@@ -175,7 +175,7 @@ def _train(
             "steps": trace.steps,
             "tokens": trace.tokens,
             "loss": trace.losses,
-            "notes": [*notes, *(f"training stage: {name} {value:g}" for name, value in trace.notes.items())],
+            "notes": [*notes, *ways_not_taken(trace.notes)],
         }
         write_json(_record(target), took)  # before the adapter, which says that the stage is there
         adapters.save(target, base=loaded.info.spec)

@@ -22,8 +22,8 @@ from dual_data.evaluation.models import Loaded, head
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Outcome, Request
 from dual_data.evaluation.score import Reference
-from dual_data.evaluation.sharding import refuse_if_sharded
-from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release, stay_in_step
+from dual_data.evaluation.sharding import refuse_if_shared, stay_in_step
+from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release
 from dual_data.evaluation.static_cache import StaticCache, prompt_mask, prompt_seen
 
 _LEAST_TOKENS = 2048
@@ -121,7 +121,7 @@ class Engine:
         keep: Reference | None,
         advance: Callable[[int], None],
     ) -> list[list[Outcome]]:
-        refuse_if_sharded(self.loaded.model, f"some prompts exceed its attention window of {self._window} tokens")
+        refuse_if_shared(self.loaded.model, f"some prompts exceed its attention window of {self._window} tokens")
         note = f"slow evaluation: some prompts exceed the attention window of {self._window} tokens"
         self.notes += [note] if note not in self.notes else []
         plain = PlainEngine(

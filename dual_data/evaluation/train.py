@@ -65,6 +65,11 @@ class Trace(NamedTuple):
     notes: dict[str, float]
 
 
+def ways_not_taken(notes: Mapping[str, float]) -> list[str]:
+    """From the notes of a trace: that training went another way than asked, which is slower or in no fixed order."""
+    return [f"training was not {name}" for name in ("packed", "recorded", "repeatable") if notes.get(name) == 0.0]
+
+
 def train(
     loaded: Loaded,
     trainable: Trainable,

@@ -16,8 +16,7 @@ import torch
 from dual_data.errors import DualDataError
 from dual_data.evaluation.cells import Cell, Grid
 from dual_data.evaluation.grid import RunOptions, Tally, run
-from dual_data.evaluation.sharding import Ranks, joined
-from dual_data.evaluation.smaller import OutOfStep
+from dual_data.evaluation.sharding import OutOfStep, Ranks, joined
 
 _NOTICED = 2.0
 """Seconds in which processes notice that one is lost, whose turn to give its weights it was."""

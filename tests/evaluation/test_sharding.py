@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,11 +15,12 @@ from dual_data.evaluation import workers
 from dual_data.evaluation.grid import RunOptions, run
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.results import BASE, read_results
-from dual_data.evaluation.sharding import ALONE, Ranks
-from dual_data.evaluation.smaller import OutOfStep, enough_memory, halving
+from dual_data.evaluation.sharding import ALONE, OutOfStep, Ranks
+from dual_data.evaluation.smaller import enough_memory, halving
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.workers import run_spread
+from tests.evaluation.lost import one_killed
 from tests.evaluation.test_grid import FILE, one_stage, opened, project
 
 __all__ = ["project"]
@@ -61,24 +59,9 @@ def test_a_shared_base_gives_the_results_of_one_process(
 
 def test_where_one_process_is_lost_the_others_end_and_the_next_start_goes_on(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE).replace("seeds = [0]", "seeds = [0, 1, 2]"))
-    killed: list[int] = []
-
-    def kill_one() -> None:
-        while not killed:
-            time.sleep(0.05)
-            if len(list((grid.folder / "cells").glob("*.json"))) >= 2:
-                children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-                workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-                os.kill(int(workers[-1]), signal.SIGKILL)
-                killed.append(int(workers[-1]))
-
-    watcher = threading.Thread(target=kill_one)
-    watcher.start()
-    with pytest.raises(
-        DualDataError, match=r"of 2 processes ended early \(.*1:cpu: signal SIGKILL.*run the same command"
-    ):
+    said = r"of 2 processes ended early \(.*1:cpu: signal SIGKILL.*run the same command"
+    with one_killed(grid.folder, -1), pytest.raises(DualDataError, match=said):
         run_spread(grid, cells, TWO, project=project, shard=True)
-    watcher.join()
     assert run_spread(grid, cells, TWO, project=project, shard=True).failed == 0
     assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
 

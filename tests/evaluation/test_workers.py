@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ from dual_data.evaluation.claims import any_free, claimed
 from dual_data.evaluation.grid import RunOptions, run
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.workers import run_spread
+from tests.evaluation.lost import one_killed
 from tests.evaluation.test_grid import FILE, one_stage, opened, project
 
 __all__ = ["project"]
@@ -43,22 +40,9 @@ def test_two_processes_run_every_cell_once_as_one_process_does(
 
 def test_a_process_that_is_killed_is_named_and_its_cells_are_run_by_the_next_start(project: Path) -> None:
     grid, cells = opened(project, file=SEEDS)
-    killed: list[int] = []
-
-    def kill_one() -> None:
-        while not killed:
-            time.sleep(0.05)
-            if len(list((grid.folder / "cells").glob("*.json"))) >= 2:
-                children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-                workers = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-                os.kill(int(workers[0]), signal.SIGKILL)
-                killed.append(int(workers[0]))
-
-    watcher = threading.Thread(target=kill_one)
-    watcher.start()
-    with pytest.raises(DualDataError, match=r"1 of 2 processes ended early \(\d:cpu: signal SIGKILL\)"):
+    said = r"1 of 2 processes ended early \(\d:cpu: signal SIGKILL\)"
+    with one_killed(grid.folder, 0), pytest.raises(DualDataError, match=said):
         run_spread(grid, cells, TWO, project=project)
-    watcher.join()
     for path, result in read_results(grid.folder):
         assert result["status"] == "done", path
     run(grid, cells, RunOptions(), project=project)
