@@ -11,11 +11,9 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.context import check_tokens
@@ -28,10 +26,8 @@ from dual_data.evaluation.order import Optimisation, factors, plan
 from dual_data.evaluation.packing import Layout, Packed, Rows, Source, pack
 from dual_data.evaluation.reference import Cache, Reference, compute
 from dual_data.evaluation.repeatable import is_refused, repeatable
+from dual_data.evaluation.replay import WARM_UP, Replayed
 from dual_data.evaluation.sharding import anywhere
-from dual_data.evaluation.smaller import is_out_of_memory
-
-_WARM_UP = 3
 
 
 class CellData(NamedTuple):
@@ -101,8 +97,8 @@ def train(
         train_end=train_end,
         plain=plain,
     )
-    replay = (loaded.device.type == "cuda" if graphs is None else graphs) and run.steps_planned > _WARM_UP
-    step = _Graphed(run) if replay else run.step
+    replay = (loaded.device.type == "cuda" if graphs is None else graphs) and run.steps_planned > WARM_UP
+    step = Replayed(run) if replay else run.step
     for epoch, count in enumerate(run.epoch_steps):
         for _ in range(count):
             step()
@@ -382,63 +378,6 @@ class Run:
             value = loss.value + self._optimisation.forget_kl * drift
             loss = Loss(value, {**loss.parts, "forget_kl": drift})
         return loss
-
-
-_EAGER: WeakSet[PreTrainedModel] = WeakSet()
-"""Models that do what cannot be recorded, found by trying; a failed try keeps memory, so there is one."""
-
-_STREAMS: WeakKeyDictionary[PreTrainedModel, torch.cuda.Stream] = WeakKeyDictionary()
-"""One for all runs of a model. Torch has 32 that it hands out in turn, keeps memory for cuBLAS for each, and lets go of
-that with any graph recorded there: a run must not get the stream on which live graphs, of decoding, were recorded.
-"""
-
-
-class _Graphed:
-    """Steps of a run: eager while warming up, then recorded once and replayed."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._taken = 0
-        if run.model not in _STREAMS:
-            _STREAMS[run.model] = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
-        self._stream = _STREAMS[run.model]
-        self._graphs: tuple[torch.cuda.CUDAGraph, torch.cuda.CUDAGraph] | None = None
-
-    def __call__(self) -> None:
-        current = torch.cuda.current_stream(self._run.device)
-        self._stream.wait_stream(current)
-        try:
-            with torch.cuda.stream(self._stream):
-                if self._taken == _WARM_UP:
-                    if self._run.model not in _EAGER:
-                        self._record()
-                    if self._graphs is None:
-                        self._run.note("recorded", 0.0)
-                if self._graphs is None:
-                    self._run.step()
-                else:
-                    micro, update = self._graphs
-                    for _ in range(self._run.advance()):
-                        micro.replay()
-                    update.replay()
-        finally:  # after an error too: who tries again writes where this stream may be writing
-            current.wait_stream(self._stream)
-        self._taken += 1
-
-    def _record(self) -> None:
-        """Work recorded is not executed, so recording changes no weight."""
-        micro, update = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(micro, stream=self._stream):
-                self._run.micro()
-            with torch.cuda.graph(update, pool=micro.pool(), stream=self._stream):
-                self._run.update()
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise
-            _EAGER.add(self._run.model)
-        else:
-            self._graphs = micro, update
 
 
 def _facts(cell: CellData, loaded: Loaded, train_end: bool) -> Facts:
