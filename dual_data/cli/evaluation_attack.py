@@ -31,18 +31,15 @@ def attack(
         list[str] | None, typer.Option("--task", help="Task of lm-eval, such as mmlu or hellaswag; may be repeated.")
     ] = None,
     shots: Annotated[int, typer.Option("--shots", min=0, help="Worked examples before each question of a task.")] = 0,
-    panel: Annotated[
-        Path | None, typer.Option("--panel", help="Utility panel, JSON lines.", show_default="the shipped one")
-    ] = None,
     task_folder: Annotated[
         Path | None, typer.Option("--task-folder", help="Folder with definitions of further tasks of lm-eval.")
     ] = None,
 ) -> None:
-    """Attack the cells that the report shows: relearning curves, int8 and int4 rounding, the utility panel.
+    """Attack the cells that the report shows: relearning curves, int8 and int4 rounding; and ask them tasks of lm-eval.
 
-    For every method, the learning rate chosen on forget and retain_train and its seeds; the panel and the tasks, which
-    show what unlearning cost, on the first of them. What was done with the same --lr, --panel, --task or --shots is not
-    done again, what was done with others stays beside it, and a run that was stopped goes on with the attack in flight.
+    For every method, the learning rate chosen on forget and retain_train and its seeds; the tasks, which show what
+    unlearning cost, on the first of them. What was done with the same --lr, --task or --shots is not done again, what
+    was done with others stays beside it, and a run that was stopped goes on with the attack in flight.
     The grid must have been run with --save-adapters; options that narrowed it (--model, --limit, --dtype and the like)
     are given here again. `dual-data eval report` then shows all that was found.
 
@@ -53,7 +50,6 @@ def attack(
     from dual_data.evaluation.devices import device_named
     from dual_data.evaluation.examine import AttackOptions, targets
     from dual_data.evaluation.examine import attack as run_attacks
-    from dual_data.evaluation.utility import PANEL
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -65,7 +61,6 @@ def attack(
         seeds=seeds or 0,
         lr=lr,
         tasks=tuple(task or ()),
-        panel=panel or PANEL,
         task_folder=task_folder,
         shots=shots,
     )

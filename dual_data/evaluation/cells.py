@@ -11,6 +11,7 @@ from dual_data.evaluation.data import Item, Profile, data_hash, profile_named, r
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Identity
 from dual_data.evaluation.origin import origin
+from dual_data.evaluation.panel import PANEL, SHIPPED, Panel, read_panel
 from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
 from dual_data.evaluation.settings import (
     PRETRAINED,
@@ -63,6 +64,8 @@ class Grid(NamedTuple):
     profile: Profile
     sets: Mapping[str, Sets]
     """The rows as each stage sees them, by stage."""
+    panel: Panel | None
+    """What utility is measured on; None where it is not."""
     refusals: tuple[str, ...]
     """What may be said in place of an answer; empty where no method that is run refuses."""
     origin: Mapping[str, str | None]
@@ -143,6 +146,7 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
         preset,
         profile_named(preset.profile),
         sets,
+        read_utility_panel(chosen, project) if chosen.panel else None,
         tuple(read_refusals(project)) if refuses else (),
         origin(data_folder(data.folder, project)),
         folder,
@@ -150,6 +154,12 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
     for method in methods:
         grid.options(method)
     return grid
+
+
+def read_utility_panel(grid: GridSettings, project: Path) -> Panel:
+    """The questions and texts that a grid measures utility on. Raises InputError."""
+    panel = read_panel(PANEL if grid.panel == SHIPPED else data_folder(grid.panel, project))
+    return panel.first(grid.panel_questions) if grid.panel_questions else panel
 
 
 def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
@@ -236,6 +246,8 @@ def _cell(
         "method": method,
         "seed": seed,
     }
+    if grid.panel is not None:
+        identity["panel"] = grid.panel.hash
     if recipe is not None:
         trained = data_hash(sets.trained(recipe))
         identity["stage"] |= {

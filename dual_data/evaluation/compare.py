@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.errors import InputError
-from dual_data.evaluation.report.collect import Run, collect_side, stack
+from dual_data.evaluation.report.collect import UTILITY, Run, collect_side, stack, stack_utility
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
 
@@ -55,8 +55,24 @@ def compare_results(first: Path, second: Path, *, seeds: bool = False) -> list[R
                 continue
             difference = bootstrap_difference(a, b, one[0].sets[name].subjects)
             found.append((name, score, len(ids), max(len(a), len(b)), float(a.mean()), float(b.mean()), difference))
+    found += _panel(one, two)
     corrected = holm([row[6].p_value or 0.0 for row in found])
     return [Row(*row, value) for row, value in zip(found, corrected, strict=True)]
+
+
+def _panel(first: list[Run], second: list[Run]) -> list[tuple[str, str, int, int, float, float, Interval]]:
+    """The utility panel, where both measured the same."""
+    hashes = {run.utility.hash if run.utility is not None else None for run in (*first, *second)}
+    if None in hashes or len(hashes) > 1:
+        return []
+    found = []
+    for score in UTILITY:
+        a, b = stack_utility(first, score), stack_utility(second, score)
+        if a.size and not np.isnan(a).any() and not np.isnan(b).any():
+            difference = bootstrap_difference(a, b, range(a.shape[1]))
+            sides = (float(a.mean()), float(b.mean()))
+            found.append(("utility panel", score, a.shape[1], max(len(a), len(b)), *sides, difference))
+    return found
 
 
 def _paired(first: list[Run], second: list[Run], names: tuple[Path, Path]) -> tuple[list[Run], list[Run]]:

@@ -18,13 +18,16 @@ def check_tokens(loaded: Loaded, tokens: int, what: str) -> None:
 
 
 def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> None:
-    """Raise InputError naming an item that is too long with its answers, or with what may be generated."""
+    """Raise InputError naming an item or the panel, too long with its answers or with what may be generated."""
     sizes = [_tokens(request, max_new_tokens) for request in workload.requests]
     for name, places in workload.sets.items():
         for place in places:
             attacks = [attacked.request for attacked in place.attacks]
             most = max(sizes[index] for index in (place.canonical, *place.paraphrases, *attacks))
             check_tokens(loaded, most, f"{name}: item {place.item.id}, with its answers and what may be generated,")
+    if workload.panel is not None:
+        most = max(_tokens(request, max_new_tokens) for request in workload.panel.requests)
+        check_tokens(loaded, most, f"the longest question or text of the panel {workload.panel.panel.name}")
 
 
 def _tokens(request: Request, max_new_tokens: int) -> int:

@@ -1,4 +1,4 @@
-"""The attacks that need the model, on the cells that a grid's report shows: relearning, quantisation, utility.
+"""The attacks that need the model, on the cells that a grid's report shows: relearning, quantisation, tasks of lm-eval.
 
 For every method in its place, the learning rate that the rule chose and its seeds. The cell's adapter must have been
 kept; it is put on its base again, which takes seconds and no training. What an attack found is written when it is
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation.attacks.files import ATTACKS, attack_path, key_of, read_attacks
+from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, read_attacks
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
@@ -23,6 +23,7 @@ from dual_data.evaluation.data import Item, encode
 from dual_data.evaluation.devices import rows_at_once
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.grid import load_model
+from dual_data.evaluation.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.lora import Adapters, read_spec
 from dual_data.evaluation.measure import Measurement, measure
 from dual_data.evaluation.models import Loaded
@@ -31,15 +32,9 @@ from dual_data.evaluation.report.collect import Group, Run, clusters, collect, s
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.smaller import enough_memory, release
 from dual_data.evaluation.stages import applied, prepare
-from dual_data.evaluation.utility import PANEL, TaskScores, lm_eval_scores, panel_utility, read_panel
 from dual_data.evaluation.workload import MeasureOptions, build_workload
-from dual_data.ids import digest
-
-Measured = TypeVar("Measured")
 
 BITS = (8, 4)
-_LAYOUT = 3
-"""Of the files of attacks: a higher one where the same options find something else."""
 
 
 class AttackOptions(NamedTuple):
@@ -53,17 +48,15 @@ class AttackOptions(NamedTuple):
     steps: tuple[int, ...] = STEPS
     share: float = 0.2
     """Share of the forget subjects that relearning is tuned on; the others are scored."""
-    panel: Path = PANEL
-    """Questions and texts that utility is measured on."""
     tasks: tuple[str, ...] = ()
-    """Tasks of lm-eval beside the panel."""
+    """Tasks of lm-eval."""
     task_folder: Path | None = None
     """Definitions of tasks that lm-eval does not come with."""
     shots: int = 0
     """Worked examples before each question of a task."""
     seeds: int = 0
-    """Most seeds of a cell that are attacked, the first ones; 0 for all. What unlearning cost (the panel and the tasks)
-    is measured on the first alone."""
+    """Most seeds of a cell that are attacked, the first ones; 0 for all. What unlearning cost (the tasks) is measured
+    on the first alone."""
 
     @property
     def rows_at_once(self) -> int:
@@ -78,7 +71,6 @@ class AttackOptions(NamedTuple):
             "steps": list(self.steps),
             "share": self.share,
             "bits": list(BITS),
-            "panel": digest(self.panel.read_text(encoding="utf-8")),
             "tasks": list(self.tasks),
             "task_folder": [file_hash(path) for path in definitions if path.is_file()],
             "shots": self.shots,
@@ -87,8 +79,7 @@ class AttackOptions(NamedTuple):
 
     def wanted(self, *, first: bool) -> list[str]:
         """The attacks on a cell, that of the first seed or another."""
-        cost = {"utility": first, "tasks": first and bool(self.tasks)}
-        return [attack for attack in ATTACKS if cost.get(attack, True)]
+        return [attack for attack in ATTACKS if attack != "tasks" or (first and self.tasks)]
 
 
 class Target(NamedTuple):
@@ -118,7 +109,6 @@ def targets(
     """
     if grid.preset.full:
         raise UsageError(f"{grid.name} trains all weights and keeps no adapters, and an attack starts from one")
-    read_panel(options.panel)
     by_id = {cell.id: cell for cell in cells}
     asked = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
     found, matched, others, lacking, without = list[Target](), 0, 0, 0, 0
@@ -134,7 +124,7 @@ def targets(
             runs = kept
         runs = runs[: options.seeds or None]
         for run in runs:
-            done = {(one.attack, one.key) for one in read_attacks(grid.folder, run.id) if one.layout >= _LAYOUT}
+            done = {(one.attack, one.key) for one in read_attacks(grid.folder, run.id)}
             wanted = options.wanted(first=run is runs[0])
             todo = tuple(one for one in wanted if (one, key_of(options.of(one))) not in done)
             if todo:
@@ -195,9 +185,11 @@ def attack(
                         except DualDataError as error:
                             failed(what, error)
                             continue
-                        settled = {"layout": _LAYOUT, **options.of(what)}
+                        settled = options.of(what)
                         whole = {
+                            "layout": LAYOUT,
                             "cell": cell.id,
+                            "attack": what,
                             "options": settled,
                             "provenance": provenance(loaded, project, ("lm_eval",) if what == "tasks" else ()),
                             **found,
@@ -335,17 +327,6 @@ def _quantisation(given: _Given) -> dict[str, Any]:
     return {"quantisation": by_bits}
 
 
-def _utility(given: _Given) -> dict[str, Any]:
-    panel = read_panel(given.options.panel)
-
-    def measured() -> dict[str, Any]:
-        engine = open_engine(given.loaded, given.adapters, rows=given.options.rows_at_once, hidden=False)
-        return panel_utility(engine, panel)[0]._asdict()
-
-    after, before = _after_and_before(given.adapters, measured)
-    return {"utility": after, "utility_before": before}
-
-
 def _tasks(given: _Given) -> dict[str, Any]:
     options = given.options
 
@@ -354,21 +335,15 @@ def _tasks(given: _Given) -> dict[str, Any]:
         rows = max(1, options.rows_at_once // 4)
         return lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder, shots=options.shots, rows=rows)
 
-    after, before = _after_and_before(given.adapters, measured)
+    after = measured()
+    with given.adapters.disabled():
+        before = measured()
     items = {"tasks_items": after.items, "tasks_items_before": before.items}
     return {"tasks": after.scores, "tasks_before": before.scores, **items}
-
-
-def _after_and_before(adapters: Adapters, measured: Callable[[], Measured]) -> tuple[Measured, Measured]:
-    """What is measured with the adapter, and without."""
-    after = measured()
-    with adapters.disabled():
-        return after, measured()
 
 
 _MADE_BY: Mapping[str, Callable[[_Given], dict[str, Any]]] = {
     "relearning": _relearning,
     "quantisation": _quantisation,
-    "utility": _utility,
     "tasks": _tasks,
 }

@@ -80,12 +80,13 @@ def _sizes(grid: Grid, cell: Cell, known: Identity) -> tuple[int, int, int, int]
         grid.profile,
         grid.measure,
         demonstrations=sets.retain_train,
+        panel=grid.panel,
     )
     measured = sum(
         len(request.prompt)
         + sum(len(answer.ids) for answer in request.answers)
         + (grid.max_new_tokens if request.generate else 0)
-        for request in workload.requests
+        for request in workload.every_request
     )
     return tokens(forget), tokens(sets.retain_train) // len(sets.retain_train), len(forget), measured
 

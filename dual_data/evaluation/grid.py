@@ -32,6 +32,7 @@ from dual_data.evaluation.measure import Measurement, measure
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Loaded, load
 from dual_data.evaluation.optimiser import Trainable
+from dual_data.evaluation.panel import summary as panel_summary
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.record import Effort, blank, run_record
 from dual_data.evaluation.results import BASE, write_result
@@ -227,6 +228,7 @@ class _Bench:
             grid.profile,
             grid.measure,
             demonstrations=grid.sets[place.stage].retain_train,
+            panel=grid.panel,
         )
         check_workload(self._loaded, self._workload, grid.max_new_tokens)
         self._reset_peak()
@@ -364,6 +366,8 @@ class _Bench:
         result["reason"] = trace.stopped if trace is not None else ""
         result["summary"] = measured.summary
         result["items"] = measured.items
+        if self._grid.panel is not None and measured.utility is not None:
+            result["utility"] = panel_summary(self._grid.panel, measured.utility)
         if trace is not None and rows is not None:
             result["training"] = {
                 "steps": trace.steps,

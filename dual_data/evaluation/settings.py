@@ -168,6 +168,10 @@ class GridSettings(Strict):
     distractors: int = Field(default=4, ge=0)
     attacks: tuple[str, ...] = ()
     """Attack prompts that are made for the forget set."""
+    panel: str = ""
+    """Utility panel of every cell: shipped, or a file of JSON lines, relative to the project, with $VARIABLES."""
+    panel_questions: int = Field(default=0, ge=0)
+    """At most this many questions of it, the first by hash; 0 for all."""
 
 
 class EvaluationSettings(Strict):
@@ -224,7 +228,5 @@ def data_folder(folder: str, project: Path) -> Path:
     expanded = os.path.expandvars(folder)
     if "$" in expanded:
         variable = expanded.partition("$")[2].partition("/")[0].strip("{}")
-        raise InputError(
-            f"the data folder {folder} needs the environment variable {variable}: set it to where they are"
-        )
+        raise InputError(f"{folder} needs the environment variable {variable}: set it to where that is")
     return project / Path(expanded).expanduser()

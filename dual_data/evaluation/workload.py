@@ -20,6 +20,7 @@ from dual_data.evaluation.data import (
     turn_end,
 )
 from dual_data.evaluation.metrics.chance import trivial_baselines
+from dual_data.evaluation.panel import Asked, Panel, ask
 from dual_data.evaluation.request import Answer, Request
 from dual_data.ids import digest
 from dual_data.matching import normalise
@@ -74,6 +75,13 @@ class Workload(NamedTuple):
     """By set: the trivial baselines by name."""
     options: MeasureOptions
     profile: str
+    panel: Asked | None = None
+    """The utility panel, asked without a template; None where none is measured."""
+
+    @property
+    def every_request(self) -> tuple[Request, ...]:
+        """Those of the items and those of the panel."""
+        return self.requests + (self.panel.requests if self.panel is not None else ())
 
 
 def build_workload(
@@ -83,8 +91,9 @@ def build_workload(
     options: MeasureOptions | None = None,
     *,
     demonstrations: Sequence[Item] = (),
+    panel: Panel | None = None,
 ) -> Workload:
-    """Tokenise all that is asked about the items of some sets.
+    """Tokenise all that is asked about the items of some sets, and the panel's questions.
 
     `demonstrations` are the items that the in-context attack shows (of retain_train, say); the first ones by hash are
     taken. Raises InputError for a set without items and for attacks that a profile without chat cannot make.
@@ -110,6 +119,7 @@ def build_workload(
         {name: trivial_baselines(items) for name, items in sets.items()},
         options,
         profile.name,
+        ask(tokenizer, panel) if panel is not None else None,
     )
 
 

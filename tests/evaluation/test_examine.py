@@ -17,11 +17,11 @@ from dual_data.evaluation import engine, examine
 from dual_data.evaluation.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.data import Item
 from dual_data.evaluation.examine import AttackOptions, attack, targets, unrelated
+from dual_data.evaluation.lm_eval_tasks import TaskScores
 from dual_data.evaluation.models import Loaded, identify
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import ModelSettings, load_settings
-from dual_data.evaluation.utility import TaskScores
 from tests.evaluation.questions import cities
 
 GRID = """
@@ -104,9 +104,6 @@ def _expect_whole(found: dict[str, Any]) -> None:
     assert set(rounded) == {"int8", "int4"}
     assert all({"base_rounded", "recovered"} < set(scores) for scores in rounded.values())
     assert all(_means(scores["items"]).items() <= scores.items() for scores in rounded.values())
-    utility = found["utility"]["utility"]
-    assert (len(utility["accuracy"]), len(utility["given"])) == (4, 4)
-    assert set(utility["by_kind"]) == set(found["utility"]["utility_before"]["by_kind"]) == {"a"}
     assert found["relearning"]["options"]["lr"] == 1e-4
     assert all("torch" in one["provenance"]["packages"] for one in found.values())
 
@@ -114,15 +111,12 @@ def _expect_whole(found: dict[str, Any]) -> None:
 def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = _project(tmp_path, adapters=True)
     folder = tmp_path / "artifacts" / "evaluation" / "one"
-    rows = [{"kind": "a", "question": f"{n}?", "options": ["x", "yy"], "answer": n % 2} for n in range(4)]
-    panel = tmp_path / "panel.jsonl"
-    panel.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked = ["eval", "attack", *options, "--panel", str(panel)]
+    asked = ["eval", "attack", *options]
     assert _run(asked) == 0
-    assert "3 attacks on 1 cell\n" in capsys.readouterr().out
+    assert "2 attacks on 1 cell\n" in capsys.readouterr().out
     kept = _kept(folder)
     found = {name.partition("-")[0]: json.loads(content) for name, content in kept.items()}
-    assert sorted(found) == ["quantisation", "relearning", "utility"]
+    assert sorted(found) == ["quantisation", "relearning"]
     _expect_whole(found)
     # What is done is not done again; what other options find stands beside it.
     assert _run(asked) == 0
@@ -130,7 +124,7 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert _run([*asked, "--lr", "1e-3"]) == 0
     assert "1 attack on 1 cell\n" in capsys.readouterr().out
     assert _kept(folder).items() > kept.items()
-    assert len(_kept(folder)) == 4
+    assert len(_kept(folder)) == 3
 
     assert _run(["eval", "report", str(folder), "--title", "Small"]) == 0
     assert {"lr 0.0001, 64 steps", "lr 0.001, 64 steps"} <= set((folder / "report.md").read_text().split(" | "))
@@ -228,9 +222,9 @@ def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(examine, "quantised", refuse)
         tally = attack(broken, [lost, target], asked, project=tmp_path)
-    assert [path.name.partition("-")[0] for path in tally.written] == ["relearning", "utility"]
+    assert [path.name.partition("-")[0] for path in tally.written] == ["relearning"]
     gone, failed = tally.failed
-    assert "relearning, quantisation, utility: /no/such/model" in gone
+    assert "relearning, quantisation: /no/such/model" in gone
     assert failed == f"{target.cell.label}: quantisation: no"
     (left,) = targets(grid, cells, asked)
     assert left.todo == ("quantisation",)
@@ -284,10 +278,11 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
     assert [len(targets(grid, cells, asked._replace(seeds=seeds))) for seeds in (0, 1, 2, 9)] == [3, 1, 2, 3]
     chosen = targets(grid, cells, asked._replace(seeds=2))
     assert [target.cell.seed for target in chosen] == [0, 1]
+    assert [target.todo for target in chosen] == [("relearning", "quantisation")] * 2
     # What unlearning cost is measured once.
-    assert [target.todo for target in chosen] == [
-        ("relearning", "quantisation", "utility"),
-        ("relearning", "quantisation"),
+    tasks = targets(grid, cells, asked._replace(tasks=("t",)))
+    assert [target.todo for target in tasks] == [("relearning", "quantisation", "tasks")] + [
+        target.todo for target in chosen
     ]
 
     def stop(*_: object) -> None:
@@ -300,9 +295,9 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
     before = _kept(grid.folder)
     assert [name.partition("-")[0] for name in before] == ["relearning"]
     left = targets(grid, cells, asked._replace(seeds=2))
-    assert [target.todo for target in left] == [("quantisation", "utility"), ("relearning", "quantisation")]
-    assert len(attack(grid, left, asked, project=tmp_path).written) == 4
-    assert len(list(grid.folder.glob("attacks/*/*.json"))) == 5
+    assert [target.todo for target in left] == [("quantisation",), ("relearning", "quantisation")]
+    assert len(attack(grid, left, asked, project=tmp_path).written) == 3
+    assert len(list(grid.folder.glob("attacks/*/*.json"))) == 4
     assert before.items() <= _kept(grid.folder).items()
     text = write_report([grid.folder], tmp_path / "report").markdown.read_text()
     relearned = [line for line in text.splitlines() if "lr 0.0001, 1 steps" in line and line.startswith("| cities")]
@@ -318,7 +313,7 @@ def test_seeds_without_an_adapter_are_left_out_where_another_has_one(
     grid, cells = _opened(tmp_path)
     said: list[str] = []
     (target,) = targets(grid, cells, AttackOptions(), say=said.append)
-    assert (target.cell.seed, target.todo) == (1, ("relearning", "quantisation", "utility"))
+    assert (target.cell.seed, target.todo) == (1, ("relearning", "quantisation"))
     assert said == [f"{grid.folder}: 1 further seeds have no adapter and are left out; --save-adapters keeps them"]
 
 

@@ -133,7 +133,7 @@ def test_presets_have_the_methods_of_the_codes_that_they_repeat() -> None:
     ("name", "message"),
     [
         ("reference", "artifacts/dual/splits/examples: no such folder.*build the dataset first"),
-        ("reference_published", "DUAL_DATA_PUBLISHED: set it to where they are"),
+        ("reference_published", "DUAL_DATA_PUBLISHED: set it to where that is"),
     ],
 )
 def test_a_dry_run_says_what_is_not_built(

@@ -1,4 +1,4 @@
-"""Sections on what `dual-data eval attack` found: relearning, quantisation, the utility panel, tasks of lm-eval."""
+"""Sections on what `dual-data eval attack` found: relearning, quantisation, tasks of lm-eval."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from dual_data.evaluation.report.places import PLACE, estimate, place_of, row_id
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.statistics import Interval, bootstrap_mean
 
-_NOT_KEPT = "[attack again]"
-"""In place of an interval, where the file of attacks is of a version that kept no items."""
 _BEFORE = "the model before unlearning, which knows the facts"
 _RETRAINED = "the model that never learned the facts"
 
@@ -49,7 +47,6 @@ def attacks(collection: Collection, found: Sequence[Extras], folder: Path) -> li
     return [
         *_relearning(relearned(collection, found), folder),
         *_quantisation(found, folder),
-        *_utility(found, folder),
         *_tasks(found, folder),
     ]
 
@@ -80,7 +77,8 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
     charts = []
     rows, ids = list[_Line](), list[str]()
     for number, (one, attack, curves, controls, control_is) in enumerate(found):
-        key, subjects, how = one.group.key, curves[0]["subjects"], _tuning(attack.options)
+        key, subjects = one.group.key, curves[0]["subjects"]
+        how = f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
         ids.append(f"{row_id('relearning', attack.runs)}-{number}")
         sides: list[tuple[str, Sequence[Sequence[Mapping[str, Any]]]]] = [
             ("unlearned", [curve["points"] for curve in curves]),
@@ -110,11 +108,6 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
     )
     figures = (Figures(tuple(charts), lines),)
     return _section("Relearning", header, rows, caption, folder, charts=figures, exact=("tuning",), ids=ids)
-
-
-def _tuning(options: Mapping[str, Any]) -> str:
-    """The options of relearning; a file of the first versions has none."""
-    return f"lr {options['lr']:g}, {max(options['steps'])} steps" if {"lr", "steps"} <= options.keys() else "-"
 
 
 def _probabilities(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
@@ -157,9 +150,7 @@ def _quantisation(found: Sequence[Extras], folder: Path) -> list[Block]:
 
 
 def _rounded(attack: Attacked, scores: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Mean over the rounded models' items; a file of an older version has the mean alone, or not even that."""
-    if not all(name in seed.get("items", {}) for seed in scores):
-        return f"{scores[0][name]:.3f} {_NOT_KEPT}" if name in scores[0] else "-"
+    """Mean over the rounded models' items."""
     items = attack.runs[0].sets["retain_eval" if name == "retain_eval" else "forget"]
     subjects = dict(zip(items.ids, items.subjects, strict=True))
     ids, table = _recalls(scores, name)
@@ -167,9 +158,6 @@ def _rounded(attack: Attacked, scores: Sequence[Mapping[str, Any]], name: str) -
 
 
 def _recovered(attack: Attacked, scores: Sequence[Mapping[str, Any]]) -> str:
-    if not all({"forget", "base_rounded"} <= seed.get("items", {}).keys() for seed in scores):
-        share = scores[0].get("recovered")
-        return "-" if share is None else shown(Interval(*share[:3]))
     ids, attacked = _recalls(scores, "forget")
     subjects = dict(zip(attack.runs[0].sets["forget"].ids, attack.runs[0].sets["forget"].subjects, strict=True))
     before, unlearned = (
@@ -192,50 +180,18 @@ def _forget_recalls(run: Run) -> dict[str, float]:
     return dict(zip(items.ids, items.scores["rougeL_recall"].tolist(), strict=True))
 
 
-def _utility(found: Sequence[Extras], folder: Path) -> list[Block]:
-    rows = list[_Line]()
-    for one, attack in _first_seeds(found, "utility"):
-        scores, before = attack.found[0].found, attack.found[0].before
-        accuracies = (scores["accuracy"], scores["accuracy_by_length"], before["accuracy"])
-        shares = (shown(Interval(*values[:3])) for values in accuracies)
-        nlls = (_nll(side["text_nll"]) for side in (scores, before))
-        texts = (scores["panel"], f"{scores['choices']} and {scores['texts']}", *shares, *nlls)
-        rows.append(_Line(one, attack, texts))
-    header = (
-        "panel", "choices and texts", "accuracy", "by length", "accuracy before", "NLL of the texts", "NLL before",
-        "items",
-    )  # fmt: skip
-    caption = "Intervals are over the panel's questions and texts, of one seed."
-    return _section("Utility panel", header, rows, caption, folder, exact=("choices and texts",))
-
-
-def _first_seeds(found: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, Attacked]]:
-    """What was measured on one seed, the first that has it."""
-    for one, every in _every(found, attack):
-        yield one, every._replace(runs=every.runs[:1], befores=every.befores[:1], found=every.found[:1])
-
-
 def _every(found: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, Attacked]]:
     """What an attack found, by cell and options."""
     return ((one, every) for one in found for every in one.attacks.get(attack, ()))
 
 
-def _nll(found: Sequence[float] | float | None) -> str:
-    """A file of an older version has the mean alone."""
-    if isinstance(found, float):
-        return f"{found:.3f} {_NOT_KEPT}"
-    return "-" if found is None else shown(Interval(*found[:3]))
-
-
 def _tasks(found: Sequence[Extras], folder: Path) -> list[Block]:
     rows = list[_Line]()
-    for one, attack in _first_seeds(found, "tasks"):
-        after, before = attack.found[0].found, attack.found[0].before
-        names = sorted(name for name in after if "_stderr" not in name)
-        shots = str(attack.found[0].options.get("shots", 0))
-        rows += [
-            _Line(one, attack, (name, shots, _with_error(after, name), _with_error(before, name))) for name in names
-        ]
+    for one, every in _every(found, "tasks"):
+        first = every._replace(runs=every.runs[:1], befores=every.befores[:1], found=every.found[:1])
+        after, before, shots = first.found[0].found, first.found[0].before, str(first.options["shots"])
+        for name in sorted(name for name in after if "_stderr" not in name):
+            rows.append(_Line(one, first, (name, shots, _with_error(after, name), _with_error(before, name))))
     caption = (
         "As lm-eval computed them, after so many worked examples (shots) and without a chat template, of one seed; "
         "intervals from its standard errors."

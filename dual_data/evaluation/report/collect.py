@@ -29,6 +29,8 @@ SCORES = (
     "truth_ratio",
 )
 """Scores of items that are kept."""
+UTILITY = ("right", "right_by_length", "nlls")
+"""What is kept of a utility panel: by question and by text."""
 _EXAMPLES = 6
 
 Floats = NDArray[np.float64]
@@ -49,6 +51,19 @@ class Items(NamedTuple):
     """Whether any item was asked in another wording or by an attack."""
     examples: tuple[tuple[str, str, str], ...]
     """Question, answer and generation of some items, the same in every result of a set."""
+
+
+class Utility(NamedTuple):
+    """What one result holds of a utility panel."""
+
+    panel: str
+    """Its name."""
+    hash: str
+    """Of what was asked."""
+    guessing: float
+    """Accuracy of a model that knows nothing."""
+    scores: Mapping[str, Floats]
+    """By UTILITY, of each question or text; NaN where the model gave no number."""
 
 
 class Run(NamedTuple):
@@ -72,6 +87,8 @@ class Run(NamedTuple):
     """How the stage before was trained; None for the stage that trains nothing."""
     same_as_stage: tuple[str, ...]
     """Sets whose rows are exactly those that the stage was trained on."""
+    utility: Utility | None
+    """Of a panel; None where the grid has none."""
     trivial: Floats
     """What the best rule that knows no fact scores on each forget item; empty but before unlearning."""
     limit: int | None
@@ -212,6 +229,17 @@ def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
     return np.stack([table.worst if score == "worst" else table.scores[score] for table in tables])
 
 
+def stack_utility(runs: Sequence[Run], score: str) -> Floats:
+    """A score of the utility panel, [runs, questions or texts]. Raises InputError for runs of different panels."""
+    found = [run.utility for run in runs if run.utility is not None]
+    if len(found) < len(runs) or len({one.hash for one in found}) > 1:
+        raise InputError(
+            f"{runs[0].path.parent}: some cells of one method measured another utility panel than the rest, or none: "
+            "remove the older results, or give every setting its own --out"
+        )
+    return np.stack([one.scores[score] for one in found])
+
+
 def clusters(runs: Sequence[Run], name: str) -> tuple[str, ...]:
     """Subjects of the items of a set."""
     return runs[0].sets[name].subjects
@@ -243,9 +271,21 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         tuple(run.get("notes", ())),
         stage.get("recipe"),
         tuple(name for name, rows in identity.get("data", {}).items() if "rows" in stage and rows == stage["rows"]),
+        _utility(result.get("utility")),
         _trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
         result["provenance"].get("limit"),
     )
+
+
+def _utility(found: Mapping[str, Any] | None) -> Utility | None:
+    if found is None:
+        return None
+    scores = {name: _column(found[name]) for name in UTILITY}
+    return Utility(found["panel"], found["hash"], found["guessing"], scores)
+
+
+def _column(values: Sequence[float | None]) -> Floats:
+    return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
 def _trivial(rows: Sequence[Mapping[str, Any]]) -> Floats:
@@ -258,9 +298,6 @@ def _trivial(rows: Sequence[Mapping[str, Any]]) -> Floats:
 
 
 def _items(rows: Sequence[Mapping[str, Any]]) -> Items:
-    def column(values: list[float | None]) -> Floats:
-        return np.array([np.nan if value is None else value for value in values], dtype=float)
-
     def worst(row: Mapping[str, Any]) -> float:
         entries = [row, *row["paraphrases"], *(one for one in row["attacks"] if one["attack"] != "multiple_choice")]
         return float(any(entry["scores"]["contains_answer"] for entry in entries))
@@ -268,8 +305,8 @@ def _items(rows: Sequence[Mapping[str, Any]]) -> Items:
     return Items(
         tuple(row["id"] for row in rows),
         tuple(row["subject"] or row["id"] for row in rows),
-        column([row["popularity"] for row in rows]),
-        {name: column([row["scores"].get(name) for row in rows]) for name in SCORES},
+        _column([row["popularity"] for row in rows]),
+        {name: _column([row["scores"].get(name) for row in rows]) for name in SCORES},
         np.array([worst(row) for row in rows]),
         any(row["paraphrases"] or row["attacks"] for row in rows),
         tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),

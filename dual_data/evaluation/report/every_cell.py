@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dual_data.evaluation.report.collect import Collection, Run
 from dual_data.evaluation.report.document import Block, Entry, Heading, Paragraph, Table
+from dual_data.evaluation.report.panel import has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
     NORMS,
     estimate,
@@ -20,23 +21,29 @@ from dual_data.evaluation.report.places import (
 )
 
 _SETS = ("forget", "retain_train", "retain_eval")
+_PANEL = "utility panel"
 
 
 def every_cell(collection: Collection, folder: Path) -> list[Block]:
     """A table a place: the model before unlearning, and every method at every learning rate."""
-    said = f"ROUGE-L recall; learning rates are chosen on forget and retain_train. {NORMS}"
+    said = (
+        "ROUGE-L recall, of a utility panel the accuracy; learning rates are chosen on forget and retain_train. "
+        f"{NORMS}"
+    )
     blocks: list[Block] = [Heading("Every learning rate"), Paragraph(said)]
-    header = ("method", "lr", "seeds", *_SETS, "gradient norm", "items")
     for place, groups in (known := places(collection)).items():
         rows = [("before", groups[0].before)] if groups[0].before else []
         rows += [(group.key.method, tuple(group.at(lr))) for group in groups for lr in group.lrs]
         lines = tuple(_line(method, runs, folder) for method, runs in rows)
         ids = tuple(row_id("cell", runs) for _, runs in rows)
+        panel = (_PANEL,) if has_panel(rows[0][1]) else ()
+        header = ("method", "lr", "seeds", *_SETS, *panel, "gradient norm", "items")
         title = title_of(place, known)
         blocks += [Heading(title, 3), Table(header, lines, f"ROUGE-L recall, {title}.", ("lr", "seeds"), ids)]
     return blocks
 
 
 def _line(method: str, runs: Sequence[Run], folder: Path) -> tuple[Entry, ...]:
-    scores = (shown(estimate(runs, name, "rougeL_recall")) for name in _SETS)
+    scores = [shown(estimate(runs, name, "rougeL_recall")) for name in _SETS]
+    scores += [shown(panel_accuracy(runs))] if has_panel(runs) else []
     return (method, rate_of(runs), str(len(runs)), *scores, gradient_norms(runs), sources(runs, folder))

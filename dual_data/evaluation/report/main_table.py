@@ -14,6 +14,7 @@ import numpy as np
 
 from dual_data.evaluation.report.collect import Collection, Floats, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import Entry, Table
+from dual_data.evaluation.report.panel import has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
     chosen_cells,
     estimate,
@@ -27,11 +28,12 @@ from dual_data.evaluation.report.places import (
 )
 from dual_data.evaluation.statistics import Interval, bootstrap_function
 
+_PANEL = "utility panel"
 _CAPTION = (
     "ROUGE-L recall where nothing else is said; baseline: the best trivial rule, computed on the forget rows measured, "
     "so that few rows or relations can make it high; its interval holds the rule; corrected: (score - baseline) / "
     "(1 - baseline); answers held: share of forget answers that hold an accepted answer; worst case: share of forget "
-    "facts that any wording or prompt got out; items: the results of all seeds."
+    "facts that any wording or prompt got out; utility panel: the accuracy on it; items: the results of all seeds."
 )
 
 
@@ -64,9 +66,10 @@ def main_rows(collection: Collection) -> list[Row]:
 
 def main_table(rows: Sequence[Row], folder: Path) -> Table:
     """The lines for a reader; links are relative to `folder`."""
+    panel = (_PANEL,) if any(_PANEL in row.scores for row in rows) else ()
     header = (
         "data", "model", "stage", "set", "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held",
-        "probability", "retain_eval", "other kept sets", "worst case", "KL on retain", "items",
+        "probability", "retain_eval", "other kept sets", *panel, "worst case", "KL on retain", "items",
     )  # fmt: skip
     lines = []
     for row in rows:
@@ -74,7 +77,7 @@ def main_table(rows: Sequence[Row], folder: Path) -> Table:
         others = "; ".join(f"{name} {shown(score)}" for name, score in row.others.items())
         texts |= {**_place(row), "baseline": shown(row.baseline), "other kept sets": others or "-"}
         texts["items"] = sources(row.runs, folder)
-        lines.append(tuple(texts[name] for name in header))
+        lines.append(tuple(texts.get(name, "-") for name in header))
     ids = tuple(row_id("chosen", row.runs) for row in rows)
     return Table(header, tuple(lines), _CAPTION, ("lr", "seeds"), ids)
 
@@ -106,6 +109,8 @@ def _row(key: Key, runs: Sequence[Run], method: str, before: Sequence[Run]) -> R
         "worst case": estimate(runs, "forget", "worst"),
         "KL on retain": estimate(runs, "retain_eval", "kl"),
     }
+    if has_panel(runs):
+        scores[_PANEL] = panel_accuracy(runs)
     further = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
     others = {name: estimate(runs, name, "rougeL_recall") for name in further}
     return Row(key, method, rate_of(runs), tuple(runs), trivial_rule(before), scores, others)

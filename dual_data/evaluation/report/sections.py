@@ -15,6 +15,7 @@ from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.main_table import Row, main_table
 from dual_data.evaluation.report.pairs import pairs
+from dual_data.evaluation.report.panel import panel
 from dual_data.evaluation.report.places import chosen_cells, p_value, place_of, places, shown, sources, title_of
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
@@ -40,7 +41,8 @@ def build(collection: Collection, rows: Sequence[Row], found: Sequence[Extras], 
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
     blocks += [Heading("Ranks and log-probabilities"), *shifts(collection, folder)]
     blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
-    blocks += [*by_popularity(found, folder), *membership(found, folder), *attacks(collection, found, folder)]
+    blocks += [*by_popularity(found, folder), *membership(found, folder)]
+    blocks += [*panel(collection, folder), *attacks(collection, found, folder)]
     blocks += [Heading("Examples"), *_examples(collection)]
     blocks += [*every_cell(collection, folder), *_failures(collection, folder)]
     blocks += [Heading("How it was run"), _provenance(collection)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dual_data.evaluation.report.write import Written, write_report
@@ -13,11 +15,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """The report of a grid with attacks, a retrained reference and a failed cell."""
     folder = tmp_path_factory.mktemp("grid")
     write_grid(folder, sft=SFT)
-    write_cell(folder, stage="sft_retain", recipe=SFT_RETAIN, forget=0.1, retain=1.0)
+    write_cell(folder, stage="sft_retain", recipe=SFT_RETAIN, forget=0.1, retain=1.0, panel=0.7)
     write_cell(folder, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
     for stage, recipe, retain, shift in (("sft", SFT, 0.85, 0.0), ("sft_retain", SFT_RETAIN, 0.9, 0.1)):
         # That of sft again, for its id.
-        identifier = write_cell(folder, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=0.2, retain=retain)
+        scores: dict[str, Any] = {"forget": 0.2, "retain": retain, "panel": 0.7}
+        identifier = write_cell(folder, stage=stage, recipe=recipe, method="NPO", lr=1e-4, **scores)
         write_attacks(folder, identifier, attacked(shift))
         write_attacks(folder, identifier, {"relearning": attacked(shift)["relearning"]}, lr=1e-3)
     return write_report([folder], folder / "report", title="A <grid>")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dual_data.evaluation.attacks.files import ATTACKS, attack_path
+from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path
 from dual_data.evaluation.results import FORMAT, write_result
 from dual_data.ids import digest
 
@@ -77,6 +77,15 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     return {**means, "truth_ratio_retain": 0.8}
 
 
+def _utility(share: float, seed: int) -> dict[str, Any]:
+    """What a result holds of a panel of 40 questions and 3 texts."""
+    right = (np.random.default_rng([seed, 7]).random(40) < share).astype(int).tolist()
+    return {
+        "panel": "hard.jsonl", "hash": "h", "guessing": 0.25, "right": right, "right_by_length": right,
+        "nlls": [4 - share, 4.5 - share, 5 - share],
+    }  # fmt: skip
+
+
 def write_cell(
     folder: Path,
     *,
@@ -92,11 +101,12 @@ def write_cell(
     retain_rows: str = "held out",
     more: Sequence[str] = (),
     limit: int | None = None,
+    panel: float | None = None,
 ) -> str:
     """Write one result in which these shares of the facts are still answered.
 
     `recipe` is how its stage was trained, `retain_rows` the rows of retain_eval ("train" for those of retain_train),
-    `more` further sets, `limit` the grid's.
+    `more` further sets, `limit` the grid's; `panel` the share of a utility panel's questions that are answered.
     """
     identifier = digest(f"{stage}|{forget_set}|{method}|{lr}|{seed}")
     items = {
@@ -131,6 +141,7 @@ def write_cell(
             },
             "items": items if status != "failed" else {},
             "run": {"gpu_hours": 0.5, "notes": ["halved"]},
+            **({} if panel is None else {"utility": _utility(panel, seed)}),
         },
     )
     return identifier
@@ -146,17 +157,15 @@ def write_grid(folder: Path, *, popular_resists: bool = True, sft: dict[str, Any
             resists = popular_resists and forget_set == "popular"
             left = (0.9, 0.7, 0.3) if resists else (0.8, 0.2, 0.0)
             for seed in (0, 1):
-                write_cell(folder, stage=stage, recipe=recipe, forget_set=forget_set, seed=seed, forget=1.0, retain=1.0)
+                place: dict[str, Any] = {"stage": stage, "recipe": recipe, "forget_set": forget_set, "seed": seed}
+                write_cell(folder, **place, forget=1.0, retain=1.0, panel=0.8)
                 for lr, forget, retain in zip(LRS, left, kept, strict=True):
-                    write_cell(
-                        folder, stage=stage, recipe=recipe, forget_set=forget_set, method="NPO", lr=lr, seed=seed,
-                        forget=forget, retain=retain,
-                    )  # fmt: skip
+                    of_it: dict[str, Any] = {"forget": forget, "retain": retain, "panel": 0.3 + retain / 2}
+                    write_cell(folder, **place, method="NPO", lr=lr, **of_it)
 
 
 OPTIONS: dict[str, Any] = {
-    "layout": 3, "lr": 1e-4, "steps": [1, 3], "share": 0.2, "bits": [4], "panel": "p", "tasks": ["mmlu"], "shots": 0,
-    "task_folder": [],
+    "lr": 1e-4, "steps": [1, 3], "share": 0.2, "bits": [4], "tasks": ["mmlu"], "shots": 0, "task_folder": [],
 }  # fmt: skip
 """Of all attacks."""
 
@@ -166,11 +175,11 @@ def write_attacks(folder: Path, cell: str, found: dict[str, Any], **options: Any
     every = OPTIONS | options
     for attack, names in ATTACKS.items():
         if attack in found:
-            settled = {name: every[name] for name in ("layout", *names)}
+            settled = {name: every[name] for name in names}
             path = attack_path(folder, cell, attack, settled)
             path.parent.mkdir(parents=True, exist_ok=True)
             sides = {name: found[name] for name in (attack, f"{attack}_before") if name in found}
-            path.write_text(json.dumps({"options": settled, **sides}))
+            path.write_text(json.dumps({"layout": LAYOUT, "attack": attack, "options": settled, **sides}))
 
 
 def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
@@ -182,7 +191,6 @@ def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
 
     points = [point(step, probability) for step, probability in ((0, 0.1), (1, 0.3 + more), (3, 0.5))]
     control = [point(step, 0.5 + shift * times) for times, step in enumerate((0, 1, 3))]
-    panel = {"accuracy_by_length": [0.5, 0.4, 0.6], "panel": "hard.jsonl", "choices": 12, "texts": 1}
     return {
         "relearning": [
             {
@@ -201,8 +209,6 @@ def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
                 },
             }
         },
-        "utility": {**panel, "accuracy": [0.5, 0.4, 0.6], "text_nll": [3.2, 3.0, 3.4, None]},
-        "utility_before": {**panel, "accuracy": [0.7, 0.6, 0.8], "text_nll": [3.0, 2.8, 3.2, None]},
         "tasks": {"mmlu/acc": 0.25, "mmlu/acc_stderr": 0.05},
         "tasks_before": {"mmlu/acc": 0.4, "mmlu/acc_stderr": 0.05},
     }  # fmt: skip

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from dual_data.errors import InputError
+from dual_data.evaluation.attacks.files import LAYOUT
 from dual_data.evaluation.report.attacked import attacks, relearned
 from dual_data.evaluation.report.collect import Collection, collect
 from dual_data.evaluation.report.document import Links, Table
 from dual_data.evaluation.report.extras import Extras, extras
-from tests.evaluation.report.made_up import OPTIONS, SFT, SFT_RETAIN, attacked, write_attacks, write_cell
+from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_attacks, write_cell
 
 
 def _attack(
@@ -35,7 +36,7 @@ def _found(folder: Path) -> tuple[Collection, list[Extras]]:
 def _tables(folder: Path) -> dict[str, Table]:
     blocks = attacks(*_found(folder), folder)
     tables = [block for block in blocks if isinstance(block, Table)]
-    return dict(zip(("relearning", "quantisation", "panel", "tasks"), tables, strict=True))
+    return dict(zip(("relearning", "quantisation", "tasks"), tables, strict=True))
 
 
 def test_the_control_is_the_model_that_never_learned_the_facts_where_there_is_one(tmp_path: Path) -> None:
@@ -81,34 +82,16 @@ def test_seeds_go_together_and_options_do_not(tmp_path: Path) -> None:
     assert rounded[8:11] == ("0.650 [0.600, 0.700]", "0.700 [0.700, 0.700]", "0.900 [0.900, 0.900]")
     assert isinstance(rounded[-1], Links)
     assert [cell.text for cell in rounded[-1].cells] == ["seed 0", "seed 1"]
-    assert len(tables["panel"].rows) == len(tables["tasks"].rows) == 1  # of the first seed
+    assert len(tables["tasks"].rows) == 1  # of the first seed
 
 
-def test_of_two_versions_of_an_attack_the_newer_counts_and_both_are_kept(tmp_path: Path) -> None:
-    _attack(tmp_path, attacked(), "sft", SFT)
-    _attack(tmp_path, attacked(more=0.1), "sft", SFT, layout=4)
-    _attack(tmp_path, attacked(more=0.2), "sft", SFT, layout=2)
-    assert [row[8] for row in _tables(tmp_path)["relearning"].rows] == ["0.625 [0.625, 0.625]"]
-    assert len(list(tmp_path.glob("attacks/*/relearning-*.json"))) == 3
-
-
-def test_the_one_file_of_older_versions_is_read_until_the_attack_is_made_again(tmp_path: Path) -> None:
-    identifier = _attack(tmp_path, {}, "sft", SFT)
-    found = attacked(more=0.1)
-    for side, tasks in (("utility", "tasks"), ("utility_before", "tasks_before")):
-        found[side]["lm_eval"] = found.pop(tasks)
-    old = tmp_path / "attacks" / f"{identifier}.json"
-    old.parent.mkdir(exist_ok=True)
-    old.write_text(json.dumps({"options": OPTIONS | {"layout": 2}, **found}))
-    tables = _tables(tmp_path)
-    assert tables["relearning"].rows[0][8] == "0.625 [0.625, 0.625]"
-    assert tables["tasks"].rows[0][5:9] == ("mmlu/acc", "0", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
-    _attack(tmp_path, attacked(), "sft", SFT)
-    tables = _tables(tmp_path)
-    assert [row[8] for row in tables["relearning"].rows] == ["0.500 [0.500, 0.500]"]
-    assert [len(table.rows) for table in tables.values()] == [1, 1, 1, 1]
-    assert old.exists()
-    old.write_text("{")
+def test_files_of_another_layout_are_not_read_and_broken_ones_are_said(tmp_path: Path) -> None:
+    identifier = _attack(tmp_path, attacked(), "sft", SFT)
+    (path,) = (tmp_path / "attacks" / identifier).glob("relearning-*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"layout": LAYOUT - 1}))
+    ((one,),) = ([one for one in extras if one.attacks["tasks"]] for _, extras in [_found(tmp_path)])
+    assert one.attacks["relearning"] == []
+    path.write_text("{")
     with pytest.raises(InputError, match=r"not readable.*remove it and run the attack again"):
         _found(tmp_path)
 
@@ -124,7 +107,7 @@ def test_a_reference_of_other_facts_is_no_control(tmp_path: Path) -> None:
     }
 
 
-def test_rounding_panel_and_tasks(tmp_path: Path) -> None:
+def test_rounding_and_tasks(tmp_path: Path) -> None:
     _attack(tmp_path, attacked(), "pretrained", None)
     tables = _tables(tmp_path)
     rounded = tables["quantisation"].rows[0]
@@ -133,21 +116,11 @@ def test_rounding_panel_and_tasks(tmp_path: Path) -> None:
         "1.000 [1.000, 1.000]", "0.333 [0.217, 0.450]", "0.600 [0.600, 0.600]", "0.700 [0.700, 0.700]",
         "0.900 [0.900, 0.900]", "0.400 [0.273, 0.489]",
     )  # fmt: skip
-    panel = tables["panel"].rows[0]
-    assert panel[5:7] == ("hard.jsonl", "12 and 1")
-    assert panel[10:12] == ("3.200 [3.000, 3.400]", "3.000 [2.800, 3.200]")
     assert tables["tasks"].rows[0][5:9] == ("mmlu/acc", "0", "0.250 [0.152, 0.348]", "0.400 [0.302, 0.498]")
 
 
-def test_numbers_of_older_attacks_say_that_their_items_were_not_kept(tmp_path: Path) -> None:
+def test_a_score_without_a_standard_error_says_so(tmp_path: Path) -> None:
     found = attacked()
-    del found["quantisation"]["int4"]["items"], found["quantisation"]["int4"]["base_rounded"]
-    found["utility"]["text_nll"] = 3.2
     del found["tasks"]["mmlu/acc_stderr"]
     _attack(tmp_path, found, "pretrained", None)
-    tables = _tables(tmp_path)
-    assert tables["quantisation"].rows[0][8:12] == (
-        "0.600 [attack again]", "0.700 [attack again]", "-", "0.500 [0.400, 0.600]",
-    )  # fmt: skip
-    assert tables["panel"].rows[0][10] == "3.200 [attack again]"
-    assert tables["tasks"].rows[0][7] == "0.250 [no standard error]"
+    assert _tables(tmp_path)["tasks"].rows[0][7] == "0.250 [no standard error]"

@@ -21,7 +21,7 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
         "A <grid>", "popular facts are harder to forget", "trivial rule", "Relearning", "Quantisation", "Utility panel",
         "loss not finite at step 3", "Forgetting by popularity", "posterior-difference audit", "halved",
         "no difference in smoothness from the pretrained model", "Tasks of lm-eval", "mmlu/acc", "hard.jsonl",
-        "12 and 1",
+        "40 questions, of which guessing answers 25%",
     ):  # fmt: skip
         assert words in text
     assert "Which <country> is" in text  # escaped, not markup
@@ -51,8 +51,8 @@ def test_markdown_and_table(written: Written) -> None:
     assert "It is France \\| sure." in text
     assert "<svg" not in text
     for line in text.splitlines():
-        if line.startswith("| data | model | stage | set | method | lr | seeds"):
-            assert line.count("|") == 18
+        if line.startswith("| data | model | stage | set | method | lr | seeds | forget"):
+            assert line.count("|") == 19
     rows = list(csv.DictReader(written.table.read_text().splitlines()))
     assert len(rows) == 5 * 2  # before and one method, by stage and set
     before = next(row for row in rows if row["method"] == "before")

@@ -1,0 +1,195 @@
+"""The utility panel: what is shipped, how it is scored, and what a cell keeps of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from dual_data.errors import InputError
+from dual_data.evaluation.grid import RunOptions, run
+from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.panel import Choice, Panel, ask, measure_panel, read_panel, summary
+from dual_data.evaluation.plain import PlainEngine
+from dual_data.evaluation.request import Outcome
+from dual_data.evaluation.results import read_results
+from dual_data.evaluation.stream import Engine
+from dual_data.evaluation.tiny import tiny
+from tests.evaluation.test_grid import FILE, one_stage, opened, project
+from tests.evaluation.training import disturb
+
+__all__ = ["project"]
+
+
+def test_the_shipped_panel_is_balanced() -> None:
+    panel = read_panel()
+    assert Counter(choice.kind for choice in panel.choices) == dict.fromkeys(
+        (
+            "arithmetic", "common sense", "everyday knowledge", "grammar", "life science", "physical science",
+            "reasoning", "vocabulary",
+        ),
+        150,
+    )  # fmt: skip
+    assert set(Counter(choice.answer for choice in panel.choices).values()) == {300}
+    assert all(len(set(choice.options)) == 4 for choice in panel.choices)
+    assert len({choice.question for choice in panel.choices}) == 1200
+    assert len(set(panel.texts)) == 24
+
+
+def _words(text: str) -> str:
+    """A text to look for in another, as whole words."""
+    return f" {' '.join(re.findall(r'[^ .,?!]+', text.lower()))} "
+
+
+def test_no_rule_that_reads_no_question_answers_the_shipped_panel() -> None:
+    choices = read_panel().choices
+    for rule in (min, max):
+        hits = sum(choice.options.index(rule(choice.options, key=len)) == choice.answer for choice in choices)
+        assert hits / len(choices) == pytest.approx(0.25, abs=0.03)
+    for choice in choices:
+        question = _words(choice.question)
+        said = [option for option in choice.options if _words(option) in question]
+        assert choice.kind == "reasoning" or said != [choice.options[choice.answer]], choice
+
+
+PAIR = Panel(
+    (
+        Choice("a", "What is it?", ("Paris", "a city in Japan", "x"), 0),
+        Choice("b", "And now?", ("France", "Germany"), 1, context="Question: One?\nAnswer: Two\n\n"),
+    ),
+    ("Paris is a city.",),
+)
+
+
+def test_scores_by_hand() -> None:
+    loaded = tiny("llama")
+    (found,) = measure_panel(Engine(loaded, rows=4), ask(loaded.tokenizer, PAIR))
+
+    def log_p(prompt: str, answer: list[int]) -> float:
+        ids = [*loaded.tokenizer(prompt)["input_ids"], *answer]
+        rows = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        first = len(ids) - len(answer) - 1
+        return math.fsum(rows[first + t, token].item() for t, token in enumerate(answer))
+
+    for place, choice in enumerate(PAIR.choices):
+        prompt = f"{choice.context}Question: {choice.question}\nAnswer:"
+        sums = [log_p(prompt, loaded.tokenizer(f" {option}")["input_ids"]) for option in choice.options]
+        rates = [value / len(option) for value, option in zip(sums, choice.options, strict=True)]
+        assert found.given[place] == sums.index(max(sums))
+        assert found.right[place] == (sums.index(max(sums)) == choice.answer)
+        assert found.right_by_length[place] == (rates.index(max(rates)) == choice.answer)
+    ids = loaded.tokenizer(PAIR.texts[0])["input_ids"]
+    rows = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = -math.fsum(rows[t, ids[t + 1]].item() for t in range(len(ids) - 1)) / (len(ids) - 1)
+    assert found.nlls == pytest.approx((expected,), abs=1e-5)
+    kept = summary(PAIR, found)
+    assert kept["accuracy"] == sum(one or 0 for one in found.right) / 2
+    assert kept["accuracy_by_kind"] == {"a": found.right[0], "b": found.right[1]}
+    assert kept["guessing"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert (kept["text_nll"], kept["nlls"]) == (found.nlls[0], found.nlls)
+
+
+def test_adapters_are_measured_at_once_as_they_are_one_by_one_and_the_plain_way() -> None:
+    loaded = tiny("llama")
+    asked = ask(loaded.tokenizer, read_panel().first(40))
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=[0, 1, 2])
+    disturb(adapters)
+    found = measure_panel(Engine(loaded, adapters, rows=7), asked)
+    assert len({one.given for one in found}) == 3
+    for plain, one in zip(measure_panel(PlainEngine(loaded, adapters), asked), found, strict=True):
+        assert (plain.given, plain.right, plain.right_by_length) == (one.given, one.right, one.right_by_length)
+        assert plain.nlls == pytest.approx(one.nlls, abs=1e-4)
+
+
+def test_a_model_that_gives_no_number_has_no_accuracy() -> None:
+    class Broken:
+        def run(self, _: object) -> list[list[Outcome]]:
+            def scores(log_p: float) -> TokenScores:
+                return TokenScores(1, (log_p,), (1,), (True,), (0.0,), (1.0,), (), None)
+
+            good = Outcome((scores(-1.0), scores(-2.0), scores(-3.0)), (), False)
+            bad = Outcome((scores(math.nan), scores(-1.0)), (), False)
+            return [[good, bad, Outcome((scores(math.nan),), (), False)]]
+
+    (found,) = measure_panel(Broken(), ask(tiny("llama").tokenizer, PAIR))  # type: ignore[arg-type]
+    assert (found.given, found.right, found.right_by_length) == ((0, None), (1, None), (0, None))
+    kept = summary(PAIR, found)
+    assert (kept["accuracy"], kept["accuracy_by_kind"]) == (None, {"a": 1, "b": None})
+    assert math.isnan(kept["text_nll"])
+
+
+def test_a_part_of_a_panel_is_chosen_by_hash_and_keeps_its_order() -> None:
+    panel = read_panel()
+    part = panel.first(30)
+    assert [choice for choice in panel.choices if choice in part.choices] == list(part.choices)
+    assert (len(part.choices), part.texts, part.name) == (30, panel.texts, panel.name)
+    assert set(panel.first(10).choices) < set(part.choices)
+    reordered = panel._replace(choices=panel.choices[::-1])
+    assert set(reordered.first(30).choices) == set(part.choices)
+    assert panel.first(10**6) == panel
+    assert len({panel.hash, part.hash, reordered.hash}) == 3
+
+
+def test_every_cell_of_a_grid_keeps_what_it_made_of_the_panel(project: Path) -> None:
+    rows = [{"kind": "a", "question": f"{n}?", "options": ["x", "yy"], "answer": n % 2} for n in range(5)]
+    (project / "panel.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    without, cells = opened(project, file=one_stage())
+    run(without, cells, RunOptions(), project=project)
+    file = one_stage(FILE).replace("[grids.one]", '[grids.one]\npanel = "panel.jsonl"\npanel_questions = 4')
+    grid, more = opened(project, file=file, out="with")
+    assert not {cell.id for cell in cells} & {cell.id for cell in more}
+    run(grid, more, RunOptions(cells_at_once=2), project=project)
+    old, new = (
+        {(r["cell"]["method"], r["cell"]["lr"]): r for _, r in read_results(folder)}
+        for folder in (without.folder, grid.folder)
+    )
+    assert set(old) == set(new)
+    for place, result in new.items():
+        assert "utility" not in old[place]
+        kept = result["utility"]
+        assert (kept["panel"], len(kept["right"]), kept["nlls"], kept["text_nll"]) == ("panel.jsonl", 4, [], None)
+        assert kept["accuracy"] == sum(kept["right"]) / 4
+        assert kept["hash"] == result["provenance"]["identity"]["panel"]
+        # Nothing else of the cell is touched by it.
+        assert [row["generation"] for row in result["items"]["forget"]] == [
+            row["generation"] for row in old[place]["items"]["forget"]
+        ]
+    (project / "panel.jsonl").write_text("".join(json.dumps(row | {"answer": 0}) + "\n" for row in rows))
+    assert not {cell.id for cell in more} & {cell.id for cell in opened(project, file=file)[1]}
+
+
+def test_a_panel_that_is_not_there_or_too_long_is_said(project: Path) -> None:
+    file = one_stage(FILE).replace("[grids.one]", '[grids.one]\npanel = "lost.jsonl"')
+    with pytest.raises(InputError, match=r"lost.jsonl: the utility panel cannot be read: No such file"):
+        opened(project, file=file)
+    row = {"kind": "a", "question": "Why? " * 2100, "options": ["x", "yy"], "answer": 0}
+    (project / "lost.jsonl").write_text(json.dumps(row) + "\n")
+    grid, cells = opened(project, file=file)
+    assert run(grid, cells, RunOptions(), project=project) == (0, 0, 5, 0)
+    for _, result in read_results(grid.folder):
+        assert "the longest question or text of the panel lost.jsonl takes" in result["reason"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: expected kind"),
+        ('{"kind": "a", "question": "?"}', "line 1: expected kind"),
+        ('{"kind": "a", "question": "?", "options": ["x", "y"], "answer": 2}', "index of one of the options"),
+        ('{"kind": "a", "question": "?", "options": ["x", ""], "answer": 0}', "none empty"),
+        ('{"kind": "text", "text": "Words."}', "holds no question"),
+    ],
+)
+def test_broken_panels_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "panel.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(InputError, match=message):
+        read_panel(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_panel(tmp_path / "absent.jsonl")
