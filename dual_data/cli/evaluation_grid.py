@@ -48,7 +48,10 @@ class GridPart:
         str | None, typer.Option("--dtype", help="float32, bfloat16 or float16 in place of the file's.")
     ] = None
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="At most N rows a split, chosen by hash.", metavar="N")
+        int | None,
+        typer.Option(
+            "--limit", min=1, help="At most N rows a split and questions of the panel, chosen by hash.", metavar="N"
+        ),
     ] = None
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")

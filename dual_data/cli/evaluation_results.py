@@ -106,8 +106,8 @@ def compare(
 ) -> None:
     """Compare two results item by item: A minus B with 95 % intervals, paired by item and by seed.
 
-    Seeds and subjects are drawn with replacement. p-values carry Holm's correction over all rows. Sets that only one of
-    the two has are left out.
+    Seeds and subjects are drawn with replacement, of the utility panel its questions. p-values carry Holm's correction
+    over all rows. Sets that only one of the two has are left out, and the panel where they were not asked the same.
 
     Example: dual-data eval compare artifacts/evaluation/demo/cells/0a1b.json artifacts/evaluation/demo/cells/2c3d.json
     """

@@ -11,7 +11,7 @@ from dual_data.evaluation.data import Item, Profile, data_hash, profile_named, r
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Identity
 from dual_data.evaluation.origin import origin
-from dual_data.evaluation.panel import PANEL, SHIPPED, Panel, read_panel
+from dual_data.evaluation.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
 from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
 from dual_data.evaluation.settings import (
     PRETRAINED,
@@ -22,7 +22,7 @@ from dual_data.evaluation.settings import (
     PresetSettings,
     SplitSettings,
     StageSettings,
-    data_folder,
+    resolved,
 )
 from dual_data.evaluation.stages import Sets, counterfactual_answers
 from dual_data.evaluation.workload import MeasureOptions
@@ -148,7 +148,7 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
         sets,
         read_utility_panel(chosen, project) if chosen.panel else None,
         tuple(read_refusals(project)) if refuses else (),
-        origin(data_folder(data.folder, project)),
+        origin(resolved(data.folder, project)),
         folder,
     )
     for method in methods:
@@ -158,13 +158,14 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
 
 def read_utility_panel(grid: GridSettings, project: Path) -> Panel:
     """The questions and texts that a grid measures utility on. Raises InputError."""
-    panel = read_panel(PANEL if grid.panel == SHIPPED else data_folder(grid.panel, project))
-    return panel.first(grid.panel_questions) if grid.panel_questions else panel
+    panel = read_panel(PANEL if grid.panel == SHIPPED else resolved(grid.panel, project))
+    most = [limit for limit in (grid.panel_questions, grid.limit) if limit]
+    return panel.first(min(most)) if most else panel
 
 
 def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
     """All rows of a dataset; with a limit, the first of each split by hash, in the order of the file."""
-    folder = data_folder(data.folder, project)
+    folder = resolved(data.folder, project)
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no such folder, and the grid's rows are to come from it: build the dataset first "
@@ -247,7 +248,7 @@ def _cell(
         "seed": seed,
     }
     if grid.panel is not None:
-        identity["panel"] = grid.panel.hash
+        identity["panel"] = panel_hash(grid.panel)
     if recipe is not None:
         trained = data_hash(sets.trained(recipe))
         identity["stage"] |= {

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.errors import InputError
-from dual_data.evaluation.report.collect import UTILITY, Run, collect_side, stack, stack_utility
+from dual_data.evaluation.report.collect import PANEL_SCORES, Run, collect_side, stack, stack_panel
 from dual_data.evaluation.report.pairs import same_seeds
+from dual_data.evaluation.report.panel import PANEL
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
 
 COMPARED = ("rougeL_recall", "contains_answer", "probability", "mean_log_probability", "minilm_cosine", "worst")
@@ -33,7 +34,7 @@ class Row(NamedTuple):
 
 
 def compare_results(first: Path, second: Path, *, seeds: bool = False) -> list[Row]:
-    """Every score of every set that both measured, first minus second.
+    """Every score of every set that both measured, and of the utility panel if it is the same, first minus second.
 
     Each side is a result or a folder of results of one setting that differ in seed; with `seeds`, of a result all
     those beside it that differ from it in seed alone. The sides are paired over the seeds that both have, a model
@@ -61,17 +62,17 @@ def compare_results(first: Path, second: Path, *, seeds: bool = False) -> list[R
 
 
 def _panel(first: list[Run], second: list[Run]) -> list[tuple[str, str, int, int, float, float, Interval]]:
-    """The utility panel, where both measured the same."""
-    hashes = {run.utility.hash if run.utility is not None else None for run in (*first, *second)}
+    """The utility panel, its questions and texts drawn; nothing where the sides were not asked the same."""
+    hashes = {run.panel.hash if run.panel is not None else None for run in (*first, *second)}
     if None in hashes or len(hashes) > 1:
         return []
     found = []
-    for score in UTILITY:
-        a, b = stack_utility(first, score), stack_utility(second, score)
+    for score, name in PANEL_SCORES.items():
+        a, b = stack_panel(first, score), stack_panel(second, score)
         if a.size and not np.isnan(a).any() and not np.isnan(b).any():
             difference = bootstrap_difference(a, b, range(a.shape[1]))
             sides = (float(a.mean()), float(b.mean()))
-            found.append(("utility panel", score, a.shape[1], max(len(a), len(b)), *sides, difference))
+            found.append((PANEL, name, a.shape[1], max(len(a), len(b)), *sides, difference))
     return found
 
 

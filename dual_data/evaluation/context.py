@@ -25,9 +25,12 @@ def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> N
             attacks = [attacked.request for attacked in place.attacks]
             most = max(sizes[index] for index in (place.canonical, *place.paraphrases, *attacks))
             check_tokens(loaded, most, f"{name}: item {place.item.id}, with its answers and what may be generated,")
-    if workload.panel is not None:
-        most = max(_tokens(request, max_new_tokens) for request in workload.panel.requests)
-        check_tokens(loaded, most, f"the longest question or text of the panel {workload.panel.panel.name}")
+    if workload.asked is not None:
+        panel, requests = workload.asked
+        texts = [*(choice.question for choice in panel.choices), *panel.texts]
+        for text, request in zip(texts, requests, strict=True):
+            what = f"the utility panel {panel.name}: {text[:40]!r}, with its options,"
+            check_tokens(loaded, _tokens(request, max_new_tokens), what)
 
 
 def _tokens(request: Request, max_new_tokens: int) -> int:

@@ -72,9 +72,9 @@ def why_not_fast(loaded: Loaded) -> str:
     the plain one's, to rounding.
     """
     requests = [request._replace(generate=False) for request in _short(loaded)]
-    plain = PlainEngine(loaded, rows=2, hidden=False).run(requests)[0]
+    plain = PlainEngine(loaded, rows=2).run(requests)[0]
     try:
-        fast = Engine(loaded, rows=2, graphs=False, hidden=False).run(requests)[0]
+        fast = Engine(loaded, rows=2, graphs=False).run(requests)[0]
     except _UNABLE as error:
         return f"{type(loaded.model).__name__} does not take a static cache ({_told(error)})"
     tolerance = 1e-3 if loaded.model.dtype == torch.float32 else 0.25
@@ -92,7 +92,7 @@ def why_no_graphs(loaded: Loaded) -> str:
     """Why a decoding step of this model cannot be recorded as a CUDA graph; empty where it can."""
     endless = loaded._replace(info=loaded.info._replace(stop_ids=()))
     try:  # the first step is eager, the second recorded, the third replayed
-        Engine(endless, rows=2, max_new_tokens=4, graphs=True, hidden=False).run(_short(loaded))
+        Engine(endless, rows=2, max_new_tokens=4, graphs=True).run(_short(loaded))
     except _UNABLE as error:
         return f"a step of {type(loaded.model).__name__} is not recorded ({_told(error)})"
     return ""

@@ -29,6 +29,7 @@ from dual_data.evaluation.measure import Measurement, measure
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.record import provenance
 from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
+from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.smaller import enough_memory, release
 from dual_data.evaluation.stages import applied, prepare
@@ -279,7 +280,7 @@ def _quantisation(given: _Given) -> dict[str, Any]:
     sets = grid.sets[target.cell.stage]
     rows = {"forget": sets.forget[target.cell.set], "retain_eval": sets.retain_eval}
     quick = MeasureOptions(distractors=0, paraphrases=False)
-    first = next((run for run in target.group.before if run.seed == target.run.seed), target.group.before[0])
+    first = before_of(target.group.before, target.run)
     before, unlearned = stack([first, target.run], "forget", "rougeL_recall")
 
     def measured(bits: int, adapters: Adapters | None, names: Sequence[str]) -> Measurement:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dual_data.errors import DualDataError, UsageError
+from dual_data.evaluation import panel
 from dual_data.evaluation.cells import Cell, Grid, adapter_path, is_done
 from dual_data.evaluation.claims import any_free, claimed
 from dual_data.evaluation.context import check_workload
@@ -32,7 +33,6 @@ from dual_data.evaluation.measure import Measurement, measure
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Loaded, load
 from dual_data.evaluation.optimiser import Trainable
-from dual_data.evaluation.panel import summary as panel_summary
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.record import Effort, blank, run_record
 from dual_data.evaluation.results import BASE, write_result
@@ -366,8 +366,9 @@ class _Bench:
         result["reason"] = trace.stopped if trace is not None else ""
         result["summary"] = measured.summary
         result["items"] = measured.items
-        if self._grid.panel is not None and measured.utility is not None:
-            result["utility"] = panel_summary(self._grid.panel, measured.utility)
+        if self._grid.panel is not None and measured.panel is not None:
+            result["panel"] = panel.summary(self._grid.panel, measured.panel)
+            result["panel_items"] = panel.items(self._grid.panel, measured.panel)
         if trace is not None and rows is not None:
             result["training"] = {
                 "steps": trace.steps,

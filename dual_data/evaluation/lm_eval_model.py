@@ -44,7 +44,7 @@ class PrefixCachingLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         super().__init__(
             pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=min(rows, 32), max_length=max_length
         )
-        self.engine = open_engine(loaded, rows=rows, graphs=False, hidden=False)
+        self.engine = open_engine(loaded, rows=rows, graphs=False)
         window = getattr(loaded.model.config.get_text_config(), "sliding_window", None) or math.inf
         self._longest = 0 if isinstance(self.engine, PlainEngine) else window
 

@@ -17,7 +17,7 @@ from dual_data.evaluation.metrics.chance import chance_corrected
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.metrics.text import first_part, text_scores
 from dual_data.evaluation.metrics.truth_ratio import indistinguishable, share_of_truth, truth_ratio, truthful
-from dual_data.evaluation.panel import Utility, measure_panel
+from dual_data.evaluation.panel import PanelScores, measure_panel
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Outcome
 from dual_data.evaluation.score import Reference
@@ -52,7 +52,7 @@ class Measurement(NamedTuple):
     """As the engine gave them; what later cells are compared with."""
     reference: Reference | None
     """Logits and hidden states at the answer positions; only where they were to be kept."""
-    utility: Utility | None = None
+    panel: PanelScores | None = None
     """What it made of the workload's panel; None without one."""
 
 
@@ -79,15 +79,15 @@ def measure(
         keep=reference,
         advance=advance,
     )
-    panel = measure_panel(engine, workload.panel) if workload.panel is not None else [None] * len(runs)
+    panels = measure_panel(engine, workload.asked) if workload.asked is not None else [None] * len(runs)
     found = []
-    for cell, (outcomes, utility) in enumerate(zip(runs, panel, strict=True)):
+    for cell, (outcomes, panel) in enumerate(zip(runs, panels, strict=True)):
         reader = _Reader(outcomes, base, workload, engine)
         items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
         if embedder is not None:
             _add_cosines(embedder, [row for rows in items.values() for row in rows])
         summary = {name: summarise(rows, max(workload.baselines[name].values())) for name, rows in items.items()}
-        found.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None, utility))
+        found.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None, panel))
     return found
 
 

@@ -111,7 +111,9 @@ class PlainEngine:
         whole = [batch[row].prompt + answer.ids[:-1] for row, answer in zip(rows, answers, strict=True)]
         width = max(map(len, whole))
         ids = torch.tensor([list(row) + [0] * (width - len(row)) for row in whole], device=self.loaded.device)
-        with last_layers(self.loaded.model, wanted=self.hidden) as layers:
+        reference, keep = held
+        compared = reference is not None or keep is not None
+        with last_layers(self.loaded.model, wanted=self.hidden and compared) as layers:
             hidden = last_hidden(self.loaded.model, ids)
         firsts = [len(batch[row].prompt) - 1 for row in rows]
         lengths = [len(answer.ids) for answer in answers]
@@ -124,7 +126,6 @@ class PlainEngine:
         )
         gold = torch.tensor([token for answer in answers for token in answer.ids], device=self.loaded.device)
         tokens = [answer.answer_tokens for answer in answers]
-        reference, keep = held
         indices = [start + row for row in rows]
         base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
         found, logits = figures_of_hidden(

@@ -18,7 +18,8 @@ _WEIGHTS = ("adapter_config.json", "adapter_model.safetensors")
 def adapter_files(result: Path) -> dict[str, bytes | Path]:
     """Files by path in a model repository, for the result cells/ID.json of a grid that kept its adapters.
 
-    result.json is the result without its items. Raises InputError where there is no adapter to the result.
+    result.json is the result without its items and the panel's. Raises InputError where there is no adapter to the
+    result.
     """
     found = read_result(result)
     folder = result.resolve().parent.parent
@@ -34,7 +35,7 @@ def adapter_files(result: Path) -> dict[str, bytes | Path]:
         if not below.is_dir():
             raise InputError(f"{below}: the adapter of the training stage is gone; run the grid again to make it")
         files |= {f"{STAGE}/{name}": below / name for name in _WEIGHTS}
-    summary = {key: value for key, value in found.items() if key != "items"}
+    summary = {key: value for key, value in found.items() if key not in ("items", "panel_items")}
     files["result.json"] = (json.dumps(summary, ensure_ascii=False, indent=1) + "\n").encode()
     files["README.md"] = card(found).encode()
     return files
@@ -63,6 +64,7 @@ def card(result: Result) -> str:
         "|---|---|---|---|",
         *(_row(name, scores) for name, scores in result["summary"].items()),
         "",
+        *_panel(result.get("panel")),
         *([f"{hours:.4f} GPU hours."] if hours is not None else []),
         "`result.json` has every setting, version and mean.",
         "",
@@ -99,6 +101,14 @@ def _loading(model: Mapping[str, Any]) -> list[str]:
 def _row(name: str, scores: Mapping[str, Any]) -> str:
     shown = (scores.get(key) for key in ("rougeL_recall", "contains_answer", "probability"))
     return f"| {name} | {' | '.join('-' if value is None else f'{value:.3f}' for value in shown)} |"
+
+
+def _panel(found: Mapping[str, Any] | None) -> list[str]:
+    """What is left of other knowledge, where it was measured."""
+    if found is None or found["accuracy"] is None:
+        return []
+    said = f"{found['accuracy']:.1%} of {found['questions']:,} right, guessing gives {found['guessing']:.1%}"
+    return [f"Utility panel `{found['name']}`: {said}.", ""]
 
 
 def _on_hub(spec: str) -> bool:

@@ -8,7 +8,8 @@ summary       by set, means of every score
 training      loss, parts and gradient norm a step; notes of the method
 provenance    weights, data and token hashes, template, packages, device, git state
 items         by set, every item with its generation and scores
-utility       of a utility panel: means, and what was right of each question; only where the grid has one
+panel         which utility panel was measured, and means; only where the grid has one
+panel_items   by question and text, in the panel's order, what they are means of
 
 Each file is written whole or not at all, and that of the run first: a cell that has a result has all that goes with it.
 What is read has both parts; the second is `run`: times, GPU hours, memory, notes such as a halved batch.

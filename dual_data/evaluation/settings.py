@@ -154,7 +154,7 @@ class GridSettings(Strict):
     """All of the preset's where none are named."""
     seeds: tuple[int, ...] = (0,)
     limit: int = Field(default=0, ge=0)
-    """At most this many rows a split, the first by hash; 0 for all."""
+    """At most this many rows a split and questions of the panel, the first by hash; 0 for all."""
     epochs: int = Field(default=0, ge=0)
     """In place of the preset's; 0 for the preset's."""
     batch: int = Field(default=0, ge=0)
@@ -171,7 +171,7 @@ class GridSettings(Strict):
     panel: str = ""
     """Utility panel of every cell: shipped, or a file of JSON lines, relative to the project, with $VARIABLES."""
     panel_questions: int = Field(default=0, ge=0)
-    """At most this many questions of it, the first by hash; 0 for all."""
+    """At most this many questions of it, the first by hash, and all its texts; 0 for all."""
 
 
 class EvaluationSettings(Strict):
@@ -191,6 +191,8 @@ class EvaluationSettings(Strict):
 
     def check(self, name: str, grid: GridSettings) -> None:
         """Raise ValueError where a grid names something that the file does not have."""
+        if grid.panel_questions and not grid.panel:
+            raise ValueError(f"grids.{name}.panel_questions: no panel is named that they could be of")
         tables: tuple[tuple[str, tuple[str, ...], list[str]], ...] = (
             ("models", grid.models, list(self.models)),
             ("data", (grid.data,), list(self.data)),
@@ -223,10 +225,10 @@ def grid_named(settings: EvaluationSettings, name: str, path: Path) -> GridSetti
     return settings.grids[name]
 
 
-def data_folder(folder: str, project: Path) -> Path:
-    """`folder` with variables expanded, below the project where relative. Raises InputError for an unset variable."""
-    expanded = os.path.expandvars(folder)
+def resolved(path: str, project: Path) -> Path:
+    """A path with variables expanded, below the project where relative. Raises InputError for an unset variable."""
+    expanded = os.path.expandvars(path)
     if "$" in expanded:
         variable = expanded.partition("$")[2].partition("/")[0].strip("{}")
-        raise InputError(f"{folder} needs the environment variable {variable}: set it to where that is")
+        raise InputError(f"{path} needs the environment variable {variable}: set it to where that is")
     return project / Path(expanded).expanduser()

@@ -179,10 +179,12 @@ class Engine:
             slots = Slots(len(indices) * self.cells, width, self.device)
         if prefix is not None:
             slots.cache.take_prefix(prefix)
-        batch = self._prompts([requests[index].prompt for index in indices], common, slots, indices)
+        # Without a reference they are compared with nothing.
+        hidden = self.hidden and (reference is not None or keep is not None)
+        batch = self._prompts([requests[index].prompt for index in indices], common, slots, indices, hidden=hidden)
         # Rows that only fill the batch up are not scored.
         answers = [requests[index].answers if row < count else () for row, index in enumerate(indices)]
-        forcing = Forcing(self.decoder.body, self.cells, self._vocabulary, self.hidden)
+        forcing = Forcing(self.decoder.body, self.cells, self._vocabulary, hidden)
         scores = forcing.score(slots.cache, batch, answers, reference=reference, keep=keep)
         texts = self._decode(batch, slots, wanted) if any(wanted) else [[]] * (len(indices) * self.cells)
         return [
@@ -197,7 +199,9 @@ class Engine:
             for cell in range(self.cells)
         ]
 
-    def _prompts(self, prompts: list[tuple[int, ...]], prefix: int, slots: Slots, indices: list[int]) -> Prompts:
+    def _prompts(
+        self, prompts: list[tuple[int, ...]], prefix: int, slots: Slots, indices: list[int], *, hidden: bool
+    ) -> Prompts:
         own = [prompt[prefix:] for prompt in prompts]
         length = max(map(len, own))
         pads = torch.tensor([length - len(ids) for ids in own], device=self.device).repeat(self.cells)
@@ -205,7 +209,7 @@ class Engine:
         parts = _parts([len(ids) for ids in own], self.cells)
         for rows in parts:
             end, layer = self._prompt_part(
-                [own[row] for row in rows], rows, prefix, length, slots, whole=len(parts) == 1
+                [own[row] for row in rows], rows, prefix, length, slots, whole=len(parts) == 1, hidden=hidden
             )
             ends.append(end)
             layers.append(layer)
@@ -223,6 +227,7 @@ class Engine:
         slots: Slots,
         *,
         whole: bool,
+        hidden: bool,
     ) -> tuple[Tensor, Tensor]:
         """Send some rows of a batch through the model; hidden states [cells, rows, width] at their ends."""
         most = max(map(len, own))
@@ -236,13 +241,13 @@ class Engine:
             pick + torch.arange(self.cells, device=self.device)[:, None] * (slots.cache.rows // self.cells)
         ).flatten()
         cache = slots.cache if whole else slots.cache.branch(every, prefix, most)
-        with last_layers(self.loaded.model, wanted=self.hidden) as layers:
-            hidden = self.decoder.body(
+        with last_layers(self.loaded.model, wanted=hidden) as layers:
+            states = self.decoder.body(
                 ids, positions, prompt_mask(prefix, pads, most), cache.at(columns, prefix + most)
             )
         if not whole:
             slots.cache.place(cache, every, prefix, prefix + length - most)
-        end = hidden[:, -1].view(self.cells, len(rows), -1)
+        end = states[:, -1].view(self.cells, len(rows), -1)
         mean = mean_of_layers([layer[:, -1] for layer in layers])
         return end, mean.view(self.cells, len(rows), -1) if layers else mean
 

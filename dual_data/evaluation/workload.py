@@ -20,7 +20,7 @@ from dual_data.evaluation.data import (
     turn_end,
 )
 from dual_data.evaluation.metrics.chance import trivial_baselines
-from dual_data.evaluation.panel import Asked, Panel, ask
+from dual_data.evaluation.panel import AskedPanel, Panel, ask
 from dual_data.evaluation.request import Answer, Request
 from dual_data.ids import digest
 from dual_data.matching import normalise
@@ -75,13 +75,8 @@ class Workload(NamedTuple):
     """By set: the trivial baselines by name."""
     options: MeasureOptions
     profile: str
-    panel: Asked | None = None
+    asked: AskedPanel | None = None
     """The utility panel, asked without a template; None where none is measured."""
-
-    @property
-    def every_request(self) -> tuple[Request, ...]:
-        """Those of the items and those of the panel."""
-        return self.requests + (self.panel.requests if self.panel is not None else ())
 
 
 def build_workload(

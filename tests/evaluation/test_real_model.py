@@ -54,7 +54,7 @@ def smollm2() -> Loaded:
 
 def test_of_the_shipped_panel_it_knows_more_than_a_guess_and_little_without_the_questions(smollm2: Loaded) -> None:
     panel = read_panel().first(200)._replace(texts=())
-    unasked = panel._replace(choices=tuple(choice._replace(question="") for choice in panel.choices))
+    unasked = panel._replace(choices=tuple(choice.model_copy(update={"question": "-"}) for choice in panel.choices))
     engine = open_engine(smollm2)
     asked, alone = (
         summary(one, measure_panel(engine, ask(smollm2.tokenizer, one))[0])["accuracy"] for one in (panel, unasked)

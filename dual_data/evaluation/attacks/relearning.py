@@ -130,7 +130,7 @@ def _run(
     train_end: bool,
 ) -> list[list[Point]]:
     """Points of the unlearned adapter and of the control."""
-    engine = open_engine(loaded, clone, max_new_tokens=max_new_tokens, hidden=False)
+    engine = open_engine(loaded, clone, max_new_tokens=max_new_tokens)
     requests = [request_of(row) for row in held_out]
     found: list[list[Point]] = [[], []]
 

@@ -29,8 +29,13 @@ SCORES = (
     "truth_ratio",
 )
 """Scores of items that are kept."""
-UTILITY = ("right", "right_by_length", "nlls")
-"""What is kept of a utility panel: by question and by text."""
+PANEL_SCORES = {
+    "right": "accuracy",
+    "right_by_length": "accuracy by length",
+    "probability": "probability of the right option",
+    "nll": "NLL of the texts",
+}
+"""What is kept of a utility panel, by question or by text, and what its mean is called."""
 _EXAMPLES = 6
 
 Floats = NDArray[np.float64]
@@ -53,17 +58,18 @@ class Items(NamedTuple):
     """Question, answer and generation of some items, the same in every result of a set."""
 
 
-class Utility(NamedTuple):
+class PanelTable(NamedTuple):
     """What one result holds of a utility panel."""
 
-    panel: str
-    """Its name."""
+    name: str
     hash: str
     """Of what was asked."""
     guessing: float
     """Accuracy of a model that knows nothing."""
+    kinds: Mapping[str, Sequence[int]]
+    """By kind, the numbers of its questions."""
     scores: Mapping[str, Floats]
-    """By UTILITY, of each question or text; NaN where the model gave no number."""
+    """By PANEL_SCORES, of each question or text; NaN where the model gave no number."""
 
 
 class Run(NamedTuple):
@@ -87,8 +93,8 @@ class Run(NamedTuple):
     """How the stage before was trained; None for the stage that trains nothing."""
     same_as_stage: tuple[str, ...]
     """Sets whose rows are exactly those that the stage was trained on."""
-    utility: Utility | None
-    """Of a panel; None where the grid has none."""
+    panel: PanelTable | None
+    """None where the grid has none."""
     trivial: Floats
     """What the best rule that knows no fact scores on each forget item; empty but before unlearning."""
     limit: int | None
@@ -143,16 +149,14 @@ class Collection(NamedTuple):
     groups: tuple[Group, ...]
     """By method, those before unlearning not among them."""
     bases: Mapping[Key, tuple[Run, ...]]
-    """Runs before unlearning, by key."""
+    """Measured runs before unlearning, by key."""
     provenance: Mapping[str, Any]
     """Of the first result: versions, device, git state."""
     grids: tuple[str, ...]
     failed: tuple[Run, ...]
-
-    @property
-    def runs(self) -> int:
-        """How many results there are."""
-        return sum(len(group.runs) for group in self.groups) + sum(map(len, self.bases.values()))
+    """Those that were not measured, or stopped."""
+    runs: int
+    """How many results there are."""
 
     @property
     def gpu_hours(self) -> float:
@@ -173,14 +177,16 @@ def collect(folders: Sequence[Path]) -> Collection:
             by_key[Key(*(str(cell[name]) for name in Key._fields))].append(_run(path, result))
             provenance = provenance or result["provenance"]
             grids.setdefault(str(result["grid"]))
-    bases = {key: tuple(runs) for key, runs in by_key.items() if key.method == BASE}
+    measured = {key: tuple(run for run in runs if run.sets) for key, runs in by_key.items() if key.method == BASE}
+    bases = {key: runs for key, runs in measured.items() if runs}
     groups = [
         Group(key, tuple(sorted(runs, key=lambda run: (run.lr, run.seed))), bases.get(key._replace(method=BASE), ()))
         for key, runs in sorted(by_key.items())
         if key.method != BASE
     ]
-    failed = [run for group in groups for run in group.runs if run.status != "done"]
-    return Collection(tuple(groups), bases, provenance, tuple(grids), tuple(failed))
+    every = [run for _, runs in sorted(by_key.items()) for run in runs]
+    failed = tuple(run for run in every if run.status != "done")
+    return Collection(tuple(groups), bases, provenance, tuple(grids), failed, len(every))
 
 
 def collect_one(path: Path) -> Run:
@@ -229,15 +235,16 @@ def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
     return np.stack([table.worst if score == "worst" else table.scores[score] for table in tables])
 
 
-def stack_utility(runs: Sequence[Run], score: str) -> Floats:
+def stack_panel(runs: Sequence[Run], score: str) -> Floats:
     """A score of the utility panel, [runs, questions or texts]. Raises InputError for runs of different panels."""
-    found = [run.utility for run in runs if run.utility is not None]
-    if len(found) < len(runs) or len({one.hash for one in found}) > 1:
+    by_hash = {(run.panel.hash if run.panel is not None else "none"): run for run in runs}
+    if len(by_hash) > 1 or "none" in by_hash:
+        examples = " and ".join(str(run.path) for run in by_hash.values())
         raise InputError(
-            f"{runs[0].path.parent}: some cells of one method measured another utility panel than the rest, or none: "
-            "remove the older results, or give every setting its own --out"
+            f"{examples} were not asked the same utility panel, or none: remove the results of the setting that is "
+            "over, or give every setting its own --out"
         )
-    return np.stack([one.scores[score] for one in found])
+    return np.stack([run.panel.scores[score] for run in runs if run.panel is not None])
 
 
 def clusters(runs: Sequence[Run], name: str) -> tuple[str, ...]:
@@ -271,17 +278,18 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         tuple(run.get("notes", ())),
         stage.get("recipe"),
         tuple(name for name, rows in identity.get("data", {}).items() if "rows" in stage and rows == stage["rows"]),
-        _utility(result.get("utility")),
+        _panel(result),
         _trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
         result["provenance"].get("limit"),
     )
 
 
-def _utility(found: Mapping[str, Any] | None) -> Utility | None:
-    if found is None:
+def _panel(result: Mapping[str, Any]) -> PanelTable | None:
+    if "panel" not in result:
         return None
-    scores = {name: _column(found[name]) for name in UTILITY}
-    return Utility(found["panel"], found["hash"], found["guessing"], scores)
+    known, items = result["panel"], result["panel_items"]
+    scores = {name: _column(items[name]) for name in PANEL_SCORES}
+    return PanelTable(known["name"], known["hash"], known["guessing"], items["kinds"], scores)
 
 
 def _column(values: Sequence[float | None]) -> Floats:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dual_data.evaluation.report.collect import Collection, Run
 from dual_data.evaluation.report.document import Block, Entry, Heading, Paragraph, Table
-from dual_data.evaluation.report.panel import has_panel, panel_accuracy
+from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
     NORMS,
     estimate,
@@ -21,29 +21,27 @@ from dual_data.evaluation.report.places import (
 )
 
 _SETS = ("forget", "retain_train", "retain_eval")
-_PANEL = "utility panel"
 
 
 def every_cell(collection: Collection, folder: Path) -> list[Block]:
     """A table a place: the model before unlearning, and every method at every learning rate."""
-    said = (
-        "ROUGE-L recall, of a utility panel the accuracy; learning rates are chosen on forget and retain_train. "
-        f"{NORMS}"
-    )
+    said = f"ROUGE-L recall; learning rates are chosen on forget and retain_train. {NORMS}"
     blocks: list[Block] = [Heading("Every learning rate"), Paragraph(said)]
     for place, groups in (known := places(collection)).items():
         rows = [("before", groups[0].before)] if groups[0].before else []
         rows += [(group.key.method, tuple(group.at(lr))) for group in groups for lr in group.lrs]
-        lines = tuple(_line(method, runs, folder) for method, runs in rows)
+        panel = any(has_panel(runs) for _, runs in rows)
+        lines = tuple(_line(method, runs, folder, panel=panel) for method, runs in rows)
         ids = tuple(row_id("cell", runs) for _, runs in rows)
-        panel = (_PANEL,) if has_panel(rows[0][1]) else ()
-        header = ("method", "lr", "seeds", *_SETS, *panel, "gradient norm", "items")
+        header = ("method", "lr", "seeds", *_SETS, *([PANEL] if panel else []), "gradient norm", "items")
         title = title_of(place, known)
-        blocks += [Heading(title, 3), Table(header, lines, f"ROUGE-L recall, {title}.", ("lr", "seeds"), ids)]
+        caption = f"ROUGE-L recall, {title}{f'; {PANEL}: accuracy' if panel else ''}."
+        blocks += [Heading(title, 3), Table(header, lines, caption, ("lr", "seeds"), ids)]
     return blocks
 
 
-def _line(method: str, runs: Sequence[Run], folder: Path) -> tuple[Entry, ...]:
+def _line(method: str, runs: Sequence[Run], folder: Path, *, panel: bool) -> tuple[Entry, ...]:
     scores = [shown(estimate(runs, name, "rougeL_recall")) for name in _SETS]
-    scores += [shown(panel_accuracy(runs))] if has_panel(runs) else []
+    if panel:
+        scores.append(shown(panel_accuracy(runs)) if has_panel(runs) else "-")
     return (method, rate_of(runs), str(len(runs)), *scores, gradient_norms(runs), sources(runs, folder))

@@ -13,6 +13,7 @@ from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.quality import ForgetQuality, Kept, forget_quality, model_utility
 from dual_data.evaluation.report.collect import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.report.held_out import held_out
+from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.results import read_result
 from dual_data.evaluation.statistics import Interval
@@ -48,8 +49,8 @@ class Extras(NamedTuple):
     fluency: Fluency
     quality: ForgetQuality | None
     """Against the model that was tuned on all but the forget facts, where the grid has it."""
-    utility: Interval | None
-    """Over all seeds of the chosen learning rate."""
+    model_utility: Interval | None
+    """TOFU's. Over all seeds of the chosen learning rate."""
     attacks: Mapping[str, Sequence[Attacked]]
     """What `dual-data eval attack` found of all seeds, by attack and options; empty where it was not run."""
 
@@ -63,7 +64,7 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     run = runs[0]
     items = read_result(run.path)["items"]
     everything = [row for rows in items.values() for row in rows]
-    before = before_of(group, run)
+    before = before_of(group.before, run)
     forget = items["forget"]
     apart = held_out(items, run)
     return Extras(
@@ -81,11 +82,6 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     )
 
 
-def before_of(group: Group, run: Run) -> Run:
-    """The model before unlearning, of the same seed where there is one."""
-    return next((one for one in group.before if one.seed == run.seed), group.before[0])
-
-
 def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[Attacked]]:
     """What was found with the same options on several seeds goes together."""
     by_options: dict[tuple[str, str], list[tuple[Run, Found]]] = {}
@@ -95,7 +91,7 @@ def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[Attacked]]:
     attacks: dict[str, list[Attacked]] = {name: [] for name in ATTACKS}
     for (name, _), pairs in sorted(by_options.items(), key=lambda entry: entry[0]):
         seeds, found_there = zip(*pairs, strict=True)
-        befores = tuple(before_of(group, run) for run in seeds)
+        befores = tuple(before_of(group.before, run) for run in seeds)
         attacks[name].append(Attacked(found_there[0].options, seeds, befores, found_there))
     return attacks
 

@@ -14,12 +14,11 @@ import numpy as np
 
 from dual_data.evaluation.report.collect import Collection, Floats, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import Entry, Table
-from dual_data.evaluation.report.panel import has_panel, panel_accuracy
+from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
+    by_base,
     chosen_cells,
     estimate,
-    place_of,
-    places,
     rate_of,
     row_id,
     shown,
@@ -28,12 +27,11 @@ from dual_data.evaluation.report.places import (
 )
 from dual_data.evaluation.statistics import Interval, bootstrap_function
 
-_PANEL = "utility panel"
 _CAPTION = (
     "ROUGE-L recall where nothing else is said; baseline: the best trivial rule, computed on the forget rows measured, "
     "so that few rows or relations can make it high; its interval holds the rule; corrected: (score - baseline) / "
     "(1 - baseline); answers held: share of forget answers that hold an accepted answer; worst case: share of forget "
-    "facts that any wording or prompt got out; utility panel: the accuracy on it; items: the results of all seeds."
+    "facts that any wording or prompt got out; items: the results of all seeds."
 )
 
 
@@ -54,19 +52,16 @@ class Row(NamedTuple):
 
 def main_rows(collection: Collection) -> list[Row]:
     """All lines, by place."""
-    rows, known = list[Row](), places(collection)
-    for key, runs in sorted(collection.bases.items()):
-        if place_of(key) in known:
-            rows.append(_row(key, runs, "before", runs))
-            of_it = [group for group in known[place_of(key)] if group.key._replace(method=key.method) == key]
-            for group, found in chosen_cells(of_it):
-                rows.append(_row(group.key, found, group.key.method, runs))
+    rows = list[Row]()
+    for key, before, groups in by_base(collection):
+        rows.append(_row(key, before, "before", before))
+        rows += [_row(group.key, runs, group.key.method, before) for group, runs in chosen_cells(groups)]
     return rows
 
 
 def main_table(rows: Sequence[Row], folder: Path) -> Table:
     """The lines for a reader; links are relative to `folder`."""
-    panel = (_PANEL,) if any(_PANEL in row.scores for row in rows) else ()
+    panel = (PANEL,) if any(PANEL in row.scores for row in rows) else ()
     header = (
         "data", "model", "stage", "set", "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held",
         "probability", "retain_eval", "other kept sets", *panel, "worst case", "KL on retain", "items",
@@ -79,7 +74,8 @@ def main_table(rows: Sequence[Row], folder: Path) -> Table:
         texts["items"] = sources(row.runs, folder)
         lines.append(tuple(texts.get(name, "-") for name in header))
     ids = tuple(row_id("chosen", row.runs) for row in rows)
-    return Table(header, tuple(lines), _CAPTION, ("lr", "seeds"), ids)
+    caption = f"{_CAPTION} {PANEL.capitalize()}: accuracy." if panel else _CAPTION
+    return Table(header, tuple(lines), caption, ("lr", "seeds"), ids)
 
 
 def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
@@ -110,7 +106,7 @@ def _row(key: Key, runs: Sequence[Run], method: str, before: Sequence[Run]) -> R
         "KL on retain": estimate(runs, "retain_eval", "kl"),
     }
     if has_panel(runs):
-        scores[_PANEL] = panel_accuracy(runs)
+        scores[PANEL] = panel_accuracy(runs)
     further = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
     others = {name: estimate(runs, name, "rougeL_recall") for name in further}
     return Row(key, method, rate_of(runs), tuple(runs), trivial_rule(before), scores, others)

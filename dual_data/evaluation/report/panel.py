@@ -2,80 +2,122 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dual_data.evaluation.report.collect import Collection, Run, stack_utility
-from dual_data.evaluation.report.document import Block, Entry, Heading, Table
-from dual_data.evaluation.report.places import PLACE, chosen_cells, places, rate_of, row_id, shown, sources
-from dual_data.evaluation.statistics import Interval, bootstrap_difference, bootstrap_mean
+from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
+from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
+from dual_data.evaluation.report.document import Block, Entry, Figures, Folded, Heading, Table
+from dual_data.evaluation.report.places import (
+    PLACE,
+    before_of,
+    by_base,
+    chosen_cells,
+    mean_of,
+    place_of,
+    rate_of,
+    row_id,
+    shown,
+    sources,
+    title_of,
+)
+from dual_data.evaluation.statistics import Interval, bootstrap_difference
 
-_SCORES = {"right": "accuracy", "right_by_length": "accuracy by length", "nlls": "NLL of the texts"}
+PANEL = "utility panel"
+"""What a column or row is called that is of it."""
 
 
 def has_panel(runs: Sequence[Run]) -> bool:
     """Whether a utility panel was measured."""
-    return any(run.utility is not None for run in runs)
+    return any(run.panel is not None for run in runs)
 
 
 def panel_accuracy(runs: Sequence[Run]) -> Interval:
     """Share of the questions that are answered rightly, over seeds and questions; NaN where a model gave no number."""
-    return _mean(stack_utility(runs, "right"))
+    return _mean(stack_panel(runs, "right"))
 
 
 def panel(collection: Collection, folder: Path) -> list[Block]:
-    """A line for every place before unlearning, and for every method at its chosen learning rate; else nothing."""
-    lines, ids, asked = list[tuple[Entry, ...]](), list[str](), dict[str, None]()
-    for place, groups in places(collection).items():
-        before = groups[0].before
-        if not has_panel(before):
-            continue
-        asked.setdefault(_said(before[0]))
+    """Accuracy over learning rates, and what the chosen cells lost; nothing where no panel was measured."""
+    measured = [found for found in by_base(collection) if has_panel(found[1])]
+    charts, lines, kinds, ids = list[str](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
+    titles = [place_of(key) for key, _, _ in measured]
+    every_kind = list(dict.fromkeys(kind for _, before, _ in measured for kind in _table(before).kinds))
+    for key, before, groups in measured:
+        charts.append(_by_rate(title_of(place_of(key), titles), before, groups))
         found: list[tuple[str, Sequence[Run]]] = [("before", before)]
         found += [(group.key.method, runs) for group, runs in chosen_cells(groups)]
         for method, runs in found:
-            texts = [text for name in _SCORES for text in _texts(runs, before, name, changed=method != "before")]
-            lines.append((*place, method, rate_of(runs), str(len(runs)), *texts, sources(runs, folder)))
+            start = (*place_of(key), method, rate_of(runs), str(len(runs)), _said(_table(before)))
+            texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != "before")]
+            lines.append((*start, *texts, sources(runs, folder)))
+            kinds.append((*start, *_of_kinds(runs, every_kind), sources(runs, folder)))
             ids.append(row_id("panel", runs))
-    if not lines:
+    if not measured:
         return []
-    scores = (column for name in _SCORES.values() for column in (name, f"change of {name}"))
-    header = (*PLACE, "method", "lr", "seeds", *scores, "items")
     caption = (
-        f"{'; '.join(asked)}. Accuracy: the right option has the highest log-probability, by length: the highest a "
-        "character; NLL: nats a token. Changes are from the model before unlearning, question by question; intervals "
-        "are over seeds and questions, or texts."
+        "Accuracy: the right option has the highest log-probability; by length: the highest a character; probability: "
+        "of the right option among the options; NLL: nats a token, so that a rise is a loss. Changes are from the "
+        "model before unlearning, question by question and text by text. Intervals are over seeds and questions, or "
+        "texts, whose scores the results hold in the order of the panel."
     )
-    exact = ("lr", "seeds")
-    return [Heading("Utility panel"), Table(header, tuple(lines), caption, exact, tuple(ids))]
+    start = (*PLACE, "method", "lr", "seeds", "panel")
+    scores = (column for name in PANEL_SCORES.values() for column in (name, f"change of {name}"))
+    exact = ("lr", "seeds", "panel")
+    drawn = "Accuracy on the panel against the learning rate; bars are 95 % intervals."
+    by_kind = Table((*start, *every_kind, "items"), tuple(kinds), "Accuracy by kind of question.", exact)
+    return [
+        Heading("Utility panel"),
+        Figures(tuple(charts), drawn),
+        Table((*start, *scores, "items"), tuple(lines), caption, exact, tuple(ids)),
+        Folded(f"Accuracy by kind of question ({len(every_kind)} kinds)", (by_kind,)),
+    ]
 
 
-def _said(run: Run) -> str:
-    if run.utility is None:
-        return ""
-    questions, texts = (len(run.utility.scores[name]) for name in ("right", "nlls"))
-    guessed = f"guessing answers {run.utility.guessing:.0%}"
-    return f"Panel {run.utility.panel}: {questions} questions, of which {guessed}, and {texts} texts"
+def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group]) -> str:
+    def spots(group: Group) -> tuple[Spot, ...]:
+        found = [(lr, runs, panel_accuracy(runs)) for lr in group.lrs if has_panel(runs := group.at(lr))]
+        return tuple(
+            Spot(lr, one.value, None, (one.low, one.high), f"lr {lr:g}: {shown(one)}", row_id("cell", runs))
+            for lr, runs, one in found
+        )
+
+    accuracy, guessing = panel_accuracy(before), _table(before).guessing
+    lines = [
+        Line("y", accuracy.value, "before", shown(accuracy), row_id("panel", before)),
+        Line("y", guessing, "guessing"),
+    ]
+    axes = (Axis("learning rate", log=True), Axis("accuracy on the panel", 0, 1))
+    return chart(title, *axes, [Series(group.key.method, spots(group)) for group in groups], lines)
+
+
+def _table(runs: Sequence[Run]) -> PanelTable:
+    """That of some runs which have one."""
+    return next(run.panel for run in runs if run.panel is not None)
+
+
+def _said(table: PanelTable) -> str:
+    questions, texts = (len(table.scores[name]) for name in ("right", "nll"))
+    return f"{table.name}: {questions} questions, by guessing {table.guessing:.0%}, and {texts} texts"
 
 
 def _texts(runs: Sequence[Run], before: Sequence[Run], score: str, *, changed: bool) -> tuple[str, str]:
     """A score and its change."""
-    table = stack_utility(runs, score)
+    table = stack_panel(runs, score)
     if not table.size:
         return "-", "-"
-    if not changed:
-        return shown(_mean(table)), "-"
-    same = {run.seed: run for run in before}
-    old = stack_utility([same.get(run.seed, before[0]) for run in runs], score)
-    if np.isnan(table).any() or np.isnan(old).any():
+    old = stack_panel([before_of(before, run) for run in runs], score)
+    if not changed or np.isnan(table).any() or np.isnan(old).any():
         return shown(_mean(table)), "-"
     return shown(_mean(table)), shown(bootstrap_difference(table, old, range(table.shape[1])))
 
 
+def _of_kinds(runs: Sequence[Run], kinds: Sequence[str]) -> list[str]:
+    table, places = stack_panel(runs, "right"), _table(runs).kinds
+    return [shown(_mean(table[:, list(places[kind])])) if kind in places else "-" for kind in kinds]
+
+
 def _mean(table: np.ndarray) -> Interval:
-    if np.isnan(table).any():
-        return Interval(math.nan, math.nan, math.nan)
-    return bootstrap_mean(table, range(table.shape[1]))
+    return mean_of(table, range(table.shape[1]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dual_data.evaluation.report.chart import Spot
-from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
+from dual_data.evaluation.report.collect import Collection, Floats, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import Cell, Links
 from dual_data.evaluation.statistics import Interval, bootstrap_mean, bootstrap_median
 
@@ -33,12 +33,29 @@ def places(collection: Collection) -> dict[Place, list[Group]]:
     return found
 
 
+def by_base(collection: Collection) -> Iterator[tuple[Key, tuple[Run, ...], list[Group]]]:
+    """Every model before unlearning in a place where something was unlearned, and the groups that start from it."""
+    known = places(collection)
+    for key, runs in sorted(collection.bases.items()):
+        if (groups := known.get(place_of(key))) is not None:
+            yield key, runs, [group for group in groups if group.key._replace(method=key.method) == key]
+
+
+def before_of(before: Sequence[Run], run: Run) -> Run:
+    """The model before unlearning, of the same seed where there is one."""
+    return next((one for one in before if one.seed == run.seed), before[0])
+
+
 def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
     """Mean of a score over seeds and items with its interval; NaN where a model gave no number."""
-    table = stack(runs, name, score)
+    return mean_of(stack(runs, name, score), clusters(runs, name))
+
+
+def mean_of(table: Floats, subjects: Sequence[Hashable]) -> Interval:
+    """Mean of [seeds, items] with its interval; NaN where a model gave no number."""
     if np.isnan(table).any():
         return Interval(math.nan, math.nan, math.nan)
-    return bootstrap_mean(table, clusters(runs, name))
+    return bootstrap_mean(table, subjects)
 
 
 def middle(runs: Sequence[Run], name: str, score: str) -> Interval:

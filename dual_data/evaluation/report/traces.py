@@ -67,7 +67,7 @@ def membership(found: Sequence[Extras], folder: Path) -> list[Block]:
                 "over-unlearned" if aucs and aucs[worst].high < 0.5 else "",
                 shown(one.audit.auc) if one.audit else "-",
                 f"{quality.p_value:.3g} (D {quality.distance:.3f})" if quality else "-",
-                "-" if one.utility is None else shown(one.utility),
+                "-" if one.model_utility is None else shown(one.model_utility),
                 shown(one.fluency.entropy), shown(one.fluency.looping), sources(one.runs, folder),
             )
         )  # fmt: skip

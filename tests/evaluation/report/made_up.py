@@ -77,13 +77,19 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     return {**means, "truth_ratio_retain": 0.8}
 
 
-def _utility(share: float, seed: int) -> dict[str, Any]:
-    """What a result holds of a panel of 40 questions and 3 texts."""
-    right = (np.random.default_rng([seed, 7]).random(40) < share).astype(int).tolist()
-    return {
-        "panel": "hard.jsonl", "hash": "h", "guessing": 0.25, "right": right, "right_by_length": right,
-        "nlls": [4 - share, 4.5 - share, 5 - share],
+def _panel(share: float, seed: int) -> dict[str, Any]:
+    """What a result holds of a panel of 40 questions, the odd ones about birds, and 3 texts."""
+    random = np.random.default_rng([seed, 7])
+    right, by_length = ((random.random(40) < chance).astype(int).tolist() for chance in (share, share / 2))
+    kinds = {"birds": list(range(1, 40, 2)), "fish": list(range(0, 40, 2))}
+    scores = {
+        "given": right, "right": right, "right_by_length": by_length, "probability": [share] * 40,
+        "nll": [4 + seed - share, 4.5 - share, 5 - share],
     }  # fmt: skip
+    return {
+        "panel": {"name": "hard.jsonl", "hash": "h", "guessing": 0.25},
+        "panel_items": {"kinds": kinds, **scores},
+    }
 
 
 def write_cell(
@@ -141,7 +147,7 @@ def write_cell(
             },
             "items": items if status != "failed" else {},
             "run": {"gpu_hours": 0.5, "notes": ["halved"]},
-            **({} if panel is None else {"utility": _utility(panel, seed)}),
+            **({} if panel is None else _panel(panel, seed)),
         },
     )
     return identifier

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,42 +11,88 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.evaluation.compare import compare_results
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Table
+from dual_data.evaluation.report.document import Block, Folded, Table
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.main_table import main_rows, main_table
 from dual_data.evaluation.report.panel import panel, panel_accuracy
 from dual_data.evaluation.results import cell_path, read_result, write_result
+from dual_data.evaluation.statistics import bootstrap_difference
 from tests.evaluation.report.made_up import write_cell
 
 
-def _cells(folder: Path, seeds: int = 2) -> tuple[list[str], list[str]]:
-    before = [write_cell(folder, seed=seed, forget=1.0, retain=1.0, panel=0.8) for seed in range(seeds)]
-    after = [
-        write_cell(folder, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9, panel=0.5) for seed in range(seeds)
-    ]
-    return before, after
+def _cells(folder: Path, seeds: int = 2, before: int = 2) -> tuple[list[str], list[str]]:
+    return (
+        [write_cell(folder, seed=seed, forget=1.0, retain=1.0, panel=0.8) for seed in range(before)],
+        [
+            write_cell(folder, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9, panel=0.5)
+            for seed in range(seeds)
+        ],
+    )
 
 
-def _table(folder: Path) -> Table:
-    _, table = panel(collect([folder]), folder)
+def _tables(folder: Path) -> tuple[Table, Table]:
+    _, _, scores, folded = panel(collect([folder]), folder)
+    assert isinstance(scores, Table)
+    assert isinstance(folded, Folded)
+    (kinds,) = folded.blocks
+    assert isinstance(kinds, Table)
+    return scores, kinds
+
+
+def _by_column(table: Table) -> list[dict[str, Any]]:
+    return [dict(zip(table.header, row, strict=True)) for row in table.rows]
+
+
+def _items(folder: Path, cells: list[str], name: str) -> np.ndarray:
+    return np.array([read_result(cell_path(folder, one))["panel_items"][name] for one in cells], dtype=float)
+
+
+def _replace(folder: Path, cell: str, part: str, **changed: Any) -> Path:
+    result = read_result(cell_path(folder, cell))
+    return write_result(folder, cell, result | {part: result[part] | changed})
+
+
+@pytest.mark.parametrize("seeds_before", [2, 1])
+def test_scores_and_their_changes_are_over_seeds_and_questions(tmp_path: Path, seeds_before: int) -> None:
+    before, after = _cells(tmp_path, before=seeds_before)
+    first, second = _by_column(_tables(tmp_path)[0])
+    assert [(row["method"], row["lr"], row["seeds"]) for row in (first, second)] == [
+        ("before", "", str(seeds_before)), ("NPO", "0.0001", "2"),
+    ]  # fmt: skip
+    assert second["panel"] == "hard.jsonl: 40 questions, by guessing 25%, and 3 texts"
+    for name, label in (("right", "accuracy"), ("right_by_length", "accuracy by length"), ("nll", "NLL of the texts")):
+        old, new = (_items(tmp_path, side, name) for side in (before, after))
+        assert first[label].startswith(f"{old.mean():.3f} [")
+        assert first[f"change of {label}"] == "-"
+        assert second[label].startswith(f"{new.mean():.3f} [")
+        change = bootstrap_difference(new, old, range(old.shape[1]))
+        assert second[f"change of {label}"] == f"{change.value:.3f} [{change.low:.3f}, {change.high:.3f}]"
+    # Every question is as much less likely: paired, there is no doubt about the change.
+    assert second["change of probability of the right option"] == "-0.300 [-0.300, -0.300]"
+
+
+def test_accuracy_by_kind(tmp_path: Path) -> None:
+    _, after = _cells(tmp_path)
+    right = _items(tmp_path, after, "right")
+    _, row = _by_column(_tables(tmp_path)[1])
+    assert row["birds"].startswith(f"{right[:, 1::2].mean():.3f} [")
+    assert row["fish"].startswith(f"{right[:, ::2].mean():.3f} [")
+
+
+def test_each_method_is_held_against_its_own_base(tmp_path: Path) -> None:
+    _cells(tmp_path)
+    collection = collect([tmp_path])
+    (group,), ((key, base),) = collection.groups, collection.bases.items()
+    worse = tuple(run._replace(panel=group.at(1e-4)[0].panel) for run in base)
+    other = group._replace(key=group.key._replace(preset="q"), before=worse)
+    both = collection._replace(groups=(group, other), bases={key: base, key._replace(preset="q"): worse})
+    scores: list[Block] = [block for block in panel(both, tmp_path) if isinstance(block, Table)]
+    (table,) = scores
     assert isinstance(table, Table)
-    return table
-
-
-def test_scores_and_their_changes_are_over_seeds_and_questions(tmp_path: Path) -> None:
-    before, after = _cells(tmp_path)
-    table = _table(tmp_path)
-    rows = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    assert [(row["method"], row["lr"], row["seeds"]) for row in rows] == [("before", "", "2"), ("NPO", "0.0001", "2")]
-    rights = [[read_result(cell_path(tmp_path, one))["utility"]["right"] for one in side] for side in (before, after)]
-    old, new = (np.mean(side) for side in rights)
-    assert str(rows[0]["accuracy"]).startswith(f"{old:.3f} [")
-    assert (rows[0]["change of accuracy"], rows[0]["change of NLL of the texts"]) == ("-", "-")
-    assert str(rows[1]["accuracy"]).startswith(f"{new:.3f} [")
-    assert str(rows[1]["change of accuracy"]).startswith(f"{new - old:.3f} [-")
-    # Every text is worse by as much: paired, there is no doubt about the change.
-    assert rows[1]["change of NLL of the texts"] == "0.300 [0.300, 0.300]"
-    assert "Panel hard.jsonl: 40 questions, of which guessing answers 25%, and 3 texts." in table.caption
+    rows = _by_column(table)
+    assert [row["method"] for row in rows] == ["before", "NPO", "before", "NPO"]
+    changes = [row["change of probability of the right option"] for row in rows]
+    assert changes == ["-", "-0.300 [-0.300, -0.300]", "-", "0.000 [0.000, 0.000]"]
 
 
 def test_tables_have_its_column_where_it_was_measured(tmp_path: Path) -> None:
@@ -58,6 +104,8 @@ def test_tables_have_its_column_where_it_was_measured(tmp_path: Path) -> None:
         tables = [main_table(main_rows(collection), tmp_path)]
         tables += [block for block in every_cell(collection, tmp_path) if isinstance(block, Table)]
         assert [("utility panel" in table.header) for table in tables] == [there, there]
+        assert all(len(row) == len(table.header) for table in tables for row in table.rows)
+        assert ["panel" in table.caption for table in tables] == [there, there]
         assert bool(panel(collection, tmp_path)) is there
     accuracy = panel_accuracy(collection.groups[0].runs)
     assert accuracy.low < accuracy.value < accuracy.high
@@ -66,32 +114,34 @@ def test_tables_have_its_column_where_it_was_measured(tmp_path: Path) -> None:
 
 def test_a_model_without_numbers_has_none_here(tmp_path: Path) -> None:
     _, (after, *_) = _cells(tmp_path, 1)
-    result = read_result(cell_path(tmp_path, after))
-    lost = {"right": [None] * 40, "right_by_length": [None] * 40, "nlls": [math.nan] * 3}
-    write_result(tmp_path, after, result | {"utility": result["utility"] | lost})
-    row = _table(tmp_path).rows[1]
-    assert row[7:13] == ("-",) * 6
+    lost: dict[str, Any] = {"right": [None, *[1] * 39], "right_by_length": [None] * 40, "probability": [None] * 40}
+    _replace(tmp_path, after, "panel_items", **lost, nll=[None, 1.0, 2.0])
+    scores, kinds = _tables(tmp_path)
+    row = _by_column(scores)[1]
+    assert {text for name, text in row.items() if name.startswith(("acc", "change", "prob", "NLL"))} == {"-"}
+    row = _by_column(kinds)[1]
+    assert (row["birds"], row["fish"]) == ("1.000 [1.000, 1.000]", "-")
 
 
 def test_cells_of_different_panels_are_not_mixed(tmp_path: Path) -> None:
-    _, (after, *_) = _cells(tmp_path)
-    path = cell_path(tmp_path, after)
-    result = read_result(path)
-    write_result(tmp_path, after, result | {"utility": result["utility"] | {"hash": "other"}})
-    with pytest.raises(InputError, match="another utility panel than the rest"):
-        _table(tmp_path)
+    _, (after, other) = _cells(tmp_path)
+    path = _replace(tmp_path, after, "panel", hash="other")
+    with pytest.raises(InputError, match=r"were not asked the same utility panel") as raised:
+        _tables(tmp_path)
+    assert str(path) in str(raised.value)
+    assert str(cell_path(tmp_path, other)) in str(raised.value)
 
 
 def test_two_results_are_compared_on_it_where_both_were_asked_the_same(tmp_path: Path) -> None:
     (before, _), (after, _) = _cells(tmp_path)
     one, two = cell_path(tmp_path, after), cell_path(tmp_path, before)
     rows = {row.score: row for row in compare_results(one, two) if row.set == "utility panel"}
-    assert set(rows) == {"right", "right_by_length", "nlls"}
-    assert (rows["right"].items, rows["nlls"].items) == (40, 3)
-    assert rows["right"].difference.value == pytest.approx(rows["right"].first - rows["right"].second)
-    assert rows["right"].difference.high < 0
+    assert set(rows) == {"accuracy", "accuracy by length", "probability of the right option", "NLL of the texts"}
+    assert (rows["accuracy"].items, rows["NLL of the texts"].items) == (40, 3)
+    assert rows["accuracy"].difference.value == pytest.approx(rows["accuracy"].first - rows["accuracy"].second)
+    assert rows["accuracy"].difference.high < 0
     result = read_result(one)
-    other = write_result(tmp_path, "other", result | {"utility": result["utility"] | {"hash": "other"}})
-    without = write_result(tmp_path, "without", {name: part for name, part in result.items() if name != "utility"})
+    without = write_result(tmp_path, "without", {name: part for name, part in result.items() if name != "panel"})
+    other = _replace(tmp_path, after, "panel", hash="other")
     for path in (other, without):
         assert not [row for row in compare_results(path, two) if row.set == "utility panel"]

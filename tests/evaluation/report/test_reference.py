@@ -66,9 +66,9 @@ def test_model_utility_is_over_all_seeds(tmp_path: Path) -> None:
     collection = collect([tmp_path])
     found = extras(collection, collection.groups[0])
     assert found is not None
-    assert found.utility is not None
+    assert found.model_utility is not None
     held = [run.sets["retain_eval"].scores for run in collection.groups[0].runs]
     means = [sum(float(scores[name].mean()) for scores in held) / 2 for name in ("probability", "rougeL_recall")]
     truth = sum(float((1 - scores["truth_ratio"]).clip(min=0).mean()) for scores in held) / 2
-    assert found.utility.value == pytest.approx(3 / sum(1 / value for value in (*means, truth)))
-    assert found.utility.low < found.utility.value < found.utility.high
+    assert found.model_utility.value == pytest.approx(3 / sum(1 / value for value in (*means, truth)))
+    assert found.model_utility.low < found.model_utility.value < found.model_utility.high

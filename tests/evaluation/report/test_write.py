@@ -21,7 +21,7 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
         "A <grid>", "popular facts are harder to forget", "trivial rule", "Relearning", "Quantisation", "Utility panel",
         "loss not finite at step 3", "Forgetting by popularity", "posterior-difference audit", "halved",
         "no difference in smoothness from the pretrained model", "Tasks of lm-eval", "mmlu/acc", "hard.jsonl",
-        "40 questions, of which guessing answers 25%",
+        "hard.jsonl: 40 questions, by guessing 25%, and 3 texts",
     ):  # fmt: skip
         assert words in text
     assert "Which <country> is" in text  # escaped, not markup
@@ -79,6 +79,20 @@ def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tm
     text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
     assert f"{facts}, a sample: the grid takes at most 60 of a set." in text
     assert "computed on the forget rows measured" in text
+
+
+def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_their_cells(tmp_path: Path) -> None:
+    for stage in ("pretrained", "sft"):
+        write_cell(tmp_path, stage=stage, forget=0, retain=0, status="failed")
+        write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, forget=0, retain=0, status="failed")
+    nothing = write_report([tmp_path], tmp_path / "report")
+    assert (nothing.results, nothing.rows) == (4, [])
+    assert nothing.markdown.read_text().count("| failed | loss not finite at step 3 |") == 4
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    some = write_report([tmp_path], tmp_path / "report")
+    assert [(row["stage"], row["method"]) for row in some.rows] == [("pretrained", "before"), ("pretrained", "NPO")]
+    assert some.markdown.read_text().count("| failed | loss not finite at step 3 |") == 2
 
 
 def test_same_results_same_report(written: Written, tmp_path: Path) -> None:
