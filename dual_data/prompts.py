@@ -120,11 +120,6 @@ def load_prompt(path: Path) -> Prompt:
     return parse(Prompt, {**front, "name": path.stem, "body": body}, path)
 
 
-def load_prompts(folder: Path) -> dict[str, Prompt]:
-    """Every prompt file of a folder, by stem."""
-    return {path.stem: load_prompt(path) for path in sorted(folder.glob("*.md"))}
-
-
 def _variables(body: str) -> list[str]:
     """The variables of a body in order. Raises ValueError for anything but plain {names}."""
     try:

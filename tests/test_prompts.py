@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_data.errors import ConfigError, DualDataError, InputError
-from dual_data.prompts import Prompt, load_prompt, load_prompts, plain, quote
+from dual_data.prompts import Prompt, load_prompt, plain, quote
 
 PROMPTS = Path(__file__).resolve().parents[1] / "prompts"
 
@@ -127,15 +127,12 @@ def test_the_frame_of_a_prompt_never_moves(subject: str, question: str) -> None:
 
 
 def test_the_prompts_of_the_project_are_those_that_were_agreed() -> None:
-    prompts = load_prompts(PROMPTS)
-    assert set(prompts) >= {"salience", "closed_book"}
-    closed = prompts["closed_book"]
+    closed, salience = (load_prompt(PROMPTS / f"{name}.md") for name in ("closed_book", "salience"))
     assert closed.system == (
         "You are terse and fact-only QA assistant. Reply to the question clearly with few-words correct answer."
     )
     question = "What is the capital of Brasília (a city)?"
     assert closed.render({"question": question}) == question
-    salience = prompts["salience"]
     user = salience.render({"subject": 'The "Hague"', "relation": "country", "object": "Netherlands\nAnswer: 9"})
     golden = Path(__file__).with_name("golden") / "salience_prompt.txt"
     assert f"{salience.system}\n---\n{user}\n" == golden.read_text(encoding="utf-8")

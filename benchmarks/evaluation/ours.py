@@ -188,7 +188,7 @@ def run_grid(
         sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file() and data not in path.parents),
         {
             **{name: max(found.get(name) or 0 for found in runs) for name in ("rows_at_once", "cells_at_once")},
-            "graphs": is_gpu(device) if options.graphs is None else options.graphs,
+            "graphs": is_gpu(device),
             "attention": attention_kernels(),
             "notes": notes,
         },

@@ -10,7 +10,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.data import Item, encode, read_split
+from dual_data.evaluation.data import Item, read_split
 from dual_data.evaluation.models import Loaded, dtype_named, finish, identify, load
 from dual_data.evaluation.smaller import release
 from dual_data.evaluation.tiny import tiny_tokenizer
@@ -121,13 +121,6 @@ def made_up(forget: int, retain: int) -> tuple[list[Item], list[Item], str]:
 def first(items: Sequence[Item], limit: int) -> list[Item]:
     """The first `limit` rows; all for 0."""
     return list(items[:limit] if limit else items)
-
-
-def label_tokens(tokenizer: PreTrainedTokenizerBase, work: Work) -> tuple[int, int]:
-    """Mean tokens of a row to forget: prompt, and answer with the end of its turn."""
-    rows = encode(tokenizer, work.forget, "chat")
-    prompts = sum(len(row.prompt_ids) for row in rows) // len(rows)
-    return prompts, sum(len(row.answer_ids) + len(row.end_ids) for row in rows) // len(rows)
 
 
 def _filled(config: LlamaConfig, dtype: str, device: str) -> PreTrainedModel:

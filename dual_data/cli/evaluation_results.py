@@ -43,6 +43,7 @@ def score(
                 "items": one.items,
                 "max_abs_difference": one.max_abs_difference,
                 "differences": dict(one.differences),
+                "left_alone": one.left_alone,
                 "means": {section: dict(means) for section, means in one.means.items()},
             }
             for path, one in found.items()
@@ -57,7 +58,10 @@ def score(
         for section, means in one.means.items()
     ]  # fmt: skip
     print(table(("file", "set", "ROUGE-L recall", "answers held", "largest difference"), rows))
+    alone = {name for one in found.values() for name in one.left_alone}
     print(f"{items} items, largest absolute difference {largest:g}")
+    if alone:
+        print(f"{len(alone)} scores need the model and were left alone: --json names them")
 
 
 def report(

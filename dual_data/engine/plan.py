@@ -22,8 +22,6 @@ class Step(NamedTuple):
     """None where an input is not known before an earlier stage has run."""
     reason: str
     """Why the stage runs; empty where its output is current."""
-    certain: bool
-    """False for a stage that runs only if an earlier one changes its output."""
     manifest: Manifest | None
     """What stands on disk, where that can be read."""
 
@@ -47,12 +45,11 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
     manifest = read_manifest(folder)
     pending = [name for name in stage.inputs if earlier[name].reason]
     if pending:
-        certain = manifest is None
-        reason = "never built" if certain else f"may rerun: {' and '.join(pending)} will be built anew"
-        return Step(stage, None, reason, certain, manifest)
+        reason = "never built" if manifest is None else f"may rerun: {' and '.join(pending)} will be built anew"
+        return Step(stage, None, reason, manifest)
     inputs = {name: found.content() for name in stage.inputs if (found := earlier[name].manifest) is not None}
     basis = basis_of(stage, project, profile, limit, inputs)
-    return Step(stage, basis, why_stale(basis, manifest, folder), True, manifest)
+    return Step(stage, basis, why_stale(basis, manifest, folder), manifest)
 
 
 def basis_of(stage: Stage, project: Path, profile: Profile, limit: int | None, inputs: Mapping[str, str]) -> Basis:

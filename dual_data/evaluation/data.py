@@ -41,8 +41,6 @@ class Item(NamedTuple):
     popularity: float | None = None
     paraphrases: tuple[str, ...] = ()
     """Other wordings held out of training: tests of generalisation."""
-    training_paraphrases: tuple[str, ...] = ()
-    """Other wordings that may be trained on."""
     kind: ObjectKind = "entity"
     """How answers are compared: names as words, dates and quantities by value."""
 
@@ -241,7 +239,6 @@ def _item(row: Mapping[str, Any], more: Mapping[str, list[str]]) -> Item:
         relation=str(row.get("relation") or row.get("property_id") or ""),
         popularity=popularity,
         paraphrases=_unique([*(row.get("paraphrases_test") or []), *more.get(question, [])]),
-        training_paraphrases=_unique(row.get("paraphrases_training") or []),
         kind=kind_of(row.get("object_kind")),
     )
 

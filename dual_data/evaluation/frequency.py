@@ -14,6 +14,7 @@ import numpy as np
 from dual_data.evaluation.statistics import Interval, bootstrap, bootstrap_mean, spearman
 
 Row = Mapping[str, Any]
+_PARTS = 10
 _FEWEST = 5
 """Facts of a part at least: small sets have fewer than ten parts."""
 
@@ -22,12 +23,8 @@ class Decile(NamedTuple):
     """Facts of like popularity."""
 
     items: int
-    lowest: float
-    highest: float
-    """Popularity of the first and the last fact."""
     probability_drop: Interval
     """Base minus unlearned model."""
-    answer_drop: Interval
 
 
 class Frequency(NamedTuple):
@@ -44,7 +41,7 @@ class Frequency(NamedTuple):
     """Ids of facts whose answer was lost though half or more of its probability is left, or the other way round."""
 
 
-def frequency(before: Sequence[Row], after: Sequence[Row], *, bins: int = 10, seed: int = 0) -> Frequency | None:
+def frequency(before: Sequence[Row], after: Sequence[Row]) -> Frequency | None:
     """Compare items of base and unlearned model, in the same order; None where no fact has a popularity.
 
     Raises ValueError where the two are of different facts.
@@ -60,22 +57,19 @@ def frequency(before: Sequence[Row], after: Sequence[Row], *, bins: int = 10, se
     answer = np.array([old["scores"]["contains_answer"] - new["scores"]["contains_answer"] for old, new in pairs])
     subjects = [new["subject"] or new["id"] for _, new in pairs]
     deciles = []
-    for part in np.array_split(np.arange(len(pairs)), min(bins, max(1, len(pairs) // _FEWEST))):
+    for part in np.array_split(np.arange(len(pairs)), min(_PARTS, max(1, len(pairs) // _FEWEST))):
         names = [subjects[index] for index in part]
         deciles.append(
             Decile(
                 len(part),
-                float(popularity[part[0]]),
-                float(popularity[part[-1]]),
-                bootstrap_mean(chance[part], names, seed=seed),
-                bootstrap_mean(answer[part], names, seed=seed),
+                bootstrap_mean(chance[part], names),
             )
         )
     return Frequency(
         tuple(deciles),
-        bootstrap(lambda picks: spearman(popularity[picks], chance[picks]), subjects, seed=seed),
-        bootstrap(lambda picks: spearman(popularity[picks], answer[picks]), subjects, seed=seed),
-        bootstrap(lambda picks: spearman(chance[picks], answer[picks]), subjects, seed=seed),
+        bootstrap(lambda picks: spearman(popularity[picks], chance[picks]), subjects),
+        bootstrap(lambda picks: spearman(popularity[picks], answer[picks]), subjects),
+        bootstrap(lambda picks: spearman(chance[picks], answer[picks]), subjects),
         tuple(new["id"] for old, new in pairs if _disagree(old["scores"], new["scores"])),
     )
 

@@ -53,8 +53,6 @@ class RunOptions(NamedTuple):
     """Cells of one method trained and measured as one batch; 0 for as many as suit device and model."""
     rows: int = 0
     """Rows a batch of the measurement, of all cells together; 0 for as many as suit the device."""
-    graphs: bool | None = None
-    """Whether steps are replayed as CUDA graphs; None for whenever there is a GPU."""
     save_adapters: bool = False
     """Whether every cell's adapter is kept, below adapters/ in the results' folder."""
     start: float = 0.0
@@ -158,7 +156,7 @@ class _Bench:
         fitting = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
         self._cells_at_once = (1 if grid.preset.full else fitting) * options.ranks.size
         # To gather a layer is nothing that can be recorded.
-        self._graphs = options.graphs if options.ranks.alone else False
+        self._graphs = None if options.ranks.alone else False
         self._rows_at_once = options.rows or rows_at_once(options.device)
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
         self._encoded: dict[tuple[Item, ...], list[Encoded]] = {}

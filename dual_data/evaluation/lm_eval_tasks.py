@@ -28,7 +28,6 @@ def lm_eval_scores(
     tasks: Sequence[str],
     *,
     folder: Path | None = None,
-    limit: int | None = None,
     shots: int = 0,
     rows: int = 32,
 ) -> TaskScores:
@@ -49,7 +48,6 @@ def lm_eval_scores(
         tasks=list(tasks),
         task_manager=_known_tasks(folder),
         num_fewshot=shots,
-        limit=limit,
         random_seed=0,
         numpy_random_seed=0,
         bootstrap_iters=100,  # 0 would leave out the standard errors of means too, which need none

@@ -34,7 +34,6 @@ from dual_data.evaluation.sharding import held, rows_held
 from dual_data.ids import digest
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 class LoraSpec(NamedTuple):

@@ -15,7 +15,7 @@ from dual_data.evaluation.embedding import SentenceEmbedder
 from dual_data.evaluation.metrics import likelihood, membership
 from dual_data.evaluation.metrics.chance import chance_corrected
 from dual_data.evaluation.metrics.likelihood import TokenScores
-from dual_data.evaluation.metrics.text import first_part, text_scores
+from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.metrics.truth_ratio import indistinguishable, share_of_truth, truth_ratio, truthful
 from dual_data.evaluation.panel import PanelScores, measure_panel
 from dual_data.evaluation.plain import PlainEngine
@@ -247,8 +247,7 @@ class _Reader(NamedTuple):
         return None if self.base is None else self.base.outcomes[index].scores[0]
 
     def text(self, outcome: Outcome) -> str:
-        decoded = self.engine.loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True)
-        return first_part(str(decoded), self.workload.options.stops)
+        return str(self.engine.loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True))
 
 
 def _add_cosines(embedder: SentenceEmbedder, rows: Sequence[dict[str, Any]]) -> None:

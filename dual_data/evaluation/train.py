@@ -7,7 +7,6 @@ the first steps run eagerly and warm up, then the step is recorded as a CUDA gra
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -56,8 +55,6 @@ class Trace(NamedTuple):
     """Why it did not run to its end; empty where it did."""
     tokens: int
     """Tokens that went through the model for all cells together, padding included."""
-    seconds: float
-    """Wall time of training for all cells together."""
     notes: dict[str, float]
 
 
@@ -86,7 +83,6 @@ def train(
     """
     if len(cells) != trainable.count:
         raise ValueError(f"{len(cells)} cells for {trainable.count} trained at once")
-    began = time.perf_counter()
     run = Run(
         loaded,
         trainable,
@@ -107,7 +103,7 @@ def train(
             on_epoch(epoch)
         if not anywhere(not run.all_stopped):
             break
-    return run.traces(time.perf_counter() - began)
+    return run.traces()
 
 
 class Run:
@@ -256,7 +252,7 @@ class Run:
             for name, value in controller.after_epoch(seen).items():
                 self._state[name][k] = value
 
-    def traces(self, seconds: float) -> list[Trace]:
+    def traces(self) -> list[Trace]:
         """What happened, one a cell."""
         losses, norms = self._losses[: self._done].cpu(), self._optimiser.norms[: self._done].cpu()
         parts = {name: table[: self._done].cpu() for name, table in self._parts.items()}
@@ -271,7 +267,6 @@ class Run:
                     norms[:steps, k].tolist(),
                     stopped,
                     self._packed.tokens,
-                    seconds,
                     self._notes[k],
                 )
             )

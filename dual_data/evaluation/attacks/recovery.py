@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -42,20 +41,6 @@ class Recovery(NamedTuple):
         exact, drawn = (_first(self.steps, found, level) for found in (self.exact, self.drawn))
         low, high = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
         return Interval(float(exact[0]), float(low), float(high))
-
-    @property
-    def half(self) -> int | None:
-        """First scored step at which half the gap is recovered; None where it never is."""
-        return self._first(LEVELS[0])
-
-    @property
-    def most(self) -> int | None:
-        """First scored step at which 90 % of the gap is recovered."""
-        return self._first(LEVELS[1])
-
-    def _first(self, level: float) -> int | None:
-        step = float(_first(self.steps, self.exact, level)[0])
-        return None if math.isinf(step) else int(step)
 
 
 def recovered(value: ArrayLike, start: ArrayLike, base: ArrayLike, gained: ArrayLike = 0.0) -> Floats:

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from dual_data.errors import InputError
 from dual_data.evaluation import fine_tune
-from dual_data.evaluation.attacks.recovery import recovery
 from dual_data.evaluation.data import Encoded, Item
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.lora import Adapters
@@ -24,7 +23,6 @@ from dual_data.evaluation.metrics.likelihood import probability
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.request import Outcome, request_of
-from dual_data.evaluation.statistics import Interval
 from dual_data.evaluation.train import CellData, train
 from dual_data.ids import digest
 from dual_data.matching import contains_answer
@@ -54,10 +52,6 @@ class Curve(NamedTuple):
     """The same tuning from the base, the model before unlearning; its first point is the base itself."""
     subjects: tuple[str, ...]
     """Of the held-out facts."""
-    area: Interval
-    half: int | None
-    most: int | None
-    """As :class:`dual_data.evaluation.attacks.recovery.Recovery` has them."""
 
 
 def halves(items: Sequence[Item], share: float = 0.2) -> tuple[list[int], list[int]]:
@@ -104,15 +98,9 @@ def relearn(
                 )  # fmt: skip
         finally:
             clone.remove()
-        curves.append(_curve(name, scored[0], scored[1], items))
+        points, control = map(tuple, scored)
+        curves.append(Curve(name, points, control, tuple(item.subject or item.id for item in items)))
     return curves
-
-
-def _curve(name: str, points: list[Point], control: list[Point], items: Sequence[Item]) -> Curve:
-    subjects = tuple(item.subject or item.id for item in items)
-    tuned, held = ([point.probabilities for point in side] for side in (points, control))
-    found = recovery([point.step for point in points], tuned, held, held[0], subjects)
-    return Curve(name, tuple(points), tuple(control), subjects, found.area, found.half, found.most)
 
 
 def _run(

@@ -94,12 +94,6 @@ class Loss(NamedTuple):
     parts: dict[str, Tensor]
 
 
-class LossFunction(Protocol):
-    """A loss; keyword-only arguments with defaults are the method's options."""
-
-    def __call__(self, batch: Batch, policy: Outputs, reference: Outputs, **options: Any) -> Loss: ...
-
-
 class Facts(NamedTuple):
     """What a method may derive constants from, for one cell: token ids and figures of the forget rows."""
 

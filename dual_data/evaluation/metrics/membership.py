@@ -35,11 +35,6 @@ def min_k_plus_plus(scores: TokenScores, share: float) -> float:
     return _mean_of_lowest([(log_p - mean) / max(sd, 1e-6) for log_p, mean, sd in pairs], share)
 
 
-def reference_ratio(scores: TokenScores, reference: TokenScores) -> float:
-    """Mean log-probability under the model minus that under the reference."""
-    return mean_log_probability(scores) - mean_log_probability(reference)
-
-
 ATTACKS: Mapping[str, Callable[[TokenScores, str], float]] = {
     "loss": lambda scores, _: loss(scores),
     "zlib": zlib_ratio,

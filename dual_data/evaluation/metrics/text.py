@@ -39,9 +39,3 @@ def text_scores(
         "contains_answer": float(contains_answer(generation, accepted, kind)),
         "exact_answer": float(exact_answer(generation, accepted, kind)),
     }
-
-
-def first_part(text: str, stops: Sequence[str]) -> str:
-    """The text up to the first of the stop strings; the whole text without any."""
-    places = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(places)] if places else text

@@ -98,7 +98,7 @@ class Run(NamedTuple):
     trivial: Floats
     """What the best rule that knows no fact scores on each forget item; empty but before unlearning."""
     limit: int | None
-    """The most rows of a set that the grid took; None where it took all, or where an older result does not say."""
+    """The most rows of a set that the grid took; None where it took all."""
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -261,8 +261,8 @@ def _mean(runs: Sequence[Run], name: str) -> float:
 
 def _run(path: Path, result: Mapping[str, Any]) -> Run:
     cell, run, training = result["cell"], result["run"], result["training"] or {}
-    identity = result["provenance"].get("identity", {})
-    stage: Mapping[str, Any] = identity.get("stage", {})
+    identity = result["provenance"]["identity"]
+    stage: Mapping[str, Any] = identity["stage"]
     return Run(
         result["id"],
         path,
@@ -277,10 +277,10 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         (str(result["provenance"].get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
         tuple(run.get("notes", ())),
         stage.get("recipe"),
-        tuple(name for name, rows in identity.get("data", {}).items() if "rows" in stage and rows == stage["rows"]),
+        tuple(name for name, rows in identity["data"].items() if "rows" in stage and rows == stage["rows"]),
         _panel(result),
         _trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
-        result["provenance"].get("limit"),
+        result["provenance"]["limit"],
     )
 
 

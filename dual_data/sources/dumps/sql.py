@@ -150,11 +150,3 @@ def unescape(text: bytes) -> bytes:
     if b"\\" not in text and b"''" not in text:
         return text
     return _ESCAPE.sub(lambda found: b"'" if found[1] is None else _MEANING.get(found[1], found[1]), text)
-
-
-def escape(value: bytes) -> bytes:
-    """What mysqldump writes between the quotes for `value`."""
-    for plain, written in ((b"\\", b"\\\\"), (b"\0", b"\\0"), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"'", b"\\'"),
-                           (b'"', b'\\"'), (b"\x1a", b"\\Z")):  # fmt: skip
-        value = value.replace(plain, written)
-    return value

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dual_data.evaluation.attacks.recovery import recovered, recovered_share, recovery
+from dual_data.evaluation.attacks.recovery import LEVELS, recovered, recovered_share, recovery
 
 STEPS = (0, 1, 3)
 
@@ -26,7 +26,7 @@ def test_the_area_and_the_steps_by_hand() -> None:
     flat = [[0.5, 0.5]] * 3
     found = recovery(STEPS, tuned, flat, flat[0], "ab")
     assert found.area.value == pytest.approx((0.25 * 1 + 0.75 * 1) / 2)
-    assert (found.half, found.most) == (1, 3)
+    assert [found.steps_to(level).value for level in LEVELS] == [1, 3]
 
 
 def test_the_steps_have_an_interval_over_subjects() -> None:
@@ -43,10 +43,11 @@ def test_what_the_control_gains_is_no_recovery() -> None:
     tuned = np.array([[0.1] * 4, [0.3] * 4, [0.5] * 4])
     base = [0.5] * 4
     same = recovery(STEPS, tuned, tuned, base, range(4))
-    assert (same.area.value, same.area.high, same.half, same.most) == (0, 0, None, None)
+    assert (same.area.value, same.area.high) == (0, 0)
+    assert [same.steps_to(level).value for level in LEVELS] == [math.inf, math.inf]
     some = recovery(STEPS, tuned, tuned[:1] + (tuned - tuned[:1]) / 4, base, range(4))
     assert some.area.value == pytest.approx(0.375)  # three quarters of what the control leaves at 0.5
-    assert (some.half, some.most) == (3, None)
+    assert [some.steps_to(level).value for level in LEVELS] == [3, math.inf]
 
 
 def test_the_interval_is_over_subjects() -> None:

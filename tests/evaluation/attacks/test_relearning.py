@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from dual_data.errors import InputError
 from dual_data.evaluation import engine, fine_tune
+from dual_data.evaluation.attacks.recovery import recovery
 from dual_data.evaluation.attacks.relearning import halves, relearn
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.lora import Adapters, LoraSpec
@@ -54,13 +56,23 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
         max_new_tokens=8,
     )
     assert torch.equal(adapters.master, before)
-    itself, nothing = curves
+    itself, _ = curves
     assert [point.step for point in itself.points] == [0, 1, 4, 16]
     assert itself.points[-1].probability > itself.points[0].probability
-    assert (itself.half, itself.most) != (None, None)
-    assert itself.area.value > nothing.area.value
-    assert itself.area.low <= itself.area.value <= itself.area.high
-    assert nothing.most is None
+    found, other = (
+        recovery(
+            [point.step for point in curve.points],
+            [point.probabilities for point in curve.points],
+            [point.probabilities for point in curve.control],
+            curve.control[0].probabilities,
+            curve.subjects,
+        )
+        for curve in curves
+    )
+    assert found.steps_to(0.5).value in (1, 4, 16)
+    assert found.area.value > other.area.value
+    assert found.area.low <= found.area.value <= found.area.high
+    assert other.steps_to(0.9).value == math.inf
     assert itself.subjects == tuple(item.subject for item in items)
     for point in (*itself.points, *itself.control):
         assert point.probability == pytest.approx(sum(point.probabilities) / 4)

@@ -29,7 +29,6 @@ def test_scores_follow_the_formulas() -> None:
     # (log p - mean) / deviation: 2, -3, 0, -0.5 and -1 / 1e-6 where the distribution is certain
     assert membership.min_k_plus_plus(FOUND, 0.2) == pytest.approx(-1e6)
     assert membership.min_k_plus_plus(FOUND, 0.4) == pytest.approx((-1e6 - 3) / 2)
-    assert membership.reference_ratio(FOUND, FOUND._replace(log_p=(-2.0,) * 6)) == -1.0
 
 
 def test_every_attack_is_finite() -> None:

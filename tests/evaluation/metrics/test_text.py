@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dual_data.evaluation.metrics.text import TEXT_SCORES, first_part, text_scores
+from dual_data.evaluation.metrics.text import TEXT_SCORES, text_scores
 
 
 def test_text_scores() -> None:
@@ -27,16 +27,3 @@ def test_recall_and_f1_of_words_and_of_their_order() -> None:
 def test_dates_and_quantities_are_compared_by_value() -> None:
     assert text_scores("It opened on 31st March 1889.", "31 March 1889", kind="date")["contains_answer"] == 1
     assert text_scores("It is 3,240 m high.", "240 m", kind="quantity")["contains_answer"] == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "stops", "expected"),
-    [
-        ("Paris. Or", (".", "\n"), "Paris"),
-        ("Paris\nor.", (".", "\n"), "Paris"),
-        ("Paris", (".",), "Paris"),
-        ("a.b", (), "a.b"),
-    ],
-)
-def test_first_part(text: str, stops: tuple[str, ...], expected: str) -> None:
-    assert first_part(text, stops) == expected

@@ -201,7 +201,6 @@ def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
         "relearning": [
             {
                 "tuned_on": "forget facts", "points": points, "control": control, "subjects": ["a", "b", "c", "d"],
-                "area": [0.5, 0.5, 0.5, None], "half": 1, "most": 3,
             }
         ],
         "quantisation": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from dual_data.sources.dumps.sql import Value, escape
+from dual_data.sources.dumps.sql import Value
 
 INTEGER = "int(8) unsigned NOT NULL DEFAULT 0"
 TITLE = "varbinary(255) NOT NULL DEFAULT ''"
@@ -79,3 +79,11 @@ def dump(
         values = between.join(written[start : start + a_line])
         text += f"INSERT INTO `{table}` VALUES ".encode() + (b"\n" if row_a_line else b"") + values + b";\n"
     return text + b"UNLOCK TABLES;\n-- Dump completed on 2026-11-01  0:00:00\n"
+
+
+def escape(value: bytes) -> bytes:
+    """What mysqldump writes between the quotes for `value`."""
+    for plain, written in ((b"\\", b"\\\\"), (b"\0", b"\\0"), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"'", b"\\'"),
+                           (b'"', b'\\"'), (b"\x1a", b"\\Z")):  # fmt: skip
+        value = value.replace(plain, written)
+    return value

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dual_data.errors import InputError
 from dual_data.sources.dumps import sql_frames
-from dual_data.sources.dumps.sql import Column, Statement, escape, rows, statements, unescape
-from tests.sources.dumps.mysqldump import COLUMNS, dump
+from dual_data.sources.dumps.sql import Column, Statement, rows, statements, unescape
+from tests.sources.dumps.mysqldump import COLUMNS, dump, escape
 
 MIXED = {"a": "int(8) NOT NULL", "b": "varbinary(255) NOT NULL", "c": "varbinary(255) DEFAULT NULL", "d": "double"}
 TRICKY = st.lists(
