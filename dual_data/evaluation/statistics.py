@@ -129,13 +129,13 @@ def bootstrap(
     Draws on which the statistic is not a number (one class only, say) are left out. What is left can lie all on one
     side of the estimate where they are many, so the interval is widened to hold it.
     """
-    members = _members(clusters)
-    order, sizes = np.concatenate(members), np.array([len(group) for group in members])
+    of_item, count = _numbered(clusters)
+    order, sizes = np.argsort(of_item, kind="stable"), np.bincount(of_item)
     starts = np.cumsum(sizes) - sizes
     random = np.random.default_rng(seed)
     drawn = []
     for _ in range(replicates):
-        picks = random.integers(len(members), size=len(members))
+        picks = random.integers(count, size=count)
         lengths = sizes[picks]
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         drawn.append(statistic(order[np.repeat(starts[picks], lengths) + within]))
@@ -256,10 +256,8 @@ def _drawn(state: str, size: int, replicates: int) -> tuple[Floats, str]:
 
 def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
     """How often each item is drawn when whole clusters are, [replicates, items]."""
-    places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
-    if not places:
-        raise ValueError("no items to resample")
-    counts: Floats = draw_counts(len(places), random, replicates)[:, [places[name] for name in clusters]]
+    of_item, count = _numbered(clusters)
+    counts: Floats = draw_counts(count, random, replicates)[:, of_item]
     return counts
 
 
@@ -269,35 +267,39 @@ def quantiles(draws: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _members(clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None) -> list[NDArray[np.intp]]:
-    groups: dict[Hashable, list[int]] = {name: [] for name in (clusters if among is None else among)}
-    for index, name in enumerate(clusters):
-        groups[name].append(index)
-    if not groups:
+def _numbered(clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None) -> tuple[NDArray[np.intp], int]:
+    """Of each item the number of its cluster, as they first come up in `among`, and how many there are of these.
+
+    Raises ValueError for none.
+    """
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters if among is None else among))}
+    if not numbers:
         raise ValueError("no items to resample")
-    return [np.array(group, dtype=np.intp) for group in groups.values()]
+    return np.array([numbers[name] for name in clusters], dtype=np.intp), len(numbers)
 
 
 def _cluster_sums(
     values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
 ) -> tuple[Floats, Floats]:
+    """Sums of the items of each cluster, [clusters, seeds], and how many they are."""
     table = np.atleast_2d(np.asarray(values, dtype=float))
     if table.ndim != 2 or table.shape[1] != len(clusters):
         raise ValueError(f"{len(clusters)} cluster names for values of shape {table.shape}")
-    members = _members(clusters, among)
-    sums = np.stack([table[:, group].sum(axis=1) for group in members], axis=1)
-    return sums, np.array([float(len(group)) for group in members])
+    of_item, count = _numbered(clusters, among)
+    sums = np.zeros((count, len(table)))
+    np.add.at(sums, of_item, table.T)
+    return sums, np.bincount(of_item, minlength=count).astype(float)
 
 
 def _mean(sums: Floats, sizes: Floats) -> float:
-    return float(sums.sum() / (len(sums) * sizes.sum()))
+    return float(sums.sum() / (sums.shape[1] * sizes.sum()))
 
 
 def _draw_means(sums: Floats, sizes: Floats, random: np.random.Generator, replicates: int) -> Floats:
-    picked = draw_counts(sums.shape[1], random, replicates)  # first, so that they do not depend on how many seeds
-    seeds = draw_counts(len(sums), random, replicates)
-    totals, items = ((seeds @ sums) * picked).sum(1), picked @ sizes
-    means: Floats = np.where(items > 0, totals / (len(sums) * np.maximum(items, 1.0)), np.nan)
+    picked = draw_counts(len(sums), random, replicates)  # first, so that they do not depend on how many seeds there are
+    seeds = draw_counts(sums.shape[1], random, replicates)
+    totals, items = ((picked @ sums) * seeds).sum(1), picked @ sizes
+    means: Floats = np.where(items > 0, totals / (sums.shape[1] * np.maximum(items, 1.0)), np.nan)
     return means
 
 
