@@ -50,18 +50,19 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
         found: list[tuple[str, Sequence[Run]]] = [("before", before)]
         found += [(group.key.method, runs) for group, runs in chosen_cells(groups)]
         for method, runs in found:
-            start = (*place_of(key), method, rate_of(runs), str(len(runs)), _said(_table(before)))
+            start = (*place_of(key), method, rate_of(runs), str(len(runs)), _name(_table(before)))
             texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != "before")]
             lines.append((*start, *texts, sources(runs, folder)))
             kinds.append((*start, *_of_kinds(runs, every_kind), sources(runs, folder)))
             ids.append(row_id("panel", runs))
     if not measured:
         return []
+    asked = "; ".join(dict.fromkeys(_said(_table(before)) for _, before, _ in measured))
     caption = (
-        "Accuracy: the right option has the highest log-probability; by length: the highest a character; probability: "
-        "of the right option among the options; NLL: nats a token, so that a rise is a loss. Changes are from the "
-        "model before unlearning, question by question and text by text. Intervals are over seeds and questions, or "
-        "texts, whose scores the results hold in the order of the panel."
+        f"Panel: {asked}. Accuracy: the right option has the highest log-probability; by length: the highest a "
+        "character; probability: of the right option among the options; NLL: nats a token, so that a rise is a loss. "
+        "Changes are from the model before unlearning, question by question and text by text. Intervals are over seeds "
+        "and questions, or texts, whose scores the results hold in the order of the panel."
     )
     start = (*PLACE, "method", "lr", "seeds", "panel")
     scores = (column for name in PANEL_SCORES.values() for column in (name, f"change of {name}"))
@@ -98,9 +99,13 @@ def _table(runs: Sequence[Run]) -> PanelTable:
     return next(run.panel for run in runs if run.panel is not None)
 
 
+def _name(table: PanelTable) -> str:
+    return f"{table.name} ({len(table.scores['right'])})"
+
+
 def _said(table: PanelTable) -> str:
-    questions, texts = (len(table.scores[name]) for name in ("right", "nll"))
-    return f"{table.name}: {questions} questions, by guessing {table.guessing:.0%}, and {texts} texts"
+    guessed, texts = f"guessing answers {table.guessing:.0%}", len(table.scores["nll"])
+    return f"{_name(table)} questions, of which {guessed}, and {texts} texts"
 
 
 def _texts(runs: Sequence[Run], before: Sequence[Run], score: str, *, changed: bool) -> tuple[str, str]:

@@ -59,7 +59,7 @@ def test_scores_and_their_changes_are_over_seeds_and_questions(tmp_path: Path, s
     assert [(row["method"], row["lr"], row["seeds"]) for row in (first, second)] == [
         ("before", "", str(seeds_before)), ("NPO", "0.0001", "2"),
     ]  # fmt: skip
-    assert second["panel"] == "hard.jsonl: 40 questions, by guessing 25%, and 3 texts"
+    assert second["panel"] == "hard.jsonl (40)"
     for name, label in (("right", "accuracy"), ("right_by_length", "accuracy by length"), ("nll", "NLL of the texts")):
         old, new = (_items(tmp_path, side, name) for side in (before, after))
         assert first[label].startswith(f"{old.mean():.3f} [")

@@ -21,7 +21,7 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
         "A <grid>", "popular facts are harder to forget", "trivial rule", "Relearning", "Quantisation", "Utility panel",
         "loss not finite at step 3", "Forgetting by popularity", "posterior-difference audit", "halved",
         "no difference in smoothness from the pretrained model", "Tasks of lm-eval", "mmlu/acc", "hard.jsonl",
-        "hard.jsonl: 40 questions, by guessing 25%, and 3 texts",
+        "hard.jsonl (40) questions, of which guessing answers 25%, and 3 texts",
     ):  # fmt: skip
         assert words in text
     assert "Which <country> is" in text  # escaped, not markup
