@@ -21,12 +21,18 @@ def write_export(kind: str, files: Mapping[str, str], target: Path, release: Rel
     before = _listed(listing)
     if foreign := [path for path in files if path not in before and (target / path).exists()]:
         raise UsageError(f"{target / foreign[0]}: exists and is not of an earlier export; choose another folder")
+
+    def list_them(paths: set[str]) -> None:
+        about = {"release": str(place), "version": release.version, "content": release.content, "files": sorted(paths)}
+        _write(listing, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
+    # An export that is cut off has to know its files again when it is repeated.
+    list_them(before | files.keys())
     for path, text in files.items():
         _write(target / path, text)
     for path in before - files.keys():
         (target / path).unlink(missing_ok=True)
-    about = {"release": str(place), "version": release.version, "content": release.content, "files": sorted(files)}
-    _write(listing, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    list_them(set(files))
 
 
 def _write(path: Path, text: str) -> None:

@@ -32,6 +32,22 @@ def test_a_file_of_somebody_else_is_never_overwritten(exported: Exported, tmp_pa
     assert not (tmp_path / "a.yaml").exists()
 
 
+def test_an_export_that_was_cut_off_can_be_repeated(exported: Exported, tmp_path: Path) -> None:
+    write_export("kind", {"old.yaml": "1"}, tmp_path, *exported)
+    files = {"a.yaml": "1", "b/x.yaml": "2"}
+    for name in ("new", "."):
+        target = tmp_path / name
+        target.mkdir(exist_ok=True)
+        (target / "b").write_text("in the way of the folder b")
+        with pytest.raises(OSError, match="b"):
+            write_export("kind", files, target, *exported)
+        assert (target / "a.yaml").exists(), "it was cut off after its first file"
+        (target / "b").unlink()
+        write_export("kind", files, target, *exported)
+        assert json.loads((target / "dual-data-kind.json").read_text())["files"] == sorted(files)
+    assert not (tmp_path / "old.yaml").exists()
+
+
 def test_a_list_that_names_files_elsewhere_removes_nothing_there(exported: Exported, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
     target = tmp_path / "out"
