@@ -6,15 +6,17 @@ from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 _MONTHS = tuple(calendar.month_name[month].lower() for month in range(1, 13))
-_MONTH = "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS) + "|sept\\.?"
+# ASCII, because "ſ" and "ı" are "s" and "i" to a pattern that ignores case, and to nothing that looks a word up.
+_MONTH = "(?a:" + "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS) + "|sept\\.?)"
 _ERA = r"(?:\s*(?P<era>b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?\s?e\.?)(?![a-z]))?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _YEAR = r"(?P<year>\d{1,4})"
 _DATE_FORMS = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
-        r"(?<![\d-])(?P<iso>-?\d{4,})-(?P<month>\d\d)(?:-(?P<day>\d\d))?(?![\d-])",
-        r"(?<![\w-])(?P<iso>-\d{4,})(?![\d-])",
+        # The universe is a year of eleven digits old; of thousands, Python makes no number.
+        r"(?<![\d-])(?P<iso>-?\d{4,18})-(?P<month>\d\d)(?:-(?P<day>\d\d))?(?![\d-])",
+        r"(?<![\w-])(?P<iso>-\d{4,18})(?![\d-])",
         rf"\b{_DAY}\s+(?:of\s+)?(?P<name>{_MONTH})(?:\s+of)?,?\s+{_YEAR}\b{_ERA}",
         rf"\b(?P<name>{_MONTH})\s+{_DAY},?\s+{_YEAR}\b{_ERA}",
         rf"\b(?P<name>{_MONTH})(?:\s+of)?,?\s+{_YEAR}\b{_ERA}",
@@ -33,7 +35,9 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_SCALE = re.compile(r"\s*(thousand|million|billion|trillion)\b", re.IGNORECASE)
+_SCALE = re.compile(r"\s*(?a:(thousand|million|billion|trillion))\b", re.IGNORECASE)
+_LARGEST = 100_000
+"""Most digits before the point, or zeros behind it, of a number: far from where its arithmetic overflows."""
 # Unit -> (what it measures, how many of the base unit it is); the Q-ids are Wikidata's.
 _UNITS: dict[str, tuple[str, Decimal]] = {
     spelling: (kind, Decimal(size))
@@ -189,6 +193,8 @@ def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:
             amount = Decimal(plain)
         except InvalidOperation:
             continue
+        if abs(amount.adjusted()) > _LARGEST:
+            continue  # "1e999999 km" is no quantity of anything
         end = match.end()
         digits = _significant(plain)
         if scale := _SCALE.match(text, end):

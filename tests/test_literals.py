@@ -5,10 +5,11 @@ import datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dual_data.literals import Date, dates, parse_date, parse_quantity, quantities
+from dual_data.matching import contains_answer, exact_answer
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,32 @@ def test_rounding_counts_only_with_three_stated_digits() -> None:
     assert not quantities("3.6 million")[0].states(asked)
     assert not quantities("3.64 million")[0].states(asked)
     assert not quantities("324 feet")[0].states(quantities("324 metres")[0])
+
+
+PIECES = st.one_of(
+    st.text(max_size=4),
+    st.from_regex(r"[-−]?\d{1,6}(\.\d{1,4})?(e[+-]?\d{1,25})?", fullmatch=True),
+    st.sampled_from(
+        ["million", "mıllıon", "thouſand", "km", "square miles", "Q11573", "%", "March", "ſeptember", "BC"]
+    ),
+    st.sampled_from(["9" * 5000, "-04-05", " ", "-", ",", "."]),
+)
+
+
+@given(st.lists(PIECES, max_size=6).map(" ".join) | st.lists(PIECES, max_size=6).map("".join))
+@example("12e4567890 million")
+@example("5e1000000 km")
+@example("9e999999")
+@example("3 mıllion km")
+@example("3 ſeptember 1889")
+@example("9" * 5000 + "-01-01")
+def test_no_text_is_too_much(text: str) -> None:
+    for kind, answer in (("date", "1889-03-31"), ("quantity", "324 Q11573"), ("quantity", text), ("date", text)):
+        contains_answer(text, [answer], kind)
+        exact_answer(text, [answer], kind)
+
+
+@pytest.mark.parametrize("text", ["12e4567890 million", "5e1000000 km", "1e-5000000 km", "9e999999"])
+def test_a_number_beyond_all_measure_is_no_quantity(text: str) -> None:
+    assert quantities(text) == []
+    assert not exact_answer(f"324 m {text}", ["324 metres"], "quantity")
