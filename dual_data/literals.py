@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 _MONTHS = tuple(calendar.month_name[month].lower() for month in range(1, 13))
-# ASCII, because "ſ" and "ı" are "s" and "i" to a pattern that ignores case, and to nothing that looks a word up.
+# ASCII, because a long s and a dotless i are "s" and "i" to a pattern that ignores case, but to no table of words.
 _MONTH = "(?a:" + "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS) + "|sept\\.?)"
 _ERA = r"(?:\s*(?P<era>b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?\s?e\.?)(?![a-z]))?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"

@@ -79,13 +79,11 @@ def test_rounding_counts_only_with_three_stated_digits() -> None:
     assert not quantities("324 feet")[0].states(quantities("324 metres")[0])
 
 
+WORDS = ("million", "mıllıon", "thouſand", "km", "square miles", "Q11573", "%", "March", "ſeptember", "BC")
 PIECES = st.one_of(
     st.text(max_size=4),
     st.from_regex(r"[-−]?\d{1,6}(\.\d{1,4})?(e[+-]?\d{1,25})?", fullmatch=True),
-    st.sampled_from(
-        ["million", "mıllıon", "thouſand", "km", "square miles", "Q11573", "%", "March", "ſeptember", "BC"]
-    ),
-    st.sampled_from(["9" * 5000, "-04-05", " ", "-", ",", "."]),
+    st.sampled_from((*WORDS, "9" * 5000, "-04-05", " ", "-", ",", ".")),
 )
 
 
@@ -97,9 +95,11 @@ PIECES = st.one_of(
 @example("3 ſeptember 1889")
 @example("9" * 5000 + "-01-01")
 def test_no_text_is_too_much(text: str) -> None:
-    for kind, answer in (("date", "1889-03-31"), ("quantity", "324 Q11573"), ("quantity", text), ("date", text)):
-        contains_answer(text, [answer], kind)
-        exact_answer(text, [answer], kind)
+    for answer in ("1889-03-31", "324 Q11573", text):
+        contains_answer(text, [answer], "date")
+        exact_answer(text, [answer], "date")
+        contains_answer(text, [answer], "quantity")
+        exact_answer(text, [answer], "quantity")
 
 
 @pytest.mark.parametrize("text", ["12e4567890 million", "5e1000000 km", "1e-5000000 km", "9e999999"])
