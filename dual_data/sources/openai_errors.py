@@ -16,12 +16,14 @@ from typing import Any
 import openai
 
 from dual_data.errors import Refused, ServiceError, TooLarge, Transient
+from dual_data.sources.etiquette import UNTOLD_WAIT
 from dual_data.sources.openai_chat import Declined, Rejected
 
 _TOO_LONG = re.compile(
     r"context_length_exceeded|maximum context length|exceed(?:s|ed)?\s.*context|context (?:size|window)", re.I
 )
-_QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing|credit balance", re.I)
+# "You exceeded your current quota, please check your plan and billing details" is said of limits a minute too.
+_QUOTA = re.compile(r"insufficient_quota|credit balance", re.I)
 _DECLINED = re.compile(r"content_filter|content_policy|ResponsibleAI|moderation", re.I)
 # llama-cpp-python answers a response_format that it does not know with 500, not 400.
 _UNSUPPORTED = re.compile(r"validation error|literal_error|not supported|unsupported|not implemented", re.I)
@@ -73,7 +75,7 @@ def _of_status(error: openai.APIStatusError, server: str, key: str, key_name: st
         who = f"the key in the environment variable {key_name}" if key_name else "a request without a key"
         advice = "set api_key_env to a variable with a valid key"
         final = Refused(f"{server}: HTTP {status}: the server refuses {who}; {advice}")
-    elif status in (402, 429) and _QUOTA.search(text):
+    elif status == 402 or (status == 429 and _QUOTA.search(f"{error.type} {text}")):
         final = Refused(f"{message}. The quota of this key is used up; what was answered is kept.")
     elif status == 404:
         final = Refused(f"{message}. Check base_url (it usually ends in /v1) and model.")
@@ -86,7 +88,8 @@ def _of_status(error: openai.APIStatusError, server: str, key: str, key_name: st
     ):
         final = Rejected(message)
     # All else may pass: 408, 429, 5xx, and a gateway's HTML page under any status.
-    return final or Transient(message, retry_after=retry_after(error.response.headers, time.time()))
+    wait = retry_after(error.response.headers, time.time())
+    return final or Transient(message, retry_after=UNTOLD_WAIT if wait is None and status == 429 else wait)
 
 
 def _text(error: openai.APIStatusError) -> str:

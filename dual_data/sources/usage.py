@@ -75,7 +75,9 @@ class Usage(NamedTuple):
 
 
 def usage_of(answer: Mapping[str, Any]) -> Usage:
-    """The usage of one answer of the log."""
+    """The usage of one answer of the log; nothing for a conversation that the server declined."""
+    if "declined" in answer:
+        return Usage()
     counts = answer.get("usage") or {}
     prompt, completion = int(counts.get("prompt", 0)), int(counts.get("completion", 0))
     return Usage(int(counts.get("answers", 1)), prompt, min(prompt, int(counts.get("cached", 0))), completion)

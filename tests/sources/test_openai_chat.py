@@ -110,7 +110,7 @@ def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
     ("fault", "waited"),
     [
         (too_many(3), 3.0),
-        (too_many(None), None),
+        (too_many(None), 60.0),
         (error_500(), None),
         (unavailable(503, 2), 2.0),
         (Fault("loading", 503, "application/json", b'{"error":{"message":"Loading model"}}'), None),
@@ -216,6 +216,8 @@ def test_a_replay_needs_neither_key_nor_server(calls: Calls) -> None:
     ("status", "message", "code", "kind"),
     [
         (429, "You exceeded your current quota, please check your plan", "insufficient_quota", Refused),
+        (429, "Your credit balance is too low", None, Refused),
+        (402, "Insufficient credits", None, Refused),
         (403, "country not supported", None, Refused),
         (404, "The model `x` does not exist", "model_not_found", Refused),
         (400, "Unrecognized request argument", None, Refused),
@@ -228,6 +230,28 @@ def test_what_will_not_pass_stops_at_once(
         with pytest.raises(kind):
             one.ask([france(one, n) for n in range(1, 31)])
         assert len(fake.bodies) <= 6  # some were under way
+
+
+def test_an_exhausted_account_is_told_by_its_type_too(calls: Calls) -> None:
+    """As OpenAI answered before it sent a code with it."""
+    body = {"error": {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": None}}
+    with stand_in(lambda _: (429, body)) as fake, server(fake.base_url, calls) as one:
+        with pytest.raises(Refused, match="quota of this key is used up"):
+            one.ask([france(one)])
+        assert len(fake.bodies) == 1
+
+
+@pytest.mark.parametrize("code", ["rate_limit_exceeded", "429", None])
+def test_a_limit_a_minute_in_the_words_of_a_spent_quota_waits_for_a_minute(
+    calls: Calls, clock: FakeClock, code: str | None
+) -> None:
+    """As Gemini, whose words are those of OpenAI's exhausted accounts."""
+    text = "You exceeded your current quota, please check your plan and billing details."
+    replies = iter([error(429, text, code), completion("Paris")])
+    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as one:
+        (answer,) = one.ask([france(one)])
+    assert answer["text"] == "Paris"
+    assert sum(clock.slept) == pytest.approx(60.0)
 
 
 def test_a_prompt_that_is_too_long_is_an_answer_and_not_the_end(real: Llama, calls: Calls) -> None:
@@ -243,6 +267,18 @@ def test_a_content_filter_is_an_answer(calls: Calls) -> None:
     refusal = error(400, "The response was filtered", "content_filter")
     with stand_in(lambda _: refusal) as fake, server(fake.base_url, calls) as one:
         assert one.ask([france(one)]) == [{"declined": "content_filter"}]
+
+
+def test_a_declined_call_counts_the_same_in_a_replay(tmp_path: Path) -> None:
+    def reply(body: Body) -> tuple[int, Body]:
+        return error(400, "blocked", "content_filter") if body["max_tokens"] == 1 else completion("Paris")
+
+    log = tmp_path / "c.sqlite"
+    with stand_in(reply) as fake, Calls(log) as live, server(fake.base_url, live) as one:
+        one.ask([france(one, 1), france(one, 2)])
+    with Calls(log, offline=True) as offline, server(fake.base_url, offline) as again:
+        again.ask([france(again, 1), france(again, 2)])
+    assert one.ledger.spent == again.ledger.spent == Usage(1, 100, 0, 2)
 
 
 # What a server can do ------------------------------------------------------------------------------------------------
