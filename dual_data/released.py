@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from dual_data.config import Strict
 from dual_data.engine.tables import file_hash
-from dual_data.errors import InputError, ServiceError
+from dual_data.errors import DualDataError, InputError, ServiceError
 
 FORMAT = 1
 """Version of the manifest's layout."""
@@ -29,6 +29,12 @@ SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads where none is named."""
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_LATER = (408, 429)
+"""Statuses below 500 that say nothing against what was asked for."""
+
+
+class NoSuchFile(InputError):
+    """A release on the Hub that can be read and does not hold the file."""
 
 
 class File(Strict):
@@ -191,23 +197,38 @@ def load(
     return read_table(place, read_release(place).file(config, split))
 
 
+def hub_error(asked: str, error: Exception) -> DualDataError:
+    """An error of the Hub's client in our words, which go on from `asked`.
+
+    InputError where the Hub refused what was asked for, ServiceError where it failed or could not be reached.
+    """
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    if isinstance(error, HFValidationError):
+        return InputError(f"{asked} this is not the name of a Hub dataset (owner/name[@revision])")
+    if isinstance(error, LocalEntryNotFoundError):
+        # What the Hub said stands behind the client's word for: nor is it in the cache.
+        error = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is None:  # the client passes on its HTTP library's errors, which differ between its versions
+        return ServiceError(f"{asked} the Hub could not be reached ({type(error).__name__}), and its cache has no copy")
+    if status in _LATER or status >= 500:
+        return ServiceError(f"{asked} the Hub failed ({status}); try again later")
+    return InputError(
+        f"{asked} the Hub refused it ({status}). Check name and revision; log in if the dataset is private."
+    )
+
+
 def _downloaded(place: Place, path: str) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         found = hf_hub_download(
             place.repository, path, repo_type="dataset", revision=place.revision, endpoint=place.endpoint
         )
-    except EntryNotFoundError as error:
-        if getattr(error, "response", None) is None:  # the client's word for: not in the cache, and no connection
-            raise ServiceError(f"{place}: the Hub could not be reached, and {path} is not in its cache") from None
-        raise InputError(f"{place}: holds no {path}; is it a dataset released by dual-data?") from None
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "no status")
-        raise InputError(
-            f"{place}: the Hub refused it ({status}). Check name and revision; log in if the dataset is private."
-        ) from None
-    except Exception as error:  # the client passes on its HTTP library's errors, which differ between its versions
-        raise ServiceError(f"{place}: the Hub could not be reached ({type(error).__name__})") from None
+    except Exception as error:
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            raise NoSuchFile(f"{place}: holds no {path}; is it a dataset released by dual-data?") from None
+        raise hub_error(f"{place}:", error) from None
     return Path(found)

@@ -11,13 +11,13 @@ import polars as pl
 
 from dual_data.audit.cards import configurations
 from dual_data.audit.columns import is_auditable
-from dual_data.errors import InputError, ServiceError
+from dual_data.errors import InputError
+from dual_data.released import hub_error, is_repository
 
 _SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _SHOWN = 12
 """Columns that a message about a table lists."""
-_REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+(@[^@\s]+)?$")
 
 
 class Split(NamedTuple):
@@ -62,7 +62,7 @@ def read(target: str, say: Callable[[str], None] = _say_nothing) -> list[Split]:
         splits = list(_divided(path.stem, "", _auditable(path, _table(path), say)))
     elif path.is_dir():
         splits = _folder(path, say)
-    elif _REPOSITORY.match(target):
+    elif is_repository(target.partition("@")[0]):
         splits = _folder(_downloaded(target), say)
     else:
         raise InputError(f"{target}: no such file or folder, and not the name of a Hub dataset (owner/name[@revision])")
@@ -170,21 +170,13 @@ def _is_table(file: Path) -> bool:
 def _downloaded(target: str) -> Path:
     """The folder of a snapshot of a Hub dataset."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     name, _, revision = target.partition("@")
     patterns = ["README.md", *(f"*{case}" for suffix in _SUFFIXES for case in (suffix, suffix.upper()))]
     try:
         folder = snapshot_download(name, repo_type="dataset", revision=revision or None, allow_patterns=patterns)
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "no status")
-        raise InputError(
-            f"{target}: the Hub refused it ({status}). Check name and revision; log in if the dataset is private."
-        ) from error
-    except (LocalEntryNotFoundError, OSError) as error:
-        raise ServiceError(
-            f"{target}: not a local path, and the Hub could not be reached for it (offline, or HF_HUB_OFFLINE is set)"
-        ) from error
+    except Exception as error:
+        raise hub_error(f"{target}: no such file or folder, and", error) from None
     return Path(folder)
 
 

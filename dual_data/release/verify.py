@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from dual_data.engine.tables import content_hash, file_hash
-from dual_data.errors import InputError
 from dual_data.release.tree import content_of
-from dual_data.released import MANIFEST, Place, Release, read_release
+from dual_data.released import MANIFEST, NoSuchFile, Place, Release, read_release
 
 IGNORED = (".gitattributes", ".gitignore")
 """Files that the Hub or git add by themselves."""
@@ -22,7 +21,8 @@ def verify(place: Place) -> tuple[Release, list[str]]:
     """The release, and what about it is not as its manifest says; an empty list is a clean bill.
 
     Hashes of bytes and of content and the numbers of rows are recomputed, for every table and text; files that the
-    manifest does not list are findings too. Raises InputError where there is no manifest.
+    manifest does not list are findings too. Raises InputError where there is no manifest, ServiceError where the Hub
+    does not answer.
     """
     release = read_release(place)
     return release, [*_files(place, release), *_tables(place, release), *_strangers(place, release)]
@@ -78,6 +78,6 @@ def _paths(place: Place) -> list[str]:
 def _present(place: Place, path: str) -> Path | None:
     try:
         found = place.file(path)
-    except InputError:
+    except NoSuchFile:
         return None
     return found if found.is_file() else None

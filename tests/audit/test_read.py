@@ -221,6 +221,12 @@ def test_an_unreadable_file_is_one_clear_error(tmp_path: Path, name: str, conten
 def test_what_is_neither_there_nor_a_repository_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         read(str(tmp_path / "absent.parquet"))
+    for target in ("./absent.parquet", "../absent.parquet", "owner/name/absent.parquet"):
+        with pytest.raises(InputError, match="no such file or folder, and not the name of a Hub dataset"):
+            read(target)
+    # Its form is that of a name, and the Hub's client knows that it is none.
+    with pytest.raises(InputError, match="no such file or folder, and this is not the name of a Hub dataset"):
+        read("splits/old--absent.parquet")
     with pytest.raises(InputError, match="no table with question and answer"):
         read(str(tmp_path))
 
@@ -259,12 +265,16 @@ class Hub:
     """The part of the Hub's HTTP API that a snapshot download uses, for one dataset `owner/name` at `v1`."""
 
     def __init__(self, folder: Path) -> None:
+        self.broken: int | None = None
+        """Status that files are answered with in place of their bytes; 0 closes the connection."""
         files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
         tree = [
             {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
             for name, body in files.items()
         ]
         listing = {"id": "owner/name", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+
+        hub = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -274,6 +284,10 @@ class Hub:
                 if path == f"/api/datasets/owner/name/tree/{COMMIT}":
                     return self.reply(json.dumps(tree).encode(), {"Content-Type": "application/json"})
                 prefix = f"/datasets/owner/name/resolve/{COMMIT}/"
+                if path.startswith(prefix) and hub.broken is not None:
+                    if hub.broken:
+                        self.send_error(hub.broken)
+                    return None
                 if path.startswith(prefix) and path.removeprefix(prefix) in files:
                     return self.reply(files[path.removeprefix(prefix)], {"X-Repo-Commit": COMMIT})
                 self.send_response(404)
@@ -301,11 +315,11 @@ class Hub:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[str]:
+def hub(tmp_path: Path) -> Iterator[Hub]:
     served = Hub(release(tmp_path / "served"))
     thread = threading.Thread(target=served.server.serve_forever, daemon=True)
     thread.start()
-    yield served.address
+    yield served
     served.server.shutdown()
     served.server.server_close()
     thread.join()
@@ -314,9 +328,9 @@ def hub(tmp_path: Path) -> Iterator[str]:
 def audited(target: str, endpoint: str, cache: Path, *, offline: bool = False) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own: the Hub's client reads its settings when it is imported."""
     settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": str(int(offline)), "HF_TOKEN": "hf_x"}
-    script = "import typer; from dual_data.cli.audit import audit; typer.run(audit)"
+    script = "from dual_data.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", script, target, "--json"],
+        [sys.executable, "-c", script, "audit", target, "--json"],
         env=os.environ | settings | {"HF_HUB_DISABLE_TELEMETRY": "1"},
         capture_output=True,
         text=True,
@@ -325,8 +339,8 @@ def audited(target: str, endpoint: str, cache: Path, *, offline: bool = False) -
     )
 
 
-def test_a_dataset_of_the_hub_is_read_at_its_revision(hub: str, tmp_path: Path) -> None:
-    result = audited("owner/name@v1", hub, tmp_path / "cache")
+def test_a_dataset_of_the_hub_is_read_at_its_revision(hub: Hub, tmp_path: Path) -> None:
+    result = audited("owner/name@v1", hub.address, tmp_path / "cache")
     assert result.returncode == 0, result.stderr
     assert {name: split["rows"] for name, split in json.loads(result.stdout)["splits"].items()} == {
         "matched/city_forget_rare_5": 2,
@@ -336,12 +350,22 @@ def test_a_dataset_of_the_hub_is_read_at_its_revision(hub: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("target", ["owner/name@v2", "owner/absent@v1"])
-def test_a_dataset_or_revision_that_is_not_there_is_one_clear_error(hub: str, tmp_path: Path, target: str) -> None:
-    result = audited(target, hub, tmp_path / "cache")
-    assert f"InputError: {target}: the Hub refused it (404)" in result.stderr
+def test_a_dataset_or_revision_that_is_not_there_is_one_clear_error(hub: Hub, tmp_path: Path, target: str) -> None:
+    result = audited(target, hub.address, tmp_path / "cache")
+    assert result.returncode == 2
+    assert f"error: {target}: no such file or folder, and the Hub refused it (404)" in result.stderr
     assert "hf_x" not in result.stderr
 
 
-def test_a_hub_that_is_not_asked_is_a_service_error(hub: str, tmp_path: Path) -> None:
-    result = audited("owner/name@v1", hub, tmp_path / "cache", offline=True)
-    assert "ServiceError: owner/name@v1: not a local path, and the Hub could not be reached" in result.stderr
+def test_a_hub_that_is_not_asked_is_a_service_error(hub: Hub, tmp_path: Path) -> None:
+    result = audited("owner/name@v1", hub.address, tmp_path / "cache", offline=True)
+    assert result.returncode == 1
+    assert "error: owner/name@v1: no such file or folder, and the Hub could not be reached" in result.stderr
+
+
+@pytest.mark.parametrize(("status", "words"), [(0, "could not be reached"), (520, "failed (520); try again later")])
+def test_a_hub_that_fails_midway_is_a_service_error(hub: Hub, tmp_path: Path, status: int, words: str) -> None:
+    hub.broken = status
+    result = audited("owner/name@v1", hub.address, tmp_path / "cache")
+    assert result.returncode == 1
+    assert f"error: owner/name@v1: no such file or folder, and the Hub {words}" in result.stderr

@@ -15,7 +15,7 @@ import pytest
 
 import dual_data
 from dual_data.engine.tables import content_hash
-from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
+from dual_data.errors import DualDataError, InputError, Refused, ServiceError, UsageError
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.hub import Pushed, push
 from dual_data.release.verify import verify
@@ -394,6 +394,31 @@ def test_changed_file_on_the_hub_is_found(online: Hub, released: Made) -> None:
     assert any(line.startswith("links/train.parquet: its rows") for line in findings)
     assert "extra.txt: is not in manifest.json" in findings
     assert "croissant.json: is missing" in findings
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 503), ("GET", 429), ("GET", 520)])
+def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Made, method: str, status: int) -> None:
+    publish(online, released)
+    place = locate(NAME, "v1.0.0", endpoint=online.url)
+    online.before = lambda asked, path: (
+        Answer(status, {"error": "later"}, (("Retry-After", "0"),))
+        if asked == method and path.endswith("/links/train.parquet")
+        else None
+    )
+    with pytest.raises(ServiceError, match=rf"{NAME}@v1\.0\.0: the Hub failed \({status}\); try again later"):
+        verify(place)
+    online.before = lambda method, path: None
+    assert verify(place)[1] == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, released: Made, status: int) -> None:
+    publish(online, released)
+    online.before = lambda method, path: (
+        Answer(status, {"error": "no"}) if path.endswith("/links/train.parquet") else None
+    )
+    with pytest.raises(InputError, match=rf"refused it \({status}\)\. Check name and revision"):
+        verify(locate(NAME, "v1.0.0", endpoint=online.url))
 
 
 def test_unknown_dataset_and_revision_are_user_errors(online: Hub, released: Made) -> None:
