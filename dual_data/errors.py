@@ -14,7 +14,8 @@
     |-- BudgetSpent             the spending limit that the user set is reached
     `-- ProjectBusy             another process is building the same project, or reading in the same dumps
 
-The command line prints the message and exits with `exit_code`; only unexpected exceptions show a traceback.
+The command line prints the message and exits with `exit_code`. Of an OSError it prints the file and the system's
+reason, and exits with 1; only unexpected exceptions show a traceback.
 """
 
 from __future__ import annotations

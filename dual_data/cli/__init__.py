@@ -96,3 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader of our output went away, as `| head` does; closing stderr keeps the interpreter from saying so.
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        # A folder that may not be written, a full disk: the system's reason says what to do.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1)

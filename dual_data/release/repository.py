@@ -61,7 +61,8 @@ def stopped_as_by_hand() -> Iterator[None]:
 
     Other handlers than the defaults stay. So does everything outside of the main thread, where none can be set.
     """
-    signals = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    signals = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
     replaced = [number for number in signals if signal.getsignal(number) is signal.SIG_DFL]
     for number in replaced:
         signal.signal(number, signal.default_int_handler)

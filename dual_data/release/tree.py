@@ -89,7 +89,7 @@ def _fill(build: Build, folder: Path, name: str) -> Release:
     release, files = texts(release, Place(folder=folder))
     for path, content in files.items():
         (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_text(content, encoding="utf-8")
+        (folder / path).write_bytes(content.encode())  # as it was hashed, whatever ends a line on this platform
     return release
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import typer
@@ -65,6 +67,17 @@ cli.main(sys.argv[1:])
         ended = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
         assert ended.returncode == 130, ended.stderr
         assert ended.stderr == "\nstopped; run the same command again to go on\n"
+
+
+def test_what_the_system_refuses_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").touch()
+    (tmp_path / "pipeline" / "relations").touch()
+    # Permissions would not hold back an administrator; a name too long does, and a file where a folder belongs.
+    for command in (("init", tmp_path / ("x" * 300)), ("relations", "new", "P1082", "--project", tmp_path)):
+        shown = dual_data(*command)
+        assert (shown.code, shown.out) == (1, "")
+        assert re.fullmatch(rf"error: {re.escape(str(tmp_path))}/[^:\n]+: [A-Z][a-z ]+\n", shown.err)
 
 
 def test_version() -> None:
