@@ -274,7 +274,7 @@ _NONE: dict[str, Any] = dict.fromkeys(("control_known", "best_generation", "gene
 
 KNOWLEDGE = Stage(
     name="knowledge",
-    version=1,
+    version=2,
     run=run,
     schema=Knowledge,
     params=KnowledgeParams,

@@ -37,8 +37,8 @@ from dual_data.sources.label_scores import (
 from dual_data.sources.local_chat import open_local, recall_local
 from dual_data.sources.openai_answers import Answer, final_text, messages
 from dual_data.sources.openai_capabilities import TYPICAL, Capabilities
-from dual_data.sources.openai_chat import ChatServer, Endpoint
-from dual_data.sources.usage import Budget, Ledger, estimate
+from dual_data.sources.openai_chat import ChatServer, Endpoint, expected_usage
+from dual_data.sources.usage import Budget, Ledger
 from pipeline import expected
 from pipeline.sample import sampled
 
@@ -196,8 +196,8 @@ class _Judge:
                 low += 1
             requests += self._sampled(chat, can, form)
         missing = self._server.missing(requests)
-        tokens = sum(estimate(request["body"]["messages"], LABEL_TOKENS).tokens for request in missing)
-        notes = ["tokens by characters / 4"]
+        tokens = sum(expected_usage(request["body"]).tokens for request in missing)
+        notes = ["tokens by characters / 4" + (features.AT_MOST if can.reasoning else "")]
         if can.top_logprobs:
             notes.append(f"{self._params.samples} calls more for each fact of low label mass ({low} so far)")
         if features.recall(self._server) is None:
@@ -271,7 +271,7 @@ def _table(ids: Sequence[str], judged: Sequence[Judged], least: float, judge: st
 
 SALIENCE = Stage(
     name="salience",
-    version=1,
+    version=2,
     run=run,
     schema=Salience,
     params=SalienceParams,

@@ -9,8 +9,7 @@ from dual_data.sources import openai_capabilities as features
 from dual_data.sources.chat import Chat, Sampling
 from dual_data.sources.openai_answers import final_text, messages
 from dual_data.sources.openai_capabilities import TYPICAL, Capabilities
-from dual_data.sources.openai_chat import ChatServer
-from dual_data.sources.usage import estimate
+from dual_data.sources.openai_chat import ChatServer, expected_usage
 
 
 class ServerAnswers:
@@ -51,6 +50,8 @@ class ServerAnswers:
         note = "tokens by characters / 4"
         if can is None:
             note += "; the server was not asked yet what it supports"
+        elif can.reasoning:
+            note += features.AT_MOST
         requests = self._generate(chats, sampling, can or TYPICAL)
         verified = self._server.recall_probe("prompt_logprobs")
         unknown = verified is None and bool((can or TYPICAL).top_logprobs)
@@ -58,7 +59,7 @@ class ServerAnswers:
             requests += self._echo(canonical, answers, can or TYPICAL)
             note += f"; {len(answers)} calls only where it gives log-probabilities of a prompt" if unknown else ""
         missing = self._server.missing(requests)
-        tokens = sum(estimate(request["body"]["messages"], sampling.max_new_tokens).tokens for request in missing)
+        tokens = sum(expected_usage(request["body"]).tokens for request in missing)
         return len(requests), len(requests) - len(missing), tokens, note
 
     def _generate(self, chats: Sequence[Chat], sampling: Sampling, can: Capabilities) -> list[dict[str, Any]]:

@@ -81,13 +81,14 @@ def _finite(value: Any) -> float | None:
 
 
 def final_text(answer: Answer) -> str:
-    """The answer without a reasoning block in front; empty where that block was cut off."""
+    """The answer without a reasoning block in front; empty where that block was cut off.
+
+    The block may lack its first line: many chat templates write <think> themselves. A block of that kind that was cut
+    off cannot be told from an answer.
+    """
     text: str = answer.get("text", "")
-    stripped = text.lstrip()
-    if not stripped.startswith("<think>"):
-        return text
-    _, closed, rest = stripped.partition("</think>")
-    return rest if closed else ""
+    _, closed, rest = text.rpartition("</think>")
+    return "" if not closed and text.lstrip().startswith("<think>") else rest
 
 
 def messages(system: str, user: str) -> list[dict[str, str]]:

@@ -18,12 +18,17 @@ from dual_data.sources.openai_chat import ChatServer, Declined, Rejected
 from dual_data.sources.usage import Usage, usage_of
 
 PROBE = messages("", "Write one long sentence about an animal of your choice.")
+BRIEF = messages("", "Write one short sentence about an animal.")
+"""For where the end of an answer has to show."""
 PROBE_TOKENS = 4
 STRUCTURED_TOKENS = 48
 """Room for {"label": "7"} with the spaces that some grammars allow."""
 TOLERANCE = 0.5
 """Nats by which a prompt token's log-probability may differ from when it was generated: batching changes rounding,
 while a server that is off by one token is off by many nats."""
+
+AT_MOST = "; at most: all of reasoning_tokens for each answer"
+"""What plans say of the tokens of a model that reasons."""
 
 _UNLIKELY = ("3", "7")
 """Labels of the probe of structured output; the prompt does not ask for them, so only a constraint brings them."""
@@ -119,6 +124,9 @@ def _basics(server: ChatServer) -> Answer:
             ignored.add(limit_key)
             continue
         reasoning = _reasons(answer)
+        if not reasoning and temperature:
+            reasoning, usage = _reasons_unannounced(server, limit_key)
+            spent = spent.plus(usage)
         found = 0 if reasoning or not top else _top(answer["tokens"])
         can = Capabilities(limit_key, temperature, False, found, reasoning)
         seed, usage = _takes(server, {**body, "seed": 1})
@@ -149,7 +157,20 @@ def _structured(server: ChatServer, can: Capabilities) -> Answer:
 def _reasons(answer: Answer) -> bool:
     """Whether there is a reasoning block: shown, billed, or all that the few tokens were spent on."""
     text = answer["text"].strip()
-    return answer["reasoning"] or text.startswith("<think>") or (not text and answer["finish"] == "length")
+    shown = text.startswith("<think>") or "</think>" in text
+    return answer["reasoning"] or shown or (not text and answer["finish"] == "length")
+
+
+def _reasons_unannounced(server: ChatServer, limit_key: str) -> tuple[bool, Usage]:
+    """Whether there is a block that the chat template opened: only its end shows, and that needs room."""
+    room = server.endpoint.reasoning_tokens
+    if not room:
+        return False, Usage()
+    try:
+        answer = server.send({"messages": BRIEF, limit_key: PROBE_TOKENS + room, "temperature": 0})
+    except (Rejected, TooLarge, Declined):
+        return False, Usage()
+    return _reasons(answer), usage_of(answer)
 
 
 def _takes(server: ChatServer, body: Mapping[str, Any]) -> tuple[bool, Usage]:

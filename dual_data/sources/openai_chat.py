@@ -20,7 +20,7 @@ from dual_data.calls import Calls
 from dual_data.config import Strict
 from dual_data.errors import Refused, ServiceError, TooLarge
 from dual_data.sources.openai_answers import Answer, reduce
-from dual_data.sources.usage import Ledger, Price, estimate, usage_of
+from dual_data.sources.usage import Ledger, Price, Usage, estimate, usage_of
 
 if TYPE_CHECKING:
     from dual_data.sources.openai_connection import Connection
@@ -61,6 +61,11 @@ class Endpoint(Strict):
                 "must hold no user, password or query: it stands in the call log; name the key in api_key_env"
             )
         return url.rstrip("/")
+
+
+def expected_usage(body: Body) -> Usage:
+    """Usage of one answer to `body` before it is asked, at the longest that its limit grants, reasoning included."""
+    return estimate(body["messages"], int(body.get("max_tokens") or body.get("max_completion_tokens") or 0))
 
 
 class ChatServer:
@@ -126,8 +131,7 @@ class ChatServer:
 
     def send(self, body: Body) -> Answer:
         """Ask the server now, past the log, within the budget. Raises ServiceError in all its kinds, BudgetSpent."""
-        limit = int(body.get("max_tokens") or body.get("max_completion_tokens") or 0)
-        with self.ledger.spending(estimate(body["messages"], limit)) as spent:
+        with self.ledger.spending(expected_usage(body)) as spent:
             answer = reduce(self._post("/chat/completions", {"model": self.endpoint.model, **body}))
             spent(usage_of(answer))
         return answer

@@ -148,6 +148,7 @@ def test_a_spent_budget_stops_and_a_larger_one_goes_on(real: Llama, quick: Tools
     with proxy(real.root) as between:
         url = f"{between.url}/v1"
         tight = endpoint(url, mass=0.0, budget={"tokens": 160})
+        tight["endpoint"]["reasoning_tokens"] = 0
         with pytest.raises(BudgetSpent, match=r"Raise salience.budget in the profile"):
             judge(quick, tight, FEW)
         asked = between.count
@@ -354,6 +355,25 @@ def test_a_plan_knows_what_is_in_the_log(tools: Tools, tmp_path: Path) -> None:
         assert len(fake.bodies) == asked
 
 
+def test_a_plan_counts_the_tokens_that_its_requests_grant(tools: Tools) -> None:
+    """A sampled label in JSON takes more than a bare one, and a judge that reasons may take all of its room."""
+
+    def thinker(body: Body) -> tuple[int, Body]:
+        return completion("<think>4?</think>4")
+
+    facts, questions = capitals.frames()
+    for teacher, granted, noted in ((Teacher(logprobs=False, form="json_schema"), 48, False), (thinker, 2054, True)):
+        with stand_in(teacher) as fake:
+            judge(tools, open_endpoint(fake.base_url, samples=1, sample=1))
+            params = SalienceParams.model_validate(open_endpoint(fake.base_url, samples=1))
+            (plan,) = forecast(params, tools, facts=facts, questions=questions)
+            asked = [body for body in fake.bodies if "Fact:" in body["messages"][-1]["content"]]
+        assert {body["max_tokens"] for body in asked} == {granted}
+        prompts = plan.tokens - (plan.calls - plan.in_log) * granted
+        assert 5 * 300 < prompts < 5 * 600
+        assert ("reasoning_tokens" in plan.note) == noted
+
+
 def test_the_sample_is_a_prefix_by_hash_and_blind_to_order(tools: Tools) -> None:
     facts, questions = capitals.frames()
     with stand_in(Teacher()) as fake:
@@ -368,7 +388,7 @@ def test_the_sample_is_a_prefix_by_hash_and_blind_to_order(tools: Tools) -> None
         turned = run(params, tools, facts=facts.reverse(), questions=questions.sample(fraction=1, shuffle=True, seed=1))
         assert isinstance(turned, Result)
         assert set(turned.rows["fact_id"]) == large
-        assert len(fake.bodies) == 2 + 4
+        assert len(fake.bodies) == 3 + 4
 
 
 # Local judges --------------------------------------------------------------------------------------------------------

@@ -330,6 +330,20 @@ def thinking(_: Body) -> tuple[int, Body]:
     return completion("<think>\nWell", STORY)
 
 
+def thinking_unopened(body: Body) -> tuple[int, Body]:
+    """As vLLM without a reasoning parser: the chat template ends with <think>, and the text begins within."""
+    if body["max_tokens"] < 100:
+        return completion("Okay, the user", STORY)
+    return completion("Okay, the user wants a cat.\n</think>\n\nA cat.", STORY)
+
+
+def short_of_room(body: Body) -> tuple[int, Body]:
+    """As vLLM, which refuses a limit that prompt and context do not leave room for."""
+    if body["max_tokens"] > 100:
+        return error(400, "This model's maximum context length is 100 tokens. However, you requested 2070 tokens")
+    return completion("A cat sat", STORY)
+
+
 def thinking_apart(_: Body) -> tuple[int, Body]:
     return completion(None, STORY, reasoning_content="Well, a")
 
@@ -351,6 +365,8 @@ def thinking_unsaid(_: Body) -> tuple[int, Body]:
         (after_sampling, features.Capabilities("max_tokens", True, True, 0, False)),
         (nonsense, features.Capabilities("max_tokens", True, True, 0, False)),
         (thinking, features.Capabilities("max_tokens", True, True, 0, True)),
+        (thinking_unopened, features.Capabilities("max_tokens", True, True, 0, True)),
+        (short_of_room, features.Capabilities("max_tokens", True, True, 2, False)),
         (thinking_apart, features.Capabilities("max_tokens", True, True, 0, True)),
     ],
 )
@@ -379,12 +395,12 @@ def test_a_probe_that_failed_halfway_counts_as_a_replay_counts_it(real: Llama, c
     with proxy(real.root, None, RESET) as between:
         with server(f"{between.url}/v1", calls) as one:
             features.capabilities(one)
-            assert between.faults_made == ["", "reset", "", ""]
+            assert between.faults_made == ["", "reset", "", "", ""]
         with server(f"{between.url}/v1", calls) as again:
             features.capabilities(again)
-        assert between.count == 4
+        assert between.count == 5
     assert one.ledger.spent == again.ledger.spent
-    assert one.ledger.spent.answers == 2
+    assert one.ledger.spent.answers == 3
 
 
 def test_json_schema_is_tried_first(calls: Calls) -> None:
@@ -434,6 +450,20 @@ def test_probabilities_that_are_off_by_one_token_are_not_believed(calls: Calls) 
         assert ServerAnswers(one).log_probabilities([Chat("", "q")], ["Paris"]) == [None]
 
 
+def test_a_block_that_the_template_opens_gets_room_and_is_no_answer(calls: Calls) -> None:
+    def reply(body: Body) -> tuple[int, Body]:
+        long = body["max_tokens"] > 500
+        return completion("Okay, Lyon or Paris?\n</think>\n\nParis" if long else "Okay, Lyon")
+
+    with stand_in(reply) as fake, server(fake.base_url, calls) as one:
+        answers = ServerAnswers(one)
+        chats = [Chat("", "What is the capital of France?")]
+        assert [text.strip() for (text,) in answers.generate(chats, Sampling(24))] == ["Paris"]
+        *_, tokens, note = answers.plan([Chat("", "Of Peru?")], Sampling(24), [], [])
+        assert 24 + 2048 < tokens < 24 + 2048 + 20
+        assert "reasoning_tokens" in note
+
+
 # Usage and budget ----------------------------------------------------------------------------------------------------
 
 
@@ -480,6 +510,8 @@ def test_money_is_a_limit_too(calls: Calls) -> None:
 def test_a_reasoning_block_is_not_the_answer() -> None:
     assert final_text({"text": "<think>2 or 3?</think>\n7"}).strip() == "7"
     assert final_text({"text": "<think>2 or 3?"}) == ""
+    assert final_text({"text": "Okay, 2 or 3?\n</think>\n\n7"}).strip() == "7"
+    assert final_text({"text": "<think>It ends with </think>, so:</think>7"}) == "7"
     assert final_text({"text": "7"}) == "7"
     assert final_text({"declined": "content_filter"}) == ""
 
