@@ -222,6 +222,15 @@ class Calls:
         """
         return self._fetch(source, request, do, None)
 
+    def note(self, source: str, request: Request, answer: Answer) -> None:
+        """Log an answer that this process has found out anyway, in place of an older one: it becomes the newest.
+
+        Raises Offline when calls are off, for then nothing is logged.
+        """
+        if self.offline:
+            raise Offline(source, [canonical(request)[:200]])
+        self._write([(source, request, answer)], attempts=1)
+
     def _fetch(self, source: str, request: Request, do: Callable[[], Answer], ended: threading.Event | None) -> Answer:
         answer = self._read(key_of(source, request))
         if answer is not None:

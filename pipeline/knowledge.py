@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Strict
+from dual_data.config import Services, Strict
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
@@ -30,7 +30,7 @@ from dual_data.sources.local_chat import LocalChat, open_local, recall_local
 from dual_data.sources.openai_answering import ServerAnswers
 from dual_data.sources.openai_chat import ChatServer, Endpoint
 from dual_data.sources.usage import Budget, Ledger
-from pipeline import expected, published_rule
+from pipeline import expected, published_rule, weights
 from pipeline.probe import Probe, hits, is_majority, select
 from pipeline.sample import sampled
 
@@ -86,9 +86,7 @@ class KnowledgeParams(Strict):
         return self
 
 
-def run(
-    params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame
-) -> pl.DataFrame | Result:
+def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> Result:
     """One row a probed fact, model and rule."""
     prompt = _prompt(tools.project)
     probe = _select(params, tools, facts, questions)
@@ -97,15 +95,23 @@ def run(
         embed.open()  # before hours of sampling, not after them
     rows: list[dict[str, Any]] = []
     usage: list[pl.DataFrame] = []
+    opened: dict[str, str] = {}
     for model in params.models:
         with _open(model, params, tools) as (backend, ledger):
             asker = _Asker(model, backend, params, tools, prompt=prompt, embed=embed)
             rows += asker.rows(probe)
+            if isinstance(backend, LocalChat):
+                opened[weights.name_of(model.local or "")] = backend.weights
             if ledger is not None:
                 usage.append(ledger.table(model.name))
     table = pl.DataFrame(rows, schema={name: column.dtype for name, column in Knowledge.columns().items()})
     table = table.sort("fact_id", "model", "rule")
-    return Result(table, {"knowledge_usage": pl.concat(usage)}) if usage else table
+    return Result(table, {"knowledge_usage": pl.concat(usage)} if usage else {}, opened)
+
+
+def sources(params: KnowledgeParams, _: Path, __: Services) -> dict[str, str | None]:
+    """The weights of the models in this process."""
+    return weights.sources(model.local for model in params.models)
 
 
 def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> list[Forecast]:
@@ -189,9 +195,10 @@ def _plan(
         server = ChatServer(model.endpoint, tools.calls, SOURCE, _ledger(model))
         calls, in_log, tokens, note = ServerAnswers(server).plan(chats, sampling, canonical, answers)
         return Forecast(SOURCE, calls, in_log, tokens, f"{label}; {note}")
-    local = recall_local(model.local or "", tools.calls)
+    spec = model.local or ""
+    local = recall_local(spec, tools.calls, weights.seen(spec))
     if local is None:
-        return Forecast(f"local:{model.local}", len(chats) + len(answers), 0, note=f"{label}; never opened here yet")
+        return Forecast(f"local:{spec}", len(chats) + len(answers), 0, note=f"{label}; never opened here yet")
     calls, in_log = local.plan(chats, sampling, canonical, answers)
     return Forecast(local.source, calls, in_log, note=f"{label}; in this process")
 
@@ -280,6 +287,7 @@ KNOWLEDGE = Stage(
     params=KnowledgeParams,
     inputs=("facts", "questions"),
     files=(PROMPT,),
+    sources=sources,
     forecast=forecast,
     outlook=expected.knowledge,
     check=_prompt,

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Strict, load_relations
+from dual_data.config import Services, Strict, load_relations
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
@@ -34,12 +34,12 @@ from dual_data.sources.label_scores import (
     label_of_text,
     of_samples,
 )
-from dual_data.sources.local_chat import open_local, recall_local
+from dual_data.sources.local_chat import LocalChat, open_local, recall_local
 from dual_data.sources.openai_answers import Answer, final_text, messages
 from dual_data.sources.openai_capabilities import TYPICAL, Capabilities
 from dual_data.sources.openai_chat import ChatServer, Endpoint, expected_usage
 from dual_data.sources.usage import Budget, Ledger
-from pipeline import expected
+from pipeline import expected, weights
 from pipeline.sample import sampled
 
 SOURCE = "judge"
@@ -92,7 +92,9 @@ def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions:
     """One row a judged fact."""
     prompt, ids, chats = _prepare(params, tools, facts, questions)
     if params.local is not None:
-        return _table(ids, _judge_locally(params, tools, prompt, chats), params.mass, params.local, prompt)
+        model = open_local(tools.open_model, params.local, tools.calls, params.batch)
+        rows = _table(ids, _judge_locally(model, tools, prompt, chats), params.mass, params.local, prompt)
+        return Result(rows, {}, {weights.name_of(params.local): model.weights})
     if params.endpoint is None:
         return _table([], [], params.mass, "", prompt)
     ledger = Ledger("salience.budget", params.endpoint.price, params.budget)
@@ -106,7 +108,7 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
     """The calls of `run`. What a low mass will cost is counted for the facts whose answers are in the log."""
     prompt, ids, chats = _prepare(params, tools, facts, questions)
     if params.local is not None:
-        local = recall_local(params.local, tools.calls)
+        local = recall_local(params.local, tools.calls, weights.seen(params.local))
         if local is None:
             return [Forecast(f"local:{params.local}", len(ids), 0, note="never opened here yet")]
         return [Forecast(local.source, *local.plan_labels(chats, prompt.labels), note="in this process")]
@@ -114,6 +116,11 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
         return []
     server = ChatServer(params.endpoint, tools.calls, SOURCE, Ledger("salience.budget"))
     return [_Judge(server, params, prompt, tools).plan(chats)]
+
+
+def sources(params: SalienceParams, _: Path, __: Services) -> dict[str, str | None]:
+    """The weights of a judge in this process."""
+    return weights.sources([params.local])
 
 
 def _prepare(
@@ -144,8 +151,7 @@ def _prompt(project: Path) -> Prompt:
     return prompt
 
 
-def _judge_locally(params: SalienceParams, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Judged]:
-    model = open_local(tools.open_model, params.local or "", tools.calls, params.batch)
+def _judge_locally(model: LocalChat, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Judged]:
     with tools.progress.task("salience", total=len(chats)) as advance:
         rows = model.label_log_probabilities(chats, prompt.labels, advance)
     found = [distribution(row, prompt.values) for row in rows]
@@ -277,6 +283,7 @@ SALIENCE = Stage(
     params=SalienceParams,
     inputs=("facts", "questions"),
     files=(PROMPT, f"{RELATIONS}/*.toml"),
+    sources=sources,
     forecast=forecast,
     outlook=expected.salience,
     check=_prompt,

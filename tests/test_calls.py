@@ -53,6 +53,19 @@ def test_the_latest_answer_to_a_part_of_a_request(tmp_path: Path) -> None:
         assert calls.latest("a", {"task": "open", "version": "2"}) == "answer 2"
 
 
+def test_what_is_noted_again_is_the_latest(tmp_path: Path) -> None:
+    clock = FakeClock()
+    with Calls(tmp_path / "calls.sqlite", clock=clock) as calls:
+        for version in ("1", "2", "1"):
+            calls.note("a", {"task": "open", "version": version}, f"answer {version}")
+            clock.sleep(60)
+            assert calls.latest("a", {"task": "open"}) == f"answer {version}"
+        calls.note("a", {"task": "open", "version": "1"}, "another answer")
+        assert calls.latest("a", {"task": "open"}) == "another answer"
+    with Calls(tmp_path / "calls.sqlite", offline=True) as calls, pytest.raises(Offline):
+        calls.note("a", {"task": "open", "version": "1"}, "a third")
+
+
 def test_the_day_of_every_answer(tmp_path: Path) -> None:
     clock = FakeClock()
     with Calls(tmp_path / "calls.sqlite", clock=clock) as calls:

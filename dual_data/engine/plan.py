@@ -48,14 +48,25 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
         reason = "never built" if manifest is None else f"may rerun: {' and '.join(pending)} will be built anew"
         return Step(stage, None, reason, manifest)
     inputs = {name: found.content() for name in stage.inputs if (found := earlier[name].manifest) is not None}
-    basis = basis_of(stage, project, profile, limit, inputs)
+    known = {} if manifest is None else manifest.basis.sources
+    basis = basis_of(stage, project, profile, limit, inputs, known)
     return Step(stage, basis, why_stale(basis, manifest, folder), manifest)
 
 
-def basis_of(stage: Stage, project: Path, profile: Profile, limit: int | None, inputs: Mapping[str, str]) -> Basis:
-    """Everything that the stage's outcome depends on. Raises ConfigError for wrong parameters."""
+def basis_of(
+    stage: Stage,
+    project: Path,
+    profile: Profile,
+    limit: int | None,
+    inputs: Mapping[str, str],
+    known: Mapping[str, str],
+) -> Basis:
+    """Everything that the stage's outcome depends on; `known` has the sources' hashes of the last run, for those that
+    cannot be told here. Raises ConfigError for wrong parameters."""
     params = profile.params(stage.name, stage.params)
     services = profile.services.model_dump(mode="json")
+    sources = stage.sources(params, project, profile.services) if stage.sources else {}
+    told = {name: known.get(name) if found is None else found for name, found in sources.items()}
     return Basis(
         stage=stage.name,
         version=stage.version,
@@ -64,7 +75,7 @@ def basis_of(stage: Stage, project: Path, profile: Profile, limit: int | None, i
         params=params.model_dump(mode="json"),
         services={name: services[name] for name in stage.services},
         files=_hashes(stage, project),
-        sources=dict(stage.sources(params, project, profile.services)) if stage.sources else {},
+        sources={name: found for name, found in told.items() if found is not None},
         inputs=inputs,
     )
 

@@ -82,6 +82,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
     inputs = {name: read_rows(tools.project, profile, name) for name in stage.inputs}
     returned = stage.run(params, tools, **inputs)
     result = returned if isinstance(returned, Result) else Result(returned, {})
+    basis = basis.model_copy(update={"sources": {**basis.sources, **result.sources}})
     settled = settle(result.rows, stage.schema, stage.name)
     tables = {"data": settled.rows, "rejected": settled.rejected, **result.tables}
     try:

@@ -21,6 +21,8 @@ class Result(NamedTuple):
 
     rows: pl.DataFrame
     tables: Mapping[str, pl.DataFrame]
+    sources: Mapping[str, str] = {}
+    """Hashes, by name, of those `Stage.sources` that only the run could tell."""
 
 
 class Forecast(NamedTuple):
@@ -76,9 +78,10 @@ class Stage:
     """Names of the stages whose rows `run` takes as keyword arguments."""
     files: tuple[str, ...] = ()
     """Globs below the project root; the bytes of what they match belong to the fingerprint."""
-    sources: Callable[[Any, Path, Services], Mapping[str, str]] | None = None
+    sources: Callable[[Any, Path, Services], Mapping[str, str | None]] | None = None
     """`sources(params, project, services)`: hashes, by name, of inputs that `files` cannot name, such as a folder of
-    tables that a parameter points to."""
+    tables that a parameter points to. None where a hash cannot be told before the run, which then gives it in its
+    `Result`; until the next one it is taken for unchanged."""
     services: tuple[str, ...] = ()
     """Fields of `Services` that change the outcome, such as the endpoint."""
     forecast: Callable[..., list[Forecast]] | None = None

@@ -1,4 +1,7 @@
-"""What is computed once a machine and kept: checkpoints from GGUF files, hashes of large weight files."""
+"""What is computed once a machine and kept: checkpoints from GGUF files, hashes of large weight files.
+
+Imports neither torch nor transformers before it converts: the plan of a build asks here for the weights' hashes.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 from dual_data.errors import MissingExtra
+from dual_data.evaluation.reach import cached_commit
 from dual_data.ids import digest
 
 _GGUF_NAMES = {
@@ -39,8 +40,7 @@ def cache_folder() -> Path:
 
 def dequantised(gguf: Path) -> Path:
     """The checkpoint in float32 made from `gguf`, converted where it is not in the cache yet."""
-    key = digest(f"{_LAYOUT}|{file_hash(gguf)}|{version('transformers')}")
-    folder = cache_folder() / f"{gguf.stem}-{key}"
+    folder = _place(gguf)
     if folder.exists():
         return folder
     if importlib.util.find_spec("gguf") is None:
@@ -48,6 +48,11 @@ def dequantised(gguf: Path) -> Path:
     with whole_folder(folder) as partial:
         _convert(gguf, partial)
     return folder
+
+
+def _place(gguf: Path) -> Path:
+    key = digest(f"{_LAYOUT}|{file_hash(gguf)}|{version('transformers')}")
+    return cache_folder() / f"{gguf.stem}-{key}"
 
 
 @contextmanager
@@ -67,6 +72,9 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 def _convert(gguf: Path, out: Path) -> None:
     """Dequantise, drop the quantiser that cannot be saved, and set the special tokens the file names."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)
     model: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
@@ -117,3 +125,26 @@ def files_hash(folder: Path) -> str:
     partial.write_text(found)
     partial.replace(note)
     return found
+
+
+def weights_seen(spec: str) -> str | None:
+    """What identifies the weights that `models.load` would load, as far as files on this machine tell.
+
+    Nothing is loaded, fetched or converted. None where only loading tells: of a model that is built in memory, one that
+    a package carries, and one that is not here.
+    """
+    try:
+        return _seen(Path(spec).expanduser()) or cached_commit(spec) or None
+    except (OSError, PackageNotFoundError):  # opening it says what is wrong
+        return None
+
+
+def _seen(path: Path) -> str | None:
+    if path.is_dir() and (path / "config.json").exists():
+        return files_hash(path)
+    ggufs = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
+    if len(ggufs) != 1 or ggufs[0].suffix != ".gguf" or not ggufs[0].is_file():
+        return None
+    folder = _place(ggufs[0])
+    # Not converted, it was not opened here: the file's own hash is none that was noted then.
+    return files_hash(folder) if folder.exists() else file_hash(ggufs[0])

@@ -1,8 +1,8 @@
 """A chat model in this process, with the call log in front of it.
 
 Every answer is a call, keyed by the model's identity (weights, dtype, packages), because rounding differs between
-machines and versions. What a name stood for when it was opened is a call too, so that a plan can tell what is in the
-log without loading, or fetching, a model.
+machines and versions. What a name stood for is noted whenever it is opened, so that a plan can tell what is in the
+log without loading, or fetching, a model, and an offline build which answers are the last ones.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class LocalChat:
         self.name, self._identity, self._calls, self._batch = name, dict(identity), calls, batch
         self._opened = model
         self.source = f"local:{name}"
+        self.weights = self._identity.get("weights", "")
 
     @property
     def _model(self) -> ChatModel:
@@ -118,13 +119,14 @@ def open_local(open_model: Callable[[str], ChatModel] | None, spec: str, calls: 
         raise MissingExtra("torch, which local models need,", "eval")
     model = open_model(spec)
     opened = {"name": model.name, "identity": dict(model.identity)}
-    calls.fetch(SOURCE, _opening(spec), lambda: opened)
+    calls.note(SOURCE, _opening(spec) | {"weights": model.identity.get("weights", "")}, opened)
     return LocalChat(model.name, model.identity, model, calls, batch)
 
 
-def recall_local(spec: str, calls: Calls) -> LocalChat | None:
-    """The model as it was when it was opened last with these packages; None where it never was. For plans alone."""
-    opened = calls.recall(SOURCE, _opening(spec))
+def recall_local(spec: str, calls: Calls, weights: str | None = None) -> LocalChat | None:
+    """The model as it was when it was opened last with these packages, and these weights where they are known; None
+    where it never was. For plans alone."""
+    opened = calls.latest(SOURCE, _opening(spec) | ({} if weights is None else {"weights": weights}))
     return None if opened is None else LocalChat(opened["name"], opened["identity"], None, calls)
 
 

@@ -15,7 +15,7 @@ import pytest
 from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.plan import plan
 from dual_data.engine.run import build, locked, read_rows
-from dual_data.engine.stage import Stage, Tools
+from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy
 from tests.engine import toy
 
@@ -91,6 +91,26 @@ def test_files_are_watched(root: Path) -> None:
     (words / "a.txt").unlink()
     with pytest.raises(InputError, match="no such file; the stage numbers needs it"):
         reasons(root)
+
+
+def test_a_source_that_the_run_tells_stands_until_it_can_be_seen_to_have_changed(root: Path) -> None:
+    told: dict[str, str | None] = {"weights": None}
+
+    def opening(params: toy.NumbersParams, tools: Tools) -> Result:
+        return Result(toy.numbers(params, tools), {}, {"weights": "first"})
+
+    stage = replace(toy.NUMBERS, run=opening, sources=lambda *_: told)
+    first = run(root, stage)["numbers"]
+    assert first.basis.sources == {"weights": "first"}
+    assert first.basis.fingerprint() == first.fingerprint
+    assert reasons(root, stage)["numbers"] == ""
+    told["weights"] = "first"
+    assert reasons(root, stage)["numbers"] == ""
+    told["weights"] = "second"
+    assert reasons(root, stage)["numbers"] == "weights changed"
+    assert run(root, stage)["numbers"].basis.sources == {"weights": "first"}  # what it was made from, not what was seen
+    del told["weights"]
+    assert reasons(root, stage)["numbers"] == "weights is gone"
 
 
 def test_equal_output_stops_what_follows(root: Path) -> None:

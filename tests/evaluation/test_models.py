@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dual_data.errors import InputError, UsageError
-from dual_data.evaluation.cache import files_hash, whole_folder
+from dual_data.evaluation.cache import file_hash, files_hash, weights_seen, whole_folder
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.models import check_head, finish, head, identify, last_hidden, load, tensor_hash
 from dual_data.evaluation.plain import PlainEngine
@@ -38,6 +38,7 @@ def test_a_folder_is_loaded_as_it_was_saved(saved: Path) -> None:
     ids = torch.arange(3, 20)[None]
     assert torch.equal(loaded.model(input_ids=ids).logits, tiny("qwen").model(input_ids=ids).logits)
     assert loaded.info.weights == files_hash(saved) == identify(str(saved)).weights
+    assert weights_seen(str(saved)) == loaded.info.weights
     assert identify(str(saved)).parameters == loaded.info.parameters
     assert loaded.info.template == tiny("qwen").info.template
     assert dict(loaded.info.packages)["torch"] == torch.__version__
@@ -55,7 +56,18 @@ def test_weights_are_identified_by_content_and_the_note_follows_the_file(saved: 
         file.seek(-1, 2)
         file.write(b"\xff")
     assert files_hash(copy) != files_hash(saved)
+    assert weights_seen(str(copy)) == files_hash(copy)
     assert tensor_hash(tiny(seed=0).model) == tensor_hash(tiny(seed=0).model) != tensor_hash(tiny(seed=1).model)
+
+
+def test_weights_that_only_loading_tells_are_not_seen(tmp_path: Path) -> None:
+    for spec in ("tiny-llama", "smollm2", "nobody/nothing", "./nowhere", str(tmp_path / "nowhere.gguf"), str(tmp_path)):
+        assert weights_seen(spec) is None
+    gguf = tmp_path / "one.gguf"
+    gguf.write_bytes(b"not converted yet")
+    assert weights_seen(str(gguf)) == weights_seen(str(tmp_path)) == file_hash(gguf)
+    (tmp_path / "two.gguf").touch()
+    assert weights_seen(str(tmp_path)) is None
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -430,6 +430,9 @@ def test_other_weights_are_other_calls_and_a_plan_opens_no_model(tools: Tools) -
     assert plan() == ("local:fake", 6, 4)
     other = FakeModel(labels=lambda _: [-3.0] * 9, weights="w2")
     assert set(local(tools, other, sample=4)["mass"]) == {round(9 * math.exp(-3), 6)}
+    result = run(params, replace(tools, open_model=lambda _: other), facts=facts, questions=questions)
+    assert isinstance(result, Result)
+    assert result.sources == {"weights of fake": "w2"}
 
 
 def test_without_the_extra_a_local_judge_is_a_clear_message(tools: Tools) -> None:
