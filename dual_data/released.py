@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from dual_data.config import Strict
+from dual_data.engine.manifest import Manifest
 from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, InputError, ServiceError
 
@@ -27,6 +28,8 @@ WHOLE = "train"
 """Split of a configuration that has only one: what `datasets` calls it by default."""
 SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads where none is named."""
+SNAPSHOT = "embedded snapshot"
+"""How the facts stage names the snapshot among its sources."""
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LATER = (408, 429)
@@ -56,13 +59,29 @@ class State(Strict):
     limit: int | None
     """The `--limit` of the build; None for a whole one."""
     commit: str | None
-    """Git commit of the project; None outside a repository."""
+    """Git commit of the project, by the last stage; None where git named none."""
     dirty: bool
-    """Whether the project had uncommitted changes, or its stages were built from different commits."""
+    """Whether the project had uncommitted changes, or its stages were built from different commits: no commit then
+    reproduces the build."""
     unresolved: int
     """Facts whose ids were minted from labels."""
     snapshot: bool
     """Whether it rests on the snapshot inside the package: other sources than Wikidata, under several licences."""
+
+    @classmethod
+    def of(cls, stages: Iterable[Manifest], unresolved: int) -> State:
+        """The state of a build, from the manifests of its stages in order."""
+        manifests = list(stages)
+        states = [manifest.build.get("git") or {} for manifest in manifests]
+        return cls(
+            limit=min((limit for one in manifests if (limit := one.basis.limit) is not None), default=None),
+            commit=states[-1].get("commit") if states else None,
+            dirty=any(state.get("dirty") for state in states) or len({state.get("commit") for state in states}) > 1,
+            unresolved=unresolved,
+            snapshot=any(
+                SNAPSHOT in one.basis.sources or one.basis.services.get("sparql") == "embedded" for one in manifests
+            ),
+        )
 
 
 class Release(Strict):

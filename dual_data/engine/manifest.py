@@ -112,11 +112,15 @@ def build_facts(project: Path, seconds: float) -> dict[str, Any]:
 
 
 def git_state(project: Path) -> dict[str, Any] | None:
-    """Commit of the project and whether anything in it is uncommitted; None outside a repository."""
+    """Commit of the project and whether anything in it is uncommitted; None where git names no commit.
+
+    That need not mean that there is none: in a container git refuses to read folders of another user, for instance.
+    """
     commit = _git(project, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit, "dirty": bool(_git(project, "status", "--porcelain", "--", "."))}
+    status = _git(project, "status", "--porcelain", "--", ".")
+    return {"commit": commit, "dirty": status is None or bool(status)}
 
 
 def _git(project: Path, *arguments: str) -> str | None:

@@ -13,8 +13,6 @@ from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
-SNAPSHOT = "embedded snapshot"
-"""How the facts stage names the snapshot among its sources."""
 EXAMPLES = "examples/"
 """Prefix of the tables that hold the rows of a recipe."""
 
@@ -39,25 +37,11 @@ class Build(NamedTuple):
         ]
 
     def state(self) -> State:
-        """What decides whether the build may be published; the commit is that of the last stage.
-
-        Stages of two commits make a build that no commit reproduces: it counts as uncommitted.
-        """
-        limits = [manifest.basis.limit for manifest in self.manifests.values()]
-        states = [manifest.build.get("git") or {} for manifest in self.manifests.values()]
+        """What decides whether the build may be published."""
         unresolved = 0
         if "facts" in self.manifests:
             unresolved = self.table("facts").filter(~pl.col("resolved")).height
-        return State(
-            limit=min((limit for limit in limits if limit is not None), default=None),
-            commit=states[-1].get("commit") if states else None,
-            dirty=any(state.get("dirty") for state in states) or len({state.get("commit") for state in states}) > 1,
-            unresolved=unresolved,
-            snapshot=any(
-                SNAPSHOT in manifest.basis.sources or manifest.basis.services.get("sparql") == "embedded"
-                for manifest in self.manifests.values()
-            ),
-        )
+        return State.of(self.manifests.values(), unresolved)
 
 
 def read_build(folder: Path, stages: Sequence[str]) -> Build:

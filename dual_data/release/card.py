@@ -225,7 +225,7 @@ def _titled(name: str, shown: str, rows: int) -> str:
 def _origin(release: Release) -> str:
     state = release.state
     dates = sorted(str(stage.get("build", {}).get("built_at", ""))[:10] for stage in release.stages.values())
-    commit = f"commit {code(state.commit[:12])}" if state.commit else "a project without version control"
+    commit = f"commit {code(state.commit[:12])}" if state.commit else "no commit that git could name"
     services = {
         f"{name} {value}"
         for stage in release.stages.values()

@@ -75,8 +75,8 @@ def refusals(state: State) -> tuple[list[str], list[str]]:
         )
     elif state.commit is None:
         unless_forced.append(
-            "it was built from a project without version control, so nobody can tell from what. Put the project under "
-            "git, commit it, " + _AGAIN
+            "git named no commit of the project that it was built from, so nobody can tell from what. Put the project "
+            "under git (where it is already, `git status` in it says what is wrong), commit it, " + _AGAIN
         )
     return never, unless_forced
 

@@ -11,6 +11,7 @@ import polars as pl
 from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError
+from dual_data.released import State
 
 EXAMPLES = "examples/"
 """Prefix of the tables that hold the rows of a recipe."""
@@ -54,18 +55,18 @@ class Built(NamedTuple):
             for source, content in manifest.basis.inputs.items():
                 if source not in self.manifests or self.manifests[source].content() != content:
                     found.append(f"{name} was built from another {source} than stands here now.")
-        limits = {manifest.basis.limit for manifest in self.manifests.values()} - {None}
-        if limits:
-            found.append(
-                f"The build is limited to {' and '.join(map(str, sorted(filter(None, limits))))} facts a stage."
-            )
-        states = [manifest.build.get("git") for manifest in self.manifests.values()]
-        if any(state and state.get("dirty") for state in states):
-            found.append("The project had uncommitted changes when it was built.")
-        if not all(states):
-            found.append("The project was not under version control when it was built.")
         facts = self.table("facts")
-        if facts is not None and (unresolved := facts.filter(~pl.col("resolved")).height):
+        unresolved = 0 if facts is None else facts.filter(~pl.col("resolved")).height
+        state = State.of(self.manifests.values(), unresolved)
+        if state.limit is not None:
+            found.append(f"The build is limited to {state.limit:,} facts a stage.")
+        if state.snapshot:
+            found.append("The facts come from the snapshot inside dual-data, which is for trying things out.")
+        if state.dirty:
+            found.append("It was built from uncommitted changes, or its stages from different commits.")
+        elif state.commit is None:
+            found.append("The commit of the project that built it is not known.")
+        if unresolved:
             found.append(f"{unresolved:,} facts have ids minted from labels, which say nothing about the entity.")
         return found
 

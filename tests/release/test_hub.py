@@ -333,7 +333,11 @@ def test_without_a_token_nothing_is_tried(online: Hub, released: Made) -> None:
     [
         ({"limit": 200}, r"limited build \(--limit 200\)\. Build again without --limit$", True),
         ({"dirty": True}, r"uncommitted changes.*\. Commit the project, move the stages' folders out", True),
-        ({"commit": None}, r"version control.*\. Put the project under git, commit it, move the stages", True),
+        (
+            {"commit": None},
+            r"git named no commit .*\. Put the project under git \(.*`git status`.*\), commit it, move",
+            True,
+        ),
         ({"snapshot": True}, r"snapshot inside the package.*\. Build .* with a profile whose \S+ is an endpoint", True),
         ({"unresolved": 3}, "3 facts are unresolved.* Resolve them and build again$", False),
     ],
