@@ -59,11 +59,12 @@ def model_utility(sets: Sequence[Kept], *, seed: int = 0, replicates: int = 1000
     """Harmonic mean of probability, ROUGE-L recall and max(0, 1 - truth ratio) over the sets that must be kept.
 
     Scores that no item has are left out; None where none is left. The interval is over seeds and subjects, as that of a
-    mean; a set's subjects are drawn once for its three scores.
+    mean; the seeds, of which each has measured everything, are drawn once for all, a set's subjects for its scores.
     """
     random = np.random.default_rng(seed)
     exact: list[float] = []
     drawn: list[NDArray[np.float64]] = []
+    seeds = draw_counts(len(np.atleast_2d(sets[0].probability)), random, replicates) if sets else np.empty(0)
     for one in sets:
         truth = np.maximum(0.0, 1 - np.asarray(one.truth_ratio, dtype=float))
         picked = item_weights(one.subjects, random, replicates)
@@ -73,7 +74,6 @@ def model_utility(sets: Sequence[Kept], *, seed: int = 0, replicates: int = 1000
             if not known.any():
                 continue
             table = np.where(known, table, 0.0)
-            seeds = draw_counts(len(table), random, replicates)
             sums, counts = (((seeds @ part) * picked).sum(1) for part in (table, known.astype(float)))
             exact.append(float(table.sum() / known.sum()))
             drawn.append(sums / np.maximum(counts, 1.0))

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+_FEW = 10
+"""Draws beyond zero that are too few to read a small p-value from."""
 
 
 class Interval(NamedTuple):
@@ -91,7 +93,8 @@ def bootstrap_difference(
     if one.shape[1] != two.shape[1] or (one.shape[0] != two.shape[0] and 1 not in (one.shape[0], two.shape[0])):
         raise ValueError(f"cannot pair {one.shape} with {two.shape}: [seeds, items] of the same items are needed")
     table, sizes = _cluster_sums(one - two, clusters)
-    return interval_of(_mean(table, sizes), _draw_means(table, sizes, np.random.default_rng(seed), replicates))
+    draws = _draw_means(table, sizes, np.random.default_rng(seed), replicates)
+    return interval_of(_mean(table, sizes), draws, len(sizes))
 
 
 def mean_draws(
@@ -111,10 +114,19 @@ def mean_draws(
     return _draw_means(table, sizes, np.random.default_rng(seed), replicates)
 
 
-def interval_of(value: float, draws: Floats) -> Interval:
-    """Percentile interval of bootstrap draws, and the p-value of "it is zero"."""
+def interval_of(value: float, draws: Floats, clusters: int) -> Interval:
+    """Percentile interval of bootstrap draws of so many clusters, and the p-value of "it is zero".
+
+    The share of the draws beyond zero cannot be below one draw, which a correction over a hundred comparisons makes no
+    finding of whatever the data. Where fewer than ten lie there, the normal tail at the draws' spread counts if it is
+    lower; but never less than 2 ** (1 - clusters), the least that a sign test of as many subjects can say.
+    """
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    return Interval(value, *quantiles(draws), min(1.0, 2 * (tail + 1) / (len(draws) + 1)))
+    p_value = min(1.0, 2 * (tail + 1) / (len(draws) + 1))
+    if tail < _FEW:
+        spread = float(draws.std())
+        p_value = min(p_value, math.erfc(abs(value) / (spread * math.sqrt(2))) if spread > 0 else 0.0)
+    return Interval(value, *quantiles(draws), max(p_value, 2.0 ** (1 - clusters)))
 
 
 def bootstrap(

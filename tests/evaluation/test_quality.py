@@ -56,3 +56,10 @@ def test_the_interval_of_model_utility_is_over_subjects_and_seeds() -> None:
     assert clustered.value == alone.value == pytest.approx(values.mean())
     widths = [found.high - found.low for found in (alone, clustered, several)]
     assert widths[0] * 1.5 < widths[1] < widths[2]
+
+
+def test_seeds_are_drawn_once_for_all_that_they_have_measured() -> None:
+    table = np.repeat([[0.3], [0.5], [0.7]], 50, axis=1)
+    found = model_utility([Kept(range(50), table, table, 1 - table) for _ in range(4)])
+    assert found is not None
+    assert found[:3] == pytest.approx((0.5, 0.3, 0.7))

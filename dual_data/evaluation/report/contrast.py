@@ -142,15 +142,19 @@ def _of_curves(
         return None
     random = np.random.default_rng(seed)
     weights = [side.weights(random, _REPLICATES) for side in sides]
-    # The same facts are drawn for both where they are the same.
-    if sides[0].forget_names == sides[1].forget_names and sides[0].retain_names == sides[1].retain_names:
-        weights[1] = weights[0]
+    # The same facts are drawn for both where they are the same: popular and rare are two sets, with one to retain.
+    if sides[0].forget_names == sides[1].forget_names:
+        weights[1] = weights[1]._replace(forget=weights[0].forget)
+    if sides[0].retain_names == sides[1].retain_names:
+        weights[1] = weights[1]._replace(retain=weights[0].retain)
     draws = [side.drawn(picked, random) for side, picked in zip(sides, weights, strict=True)]
     pairs = [(statistic(one), statistic(two)) for one, two in zip(*draws, strict=True)]
     one, two = np.array([pair if None not in pair else (np.nan, np.nan) for pair in pairs], dtype=float).T
     if np.isnan(one).sum() > _REPLICATES / 2:
         return None
-    return _of_draws((exact[0], exact[1]), (one, two), len(sides[0].retain_names))
+    clusters = min(len(names) for side in sides for names in (side.forget_names, side.retain_names))
+    facts = int(min(sizes.sum() for side in sides for sizes in (side.forget_sizes, side.retain_sizes)))
+    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters)
 
 
 def _retention(points: Sequence[Point], share: float) -> float | None:
@@ -174,14 +178,15 @@ def _contrast(
         for place, (side, names) in enumerate(zip(sides, among, strict=True))
     ]
     facts = min(values.shape[1] for values, _ in sides)
-    return _of_draws((float(first[0].mean()), float(second[0].mean())), (draws[0], draws[1]), facts)
+    clusters = min(len(set(names)) for _, names in sides)
+    return _of_draws((float(first[0].mean()), float(second[0].mean())), (draws[0], draws[1]), facts, clusters)
 
 
-def _of_draws(exact: tuple[float, float], draws: tuple[Floats, Floats], facts: int) -> Contrast:
+def _of_draws(exact: tuple[float, float], draws: tuple[Floats, Floats], facts: int, clusters: int) -> Contrast:
     known = ~np.isnan(draws[0] - draws[1])
     one, two = draws[0][known], draws[1][known]
     return Contrast(
-        interval_of(exact[0] - exact[1], one - two),
+        interval_of(exact[0] - exact[1], one - two, clusters),
         Interval(exact[0], *quantiles(one)),
         Interval(exact[1], *quantiles(two)),
         facts,

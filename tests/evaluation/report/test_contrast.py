@@ -73,6 +73,19 @@ def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
     assert found.difference.low > 0
 
 
+def test_facts_that_two_sets_share_are_drawn_together(tmp_path: Path) -> None:
+    for name in ("rare", "popular"):
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.0, retain=0.5)
+    popular, rare = collect([tmp_path]).groups
+    found = compare_retention(popular, rare)
+    assert found is not None
+    # Each forgets everything and keeps the same facts of one set to retain.
+    assert found.difference[:3] == (0, 0, 0)
+    assert found.first.low < found.first.high
+    assert found.facts == 60
+
+
 def test_largest_jump(tmp_path: Path) -> None:
     write_grid(tmp_path)
     group = next(group for group in collect([tmp_path]).groups if group.key[2:4] == ("pretrained", "rare"))
