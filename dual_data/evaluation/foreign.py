@@ -43,6 +43,8 @@ class Log(NamedTuple):
     path: Path
     items: tuple[LogItem, ...]
     aggregates: Mapping[str, float]
+    others: tuple[str, ...] = ()
+    """Sections without generations."""
 
 
 class Rescored(NamedTuple):
@@ -56,7 +58,7 @@ class Rescored(NamedTuple):
     means: Mapping[str, Mapping[str, float]]
     """Recomputed mean of every text score by section, also of those that the log lacks."""
     left_alone: tuple[str, ...]
-    """Scores of the log that do not follow from the generation."""
+    """Scores and sections of the log that do not follow from generations."""
 
 
 def read_log(path: Path) -> Log:
@@ -64,26 +66,27 @@ def read_log(path: Path) -> Log:
     data = _read_json(path)
     if isinstance(data, dict) and isinstance(data.get("items"), dict):
         found = [_our_item(path, name, index, row) for name, index, row in _rows(data["items"])]
-        aggregates: dict[str, float] = {}
-    elif isinstance(data, dict) and data and all(_is_section(section) for section in data.values()):
+        aggregates, others = dict[str, float](), ()
+    elif isinstance(data, dict) and (said := {name: section for name, section in data.items() if _says(section)}):
         found = [
             _their_item(path, name, index, row)
-            for name, section in data.items()
+            for name, section in said.items()
             for index, row in section["value_by_index"].items()
         ]
         aggregates = {
             name: float(section["agg_value"])
-            for name, section in data.items()
+            for name, section in said.items()
             if isinstance(section.get("agg_value"), int | float)
         }
+        others = tuple(name for name in data if name not in said)
     else:
         raise InputError(
             f"{path}: neither an item file of this package (a JSON object with `items`) nor a log of open-unlearning "
-            "(sections with `value_by_index`)"
+            "(sections with `value_by_index` that hold generations)"
         )
     if not found:
         raise InputError(f"{path}: the log holds no items")
-    return Log(path, tuple(found), aggregates)
+    return Log(path, tuple(found), aggregates, others)
 
 
 def log_files(path: Path) -> list[Path]:
@@ -100,7 +103,7 @@ def rescore(log: Log) -> Rescored:
     """Recompute every score of a log from its generations and compare with what it holds."""
     differences: dict[str, float] = {}
     means: dict[str, dict[str, list[float]]] = {}
-    left_alone: set[str] = set()
+    left_alone = set(log.others)
     for item in log.items:
         fresh = text_scores(item.generation, item.answer, item.answers, item.kind)
         for name, value in fresh.items():
@@ -136,8 +139,12 @@ def _read_json(path: Path) -> Any:
         raise InputError(f"{path}: not a readable JSON file: {error}") from error
 
 
-def _is_section(section: Any) -> bool:
-    return isinstance(section, dict) and isinstance(section.get("value_by_index"), dict)
+def _says(section: Any) -> bool:
+    """Whether a section holds generations; others are of likelihoods, or aggregates of aggregates."""
+    rows = section.get("value_by_index") if isinstance(section, dict) else None
+    return isinstance(rows, dict) and any(
+        isinstance(row, dict) and {"ground_truth", "generation"} & row.keys() for row in rows.values()
+    )
 
 
 def _rows(sections: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -63,6 +63,20 @@ def test_a_wrong_score_is_seen(tmp_path: Path, held: float, difference: float) -
     assert found.max_abs_difference == found.differences["rougeL_f1"]
 
 
+def test_sections_without_generations_are_named_and_left_alone(tmp_path: Path) -> None:
+    path = _foreign(tmp_path)
+    log = json.loads(gzip.decompress(path.read_bytes()))
+    log |= {
+        "model_utility": {"agg_value": 0.4},
+        "forget_Prob": {"agg_value": 0.1, "value_by_index": {"0": {"prob": 0.1, "avg_loss": 2.3}}},
+        "empty": {"agg_value": 0.0, "value_by_index": {}},
+    }
+    path.write_bytes(gzip.compress(json.dumps(log).encode()))
+    found = rescore(read_log(path))
+    assert (found.items, found.left_alone) == (3, ("empty", "forget_Prob", "model_utility"))
+    assert found.max_abs_difference < 1e-15
+
+
 def test_our_own_items(tmp_path: Path) -> None:
     scores = text_scores("Rome, of course", "Rome", ["Rome", "Roma"])
     row = {"ground_truth": "Rome", "answers": ["Rome", "Roma"], "generation": "Rome, of course"}
