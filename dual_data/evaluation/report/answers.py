@@ -156,12 +156,14 @@ def baseline_answer(collection: Collection) -> list[str]:
             lr = group.chosen()
             if lr is not None and (group.key.data, group.key.model, group.key.set) == (key.data, key.model, key.set):
                 total += 1
-                below += float(stack(group.at(lr), "forget", "rougeL_recall").mean()) <= baseline.value
+                # A stage of its own: other answers have another rule.
+                rule = float(group.before[0].trivial.mean())
+                below += float(stack(group.at(lr), "forget", "rougeL_recall").mean()) <= rule
         hardly = ", so that little can be called known" if score.value <= baseline.value else ""
         sentences.append(
             f"{key.data}, {key.model}, {key.set}: on the forget facts measured, a rule that knows no fact reaches "
             f"{number(baseline)} ROUGE-L recall, the model before unlearning {number(score)}{hardly}; after unlearning "
-            f"{below} of {total} cells are at or below the rule."
+            f"{below} of {total} cells are at or below the rule of their own stage."
         )
     return sentences
 

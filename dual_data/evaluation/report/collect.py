@@ -105,6 +105,10 @@ class Run(NamedTuple):
         """The sets that the stage was trained on, as its recipe names them."""
         return tuple(self.recipe["train"]) if self.recipe else ()
 
+    def keeps(self, name: str) -> bool:
+        """Whether a set shows what was kept: not where its answers were swapped for others and then not taught."""
+        return not (self.recipe or {}).get("counterfactual") or name in self.trained
+
 
 class Key(NamedTuple):
     """What the runs of a group share: all but learning rate and seed."""
@@ -167,14 +171,18 @@ class Collection(NamedTuple):
 
 
 def collect(folders: Sequence[Path]) -> Collection:
-    """Read the results of some grids. Raises InputError for a folder without any."""
+    """Read the results of some grids; one that two folders hold counts once.
+
+    Raises InputError for a folder without any, and for results that differ in what their place in the report does not
+    say.
+    """
     by_key: dict[Key, list[Run]] = defaultdict(list)
     provenance: Mapping[str, Any] = {}
     grids: dict[str, None] = {}
     for folder in folders:
         for path, result in read_results(folder):
             cell = result["cell"]
-            by_key[Key(*(str(cell[name]) for name in Key._fields))].append(_run(path, result))
+            _add(by_key[Key(*(str(cell[name]) for name in Key._fields))], _run(path, result))
             provenance = provenance or result["provenance"]
             grids.setdefault(str(result["grid"]))
     measured = {key: tuple(run for run in runs if run.sets) for key, runs in by_key.items() if key.method == BASE}
@@ -187,6 +195,18 @@ def collect(folders: Sequence[Path]) -> Collection:
     every = [run for _, runs in sorted(by_key.items()) for run in runs]
     failed = tuple(run for run in every if run.status != "done")
     return Collection(tuple(groups), bases, provenance, tuple(grids), failed, len(every))
+
+
+def _add(runs: list[Run], new: Run) -> None:
+    for old in runs:
+        if old.id == new.id:
+            return
+        if (old.lr, old.seed) == (new.lr, new.seed) and old.sets and new.sets:
+            raise InputError(
+                f"{old.path} and {new.path} are of one model, stage, set, method, learning rate and seed: rows or "
+                "settings changed in between; remove the older results, or give every setting its own --out"
+            )
+    runs.append(new)
 
 
 def collect_one(path: Path) -> Run:

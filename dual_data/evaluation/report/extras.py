@@ -77,7 +77,7 @@ def extras(collection: Collection, group: Group) -> Extras | None:
         frequency(read_result(before.path)["items"]["forget"], forget) if _finite(forget) else None,
         fluency([row["generation"] for row in everything], [row["subject"] or row["id"] for row in everything]),
         _quality(collection, group, run, forget),
-        model_utility([_kept(runs, name) for name in KEPT if name in run.sets]),
+        model_utility([_kept(runs, name) for name in KEPT if name in run.sets and run.keeps(name)]),
         _attacks(group, runs),
     )
 

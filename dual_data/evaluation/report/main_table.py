@@ -16,13 +16,13 @@ from dual_data.evaluation.report.collect import Collection, Floats, Key, Run, cl
 from dual_data.evaluation.report.document import Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
-    by_base,
     chosen_cells,
     estimate,
     rate_of,
     row_id,
     shown,
     sources,
+    starts,
     trivial_rule,
 )
 from dual_data.evaluation.statistics import Interval, bootstrap_function
@@ -53,7 +53,9 @@ class Row(NamedTuple):
 def main_rows(collection: Collection) -> list[Row]:
     """All lines, by place."""
     rows = list[Row]()
-    for key, before, groups in by_base(collection):
+    for key, before, groups in starts(collection):
+        if not before:
+            continue
         rows.append(_row(key, before, "before", before))
         rows += [_row(group.key, runs, group.key.method, before) for group, runs in chosen_cells(groups)]
     return rows
@@ -108,7 +110,7 @@ def _row(key: Key, runs: Sequence[Run], method: str, before: Sequence[Run]) -> R
     if has_panel(runs):
         scores[PANEL] = panel_accuracy(runs)
     further = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
-    others = {name: estimate(runs, name, "rougeL_recall") for name in further}
+    others = {name: estimate(runs, name, "rougeL_recall") for name in further if runs[0].keeps(name)}
     return Row(key, method, rate_of(runs), tuple(runs), trivial_rule(before), scores, others)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dual_data.evaluation.report.collect import Collection, Group, Run, clusters, stack
 from dual_data.evaluation.report.document import Block, Entry, Folded, Heading, Table
-from dual_data.evaluation.report.places import PLACE, chosen_cells, p_value, place_of, places, shown, sources
+from dual_data.evaluation.report.places import PLACE, chosen_cells, p_value, place_of, shown, sources, starts
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
 
 _SETS = ("forget", "retain_eval")
@@ -30,10 +30,8 @@ class Pair(NamedTuple):
 def method_pairs(collection: Collection) -> list[Pair]:
     """ROUGE-L recall of every two methods of one place, preset and profile, first minus second, paired over seeds."""
     found: list[tuple[Group, Group, str, Interval, tuple[Run, ...]]] = []
-    for groups in places(collection).values():
-        for (one, left), (two, right) in itertools.combinations(chosen_cells(groups), 2):
-            if one.key._replace(method=two.key.method) != two.key:
-                continue
+    for start in starts(collection):
+        for (one, left), (two, right) in itertools.combinations(chosen_cells(start.groups), 2):
             sides = same_seeds(left, right)
             if sides is None:
                 continue

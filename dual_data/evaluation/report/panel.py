@@ -13,7 +13,6 @@ from dual_data.evaluation.report.document import Block, Entry, Figures, Folded, 
 from dual_data.evaluation.report.places import (
     PLACE,
     before_of,
-    by_base,
     chosen_cells,
     mean_of,
     place_of,
@@ -21,6 +20,7 @@ from dual_data.evaluation.report.places import (
     row_id,
     shown,
     sources,
+    starts,
     title_of,
 )
 from dual_data.evaluation.statistics import Interval, bootstrap_difference
@@ -41,12 +41,12 @@ def panel_accuracy(runs: Sequence[Run]) -> Interval:
 
 def panel(collection: Collection, folder: Path) -> list[Block]:
     """Accuracy over learning rates, and what the chosen cells lost; nothing where no panel was measured."""
-    measured = [found for found in by_base(collection) if has_panel(found[1])]
+    measured = [start for start in starts(collection) if has_panel(start.before)]
     charts, lines, kinds, ids = list[str](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
-    titles = [place_of(key) for key, _, _ in measured]
+    known = [key for key, _, _ in measured]
     every_kind = list(dict.fromkeys(kind for _, before, _ in measured for kind in _table(before).kinds))
     for key, before, groups in measured:
-        charts.append(_by_rate(title_of(place_of(key), titles), before, groups))
+        charts.append(_by_rate(title_of(key, known), before, groups))
         found: list[tuple[str, Sequence[Run]]] = [("before", before)]
         found += [(group.key.method, runs) for group, runs in chosen_cells(groups)]
         for method, runs in found:

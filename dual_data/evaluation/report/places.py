@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from dual_data.evaluation.report.chart import Spot
 from dual_data.evaluation.report.collect import Collection, Floats, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import Cell, Links
+from dual_data.evaluation.results import BASE
 from dual_data.evaluation.statistics import Interval, bootstrap_mean, bootstrap_median
 
 Place = tuple[str, str, str, str]
@@ -25,20 +27,22 @@ NORMS = (
 """What a caption says of :func:`gradient_norms`."""
 
 
-def places(collection: Collection) -> dict[Place, list[Group]]:
-    """Groups by data, model, stage and set."""
-    found: dict[Place, list[Group]] = defaultdict(list)
+class Start(NamedTuple):
+    """A model before unlearning, and what starts from it."""
+
+    key: Key
+    """Of its cell."""
+    before: tuple[Run, ...]
+    """Empty where it could not be measured."""
+    groups: list[Group]
+
+
+def starts(collection: Collection) -> list[Start]:
+    """All models that something was unlearned from, each preset's and profile's for itself."""
+    found: dict[Key, list[Group]] = defaultdict(list)
     for group in collection.groups:
-        found[place_of(group.key)].append(group)
-    return found
-
-
-def by_base(collection: Collection) -> Iterator[tuple[Key, tuple[Run, ...], list[Group]]]:
-    """Every model before unlearning in a place where something was unlearned, and the groups that start from it."""
-    known = places(collection)
-    for key, runs in sorted(collection.bases.items()):
-        if (groups := known.get(place_of(key))) is not None:
-            yield key, runs, [group for group in groups if group.key._replace(method=key.method) == key]
+        found[group.key._replace(method=BASE)].append(group)
+    return [Start(key, collection.bases.get(key, ()), found[key]) for key in sorted(found)]
 
 
 def before_of(before: Sequence[Run], run: Run) -> Run:
@@ -60,7 +64,10 @@ def mean_of(table: Floats, subjects: Sequence[Hashable]) -> Interval:
 
 def middle(runs: Sequence[Run], name: str, score: str) -> Interval:
     """Median of a score over seeds and items with its interval; NaN where a model gave no number."""
-    return bootstrap_median(stack(runs, name, score), clusters(runs, name))
+    table = stack(runs, name, score)
+    if np.isnan(table).any():
+        return Interval(math.nan, math.nan, math.nan)
+    return bootstrap_median(table, clusters(runs, name))
 
 
 def trivial_rule(before: Sequence[Run]) -> Interval:
@@ -78,10 +85,14 @@ def place_of(key: Key) -> Place:
     return (key.data, key.model, key.stage, key.set)
 
 
-def title_of(place: Place, among: Iterable[Place]) -> str:
-    """How a chart or a fold names it: stage and set, and data and model where those of `among` differ in them."""
+def title_of(key: Key, among: Iterable[Key]) -> str:
+    """How a chart or a fold names it: stage and set, and else, but for the method, what those of `among` differ in."""
     others = list(among)
-    return ", ".join(part for i, part in enumerate(place) if i >= 2 or len({other[i] for other in others}) > 1)
+
+    def named(field: str) -> bool:
+        return field in ("stage", "set") or (field != "method" and len({getattr(one, field) for one in others}) > 1)
+
+    return ", ".join(getattr(key, field) for field in Key._fields if named(field))
 
 
 def number(interval: Interval, digits: int = 3) -> str:

@@ -17,12 +17,13 @@ from dual_data.evaluation.report.places import (
     estimate,
     gradient_norms,
     middle,
-    places,
+    place_of,
     rate_of,
     row_id,
     shown,
     sources,
     spot,
+    starts,
     title_of,
     trivial_rule,
 )
@@ -38,16 +39,16 @@ _BESIDE = (-0.1, 0.1)
 def frontiers(collection: Collection) -> list[Block]:
     """Forget against retain score, one chart a stage and set, baselines drawn in."""
     charts = []
-    for place, groups in (known := places(collection)).items():
+    known = [start.key for start in starts(collection)]
+    for key, before, groups in starts(collection):
         series = [Series(group.key.method, _spots(group)) for group in groups]
-        before = groups[0].before
         lines = []
         if before:
             series.append(Series("before", (_spot(before, ""),), joined=False))
             rule = trivial_rule(before)
             lines.append(Line("x", rule.value, "trivial rule", shown(rule), row_id("chosen", before)))
         axes = (Axis("forget, ROUGE-L recall", 0, 1), Axis("retain_eval, ROUGE-L recall", 0, 1))
-        charts.append(chart(title_of(place, known), *axes, series, lines))
+        charts.append(chart(title_of(key, known), *axes, series, lines))
     caption = (
         "One point a learning rate, joined in their order; bars are 95 % intervals. Up and to the left is better; left "
         "of the dashed line a rule that knows no fact would score as well."
@@ -59,18 +60,18 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     """Scores against the learning rate, the largest jump and the gradient norms."""
     charts = []
     rows: list[tuple[Entry, ...]] = []
-    for place, groups in (known := places(collection)).items():
+    known = [start.key for start in starts(collection)]
+    for key, before, groups in starts(collection):
         for name in _SETS:
             series = [Series(group.key.method, _by_rate(group, name)) for group in groups]
-            before = groups[0].before
             lines = [_before(before, estimate(before, name, "rougeL_recall"), "cell")] if before else []
             axes = (Axis("learning rate", log=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
-            charts.append(chart(title_of(place, known), *axes, series, lines))
+            charts.append(chart(title_of(key, known), *axes, series, lines))
         for group in groups:
             jump, under = largest_jump(group), frontier_area(group)
             said = ("-" if one is None else shown(one) for one in (jump, under))
             norms = gradient_norms(group.runs)
-            rows.append((*place, group.key.method, *said, norms, sources(group.runs, folder)))
+            rows.append((*place_of(key), group.key.method, *said, norms, sources(group.runs, folder)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, of the score "
         "before. Area: under the frontier of forget and retain_eval, of that of a method that forgets all and loses "
@@ -97,26 +98,26 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
     charts = []
     rows: list[tuple[Entry, ...]] = []
     ids: list[str] = []
-    for place, groups in (known := places(collection)).items():
+    known = [start.key for start in starts(collection)]
+    for key, before, groups in starts(collection):
         chosen = chosen_cells(groups)
         if not chosen:
             continue
-        before = _shift("before", groups[0].before)
+        start = _shift("before", before)
         found = [_shift(group.key.method, runs) for group, runs in chosen]
         methods = Axis("method", names=tuple(one.method for one in found))
         changes = _beside(_SETS, [(one.method, one.runs, one.changes) for one in found], "shift")
         y = Axis("change of log p a token, nats")
-        charts.append(chart(title_of(place, known), methods, y, changes, (Line("y", 0.0, "no change"),)))
+        charts.append(chart(title_of(key, known), methods, y, changes, (Line("y", 0.0, "no change"),)))
         ranks = _beside(_SETS, [(one.method, one.runs, one.ranks) for one in found], "shift", digits=1)
         lines = [
-            _before(before.runs, one, "shift", f"{name} before", 1)
-            for name, one in zip(_SETS, before.ranks, strict=True)
+            _before(before, one, "shift", f"{name} before", 1) for name, one in zip(_SETS, start.ranks, strict=True)
         ]
         y = Axis("median rank of the first answer token", low=0.8, log=True)
-        charts.append(chart(title_of(place, known), methods, y, ranks, lines))
-        for one in (before, *found):
+        charts.append(chart(title_of(key, known), methods, y, ranks, lines))
+        for one in (start, *found):
             numbers = (*map(shown, one.changes), *(shown(rank, 1) for rank in one.ranks))
-            rows.append((*place, one.method, rate_of(one.runs), *numbers, sources(one.runs, folder)))
+            rows.append((*place_of(key), one.method, rate_of(one.runs), *numbers, sources(one.runs, folder)))
             ids.append(row_id("shift", one.runs))
     header = (
         *PLACE, "method", "lr", "change on forget", "change on retain_eval", "rank on forget", "rank on retain_eval",
@@ -142,11 +143,11 @@ def _shift(method: str, runs: Sequence[Run]) -> _Shift:
 def worst_cases(collection: Collection) -> list[Block]:
     """Share of forget facts that the question, and any wording or prompt, get out."""
     charts = []
-    for place, groups in (known := places(collection)).items():
+    known = [start.key for start in starts(collection)]
+    for key, before, groups in starts(collection):
         chosen = chosen_cells(groups)
         if not chosen:
             continue
-        before = groups[0].before
         got_out = [
             (group.key.method, runs, [estimate(runs, "forget", score) for score in _ASKED]) for group, runs in chosen
         ]
@@ -154,7 +155,7 @@ def worst_cases(collection: Collection) -> list[Block]:
         y = Axis("share of forget facts got out", 0, 1)
         line = _before(before, estimate(before, "forget", "contains_answer"), "chosen")
         series = _beside(tuple(_ASKED.values()), got_out, "chosen")
-        charts.append(chart(title_of(place, known), methods, y, series, (line,)))
+        charts.append(chart(title_of(key, known), methods, y, series, (line,)))
     caption = "Share of forget facts whose accepted answer is in a greedy answer, at the chosen learning rates."
     return [Figures(tuple(charts), caption)]
 

@@ -16,7 +16,7 @@ from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.main_table import Row, main_table
 from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
-from dual_data.evaluation.report.places import chosen_cells, p_value, place_of, places, shown, sources, title_of
+from dual_data.evaluation.report.places import chosen_cells, p_value, shown, sources, starts, title_of
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
 
@@ -127,14 +127,14 @@ def _overlaps(collection: Collection) -> list[Block]:
 
 def _examples(collection: Collection) -> list[Block]:
     blocks: list[Block] = []
-    known = places(collection)
+    known = [start.key for start in starts(collection)]
     for group, runs in chosen_cells(collection.groups):
         run = runs[0]
         before = group.before[0].sets["forget"].examples
         after = run.sets["forget"].examples
         rows = tuple((q, answer, old[2], new) for (q, answer, new), old in zip(after, before, strict=True))
         header = ("question", "answer", "before", "after")
-        title = f"{title_of(place_of(group.key), known)}, {group.key.method} at {run.lr:g}"
+        title = f"{title_of(group.key, known)}, {group.key.method} at {run.lr:g}"
         blocks.append(Folded(title, (Table(header, rows, f"First forget items of seed {run.seed}, word for word."),)))
     return blocks
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dual_data.evaluation.report.chart import Axis, Series, chart
+from dual_data.evaluation.report.collect import Key
 from dual_data.evaluation.report.document import Block, Entry, Figures, Heading, Table
 from dual_data.evaluation.report.extras import Extras
-from dual_data.evaluation.report.places import PLACE, Place, place_of, row_id, shown, sources, spot, title_of
+from dual_data.evaluation.report.places import PLACE, place_of, row_id, shown, sources, spot, title_of
+from dual_data.evaluation.results import BASE
 
 
 def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
@@ -17,7 +19,7 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
     rows: list[tuple[Entry, ...]] = []
     ids: list[str] = []
     charts = []
-    drops: dict[Place, list[Series]] = defaultdict(list)
+    drops: dict[Key, list[Series]] = defaultdict(list)
     for one in found:
         if one.frequency is None:
             continue
@@ -27,7 +29,7 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
         spots = tuple(
             spot(i, part.probability_drop, f"part {i + 1}: ", ids[-1]) for i, part in enumerate(frequency.deciles)
         )
-        drops[place_of(key)].append(Series(key.method, spots))
+        drops[key._replace(method=BASE)].append(Series(key.method, spots))
         rows.append(
             (
                 *place_of(key), key.method, shown(frequency.by_probability), shown(frequency.by_answer),
@@ -35,10 +37,10 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
                 sources([one.run], folder),
             )
         )  # fmt: skip
-    for place, series in drops.items():
+    for start, series in drops.items():
         names = tuple(str(i + 1) for i in range(max(len(one.spots) for one in series)))
         axes = (Axis("part by popularity, least popular first", names=names), Axis("drop of the answer's probability"))
-        charts.append(chart(title_of(place, drops), *axes, series))
+        charts.append(chart(title_of(start, drops), *axes, series))
     if not rows:
         return []
     header = (

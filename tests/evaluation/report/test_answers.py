@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dual_data.evaluation.report import answers
@@ -121,6 +123,25 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     assert len(baselines) == 2
     rule = "reaches 0.200 [0.117, 0.283] ROUGE-L recall, the model before unlearning 1.000 [1.000, 1.000];"
     assert all(rule in one for one in baselines)
+
+
+def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    collection = collect([tmp_path])
+
+    def below(rule: float) -> list[tuple[str, str]]:
+        groups = tuple(
+            group._replace(before=tuple(run._replace(trivial=np.full(60, rule)) for run in group.before))
+            if group.key.stage == "sft"
+            else group
+            for group in collection.groups
+        )
+        said = answers.baseline_answer(collection._replace(groups=groups))
+        return [re.findall(r"(\d) of (\d) cells are at or below the rule of their own", one)[0] for one in said]
+
+    low, high = below(0.0), below(1.0)
+    assert [total for _, total in low] == [total for _, total in high] == ["2", "2"]
+    assert [int(one[0]) - int(other[0]) for one, other in zip(high, low, strict=True)] == [1, 1]
 
 
 def test_a_grid_of_one_kind_answers_nothing(tmp_path: Path) -> None:

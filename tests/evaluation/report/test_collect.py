@@ -9,6 +9,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.report.collect import collect, stack
+from dual_data.evaluation.results import read_result, write_result
 from tests.evaluation.report.made_up import write_cell, write_grid
 
 
@@ -38,6 +39,24 @@ def test_gpu_hours_count_the_models_before_and_each_stage_once(tmp_path: Path) -
         elif "gpu_hours" in result:
             path.write_text(json.dumps({**result, "stage_gpu_hours": 2.0}))
     assert collect([tmp_path]).gpu_hours == pytest.approx(3 * 0.5 + 2)
+
+
+def test_results_of_two_settings_are_no_two_seeds_and_a_shared_base_is_one(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_cell(tmp_path / name, forget=1.0, retain=1.0)
+    write_cell(tmp_path / "one", method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    write_cell(tmp_path / "two", method="NPO", lr=1e-3, forget=0.3, retain=0.9)
+    both = collect([tmp_path / "one", tmp_path / "two"])
+    assert [len(runs) for runs in both.bases.values()] == [1]
+    assert (both.runs, both.groups[0].lrs) == (3, [1e-4, 1e-3])
+    (path,) = (run.path for run in both.groups[0].at(1e-4))
+    write_result(tmp_path / "one", "other", read_result(path) | {"id": "other"})
+    with pytest.raises(InputError, match="settings changed in between; remove the older") as raised:
+        collect([tmp_path / "one"])
+    assert str(path) in str(raised.value)
+    # A cell that failed under other settings measured nothing.
+    write_result(tmp_path / "one", "other", read_result(path) | {"id": "other", "items": {}, "status": "failed"})
+    assert collect([tmp_path / "one"]).groups[0].lrs == [1e-4]
 
 
 def test_retain_eval_plays_no_part_in_the_choice(tmp_path: Path) -> None:

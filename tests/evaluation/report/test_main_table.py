@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.main_table import main_rows
-from tests.evaluation.report.made_up import write_cell
+from tests.evaluation.report.made_up import SFT, write_cell
 
 
 def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> None:
@@ -26,6 +27,20 @@ def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> N
     assert after.scores["forget"][:3] == after.baseline[:3] == pytest.approx((0.2, 0.117, 0.283), abs=0.001)
     assert after.scores["corrected"][:3] == (0, 0, 0)
     assert before.scores["corrected"][:3] == (1, 1, 1)
+
+
+def test_sets_with_swapped_answers_that_no_stage_taught_show_nothing_that_was_kept(tmp_path: Path) -> None:
+    for name, swapped in (("sft", False), ("sft_new", True)):
+        place: dict[str, Any] = {"stage": name, "recipe": SFT | {"counterfactual": swapped}, "more": ["world_facts"]}
+        write_cell(tmp_path, **place, forget=1.0, retain=1.0)
+        write_cell(tmp_path, **place, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    assert {row.key.stage: set(row.others) for row in main_rows(collection)} == {
+        "sft": {"world_facts"},
+        "sft_new": set(),
+    }
+    runs = {group.key.stage: group.runs[0] for group in collection.groups}
+    assert [runs["sft_new"].keeps(name) for name in ("retain_eval", "world_facts")] == [True, False]
 
 
 def test_two_presets_in_one_place_each_have_their_rows_once(tmp_path: Path) -> None:

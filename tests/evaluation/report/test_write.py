@@ -6,6 +6,7 @@ import csv
 import re
 from pathlib import Path
 
+from dual_data.evaluation.report.collect import Key
 from dual_data.evaluation.report.places import title_of
 from dual_data.evaluation.report.write import Written, write_report
 from tests.evaluation.report.made_up import write_cell
@@ -39,9 +40,10 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
 
 
 def test_titles_say_what_differs() -> None:
-    here, there = ("d", "m", "sft", "rare"), ("d", "n", "sft", "rare")
-    assert title_of(here, [here]) == "sft, rare"
-    assert title_of(here, [here, there]) == "m, sft, rare"
+    here = Key("d", "m", "sft", "rare", "NPO", "paper", "chat")
+    assert title_of(here, [here, here._replace(method="GradDiff")]) == "sft, rare"
+    assert title_of(here, [here, here._replace(model="n")]) == "m, sft, rare"
+    assert title_of(here, [here, here._replace(preset="early", profile="dual-raw")]) == "sft, rare, paper, chat"
 
 
 def test_markdown_and_table(written: Written) -> None:
