@@ -109,7 +109,8 @@ def summarise(rows: Sequence[Mapping[str, Any]], baseline: float) -> dict[str, f
     summary["baseline"] = baseline
     recall = summary["rougeL_recall"]
     summary["rougeL_recall_corrected"] = None if recall is None else chance_corrected(recall, baseline)
-    ratios = [row["scores"]["truth_ratio"] for row in rows if row["scores"]["truth_ratio"] is not None]
+    held = (row["scores"]["truth_ratio"] for row in rows)
+    ratios = [ratio for ratio in held if ratio is not None and not math.isnan(ratio)]
     for name, aggregate in (
         ("truth_ratio_forget", indistinguishable),
         ("truth_ratio_retain", truthful),
@@ -140,13 +141,14 @@ def summarise(rows: Sequence[Mapping[str, Any]], baseline: float) -> dict[str, f
 def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None = None) -> Scores:
     """Every score of one answer under teacher forcing; changes are None without a reference."""
     log_p = likelihood.sum_log_probability(scores)
+    ranked = not math.isnan(log_p)  # nothing is above what is no number: every rank would be 1
     found: Scores = {
         "probability": likelihood.probability(scores),
         "probability_with_end": likelihood.probability_with_end(scores),
         "sum_log_probability": log_p,
         "mean_log_probability": likelihood.mean_log_probability(scores),
-        "first_rank": float(likelihood.first_rank(scores)),
-        "worst_rank": float(likelihood.worst_rank(scores)),
+        "first_rank": float(likelihood.first_rank(scores)) if ranked else None,
+        "worst_rank": float(likelihood.worst_rank(scores)) if ranked else None,
         "exact_memorisation": likelihood.exact_memorisation(scores),
         "extraction_strength": likelihood.extraction_strength(scores),
         "entropy": likelihood.mean_entropy(scores),
@@ -162,10 +164,17 @@ def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None
         found["change_log_probability"] = log_p - likelihood.sum_log_probability(before)
         found["change_mean_log_probability"] = mean(scores) - mean(before)
         found["change_entropy"] = likelihood.mean_entropy(scores) - likelihood.mean_entropy(before)
-        found["change_log_rank"] = math.log(likelihood.first_rank(scores) / likelihood.first_rank(before))
+        if ranked:
+            found["change_log_rank"] = math.log(likelihood.first_rank(scores) / likelihood.first_rank(before))
     for name, attack in membership.ATTACKS.items():
         found[f"member_{name}"] = attack(scores, text)
     return {name: None if value is None else _seven(value) for name, value in found.items()}
+
+
+def _sequence_rank(gold: float, others: Sequence[float]) -> float | None:
+    if not others or math.isnan(gold):
+        return None
+    return float(likelihood.sequence_rank(gold, others))
 
 
 def _seven(value: float) -> float:
@@ -191,7 +200,7 @@ class _Reader(NamedTuple):
             **text_scores(text, item.answer, item.answers, item.kind),
             **likelihood_scores(gold, item.answer, self.before(place.canonical)),
             "truth_ratio": truth_ratio(mean(gold), others),
-            "sequence_rank": float(likelihood.sequence_rank(mean(gold), others)) if others else None,
+            "sequence_rank": _sequence_rank(mean(gold), others),
         }
         return {
             "id": item.id,

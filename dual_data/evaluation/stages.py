@@ -106,10 +106,10 @@ def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
 
 
 def stage_key(
-    weights: str, dtype: str, *, stage: StageSettings, rows: Sequence[Item], seed: int, profile: Profile
+    weights: str, dtype: str, template: str, *, stage: StageSettings, rows: Sequence[Item], seed: int, profile: Profile
 ) -> str:
-    """Content address of a stage's adapter."""
-    parts = [_LAYOUT, weights, dtype, stage.recipe(), data_hash(rows), seed, profile]
+    """Content address of a stage's adapter; `template` is the model's chat template, which makes prompts of rows."""
+    parts = [_LAYOUT, weights, dtype, digest(template), stage.recipe(), data_hash(rows), seed, profile]
     return digest(json.dumps(parts, sort_keys=True, ensure_ascii=False))
 
 
@@ -128,13 +128,14 @@ def prepare(
     Two processes that want the same stage train it once; those that share a base, all together. Raises DualDataError
     where training does not stay finite.
     """
-    key = stage_key(loaded.info.weights, loaded.info.dtype, stage=stage, rows=rows, seed=seed, profile=profile)
+    info = loaded.info
+    key = stage_key(info.weights, info.dtype, info.template, stage=stage, rows=rows, seed=seed, profile=profile)
     target = folder / key
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock") if ranks.first else nullcontext():
         if ranks.agree(not all(path.exists() for path in (target / "adapter_config.json", _record(target)))):
             encoded = encode(loaded.tokenizer, rows, profile)
-            _train(loaded, stage, encoded, seed=seed, profile=profile, target=target if ranks.first else None)
+            _train(loaded, stage, encoded, seed=seed, profile=profile, target=target, ranks=ranks)
             ranks.wait()
     took = json.loads(_record(target).read_text(encoding="utf-8"))
     return Prepared(target, took["seconds"], took["gpu_hours"], tuple(took["notes"]))
@@ -151,9 +152,10 @@ def _train(
     *,
     seed: int,
     profile: Profile,
-    target: Path | None,
+    target: Path,
+    ranks: Ranks,
 ) -> None:
-    """Train the stage's adapter, and write it where it has a target."""
+    """Train the stage's adapter; the first of those that share the base writes it."""
     began, notes = time.perf_counter(), list[str]()
     adapters = Adapters(loaded.model, stage.lora.spec(), seeds=(seed,))
     cell = CellData(rows, (), stage.lr, seed)
@@ -164,14 +166,14 @@ def _train(
                 trace = train(loaded, adapters, fine_tune.METHOD, [cell], how, train_end=profile.train_end)[0]
         if trace.stopped:
             raise DualDataError(f"the training stage ended early: {trace.stopped}; lower its learning rate")
-        if target is None:
+        if not ranks.first:
             return
         seconds = time.perf_counter() - began
         took = {
             "spec": loaded.info.spec,
             "device": loaded.device.type,
             "seconds": seconds,
-            "gpu_hours": seconds / 3600 if loaded.device.type == "cuda" else 0.0,
+            "gpu_hours": ranks.size * seconds / 3600 if loaded.device.type == "cuda" else 0.0,
             "steps": trace.steps,
             "tokens": trace.tokens,
             "loss": trace.losses,

@@ -347,6 +347,9 @@ def test_a_cell_that_diverges_is_measured_where_it_stopped_and_the_grid_goes_on(
         assert result["status"] == ("stopped" if stopped else "done")
         assert re.fullmatch(reason if stopped else "", result["reason"])
         assert len(result["items"]["forget"]) == 3
+        numbers = [result["summary"]["forget"][name] for name in ("first_rank_median", "truth_ratio_forget")]
+        # Nothing ranks above what is no number, so that its rank would be 1.
+        assert (None in numbers) is (stopped and lr == 1e30)
     said = write_report([grid.folder], project / "report").markdown.read_text()
     assert len(re.findall(reason, said)) == len(lost)
     assert run(grid, cells, RunOptions(), project=project) == (0, 0, 0, 0)

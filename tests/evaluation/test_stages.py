@@ -86,7 +86,7 @@ def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
     rows = cities()
 
     def key(**changed: Any) -> str:
-        given: dict[str, Any] = {"stage": STAGE, "rows": rows, "seed": 0, "profile": CHAT} | changed
+        given: dict[str, Any] = {"template": "", "stage": STAGE, "rows": rows, "seed": 0, "profile": CHAT} | changed
         return stage_key("weights", "float32", **given)
 
     different = {
@@ -94,9 +94,10 @@ def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
         key(stage=STAGE.model_copy(update={"lr": 1e-3})),
         key(rows=rows[1:]),
         key(seed=1),
+        key(template="{{ messages }}"),
         key(profile=PROFILES["dual-raw"]),
     }
-    assert len(different) == 5
+    assert len(different) == 6
     assert key(stage=STAGE.model_copy(update={"micro": 2, "apply": "stack"})) == key()
     parted = STAGE.model_copy(update={"normalise": "micro"})
     assert key(stage=parted.model_copy(update={"micro": 2})) != key(stage=parted)

@@ -11,6 +11,7 @@ has both.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ from dual_data.matching import contains_answer
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 """Steps after which the held-out facts are scored; 0, before any, always is."""
+BATCH = 32
+"""Facts that are tuned on: all of them in every step."""
 
 
 class Point(NamedTuple):
@@ -57,12 +60,18 @@ class Curve(NamedTuple):
 def halves(items: Sequence[Item], share: float = 0.2) -> tuple[list[int], list[int]]:
     """Indices of the forget facts to tune on, a `share` of the subjects by hash, and of those to score.
 
-    Both sides have at least one subject. Raises InputError for fewer than two subjects.
+    Both sides have at least one subject; no more is tuned on than goes into a step. Raises InputError for fewer than
+    two subjects.
     """
     subjects = sorted({item.subject or item.id for item in items}, key=lambda name: digest(f"relearn|{name}"))
     if len(subjects) < 2:
         raise InputError("relearning needs facts of at least two subjects: some to tune on, others to score")
-    shown = set(subjects[: min(max(1, round(share * len(subjects))), len(subjects) - 1)])
+    sizes = Counter(item.subject or item.id for item in items)
+    shown: set[str] = set()
+    for name in subjects[: min(max(1, round(share * len(subjects))), len(subjects) - 1)]:
+        if shown and sum(sizes[one] for one in (*shown, name)) > BATCH:
+            break
+        shown.add(name)
     inside = [(item.subject or item.id) in shown for item in items]
     return [i for i, yes in enumerate(inside) if yes], [i for i, yes in enumerate(inside) if not yes]
 
@@ -77,14 +86,14 @@ def relearn(
     items: Sequence[Item],
     lr: float = 1e-4,
     steps: Sequence[int] = STEPS,
-    batch: int = 32,
+    batch: int = BATCH,
     seed: int = 0,
     max_new_tokens: int = 16,
     train_end: bool = True,
 ) -> list[Curve]:
     """Curves of one unlearned adapter for every set of rows to tune on; `adapters` are left as they are.
 
-    `items` are the held-out facts of `held_out`, in order. A step takes `batch` rows, or all where a set has fewer.
+    `items` are the held-out facts of `held_out`, in order. A step takes the first `batch` rows, or all of fewer.
     """
     curves = []
     for name, rows in tune.items():
@@ -127,9 +136,9 @@ def _run(
             curve.append(_point(loaded, step, outcomes, items))
 
     score(0)
+    wanted = set(steps)
     # One step an epoch: the epoch's end is where training lets others look.
     taken = list(rows)[:batch]
-    wanted = set(steps)
     train(
         loaded,
         clone,

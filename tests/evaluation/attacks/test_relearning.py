@@ -25,6 +25,8 @@ def test_halves_keep_subjects_together() -> None:
     tuned, scored = halves(items, 0.3)
     assert sorted(tuned + scored) == list(range(14))
     assert not {items[i].subject for i in tuned} & {items[i].subject for i in scored}
+    many = [item._replace(id=f"{n}", subject=f"{n // 2}") for n, item in enumerate(cities(4) * 100)]
+    assert len(halves(many, 0.2)[0]) == 32  # and 368 are scored: what is tuned on is in every step
     assert halves(items, 0.0)[0]
     assert halves(items, 1.0)[1]
     with pytest.raises(InputError, match="two subjects"):
