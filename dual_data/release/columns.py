@@ -55,6 +55,7 @@ USAGE: Mapping[str, str] = {
     "prompt_tokens": "Tokens that it read.",
     "cached_tokens": "Those of them that the server had in its cache.",
     "completion_tokens": "Tokens that it wrote, reasoning included.",
+    "estimated": "Answers whose tokens the server did not report: counted by an estimate of the prompt and the limit.",
     "cost": "Money for all answers; null where the profile names no price.",
     "currency": "Currency of the cost.",
     "price_date": "Day of the price list.",

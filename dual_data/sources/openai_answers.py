@@ -3,7 +3,8 @@
     {"text", "finish", "tokens": [[token, log-probability, [[token, log-probability], ...]], ...] or null,
      "usage": {"prompt", "cached", "completion"}, "model", "fingerprint", "reasoning"}
 
-or {"declined": rule} where the server will never answer that conversation.
+or {"declined": rule} where the server will never answer that conversation. Where the server reports no tokens, usage
+holds an estimate, and "estimated": 1.
 """
 
 from __future__ import annotations

@@ -198,7 +198,8 @@ def _top(tokens: Sequence[Sequence[Any]] | None) -> int:
 
 def _length(answer: Answer) -> int:
     """Tokens of an answer; where the server does not say, no fewer than its words."""
-    return answer["usage"]["completion"] or len(answer["text"].split())
+    usage = answer["usage"]
+    return (not usage.get("estimated") and usage["completion"]) or len(answer["text"].split())
 
 
 def _usage(usage: Usage) -> dict[str, int]:
@@ -207,6 +208,7 @@ def _usage(usage: Usage) -> dict[str, int]:
         "prompt": usage.prompt_tokens,
         "cached": usage.cached_tokens,
         "completion": usage.completion_tokens,
+        "estimated": usage.estimated,
     }
 
 

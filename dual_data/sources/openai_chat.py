@@ -131,8 +131,13 @@ class ChatServer:
 
     def send(self, body: Body) -> Answer:
         """Ask the server now, past the log, within the budget. Raises ServiceError in all its kinds, BudgetSpent."""
-        with self.ledger.spending(expected_usage(body)) as spent:
+        expected = expected_usage(body)
+        with self.ledger.spending(expected) as spent:
             answer = reduce(self._post("/chat/completions", {"model": self.endpoint.model, **body}))
+            if not any(answer["usage"].values()):
+                # Not reported is not free: without an estimate a budget would stop nothing.
+                counts = {"prompt": expected.prompt_tokens, "cached": 0, "completion": expected.completion_tokens}
+                answer["usage"] = counts | {"estimated": 1}
             spent(usage_of(answer))
         return answer
 

@@ -56,6 +56,8 @@ class Usage(NamedTuple):
     cached_tokens: int = 0
     """Those of the prompt tokens that the server had in its cache."""
     completion_tokens: int = 0
+    estimated: int = 0
+    """Those of the answers whose tokens the server did not report: counted as `estimate` says, the longest answer."""
 
     @property
     def tokens(self) -> int:
@@ -80,7 +82,8 @@ def usage_of(answer: Mapping[str, Any]) -> Usage:
         return Usage()
     counts = answer.get("usage") or {}
     prompt, completion = int(counts.get("prompt", 0)), int(counts.get("completion", 0))
-    return Usage(int(counts.get("answers", 1)), prompt, min(prompt, int(counts.get("cached", 0))), completion)
+    cached, estimated = min(prompt, int(counts.get("cached", 0))), int(counts.get("estimated", 0))
+    return Usage(int(counts.get("answers", 1)), prompt, cached, completion, estimated)
 
 
 def estimate(messages: Sequence[Mapping[str, str]], new_tokens: int) -> Usage:
@@ -134,9 +137,12 @@ class Ledger:
         elif budget.money is not None and price is not None and total.cost(price) > budget.money:
             money = f"{spent.cost(price):.4f} {price.currency}"
             over = f"{self._key}.money = {budget.money:g} {price.currency} is used up: {money}"
+        answers = f"{spent.answers:,} answers"
         if over:
+            if spent.estimated:
+                answers += f", {spent.estimated:,} of them estimated, because the server did not report their tokens"
             raise BudgetSpent(
-                f"{over} in {spent.answers:,} answers. All of them are in the call log. Raise {self._key} in the "
+                f"{over} in {answers}. All of them are in the call log. Raise {self._key} in the "
                 "profile and run the same command again to go on from there."
             )
 
@@ -150,6 +156,7 @@ class Ledger:
                 "prompt_tokens": [spent.prompt_tokens],
                 "cached_tokens": [spent.cached_tokens],
                 "completion_tokens": [spent.completion_tokens],
+                "estimated": [spent.estimated],
                 "cost": [spent.cost(price) if price else None],
                 "currency": [price.currency if price else None],
                 "price_date": [price.date if price else None],

@@ -494,6 +494,44 @@ def test_the_budget_stops_in_time_and_counts_the_log(tmp_path: Path) -> None:
         assert (row["currency"], str(row["price_date"])) == ("USD", "2026-01-01")
 
 
+def uncounted(text: str) -> tuple[int, Body]:
+    """As proxies that leave `usage` out."""
+    status, data = completion(text)
+    del data["usage"]
+    return status, data
+
+
+def test_a_server_that_reports_no_tokens_has_a_budget_too(tmp_path: Path) -> None:
+    log = tmp_path / "c.sqlite"
+    with stand_in(lambda _: uncounted("Paris")) as fake, Calls(log) as live:
+        ledger = Ledger("salience.budget", None, Budget(tokens=120))
+        with (
+            server(fake.base_url, live, ledger=ledger) as one,
+            pytest.raises(BudgetSpent, match=r"in 2 answers, 2 of them estimated, because the server did not report"),
+        ):
+            one.ask([france(one, n) for n in (20, 21, 22)])
+        assert len(fake.bodies) == 2
+        with server(fake.base_url, live) as two:
+            features.capabilities(two)
+            two.ask([france(two, n) for n in (20, 21)])
+    with Calls(log, offline=True) as offline, server(fake.base_url, offline) as again:
+        again.ask([france(again, n) for n in (20, 21)])
+        assert again.ledger.spent == ledger.spent
+        assert again.ledger.table("m")["estimated"].to_list() == [2]
+        features.capabilities(again)
+        assert again.ledger.spent == two.ledger.spent
+        assert again.ledger.spent.estimated == again.ledger.spent.answers == 5
+
+
+def test_a_limit_that_is_ignored_shows_also_where_no_tokens_are_reported(calls: Calls) -> None:
+    with (
+        stand_in(lambda _: uncounted("on and on and on and on")) as fake,
+        server(fake.base_url, calls) as one,
+        pytest.raises(Refused, match="accepted and ignored"),
+    ):
+        features.capabilities(one)
+
+
 def test_money_is_a_limit_too(calls: Calls) -> None:
     price = Price.model_validate({"date": "2026-01-01", "input": 1000.0, "output": 0, "cached_input": 100.0})
     assert Usage(1, 1000, 400, 7).cost(price) == pytest.approx(0.6 + 0.04)
