@@ -145,16 +145,15 @@ class HttpEndpoint:
                 raise
             raise failure(cause.code, cause.headers, str(error), self.url, self.now()) from None
         except urllib.error.HTTPError as error:
-            with error:
-                text = error.read(100_000).decode("utf-8", "replace")
-            raise failure(error.code, error.headers, text, self.url, self.now()) from None
+            raise failure(error.code, error.headers, _text(error), self.url, self.now()) from None
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
                 raise ServiceError(f"{self.url}: its certificate is not trusted ({error.reason})") from None
             raise Transient(f"{self.url}: cannot be reached ({error.reason})") from None
         except TimeoutError:
             raise TooLarge(f"{self.url}: silent for {self.read_timeout} s") from None
-        except (http.client.HTTPException, ConnectionError) as error:
+        except (http.client.HTTPException, OSError) as error:
+            # Besides ConnectionError: a broken encryption, and a network that is gone.
             raise Transient(f"{self.url}: the connection broke ({error!r})") from None
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
@@ -169,7 +168,9 @@ class HttpEndpoint:
                     raise TooLarge(f"{self.url}: the answer took more than {self.whole_timeout:.0f} s")
                 if len(body) > WHOLE_SIZE:
                     raise TooLarge(f"{self.url}: the answer has more than {WHOLE_SIZE >> 20} MiB")
-        except (http.client.HTTPException, ConnectionError) as error:
+        except TimeoutError:
+            raise  # Silence says something about the query; what follows does not.
+        except (http.client.HTTPException, OSError) as error:
             raise _broken_off(f"{self.url}: the connection broke after {len(body)} bytes ({error!r})", body) from None
         if announced is not None and len(body) < int(announced):
             raise _broken_off(f"{self.url}: the answer broke off after {len(body)} of {announced} bytes", body)
@@ -277,6 +278,15 @@ def _not_json(kind: str, text: str, url: str, patient: bool) -> ServiceError:
     if patient or _PASSING.search(text):
         return Transient(shown)
     return ServiceError(f"{shown}. Set sparql under [services] to a SPARQL 1.1 query endpoint.")
+
+
+def _text(error: urllib.error.HTTPError) -> str:
+    """The body of an error; none where the connection fails in it, as the status says enough."""
+    with error:
+        try:
+            return error.read(100_000).decode("utf-8", "replace")
+        except (http.client.HTTPException, OSError):
+            return ""
 
 
 def _gist(text: str) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -33,6 +37,7 @@ from tests.faults.proxy import (
     too_many,
     unavailable,
 )
+from tests.services import require
 from tests.services.oxigraph import free_port, oxigraph
 from tests.wiki.world import world
 
@@ -183,6 +188,50 @@ def silent_server() -> Iterator[str]:
 def test_silence_is_too_large() -> None:
     with silent_server() as url, pytest.raises(TooLarge, match="silent for 1 s"):
         endpoint(url, read_timeout=1).ask(QUERY)
+
+
+@contextmanager
+def broken_tls(folder: Path, status: int) -> Iterator[tuple[str, Path]]:
+    """Begins an answer and breaks its encryption; the URL, and the certificate to trust."""
+    require(shutil.which("openssl"), "openssl, which makes a certificate, is not installed (Debian: openssl)")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+                connection.recv(1 << 16)
+                head = f"HTTP/1.1 {status} X\r\nContent-Type: {JSON_TYPE}\r\nContent-Length: 1000\r\n"
+                connection.sendall(head.encode() + b'Retry-After: 9\r\n\r\n{"head":')
+                # Past the encryption; then until the client has closed, lest a reset overtakes it.
+                socket.socket.send(connection, b"what no TLS record begins with")
+                with suppress(OSError):
+                    while socket.socket.recv(connection, 1 << 16):
+                        pass
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}", certificate
+        thread.join(timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "message"),
+    [(200, BrokenOff, "broke after 8 bytes"), (503, Transient, "answered 503")],
+)
+def test_a_connection_that_fails_in_the_body_is_transient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, error: type[Transient], message: str
+) -> None:
+    with broken_tls(tmp_path, status) as (url, certificate):
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with pytest.raises(Transient, match=message) as caught:
+            endpoint(url).ask(QUERY)
+    assert type(caught.value) is error
+    assert caught.value.retry_after == (9 if status == 503 else None)
 
 
 def test_nobody_there_is_transient() -> None:
