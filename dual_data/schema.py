@@ -71,8 +71,9 @@ class Links(dy.Schema):
     """True where counting stopped at the cap: there are at least `inbound_links`."""
     sitelinks = dy.Int64(nullable=True, min=0)
     method = dy.String(min_length=1)
-    """How links were counted: cirrusdoc (approximate), linkshere (exact), dump (exact), in_degree (in the embedded
-    graph). Where they were not: sitelinks for entities that have those, else mentions (labels mode)."""
+    """How links were counted: cirrusdoc (approximate), linkshere (exact; beside cirrusdoc, the titles that the search
+    index lacks), dump (exact), in_degree (in the embedded graph). Where they were not: sitelinks for entities that have
+    those, else mentions (labels mode)."""
     counted_on = dy.String(nullable=True, regex=r"^\d{4}-\d{2}-\d{2}$")
     """Day of the row: the UTC day on which Wikipedia answered, or where there was no article or link to ask it for, the
     endpoint that was asked about the entity; in a dump or the embedded snapshot, its day. Null where nobody was asked

@@ -36,11 +36,11 @@ class LinksParams(Strict):
     """Parameters of [links]."""
 
     method: Literal["cirrusdoc", "linkshere", "dump", "in_degree", "none"] = "cirrusdoc"
-    """cirrusdoc: approximate, 50 titles a request; linkshere: exact, many requests; dump: exact, from Wikipedia's
-    tables of one day; in_degree: how many subjects of the embedded graph state something about the entity; none: no
-    counts (labels mode)."""
+    """cirrusdoc: approximate, 50 titles a request, and linkshere for the titles that the search index lacks; linkshere:
+    exact, many requests; dump: exact, from Wikipedia's tables of one day; in_degree: how many subjects of the embedded
+    graph state something about the entity; none: no counts (labels mode)."""
     cap: int = Field(default=2000, ge=1)
-    """linkshere: counting one title stops here."""
+    """linkshere, also beside cirrusdoc: counting one title stops here."""
     folder: str = ""
     """dump: folder of the dumps page, redirect, linktarget, pagelinks and page_props, imported; relative to the
     project."""
@@ -73,11 +73,12 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
     method = pl.lit(params.method)
     if params.method == "none":
         method = pl.when(pl.col("sitelinks").is_not_null()).then(pl.lit("sitelinks")).otherwise(pl.lit("mentions"))
-    return _rows(entities, counts, days).with_columns(method=method)
+    # Wikipedia's counts say themselves by which method they were counted: with gaps in its index there are two.
+    return _rows(entities, counts, days).select(pl.exclude("method"), method=pl.coalesce("method", method))
 
 
 def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[Forecast]:
-    """The requests of `run`: exact for cirrusdoc, the least possible for linkshere."""
+    """The requests of `run`: the least possible for linkshere, and exact for cirrusdoc but for gaps of the index."""
     if params.method in ("none", "in_degree", "dump"):
         return []
     from dual_data.sources.wikipedia import SOURCE, Wikipedia
@@ -139,6 +140,8 @@ def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -
             if titles:
                 wiki.require_cirrus()
             found = wiki.count_by_cirrus(titles, advance)
+            # What the index lacks is neither 0 nor a reason to stop: its log would give the same answer every time.
+            found |= wiki.count_by_linkshere([t for t in titles if t not in found], params.cap, advance)
         else:
             found = wiki.count_by_linkshere(titles, params.cap, advance)
     named = entities.drop_nulls("title").select("qid", "title")
@@ -161,7 +164,7 @@ def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
 
 def _rows(entities: pl.DataFrame, counts: Counts, days: Mapping[str, str]) -> pl.DataFrame:
     """`days` are those of the rows whose count has none of its own."""
-    empty: dict[str, Any] = {"title": None, "inbound_links": None, "capped": False}
+    empty: dict[str, Any] = {"title": None, "inbound_links": None, "capped": False, "method": None}
     rows = [{**empty, "counted_on": days.get(qid), **counts.get(qid, {}), "qid": qid} for qid in entities["qid"]]
     schema = {
         "qid": pl.String,
@@ -169,6 +172,7 @@ def _rows(entities: pl.DataFrame, counts: Counts, days: Mapping[str, str]) -> pl
         "inbound_links": pl.Int64,
         "capped": pl.Boolean,
         "counted_on": pl.String,
+        "method": pl.String,
     }
     counted = pl.DataFrame(rows, schema=schema)
     return counted.join(entities.select("qid", "sitelinks"), on="qid", how="left", maintain_order="left")

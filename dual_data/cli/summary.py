@@ -56,8 +56,8 @@ def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
     """What a reader must know before believing a number: how links were counted, what models knew, a judge unfit."""
     found = []
     if "links" in manifests:
-        methods = read_rows(project.root, project.profile, "links")["method"].unique().sort()
-        found.append(f"Popularity: {', '.join(methods)}.")
+        methods = read_rows(project.root, project.profile, "links").group_by("method").len().sort("method")
+        found.append(f"Popularity: {', '.join(f'{n:,} entities by {method}' for method, n in methods.iter_rows())}.")
     if "knowledge" in manifests:
         known = read_rows(project.root, project.profile, "knowledge").group_by("model", "rule", maintain_order=True)
         for (model, rule), rows in known:

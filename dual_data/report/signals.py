@@ -38,9 +38,7 @@ def popularity(built: Built) -> Popularity | None:
         for side in ("subject", "object"):
             of_side = links.select(pl.col("qid").alias(f"{side}_qid"), pl.col("inbound_links").alias(side))
             counts = counts.join(of_side, on=f"{side}_qid", how="left")
-        method = str(links["method"][0])
-        meaning = METHODS.get(method, f"links counted by {method}")
-        return Popularity("inbound links", f"Inbound links: {meaning}.", _values(counts), is_links=True)
+        return Popularity("inbound links", f"Inbound links: {_meaning(links)}.", _values(counts), is_links=True)
     if facts["subject_sitelinks"].null_count() < facts.height:
         counts = facts.rename({"subject_sitelinks": "subject", "object_sitelinks": "object"})
         return Popularity("sitelinks", "Sitelinks: Wikimedia pages about the entity.", _values(counts), is_links=False)
@@ -49,6 +47,15 @@ def popularity(built: Built) -> Popularity | None:
     )
     meaning = "Mentions: distinct triplets of the whole input that name the entity."
     return Popularity("mentions", meaning, _values(counts), is_links=False)
+
+
+def _meaning(links: pl.DataFrame) -> str:
+    """What most counts are, then those that were counted otherwise, for gaps in the search index."""
+    counted = links.drop_nulls("inbound_links")
+    methods = counted.group_by("method").len().sort("len", "method", descending=[True, False])
+    meanings = [(METHODS.get(method, f"links counted by {method}"), n) for method, n in methods.iter_rows()]
+    others = [f"; for {n:,} of {counted.height:,} entities: {meaning}" for meaning, n in meanings[1:]]
+    return meanings[0][0] + "".join(others)
 
 
 def _values(counts: pl.DataFrame) -> pl.DataFrame:

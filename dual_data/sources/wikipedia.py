@@ -2,7 +2,8 @@
 
 Two methods. `cirrusdoc` reads the search index's counter: 50 titles a request, approximate (it is rewritten only when
 it moves by a fifth, and counts redirects and pages outside the article namespace). `linkshere` counts the distinct
-articles that link to the page or to one of its redirects: exact, and many requests for famous pages, hence a cap.
+articles that link to the page or to one of its redirects: exact, and many requests for famous pages, hence a cap. It
+also counts what the search index lacks.
 
 mwclient's own retries are off and its answers are judged by a hook on the response, before its own handling can lose
 Retry-After (429), sleep unasked (5xx) or fail on a missing header (lag).
@@ -36,6 +37,8 @@ TIMEOUT = 60.0
 """Seconds without a byte."""
 WHOLE_TIMEOUT = 300.0
 """Seconds for a whole answer."""
+SILENT_INDEX = 10
+"""So many articles without a single counter are no gaps of the search index: it was not reached, or counts nothing."""
 _BLOCKED = {"blocked", "autoblocked", "readapidenied", "permissiondenied"}
 _LATER = {"maxlag", "ratelimited", "readonly", "internal_api_error_DBQueryError", "cirrussearch-too-busy-error"}
 
@@ -49,6 +52,8 @@ class LinkCount(NamedTuple):
     capped: bool
     counted_on: str
     """UTC day of the answer."""
+    method: str
+    """cirrusdoc or linkshere."""
 
 
 class Wikipedia:
@@ -80,28 +85,32 @@ class Wikipedia:
         ]
 
     def count_by_cirrus(self, titles: Sequence[str], advance: Callable[[int], None]) -> dict[str, LinkCount]:
-        """Approximate counts by title as asked for."""
+        """Approximate counts by title as asked for; titles that the search index lacks are left out."""
         found: dict[str, LinkCount] = {}
         for request in self.cirrus_requests(titles):
             names = _Names(request["titles"])
             counts: dict[str, int | None] = {}
+            gaps: set[str] = set()
             for answer in self._pages(request):
                 names.learn(answer)
                 for page in answer["pages"]:
                     if page.get("missing") or page.get("invalid"):
                         counts[page["title"]] = None
                     elif "cirrusdoc" in page:
-                        counts[page["title"]] = _incoming_links(page)
-            for asked in request["titles"]:
-                title = names.final(asked)
+                        count = counts[page["title"]] = _incoming_links(page)
+                        if count is None:
+                            gaps.add(page["title"])
+            indexed = [(asked, title) for asked in request["titles"] if (title := names.final(asked)) not in gaps]
+            for asked, title in indexed:
                 if title not in counts:
                     raise ServiceError(
                         f"{self.api} gave no cirrusdoc for {title!r}: a missing count is not 0. "
                         "Use method = 'linkshere' in [links]."
                     )
                 count = counts[title]
-                found[asked] = LinkCount(title if count is not None else None, count, False, answer["day"])
-            advance(len(request["titles"]))
+                day = answer["day"]
+                found[asked] = LinkCount(title if count is not None else None, count, False, day, "cirrusdoc")
+            advance(len(indexed))
         return found
 
     def redirect_requests(self, titles: Sequence[str]) -> list[dict[str, Any]]:
@@ -139,10 +148,10 @@ class Wikipedia:
             for asked in request["titles"]:
                 title = names.final(asked)
                 if title in missing:
-                    found[asked] = LinkCount(None, None, False, day)
+                    found[asked] = LinkCount(None, None, False, day, "linkshere")
                 else:
                     count = min(len(linking[title]), cap)
-                    found[asked] = LinkCount(title, count, title in capped, day)
+                    found[asked] = LinkCount(title, count, title in capped, day, "linkshere")
             advance(len(request["titles"]))
         return found
 
@@ -212,6 +221,12 @@ class Wikipedia:
             return {"extensions": sorted(e.get("name", "") for e in query["extensions"]), "day": day}
         if "pages" not in query:
             raise Transient(f"{self.api}: the answer holds no pages; warnings: {answer.get('warnings')}")
+        counts = [_incoming_links(page) for page in query["pages"] if "cirrusdoc" in page]
+        if len(counts) >= SILENT_INDEX and not any(count is not None for count in counts):
+            raise Transient(
+                f"{self.api}: the search index has a counter for none of {len(counts)} articles; where that stays so, "
+                "use method = 'linkshere' in [links]"
+            )
         kept = {key: query[key] for key in ("pages", "normalized", "redirects") if key in query}
         return {**kept, **({"continue": answer["continue"]} if "continue" in answer else {}), "day": day}
 
@@ -299,13 +314,14 @@ def _batches(titles: Sequence[str]) -> list[list[str]]:
     return [ordered[i : i + TITLES_A_REQUEST] for i in range(0, len(ordered), TITLES_A_REQUEST)]
 
 
-def _incoming_links(page: Mapping[str, Any]) -> int:
-    """The counter in a page's cirrusdoc, a list of index documents of which the first is the article."""
-    document = page["cirrusdoc"][0] if page["cirrusdoc"] else {}
-    count = document.get("source", {}).get("incoming_links")
-    if not isinstance(count, int):
-        raise ServiceError(f"the search index has no incoming_links for {page['title']!r}; use method = 'linkshere'")
-    return count
+def _incoming_links(page: Mapping[str, Any]) -> int | None:
+    """The counter in a page's cirrusdoc, a list of index documents of which the first is the article.
+
+    None where the index lacks it: what is empty is an empty list there, also where an object belongs.
+    """
+    source = page["cirrusdoc"][0].get("source") if page["cirrusdoc"] else None
+    count = source.get("incoming_links") if isinstance(source, dict) else None
+    return count if isinstance(count, int) else None
 
 
 def _api_error(api: str, code: str, info: str) -> ServiceError:

@@ -75,6 +75,32 @@ def test_every_entity_carries_the_day_on_which_it_was_asked_about(tmp_path: Path
     assert settle(found, Links, "links").rejected.is_empty()
 
 
+def test_a_title_that_the_search_index_lacks_is_counted_by_its_links_and_says_so(tmp_path: Path) -> None:
+    with Calls(tmp_path / "calls.sqlite", clock=FakeClock(1_700_000_000.0)) as calls:
+        wiki = Wikipedia(SERVICES, calls)
+        gap = {"title": "Two", "cirrusdoc": []}
+        pages = [{"title": "One", "cirrusdoc": [{"source": {"incoming_links": 7}}]}, gap]
+        linked = [{"title": "Two", "linkshere": [{"pageid": 1}, {"pageid": 2}, {"pageid": 3}]}]
+        (counts,), (redirects,) = wiki.cirrus_requests(["One", "Two"]), wiki.redirect_requests(["Two"])
+        links = {
+            "wiki": wiki.api, "prop": "linkshere", "lhnamespace": 0, "lhshow": "!redirect", "lhlimit": "max",
+            "lhprop": "pageid", "titles": ["Two"],
+        }  # fmt: skip
+        answers = {"pages": pages, "day": COUNTED}, {"pages": [{"title": "Two"}], "day": NEXT}
+        for request, answer in zip((counts, redirects, links), (*answers, {"pages": linked, "day": NEXT}), strict=True):
+            calls.fetch("wikipedia", request, lambda answer=answer: answer)  # type: ignore[misc]
+    known = tools(tmp_path)
+    found = run(LinksParams(method="cirrusdoc", cap=2), known, facts=facts())
+    assert rows(found) == {
+        "Q1": ("One", 7, "cirrusdoc", COUNTED),
+        "Q2": ("Two", 2, "linkshere", NEXT),
+        "Q3": (None, None, "cirrusdoc", ASKED),
+        "Q4": (None, None, "cirrusdoc", None),
+    }
+    assert found.filter("capped")["qid"].to_list() == ["Q2"]
+    assert settle(found, Links, "links").rejected.is_empty()
+
+
 def test_where_no_links_are_counted_sitelinks_have_the_day_of_their_query(tmp_path: Path) -> None:
     found = run(LinksParams(method="none"), tools(tmp_path), facts=facts())
     assert rows(found) == {

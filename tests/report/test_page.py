@@ -18,8 +18,8 @@ from dual_data.report.contrast import pairs
 from dual_data.report.page import render, sections, write_report
 from dual_data.report.read import read_built
 from tests.reference import REFERENCE, needs_reference
-from tests.release.made import MODEL, NAMES, artifacts
-from tests.report.conftest import HOSTILE, Report, report_on
+from tests.release.made import MODEL, NAMES, artifacts, world
+from tests.report.conftest import HOSTILE, Report, judged, report_on
 from tests.report.test_markup import Tags
 
 SECTIONS = (
@@ -59,6 +59,16 @@ def test_the_numbers_are_those_of_the_build(full: Report) -> None:
     assert MODEL in part(full.text, "knowledge")
     assert full.built.manifests["splits"].fingerprint[:16] in part(full.text, "provenance")
     assert full.built.manifests["facts"].content()[:16] in part(full.text, "provenance")
+
+
+def test_links_that_were_counted_otherwise_are_told(tmp_path: Path) -> None:
+    frames = judged(world())
+    others = pl.Series(range(frames["links"].height)) < 2
+    method = pl.when(others).then(pl.lit("linkshere")).otherwise(pl.lit("cirrusdoc"))
+    frames["links"] = frames["links"].with_columns(method=method)
+    told = words(part(report_on(tmp_path, frames).text, "salience"))
+    assert "Inbound links: Wikipedia pages that link there (cirrusdoc, approximate); for 2 of " in told
+    assert "entities: Wikipedia pages that link there (linkshere, exact)." in told
 
 
 def test_the_page_loads_nothing_and_names_no_address(full: Report) -> None:

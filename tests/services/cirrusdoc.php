@@ -4,6 +4,7 @@
  *
  * CirrusSearch itself needs a search cluster. This module computes the same formula from the wiki's own link tables
  * (redirects to the page, and distinct pages that link to it or to one of them), and proves our client, not Wikipedia.
+ * Of pages that are named so, the index lacks the document or the counter; the API says that with empty lists.
  */
 use MediaWiki\Api\ApiQueryBase;
 use Wikimedia\ParamValidator\ParamValidator;
@@ -16,6 +17,11 @@ class ApiQueryCirrusDoc extends ApiQueryBase {
 	public function execute() {
 		foreach ( $this->getPageSet()->getGoodPages() as $id => $page ) {
 			$titles = [ $page->getDBkey() ];
+			if ( str_starts_with( $titles[0], 'Unindexed' ) || str_starts_with( $titles[0], 'Uncounted' ) ) {
+				$documents = $titles[0][2] === 'i' ? [] : [ [ 'index' => 'content', 'id' => (string)$id, 'source' => [] ] ];
+				$this->getResult()->addValue( [ 'query', 'pages', $id ], 'cirrusdoc', $documents );
+				continue;
+			}
 			$redirects = $this->getDB()->newSelectQueryBuilder()
 				->select( 'page_title' )->from( 'redirect' )->join( 'page', null, 'rd_from = page_id' )
 				->where( [ 'rd_namespace' => 0, 'rd_title' => $page->getDBkey() ] )

@@ -40,6 +40,9 @@ PAGES = {
     "Sarr": "A river. [[Varn]]",
     "Talk:Ostel": "[[Varn]] [[Sarr]]",
     **{f"Village {n}": "[[Sarr]]" for n in range(30)},
+    "Unindexed isle": "[[Uncounted isle]]",
+    "Uncounted isle": "[[Unindexed isle]]",
+    **{f"Unindexed reef {n}": "[[Unindexed isle]]" for n in range(12)},
 }
 ARTICLES = ["Varn", "Ostel", "Pelm", "Sarr", "Ünd & Söhne"]
 
@@ -82,7 +85,7 @@ def test_counting_stops_at_the_cap_and_says_so(wiki: Wiki, tmp_path: Path) -> No
     counts = client(wiki.url, tmp_path).count_by_linkshere(ARTICLES, 10, ignore)
     assert counts["Sarr"].inbound_links == 10
     assert counts["Sarr"].capped
-    assert counts["Ostel"] == (("Ostel", 3, False, counts["Ostel"].counted_on))
+    assert counts["Ostel"] == (("Ostel", 3, False, counts["Ostel"].counted_on, "linkshere"))
 
 
 def test_small_answers_are_continued_to_the_same_counts(
@@ -108,6 +111,27 @@ def test_a_wiki_without_cirrus_is_an_error_not_zeros(tmp_path: Path) -> None:
             plain.require_cirrus()
         with pytest.raises(ServiceError, match="a missing count is not 0"):
             plain.count_by_cirrus(["Alone"], ignore)
+
+
+def test_titles_that_the_index_lacks_are_left_out(wiki: Wiki, tmp_path: Path) -> None:
+    asked = ["Sarr", "Unindexed isle", "Uncounted isle", "No such page"]
+    source = client(wiki.url, tmp_path)
+    found = source.count_by_cirrus(asked, ignore)
+    assert {title: (count.inbound_links, count.method) for title, count in found.items()} == {
+        "Sarr": (34, "cirrusdoc"),
+        "No such page": (None, "cirrusdoc"),
+    }
+    assert source.count_by_cirrus(["Unindexed isle"], ignore) == {}
+    counted = source.count_by_linkshere(["Unindexed isle"], 1000, ignore)["Unindexed isle"]
+    assert (counted.inbound_links, counted.method) == (13, "linkshere")
+
+
+def test_an_index_that_gives_nothing_at_all_is_a_passing_trouble(wiki: Wiki, tmp_path: Path) -> None:
+    with proxy(wiki.url) as front:
+        with pytest.raises(ServiceError, match=r"gave up after 6 tries.*a counter for none of 12 articles"):
+            client(front.url, tmp_path).count_by_cirrus([f"Unindexed reef {n}" for n in range(12)], ignore)
+        assert front.count == 6
+        client(front.url, tmp_path).count_by_cirrus([f"Unindexed reef {n}" for n in range(12)] + ["Sarr"], ignore)
 
 
 def test_more_than_fifty_titles_take_several_requests(wiki: Wiki, tmp_path: Path) -> None:
