@@ -30,6 +30,24 @@ def test_a_contact_cannot_break_the_header() -> None:
     assert "\n" not in user_agent("me@example.org\nX-Evil: 1", "https://example.org/")
 
 
+@pytest.mark.parametrize("contact", ["Łukasz, l@x.pl", "José, j@x.es", "me@example.org\x00", "\x7f"])
+@pytest.mark.parametrize("url", ["https://query.wikidata.org/sparql", "http://127.0.0.1:7878/query"])
+def test_a_contact_that_no_header_can_carry_is_refused_with_what_to_write(contact: str, url: str) -> None:
+    with pytest.raises(UsageError, match=r"DUAL_DATA_CONTACT.*ASCII") as caught:
+        user_agent(contact, url)
+    assert repr(contact) in str(caught.value)
+
+
+@given(st.text())
+def test_every_agent_fits_into_a_header(contact: str) -> None:
+    try:
+        agent = user_agent(contact, "http://127.0.0.1:7878/query", "x/1")
+    except UsageError:
+        return
+    assert agent.isascii()
+    assert agent.isprintable()
+
+
 @pytest.mark.parametrize(
     ("url", "here"),
     [
