@@ -65,7 +65,7 @@ class Services(Strict):
     sparql: str = "https://query.wikidata.org/sparql"
     """SPARQL 1.1 endpoint with Wikidata's data model, or `embedded` for the snapshot inside the package."""
     wikipedia: str = "https://en.wikipedia.org/w/"
-    """URL of the folder that holds api.php."""
+    """URL of the folder that holds api.php: of the English Wikipedia, whose titles Wikidata gives, or of its mirror."""
     pace: dict[str, Pace] = Field(default_factory=lambda: dict(PACES))
     """Pace of each source by name. One that is set here is set whole; the others keep theirs."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -18,6 +19,9 @@ from dual_data.sources.dumps.params import EngineParams
 from dual_data.sources.sparql import EMBEDDED
 from dual_data.sources.wikidata import looked_up
 from pipeline import expected
+
+if TYPE_CHECKING:
+    from dual_data.sources.wikipedia import Wikipedia
 
 Counts = Mapping[str, Mapping[str, Any]]
 """Columns of Links by id, of the entities that were counted."""
@@ -81,9 +85,9 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     """The requests of `run`: the least possible for linkshere, and exact for cirrusdoc but for gaps of the index."""
     if params.method in ("none", "in_degree", "dump"):
         return []
-    from dual_data.sources.wikipedia import SOURCE, Wikipedia
+    from dual_data.sources.wikipedia import SOURCE
 
-    wiki = Wikipedia(tools.services, tools.calls)
+    wiki = open_wikipedia(tools)
     titles = _entities(facts, tools.limit)["title"].drop_nulls().unique().to_list()
     if params.method == "cirrusdoc":
         requests = [*([wiki.probe()] if titles else []), *wiki.cirrus_requests(titles)]
@@ -91,6 +95,21 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     requests = wiki.redirect_requests(titles)
     note = "at least; one call more for every 500 links"
     return [Forecast(SOURCE, 2 * len(requests), tools.calls.known(SOURCE, requests), note=note)]
+
+
+def open_wikipedia(tools: Tools) -> Wikipedia:
+    """The wiki that links are counted in. Raises ConfigError for the Wikipedia of another language than the titles'."""
+    from dual_data.sources.wikipedia import Wikipedia
+
+    # A mirror does not say by its name whose titles it has.
+    named = re.match(r"https?://([^/]+)\.wikipedia\.org(?![^:/])", tools.services.wikipedia, re.IGNORECASE)
+    if named and named[1].lower() not in ("en", "en.m"):
+        raise ConfigError(
+            f"{named[1]}.wikipedia.org is not the English Wikipedia, whose titles the facts carry: it lacks most of "
+            "them, and has other articles under some. Set https://en.wikipedia.org/w/, or a mirror of it.",
+            key="services.wikipedia",
+        )
+    return Wikipedia(tools.services, tools.calls)
 
 
 def _entities(facts: pl.DataFrame, limit: int | None) -> pl.DataFrame:
@@ -131,9 +150,7 @@ def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> tuple[Coun
 
 
 def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -> Counts:
-    from dual_data.sources.wikipedia import Wikipedia
-
-    wiki = Wikipedia(tools.services, tools.calls)
+    wiki = open_wikipedia(tools)
     titles = entities["title"].drop_nulls().unique().sort().to_list()
     with tools.progress.task("links", total=len(titles)) as advance:
         if params.method == "cirrusdoc":

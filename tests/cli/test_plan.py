@@ -56,6 +56,14 @@ def test_the_plan_of_the_real_profile_names_requests_hours_and_tokens(project: P
         assert said in done.out
 
 
+def test_the_plan_refuses_a_wikipedia_of_another_language(project: Path) -> None:
+    profile = project / "pipeline" / "dual.toml"
+    profile.write_text(profile.read_text().replace("https://en.wikipedia", "https://de.wikipedia"))
+    done = dual_data("build", "--dry-run", "--project", project)
+    assert done.code == 2
+    assert "services.wikipedia: de.wikipedia.org" in done.err
+
+
 def test_a_limit_and_a_sample_make_the_plan_smaller(project: Path) -> None:
     profile = project / "pipeline" / "dual.toml"
     profile.write_text(profile.read_text().replace("[salience]\n", "[salience]\nsample = 40\n"))

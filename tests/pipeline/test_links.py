@@ -12,12 +12,13 @@ from dual_data.calls import Calls
 from dual_data.config import Services
 from dual_data.engine.stage import Tools
 from dual_data.engine.tables import settle
+from dual_data.errors import ConfigError
 from dual_data.schema import Links
 from dual_data.sources.embedded import EmbeddedGraph
 from dual_data.sources.sparql import HttpEndpoint
 from dual_data.sources.wikidata_queries import Entities, Members
 from dual_data.sources.wikipedia import Wikipedia
-from pipeline.links import LinksParams, run
+from pipeline.links import LinksParams, forecast, run
 from tests.clock import FakeClock
 from tests.pipeline.frames import facts_frame
 
@@ -99,6 +100,30 @@ def test_a_title_that_the_search_index_lacks_is_counted_by_its_links_and_says_so
     }
     assert found.filter("capped")["qid"].to_list() == ["Q2"]
     assert settle(found, Links, "links").rejected.is_empty()
+
+
+@pytest.mark.parametrize("method", ["cirrusdoc", "linkshere"])
+@pytest.mark.parametrize("language", ["de", "simple", "DE", "fr.m"])
+def test_a_wikipedia_of_another_language_has_other_titles(tmp_path: Path, method: Any, language: str) -> None:
+    services = Services(sparql=SERVICES.sparql, wikipedia=f"https://{language}.wikipedia.org/w/")
+    for ask in (run, forecast):
+        with pytest.raises(ConfigError, match=r"services\.wikipedia: .*English.*en\.wikipedia\.org/w/"):
+            ask(LinksParams(method=method), tools(tmp_path, services), facts=facts())
+    assert run(LinksParams(method="none"), tools(tmp_path, services), facts=facts()).height == 4
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://en.wikipedia.org/w/", "https://en.m.wikipedia.org/w", "http://127.0.0.1:9/w/", "http://wiki.intern/w/",
+        "https://de.wikipedia.org.mirror.example/w/", "https://mirror.example/de.wikipedia.org/w/",
+    ],
+)  # fmt: skip
+def test_the_english_wikipedia_and_mirrors_of_unknown_language_are_asked(tmp_path: Path, url: str) -> None:
+    services = Services(sparql=SERVICES.sparql, wikipedia=url)
+    (told,) = forecast(LinksParams(), tools(tmp_path, services), facts=facts())
+    assert (told.calls, told.in_log) == (2, 2)
+    assert run(LinksParams(), tools(tmp_path, services), facts=facts())["inbound_links"].sum() == 7
 
 
 def test_where_no_links_are_counted_sitelinks_have_the_day_of_their_query(tmp_path: Path) -> None:
