@@ -131,6 +131,7 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
     table |= {key: (value,) for key, value in one_of.items() if value is not None}
     if part.limit is not None:
         table["limit"] = part.limit
+        table["panel_questions"] = min(table["panel_questions"], part.limit)
     for name in table["models"]:
         if name not in whole["models"]:  # a hub name, a folder or a file
             _say_unless_known(name, whole["models"], path)

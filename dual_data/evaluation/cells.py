@@ -159,8 +159,8 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
 def read_utility_panel(grid: GridSettings, project: Path) -> Panel:
     """The questions and texts that a grid measures utility on. Raises InputError."""
     panel = read_panel(PANEL if grid.panel == SHIPPED else resolved(grid.panel, project))
-    most = [limit for limit in (grid.panel_questions, grid.limit) if limit]
-    return panel.first(min(most)) if most else panel
+    most = grid.panel_questions or grid.limit
+    return panel.first(most) if most else panel
 
 
 def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:

@@ -152,7 +152,7 @@ class GridSettings(Strict):
     """All of the preset's where none are named."""
     seeds: tuple[int, ...] = (0,)
     limit: int = Field(default=0, ge=0)
-    """At most this many rows a split and questions of the panel, the first by hash; 0 for all."""
+    """At most this many rows a split, the first by hash; 0 for all."""
     epochs: int = Field(default=0, ge=0)
     """In place of the preset's; 0 for the preset's."""
     batch: int = Field(default=0, ge=0)
@@ -169,7 +169,7 @@ class GridSettings(Strict):
     panel: str = ""
     """Utility panel of every cell: shipped, or a file of JSON lines, relative to the project, with $VARIABLES."""
     panel_questions: int = Field(default=0, ge=0)
-    """At most this many questions of it, the first by hash, and all its texts; 0 for all."""
+    """At most this many questions of it, the first by hash, and all its texts; 0 for as many as `limit`."""
 
 
 class EvaluationSettings(Strict):

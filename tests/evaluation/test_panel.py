@@ -187,9 +187,10 @@ def test_every_cell_of_a_grid_keeps_what_it_made_of_the_panel(project: Path) -> 
     assert len({tuple(result["panel_items"]["probability"]) for result in new.values()}) == len(new)
     _write(project / "panel.jsonl", *(row | {"answer": 0} for row in ROWS))
     assert not {cell.id for cell in more} & {cell.id for cell in opened(project, file=file)[1]}
-    limited, _ = opened(project, file=file.replace("panel_questions = 4", "limit = 2"))
-    assert limited.panel is not None
-    assert len(limited.panel.choices) == 2
+    for setting, questions in (("limit = 2", 2), ("limit = 2\npanel_questions = 3", 3), ("", 5)):
+        limited, _ = opened(project, file=file.replace("panel_questions = 4", setting))
+        assert limited.panel is not None
+        assert len(limited.panel.choices) == questions
     with pytest.raises(ConfigError, match=r"grids.one.panel_questions: no panel is named"):
         opened(project, file=file.replace('panel = "panel.jsonl"', ""))
 
