@@ -98,8 +98,10 @@ def compare_retention(first: Group, second: Group, *, share: float = 0.5, seed: 
 
 
 def compare_jumps(first: Group, second: Group, *, seed: int = 0) -> Contrast | None:
-    """Largest jump of `first` minus that of `second`; None where one of them has a single learning rate."""
-    return _of_curves(first, second, jump, seed)
+    """Largest jump of `first` minus that of `second` over the learning rates of both; None for fewer than two."""
+    common = set(first.lrs) & set(second.lrs)
+    one, two = (group._replace(runs=tuple(run for run in group.runs if run.lr in common)) for group in (first, second))
+    return _of_curves(one, two, jump, seed)
 
 
 def largest_jump(group: Group, *, seed: int = 0) -> Interval | None:

@@ -12,6 +12,7 @@ from dual_data.evaluation.report.contrast import (
     Contrast,
     average,
     compare_at_equal_confidence,
+    compare_jumps,
     compare_retention,
     compare_sets,
     largest_jump,
@@ -95,6 +96,19 @@ def test_largest_jump(tmp_path: Path) -> None:
     assert found.value == pytest.approx(max(abs(means[0] - means[1]), abs(means[1] - means[2])))
     assert found.low < found.value < found.high
     assert largest_jump(group._replace(runs=group.runs[:1])) is None
+
+
+def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
+    for stage, left in (("pretrained", {1e-5: 0.9, 1e-4: 0.8, 1e-3: 0.0}), ("sft", {1e-5: 0.9, 1e-4: 0.8})):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        for lr, forget in left.items():
+            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
+    groups = {group.key.stage: group for group in collect([tmp_path]).groups}
+    found = compare_jumps(groups["sft"], groups["pretrained"])
+    assert found is not None
+    assert found.difference[:3] == (0, 0, 0)  # the third rate, at which all is lost, was run of one stage alone
+    one_rate = groups["sft"]._replace(runs=groups["sft"].runs[:1])
+    assert compare_jumps(one_rate, groups["pretrained"]) is None
 
 
 def test_an_average_is_as_narrow_as_the_facts_that_are_not_shared(tmp_path: Path) -> None:
