@@ -159,9 +159,6 @@ def measure_panel(engine: Engine | PlainEngine, asked: AskedPanel) -> list[Panel
 
 def summary(panel: Panel, found: PanelScores) -> dict[str, Any]:
     """What a result says of a panel, JSON-able: which it is, means, and accuracy by kind."""
-    kinds: dict[str, list[int | None]] = {}
-    for choice, right in zip(panel.choices, found.right, strict=True):
-        kinds.setdefault(choice.kind, []).append(right)
     return {
         "name": panel.name,
         "hash": panel_hash(panel),
@@ -170,7 +167,9 @@ def summary(panel: Panel, found: PanelScores) -> dict[str, Any]:
         "guessing": panel.guessing,
         "accuracy": _mean(found.right),
         "accuracy_by_length": _mean(found.right_by_length),
-        "accuracy_by_kind": {kind: _mean(rights) for kind, rights in sorted(kinds.items())},
+        "accuracy_by_kind": {
+            kind: _mean([found.right[number] for number in numbers]) for kind, numbers in sorted(_kinds(panel).items())
+        },
         "probability": _mean(found.probability),
         "text_nll": _mean(found.nll),
     }
@@ -178,10 +177,15 @@ def summary(panel: Panel, found: PanelScores) -> dict[str, Any]:
 
 def items(panel: Panel, found: PanelScores) -> dict[str, Any]:
     """What the means are of, JSON-able: by kind the numbers of its questions, and all scores in the panel's order."""
+    return {"kinds": _kinds(panel), **found._asdict()}
+
+
+def _kinds(panel: Panel) -> dict[str, list[int]]:
+    """The numbers of the questions of each kind."""
     kinds: dict[str, list[int]] = {}
     for number, choice in enumerate(panel.choices):
         kinds.setdefault(choice.kind, []).append(number)
-    return {"kinds": kinds, **found._asdict()}
+    return kinds
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -17,7 +17,6 @@ from dual_data.evaluation.report.places import (
     shown,
     sources,
     starts,
-    title_of,
 )
 
 _SETS = ("forget", "retain_train", "retain_eval")
@@ -27,15 +26,13 @@ def every_cell(collection: Collection, folder: Path) -> list[Block]:
     """A table a place: the model before unlearning, and every method at every learning rate."""
     said = f"ROUGE-L recall; learning rates are chosen on forget and retain_train. {NORMS}"
     blocks: list[Block] = [Heading("Every learning rate"), Paragraph(said)]
-    known = [start.key for start in starts(collection)]
-    for key, before, groups in starts(collection):
+    for _, before, groups, title in starts(collection):
         rows = [("before", before)] if before else []
         rows += [(group.key.method, tuple(group.at(lr))) for group in groups for lr in group.lrs]
         panel = any(has_panel(runs) for _, runs in rows)
         lines = tuple(_line(method, runs, folder, panel=panel) for method, runs in rows)
         ids = tuple(row_id("cell", runs) for _, runs in rows)
         header = ("method", "lr", "seeds", *_SETS, *([PANEL] if panel else []), "gradient norm", "items")
-        title = title_of(key, known)
         caption = f"ROUGE-L recall, {title}{f'; {PANEL}: accuracy' if panel else ''}."
         blocks += [Heading(title, 3), Table(header, lines, caption, ("lr", "seeds"), ids)]
     return blocks

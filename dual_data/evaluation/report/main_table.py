@@ -53,7 +53,7 @@ class Row(NamedTuple):
 def main_rows(collection: Collection) -> list[Row]:
     """All lines, by place."""
     rows = list[Row]()
-    for key, before, groups in starts(collection):
+    for key, before, groups, _ in starts(collection):
         if not before:
             continue
         rows.append(_row(key, before, "before", before))

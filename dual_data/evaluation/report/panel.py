@@ -21,7 +21,6 @@ from dual_data.evaluation.report.places import (
     shown,
     sources,
     starts,
-    title_of,
 )
 from dual_data.evaluation.statistics import Interval, bootstrap_difference
 
@@ -43,10 +42,9 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     """Accuracy over learning rates, and what the chosen cells lost; nothing where no panel was measured."""
     measured = [start for start in starts(collection) if has_panel(start.before)]
     charts, lines, kinds, ids = list[str](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
-    known = [key for key, _, _ in measured]
-    every_kind = list(dict.fromkeys(kind for _, before, _ in measured for kind in _table(before).kinds))
-    for key, before, groups in measured:
-        charts.append(_by_rate(title_of(key, known), before, groups))
+    every_kind = list(dict.fromkeys(kind for _, before, *_ in measured for kind in _table(before).kinds))
+    for key, before, groups, title in measured:
+        charts.append(_by_rate(title, before, groups))
         found: list[tuple[str, Sequence[Run]]] = [("before", before)]
         found += [(group.key.method, runs) for group, runs in chosen_cells(groups)]
         for method, runs in found:
@@ -57,7 +55,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
             ids.append(row_id("panel", runs))
     if not measured:
         return []
-    asked = "; ".join(dict.fromkeys(_said(_table(before)) for _, before, _ in measured))
+    asked = "; ".join(dict.fromkeys(_said(_table(before)) for _, before, *_ in measured))
     caption = (
         f"Panel: {asked}. Accuracy: the right option has the highest log-probability; by length: the highest a "
         "character; probability: of the right option among the options; NLL: nats a token, so that a rise is a loss. "

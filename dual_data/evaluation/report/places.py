@@ -35,6 +35,8 @@ class Start(NamedTuple):
     before: tuple[Run, ...]
     """Empty where it could not be measured."""
     groups: list[Group]
+    title: str
+    """How a chart or a table of it is named."""
 
 
 def starts(collection: Collection) -> list[Start]:
@@ -42,7 +44,7 @@ def starts(collection: Collection) -> list[Start]:
     found: dict[Key, list[Group]] = defaultdict(list)
     for group in collection.groups:
         found[group.key._replace(method=BASE)].append(group)
-    return [Start(key, collection.bases.get(key, ()), found[key]) for key in sorted(found)]
+    return [Start(key, collection.bases.get(key, ()), found[key], title_of(key, found)) for key in sorted(found)]
 
 
 def before_of(before: Sequence[Run], run: Run) -> Run:

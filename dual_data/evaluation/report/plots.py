@@ -24,7 +24,6 @@ from dual_data.evaluation.report.places import (
     sources,
     spot,
     starts,
-    title_of,
     trivial_rule,
 )
 from dual_data.evaluation.statistics import Interval
@@ -39,8 +38,7 @@ _BESIDE = (-0.1, 0.1)
 def frontiers(collection: Collection) -> list[Block]:
     """Forget against retain score, one chart a stage and set, baselines drawn in."""
     charts = []
-    known = [start.key for start in starts(collection)]
-    for key, before, groups in starts(collection):
+    for _, before, groups, title in starts(collection):
         series = [Series(group.key.method, _spots(group)) for group in groups]
         lines = []
         if before:
@@ -48,7 +46,7 @@ def frontiers(collection: Collection) -> list[Block]:
             rule = trivial_rule(before)
             lines.append(Line("x", rule.value, "trivial rule", shown(rule), row_id("chosen", before)))
         axes = (Axis("forget, ROUGE-L recall", 0, 1), Axis("retain_eval, ROUGE-L recall", 0, 1))
-        charts.append(chart(title_of(key, known), *axes, series, lines))
+        charts.append(chart(title, *axes, series, lines))
     caption = (
         "One point a learning rate, joined in their order; bars are 95 % intervals. Up and to the left is better; left "
         "of the dashed line a rule that knows no fact would score as well."
@@ -60,13 +58,12 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     """Scores against the learning rate, the largest jump and the gradient norms."""
     charts = []
     rows: list[tuple[Entry, ...]] = []
-    known = [start.key for start in starts(collection)]
-    for key, before, groups in starts(collection):
+    for key, before, groups, title in starts(collection):
         for name in _SETS:
             series = [Series(group.key.method, _by_rate(group, name)) for group in groups]
             lines = [_before(before, estimate(before, name, "rougeL_recall"), "cell")] if before else []
             axes = (Axis("learning rate", log=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
-            charts.append(chart(title_of(key, known), *axes, series, lines))
+            charts.append(chart(title, *axes, series, lines))
         for group in groups:
             jump, under = largest_jump(group), frontier_area(group)
             said = ("-" if one is None else shown(one) for one in (jump, under))
@@ -98,8 +95,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
     charts = []
     rows: list[tuple[Entry, ...]] = []
     ids: list[str] = []
-    known = [start.key for start in starts(collection)]
-    for key, before, groups in starts(collection):
+    for key, before, groups, title in starts(collection):
         chosen = chosen_cells(groups)
         if not chosen:
             continue
@@ -108,13 +104,13 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         methods = Axis("method", names=tuple(one.method for one in found))
         changes = _beside(_SETS, [(one.method, one.runs, one.changes) for one in found], "shift")
         y = Axis("change of log p a token, nats")
-        charts.append(chart(title_of(key, known), methods, y, changes, (Line("y", 0.0, "no change"),)))
+        charts.append(chart(title, methods, y, changes, (Line("y", 0.0, "no change"),)))
         ranks = _beside(_SETS, [(one.method, one.runs, one.ranks) for one in found], "shift", digits=1)
         lines = [
             _before(before, one, "shift", f"{name} before", 1) for name, one in zip(_SETS, start.ranks, strict=True)
         ]
         y = Axis("median rank of the first answer token", low=0.8, log=True)
-        charts.append(chart(title_of(key, known), methods, y, ranks, lines))
+        charts.append(chart(title, methods, y, ranks, lines))
         for one in (start, *found):
             numbers = (*map(shown, one.changes), *(shown(rank, 1) for rank in one.ranks))
             rows.append((*place_of(key), one.method, rate_of(one.runs), *numbers, sources(one.runs, folder)))
@@ -143,8 +139,7 @@ def _shift(method: str, runs: Sequence[Run]) -> _Shift:
 def worst_cases(collection: Collection) -> list[Block]:
     """Share of forget facts that the question, and any wording or prompt, get out."""
     charts = []
-    known = [start.key for start in starts(collection)]
-    for key, before, groups in starts(collection):
+    for _, before, groups, title in starts(collection):
         chosen = chosen_cells(groups)
         if not chosen:
             continue
@@ -155,7 +150,7 @@ def worst_cases(collection: Collection) -> list[Block]:
         y = Axis("share of forget facts got out", 0, 1)
         line = _before(before, estimate(before, "forget", "contains_answer"), "chosen")
         series = _beside(tuple(_ASKED.values()), got_out, "chosen")
-        charts.append(chart(title_of(key, known), methods, y, series, (line,)))
+        charts.append(chart(title, methods, y, series, (line,)))
     caption = "Share of forget facts whose accepted answer is in a greedy answer, at the chosen learning rates."
     return [Figures(tuple(charts), caption)]
 
