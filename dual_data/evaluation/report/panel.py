@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
+from dual_data.evaluation.report.chart import Axis, Line, Series, chart
 from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
 from dual_data.evaluation.report.document import Block, Entry, Figures, Folded, Heading, Table
 from dual_data.evaluation.report.places import (
@@ -20,6 +21,7 @@ from dual_data.evaluation.report.places import (
     row_id,
     shown,
     sources,
+    spots_by_rate,
     starts,
 )
 from dual_data.evaluation.statistics import Interval, bootstrap_difference
@@ -76,12 +78,8 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
 
 
 def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group]) -> str:
-    def spots(group: Group) -> tuple[Spot, ...]:
-        found = [(lr, runs, panel_accuracy(runs)) for lr in group.lrs if has_panel(runs := group.at(lr))]
-        return tuple(
-            Spot(lr, one.value, None, (one.low, one.high), f"lr {lr:g}: {shown(one)}", row_id("cell", runs))
-            for lr, runs, one in found
-        )
+    def score(runs: Sequence[Run]) -> Interval:
+        return panel_accuracy(runs) if has_panel(runs) else Interval(math.nan, math.nan, math.nan)
 
     accuracy, guessing = panel_accuracy(before), _table(before).guessing
     lines = [
@@ -89,7 +87,7 @@ def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group]) -> str:
         Line("y", guessing, "guessing"),
     ]
     axes = (Axis("learning rate", log=True), Axis("accuracy on the panel", 0, 1))
-    return chart(title, *axes, [Series(group.key.method, spots(group)) for group in groups], lines)
+    return chart(title, *axes, [Series(group.key.method, spots_by_rate(group, score)) for group in groups], lines)
 
 
 def _table(runs: Sequence[Run]) -> PanelTable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,6 +126,12 @@ def p_value(value: float) -> str:
 def spot(place: float, found: Interval, start: str, link: str, digits: int = 3) -> Spot:
     """A point of a chart of categories, what it is of at the start of its note, linked to the row behind it."""
     return Spot(place, found.value, None, (found.low, found.high), f"{start}{shown(found, digits)}", link)
+
+
+def spots_by_rate(group: Group, score: Callable[[Sequence[Run]], Interval]) -> tuple[Spot, ...]:
+    """A score against the learning rate, linked to the rows of every cell."""
+    found = [(lr, group.at(lr)) for lr in group.lrs]
+    return tuple(spot(lr, score(runs), f"lr {lr:g}: ", row_id("cell", runs)) for lr, runs in found)
 
 
 def row_id(table: str, runs: Sequence[Run]) -> str:

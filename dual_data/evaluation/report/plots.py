@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from dual_data.evaluation.report.places import (
     shown,
     sources,
     spot,
+    spots_by_rate,
     starts,
     trivial_rule,
 )
@@ -60,8 +62,9 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     rows: list[tuple[Entry, ...]] = []
     for key, before, groups, title in starts(collection):
         for name in _SETS:
-            series = [Series(group.key.method, _by_rate(group, name)) for group in groups]
-            lines = [_before(before, estimate(before, name, "rougeL_recall"), "cell")] if before else []
+            score = partial(estimate, name=name, score="rougeL_recall")
+            series = [Series(group.key.method, spots_by_rate(group, score)) for group in groups]
+            lines = [_before(before, score(before), "cell")] if before else []
             axes = (Axis("learning rate", log=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
             charts.append(chart(title, *axes, series, lines))
         for group in groups:
@@ -165,14 +168,6 @@ def _spot(runs: Sequence[Run], start: str) -> Spot:
     ranges = ((forget.low, forget.high), (retain.low, retain.high))
     note = f"{start}forget {shown(forget)}, retain_eval {shown(retain)}"
     return Spot(forget.value, retain.value, *ranges, note, row_id("cell", runs))
-
-
-def _by_rate(group: Group, name: str) -> tuple[Spot, ...]:
-    found = [(lr, group.at(lr), estimate(group.at(lr), name, "rougeL_recall")) for lr in group.lrs]
-    return tuple(
-        Spot(lr, one.value, None, (one.low, one.high), f"lr {lr:g}: {shown(one)}", row_id("cell", runs))
-        for lr, runs, one in found
-    )
 
 
 def _beside(
