@@ -1,11 +1,13 @@
-"""Identifiers: Wikidata ids, ids minted from labels, and the id of a fact."""
+"""Identifiers: of content by its hash, Wikidata ids, ids minted from labels, and the id of a fact."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 ENTITY_PREFIX = "http://www.wikidata.org/entity/"
 
@@ -22,6 +24,11 @@ def digests(encoded: Iterable[bytes], length: int = 16) -> list[str]:
     """`digest` of many texts, which are in UTF-8 already, without a call for each."""
     sha256 = hashlib.sha256
     return [sha256(text).hexdigest()[:length] for text in encoded]
+
+
+def canonical(value: Mapping[str, Any]) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, characters as they are."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def fact_id(subject_qid: str, property_id: str, object_kind: str, object_value: str) -> str:

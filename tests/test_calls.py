@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.calls import WINDOW, Calls, Counts, Request, canonical, key_of
+from dual_data.call_log import WINDOW, Request, key_of
+from dual_data.calls import Calls, Counts
 from dual_data.config import Pace
 from dual_data.errors import DualDataError, Offline, Refused, ServiceError, TooLarge, Transient
+from dual_data.ids import canonical
 from tests.clock import FakeClock
 
 JSON = st.recursive(
@@ -333,7 +335,7 @@ def test_a_full_disk_is_said_and_what_was_answered_stays(tmp_path: Path) -> None
     path = tmp_path / "calls.sqlite"
     calls = Calls(path)
     calls.fetch("a", {"n": 0}, lambda: [0])
-    calls._connection.execute("PRAGMA max_page_count = 1")
+    calls.log._connection.execute("PRAGMA max_page_count = 1")
     noise = [{"random": [hash((n, m)) for m in range(2000)]} for n in range(20)]
     with pytest.raises(DualDataError, match="If the disk is full"):
         calls.fetch_all("a", noise, lambda request: request["random"])

@@ -18,10 +18,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from dual_data import __version__
-from dual_data.calls import Counts, canonical
+from dual_data.calls import Counts
 from dual_data.config import Strict
 from dual_data.engine.tables import write_whole
-from dual_data.ids import digest
+from dual_data.ids import canonical, digest
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
 """Packages whose version can be seen in a result."""

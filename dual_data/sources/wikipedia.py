@@ -23,7 +23,8 @@ import mwclient
 import requests
 import urllib3
 
-from dual_data.calls import Calls, Request
+from dual_data.call_log import Request
+from dual_data.calls import Calls
 from dual_data.config import Services
 from dual_data.errors import ConfigError, Refused, ServiceError, Transient
 from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after, user_agent

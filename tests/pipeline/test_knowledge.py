@@ -232,7 +232,7 @@ def test_without_an_embedding_the_published_rule_says_so_before_it_asks(tools: T
 def test_a_replay_of_the_published_rule_needs_no_embedding(tools: Tools) -> None:
     model = FakeModel(answer=knows)
     first = probe(tools, model, rules=("paper",))
-    with Calls(tools.calls.path, offline=True) as log:
+    with Calls(tools.calls.log.path, offline=True) as log:
         assert probe(replace(tools, calls=log, open_embedding=None), model, rules=("paper",)) == first
         with pytest.raises(Offline, match="not in the call log"):
             probe(replace(tools, calls=log, open_embedding=None), model, rules=("matched",))
@@ -244,7 +244,7 @@ def test_a_replay_needs_neither_the_model_nor_the_packages_that_ran_it(
     data = {"models": [{"name": "m", "local": "x"}]}
     first = probed(replace(tools, open_model=lambda _: FakeModel(answer=knows)), data)
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "another")
-    with Calls(tools.calls.path, offline=True) as log:
+    with Calls(tools.calls.log.path, offline=True) as log:
         assert probed(replace(tools, calls=log, open_model=None), data).equals(first)
         with pytest.raises(MissingExtra):
             probed(replace(tools, calls=log, open_model=None), {"models": [{"name": "m", "local": "y"}]})

@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.rebuild.wiki import ActionApi
 from benchmarks.rebuild.world import Rehearsal
-from dual_data.calls import WINDOW, Calls
+from dual_data.call_log import WINDOW
+from dual_data.calls import Calls
 from dual_data.engine.run import build
 from dual_data.errors import Refused
 from dual_data.project import load_project

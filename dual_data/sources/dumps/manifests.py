@@ -15,9 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet
 from pydantic import ValidationError
 
-from dual_data.calls import canonical
 from dual_data.config import Strict
-from dual_data.ids import digest
+from dual_data.ids import canonical, digest
 
 VERSION = 2
 """Raised whenever the import gives something else for the same file."""

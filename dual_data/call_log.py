@@ -1,0 +1,205 @@
+"""The file of the call log: answers, and what is left of each source's minute and pause, in SQLite.
+
+An answer is committed before anybody sees it, so a killed process loses at most the calls in flight.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dual_data.errors import DualDataError
+from dual_data.ids import canonical, digest
+
+Request = Mapping[str, Any]
+Answer = Any
+"""Whatever JSON can hold."""
+
+WINDOW = 60.0
+"""Seconds over which a source's requests a minute are counted."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    key TEXT PRIMARY KEY, source TEXT NOT NULL, request TEXT NOT NULL, answer BLOB NOT NULL,
+    answered_at TEXT NOT NULL, attempts INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS starts (source TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS starts_by_source ON starts (source, at);
+CREATE TABLE IF NOT EXISTS pauses (source TEXT PRIMARY KEY, asked_at REAL NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Wait(NamedTuple):
+    """How long to wait before a request, and whether the service itself has asked for it."""
+
+    seconds: float
+    asked: bool
+
+
+def key_of(source: str, request: Request) -> str:
+    """Identity of a call: 64 hexadecimal digits."""
+    return digest(f"{source}\n{canonical(request)}", 64)
+
+
+class CallLog:
+    """One SQLite file, safe to use from several threads of one process.
+
+    `read_only` never creates or changes the file. What the disk refuses is a DualDataError that says so.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection = self._open(read_only)
+
+    def close(self) -> None:
+        """Close the file; the write-ahead file is folded into it."""
+        with self._lock:
+            self._connection.close()
+
+    def read(self, key: str) -> Answer | None:
+        """The answer of a call, or None."""
+        with self._storage() as connection:
+            row = connection.execute("SELECT answer FROM calls WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        try:
+            return json.loads(zlib.decompress(row[0]))
+        except (zlib.error, ValueError):
+            raise DualDataError(
+                f"{self.path}: the answer of call {key} is damaged; delete that row and run again"
+            ) from None
+
+    def write(self, source: str, answered: Sequence[tuple[Request, Answer]], *, now: float, attempts: int) -> None:
+        """Keep answers found at `now` (epoch seconds) after so many tries, all or none, in place of older ones."""
+        at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        rows = []
+        for request, answer in answered:
+            if answer is None:
+                raise ValueError("a call's answer must not be None: it could not be told from a miss")
+            blob = zlib.compress(json.dumps(answer, ensure_ascii=False).encode("utf-8"))
+            rows.append((key_of(source, request), source, canonical(request), blob, at, attempts))
+        with self._storage() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)", rows)
+            connection.execute("COMMIT")
+
+    def known(self, keys: Sequence[str]) -> int:
+        """How many of these calls, which are distinct, have an answer."""
+        found = 0
+        with self._storage() as connection:
+            for start in range(0, len(keys), 500):
+                chunk = keys[start : start + 500]
+                marks = ",".join("?" * len(chunk))
+                query = f"SELECT count(*) FROM calls WHERE key IN ({marks})"
+                found += connection.execute(query, chunk).fetchone()[0]
+        return found
+
+    def requests(self, source: str) -> list[tuple[Request, str]]:
+        """Every answered request of a source with the time of its answer (ISO 8601, UTC), the oldest first."""
+        oldest_first = "SELECT request, answered_at FROM calls WHERE source = ? ORDER BY answered_at, key"
+        with self._storage() as connection:
+            rows = connection.execute(oldest_first, (source,)).fetchall()
+        return [(json.loads(request), at) for request, at in rows]
+
+    def take_turn(self, source: str, per_minute: int | None, now: float) -> Wait | None:
+        """Note the start of a request at `now` (epoch seconds), or say how long it has to wait.
+
+        Pauses and starts are kept in the file, so that a restart neither begins with a fresh minute nor forgets what
+        the service asked for.
+        """
+        with self._storage() as connection:
+            if rest := self._rest_of_pause(connection, source, now):
+                return Wait(rest, asked=True)
+            if per_minute is None:
+                return None
+            # A start in the future means that the clock went back: it counts as now.
+            connection.execute("UPDATE starts SET at = ? WHERE source = ? AND at > ?", (now, source, now))
+            connection.execute("DELETE FROM starts WHERE source = ? AND at <= ?", (source, now - WINDOW))
+            count, oldest = connection.execute(
+                "SELECT count(*), min(at) FROM starts WHERE source = ?", (source,)
+            ).fetchone()
+            if count >= per_minute:
+                # At least a moment: rounding may leave nothing to wait for, and no turn either.
+                return Wait(max(0.001, oldest + WINDOW - now), asked=False)
+            connection.execute("INSERT INTO starts VALUES (?, ?)", (source, now))
+            return None
+
+    def pause(self, source: str, seconds: float, now: float) -> None:
+        """Keep that the service wants no request of anybody here before `seconds` from `now` have passed."""
+        with self._storage() as connection:
+            if seconds > self._rest_of_pause(connection, source, now):
+                connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (source, now, now + seconds))
+
+    def _rest_of_pause(self, connection: sqlite3.Connection, source: str, now: float) -> float:
+        row = connection.execute("SELECT asked_at, until FROM pauses WHERE source = ?", (source,)).fetchone()
+        if row is None:
+            return 0.0
+        asked_at, until = float(row[0]), float(row[1])
+        if asked_at > now:  # The clock went back: the pause begins now.
+            until -= asked_at - now
+            connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (source, now, until))
+        return max(0.0, until - now)
+
+    def _open(self, read_only: bool) -> sqlite3.Connection:
+        try:
+            if read_only:
+                connection = self._open_read_only()
+            else:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+                # A second for a gigabyte. Written to, a damaged file would lose more than it has lost already.
+                if (found := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+                    connection.close()
+                    raise sqlite3.DatabaseError(found)
+                connection.execute("PRAGMA journal_mode = WAL")
+                # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.executescript(_SCHEMA)
+            connection.execute("SELECT count(*) FROM calls WHERE key = ''").fetchone()
+        except (sqlite3.Error, OSError) as error:
+            raise DualDataError(f"{self.path}: the call log cannot be opened ({error}). {self._advice()}") from None
+        return connection
+
+    def _advice(self) -> str:
+        name = self.path.name
+        return (
+            "Nothing was changed by this. If the disk is full or the folder may not be written, put that right. If the "
+            f"file is damaged, run in {self.path.parent}: sqlite3 {name} .recover | sqlite3 rescued.sqlite, move "
+            f"rescued.sqlite to {name} and remove {name}-wal; answers that could not be rescued are asked again."
+        )
+
+    def _open_read_only(self) -> sqlite3.Connection:
+        if self.path.exists():
+            # Without a write-ahead file nobody is writing, and SQLite need not put its shared memory beside the log.
+            settled = not self.path.with_name(self.path.name + "-wal").exists()
+            target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if settled else "")
+            connection = sqlite3.connect(target, uri=True, check_same_thread=False)
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                return connection
+            # Whoever made the file was killed before the first table: it holds no answer.
+            connection.close()
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.executescript(_SCHEMA)
+        return connection
+
+    @contextmanager
+    def _storage(self) -> Iterator[sqlite3.Connection]:
+        """The connection, one thread at a time; what the disk refuses becomes one clear message."""
+        with self._lock:
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                if self._connection.in_transaction:
+                    self._connection.rollback()
+                raise DualDataError(
+                    f"{self.path}: the call log cannot be used ({error}); what was answered before is kept. "
+                    f"{self._advice()}"
+                ) from None
