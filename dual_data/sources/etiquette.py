@@ -6,6 +6,8 @@ Wikimedia's User-Agent policy wants the contact of whoever operates the client, 
 from __future__ import annotations
 
 import ipaddress
+import math
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -52,11 +54,11 @@ def user_agent(contact: str, url: str, client: str = "") -> str:
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds that a Retry-After header asks for: a number, or an HTTP date read against `now` (epoch seconds).
 
-    None where there is no header, or one that says nothing.
+    None where there is no header, or one that says nothing. Some servers send fractions, which the standard has not.
     """
     text = (value or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
+    with suppress(ValueError):
+        return max(0.0, seconds) if math.isfinite(seconds := float(text)) else None
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:

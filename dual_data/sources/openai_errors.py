@@ -6,8 +6,6 @@ servers like to repeat the key.
 
 from __future__ import annotations
 
-import email.utils
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -16,7 +14,7 @@ from typing import Any
 import openai
 
 from dual_data.errors import Refused, ServiceError, TooLarge, Transient
-from dual_data.sources.etiquette import UNTOLD_WAIT
+from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after
 from dual_data.sources.openai_chat import Declined, Rejected
 
 _TOO_LONG = re.compile(
@@ -35,24 +33,6 @@ def redact(text: str, key: str) -> str:
     """The text on one line, shortened, without the key."""
     line = " ".join((text.replace(key, "***") if key else text).split())
     return line if len(line) <= _MESSAGE_LENGTH else line[:_MESSAGE_LENGTH] + " ..."
-
-
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that the server asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date."""
-    for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) / divisor
-        except ValueError:
-            parsed = email.utils.parsedate_tz(value)
-            if parsed is None:
-                continue
-            seconds = email.utils.mktime_tz(parsed) - now
-        if math.isfinite(seconds):
-            return max(0.0, seconds)
-    return None
 
 
 def translate(error: openai.OpenAIError, server: str, key: str, key_name: str) -> ServiceError:
@@ -88,8 +68,14 @@ def _of_status(error: openai.APIStatusError, server: str, key: str, key_name: st
     ):
         final = Rejected(message)
     # All else may pass: 408, 429, 5xx, and a gateway's HTML page under any status.
-    wait = retry_after(error.response.headers, time.time())
+    wait = _wait(error.response.headers, time.time())
     return final or Transient(message, retry_after=UNTOLD_WAIT if wait is None and status == 429 else wait)
+
+
+def _wait(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that the server asks to wait: `retry-after-ms`, which is OpenAI's own, or `Retry-After`."""
+    milliseconds = retry_after(headers.get("retry-after-ms"), now)
+    return retry_after(headers.get("retry-after"), now) if milliseconds is None else milliseconds / 1000.0
 
 
 def _text(error: openai.APIStatusError) -> str:

@@ -71,6 +71,13 @@ def test_retry_after_reads_seconds_and_dates_alike(seconds: int) -> None:
 
 def test_a_date_in_the_past_means_now() -> None:
     assert retry_after(formatdate(NOW - 50, usegmt=True), NOW) == 0
+    assert retry_after("-50", NOW) == 0
+
+
+def test_fractions_of_seconds_are_read_and_no_wait_is_endless() -> None:
+    assert retry_after("1.5", NOW) == 1.5
+    assert retry_after("inf", NOW) is None
+    assert retry_after("nan", NOW) is None
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Nd"])))
