@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from dual_data.audit.read import Split
+from dual_data.split_names import parse
 
 MOST = 30
 """Among more splits not every pair is measured."""
-
-_MEMBER = re.compile(r"(?:^|_)(?:(?:forget_(?:rare|popular)|fast_retain|retain|neighbor|full)(?:_|$).*|world_facts)$")
-"""What follows the topic in a split's name, as published and as dual-data names them."""
 
 
 class Groups(NamedTuple):
@@ -52,7 +49,7 @@ def grouped(splits: Sequence[Split]) -> Groups:
 
 
 def _topic(name: str) -> str | None:
-    """What stands before the member's name, with the folder; None for a name of another form."""
+    """The topic with the folder; None for a name of another form."""
     folder, _, last = name.rpartition("/")
-    member = _MEMBER.search(last)
-    return None if member is None else f"{folder}/{last[: member.start()]}"
+    parts = parse(last)
+    return None if parts is None else f"{folder}/{parts.topic}"

@@ -9,7 +9,6 @@ it the harness puts nothing between the two.
 
 from __future__ import annotations
 
-import re
 from importlib.resources import files
 from typing import Any
 
@@ -17,6 +16,7 @@ import polars as pl
 
 from dual_data.export.splits import address
 from dual_data.released import WHOLE, Place, Release, read_table
+from dual_data.split_names import parse
 
 SYSTEM_PROMPT = "You are terse and fact-only QA assistant. Reply to the question clearly with few-words correct answer."
 """The protocol's, word for word as published."""
@@ -24,9 +24,6 @@ NEW_TOKENS = 64
 METRICS = ("rougeL_recall", "rouge1_recall", "rougeL_f1", "accepted")
 SHARED = "_dual_default_yaml"
 """Without the suffix of a task: lm-evaluation-harness includes it and does not list it."""
-
-
-_KIND = re.compile(r"(?:forget_(?:rare|popular)_\d+|(?:fast_)?retain_\w+?|neighbor_\w+?|world_facts|full)$")
 
 
 def lm_eval_files(release: Release, place: Place) -> dict[str, str]:
@@ -61,7 +58,7 @@ def _task(config: str, split: str, path: str, place: Place) -> dict[str, Any]:
     return {
         "include": f"../{SHARED}",
         "task": f"dual_{config}_{split}",
-        "tag": [f"dual_{config}", *(f"dual_{config}_{kind[0]}" for kind in [_KIND.search(split)] if kind)],
+        "tag": [f"dual_{config}", *(f"dual_{config}_{name.kind}" for name in [parse(split)] if name)],
         "dataset_path": dataset,
         "dataset_kwargs": options,
     }

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from dual_data.released import Place, Release
-
-_FORGET = re.compile(r"(?P<family>.+)_forget_(?P<side>rare|popular)_(?P<percent>\d+)")
-_FAST_RETAIN = re.compile(r"fast_retain_(\d+)")
+from dual_data.split_names import parse
 
 
 class Family(NamedTuple):
@@ -26,9 +23,8 @@ class Family(NamedTuple):
         """The largest forget splits and the retain splits: all facts that fine-tuning teaches."""
         largest: dict[str, tuple[int, str]] = {}
         for split in self.forget:
-            found = _FORGET.fullmatch(split)
-            assert found is not None
-            largest[found["side"]] = max(largest.get(found["side"], (0, "")), (int(found["percent"]), split))
+            if (parts := parse(split)) and parts.percent is not None:
+                largest[parts.side] = max(largest.get(parts.side, (0, "")), (parts.percent, split))
         return tuple(dict.fromkeys([*(split for _, split in largest.values()), self.retain, self.retain_eval]))
 
 
@@ -39,12 +35,12 @@ def families(release: Release) -> list[Family]:
         splits = list(release.configs[config])
         forget: dict[str, list[str]] = {}
         for split in splits:
-            if match := _FORGET.fullmatch(split):
-                forget.setdefault(match["family"], []).append(split)
+            if (parts := parse(split)) and parts.topic and parts.percent is not None:
+                forget.setdefault(parts.topic, []).append(split)
         for name, members in forget.items():
             retain = f"{name}_retain_train"
             if retain not in splits:
-                fast = [split for split in splits if _FAST_RETAIN.fullmatch(split.removeprefix(f"{name}_"))]
+                fast = [split for split in splits if split.startswith(f"{name}_fast_retain_")]
                 retain = min(fast, key=lambda split: int(split.rpartition("_")[2]), default="")
             kept = f"{name}_retain_eval"
             if retain:

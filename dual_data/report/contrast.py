@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,8 +13,8 @@ from dual_data.report.markup import Html
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import paragraph, table
+from dual_data.split_names import parse
 
-_FORGET = re.compile(r"(?P<family>.*)_forget_(?P<side>rare|popular)_(?P<percent>\d+)")
 _BINS = 32
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -35,9 +34,8 @@ def pairs(recipe: str, examples: pl.DataFrame, wanted: int | None = None) -> lis
     splits = examples.partition_by("split", as_dict=True)
     found: dict[str, dict[int, dict[str, pl.DataFrame]]] = {}
     for (name,), rows in splits.items():
-        if match := _FORGET.fullmatch(str(name)):
-            sides = found.setdefault(match["family"], {}).setdefault(int(match["percent"]), {})
-            sides[match["side"]] = rows
+        if (parts := parse(str(name))) and parts.percent is not None:
+            found.setdefault(parts.topic, {}).setdefault(parts.percent, {})[parts.side] = rows
     made = []
     for family, sizes in found.items():
         whole = [percent for percent, sides in sizes.items() if len(sides) == 2]
