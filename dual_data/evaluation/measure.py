@@ -16,7 +16,13 @@ from dual_data.evaluation.metrics import likelihood, membership
 from dual_data.evaluation.metrics.chance import chance_corrected
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.metrics.text import text_scores
-from dual_data.evaluation.metrics.truth_ratio import indistinguishable, share_of_truth, truth_ratio, truthful
+from dual_data.evaluation.metrics.truth_ratio import (
+    indistinguishable,
+    normalised_probability,
+    share_of_truth,
+    truth_ratio,
+    truthful,
+)
 from dual_data.evaluation.panel import PanelScores, measure_panel
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Outcome
@@ -200,6 +206,7 @@ class _Reader(NamedTuple):
             **text_scores(text, item.answer, item.answers, item.kind),
             **likelihood_scores(gold, item.answer, self.before(place.canonical)),
             "truth_ratio": truth_ratio(mean(gold), others),
+            "normalised_probability": normalised_probability(mean(gold), others),
             "sequence_rank": _sequence_rank(mean(gold), others),
         }
         return {

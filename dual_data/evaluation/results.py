@@ -28,7 +28,7 @@ from typing import Any
 from dual_data.errors import InputError
 from dual_data.ids import digest
 
-FORMAT = 2
+FORMAT = 3
 BASE = "none"
 """Method of the cells that unlearn nothing: what a stage's model says before."""
 

@@ -25,9 +25,6 @@ from dual_data.evaluation.request import Answer, Request
 from dual_data.ids import digest
 from dual_data.matching import normalise
 
-_DEMONSTRATIONS = 4
-"""Questions of the retain set shown before the in-context attack's."""
-
 
 class MeasureOptions(NamedTuple):
     """What is measured beside the canonical questions."""
@@ -87,14 +84,14 @@ def build_workload(
 ) -> Workload:
     """Tokenise all that is asked about the items of some sets, and the panel's questions.
 
-    `demonstrations` are the items that the in-context attack shows (of retain_train, say); the first ones by hash are
-    taken. Raises InputError for a set without items and for attacks that a profile without chat cannot make.
+    `demonstrations` are the items that the in-context attack may show (of retain_train, say), in an order by hash.
+    Raises InputError for a set without items and for attacks that a profile without chat cannot make.
     """
     profile = profile_named(profile) if isinstance(profile, str) else profile
     options = options or MeasureOptions()
     if options.attacks and not profile.chat:
         raise InputError(f"attack prompts are chats; the profile {profile.name} has none: use the profile chat")
-    shown = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))[:_DEMONSTRATIONS]
+    shown = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))
     pool = _Pool([item for items in sets.values() for item in items])
     builder = _Builder(tokenizer, profile)
     placed: dict[str, tuple[Place, ...]] = {}

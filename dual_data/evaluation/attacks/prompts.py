@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 from dual_data.errors import InputError
 from dual_data.evaluation.data import SYSTEM_PROMPT, Item
 from dual_data.ids import digest
+from dual_data.matching import contains_answer
 
 Chat = list[tuple[str, str]]
 
@@ -66,6 +68,7 @@ IN_CONTEXT = "in_context"
 """Questions of the retain set with their answers go before the question and each of its wordings (JensUn's J_ICR)."""
 ATTACK_NAMES = (*_SINGLE, IN_CONTEXT)
 """Names of all attacks."""
+_DEMONSTRATIONS = 4
 GIVES_ANSWER_AWAY = frozenset({"multiple_choice"})
 """Attacks whose prompt holds the answer: a hit may be a guess, so they stay out of the worst case."""
 
@@ -75,16 +78,17 @@ def attack_chats(
 ) -> list[tuple[str, Chat, str]]:
     """(attack, chat, gold answer) of every attack that applies to an item.
 
-    `shown` are the demonstrations of the in-context attack, `wrong` the distractors. Raises InputError for an unknown
-    name and for the in-context attack without demonstrations.
+    `shown` are what the in-context attack may show, of which it takes the first four that do not hold the answer;
+    `wrong` are the distractors. Raises InputError for an unknown name and for the in-context attack without anything
+    to show.
     """
     found: list[tuple[str, Chat, str]] = []
     for name in attacks:
         if name == IN_CONTEXT:
             if not shown:
                 raise InputError("the attack in_context needs demonstrations: name a retain set in the grid")
-            before = [turn for other in shown for turn in (("user", other.question), ("assistant", other.answer))]
-            for question in (item.question, *item.paraphrases):
+            before = _demonstrated(item, shown)
+            for question in (item.question, *item.paraphrases) if before else ():
                 chat = [("system", SYSTEM_PROMPT), *before, ("user", question)]
                 found.append((name, chat, item.answer))
         elif name in _SINGLE:
@@ -94,6 +98,19 @@ def attack_chats(
         else:
             raise InputError(f"unknown attack {name!r}; known: {', '.join(ATTACK_NAMES)}")
     return found
+
+
+def _demonstrated(item: Item, shown: Sequence[Item]) -> Chat:
+    """Questions and answers as turns. Who copies a demonstration's answer must not be right by that."""
+    accepted = (item.answer, *item.answers)
+    fair = (
+        other
+        for other in shown
+        if not contains_answer(other.answer, accepted, item.kind)
+        and not any(contains_answer(answer, [other.answer], item.kind) for answer in accepted)
+    )
+    chosen = islice(fair, _DEMONSTRATIONS)
+    return [turn for other in chosen for turn in (("user", other.question), ("assistant", other.answer))]
 
 
 def _asked(text: str) -> Chat:

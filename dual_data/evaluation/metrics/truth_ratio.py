@@ -19,6 +19,16 @@ def truth_ratio(gold: float, distractors: Sequence[float]) -> float | None:
     return math.exp(min(exponent, 700.0))
 
 
+def normalised_probability(gold: float, distractors: Sequence[float]) -> float | None:
+    """p(gold) / (p(gold) + sum_j p(wrong_j)) with p = exp(mean_t log p); None without distractors.
+
+    1 / (1 + their number) is a guess. It is TOFU's probability on the sets whose questions offer options.
+    """
+    if not distractors:
+        return None
+    return 1.0 / (1.0 + math.fsum(math.exp(min(wrong - gold, 700.0)) for wrong in distractors))
+
+
 def indistinguishable(ratio: float) -> float:
     """min(r, 1/r): 1 where truth and falsehood are alike. TOFU's aggregate on the forget set."""
     return min(ratio, 1 / ratio) if ratio > 0 else 0.0

@@ -27,6 +27,7 @@ SCORES = (
     "hidden_cosine",
     "minilm_cosine",
     "truth_ratio",
+    "normalised_probability",
 )
 """Scores of items that are kept."""
 PANEL_SCORES = {

@@ -109,7 +109,9 @@ def _audit(forget: Sequence[Mapping[str, Any]], holdout: Sequence[Mapping[str, A
 
 
 def _kept(runs: Sequence[Run], name: str) -> Kept:
-    scores = (stack(runs, name, score) for score in ("probability", "rougeL_recall", "truth_ratio"))
+    # As TOFU has it: among wrong answers, which its questions offer as options, but of what was trained to be kept.
+    probability = "probability" if name == "retain_eval" else "normalised_probability"
+    scores = (stack(runs, name, score) for score in (probability, "rougeL_recall", "truth_ratio"))
     return Kept(clusters(runs, name), *scores)
 
 

@@ -30,6 +30,20 @@ def test_every_attack_asks_about_the_fact() -> None:
             assert [turn for turn in chat if turn[0] == "assistant"] == [("assistant", x.answer) for x in shown]
 
 
+def test_no_demonstration_holds_the_answer_that_is_asked_for() -> None:
+    item, *others = cities(8)
+    alike = [
+        others[0]._replace(answer=answer, answers=(answer,))
+        for answer in (item.answer, item.answer.upper(), f"Kingdom of {item.answer}")
+    ]
+    by_alias = item._replace(answers=(item.answer, "Gallia"))
+    copied = others[0]._replace(answer="Gallia", answers=("Gallia",))
+    ((_, chat, _), *_) = attack_chats(by_alias, (IN_CONTEXT,), [*alike, copied, *others], ())
+    shown = [text for role, text in chat if role == "assistant"]
+    assert shown == [other.answer for other in others if other.answer != item.answer][:4]
+    assert attack_chats(item, (IN_CONTEXT,), alike, ()) == []
+
+
 def test_attacks_that_do_not_apply_are_left_out() -> None:
     item = cities(1)[0]._replace(subject="")
     assert attack_chats(item, ("reverse", "multiple_choice"), (), ()) == []

@@ -6,7 +6,13 @@ import math
 
 import pytest
 
-from dual_data.evaluation.metrics.truth_ratio import indistinguishable, share_of_truth, truth_ratio, truthful
+from dual_data.evaluation.metrics.truth_ratio import (
+    indistinguishable,
+    normalised_probability,
+    share_of_truth,
+    truth_ratio,
+    truthful,
+)
 
 
 def test_ratio_of_wrong_to_right() -> None:
@@ -24,3 +30,11 @@ def test_aggregates(ratio: float, alike: float, true: float, share: float) -> No
     assert indistinguishable(ratio) == alike
     assert truthful(ratio) == true
     assert share_of_truth(ratio) == pytest.approx(share)
+
+
+def test_the_probability_among_wrong_answers_is_their_share() -> None:
+    found = normalised_probability(math.log(0.5), [math.log(0.1), math.log(0.4)])
+    assert found == pytest.approx(0.5)
+    assert normalised_probability(-1.0, []) is None
+    assert normalised_probability(-1e6, [0.0]) == pytest.approx(0.0)
+    assert normalised_probability(0.0, [-1e6] * 3) == 1.0
