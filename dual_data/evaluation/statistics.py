@@ -4,7 +4,8 @@ Items of one subject are not independent and neither are items of one training s
 subjects with replacement. The two are crossed and not nested: every seed is measured on the same subjects, so one
 draw of subjects holds for all seeds drawn (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122; a fresh draw
 of subjects in each seed would average away how hard the subjects are, which all seeds share). Two systems scored on
-the same items are compared with the same draws: the interval is that of the difference.
+the same items are compared with the same draws: the interval is that of the difference. Of the few seeds one less is
+drawn than there are, since as many would spread too little (Rao and Wu 1988, doi 10.1080/01621459.1988.10478591).
 """
 
 import json
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+_TAIL = 0.025
+"""Share of the draws on either side of a 95 % interval."""
 _FEW = 10
 """Draws beyond zero that are too few to read a small p-value from."""
 
@@ -31,16 +34,21 @@ class Interval(NamedTuple):
 
 
 def bootstrap_mean(
-    values: ArrayLike, clusters: Sequence[Hashable], *, seed: int = 0, replicates: int = 2000
+    values: ArrayLike, clusters: Sequence[Hashable], *, share: bool = False, seed: int = 0, replicates: int = 2000
 ) -> Interval:
     """Mean with an interval over seeds and clusters, drawn crossed.
 
-    `values` is [items] or [seeds, items]; `clusters` names each item's subject. Raises ValueError for no
-    items and for shapes that do not fit.
+    `values` is [items] or [seeds, items]; `clusters` names each item's subject. Where all values of a `share` are 0, or
+    all 1, draws have no spread: the other end is then that of the exact binomial interval of as many subjects. Raises
+    ValueError for no items and for shapes that do not fit.
     """
     table, sizes = _cluster_sums(values, clusters)
+    mean = _mean(table, sizes)
+    if share and mean in (0, 1):
+        far = _TAIL ** (1 / len(sizes))
+        return Interval(mean, 0.0, 1 - far) if mean == 0 else Interval(mean, far, 1.0)
     draws = _draw_means(table, sizes, np.random.default_rng(seed), replicates)
-    return Interval(_mean(table, sizes), *quantiles(draws))
+    return Interval(mean, *quantiles(draws))
 
 
 def bootstrap_function(
@@ -71,7 +79,7 @@ def bootstrap_median(
     """Median over seeds and items with an interval over seeds and clusters, drawn crossed; arrays as in the mean's."""
     table = np.atleast_2d(np.asarray(values, dtype=float))
     random = np.random.default_rng(seed)
-    seeds = draw_counts(len(table), random, replicates)
+    seeds = seed_counts(len(table), random, replicates)
     picked = item_weights(clusters, random, replicates)
     order = np.argsort(table, axis=None, kind="stable")
     rising = table.ravel()[order]
@@ -266,6 +274,12 @@ def _drawn(state: str, size: int, replicates: int) -> tuple[Floats, str]:
     return counts, json.dumps(random.bit_generator.state)
 
 
+def seed_counts(size: int, random: np.random.Generator, replicates: int) -> Floats:
+    """How often each of `size` seeds is drawn when one less is, [replicates, size]; the only one always is."""
+    counts: Floats = random.multinomial(max(1, size - 1), np.full(size, 1 / size), size=replicates).astype(float)
+    return counts
+
+
 def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
     """How often each item is drawn when whole clusters are, [replicates, items]."""
     of_item, count = _numbered(clusters)
@@ -275,7 +289,7 @@ def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, repl
 
 def quantiles(draws: Floats) -> tuple[float, float]:
     """Ends of the 95 % interval of draws."""
-    low, high = np.quantile(draws, [0.025, 0.975])
+    low, high = np.quantile(draws, [_TAIL, 1 - _TAIL])
     return float(low), float(high)
 
 
@@ -309,9 +323,9 @@ def _mean(sums: Floats, sizes: Floats) -> float:
 
 def _draw_means(sums: Floats, sizes: Floats, random: np.random.Generator, replicates: int) -> Floats:
     picked = draw_counts(len(sums), random, replicates)  # first, so that they do not depend on how many seeds there are
-    seeds = draw_counts(sums.shape[1], random, replicates)
+    seeds = seed_counts(sums.shape[1], random, replicates)
     totals, items = ((picked @ sums) * seeds).sum(1), picked @ sizes
-    means: Floats = np.where(items > 0, totals / (sums.shape[1] * np.maximum(items, 1.0)), np.nan)
+    means: Floats = np.where(items > 0, totals / (seeds.sum(1) * np.maximum(items, 1.0)), np.nan)
     return means
 
 

@@ -61,7 +61,7 @@ def test_the_median_of_every_draw_is_that_of_its_items(table: list[list[float]])
     clusters = ["a", "a", "b", "c"]
     found = statistics.bootstrap_median(table, clusters, replicates=50)
     random = np.random.default_rng(0)
-    seeds = statistics.draw_counts(len(table), random, 50)
+    seeds = statistics.seed_counts(len(table), random, 50)
     items = statistics.item_weights(clusters, random, 50)
     medians = [
         np.median([v for s, row in enumerate(table) for i, v in enumerate(row) for _ in range(int(one[s] * other[i]))])
@@ -78,6 +78,31 @@ def test_unequal_clusters_weigh_by_their_items() -> None:
     found = statistics.bootstrap_mean([1.0, 1.0, 1.0, 5.0], ["a", "a", "a", "b"])
     assert found.value == 2.0
     assert (found.low, found.high) == (1.0, 5.0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_few_seeds_spread_as_their_mean_does(count: int) -> None:
+    # Subjects that are all alike, so that the seeds alone make the draws differ.
+    of_seed = np.random.default_rng(5).normal(size=count)
+    draws = statistics.mean_draws(of_seed[:, None] + np.zeros((count, 4)), range(4), replicates=20_000)
+    assert draws.var() == pytest.approx(of_seed.var(ddof=1) / count, rel=0.05)
+
+
+def test_a_share_that_is_all_or_nothing_has_an_interval_as_wide_as_its_subjects_allow() -> None:
+    nothing = statistics.bootstrap_mean(np.zeros((3, 174)), [index // 2 for index in range(174)], share=True)
+    assert nothing[:3] == (0, 0, pytest.approx(upper_end(87)))
+    everything = statistics.bootstrap_mean(np.ones(87), range(87), share=True)
+    assert everything[:3] == (1, pytest.approx(1 - upper_end(87)), 1)
+    assert statistics.bootstrap_mean(np.zeros(87), range(87))[:3] == (0, 0, 0)  # of a change, say
+
+
+def upper_end(trials: int) -> float:
+    """The chance of a hit at which no hit in so many trials has a probability of 2.5 %, by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (1 - middle) ** trials > 0.025 else (low, middle)
+    return low
 
 
 def test_paired_difference() -> None:

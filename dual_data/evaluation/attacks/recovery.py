@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dual_data.evaluation.statistics import Interval, draw_counts, item_weights, quantiles
+from dual_data.evaluation.statistics import Interval, item_weights, quantiles, seed_counts
 
 Floats = NDArray[np.float64]
 LEVELS = (0.5, 0.9)
@@ -86,7 +86,7 @@ def recovery(
 def _draws(subjects: Sequence[Hashable], seeds: int, seed: int, replicates: int) -> tuple[Floats, Floats]:
     """How often each item and each seed is drawn: crossed, for every seed is measured on the same items."""
     random = np.random.default_rng(seed)
-    return item_weights(subjects, random, replicates), draw_counts(seeds, random, replicates)
+    return item_weights(subjects, random, replicates), seed_counts(seeds, random, replicates)
 
 
 def _means(table: Floats, items: Floats, seeds: Floats) -> Floats:

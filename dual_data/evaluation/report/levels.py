@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dual_data.evaluation.frontier import Point
 from dual_data.evaluation.report.collect import Group, Run, clusters, stack
-from dual_data.evaluation.statistics import draw_counts
+from dual_data.evaluation.statistics import draw_counts, seed_counts
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ class Levels(NamedTuple):
 
     def drawn(self, weights: Weights, random: np.random.Generator) -> list[list[Point]]:
         """The means in every draw; the seeds of each level are drawn for themselves."""
-        return self._means(weights, [draw_counts(len(level), random, len(weights.forget)) for level in self.forget])
+        return self._means(weights, [seed_counts(len(level), random, len(weights.forget)) for level in self.forget])
 
     def _means(self, weights: Weights, seeds: Sequence[Floats]) -> list[list[Point]]:
         def means(tables: Sequence[Floats], picked: Floats, sizes: Floats) -> Floats:
