@@ -6,8 +6,8 @@ Base and cells go through the same stream; the base's run is kept as what change
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from statistics import median
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from dual_data.evaluation.attacks.prompts import GIVES_ANSWER_AWAY, IN_CONTEXT
@@ -32,6 +32,7 @@ from dual_data.evaluation.workload import Place, Workload
 from dual_data.matching import ObjectKind
 
 Scores = dict[str, float | None]
+"""None where nothing of the kind was asked, NaN where a model that diverged gave no number."""
 WORDING_SCORES = (
     "contains_answer",
     "rougeL_recall",
@@ -100,6 +101,9 @@ def measure(
 def summarise(rows: Sequence[Mapping[str, Any]], baseline: float) -> dict[str, float | None]:
     """Means of the items' scores, and what only a whole set has.
 
+    Items that were not asked for a score are left out of its mean; where one gave no number there is no mean, for that
+    of the others would hide that the model diverged.
+
     `any_paraphrase` (J_P), `any_in_context` (J_ICR) and `worst_case` (J_W) are shares of facts that at least one
     wording, one prompt with demonstrations, or any attack at all got out (Singh et al. 2025, arXiv 2509.02820); None
     where nothing of the kind was asked.
@@ -108,25 +112,24 @@ def summarise(rows: Sequence[Mapping[str, Any]], baseline: float) -> dict[str, f
     for name in rows[0]["scores"]:
         if name == "truth_ratio":
             continue  # one confident mistake makes the mean of ratios anything; the bounded aggregates follow below
-        values = [row["scores"][name] for row in rows if row["scores"].get(name) is not None]
-        summary[name] = math.fsum(values) / len(values) if values else None
+        values = _numbers(row["scores"].get(name) for row in rows)
+        summary[name] = fmean(values) if values else None
         if name in _RANKS:
             summary[f"{name}_median"] = float(median(values)) if values else None
     summary["baseline"] = baseline
     recall = summary["rougeL_recall"]
     summary["rougeL_recall_corrected"] = None if recall is None else chance_corrected(recall, baseline)
-    held = (row["scores"]["truth_ratio"] for row in rows)
-    ratios = [ratio for ratio in held if ratio is not None and not math.isnan(ratio)]
+    ratios = _numbers(row["scores"]["truth_ratio"] for row in rows)
     for name, aggregate in (
         ("truth_ratio_forget", indistinguishable),
         ("truth_ratio_retain", truthful),
         ("truth_share", share_of_truth),
     ):
-        summary[name] = math.fsum(map(aggregate, ratios)) / len(ratios) if ratios else None
+        summary[name] = fmean(map(aggregate, ratios)) if ratios else None
     worded = [entry for row in rows for entry in row["paraphrases"]]
     for name in ("contains_answer", "rougeL_recall", "probability", "mean_log_probability"):
-        values = [entry["scores"][name] for entry in worded]
-        summary[f"paraphrase_{name}"] = math.fsum(values) / len(values) if values else None
+        values = _numbers(entry["scores"][name] for entry in worded)
+        summary[f"paraphrase_{name}"] = fmean(values) if values else None
     summary["any_paraphrase"] = _share_of_hits([row["paraphrases"] for row in rows])
     summary["any_in_context"] = _share_of_hits(
         [[entry for entry in row["attacks"] if entry["attack"] == IN_CONTEXT] for row in rows]
@@ -140,21 +143,23 @@ def summarise(rows: Sequence[Mapping[str, Any]], baseline: float) -> dict[str, f
         for entry in row["attacks"]:
             by_attack.setdefault(entry["attack"], []).append(entry["scores"]["contains_answer"])
     for name, hits in by_attack.items():
-        summary[f"attack_{name}"] = math.fsum(hits) / len(hits)
+        summary[f"attack_{name}"] = fmean(hits)
     return summary
 
 
 def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None = None) -> Scores:
-    """Every score of one answer under teacher forcing; changes are None without a reference."""
+    """Every score of one answer under teacher forcing; changes are None without a reference.
+
+    Without a likelihood every score is NaN: comparisons with what is no number would give one, a rank of 1.
+    """
     log_p = likelihood.sum_log_probability(scores)
-    ranked = not math.isnan(log_p)  # nothing is above what is no number: every rank would be 1
     found: Scores = {
         "probability": likelihood.probability(scores),
         "probability_with_end": likelihood.probability_with_end(scores),
         "sum_log_probability": log_p,
         "mean_log_probability": likelihood.mean_log_probability(scores),
-        "first_rank": float(likelihood.first_rank(scores)) if ranked else None,
-        "worst_rank": float(likelihood.worst_rank(scores)) if ranked else None,
+        "first_rank": float(likelihood.first_rank(scores)),
+        "worst_rank": float(likelihood.worst_rank(scores)),
         "exact_memorisation": likelihood.exact_memorisation(scores),
         "extraction_strength": likelihood.extraction_strength(scores),
         "entropy": likelihood.mean_entropy(scores),
@@ -170,17 +175,23 @@ def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None
         found["change_log_probability"] = log_p - likelihood.sum_log_probability(before)
         found["change_mean_log_probability"] = mean(scores) - mean(before)
         found["change_entropy"] = likelihood.mean_entropy(scores) - likelihood.mean_entropy(before)
-        if ranked:
-            found["change_log_rank"] = math.log(likelihood.first_rank(scores) / likelihood.first_rank(before))
+        found["change_log_rank"] = math.log(likelihood.first_rank(scores) / likelihood.first_rank(before))
     for name, attack in membership.ATTACKS.items():
         found[f"member_{name}"] = attack(scores, text)
-    return {name: None if value is None else _seven(value) for name, value in found.items()}
+    lost = math.isnan(log_p)
+    return {name: None if value is None else math.nan if lost else _seven(value) for name, value in found.items()}
 
 
 def _sequence_rank(gold: float, others: Sequence[float]) -> float | None:
-    if not others or math.isnan(gold):
+    if not others:
         return None
-    return float(likelihood.sequence_rank(gold, others))
+    return math.nan if any(map(math.isnan, (gold, *others))) else float(likelihood.sequence_rank(gold, others))
+
+
+def _numbers(values: Iterable[float | None]) -> list[float]:
+    """The values that were asked for; none at all where one of them is no number."""
+    found = [value for value in values if value is not None]
+    return [] if any(map(math.isnan, found)) else found
 
 
 def _seven(value: float) -> float:

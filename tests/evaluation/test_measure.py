@@ -12,7 +12,8 @@ from dual_data.errors import InputError
 from dual_data.evaluation.attacks.prompts import ATTACK_NAMES
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.lora import Adapters, LoraSpec
-from dual_data.evaluation.measure import Measurement, measure, summarise
+from dual_data.evaluation.measure import Measurement, likelihood_scores, measure, summarise
+from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.tiny import tiny
@@ -99,6 +100,32 @@ def test_worst_case_is_any_fair_hit(measured: tuple[Measurement, list[Measuremen
 
 def test_corrected_score_is_null_at_a_perfect_baseline(measured: tuple[Measurement, list[Measurement]]) -> None:
     assert summarise(measured[1][0].items["forget"], 1.0)["rougeL_recall_corrected"] is None
+
+
+def test_an_answer_without_a_likelihood_has_no_score() -> None:
+    good = TokenScores(1, (-1.0,), (3,), (False,), (-2.0,), (1.0,), (0.1,), 0.5)
+    lost = likelihood_scores(good._replace(log_p=(math.nan,), rank=(1,)), "Paris", good)
+    assert lost.keys() == likelihood_scores(good, "Paris", good).keys()
+    assert all(value is not None and math.isnan(value) for value in lost.values())
+    assert likelihood_scores(good._replace(log_p=(math.nan,)), "Paris")["change_log_rank"] is None
+
+
+@pytest.mark.parametrize(
+    ("score", "mean"),
+    [("truth_ratio", "truth_share"), ("sequence_rank", "sequence_rank_median"), ("first_rank", "first_rank")],
+)
+def test_no_mean_is_over_the_items_that_a_model_that_diverged_left(
+    measured: tuple[Measurement, list[Measurement]], score: str, mean: str
+) -> None:
+    rows = json.loads(json.dumps(measured[1][1].items["retain_eval"]))
+    rows[0]["scores"][score] = None
+    assert summarise(rows, 0.0)[mean] == summarise(rows[1:], 0.0)[mean] is not None  # nothing was asked
+    rows[0]["scores"][score] = math.nan
+    lost = summarise(rows, 0.0)
+    assert lost[mean] is None
+    assert lost["rougeL_recall"] is not None
+    rows[1]["paraphrases"][0]["scores"]["probability"] = math.nan
+    assert summarise(rows, 0.0)["paraphrase_probability"] is None
 
 
 def test_distractors_are_other_answers_of_the_relation() -> None:
