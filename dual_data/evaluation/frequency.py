@@ -25,6 +25,8 @@ class Decile(NamedTuple):
     items: int
     probability_drop: Interval
     """Base minus unlearned model."""
+    answer_drop: Interval
+    """The same of the share of generations that hold the answer."""
 
 
 class Frequency(NamedTuple):
@@ -59,12 +61,7 @@ def frequency(before: Sequence[Row], after: Sequence[Row]) -> Frequency | None:
     deciles = []
     for part in np.array_split(np.arange(len(pairs)), min(_PARTS, max(1, len(pairs) // _FEWEST))):
         names = [subjects[index] for index in part]
-        deciles.append(
-            Decile(
-                len(part),
-                bootstrap_mean(chance[part], names),
-            )
-        )
+        deciles.append(Decile(len(part), bootstrap_mean(chance[part], names), bootstrap_mean(answer[part], names)))
     return Frequency(
         tuple(deciles),
         bootstrap(lambda picks: spearman(popularity[picks], chance[picks]), subjects),

@@ -18,6 +18,7 @@ def test_popular_facts_that_lose_less() -> None:
     assert found.agreement.value > 0.5
     assert [decile.items for decile in found.deciles] == [10] * 10
     assert found.deciles[0].probability_drop.value == pytest.approx(0.9 - 0.9 * 0.045)
+    assert [decile.answer_drop.value for decile in found.deciles] == [1.0] * 8 + [0.0] * 2
     # Half the probability left, answer lost: facts 50 to 79.
     assert found.disagreeing == tuple(f"fact-{i}" for i in range(50, 80))
 

@@ -19,17 +19,19 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
     rows: list[tuple[Entry, ...]] = []
     ids: list[str] = []
     charts = []
-    drops: dict[Key, list[Series]] = defaultdict(list)
+    drops: dict[tuple[Key, str], list[Series]] = defaultdict(list)
     for one in found:
         if one.frequency is None:
             continue
         key = one.group.key
         frequency = one.frequency
         ids.append(row_id("popularity", [one.run]))
-        spots = tuple(
-            spot(i, part.probability_drop, f"part {i + 1}: ", ids[-1]) for i, part in enumerate(frequency.deciles)
-        )
-        drops[key._replace(method=BASE)].append(Series(key.method, spots))
+        for what, of_parts in (
+            ("the answer's probability", [part.probability_drop for part in frequency.deciles]),
+            ("generations that hold the answer", [part.answer_drop for part in frequency.deciles]),
+        ):
+            spots = tuple(spot(i, drop, f"part {i + 1}: ", ids[-1]) for i, drop in enumerate(of_parts))
+            drops[key._replace(method=BASE), what].append(Series(key.method, spots))
         rows.append(
             (
                 *place_of(key), key.method, shown(frequency.by_probability), shown(frequency.by_answer),
@@ -37,20 +39,25 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
                 sources([one.run], folder),
             )
         )  # fmt: skip
-    for start, series in drops.items():
+    known = [start for start, _ in drops]
+    for (start, what), series in drops.items():
         names = tuple(str(i + 1) for i in range(max(len(one.spots) for one in series)))
-        axes = (Axis("part by popularity, least popular first", names=names), Axis("drop of the answer's probability"))
-        charts.append(chart(title_of(start, drops), *axes, series))
+        axes = (Axis("part by popularity, least popular first", names=names), Axis(f"drop of {what}"))
+        charts.append(chart(f"{title_of(start, known)}: {what}", *axes, series))
     if not rows:
         return []
     header = (
         *PLACE, "method", "popularity and probability drop", "popularity and answer drop",
         "the two drops", "facts on which they disagree", "items",
     )  # fmt: skip
+    drop_caption = (
+        "Mean drop by tenth of popularity within the set, of the answer's probability and of the share of generations "
+        "that hold it; small sets have fewer parts."
+    )
     caption = "Rank correlations with 95 % intervals, first seed of the chosen learning rate."
     return [
         Heading("Forgetting by popularity"),
-        Figures(tuple(charts), "Mean drop by tenth of popularity within the set; small sets have fewer parts."),
+        Figures(tuple(charts), drop_caption),
         Table(header, tuple(rows), caption, ("facts on which they disagree",), tuple(ids)),
     ]
 
