@@ -34,6 +34,7 @@ from dual_data.evaluation.results import write_json
 from dual_data.evaluation.smaller import enough_memory, release
 from dual_data.evaluation.stages import applied, prepare
 from dual_data.evaluation.workload import MeasureOptions, build_workload
+from dual_data.ids import digest
 
 BITS = (8, 4)
 
@@ -237,9 +238,9 @@ def _relearning(given: _Given) -> dict[str, Any]:
     items = sets.forget[cell.set]
     shown, scored = halves(items, options.share)
     held_out = [items[i] for i in scored]
-    tune = {"forget facts": [items[i] for i in shown], "retain facts": sets.retain_train[: len(shown)]}
+    tune = {"forget facts": [items[i] for i in shown], "retain facts": sample(sets.retain_train, len(shown))}
     if others := unrelated(sets.measured, items):
-        tune["other facts of the relations"] = others[: len(shown)]
+        tune["other facts of the relations"] = sample(others, len(shown))
     curves = relearn(
         loaded,
         adapters,
@@ -261,6 +262,12 @@ def _relearning(given: _Given) -> dict[str, Any]:
         for curve in curves
     ]
     return {"relearning": found}
+
+
+def sample(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items, by hash: the first rows of a sorted file are no sample of it."""
+    by_id = {item.id: item for item in items}  # sets that are measured may share facts
+    return [by_id[name] for name in sorted(by_id, key=lambda name: digest(f"relearn|{name}"))[:count]]
 
 
 def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> list[Item]:

@@ -16,7 +16,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation import engine, examine
 from dual_data.evaluation.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.data import Item
-from dual_data.evaluation.examine import AttackOptions, attack, targets, unrelated
+from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.lm_eval_tasks import TaskScores
 from dual_data.evaluation.models import Loaded, identify
 from dual_data.evaluation.report.write import write_report
@@ -332,3 +332,11 @@ def test_unrelated_facts_share_a_relation_and_no_subject() -> None:
     items = cities()
     other = items[1]._replace(relation="P36")
     assert unrelated({"a": [items[0], items[1], other]}, items[:1]) == [items[1]]
+
+
+def test_what_relearning_tunes_on_does_not_depend_on_the_order_of_the_file() -> None:
+    items = cities()
+    some = sample(items, 4)
+    assert len({item.id for item in some}) == 4
+    assert some == sample(items[::-1], 4) != items[:4]
+    assert sample([*items, *items], 99) == sample(items, len(items))  # each fact once
