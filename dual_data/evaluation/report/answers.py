@@ -9,13 +9,16 @@ from dual_data.evaluation.frontier import Point, balance
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.contrast import (
     Contrast,
+    Pairing,
     average,
-    compare_at_equal_confidence,
     compare_jumps,
+    compare_pairs,
     compare_retention,
     compare_sets,
+    pair_facts,
 )
 from dual_data.evaluation.report.places import estimate, number, trivial_rule
+from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
 
@@ -28,8 +31,8 @@ SHARE = 0.5
 class _Asked(NamedTuple):
     """A comparison that may have been impossible."""
 
-    group: str
-    """What its sentence is about."""
+    group: tuple[str, str]
+    """What its sentence is about: the dataset, and the stage where its sentence is about one."""
     place: str
     contrast: Contrast | None
     runs: tuple[Run, ...]
@@ -39,11 +42,12 @@ class _Asked(NamedTuple):
 class Compared(NamedTuple):
     """One comparison with its p-value corrected over all of its kind."""
 
-    group: str
+    group: tuple[str, str]
     place: str
     contrast: Contrast
     runs: tuple[Run, ...]
-    corrected: float
+    corrected: float | None
+    """None for what no test holds of."""
 
 
 def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
@@ -51,30 +55,40 @@ def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]
     plain: list[_Asked] = []
     equal: list[_Asked] = []
     kept: list[_Asked] = []
+    pairings: dict[tuple[str, str], list[Pairing]] = {}
+    names = _Names.of(collection)
     for popular, rare in _popular_and_rare(collection.groups):
         lr = common_rate(popular, rare)
         if lr is None:
             continue
         key = popular.key
-        place = f"{_where(key)}, {key.method} at {lr:g}"
+        about = (names.data(key), "")
+        place = f"{names.place(key)}, {key.method} at {lr:g}"
         runs = tuple(run for group in (popular, rare) for run in (*group.before, *group.at(lr)))
-        plain.append(_Asked(key.data, place, compare_sets(popular, rare, (lr, lr)), runs))
-        equal.append(_Asked(key.data, place, compare_at_equal_confidence(popular, rare, (lr, lr)), runs))
+        plain.append(_Asked(about, place, compare_sets(popular, rare, (lr, lr)), runs))
+        pairing = pair_facts(popular, rare)
+        paired = None if pairing is None else compare_pairs(popular, rare, (lr, lr), pairing)
+        pairings.setdefault(about, []).extend([] if pairing is None else [pairing])
+        equal.append(_Asked(about, place, paired, runs))
         retention = compare_retention(popular, rare, share=SHARE)
-        kept.append(_Asked(key.data, f"{_where(key)}, {key.method}", retention, _all_runs(popular, rare)))
+        kept.append(_Asked(about, f"{names.place(key)}, {key.method}", retention, _all_runs(popular, rare)))
     if not plain:
         return ["The grid does not hold both a rare and a popular set, so it says nothing about popularity."], []
     sentences = []
-    all_facts, paired, retained = corrected(plain), corrected(equal), corrected(kept)
-    for data in dict.fromkeys(one.group for one in plain):
-        asked = [one for one in equal if one.group == data]
-        sentences.append(_popularity(f"{data}, over all facts of the two sets", _of(all_facts, data)))
-        sentences.append(_popularity(f"{data}, over facts of equal base confidence", _of(paired, data)))
+    all_facts, of_pairs, retained = corrected(plain), corrected(equal), corrected(kept)
+    for about in dict.fromkeys(one.group for one in plain):
+        asked = [one for one in equal if one.group == about]
+        sentences.append(_popularity(f"{about[0]}, over all facts of the two sets", _of(all_facts, about)))
+        sentences.append(_popularity(f"{about[0]}, over facts of equal base confidence", _of(of_pairs, about)))
+        if pairings[about]:
+            sentences.append(f"{about[0]}: {_alike(pairings[about])}")
         if unpaired := sum(one.contrast is None for one in asked):
-            sentences.append(f"{data}: in {unpaired} of {len(asked)} comparisons too few facts have equal confidence.")
-        if found := _of(retained, data):
-            sentences.append(_kept(data, "forgetting popular facts", "forgetting rare ones", found))
-    return sentences, paired
+            sentences.append(
+                f"{about[0]}: in {unpaired} of {len(asked)} comparisons too few facts have equal confidence."
+            )
+        if found := _of(retained, about):
+            sentences.append(_kept(about[0], "forgetting popular facts", "forgetting rare ones", found))
+    return sentences, of_pairs
 
 
 def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
@@ -86,67 +100,71 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     sentences = []
     for name in dict.fromkeys(one.group for one in asked):
         found = _of(compared, name)
+        start = ", ".join(name)
         if found:
-            sentences.append(_kept(name, "unlearning after this stage", "unlearning the pretrained model", found))
+            sentences.append(_kept(start, "unlearning after this stage", "unlearning the pretrained model", found))
         else:
             sentences.append(
-                f"{name}: no method forgets {SHARE:.0%} of what it knew both here and on the pretrained model, so "
-                "retention cannot be compared at equal forgetting."
+                f"{start}: no method has learning rates on both sides of {SHARE:.0%} of what it knew, and near, both "
+                "here and on the pretrained model, so retention cannot be compared at equal forgetting."
             )
-    for data in dict.fromkeys(one.group.rpartition(", ")[0] for one in asked):
+    for data in dict.fromkeys(one.group[0] for one in asked):
         sentences += _reading(data, compared)
     return sentences, compared
 
 
 def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
-    """Is forgetting smoother over learning rates after a training stage? Sentences and comparisons."""
-    compared = corrected(_against_pretrained(collection, compare_jumps))
+    """Is forgetting smoother over learning rates after a training stage? Sentences and comparisons, untested."""
+    asked = _against_pretrained(collection, compare_jumps)
+    compared = [
+        Compared(one.group, one.place, one.contrast, one.runs, None) for one in asked if one.contrast is not None
+    ]
     sentences = []
     for name in dict.fromkeys(one.group for one in compared):
         found = _of(compared, name)
-        mean, rougher, smoother = _counts(found)
-        said = _said(
-            (rougher, "forgetting is less smooth than on the pretrained model"),
-            (smoother, "forgetting is smoother than on the pretrained model"),
-            "whether forgetting is smoother than on the pretrained model depends on method and set",
-            "no difference in smoothness from the pretrained model is shown",
-            len(found),
-        )
+        mean = average([one.contrast for one in found])
+        smaller = sum(one.contrast.difference.value < 0 for one in found)
         sentences.append(
-            f"{name}: {said}. The largest jump of the forget score between neighbouring learning rates, in per cent of "
-            f"that score before unlearning, is {_points(mean)} {'larger' if mean.value > 0 else 'smaller'} than on the "
-            f"pretrained model, on average over {_count(len(found), 'comparison')}. It is smaller in {smoother} of "
-            f"them and larger in {rougher}; in {len(found) - smoother - rougher} no difference is shown."
+            f"{', '.join(name)}: the largest jump of the forget score between neighbouring learning rates, in per cent "
+            f"of that score before unlearning, is {_points(mean)} {'larger' if mean.value > 0 else 'smaller'} than on "
+            f"the pretrained model, on average over {_count(len(found), 'comparison')}, and smaller in {smaller} of "
+            "them. The largest of several changes is large by noise alone: this describes the curves and tests nothing."
         )
     return sentences, compared
 
 
 def wording_answer(collection: Collection) -> list[str]:
-    """Does forgetting carry over to other wordings? At the chosen learning rates."""
-    kept = []
+    """Does forgetting carry over to other wordings? At the chosen learning rates, of facts got out before."""
+    gaps = []
     for group in collection.groups:
         lr = group.chosen()
-        if lr is None or not group.at(lr)[0].sets["forget"].rephrased:
+        if lr is None or not group.before or not group.at(lr)[0].sets["forget"].rephrased:
             continue
         runs = group.at(lr)
-        worst, asked = stack(runs, "forget", "worst"), stack(runs, "forget", "contains_answer")
-        kept.append((group, bootstrap_difference(worst, asked, clusters(runs, "forget"))))
-    if not kept:
+        known = stack(group.before, "forget", "contains_answer").mean(0) >= 0.5
+        if not known.any():
+            continue
+        worst, asked = (stack(runs, "forget", score)[:, known] for score in ("worst", "contains_answer"))
+        subjects = [name for name, one in zip(clusters(runs, "forget"), known, strict=True) if one]
+        gaps.append((group, bootstrap_difference(worst, asked, subjects)))
+    if not gaps:
         return []
-    leaks = [(group, gap) for group, gap in kept if gap.low > 0]
+    leaks = [(group, gap) for group, gap in gaps if gap.value > 0]
     if not leaks:
-        return ["In no cell do other wordings get out facts that the question itself does not."]
+        return ["In no cell do other wordings get out facts that the question no longer does."]
     group, largest = max(leaks, key=lambda pair: pair[1].value)
+    names = _Names.of(collection)
     return [
-        f"In {len(leaks)} of {len(kept)} cells some facts that the question no longer gets out still come with another "
-        f"wording or prompt; most with {group.key.method} ({_where(group.key)}, {group.key.set}): {number(largest)} "
-        "of the facts."
+        f"In {len(leaks)} of {len(gaps)} cells some facts that the question got out before and no longer does still "
+        f"come with another wording or prompt, in {sum(gap.low > 0 for _, gap in leaks)} of them more than drawing "
+        f"facts explains; most with {group.key.method} ({names.place(group.key)}, {group.key.set}): {number(largest)} "
+        "of the facts got out before."
     ]
 
 
 def baseline_answer(collection: Collection) -> list[str]:
     """Which scores does a trivial rule explain?"""
-    sentences = []
+    sentences, names = [], _Names.of(collection)
     for key, runs in collection.bases.items():
         if key.stage != PRETRAINED or not runs[0].sets:
             continue
@@ -154,16 +172,16 @@ def baseline_answer(collection: Collection) -> list[str]:
         below = total = 0
         for group in collection.groups:
             lr = group.chosen()
-            if lr is not None and (group.key.data, group.key.model, group.key.set) == (key.data, key.model, key.set):
+            if lr is not None and group.key._replace(stage=PRETRAINED, method=BASE) == key:
                 total += 1
                 # A stage of its own: other answers have another rule.
                 rule = float(group.before[0].trivial.mean())
                 below += float(stack(group.at(lr), "forget", "rougeL_recall").mean()) <= rule
         hardly = ", so that little can be called known" if score.value <= baseline.value else ""
         sentences.append(
-            f"{key.data}, {key.model}, {key.set}: on the forget facts measured, a rule that knows no fact reaches "
-            f"{number(baseline)} ROUGE-L recall, the model before unlearning {number(score)}{hardly}; after unlearning "
-            f"{below} of {total} cells are at or below the rule of their own stage."
+            f"{names.data(key)}, {key.model}, {key.set}: on the forget facts measured, a rule that knows no fact "
+            f"reaches {number(baseline)} ROUGE-L recall, the model before unlearning {number(score)}{hardly}; after "
+            f"unlearning {below} of {total} cells are at or below the rule of their own stage."
         )
     return sentences
 
@@ -189,14 +207,14 @@ def corrected(found: Sequence[_Asked]) -> list[Compared]:
 
 def _against_pretrained(collection: Collection, compare: Callable[[Group, Group], Contrast | None]) -> list[_Asked]:
     """Every group of a stage against the same group of the pretrained model."""
-    by_key = {group.key: group for group in collection.groups}
+    by_key, names = {group.key: group for group in collection.groups}, _Names.of(collection)
     asked = []
     for key, group in by_key.items():
         pretrained = by_key.get(key._replace(stage=PRETRAINED))
         if key.stage != PRETRAINED and pretrained is not None:
-            place = f"{_where(key)}, {key.set}, {key.method}"
+            place = f"{names.place(key)}, {key.set}, {key.method}"
             runs = _all_runs(group, pretrained)
-            asked.append(_Asked(f"{key.data}, {key.stage}", place, compare(group, pretrained), runs))
+            asked.append(_Asked((names.data(key), key.stage), place, compare(group, pretrained), runs))
     return asked
 
 
@@ -221,12 +239,12 @@ def _popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:
 
 def _verdict(one: Compared) -> int:
     """1 or -1 where the difference is one, else 0."""
-    if one.corrected >= LEVEL:
+    if one.corrected is None or one.corrected >= LEVEL:
         return 0
     return 1 if one.contrast.difference.value > 0 else -1
 
 
-def _of(compared: Sequence[Compared], group: str) -> list[Compared]:
+def _of(compared: Sequence[Compared], group: tuple[str, str]) -> list[Compared]:
     return [one for one in compared if one.group == group]
 
 
@@ -268,7 +286,8 @@ def _said(more: tuple[int, str], less: tuple[int, str], both: str, neither: str,
 def _kept(start: str, what: str, than: str, compared: Sequence[Compared]) -> str:
     mean, better, worse = _counts(compared)
     return (
-        f"{start}: at the point where {SHARE:.0%} of the forget score is gone, {what} keeps {_points(mean)} "
+        f"{start}: at the point where {SHARE:.0%} of the forget score is gone, on a line between two learning rates "
+        f"near it (or before unlearning), {what} keeps {_points(mean)} "
         f"{'more' if mean.value >= 0 else 'less'} of the held-out retain score, in per cent of that score before "
         f"unlearning, than {than}, on average over {_count(len(compared), 'comparison')}. It keeps more in {better} of "
         f"them and less in {worse}; in {len(compared) - better - worse} no difference is shown."
@@ -277,7 +296,7 @@ def _kept(start: str, what: str, than: str, compared: Sequence[Compared]) -> str
 
 def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
     """What the controls say about a gain of the stage `sft`; nothing where it could not be compared."""
-    gained = _of(compared, f"{data}, sft")
+    gained = _of(compared, (data, "sft"))
     if not gained:
         return []
     mean, better, worse = _counts(gained)
@@ -291,7 +310,7 @@ def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
     parts = [
         f"{text} ({stage}) gives {_points(_counts(found)[0], '+')}"
         for stage, text in texts.items()
-        if (found := _of(compared, f"{data}, {stage}"))
+        if (found := _of(compared, (data, stage)))
     ]
     start = (
         f"{data}: fine-tuning first (sft) keeps more of the retain score in {better} of "
@@ -302,8 +321,36 @@ def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
     return [f"{start}. Of its controls, against the same pretrained model, {'; '.join(parts)}."]
 
 
-def _where(key: Key) -> str:
-    return f"{key.data}, {key.model}, {key.stage}"
+class _Names(NamedTuple):
+    """How places are named: presets and profiles too, where the results are of several."""
+
+    several: tuple[str, ...]
+
+    @classmethod
+    def of(cls, collection: Collection) -> _Names:
+        keys = [group.key for group in collection.groups]
+        return cls(tuple(one for one in ("preset", "profile") if len({getattr(key, one) for key in keys}) > 1))
+
+    def data(self, key: Key) -> str:
+        return ", ".join((key.data, *(getattr(key, one) for one in self.several)))
+
+    def place(self, key: Key) -> str:
+        return f"{self.data(key)}, {key.model}, {key.stage}"
+
+
+def _alike(pairings: Sequence[Pairing]) -> str:
+    """How alike paired facts are, where they are least so."""
+    fewest = min(len(one.pairs) for one in pairings)
+    confidence, score = (
+        max(gaps, key=lambda gap: abs(gap.value))
+        for gaps in ([one.confidence for one in pairings], [one.score for one in pairings])
+    )
+    return (
+        f"these are {fewest} pairs or more that the model before unlearning answers both or neither. Against their "
+        f"rare partners popular facts have at most {number(_size(confidence))} nats a token "
+        f"{'more' if confidence.value >= 0 else 'less'} of the answer before, and {number(_size(score))} ROUGE-L "
+        f"recall {'more' if score.value >= 0 else 'less'}."
+    )
 
 
 def _size(mean: Interval) -> Interval:

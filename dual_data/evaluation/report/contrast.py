@@ -16,12 +16,31 @@ from numpy.typing import NDArray
 from dual_data.evaluation.frontier import Point, area, retain_at
 from dual_data.evaluation.report.collect import Group, clusters, stack
 from dual_data.evaluation.report.levels import levels_of
-from dual_data.evaluation.statistics import Interval, interval_of, mean_draws, quantiles
+from dual_data.evaluation.statistics import Interval, bootstrap_difference, interval_of, mean_draws, quantiles
 
 Floats = NDArray[np.float64]
 _REPLICATES = 1000
 CALIPER = 0.25
 """Largest difference in base log-probability a token between two facts that are paired, in nats."""
+_FEWEST = 10
+"""Pairs that a comparison of paired facts needs."""
+_FORGOTTEN = 0.2
+"""Share of the forget score that must be gone at some learning rate before jumps say anything."""
+_WIDEST = 0.5
+"""Retention is read between two points of the frontier no further apart than this share of the forget score."""
+
+Statistic = Callable[[list[Point]], float | None]
+"""Of the points of a curve, of which the last is before unlearning."""
+
+
+class Pairing(NamedTuple):
+    """Facts of two sets that the models before unlearning treat alike."""
+
+    pairs: list[tuple[int, int]]
+    confidence: Interval
+    """Mean of first minus second in the base's mean log-probability of the answer, in nats a token."""
+    score: Interval
+    """The same of its ROUGE-L recall."""
 
 
 class Contrast(NamedTuple):
@@ -52,94 +71,139 @@ def compare_sets(first: Group, second: Group, lrs: tuple[float, float], *, seed:
     return _contrast((one, names_one), (two, names_two), (names_one, names_two), seed)
 
 
-def compare_at_equal_confidence(
-    first: Group, second: Group, lrs: tuple[float, float], *, seed: int = 0
-) -> Contrast | None:
-    """The same over facts paired by the base's mean log-probability of the answer, within `CALIPER`.
+def pair_facts(first: Group, second: Group) -> Pairing | None:
+    """Pair facts that the model before unlearning answers both or neither, with like probability, within `CALIPER`.
 
-    Pairs are made greedily, each fact once. None where fewer than ten facts can be paired.
+    Both are means over its seeds. None where fewer than ten facts can be paired.
     """
-    (one, names_one), (two, names_two) = forgetting(first, lrs[0]), forgetting(second, lrs[1])
-    pairs = paired_by_confidence(
-        stack(first.before[:1], "forget", "mean_log_probability")[0],
-        stack(second.before[:1], "forget", "mean_log_probability")[0],
-    )
-    if len(pairs) < 10:
+
+    def before(score: str) -> tuple[Floats, Floats]:
+        one, two = (stack(group.before, "forget", score).mean(0) for group in (first, second))
+        return one, two
+
+    confidence, answered, recall = before("mean_log_probability"), before("contains_answer"), before("rougeL_recall")
+    pairs = nearest_pairs(*confidence, apart=(answered[0] >= 0.5)[:, None] != (answered[1] >= 0.5)[None, :])
+    if len(pairs) < _FEWEST:
         return None
     left, right = (list(side) for side in zip(*pairs, strict=True))
+    gaps = (bootstrap_difference(one[left], two[right], range(len(pairs))) for one, two in (confidence, recall))
+    return Pairing(pairs, *gaps)
+
+
+def nearest_pairs(
+    first: Floats, second: Floats, caliper: float = CALIPER, *, apart: NDArray[np.bool_] | None = None
+) -> list[tuple[int, int]]:
+    """Index pairs of like value, each value used once, the closest first; none where `apart` [first, second] holds."""
+    distance = np.abs(first[:, None] - second[None, :])
+    near = distance <= caliper if apart is None else (distance <= caliper) & ~apart
+    left, right = np.nonzero(near)
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    for place in np.argsort(distance[near], kind="stable").tolist():
+        one, two = int(left[place]), int(right[place])
+        if one not in pairs and two not in taken:
+            pairs[one] = two
+            taken.add(two)
+    return sorted(pairs.items())
+
+
+def compare_pairs(
+    first: Group, second: Group, lrs: tuple[float, float], pairing: Pairing, *, seed: int = 0
+) -> Contrast:
+    """Forgetting of `first` minus that of `second` over paired facts."""
+    (one, names_one), (two, names_two) = forgetting(first, lrs[0]), forgetting(second, lrs[1])
+    left, right = (list(side) for side in zip(*pairing.pairs, strict=True))
     some = ((one[:, left], [names_one[i] for i in left]), (two[:, right], [names_two[i] for i in right]))
     return _contrast(*some, (names_one, names_two), seed)
-
-
-def paired_by_confidence(first: Floats, second: Floats, caliper: float = CALIPER) -> list[tuple[int, int]]:
-    """Index pairs of like value: both sides sorted, merged, each value used once."""
-    left, right = np.argsort(first, kind="stable"), np.argsort(second, kind="stable")
-    pairs: list[tuple[int, int]] = []
-    i = j = 0
-    while i < len(left) and j < len(right):
-        distance = first[left[i]] - second[right[j]]
-        if abs(distance) <= caliper:
-            pairs.append((int(left[i]), int(right[j])))
-            i, j = i + 1, j + 1
-        elif distance < 0:
-            i += 1
-        else:
-            j += 1
-    return pairs
 
 
 def compare_retention(first: Group, second: Group, *, share: float = 0.5, seed: int = 0) -> Contrast | None:
     """Retention of `first` minus that of `second` where both have forgotten the same `share` of what they knew.
 
-    Both are relative to the model before unlearning, along the frontier over learning rates. None where one of them
-    does not get there, or gets there in fewer than half of the draws.
+    Both are relative to the model before unlearning, along the frontier over learning rates, linear between two of its
+    points. None where one of them does not get there, or has no two points close to it, or gets there in fewer than
+    half of the draws.
     """
     return _of_curves(first, second, lambda points: _retention(points, share), seed)
 
 
 def compare_jumps(first: Group, second: Group, *, seed: int = 0) -> Contrast | None:
-    """Largest jump of `first` minus that of `second` over the learning rates of both; None for fewer than two."""
+    """Largest jump of `first` minus that of `second` over the learning rates of both.
+
+    None for fewer than two, and where one of them has hardly forgotten at any. The largest of several changes is large
+    by noise alone, and more so where there is more noise: the difference is described, and no test of it holds.
+    """
     common = set(first.lrs) & set(second.lrs)
     one, two = (group._replace(runs=tuple(run for run in group.runs if run.lr in common)) for group in (first, second))
-    return _of_curves(one, two, jump, seed)
+    return _of_curves(one, two, lambda points: _jump(points) if _has_forgotten(points) else None, seed)
 
 
 def largest_jump(group: Group, *, seed: int = 0) -> Interval | None:
-    """Largest change of the forget score, relative to before, between neighbouring learning rates; None for one."""
-    return _of_curve(group, jump, seed)
+    """Largest change of the forget score, relative to before, between neighbouring learning rates; None for one.
+
+    The interval is of the change between the two where it is largest.
+    """
+    return _of_curve(group, _jump, seed)
 
 
 def frontier_area(group: Group, *, seed: int = 0) -> Interval | None:
     """Area under the frontier of forget and retain_eval, as `frontier.area` has it; None where nothing was measured."""
-    return _of_curve(group, lambda points: area(points[:-1], points[-1]), seed)
+    return _of_curve(group, lambda _: lambda points: area(points[:-1], points[-1]), seed)
 
 
-def jump(points: Sequence[Point]) -> float | None:
-    """Largest change of the forget score between neighbours, relative to the last point, which is before unlearning."""
+def _jump(points: Sequence[Point]) -> Statistic | None:
+    """The change of the forget score at the step where it is largest, relative to before, in that direction."""
     *rates, base = points
     if len(rates) < 2 or base.forget <= 0:
         return None
-    return max(abs(a.forget - b.forget) for a, b in itertools.pairwise(rates)) / base.forget
+    steps = [b.forget - a.forget for a, b in itertools.pairwise(rates)]
+    place = max(range(len(steps)), key=lambda step: abs(steps[step]))
+    sign = 1 if steps[place] > 0 else -1
+    return lambda drawn: (
+        sign * (drawn[place + 1].forget - drawn[place].forget) / drawn[-1].forget if drawn[-1].forget > 0 else None
+    )
 
 
-def _of_curve(group: Group, statistic: Callable[[list[Point]], float | None], seed: int) -> Interval | None:
-    levels = levels_of(group)
-    exact = None if levels is None else statistic(levels.points())
-    if levels is None or exact is None:
+def _has_forgotten(points: Sequence[Point]) -> bool:
+    *rates, base = points
+    return min((point.forget for point in rates), default=base.forget) <= (1 - _FORGOTTEN) * base.forget
+
+
+def _retention(points: Sequence[Point], share: float) -> Statistic | None:
+    if retain_at(_relative(points), 1 - share, widest=_WIDEST) is None:
         return None
+    return lambda drawn: retain_at(_relative(drawn), 1 - share)
+
+
+def _relative(points: Sequence[Point]) -> list[Point]:
+    """To the last, which is before unlearning; nothing where that knows nothing."""
+    base = points[-1]
+    if base.forget <= 0 or base.retain <= 0:
+        return []
+    return [Point(point.lr, point.forget / base.forget, point.retain / base.retain) for point in points]
+
+
+def _of_curve(group: Group, of: Callable[[list[Point]], Statistic | None], seed: int) -> Interval | None:
+    """`of` the exact points is the statistic of every draw; None where they have none."""
+    levels = levels_of(group)
+    statistic = None if levels is None else of(levels.points())
+    if levels is None or statistic is None:
+        return None
+    exact = statistic(levels.points())
     random = np.random.default_rng(seed)
     found = [statistic(points) for points in levels.drawn(levels.weights(random, _REPLICATES), random)]
     kept = np.array([value for value in found if value is not None])
-    return Interval(exact, *quantiles(kept)) if len(kept) else None
+    return Interval(exact, *quantiles(kept)) if exact is not None and len(kept) else None
 
 
 def _of_curves(
-    first: Group, second: Group, statistic: Callable[[list[Point]], float | None], seed: int
+    first: Group, second: Group, of: Callable[[list[Point]], Statistic | None], seed: int
 ) -> Contrast | None:
     sides = [levels for group in (first, second) if (levels := levels_of(group)) is not None]
-    if len(sides) < 2:
+    statistics = [statistic for side in sides if (statistic := of(side.points())) is not None]
+    if len(statistics) < 2:
         return None
-    exact = [statistic(side.points()) for side in sides]
+    exact = [statistic(side.points()) for statistic, side in zip(statistics, sides, strict=True)]
     if exact[0] is None or exact[1] is None:
         return None
     random = np.random.default_rng(seed)
@@ -150,21 +214,13 @@ def _of_curves(
     if sides[0].retain_names == sides[1].retain_names:
         weights[1] = weights[1]._replace(retain=weights[0].retain)
     draws = [side.drawn(picked, random) for side, picked in zip(sides, weights, strict=True)]
-    pairs = [(statistic(one), statistic(two)) for one, two in zip(*draws, strict=True)]
+    pairs = [(statistics[0](one), statistics[1](two)) for one, two in zip(*draws, strict=True)]
     one, two = np.array([pair if None not in pair else (np.nan, np.nan) for pair in pairs], dtype=float).T
     if np.isnan(one).sum() > _REPLICATES / 2:
         return None
     clusters = min(len(names) for side in sides for names in (side.forget_names, side.retain_names))
     facts = int(min(sizes.sum() for side in sides for sizes in (side.forget_sizes, side.retain_sizes)))
     return _of_draws((exact[0], exact[1]), (one, two), facts, clusters)
-
-
-def _retention(points: Sequence[Point], share: float) -> float | None:
-    base = points[-1]
-    if base.forget <= 0 or base.retain <= 0:
-        return None
-    relative = [Point(point.lr, point.forget / base.forget, point.retain / base.retain) for point in points]
-    return retain_at(relative, 1 - share)
 
 
 def _contrast(

@@ -66,7 +66,8 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
     )  # fmt: skip
     caption = (
         "ROUGE-L recall of the first method minus that of the second, each at its chosen learning rate, on the same "
-        f"facts and seeds; p-values after Holm's correction over all {len(found)} rows. On forget less is better."
+        f"facts and seeds; p-values after Holm's correction over all {len(found)} rows. On forget less is better. They "
+        "have not forgotten equally much, so that less kept may be the price of more forgotten: see the frontiers."
     )
     header = (*PLACE, "measured on", "first", "second", "difference", "p (Holm)", "items")
     return [

@@ -27,6 +27,10 @@ NORMS = (
 """What a caption says of :func:`gradient_norms`."""
 
 
+_SHARES = ("rougeL_recall", "contains_answer", "worst")
+"""Scores that are 0 or 1 where they are plain."""
+
+
 class Start(NamedTuple):
     """A model before unlearning, and what starts from it."""
 
@@ -54,14 +58,14 @@ def before_of(before: Sequence[Run], run: Run) -> Run:
 
 def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
     """Mean of a score over seeds and items with its interval; NaN where a model gave no number."""
-    return mean_of(stack(runs, name, score), clusters(runs, name))
+    return mean_of(stack(runs, name, score), clusters(runs, name), share=score in _SHARES)
 
 
-def mean_of(table: Floats, subjects: Sequence[Hashable]) -> Interval:
-    """Mean of [seeds, items] with its interval; NaN where a model gave no number."""
+def mean_of(table: Floats, subjects: Sequence[Hashable], *, share: bool = False) -> Interval:
+    """Mean of [seeds, items], of a `share` between 0 and 1, with its interval; NaN where a model gave no number."""
     if np.isnan(table).any():
         return Interval(math.nan, math.nan, math.nan)
-    return bootstrap_mean(table, subjects)
+    return bootstrap_mean(table, subjects, share=share)
 
 
 def middle(runs: Sequence[Run], name: str, score: str) -> Interval:

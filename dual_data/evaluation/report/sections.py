@@ -20,6 +20,9 @@ from dual_data.evaluation.report.places import chosen_cells, p_value, shown, sou
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
 
+_ENOUGH_SEEDS = 5
+"""With fewer an interval over seeds says little."""
+
 
 def build(collection: Collection, rows: Sequence[Row], found: Sequence[Extras], folder: Path) -> list[Block]:
     """All sections around the `rows` of the main table; links are relative to `folder`, where the report is written."""
@@ -62,8 +65,16 @@ def _opening(collection: Collection) -> str:
         "link to the results behind each row: every question with its generation and scores; marks of charts lead to "
         "such rows."
     )
-    if len(seeds) == 1:
-        text += " With one seed the intervals do not hold what another seed would change."
+    fewest = min(
+        (len({run.seed for run in group.at(lr)}) for group in collection.groups for lr in group.lrs), default=1
+    )
+    if fewest < _ENOUGH_SEEDS:
+        text += (
+            " With one seed the intervals do not hold what another seed would change."
+            if len(seeds) == 1
+            else f" Some cells have {fewest} seed{'' if fewest == 1 else 's'}: their intervals hold little of what "
+            "another seed would change, and their p-values are too small where seeds differ more than facts."
+        )
     text += f" {_facts(collection)}"
     return text + (f" {hours:.2f} GPU hours." if hours else "")
 
@@ -94,7 +105,7 @@ def _comparisons(title: str, compared: Sequence[answers.Compared], folder: Path)
             shown(one.contrast.first),
             shown(one.contrast.second),
             shown(one.contrast.difference),
-            p_value(one.corrected),
+            "-" if one.corrected is None else p_value(one.corrected),
             str(one.contrast.facts),
             sources(one.runs, folder),
         )

@@ -161,7 +161,7 @@ def write_grid(folder: Path, *, popular_resists: bool = True, sft: dict[str, Any
     for stage, recipe, kept in (("pretrained", None, (0.9, 0.5, 0.0)), ("sft", sft, (0.9, 0.85, 0.3))):
         for forget_set in ("rare", "popular"):
             resists = popular_resists and forget_set == "popular"
-            left = (0.9, 0.7, 0.3) if resists else (0.8, 0.2, 0.0)
+            left = (0.9, 0.7, 0.3) if resists else (0.7, 0.25, 0.0)
             for seed in (0, 1):
                 place: dict[str, Any] = {"stage": stage, "recipe": recipe, "forget_set": forget_set, "seed": seed}
                 write_cell(folder, **place, forget=1.0, retain=1.0, panel=0.8)

@@ -22,14 +22,19 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
         "than rare ones, on average over 2 comparisons. They lose less in 2 of them and more in 0; in 0 no"
         in sentences[0]
     )
-    assert sentences[2].startswith(
-        "d: at the point where 50% of the forget score is gone, forgetting popular facts keeps "
+    assert sentences[2] == (
+        "d: these are 60 pairs or more that the model before unlearning answers both or neither. Against their rare "
+        "partners popular facts have at most 0.000 [0.000, 0.000] nats a token more of the answer before, and "
+        "0.000 [0.000, 0.000] ROUGE-L recall more."
     )
-    assert "of that score before unlearning, than forgetting rare ones, on average over 2 comparisons." in sentences[2]
+    assert sentences[3].startswith("d: at the point where 50% of the forget score is gone, on a line between two ")
+    assert "forgetting popular facts keeps " in sentences[3]
+    assert "of that score before unlearning, than forgetting rare ones, on average over 2 comparisons." in sentences[3]
     assert len(compared) == 2
     for one in compared:
         assert one.contrast.difference.high < 0
         assert one.contrast.facts == 60  # the same confidences on both sides: all are paired
+        assert one.corrected is not None
         assert one.corrected >= (one.contrast.difference.p_value or 0)
 
 
@@ -52,9 +57,8 @@ def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -
 def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     write_grid(tmp_path)
     sentences, compared = answers.stage_answer(collect([tmp_path]))
-    assert sentences[0].startswith(
-        "d, sft: at the point where 50% of the forget score is gone, unlearning after this stage keeps "
-    )
+    assert sentences[0].startswith("d, sft: at the point where 50% of the forget score is gone, ")
+    assert "unlearning after this stage keeps " in sentences[0]
     assert " percentage points more of the held-out retain score" in sentences[0]
     assert "than unlearning the pretrained model, on average over 2 comparisons." in sentences[0]
     assert "without its controls the grid cannot say why" in sentences[1]
@@ -68,26 +72,18 @@ def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
             for lr, forget in zip(LRS, left, strict=True):
                 write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
     (sentence,), (compared,) = answers.smoothness_answer(collect([tmp_path]))
-    assert sentence.startswith("d, sft: forgetting is smoother than on the pretrained model.")
-    assert "percentage points smaller than on the pretrained model, on average over 1 comparison." in sentence
-    assert "It is smaller in 1 of them and larger in 0; in 0 no difference is shown." in sentence
+    assert sentence.startswith("d, sft: the largest jump of the forget score between neighbouring learning rates, ")
+    assert "percentage points smaller than on the pretrained model, on average over 1 comparison" in sentence
+    assert "and smaller in 1 of them." in sentence
+    assert compared.corrected is None  # no test of a largest change holds
     assert compared.contrast.difference.high < 0
     assert len(compared.runs) == 2 * 2 * 4
-
-
-def test_smoothness_without_a_difference_is_no_claim(tmp_path: Path) -> None:
-    for stage in ("pretrained", "sft"):
-        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
-        for lr, forget in zip(LRS, (0.9, 0.5, 0.1), strict=True):
-            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
-    (sentence,), _ = answers.smoothness_answer(collect([tmp_path]))
-    assert "no difference in smoothness from the pretrained model is shown" in sentence
 
 
 def test_controls_are_set_against_the_gain(tmp_path: Path) -> None:
     write_grid(tmp_path)
     write_cell(tmp_path, stage="sft_format", forget=1.0, retain=1.0)
-    for lr, forget, retain in ((1e-5, 0.8, 0.9), (1e-4, 0.2, 0.85), (1e-3, 0.0, 0.3)):
+    for lr, forget, retain in ((1e-5, 0.7, 0.9), (1e-4, 0.25, 0.85), (1e-3, 0.0, 0.3)):
         write_cell(tmp_path, stage="sft_format", method="NPO", lr=lr, forget=forget, retain=retain)
     sentences, _ = answers.stage_answer(collect([tmp_path]))
     assert any("the form of the answers, learned on other subjects (sft_format) gives +" in one for one in sentences)
@@ -107,7 +103,10 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     collection = collect([tmp_path])
     (wordings,) = answers.wording_answer(collection)
     # One fact in ten comes with its other wording; where most facts are lost, some of those were lost to the question.
-    assert "of 4 cells some facts that the question no longer gets out" in wordings
+    assert (
+        "In 4 of 4 cells some facts that the question got out before and no longer does still come with another"
+        in wordings
+    )
     assert "most with NPO (d, m, pretrained, rare)" in wordings
     asked_once = [
         group._replace(
@@ -121,7 +120,7 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     assert answers.wording_answer(collection._replace(groups=tuple(asked_once))) == []
     baselines = answers.baseline_answer(collection)
     assert len(baselines) == 2
-    rule = "reaches 0.200 [0.117, 0.283] ROUGE-L recall, the model before unlearning 1.000 [1.000, 1.000];"
+    rule = "reaches 0.200 [0.117, 0.283] ROUGE-L recall, the model before unlearning 1.000 [0.884, 1.000];"
     assert all(rule in one for one in baselines)
 
 

@@ -11,24 +11,54 @@ from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.contrast import (
     Contrast,
     average,
-    compare_at_equal_confidence,
     compare_jumps,
+    compare_pairs,
     compare_retention,
     compare_sets,
     largest_jump,
-    paired_by_confidence,
+    nearest_pairs,
+    pair_facts,
 )
 from dual_data.evaluation.statistics import Interval
 from tests.evaluation.report.made_up import write_cell, write_grid
 
 
-def test_pairs_are_close_and_used_once() -> None:
+def test_pairs_are_close_and_used_once_and_the_nearest_come_first() -> None:
     random = np.random.default_rng(0)
     first, second = random.normal(size=40), random.normal(1.0, size=60)
-    pairs = paired_by_confidence(first, second, 0.1)
+    pairs = nearest_pairs(first, second, 0.1)
     assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs) > 5
     assert all(abs(first[i] - second[j]) <= 0.1 for i, j in pairs)
-    assert paired_by_confidence(np.array([0.0]), np.array([5.0])) == []
+    assert nearest_pairs(np.array([0.0]), np.array([5.0])) == []
+    assert nearest_pairs(np.array([0.0, 0.2]), np.array([0.2, 9.0])) == [(1, 0)]
+    apart = np.array([[False, False], [True, False]])
+    assert nearest_pairs(np.array([0.0, 0.2]), np.array([0.2, 9.0]), apart=apart) == [(0, 0)]
+
+
+def test_pairs_of_shifted_values_hardly_differ() -> None:
+    # Merged in order, each would take the first within reach, and differ by a third of the shift.
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=300), random.normal(0.3, size=300)
+    pairs = nearest_pairs(first, second)
+    assert len(pairs) > 200
+    assert abs(np.mean([first[i] - second[j] for i, j in pairs])) < 0.05
+
+
+def test_paired_facts_were_answered_alike_before(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget_set="popular", forget=0.5, retain=1.0)
+    write_cell(tmp_path, forget_set="rare", forget=0.8, retain=1.0)
+    for name in ("popular", "rare"):
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.2, retain=0.9)
+    popular, rare = collect([tmp_path]).groups
+    found = pair_facts(popular, rare)
+    assert found is not None
+    answered = [group.before[0].sets["forget"].scores["contains_answer"] for group in (popular, rare)]
+    assert all(answered[0][i] == answered[1][j] for i, j in found.pairs)
+    assert found.confidence.low <= found.confidence.value <= found.confidence.high
+    assert abs(found.confidence.value) < 0.02
+    assert found.score.value == 0
+    over_pairs = compare_pairs(popular, rare, (1e-4, 1e-4), found)
+    assert over_pairs.facts == len(found.pairs)
 
 
 def test_equal_confidence_needs_enough_facts(tmp_path: Path) -> None:
@@ -51,39 +81,45 @@ def test_equal_confidence_needs_enough_facts(tmp_path: Path) -> None:
             for run in rare.before
         )
     )
-    assert compare_at_equal_confidence(popular, rare, (1e-4, 1e-4)) is not None
-    assert compare_at_equal_confidence(popular, far, (1e-4, 1e-4)) is None
+    assert pair_facts(popular, rare) is not None
+    assert pair_facts(popular, far) is None
 
 
 def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
     for stage, kept in (("pretrained", 0.4), ("sft", 0.8)):
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
-        write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, forget=0.0, retain=kept)
+        for lr, forget, retain in ((1e-4, 0.7, 1.0), (1e-3, 0.3, kept)):
+            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=retain)
     sft, pretrained = (
         next(group for group in collect([tmp_path]).groups if group.key.stage == stage)
         for stage in ("sft", "pretrained")
     )
     found = compare_retention(sft, pretrained)
     assert found is not None
-    # Half way between the cell and the model before, on both axes.
-    means = [np.mean(group.runs[0].sets["retain_eval"].scores["rougeL_recall"]) for group in (sft, pretrained)]
-    assert found.first.value == pytest.approx((means[0] + 1) / 2)
+    # On the line between the two cells, where half of the facts is gone.
+    shares = [run.sets["forget"].scores["rougeL_recall"].mean() for run in sft.runs]
+    way = (shares[0] - 0.5) / (shares[0] - shares[1])
+    kept_there = [group.runs[1].sets["retain_eval"].scores["rougeL_recall"].mean() for group in (sft, pretrained)]
+    assert found.first.value == pytest.approx(1 + way * (kept_there[0] - 1))
     assert found.first.low < found.first.value < found.first.high
     assert found.second.high < found.first.low
-    assert found.difference.value == pytest.approx((means[0] - means[1]) / 2)
+    assert found.difference.value == pytest.approx(way * (kept_there[0] - kept_there[1]))
     assert found.difference.low > 0
+    # With the stronger rate alone the line would go from it to the model before: nothing near the half was measured.
+    far = [group._replace(runs=group.runs[1:]) for group in (sft, pretrained)]
+    assert compare_retention(*far) is None
 
 
 def test_facts_that_two_sets_share_are_drawn_together(tmp_path: Path) -> None:
     for name in ("rare", "popular"):
         write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
-        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.0, retain=0.5)
+        for lr, forget, retain in ((1e-4, 0.7, 0.53), (1e-3, 0.3, 0.5)):
+            write_cell(tmp_path, forget_set=name, method="NPO", lr=lr, forget=forget, retain=retain)
     popular, rare = collect([tmp_path]).groups
     found = compare_retention(popular, rare)
     assert found is not None
-    # Each forgets everything and keeps the same facts of one set to retain.
-    assert found.difference[:3] == (0, 0, 0)
-    assert found.first.low < found.first.high
+    # Each keeps nearly the same facts of one set, whichever are drawn and wherever half of its own are gone.
+    assert np.nanstd(found.draws) < 0.2 * (found.first.high - found.first.low)
     assert found.facts == 60
 
 
@@ -99,7 +135,7 @@ def test_largest_jump(tmp_path: Path) -> None:
 
 
 def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
-    for stage, left in (("pretrained", {1e-5: 0.9, 1e-4: 0.8, 1e-3: 0.0}), ("sft", {1e-5: 0.9, 1e-4: 0.8})):
+    for stage, left in (("pretrained", {1e-5: 0.9, 1e-4: 0.6, 1e-3: 0.0}), ("sft", {1e-5: 0.9, 1e-4: 0.6})):
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
         for lr, forget in left.items():
             write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
@@ -109,6 +145,28 @@ def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
     assert found.difference[:3] == (0, 0, 0)  # the third rate, at which all is lost, was run of one stage alone
     one_rate = groups["sft"]._replace(runs=groups["sft"].runs[:1])
     assert compare_jumps(one_rate, groups["pretrained"]) is None
+
+
+def test_jumps_of_what_forgets_nothing_are_not_compared(tmp_path: Path) -> None:
+    for stage, left in (("pretrained", (0.9, 0.2)), ("sft", (1.0, 0.95))):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        for lr, forget in zip((1e-5, 1e-4), left, strict=True):
+            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.9)
+    groups = {group.key.stage: group for group in collect([tmp_path]).groups}
+    assert compare_jumps(groups["sft"], groups["pretrained"]) is None
+    assert compare_jumps(groups["pretrained"], groups["pretrained"]) is not None
+
+
+def test_noise_alone_makes_no_jump_certain(tmp_path: Path) -> None:
+    # Three rates at which the same share is left, of other facts each: the step that is largest is so by chance.
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for seed, lr in enumerate((1e-5, 1e-4, 1e-3)):
+        write_cell(tmp_path, method="NPO", lr=lr, seed=seed, forget=0.5, retain=0.9)
+    (group,) = collect([tmp_path]).groups
+    found = largest_jump(group)
+    assert found is not None
+    assert found.value > 0
+    assert found.low < 0
 
 
 def test_an_average_is_as_narrow_as_the_facts_that_are_not_shared(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
     for words in (
         "A <grid>", "popular facts are harder to forget", "trivial rule", "Relearning", "Quantisation", "Utility panel",
         "loss not finite at step 3", "Forgetting by popularity", "posterior-difference audit", "halved",
-        "no difference in smoothness from the pretrained model", "Tasks of lm-eval", "mmlu/acc", "hard.jsonl",
+        "this describes the curves and tests nothing", "Tasks of lm-eval", "mmlu/acc", "hard.jsonl",
         "hard.jsonl (40) questions, of which guessing answers 25%, and 3 texts",
     ):  # fmt: skip
         assert words in text
@@ -58,12 +58,12 @@ def test_markdown_and_table(written: Written) -> None:
     rows = list(csv.DictReader(written.table.read_text().splitlines()))
     assert len(rows) == 5 * 2  # before and one method, by stage and set
     before = next(row for row in rows if row["method"] == "before")
-    assert [float(before[f"forget{end}"]) for end in ("", "_low", "_high")] == [1.0, 1.0, 1.0]
+    assert [float(before[f"forget{end}"]) for end in ("", "_low", "_high")] == [1.0, 0.884297, 1.0]
     assert [float(before[f"corrected{end}"]) for end in ("", "_low", "_high")] == [1.0, 1.0, 1.0]
     for row in rows:
         for name in ("answers_held", "baseline", "corrected"):
             assert float(row[f"{name}_low"]) <= float(row[name]) <= float(row[f"{name}_high"])
-    assert written.rows[0]["forget"] == "1.000 [1.000, 1.000]"  # what the terminal shows
+    assert written.rows[0]["forget"] == "1.000 [0.884, 1.000]"  # what the terminal shows
     assert len(before["items"].split()) == 2  # one link a seed
     assert all((written.table.parent / link).exists() for row in rows for link in row["items"].split())
     assert written.results == 35
