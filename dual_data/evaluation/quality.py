@@ -1,4 +1,12 @@
-"""Two aggregates of TOFU (Maini et al. 2024, arXiv 2401.06121): forget quality and model utility."""
+"""Two aggregates after TOFU (Maini et al. 2024, arXiv 2401.06121): forget quality and model utility.
+
+They are not TOFU's numbers. Its truth ratio is the mean probability of wrong answers written for the question over that
+of a paraphrase of the right one; here wrong answers are those of other facts of the relation, their mean is geometric,
+as open-unlearning takes it, and they are held against the answer itself. Its model utility is of three sets: facts that
+unlearning was trained to keep, by the probability of the answer, and two whose questions offer options, by the
+probability among them. Here the first are facts that unlearning was not trained on, the others those that a grid
+measures, each among the same wrong answers.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from dual_data.evaluation.statistics import (
     Interval,
-    draw_counts,
     harmonic_mean,
     item_weights,
     kolmogorov_smirnov,
     quantiles,
+    seed_counts,
 )
 
 
@@ -22,7 +30,7 @@ class ForgetQuality(NamedTuple):
     """Whether the truth ratios of forgotten facts could be those of a model that never saw them."""
 
     p_value: float
-    """Near 1: they could. TOFU calls this the forget quality."""
+    """Near 1: they could."""
     distance: float
     """Largest distance between the two distribution functions."""
     facts: int
@@ -31,10 +39,13 @@ class ForgetQuality(NamedTuple):
 def forget_quality(
     unlearned: Sequence[Mapping[str, Any]], never_seen: Sequence[Mapping[str, Any]]
 ) -> ForgetQuality | None:
-    """Kolmogorov-Smirnov test of the truth ratios of the forget items of two models; None without truth ratios.
+    """Kolmogorov-Smirnov test of the truth ratios of the forget items of two models.
 
-    `never_seen` are the items of the model that was tuned on everything but the forget facts.
+    `never_seen` are the items of the model that was tuned on everything but the forget facts. None without truth
+    ratios, and where one of the two gave no number for an item: those that are left are no sample.
     """
+    if any(row["scores"]["probability"] is None for row in (*unlearned, *never_seen)):
+        return None
     one, two = (
         [row["scores"]["truth_ratio"] for row in rows if row["scores"]["truth_ratio"] is not None]
         for rows in (unlearned, never_seen)
@@ -46,7 +57,7 @@ def forget_quality(
 
 
 class Kept(NamedTuple):
-    """Scores of a set that must be kept, [seeds, items] each; NaN where an item has none."""
+    """Scores of a set that must be kept, [seeds, items] each; NaN where an item was not asked for one."""
 
     subjects: Sequence[Hashable]
     probability: ArrayLike
@@ -64,7 +75,7 @@ def model_utility(sets: Sequence[Kept], *, seed: int = 0, replicates: int = 1000
     random = np.random.default_rng(seed)
     exact: list[float] = []
     drawn: list[NDArray[np.float64]] = []
-    seeds = draw_counts(len(np.atleast_2d(sets[0].probability)), random, replicates) if sets else np.empty(0)
+    seeds = seed_counts(len(np.atleast_2d(sets[0].probability)), random, replicates) if sets else np.empty(0)
     for one in sets:
         truth = np.maximum(0.0, 1 - np.asarray(one.truth_ratio, dtype=float))
         picked = item_weights(one.subjects, random, replicates)

@@ -21,6 +21,10 @@ def test_forget_quality() -> None:
     assert other.p_value < 1e-9
     assert other.distance == 1
     assert forget_quality([item(0, truth_ratio=None)], never) is None
+    lost = item(0, truth_ratio=None, probability=None)
+    assert forget_quality([lost, *never[1:]], never) is None  # what is left of a model that diverged is no sample
+    assert forget_quality(never, [lost, *never[1:]]) is None
+    assert forget_quality([item(0, truth_ratio=None), *never[1:]], never) is not None
 
 
 def _kept(probability: float, recall: float, truth_ratio: float, facts: int = 4) -> Kept:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dual_data.evaluation.attacks.files import ATTACKS, Found, read_attacks
 from dual_data.evaluation.attacks.membership import membership_aucs
 from dual_data.evaluation.attacks.posterior import Audit, posterior_audit
@@ -41,6 +43,8 @@ class Extras(NamedTuple):
     run: Run
     runs: tuple[Run, ...]
     """All seeds of the learning rate."""
+    befores: tuple[Run, ...]
+    """The model before unlearning of each: seeds may share one."""
     held_out: str
     """The facts that forget facts are told apart from, or why there are none."""
     membership: Mapping[str, Interval]
@@ -50,7 +54,9 @@ class Extras(NamedTuple):
     quality: ForgetQuality | None
     """Against the model that was tuned on all but the forget facts, where the grid has it."""
     model_utility: Interval | None
-    """TOFU's. Over all seeds of the chosen learning rate."""
+    """Over all seeds of the chosen learning rate."""
+    utility_before: Interval | None
+    """The same of the model before unlearning of each seed, on the same facts."""
     attacks: Mapping[str, Sequence[Attacked]]
     """What `dual-data eval attack` found of all seeds, by attack and options; empty where it was not run."""
 
@@ -64,20 +70,24 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     run = runs[0]
     items = read_result(run.path)["items"]
     everything = [row for rows in items.values() for row in rows]
-    before = before_of(group.before, run)
+    befores = tuple(before_of(group.before, one) for one in runs)
+    before = befores[0]
+    kept = [name for name in KEPT if all(name in one.sets for one in (*runs, *befores)) and run.keeps(name)]
     forget = items["forget"]
     apart = held_out(items, run)
     return Extras(
         group,
         run,
         runs,
+        befores,
         apart.label,
         membership_aucs(forget, apart.rows) if apart.set and _finite(forget, apart.rows) else {},
         _audit(forget, apart.rows) if apart.set else None,
         frequency(read_result(before.path)["items"]["forget"], forget) if _finite(forget) else None,
         fluency([row["generation"] for row in everything], [row["subject"] or row["id"] for row in everything]),
         _quality(collection, group, run, forget),
-        model_utility([_kept(runs, name) for name in KEPT if name in run.sets and run.keeps(name)]),
+        _utility(runs, kept),
+        _utility(befores, kept),
         _attacks(group, runs),
     )
 
@@ -108,8 +118,15 @@ def _audit(forget: Sequence[Mapping[str, Any]], holdout: Sequence[Mapping[str, A
         return None
 
 
+def _utility(runs: Sequence[Run], names: Sequence[str]) -> Interval | None:
+    """None where a model gave no number for an item: it would count as one that had no wrong answers to offer."""
+    if any(np.isnan(stack(runs, name, "probability")).any() for name in names):
+        return None
+    return model_utility([_kept(runs, name) for name in names])
+
+
 def _kept(runs: Sequence[Run], name: str) -> Kept:
-    # As TOFU has it: among wrong answers, which its questions offer as options, but of what was trained to be kept.
+    # After TOFU: among wrong answers, which its questions offer as options, but of what is like what was trained on.
     probability = "probability" if name == "retain_eval" else "normalised_probability"
     scores = (stack(runs, name, score) for score in (probability, "rougeL_recall", "truth_ratio"))
     return Kept(clusters(runs, name), *scores)

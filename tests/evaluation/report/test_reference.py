@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.reference import retrained
+from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import write_cell
 
 LEARNED: dict[str, Any] = {"train": ["forget", "retain_train", "retain_eval"], "lr": 2e-4, "counterfactual": False}
@@ -72,3 +74,31 @@ def test_model_utility_is_over_all_seeds(tmp_path: Path) -> None:
     truth = sum(float((1 - scores["truth_ratio"]).clip(min=0).mean()) for scores in held) / 2
     assert found.model_utility.value == pytest.approx(3 / sum(1 / value for value in (*means, truth)))
     assert found.model_utility.low < found.model_utility.value < found.model_utility.high
+
+
+def test_model_utility_before_is_of_the_same_facts(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for seed in (0, 1):
+        write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.5, more=["world_facts"])
+    collection = collect([tmp_path])
+    found = extras(collection, collection.groups[0])
+    assert found is not None
+    # Of the set that both were measured on, where nothing was lost yet: probability 0.8, recall 1, truth ratio 0.2.
+    assert found.utility_before is not None
+    assert found.utility_before[:3] == pytest.approx([3 / (1 / 0.8 + 1 + 1 / 0.8)] * 3)
+    assert found.model_utility is not None
+    assert found.model_utility.high < found.utility_before.value
+
+
+def test_a_model_that_diverged_on_some_items_has_no_utility(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    path = cell_path(tmp_path, write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9))
+    result = json.loads(path.read_text())
+    for score, there in (("truth_ratio", True), ("probability", False)):
+        result["items"]["retain_eval"][0]["scores"][score] = None
+        path.write_text(json.dumps(result))
+        collection = collect([tmp_path])
+        found = extras(collection, collection.groups[0])
+        assert found is not None
+        assert (found.model_utility is not None) is there
+        assert found.utility_before is not None
