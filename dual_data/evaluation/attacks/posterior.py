@@ -3,7 +3,7 @@
 After TAPE. For each fact, on its held-out wordings where every fact of both sides has some, else on its question:
 change of gold log-probability, of entropy, of log rank, and KL between the two distributions. A logistic model fitted
 on half of the forget and held-out facts tells them apart on the other half. AUC 0.5: the audit sees no trace of
-unlearning beyond general drift.
+unlearning beyond a drift that both sides share. Drift may depend on popularity, so the two sides should be alike in it.
 """
 
 from __future__ import annotations

@@ -14,12 +14,14 @@ from dual_data.evaluation.frequency import Frequency, frequency
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.quality import ForgetQuality, Kept, forget_quality, model_utility
 from dual_data.evaluation.report.collect import Collection, Group, Run, clusters, stack
-from dual_data.evaluation.report.held_out import held_out
+from dual_data.evaluation.report.held_out import HeldOut, held_out
 from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.results import read_result
 from dual_data.evaluation.statistics import Interval
 
+Row = Mapping[str, Any]
+Items = Mapping[str, Sequence[Row]]
 KEPT = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
 """Sets that model utility is taken over."""
 
@@ -36,6 +38,15 @@ class Attacked(NamedTuple):
     """Of each."""
 
 
+class Membership(NamedTuple):
+    """AUCs of telling the same facts apart, by attack; empty where there is no such model or it gave no number."""
+
+    unlearned: Mapping[str, Interval]
+    before: Mapping[str, Interval]
+    retrained: Mapping[str, Interval]
+    """Of the model whose stage learned the same but for the forget facts."""
+
+
 class Extras(NamedTuple):
     """Of the chosen learning rate and, where nothing else is said, its first seed."""
 
@@ -47,7 +58,7 @@ class Extras(NamedTuple):
     """The model before unlearning of each: seeds may share one."""
     held_out: str
     """The facts that forget facts are told apart from, or why there are none."""
-    membership: Mapping[str, Interval]
+    membership: Membership
     audit: Audit | None
     frequency: Frequency | None
     fluency: Fluency
@@ -71,7 +82,8 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     items = read_result(run.path)["items"]
     everything = [row for rows in items.values() for row in rows]
     befores = tuple(before_of(group.before, one) for one in runs)
-    before = befores[0]
+    before = read_result(befores[0].path)["items"]
+    never = _never_learned(collection, group, run)
     kept = [name for name in KEPT if all(name in one.sets for one in (*runs, *befores)) and run.keeps(name)]
     forget = items["forget"]
     apart = held_out(items, run)
@@ -81,11 +93,11 @@ def extras(collection: Collection, group: Group) -> Extras | None:
         runs,
         befores,
         apart.label,
-        membership_aucs(forget, apart.rows) if apart.set and _finite(forget, apart.rows) else {},
-        _audit(forget, apart.rows) if apart.set else None,
-        frequency(read_result(before.path)["items"]["forget"], forget) if _finite(forget) else None,
+        Membership(*(_aucs(apart, by_model) for by_model in (items, before, never))),
+        _audit(apart) if apart.set else None,
+        frequency(before["forget"], forget) if _finite(forget) else None,
         fluency([row["generation"] for row in everything], [row["subject"] or row["id"] for row in everything]),
-        _quality(collection, group, run, forget),
+        forget_quality(forget, never["forget"]) if never else None,
         _utility(runs, kept),
         _utility(befores, kept),
         _attacks(group, runs),
@@ -106,14 +118,25 @@ def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[Attacked]]:
     return attacks
 
 
-def _finite(*sides: Sequence[Mapping[str, Any]]) -> bool:
+def _finite(rows: Sequence[Row]) -> bool:
     """Whether the model gave numbers at all: one that diverged did not."""
-    return all(row["scores"]["probability"] is not None for rows in sides for row in rows)
+    return all(row["scores"]["probability"] is not None for row in rows)
 
 
-def _audit(forget: Sequence[Mapping[str, Any]], holdout: Sequence[Mapping[str, Any]]) -> Audit | None:
+def _aucs(apart: HeldOut, items: Items) -> dict[str, Interval]:
+    """By what a model said; nothing where it was not asked all of the facts, or gave no number for one."""
+    sides = []
+    for name, wanted in (("forget", apart.forget), (apart.set, apart.rows)):
+        by_id = {row["id"]: row for row in items.get(name, ())}
+        sides.append([by_id[row["id"]] for row in wanted if row["id"] in by_id])
+        if not wanted or len(sides[-1]) < len(wanted) or not _finite(sides[-1]):
+            return {}
+    return membership_aucs(*sides)
+
+
+def _audit(apart: HeldOut) -> Audit | None:
     try:
-        return posterior_audit(forget, holdout)
+        return posterior_audit(apart.forget, apart.rows)
     except ValueError:  # too few facts for two halves, or a model that diverged
         return None
 
@@ -132,13 +155,7 @@ def _kept(runs: Sequence[Run], name: str) -> Kept:
     return Kept(clusters(runs, name), *scores)
 
 
-def _quality(
-    collection: Collection, group: Group, run: Run, forget: Sequence[Mapping[str, Any]]
-) -> ForgetQuality | None:
-    """Against the retrained reference of the same model, data and set."""
+def _never_learned(collection: Collection, group: Group, run: Run) -> Items:
+    """What the retrained reference of the same model, data and set said; empty where there is none."""
     key = retrained(collection, group)
-    if key is None:
-        return None
-    never = collection.bases[key]
-    reference = next((one for one in never if one.seed == run.seed), never[0])
-    return forget_quality(forget, read_result(reference.path)["items"]["forget"])
+    return {} if key is None else read_result(before_of(collection.bases[key], run).path)["items"]

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dual_data.evaluation.attacks.membership import popularity_known
+import numpy as np
+
 from dual_data.evaluation.report.collect import Run
+from dual_data.evaluation.report.contrast import nearest_pairs
+from dual_data.ids import digest
 
 Row = Mapping[str, Any]
 CANDIDATES = ("neighbor_relation", "holdout", "world_facts", "retain_eval")
 """Sets that no unlearning trains on, the best likeness of the forget facts first."""
 UNLEARNED_ON = ("forget", "retain_train")
 """Sets that unlearning itself trains on."""
+CALIPER = 0.25
+"""Largest difference between two facts that are paired, in standard deviations (Rosenbaum and Rubin 1985, doi
+10.1080/00031305.1985.10479383)."""
+FEWEST = 10
+"""Pairs that matching must leave: fewer say nothing."""
 
 
 class HeldOut(NamedTuple):
@@ -20,9 +28,11 @@ class HeldOut(NamedTuple):
 
     set: str
     """Empty where there is none."""
+    forget: Sequence[Row]
+    """The forget facts that are told from `rows`: those with a pair there, all where the two are unmatched."""
     rows: Sequence[Row]
     label: str
-    """How a table names it: the set and whether it is matched, or why there is none."""
+    """How a table names it: the set and how many pairs there are or why none, or why there is no set."""
 
 
 def held_out(items: Mapping[str, Sequence[Row]], run: Run) -> HeldOut:
@@ -38,11 +48,30 @@ def held_out(items: Mapping[str, Sequence[Row]], run: Run) -> HeldOut:
         rows = [row for row in items.get(name, ()) if row["id"] not in members]
         # A set that the stage knows by another name, such as `format`.
         if rows and name not in run.same_as_stage:
-            matched = popularity_known(items["forget"], rows)
-            left_out = len(items[name]) - len(rows)
-            notes = [f"{left_out} trained on left out"] * bool(left_out) + ["unmatched: no popularity"] * (not matched)
-            return HeldOut(name, rows, f"{name} ({'; '.join(notes)})" if notes else name)
+            forget, rows, matched = matched_by_popularity(items["forget"], rows)
+            left_out = sum(row["id"] in members for row in items[name])
+            notes = [f"{left_out} trained on left out"] * bool(left_out) + [matched]
+            return HeldOut(name, forget, rows, f"{name} ({'; '.join(notes)})")
         if name in items:
             refused.append(name)
     reason = f"none: {', '.join(refused)} {'were' if len(refused) > 1 else 'was'} trained on" if refused else "none"
-    return HeldOut("", (), reason)
+    return HeldOut("", (), (), reason)
+
+
+def matched_by_popularity(forget: Sequence[Row], others: Sequence[Row]) -> tuple[list[Row], list[Row], str]:
+    """Facts of both sides in pairs of like popularity, the others left out; and how many pairs there are.
+
+    Popularity is a count. Pairs are within `CALIPER` of the standard deviation of log(1 + count) inside the sides, the
+    closest first. Both sides are whole where a fact has no popularity and where fewer than `FEWEST` pairs are left, as
+    the text then says.
+    """
+    # By hash: of facts of one popularity the first of a sorted file are no sample.
+    sides = [sorted(side, key=lambda row: digest(f"pair|{row['id']}")) for side in (forget, others)]
+    if any(row["popularity"] is None for side in sides for row in side):
+        return list(forget), list(others), "unmatched: no popularity"
+    one, two = (np.log1p([float(row["popularity"]) for row in side]) for side in sides)
+    pairs = nearest_pairs(one, two, CALIPER * float(np.sqrt((one.var() + two.var()) / 2)))
+    if len(pairs) < FEWEST:
+        return list(forget), list(others), f"unmatched: under {FEWEST} pairs of like popularity"
+    left, right = zip(*pairs, strict=True)
+    return [sides[0][i] for i in left], [sides[1][i] for i in right], f"{len(pairs)} pairs of like popularity"

@@ -6,10 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from dual_data.evaluation.attacks.membership import FIXED, REFERENCE_RATIO, over_unlearned
+from dual_data.evaluation.metrics.membership import ATTACKS
 from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.collect import Key
 from dual_data.evaluation.report.document import Block, Entry, Figures, Heading, Table
 from dual_data.evaluation.report.extras import Extras
+from dual_data.evaluation.report.held_out import CALIPER
 from dual_data.evaluation.report.places import PLACE, place_of, row_id, shown, sources, spot, title_of
 from dual_data.evaluation.results import BASE
 
@@ -73,26 +76,33 @@ def membership(found: Sequence[Extras], folder: Path) -> list[Block]:
 def _traces(found: Sequence[Extras], folder: Path) -> Table:
     rows: list[tuple[Entry, ...]] = []
     for one in found:
-        aucs = one.membership
-        worst = max(aucs, key=lambda name: abs(aucs[name].value - 0.5)) if aucs else ""
+        aucs = one.membership.unlearned
+        strongest = max(aucs, key=lambda name: abs(aucs[name].value - 0.5), default="")
         rows.append(
             (
                 *place_of(one.group.key), one.group.key.method, one.held_out,
-                *(shown(aucs[name]) if aucs else "-" for name in ("loss", "min_k_plus_plus_20")),
-                f"{worst} {shown(aucs[worst])}" if aucs else "-",
-                "over-unlearned" if aucs and aucs[worst].high < 0.5 else "",
-                shown(one.audit.auc) if one.audit else "-", sources([one.run], folder),
+                *(shown(by[name]) if by else "-" for name in (FIXED, "min_k_plus_plus_20") for by in one.membership),
+                f"{strongest} {shown(aucs[strongest])}" if aucs else "-",
+                "over-unlearned" if over_unlearned(aucs, one.membership.retrained) else "",
+                shown(one.audit.auc) if one.audit else "-", sources((one.befores[0], one.run), folder),
             )
         )  # fmt: skip
+    models = ("", " before", " retrained")
     header = (
-        *PLACE, "method", "told from", "loss", "min-k++", "strongest attack", "note", "posterior-difference audit",
-        "items",
+        *PLACE, "method", "told from", *(f"{attack}{model}" for attack in (FIXED, "min-k++") for model in models),
+        "strongest attack", "note", "posterior-difference audit", "items",
     )  # fmt: skip
     caption = (
         "Membership inference: AUC of telling forget facts from facts that neither the stage nor unlearning was "
-        "trained on, paired by popularity where the column does not say unmatched; 0.5 is ignorance, below it the "
-        "model was pushed past it. The audit's AUC is 0.5 where unlearning left no trace beyond general drift. "
-        "Neither has a number where every other set was trained on. Of the first seed."
+        "trained on; before: by the model before unlearning; retrained: by the model whose stage learned the same but "
+        "for the forget facts, where the grid has it; all on the same facts. 0.5: as likely as the held-out facts, "
+        f"which the model may know. Over-unlearned: the interval of {FIXED} lies below the AUC of the retrained model. "
+        f"The strongest attack is the one of {len(ATTACKS) + 1} whose AUC is farthest from 0.5, a choice that its "
+        f"interval does not hold; {REFERENCE_RATIO} looks at the change from before, so it is below 0.5 wherever "
+        f"unlearning works. Pairs are of a forget and a held-out fact, within {CALIPER} standard deviations of "
+        "log(1 + popularity), and facts without one are left out; what is unmatched can be told by popularity. The "
+        "audit's AUC is 0.5 where unlearning left no trace beyond a drift that both sides share. There is no number "
+        "where every other set was trained on. Of the first seed."
     )
     return Table(header, tuple(rows), caption, ("told from",))
 

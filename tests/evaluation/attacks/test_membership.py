@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dual_data.evaluation.attacks.membership import matched_by_popularity, membership_aucs
+from dual_data.evaluation.attacks.membership import membership_aucs, over_unlearned
+from dual_data.evaluation.statistics import Interval
 from tests.evaluation.items import item
 
 
@@ -18,7 +19,7 @@ def test_aucs() -> None:
     assert found["zlib"].value == 0.5  # all the same
     assert "reference_ratio" in found
     reversed_sides = membership_aucs(holdout, forget)
-    assert reversed_sides["loss"].value < 0.35  # over-unlearned facts betray themselves below one half
+    assert reversed_sides["loss"].value < 0.35
 
 
 def test_no_reference_ratio_without_a_base() -> None:
@@ -28,13 +29,11 @@ def test_no_reference_ratio_without_a_base() -> None:
         membership_aucs(rows, [])
 
 
-def test_matching_pairs_like_popularity() -> None:
-    forget = [item(i, popularity=100.0 + i) for i in range(3)]
-    holdout = [item(10 + i, popularity=float(50 * i)) for i in range(6)]
-    left, right = matched_by_popularity(forget, holdout)
-    assert left == forget
-    assert sorted(row["popularity"] for row in right) == [50.0, 100.0, 150.0]
-    more, fewer = matched_by_popularity(holdout, forget)
-    assert (len(more), fewer) == (3, forget)
-    unknown = [item(20 + i) for i in range(5)]
-    assert matched_by_popularity(forget, unknown) == (forget, unknown)  # the first rows are no sample
+def test_over_unlearned_is_below_a_model_that_never_saw_the_facts() -> None:
+    low, high = Interval(0.3, 0.2, 0.39), Interval(0.4, 0.3, 0.5)
+    assert over_unlearned({"loss": low}, {"loss": high})
+    assert not over_unlearned({"loss": high}, {"loss": low})
+    assert not over_unlearned({"loss": high}, {"loss": Interval(0.45, 0.45, 0.45)})  # its interval reaches it
+    assert not over_unlearned({"loss": high, "reference_ratio": low}, {"loss": high, "reference_ratio": high})
+    assert not over_unlearned({"loss": low}, {})
+    assert not over_unlearned({}, {"loss": high})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from dual_data.evaluation.report.collect import collect_one
-from dual_data.evaluation.report.held_out import HeldOut, held_out
+from dual_data.evaluation.report.held_out import HeldOut, held_out, matched_by_popularity
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import cell_path, read_result
+from tests.evaluation.items import item
 from tests.evaluation.report.made_up import write_cell
 
 SFT = {"train": ["forget", "retain_train", "retain_eval"]}
@@ -22,7 +24,8 @@ def _found(folder: Path, **given: Any) -> HeldOut:
 
 def test_a_set_that_was_never_trained_on(tmp_path: Path) -> None:
     found = _found(tmp_path)
-    assert (found.set, len(found.rows), found.label) == ("retain_eval", 60, "retain_eval")
+    assert (found.set, len(found.forget), len(found.rows)) == ("retain_eval", 60, 60)
+    assert found.label == "retain_eval (60 pairs of like popularity)"
     assert _found(tmp_path, more=["world_facts", "neighbor_relation"]).set == "neighbor_relation"
 
 
@@ -57,8 +60,36 @@ def test_some_members_are_left_out_and_missing_popularity_is_said(tmp_path: Path
     items["retain_eval"][0]["id"] = items["retain_train"][0]["id"]
     items["retain_eval"][1]["popularity"] = None
     found = held_out(items, collect_one(path))
-    assert len(found.rows) == 59
+    assert (len(found.forget), len(found.rows)) == (60, 59)
     assert found.label == "retain_eval (1 trained on left out; unmatched: no popularity)"
+
+
+def _popular(first: int, popularity: Iterable[float | None]) -> list[dict[str, Any]]:
+    return [item(first + number, popularity=count) for number, count in enumerate(popularity)]
+
+
+def test_pairs_are_of_like_popularity_and_the_others_are_left_out() -> None:
+    forget = _popular(0, [2.0**power for power in range(12)])
+    others = _popular(100, [0, *(2.0**power * 1.05 for power in range(40))])
+    for sides in ((forget, others), (forget[::-1], others[::-1])):  # in whatever order
+        left, right, said = matched_by_popularity(*sides)
+        assert said == "12 pairs of like popularity"
+        assert {row["id"] for row in left} == {row["id"] for row in forget}
+        assert all(b["popularity"] == a["popularity"] * 1.05 for a, b in zip(left, right, strict=True))
+        fewer, more, said = matched_by_popularity(*sides[::-1])
+        assert (len(fewer), len(more), said) == (12, 12, "12 pairs of like popularity")
+
+
+def test_facts_too_far_apart_are_no_pairs() -> None:
+    """Pairing the nearest whatever its distance matches nothing where as many stand on both sides."""
+    forget, others = _popular(0, range(40)), _popular(100, range(1000, 1040))
+    assert matched_by_popularity(forget, others) == (forget, others, "unmatched: under 10 pairs of like popularity")
+    near = _popular(200, range(30))
+    left, right, said = matched_by_popularity(forget, [*others, *near])
+    assert {row["id"] for row in right} <= {row["id"] for row in near}
+    assert said == f"{len(left)} pairs of like popularity"
+    unknown = _popular(300, [None] * 20)
+    assert matched_by_popularity(forget, unknown) == (forget, unknown, "unmatched: no popularity")
 
 
 def test_the_report_says_where_the_retain_sets_are_one(tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dual_data.evaluation.report.write import Written
+from dual_data.evaluation.report.write import Written, write_report
+from dual_data.evaluation.results import cell_path
+from tests.evaluation.report.made_up import SFT, SFT_RETAIN, write_cell
 from tests.evaluation.report.page import Page
 
 
@@ -27,3 +32,51 @@ def test_both_drops_are_drawn_by_part(page: Page) -> None:
     for drops in by_row.values():  # a fact that is lost goes from 0.8 to 0.1
         assert drops[:10] == pytest.approx([0.7 * drop for drop in drops[10:]], abs=1e-3)
     assert max(max(drops) for drops in by_row.values()) > 0.5
+
+
+def _traces(folder: Path) -> dict[str, dict[str, str]]:
+    """By stage, the row of its only method."""
+    page = Page(write_report([folder], folder / "report").html.read_text())
+    (table,) = (table for table in page.tables if "told from" in table.header)
+    rows = [dict(zip(table.header, row.texts, strict=True)) for row in table.rows]
+    return {row["stage"]: row for row in rows}
+
+
+def _auc(text: str) -> float:
+    return float(text.partition(" ")[0])
+
+
+def test_over_unlearned_is_said_only_against_a_model_that_never_learned_the_facts(tmp_path: Path) -> None:
+    held: dict[str, Any] = {"retain": 0.9, "more": ["world_facts"]}
+    for stage, recipe in (("pretrained", None), ("sft", SFT)):
+        write_cell(tmp_path, stage=stage, recipe=recipe, forget=1.0, **held)
+        write_cell(tmp_path, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=0.0, **held)
+    without = _traces(tmp_path)
+    for row in without.values():  # far less likely than facts that the model knows, before it more likely
+        assert (_auc(row["loss"]) < 0.2, _auc(row["loss before"]) > 0.5) == (True, True)
+        assert (row["loss retrained"], row["note"]) == ("-", "")
+    # By chance a model that never learned them knows some.
+    write_cell(tmp_path, stage="sft_retain", recipe=SFT_RETAIN, forget=0.5, **held)
+    found = _traces(tmp_path)
+    assert _auc(found["sft"]["loss"]) < _auc(found["sft"]["loss retrained"]) < 0.5
+    assert (found["sft"]["note"], found["pretrained"]["note"]) == ("over-unlearned", "")
+    assert found["pretrained"] == without["pretrained"]
+    # As little known as that: forgotten, though the AUC and the change from before are as low.
+    write_cell(tmp_path, stage="sft_retain", recipe=SFT_RETAIN, forget=0.0, **held)
+    same = _traces(tmp_path)["sft"]
+    assert (same["loss"].partition(" ")[0], same["note"]) == (same["loss retrained"].partition(" ")[0], "")
+
+
+def test_the_models_are_asked_the_facts_that_have_a_pair(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=0.9)
+    path = cell_path(tmp_path, write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.0, retain=0.9))
+    assert _traces(tmp_path)["pretrained"]["told from"] == "retain_eval (60 pairs of like popularity)"
+    result = json.loads(path.read_text())
+    for row in result["items"]["forget"][:40]:
+        row["popularity"] = 1e6
+    path.write_text(json.dumps(result))
+    row = _traces(tmp_path)["pretrained"]
+    assert row["told from"] == "retain_eval (20 pairs of like popularity)"
+    result["items"]["retain_eval"][59]["id"] = "another"
+    path.write_text(json.dumps(result))
+    assert _traces(tmp_path)["pretrained"]["loss before"] == "-"  # it was not asked that fact
