@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.write import Written, write_report
 from dual_data.evaluation.results import cell_path
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, write_cell
@@ -75,8 +77,12 @@ def test_the_models_are_asked_the_facts_that_have_a_pair(tmp_path: Path) -> None
     for row in result["items"]["forget"][:40]:
         row["popularity"] = 1e6
     path.write_text(json.dumps(result))
-    row = _traces(tmp_path)["pretrained"]
-    assert row["told from"] == "retain_eval (20 pairs of like popularity)"
+    assert _traces(tmp_path)["pretrained"]["told from"] == "retain_eval (20 pairs of like popularity)"
+    collection = collect([tmp_path])
+    found = extras(collection, collection.groups[0])
+    assert found is not None
+    assert found.audit is not None
+    assert 0 < found.audit.fitted < 2 * 20  # the audit has no other facts either
     result["items"]["retain_eval"][59]["id"] = "another"
     path.write_text(json.dumps(result))
     assert _traces(tmp_path)["pretrained"]["loss before"] == "-"  # it was not asked that fact
