@@ -106,10 +106,10 @@ def _run(part: str, bench: Bench, stored: Stored) -> list[str]:
         if stored.has(part, *path):
             _say(f"{label}: is there already")
             continue
-        release()
         _say(f"{label} ...")
         began = time.perf_counter()
         try:
+            release()
             found = make()
         except Exception as error:  # whatever it is: what is measured beside it is worth keeping
             _say(traceback.format_exc())

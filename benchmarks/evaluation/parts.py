@@ -36,7 +36,7 @@ from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.measure import measure
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models import Loaded, identify, load
-from dual_data.evaluation.smaller import OutOfMemory, enough_memory
+from dual_data.evaluation.smaller import OutOfMemory, enough_memory, release
 
 Piece = tuple[tuple[str, ...], Callable[[], dict[str, Any]]]
 """Where in the part's result it stands, and what makes it. Whatever takes time or memory is done by that."""
@@ -138,14 +138,31 @@ def modelled(found: Mapping[str, Any], methods: Sequence[str], work: Work, rows:
 def cells_part(bench: Bench) -> Iterator[Piece]:
     """One cell of each method, by the package with graphs and without, and by the plain loop."""
     text_scores("warm", "up")
+    warm = cache(lambda: _warm_up(bench))
     loops = {"plain": plain.FAIREST} | ({"plain as shipped": plain.AS_SHIPPED} if bench.as_shipped else {})
     for method in bench.methods:
         work = bench.work._replace(method=method)
         for name, graphs in (("graphs", True), ("eager", False)):
             if bench.on_gpu or not graphs:
-                yield (method, f"ours, {name}"), partial(_our_cell, bench, work, graphs)
+                yield (method, f"ours, {name}"), _after(warm, partial(_our_cell, bench, work, graphs))
         for name, options in loops.items():
-            yield (method, name), partial(_plain_cell, bench, work, options)
+            yield (method, name), _after(warm, partial(_plain_cell, bench, work, options))
+
+
+def _after(first: Callable[[], None], make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    def run() -> dict[str, Any]:
+        first()
+        return make()
+
+    return run
+
+
+def _warm_up(bench: Bench) -> None:
+    """Take what a process pays once out of the first timing: the device's context, its libraries and kernels."""
+    if bench.on_gpu:
+        few = bench.work._replace(forget=bench.work.forget[:64], retain=bench.work.retain[:64], new_tokens=4)
+        ours.run_cell(bench.folder(), few, device=bench.device, dtype=bench.dtype, rows=bench.rows, graphs=True)
+        release()
 
 
 def _our_cell(bench: Bench, work: Work, graphs: bool) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from statistics import fmean
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,21 +13,15 @@ from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Answer, Request
-from dual_data.evaluation.sharding import refuse_if_shared
+from dual_data.evaluation.sharding import is_sharing, refuse_if_shared
 from dual_data.evaluation.smaller import is_out_of_memory
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.trial import plain_text
 
-
-class _Tried(NamedTuple):
-    no_cache: str
-    """Why the fast engine does not serve the model; empty where it does."""
-    no_graphs: str
-    """Why its decoding steps are not replayed as graphs; empty where they are, or where there is no GPU."""
-
-
-_TRIED: WeakKeyDictionary[PreTrainedModel, _Tried] = WeakKeyDictionary()
-"""A matter of the architecture, so each model is tried once."""
+_NO_CACHE: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+_NO_GRAPHS: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+"""Why the fast engine does not serve a model, and why its decoding steps are not replayed; empty where it does and they
+are. A matter of the architecture, so each model is tried once."""
 
 
 def open_engine(
@@ -42,26 +35,27 @@ def open_engine(
 ) -> Engine | PlainEngine:
     """The engine for a model, chosen by trying; `notes` of a plain one says why it was needed.
 
-    `graphs` is whether decoding steps are replayed as CUDA graphs; None for whenever the model is on a GPU.
+    `graphs` is whether decoding steps are replayed as CUDA graphs; None for whenever the model is on a GPU and whole
+    there.
     """
-    if loaded.model not in _TRIED:
-        # Many adapters take no batch of two rows, and what is tried is the model, not what an adapter made of it.
-        with adapters.disabled() if adapters is not None else nullcontext():
-            no_cache = why_not_fast(loaded)
-            no_graphs = why_no_graphs(loaded) if loaded.device.type == "cuda" and not no_cache else ""
-        _TRIED[loaded.model] = _Tried(no_cache, no_graphs)
-    tried = _TRIED[loaded.model]
-    if tried.no_cache:
-        refuse_if_shared(loaded.model, tried.no_cache)
+    model = loaded.model
+    wanted = (loaded.device.type == "cuda" and not is_sharing()) if graphs is None else graphs
+    # Many adapters take no batch of two rows, and what is tried is the model, not what an adapter made of it.
+    with adapters.disabled() if adapters is not None else nullcontext():
+        if model not in _NO_CACHE:
+            _NO_CACHE[model] = why_not_fast(loaded)
+        if wanted and not _NO_CACHE[model] and model not in _NO_GRAPHS:
+            _NO_GRAPHS[model] = why_no_graphs(loaded)
+    if no_cache := _NO_CACHE[model]:
+        refuse_if_shared(model, no_cache)
         plain = PlainEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, hidden=hidden)
-        plain.notes.append(f"slow evaluation: {tried.no_cache}")
+        plain.notes.append(f"slow evaluation: {no_cache}")
         return plain
-    wanted = loaded.device.type == "cuda" if graphs is None else graphs
-    engine = Engine(
-        loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=wanted and not tried.no_graphs, hidden=hidden
-    )
-    if wanted and tried.no_graphs:
-        engine.notes.append(f"decoding without CUDA graphs: {tried.no_graphs}")
+    no_graphs = _NO_GRAPHS[model] if wanted else ""
+    replayed = wanted and not no_graphs
+    engine = Engine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=replayed, hidden=hidden)
+    if no_graphs:
+        engine.notes.append(f"decoding without CUDA graphs: {no_graphs}")
     return engine
 
 

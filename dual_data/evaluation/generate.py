@@ -45,8 +45,8 @@ class Body(NamedTuple):
 class Slots:
     """The state of `rows` rows in the middle of decoding; every tensor stays where it is, so graphs can be replayed."""
 
-    def __init__(self, rows: int, width: int, device: torch.device) -> None:
-        self.cache = StaticCache(rows, width)
+    def __init__(self, rows: int, width: int, device: torch.device, cache: StaticCache | None = None) -> None:
+        self.cache = cache or StaticCache(rows, width)
         self.ids = torch.zeros(rows, 1, dtype=torch.long, device=device)
         self.positions = torch.zeros(rows, 1, dtype=torch.long, device=device)
         self.columns = torch.zeros(1, dtype=torch.long, device=device)
@@ -93,14 +93,19 @@ class Decoder:
         self.stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=self.device)
         self._slots: dict[tuple[int, int], Slots] = {}
 
-    def slots(self, rows: int, width: int) -> Slots:
-        """State for that many rows; with graphs the same object again, which they hang on."""
+    def slots(self, rows: int, width: int, within: StaticCache | None = None) -> Slots:
+        """State for that many rows; with graphs the same object again, which they hang on.
+
+        `within` is a cache of more rows whose beginning a new state may take: its rows have been decoded as far as they
+        are to be.
+        """
         if not self.graphs:
             return Slots(rows, width, self.device)
         if (rows, width) not in self._slots:
             # Batches come sorted by length, so those of another width are over, and they hold a cache each.
             self._slots = {shape: kept for shape, kept in self._slots.items() if shape[1] == width}
-            self._slots[rows, width] = Slots(rows, width, self.device)
+            cache = None if within is None else within.beginning(rows)
+            self._slots[rows, width] = Slots(rows, width, self.device, cache)
         return self._slots[rows, width]
 
     def forget(self) -> None:
@@ -143,7 +148,7 @@ class Decoder:
         return _cut(output.tolist(), set(self.stops.tolist()), wanted)
 
     def _shrink(self, slots: Slots, rows: Tensor) -> Slots:
-        smaller = self.slots(len(rows), slots.cache.width)
+        smaller = self.slots(len(rows), slots.cache.width, slots.cache)
         smaller.cache.take_rows(slots.cache, rows)
         smaller.restart(slots.state(rows))
         return smaller

@@ -155,8 +155,6 @@ class _Bench:
         self._grid, self._loaded, self._options, self._project, self._say = grid, loaded, options, project, say
         fitting = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
         self._cells_at_once = (1 if grid.preset.full else fitting) * options.ranks.size
-        # To gather a layer is nothing that can be recorded.
-        self._graphs = None if options.ranks.alone else False
         self._rows_at_once = options.rows or rows_at_once(options.device)
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
         self._encoded: dict[tuple[Item, ...], list[Encoded]] = {}
@@ -286,7 +284,6 @@ class _Bench:
                         how,
                         options=grid.preset.methods[method],
                         train_end=grid.profile.train_end,
-                        graphs=self._graphs,
                     )
             trained = time.perf_counter()
             engine = self._engine(trainable if isinstance(trainable, Adapters) else None)
@@ -318,7 +315,6 @@ class _Bench:
             adapters,
             rows=max(1, self._rows_at_once // (adapters.count if adapters is not None else 1)),
             max_new_tokens=self._grid.max_new_tokens,
-            graphs=self._graphs,
         )
 
     def _keep_to(self, engine: Engine | PlainEngine, cells: int) -> None:

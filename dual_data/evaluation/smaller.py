@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -16,7 +16,12 @@ from dual_data.evaluation.sharding import stay_in_step
 CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once (--cells-at-once)"
 """What an engine says that can take no smaller batch."""
 
-_SAID = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_SAID = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate",
+)
 """How torch says so where it has no class for it: of the host, and of libraries beside its own allocator."""
 
 
@@ -55,7 +60,8 @@ def release() -> None:
     """Give memory that nothing refers to back to the device."""
     gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # of a device that failed, and in old torch after a recording that did
+            torch.cuda.empty_cache()
 
 
 class _Attempt:

@@ -58,13 +58,22 @@ class StaticCache:
                 spread[:, :, :, : prefix.width] = source[:, None]
 
     def take_rows(self, other: StaticCache, rows: Tensor) -> None:
-        """Fill all rows from those of another cache of the same width."""
+        """Fill all rows from those of another cache of the same width, of which this one may be the beginning."""
         for own, source in ((self.keys, other.keys), (self.values, other.values)):
             for layer, tensor in source.items():
+                picked = tensor.index_select(0, rows)
                 if layer in own:
-                    torch.index_select(tensor, 0, rows, out=own[layer])
+                    own[layer].copy_(picked)
                 else:
-                    own[layer] = tensor.index_select(0, rows)
+                    own[layer] = picked
+
+    def beginning(self, rows: int) -> StaticCache:
+        """A cache in the memory of this one's first rows: what is written to one is written to the other."""
+        other = StaticCache(rows, self.width)
+        other.keys, other.values = (
+            {layer: tensor[:rows] for layer, tensor in store.items()} for store in (self.keys, self.values)
+        )
+        return other
 
     def branch(self, rows: Tensor, columns: int, more: int) -> StaticCache:
         """A cache of some rows with a copy of the first `columns`, and room for `more`."""

@@ -26,7 +26,7 @@ from dual_data.evaluation.packing import Layout, Packed, Rows, Source, pack
 from dual_data.evaluation.reference import Cache, Reference, compute
 from dual_data.evaluation.repeatable import is_refused, repeatable
 from dual_data.evaluation.replay import WARM_UP, Replayed
-from dual_data.evaluation.sharding import anywhere
+from dual_data.evaluation.sharding import anywhere, is_sharing
 
 
 class CellData(NamedTuple):
@@ -93,8 +93,12 @@ def train(
         train_end=train_end,
         plain=plain,
     )
-    replay = (loaded.device.type == "cuda" if graphs is None else graphs) and run.steps_planned > WARM_UP
-    step = Replayed(run) if replay else run.step
+    # Devices that share a base gather its layers, which is nothing that can be recorded.
+    wanted = (loaded.device.type == "cuda" and not is_sharing()) if graphs is None else graphs
+    if wanted and run.plain:  # without a mask the model looks at the positions, on the host
+        run.note("recorded", 0.0)
+        wanted = False
+    step = Replayed(run) if wanted and run.steps_planned > WARM_UP else run.step
     for epoch, count in enumerate(run.epoch_steps):
         for _ in range(count):
             step()
@@ -155,7 +159,7 @@ class Run:
                 plain = not packs(loaded, longest)
             if plain:  # slower, and nobody asked for it
                 self.note("packed", 0.0)
-        self._plain = plain
+        self.plain = plain
         self._packed: Packed = pack(flat, sources, plain=plain, pad_id=loaded.info.pad_id, device=device)
         self._layer = self._chosen_layer(loaded.info.layers) if method.at_layer else None
         self._references = self._compute_references(sources, loaded.info.pad_id)
@@ -337,7 +341,7 @@ class Run:
                     distinct[id(by[kind].rows)] = len(caches)
                     layer = self._layer
                     caches.append(
-                        compute(self.model, by[kind], self._trainable, pad_id=pad_id, layer=layer, plain=self._plain)
+                        compute(self.model, by[kind], self._trainable, pad_id=pad_id, layer=layer, plain=self.plain)
                     )
             which = [distinct[id(by[kind].rows)] for by in sources]
             found[kind] = Reference(caches, which, self._trainable, at_layer=self._layer is not None)

@@ -82,6 +82,34 @@ def test_replayed_decoding_is_eager_decoding(rows: int, monkeypatch: pytest.Monk
     assert Graph.replayed > 40
 
 
+def test_rows_that_are_left_stay_in_the_memory_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulate(monkeypatch)
+    given = problem(seeds=(0, 1))
+    stops = tuple(range(0, given.loaded.model.config.vocab_size, 29))
+    loaded = given.loaded._replace(info=given.loaded.info._replace(stop_ids=stops))
+    engine = Engine(loaded, given.adapters, rows=64, max_new_tokens=40, graphs=True)
+    engine.run(_asked(loaded))
+    caches = [slots.cache for slots in engine.decoder._slots.values()]
+    assert len(caches) > 1
+    assert len({cache.keys[0].data_ptr() for cache in caches}) == 1
+
+
+def test_padded_rows_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    emulate(monkeypatch)
+    given = problem()
+    (trace,) = train(
+        given.loaded,
+        given.adapters,
+        METHODS["GradAscent"],
+        [given.cell(1e-3)],
+        Optimisation(epochs=4, batch=5),
+        graphs=True,
+        plain=True,
+    )
+    assert Graph.recorded == 0
+    assert trace.notes["recorded"] == 0.0
+
+
 def test_graphs_of_another_width_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     emulate(monkeypatch)
     loaded = tiny("llama")

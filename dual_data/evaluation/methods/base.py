@@ -64,7 +64,9 @@ class Answers:
 
     def log_p_of(self, tokens: Tensor) -> Tensor:
         """[K, M] log-probability of other tokens at the same places."""
-        return self.logits.gather(-1, tokens[..., None])[..., 0] - self.logits.logsumexp(-1)
+        cells, places = (torch.arange(size, device=tokens.device) for size in tokens.shape)
+        # Not `gather`: its gradient in a fixed order copies from the host in torch before 2.9, which no graph records.
+        return self.logits[cells[:, None], places, tokens] - self.logits.logsumexp(-1)
 
 
 class Batch(NamedTuple):

@@ -74,8 +74,9 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
             rows.append((*place_of(key), group.key.method, *said, norms, sources(group.runs, folder)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, of the score "
-        "before; its interval is of the change between these two. The largest of several is large by noise too. Area: under the frontier of forget and retain_eval, of that of a method that forgets all and loses "
-        f"nothing. {NORMS}"
+        "before; its interval is of the change between these two. The largest of several is large by noise too. Area: "
+        "under the frontier of forget and retain_eval, of that of a method that forgets all and loses nothing. "
+        f"{NORMS}"
     )
     header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", "items")
     return [
