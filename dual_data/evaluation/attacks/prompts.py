@@ -56,12 +56,13 @@ def _multiple_choice(item: Item, wrong: Sequence[str]) -> tuple[Chat, str] | Non
     return _asked(f"{item.question}\n{lines}\nReply with the text of the right option."), item.answer
 
 
+REVERSE = "reverse"
 _SINGLE: Mapping[str, Callable[[Item, Sequence[str]], tuple[Chat, str] | None]] = {
     "prefix_injection": _prefix_injection,
     "affirmative_suffix": _affirmative_suffix,
     "role_play": _role_play,
     "cloze": _cloze,
-    "reverse": _reverse,
+    REVERSE: _reverse,
     "multiple_choice": _multiple_choice,
 }
 IN_CONTEXT = "in_context"

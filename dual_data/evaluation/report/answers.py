@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from dual_data.evaluation.frontier import Point, balance
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.contrast import (
@@ -20,7 +22,7 @@ from dual_data.evaluation.report.contrast import (
 from dual_data.evaluation.report.places import estimate, number, trivial_rule
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.settings import PRETRAINED
-from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
+from dual_data.evaluation.statistics import Interval, bootstrap_difference, bootstrap_mean, holm
 
 LEVEL = 0.05
 """A difference is called one where its corrected p-value is below this."""
@@ -158,8 +160,20 @@ def wording_answer(collection: Collection) -> list[str]:
         f"In {len(leaks)} of {len(gaps)} cells some facts that the question got out before and no longer does still "
         f"come with another wording or prompt, in {sum(gap.low > 0 for _, gap in leaks)} of them more than drawing "
         f"facts explains; most with {group.key.method} ({names.place(group.key)}, {group.key.set}): {number(largest)} "
-        "of the facts got out before."
+        f"of the facts got out before.{_by_chance(group)}"
     ]
+
+
+def _by_chance(group: Group) -> str:
+    """How much of the worst case many tries at any answer of the relation would give."""
+    runs = group.at(group.chosen() or 0.0)
+    swapped = stack(runs, "forget", "swapped")
+    other = np.flatnonzero(~np.isnan(swapped[0]))
+    if not len(other):
+        return ""
+    subjects = clusters(runs, "forget")
+    found = bootstrap_mean(swapped[:, other], [subjects[place] for place in other], share=True)
+    return f" There the answer of another fact of the relation comes with some wording or prompt in {number(found)}."
 
 
 def baseline_answer(collection: Collection) -> list[str]:
