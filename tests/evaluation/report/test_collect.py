@@ -43,7 +43,7 @@ def test_an_answer_of_another_fact_is_a_hit_by_chance(tmp_path: Path) -> None:
     rows[2]["attacks"] = [{**rows[2], "attack": "reverse", "generation": "Land0 Land1 Land3"}]
     rows[3].update(relation="P36", generation="Land0 Land1 Land2")
     path.write_text(json.dumps({**result, "items": {**result["items"], "forget": rows}}))
-    (run,) = collect([tmp_path]).bases.popitem()[1]
+    ((run,),) = collect([tmp_path]).bases.values()
     swapped = run.sets["forget"].scores["swapped"]
     assert swapped[:3].tolist() == [1, 0, 0]
     assert np.isnan(swapped[3])  # alone in its relation
