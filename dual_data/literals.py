@@ -36,7 +36,7 @@ _NUMBER = re.compile(
 )
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SCALE = re.compile(r"\s*(?a:(thousand|million|billion|trillion))\b", re.IGNORECASE)
-_LARGEST = 100_000
+LARGEST = 100_000
 """Most digits before the point, or zeros behind it, of a number: far from where its arithmetic overflows."""
 # Unit -> (what it measures, how many of the base unit it is); the Q-ids are Wikidata's.
 _UNITS: dict[str, tuple[str, Decimal]] = {
@@ -193,7 +193,7 @@ def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:
             amount = Decimal(plain)
         except InvalidOperation:
             continue
-        if abs(amount.adjusted()) > _LARGEST:
+        if abs(amount.adjusted()) > LARGEST:
             continue  # "1e999999 km" is no quantity of anything
         end = match.end()
         digits = _significant(plain)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from dual_data.config import Relation
 from dual_data.ids import ENTITY_PREFIX, is_item, item_of_iri
-from dual_data.literals import parse_date
+from dual_data.literals import LARGEST, dates, without_dates
 from dual_data.sources.sparql import Term
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
@@ -28,8 +28,13 @@ PRECISIONS = {"year": 9, "month": 10, "day": 11}
 NO_UNIT = "Q199"
 """The unit of a bare number in Wikidata: the item `1`."""
 
-_TIME = re.compile(r"([+-]?)(\d{4,})-(\d\d)-(\d\d)(?:T.*)?")
-_AMOUNT = re.compile(r"[+-]?\d[\d, \u00a0\u202f]*(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_TIME = re.compile(r"([+-]?)(\d{4,18})-(\d\d)-(\d\d)(?:T.*)?")
+# Separators stand before groups of three digits alone: "3,6" and "0,125" have a decimal comma, "1 2 3" is a list.
+_AMOUNT = re.compile(
+    r"[+-]?(?:[1-9]\d{0,2}([, \u00a0\u202f])\d{3}(?:\1\d{3})*|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE
+)
+_TIME_OF_DAY = re.compile(r"(?<=\d-\d\d)[T ]\d\d:\d\d(?::[\d.]+)?(?:Z|[+-]\d\d:\d\d)?$", re.ASCII)
+"""Behind a date: what exports add to a column of days."""
 
 
 class Value(NamedTuple):
@@ -88,9 +93,12 @@ def text(term: Term) -> Value:
 def cell(written: str, relation: Relation) -> Value:
     """A literal as a table has it: 1889-03-31, March 1889; 324 Q11573, 3,600; any text."""
     if relation.object == "date":
-        found = parse_date(written)
-        if found is None:
+        day = _TIME_OF_DAY.sub("", written.strip().removeprefix("+"))
+        stated = dates(day)
+        # What is left over says more than one date, or another one: "1889-1890", "31/03/1889", "before 1889".
+        if len(stated) != 1 or without_dates(day).strip(" ;"):
             return Value(written, reason="wrong_kind")
+        found = stated[0]
         given = "day" if found.day else "month" if found.month else "year"
         if PRECISIONS[given] < PRECISIONS[relation.precision]:
             return Value(written, reason="precision_too_low")
@@ -134,6 +142,9 @@ def _quantity(written: str, unit: str | None, relation: Relation) -> Value:
         if not _AMOUNT.fullmatch(plain):
             raise InvalidOperation
         amount = Decimal(re.sub("[, \u00a0\u202f]", "", plain))
+        # "1e9999999999" would be written out.
+        if abs(amount.adjusted()) > LARGEST:
+            raise InvalidOperation
     except InvalidOperation:
         return Value(written, reason="wrong_kind")
     number = _plain(amount)

@@ -153,11 +153,27 @@ def test_clean_is_stable(text: str) -> None:
         ("date", "1889-03-31", values.Value("1889", "1889")),
         ("date", "March 1889", values.Value("1889", "1889")),
         ("date", "44 BC", values.Value("-0043", "44 BC")),
-        ("date", "soon", values.Value("soon", reason="wrong_kind")),
+        ("date", " 1889-03-31T00:00:00Z ", values.Value("1889", "1889")),
+        ("date", "+1889-03-31T00:00:00Z", values.Value("1889", "1889")),
+        ("date", "1889-03-31 00:00:00", values.Value("1889", "1889")),
+        ("date", "AD 79", values.Value("0079", "79 AD")),
+        *(
+            ("date", text, values.Value(text, reason="wrong_kind"))
+            for text in ("soon", "1889-1890", "1889 1890", "31/03/1889", "before 1889", "1889?", "")
+        ),
         ("quantity", "324 Q11573", values.Value("324 Q11573", "324 m")),
         ("quantity", "3,600", values.Value("3600 Q11573", "3,600 m")),
+        ("quantity", "1 234 567.5 Q11573", values.Value("1234567.5 Q11573", "1,234,567.5 m")),
+        ("quantity", "\u22121.5e3", values.Value("-1500 Q11573", "-1,500 m")),
         ("quantity", "324 Q3710", values.Value("324 Q3710", reason="unit_not_asked")),
-        ("quantity", "tall", values.Value("tall", reason="wrong_kind")),
+        *(
+            ("quantity", text, values.Value(text, reason="wrong_kind"))
+            for text in ("tall", "3,6", "0,125", "1 2 3", "12,34", "1,234 567", "1234,567", "\u0663", "3.", "")
+        ),
+        *(
+            ("quantity", text, values.Value(text, reason="wrong_kind"))
+            for text in ("1e9999999999", "-1e-9999999999", "1e100001", "1e" + "9" * 30)
+        ),
         ("text", " a  b ", values.Value("a b", "a b")),
         ("text", " ", values.Value("", "", "empty")),
     ],
