@@ -102,9 +102,13 @@ def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[For
 
 
 def _subjects(tools: Tools, profile: Profile) -> int | None:
-    """Subjects where every topic is full; None where the facts come from tables, which are their own measure."""
-    from pipeline.facts import TOPICS, FactsParams
+    """Subjects where every topic is full; None where the facts come from tables, which are their own measure, or from
+    a stage of the project's own."""
+    from pipeline import PIPELINE
+    from pipeline.facts import FACTS, TOPICS, FactsParams
 
+    if FACTS not in PIPELINE:
+        return None
     facts = profile.params("facts", FactsParams)
     if facts.source != "sparql":
         return None

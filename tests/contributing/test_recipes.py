@@ -52,7 +52,9 @@ from dual_data.schema import Facts
 
 
 class PlanetsParams(Strict):
-    """Nothing to choose."""
+    """Where they are said to be."""
+
+    url: str = ""
 
 
 def run(params, tools):
@@ -175,9 +177,14 @@ def test_add_a_source(project: Path) -> None:
     init.write_text(init.read_text().replace("from pipeline.facts import", "from pipeline.my_source import"))
     profile = (
         '[project]\nname = "mine"\n[services.pace]\n"own:planets" = { per_minute = 600 }\n[links]\nmethod = "none"\n'
+        '[facts]\nurl = "https://planets.invalid"\n[salience]\nlocal = "no such model"\n'
     )
     (project / "pipeline" / "mine.toml").write_text(profile)
-    assert "own:planets: 3 calls, 0 replayed" in build(project)
+    forget_pipeline()
+    planned = dual_data("build", "--dry-run", "--project", project, "--profile", "mine")
+    assert planned.code == 0, planned.err
+    assert re.search(r"^salience .* known once facts is built$", planned.out, re.MULTILINE), planned.out
+    assert "own:planets: 3 calls, 0 replayed" in build(project, "questions")
     assert table(project, "facts")["subject_label"].to_list() == ["Orbus", "Selm"]
     assert table(project, "facts", "rejected")["reason"].to_list() == ["no_label"]
     assert sorted(table(project, "questions")["answer"]) == ["ORB", "SLM"]
