@@ -12,10 +12,10 @@ Beside the memberships the stage writes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dual_data.audit.baseline_table import baseline_table
 from dual_data.config import Strict, load_relations
@@ -37,8 +37,9 @@ class SplitsParams(Strict):
 
     recipes: tuple[Recipe, ...] = Field(default=("matched", "matched_answer", "paper"), min_length=1)
     """Recipes to make."""
-    percents: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
-    """Sizes of the forget splits, in percent of the eligible facts of a topic, rounded down."""
+    percents: tuple[Annotated[int, Field(ge=1, le=50)], ...] = Field(default=(1, 5, 10), min_length=1)
+    """Sizes of the forget splits, in percent of the eligible facts of a topic, rounded down. The rare and the popular
+    one are apart, so neither has more than half."""
     smallest: int = Field(default=20, ge=1)
     """A split of fewer rows is not made, and the table `capacity` says so."""
     pooled: bool = True
@@ -47,6 +48,13 @@ class SplitsParams(Strict):
     """Parameters of matched and matched_answer."""
     paper: PaperParams = PaperParams()
     """Parameters of paper."""
+
+    @field_validator("recipes", "percents")
+    @classmethod
+    def _each_once(cls, wanted: tuple[object, ...]) -> tuple[object, ...]:
+        if twice := next((one for one in wanted if wanted.count(one) > 1), None):
+            raise ValueError(f"{twice} stands there {wanted.count(twice)} times; each is made once")
+        return wanted
 
 
 class Outcome(NamedTuple):

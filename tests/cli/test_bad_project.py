@@ -164,6 +164,22 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         replaced("pipeline/dual.toml", '[project]\n[links]\ncap = "many"\n'),
         "dual.toml: links.cap: .*integer",
     ),
+    "forget splits of more than half": (
+        replaced("pipeline/dual.toml", "[project]\n[splits]\npercents = [5, 60]\n"),
+        "dual.toml: splits.percents.1: .*less than or equal to 50",
+    ),
+    "forget splits of nothing": (
+        replaced("pipeline/dual.toml", "[project]\n[splits]\npercents = [0]\n"),
+        "dual.toml: splits.percents.0: .*greater than or equal to 1",
+    ),
+    "a size twice": (
+        replaced("pipeline/dual.toml", "[project]\n[splits]\npercents = [5, 1, 5]\n"),
+        "dual.toml: splits.percents: 5 stands there 2 times; each is made once",
+    ),
+    "a recipe twice": (
+        replaced("pipeline/dual.toml", '[project]\n[splits]\nrecipes = ["paper", "paper"]\n'),
+        "dual.toml: splits.recipes: paper stands there 2 times",
+    ),
     "unknown stage": (replaced("pipeline/dual.toml", "[project]\n[link]\ncap = 3\n"), "dual.toml: link: unknown table"),
     "unknown service": (
         replaced("pipeline/dual.toml", "[project]\n[services]\nwiki = 3\n"),
