@@ -15,7 +15,7 @@ from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
 from dual_data.engine.plan import Step, artifacts, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools
-from dual_data.engine.tables import content_hash, file_hash, settle, write_table
+from dual_data.engine.tables import content_hash, file_hash, read_table, settle, write_table
 from dual_data.errors import DualDataError, ProjectBusy
 
 Report = Callable[[Step, "Manifest | None"], None]
@@ -110,11 +110,11 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
 
 
 def read_rows(project: Path, profile: Profile, stage: str, table: str = "data") -> pl.DataFrame:
-    """A table of a stage as it stands on disk. Raises DualDataError where it was not built."""
+    """A table of a stage as it stands on disk. Raises DualDataError where it was not built, or is damaged."""
     path = artifacts(project, profile) / stage / f"{table}.parquet"
     if not path.is_file():
         raise DualDataError(f"{path}: not built yet; run: dual-data build {stage}")
-    return pl.read_parquet(path)
+    return read_table(path, stage)
 
 
 def _remove_strangers(folder: Path, tables: dict[str, pl.DataFrame]) -> None:

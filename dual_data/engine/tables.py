@@ -120,3 +120,11 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
             raise OSError(str(error)) from None
 
     write_whole(path, write)
+
+
+def read_table(path: Path, stage: str) -> pl.DataFrame:
+    """Read a table that `stage` wrote. Raises DualDataError where it is damaged."""
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DualDataError(f"{path}: cannot be read ({error}); run: dual-data build {stage}") from None

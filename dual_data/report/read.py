@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from dual_data.engine.manifest import Manifest, read_manifest
-from dual_data.engine.tables import file_hash
+from dual_data.engine.tables import file_hash, read_table
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
@@ -32,11 +32,7 @@ class Built(NamedTuple):
         manifest = self.manifests.get(stage)
         if manifest is None or name not in manifest.outcome:
             return None
-        path = self.folder / stage / f"{name}.parquet"
-        try:
-            return pl.read_parquet(path)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise DualDataError(f"{path}: cannot be read ({error}); run: dual-data build {stage}") from None
+        return read_table(self.folder / stage / f"{name}.parquet", stage)
 
     def recipes(self) -> dict[str, pl.DataFrame]:
         """The examples of every recipe that has any, by name."""

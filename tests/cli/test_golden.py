@@ -84,3 +84,19 @@ def test_summary_of_nothing(project: Path) -> None:
     shown = dual_data("show", "--project", project, "--profile", "mine")
     assert shown.code == 1
     assert "nothing is built here yet; run: dual-data build" in shown.err
+
+
+def test_a_table_cut_off_in_the_middle(project: Path) -> None:
+    options = ("--project", project, "--profile", "mine")
+    assert dual_data("build", "questions", *options).code == 0
+    table = project / "artifacts" / "mine" / "questions" / "data.parquet"
+    table.write_bytes(table.read_bytes()[:1000])
+    shown = dual_data("show", *options)
+    assert shown.code == 1
+    assert shown.err.startswith(f"error: {table}: cannot be read (")
+    assert shown.err.endswith("); run: dual-data build questions\n")
+    planned = dual_data("build", "--dry-run", *options)
+    assert planned.code == 0
+    assert "data.parquet is not what was written" in planned.out
+    assert dual_data("build", "questions", *options).code == 0
+    assert dual_data("show", *options).code == 0
