@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, read_manifest
@@ -112,15 +112,24 @@ def _changes(old: Basis, new: Basis) -> list[str]:
         ("source", old.sources, new.sources),
         ("input", old.inputs, new.inputs),
     ):
-        for key in [*after, *(key for key in before if key not in after)]:
-            if before.get(key) == after.get(key) and (key in before) == (key in after):
-                continue
+        for key, was, now in _differing(before, after):
             if title in ("file", "source", "input"):
-                verb = "changed" if key in before and key in after else ("is new" if key in after else "is gone")
-                found.append(f"{key} {verb}")
+                found.append(f"{key} {'is new' if was is None else 'is gone' if now is None else 'changed'}")
+            elif _shown(now) == _shown(was):  # Long lists may differ where the text is cut.
+                found.append(f"{title} {key} changed")
             else:
-                found.append(f"{title} {key} is {_shown(after.get(key))}, was {_shown(before.get(key))}")
+                found.append(f"{title} {key} is {_shown(now)}, was {_shown(was)}")
     return found
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Key, old and new value of what differs, None where it is not there; of tables in tables `outer.inner`."""
+    for key in [*after, *(key for key in before if key not in after)]:
+        was, now = before.get(key), after.get(key)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            yield from _differing(was, now, f"{prefix}{key}.")
+        elif was != now or (key in before) != (key in after):
+            yield f"{prefix}{key}", was, now
 
 
 def _shown(value: object) -> str:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from dual_data.engine.manifest import Manifest, read_manifest
-from dual_data.engine.plan import plan
+from dual_data.engine.plan import plan, why_stale
 from dual_data.engine.run import build, locked, read_rows
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy
@@ -73,6 +73,25 @@ def test_the_plan_says_why(root: Path, change: Mapping[str, Any], reason: str) -
     run(root)
     found = reasons(root, *change.get("stages", ()), limit=change.get("limit"), **change.get("params", {}))
     assert found == {"numbers": reason, "totals": "may rerun: numbers will be built anew"}
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "reason"),
+    [
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}, "parameter a.c is 3, was 2"),
+        ({"a": {"b": {"c": 1}}}, {"a": {"b": {"c": 1, "d": None}}}, "parameter a.b.d changed"),
+        ({"a": None}, {"a": {"b": 1}}, "parameter a is {'b': 1}, was none"),
+        ({"a": [*range(99)]}, {"a": [*range(98)]}, "parameter a changed"),
+        ({"a": {"b": 1, "c": 1}}, {"a": {"c": 2}}, "parameter a.c is 2, was 1; parameter a.b is none, was 1"),
+    ],
+)
+def test_a_parameter_in_a_table_is_named_alone(
+    root: Path, was: dict[str, Any], now: dict[str, Any], reason: str
+) -> None:
+    manifest = run(root)["totals"]
+    before, after = (manifest.basis.model_copy(update={"params": params}) for params in (was, now))
+    built = manifest.model_copy(update={"basis": before, "fingerprint": before.fingerprint()}).sealed()
+    assert why_stale(after, built, root / "artifacts" / "toy" / "totals") == reason
 
 
 def test_files_are_watched(root: Path) -> None:
