@@ -58,10 +58,11 @@ def retry_after(value: str | None, now: float) -> float | None:
     """
     text = (value or "").strip()
     with suppress(ValueError):
-        return max(0.0, seconds) if math.isfinite(seconds := float(text)) else None
+        # At once is what a service that says 429 cannot mean.
+        return seconds if math.isfinite(seconds := float(text)) and seconds >= 0 else None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

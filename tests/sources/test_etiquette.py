@@ -71,7 +71,13 @@ def test_retry_after_reads_seconds_and_dates_alike(seconds: int) -> None:
 
 def test_a_date_in_the_past_means_now() -> None:
     assert retry_after(formatdate(NOW - 50, usegmt=True), NOW) == 0
-    assert retry_after("-50", NOW) == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["-50", "-0.1", "Wed, 21 Oct 99999999999999999999 07:28:00 GMT", "Wed, 21 Oct 20 99:28:00"]
+)
+def test_a_wait_that_cannot_be_says_nothing(text: str) -> None:
+    assert retry_after(text, NOW) is None
 
 
 def test_fractions_of_seconds_are_read_and_no_wait_is_endless() -> None:
