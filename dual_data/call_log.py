@@ -9,7 +9,7 @@ import json
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,13 +109,15 @@ class CallLog:
             rows = connection.execute(oldest_first, (source,)).fetchall()
         return [(json.loads(request), at) for request, at in rows]
 
-    def take_turn(self, source: str, per_minute: int | None, now: float) -> Wait | None:
-        """Note the start of a request at `now` (epoch seconds), or say how long it has to wait.
+    def take_turn(self, source: str, per_minute: int | None, clock: Callable[[], float]) -> Wait | None:
+        """Note the start of a request at the clock's time (epoch seconds), or say how long it has to wait.
 
         Pauses and starts are kept in the file, so that a restart neither begins with a fresh minute nor forgets what
-        the service asked for.
+        the service asked for. The clock is read where no other thread can note a later time meanwhile: that would look
+        as if the clock had gone back.
         """
         with self._storage() as connection:
+            now = clock()
             if rest := self._rest_of_pause(connection, source, now):
                 return Wait(rest, asked=True)
             if per_minute is None:
@@ -132,9 +134,10 @@ class CallLog:
             connection.execute("INSERT INTO starts VALUES (?, ?)", (source, now))
             return None
 
-    def pause(self, source: str, seconds: float, now: float) -> None:
-        """Keep that the service wants no request of anybody here before `seconds` from `now` have passed."""
+    def pause(self, source: str, seconds: float, clock: Callable[[], float]) -> None:
+        """Keep that the service wants no request of anybody here before `seconds` from now have passed."""
         with self._storage() as connection:
+            now = clock()
             if seconds > self._rest_of_pause(connection, source, now):
                 connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (source, now, now + seconds))
 

@@ -259,7 +259,7 @@ class Calls:
             except ServiceError as error:
                 self._count(source, "failed")
                 if isinstance(error, Transient) and error.retry_after is not None:
-                    self.log.pause(source, error.retry_after, self.clock.now())
+                    self.log.pause(source, error.retry_after, self.clock.now)
                 raise
 
         retrying = tenacity.Retrying(
@@ -282,7 +282,7 @@ class Calls:
         while True:
             if ended is not None and ended.is_set():
                 raise _Ended
-            wait = self.log.take_turn(source, pace.per_minute, self.clock.now())
+            wait = self.log.take_turn(source, pace.per_minute, self.clock.now)
             if wait is None:
                 return
             if wait.asked and wait.seconds > pace.longest_wait:

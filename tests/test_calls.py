@@ -229,6 +229,28 @@ def test_a_clock_that_goes_back_does_not_block(tmp_path: Path) -> None:
     assert clock.now() - began <= WINDOW
 
 
+class SlowClock(FakeClock):
+    """Each look at it is a second later than the last, and takes a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def now(self) -> float:
+        with self.lock:
+            self.time += 1
+            found = self.time
+        time.sleep(0.002 * (found % 3))
+        return found
+
+
+def test_threads_that_start_at_once_do_not_look_like_a_clock_that_went_back(tmp_path: Path) -> None:
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(concurrency=8, per_minute=1000)}, clock=SlowClock())
+    calls.fetch_all("a", [{"n": n} for n in range(20)], lambda request: [request["n"]])
+    starts = [at for (at,) in calls.log._connection.execute("SELECT at FROM starts")]
+    assert len(set(starts)) == len(starts) == 20, "a start that seems to be in the future is moved to now"
+
+
 def test_many_calls_keep_order_and_stay_within_the_concurrency(tmp_path: Path) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
