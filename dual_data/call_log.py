@@ -77,19 +77,26 @@ class CallLog:
                 f"{self.path}: the answer of call {key} is damaged; delete that row and run again"
             ) from None
 
-    def write(self, source: str, answered: Sequence[tuple[Request, Answer]], *, now: float, attempts: int) -> None:
-        """Keep answers found at `now` (epoch seconds) after so many tries, all or none, in place of older ones."""
+    def write(
+        self, source: str, answered: Sequence[tuple[Request, Answer]], *, now: float, attempts: int
+    ) -> list[Answer]:
+        """Keep answers found at `now` (epoch seconds) after so many tries, all or none, in place of older ones.
+
+        Returns them as `read` will: without halves of surrogate pairs.
+        """
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-        rows = []
+        rows, kept = [], []
         for request, answer in answered:
             if answer is None:
                 raise ValueError("a call's answer must not be None: it could not be told from a miss")
-            blob = zlib.compress(json.dumps(answer, ensure_ascii=False).encode("utf-8"))
-            rows.append((key_of(source, request), source, canonical(request), blob, at, attempts))
+            blob, as_kept = _well_formed(answer)
+            rows.append((key_of(source, request), source, canonical(request), zlib.compress(blob), at, attempts))
+            kept.append(as_kept)
         with self._storage() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)", rows)
             connection.execute("COMMIT")
+        return kept
 
     def known(self, keys: Sequence[str]) -> int:
         """How many of these calls, which are distinct, have an answer."""
@@ -206,3 +213,13 @@ class CallLog:
                     f"{self.path}: the call log cannot be used ({error}); what was answered before is kept. "
                     f"{self._advice()}"
                 ) from None
+
+
+def _well_formed(answer: Answer) -> tuple[bytes, Answer]:
+    """An answer in JSON, and what that says: JSON can spell half of a surrogate pair, which no table could hold."""
+    text = json.dumps(answer, ensure_ascii=False)
+    try:
+        return text.encode("utf-8"), answer
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return text.encode("utf-8"), json.loads(text)

@@ -148,8 +148,7 @@ class Calls:
         if self.offline:
             raise Offline(source, [canonical(request)[:200]])
         answer, attempts = self._ask(source, do, ended)
-        self._write(source, [(request, answer)], attempts)
-        return answer
+        return self._write(source, [(request, answer)], attempts)[0]
 
     def fetch_all(
         self,
@@ -232,8 +231,7 @@ class Calls:
             keys = missing[start : start + size]
             group = [distinct[key] for key in keys]
             answers, attempts = self._ask(source, lambda group=group: list(do(group)))  # type: ignore[misc]
-            self._write(source, list(zip(group, answers, strict=True)), attempts)
-            done.update(zip(keys, answers, strict=True))
+            done.update(zip(keys, self._write(source, list(zip(group, answers, strict=True)), attempts), strict=True))
             asked = sum(times[key] for key in keys)
             self._count(source, "replayed", asked - len(keys))
             advance(asked)
@@ -297,9 +295,11 @@ class Calls:
             self.clock.sleep(min(seconds, NAP))
             seconds -= NAP
 
-    def _write(self, source: str, answered: Sequence[tuple[Request, Answer]], attempts: int) -> None:
-        self.log.write(source, answered, now=self.clock.now(), attempts=attempts)
+    def _write(self, source: str, answered: Sequence[tuple[Request, Answer]], attempts: int) -> list[Answer]:
+        """Log answers, count them, and return them as the log gives them back."""
+        kept = self.log.write(source, answered, now=self.clock.now(), attempts=attempts)
         self._count(source, "made", len(answered))
+        return kept
 
     def _count(self, source: str, what: str, times: int = 1) -> None:
         with self._lock:

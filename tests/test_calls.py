@@ -94,6 +94,19 @@ def test_any_answer_comes_back_as_it_was(answer: Any) -> None:
     assert calls.fetch("a", {}, never) == answer
 
 
+@given(st.text(alphabet=st.sampled_from('a\ud83d\ude00\U0001f600"')), st.booleans())
+def test_half_a_character_is_replaced_live_as_in_the_log(text: str, batch: bool) -> None:
+    calls = Calls(Path(":memory:"))
+    answer = {text: [text]}
+    found = (
+        calls.fetch_batches("a", [{}], lambda _: [answer], size=1)[0] if batch else calls.fetch("a", {}, lambda: answer)
+    )
+    assert calls.fetch("a", {}, never) == found
+    (key, (value,)) = next(iter(found.items()))
+    assert key == value == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    value.encode()
+
+
 def test_no_answer_is_a_defect_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must not be None"):
         Calls(tmp_path / "calls.sqlite").fetch("a", {}, lambda: None)

@@ -204,6 +204,12 @@ def test_an_unset_key_is_a_clear_message(calls: Calls, environ: dict[str, str], 
         one.ask([france(one)])
 
 
+def test_half_an_emoji_is_an_answer_that_a_table_can_hold(calls: Calls) -> None:
+    with stand_in(lambda _: completion("Paris \ud83d")) as fake, server(fake.base_url, calls) as one:
+        for (answer,) in (one.ask([france(one)]), one.ask([france(one)])):
+            assert final_text(answer) == "Paris \N{REPLACEMENT CHARACTER}"
+
+
 def test_a_replay_needs_neither_key_nor_server(calls: Calls) -> None:
     with stand_in(lambda _: completion("Paris")) as fake, server(fake.base_url, calls) as one:
         url, first = fake.base_url, one.ask([france(one)])
