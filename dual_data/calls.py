@@ -9,10 +9,11 @@ flight, and repeats none that was answered.
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -21,7 +22,7 @@ import tenacity
 
 from dual_data.call_log import Answer, CallLog, Request, key_of
 from dual_data.config import Pace
-from dual_data.errors import Offline, ServiceError, Transient
+from dual_data.errors import Dropped, Offline, ServiceError, Transient
 from dual_data.ids import canonical
 
 NAP = 1.0
@@ -161,6 +162,7 @@ class Calls:
 
         Equal requests are one call; the others count as replayed, and `advance` is told of each. The first failure
         stops further calls, also those that wait for their turn; those in flight are still logged, then it is raised.
+        Ctrl-C does the same; while answers are awaited, it raises Dropped at once.
         """
         self._refuse_misses(source, requests)
         slots = self.pace(source).concurrency
@@ -175,30 +177,29 @@ class Calls:
         running: dict[Future[Answer], str] = {}
         queue = iter(distinct.items())
         ended = threading.Event()
-        with ThreadPoolExecutor(max_workers=slots) as pool:
-            try:
-                exhausted = False
-                while running or not exhausted:
-                    while not exhausted and len(running) < 2 * slots:
-                        entry = next(queue, None)
-                        if entry is None:
-                            exhausted = True
-                            break
-                        key, request = entry
-                        future = pool.submit(self._fetch, source, request, lambda request=request: do(request), ended)  # type: ignore[misc]
-                        running[future] = key
-                    # A wait without end would hold back Ctrl-C on some systems.
-                    finished, _ = wait(running, timeout=NAP, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        key = running.pop(future)
-                        done[key] = future.result()
-                        self._count(source, "replayed", times[key] - 1)
-                        advance(times[key])
-            finally:
-                # Also after Ctrl-C: leaving the pool waits for its threads, and they may be waiting for minutes.
-                ended.set()
-                for future in running:
-                    future.cancel()
+        pool = ThreadPoolExecutor(max_workers=slots)
+        try:
+            exhausted = False
+            while running or not exhausted:
+                while not exhausted and len(running) < 2 * slots:
+                    entry = next(queue, None)
+                    if entry is None:
+                        exhausted = True
+                        break
+                    key, request = entry
+                    future = pool.submit(self._fetch, source, request, lambda request=request: do(request), ended)  # type: ignore[misc]
+                    running[future] = key
+                # A wait without end would hold back Ctrl-C on some systems.
+                finished, _ = wait(running, timeout=NAP, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    key = running.pop(future)
+                    done[key] = future.result()
+                    self._count(source, "replayed", times[key] - 1)
+                    advance(times[key])
+        finally:
+            ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            _await(source, running)
         return [done[key_of(source, request)] for request in requests]
 
     def fetch_batches(
@@ -310,6 +311,20 @@ def _distinct(source: str, requests: Sequence[Request]) -> tuple[dict[str, Reque
     """Each request once by its key, in order of first appearance, and how often each stands there."""
     keys = [key_of(source, request) for request in requests]
     return dict(zip(keys, requests, strict=True)), Counter(keys)
+
+
+def _await(source: str, running: Iterable[Future[Answer]]) -> None:
+    """Wait for what is in flight, however long; said once to whoever would wonder why nothing happens."""
+    try:
+        # The cancelled ones never count as done. Those that wait for their turn are gone after a nap.
+        _, left = wait([one for one in running if not one.cancelled()], timeout=NAP + 0.2)
+        if left:
+            line = f"\n{source}: waiting for {len(left)} answer(s) in flight; Ctrl-C drops them and ends at once"
+            print(line, file=sys.stderr, flush=True)
+        while left:
+            _, left = wait(left, timeout=NAP)
+    except KeyboardInterrupt:
+        raise Dropped from None
 
 
 def _delay(state: tenacity.RetryCallState, pace: Pace) -> float:

@@ -14,6 +14,9 @@
     |-- BudgetSpent             the spending limit that the user set is reached
     `-- ProjectBusy             another process is building the same project, or reading in the same dumps
 
+    KeyboardInterrupt
+    `-- Dropped                 Ctrl-C that gives up answers in flight            exit 130
+
 The command line prints the message and exits with `exit_code`. Of an OSError it prints the file and the system's
 reason, and exits with 1; only unexpected exceptions show a traceback.
 """
@@ -99,3 +102,7 @@ class BudgetSpent(DualDataError):
 
 class ProjectBusy(DualDataError):
     """Another process holds the lock of a project's artifacts, or of a folder of dumps."""
+
+
+class Dropped(KeyboardInterrupt):
+    """Ctrl-C while answers were awaited: threads that still wait for them would hold up an orderly end."""

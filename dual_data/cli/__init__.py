@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it, so that `dual-data --help` 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +28,7 @@ from dual_data.cli import (
     release,
     report,
 )
-from dual_data.errors import DualDataError
+from dual_data.errors import Dropped, DualDataError
 
 
 class Commands(typer.core.TyperGroup):
@@ -37,9 +38,13 @@ class Commands(typer.core.TyperGroup):
         """Run the command; Ctrl-C is taken here, for Typer would end it without a word."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stopped:
             # The terminal shows ^C where the cursor is.
-            print("\nstopped; run the same command again to go on", file=sys.stderr)
+            print("\nstopped; run the same command again to go on", file=sys.stderr, flush=True)
+            if isinstance(stopped, Dropped):
+                # An orderly exit waits for every thread. The log is closed, and what it has is on disk.
+                sys.stdout.flush()
+                os._exit(130)
             sys.exit(130)
 
 

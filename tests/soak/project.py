@@ -36,6 +36,7 @@ class Params(Strict):
     bytes: int = 10
     seconds: float = 0.0
     pause: float = 0.0
+    hang: float = 0.0
 
 
 class None_(Strict):
@@ -46,7 +47,7 @@ def numbers(params, tools):
     asked = tools.project / "asked"
 
     def do(request):
-        time.sleep(params.seconds)
+        time.sleep(params.hang if params.hang and request["n"] >= 8 else params.seconds)
         with (asked / str(request["n"])).open("a") as file:
             file.write("x")
         if params.pause:

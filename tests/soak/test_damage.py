@@ -94,6 +94,34 @@ def test_ctrl_c_ends_calls_that_wait_for_minutes(tmp_path: Path) -> None:
     assert len(asked(folder)) <= 4
 
 
+@pytest.mark.parametrize("twice", [False, True])
+def test_ctrl_c_waits_for_answers_in_flight_and_a_second_one_drops_them(tmp_path: Path, twice: bool) -> None:
+    folder = make(tmp_path / "project", at_once=4, count=40, hang=60.0 if twice else 3.0)
+    process = start(folder)
+    while len(asked(folder)) < 8:
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    waiting = "own:service: waiting for 4 answer(s) in flight; Ctrl-C drops them and ends at once\n"
+    while (line := process.stderr.readline()) != waiting:
+        assert line
+    began = time.monotonic()
+    if twice:
+        process.send_signal(signal.SIGINT)
+    code, messages = finish(process)
+    assert time.monotonic() - began < 10
+    assert code == 130
+    assert messages == "\nstopped; run the same command again to go on\n"
+    kept = 8 if twice else 12
+    log = artifacts(folder) / "calls.sqlite"
+    assert not log.with_name("calls.sqlite-wal").exists(), "the log was not closed"
+    with sqlite3.connect(log) as connection:
+        assert connection.execute("SELECT count(*) FROM calls").fetchone()[0] == kept
+    connection.close()
+
+
 def test_a_disk_that_fills_up_in_the_log(tmp_path: Path) -> None:
     """No file may grow beyond 300 kB, which the log reaches in the middle of the calls."""
     folder = make(tmp_path / "project", count=60, bytes=20_000)
