@@ -38,9 +38,16 @@ def write_release(build: Build, target: Path, *, name: str, report: Report = lam
         report(f"{sum(map(len, release.configs.values()))} splits of {len(release.configs)} configurations are written")
         for line in reload_all(release, folder, Path(scratch) / "cache"):
             report(line)
-        if target.exists():
-            target.rename(Path(scratch) / "before")
-        folder.rename(target)
+        before = Path(scratch) / "before"
+        try:
+            if target.exists():
+                target.rename(before)
+            folder.rename(target)
+        except BaseException:
+            # Whatever stays in the scratch folder is deleted with it.
+            if before.exists() and not target.exists():
+                before.rename(target)
+            raise
     return release
 
 

@@ -216,6 +216,30 @@ def test_failure_leaves_the_earlier_release(build: Build, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("moment", ["out of the way", "into its place"])
+def test_an_interrupt_while_folders_are_moved_leaves_a_release(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    target = tmp_path / "out"
+    write_release(build, target, name="made")
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    move = Path.rename
+
+    def interrupted(path: Path, to: Path) -> Path:
+        if moment == "out of the way" and path == target:
+            move(path, to)
+            raise KeyboardInterrupt
+        if moment == "into its place" and path.name == "tree":
+            raise KeyboardInterrupt
+        return move(path, to)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_release(build, target, name="another")
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_secret_in_a_parameter_is_not_published(build: Build, tmp_path: Path) -> None:
     facts = build.manifests["facts"]
     basis = facts.basis.model_copy(update={"params": {"key": "sk-" + "a1" * 20}})
