@@ -203,7 +203,7 @@ def _check_ids(rows: pl.DataFrame) -> None:
     ):
         raise InputError(f"{place(row)}: neither object_qid nor object_value has a value; a triplet needs one of them")
     for name in ("subject_sitelinks", "object_sitelinks"):
-        _check_column(rows, name, lambda text: text.isascii() and text.isdigit(), "31", nullable=True)
+        _check_column(rows, name, _is_count, "31", nullable=True)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
     firsts = labels.unique("qid", keep="first", maintain_order=True).select("qid", first="label", at="line", of="file")
     for row in labels.join(firsts, on="qid").filter(pl.col("label") != pl.col("first")).head(1).iter_rows(named=True):
@@ -211,6 +211,10 @@ def _check_ids(rows: pl.DataFrame) -> None:
             f"{place(row)}: {row['qid']} is called {row['label']!r} here and {row['first']!r} in {row['of']}: line "
             f"{row['at']}; an id has one label, its other names belong into the aliases"
         )
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 18  # more is no Int64
 
 
 def _check_column(rows: pl.DataFrame, name: str, valid: Callable[[str], bool], example: str, *, nullable: bool) -> None:

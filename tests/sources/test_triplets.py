@@ -95,6 +95,7 @@ def test_tables_with_ids(tmp_path: Path) -> None:
         ([city("Q1", "a", "Q2", "b", property_id="capital")], r"line 2: property_id: 'capital'"),
         ([city("Q1", "a", None, None)], r"no column|neither object_qid nor object_value"),
         ([city("Q1", "a", "Q2", "b", subject_sitelinks="many")], r"subject_sitelinks: 'many'"),
+        ([city("Q1", "a", "Q2", "b", object_sitelinks="9" * 23)], r"object_sitelinks: '9{23}' is not of the form 31"),
         (
             [city("Q1", "a", "Q2", "b"), city("Q3", "c", "Q1", "other")],
             r"line 3: Q1 is called 'other' here and 'a' in .*places_city.csv: line 2; an id has one label",
