@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dual_data.display import visible
+
 _LONGEST = 34
 
 
@@ -36,7 +38,7 @@ def _chunks(columns: Mapping[str, Mapping[str, Any]], width: int) -> list[dict[s
 
 
 def _heading(name: str) -> list[str]:
-    return name.split("|")
+    return visible(name).split("|")
 
 
 def _block(kind: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
@@ -69,5 +71,5 @@ def _text(value: object) -> str:
             return " / ".join(f"{part:g}" for part in value.values())
         case list():
             return " / ".join(map(_text, value))
-    text = str(value)
+    text = visible(str(value))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it, so that `dual-data --help` 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -92,6 +93,10 @@ app.add_typer(unlearning, name="eval")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; expected errors become one message and an exit code, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A label in another script must not end a command where the terminal is not UTF-8.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="dual-data")
     except DualDataError as error:

@@ -36,9 +36,10 @@ def audit(
     from dual_data.audit.groups import grouped
     from dual_data.audit.read import read_all, select
     from dual_data.audit.table import render
+    from dual_data.display import visible
 
     def say(line: str) -> None:
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
 
     splits = select(read_all(targets, say), configs=config or [], names=split or [])
     groups = grouped(splits)
@@ -46,6 +47,7 @@ def audit(
         say(line)
     report = measure_splits({part.name: part.rows for part in splits}, groups=groups.of)
     if json:
-        print(json_format.dumps(report, ensure_ascii=False, allow_nan=False, indent=2))
+        # In ASCII: any terminal and any encoding takes it, and nothing in it steers what shows it.
+        print(json_format.dumps(report, allow_nan=False, indent=2))
     else:
         print(render(report, shutil.get_terminal_size((120, 24)).columns))

@@ -49,3 +49,10 @@ def test_what_is_not_told_has_its_reason_below() -> None:
     assert next(line for line in lines if line.startswith("auc_answer ")).split()[1:] == ["-"] * 3
     note = "one_split and another_split: no auc_answer, as most rows share their value with no other row"
     assert any(line.startswith(note) for line in lines)
+
+
+def test_nothing_steers_the_terminal() -> None:
+    rows = pl.DataFrame({"question": ["Who?"] * 3, "answer": ["\x1b[31mEvil\x07\u202e"] * 3})
+    text = render(audit({"a\x9b31m": rows, "b": rows}), width=100)
+    assert "[31mEvil" in text
+    assert text.replace("\n", "").isprintable()

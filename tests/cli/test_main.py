@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -67,6 +69,18 @@ cli.main(sys.argv[1:])
         ended = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
         assert ended.returncode == 130, ended.stderr
         assert ended.stderr == "\nstopped; run the same command again to go on\n"
+
+
+def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path) -> None:
+    table = tmp_path / "é.csv"
+    table.write_text("question,answer\nWho?,Łódź\nWhere?,Łódź\n", encoding="utf-8")
+    command = [sys.executable, "-c", "from dual_data.cli import main; main()", "audit", str(table)]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=ascii_only)
+    assert (shown.stdout.split()[:2], shown.stderr) == (["split", r"\xe9"], "")
+    assert r"\u0141\xf3d\u017a" in shown.stdout
+    shown = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, env=ascii_only)
+    assert json.loads(shown.stdout)["splits"]["é"]["top_answer"] == "Łódź"
 
 
 def test_what_the_system_refuses_is_one_message(tmp_path: Path) -> None:
