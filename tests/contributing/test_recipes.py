@@ -60,7 +60,7 @@ class PlanetsParams(Strict):
 def run(params, tools):
     """Two facts, and one without a label."""
     rows = []
-    for number, (label, code) in enumerate([("Orbus", "ORB"), ("Selm", "SLM"), ("", "XXX")]):
+    for number, (label, code) in enumerate([("Orbus", "OBS"), ("Selm", "SLM"), ("", "XXX")]):
         qid = f"Q99{number}"
         answer = tools.calls.fetch("own:planets", {"qid": qid}, lambda code=code: {"code": code})
         rows.append({
@@ -187,7 +187,7 @@ def test_add_a_source(project: Path) -> None:
     assert "own:planets: 3 calls, 0 replayed" in build(project, "questions")
     assert table(project, "facts")["subject_label"].to_list() == ["Orbus", "Selm"]
     assert table(project, "facts", "rejected")["reason"].to_list() == ["no_label"]
-    assert sorted(table(project, "questions")["answer"]) == ["ORB", "SLM"]
+    assert sorted(table(project, "questions")["answer"]) == ["OBS", "SLM"]
 
 
 def test_add_a_stage(project: Path) -> None:
