@@ -5,6 +5,7 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 
 from __future__ import annotations
 
+import re
 import string
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -237,6 +238,10 @@ _KEYS_OF_ONE_KIND = {"precision": "date", "unit": "quantity", "unit_name": "quan
 """Keys of a relation that mean something for one kind of object alone."""
 
 
+_TOPIC = re.compile("[a-z0-9_]+")
+"""Names that a release keeps as they are, on file systems without case too."""
+
+
 class Excluded(Strict):
     """A label of the tables that no relation asks about."""
 
@@ -332,7 +337,17 @@ def load_topics(path: Path) -> dict[str, Topic]:
 @lru_cache(maxsize=16)
 def _topics(written: bytes, path: Path) -> Mapping[str, Topic]:
     # Read by several stages: what has not changed is parsed once, as relations are.
-    return {name: parse(Topic, _table(data, path, name), path, name) for name, data in _toml(written, path).items()}
+    found = {}
+    for name, data in _toml(written, path).items():
+        if not _TOPIC.fullmatch(name):
+            raise ConfigError(
+                "is no topic's name: splits and files are named after it, so write it in lower-case letters a to z, "
+                "digits and _",
+                file=path,
+                key=name,
+            )
+        found[name] = parse(Topic, _table(data, path, name), path, name)
+    return found
 
 
 def load_relation(path: Path) -> Relation:

@@ -136,6 +136,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["515"]\n'),
         "topics.toml: a.classes: '515' is not a Wikidata item id such as Q515",
     ),
+    "topic with a hyphen": (
+        replaced("pipeline/topics.toml", '[my-topic]\nlabel = "a"\nclasses = ["Q515"]\n'),
+        "topics.toml: my-topic: is no topic's name: .*lower-case letters a to z, digits and _$",
+    ),
     "topic limit of nothing": (
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\nlimit = 0\n'),
         "topics.toml: a.limit: .*greater than or equal to 1",
