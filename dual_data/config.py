@@ -368,7 +368,8 @@ def load_relations(folder: Path) -> dict[str, Relation]:
     """Read every relation file of a folder, by stem. Raises ConfigError where two claim what only one can have."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; relation files are expected there")
-    paths = sorted(path for path in folder.glob("*.toml") if path.stem != "EXCLUDED")
+    # Not by glob: to that, a folder that may not be read is an empty one.
+    paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml" and path.stem != "EXCLUDED")
     if not paths:
         raise InputError(f"{folder}: holds no relation file such as P36.toml")
     relations = {path.stem: load_relation(path) for path in paths}

@@ -84,7 +84,7 @@ def load_project(start: Path, profile: str = DEFAULT_PROFILE) -> Project:
 
 
 def _is_profile(path: Path) -> bool:
-    return "[project]" in path.read_text(encoding="utf-8", errors="replace")
+    return path.is_file() and "[project]" in path.read_text(encoding="utf-8", errors="replace")
 
 
 def load_stages(root: Path) -> tuple[Stage, ...]:

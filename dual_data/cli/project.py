@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -16,4 +17,5 @@ def init(folder: Annotated[Path, typer.Argument(help="New or empty folder.")]) -
     from dual_data.project import init as make
 
     make(folder)
-    print(f"{folder} is ready. Next:\n  cd {folder}\n  dual-data check\n  dual-data build --profile embedded --dry-run")
+    place = quote(str(folder))
+    print(f"{folder} is ready. Next:\n  cd {place}\n  dual-data check\n  dual-data build --profile embedded --dry-run")

@@ -33,10 +33,13 @@ def report(
     Example: dual-data report --profile embedded --figures figures
     """
     from dual_data.config import load_relations
+    from dual_data.errors import UsageError
     from dual_data.project import load_project
     from dual_data.report.page import write_report
     from dual_data.report.read import read_built
 
+    if out is not None and out.is_dir():
+        raise UsageError(f"--out {out}: is a folder; name a file, such as {out / 'report.html'}")
     loaded = load_project(project, profile)
     built = read_built(loaded.profile.name, loaded.artifacts, [stage.name for stage in loaded.stages])
     relations = load_relations(loaded.root / "pipeline" / "relations")

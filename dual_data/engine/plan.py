@@ -142,6 +142,8 @@ def _hashes(stage: Stage, project: Path) -> dict[str, str]:
     for pattern in stage.files:
         paths = sorted(path for path in project.glob(pattern) if path.is_file())
         if not paths:
+            if (folder := (project / pattern).parent).is_dir():
+                next(folder.iterdir(), None)  # To glob, a folder that may not be read is an empty one.
             raise InputError(f"{project / pattern}: no such file; the stage {stage.name} needs it")
         found.update({path.relative_to(project).as_posix(): file_hash(path) for path in paths})
     return found

@@ -373,6 +373,8 @@ def test_no_such_profile_and_no_such_stage(project: Path) -> None:
     assert shown.code == 2
     assert "no such profile" in shown.err
     assert "dual, embedded" in shown.err
+    (project / "pipeline" / "x.toml").mkdir()
+    assert dual_data("build", "--project", project, "--profile", "duel") == shown
     shown = dual_data("build", "fact", "--project", project)
     assert shown.code == 2
     assert "fact: no such stage; the stages are: facts, links, questions" in shown.err
@@ -418,6 +420,7 @@ def test_init_below_a_file(tmp_path: Path) -> None:
 def test_init_makes_a_project_that_checks(tmp_path: Path) -> None:
     forget_pipeline()
     assert dual_data("init", tmp_path / "mine").code == 0
+    assert f"\n  cd '{tmp_path}/my own'\n" in dual_data("init", tmp_path / "my own").out
     assert dual_data("check", "--project", tmp_path / "mine").code == 0
     assert "/artifacts/" in (tmp_path / "mine" / ".gitignore").read_text()
     forget_pipeline()

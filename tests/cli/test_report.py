@@ -36,3 +36,9 @@ def test_report(project: Path, tmp_path: Path) -> None:
     assert shown == (0, f"{elsewhere}\n{figures}: 2 files\n", "")
     assert elsewhere.read_bytes() == page.read_bytes()
     assert sorted(path.name for path in figures.iterdir()) == ["stages.png", "stages.svg"]
+
+
+def test_a_page_is_no_folder(project: Path, tmp_path: Path) -> None:
+    shown = dual_data("report", "--project", project, "--out", tmp_path)
+    message = f"error: --out {tmp_path}: is a folder; name a file, such as {tmp_path / 'report.html'}\n"
+    assert shown == (2, "", message)

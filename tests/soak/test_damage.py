@@ -13,6 +13,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 
 from dual_data.ids import digest
+from tests.cli.command import copy_project
 from tests.services import require
 from tests.soak.project import artifacts, asked, finish, make, start
 
@@ -179,6 +181,16 @@ def test_a_read_only_folder(tmp_path: Path, where: str) -> None:
     locked.chmod(0o755)
     build(folder)
     assert asked(folder) == dict.fromkeys(range(40), 1)
+
+
+@pytest.mark.parametrize("command", ["check", "build"])
+def test_a_folder_that_may_not_be_read(tmp_path: Path, command: str) -> None:
+    relations = copy_project(tmp_path / "mine") / "pipeline" / "relations"
+    relations.chmod(0)
+    words = [*unprivileged(), sys.executable, "-c", "from dual_data.cli import main; main()", command]
+    done = subprocess.run([*words, "--project", tmp_path / "mine"], capture_output=True, text=True, check=False)
+    relations.chmod(0o755)
+    assert (done.returncode, done.stderr) == (1, f"error: {relations}: Permission denied\n")
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
