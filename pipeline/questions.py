@@ -11,7 +11,7 @@ A fact gets the first reason that applies, in this order:
     ambiguous_subject   another subject has the same label, and no hint tells them apart without giving the answer away
     answer_in_question  `leak_share` or more of the answer's words stand in the canonical question, or in so many other
                         wordings that none is left for validation, or none for tests
-    mirrored            a symmetric relation states it from the other side as well; one of the two is kept
+    mirrored            another fact that can be asked says it from the other side; one of them is kept
     further_object      another object of the same pair carries the question and accepts this one (relations that allow
                         several objects)
     same_question       another fact reads the same and has another answer
@@ -34,6 +34,7 @@ from dual_data.config import Relation, Strict, Topic, load_relations, load_topic
 from dual_data.engine.stage import Stage, Tools
 from dual_data.sampling import with_rank
 from dual_data.schema import Questions
+from dual_data.sources.assembly import mirrored
 from pipeline.leaks import Leaks
 from pipeline.wordings import with_questions
 
@@ -73,7 +74,8 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     leaks = Leaks(relations, params.leak_share)
     rows = leaks.without_leaking_wordings(rows)
     rows = _reject(rows, rows["leaks"], "answer_in_question")
-    rows = _reject_mirrored(rows)
+    turned = mirrored(rows.filter(pl.col("reason").is_null()), relations)
+    rows = _reject(rows, rows["fact_id"].is_in(turned.implode()), "mirrored")
     rows = leaks.without_echoes(_with_all_objects(rows))
     rows = _reject(rows, _repeated(rows), "same_question")
     columns = [name for name in Questions.columns() if name not in ("fact_id", "functional")]
@@ -90,7 +92,6 @@ def _relation_table(relations: Mapping[str, Relation]) -> pl.DataFrame:
         {
             "relation": list(relations),
             "unique_one": [relation.unique == "one" for relation in relations.values()],
-            "symmetric": [relation.symmetric for relation in relations.values()],
             "template_id": [templates.template_id(stem, one.questions) for stem, one in relations.items()],
         }
     )
@@ -205,20 +206,6 @@ def _with_answers(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(answers=pl.when(pl.col("answer").is_not_null()).then(answers))
 
 
-def _reject_mirrored(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of a symmetric fact and its mirror image, keep the one of lower rank."""
-    sides = rows.filter(pl.col("symmetric") & pl.col("reason").is_null() & pl.col("object_qid").is_not_null()).select(
-        "fact_id",
-        "rank",
-        "relation",
-        low=pl.min_horizontal("subject_qid", "object_qid"),
-        high=pl.max_horizontal("subject_qid", "object_qid"),
-    )
-    pair = ["relation", "low", "high"]
-    second = sides.sort("rank", "fact_id").filter(pl.int_range(pl.len()).over(pair) > 0)
-    return _reject(rows, rows["fact_id"].is_in(second["fact_id"].implode()), "mirrored")
-
-
 def _with_all_objects(rows: pl.DataFrame) -> pl.DataFrame:
     """Where several objects are allowed, one fact of the pair carries the question and accepts them all.
 
@@ -252,7 +239,7 @@ def _repeated(rows: pl.DataFrame) -> pl.Series:
 
 QUESTIONS = Stage(
     name="questions",
-    version=2,
+    version=3,
     run=run,
     schema=Questions,
     params=QuestionsParams,

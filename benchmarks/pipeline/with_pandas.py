@@ -54,7 +54,6 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
 
     from dual_data.config import load_relations, load_topics
     from dual_data.ids import fact_id, label_id
-    from dual_data.sources.assembly import sides
     from dual_data.sources.values import cell, clean
 
     relations = load_relations(project / "pipeline" / "relations")
@@ -118,8 +117,18 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
     again = usable & rows[usable].duplicated("fact_id").reindex(rows.index, fill_value=False)
     rows.loc[again, "reason"] = "duplicate"
 
+    one_object = [stem for stem, one in relations.items() if one.unique == "one"]
+    again = mirrored(rows[rows.reason.isna() & rows.stem.isin(one_object)], relations)
+    rows.loc[rows.reason.isna() & rows.fact_id.isin(again), "reason"] = "mirrored"
+    return rows
+
+
+def mirrored(rows: Any, relations: Any) -> Any:
+    """Ids of facts that another says from the other side, but for the first of each such group."""
+    from dual_data.sources.assembly import sides
+
     family = sides(relations)
-    stated = rows[rows.reason.isna() & (rows.kind == "entity") & rows.property.isin(list(family))].copy()
+    stated = rows[(rows.kind == "entity") & rows.property.isin(list(family))].copy()
     turned = [
         (value < subject) if family[name].symmetric else family[name].flipped
         for name, subject, value in zip(stated.property, stated.subject, stated.value, strict=True)
@@ -132,8 +141,7 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
     stated["number"] = [int(name[1:]) for name in stated.property]
     stated["length"] = stated.subject.str.len()
     ordered = stated.sort_values(["several", "number", "length", "subject"], kind="stable")
-    rows.loc[ordered.index[ordered.duplicated(["root", "ends"])], "reason"] = "mirrored"
-    return rows
+    return ordered.fact_id[ordered.duplicated(["root", "ends"])]
 
 
 def told_by(wording: Any, words: Any) -> list[list[frozenset[str]]]:
@@ -200,11 +208,7 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
         for stem, asked, answer, reason in zip(*columns, strict=True)
     ]
     reject(~facts.kept.map(lambda kept: bool(kept[0] and kept[1] and kept[3])), "answer_in_question")
-    symmetric = facts.stem.map({stem: relation.symmetric for stem, relation in relations.items()})
-    open_rows = facts[symmetric & facts.reason.isna() & (facts.kind == "entity")].sort_values(["rank", "fact_id"])
-    ends = ["|".join(sorted(pair)) for pair in zip(open_rows.subject, open_rows.value, strict=True)]
-    second = open_rows.assign(ends=ends).duplicated(["stem", "ends"])
-    reject(facts.index.isin(second.index[second]), "mirrored")
+    reject(facts.fact_id.isin(mirrored(facts[facts.reason.isna()], relations)), "mirrored")
 
     def render(template: str | None, asked: str, answer: str) -> str | None:
         if template is None:

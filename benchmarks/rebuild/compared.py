@@ -25,13 +25,14 @@ def keys(frame: pl.DataFrame) -> list[Key]:
     return [(str(a), str(b), str(c), str(d)) for a, b, c, d in frame.select(KEY).iter_rows()]
 
 
-def facts(expected: Truth, frame: pl.DataFrame) -> dict[str, int]:
-    """Facts that are there and should not be, and the other way round."""
-    found = keys(frame)
+def facts(expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+    """Facts that are there and should not be, and the other way round; and those that are asked from both sides."""
+    frame = tables["facts/data"]
+    found, asked = keys(frame), set(keys(_asked(tables)))
     got = set(found)
     missing = expected.facts - got
     kept_from_the_other_side = {key for key in missing if expected.mirrored.get(key, set()) & got}
-    both = {key for key in got if expected.mirrored.get(key, set()) & got}
+    both = {key for key in asked if expected.mirrored.get(key, set()) & asked}
     return {
         "expected": len(expected.facts),
         "got": len(got),

@@ -50,7 +50,7 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
         "calls": _calls(artifacts, least, pace, state),
         "minutes": _minutes(state, least, pace),
         "memory": {"peak_mb": state["peak_bytes"] >> 20, "of_which_services_mb": state["before_bytes"] >> 20},
-        "facts": compared.facts(expected, tables["facts/data"]),
+        "facts": compared.facts(expected, tables),
         "rejects": compared.rejects(expected, artifacts),
         "known_by_alias": compared.by_alias(tables),
         "recipes": {

@@ -70,7 +70,7 @@ def _facts(found: Figures) -> str:
     return (
         f"Facts: {facts['expected']:,} expected, {facts['got']:,} there, {facts['kept_from_the_other_side']:,} kept "
         f"from the other side. Lost {facts['lost']}, invented {facts['invented']}, duplicates {facts['duplicates']}, "
-        f"kept from both sides {facts['mirrored_twice']}.\n\n" + "\n".join(rows)
+        f"asked from both sides {facts['mirrored_twice']}.\n\n" + "\n".join(rows)
     )
 
 

@@ -33,7 +33,7 @@ class Truth(NamedTuple):
     rejects: Counter[str]
     """Statements that are no facts, by reason."""
     mirrored: dict[Key, set[Key]]
-    """Facts that are stated from the other side as well; one of each such group is to be kept."""
+    """Facts that are stated from the other side as well; one of each such group is to be asked."""
     survive: set[Key]
     """Facts with one object that can be asked fairly."""
     unsure: set[Key]
@@ -60,8 +60,10 @@ def truth(rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> Truth:
     rejects = Counter(row.reason for row in delivered if row.reason)
     rejects["duplicate"] = sum(len(by) - 1 for by in stated.values())
     mirrored = _mirrored(set(stated), relations)
-    # Of each group one stays.
-    rejects["mirrored"] = len(mirrored) - len({frozenset({key, *others}) for key, others in mirrored.items()})
+    # The stage facts keeps one of each group, and all of relations that allow several objects: they are answers.
+    one_object = {key for key, by in stated.items() if relations[by[0]].unique == "one"}
+    groups = {key: frozenset({key, *others} & one_object) for key, others in mirrored.items() if key in one_object}
+    rejects["mirrored"] = len(groups) - len(set(groups.values()))
     judge = Namesakes(
         rehearsal, called, sorted({key[0] for key in stated}), {key[0] for key in set(stated) - set(mirrored)}
     )

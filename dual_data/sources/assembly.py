@@ -9,7 +9,7 @@ and this module counts, joins, and gives every row that cannot be a fact its rea
 
     no_label     subject or object has no English label (nor one for all languages)
     duplicate    the same fact stands further up, in this topic or an earlier one
-    mirrored     another fact says the same from the other side
+    mirrored     another fact says the same from the other side, both of relations that are asked for one object
 
 besides the reasons that the source gave itself.
 """
@@ -78,7 +78,10 @@ def assemble(harvest: Harvest, relations: Mapping[str, Relation], *, resolved: b
     rows = _reject(rows, (pl.col("subject_label").is_null() | pl.col("object_label").is_null()), "no_label")
     fact = pl.when(pl.col("reason").is_null()).then("fact_id")
     rows = _reject(rows, ~fact.is_first_distinct(), "duplicate")
-    rows = reject_mirrored(rows, relations)
+    # Where several objects are right, each of them is needed as an answer: the stage questions rejects those.
+    one_object = [stem for stem, relation in relations.items() if relation.unique == "one"]
+    among = rows.filter(pl.col("reason").is_null() & pl.col("relation").is_in(one_object))
+    rows = _reject(rows, pl.col("fact_id").is_in(mirrored(among, relations).implode()), "mirrored")
     return rows.select(*Facts.columns(), "reason")
 
 
@@ -195,12 +198,12 @@ def sides(relations: Mapping[str, Relation]) -> dict[str, Side]:
     return found
 
 
-def reject_mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
-    """Of the facts that say the same from two sides, keep one.
+def mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Series:
+    """Ids of the facts of `rows` that another of them says from the other side, but for one of each such group.
 
-    Kept is the one that can be asked (its pair has one object, or its relation allows several), then the one of the
+    Left out is the one that can be asked (its pair has one object, or its relation allows several), then the one of the
     property with the smaller number, then the one whose subject has the smaller id. None of that depends on the order
-    of the input.
+    of the input. No fact stands in `rows` twice.
     """
     table = pl.DataFrame(
         [(property_id, *side, _number(property_id)) for property_id, side in sides(relations).items()],
@@ -217,20 +220,21 @@ def reject_mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl
     subject, target = pl.col("subject_qid"), pl.col("object_value")
     turn = pl.when(pl.col("_symmetric")).then(target < subject).otherwise("_flipped")
     stated = (
-        rows.select("reason", "object_kind", "relation", "property_id", "objects_of_pair", subject, target)
-        .with_row_index("_row")
-        .filter(pl.col("reason").is_null() & (pl.col("object_kind") == "entity"))
+        rows.filter(pl.col("object_kind") == "entity")
         .join(table, on="property_id", how="inner")
-        .with_columns(
+        .select(
+            "fact_id",
+            "_root",
+            "_number",
+            subject,
             _left=pl.when(turn).then(target).otherwise(subject),
             _right=pl.when(turn).then(subject).otherwise(target),
             _several=pl.col("relation").is_in(one_object) & (pl.col("objects_of_pair") > 1),
         )
-        .sort("_several", "_number", subject.str.len_bytes(), subject, "_row")
+        .sort("_several", "_number", subject.str.len_bytes(), subject)
     )
     family = ["_root", "_left", "_right"]
-    mirrored = stated.filter(pl.int_range(pl.len()).over(family) > 0)["_row"]
-    return _reject(rows, pl.int_range(pl.len(), dtype=pl.UInt32).is_in(mirrored.implode()), "mirrored")
+    return stated.filter(pl.int_range(pl.len()).over(family) > 0)["fact_id"]
 
 
 def _number(property_id: str) -> int:

@@ -40,6 +40,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
     write_relation(root, "P37", "official language", unique="any")
     write_relation(root, "P26", "spouse", symmetric=True)
     write_relation(root, "P190", "twin town", unique="any", symmetric=True)
+    write_relation(root, "P22", "father", extra='inverse = ["P40"]')
+    write_relation(root, "P40", "child", unique="any", extra='inverse = ["P22"]')
     write_relation(root, "P571", "founding day", kind="date", extra='precision = "day"')
     write_relation(root, "P2048", "height", kind="quantity", extra='unit = "Q11573"\nunit_name = "metres"')
     (root / "pipeline" / "relations" / "P276.toml").write_text(HALL, encoding="utf-8")
@@ -241,6 +243,22 @@ def test_an_object_that_is_asked_from_the_other_side_is_still_right(project: Too
         assert set(row["answers"]) == {"ObjectQ2", "ObjectQ3"}
 
 
+def test_a_child_whose_father_is_asked_for_is_still_right(project: Tools) -> None:
+    pairs = (("Q1", "P40", "Q2"), ("Q1", "P40", "Q3"), ("Q2", "P22", "Q1"))
+    found = asked(project, *({"subject": a, "relation": stem, "object": b} for a, stem, b in pairs))
+    assert reasons(found) == [None, None, "mirrored"]
+    child = only(found.filter(pl.col("reason").is_null() & pl.col("question").str.contains("child")))
+    assert child["answers"] == ["ObjectQ3", "ObjectQ2"]
+
+
+def test_a_fact_is_asked_from_the_side_that_can_be_asked(project: Tools) -> None:
+    rows: list[dict[str, Any]] = [
+        {"subject": "Q1", "relation": "P40", "object": "Q2", "objects_of_pair": 2},
+        {"subject": "Q2", "relation": "P22", "object": "Q1", "subject_label": "Ann", "object_label": "Ann Lee"},
+    ]
+    assert reasons(asked(project, *rows)) == [None, "answer_in_question"]
+
+
 def test_two_facts_that_read_the_same_are_both_rejected(project: Tools) -> None:
     rows = [{"subject": "Q1", "object": "Q2"}, {"subject": "Q1", "object": "Q3"}]
     assert reasons(asked(project, *rows)) == ["same_question", "same_question"]
@@ -270,7 +288,7 @@ ROWS = st.lists(
     st.fixed_dictionaries(
         {
             "subject": st.integers(1, 5).map("Q{}".format),
-            "relation": st.sampled_from(["P36", "P37", "P26", "P190", "P276"]),
+            "relation": st.sampled_from(["P36", "P37", "P26", "P190", "P276", "P22", "P40"]),
             "object": st.integers(1, 5).map("Q{}".format),
         }
     ),
@@ -321,10 +339,16 @@ def test_every_question_keeps_every_rule(
         assert paraphrases[2]
         assert one["statement"] is None or contains_answer(one["statement"], one["answers"])
         assert one["subject_qid"] != one["object_qid"]
-        assert one["functional"] is (one["relation"] in {"P36", "P26"})
-    bonds = [
+        assert one["functional"] is (one["relation"] in {"P36", "P26", "P22"})
+    bonds: list[tuple[str, object]] = [
         (one["relation"], frozenset((one["subject_qid"], one["object_qid"])))
         for one in kept.iter_rows(named=True)
         if one["relation"] in ("P26", "P190")
+    ]
+    sides = {"P22": ("subject_qid", "object_qid"), "P40": ("object_qid", "subject_qid")}
+    bonds += [
+        ("P22", tuple(one[side] for side in sides[one["relation"]]))
+        for one in kept.iter_rows(named=True)
+        if one["relation"] in sides
     ]
     assert len(set(bonds)) == len(bonds)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dual_data.config import Relation
 from dual_data.ids import fact_id
-from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, Side, assemble, sides
+from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, Side, assemble, mirrored, sides
 from tests.sources.test_values import relation
 
 QIDS = tuple(f"Q{n}" for n in (2, 3, 10, 11))
@@ -20,6 +20,8 @@ RELATIONS: dict[str, Relation] = {
     "P36": relation("entity", property="P36", inverse=["P1376"]),
     "P1376": relation("entity", property="P1376", inverse=["P36"]),
     "P190": relation("entity", property="P190", symmetric=True, unique="any"),
+    "P22": relation("entity", property="P22", inverse=["P40"]),
+    "P40": relation("entity", property="P40", inverse=["P22"], unique="any"),
     "P569": relation("date", property="P569"),
     "P17": relation("entity", property="P17"),
 }
@@ -72,9 +74,9 @@ def test_counts_are_those_of_plain_python(rows: list[tuple[str | None, ...]]) ->
 
 
 def meaning(row: dict[str, Any]) -> object:
-    """What a fact says, whichever side it says it from."""
+    """What a fact says, whichever side it says it from; each side apart where several objects are right."""
     subject, value = row["subject_qid"], row["object_value"]
-    if row["property_id"] in ("P26", "P190"):
+    if row["property_id"] == "P26":
         return row["property_id"], frozenset((subject, value))
     if row["property_id"] == "P1376":
         return "P36", (value, subject)
@@ -107,6 +109,25 @@ def test_the_side_that_can_be_asked_is_kept() -> None:
         statement("Q2", "P26", "Q3"),
     ]
     assert reasons(assembled(rows)) == ["mirrored", None, None, "mirrored", None]
+
+
+def test_an_object_of_several_stays_a_fact_whatever_is_said_from_the_other_side() -> None:
+    rows = [
+        statement("Q2", "P22", "Q3"),
+        statement("Q3", "P40", "Q2"),
+        statement("Q2", "P190", "Q3"),
+        statement("Q3", "P190", "Q2"),
+    ]
+    assert reasons(assembled(rows)) == [None] * 4
+
+
+def test_of_a_family_the_first_that_can_be_asked_is_left_out() -> None:
+    found = assembled([statement("Q3", "P40", "Q2"), statement("Q2", "P22", "Q3"), statement("Q2", "P22", "Q10")])
+    child, father, _ = found["fact_id"]
+    # Q2 has two fathers, which is one too many to be asked for.
+    assert mirrored(found, RELATIONS).to_list() == [father]
+    alone = found.head(2).with_columns(objects_of_pair=pl.lit(1, pl.Int64))
+    assert mirrored(alone, RELATIONS).to_list() == [child]
 
 
 def test_a_fact_of_two_topics_belongs_to_the_first() -> None:
