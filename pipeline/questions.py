@@ -11,6 +11,7 @@ A fact gets the first reason that applies, in this order:
     ambiguous_subject   another subject has the same label, and no hint tells them apart without giving the answer away
     answer_in_question  `leak_share` or more of the answer's words stand in the canonical question, or in so many other
                         wordings that none is left for validation, or none for tests
+    answer_is_prefix    the subject's name begins with the answer, case and accents aside: "it" of Italian
     mirrored            another fact that can be asked says it from the other side; one of them is kept
     further_object      another object of the same pair carries the question and accepts this one (relations that allow
                         several objects)
@@ -35,6 +36,7 @@ from dual_data.engine.stage import Stage, Tools
 from dual_data.sampling import with_rank
 from dual_data.schema import Questions
 from dual_data.sources.assembly import mirrored
+from dual_data.words import fold
 from pipeline.leaks import Leaks
 from pipeline.wordings import with_questions
 
@@ -74,6 +76,7 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     leaks = Leaks(relations, params.leak_share)
     rows = leaks.without_leaking_wordings(rows)
     rows = _reject(rows, rows["leaks"], "answer_in_question")
+    rows = _reject(rows, _begun(rows), "answer_is_prefix")
     turned = mirrored(rows.filter(pl.col("reason").is_null()), relations)
     rows = _reject(rows, rows["fact_id"].is_in(turned.implode()), "mirrored")
     rows = leaks.without_echoes(_with_all_objects(rows))
@@ -204,6 +207,13 @@ def _with_answers(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.join(further, on="fact_id", how="left", maintain_order="left")
     answers = pl.coalesce("several", pl.concat_arr("answer").arr.to_list())
     return rows.with_columns(answers=pl.when(pl.col("answer").is_not_null()).then(answers))
+
+
+def _begun(rows: pl.DataFrame) -> pl.Series:
+    """Whether the subject's name begins with the answer: a leak that no whole word shows."""
+    texts = rows.select("subject_label", "answer", "reason").iter_rows()
+    found = [reason is None and fold(label).startswith(fold(answer)) for label, answer, reason in texts]
+    return pl.Series(found, dtype=pl.Boolean)
 
 
 def _with_all_objects(rows: pl.DataFrame) -> pl.DataFrame:

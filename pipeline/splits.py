@@ -253,7 +253,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=3,
+    version=4,
     run=run,
     schema=Splits,
     params=SplitsParams,

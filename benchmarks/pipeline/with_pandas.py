@@ -154,9 +154,11 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     """The facts with their questions, and the reason of those that cannot be asked."""
     import re
 
+    import pandas as pd
+
     from dual_data import templates
     from dual_data.config import load_relations, load_topics
-    from dual_data.words import words
+    from dual_data.words import fold, words
 
     relations = load_relations(project / "pipeline" / "relations")
     topics = load_topics(project / "pipeline" / "topics.toml")
@@ -208,6 +210,9 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
         for stem, asked, answer, reason in zip(*columns, strict=True)
     ]
     reject(~facts.kept.map(lambda kept: bool(kept[0] and kept[1] and kept[3])), "answer_in_question")
+    names = zip(facts.subject_label, facts.answer, facts.reason, strict=True)
+    begun = [not isinstance(reason, str) and fold(label).startswith(fold(answer)) for label, answer, reason in names]
+    reject(pd.Series(begun, index=facts.index), "answer_is_prefix")
     reject(facts.fact_id.isin(mirrored(facts[facts.reason.isna()], relations)), "mirrored")
 
     def render(template: str | None, asked: str, answer: str) -> str | None:

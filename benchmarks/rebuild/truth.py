@@ -18,7 +18,7 @@ from benchmarks.rebuild.namesakes import Namesakes
 from benchmarks.rebuild.world import Rehearsal
 from dual_data.config import Relation
 from dual_data.ids import digest
-from dual_data.words import words
+from dual_data.words import fold, words
 
 Pair = tuple[str, str]
 """subject, stem of the relation's file."""
@@ -92,6 +92,8 @@ def _verdict(key: Key, relation: Relation, called: Mapping[str, str], judge: Nam
     """Whether a fact can be asked fairly: yes, no, or doubtful."""
     subject, _, kind, value = key
     answer = called[value] if kind == "entity" else value
+    if kind in ("entity", "text") and fold(called[subject]).startswith(fold(answer)):
+        return "no"
     if subject == value or (kind == "entity" and called[subject].lower() == answer.lower()):
         return "no"
     asked, sure = called[subject], True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dual_data.audit.baselines import NAMES, shuffled_sums
+from dual_data.audit.baselines import NAMES, prefixes, shuffled_sums
 from dual_data.rouge import plain_tokens, recalls_l
 
 DIGITS = 9
@@ -12,15 +12,16 @@ DIGITS = 9
 
 
 def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
-    """One row a value of `by`, in the order of first appearance: rows, the four baselines, and `chance`, their largest.
+    """One row a value of `by`, in the order of first appearance: rows, the baselines, and `chance`, their largest.
 
     `rows` has answer, relation and subject_label, without nulls.
     """
     relation = [by, "relation"]
     guesses = {
-        NAMES[0]: rows.select(by, gold="answer", text="subject_label"),
-        NAMES[1]: rows.join(_tops(rows, [by]), on=by).select(by, gold="answer", text="top"),
-        NAMES[2]: rows.join(_tops(rows, relation), on=relation).select(by, gold="answer", text="top"),
+        "subject_copy": rows.select(by, gold="answer", text="subject_label"),
+        "subject_prefix": rows.select(by, gold="answer", text=pl.Series(prefixes(rows), dtype=pl.String)),
+        "majority_answer": rows.join(_tops(rows, [by]), on=by).select(by, gold="answer", text="top"),
+        "relation_majority": rows.join(_tops(rows, relation), on=relation).select(by, gold="answer", text="top"),
     }
     scores = pair_scores(pl.concat([guess.select("gold", "text") for guess in guesses.values()]))
     table = rows.group_by(by, maintain_order=True).agg(pl.len().cast(pl.Int64).alias("rows"))
@@ -31,9 +32,9 @@ def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
     cell = rows.select(pl.struct(relation).alias("relation"), "answer")
     sums = shuffled_sums(cell).unnest("relation").group_by(by).agg(pl.col("sum").sum())
     table = table.join(sums, on=by, how="left", maintain_order="left")
-    shuffled = (pl.col("sum").fill_null(0.0) / pl.col("rows")).alias(NAMES[3])
+    shuffled = (pl.col("sum").fill_null(0.0) / pl.col("rows")).alias("shuffled_answers")
     # Sums over groups are added up in no fixed order: rounding keeps the table the same on every machine.
-    figures = table.select(by, "rows", *NAMES[:3], shuffled).with_columns(pl.col(NAMES).round(DIGITS))
+    figures = table.with_columns(shuffled).select(by, "rows", pl.col(NAMES).round(DIGITS))
     return figures.with_columns(chance=pl.max_horizontal(NAMES))
 
 

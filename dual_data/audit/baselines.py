@@ -9,8 +9,9 @@ import polars as pl
 
 from dual_data.audit.columns import standard
 from dual_data.rouge import longest_common_subsequence, plain_tokens, recalls_l
+from dual_data.words import fold
 
-NAMES = ("subject_copy", "majority_answer", "relation_majority", "shuffled_answers")
+NAMES = ("subject_copy", "majority_answer", "relation_majority", "shuffled_answers", "subject_prefix")
 
 
 def baselines(frame: pl.DataFrame) -> dict[str, float]:
@@ -20,6 +21,8 @@ def baselines(frame: pl.DataFrame) -> dict[str, float]:
     majority_answer    always answering with the split's most frequent answer
     relation_majority  answering with the most frequent answer of the relation within the split
     shuffled_answers   answering with the answer of a row drawn from the same relation: the exact mean over all draws
+
+    `subject_prefix` is not among them: the evaluation, which takes these, has no scores by item of it yet.
 
     A baseline that the columns cannot tell is left out. The largest of them is the `b` of the chance-corrected score
     (s - b) / (1 - b).
@@ -38,6 +41,17 @@ def subject_copy(rows: pl.DataFrame) -> float | None:
     """Mean score of the subject's label as the answer; None without labels."""
     known = rows.drop_nulls(["answer", "subject_label"])
     return _mean(recalls_l(known["answer"], known["subject_label"]))
+
+
+def subject_prefix(rows: pl.DataFrame) -> float | None:
+    """Mean score of the first letters of the subject's label, as many as the answer has; None without labels."""
+    known = rows.drop_nulls(["answer", "subject_label"])
+    return _mean(recalls_l(known["answer"], prefixes(known)))
+
+
+def prefixes(rows: pl.DataFrame) -> list[str]:
+    """The beginning of each subject's label, case and accents folded, as long as its answer. Without nulls."""
+    return [fold(label)[: len(answer)] for label, answer in rows.select("subject_label", "answer").iter_rows()]
 
 
 def most_frequent(values: pl.Series) -> tuple[str, float] | None:

@@ -35,6 +35,7 @@ SPLIT = (
     Measure("top_relation_share", "Rows of the most frequent relation", ""),
     Measure("top_answer_share", "Rows of the most frequent answer", "≤ 5 %"),
     Measure("subject_copy_rouge", "Score of copying the subject", "0", is_share=False),
+    Measure("subject_prefix_rouge", "Score of the subject's first letters", "0", is_share=False),
     Measure("majority_rouge", "Score of one answer to everything", "0", is_share=False),
     Measure("relation_majority_rouge", "Score of one answer a relation", "0", is_share=False),
     Measure("shuffled_rouge", "Score of shuffled answers", "0", is_share=False),
@@ -167,8 +168,10 @@ def _baselines(built: Built) -> list[Html]:
     if found is None or found.is_empty():
         return []
     numbers = [name for name, kind in found.schema.items() if kind.is_numeric()]
-    rows = [(row["split"], row["recipe"], *(row[name] for name in numbers)) for row in found.iter_rows(named=True)]
-    header = ("split", "recipe", *(name.replace("_", " ") for name in numbers))
+    rows = [
+        (f"{row['recipe']}, {row['split']}", *(row[name] for name in numbers)) for row in found.iter_rows(named=True)
+    ]
+    header = ("split", *(name.replace("_", " ") for name in numbers))
     caption = (
         "ROUGE-L recall of answers that know nothing; chance is the largest and corrects a score: (s - c) / (1 - c)"
     )

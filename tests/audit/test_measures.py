@@ -45,6 +45,8 @@ def test_our_columns() -> None:
         "top_answer": "Nu",
         "top_answer_share": 0.5,
         "subject_copy_rouge": 0.25,
+        # "Beta" of Beta; what begins the others is no word of their answers.
+        "subject_prefix_rouge": 0.25,
         "majority_answer": "Nu",
         "majority_rouge": 0.5,
         # P17 is answered with "Beta", the first of two; the others are the only ones of their relations.
@@ -86,6 +88,7 @@ def test_bare_questions_and_answers_tell_little_and_say_so() -> None:
         "top_relation",
         "top_relation_share",
         "subject_copy_rouge",
+        "subject_prefix_rouge",
         "relation_majority_rouge",
         "shuffled_rouge",
         "same_id_share",
