@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from dual_data.audit.auc import auc, auc_of_numbers
+from dual_data.audit.pairs import word_at
 
 LARGEST_DIFFERENCE = 0.1
 LARGEST_DISTANCE = 0.02
@@ -44,6 +45,8 @@ def measured(pool: pl.DataFrame) -> pl.DataFrame:
         subject_length=pl.col("subject_label").str.len_chars(),
         answer_frequency=pl.len().over("topic", pl.col("answer").str.to_lowercase()),
         answer_text=pl.col("answer").str.to_lowercase(),
+        answer_first_word=word_at(pool["answer"], 0),
+        answer_last_word=word_at(pool["answer"], -1),
     )
 
 
@@ -52,6 +55,8 @@ def compared(rare: pl.DataFrame, popular: pl.DataFrame, models: tuple[str, ...])
     rows = [
         _row("relation", None, auc(rare["relation"], popular["relation"])),
         _row("answer", None, auc(rare["answer_text"], popular["answer_text"])),
+        # Where hardly an answer stands twice, a word of it may: "US" of US-CA, "Province" of Como Province.
+        *(_row(word, None, auc(rare[word], popular[word])) for word in ("answer_first_word", "answer_last_word")),
     ]
     for measure in ("answer_length", "subject_length"):
         values = (rare[measure], popular[measure])

@@ -1,4 +1,8 @@
-"""The recipes `matched` and `matched_answer`: rare and popular facts that differ in popularity and in little else.
+"""The recipes `matched` and `matched_answer`: rare and popular facts of the same relations and answer lengths.
+
+`matched` pairs on relation and length, and codes such as US-CA on what stands before the hyphen too, which would name
+the country. It does not balance which answer is given: where popular subjects have answers of their own, as cities of
+large countries have, the table `balance` says by how much. `matched_answer` pairs on the answer itself.
 
 A family is the set of splits of one topic, such as `city_forget_rare_5`, or of all topics pooled: `all_forget_rare_5`.
 Its splits are disjoint by fact, question and bond (two facts about the same two entities, such as a fact and its
@@ -34,6 +38,10 @@ POOLED = "all"
 ECHO_SHARE = 0.04
 """Largest share of the rows of the splits beside the forget splits whose answers echo their subjects: about half of
 such an answer stands in its subject, so that copying subjects scores 0.02 at most."""
+
+
+CODE = r"^([A-Z]+)-"
+"""A code of parts, of which the first is shared by many."""
 
 
 class MatchedParams(Strict):
@@ -99,8 +107,8 @@ class Pool(NamedTuple):
     facts: NDArray[np.object_]
     """Ids."""
     sided: pl.DataFrame
-    """The lowest and the highest third of each relation in each topic: fact_id, place, side, rank, length, and the
-    numbers of topic, relation, subject, bond and answer."""
+    """The lowest and the highest third of each relation in each topic: fact_id, place, side, rank, length (of a code,
+    its first part too), and the numbers of topic, relation, subject, bond and answer."""
     topics: Mapping[str, int]
     """The number of each topic."""
     topic: NDArray[np.int64]
@@ -132,7 +140,7 @@ def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
     }  # fmt: skip
     keyed = facts.with_columns(answer_key=answer.str.to_lowercase())
     numbers = keyed.select(sampling.numbered(column).alias(name) for name, column in compared.items())
-    length = pl.concat_str(words, pl.lit("w"), characters)
+    length = pl.concat_str(words, pl.lit("w"), characters, answer.str.extract(CODE).fill_null(""))
     chosen_by = facts.select("fact_id", "rank", "popularity", length=length).with_row_index("place")
     role = (sampling.hash_rank(facts["subject_qid"], "role") % len(ROLES)).to_numpy()
     return Pool(

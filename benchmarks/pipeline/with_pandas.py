@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks.pipeline.outcome import PERCENTS, RECIPES, SMALLEST, Outcome
 
 LEAK, ANSWER_WORDS, ANSWER_SHARE, ECHO_SHARE = 0.5, 10, 0.05, 0.04
+CODE = "^([A-Z]+)-"
 USES = ("canonical", "validation", "training", "test")
 SIZES = {
     "retain_train": 1000,
@@ -278,9 +279,10 @@ def choose(pool: Any) -> dict[str, dict[str, Any]]:
     eligible = pool[pool.functional].copy()
     roles = [ROLES[rank % len(ROLES)] for rank in hash_rank(eligible.subject, "role")]
     words = eligible.answer.str.split().str.len().astype(str)
+    code = eligible.answer.str.extract(CODE, expand=False).fillna("")
     eligible["role"], eligible["key"] = roles, eligible.answer.str.lower()
     eligible["echo"] = share_a_word(eligible.answer, eligible.subject_label)
-    eligible["length"] = words + "w" + eligible.answer.str.len().astype(str)
+    eligible["length"] = words + "w" + eligible.answer.str.len().astype(str) + code
     sided = thirds(eligible)
     for recipe, by in (("matched", "length"), ("matched_answer", "key")):
         found[recipe] = {}

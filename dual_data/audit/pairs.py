@@ -10,6 +10,7 @@ import polars as pl
 
 from dual_data.audit import facts
 from dual_data.audit.auc import auc_of_counts, auc_of_number_counts
+from dual_data.words import words
 
 Counts = Counter[Any]
 
@@ -29,6 +30,8 @@ class Side(NamedTuple):
 
     questions: Counts
     answers: Counts
+    first_words: Counts
+    last_words: Counts
     relations: Counts
     answer_lengths: Counts
     subject_lengths: Counts
@@ -41,6 +44,8 @@ def side(rows: pl.DataFrame) -> Side:
     return Side(
         questions=_counts(rows, pl.col("question").str.to_lowercase()),
         answers=_counts(rows, pl.col("answer").str.to_lowercase()),
+        first_words=Counter(word_at(rows["answer"], 0).drop_nulls()),
+        last_words=Counter(word_at(rows["answer"], -1).drop_nulls()),
         relations=_counts(rows, pl.col("relation")),
         answer_lengths=_counts(rows, pl.col("answer").str.len_chars()),
         subject_lengths=_counts(rows, pl.col("subject_label").str.len_chars()),
@@ -51,6 +56,12 @@ def side(rows: pl.DataFrame) -> Side:
 
 def _counts(rows: pl.DataFrame, value: pl.Expr) -> Counts:
     return Counter(rows.select(value.alias("value"))["value"].drop_nulls())
+
+
+def word_at(texts: pl.Series, place: int) -> pl.Series:
+    """The first (0) or the last (-1) word of each text, folded; null where it has none."""
+    found = (words(text) if text is not None else () for text in texts)
+    return pl.Series([told[place] if told else None for told in found], dtype=pl.String)
 
 
 def compare(first: Side, second: Side) -> dict[str, Any]:
@@ -65,6 +76,8 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
     features = {
         "auc_relation": (first.relations, second.relations),
         "auc_answer": (first.answers, second.answers),
+        "auc_answer_first_word": (first.first_words, second.first_words),
+        "auc_answer_last_word": (first.last_words, second.last_words),
         "auc_answer_length": (first.answer_lengths, second.answer_lengths),
         "auc_subject_length": (first.subject_lengths, second.subject_lengths),
     }

@@ -58,6 +58,8 @@ PAIR = (
     Measure("mirrored_facts", "Mirrored facts", "0", is_share=False),
     Measure("auc_relation", "Told apart by the relation (AUC)", "0.5", is_share=False),
     Measure("auc_answer", "Told apart by the answer (AUC)", "0.5", is_share=False),
+    Measure("auc_answer_first_word", "Told apart by the answer's first word (AUC)", "0.5", is_share=False),
+    Measure("auc_answer_last_word", "Told apart by the answer's last word (AUC)", "0.5", is_share=False),
     Measure("auc_answer_length", "Told apart by the answer's length (AUC)", "0.5", is_share=False),
     Measure("auc_subject_length", "Told apart by the subject's length (AUC)", "0.5", is_share=False),
 )
@@ -134,7 +136,7 @@ def _down(rows: Sequence[Audited]) -> Html:
     """Pairs downwards, the measurements that tell most across."""
     keys = ("rows", "top_relation_share", "top_answer_share", "subject_copy_rouge", "malformed_share")
     measures = [measure for key in keys for measure in SPLIT if measure.key == key]
-    across = [measure for measure in PAIR if measure.key.startswith("auc")]
+    across = [measure for measure in PAIR if measure.key.startswith("auc") and not measure.key.endswith("_word")]
     header = ["pair", "side", *(measure.name for measure in (*measures, *across))]
     lines = [
         [row.title, side, *(_value(m, values[m.key]) for m in measures), *(_value(m, row.pair[m.key]) for m in across)]

@@ -7,7 +7,7 @@ import pytest
 
 from dual_data.audit import audit
 from dual_data.audit.columns import standard
-from dual_data.audit.pairs import UNTOLD, compare, side
+from dual_data.audit.pairs import UNTOLD, compare, side, word_at
 
 
 def facts(rows: list[tuple[str, str, str]], *, ids: bool = True) -> pl.DataFrame:
@@ -83,8 +83,26 @@ def test_answers_that_occur_once_are_null_with_the_reason() -> None:
     first, second = ([(f"S{n}", "country", f"{name}{n}") for n in range(9)] for name in ("Nu", "Mu"))
     measured = pair(facts(first), facts(second))
     assert measured["auc_answer"] is None
-    assert measured["untold"] == {"auc_answer": UNTOLD}
+    assert measured["untold"] == dict.fromkeys(("auc_answer", "auc_answer_first_word", "auc_answer_last_word"), UNTOLD)
     assert measured["auc_relation"] == 0.5
+
+
+def test_codes_that_occur_once_are_told_apart_by_their_first_word_and_names_by_their_last() -> None:
+    first, second = ([(f"S{n}", "code", f"{name}-{n}") for n in range(9)] for name in ("US", "ch"))
+    measured = pair(facts(first), facts(second))
+    assert (measured["auc_answer"], measured["auc_answer_first_word"], measured["auc_answer_last_word"]) == (
+        None,
+        1,
+        0.5,
+    )
+    first, second = ([(f"S{n}", "in", f"{n}a {kind}") for n in range(9)] for kind in ("County", "Província"))
+    assert pair(facts(first), facts(second))["auc_answer_last_word"] == 1
+
+
+def test_the_words_at_the_ends_of_a_text() -> None:
+    texts = pl.Series(["US-CA", "Łódź", "?", None, "Rio  de Janeiro"])
+    assert word_at(texts, 0).to_list() == ["us", "lodz", None, None, "rio"]
+    assert word_at(texts, -1).to_list() == ["ca", "lodz", None, None, "janeiro"]
 
 
 def test_long_answers_are_told_apart_by_their_length() -> None:

@@ -20,7 +20,7 @@ from dual_data.audit.baselines import NAMES, baselines, subject_prefix
 from dual_data.audit.columns import standard
 from dual_data.engine.stage import Result, Tools
 from dual_data.engine.tables import settle
-from dual_data.sampling import hash_rank
+from dual_data.sampling import SIDES, hash_rank
 from dual_data.schema import Knowledge, Links, Salience, Splits
 from pipeline import questions
 from pipeline.splits import SplitsParams, run, short_names
@@ -203,6 +203,23 @@ def test_pairs_are_matched_and_differ_in_popularity(draw: Draw, seed: int) -> No
                         third = len(ranked) // 3
                         limit = ranked[third - 1] if side == "rare" else ranked[-third]
                         assert mentions <= limit if side == "rare" else mentions >= limit
+
+
+def test_codes_are_paired_on_what_stands_before_the_hyphen(project: Tools) -> None:
+    rows = drawn_facts(4, 400)
+    for number, row in enumerate(rows):
+        popular = row["subject_mentions"] > 2
+        row["object_label"] = f"{'US' if popular is (number % 4 > 0) else 'CH'}-{number:04}"
+    result = made(project, world(project, rows))
+    splits = by_split(result, "matched")
+    rare, popular = ([answer[:2] for answer in splits[f"city_forget_{side}_8"]["answer"]] for side in SIDES)
+    assert rare == popular
+    assert {*rare} == {"US", "CH"}
+    measured = result.tables["balance"].filter(
+        (pl.col("recipe") == "matched") & (pl.col("measure") == "answer_first_word")
+    )
+    assert measured["balanced"].any()
+    assert measured["auc"].drop_nulls().max() == 0.5
 
 
 @few
