@@ -21,8 +21,7 @@ def baselines(frame: pl.DataFrame) -> dict[str, float]:
     majority_answer    always answering with the split's most frequent answer
     relation_majority  answering with the most frequent answer of the relation within the split
     shuffled_answers   answering with the answer of a row drawn from the same relation: the exact mean over all draws
-
-    `subject_prefix` is not among them: the evaluation, which takes these, has no scores by item of it yet.
+    subject_prefix     answering with the first letters of the subject's label, as many as the answer has
 
     A baseline that the columns cannot tell is left out. The largest of them is the `b` of the chance-corrected score
     (s - b) / (1 - b).
@@ -33,6 +32,7 @@ def baselines(frame: pl.DataFrame) -> dict[str, float]:
         "majority_answer": majority(rows),
         "relation_majority": relation_majority(rows),
         "shuffled_answers": shuffled(rows),
+        "subject_prefix": subject_prefix(rows),
     }
     return {name: score for name, score in scores.items() if score is not None}
 

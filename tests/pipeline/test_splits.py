@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from dual_data.audit import pairs
-from dual_data.audit.baselines import NAMES, baselines, subject_prefix
+from dual_data.audit.baselines import NAMES, baselines
 from dual_data.audit.columns import standard
 from dual_data.engine.stage import Result, Tools
 from dual_data.engine.tables import settle
@@ -527,9 +527,7 @@ def test_baselines_are_those_of_the_audit(project: Tools) -> None:
     for recipe in MATCHED:
         for split, part in by_split(result, recipe).items():
             row = table.row(by_predicate=(pl.col("recipe") == recipe) & (pl.col("split") == split), named=True)
-            prefix = subject_prefix(part)
-            assert prefix is not None
-            expected = {**baselines(part), "subject_prefix": prefix}
+            expected = baselines(part)
             assert row["rows"] == part.height
             assert {name: row[name] for name in NAMES} == pytest.approx(expected)
             assert row["chance"] == pytest.approx(max(expected.values()))

@@ -15,6 +15,7 @@ from dual_data.audit.columns import standard
 from dual_data.evaluation.data import Item
 from dual_data.evaluation.statistics import Floats
 from dual_data.rouge import longest_common_subsequence, plain_tokens, recalls_l
+from dual_data.words import fold
 
 
 def trivial_baselines(items: Sequence[Item]) -> dict[str, float]:
@@ -31,11 +32,13 @@ def trivial_scores(items: Sequence[Item]) -> dict[str, Floats]:
         by_relation[relation].append(answer)
     tops = {name: _top(found) for name, found in by_relation.items() if name is not None}
     shuffled = {name: _shuffled(found) for name, found in by_relation.items() if name is not None}
-    given = {
+    given: dict[str, list[str | None]] = {
         "subject_copy": labels,
         "majority_answer": [_top(answers)] * len(answers),
         "relation_majority": [tops.get(relation) for relation in relations],
     }
+    pairs = zip(labels, answers, strict=True)
+    given["subject_prefix"] = [label and fold(label)[: len(answer)] for label, answer in pairs]
     scores = {name: _recalls(answers, texts) for name, texts in given.items()}
     pairs = zip(relations, answers, strict=True)
     scores["shuffled_answers"] = np.array(
