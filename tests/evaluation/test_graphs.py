@@ -13,16 +13,17 @@ import torch
 from dual_data.errors import UsageError
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.engine import why_no_graphs
+from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.request import Request, request_of
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import tiny
-from dual_data.evaluation.train import Trace, train
+from dual_data.evaluation.train import Trace, train, ways_not_taken
 from tests.evaluation.emulated_graphs import Graph, Recording, emulate, refuse
 from tests.evaluation.questions import cities
-from tests.evaluation.training import problem
+from tests.evaluation.training import SPEC, problem
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,34 @@ def test_replayed_training_is_eager_training(method: str, forget_kl: float, monk
     assert replayed == eager
     assert torch.equal(again, weights)
     assert (Graph.recorded, Graph.replayed) == (2, 7 + 5)  # micro-batches and updates of 5 steps, after 3 that warm up
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("method", METHODS)
+def test_training_replayed_by_a_gpu_is_its_eager_training(method: str) -> None:
+    rows = problem()
+
+    def trained(*, graphs: bool) -> tuple[list[Trace], torch.Tensor]:
+        loaded = tiny("llama")
+        on_gpu: Any = loaded.model
+        on_gpu.to("cuda")
+        adapters = Adapters(loaded.model, SPEC, seeds=(0, 1))
+        traces = train(
+            loaded,
+            adapters,
+            METHODS[method],
+            [rows.cell(1e-3), rows.cell(1e-4)],
+            Optimisation(epochs=4, batch=5, micro=3),
+            options={"layer": 0} if METHODS[method].at_layer else {},
+            graphs=graphs,
+        )
+        return traces, adapters.master
+
+    eager, weights = trained(graphs=False)
+    replayed, again = trained(graphs=True)
+    assert ways_not_taken(replayed[0].notes) == []
+    assert replayed == eager
+    assert torch.equal(again, weights)
 
 
 def test_a_method_that_stops_at_a_layer_takes_no_kl_over_tokens() -> None:
