@@ -20,7 +20,8 @@ from dual_data.evaluation.report.contrast import (
     pair_facts,
 )
 from dual_data.evaluation.report.places import estimate, number, trivial_rule
-from dual_data.evaluation.results import BASE
+from dual_data.evaluation.report.swapped import swapped_hits
+from dual_data.evaluation.results import BASE, read_result
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, bootstrap_mean, holm
 
@@ -167,12 +168,13 @@ def wording_answer(collection: Collection) -> list[str]:
 def _by_chance(group: Group) -> str:
     """How much of the worst case many tries at any answer of the relation would give."""
     runs = group.at(group.chosen() or 0.0)
-    swapped = stack(runs, "forget", "swapped")
-    other = np.flatnonzero(~np.isnan(swapped[0]))
-    if not len(other):
+    hits = [swapped_hits(read_result(run.path)["items"]["forget"]) for run in runs]
+    other = [place for place, hit in enumerate(hits[0]) if hit is not None]
+    if not other:
         return ""
     subjects = clusters(runs, "forget")
-    found = bootstrap_mean(swapped[:, other], [subjects[place] for place in other], share=True)
+    table = np.array([[bool(of_run[place]) for place in other] for of_run in hits])
+    found = bootstrap_mean(table, [subjects[place] for place in other], share=True)
     return f" There the answer of another fact of the relation comes with some wording or prompt in {number(found)}."
 
 

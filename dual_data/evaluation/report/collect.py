@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dual_data.errors import InputError
-from dual_data.evaluation.attacks.prompts import GIVES_ANSWER_AWAY, REVERSE
+from dual_data.evaluation.attacks.prompts import GIVES_ANSWER_AWAY
 from dual_data.evaluation.data import Item
 from dual_data.evaluation.frontier import Point, choose
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.results import BASE, read_result, read_results
-from dual_data.ids import digest
-from dual_data.matching import contains_answer, kind_of, normalise
 
 SCORES = (
     "rougeL_recall",
@@ -54,8 +52,7 @@ class Items(NamedTuple):
     popularity: Floats
     """NaN where unknown."""
     scores: Mapping[str, Floats]
-    """By SCORES; `worst` is whether the question, a wording or a fair attack got the answer out, and `swapped`, of a
-    set to forget, whether one of them got that of another fact of the relation, NaN where there is none."""
+    """By SCORES; `worst` is whether the question, a wording or a fair attack got the answer out."""
     rephrased: bool
     """Whether any item was asked in another wording or by an attack."""
     examples: tuple[tuple[str, str, str], ...]
@@ -295,7 +292,7 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         result["status"],
         result["reason"],
         result["summary"],
-        {name: _items(rows, swap=name == "forget") for name, rows in result["items"].items()},
+        {name: _items(rows) for name, rows in result["items"].items()},
         tuple(value for value in training.get("gradient_norm", ()) if value is not None),
         float(run.get("gpu_hours") or 0.0),
         (str(result["provenance"].get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
@@ -329,11 +326,9 @@ def _trivial(rows: Sequence[Mapping[str, Any]]) -> Floats:
     )
 
 
-def _items(rows: Sequence[Mapping[str, Any]], *, swap: bool) -> Items:
+def _items(rows: Sequence[Mapping[str, Any]]) -> Items:
     scores = {name: _column([row["scores"].get(name) for row in rows]) for name in SCORES}
-    scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in _fair(row)) for row in rows])
-    if swap:
-        scores["swapped"] = _column(_swapped(rows))
+    scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in fair(row)) for row in rows])
     return Items(
         tuple(row["id"] for row in rows),
         tuple(row["subject"] or row["id"] for row in rows),
@@ -344,25 +339,6 @@ def _items(rows: Sequence[Mapping[str, Any]], *, swap: bool) -> Items:
     )
 
 
-def _fair(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def fair(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The question, its wordings and the attacks whose prompt does not hold the answer."""
     return [row, *row["paraphrases"], *(one for one in row["attacks"] if one["attack"] not in GIVES_ANSWER_AWAY)]
-
-
-def _swapped(rows: Sequence[Mapping[str, Any]]) -> list[float | None]:
-    """Of every fact whether what was said of it holds the answer of the next one, by hash, of another answer."""
-    accepted = [[row["ground_truth"], *row["answers"]] for row in rows]
-    normal = [frozenset(map(normalise, answers)) for answers in accepted]
-    by_relation: dict[str, list[int]] = defaultdict(list)
-    for place in sorted(range(len(rows)), key=lambda one: digest(f"swapped|{rows[one]['id']}")):
-        by_relation[rows[place]["relation"] or ""].append(place)
-    found: list[float | None] = [None] * len(rows)
-    for places in by_relation.values():
-        for number, place in enumerate(places):
-            after = (*places[number + 1 :], *places[:number])
-            other = next((one for one in after if normal[one].isdisjoint(normal[place])), None)
-            if other is not None:
-                said = [entry for entry in _fair(rows[place]) if entry.get("attack") != REVERSE]  # asks for the subject
-                kind = kind_of(rows[other].get("kind"))
-                found[place] = float(any(contains_answer(one["generation"], accepted[other], kind) for one in said))
-    return found

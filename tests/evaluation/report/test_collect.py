@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.report.collect import collect, stack
-from dual_data.evaluation.results import cell_path, read_result, write_result
+from dual_data.evaluation.results import read_result, write_result
 from tests.evaluation.report.made_up import write_cell, write_grid
 
 
@@ -28,26 +27,6 @@ def test_groups(tmp_path: Path) -> None:
     assert stack(group.at(1e-4), "forget", "worst").sum() > stack(group.at(1e-4), "forget", "contains_answer").sum()
     # forgetting .8 with retention .5 beats .2 with .9 and everything lost
     assert group.chosen() == 1e-4
-
-
-def test_an_answer_of_another_fact_is_a_hit_by_chance(tmp_path: Path) -> None:
-    cell = write_cell(tmp_path, forget=0.5, retain=1.0)
-    path = cell_path(tmp_path, cell)
-    result = json.loads(path.read_text())
-    rows = result["items"]["forget"][:4]
-    for place, row in enumerate(rows):
-        row.update(ground_truth=f"Land{place}", answers=[], generation="", paraphrases=[], attacks=[])
-    rows[0]["generation"] = "Land1, or Land2, or Land3"
-    rows[1]["generation"] = "Land1"
-    # It asks for the subject, and its prompt holds the answer.
-    rows[2]["attacks"] = [{**rows[2], "attack": "reverse", "generation": "Land0 Land1 Land3"}]
-    rows[3].update(relation="P36", generation="Land0 Land1 Land2")
-    path.write_text(json.dumps({**result, "items": {**result["items"], "forget": rows}}))
-    ((run,),) = collect([tmp_path]).bases.values()
-    swapped = run.sets["forget"].scores["swapped"]
-    assert swapped[:3].tolist() == [1, 0, 0]
-    assert np.isnan(swapped[3])  # alone in its relation
-    assert "swapped" not in run.sets["retain_eval"].scores
 
 
 def test_gpu_hours_count_the_models_before_and_each_stage_once(tmp_path: Path) -> None:
