@@ -10,7 +10,6 @@ has both.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -38,12 +37,10 @@ class Point(NamedTuple):
     """The held-out forget facts after some steps."""
 
     step: int
-    probability: float
-    """Mean probability of the answer."""
-    hits: float
-    """Share of greedy answers that hold the answer."""
     probabilities: tuple[float, ...]
-    """Of each fact, in the order of the curve's subjects: what intervals are made of."""
+    """Of the answer of each fact, in the order of the curve's subjects. Tuning on any answers of the form raises it."""
+    hits: tuple[bool, ...]
+    """Whether the greedy answer holds it: what recovery is measured by."""
 
 
 class Curve(NamedTuple):
@@ -154,8 +151,8 @@ def _run(
 
 def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:
     texts = [str(loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True)) for outcome in outcomes]
-    hits = [
+    hits = tuple(
         contains_answer(text, (item.answer, *item.answers), item.kind) for text, item in zip(texts, items, strict=True)
-    ]
+    )
     chances = tuple(float(f"{probability(outcome.scores[0]):.7g}") for outcome in outcomes)
-    return Point(step, math.fsum(chances) / len(chances), sum(hits) / len(hits), chances)
+    return Point(step, chances, hits)

@@ -88,19 +88,19 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
             sides.append(("never learned", controls))
         series = [Series(name, tuple(_relearned_spots(points, subjects, ids[-1]))) for name, points in sides]
         title = f"{key.method}, {key.stage}, {key.set}: tuned on {curves[0]['tuned_on']}, {how}"
-        axes = (Axis("1 + steps", log=True), Axis("probability of held-out forget answers", 0, 1))
+        axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
-        tuned, before, held = (_probabilities(points) for points in (sides[0][1], sides[1][1], controls))
+        tuned, before, held = (_hits(points) for points in (sides[0][1], sides[1][1], controls))
         relearned = recovery([point["step"] for point in curves[0]["points"]], tuned, held, before[:, 0], subjects)
         steps = (_steps(relearned.steps_to(level)) for level in LEVELS)
         texts = (curves[0]["tuned_on"], how, control_is, shown(relearned.area), *steps)
         rows.append(_Line(one, attack, texts))
     header = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), "items")
     caption = (
-        "Share of the gap between unlearned model and base that is recovered, less what the control gains by the same "
-        "tuning; the area is its mean over log2(1 + steps), steps are the first scored ones that bring back that much. "
-        "Intervals are over seeds and subjects. A model that knows the facts has little to gain, so against it the "
-        "share is an upper bound."
+        "Share of the gap between unlearned model and base in facts answered that is recovered, less what the control "
+        "gains by the same tuning (one that loses gains nothing); the area is its mean over log2(1 + steps), steps are "
+        "the first scored ones that bring back that much. Intervals are over seeds and subjects. A model that knows "
+        "the facts has little to gain, so against it the share is an upper bound."
     )
     lines = (
         "Ordinary fine-tuning after unlearning, and the same from the models that nothing was taken from; bars are "
@@ -110,16 +110,16 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
     return _section("Relearning", header, rows, caption, folder, charts=figures, exact=("tuning",), ids=ids)
 
 
-def _probabilities(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
-    """Of every fact, [seeds, steps, facts]."""
-    return np.array([[point["probabilities"] for point in seed] for seed in points], dtype=float)
+def _hits(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
+    """Whether each fact is answered, [seeds, steps, facts]."""
+    return np.array([[point["hits"] for point in seed] for seed in points], dtype=float)
 
 
 def _relearned_spots(
     points: Sequence[Sequence[Mapping[str, Any]]], subjects: Sequence[str], link: str
 ) -> Iterator[Spot]:
     for place, point in enumerate(points[0]):
-        found = bootstrap_mean([seed[place]["probabilities"] for seed in points], subjects)
+        found = bootstrap_mean([seed[place]["hits"] for seed in points], subjects, share=True)
         yield spot(1 + point["step"], found, f"step {point['step']}: ", link)
 
 

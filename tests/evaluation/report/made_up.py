@@ -192,10 +192,10 @@ def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
     """What attacks on a cell found; `shift` is what the control gains at each of two steps, `more` what the first step
     of relearning and rounding bring back beside the usual."""
 
-    def point(step: int, probability: float) -> dict[str, Any]:
-        return {"step": step, "probability": probability, "hits": 0.0, "probabilities": [probability] * 4}
+    def point(step: int, share: float) -> dict[str, Any]:
+        return {"step": step, "hits": [share] * 4, "probabilities": [0.0] * 4}
 
-    points = [point(step, probability) for step, probability in ((0, 0.1), (1, 0.3 + more), (3, 0.5))]
+    points = [point(step, share) for step, share in ((0, 0.1), (1, 0.3 + more), (3, 0.5))]
     control = [point(step, 0.5 + shift * times) for times, step in enumerate((0, 1, 3))]
     return {
         "relearning": [
