@@ -94,7 +94,7 @@ figcaption{color:var(--soft);font-size:.9rem;max-width:56rem;margin:.4rem 0}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(26rem,1fr));gap:1rem;overflow-x:auto}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--rule);text-align:left;white-space:nowrap}
-td.text{white-space:normal;min-width:10rem}thead th{background:var(--shade)}
+td.text{white-space:normal;min-width:20rem}thead th{background:var(--shade)}
 tr{scroll-margin-top:6rem}tr:target{background:var(--shade);box-shadow:inset 4px 0 var(--c0)}
 :focus-visible{outline:2px solid var(--c0);outline-offset:1px}
 svg{width:100%;height:auto}svg text{fill:var(--ink);font:11px system-ui,sans-serif}svg text.title{font-weight:600}
