@@ -51,7 +51,12 @@ def subject_prefix(rows: pl.DataFrame) -> float | None:
 
 def prefixes(rows: pl.DataFrame) -> list[str]:
     """The beginning of each subject's label, case and accents folded, as long as its answer. Without nulls."""
-    return [fold(label)[: len(answer)] for label, answer in rows.select("subject_label", "answer").iter_rows()]
+    return [prefix(label, answer) for label, answer in rows.select("subject_label", "answer").iter_rows()]
+
+
+def prefix(label: str, answer: str) -> str:
+    """The beginning of a subject's label, case and accents folded, as long as the answer."""
+    return fold(label)[: len(answer)]
 
 
 def most_frequent(values: pl.Series) -> tuple[str, float] | None:

@@ -13,7 +13,7 @@ from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Answer, Request
-from dual_data.evaluation.sharding import is_sharing, refuse_if_shared
+from dual_data.evaluation.sharding import can_record, refuse_if_shared
 from dual_data.evaluation.smaller import is_out_of_memory
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.trial import plain_text
@@ -39,7 +39,7 @@ def open_engine(
     there.
     """
     model = loaded.model
-    wanted = (loaded.device.type == "cuda" and not is_sharing()) if graphs is None else graphs
+    wanted = can_record(loaded.device) if graphs is None else graphs
     # Many adapters take no batch of two rows, and what is tried is the model, not what an adapter made of it.
     with adapters.disabled() if adapters is not None else nullcontext():
         if model not in _NO_CACHE:

@@ -92,6 +92,11 @@ def is_sharing() -> bool:
     return dist.is_initialized()
 
 
+def can_record(device: torch.device) -> bool:
+    """Whether passes there may be recorded as CUDA graphs: to gather the layers of a shared base is none of that."""
+    return device.type == "cuda" and not is_sharing()
+
+
 class OutOfStep(Exception):
     """Memory ran out in one of several processes that share a base: the others wait for it, so all must end."""
 

@@ -26,7 +26,7 @@ from dual_data.evaluation.packing import Layout, Packed, Rows, Source, pack
 from dual_data.evaluation.reference import Cache, Reference, compute
 from dual_data.evaluation.repeatable import is_refused, repeatable
 from dual_data.evaluation.replay import WARM_UP, Replayed
-from dual_data.evaluation.sharding import anywhere, is_sharing
+from dual_data.evaluation.sharding import anywhere, can_record
 
 
 class CellData(NamedTuple):
@@ -93,8 +93,7 @@ def train(
         train_end=train_end,
         plain=plain,
     )
-    # Devices that share a base gather its layers, which is nothing that can be recorded.
-    wanted = (loaded.device.type == "cuda" and not is_sharing()) if graphs is None else graphs
+    wanted = can_record(loaded.device) if graphs is None else graphs
     if wanted and run.plain:  # without a mask the model looks at the positions, on the host
         run.note("recorded", 0.0)
         wanted = False

@@ -80,12 +80,18 @@ def test_of_many_builds_that_start_together_one_gets_through(tmp_path: Path) -> 
     assert asked(folder) == dict.fromkeys(range(40), 1)
 
 
-def test_ctrl_c_ends_calls_that_wait_for_minutes(tmp_path: Path) -> None:
-    folder = make(tmp_path / "project", at_once=4, count=40, pause=250.0)
+def started(folder: Path, calls: int) -> subprocess.Popen[str]:
+    """A build that has asked so many calls."""
     process = start(folder)
-    while len(asked(folder)) < 1:
+    while len(asked(folder)) < calls:
         assert process.poll() is None
         time.sleep(0.02)
+    return process
+
+
+def test_ctrl_c_ends_calls_that_wait_for_minutes(tmp_path: Path) -> None:
+    folder = make(tmp_path / "project", at_once=4, count=40, pause=250.0)
+    process = started(folder, 1)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
@@ -99,10 +105,7 @@ def test_ctrl_c_ends_calls_that_wait_for_minutes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("twice", [False, True])
 def test_ctrl_c_waits_for_answers_in_flight_and_a_second_one_drops_them(tmp_path: Path, twice: bool) -> None:
     folder = make(tmp_path / "project", at_once=4, count=40, hang=60.0 if twice else 3.0)
-    process = start(folder)
-    while len(asked(folder)) < 8:
-        assert process.poll() is None
-        time.sleep(0.02)
+    process = started(folder, 8)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None

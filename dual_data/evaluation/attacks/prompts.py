@@ -70,6 +70,7 @@ IN_CONTEXT = "in_context"
 ATTACK_NAMES = (*_SINGLE, IN_CONTEXT)
 """Names of all attacks."""
 _DEMONSTRATIONS = 4
+"""Most that the in-context attack shows."""
 GIVES_ANSWER_AWAY = frozenset({"multiple_choice"})
 """Attacks whose prompt holds the answer: a hit may be a guess, so they stay out of the worst case."""
 

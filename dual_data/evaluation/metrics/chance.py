@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from dual_data.audit.baselines import baselines, most_frequent
+from dual_data.audit.baselines import baselines, most_frequent, prefix
 from dual_data.audit.columns import standard
 from dual_data.evaluation.data import Item
 from dual_data.evaluation.statistics import Floats
 from dual_data.rouge import longest_common_subsequence, plain_tokens, recalls_l
-from dual_data.words import fold
 
 
 def trivial_baselines(items: Sequence[Item]) -> dict[str, float]:
@@ -34,11 +33,10 @@ def trivial_scores(items: Sequence[Item]) -> dict[str, Floats]:
     shuffled = {name: _shuffled(found) for name, found in by_relation.items() if name is not None}
     given: dict[str, list[str | None]] = {
         "subject_copy": labels,
+        "subject_prefix": [label and prefix(label, answer) for label, answer in zip(labels, answers, strict=True)],
         "majority_answer": [_top(answers)] * len(answers),
         "relation_majority": [tops.get(relation) for relation in relations],
     }
-    pairs = zip(labels, answers, strict=True)
-    given["subject_prefix"] = [label and fold(label)[: len(answer)] for label, answer in pairs]
     scores = {name: _recalls(answers, texts) for name, texts in given.items()}
     pairs = zip(relations, answers, strict=True)
     scores["shuffled_answers"] = np.array(
