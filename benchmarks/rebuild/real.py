@@ -21,7 +21,7 @@ from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.project import Project, load_project
 from tests.faults.proxy import Fault, Request, proxy
 from tests.services.llama import KEY, MODEL, llama
-from tests.services.oxigraph import free_port
+from tests.services.process import free_port
 
 STATE = "real.json"
 KEY_NAME = "REHEARSAL_KEY"

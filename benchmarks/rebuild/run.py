@@ -26,7 +26,7 @@ from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import Step
 from dual_data.engine.run import build
 from dual_data.project import Project, load_project
-from tests.services.oxigraph import free_port
+from tests.services.process import free_port
 
 START = 1_800_000_000.0
 STATE = "state.json"

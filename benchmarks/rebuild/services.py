@@ -15,7 +15,8 @@ from benchmarks.rebuild.wiki import ActionApi
 from benchmarks.rebuild.world import Rehearsal
 from dual_data.config import Relation
 from tests.faults.proxy import Proxy, proxy
-from tests.services.oxigraph import executable, free_port, wait_for_port
+from tests.services.oxigraph import executable
+from tests.services.process import free_port, wait_for_port
 
 LIMITS = {
     # 60 s of processing a minute; Oxigraph's own speed is not Blazegraph's, so the time of a query is assumed.

@@ -13,7 +13,7 @@ import pytest
 from dual_data.engine.run import locked
 from tests.cli.command import Outcome, dual_data, forget_pipeline, own_project
 from tests.cli.test_golden import same_error
-from tests.services.oxigraph import free_port
+from tests.services.process import free_port
 
 GOOD = "subject_qid,subject_label,property_id,object_qid,object_label\nQ1,Orbus,P30,Q2,Selmia\nQ3,Varn,P30,Q2,Selmia\n"
 

@@ -15,7 +15,7 @@ from dual_data.evaluation.models import identify, load
 from dual_data.evaluation.tiny import tiny
 from tests.release.conftest import online
 from tests.services.hub import Answer, Hub, Repository
-from tests.services.oxigraph import free_port
+from tests.services.process import free_port
 
 __all__ = ["online"]
 

@@ -18,7 +18,8 @@ from pipeline.facts import FACTS, FactsParams, forecast, run, sources
 from tests.clock import FakeClock
 from tests.faults.proxy import BANNED, CUT, DROP, RESET, Proxy, error_500, html_200, proxy, too_many, unavailable
 from tests.reference import REFERENCE, needs_reference
-from tests.services.oxigraph import free_port, oxigraph
+from tests.services.oxigraph import oxigraph
+from tests.services.process import free_port
 from tests.wiki.model import Date, Unknown
 from tests.wiki.project import ROOT, make_project
 from tests.wiki.world import world

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.services import require
+from tests.services.process import stop
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NODE_MODULES = Path(os.environ.get("DUAL_DATA_NODE_MODULES", "node_modules"))
@@ -176,9 +177,4 @@ def browser() -> Iterator[Page]:
         finally:
             os.close(to_read[1])
             os.close(to_write[0])
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process, seconds=20)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.services import require
-from tests.services.oxigraph import free_port, wait_for_port
+from tests.services.process import free_port, stop, wait_for_port
 
 MODEL = "smollm2"
 KEY = "sk-loopback-test-key"
@@ -63,19 +63,10 @@ def llama() -> Llama:
     }
     command = [sys.executable, "-m", "llama_cpp.server", *(part for pair in options.items() for part in pair)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    atexit.register(_stop, process)
+    atexit.register(stop, process)
     wait_for_port(port, process, seconds=60)
     root = f"http://127.0.0.1:{port}"
     request = urllib.request.Request(f"{root}/v1/models", headers={"Authorization": f"Bearer {KEY}"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert MODEL in answer.read().decode()
     return Llama(root, f"{root}/v1")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

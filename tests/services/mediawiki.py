@@ -15,7 +15,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from tests.services import require
-from tests.services.oxigraph import free_port, wait_for_port
+from tests.services.process import free_port, wait_for_port
 
 ROOT = Path("/usr/share/mediawiki")
 CIRRUS = Path(__file__).with_name("cirrusdoc.php")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.services import require
+from tests.services.process import free_port, stop, wait_for_port
 
 
 def executable() -> Path | None:
@@ -20,28 +19,6 @@ def executable() -> Path | None:
     beside = Path(sys.executable).parent / "oxigraph"
     found = shutil.which("oxigraph")
     return beside if beside.is_file() else Path(found) if found else None
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
-    """Return once something listens on the port. Raises RuntimeError where the process ends or time runs out."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"the server ended with code {process.returncode}")
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.02)
-    raise RuntimeError(f"nothing listens on port {port} after {seconds:.0f} s")
 
 
 @contextmanager
@@ -68,9 +45,4 @@ def oxigraph(text: str, *, suffix: str = "ttl", timeout_s: int | None = None) ->
             wait_for_port(port, process)
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process)

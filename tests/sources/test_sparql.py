@@ -38,7 +38,8 @@ from tests.faults.proxy import (
     unavailable,
 )
 from tests.services import require
-from tests.services.oxigraph import free_port, oxigraph
+from tests.services.oxigraph import oxigraph
+from tests.services.process import free_port
 from tests.wiki.world import world
 
 DATA = "".join(f'<urn:s{n}> <urn:p> "v{n}"@en .\n' for n in range(300))
