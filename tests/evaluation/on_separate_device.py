@@ -1,0 +1,157 @@
+"""python -m tests.evaluation.on_separate_device FOLDER: train, measure and attack there and on the host; as JSON.
+
+A process of its own: torch takes a device only before the first backward pass.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from dual_data.evaluation.cells import cells_of, spell_out
+from dual_data.evaluation.data import Item
+from dual_data.evaluation.examine import AttackOptions, attack, targets
+from dual_data.evaluation.grid import RunOptions, run
+from dual_data.evaluation.lora import Adapters
+from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.models import identify
+from dual_data.evaluation.order import Optimisation
+from dual_data.evaluation.request import Request
+from dual_data.evaluation.results import read_results
+from dual_data.evaluation.settings import load_settings
+from dual_data.evaluation.stream import Engine
+from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.train import train
+from tests.evaluation.questions import cities
+from tests.evaluation.separate_device import NAME, register, separate_device
+from tests.evaluation.training import OPTIONS, SPEC, problem
+
+NEW_TOKENS = 40
+
+GRID = """
+[models.tiny]
+spec = "tiny-llama"
+dtype = "float32"
+
+[data.cities]
+folder = "."
+forget = { rare = "forget.jsonl" }
+retain_train = { path = "retain.jsonl", end = 0.5 }
+retain_eval = { path = "retain.jsonl", start = 0.5 }
+
+[stages.sft]
+train = ["forget", "retain_train"]
+epochs = 1
+lr = 1e-3
+
+[presets.small]
+epochs = 2
+lrs = [1e-3, 1e-2]
+max_new_tokens = 12
+lora = { rank = 4, alpha = 8.0 }
+methods = { NPO = {}, RMU = { layer = 0 } }
+
+[grids.small]
+models = ["tiny"]
+data = "cities"
+stages = ["sft"]
+preset = "small"
+panel = "shipped"
+panel_questions = 12
+attacks = ["cloze", "in_context"]
+"""
+
+
+def trained(device: str, method: str, batch: int) -> list[list[float]]:
+    """Losses of two cells that are trained at once."""
+    rows = problem()
+    loaded = tiny("llama")
+    moved: Any = loaded.model
+    moved.to(device)
+    traces = train(
+        loaded,
+        Adapters(loaded.model, SPEC, seeds=(0, 1)),
+        METHODS[method],
+        [rows.cell(1e-3), rows.cell(1e-4)],
+        Optimisation(epochs=2, batch=batch),
+        options=OPTIONS.get(method, {}),
+    )
+    return [trace.losses for trace in traces]
+
+
+def grid(device: str, folder: Path) -> list[dict[str, Any]]:
+    """Scores and generations of a grid that ran there, and its attacks."""
+    items = cities()
+    _write(folder / "forget.jsonl", items[:4])
+    asked = [item._replace(question=f"{item.question} Tell me.", subject=f"New {item.subject}") for item in items]
+    _write(folder / "retain.jsonl", asked)
+    (folder / "grid.toml").write_text(GRID)
+    made = spell_out(load_settings(folder / "grid.toml"), "small", folder, folder / device)
+    cells = cells_of(made, lambda model: identify(model.spec))
+    tally = run(made, cells, RunOptions(device, cells_at_once=2, save_adapters=True), project=folder)
+    options = AttackOptions(device, steps=(0, 1, 4))
+    ended = attack(made, targets(made, cells, options), options, project=folder)
+    results = sorted(read_results(made.folder), key=lambda found: str(found[0]))
+    return [
+        {"tally": tally._asdict(), "failed": ended.failed},
+        *({"scores": one["summary"], "items": one["items"], "panel": one["panel"]} for _, one in results),
+        *({"attack": json.loads(path.read_text())[path.stem.partition("-")[0]]} for path in sorted(ended.written)),
+    ]
+
+
+def decoded(device: str) -> int:
+    """Rows of two cells that get `NEW_TOKENS` tokens each, none of which ends an answer."""
+    given = problem(seeds=(0, 1))
+    loaded = tiny("llama")
+    moved: Any = loaded.model
+    moved.to(device)
+    loaded = loaded._replace(info=loaded.info._replace(stop_ids=()))
+    engine = Engine(loaded, Adapters(loaded.model, SPEC, seeds=(0, 1)), max_new_tokens=NEW_TOKENS, hidden=False)
+    found = engine.run([Request(row.prompt_ids, ()) for row in given.forget])
+    return sum(len(row.generation) == NEW_TOKENS for cell in found for row in cell)
+
+
+def main(folder: Path) -> dict[str, Any]:
+    """What is found here, on the host, and there, and what the host waited for."""
+    register()
+    steps = {method: {"here": trained("cpu", method, 5), "waits": list[Any]()} for method in METHODS}
+    for method, of in steps.items():
+        for batch in (1, 5):
+            with separate_device() as watch:
+                of["there"] = trained(NAME, method, batch)
+            of["waits"].append(watch.waits)
+    with separate_device() as watch:
+        rows = decoded(NAME)
+        waits = Counter(watch.waits)
+        there = grid(NAME, folder)
+        refused = _refused()
+    return {
+        "steps": steps,
+        "grid": {"here": grid("cpu", folder), "there": there},
+        "rows": rows,
+        "decoding": waits,
+        "refused": refused,
+    }
+
+
+def _refused() -> str:
+    try:
+        torch.zeros(2, device=NAME) + torch.zeros(2)
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+def _write(path: Path, rows: list[Item]) -> None:
+    columns = ("question", "answer", "subject", "relation")
+    pl.DataFrame([{name: getattr(row, name) for name in columns} for row in rows]).write_ndjson(path)
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))
