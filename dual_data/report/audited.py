@@ -8,9 +8,9 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from dual_data.audit import audit
+from dual_data.markup import Html
 from dual_data.report.contrast import Pair, pairs
 from dual_data.report.figures import shortened
-from dual_data.report.markup import Html
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import Percent, folded, paragraph, share, table

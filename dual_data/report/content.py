@@ -9,8 +9,8 @@ import polars as pl
 
 from dual_data.config import Relation
 from dual_data.display import visible
+from dual_data.markup import Html
 from dual_data.report.figures import INK, SERIES, Figure
-from dual_data.report.markup import Html
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import paragraph, share, table

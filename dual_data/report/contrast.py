@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from dual_data.markup import Html
 from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure, shortened
-from dual_data.report.markup import Html
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import paragraph, table

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from dual_data.display import visible
 from dual_data.engine.tables import write_whole
 from dual_data.errors import MissingExtra
-from dual_data.report.markup import Html, element
+from dual_data.markup import Html, element
 
 INK, SOFT, RULE, PAPER = "#1b1f24", "#5b6570", "#d5dbe1", "#ffffff"
 SERIES = ("#c2410c", "#1f5fbf", "#15803d", "#9333ea", "#b45309", "#0e7490", "#be123c", "#4d5560")

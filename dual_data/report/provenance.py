@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dual_data.engine.manifest import Manifest
-from dual_data.report.markup import Html, element, joined
+from dual_data.markup import Html, element, joined
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import code, folded, paragraph, table

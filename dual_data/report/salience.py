@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dual_data.markup import Html
 from dual_data.report.figures import INK, SERIES, Figure
-from dual_data.report.markup import Html
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from dual_data.report.markup import Html, element, joined, label
+from dual_data.markup import Html, element, joined, label
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.tables import paragraph, table

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dual_data.report.markup import Content, Html, element, escaped, joined, label
+from dual_data.markup import Content, Html, element, escaped, joined, label
 
 NOTHING = "–"
 """What stands where there is no value; never 0."""

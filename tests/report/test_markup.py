@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_data.display import visible
-from dual_data.report.markup import Html, element, escaped, joined, label
+from dual_data.markup import Html, element, escaped, joined, label
 from dual_data.report.tables import Percent, shown, table
 
 

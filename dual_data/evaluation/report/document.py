@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from dual_data.display import visible
+from dual_data.evaluation.report.chart import COLOURS
+from dual_data.markup import Html, element, escaped, html_page
 
 
 class Cell(NamedTuple):
@@ -22,6 +25,8 @@ class Links(NamedTuple):
 
 
 Entry = Cell | Links | str
+EXACT = "No intervals for counts, settings and results of tests: "
+"""What a caption ends with, before the names of the columns."""
 
 
 class Heading(NamedTuple):
@@ -73,30 +78,22 @@ class Folded(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-EXACT = "Counts, settings and results of tests, which have no interval: "
-"""What a caption ends with, before the names of the columns."""
 Block = Heading | Paragraph | Points | Table | Figures | Folded
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b6570;--rule:#d5dbe1;--shade:#f4f6f8;
---c0:#1f5fbf;--c1:#c2410c;--c2:#15803d;--c3:#9333ea;--c4:#b45309;--c5:#0e7490;--c6:#be123c;--c7:#4d5560}
-@media (prefers-color-scheme:dark){:root{--ink:#e6e9ec;--paper:#14171a;--soft:#9aa4ae;--rule:#343b42;--shade:#1d2226;
---c0:#7db0ff;--c1:#ff9d6b;--c2:#6fdc91;--c3:#cf9bff;--c4:#f3bf5f;--c5:#67d3e6;--c6:#ff8ba0;--c7:#b4bcc4}}
-@media print{:root{color-scheme:light;--ink:#000;--paper:#fff;--soft:#444;--rule:#bbb;--shade:#fff;--c0:#1f5fbf;
---c1:#c2410c;--c2:#15803d;--c3:#9333ea;--c4:#b45309;--c5:#0e7490;--c6:#be123c;--c7:#4d5560}}
 *{box-sizing:border-box}
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:76rem;margin:0 auto;
 padding:1.5rem clamp(1rem,3vw,1.5rem)}
 h1,h2,h3{line-height:1.25}h2{margin-top:2.5rem;border-bottom:1px solid var(--rule)}h3{font-size:1rem;margin:1.5rem 0 0}
-a{color:var(--c0)}nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;list-style:none;padding:0}
+a{color:var(--link)}nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;list-style:none;padding:0}
 p,li{max-width:56rem;overflow-wrap:anywhere}figure{margin:1rem 0}
 figcaption{color:var(--soft);font-size:.9rem;max-width:56rem;margin:.4rem 0}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(26rem,1fr));gap:1rem;overflow-x:auto}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--rule);text-align:left;white-space:nowrap}
 td.text{white-space:normal;min-width:20rem}thead th{background:var(--shade)}
-tr{scroll-margin-top:6rem}tr:target{background:var(--shade);box-shadow:inset 4px 0 var(--c0)}
-:focus-visible{outline:2px solid var(--c0);outline-offset:1px}
+tr{scroll-margin-top:6rem}tr:target{background:var(--shade);box-shadow:inset 4px 0 var(--link)}
+:focus-visible{outline:2px solid var(--link);outline-offset:1px}
 svg{width:100%;height:auto}svg text{fill:var(--ink);font:11px system-ui,sans-serif}svg text.title{font-weight:600}
 svg text.small{fill:var(--soft);font-size:9.5px}.grid{stroke:var(--rule);stroke-width:.5;fill:none}
 .axis{stroke:var(--soft);fill:none}.ref{stroke:var(--soft);stroke-dasharray:4 3;fill:none}
@@ -112,20 +109,17 @@ th,td{white-space:normal;padding:.15rem .3rem}td.text{min-width:0}a{color:inheri
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
     """One HTML page that needs nothing else."""
-    colours = "".join(f".dot.c{n}{{fill:var(--c{n})}}.line.c{n},.bar.c{n}{{stroke:var(--c{n})}}" for n in range(8))
+    colours = "".join(
+        f".dot.c{n}{{fill:var(--c{n})}}.line.c{n},.bar.c{n}{{stroke:var(--c{n})}}" for n in range(COLOURS)
+    )
     # Every mark of a chart is a stop of the Tab key, so there must be a way past them.
-    sections = "".join(
-        f'<li><a href="#{_slug(block.text)}">{html.escape(block.text)}</a></li>'
+    sections = (
+        element("li", element("a", block.text, href=f"#{_slug(block.text)}"))
         for block in blocks
         if isinstance(block, Heading) and block.level == 2
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}{colours}</style>\n</head>\n<body>\n<main>\n"
-        f'<h1>{html.escape(title)}</h1>\n<nav aria-label="Sections"><ul>{sections}</ul></nav>\n'
-        f"{''.join(map(_html, blocks))}</main>\n</body>\n</html>\n"
-    )
+    nav = element("nav", element("ul", *sections), aria_label="Sections")
+    return html_page(title, _STYLE + colours, element("main", element("h1", title), nav, *map(_html, blocks)))
 
 
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
@@ -133,44 +127,37 @@ def to_markdown(title: str, blocks: Sequence[Block]) -> str:
     return f"# {title}\n\n" + "".join(map(_markdown, blocks)).rstrip() + "\n"
 
 
-def _html(block: Block) -> str:
-    if isinstance(block, Heading):
-        name = f' id="{_slug(block.text)}"' if block.level == 2 else ""
-        return f"<h{block.level}{name}>{html.escape(block.text)}</h{block.level}>\n"
-    if isinstance(block, Paragraph):
-        return f"<p>{html.escape(block.text)}</p>\n"
-    if isinstance(block, Points):
-        return f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in block.texts)}</ul>\n"
-    if isinstance(block, Figures):
-        charts = "".join(block.charts)
-        caption = html.escape(block.caption)
-        return f'<figure><div class="charts">{charts}</div><figcaption>{caption}</figcaption></figure>\n'
-    if isinstance(block, Folded):
-        inside = "".join(map(_html, block.blocks))
-        return f"<details><summary>{html.escape(block.title)}</summary>\n{inside}</details>\n"
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in block.header)
-    starts = [f'<tr id="{html.escape(name, quote=True)}">' for name in block.ids] or ["<tr>"] * len(block.rows)
-    rows = "".join(f"{start}{''.join(map(_td, row))}</tr>\n" for start, row in zip(starts, block.rows, strict=True))
-    return (
-        f'<figure><figcaption>{html.escape(block.told())}</figcaption><div class="wide" tabindex="0"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div></figure>\n"
-    )
+def _html(block: Block) -> Html:
+    match block:
+        case Heading(text, level):
+            return element(f"h{level}", text, id=_slug(text) if level == 2 else None)
+        case Paragraph(text):
+            return element("p", text)
+        case Points(texts):
+            return element("ul", *(element("li", text) for text in texts))
+        case Figures(charts, caption):
+            drawn = element("div", *map(Html, charts), class_="charts")
+            return element("figure", drawn, element("figcaption", caption))
+        case Folded(title, blocks):
+            return element("details", element("summary", title), *map(_html, blocks))
+        case Table():
+            head = element("tr", *(element("th", name, scope="col") for name in block.header))
+            ids = block.ids or [None] * len(block.rows)
+            rows = (element("tr", *map(_td, row), id=name) for row, name in zip(block.rows, ids, strict=True))
+            table = element("table", element("thead", head), element("tbody", *rows))
+            caption = element("figcaption", block.told())
+            return element("figure", caption, element("div", table, class_="wide", tabindex=0))
 
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _td(entry: Entry) -> str:
-    shown = " ".join(_anchor(cell) for cell in _cells(entry))
-    return (
-        f'<td class="text">{shown}</td>' if len(" ".join(c.text for c in _cells(entry))) > 40 else f"<td>{shown}</td>"
-    )
-
-
-def _anchor(cell: Cell) -> str:
-    shown = html.escape(cell.text)
-    return f'<a href="{html.escape(cell.link, quote=True)}">{shown}</a>' if cell.link else shown
+def _td(entry: Entry) -> Html:
+    cells = _cells(entry)
+    shown = (element("a", cell.text, href=cell.link) if cell.link else escaped(cell.text) for cell in cells)
+    is_long = len(" ".join(cell.text for cell in cells)) > 40
+    return element("td", Html(" ".join(shown)), class_="text" if is_long else None)
 
 
 def _cells(entry: Entry) -> tuple[Cell, ...]:
@@ -180,24 +167,26 @@ def _cells(entry: Entry) -> tuple[Cell, ...]:
 
 
 def _markdown(block: Block) -> str:
-    if isinstance(block, Heading):
-        return f"{'#' * block.level} {block.text}\n\n"
-    if isinstance(block, Paragraph):
-        return f"{block.text}\n\n"
-    if isinstance(block, Points):
-        return "".join(f"- {text}\n" for text in block.texts) + "\n"
-    if isinstance(block, Figures):
-        return ""
-    if isinstance(block, Folded):
-        return f"**{block.title}**\n\n" + "".join(map(_markdown, block.blocks))
-    lines = [block.header, tuple("---" for _ in block.header), *block.rows]
-    table = "".join(f"| {' | '.join(map(_md_cell, row))} |\n" for row in lines)
-    return f"{table}\n{block.told()}\n\n"
+    match block:
+        case Heading(text, level):
+            return f"{'#' * level} {text}\n\n"
+        case Paragraph(text):
+            return f"{text}\n\n"
+        case Points(texts):
+            return "".join(f"- {text}\n" for text in texts) + "\n"
+        case Figures():
+            return ""
+        case Folded(title, blocks):
+            return f"**{title}**\n\n" + "".join(map(_markdown, blocks))
+        case Table():
+            lines = [block.header, tuple("---" for _ in block.header), *block.rows]
+            table = "".join(f"| {' | '.join(map(_md_cell, row))} |\n" for row in lines)
+            return f"{table}\n{block.told()}\n\n"
 
 
 def _md_cell(entry: Entry) -> str:
     texts = []
     for cell in _cells(entry):
-        shown = cell.text.replace("|", "\\|").replace("\n", " ")
+        shown = visible(cell.text).replace("|", "\\|")
         texts.append(f"[{shown}]({cell.link})" if cell.link else shown)
     return " ".join(texts)

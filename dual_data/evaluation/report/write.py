@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from dual_data.engine.tables import write_whole
 from dual_data.evaluation.report.collect import collect
 from dual_data.evaluation.report.document import Cell, Entry, Links, Table, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
@@ -22,7 +23,6 @@ class Written(NamedTuple):
     html: Path
     markdown: Path
     table: Path
-    results: int
     rows: list[dict[str, str]]
     """The main table: before unlearning and every method at its chosen learning rate, by column."""
 
@@ -43,14 +43,14 @@ def write_report(
     say("writing")
     rows = main_rows(collection)
     blocks = build(collection, rows, found, out)
-    out.mkdir(parents=True, exist_ok=True)
-    paths = Written(
-        out / "report.html", out / "report.md", out / "report.csv", collection.runs, _texts(main_table(rows, out))
-    )
-    _replace(paths.html, to_html(title, blocks))
-    _replace(paths.markdown, to_markdown(title, blocks))
-    _replace(paths.table, _csv(main_columns(rows, out)))
-    return paths
+    written = Written(out / "report.html", out / "report.md", out / "report.csv", _texts(main_table(rows, out)))
+    for path, text in (
+        (written.html, to_html(title, blocks)),
+        (written.markdown, to_markdown(title, blocks)),
+        (written.table, _csv(main_columns(rows, out))),
+    ):
+        write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
+    return written
 
 
 def _texts(table: Table) -> list[dict[str, str]]:
@@ -70,9 +70,3 @@ def _csv(rows: Sequence[dict[str, str]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -32,7 +32,7 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
     assert {link.split("/")[1] for link in outside} == {"cells", "attacks"}
     assert all((written.html.parent / link).exists() for link in outside)
     source = written.html.read_text()
-    assert "http" not in re.sub(r"arXiv \S+", "", source)
+    assert "://" not in source
     assert "prefers-color-scheme:dark" in source
     assert "@media print" in source
     assert "NaN" not in source
@@ -66,7 +66,7 @@ def test_markdown_and_table(written: Written) -> None:
     assert written.rows[0]["forget"] == "1.000 [0.884, 1.000]"  # what the terminal shows
     assert len(before["items"].split()) == 2  # one link a seed
     assert all((written.table.parent / link).exists() for row in rows for link in row["items"].split())
-    assert written.results == 35
+    assert "\n35 results of the grid g: m on d, 2 seeds. " in text
 
 
 def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_the
         write_cell(tmp_path, stage=stage, forget=0, retain=0, status="failed")
         write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, forget=0, retain=0, status="failed")
     nothing = write_report([tmp_path], tmp_path / "report")
-    assert (nothing.results, nothing.rows) == (4, [])
+    assert nothing.rows == []
     assert nothing.markdown.read_text().count("| failed | loss not finite at step 3 |") == 4
     write_cell(tmp_path, forget=1.0, retain=1.0)
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
