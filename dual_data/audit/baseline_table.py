@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from dual_data.audit.baselines import NAMES, prefixes, shuffled_sums
+from dual_data.audit.baselines import NAMES, most_frequent_by, prefixes, shuffled
 from dual_data.rouge import plain_tokens, recalls_l
 
 DIGITS = 9
@@ -20,8 +20,10 @@ def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
     guesses = {
         "subject_copy": rows.select(by, gold="answer", text="subject_label"),
         "subject_prefix": rows.select(by, gold="answer", text=pl.Series(prefixes(rows), dtype=pl.String)),
-        "majority_answer": rows.join(_tops(rows, [by]), on=by).select(by, gold="answer", text="top"),
-        "relation_majority": rows.join(_tops(rows, relation), on=relation).select(by, gold="answer", text="top"),
+        "majority_answer": rows.join(most_frequent_by(rows, [by]), on=by).select(by, gold="answer", text="top"),
+        "relation_majority": rows.join(most_frequent_by(rows, relation), on=relation).select(
+            by, gold="answer", text="top"
+        ),
     }
     scores = pair_scores(pl.concat([guess.select("gold", "text") for guess in guesses.values()]))
     table = rows.group_by(by, maintain_order=True).agg(pl.len().cast(pl.Int64).alias("rows"))
@@ -29,12 +31,13 @@ def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
         scored = guess.join(scores, on=["gold", "text"], how="left")
         means = scored.group_by(by).agg((pl.col("score").sum() / pl.len()).alias(name))
         table = table.join(means, on=by, how="left", maintain_order="left")
-    cell = rows.select(pl.struct(relation).alias("relation"), "answer")
-    sums = shuffled_sums(cell).unnest("relation").group_by(by).agg(pl.col("sum").sum())
-    table = table.join(sums, on=by, how="left", maintain_order="left")
-    shuffled = (pl.col("sum").fill_null(0.0) / pl.col("rows")).alias("shuffled_answers")
+    drawn = shuffled(rows.select(pl.struct(relation).alias("relation"), "answer")).unnest("relation")
+    means = drawn.group_by(by).agg(
+        ((pl.col("rows") * pl.col("score")).sum() / pl.col("rows").sum()).alias("shuffled_answers")
+    )
+    table = table.join(means, on=by, how="left", maintain_order="left")
     # Sums over groups are added up in no fixed order: rounding keeps the table the same on every machine.
-    figures = table.with_columns(shuffled).select(by, "rows", pl.col(NAMES).round(DIGITS))
+    figures = table.select(by, "rows", pl.col(NAMES).round(DIGITS))
     return figures.with_columns(chance=pl.max_horizontal(NAMES))
 
 
@@ -56,10 +59,3 @@ def pair_scores(pairs: pl.DataFrame) -> pl.DataFrame:
     sharing = distinct.join(common, on="pair", how="semi")
     scores = pl.Series(recalls_l(sharing["gold"], sharing["text"]), dtype=pl.Float64)
     return sharing.select("gold", "text", score=scores)
-
-
-def _tops(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    """The most frequent answer of each group; of several the first in order of code points."""
-    counts = rows.group_by(*by, "answer").len("rows")
-    ordered = counts.sort(*by, "rows", "answer", descending=[False] * len(by) + [True, False])
-    return ordered.unique(by, keep="first", maintain_order=True).select(*by, top="answer")

@@ -1,62 +1,71 @@
-"""Scores of answers that know nothing: what a model must beat before its score says anything.
+"""Scores of trivial rules, which know nothing: what a model must beat before its score says anything.
 
-Every score is ROUGE-L recall with the stemmer of rouge_score, mean over the rows.
+Every score is ROUGE-L recall with the stemmer of rouge_score. The rules:
+
+subject_copy       answers with the subject's label
+majority_answer    always answers with the split's most frequent answer
+relation_majority  answers with the most frequent answer of the relation within the split
+shuffled_answers   answers with the answer of a row drawn from the same relation: the exact mean over all draws
+subject_prefix     answers with the first letters of the subject's label, case and accents folded, as many as the answer
+                   has
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import cache
+
 import polars as pl
 
 from dual_data.audit.columns import standard
-from dual_data.rouge import longest_common_subsequence, plain_tokens, recalls_l
+from dual_data.rouge import longest_common_subsequence, plain_tokens, recall_l
 from dual_data.words import fold
 
 NAMES = ("subject_copy", "majority_answer", "relation_majority", "shuffled_answers", "subject_prefix")
 
 
 def baselines(frame: pl.DataFrame) -> dict[str, float]:
-    """Trivial baselines of one split, with the published column names or ours.
+    """Mean score of each rule on one split, with the published column names or ours.
 
-    subject_copy       answering with the subject's label
-    majority_answer    always answering with the split's most frequent answer
-    relation_majority  answering with the most frequent answer of the relation within the split
-    shuffled_answers   answering with the answer of a row drawn from the same relation: the exact mean over all draws
-    subject_prefix     answering with the first letters of the subject's label, as many as the answer has
-
-    A baseline that the columns cannot tell is left out. The largest of them is the `b` of the chance-corrected score
+    A rule that the columns do not allow is left out. The largest of them is the `b` of the chance-corrected score
     (s - b) / (1 - b).
     """
-    rows = standard(frame).rows
-    scores = {
-        "subject_copy": subject_copy(rows),
-        "majority_answer": majority(rows),
-        "relation_majority": relation_majority(rows),
-        "shuffled_answers": shuffled(rows),
-        "subject_prefix": subject_prefix(rows),
+    return {name: score for name, score in mean_scores(standard(frame).rows).items() if score is not None}
+
+
+def mean_scores(rows: pl.DataFrame) -> dict[str, float | None]:
+    """Mean score of each rule over the rows that allow it; None where none does."""
+    known = {column.name: column.drop_nulls().to_list() for column in rule_scores(rows)}
+    return {name: sum(scores) / len(scores) if scores else None for name, scores in known.items()}
+
+
+def rule_scores(rows: pl.DataFrame) -> pl.DataFrame:
+    """What each rule scores on each row; null where the row lacks what the rule needs."""
+    known = rows.drop_nulls(["answer", "relation"])
+    found = rows.join(most_frequent_by(known, ["relation"]), on="relation", how="left", maintain_order="left")
+    found = found.join(shuffled(known), on=["relation", "answer"], how="left", maintain_order="left")
+    top = most_frequent(rows["answer"])
+    texts: dict[str, Iterable[str | None]] = {
+        "subject_copy": rows["subject_label"],
+        "majority_answer": [top and top[0]] * rows.height,
+        "relation_majority": found["top"],
+        "subject_prefix": prefixes(rows),
     }
-    return {name: score for name, score in scores.items() if score is not None}
+    scores = [pl.Series(name, _recalls(rows["answer"], given), pl.Float64) for name, given in texts.items()]
+    return pl.DataFrame([*scores, found["score"].alias("shuffled_answers")]).select(NAMES)
 
 
-def subject_copy(rows: pl.DataFrame) -> float | None:
-    """Mean score of the subject's label as the answer; None without labels."""
-    known = rows.drop_nulls(["answer", "subject_label"])
-    return _mean(recalls_l(known["answer"], known["subject_label"]))
+def _recalls(golds: Iterable[str | None], texts: Iterable[str | None]) -> list[float | None]:
+    """Null where one of the two is absent."""
+    recall = cache(recall_l)  # pairs repeat
+    pairs = zip(golds, texts, strict=True)
+    return [None if gold is None or text is None else recall(gold, text) for gold, text in pairs]
 
 
-def subject_prefix(rows: pl.DataFrame) -> float | None:
-    """Mean score of the first letters of the subject's label, as many as the answer has; None without labels."""
-    known = rows.drop_nulls(["answer", "subject_label"])
-    return _mean(recalls_l(known["answer"], prefixes(known)))
-
-
-def prefixes(rows: pl.DataFrame) -> list[str]:
-    """The beginning of each subject's label, case and accents folded, as long as its answer. Without nulls."""
-    return [prefix(label, answer) for label, answer in rows.select("subject_label", "answer").iter_rows()]
-
-
-def prefix(label: str, answer: str) -> str:
-    """The beginning of a subject's label, case and accents folded, as long as the answer."""
-    return fold(label)[: len(answer)]
+def prefixes(rows: pl.DataFrame) -> list[str | None]:
+    """The beginning of each subject's label, as long as its answer."""
+    pairs = rows.select("subject_label", "answer").iter_rows()
+    return [None if label is None or answer is None else fold(label)[: len(answer)] for label, answer in pairs]
 
 
 def most_frequent(values: pl.Series) -> tuple[str, float] | None:
@@ -68,43 +77,20 @@ def most_frequent(values: pl.Series) -> tuple[str, float] | None:
     return value, rows / len(values.drop_nulls())
 
 
-def majority(rows: pl.DataFrame) -> float | None:
-    """Mean score of always giving the split's most frequent answer."""
-    top = most_frequent(rows["answer"])
-    answers = rows["answer"].drop_nulls()
-    return None if top is None else _mean(recalls_l(answers, [top[0]] * len(answers)))
+def most_frequent_by(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Columns `by` and top: the most frequent answer of each group; of several the first in order of code points."""
+    counts = rows.group_by(*by, "answer").len("rows")
+    ordered = counts.sort(*by, "rows", "answer", descending=[False] * len(by) + [True, False])
+    return ordered.unique(by, keep="first", maintain_order=True).select(*by, top="answer")
 
 
-def relation_majority(rows: pl.DataFrame) -> float | None:
-    """Mean score of giving the most frequent answer of each row's relation."""
-    known = rows.drop_nulls(["answer", "relation"])
-    tops = (
-        known.group_by("relation", "answer")
-        .len()
-        .sort(["relation", "len", "answer"], descending=[False, True, False])
-        .unique("relation", keep="first", maintain_order=True)
-        .select("relation", top="answer")
-    )
-    paired = known.join(tops, on="relation")
-    return _mean(recalls_l(paired["answer"], paired["top"]))
+def shuffled(rows: pl.DataFrame) -> pl.DataFrame:
+    """Columns relation, answer, rows and score: what the answers of a relation score on average against each of them.
 
-
-def shuffled(rows: pl.DataFrame) -> float | None:
-    """Exact expected score when the answers are shuffled within each relation.
-
-    With c_a rows of answer a among the n rows of a relation, that is the mean over relations, weighted by n, of
-    sum_ab c_a c_b recall(a, b) / n^2. Summing over the shared words instead of over all pairs of answers keeps it
+    `rows` has answer and relation, without nulls. With c_b rows of answer b among the n of the relation, answer a has
+    the score sum_b c_b recall(a, b) / n. Summing over the shared words instead of over all pairs of answers keeps it
     linear in the rows: the longest common subsequence of two answers is the number of words they share, but where they
     share words in different orders, and those few pairs are corrected one by one.
-    """
-    known = rows.drop_nulls(["answer", "relation"])
-    return float(shuffled_sums(known)["sum"].sum()) / known.height if known.height else None
-
-
-def shuffled_sums(rows: pl.DataFrame) -> pl.DataFrame:
-    """Columns relation and sum: what `shuffled` takes the mean of, summed over the rows of each relation.
-
-    `rows` has answer and relation, without nulls. Relations whose answers share no word are absent.
     """
     cells = rows.group_by("relation", "answer").len("rows").with_row_index("cell")
     tokens = [plain_tokens(answer) for answer in cells["answer"]]
@@ -119,21 +105,18 @@ def shuffled_sums(rows: pl.DataFrame) -> pl.DataFrame:
         schema={"cell": pl.UInt32, "length": pl.Int64, "place": pl.Int64, "word": pl.String},
     )
     words = flat.join(cells.select("cell", "relation", "rows"), on="cell")
-    sizes = cells.group_by("relation").agg(pl.col("rows").sum().alias("size"))
-    shared = (
-        words.group_by("relation", "word")
-        .agg((pl.col("rows") / pl.col("length")).sum().alias("gold"), pl.col("rows").sum().alias("given"))
-        .join(sizes, on="relation")
-        .select("relation", (pl.col("gold") * pl.col("given") / pl.col("size")).alias("sum"))
-    )
-    crossed = _crossed(words).join(sizes, on="relation")
-    too_much = [
-        (overlap - longest_common_subsequence(tokens[gold], tokens[given])) / len(tokens[gold])
+    given = words.group_by("relation", "word").agg(pl.col("rows").sum().alias("given"))
+    shared = words.join(given, on=["relation", "word"]).select("cell", overlap=pl.col("given") / pl.col("length"))
+    crossed = _crossed(words)
+    corrections = [
+        (longest_common_subsequence(tokens[gold], tokens[given]) - overlap) / len(tokens[gold])
         for gold, given, overlap in crossed.select("gold", "given", "overlap").iter_rows()
     ]
-    weight = pl.col("rows") * pl.col("rows_given") / pl.col("size")
-    excess = crossed.select("relation", (-weight * pl.Series(too_much, dtype=pl.Float64)).alias("sum"))
-    return pl.concat([shared, excess]).group_by("relation").agg(pl.col("sum").sum())
+    corrected = crossed.select(cell="gold", overlap=pl.col("rows_given") * pl.Series(corrections, dtype=pl.Float64))
+    overlaps = pl.concat([shared, corrected]).group_by("cell").agg(pl.col("overlap").sum())
+    sizes = cells.group_by("relation").agg(size=pl.col("rows").sum())
+    found = cells.join(sizes, on="relation").join(overlaps, on="cell", how="left")
+    return found.select("relation", "answer", "rows", score=pl.col("overlap").fill_null(0.0) / pl.col("size"))
 
 
 def _numbered(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -154,7 +137,7 @@ def _crossed(words: pl.DataFrame) -> pl.DataFrame:
     reversed_orders = orders.select("relation", word="second", second="word", given="cell", rows_given="rows")
     pairs = (
         orders.join(reversed_orders, on=["relation", "word", "second"])
-        .select("relation", "rows", "rows_given", gold="cell", given="given")
+        .select("rows_given", "given", gold="cell")
         .unique()
     )
     gold = pairs.join(words.select("word", gold="cell"), on="gold")
@@ -162,7 +145,3 @@ def _crossed(words: pl.DataFrame) -> pl.DataFrame:
         gold.join(words.select("word", given="cell"), on=["given", "word"]).group_by("gold", "given").len("overlap")
     )
     return pairs.join(overlaps, on=["gold", "given"])
-
-
-def _mean(scores: list[float]) -> float | None:
-    return sum(scores) / len(scores) if scores else None

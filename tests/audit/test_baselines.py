@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from dual_data.audit.baselines import NAMES, baselines, most_frequent, subject_prefix
+from dual_data.audit.baselines import NAMES, baselines, most_frequent
 
 WORDS = ["north", "county", "of", "river", "Alpha", "Beta", "-", "counties", "Łódź", "new york"]
 answers = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
@@ -52,8 +52,7 @@ def test_the_first_letters_of_the_subject_by_hand() -> None:
     subjects = ["Italian", "Šlovak", "German", "San Marino", "Nový"]
     # The last is half of its answer; of it, the score counts the words that an accent leaves: nov, ji, n.
     expected = (1 + 1 + 0 + 1 + 0) / 5
-    assert subject_prefix(frame(["code"] * 5, texts, subjects)) == pytest.approx(expected)
-    assert subject_prefix(pl.DataFrame({"answer": [None], "subject_label": ["Italian"]})) is None
+    assert baselines(frame(["code"] * 5, texts, subjects))["subject_prefix"] == pytest.approx(expected)
 
 
 def test_the_first_of_equally_frequent_values_is_taken() -> None:
