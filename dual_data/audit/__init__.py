@@ -8,12 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from dual_data.audit.columns import Table, standard
+from dual_data.audit.columns import standard
 from dual_data.audit.facts import ambiguous_subjects
 from dual_data.audit.measures import measure
 from dual_data.audit.pairs import compare, side
-
-__all__ = ["Table", "audit", "compare", "measure", "side", "standard"]
 
 
 def audit(splits: Mapping[str, pl.DataFrame], groups: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:

@@ -43,13 +43,6 @@ UNTOLD_SHARE = 0.5
 Floats = npt.NDArray[np.float64]
 
 
-class _Left(NamedTuple):
-    """What a category scores for a row that was left out of it, and whether it could have told anything."""
-
-    score: Floats
-    told: npt.NDArray[np.bool_]
-
-
 def auc(first: pl.Series, second: pl.Series) -> float | None:
     """Area under the ROC curve for telling the rows of `second` from those of `first` by their category.
 
@@ -74,12 +67,10 @@ def _counted(first: pl.Series, second: pl.Series) -> tuple[npt.ArrayLike, npt.Ar
 
 def auc_of_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
     """The same as `auc` from the number of rows that each side has in each category."""
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if not a.sum() or not b.sum():
+    if not np.sum(first) or not np.sum(second):
         return None
-    without_a, without_b = _left_out(a, b)
-    untold = a[~without_a.told].sum() / a.sum() * b[~without_b.told].sum() / b.sum()
-    return None if untold > UNTOLD_SHARE else max(_area(a, b, without_a.score, without_b.score), 0.5)
+    found = leave_pair_out(first, second)
+    return None if found.untold > UNTOLD_SHARE else max(found.area, 0.5)
 
 
 def auc_of_number_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
@@ -92,13 +83,21 @@ def auc_of_number_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float |
     return None if categories is None else max(categories, _by_order(a, b))
 
 
-def leave_pair_out(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
-    """The estimate itself, from counts a category: it may be below 0.5, and is 0.5 on average where nothing is told."""
+class Estimate(NamedTuple):
+    """What leaving every pair of rows out says."""
+
+    area: float
+    """It may be below 0.5, and is 0.5 on average where nothing is told."""
+    untold: float
+    """Share of the pairs in which no category can tell anything."""
+
+
+def leave_pair_out(first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
+    """The estimate itself, from the number of rows that each side has in each category; both must have some."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if not a.sum() or not b.sum():
-        return None
-    without_a, without_b = _left_out(a, b)
-    return _area(a, b, without_a.score, without_b.score)
+    (without_a, without_b), (told_a, told_b) = _left_out(a, b)
+    untold = a[~told_a].sum() / a.sum() * b[~told_b].sum() / b.sum()
+    return Estimate(_area(a, b, without_a, without_b), float(untold))
 
 
 def _area(a: Floats, b: Floats, without_a: Floats, without_b: Floats) -> float:
@@ -116,10 +115,10 @@ def _area(a: Floats, b: Floats, without_a: Floats, without_b: Floats) -> float:
     return wins / float(a.sum() * b.sum())
 
 
-def _left_out(a: Floats, b: Floats) -> tuple[_Left, _Left]:
-    """Every category without one row of A, and without one row of B.
+def _left_out(a: Floats, b: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """What every category scores without one row of A and without one row of B, and whether it can tell anything.
 
-    Scores are the surplus of B per row, beyond its margin; rounded so that ties stay ties.
+    Both are [2, categories]. A score is the surplus of B per row, beyond its margin; rounded so that ties stay ties.
     """
     share = float(b.sum() / (a.sum() + b.sum()))
     left = np.maximum(a + b - 1, 0.0)
@@ -138,8 +137,7 @@ def _left_out(a: Floats, b: Floats) -> tuple[_Left, _Left]:
             if side * (rows_b - share * rows) > CONFIRMED * deviation:
                 score[among] = rows_b / rows - share
             told[among] = purest * rows > CONFIRMED * deviation
-    score = np.round(score, 12)
-    return _Left(score[0], told[0]), _Left(score[1], told[1])
+    return np.round(score, 12), told
 
 
 def _bins(rows: Floats) -> npt.NDArray[np.int64]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ValidationError, field_validator
 
 from dual_data.errors import InputError
 
@@ -13,16 +13,11 @@ from dual_data.errors import InputError
 class Config(BaseModel):
     """A configuration of a dataset card, with every form that the Hub's authors give `data_files`."""
 
-    config_name: str = "default"
+    config_name: Annotated[str, BeforeValidator(str)] = "default"
     data_files: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(split, patterns of its files below the folder)."""
     data_dir: str = "."
     """Where the files of a configuration without data_files are."""
-
-    @field_validator("config_name", mode="before")
-    @classmethod
-    def _name_is_text(cls, name: object) -> str:
-        return str(name)
 
     @field_validator("data_dir")
     @classmethod

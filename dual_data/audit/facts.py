@@ -110,10 +110,9 @@ def _turned(facts: set[Fact]) -> dict[tuple[str, str], set[str]]:
 
 def _is_mirrored(fact: Fact, turned: dict[tuple[str, str], set[str]]) -> bool:
     subject, relation, value = fact
-    others = turned.get((subject, value)) if subject != value else None
-    return others is not None and any(
-        other in inverse or other.partition("_")[0] in inverse for inverse in (inverses(relation),) for other in others
-    )
+    others = turned.get((subject, value), ()) if subject != value else ()
+    inverse = inverses(relation) if others else set()
+    return any(other in inverse or other.partition("_")[0] in inverse for other in others)
 
 
 def duplicate_share(rows: pl.DataFrame) -> float | None:

@@ -42,7 +42,6 @@ _WHO_LIES = re.compile(
     r"contains|encloses|falls|belongs|shares a border)\b"
 )
 
-
 _SUBJECT = "\ue000"
 """Stands for the subject in a question, so that the patterns are compiled once for all subjects."""
 
@@ -91,9 +90,7 @@ def malformed(
 def relation_label(relation: str | None, property_id: str | None = None) -> str | None:
     """The relation in words, lower case; None where the table names it by an id whose label the rules do not know."""
     for name in (relation, property_id):
-        if name is None:
-            continue
-        if not name.strip():
+        if name is None or not name.strip():
             continue
         if not re.fullmatch(r"P\d+(_\w+)?|label:[0-9a-f]+", name):
             return name.lower().replace("_", " ").strip()

@@ -33,10 +33,10 @@ PARTICIPLES = _words(
 NOT_PARTICIPLES = _words("bed breed creed deed feed greed need reed seed shed shred speed weed")
 
 PREDICATE_ADJECTIVES = _words(
-    """adjacent available coextensive coincident compatible different equal equivalent identical indigenous opposite
+    """adjacent available coextensive coincident compatible different equal equivalent identical indigenous
     responsible separate similar unlike"""
 )
-"""Adjectives that name a relation but no thing; as the last word of a phrase they leave it without a noun."""
+"""Adjectives that name a relation but no thing: alone they leave a phrase without a noun."""
 
 SINGULAR_IN_S = _words(
     """alias arms asbestos atlas bias canvas chaos christmas cosmos diabetes ethos gas goods headquarters kudos lens

@@ -94,6 +94,6 @@ def _fault(tokens: list[str], head: str) -> str | None:  # noqa: PLR0911 - one r
         return "starts with a verb or is a plural"
     if ends_as_plural(head):
         return "is a plural"
-    if last in lexicon.PREDICATE_ADJECTIVES and len(words) == 1 and last != "opposite":
+    if len(words) == 1 and last in lexicon.PREDICATE_ADJECTIVES:
         return "is an adjective"
     return None

@@ -42,11 +42,7 @@ class _Listed(NamedTuple):
     """Whether a card names the files: then they must be tables."""
 
 
-def _say_nothing(line: str) -> None:
-    """What is passed over is not told."""
-
-
-def read(target: str, say: Callable[[str], None] = _say_nothing) -> list[Split]:
+def read(target: str, say: Callable[[str], None] = lambda _: None) -> list[Split]:
     """The splits of a file, a folder, or a Hub dataset named `owner/name[@revision]`.
 
     A folder with a dataset card is read by the configurations of its card; any other folder file by file, the shards of
@@ -73,7 +69,7 @@ def read(target: str, say: Callable[[str], None] = _say_nothing) -> list[Split]:
     return splits
 
 
-def read_all(targets: Iterable[str], say: Callable[[str], None] = _say_nothing) -> list[Split]:
+def read_all(targets: Iterable[str], say: Callable[[str], None] = lambda _: None) -> list[Split]:
     """The splits of several targets; a name that occurs twice gets its target, then a number, in front.
 
     A table without anything to audit is passed over if other targets have something: `*.parquet` may name it. A target

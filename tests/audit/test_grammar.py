@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import re
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from dual_data.audit import phrases
 from dual_data.audit.grammar import KINDS, ask, malformed, relation_label
+from dual_data.report.statistics import wilson
 from tests.audit.draw import draw, question_key
 from tests.audit.made_up import MADE_UP, MadeUp
 from tests.reference import REFERENCE, needs_reference
@@ -37,15 +37,6 @@ def labels(half: str) -> dict[str, str]:
         return {row["key"]: row["kind"] for row in csv.DictReader(file, delimiter="\t") if row["half"] == half}
 
 
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927)."""
-    z = 1.959964
-    share = hits / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return middle - half, middle + half
-
-
 @needs_reference
 @pytest.mark.parametrize(
     ("half", "found_right", "found", "there", "same_kind"),
@@ -64,13 +55,6 @@ def test_precision_and_recall_on_the_drawn_questions(
     assert min(found_right / found, found_right / there) >= 0.95
     assert wilson(found_right, found)[0] > 0.94
     assert wilson(found_right, there)[0] > 0.88
-
-
-def test_wilson_interval_of_a_known_case() -> None:
-    # Agresti and Coull 1998, section 1: 0 of 10 gives an upper limit of z^2 / (n + z^2).
-    low, high = wilson(0, 10)
-    assert low == pytest.approx(0.0, abs=1e-12)
-    assert high == pytest.approx(0.2775, abs=1e-4)
 
 
 @pytest.mark.parametrize("label", [True, False], ids=["with its label", "by its property alone"])
