@@ -22,7 +22,7 @@ FIXED = "loss"
 """The attack that verdicts rest on: one that is named before, since the strongest of several is so by chance too."""
 
 
-def membership_aucs(forget: Sequence[Row], holdout: Sequence[Row], *, seed: int = 0) -> dict[str, Interval]:
+def membership_aucs(forget: Sequence[Row], holdout: Sequence[Row]) -> dict[str, Interval]:
     """AUC of every attack, with intervals over subjects.
 
     Rows are items as :func:`dual_data.evaluation.measure.measure` makes them. Raises ValueError for an empty side.
@@ -34,9 +34,7 @@ def membership_aucs(forget: Sequence[Row], holdout: Sequence[Row], *, seed: int 
         scores[REFERENCE_RATIO] = "change_mean_log_probability"
     subjects = [[row["subject"] or row["id"] for row in side] for side in (forget, holdout)]
     return {
-        name: auc_interval(
-            [row["scores"][key] for row in forget], [row["scores"][key] for row in holdout], *subjects, seed=seed
-        )
+        name: auc_interval(*([row["scores"][key] for row in side] for side in (forget, holdout)), *subjects)
         for name, key in scores.items()
     }
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.models import Loaded
 
-GROUP = 128
+_GROUP = 128
 """Inputs that share a scale."""
 
 
-def round_to_nearest(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
+def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
     """A weight [out, in] rounded to the nearest of 2^bits - 1 symmetric levels a group, in its own type.
 
     scale = max |w| / (2^(bits-1) - 1); w -> scale * round(w / scale). The last group may be smaller. Raises ValueError
@@ -30,7 +30,7 @@ def round_to_nearest(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
         raise ValueError(f"{bits} bits have no symmetric levels; use 2 or more")
     levels = 2 ** (bits - 1) - 1
     outputs, inputs = weight.shape
-    padded = nn.functional.pad(weight.float(), (0, -inputs % group)).view(outputs, -1, group)
+    padded = nn.functional.pad(weight.float(), (0, -inputs % _GROUP)).view(outputs, -1, _GROUP)
     scale = padded.abs().amax(2, keepdim=True) / levels
     rounded = torch.round(padded / scale.clamp_min(torch.finfo(torch.float32).tiny)) * scale
     found: Tensor = rounded.view(outputs, -1)[:, :inputs].to(weight.dtype)
@@ -38,9 +38,7 @@ def round_to_nearest(weight: Tensor, bits: int, group: int = GROUP) -> Tensor:
 
 
 @contextmanager
-def quantised(
-    loaded: Loaded, bits: int, adapters: Adapters | None = None, cell: int = 0, *, group: int = GROUP
-) -> Iterator[None]:
+def quantised(loaded: Loaded, bits: int, adapters: Adapters | None = None, cell: int = 0) -> Iterator[None]:
     """Inside, the model has the rounded weights of the base with adapter `cell` merged; the adapters are off.
 
     The head and the embeddings keep their precision unless an adapter is on the head. Afterwards every weight is back
@@ -62,7 +60,7 @@ def quantised(
                     merged = merged + scaling * (b.float() @ a.float())
                 # A tied head shares its tensor with the embedding: it gets a tensor of its own for the time being.
                 kept.append((layer, cast("nn.Parameter", layer.weight)))
-                layer.weight = nn.Parameter(round_to_nearest(merged.to(weight.dtype), bits, group), requires_grad=False)
+                layer.weight = nn.Parameter(round_to_nearest(merged.to(weight.dtype), bits), requires_grad=False)
             yield
         finally:
             for layer, original in reversed(kept):

@@ -6,13 +6,13 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from dual_data.evaluation.statistics import Interval, item_weights, quantiles, seed_counts
+from dual_data.evaluation.statistics import Floats, Interval, item_weights, quantiles, seed_counts
 
-Floats = NDArray[np.float64]
 LEVELS = (0.5, 0.9)
-"""Shares of the gap that the steps to are counted for."""
+"""Shares of the gap to which the steps are counted."""
+_REPLICATES = 1000
 
 
 class Recovery(NamedTuple):
@@ -56,14 +56,7 @@ def recovered(value: ArrayLike, start: ArrayLike, base: ArrayLike, gained: Array
 
 
 def recovery(
-    steps: Sequence[int],
-    tuned: ArrayLike,
-    control: ArrayLike,
-    base: ArrayLike,
-    subjects: Sequence[Hashable],
-    *,
-    seed: int = 0,
-    replicates: int = 1000,
+    steps: Sequence[int], tuned: ArrayLike, control: ArrayLike, base: ArrayLike, subjects: Sequence[Hashable]
 ) -> Recovery:
     """Of scores of held-out facts, `tuned` and `control` as [steps, facts] from step 0 on, `base` as [facts]; of
     several seeds with one more axis in front.
@@ -73,7 +66,7 @@ def recovery(
     sides = [np.asarray(side, dtype=float) for side in (tuned, control)]
     before = np.atleast_2d(np.asarray(base, dtype=float))[:, None]
     tables = [side if side.ndim == 3 else side[None] for side in (*sides, before)]
-    items, seeds = _draws(subjects, len(before), seed, replicates)
+    items, seeds = _draws(subjects, len(before))
 
     def shares(items: Floats, seeds: Floats) -> Floats:
         after, by_control, at_first = (_means(table, items, seeds) for table in tables)
@@ -83,10 +76,10 @@ def recovery(
     return Recovery(np.asarray(steps, dtype=float), exact, shares(items, seeds))
 
 
-def _draws(subjects: Sequence[Hashable], seeds: int, seed: int, replicates: int) -> tuple[Floats, Floats]:
+def _draws(subjects: Sequence[Hashable], seeds: int) -> tuple[Floats, Floats]:
     """How often each item and each seed is drawn: crossed, for every seed is measured on the same items."""
-    random = np.random.default_rng(seed)
-    return item_weights(subjects, random, replicates), seed_counts(seeds, random, replicates)
+    random = np.random.default_rng(0)
+    return item_weights(subjects, random, _REPLICATES), seed_counts(seeds, random, _REPLICATES)
 
 
 def _means(table: Floats, items: Floats, seeds: Floats) -> Floats:
@@ -117,5 +110,5 @@ def recovered_share(
         start, left, after, by_control = (_means(side, items, seeds)[:, 0] for side in sides)
         return recovered(after, left, start, by_control - start)
 
-    draws = share(*_draws(subjects, len(sides[0]), 0, 1000))
+    draws = share(*_draws(subjects, len(sides[0])))
     return Interval(float(share(np.ones((1, len(subjects))), np.ones((1, len(sides[0]))))[0]), *quantiles(draws))

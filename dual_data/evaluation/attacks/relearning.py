@@ -81,72 +81,51 @@ def relearn(
     tune: Mapping[str, Sequence[Encoded]],
     held_out: Sequence[Encoded],
     items: Sequence[Item],
-    lr: float = 1e-4,
-    steps: Sequence[int] = STEPS,
-    batch: int = BATCH,
+    lr: float,
+    steps: Sequence[int],
     seed: int = 0,
     max_new_tokens: int = 16,
     train_end: bool = True,
 ) -> list[Curve]:
     """Curves of one unlearned adapter for every set of rows to tune on; `adapters` are left as they are.
 
-    `items` are the held-out facts of `held_out`, in order. A step takes the first `batch` rows, or all of fewer.
+    `items` are the held-out facts of `held_out`, in order. A step takes the first `BATCH` rows, or all of fewer.
     """
+    requests = [request_of(row) for row in held_out]
+
+    def curve(name: str, rows: Sequence[Encoded], clone: Adapters) -> Curve:
+        """Of the clone's adapters the first is the unlearned one, the other the control."""
+        engine = open_engine(loaded, clone, max_new_tokens=max_new_tokens)
+        found: list[list[Point]] = [[], []]
+
+        def score(step: int) -> None:
+            for points, outcomes in zip(found, engine.run(requests), strict=True):
+                points.append(_point(loaded, step, outcomes, items))
+
+        score(0)
+        # One step an epoch: the epoch's end is where training lets others look.
+        train(
+            loaded,
+            clone,
+            fine_tune.METHOD,
+            [CellData(rows, (), lr, seed)] * 2,
+            # It may begin at a model that unlearning destroyed: a sign of divergence elsewhere is its start here.
+            Optimisation(epochs=max(steps), batch=len(rows), diverged_nll=0.0, diverged_norm=0.0),
+            train_end=train_end,
+            on_epoch=lambda epoch: score(epoch + 1) if epoch + 1 in steps else None,
+        )
+        return Curve(name, tuple(found[0]), tuple(found[1]), tuple(item.subject or item.id for item in items))
+
     curves = []
     for name, rows in tune.items():
         clone = Adapters(loaded.model, adapters.spec, seeds=(seed, seed))
         try:
             clone.load_weights(0, adapters.weights(cell))
             with adapters.disabled():
-                scored = _run(
-                    loaded, clone, rows, held_out, items,
-                    lr=lr, steps=steps, batch=batch, seed=seed, max_new_tokens=max_new_tokens, train_end=train_end,
-                )  # fmt: skip
+                curves.append(curve(name, list(rows)[:BATCH], clone))
         finally:
             clone.remove()
-        points, control = map(tuple, scored)
-        curves.append(Curve(name, points, control, tuple(item.subject or item.id for item in items)))
     return curves
-
-
-def _run(
-    loaded: Loaded,
-    clone: Adapters,
-    rows: Sequence[Encoded],
-    held_out: Sequence[Encoded],
-    items: Sequence[Item],
-    *,
-    lr: float,
-    steps: Sequence[int],
-    batch: int,
-    seed: int,
-    max_new_tokens: int,
-    train_end: bool,
-) -> list[list[Point]]:
-    """Points of the unlearned adapter and of the control."""
-    engine = open_engine(loaded, clone, max_new_tokens=max_new_tokens)
-    requests = [request_of(row) for row in held_out]
-    found: list[list[Point]] = [[], []]
-
-    def score(step: int) -> None:
-        for curve, outcomes in zip(found, engine.run(requests), strict=True):
-            curve.append(_point(loaded, step, outcomes, items))
-
-    score(0)
-    wanted = set(steps)
-    # One step an epoch: the epoch's end is where training lets others look.
-    taken = list(rows)[:batch]
-    train(
-        loaded,
-        clone,
-        fine_tune.METHOD,
-        [CellData(taken, (), lr, seed)] * 2,
-        # It may begin at a model that unlearning destroyed: what is a sign of divergence elsewhere is where it starts.
-        Optimisation(epochs=max(steps), batch=len(taken), diverged_nll=0.0, diverged_norm=0.0),
-        train_end=train_end,
-        on_epoch=lambda epoch: score(epoch + 1) if epoch + 1 in wanted else None,
-    )
-    return found
 
 
 def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:

@@ -1,4 +1,4 @@
-"""Whether generations are still language: entropy of word n-grams, distinct n-grams, empty and looping answers."""
+"""Whether generations are still language: entropy of word n-grams, and answers that repeat one word."""
 
 import math
 from collections import Counter
@@ -18,10 +18,6 @@ class Fluency(NamedTuple):
     """Mean of the entropies of word bigrams and trigrams in bits, weighted 2/3 and 4/3 over 2 (Zhang et al. 2018,
     arXiv 1809.05972, as RWKU takes it), of all generations together. The interval is that of the mean surprisal of an
     n-gram, its code held: drawn generations repeat, and the entropy of repeats is lower for that alone."""
-    distinct_2: float
-    """Share of the bigrams that are different ones."""
-    empty: float
-    """Share of generations without a word."""
     looping: Interval
     """Share of generations of eight words or more in which one word makes up more than half."""
 
@@ -35,8 +31,6 @@ def fluency(texts: Sequence[str], clusters: Sequence[Hashable]) -> Fluency:
     looping = [len(row) >= 8 and Counter(row).most_common(1)[0][1] > len(row) / 2 for row in split]
     return Fluency(
         bootstrap_function(_entropy, (pairs.bits, pairs.counts, triples.bits, triples.counts), clusters),
-        pairs.distinct / max(1.0, sum(pairs.counts)),
-        sum(not row for row in split) / len(split),
         bootstrap_mean(looping, clusters),
     )
 
@@ -48,7 +42,6 @@ class _Ngrams(NamedTuple):
     """By text, the sum of their surprisals under all texts together."""
     counts: list[float]
     """By text, how many there are."""
-    distinct: int
 
 
 def _of_size(rows: Sequence[Sequence[str]], size: int) -> _Ngrams:
@@ -56,7 +49,7 @@ def _of_size(rows: Sequence[Sequence[str]], size: int) -> _Ngrams:
     counts = Counter(ngram for ngrams in by_text for ngram in ngrams)
     bits = {ngram: math.log2(counts.total() / count) for ngram, count in counts.items()}
     sums = [math.fsum(bits[ngram] for ngram in ngrams) for ngrams in by_text]
-    return _Ngrams(sums, [float(len(ngrams)) for ngrams in by_text], len(counts))
+    return _Ngrams(sums, [float(len(ngrams)) for ngrams in by_text])
 
 
 def _entropy(bits_2: Floats, count_2: Floats, bits_3: Floats, count_3: Floats) -> Floats:

@@ -11,11 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dual_data.evaluation.metrics.likelihood import TokenScores, mean_log_probability, sum_log_probability
 
 
-def loss(scores: TokenScores) -> float:
-    """Mean log-probability a token: minus the loss."""
-    return mean_log_probability(scores)
-
-
 def zlib_ratio(scores: TokenScores, text: str) -> float:
     """Log-probability of the answer over the bytes that zlib needs for its text."""
     return sum_log_probability(scores) / len(zlib.compress(text.encode("utf-8")))
@@ -36,7 +31,7 @@ def min_k_plus_plus(scores: TokenScores, share: float) -> float:
 
 
 ATTACKS: Mapping[str, Callable[[TokenScores, str], float]] = {
-    "loss": lambda scores, _: loss(scores),
+    "loss": lambda scores, _: mean_log_probability(scores),
     "zlib": zlib_ratio,
     "min_k_20": lambda scores, _: min_k(scores, 0.2),
     "min_k_40": lambda scores, _: min_k(scores, 0.4),

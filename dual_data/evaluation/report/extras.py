@@ -9,7 +9,7 @@ import numpy as np
 
 from dual_data.evaluation.attacks.files import ATTACKS, Found, read_attacks
 from dual_data.evaluation.attacks.membership import membership_aucs
-from dual_data.evaluation.attacks.posterior import Audit, posterior_audit
+from dual_data.evaluation.attacks.posterior import posterior_audit
 from dual_data.evaluation.frequency import Frequency, frequency
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
 from dual_data.evaluation.quality import ForgetQuality, Kept, forget_quality, model_utility
@@ -51,15 +51,15 @@ class Extras(NamedTuple):
     """Of the chosen learning rate and, where nothing else is said, its first seed."""
 
     group: Group
-    run: Run
     runs: tuple[Run, ...]
-    """All seeds of the learning rate."""
+    """By seed."""
     befores: tuple[Run, ...]
     """The model before unlearning of each: seeds may share one."""
     held_out: str
-    """The facts that forget facts are told apart from, or why there are none."""
+    """The facts that forget facts are compared with, or why there are none."""
     membership: Membership
-    audit: Audit | None
+    audit: Interval | None
+    """AUC of the posterior-difference audit; None for too few facts and a model that diverged."""
     frequency: Frequency | None
     fluency: Fluency
     quality: ForgetQuality | None
@@ -89,7 +89,6 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     apart = held_out(items, run)
     return Extras(
         group,
-        run,
         runs,
         befores,
         apart.label,
@@ -134,10 +133,10 @@ def _aucs(apart: HeldOut, items: Items) -> dict[str, Interval]:
     return membership_aucs(*sides)
 
 
-def _audit(apart: HeldOut) -> Audit | None:
+def _audit(apart: HeldOut) -> Interval | None:
     try:
         return posterior_audit(apart.forget, apart.rows)
-    except ValueError:  # too few facts for two halves, or a model that diverged
+    except ValueError:
         return None
 
 

@@ -1,4 +1,4 @@
-"""The facts that forget facts are told apart from: those of a result that nothing was trained on."""
+"""The facts that forget facts are compared with: those of a result that nothing was trained on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class HeldOut(NamedTuple):
     set: str
     """Empty where there is none."""
     forget: Sequence[Row]
-    """The forget facts that are told from `rows`: those with a pair there, all where the two are unmatched."""
+    """The forget facts that are compared with `rows`: those with a pair there, all where the two are unmatched."""
     rows: Sequence[Row]
     label: str
     """How a table names it: the set and how many pairs there are or why none, or why there is no set."""

@@ -28,10 +28,10 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
             continue
         key = one.group.key
         frequency = one.frequency
-        ids.append(row_id("popularity", [one.run]))
+        ids.append(row_id("popularity", one.runs))
         for what, of_parts in (
             ("the answer's probability", [part.probability_drop for part in frequency.deciles]),
-            ("generations that hold the answer", [part.answer_drop for part in frequency.deciles]),
+            ("generations with the answer", [part.answer_drop for part in frequency.deciles]),
         ):
             spots = tuple(spot(i, drop, f"part {i + 1}: ", ids[-1]) for i, drop in enumerate(of_parts))
             drops[key._replace(method=BASE), what].append(Series(key.method, spots))
@@ -39,7 +39,7 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
             (
                 *place_of(key), key.method, shown(frequency.by_probability), shown(frequency.by_answer),
                 shown(frequency.agreement), str(len(frequency.disagreeing)),
-                sources([one.run], folder),
+                sources(one.runs[:1], folder),
             )
         )  # fmt: skip
     known = [start for start, _ in drops]
@@ -50,18 +50,22 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
     if not rows:
         return []
     header = (
-        *PLACE, "method", "popularity and probability drop", "popularity and answer drop",
-        "the two drops", "facts on which they disagree", "items",
+        *PLACE, "method", "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops",
+        "disagreeing facts", "items",
     )  # fmt: skip
     drop_caption = (
-        "Mean drop by tenth of popularity within the set, of the answer's probability and of the share of generations "
-        "that hold it; small sets have fewer parts."
+        "Mean drop, from before unlearning, of the answer's probability and of the share of generations that contain "
+        "the answer, by tenth of popularity within the set; small sets have fewer parts."
     )
-    caption = "Rank correlations with 95 % intervals, first seed of the chosen learning rate."
+    caption = (
+        "Spearman's rank correlation over the facts of the first seed at the chosen learning rate: of popularity with "
+        "the drop of the answer's probability, of popularity with the loss of the answer, and of these two. "
+        "Disagreeing: the answer is lost though half or more of its probability is left, or the other way round."
+    )
     return [
         Heading("Forgetting by popularity"),
         Figures(tuple(charts), drop_caption),
-        Table(header, tuple(rows), caption, ("facts on which they disagree",), tuple(ids)),
+        Table(header, tuple(rows), caption, ("disagreeing facts",), tuple(ids)),
     ]
 
 
@@ -84,27 +88,28 @@ def _traces(found: Sequence[Extras], folder: Path) -> Table:
                 *(shown(by[name]) if by else "-" for name in (FIXED, "min_k_plus_plus_20") for by in one.membership),
                 f"{strongest} {shown(aucs[strongest])}" if aucs else "-",
                 "over-unlearned" if over_unlearned(aucs, one.membership.retrained) else "",
-                shown(one.audit.auc) if one.audit else "-", sources((one.befores[0], one.run), folder),
+                shown(one.audit) if one.audit else "-", sources((one.befores[0], one.runs[0]), folder),
             )
         )  # fmt: skip
-    models = ("", " before", " retrained")
     header = (
-        *PLACE, "method", "told from", *(f"{attack}{model}" for attack in (FIXED, "min-k++") for model in models),
+        *PLACE, "method", "held-out facts",
+        *(f"AUC by {attack}{model}" for attack in (FIXED, "min-k++") for model in ("", ", before", ", retrained")),
         "strongest attack", "note", "posterior-difference audit", "items",
     )  # fmt: skip
     caption = (
-        "Membership inference: AUC of telling forget facts from facts that neither the stage nor unlearning was "
-        "trained on; before: by the model before unlearning; retrained: by the model whose stage learned the same but "
-        "for the forget facts, where the grid has it; all on the same facts. 0.5: as likely as the held-out facts, "
-        f"which the model may know. Over-unlearned: the interval of {FIXED} lies below the AUC of the retrained model. "
-        f"The strongest attack is the one of {len(ATTACKS) + 1} whose AUC is farthest from 0.5, a choice that its "
-        f"interval does not hold; {REFERENCE_RATIO} looks at the change from before, so it is below 0.5 wherever "
-        f"unlearning works. Pairs are of a forget and a held-out fact, within {CALIPER} standard deviations of "
-        "log(1 + popularity), and facts without one are left out; what is unmatched can be told by popularity. The "
-        "audit's AUC is 0.5 where unlearning left no trace beyond a drift that both sides share. There is no number "
-        "where every other set was trained on. Of the first seed."
+        "Membership inference: AUC of an attack that separates forget facts from held-out facts, on which neither the "
+        "stage nor unlearning was trained; 0.5 means that they look equally likely to the model, which may know the "
+        "held-out ones. Before: of the model before unlearning; retrained: of the model whose stage learned the same "
+        "except the forget facts, where the grid has it; all on the same facts, of the first seed. Over-unlearned: the "
+        f"interval of {FIXED} lies below the AUC of the retrained model. Strongest: of {len(ATTACKS) + 1} attacks, the "
+        "one whose AUC is farthest from 0.5, a choice that its interval does not account for; "
+        f"{REFERENCE_RATIO} scores the change from before, so its AUC is below 0.5 wherever unlearning works. Pairs "
+        f"are of a forget and a held-out fact within {CALIPER} standard deviations of log(1 + popularity), and facts "
+        "without a partner are left out; unmatched sides can also be told apart by popularity. Posterior-difference "
+        "audit: AUC of a classifier on how the model's predictions changed; 0.5 where unlearning left no trace beyond "
+        "a drift that both sides share. A dash: every other set was trained on, or the model gave no numbers."
     )
-    return Table(header, tuple(rows), caption, ("told from",))
+    return Table(header, tuple(rows), caption, ("held-out facts",))
 
 
 def _quality(found: Sequence[Extras], folder: Path) -> Table:
@@ -124,11 +129,11 @@ def _quality(found: Sequence[Extras], folder: Path) -> Table:
         "items",
     )  # fmt: skip
     caption = (
-        "Forget quality is against the model whose stage learned the same but for the forget facts, and has no number "
-        "where no stage taught those or the grid lacks that model; it is the p-value of the Kolmogorov-Smirnov test, D "
-        "its statistic. Model utility is the harmonic mean of probability, ROUGE-L recall and truth ratio of what is "
-        "to be kept, over all seeds and before unlearning on the same facts; what else stands here is of the first "
-        "seed. Both are after TOFU and not its numbers: wrong answers are those of other facts of the relation. "
-        "Looping: share of generations of eight words or more that repeat one in more than half."
+        "Forget quality: p-value and statistic D of the Kolmogorov-Smirnov test of truth ratios against the model that "
+        "learned the same in its stage except the forget facts; no value where no stage taught those or the grid lacks "
+        "that model. Model utility: harmonic mean of probability, ROUGE-L recall and truth ratio over the sets to be "
+        "kept, of all seeds; the other columns are of the first seed. Both follow TOFU but are not its numbers: wrong "
+        "answers are those of other facts of the relation. N-gram entropy: in bits, of word bigrams and trigrams, all "
+        "generations. Looping: share of generations of eight words or more of which one word makes up more than half."
     )
     return Table(header, tuple(rows), caption, ("forget quality p",))

@@ -16,8 +16,6 @@ def test_figures_by_hand() -> None:
     entropy_2 = -(0.2 * math.log2(0.2) + 0.1 * math.log2(0.1) + 0.7 * math.log2(0.7))
     entropy_3 = -(2 * 0.125 * math.log2(0.125) + 0.75 * math.log2(0.75))
     assert found.entropy.value == pytest.approx(entropy_2 / 3 + entropy_3 * 2 / 3)
-    assert found.distinct_2 == pytest.approx(3 / 10)
-    assert found.empty == 0.25
     assert found.looping.value == 0.25
 
 
@@ -34,6 +32,6 @@ def test_the_interval_of_the_entropy_is_around_it_and_as_wide_as_subjects_make_i
 
 
 def test_nothing_said() -> None:
-    assert fluency([""], ["s"]) == ((0, 0, 0, None), 0, 1, (0, 0, 0, None))
+    assert fluency([""], ["s"]) == ((0, 0, 0, None), (0, 0, 0, None))
     with pytest.raises(ValueError, match="no texts"):
         fluency([], [])
