@@ -14,7 +14,7 @@ from benchmarks.evaluation.count import Work, counted, counting
 from benchmarks.evaluation.plain import FAIREST, PlainOptions, workload_of
 from benchmarks.evaluation.subject import Work as Cell
 from benchmarks.evaluation.subject import config_of
-from dual_data.evaluation import forced
+from dual_data.evaluation import score
 from dual_data.evaluation.data import Encoded, encode
 from dual_data.evaluation.generate import Slots
 from dual_data.evaluation.lora import Adapters, LoraSpec
@@ -57,18 +57,18 @@ def batch(
     with counting() as meter:
         loaded, _ = _loaded(shape, tokenizer, dtype)
         adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells)) if cells else None
-        engine = Engine(loaded, adapters, rows=rows, max_new_tokens=work.new_tokens, graphs=False, hidden=False)
+        engine = Engine(loaded, adapters, rows=rows, max_new_tokens=work.new_tokens)
         steps: list[Work] = []
 
         def decode(_: object, slots: Slots, __: object) -> list[list[int]]:
             steps.append(meter.read())
-            steps.append(counted(meter, lambda: slots.step(engine.decoder.body)))
+            steps.append(counted(meter, lambda: slots.step(engine.decoder.model)))
             return [[]] * len(slots.ids)
 
         def split(_: object, lengths: Sequence[int], *__: object) -> list[Any]:
             return [None] * len(lengths)
 
-        with mock.patch.object(engine, "_decode", decode), mock.patch.object(forced, "split_scores", split):
+        with mock.patch.object(engine, "_decode", decode), mock.patch.object(score, "split_scores", split):
             meter.reset()
             engine.run(requests)
         return {"prompts and answers": steps[0], "decoding step": steps[1]}

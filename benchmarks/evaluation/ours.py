@@ -66,7 +66,7 @@ def fast_engine(
     loaded: Loaded, adapters: Adapters, *, rows: int, new_tokens: int, graphs: bool | None = None
 ) -> Engine:
     """The engine that the package opens. Raises RuntimeError where that is its slow one: another thing to measure."""
-    engine = open_engine(loaded, adapters, rows=rows, max_new_tokens=new_tokens, graphs=graphs, hidden=False)
+    engine = open_engine(loaded, adapters, rows=rows, max_new_tokens=new_tokens, graphs=graphs)
     if not isinstance(engine, Engine):
         raise RuntimeError(f"the package does not serve {loaded.info.spec} by its fast engine: {engine.notes}")
     return engine

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dual_data.errors import InputError
 from dual_data.evaluation.models import Loaded
-from dual_data.evaluation.request import Request
 from dual_data.evaluation.workload import Workload
 
 
@@ -19,7 +18,7 @@ def check_tokens(loaded: Loaded, tokens: int, what: str) -> None:
 
 def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> None:
     """Raise InputError naming an item or the panel, too long with its answers or with what may be generated."""
-    sizes = [_tokens(request, max_new_tokens) for request in workload.requests]
+    sizes = [request.tokens(max_new_tokens) for request in workload.requests]
     for name, places in workload.sets.items():
         for place in places:
             attacks = [attacked.request for attacked in place.attacks]
@@ -30,9 +29,4 @@ def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> N
         texts = [*(choice.question for choice in panel.choices), *panel.texts]
         for text, request in zip(texts, requests, strict=True):
             what = f"the utility panel {panel.name}: {text[:40]!r}, with its options,"
-            check_tokens(loaded, _tokens(request, max_new_tokens), what)
-
-
-def _tokens(request: Request, max_new_tokens: int) -> int:
-    answers = max((len(answer.ids) for answer in request.answers), default=0)
-    return len(request.prompt) + max(answers, max_new_tokens if request.generate else 0)
+            check_tokens(loaded, request.tokens(max_new_tokens), what)

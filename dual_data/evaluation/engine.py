@@ -31,7 +31,6 @@ def open_engine(
     rows: int = 64,
     max_new_tokens: int = 64,
     graphs: bool | None = None,
-    hidden: bool = True,
 ) -> Engine | PlainEngine:
     """The engine for a model, chosen by trying; `notes` of a plain one says why it was needed.
 
@@ -48,12 +47,11 @@ def open_engine(
             _NO_GRAPHS[model] = why_no_graphs(loaded)
     if no_cache := _NO_CACHE[model]:
         refuse_if_shared(model, no_cache)
-        plain = PlainEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, hidden=hidden)
+        plain = PlainEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens)
         plain.notes.append(f"slow evaluation: {no_cache}")
         return plain
     no_graphs = _NO_GRAPHS[model] if wanted else ""
-    replayed = wanted and not no_graphs
-    engine = Engine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=replayed, hidden=hidden)
+    engine = Engine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=wanted and not no_graphs)
     if no_graphs:
         engine.notes.append(f"decoding without CUDA graphs: {no_graphs}")
     return engine

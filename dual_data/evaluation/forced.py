@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from transformers import PreTrainedModel
 
-from dual_data.evaluation.generate import Body
 from dual_data.evaluation.hidden import last_layers, mean_of_answers, mean_of_layers
 from dual_data.evaluation.metrics.likelihood import TokenScores
-from dual_data.evaluation.models import head
+from dual_data.evaluation.models import last_hidden
 from dual_data.evaluation.request import Answer
-from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
+from dual_data.evaluation.score import Reference, score_answers
 from dual_data.evaluation.static_cache import StaticCache, answers_mask, prompt_seen
 
 
@@ -56,10 +55,10 @@ class Scored(NamedTuple):
 class Forcing(NamedTuple):
     """What scoring needs to know of an engine."""
 
-    body: Body
+    model: PreTrainedModel
     cells: int
-    vocabulary: int
     hidden: bool
+    """Whether the hidden states of the last layers are wanted too."""
 
     def score(
         self,
@@ -80,7 +79,7 @@ class Forcing(NamedTuple):
             for chosen, held in ((gold, (reference, keep)), (others, (None, None))):
                 if not chosen:
                     continue
-                columns = self._figures(hidden, layers, chosen, indices, *held)
+                columns = self._scores(hidden, layers, chosen, indices, *held)
                 for cell, column in enumerate(columns):
                     for one, scores in zip(chosen, column, strict=True):
                         found[cell][rows[one.row]].append(scores)
@@ -112,11 +111,12 @@ class Forcing(NamedTuple):
             columns = torch.arange(start, start + fed, device=device)
             ids, offsets, segments = (torch.tensor(table, device=device).repeat(self.cells, 1) for table in tables)
             seen = prompt_seen(prompts.prefix, prompts.pads[every], prompts.length)
-            with last_layers(self.body.model, wanted=self.hidden) as states:
-                rest = self.body(
+            with last_layers(self.model, wanted=self.hidden) as states:
+                rest = last_hidden(
+                    self.model,
                     ids,
-                    prompts.end_positions[every, None] + offsets,
                     answers_mask(seen, segments),
+                    prompts.end_positions[every, None] + offsets,
                     cache.branch(every, start, fed).at(columns, start + fed),
                 )
             hidden = torch.cat([hidden, rest.view(self.cells, len(rows), fed, -1)], dim=2)
@@ -125,7 +125,7 @@ class Forcing(NamedTuple):
                 layers = torch.cat([layers, mean.view(self.cells, len(rows), fed, -1)], dim=2)
         return hidden, layers, scored
 
-    def _figures(
+    def _scores(
         self,
         hidden: Tensor,
         layers: Tensor,
@@ -139,30 +139,13 @@ class Forcing(NamedTuple):
         pick = torch.tensor(
             [one.row * width + column for one in scored for column in one.columns], device=hidden.device
         )
-        gold = torch.tensor([token for one in scored for token in one.answer.ids], device=hidden.device)
-        base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
-        figures, logits = figures_of_hidden(
-            lambda states: head(self.body.model, states), hidden.flatten(1, 2)[:, pick], gold, base, self.vocabulary
-        )
-        lengths = [len(one.answer.ids) for one in scored]
-        tokens = [one.answer.answer_tokens for one in scored]
+        answers = [one.answer for one in scored]
         means = None
         if layers.numel() and (reference is not None or keep is not None):
             # Gold answers stand first in their rows, so their states begin at column 0.
-            means = mean_of_answers(layers[:, [one.row for one in scored]], tokens)
-        cosines: list[float | None] = [None] * (self.cells * len(scored))
-        if reference is not None and means is not None:
-            other = torch.stack([reference.hidden[index] for index in indices])
-            cosines = list(
-                cosine_similarity(means, other[None].expand_as(means), dim=2).clamp(-1, 1).flatten().tolist()
-            )
-        if keep is not None:
-            for index, piece in zip(indices, torch.split(logits, lengths), strict=True):
-                keep.logits[index] = piece.clone()
-            if means is not None:
-                keep.hidden.update(zip(indices, means[0].unbind(0), strict=True))
-        scores = split_scores(figures, lengths * self.cells, tokens * self.cells, cosines)
-        return [scores[cell * len(scored) : (cell + 1) * len(scored)] for cell in range(self.cells)]
+            means = mean_of_answers(layers[:, [one.row for one in scored]], answers)
+        picked = hidden.flatten(1, 2)[:, pick]
+        return score_answers(self.model, picked, means, answers, indices, reference, keep)
 
 
 def _fed(answers: Sequence[Answer]) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dual_data.evaluation.data import Encoded
-from dual_data.evaluation.models import Loaded, decoder_layers, last_hidden
+from dual_data.evaluation.models import Loaded, attention_window, decoder_layers, last_hidden
 from dual_data.evaluation.packing import Layout, Micro, Rows, Source, pack
 from dual_data.evaluation.sharding import is_sharing
 from dual_data.evaluation.smaller import is_out_of_memory
@@ -68,10 +68,7 @@ def packs(loaded: Loaded, longest: int) -> bool:
     Attention that slides over fewer tokens than a row has, or that is no attention at all, needs the plain layout.
     """
     model = loaded.model
-    config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None) or ["sliding"]
-    window = getattr(config, "sliding_window", None)
-    if window and longest > window and any("sliding" in kind for kind in kinds):
+    if longest > attention_window(model):
         return False
     if model not in _PACKS:
         ids = plain_text(loaded, 16)

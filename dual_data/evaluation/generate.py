@@ -7,39 +7,17 @@ Shapes are few (row counts halve as rows end), so that a grid of cells captures 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dual_data.evaluation.attention import additive, grouped
-from dual_data.evaluation.models import cached, head
+from dual_data.evaluation.models import head, last_hidden
 from dual_data.evaluation.sharding import anywhere
 from dual_data.evaluation.static_cache import StaticCache
 
 CHECK_EVERY = 8
 """Steps between two looks at which rows have ended: each look waits for the device."""
-
-
-class Body(NamedTuple):
-    """A model's decoder under given columns, positions and mask."""
-
-    model: PreTrainedModel
-    dtype: torch.dtype
-
-    def __call__(self, ids: Tensor, positions: Tensor, allowed: Tensor, cache: StaticCache) -> Tensor:
-        """Final hidden states [rows, tokens, width]."""
-        with grouped(self.model):
-            output = self.model.base_model(
-                input_ids=ids,
-                attention_mask=additive(allowed, self.dtype),
-                position_ids=positions,
-                **cached(self.model, cache),
-            )
-        hidden = output.last_hidden_state
-        assert isinstance(hidden, Tensor)
-        return hidden
 
 
 class Slots:
@@ -56,40 +34,32 @@ class Slots:
         self.graphs: dict[object, torch.cuda.CUDAGraph | None] = {}
         """None where the first step was taken, which warms up."""
 
-    def step(self, body: Body) -> None:
+    def step(self, model: PreTrainedModel) -> None:
         """Feed the last token of every row, append the next one to `chunk`. Nothing here waits for the device."""
         self.allowed.index_fill_(3, self.columns, True)
-        hidden = body(self.ids, self.positions, self.allowed, self.cache.at(self.columns, self.cache.width))
-        self.ids.copy_(head(body.model, hidden[:, -1]).argmax(-1, keepdim=True))
+        cache = self.cache.at(self.columns, self.cache.width)
+        hidden = last_hidden(model, self.ids, self.allowed, self.positions, cache)
+        self.ids.copy_(head(model, hidden[:, -1]).argmax(-1, keepdim=True))
         self.chunk.index_copy_(1, self.place, self.ids)
         self.positions.add_(1)
         self.columns.add_(1)
         self.place.add_(1)
 
-    def restart(self, tensors: dict[str, Tensor]) -> None:
-        """Set ids, positions, columns and allowed."""
-        for name, value in tensors.items():
-            getattr(self, name).copy_(value)
-
-    def state(self, rows: Tensor | None = None) -> dict[str, Tensor]:
-        """Ids, positions, columns and allowed, of some of the rows."""
-        pick = slice(None) if rows is None else rows
-        return {
-            "ids": self.ids[pick].clone(),
-            "positions": self.positions[pick].clone(),
-            "columns": self.columns.clone(),
-            "allowed": self.allowed[pick].clone(),
-        }
+    def take_rows(self, other: Slots, rows: Tensor) -> None:
+        """Go on with some rows of another state."""
+        self.cache.take_rows(other.cache, rows)
+        self.ids.copy_(other.ids[rows])
+        self.positions.copy_(other.positions[rows])
+        self.columns.copy_(other.columns)
+        self.allowed.copy_(other.allowed[rows])
 
 
 class Decoder:
     """Decodes batches of one model and keeps the slots and graphs between them."""
 
     def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int], *, graphs: bool) -> None:
-        parameter = next(model.parameters())
-        self.body = Body(model, parameter.dtype)
-        self.device = parameter.device
-        self.graphs = graphs
+        self.model, self.graphs = model, graphs
+        self.device = next(model.parameters()).device
         self.stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=self.device)
         self._slots: dict[tuple[int, int], Slots] = {}
 
@@ -135,8 +105,9 @@ class Decoder:
                 break
             if keep is not None and keep.shape[1] * cells < len(owner):
                 picked = (keep + torch.arange(cells, device=self.device)[:, None] * (len(owner) // cells)).flatten()
-                slots = self._shrink(slots, picked)
-                owner, ended = owner[picked], ended[picked]
+                smaller = self.slots(len(picked), slots.cache.width, slots.cache)
+                smaller.take_rows(slots, picked)
+                slots, owner, ended = smaller, owner[picked], ended[picked]
             steps = min(CHECK_EVERY, most - done)
             slots.place.zero_()
             for _ in range(steps):
@@ -147,15 +118,9 @@ class Decoder:
             done += steps
         return _cut(output.tolist(), set(self.stops.tolist()), wanted)
 
-    def _shrink(self, slots: Slots, rows: Tensor) -> Slots:
-        smaller = self.slots(len(rows), slots.cache.width, slots.cache)
-        smaller.cache.take_rows(slots.cache, rows)
-        smaller.restart(slots.state(rows))
-        return smaller
-
     def _step(self, slots: Slots, key: object) -> None:
         if not self.graphs or key not in slots.graphs:
-            slots.step(self.body)
+            slots.step(self.model)
             slots.graphs[key] = None
             return
         graph = slots.graphs[key]
@@ -169,7 +134,7 @@ class Decoder:
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
         # Torch does not leave its own stream where the end of a recording is an error.
         with torch.cuda.stream(stream), torch.cuda.graph(graph, pool=others[0].pool() if others else None):
-            slots.step(self.body)
+            slots.step(self.model)
         return graph
 
 

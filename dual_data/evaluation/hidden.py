@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dual_data.evaluation.request import Answer
+
 LAST_LAYERS = 4
 """How many of the last decoder layers the mean hidden state is taken over; all where there are fewer."""
 
@@ -41,13 +43,8 @@ def mean_of_layers(layers: Sequence[Tensor]) -> Tensor:
     return torch.stack([layer.float() for layer in layers]).mean(0) if layers else torch.empty(0)
 
 
-def mean_of_answers(states: Tensor, answer_tokens: Sequence[int]) -> Tensor | None:
-    """Mean over each row's first `answer_tokens` positions: [cells, rows, tokens, width] -> [cells, rows, width].
-
-    None for an empty tensor.
-    """
-    if not states.numel():
-        return None
-    sizes = torch.tensor(list(answer_tokens), device=states.device)
+def mean_of_answers(states: Tensor, answers: Sequence[Answer]) -> Tensor:
+    """Mean [cells, rows, width] of states [cells, rows, tokens, width] over each row's answer, which stands first."""
+    sizes = torch.tensor([answer.answer_tokens for answer in answers], device=states.device)
     inside = (torch.arange(states.shape[2], device=states.device)[None] < sizes[:, None]).float()
     return torch.einsum("crtw,rt->crw", states, inside) / sizes[:, None].float()

@@ -7,7 +7,6 @@ but for rounding: log-probabilities are taken in float32 whatever the model's ty
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -18,7 +17,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from dual_data.errors import InputError
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.metrics.likelihood import sum_log_probability
-from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.models import Loaded, attention_window
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Answer, Request
 
@@ -45,8 +44,7 @@ class PrefixCachingLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
             pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=min(rows, 32), max_length=max_length
         )
         self.engine = open_engine(loaded, rows=rows, graphs=False)
-        window = getattr(loaded.model.config.get_text_config(), "sliding_window", None) or math.inf
-        self._longest = 0 if isinstance(self.engine, PlainEngine) else window
+        self._longest = 0 if isinstance(self.engine, PlainEngine) else attention_window(loaded.model)
 
     def _loglikelihood_tokens(
         self,

@@ -17,6 +17,7 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.context import check_tokens
 from dual_data.evaluation.data import render
 from dual_data.evaluation.models import Loaded, cached, head, last_hidden, load
+from dual_data.evaluation.packing import shared_prefix
 from dual_data.ids import digest
 from dual_data.sources.chat import Chat, Sampling
 
@@ -46,9 +47,9 @@ class LocalModel:
         self._batch = batch
 
     @classmethod
-    def open(cls, spec: str, *, dtype: str = "float32", device: str = "cpu", batch: int = 32) -> LocalModel:
+    def open(cls, spec: str) -> LocalModel:
         """Load `spec` as `dual_data.evaluation.models.load` does."""
-        return cls(load(spec, dtype, device), batch=batch)
+        return cls(load(spec))
 
     @property
     def name(self) -> str:
@@ -59,7 +60,7 @@ class LocalModel:
     def identity(self) -> Mapping[str, str]:
         """What an answer depends on beside the chat and the sampling."""
         return {
-            "weights": self._info.weights or self._info.revision,
+            "weights": self._info.weights,
             "dtype": self._info.dtype,
             "template": digest(self._info.template),
             **dict(self._info.packages),
@@ -141,10 +142,11 @@ class LocalModel:
             yield order[start : start + size]
 
     def _prefill(self, prompts: Sequence[list[int]]) -> _Prefilled:
-        shared = _shared_length(prompts)
+        prefix = shared_prefix(prompts)
+        shared = len(prefix)
         cache = DynamicCache(config=self._model.config)
-        if shared:
-            self._forward(torch.tensor([prompts[0][:shared]], device=self._device), cache, None, None)
+        if prefix:
+            self._forward(torch.tensor([prefix], device=self._device), cache, None, None)
             cache.batch_repeat_interleave(len(prompts))
         tails = [prompt[shared:] for prompt in prompts]
         width = max(map(len, tails))
@@ -205,16 +207,6 @@ def _draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
     index = torch.searchsorted(edges, (uniform * edges[:, -1])[:, None], right=True)
     chosen: Tensor = tokens.gather(1, index.clamp(max=tokens.shape[1] - 1))[:, 0]
     return chosen
-
-
-def _shared_length(prompts: Sequence[list[int]]) -> int:
-    """How many leading tokens all prompts share; each keeps at least one of its own."""
-    first, last = min(prompts), max(prompts)
-    shared = 0
-    limit = min(map(len, prompts)) - 1
-    while shared < limit and first[shared] == last[shared]:
-        shared += 1
-    return shared
 
 
 def _pad_right(rows: Sequence[Sequence[int]], pad: int) -> Tensor:

@@ -6,9 +6,11 @@ Base and cells go through the same stream; the base's run is kept as what change
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, NamedTuple
+
+from transformers import PreTrainedTokenizerBase
 
 from dual_data.evaluation.attacks.prompts import GIVES_ANSWER_AWAY, IN_CONTEXT
 from dual_data.evaluation.embedding import SentenceEmbedder
@@ -70,7 +72,6 @@ def measure(
     base: Measurement | None = None,
     keep_reference: bool = False,
     embedder: SentenceEmbedder | None = None,
-    advance: Callable[[int], None] = lambda _: None,
 ) -> list[Measurement]:
     """Measure the model, or every active adapter at once; one measurement an adapter.
 
@@ -80,16 +81,11 @@ def measure(
     `embedder` there is minilm_cosine, of the generation and the nearest accepted answer.
     """
     reference = Reference() if keep_reference else None
-    runs = engine.run(
-        workload.requests,
-        reference=base.reference if base is not None else None,
-        keep=reference,
-        advance=advance,
-    )
+    runs = engine.run(workload.requests, reference=base.reference if base is not None else None, keep=reference)
     panels = measure_panel(engine, workload.asked) if workload.asked is not None else [None] * len(runs)
     found = []
     for cell, (outcomes, panel) in enumerate(zip(runs, panels, strict=True)):
-        reader = _Reader(outcomes, base, workload, engine)
+        reader = _Reader(outcomes, base, engine.loaded.tokenizer)
         items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
         if embedder is not None:
             _add_cosines(embedder, [row for rows in items.values() for row in rows])
@@ -204,8 +200,7 @@ class _Reader(NamedTuple):
 
     outcomes: Sequence[Outcome]
     base: Measurement | None
-    workload: Workload
-    engine: Engine | PlainEngine
+    tokenizer: PreTrainedTokenizerBase
 
     def item(self, place: Place) -> dict[str, Any]:
         item, outcome = place.item, self.outcomes[place.canonical]
@@ -274,7 +269,7 @@ class _Reader(NamedTuple):
         return None if self.base is None else self.base.outcomes[index].scores[0]
 
     def text(self, outcome: Outcome) -> str:
-        return str(self.engine.loaded.tokenizer.decode(list(outcome.generation), skip_special_tokens=True))
+        return str(self.tokenizer.decode(list(outcome.generation), skip_special_tokens=True))
 
 
 def _add_cosines(embedder: SentenceEmbedder, rows: Sequence[dict[str, Any]]) -> None:

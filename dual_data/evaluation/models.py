@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -110,8 +111,7 @@ def load(
         loaded.model.to(device)  # type: ignore[arg-type]
         return loaded
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    source, options, away = _asked(str(spec), trust_remote_code, revision)
-    with _explained(str(spec), away):
+    with _asked(str(spec), trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)
         if config.is_encoder_decoder:
             raise UsageError(f"{spec} is an encoder-decoder; causal language models are evaluated here")
@@ -135,8 +135,7 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
     if spec.startswith(TINY):
         loaded = load(spec)
         return Identity(loaded.tokenizer, loaded.info.weights, loaded.info.parameters)
-    source, options, away = _asked(spec, trust_remote_code, revision)
-    with _explained(spec, away):
+    with _asked(spec, trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         with torch.device("meta"):
@@ -147,28 +146,26 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
     return Identity(tokenizer, weights or commit, sum(parameter.numel() for parameter in model.parameters()))
 
 
-def _asked(spec: str, trust_remote_code: bool, revision: str | None) -> tuple[str, dict[str, Any], str]:
-    """What transformers is asked for and how, and why the Hub cannot be reached where it is a name of the Hub's.
+@contextmanager
+def _asked(spec: str, trust_remote_code: bool, revision: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What transformers is asked for and with which options; errors inside become UsageError with the way out.
 
     A Hub that cannot be reached is not asked again: what its cache has is taken.
     """
     source = _local_source(spec)
     away = "" if Path(source).is_dir() else why_unreachable(source, revision)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code} | ({"local_files_only": True} if away else {})
-    return source, options if revision is None else options | {"revision": revision}, away
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    options |= {"local_files_only": True} if away else {}
+    options |= {"revision": revision} if revision is not None else {}
+    try:
+        yield source, options
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UsageError(_explain(spec, error, away)) from error
 
 
 def _origin(source: str, revision: str | None) -> tuple[str, str]:
     """Commit of a hub model that was just read, hash of a local one's weight files."""
     return ("", files_hash(Path(source))) if Path(source).is_dir() else (cached_commit(source, revision), "")
-
-
-@contextmanager
-def _explained(spec: str, away: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UsageError(_explain(spec, error, away)) from error
 
 
 def finish(
@@ -220,19 +217,25 @@ def finish(
 
 
 def last_hidden(
-    model: PreTrainedModel, ids: Tensor, mask: Tensor | None = None, positions: Tensor | None = None
+    model: PreTrainedModel,
+    ids: Tensor,
+    mask: Tensor | None = None,
+    positions: Tensor | None = None,
+    cache: object | None = None,
 ) -> Tensor:
     """Final hidden states [rows, tokens, width], normalised and ready for the head.
 
-    Without a mask the attention is causal over whole rows, which is right for rows padded on the right. A
-    mask is [rows, 1, tokens, tokens], true where a token may look.
+    Without a mask the attention is causal over whole rows, which is right for rows padded on the right. A mask is
+    [rows, 1, tokens, columns], true where a token may look; the columns are those of `cache` where there is one, else
+    the tokens.
     """
+    kept = {"use_cache": False} if cache is None else cached(model, cache)
     if mask is None:
-        output = model.base_model(input_ids=ids, position_ids=positions, use_cache=False)
+        output = model.base_model(input_ids=ids, position_ids=positions, **kept)
     else:
         numbers = additive(mask, next(model.parameters()).dtype)
         with grouped(model):
-            output = model.base_model(input_ids=ids, attention_mask=numbers, position_ids=positions, use_cache=False)
+            output = model.base_model(input_ids=ids, attention_mask=numbers, position_ids=positions, **kept)
     hidden = output.last_hidden_state
     assert isinstance(hidden, Tensor)
     return hidden
@@ -247,6 +250,14 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
             "devices share them"
         )
     return layers
+
+
+def attention_window(model: PreTrainedModel) -> float:
+    """How many tokens every layer's attention spans; infinite where none slides."""
+    config = model.config.get_text_config()
+    window: int | None = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding"]
+    return window if window and any("sliding" in kind for kind in kinds) else math.inf
 
 
 def cached(model: PreTrainedModel, cache: object) -> dict[str, Any]:

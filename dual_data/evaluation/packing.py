@@ -13,12 +13,15 @@ on the device before the first one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from itertools import accumulate
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from dual_data.evaluation.data import Encoded
+
+Ids = TypeVar("Ids", list[int], tuple[int, ...])
 
 _ALIGN = 8
 
@@ -118,21 +121,26 @@ class Source(NamedTuple):
     def tokens(self, index: int) -> list[int]:
         """What of the row goes through the model: the last label is only predicted."""
         start, labels = self.labels(index)
-        row = self.rows[index]
-        whole = [*row.prompt_ids[:start], *labels] if self.everywhere else [*row.prompt_ids, *labels]
+        whole = [*self.rows[index].prompt_ids[:start], *labels]
         return whole if self.at_label else whole[:-1]
 
+    def sizes(self) -> list[int]:
+        """How many labels each row has."""
+        return [len(self.labels(index)[1]) for index in range(len(self.rows))]
 
-def shared_prefix(rows: Sequence[list[int]]) -> list[int]:
+    def starts(self) -> list[int]:
+        """Number of the first label of each row among all labels of the source, and at the end how many these are."""
+        return list(accumulate(self.sizes(), initial=0))
+
+
+def shared_prefix(rows: Sequence[Ids]) -> Ids:
     """The longest common beginning that leaves every row at least one token of its own."""
-    if not rows:
-        return []
     first, last = min(rows), max(rows)
     limit = min(map(len, rows)) - 1
     size = 0
     while size < limit and first[size] == last[size]:
         size += 1
-    return list(first[:size])
+    return first[:size]
 
 
 class Micro(NamedTuple):
@@ -174,30 +182,21 @@ def pack(
 
     The plain layout, one row a sequence and nothing shared, is for models whose attention takes no mask of ours.
     """
-    kinds = list(sources[0])
     every = [source.tokens(index) for by in sources for source in by.values() for index in range(len(source.rows))]
     prefix = [] if plain else shared_prefix(every)
     rows_per_bin = 1 if plain else rows_per_bin
-    starts = [{kind: _starts(source) for kind, source in by.items()} for by in sources]
-    planned = [
-        [_plan(micro, by, starts[k], rows_per_bin, len(prefix)) for micro in micros]
-        for k, (micros, by) in enumerate(zip(cells, sources, strict=True))
-    ]
+    planned = []
+    for micros, by in zip(cells, sources, strict=True):
+        starts = {kind: source.starts() for kind, source in by.items()}
+        planned.append([_plan(micro, by, starts, rows_per_bin, len(prefix)) for micro in micros])
     flat = [plan for plans in planned for plan in plans]
     bins = max(len(plan.bins) for plan in flat)
     width = _align(max(len(prefix) + sum(map(len, rows)) for plan in flat for rows in plan.bins))
-    steps = len(cells[0])
-    by_step = [[planned[k][step] for k in range(len(cells))] for step in range(steps)]
+    by_step = list(zip(*planned, strict=True))
     ids, positions, segments = _stack_layout(by_step, prefix, bins=bins, width=width, pad_id=pad_id)
     layout = Layout(ids.to(device), positions.to(device), segments.to(device), plain)
-    groups = {}
-    for kind in kinds:
-        labels = _align(max(len(plan.kinds[kind].targets) for plan in flat))
-        rows = max(len(plan.kinds[kind].shares) for plan in flat)
-        groups[kind] = _stack_rows(by_step, kind, labels, rows, width)
-    groups = {name: rows.each(lambda tensor: tensor.to(device)) for name, rows in groups.items()}
-    tokens = steps * len(cells) * bins * width
-    return Packed(layout, groups, tokens)
+    groups = {kind: _stack_rows(by_step, kind, width).each(lambda tensor: tensor.to(device)) for kind in sources[0]}
+    return Packed(layout, groups, ids.numel())
 
 
 class _Labels(NamedTuple):
@@ -264,15 +263,6 @@ def _spread(sizes: Sequence[int], most: int) -> list[int]:
     return found
 
 
-def _starts(source: Source) -> list[int]:
-    """Number of the first label of each row among all labels of the source."""
-    starts, total = [], 0
-    for index in range(len(source.rows)):
-        starts.append(total)
-        total += len(source.labels(index)[1])
-    return starts
-
-
 def _align(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
@@ -302,7 +292,9 @@ def _stack_layout(
     return ids, positions, segments
 
 
-def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, labels: int, rows: int, width: int) -> Rows:
+def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int) -> Rows:
+    every = [plan.kinds[kind] for plans in by_step for plan in plans]
+    labels, rows = _align(max(len(one.targets) for one in every)), max(len(one.shares) for one in every)
     shape = (len(by_step), len(by_step[0]))
     spots, targets, row, token = (torch.zeros(*shape, labels, dtype=torch.long) for _ in range(4))
     real, weight = torch.zeros(*shape, labels), torch.zeros(*shape, labels)

@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from dual_data.evaluation.hidden import last_layers, mean_of_answers, mean_of_layers
 from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.metrics.likelihood import TokenScores
-from dual_data.evaluation.models import Loaded, head, last_hidden
-from dual_data.evaluation.request import Outcome, Request
-from dual_data.evaluation.score import Reference, figures_of_hidden, split_scores
+from dual_data.evaluation.models import Loaded, last_hidden
+from dual_data.evaluation.request import Answer, Outcome, Request
+from dual_data.evaluation.score import Reference, score_answers
 from dual_data.evaluation.sharding import stay_in_step
 from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release
 
@@ -34,10 +33,9 @@ class PlainEngine:
         *,
         rows: int = 32,
         max_new_tokens: int = 64,
-        hidden: bool = True,
     ) -> None:
         self.loaded, self.adapters = loaded, adapters
-        self.rows, self.max_new_tokens, self.hidden = rows, max_new_tokens, hidden
+        self.rows, self.max_new_tokens = rows, max_new_tokens
         self.notes: list[str] = []
 
     @property
@@ -89,8 +87,10 @@ class PlainEngine:
         scores: list[list[TokenScores]] = [[] for _ in batch]
         for place in range(max(len(request.answers) for request in batch)):
             rows = [row for row, request in enumerate(batch) if len(request.answers) > place]
+            answers = [batch[row].answers[place] for row in rows]
+            prompts = [batch[row].prompt for row in rows]
             held = (reference, keep) if place == 0 else (None, None)
-            for row, one in zip(rows, self._score(batch, rows, place, start, *held), strict=True):
+            for row, one in zip(rows, self._score(prompts, answers, [start + row for row in rows], *held), strict=True):
                 scores[row].append(one)
         wanted = [row for row, request in enumerate(batch) if request.generate]
         texts = dict(zip(wanted, self._generate([batch[row].prompt for row in wanted]), strict=True)) if wanted else {}
@@ -101,50 +101,26 @@ class PlainEngine:
 
     def _score(
         self,
-        batch: Sequence[Request],
-        rows: list[int],
-        place: int,
-        start: int,
-        *held: Reference | None,
+        prompts: Sequence[tuple[int, ...]],
+        answers: Sequence[Answer],
+        indices: Sequence[int],
+        reference: Reference | None,
+        keep: Reference | None,
     ) -> list[TokenScores]:
-        answers = [batch[row].answers[place] for row in rows]
-        whole = [batch[row].prompt + answer.ids[:-1] for row, answer in zip(rows, answers, strict=True)]
+        whole = [prompt + answer.ids[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
         width = max(map(len, whole))
         ids = torch.tensor([list(row) + [0] * (width - len(row)) for row in whole], device=self.loaded.device)
-        reference, keep = held
-        compared = reference is not None or keep is not None
-        with last_layers(self.loaded.model, wanted=self.hidden and compared) as layers:
+        with last_layers(self.loaded.model, wanted=reference is not None or keep is not None) as layers:
             hidden = last_hidden(self.loaded.model, ids)
-        firsts = [len(batch[row].prompt) - 1 for row in rows]
-        lengths = [len(answer.ids) for answer in answers]
-        longest = max(lengths)
-        chosen = torch.cat(
-            [
-                hidden[row, first : first + length]
-                for row, (first, length) in enumerate(zip(firsts, lengths, strict=True))
-            ]
-        )
-        gold = torch.tensor([token for answer in answers for token in answer.ids], device=self.loaded.device)
-        tokens = [answer.answer_tokens for answer in answers]
-        indices = [start + row for row in rows]
-        base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
-        found, logits = figures_of_hidden(
-            lambda states: head(self.loaded.model, states), chosen[None], gold, base, self._vocabulary()
-        )
+        spans = [(len(prompt) - 1, len(answer.ids)) for prompt, answer in zip(prompts, answers, strict=True)]
+        chosen = torch.cat([hidden[row, first : first + size] for row, (first, size) in enumerate(spans)])
         means = None
         if layers:
+            longest = max(size for _, size in spans)
             mean = torch.nn.functional.pad(mean_of_layers(layers), (0, 0, 0, longest))
-            aligned = torch.stack([mean[row, first : first + longest] for row, first in enumerate(firsts)])
-            means = mean_of_answers(aligned[None], tokens)
-        cosines: list[float | None] = [None] * len(rows)
-        if reference is not None and means is not None:
-            other = torch.stack([reference.hidden[index] for index in indices])
-            cosines = list(cosine_similarity(means[0], other, dim=1).clamp(-1, 1).tolist())
-        if keep is not None:
-            keep.logits.update(zip(indices, [piece.clone() for piece in torch.split(logits, lengths)], strict=True))
-            if means is not None:
-                keep.hidden.update(zip(indices, means[0].unbind(0), strict=True))
-        return split_scores(found, lengths, tokens, cosines)
+            aligned = torch.stack([mean[row, first : first + longest] for row, (first, _) in enumerate(spans)])
+            means = mean_of_answers(aligned[None], answers)
+        return score_answers(self.loaded.model, chosen[None], means, answers, indices, reference, keep)[0]
 
     def _generate(self, prompts: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], bool]]:
         width = max(map(len, prompts))
@@ -166,6 +142,3 @@ class PlainEngine:
             end = next((place for place, token in enumerate(row) if token in stops), None)
             found.append((tuple(row if end is None else row[:end]), end is not None))
         return found
-
-    def _vocabulary(self) -> int:
-        return int(self.loaded.model.config.get_text_config().vocab_size)

@@ -26,6 +26,11 @@ class Request(NamedTuple):
     group: str = ""
     """Prompts of one group share a prefix that is computed once; batches do not mix groups."""
 
+    def tokens(self, max_new_tokens: int) -> int:
+        """Most tokens that it takes: the prompt with its longest answer, or with what may be generated."""
+        answers = max((len(answer.ids) for answer in self.answers), default=0)
+        return len(self.prompt) + max(answers, max_new_tokens if self.generate else 0)
+
 
 class Outcome(NamedTuple):
     """What one model said to one request."""
@@ -37,6 +42,6 @@ class Outcome(NamedTuple):
     """Whether a stop token came before the limit."""
 
 
-def request_of(row: Encoded, *, generate: bool = True, group: str = "") -> Request:
-    """The request that scores a row's own answer."""
-    return Request(row.prompt_ids, (Answer(row.answer_ids + row.end_ids, len(row.answer_ids)),), generate, group)
+def request_of(row: Encoded) -> Request:
+    """The request that scores a row's own answer and generates one."""
+    return Request(row.prompt_ids, (Answer(row.answer_ids + row.end_ids, len(row.answer_ids)),))

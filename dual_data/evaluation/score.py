@@ -10,8 +10,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from transformers import PreTrainedModel
 
 from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.models import head
+from dual_data.evaluation.request import Answer
 
 _CHUNK = 1 << 27
 """Most logits held at once in float32, 512 MiB; the figures need a few times as much for a moment."""
@@ -35,11 +39,36 @@ class Reference:
         self.logits: dict[int, Tensor] = {}
         self.hidden: dict[int, Tensor] = {}
 
-    @property
-    def size(self) -> int:
-        """Bytes held."""
-        held = [*self.logits.values(), *self.hidden.values()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+def score_answers(
+    model: PreTrainedModel,
+    hidden: Tensor,
+    means: Tensor | None,
+    answers: Sequence[Answer],
+    indices: Sequence[int],
+    reference: Reference | None,
+    keep: Reference | None,
+) -> list[list[TokenScores]]:
+    """Scores [cells][answers] of final hidden states [cells, tokens, width], where the answers' tokens are predicted.
+
+    `means` [cells, answers, width] are mean hidden states of the answers. Both are compared with what `reference` has
+    for the requests that `indices` number, and `keep` takes those of the first cell.
+    """
+    cells, lengths = len(hidden), [len(answer.ids) for answer in answers]
+    gold = torch.tensor([token for answer in answers for token in answer.ids], device=hidden.device)
+    base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    found, logits = figures_of_hidden(lambda states: head(model, states), hidden, gold, base, vocabulary)
+    cosines: list[float | None] = [None] * (cells * len(answers))
+    if reference is not None and means is not None:
+        other = torch.stack([reference.hidden[index] for index in indices])
+        cosines = list(cosine_similarity(means, other[None].expand_as(means), dim=2).clamp(-1, 1).flatten().tolist())
+    if keep is not None:
+        keep.logits.update(zip(indices, [piece.clone() for piece in torch.split(logits, lengths)], strict=True))
+        if means is not None:
+            keep.hidden.update(zip(indices, means[0].unbind(0), strict=True))
+    scores = split_scores(found, lengths * cells, [answer.answer_tokens for answer in answers] * cells, cosines)
+    return [scores[cell * len(answers) : (cell + 1) * len(answers)] for cell in range(cells)]
 
 
 @torch.no_grad()
@@ -80,8 +109,8 @@ def figures_of_hidden(
     """Figures of hidden rows [cells, tokens, width], the gold tokens [tokens] being the same for every cell.
 
     At most about `chunk` logits exist at once. The head sees all cells of some tokens, since adapters on it expect rows
-    grouped by cell. Returns figures of
-    [cells * tokens] and the logits [tokens, vocabulary] of the first cell in the type of `hidden`.
+    grouped by cell. Returns figures of [cells * tokens], and the logits [tokens, vocabulary] of the first cell in the
+    type of `hidden`.
     """
     cells, tokens, _ = hidden.shape
     step = max(1, chunk // (vocabulary * cells))
@@ -100,18 +129,11 @@ def _join(parts: Sequence[Figures], cells: int) -> Figures:
     if len(parts) == 1:
         return parts[0]
 
-    def column(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat([tensor.view(cells, -1) for tensor in tensors], dim=1).flatten()
+    def joined(column: Sequence[Tensor | None]) -> Tensor | None:
+        known = [part.view(cells, -1) for part in column if part is not None]
+        return torch.cat(known, dim=1).flatten() if known else None
 
-    kls = [part.kl for part in parts if part.kl is not None]
-    return Figures(
-        column([part.log_p for part in parts]),
-        column([part.rank for part in parts]),
-        column([part.greedy for part in parts]),
-        column([part.mean for part in parts]),
-        column([part.deviation for part in parts]),
-        column(kls) if kls else None,
-    )
+    return Figures(*map(joined, zip(*parts, strict=True)))  # type: ignore[arg-type]
 
 
 def split_scores(

@@ -35,14 +35,17 @@ class StaticCache:
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Write the new keys and values of a layer, and return all that attention may see."""
-        if layer not in self.keys:
-            for store, like in ((self.keys, keys), (self.values, values)):
-                store[layer] = like.new_zeros(self.rows, like.shape[1], self.width, like.shape[3])
-        self.keys[layer].index_copy_(2, self.columns, keys)
-        self.values[layer].index_copy_(2, self.columns, values)
+        self._room(self.keys, layer, keys).index_copy_(2, self.columns, keys)
+        self._room(self.values, layer, values).index_copy_(2, self.columns, values)
         if self.visible == self.width:
             return self.keys[layer], self.values[layer]
         return self.keys[layer][:, :, : self.visible], self.values[layer][:, :, : self.visible]
+
+    def _room(self, store: dict[int, Tensor], layer: int, like: Tensor) -> Tensor:
+        """The keys or the values of a layer; made here where this is the first write."""
+        if layer not in store:
+            store[layer] = like.new_zeros(self.rows, like.shape[1], self.width, like.shape[3])
+        return store[layer]
 
     def get_seq_length(self, *_: Any) -> int:
         """What transformers asks to place tokens; positions are always given, so nothing depends on it."""
@@ -52,10 +55,8 @@ class StaticCache:
         """Fill the first columns of all rows from a cache with one row a cell; rows are grouped by cell."""
         for own, other in ((self.keys, prefix.keys), (self.values, prefix.values)):
             for layer, source in other.items():
-                if layer not in own:
-                    own[layer] = source.new_zeros(self.rows, source.shape[1], self.width, source.shape[3])
-                spread = own[layer].view(len(source), -1, *own[layer].shape[1:])
-                spread[:, :, :, : prefix.width] = source[:, None]
+                room = self._room(own, layer, source)
+                room.view(len(source), -1, *room.shape[1:])[:, :, :, : prefix.width] = source[:, None]
 
     def take_rows(self, other: StaticCache, rows: Tensor) -> None:
         """Fill all rows from those of another cache of the same width, of which this one may be the beginning."""
@@ -88,9 +89,8 @@ class StaticCache:
         """Put what `other` holds from `start` on into some rows, from `column` on."""
         for own, source in ((self.keys, other.keys), (self.values, other.values)):
             for layer, tensor in source.items():
-                if layer not in own:
-                    own[layer] = tensor.new_zeros(self.rows, tensor.shape[1], self.width, tensor.shape[3])
-                own[layer][:, :, column : column + other.width - start].index_copy_(0, rows, tensor[:, :, start:])
+                room = self._room(own, layer, tensor)
+                room[:, :, column : column + other.width - start].index_copy_(0, rows, tensor[:, :, start:])
 
 
 def prompt_mask(prefix: int, pads: Tensor, length: int) -> Tensor:

@@ -8,7 +8,6 @@ token costs one token. Many adapters go through in one batch, the rows grouped b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -18,7 +17,8 @@ from dual_data.evaluation.forced import Forcing, Prompts
 from dual_data.evaluation.generate import Decoder, Slots
 from dual_data.evaluation.hidden import last_layers, mean_of_layers
 from dual_data.evaluation.lora import Adapters
-from dual_data.evaluation.models import Loaded, head
+from dual_data.evaluation.models import Loaded, attention_window, head, last_hidden
+from dual_data.evaluation.packing import shared_prefix
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Outcome, Request
 from dual_data.evaluation.score import Reference
@@ -27,7 +27,7 @@ from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory,
 from dual_data.evaluation.static_cache import StaticCache, prompt_mask, prompt_seen
 
 _LEAST_TOKENS = 2048
-"""Tokens of a pass that are worth one of its own."""
+"""As many tokens of a batch are worth a pass of their own."""
 _MOST_PARTS = 4
 _MULTIPLE = 32
 """Rows and columns of batches that have graphs are filled up to a multiple of it."""
@@ -36,8 +36,8 @@ _MULTIPLE = 32
 class Engine:
     """Runs streams of requests through one model, alone or with adapters.
 
-    `rows` is the batch of one adapter; out of memory halves it and goes on, which `notes` says. `graphs` defaults to
-    whether the model is on a GPU.
+    `rows` is the batch of one adapter; out of memory halves it and goes on, which `notes` says. `graphs` is whether
+    decoding steps are replayed as CUDA graphs.
     """
 
     def __init__(
@@ -47,18 +47,14 @@ class Engine:
         *,
         rows: int = 64,
         max_new_tokens: int = 64,
-        graphs: bool | None = None,
-        hidden: bool = True,
+        graphs: bool = False,
     ) -> None:
         self.loaded, self.adapters = loaded, adapters
-        self.rows, self.max_new_tokens, self.hidden = rows, max_new_tokens, hidden
+        self.rows, self.max_new_tokens = rows, max_new_tokens
         self.device = loaded.device
-        on_gpu = self.device.type == "cuda"
-        self.decoder = Decoder(loaded.model, loaded.info.stop_ids, graphs=on_gpu if graphs is None else graphs)
+        self.decoder = Decoder(loaded.model, loaded.info.stop_ids, graphs=graphs)
         self.notes: list[str] = []
-        self._vocabulary = int(loaded.model.config.get_text_config().vocab_size)
-        window = getattr(loaded.model.config.get_text_config(), "sliding_window", None)
-        self._window = int(window) if window and _slides(loaded) else math.inf
+        self._window = attention_window(loaded.model)
 
     @property
     def cells(self) -> int:
@@ -80,12 +76,12 @@ class Engine:
         runs (of the first cell). Prompts that do not fit the window of a model with sliding attention send the whole
         run the plain way. Raises DualDataError where even one row does not fit.
         """
-        if self._longest(requests) > self._window:
+        if max(request.tokens(self.max_new_tokens) for request in requests) > self._window:
             return self._plainly(requests, reference, keep, advance)
-        outcomes: list[list[Outcome | None]] = [[None] * len(requests) for _ in range(self.cells)]
+        outcomes: list[dict[int, Outcome]] = [{} for _ in range(self.cells)]
         for group in _groups(requests):
-            common = _common_prefix([requests[index].prompt for index in group])
-            prefix = self._prefix(requests[group[0]].prompt[:common]) if common else None
+            common = shared_prefix([requests[index].prompt for index in group])
+            prefix = self._prefix(common) if common else None
             start = 0
             while left := len(group) - start:
                 # As many batches as are needed, of like size: graphs of one serve the next, and little is filled up.
@@ -99,20 +95,11 @@ class Engine:
                 if found is None:  # outside the handler, which holds the tensors of the batch
                     self._halve()
                     continue
-                for cell, row in enumerate(found):
-                    for index, outcome in zip(indices, row, strict=True):
-                        outcomes[cell][index] = outcome
+                for of_cell, row in zip(outcomes, found, strict=True):
+                    of_cell.update(zip(indices, row, strict=True))
                 start += len(indices)
                 advance(len(indices))
-        return [[outcome for outcome in row if outcome is not None] for row in outcomes]
-
-    def _longest(self, requests: Sequence[Request]) -> int:
-        """Most tokens that a request takes, its answers and what may be generated included."""
-        return max(
-            len(request.prompt)
-            + max([*(len(answer.ids) for answer in request.answers), self.max_new_tokens * request.generate])
-            for request in requests
-        )
+        return [[of_cell[index] for index in range(len(requests))] for of_cell in outcomes]
 
     def _plainly(
         self,
@@ -124,9 +111,7 @@ class Engine:
         refuse_if_shared(self.loaded.model, f"some prompts exceed its attention window of {self._window} tokens")
         note = f"slow evaluation: some prompts exceed the attention window of {self._window} tokens"
         self.notes += [note] if note not in self.notes else []
-        plain = PlainEngine(
-            self.loaded, self.adapters, rows=self.rows, max_new_tokens=self.max_new_tokens, hidden=self.hidden
-        )
+        plain = PlainEngine(self.loaded, self.adapters, rows=self.rows, max_new_tokens=self.max_new_tokens)
         found = plain.run(requests, reference=reference, keep=keep, advance=advance)
         self.notes += plain.notes
         return found
@@ -147,7 +132,7 @@ class Engine:
         pads = torch.zeros(self.cells, dtype=torch.long, device=self.device)
         mask = prompt_mask(0, pads, len(ids))
         try:
-            self.decoder.body(tokens, columns[None].expand_as(tokens), mask, cache.at(columns, len(ids)))
+            last_hidden(self.loaded.model, tokens, mask, columns[None].expand_as(tokens), cache.at(columns, len(ids)))
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 stay_in_step()
@@ -179,12 +164,11 @@ class Engine:
             slots = Slots(len(indices) * self.cells, width, self.device)
         if prefix is not None:
             slots.cache.take_prefix(prefix)
-        # Without a reference they are compared with nothing.
-        hidden = self.hidden and (reference is not None or keep is not None)
+        hidden = reference is not None or keep is not None  # else they are compared with nothing
         batch = self._prompts([requests[index].prompt for index in indices], common, slots, indices, hidden=hidden)
         # Rows that only fill the batch up are not scored.
         answers = [requests[index].answers if row < count else () for row, index in enumerate(indices)]
-        forcing = Forcing(self.decoder.body, self.cells, self._vocabulary, hidden)
+        forcing = Forcing(self.loaded.model, self.cells, hidden)
         scores = forcing.score(slots.cache, batch, answers, reference=reference, keep=keep)
         texts = self._decode(batch, slots, wanted) if any(wanted) else [[]] * (len(indices) * self.cells)
         return [
@@ -242,8 +226,8 @@ class Engine:
         ).flatten()
         cache = slots.cache if whole else slots.cache.branch(every, prefix, most)
         with last_layers(self.loaded.model, wanted=hidden) as layers:
-            states = self.decoder.body(
-                ids, positions, prompt_mask(prefix, pads, most), cache.at(columns, prefix + most)
+            states = last_hidden(
+                self.loaded.model, ids, prompt_mask(prefix, pads, most), positions, cache.at(columns, prefix + most)
             )
         if not whole:
             slots.cache.place(cache, every, prefix, prefix + length - most)
@@ -290,15 +274,3 @@ def _parts(sizes: Sequence[int], cells: int) -> list[list[int]]:
     order = sorted(range(len(sizes)), key=lambda row: sizes[row])
     step = -(-len(sizes) // count)
     return [order[start : start + step] for start in range(0, len(order), step)]
-
-
-def _common_prefix(prompts: Sequence[tuple[int, ...]]) -> int:
-    """Tokens that all prompts start with; each keeps at least its last token as its own."""
-    low, high = min(prompts), max(prompts)
-    most = min(map(len, prompts)) - 1
-    return next((place for place in range(most) if low[place] != high[place]), most)
-
-
-def _slides(loaded: Loaded) -> bool:
-    types = getattr(loaded.model.config.get_text_config(), "layer_types", None)
-    return types is None or any("sliding" in kind for kind in types)

@@ -67,8 +67,6 @@ class Workload(NamedTuple):
     sets: Mapping[str, tuple[Place, ...]]
     baselines: Mapping[str, Mapping[str, float]]
     """By set: the trivial baselines by name."""
-    options: MeasureOptions
-    profile: str
     asked: AskedPanel | None = None
     """The utility panel, asked without a template; None where none is measured."""
 
@@ -106,8 +104,6 @@ def build_workload(
         tuple(builder.requests),
         placed,
         {name: trivial_baselines(items) for name, items in sets.items()},
-        options,
-        profile.name,
         ask(tokenizer, panel) if panel is not None else None,
     )
 

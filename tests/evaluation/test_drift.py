@@ -38,7 +38,7 @@ def seen(twin: Any, ids: list[int], start: int, count: int) -> tuple[torch.Tenso
 def test_kl_and_cosine_equal_the_formula(architecture: str, engine: type[Engine] | type[PlainEngine]) -> None:
     given = problem(architecture)
     twin: Any = peft_twin(given, architecture)
-    requests = [request_of(row, generate=False) for row in given.forget]
+    requests = [request_of(row)._replace(generate=False) for row in given.forget]
     base = Reference()
     with given.adapters.disabled():
         engine(given.loaded, given.adapters, rows=3, max_new_tokens=1).run(requests, keep=base)

@@ -74,7 +74,7 @@ def test_items_and_summary(measured: tuple[Measurement, list[Measurement]]) -> N
         assert other.summary[name]["items"] == len(rows)
     json.dumps([other.items, other.summary], allow_nan=False)
     assert base.reference is not None
-    assert base.reference.size > 0
+    assert base.reference.logits.keys() == base.reference.hidden.keys() != set()
 
 
 def test_worst_case_is_any_fair_hit(measured: tuple[Measurement, list[Measurement]]) -> None:

@@ -94,8 +94,7 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
     apart = pack([[micro]], [source], plain=True).tokens
     assert shared < apart / 2
     assert shared_prefix([[1, 2, 3], [1, 2, 4]]) == [1, 2]
-    assert shared_prefix([[1, 2], [1, 2]]) == [1]
-    assert shared_prefix([]) == []
+    assert shared_prefix([(1, 2), (1, 2)]) == (1,)
 
 
 def test_figures_of_rows_sum_over_their_labels_alone() -> None:

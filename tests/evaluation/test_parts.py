@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from dual_data.evaluation import forced, stream
 from dual_data.evaluation.data import encode
-from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.request import Answer, Outcome, Request, request_of
 from dual_data.evaluation.score import Reference
 from dual_data.evaluation.static_cache import answers_mask, prompt_seen
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import tiny
 from tests.evaluation.questions import cities
+from tests.evaluation.training import SPEC, disturb
 
 
 @pytest.mark.parametrize("cells", [1, 3])
@@ -30,18 +31,15 @@ def test_prompts_in_parts_give_what_one_pass_gives(cells: int, monkeypatch: pyte
         Request((token, *request.prompt[-token:]), request.answers, group="x")
         for token, request in enumerate(requests, 3)
     ]
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=range(cells))
-    torch.manual_seed(0)
-    for k in range(cells):
-        weights = {name: (a.clone(), torch.randn_like(b) * 0.03) for name, (a, b) in adapters.weights(k).items()}
-        adapters.load_weights(k, weights)
+    adapters = Adapters(loaded.model, SPEC, seeds=range(cells))
+    disturb(adapters)
     runs: list[list[list[Outcome]]] = []
     kept: list[Reference] = []
     for most in (1, 3):
         monkeypatch.setattr(stream, "_LEAST_TOKENS", 1)
         monkeypatch.setattr(stream, "_MOST_PARTS", most)
         kept.append(Reference())
-        engine = Engine(loaded, adapters, rows=7, max_new_tokens=4, graphs=False)
+        engine = Engine(loaded, adapters, rows=7, max_new_tokens=4)
         runs.append(engine.run([*requests, *alone], keep=kept[-1]))
     for one, other in zip(*runs, strict=True):
         for whole, parted in zip(one, other, strict=True):

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from dual_data.errors import DualDataError
 from dual_data.evaluation.data import encode
-from dual_data.evaluation.generate import Body, _alive
-from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.generate import _alive
+from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.request import Answer, Outcome, Request, request_of
@@ -20,6 +19,7 @@ from dual_data.evaluation.score import Reference
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import ARCHITECTURES, tiny
 from tests.evaluation.questions import cities
+from tests.evaluation.training import SPEC, disturb
 
 FIGURES = ("log_p", "mean", "deviation")
 
@@ -53,14 +53,8 @@ def _close(one: list[Outcome], two: list[Outcome], tolerance: float = 1e-5) -> N
 
 
 def _random_adapters(loaded: Loaded, count: int) -> Adapters:
-    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=range(count))
-    generator = torch.Generator().manual_seed(5)
-    for k in range(count):
-        weights = {
-            name: (a.clone(), torch.randn(b.shape, generator=generator) * 0.03)
-            for name, (a, b) in adapters.weights(k).items()
-        }
-        adapters.load_weights(k, weights)
+    adapters = Adapters(loaded.model, SPEC, seeds=range(count))
+    disturb(adapters)
     return adapters
 
 
@@ -128,10 +122,10 @@ def test_plain_engine_agrees(architecture: str) -> None:
     kept, other = Reference(), Reference()
     fast, plain = Engine(loaded, rows=3, max_new_tokens=9), PlainEngine(loaded, rows=2, max_new_tokens=9)
     _close(fast.run(requests, keep=kept)[0], plain.run(requests, keep=other)[0])
+    assert kept.logits.keys() == other.logits.keys() == kept.hidden.keys() == other.hidden.keys() != set()
     for index, logits in kept.logits.items():
         torch.testing.assert_close(logits, other.logits[index], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(kept.hidden[index], other.hidden[index], atol=1e-5, rtol=1e-5)
-    assert kept.size == other.size > 0
     adapters = _random_adapters(loaded, 2)
     fast, plain = (
         Engine(loaded, adapters, rows=3, max_new_tokens=9),
@@ -194,32 +188,6 @@ def test_groups_do_not_share_a_prefix() -> None:
     single = [Request((7,), (Answer((8,), 1),)), Request((9, 4), (Answer((8, 3), 2),))]
     alone = [Engine(loaded, rows=4, max_new_tokens=5).run([request])[0][0] for request in single]
     _close(Engine(loaded, rows=4, max_new_tokens=5).run(single)[0], alone)
-
-
-def test_out_of_memory_halves_the_batch_and_says_so() -> None:
-    loaded = tiny("llama")
-    requests = _requests(loaded)
-    expected = Engine(loaded, rows=7, max_new_tokens=5).run(requests)[0]
-    engine = Engine(loaded, rows=7, max_new_tokens=5)
-    engine.decoder.body = _Cramped(engine.decoder.body, 2)  # type: ignore[assignment]
-    _close(engine.run(requests)[0], expected)
-    assert engine.rows == 1
-    assert len(engine.notes) == 2
-    engine.decoder.body = _Cramped(engine.decoder.body, 0)  # type: ignore[assignment]
-    with pytest.raises(DualDataError, match="out of memory with a single row"):
-        engine.run(requests)
-
-
-class _Cramped:
-    """A body without memory for as many rows."""
-
-    def __init__(self, body: Body, rows: int) -> None:
-        self.body, self.rows, self.model = body, rows, body.model
-
-    def __call__(self, ids: torch.Tensor, *rest: object) -> torch.Tensor:
-        if len(ids) > self.rows:
-            raise torch.OutOfMemoryError("made up")
-        return self.body(ids, *rest)  # type: ignore[arg-type]
 
 
 def test_rows_that_go_on_come_first_and_every_cell_keeps_as_many() -> None:
