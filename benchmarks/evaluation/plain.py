@@ -154,7 +154,7 @@ def _train(
     kinds = {"forget": forget} if work.method == "GradAscent" else {"forget": forget, "retain": retain}
     labels = {name: [len(row.answer_ids) + len(row.end_ids) for row in rows] for name, rows in kinds.items()}
     optimisation = Optimisation(epochs=work.epochs, batch=work.batch, micro=options.micro)
-    steps = [step for epoch in plan(labels, optimisation, work.seed).epochs for step in epoch]
+    steps = [step for epoch in plan(labels, optimisation, work.seed) for step in epoch]
     weights = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=work.lr, weight_decay=0.0)
     if options.checkpointing:

@@ -40,10 +40,8 @@ class Optimisation(NamedTuple):
     """The same when the norm of a cell's gradient before clipping is above this; 0 for never."""
 
 
-class Plan(NamedTuple):
-    """[epoch][step][micro-batch]"""
-
-    epochs: list[list[list[Micro]]]
+Plan = list[list[list[Micro]]]
+"""[epoch][step][micro-batch]"""
 
 
 def permutation(size: int, seed: int, epoch: int, kind: str) -> list[int]:
@@ -60,7 +58,7 @@ def plan(labels: Mapping[str, Sequence[int]], optimisation: Optimisation, seed: 
     the forget rows'. The last batch of an epoch may be smaller; its means are over what it has.
     """
     size = len(labels["forget"])
-    epochs = []
+    epochs: Plan = []
     for epoch in range(optimisation.epochs):
         forget = permutation(size, seed, epoch, "forget")
         retain = _cycle(len(labels["retain"]), size, seed, epoch) if "retain" in labels else []
@@ -70,7 +68,7 @@ def plan(labels: Mapping[str, Sequence[int]], optimisation: Optimisation, seed: 
             drawn = {kind: (retain if kind == "retain" else forget)[start:end] for kind in labels}
             steps.append(_split(drawn, labels, optimisation))
         epochs.append(steps)
-    return Plan(epochs)
+    return epochs
 
 
 def _cycle(size: int, wanted: int, seed: int, epoch: int) -> list[int]:

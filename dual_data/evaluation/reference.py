@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -27,14 +28,12 @@ class Cache(NamedTuple):
     """[labels, H] what the head reads, or the output of the method's layer; in the model's type."""
 
 
-class Reference:
-    """Figures of the reference for one kind of rows, of all cells: each cell has its part of one table."""
+class ReferenceFigures:
+    """What the reference says about one kind of rows, of all cells: each cell has its part of one table."""
 
     def __init__(self, caches: Sequence[Cache], which: Sequence[int], trainable: Trainable, *, at_layer: bool) -> None:
         """`which` is each cell's cache: cells on the same rows share one."""
-        starts = [0]
-        for cache in caches:
-            starts.append(starts[-1] + len(cache.hidden))
+        starts = list(accumulate((len(cache.hidden) for cache in caches), initial=0))
         device = caches[0].hidden.device
         self._start = torch.tensor([starts[index] for index in which], device=device)[:, None]
         self._log_p = torch.cat([cache.log_p for cache in caches])
@@ -58,10 +57,8 @@ def compute(
     """Run the reference over all rows of `source`; up to `layer` where given."""
     device = next(model.parameters()).device
     order = sorted(range(len(source.rows)), key=lambda index: len(source.tokens(index)))
-    starts, total = [], 0
-    for index in range(len(source.rows)):
-        starts.append(total)
-        total += len(source.labels(index)[1])
+    starts = source.starts()
+    total = starts[-1]
     width = int(model.config.get_text_config().hidden_size)
     hidden = torch.zeros(total, width, dtype=next(model.parameters()).dtype, device=device)
     log_p = torch.zeros(0 if layer is not None else total, device=device)
@@ -75,7 +72,7 @@ def compute(
         with trainable.disabled():
             states = layer_hidden(model, layout, layer) if layer is not None else None
             found = hidden_at(model, layout, [rows], states)[0][0]
-            labels = [starts[index] + t for index in chosen for t in range(len(source.labels(index)[1]))]
+            labels = [label for index in chosen for label in range(starts[index], starts[index + 1])]
             into = torch.tensor(labels, device=device)
             hidden[into] = found[: len(labels)].to(hidden.dtype)
             if layer is None:

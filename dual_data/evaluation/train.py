@@ -23,7 +23,7 @@ from dual_data.evaluation.models import Loaded, head
 from dual_data.evaluation.optimiser import AdamW, Trainable
 from dual_data.evaluation.order import Optimisation, factors, plan
 from dual_data.evaluation.packing import Layout, Packed, Rows, Source, pack
-from dual_data.evaluation.reference import Cache, Reference, compute
+from dual_data.evaluation.reference import Cache, ReferenceFigures, compute
 from dual_data.evaluation.repeatable import is_refused, repeatable
 from dual_data.evaluation.replay import WARM_UP, Replayed
 from dual_data.evaluation.sharding import anywhere, can_record
@@ -129,24 +129,18 @@ class Run:
         self.device = device = loaded.device
         self._ordered = True
         self._options = method.options(options)
-        self._loss_options = method.bind(method.loss, self._options)
+        self._method_loss = method.bind(method.loss, self._options)
         facts = [_facts(cell, loaded, train_end) for cell in cells]
-        self._notes = [
-            method.notes(fact, **method.bind(method.notes, self._options)) if method.notes else {} for fact in facts
-        ]
+        self._notes = [method.bind(method.notes, self._options)(fact) if method.notes else {} for fact in facts]
         sources = [self._sources(cell, fact, train_end) for cell, fact in zip(cells, facts, strict=True)]
         planned = [
-            plan(
-                {kind: [len(source.labels(i)[1]) for i in range(len(source.rows))] for kind, source in by.items()},
-                optimisation,
-                cell.seed,
-            )
+            plan({kind: source.sizes() for kind, source in by.items()}, optimisation, cell.seed)
             for by, cell in zip(sources, cells, strict=True)
         ]
-        self._micros_of_step = [len(step) for epoch in planned[0].epochs for step in epoch]
-        self.epoch_steps = [len(epoch) for epoch in planned[0].epochs]
+        self._micros_of_step = [len(step) for epoch in planned[0] for step in epoch]
+        self.epoch_steps = [len(epoch) for epoch in planned[0]]
         self.steps_planned = len(self._micros_of_step)
-        flat = [[micro for epoch in one.epochs for step in epoch for micro in step] for one in planned]
+        flat = [[micro for epoch in one for step in epoch for micro in step] for one in planned]
         if len({len(micros) for micros in flat}) > 1:
             raise ValueError("cells trained together need the same number of rows")
         longest = max(
@@ -163,7 +157,7 @@ class Run:
         self._layer = self._chosen_layer(loaded.info.layers) if method.at_layer else None
         self._references = self._compute_references(sources, loaded.info.pad_id)
         self._controllers: list[Controller] = [
-            method.controller(**method.bind(method.controller, self._options)) for _ in cells if method.controller
+            method.bind(method.controller, self._options)() for _ in cells if method.controller
         ]
         started = [controller.start() for controller in self._controllers]
         names = started[0] if started else {}
@@ -317,7 +311,7 @@ class Run:
 
     def _sources(self, cell: CellData, facts: Facts, train_end: bool) -> dict[str, Source]:
         method = self._method
-        made = method.constants(facts, **method.bind(method.constants, self._options)) if method.constants else {}
+        made = method.bind(method.constants, self._options)(facts) if method.constants else {}
         rows = {"forget": cell.forget, "retain": cell.retain, "refusal": cell.refusal}
         found = {
             kind: Source(rows[kind], train_end, made if kind == "forget" else {}, at_label=method.at_layer)
@@ -329,21 +323,19 @@ class Run:
             found["everywhere"] = Source(cell.forget, train_end, everywhere=True)
         return found
 
-    def _compute_references(self, sources: Sequence[Mapping[str, Source]], pad_id: int) -> dict[str, Reference]:
+    def _compute_references(self, sources: Sequence[Mapping[str, Source]], pad_id: int) -> dict[str, ReferenceFigures]:
         wanted = set(self._method.reference | self._method.reference_rows) | (set(sources[0]) & {"everywhere"})
         found = {}
         for kind in sorted(wanted):
-            distinct: dict[int, int] = {}
-            caches: list[Cache] = []
+            caches: dict[int, Cache] = {}
             for by in sources:
-                if id(by[kind].rows) not in distinct:
-                    distinct[id(by[kind].rows)] = len(caches)
-                    layer = self._layer
-                    caches.append(
-                        compute(self.model, by[kind], self._trainable, pad_id=pad_id, layer=layer, plain=self.plain)
+                if (rows := id(by[kind].rows)) not in caches:
+                    caches[rows] = compute(
+                        self.model, by[kind], self._trainable, pad_id=pad_id, layer=self._layer, plain=self.plain
                     )
-            which = [distinct[id(by[kind].rows)] for by in sources]
-            found[kind] = Reference(caches, which, self._trainable, at_layer=self._layer is not None)
+            which = [list(caches).index(id(by[kind].rows)) for by in sources]
+            every = list(caches.values())
+            found[kind] = ReferenceFigures(every, which, self._trainable, at_layer=self._layer is not None)
         return found
 
     def _policy(self, rows: Sequence[Rows], hidden: Sequence[Tensor]) -> dict[str, Answers]:
@@ -369,7 +361,7 @@ class Run:
             Outputs(*(side.get(kind, side["forget"]) for kind in ("forget", "retain", "refusal")))
             for side in (policy, reference)
         ]
-        loss = self._method.loss(batch, sides[0], sides[1], **self._loss_options)
+        loss = self._method_loss(batch, *sides)
         if "everywhere" in groups:
             kl = divergence(reference["everywhere"].log_softmax, policy["everywhere"].log_softmax)
             drift = groups["everywhere"].token_mean(kl)

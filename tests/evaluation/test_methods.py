@@ -24,7 +24,7 @@ def steps_of(given: Problem, optimisation: Optimisation) -> list[tuple[list[int]
     """Forget and retain rows of every step, from the order that training uses."""
     labels = {"forget": [1] * len(given.forget), "retain": [1] * len(given.retain)}
     found = []
-    for step in plan(labels, optimisation, seed=0).epochs[0]:
+    for step in plan(labels, optimisation, seed=0)[0]:
         rows = [[index for micro in step for index in micro.rows[kind]] for kind in ("forget", "retain")]
         found.append((rows[0], rows[1]))
     return found
@@ -239,10 +239,10 @@ def test_adapop_exponents_fall_with_popularity_whatever_its_unit() -> None:
 def test_adapop_published_exponents_are_clipped_and_the_share_is_recorded() -> None:
     found = [row[0] for row in exponents(facts([10.0, 167.0, 9000.0]), by="published")["exponent"]]
     assert found == pytest.approx([2.0, 1.0, 0.05], rel=0.01)
-    assert share_clipped(facts([10.0, 167.0, 9000.0]), by="published")["share_of_exponents_clipped"] == pytest.approx(
-        2 / 3
-    )
-    assert share_clipped(facts([10.0, 167.0]))["share_of_exponents_clipped"] == 0.0
+    method = METHODS["AdaPop"]
+    for by, share in (("published", 2 / 3), ("quantile", 0.0)):
+        noted = method.bind(share_clipped, method.options({"by": by}))(facts([10.0, 167.0, 9000.0]))
+        assert noted["share_of_exponents_clipped"] == pytest.approx(share)
 
 
 def test_adapop_controller_raises_the_retain_weight_as_far_as_its_limit_and_lowers_it_again() -> None:

@@ -49,7 +49,7 @@ def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
     adam = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0)
     labels = {"forget": [1] * 7, "retain": [1] * 5}
     losses = []
-    for epoch in plan(labels, optimisation, 0).epochs:
+    for epoch in plan(labels, optimisation, 0):
         for step in epoch:
             loss = FORMULAS["NPO"](oracle.step(step[0].rows["forget"], step[0].rows["retain"]))
             adam.zero_grad()
@@ -91,13 +91,13 @@ def test_training_is_the_same_to_the_bit_when_repeated_and_untouched_by_the_glob
 
 def test_retain_rows_come_from_seeded_permutations_and_all_are_used() -> None:
     labels = {"forget": [2] * 8, "retain": [3] * 5}
-    found = plan(labels, Optimisation(epochs=2, batch=4), seed=3).epochs
+    found = plan(labels, Optimisation(epochs=2, batch=4), seed=3)
     drawn = [[index for step in epoch for micro in step for index in micro.rows["retain"]] for epoch in found]
     assert sorted(drawn[0][:5]) == [0, 1, 2, 3, 4]
     assert len(drawn[0]) == 8
     assert drawn[0] != drawn[1]
-    assert plan(labels, Optimisation(epochs=2, batch=4), seed=3).epochs == found
-    assert plan(labels, Optimisation(epochs=2, batch=4), seed=4).epochs != found
+    assert plan(labels, Optimisation(epochs=2, batch=4), seed=3) == found
+    assert plan(labels, Optimisation(epochs=2, batch=4), seed=4) != found
     assert permutation(50, 0, 0, "forget") != permutation(50, 0, 0, "retain")
 
 
@@ -105,7 +105,7 @@ def test_weights_of_a_step_sum_to_one_whatever_the_normalisation() -> None:
     labels = {"forget": [1, 2, 3, 4, 5, 6, 7], "retain": [3, 1, 2]}
     for normalise in ("batch", "micro", "sequence"):
         how = Optimisation(epochs=1, batch=5, micro=2, normalise=normalise)
-        for step in plan(labels, how, 0).epochs[0]:
+        for step in plan(labels, how, 0)[0]:
             for kind in labels:
                 pairs = [
                     (labels[kind][index], weight)
@@ -228,7 +228,7 @@ def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
 
 def _retain_rows(given: Problem) -> list[Encoded]:
     """The retain rows of the one step over all seven forget rows."""
-    (step,) = plan({"forget": [1] * 7, "retain": [1] * 5}, Optimisation(epochs=1, batch=7), seed=0).epochs[0]
+    (step,) = plan({"forget": [1] * 7, "retain": [1] * 5}, Optimisation(epochs=1, batch=7), seed=0)[0]
     return [given.retain[index] for micro in step for index in micro.rows["retain"]]
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods.base import Batch, Constants, Facts, Loss, Method, Outputs
+from dual_data.evaluation.statistics import average_ranks
 
 
 def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.0) -> Loss:
@@ -46,13 +49,7 @@ def exponents(
 
 
 def share_clipped(
-    facts: Facts,
-    *,
-    by: str = "quantile",
-    scale: float = 58.7,
-    power: float = 0.796,
-    lowest: float = 0.05,
-    highest: float = 2.0,
+    facts: Facts, *, by: str, scale: float, power: float, lowest: float, highest: float
 ) -> dict[str, float]:
     """Share of rows whose published exponent leaves [lowest, highest]: there popularity no longer matters."""
     raw = [scale * max(float(value or 0.0), 1e-9) ** -power for value in facts.popularity]
@@ -62,12 +59,8 @@ def share_clipped(
 
 def ranks(values: Sequence[float]) -> list[float]:
     """Rank of each value in [0, 1], equal values sharing their mean rank; 0.5 for a single one."""
-    order = sorted(values)
-    last = len(order) - 1
-    places: dict[float, list[int]] = {}
-    for place, value in enumerate(order):
-        places.setdefault(value, []).append(place)
-    return [sum(places[value]) / len(places[value]) / last if last else 0.5 for value in values]
+    last = len(values) - 1
+    return [(rank - 1) / last if last else 0.5 for rank in average_ranks(np.asarray(values)).tolist()]
 
 
 class DualAscent:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.packing import Rows
+
+Result = TypeVar("Result")
 
 
 class Answers:
@@ -142,7 +145,6 @@ class Method(NamedTuple):
     """Makes constants of the forget rows from `Facts` and those options that it names."""
     controller: Callable[..., Controller] | None = None
     """Makes the controller of one cell from those options that it names."""
-
     notes: Callable[..., dict[str, float]] | None = None
     """Figures about the rows that belong in the result, from `Facts` and those options that it names."""
 
@@ -153,7 +155,7 @@ class Method(NamedTuple):
         for function in (self.loss, self.constants, self.controller, self.notes):
             if function is not None:
                 for name, parameter in inspect.signature(function).parameters.items():
-                    if parameter.kind is parameter.KEYWORD_ONLY:
+                    if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
                         found[name] = parameter.default
         return found
 
@@ -169,10 +171,11 @@ class Method(NamedTuple):
                 raise UsageError(f"{self.name}.{name}: {value!r} is no {type(known[name]).__name__}")
         return {**known, **chosen}
 
-    def bind(self, function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that `function` takes."""
+    @staticmethod
+    def bind(function: Callable[..., Result], options: Mapping[str, Any]) -> Callable[..., Result]:
+        """The function with those of the options that it names."""
         names = inspect.signature(function).parameters
-        return {name: value for name, value in options.items() if name in names}
+        return partial(function, **{name: value for name, value in options.items() if name in names})
 
 
 def soft_margin(values: Tensor, beta: float) -> Tensor:
