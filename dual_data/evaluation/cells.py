@@ -10,6 +10,7 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.data import Item, Profile, data_hash, profile_named, read_split
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Identity
+from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.origin import origin
 from dual_data.evaluation.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
 from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
@@ -84,7 +85,7 @@ class Grid(NamedTuple):
         return MeasureOptions(
             self.settings.distractors,
             self.settings.paraphrases,
-            attacks=tuple(self.settings.attacks),
+            attacks=self.settings.attacks,
             minilm=self.settings.minilm,
         )
 
@@ -127,22 +128,22 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
     """Read the rows of a grid and settle its settings. Raises UsageError and InputError."""
     chosen = settings.grids[name]
     data = settings.data[chosen.data]
-    preset = settings.presets[chosen.preset]
     changed = {key: value for key in ("epochs", "batch") if (value := getattr(chosen, key))}
-    preset = preset.model_copy(update=changed)
-    stages: dict[str, StageSettings | None] = {PRETRAINED: None, **settings.stages}
+    preset = settings.presets[chosen.preset].model_copy(update=changed)
+    known: dict[str, StageSettings | None] = {PRETRAINED: None, **settings.stages}
+    stages = {stage: known[stage] for stage in chosen.stages}
     rows = read_sets(data, project, chosen.limit)
-    sets = {}
-    for stage in chosen.stages:
-        found = stages[stage]
-        sets[stage] = rows.counterfactual() if found is not None and found.counterfactual else rows
+    sets = {
+        stage: rows.counterfactual() if recipe is not None and recipe.counterfactual else rows
+        for stage, recipe in stages.items()
+    }
     methods = chosen.methods or tuple(preset.methods)
     refuses = any(method_named(method).other_answer == "refusals" for method in methods)
     grid = Grid(
         name,
         chosen,
         {model: settings.models[model] for model in chosen.models},
-        {stage: stages[stage] for stage in chosen.stages},
+        stages,
         preset,
         profile_named(preset.profile),
         sets,
@@ -152,7 +153,7 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
         folder,
     )
     for method in methods:
-        grid.options(method)
+        grid.options(method)  # raises where there is no such option
     return grid
 
 
@@ -175,14 +176,10 @@ def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
 
     def read(split: SplitSettings) -> list[Item]:
         rows = read_split(folder / split.path, paraphrases, split=split.split, relations=split.relations)
-        ranked = {item.id: int(digest(f"part|{item.id}", 8), 16) / 16**8 for item in rows}
-        kept = [
-            item for item in rows if split.start <= ranked[item.id] < split.end or split.end == 1.0 <= ranked[item.id]
-        ]
+        kept = [item for item in rows if split.start <= int(digest(f"part|{item.id}", 8), 16) / 16**8 < split.end]
         if limit:
-            first = sorted(kept, key=lambda item: digest(f"limit|{item.id}"))[:limit]
-            chosen = {item.id for item in first}
-            kept = [item for item in kept if item.id in chosen]
+            first = set(sorted((item.id for item in kept), key=lambda name: digest(f"limit|{name}"))[:limit])
+            kept = [item for item in kept if item.id in first]
         if not kept:
             raise InputError(f"{folder / split.path}: no rows in the part from {split.start} to {split.end}")
         return kept
@@ -231,7 +228,7 @@ def _cell(
     preferred: Sequence[Item] = (),
 ) -> Cell:
     model, stage, name, method = place
-    settings, recipe, sets = grid.models[model], grid.stages[stage], grid.sets[stage]
+    settings, recipe = grid.models[model], grid.stages[stage]
     identity: dict[str, Any] = {
         "model": {"name": model, "spec": settings.spec, "dtype": settings.dtype, "weights": known.weights},
         "template": digest(str(getattr(known.tokenizer, "chat_template", None) or "")),
@@ -250,23 +247,19 @@ def _cell(
     if grid.panel is not None:
         identity["panel"] = panel_hash(grid.panel)
     if recipe is not None:
-        trained = data_hash(sets.trained(recipe))
         identity["stage"] |= {
             "seed": seed,
-            "rows": trained,
+            "rows": data_hash(grid.sets[stage].trained(recipe)),
             "recipe": {**recipe.recipe(), "apply": recipe.apply},
         }
     if method != BASE:
-        identity["data"]["retain_train"] = data_hash(sets.retain_train)
         if preferred:
             identity["data"]["preferred"] = data_hash(preferred)
-        silent = grid.preset.without_effect()
+        named = set(Optimisation.model_fields) - grid.preset.without_effect()
         identity |= {
             "preset": grid.settings.preset,
             "options": grid.options(method),
-            "optimisation": {
-                name: value for name, value in grid.preset.optimisation()._asdict().items() if name not in silent
-            },
+            "optimisation": grid.preset.model_dump(include=named),
             "lora": None if grid.preset.full else grid.preset.lora.spec()._asdict(),
             "lr": lr,
         }

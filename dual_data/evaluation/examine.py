@@ -37,19 +37,17 @@ from dual_data.evaluation.workload import MeasureOptions, build_workload
 from dual_data.ids import digest
 
 BITS = (8, 4)
+SHARE = 0.2
+"""Share of the forget subjects that relearning is tuned on; the others are scored."""
 
 
 class AttackOptions(NamedTuple):
     """What is run."""
 
     device: str = "cpu"
-    rows: int = 0
-    """Rows a batch when measuring; 0 for as many as suit the device."""
     lr: float = 1e-4
     """Learning rate of relearning."""
     steps: tuple[int, ...] = STEPS
-    share: float = 0.2
-    """Share of the forget subjects that relearning is tuned on; the others are scored."""
     tasks: tuple[str, ...] = ()
     """Tasks of lm-eval."""
     task_folder: Path | None = None
@@ -60,18 +58,13 @@ class AttackOptions(NamedTuple):
     """Most seeds of a cell that are attacked, the first ones; 0 for all. What unlearning cost (the tasks) is measured
     on the first alone."""
 
-    @property
-    def rows_at_once(self) -> int:
-        """Rows a batch when measuring."""
-        return self.rows or rows_at_once(self.device)
-
     def of(self, attack: str) -> dict[str, Any]:
         """What decides beside the cell what an attack finds, as JSON has it."""
         definitions = sorted(self.task_folder.rglob("*")) if self.task_folder is not None else []
         every = {
             "lr": self.lr,
             "steps": list(self.steps),
-            "share": self.share,
+            "share": SHARE,
             "bits": list(BITS),
             "tasks": list(self.tasks),
             "task_folder": [file_hash(path) for path in definitions if path.is_file()],
@@ -165,13 +158,13 @@ def attack(
     ended = Attacks([], [])
     loaded: Loaded | None = None
     name = ""
+
+    def failed(cell: Cell, what: str, error: DualDataError) -> None:
+        say(f"{cell.label}: {what} failed: {error}")
+        ended.failed.append(f"{cell.label}: {what}: {error}")
+
     for target in sorted(chosen, key=lambda one: (one.cell.model, one.cell.stage, one.cell.seed)):
         cell = target.cell
-
-        def failed(what: str, error: DualDataError, label: str = cell.label) -> None:
-            say(f"{label}: {what} failed: {error}")
-            ended.failed.append(f"{label}: {what}: {error}")
-
         try:
             with enough_memory("putting the cell on its base"):
                 if loaded is None or name != cell.model:
@@ -183,9 +176,9 @@ def attack(
                         say(f"{cell.label}: {what}")
                         try:
                             with enough_memory(f"attacking by {what}"):
-                                found = _MADE_BY[what](_Given(grid, loaded, adapters, target, options))
+                                found = _MADE_BY[what](grid, loaded, adapters, target, options)
                         except DualDataError as error:
-                            failed(what, error)
+                            failed(cell, what, error)
                             continue
                         settled = options.of(what)
                         whole = {
@@ -198,7 +191,7 @@ def attack(
                         }
                         ended.written.append(write_json(attack_path(grid.folder, cell.id, what, settled), whole))
         except DualDataError as error:
-            failed(", ".join(target.todo), error)
+            failed(cell, ", ".join(target.todo), error)
         release()
     return ended
 
@@ -210,9 +203,9 @@ def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[Adapters]:
     if recipe is not None:
         rows = grid.sets[cell.stage].trained(recipe)
         folder = grid.folder.parent / "stages"
-        stage = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder).folder
+        stage = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder)
     kept = adapter_path(grid.folder, cell.id)
-    with applied(loaded, stage, recipe.apply if recipe is not None else ""):
+    with applied(loaded, stage):
         adapters = Adapters(loaded.model, read_spec(kept))
         try:
             adapters.load(kept)
@@ -221,22 +214,13 @@ def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[Adapters]:
             adapters.remove()
 
 
-class _Given(NamedTuple):
-    """What an attack is made on, and how."""
-
-    grid: Grid
-    loaded: Loaded
-    adapters: Adapters
-    target: Target
-    options: AttackOptions
-
-
-def _relearning(given: _Given) -> dict[str, Any]:
-    grid, loaded, adapters, target, options = given
+def _relearning(
+    grid: Grid, loaded: Loaded, adapters: Adapters, target: Target, options: AttackOptions
+) -> dict[str, Any]:
     cell = target.cell
     sets = grid.sets[cell.stage]
     items = sets.forget[cell.set]
-    shown, scored = halves(items, options.share)
+    shown, scored = halves(items, SHARE)
     held_out = [items[i] for i in scored]
     tune = {"forget facts": [items[i] for i in shown], "retain facts": sample(sets.retain_train, len(shown))}
     if others := unrelated(sets.measured, items):
@@ -281,9 +265,10 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
     ]
 
 
-def _quantisation(given: _Given) -> dict[str, Any]:
+def _quantisation(
+    grid: Grid, loaded: Loaded, adapters: Adapters, target: Target, options: AttackOptions
+) -> dict[str, Any]:
     """Scores after rounding, of the unlearned model and, as its control, of the model before unlearning."""
-    grid, loaded, adapters, target, options = given
     sets = grid.sets[target.cell.stage]
     rows = {"forget": sets.forget[target.cell.set], "retain_eval": sets.retain_eval}
     quick = MeasureOptions(distractors=0, paraphrases=False)
@@ -293,9 +278,8 @@ def _quantisation(given: _Given) -> dict[str, Any]:
     def measured(bits: int, adapters: Adapters | None, names: Sequence[str]) -> Measurement:
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, quick)
         with quantised(loaded, bits, adapters):
-            return measure(
-                open_engine(loaded, rows=options.rows_at_once, max_new_tokens=grid.max_new_tokens), workload
-            )[0]
+            rows_a_batch = rows_at_once(options.device)
+            return measure(open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.max_new_tokens), workload)[0]
 
     def said(found: Measurement, name: str) -> list[dict[str, Any]]:
         return [
@@ -335,22 +319,20 @@ def _quantisation(given: _Given) -> dict[str, Any]:
     return {"quantisation": by_bits}
 
 
-def _tasks(given: _Given) -> dict[str, Any]:
-    options = given.options
-
+def _tasks(_: Grid, loaded: Loaded, adapters: Adapters, __: Target, options: AttackOptions) -> dict[str, Any]:
     def measured() -> TaskScores:
         # A row keeps the worked examples before it, many times as long as a fact's prompt.
-        rows = max(1, options.rows_at_once // 4)
-        return lm_eval_scores(given.loaded, options.tasks, folder=options.task_folder, shots=options.shots, rows=rows)
+        rows = rows_at_once(options.device) // 4
+        return lm_eval_scores(loaded, options.tasks, folder=options.task_folder, shots=options.shots, rows=rows)
 
     after = measured()
-    with given.adapters.disabled():
+    with adapters.disabled():
         before = measured()
     items = {"tasks_items": after.items, "tasks_items_before": before.items}
     return {"tasks": after.scores, "tasks_before": before.scores, **items}
 
 
-_MADE_BY: Mapping[str, Callable[[_Given], dict[str, Any]]] = {
+_MADE_BY: Mapping[str, Callable[[Grid, Loaded, Adapters, Target, AttackOptions], dict[str, Any]]] = {
     "relearning": _relearning,
     "quantisation": _quantisation,
     "tasks": _tasks,

@@ -25,7 +25,7 @@ def bytes_per_parameter(dtype: torch.dtype) -> int:
 
 
 class FullWeights:
-    """All weights of a model as one cell. `restore` puts back those it started from, bit for bit."""
+    """All weights of a model as one cell. `remove` puts back those it started from, bit for bit."""
 
     count = 1
 
@@ -82,8 +82,8 @@ class FullWeights:
             buffer.gradient.zero_()
         self._trained = False
 
-    def restore(self) -> None:
-        """Put the weights back and take gradients off."""
+    def remove(self) -> None:
+        """Put the weights back and take the gradients off; the base is as it was."""
         self.reset()
         self._let_go()
 

@@ -11,10 +11,11 @@ do, for memory or for its rows, is its result.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -32,11 +33,11 @@ from dual_data.evaluation.lora import Adapters
 from dual_data.evaluation.measure import Measurement, measure
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Loaded, load
-from dual_data.evaluation.optimiser import Trainable
+from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.plain import PlainEngine
 from dual_data.evaluation.record import Effort, blank, run_record
 from dual_data.evaluation.results import BASE, write_result
-from dual_data.evaluation.settings import ModelSettings
+from dual_data.evaluation.settings import ModelSettings, StageSettings
 from dual_data.evaluation.sharding import ALONE, Ranks, shard
 from dual_data.evaluation.smaller import OutOfMemory, enough_memory, halving, release
 from dual_data.evaluation.stages import Prepared, applied, prepare
@@ -62,12 +63,12 @@ class RunOptions(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """How a run ended."""
+    """How many cells ended how."""
 
-    done: int
-    stopped: int
-    failed: int
-    elsewhere: int
+    done: int = 0
+    stopped: int = 0
+    failed: int = 0
+    elsewhere: int = 0
     """Cells that another process had taken."""
 
 
@@ -89,33 +90,26 @@ def run(
         raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
     if grid.preset.full and not ranks.alone:
         raise UsageError(f"{grid.name} trains all weights, and a base that processes share is not trained: no --shard")
-    counts = dict.fromkeys(Tally._fields, 0)
+    job, counts = _Job(grid, options, project, say), Counter[str]()
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
-    benches = [found for _, found in _by(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))]
+    benches = _by(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))
     first = int(options.start * len(benches))
     for name, of_model in groupby(benches[first:] + benches[:first], lambda found: found[0].model):
         loaded: Loaded | None = None
         too_large = ""
         for of_stage in of_model:
-            if not ranks.agree(ranks.first and any_free(grid.folder, of_stage, adapter=options.save_adapters)):
+            if not job.any_free(of_stage):
                 counts["elsewhere"] += len(of_stage)
                 continue
             if loaded is None and not too_large:
-                say(f"{name}: loading {grid.models[name].spec} in {grid.models[name].dtype}")
                 try:
-                    with enough_memory(f"loading {grid.models[name].spec}"):
-                        if ranks.alone:
-                            loaded = load_model(grid.models[name], options.device)
-                        else:
-                            loaded = shard(load_model(grid.models[name], "cpu"), ranks, options.device)
+                    loaded = job.load(name)
                 except OutOfMemory as error:
                     too_large = str(error)
             if loaded is None:
-                found = _Failure(grid, too_large, project, say, options).record_free(of_stage)
+                counts += job.fail_free(of_stage, too_large)
             else:
-                found = _Bench(grid, loaded, options, project, say).run(of_stage)
-            for status, count in found.items():
-                counts[status] += count
+                counts += _Bench(job, loaded).run(of_stage)
         del loaded
         release()
     return Tally(**counts)
@@ -132,27 +126,70 @@ def load_model(settings: ModelSettings, device: str) -> Loaded:
     )
 
 
-def _by(cells: Sequence[Cell], key: Callable[[Cell], Any]) -> Iterator[tuple[Any, list[Cell]]]:
+def _by(cells: Sequence[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:
     """Cells in groups of equal key, in the order in which the keys first come up."""
-    order: dict[Any, int] = {}
+    groups: dict[object, list[Cell]] = {}
     for cell in cells:
-        order.setdefault(key(cell), len(order))
-    ranked = sorted(cells, key=lambda cell: order[key(cell)])
-    for value, found in groupby(ranked, key):
-        yield value, list(found)
+        groups.setdefault(key(cell), []).append(cell)
+    return list(groups.values())
 
 
 def _stage_of(grid: Grid, cell: Cell) -> tuple[str, int]:
     return (cell.stage, cell.seed if grid.stages[cell.stage] is not None else 0)
 
 
+class _Job(NamedTuple):
+    """What is run and how; and what becomes of cells that have no numbers: the next run tries them again."""
+
+    grid: Grid
+    options: RunOptions
+    project: Path
+    say: Callable[[str], None]
+
+    def load(self, name: str) -> Loaded:
+        """A model of the grid, or this process's part of it. Raises OutOfMemory."""
+        settings, ranks, device = self.grid.models[name], self.options.ranks, self.options.device
+        self.say(f"{name}: loading {settings.spec} in {settings.dtype}")
+        with enough_memory(f"loading {settings.spec}"):
+            if ranks.alone:
+                return load_model(settings, device)
+            return shard(load_model(settings, "cpu"), ranks, device)
+
+    def any_free(self, cells: Sequence[Cell]) -> bool:
+        """Whether one of the cells is left to take, as the first process sees it."""
+        ranks = self.options.ranks
+        return ranks.agree(ranks.first and any_free(self.grid.folder, cells, adapter=self.options.save_adapters))
+
+    def fail(
+        self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
+    ) -> None:
+        """Make `reason` the result of cells that this process holds; one that only lacks its adapter keeps its own."""
+        for cell in cells:
+            self.say(f"{cell.label}: failed: {reason}")
+            if not is_done(self.grid.folder, cell):
+                result = blank(
+                    self.grid, cell, status="failed", reason=reason, loaded=loaded, stage=stage, project=self.project
+                )
+                write_result(self.grid.folder, cell.id, result)
+
+    def fail_free(
+        self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
+    ) -> Counter[str]:
+        """The same for those of the cells that no process holds; how many ended how."""
+        if not self.options.ranks.first:
+            return Counter()
+        # What lacks its adapter alone was to be run too.
+        with claimed(self.grid.folder, cells, adapter=self.options.save_adapters) as taken:
+            self.fail(taken, reason, loaded, stage)
+        return Counter(failed=len(taken), elsewhere=len(cells) - len(taken))
+
+
 class _Bench:
     """One model in one stage, and the cells that start from it."""
 
-    def __init__(
-        self, grid: Grid, loaded: Loaded, options: RunOptions, project: Path, say: Callable[[str], None]
-    ) -> None:
-        self._grid, self._loaded, self._options, self._project, self._say = grid, loaded, options, project, say
+    def __init__(self, job: _Job, loaded: Loaded) -> None:
+        grid, options = job.grid, job.options
+        self._job, self._grid, self._options, self._loaded = job, grid, options, loaded
         fitting = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
         self._cells_at_once = (1 if grid.preset.full else fitting) * options.ranks.size
         self._rows_at_once = options.rows or rows_at_once(options.device)
@@ -162,57 +199,50 @@ class _Bench:
         self._workload: Workload
         self._base: Measurement
 
-    def run(self, cells: Sequence[Cell]) -> dict[str, int]:
+    def run(self, cells: Sequence[Cell]) -> Counter[str]:
         """Run cells of one stage; how many ended how."""
-        grid, counts = self._grid, dict.fromkeys(Tally._fields, 0)
-        name, seed = _stage_of(grid, cells[0])
-        settings = grid.stages[name]
-        left = list(cells)
+        name, seed = _stage_of(self._grid, cells[0])
+        settings, counts = self._grid.stages[name], Counter[str]()
+        left = _by(cells, lambda cell: cell.set)
         try:
             if settings is not None:
-                self._say(f"{cells[0].model} {name} seed {seed}: preparing the stage")
-                began = time.perf_counter()
-                rows, folder = grid.sets[name].trained(settings), grid.folder.parent / "stages"
-                with enough_memory(f"training the stage {name}"):
-                    self._stage = prepare(
-                        self._loaded,
-                        settings,
-                        rows,
-                        seed=seed,
-                        profile=grid.profile,
-                        folder=folder,
-                        ranks=self._options.ranks,
-                    )
-                self._say(f"{cells[0].model} {name} seed {seed}: ready after {time.perf_counter() - began:.0f} s")
-            adapter = self._stage.folder if self._stage is not None else None
-            with (
-                enough_memory(f"putting the stage {name} on the base"),
-                applied(self._loaded, adapter, settings.apply if settings is not None else ""),
-            ):
-                for of_set in [list(found) for _, found in _by(cells, lambda cell: cell.set)]:
-                    found = self._run_set(of_set)
-                    left = [cell for cell in left if cell.set != of_set[0].set]
-                    for status, count in found.items():
-                        counts[status] += count
+                self._stage = self._prepare(settings, f"{cells[0].model} {name} seed {seed}", name, seed)
+            with enough_memory(f"putting the stage {name} on the base"), applied(self._loaded, self._stage):
+                while left:
+                    counts += self._run_set(left[0])
+                    del left[0]
         except DualDataError as error:  # the stage: none of its cells can be run
-            for status, count in self._failure(str(error)).record_free(left).items():
-                counts[status] += count
+            cells = [cell for of_set in left for cell in of_set]
+            counts += self._job.fail_free(cells, str(error), self._loaded, self._stage)
         return counts
 
-    def _run_set(self, cells: Sequence[Cell]) -> dict[str, int]:
-        counts, ranks = dict.fromkeys(Tally._fields, 0), self._options.ranks
-        if not ranks.agree(ranks.first and any_free(self._grid.folder, cells, adapter=self._options.save_adapters)):
-            return counts | {"elsewhere": len(cells)}
+    def _prepare(self, settings: StageSettings, label: str, name: str, seed: int) -> Prepared:
+        grid, began = self._grid, time.perf_counter()
+        self._job.say(f"{label}: preparing the stage")
+        with enough_memory(f"training the stage {name}"):
+            found = prepare(
+                self._loaded,
+                settings,
+                grid.sets[name].trained(settings),
+                seed=seed,
+                profile=grid.profile,
+                folder=grid.folder.parent / "stages",
+                ranks=self._options.ranks,
+            )
+        self._job.say(f"{label}: ready after {time.perf_counter() - began:.0f} s")
+        return found
+
+    def _run_set(self, cells: Sequence[Cell]) -> Counter[str]:
+        if not self._job.any_free(cells):
+            return Counter(elsewhere=len(cells))
         try:
             with enough_memory("measuring the model before unlearning"):
-                counts["done"] += self._measure_base(cells)
+                counts = Counter(done=self._measure_base(cells))
         except DualDataError as error:  # what the cells are compared with: none of them can be run
-            return counts | self._failure(str(error)).record_free(cells)
-        for method, of_method in _by([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
+            return self._job.fail_free(cells, str(error), self._loaded, self._stage)
+        for of_method in _by([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
             for start in range(0, len(of_method), self._cells_at_once):
-                together = of_method[start : start + self._cells_at_once]
-                for status, count in self._run_cells(method, together).items():
-                    counts[status] += count
+                counts += self._run_cells(of_method[start : start + self._cells_at_once])
         return counts
 
     def _measure_base(self, cells: Sequence[Cell]) -> int:
@@ -236,57 +266,49 @@ class _Bench:
         missing = [cell for cell in cells if cell.method == BASE] if self._options.ranks.first else []
         with claimed(grid.folder, missing) as bases:
             for cell in bases:
-                self._write(cell, self._base, None, effort, notes=engine.notes)
+                self._write(cell, self._base, effort, engine.notes)
         return len(bases)
 
-    def _run_cells(self, method: str, cells: Sequence[Cell]) -> dict[str, int]:
+    def _run_cells(self, cells: Sequence[Cell]) -> Counter[str]:
         """Train and measure some cells of one method together, unless another process has taken them."""
-        counts = dict.fromkeys(Tally._fields, 0)
         adapter, ranks = self._options.save_adapters, self._options.ranks
         with claimed(self._grid.folder, cells if ranks.first else (), adapter=adapter) as free:
             taken = ranks.agree(free)
-            counts["elsewhere"] = len(cells) - len(taken)
+            counts = Counter(elsewhere=len(cells) - len(taken))
             mine, together = ranks.share(taken)
             try:
-                with enough_memory(f"training and measuring {method}"):
-                    for status in self._train_and_measure(method, together, len(mine)) if taken else ():
-                        counts[status] += 1
+                if taken:
+                    with enough_memory(f"training and measuring {cells[0].method}"):
+                        counts.update(self._train_and_measure(together, len(mine)))
             except DualDataError as error:
                 left = [cell for cell in mine if not is_done(self._grid.folder, cell, adapter=adapter)]
-                self._failure(str(error)).record(left)
-                counts |= {"done": len(mine) - len(left), "failed": len(left)}
+                self._job.fail(left, str(error), self._loaded, self._stage)
+                counts.update(done=len(mine) - len(left), failed=len(left))
             ranks.wait()  # the first holds the cells of all
         return counts
 
-    def _train_and_measure(self, method: str, cells: Sequence[Cell], own: int) -> list[str]:
+    def _train_and_measure(self, cells: Sequence[Cell], own: int) -> list[str]:
         """Run cells together; the first `own` of them are this process's to write and to say how they ended."""
         grid, loaded, notes = self._grid, self._loaded, list[str]()
-        rows = self._rows(cells[0], method)
-        data = [CellData(**rows, lr=cell.lr, seed=cell.seed) for cell in cells]
-        chosen = method_named(method)
-        trainable: Adapters | FullWeights
+        method = method_named(cells[0].method)
+        rows = self._rows(cells[0])
+        data = [rows._replace(lr=cell.lr, seed=cell.seed) for cell in cells]
         self._reset_peak()
-        if grid.preset.full:
-            distributions = bool(chosen.reference_rows) or grid.preset.forget_kl > 0
-            trainable = FullWeights(loaded.model, keep_head=distributions and not chosen.at_layer)
-        else:
-            trainable = Adapters(loaded.model, grid.preset.lora.spec(), seeds=[cell.seed for cell in cells])
+        seeds = [cell.seed for cell in cells]
+        adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora.spec(), seeds=seeds)
+        distributions = bool(method.reference_rows) or grid.preset.forget_kl > 0
+        trainable = adapters or FullWeights(loaded.model, keep_head=distributions and not method.at_layer)
+
+        def attempt(how: Optimisation) -> list[Trace]:
+            trainable.reset()
+            options = grid.preset.methods[method.name]
+            return train(loaded, trainable, method, data, how, options=options, train_end=grid.profile.train_end)
+
         try:
             began = time.perf_counter()
-            for attempt in halving(grid.preset.optimisation(), notes):
-                trainable.reset()
-                with attempt as how:
-                    traces = train(
-                        loaded,
-                        _trainable(trainable),
-                        chosen,
-                        data,
-                        how,
-                        options=grid.preset.methods[method],
-                        train_end=grid.profile.train_end,
-                    )
+            traces = halving(attempt, grid.preset, notes)
             trained = time.perf_counter()
-            engine = self._engine(trainable if isinstance(trainable, Adapters) else None)
+            engine = self._engine(adapters)
             found = measure(engine, self._workload, base=self._base, embedder=self._embedder)
             self._keep_to(engine, len(cells))
             effort = Effort(
@@ -297,23 +319,40 @@ class _Bench:
                 rows=engine.rows * len(cells),
             )
             for k, (cell, trace, measured) in enumerate(zip(cells[:own], traces, found, strict=False)):
-                if self._options.save_adapters and isinstance(trainable, Adapters):
+                if self._options.save_adapters and adapters is not None:
                     # Before the result: a cell that has one is done, and its adapter would never be made.
-                    trainable.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
-                self._write(cell, measured, trace, effort, notes=[*notes, *engine.notes], rows=rows)
-                self._say(_line(cell, measured, trace, effort.seconds))
+                    adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
+                self._write(cell, measured, effort, [*notes, *engine.notes], trace, rows)
+                self._job.say(_line(cell, measured, trace, effort.seconds))
         finally:
-            if isinstance(trainable, Adapters):
-                trainable.remove()
-            else:
-                trainable.restore()
+            trainable.remove()
         return ["stopped" if trace.stopped else "done" for trace in traces[:own]]
 
+    def _rows(self, cell: Cell) -> CellData:
+        """What a cell is trained on: the same rows for all of its set and method."""
+        sets = self._grid.sets[cell.stage]
+        forget = sets.forget[cell.set]
+        return CellData(
+            self._encode(forget),
+            self._encode(sets.retain_train),
+            cell.lr,
+            cell.seed,
+            self._encode(self._grid.preferred(cell.stage, cell.set, cell.method)),
+            [item.popularity for item in forget],
+        )
+
+    def _encode(self, items: Sequence[Item]) -> list[Encoded]:
+        """Tokens of rows, made once a stage."""
+        if (rows := tuple(items)) not in self._encoded:
+            self._encoded[rows] = encode(self._loaded.tokenizer, items, self._grid.profile)
+        return self._encoded[rows]
+
     def _engine(self, adapters: Adapters | None) -> Engine | PlainEngine:
+        cells = adapters.count if adapters is not None else 1
         return open_engine(
             self._loaded,
             adapters,
-            rows=max(1, self._rows_at_once // (adapters.count if adapters is not None else 1)),
+            rows=max(1, self._rows_at_once // cells),
             max_new_tokens=self._grid.max_new_tokens,
         )
 
@@ -322,99 +361,47 @@ class _Bench:
         if engine.rows < self._rows_at_once // cells:
             self._rows_at_once = engine.rows * cells
 
-    def _rows(self, cell: Cell, method: str) -> dict[str, Any]:
-        """The training rows that all cells of a set share, as keyword arguments of `CellData`."""
-        sets = self._grid.sets[cell.stage]
-        forget = sets.forget[cell.set]
-        return {
-            "forget": self._encode(forget),
-            "retain": self._encode(sets.retain_train),
-            "refusal": self._encode(self._grid.preferred(cell.stage, cell.set, method)),
-            "popularity": [item.popularity for item in forget],
-        }
-
-    def _encode(self, items: Sequence[Item]) -> list[Encoded]:
-        """Tokens of rows, made once a stage."""
-        if (rows := tuple(items)) not in self._encoded:
-            self._encoded[rows] = encode(self._loaded.tokenizer, items, self._grid.profile)
-        return self._encoded[rows]
+    def _reset_peak(self) -> None:
+        if self._loaded.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._loaded.device)
 
     def _write(
         self,
         cell: Cell,
         measured: Measurement,
-        trace: Trace | None,
         effort: Effort,
-        *,
         notes: Sequence[str],
-        rows: dict[str, Any] | None = None,
+        trace: Trace | None = None,
+        rows: CellData | None = None,
     ) -> None:
+        """Write a result; `trace` and `rows` are those of its training, where there was one."""
+        stopped = trace.stopped if trace is not None else ""
         result = blank(
             self._grid,
             cell,
-            status="stopped" if trace is not None and trace.stopped else "done",
+            status="stopped" if stopped else "done",
+            reason=stopped,
             loaded=self._loaded,
             stage=self._stage,
-            project=self._project,
+            project=self._job.project,
         )
-        result["reason"] = trace.stopped if trace is not None else ""
         result["summary"] = measured.summary
         result["items"] = measured.items
         if self._grid.panel is not None and measured.panel is not None:
             result["panel"] = panel.summary(self._grid.panel, measured.panel)
             result["panel_items"] = panel.items(self._grid.panel, measured.panel)
         if trace is not None and rows is not None:
+            kinds = {"forget": rows.forget, "retain": rows.retain, "refusal": rows.refusal}
             result["training"] = {
                 "steps": trace.steps,
                 "loss": trace.losses,
                 "parts": trace.parts,
                 "gradient_norm": trace.norms,
                 "notes": trace.notes,
-                "token_ids": {kind: token_hash(rows[kind]) for kind in ("forget", "retain", "refusal") if rows[kind]},
+                "token_ids": {kind: token_hash(encoded) for kind, encoded in kinds.items() if encoded},
             }
         result["run"] = run_record(effort, self._loaded, self._stage, notes)
         write_result(self._grid.folder, cell.id, result)
-
-    def _reset_peak(self) -> None:
-        if self._loaded.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._loaded.device)
-
-    def _failure(self, reason: str) -> _Failure:
-        return _Failure(self._grid, reason, self._project, self._say, self._options, self._loaded, self._stage)
-
-
-class _Failure(NamedTuple):
-    """Why cells have no numbers; the next run tries them again."""
-
-    grid: Grid
-    reason: str
-    project: Path
-    say: Callable[[str], None]
-    options: RunOptions
-    loaded: Loaded | None = None
-    stage: Prepared | None = None
-
-    def record(self, cells: Sequence[Cell]) -> None:
-        """Make it the result of cells that this process holds; one that only lacks its adapter keeps its result."""
-        for cell in cells:
-            self.say(f"{cell.label}: failed: {self.reason}")
-            if is_done(self.grid.folder, cell):
-                continue
-            result = blank(self.grid, cell, status="failed", loaded=self.loaded, stage=self.stage, project=self.project)
-            write_result(self.grid.folder, cell.id, result | {"reason": self.reason})
-
-    def record_free(self, cells: Sequence[Cell]) -> dict[str, int]:
-        """Make it the result of those cells that no process holds; how many ended how."""
-        if not self.options.ranks.first:
-            return {}
-        # What lacks its adapter alone was to be run too.
-        with claimed(self.grid.folder, cells, adapter=self.options.save_adapters) as taken:
-            self.record(taken)
-        return {"failed": len(taken), "elsewhere": len(cells) - len(taken)}
-
-
-def _trainable(trainable: Adapters | FullWeights) -> Trainable:
-    return trainable
 
 
 def _line(cell: Cell, measured: Measurement, trace: Trace, seconds: float) -> str:

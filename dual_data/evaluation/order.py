@@ -4,40 +4,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
+from pydantic import Field
 
+from dual_data.config import Strict
 from dual_data.evaluation.packing import Micro
 from dual_data.ids import digest
 
 
-class Optimisation(NamedTuple):
-    """How a cell is optimised; with the method and its options this is what a preset fixes."""
+class Optimisation(Strict):
+    """How training goes; with a method and its options this is what a preset fixes."""
 
-    epochs: int = 2
-    batch: int = 32
-    """Forget rows a step; a method with retain rows draws as many of them."""
-    micro: int = 0
-    """Forget rows a forward pass; 0 for all of the step's. The loss does not depend on it, unless normalise = micro."""
+    epochs: int = Field(default=2, ge=1)
+    batch: int = Field(default=32, ge=1)
+    """Forget rows an optimiser step; a method with retain rows draws as many of them."""
+    micro: int = Field(default=0, ge=0)
+    """Forget rows a forward pass; 0 for the whole batch. The loss does not depend on it, unless normalise = micro."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_epochs: float = 0.0
-    clip: float = 1.0
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    clip: float = Field(default=1.0, ge=0)
     """Largest norm of a cell's gradient; 0 for no clipping."""
-    weight_decay: float = 0.0
+    weight_decay: float = Field(default=0.0, ge=0)
     normalise: Literal["batch", "micro", "sequence"] = "batch"
     """What a mean over labels is: over all labels of the step, the mean of the micro-batches' means (as transformers
     had it before 4.46), or the mean over rows of each row's mean."""
-    forget_kl: float = 0.0
+    forget_kl: float = Field(default=0.0, ge=0)
     """Weight of KL(reference || model) over every position of the forget rows but padding, as `early` had it."""
-    stop_forget_nll: float = 0.0
+    stop_forget_nll: float = Field(default=0.0, ge=0)
     """A cell stops when the mean forget loss of a step is above this; 0 for never."""
-    diverged_nll: float = 2.0
+    diverged_nll: float = Field(default=2.0, ge=0)
     """A cell has diverged, and stops, when the mean loss of the rows that it keeps or learns is above this many times
     ln(vocabulary), what guessing gives; 0 for never. No forget loss is a sign of it: ascent is there to raise that one,
     and a model that it destroys is a result."""
-    diverged_norm: float = 1e6
+    diverged_norm: float = Field(default=1e6, ge=0)
     """The same when the norm of a cell's gradient before clipping is above this; 0 for never."""
+
+    def without_effect(self) -> set[str]:
+        """Settings that change no number of a cell, as they are: no part of its identity."""
+        # Micro-batches change a number only where they are what the loss is normalised over.
+        return {"micro"} if self.normalise != "micro" else set()
 
 
 Plan = list[list[list[Micro]]]

@@ -42,7 +42,7 @@ class Effort(NamedTuple):
 
 
 def blank(
-    grid: Grid, cell: Cell, *, status: str, loaded: Loaded | None, stage: Prepared | None, project: Path
+    grid: Grid, cell: Cell, *, status: str, reason: str, loaded: Loaded | None, stage: Prepared | None, project: Path
 ) -> Result:
     """The result of a cell with all but what was measured; without a model where it could not be loaded."""
     return {
@@ -62,7 +62,7 @@ def blank(
             "seed": cell.seed,
         },
         "status": status,
-        "reason": "",
+        "reason": reason,
         "summary": {},
         "training": None,
         "provenance": {

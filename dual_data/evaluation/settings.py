@@ -16,7 +16,6 @@ from dual_data.evaluation.order import Optimisation
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""
-_DEFAULTS = Optimisation._field_defaults
 
 
 class ModelSettings(Strict):
@@ -63,37 +62,6 @@ class DataSettings(Strict):
     """A table of question and paraphrase, where the rows do not carry their own."""
 
 
-class OptimisationSettings(Strict):
-    """How training goes; see `dual_data.evaluation.order.Optimisation`."""
-
-    epochs: int = Field(default=2, ge=1)
-    batch: int = Field(default=32, ge=1)
-    """Forget rows an optimiser step."""
-    micro: int = Field(default=0, ge=0)
-    """Rows a forward pass; 0 for the whole batch."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_epochs: float = Field(default=0.0, ge=0)
-    clip: float = Field(default=1.0, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    normalise: Literal["batch", "micro", "sequence"] = "batch"
-    forget_kl: float = Field(default=0.0, ge=0)
-    """Weight of the KL term over every position of the trained rows."""
-    stop_forget_nll: float = Field(default=0.0, ge=0)
-    diverged_nll: float = Field(default=_DEFAULTS["diverged_nll"], ge=0)
-    """A cell has diverged, and stops, when the loss on retain rows is above this many times ln(vocabulary)."""
-    diverged_norm: float = Field(default=_DEFAULTS["diverged_norm"], ge=0)
-    """The same of the norm of its gradient before clipping; 0 for never, as above."""
-
-    def without_effect(self) -> set[str]:
-        """Settings of the optimisation that change no number of a cell, as they are: no part of its identity."""
-        # Micro-batches change a number only where they are what the loss is normalised over.
-        return {"micro"} if self.normalise != "micro" else set()
-
-    def optimisation(self) -> Optimisation:
-        """The same as the trainer takes it."""
-        return Optimisation(**{name: getattr(self, name) for name in Optimisation._fields})
-
-
 class LoraSettings(Strict):
     """Shape of the adapters."""
 
@@ -106,7 +74,7 @@ class LoraSettings(Strict):
         return LoraSpec(self.rank, self.alpha, self.targets)
 
 
-class StageSettings(OptimisationSettings):
+class StageSettings(Optimisation):
     """A training stage before unlearning: plain fine-tuning with an adapter that becomes part of the base."""
 
     train: tuple[Literal["forget", "retain_train", "retain_eval", "format"], ...]
@@ -124,7 +92,7 @@ class StageSettings(OptimisationSettings):
         return self.model_dump(mode="json", exclude={"apply"} | self.without_effect())
 
 
-class PresetSettings(OptimisationSettings):
+class PresetSettings(Optimisation):
     """A recipe of optimisation, named in every result."""
 
     methods: Mapping[str, Mapping[str, Any]]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 import torch
 
 from dual_data.errors import DualDataError
 from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.sharding import stay_in_step
+
+Value = TypeVar("Value")
 
 CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once (--cells-at-once)"
 """What an engine says that can take no smaller batch."""
@@ -64,35 +67,19 @@ def release() -> None:
             torch.cuda.empty_cache()
 
 
-class _Attempt:
-    def __init__(self, optimisation: Optimisation) -> None:
-        self._optimisation = optimisation
-        self.failed = False
-
-    def __enter__(self) -> Optimisation:
-        return self._optimisation
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        self.failed = error is not None and is_out_of_memory(error)
-        return self.failed
-
-
-def halving(optimisation: Optimisation, notes: list[str]) -> Iterator[_Attempt]:
-    """Attempts with ever smaller micro-batches until one does not run out of memory; notes say what was halved.
-
-        for attempt in halving(optimisation, notes):
-            with attempt as how:
-                ...
+def halving(train: Callable[[Optimisation], Value], optimisation: Optimisation, notes: list[str]) -> Value:
+    """What `train` gives, called with ever smaller micro-batches until memory suffices; notes say what was halved.
 
     The loss does not depend on the size of micro-batches, unless it is normalised over them: then nothing is halved.
     Raises DualDataError where one row is too many.
     """
     while True:
-        attempt = _Attempt(optimisation)
-        yield attempt
-        if not attempt.failed:
-            return
-        release()
+        try:
+            return train(optimisation)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        release()  # outside the handler, which holds the tensors of the attempt
         stay_in_step()
         if optimisation.normalise == "micro":
             raise OutOfMemory(
@@ -105,5 +92,5 @@ def halving(optimisation: Optimisation, notes: list[str]) -> Iterator[_Attempt]:
                 "out of memory with a single row a forward pass: use a narrower dtype, a smaller model, "
                 "or fewer cells at once (--cells-at-once)"
             )
-        optimisation = optimisation._replace(micro=rows // 2)
+        optimisation = optimisation.model_copy(update={"micro": rows // 2})
         notes.append(f"out of memory: forward passes of {rows // 2} rows in place of {rows}")

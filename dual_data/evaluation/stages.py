@@ -15,17 +15,19 @@ from typing import NamedTuple
 
 import torch
 from filelock import FileLock
+from torch import Tensor, nn
 
 from dual_data.errors import DualDataError, InputError
 from dual_data.evaluation import fine_tune
 from dual_data.evaluation.data import Encoded, Item, Profile, data_hash, encode
 from dual_data.evaluation.lora import Adapters, read_spec
 from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.order import Optimisation
 from dual_data.evaluation.results import write_json
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.sharding import ALONE, Ranks, held
 from dual_data.evaluation.smaller import halving
-from dual_data.evaluation.train import CellData, train, ways_not_taken
+from dual_data.evaluation.train import CellData, Trace, train, ways_not_taken
 from dual_data.ids import digest
 from dual_data.matching import normalise
 
@@ -36,6 +38,8 @@ class Prepared(NamedTuple):
     """A stage's adapter and what its training took, whoever trained it."""
 
     folder: Path
+    apply: str
+    """How it becomes part of the base; see `StageSettings.apply`."""
     seconds: float
     gpu_hours: float
     notes: tuple[str, ...]
@@ -54,8 +58,8 @@ class Sets(NamedTuple):
 
     def counterfactual(self) -> Sets:
         """Every row with another answer of its relation, the same one wherever the row stands."""
-        every = [item for rows in self._all() for item in rows]
-        answers = counterfactual_answers(every)
+        sets = [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
+        answers = counterfactual_answers([item for rows in sets for item in rows])
 
         def swap(rows: Sequence[Item]) -> list[Item]:
             return [row._replace(answer=answers[row.id], answers=(answers[row.id],)) for row in rows]
@@ -79,9 +83,6 @@ class Sets(NamedTuple):
         if not rows:
             raise InputError(f"a training stage learns {', '.join(stage.train)}, of which this dataset has no rows")
         return list({item.question: item for item in rows}.values())
-
-    def _all(self) -> list[list[Item]]:
-        return [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
 
 
 def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
@@ -138,7 +139,7 @@ def prepare(
             _train(loaded, stage, encoded, seed=seed, profile=profile, target=target, ranks=ranks)
             ranks.wait()
     took = json.loads(_record(target).read_text(encoding="utf-8"))
-    return Prepared(target, took["seconds"], took["gpu_hours"], tuple(took["notes"]))
+    return Prepared(target, stage.apply, took["seconds"], took["gpu_hours"], tuple(took["notes"]))
 
 
 def _record(target: Path) -> Path:
@@ -159,11 +160,13 @@ def _train(
     began, notes = time.perf_counter(), list[str]()
     adapters = Adapters(loaded.model, stage.lora.spec(), seeds=(seed,))
     cell = CellData(rows, (), stage.lr, seed)
+
+    def attempt(how: Optimisation) -> Trace:
+        adapters.reset()
+        return train(loaded, adapters, fine_tune.METHOD, [cell], how, train_end=profile.train_end)[0]
+
     try:
-        for attempt in halving(stage.optimisation(), notes):
-            adapters.reset()
-            with attempt as how:
-                trace = train(loaded, adapters, fine_tune.METHOD, [cell], how, train_end=profile.train_end)[0]
+        trace = halving(attempt, stage, notes)
         if trace.stopped:
             raise DualDataError(f"the training stage ended early: {trace.stopped}; lower its learning rate")
         if not ranks.first:
@@ -186,27 +189,22 @@ def _train(
 
 
 @contextmanager
-def applied(loaded: Loaded, adapter: Path | None, how: str) -> Iterator[None]:
-    """The base with a stage's adapter in it; on leaving, the base is what it was, bit for bit."""
-    if adapter is None:
+def applied(loaded: Loaded, stage: Prepared | None) -> Iterator[None]:
+    """The base with a stage's adapter in it, or as it is; on leaving, the base is what it was, bit for bit."""
+    if stage is None:
         yield
         return
-    adapters = Adapters(loaded.model, read_spec(adapter))
-    if how == "stack":
-        try:
-            adapters.load(adapter)
-            adapters.freeze()
-            yield
-        finally:
-            adapters.remove()
-        return
-    saved = [
-        (slot.linear, slot.linear.weight, held(slot.linear.weight).detach().cpu().clone()) for slot in adapters.slots
-    ]
+    adapters = Adapters(loaded.model, read_spec(stage.folder))
+    saved: list[tuple[nn.Linear, Tensor, Tensor]] = []
     tied = loaded.model.config.tie_word_embeddings
     try:
-        adapters.load(adapter)
-        adapters.merge()
+        adapters.load(stage.folder)
+        if stage.apply == "merge":
+            linears = [slot.linear for slot in adapters.slots]
+            saved = [(linear, linear.weight, held(linear.weight).detach().cpu().clone()) for linear in linears]
+            adapters.merge()
+        else:
+            adapters.freeze()
         yield
     finally:
         adapters.remove()

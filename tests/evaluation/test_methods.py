@@ -94,7 +94,7 @@ def test_undial_pushes_the_label_down_by_its_pressure_and_nothing_else(
 def test_normalisation_is_what_its_name_says(normalise: str, micro: int) -> None:
     given = problem()
     oracle = Oracle(given, peft_twin(given, "llama"))
-    optimisation = Optimisation(epochs=1, batch=7, micro=micro, normalise=normalise)  # type: ignore[arg-type]
+    optimisation = Optimisation(epochs=1, batch=7, micro=micro, normalise=normalise)
     loss = given.train("GradAscent", optimisation)[0].losses[0]
     rows = steps_of(given, optimisation)[0][0]
     with torch.no_grad():

@@ -73,11 +73,12 @@ def test_memory_that_runs_out_is_not_answered_by_one_process_alone(monkeypatch: 
         engine._halve()
     with pytest.raises(OutOfStep), enough_memory("measuring"):
         raise MemoryError
-    attempts = halving(Optimisation(), [])
-    with next(attempts):
+
+    def cramped(_: Optimisation) -> None:
         raise MemoryError
+
     with pytest.raises(OutOfStep):
-        next(attempts)
+        halving(cramped, Optimisation(), [])
 
 
 @pytest.mark.parametrize(

@@ -36,15 +36,15 @@ def test_a_stage_learns_its_rows_once_and_leaves_no_trace(tmp_path: Path) -> Non
     rows = cities(3)
     before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
     made = prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path)
-    folder = made.folder
-    written = (folder / "adapter_model.safetensors").stat().st_mtime_ns
+    weights = made.folder / "adapter_model.safetensors"
+    written = weights.stat().st_mtime_ns
     assert made.notes == ()
     assert made.seconds > 0
     # What the training took is known to whoever finds it done.
     assert prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path) == made
-    assert (folder / "adapter_model.safetensors").stat().st_mtime_ns == written
+    assert weights.stat().st_mtime_ns == written
     for how in ("merge", "stack"):
-        with applied(loaded, folder, how):
+        with applied(loaded, made._replace(apply=how)):
             asked = [Chat(CHAT.system, row.question) for row in rows]
             answers = LocalModel(loaded).generate(asked, Sampling(8))
             assert [found[0] for found in answers] == [row.answer for row in rows]
@@ -56,11 +56,11 @@ def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_pat
     loaded = tiny()
     rows = cities(5)
     stage = STAGE.model_copy(update={"epochs": 3})
-    folder = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path).folder
+    made = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
     encoded = encode(loaded.tokenizer, rows, CHAT)
     losses = []
     for how in ("merge", "stack"):
-        with applied(loaded, folder, how):
+        with applied(loaded, made._replace(apply=how)):
             adapters = Adapters(loaded.model, SPEC)
             cell = CellData(encoded[:3], encoded[3:], 1e-3, 0)
             losses.append(train(loaded, adapters, METHODS["NPO"], [cell], Optimisation(epochs=3))[0].losses)
@@ -71,12 +71,12 @@ def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_pat
 def test_a_stage_that_cannot_be_put_on_leaves_the_base_alone(tmp_path: Path) -> None:
     loaded = tiny()
     rows = cities(3)
-    folder = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), rows, seed=0, profile=CHAT, folder=tmp_path).folder
-    (folder / "adapter_model.safetensors").write_bytes(b"")
+    made = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), rows, seed=0, profile=CHAT, folder=tmp_path)
+    (made.folder / "adapter_model.safetensors").write_bytes(b"")
     ids = torch.tensor([[5, 6, 7]])
     before = loaded.model(ids).logits
     for how in ("merge", "stack"):
-        with pytest.raises(Exception, match="header"), applied(loaded, folder, how):
+        with pytest.raises(Exception, match="header"), applied(loaded, made._replace(apply=how)):
             pass
         assert torch.equal(loaded.model(ids).logits, before)
         assert not any(module._forward_hooks for module in loaded.model.modules())

@@ -185,7 +185,7 @@ def test_a_forget_loss_far_above_guessing_is_no_divergence_and_a_retain_loss_is(
     difference = given.train("GradDiff", optimisation)[0]
     assert difference.stopped.startswith("diverged: retain loss above ")
     assert difference.stopped.endswith(", 2 times what guessing gives, at step 1")
-    assert given.train("GradDiff", optimisation._replace(diverged_nll=0.0))[0].stopped == ""
+    assert given.train("GradDiff", optimisation.model_copy(update={"diverged_nll": 0.0}))[0].stopped == ""
 
 
 def test_a_gradient_that_explodes_is_divergence_also_of_a_method_without_likelihoods() -> None:
@@ -195,7 +195,8 @@ def test_a_gradient_that_explodes_is_divergence_also_of_a_method_without_likelih
     assert trace.stopped == f"diverged: gradient norm above 1e+06 at step {trace.steps + 1}"
     assert max(trace.norms) <= 1e6
     again = problem(fresh=True)
-    trace = again.train("RMU", optimisation._replace(diverged_norm=0.0), again.cell(1.0), layer=LAYER)[0]
+    unlimited = optimisation.model_copy(update={"diverged_norm": 0.0})
+    trace = again.train("RMU", unlimited, again.cell(1.0), layer=LAYER)[0]
     assert (trace.stopped, trace.steps) == ("", 16)
     assert max(trace.norms) > 1e6
 
@@ -243,7 +244,7 @@ def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
     assert trace.losses[-1] < trace.losses[0]
     with pytest.raises(DualDataError, match="before the first step"), weights.disabled():
         pass
-    weights.restore()
+    weights.remove()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
@@ -297,13 +298,15 @@ def test_adamw_equals_torch_for_each_cell_with_its_own_rate_and_clipping() -> No
 
 def attempts(rows: int, errors: list[Exception], notes: list[str]) -> list[int]:
     """Sizes of the forward passes tried, each attempt but those after the last error failing."""
-    tried = []
-    for attempt in halving(Optimisation(batch=rows), notes):
-        with attempt as how:
-            tried.append(how.micro or how.batch)
-            if errors:
-                raise errors.pop(0)
-    return tried
+    tried: list[int] = []
+
+    def attempt(how: Optimisation) -> list[int]:
+        tried.append(how.micro or how.batch)
+        if errors:
+            raise errors.pop(0)
+        return tried
+
+    return halving(attempt, Optimisation(batch=rows), notes)
 
 
 def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> None:
