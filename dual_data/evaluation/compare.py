@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ def compare_results(first: Path, second: Path, *, seeds: bool = False) -> list[R
     common = [name for name in one[0].sets if all(name in run.sets for run in (*one, *two))]
     if not common:
         raise InputError(f"{first} and {second} measured no set in common")
-    found: list[tuple[str, str, int, int, float, float, Interval]] = []
+    found: list[Row] = []
     for name in common:
         ids = one[0].sets[name].ids
         if any(set(run.sets[name].ids) != set(ids) for run in (*one, *two)):
@@ -54,14 +54,20 @@ def compare_results(first: Path, second: Path, *, seeds: bool = False) -> list[R
             a, b = (np.concatenate([_ordered(run, name, score, ids) for run in side]) for side in (one, two))
             if np.isnan(a).any() or np.isnan(b).any():
                 continue
-            difference = bootstrap_difference(a, b, one[0].sets[name].subjects)
-            found.append((name, score, len(ids), max(len(a), len(b)), float(a.mean()), float(b.mean()), difference))
+            found.append(_row(name, score, a, b, one[0].sets[name].subjects))
     found += _panel(one, two)
-    corrected = holm([row[6].p_value or 0.0 for row in found])
-    return [Row(*row, value) for row, value in zip(found, corrected, strict=True)]
+    corrected = holm([row.corrected for row in found])
+    return [row._replace(corrected=value) for row, value in zip(found, corrected, strict=True)]
 
 
-def _panel(first: list[Run], second: list[Run]) -> list[tuple[str, str, int, int, float, float, Interval]]:
+def _row(name: str, score: str, first: np.ndarray, second: np.ndarray, clusters: Sequence[Hashable]) -> Row:
+    """Two sides [seeds, items] compared, the p-value not corrected yet."""
+    difference = bootstrap_difference(first, second, clusters)
+    seeds, means = max(len(first), len(second)), (float(first.mean()), float(second.mean()))
+    return Row(name, score, first.shape[1], seeds, *means, difference, difference.p_value or 0.0)
+
+
+def _panel(first: list[Run], second: list[Run]) -> list[Row]:
     """The utility panel, its questions and texts drawn; nothing where the sides were not asked the same."""
     hashes = {run.panel.hash if run.panel is not None else None for run in (*first, *second)}
     if None in hashes or len(hashes) > 1:
@@ -70,9 +76,7 @@ def _panel(first: list[Run], second: list[Run]) -> list[tuple[str, str, int, int
     for score, name in PANEL_SCORES.items():
         a, b = stack_panel(first, score), stack_panel(second, score)
         if a.size and not np.isnan(a).any() and not np.isnan(b).any():
-            difference = bootstrap_difference(a, b, range(a.shape[1]))
-            sides = (float(a.mean()), float(b.mean()))
-            found.append((PANEL, name, a.shape[1], max(len(a), len(b)), *sides, difference))
+            found.append(_row(PANEL, name, a, b, range(a.shape[1])))
     return found
 
 

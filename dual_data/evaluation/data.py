@@ -122,7 +122,7 @@ def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], 
     if answer is not None:
         messages.append({"role": "assistant", "content": answer})
     text = _apply(tokenizer, messages, generate=answer is None)
-    if text is None or any(message["content"].strip() not in text for message in messages[:1]):
+    if text is None or messages[0]["content"].strip() not in text:
         text = _apply(tokenizer, _fold_system(messages), generate=answer is None)
     if text is None:
         raise InputError(f"the chat template of {tokenizer.name_or_path} cannot render a question: use dual-raw")
@@ -178,15 +178,15 @@ def read_split(
     """
     path = Path(path)
     frame = _read_table(path)
-    chosen = {"split": [split] if split else [], "relation": list(relations)}
-    missing = {"question", "answer", *(name for name, values in chosen.items() if values)} - set(frame.columns)
-    if missing:
+    named = {"split": [split] if split else [], "relation": list(relations)}
+    chosen = {name: values for name, values in named.items() if values}
+    if missing := {"question", "answer", *chosen} - set(frame.columns):
         raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
     for name, values in chosen.items():
-        if unknown := set(values) - set(frame[name].to_list() if values else ()):
+        if unknown := set(values) - set(frame[name].to_list()):
             known = ", ".join(frame[name].unique().sort().to_list())
             raise InputError(f"{path}: no row of {name} {', '.join(sorted(unknown))}; it has {known}")
-        frame = frame.filter(pl.col(name).is_in(values)) if values else frame
+        frame = frame.filter(pl.col(name).is_in(values))
     more = _paraphrases(Path(paraphrases)) if paraphrases is not None else {}
     items: list[Item] = []
     seen: dict[str, int] = {}

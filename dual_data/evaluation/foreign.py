@@ -9,7 +9,7 @@ so that a new metric needs no GPU.
 import gzip
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,6 @@ class LogItem(NamedTuple):
     """One scored generation of a log."""
 
     section: str
-    place: str
     answer: str
     answers: tuple[str, ...]
     generation: str
@@ -40,7 +39,6 @@ class LogItem(NamedTuple):
 class Log(NamedTuple):
     """A log: its items and the means that it states by section."""
 
-    path: Path
     items: tuple[LogItem, ...]
     aggregates: Mapping[str, float]
     others: tuple[str, ...] = ()
@@ -65,7 +63,9 @@ def read_log(path: Path) -> Log:
     """Read a log of either kind. Raises InputError with what is wrong and where."""
     data = _read_json(path)
     if isinstance(data, dict) and isinstance(data.get("items"), dict):
-        found = [_our_item(path, name, index, row) for name, index, row in _rows(data["items"])]
+        found = [
+            _our_item(path, name, index, row) for name, rows in data["items"].items() for index, row in enumerate(rows)
+        ]
         aggregates, others = dict[str, float](), ()
     elif isinstance(data, dict) and (said := {name: section for name, section in data.items() if _says(section)}):
         found = [
@@ -86,7 +86,7 @@ def read_log(path: Path) -> Log:
         )
     if not found:
         raise InputError(f"{path}: the log holds no items")
-    return Log(path, tuple(found), aggregates, others)
+    return Log(tuple(found), aggregates, others)
 
 
 def log_files(path: Path) -> list[Path]:
@@ -147,12 +147,6 @@ def _says(section: Any) -> bool:
     )
 
 
-def _rows(sections: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    for name, rows in sections.items():
-        for index, row in enumerate(rows):
-            yield name, str(index), row
-
-
 def _their_item(path: Path, section: str, index: str, row: Any) -> LogItem:
     where = f"{path}: {section}.value_by_index.{index}"
     answer, generation = _text(row, "ground_truth", where), _text(row, "generation", where)
@@ -161,16 +155,14 @@ def _their_item(path: Path, section: str, index: str, row: Any) -> LogItem:
         for name, value in row.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
-    return LogItem(section, index, answer, (answer,), generation, scores)
+    return LogItem(section, answer, (answer,), generation, scores)
 
 
-def _our_item(path: Path, section: str, index: str, row: Any) -> LogItem:
+def _our_item(path: Path, section: str, index: int, row: Any) -> LogItem:
     where = f"{path}: items.{section}[{index}]"
     answer, generation = _text(row, "ground_truth", where), _text(row, "generation", where)
     scores = {name: float(value) for name, value in row.get("scores", {}).items() if name in TEXT_SCORES}
-    return LogItem(
-        section, index, answer, tuple(row.get("answers") or [answer]), generation, scores, kind_of(row.get("kind"))
-    )
+    return LogItem(section, answer, tuple(row.get("answers") or [answer]), generation, scores, kind_of(row.get("kind")))
 
 
 def _text(row: Any, key: str, where: str) -> str:

@@ -106,11 +106,6 @@ class Adapters:
         return self._active.start
 
     @property
-    def size(self) -> int:
-        """Trained weights of one adapter."""
-        return self.master.shape[1]
-
-    @property
     def buffers(self) -> Sequence[Buffer]:
         """Weights and gradients of all adapters."""
         return [Buffer(self.master, self.gradient)]
@@ -120,15 +115,12 @@ class Adapters:
         with self.disabled():
             return head(self.model, hidden)
 
-    def reset(self, seeds: Sequence[int] | None = None) -> None:
+    def reset(self) -> None:
         """Start afresh: A uniform in +-1/sqrt(in) as peft draws it (Kaiming with a = sqrt 5), B zero.
 
         Every adapter draws from its own seed and every layer from its own stream, so an adapter does not
         depend on which others are trained beside it, nor on the order of the layers.
         """
-        self.seeds = self.seeds if seeds is None else tuple(seeds)
-        if len(self.seeds) != self.master.shape[0]:
-            raise ValueError(f"{len(self.seeds)} seeds for {self.master.shape[0]} adapters")
         self.master.zero_()
         for slot in self.slots:
             bound = 1.0 / math.sqrt(slot.linear.in_features)
@@ -154,11 +146,11 @@ class Adapters:
             self.enabled = before
 
     @contextmanager
-    def only(self, first: int, count: int = 1) -> Iterator[None]:
-        """Use `count` adapters from `first` on: with one, every row of a batch belongs to it."""
-        if not 0 <= first < first + count <= self.count:
-            raise ValueError(f"adapters {first}..{first + count - 1} of {self.count}")
-        before, self._active = self._active, slice(first, first + count)
+    def only(self, k: int) -> Iterator[None]:
+        """Use adapter `k` alone: every row of a batch belongs to it."""
+        if not 0 <= k < self.count:
+            raise ValueError(f"adapter {k} of {self.count}")
+        before, self._active = self._active, slice(k, k + 1)
         try:
             yield
         finally:
@@ -175,14 +167,14 @@ class Adapters:
                 view.copy_(value.to(view))
         self.publish()
 
-    def merge(self, k: int = 0) -> None:
-        """Add adapter `k` to the base's weights in place and take the adapters off.
+    def merge(self) -> None:
+        """Add the first adapter to the base's weights in place and take the adapters off.
 
         The sum is taken in float32 and rounded once to the base's type. An adapted head that is tied to the
         embedding is untied first, for the embedding was not adapted.
         """
         for slot in self.slots:
-            a, b = self._views(self.master[k], slot)
+            a, b = self._views(self.master[0], slot)
             weight = slot.linear.weight
             if any(weight is other.weight for other in self.model.modules() if isinstance(other, nn.Embedding)):
                 slot.linear.weight = weight = nn.Parameter(weight.detach().clone(), requires_grad=False)

@@ -97,7 +97,7 @@ class AdamW:
         gradients = [buffer.gradient if total is None else total for buffer, total in pairs]
         norm = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in gradients]).norm(dim=0)
         self.norms.index_copy_(0, self.step_number, norm[None])
-        within = norm <= self._most  # of what is no number, never
+        within = norm <= self._most  # never true of NaN
         self.alive.logical_and_(within if keep is None else within & keep)
         alive = self.alive[:, None]
         scale = (self._clip / (norm + 1e-6)).clamp(max=1.0)[:, None] if self._clip else torch.ones_like(norm)[:, None]

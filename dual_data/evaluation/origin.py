@@ -10,7 +10,7 @@ from dual_data.engine.manifest import read_manifest
 from dual_data.released import MANIFEST, Release
 
 _ABOVE = 2
-"""How far above the rows a manifest may be: splits of a build are below a stage, those of a release below it."""
+"""How many folders above the rows a manifest may be."""
 
 
 def origin(folder: Path) -> dict[str, str | None]:

@@ -80,13 +80,12 @@ def _loading(model: Mapping[str, Any]) -> list[str]:
     """Code that loads the base as it was measured: its revision, in its type."""
     if not _on_hub(str(model["spec"])):
         # Of a local folder or file, of a GGUF file and of the small model of a package, which transformers cannot find.
-        call = f"load({json.dumps(model['spec'])}, {json.dumps(model['dtype'])}).model"
         return [
             "from dual_data.evaluation.models import load",
             "from peft import PeftModel",
             "",
             f"# weights {model['weights']}",
-            f"model = {call}",
+            f"model = load({json.dumps(model['spec'])}, {json.dumps(model['dtype'])}).model",
         ]
     revision = f', revision="{model["revision"]}"' if model.get("revision") else ""
     return [

@@ -93,7 +93,7 @@ def is_sharing() -> bool:
 
 
 def can_record(device: torch.device) -> bool:
-    """Whether passes there may be recorded as CUDA graphs: to gather the layers of a shared base is none of that."""
+    """Whether passes there may be recorded as CUDA graphs: not those that gather the layers of a shared base."""
     return device.type == "cuda" and not is_sharing()
 
 

@@ -15,7 +15,6 @@ from transformers import (
     GemmaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
-    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -24,7 +23,13 @@ from transformers import (
 from dual_data.errors import UsageError
 from dual_data.evaluation.models import Loaded, finish
 
-ARCHITECTURES = ("llama", "gemma", "gemma2", "qwen")
+_MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "llama": (LlamaConfig, LlamaForCausalLM, {"tie_word_embeddings": True}),
+    "gemma": (GemmaConfig, GemmaForCausalLM, {}),
+    "gemma2": (Gemma2Config, Gemma2ForCausalLM, {"sliding_window": 64, "query_pre_attn_scalar": 8}),
+    "qwen": (Qwen2Config, Qwen2ForCausalLM, {}),
+}
+ARCHITECTURES = tuple(_MODELS)
 
 _CHATML = (
     "{% for message in messages %}"
@@ -46,7 +51,7 @@ def tiny(architecture: str = "llama", *, seed: int = 0, dtype: torch.dtype = tor
     tokenizer = tiny_tokenizer(_NO_SYSTEM if architecture.startswith("gemma") else _CHATML)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: Any = _build(architecture, len(tokenizer))
+        model = _build(architecture, len(tokenizer))
     return finish(model.to(dtype), tokenizer, f"tiny-{architecture}-{seed}")
 
 
@@ -69,27 +74,24 @@ def tiny_tokenizer(template: str = _CHATML) -> PreTrainedTokenizerFast:
     return fast
 
 
-def _build(architecture: str, vocabulary: int) -> PreTrainedModel:
-    shape: dict[str, Any] = {
-        "vocab_size": vocabulary,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "max_position_embeddings": 2048,
-        "initializer_range": 0.2,
-        "bos_token_id": None,
-        "eos_token_id": 2,
-        "pad_token_id": 0,
-    }
-    if architecture == "llama":
-        return LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=True))
-    if architecture == "qwen":
-        return Qwen2ForCausalLM(Qwen2Config(**shape))
-    if architecture == "gemma":
-        return GemmaForCausalLM(GemmaConfig(**shape))
-    if architecture == "gemma2":
-        return Gemma2ForCausalLM(Gemma2Config(**shape, sliding_window=64, query_pre_attn_scalar=8))
-    raise UsageError(f"unknown tiny architecture {architecture!r}; known: {', '.join(ARCHITECTURES)}")
+def _build(architecture: str, vocabulary: int) -> Any:
+    if architecture not in _MODELS:
+        raise UsageError(f"unknown tiny architecture {architecture!r}; known: {', '.join(ARCHITECTURES)}")
+    config, model, own = _MODELS[architecture]
+    return model(
+        config(
+            vocab_size=vocabulary,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            max_position_embeddings=2048,
+            initializer_range=0.2,
+            bos_token_id=None,
+            eos_token_id=2,
+            pad_token_id=0,
+            **own,
+        )
+    )

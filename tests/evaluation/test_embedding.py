@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
-from dual_data.errors import InputError
 from dual_data.evaluation.embedding import SentenceEmbedder
 from dual_data.evaluation.engine import open_engine
 from dual_data.evaluation.measure import measure
@@ -52,11 +50,9 @@ def test_mean_pooling_by_hand(embedder: SentenceEmbedder) -> None:
     assert embedder.embed(["two words"])[0].tolist() == pytest.approx([value / length for value in mean], abs=1e-5)
 
 
-def test_faults(embedder: SentenceEmbedder, tmp_path: Path) -> None:
+def test_texts_without_a_partner_are_refused(embedder: SentenceEmbedder) -> None:
     with pytest.raises(ValueError, match="1 texts against 2"):
         embedder.cosines(["a"], ["b", "c"])
-    with pytest.raises(InputError, match=r"config\.json is missing"):
-        SentenceEmbedder(tmp_path)
 
 
 def test_the_nearest_of_the_accepted_answers_counts(embedder: SentenceEmbedder) -> None:
