@@ -29,8 +29,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from dual_data.config import Strict, parse
-from dual_data.errors import ConfigError, InputError
+from dual_data.config import Strict, parse, read_text
+from dual_data.errors import ConfigError
 
 Kind = Literal["json", "text"]
 
@@ -91,15 +91,7 @@ class Prompt(Strict):
 
 def load_prompt(path: Path) -> Prompt:
     """Read one prompt file. Raises ConfigError that names file and key, InputError where it is absent."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: no such file; a prompt is expected there") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; a prompt file is expected") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not UTF-8 at byte {error.start}; save the file as UTF-8", file=path) from None
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    lines = read_text(path, "a prompt").removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     if lines[0].strip() != _FENCE:
         raise ConfigError(
             f"must begin with a line {_FENCE}, then TOML, then a line {_FENCE}, then the prompt", file=path
@@ -159,11 +151,7 @@ def quote(value: str) -> str:
 
 
 def _escape(sign: str) -> str:
-    code = ord(sign)
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    return f"\\u{ord(sign):04x}" if sign.isascii() else json.dumps(sign)[1:-1]
 
 
 def plain(value: str) -> str:

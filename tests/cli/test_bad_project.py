@@ -112,7 +112,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "unknown topic": (relation("places_country", "places_contry"), "P36.toml: topics: 'places_contry' is in none of"),
     "not a class id": (
         relation('object = "entity"', 'object = "entity"\nobject_classes = ["city"]'),
-        "P36.toml: object_classes: 'city' is not a Wikidata item",
+        "P36.toml: object_classes.0: 'city' is not a Wikidata item",
     ),
     "exclusion that is no table": (
         replaced("pipeline/relations/EXCLUDED.toml", '"x" = 1\n'),
@@ -134,7 +134,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "topic with a wrong class": (
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["515"]\n'),
-        "topics.toml: a.classes: '515' is not a Wikidata item id such as Q515",
+        "topics.toml: a.classes.0: '515' is not a Wikidata item id such as Q515",
     ),
     "topic with a hyphen": (
         replaced("pipeline/topics.toml", '[my-topic]\nlabel = "a"\nclasses = ["Q515"]\n'),

@@ -1,0 +1,30 @@
+"""What users edit: profiles, topics.toml and the relation files, as frozen models.
+
+Unknown keys are errors everywhere: a misspelt parameter must never be a silent default.
+"""
+
+from dual_data.config.files import Strict, parse, read_text, read_toml
+from dual_data.config.profile import Profile, load_profile
+from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
+from dual_data.config.services import PACES, Pace, Services
+from dual_data.config.topics import Topic, load_topics
+
+__all__ = [
+    "PACES",
+    "Excluded",
+    "Pace",
+    "Profile",
+    "Relation",
+    "Services",
+    "Strict",
+    "Topic",
+    "Wording",
+    "load_excluded",
+    "load_profile",
+    "load_relation",
+    "load_relations",
+    "load_topics",
+    "parse",
+    "read_text",
+    "read_toml",
+]

@@ -1,0 +1,87 @@
+"""Files of a project: read, parsed and validated, with errors that name file and key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from dual_data.errors import ConfigError, InputError
+from dual_data.ids import is_item, is_property
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _item(text: str) -> str:
+    if not is_item(text):
+        raise ValueError(f"{text!r} is not a Wikidata item id such as Q515")
+    return text
+
+
+def _property(text: str) -> str:
+    if not is_property(text):
+        raise ValueError(f"{text!r} is not a Wikidata property id such as P36")
+    return text
+
+
+Item = Annotated[str, AfterValidator(_item)]
+Property = Annotated[str, AfterValidator(_property)]
+
+
+class Strict(BaseModel):
+    """Base of every configuration model: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str = "") -> Model:
+    """Validate `data` as `model`; all that is wrong goes in one ConfigError that names file and keys."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        found = []
+        for item in error.errors(include_url=False):
+            key = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
+            message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "extra_forbidden":
+                known = ", ".join(sorted(model.model_fields))
+                message = f"unknown key; known here: {known}" if len(item["loc"]) == 1 else "unknown key"
+            found.append((key, message))
+        first_key, first = found[0]
+        rest = "".join(f"\n{path}: {key}: {message}" for key, message in found[1:])
+        raise ConfigError(first + rest, file=path, key=first_key) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ConfigError with the line for broken TOML, InputError where it is absent."""
+    return parse_toml(read_text(path), path)
+
+
+def read_text(path: Path, kind: str = "a TOML file") -> str:
+    """Read a file of the project. Raises ConfigError where it is not in UTF-8, InputError where it is absent."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file; {kind} is expected there") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; {kind} is expected") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8 at byte {error.start}; save the file as UTF-8", file=path) from None
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """The tables of the text of `path`. Raises ConfigError with the line for broken TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}", file=path) from None
+
+
+def table(data: Any, path: Path, key: str) -> Mapping[str, Any]:
+    """`data`, which stands under `key`. Raises ConfigError where it is no table."""
+    if not isinstance(data, dict):
+        raise ConfigError("must be a table", file=path, key=key)
+    return data

@@ -1,0 +1,180 @@
+"""Relations: what is asked and how, a file each, and EXCLUDED.toml for what is not asked."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dual_data.config.files import Item, Property, Strict, parse, parse_toml, read_text, read_toml, table
+from dual_data.errors import ConfigError, InputError
+
+
+class Wording(Strict):
+    """The questions of a relation; which of them may be used for what is fixed here."""
+
+    canonical: str
+    """The question that is trained and evaluated on."""
+    validation: tuple[str, ...] = Field(min_length=1)
+    """Used by the knowledge probe alone; an odd number, so that a majority exists."""
+    training: tuple[str, ...] = ()
+    """May be trained on beside the canonical question."""
+    test: tuple[str, ...] = Field(min_length=1)
+    """Held out of validation and training: used by tests of generalisation alone."""
+    statement: str | None = None
+    """Cloze form with {subject} and {answer}."""
+
+    def by_use(self) -> dict[str, tuple[str, ...]]:
+        """The question templates by what they may be used for."""
+        return {
+            "canonical": (self.canonical,),
+            "validation": self.validation,
+            "training": self.training,
+            "test": self.test,
+        }
+
+    def questions(self) -> tuple[str, ...]:
+        """All question templates, the canonical one first."""
+        return tuple(text for texts in self.by_use().values() for text in texts)
+
+    @model_validator(mode="after")
+    def _variables_and_count(self) -> Wording:
+        for template in self.questions():
+            _expect_variables(template, ["subject"])
+        if self.statement is not None:
+            _expect_variables(self.statement, ["subject", "answer"])
+        if len(self.questions()) < 4:
+            raise ValueError("at least 4 questions are needed: canonical, validation, training and test together")
+        if len({template.casefold() for template in self.questions()}) < len(self.questions()):
+            raise ValueError("two questions are the same")
+        if len(self.validation) % 2 == 0:
+            raise ValueError("validation needs an odd number of questions, so that a majority exists")
+        return self
+
+
+def _expect_variables(template: str, wanted: list[str]) -> None:
+    try:
+        variables = [field for field in string.Formatter().parse(template) if field[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"{template!r}: {error}") from None
+    for _, name, form, conversion in variables:
+        if form or conversion:
+            raise ValueError(f"{template!r}: write {{{name}}} alone; a conversion or format is not supported")
+    if sorted(str(name) for _, name, _, _ in variables) != sorted(wanted):
+        expected = " and ".join(f"{{{name}}}" for name in wanted)
+        raise ValueError(f"{template!r} must hold {expected} exactly once and no other variable")
+
+
+class Relation(Strict):
+    """One relation: its property, the kind of its objects and how it is asked."""
+
+    property: Property
+    """Wikidata property id."""
+    name: str = Field(min_length=1)
+    """English noun phrase of the relation."""
+    labels: tuple[str, ...] = ()
+    """How label-only tables name it."""
+    topics: tuple[str, ...] = Field(min_length=1)
+    """Topics that it applies to; ["*"] for all."""
+    object: Literal["entity", "date", "quantity", "text"]
+    unique: Literal["one", "any"] = "one"
+    """one: only pairs with exactly one object are asked; any: all objects are accepted answers."""
+    symmetric: bool = False
+    """A r B implies B r A: the fact is kept once."""
+    inverse: tuple[Property, ...] = ()
+    """Properties that state the same fact from the other side."""
+    precision: Literal["year", "month", "day"] = "year"
+    """dates: what is asked for."""
+    unit: Item | None = None
+    """quantities: the unit (Q-id) that is asked for; other units are rejected. None for a plain number."""
+    unit_name: str = ""
+    """quantities: how the unit is written after the number, such as metres."""
+    object_classes: tuple[Item, ...] = ()
+    """Classes (Q-ids) of accepted objects; none for all."""
+    note: str = ""
+    questions: Wording
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> Relation:
+        for key, kind in _KEYS_OF_ONE_KIND.items():
+            if key in self.model_fields_set and self.object != kind:
+                raise ValueError(f'{key} belongs to object = "{kind}", and this one is "{self.object}"; leave it out')
+        return self
+
+    def applies_to(self, topic: str) -> bool:
+        """Whether subjects of `topic` are asked about this relation."""
+        return "*" in self.topics or topic in self.topics
+
+    def topics_with(self, other: Relation) -> list[str]:
+        """Topics that both apply to, as they are written: "*" where both apply to all."""
+        if "*" in self.topics:
+            return list(other.topics)
+        return [topic for topic in self.topics if other.applies_to(topic)]
+
+
+_KEYS_OF_ONE_KIND = {"precision": "date", "unit": "quantity", "unit_name": "quantity", "object_classes": "entity"}
+"""Keys of a relation that mean something for one kind of object alone."""
+
+
+class Excluded(Strict):
+    """A label of the tables that no relation asks about."""
+
+    reason: str = Field(min_length=1)
+    """Why, in one word: the head of EXCLUDED.toml says what each means."""
+    topics: tuple[str, ...] = Field(default=("*",), min_length=1)
+    """Topics for which it is left out; ["*"] for all."""
+    rows: int = Field(default=0, ge=0)
+    """Raw rows of the tables that carry it."""
+    note: str = ""
+
+
+def load_relation(path: Path) -> Relation:
+    """Read one relation file; its stem must be the property id, or that and a variant: P17_river.toml."""
+    relation = _relation(read_text(path), path)
+    if path.stem.split("_")[0] != relation.property:
+        raise ConfigError(f"is {relation.property}, but the file is named {path.name}", file=path, key="property")
+    return relation
+
+
+@lru_cache(maxsize=1024)
+def _relation(text: str, path: Path) -> Relation:
+    # Every stage reads all relations: what has not changed is parsed once.
+    return parse(Relation, parse_toml(text, path), path)
+
+
+def load_relations(folder: Path) -> dict[str, Relation]:
+    """Read every relation file of a folder, by stem. Raises ConfigError where two claim what only one can have."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; relation files are expected there")
+    # Not by glob: to that, a folder that may not be read is an empty one.
+    paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml" and path.stem != "EXCLUDED")
+    if not paths:
+        raise InputError(f"{folder}: holds no relation file such as P36.toml")
+    relations = {path.stem: load_relation(path) for path in paths}
+    if found := list(_double_claims(relations)):
+        raise ConfigError("\n".join(f"{folder / stem}.toml: {message}" for stem, message in found))
+    return relations
+
+
+def _double_claims(relations: Mapping[str, Relation]) -> Iterator[tuple[str, str]]:
+    """Stem and message: two files of a property in one topic, or two that a label of the tables might mean there."""
+    claims: dict[tuple[str, str], list[str]] = {}
+    for stem, relation in relations.items():
+        for kind, name in [("property", relation.property), *(("label", label) for label in relation.labels)]:
+            others = claims.setdefault((kind, name), [])
+            for other in others:
+                topics = ", ".join(relation.topics_with(relations[other]))
+                if topics and kind == "property":
+                    yield stem, f"topics: {topics} is claimed by {other}.toml already"
+                elif topics and relations[other].property != relation.property:
+                    yield stem, f"labels: {name!r} is claimed by {other}.toml already, in {topics}"
+            others.append(stem)
+
+
+def load_excluded(path: Path) -> dict[str, Excluded]:
+    """Read relations/EXCLUDED.toml: what is left out on purpose, by label."""
+    return {label: parse(Excluded, table(data, path, label), path, label) for label, data in read_toml(path).items()}

@@ -1,0 +1,61 @@
+"""Services: where they are, and how fast each may be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field, field_validator
+
+from dual_data.config.files import Strict
+
+
+class Pace(Strict):
+    """How fast and how stubbornly one service is asked."""
+
+    per_minute: int | None = Field(default=None, ge=1)
+    """Most requests in any 60 seconds, counted across runs; none for no limit."""
+    concurrency: int = Field(default=1, ge=1)
+    """Most requests under way at once."""
+    attempts: int = Field(default=6, ge=1)
+    """Most tries of one request before the stage stops."""
+    longest_wait: float = Field(default=300.0, gt=0)
+    """Longest wait before the next try in seconds; a service that asks for more stops the run instead."""
+
+
+PACES: Mapping[str, Pace] = {
+    "wikidata": Pace(per_minute=30, concurrency=1),
+    "wikipedia": Pace(per_minute=190, concurrency=1),
+    "probe": Pace(concurrency=8),
+    "judge": Pace(concurrency=8),
+    "embedded": Pace(),
+    "local": Pace(),
+    "own": Pace(),
+}
+"""Every source that has a pace, and that which it has unless a profile sets another. `local:<model>` is a model in this
+process, `own:<name>` a source of a project's own stages; what has no pace of its own takes that before the colon."""
+_PREFIXES = ("local:", "own:")
+
+
+class Services(Strict):
+    """Where the services are and how they are treated."""
+
+    contact: str = ""
+    """E-mail address or URL of whoever operates this build: the User-Agent policy of the services asks for it.
+
+    The environment variable DUAL_DATA_CONTACT takes precedence.
+    """
+    sparql: str = "https://query.wikidata.org/sparql"
+    """SPARQL 1.1 endpoint with Wikidata's data model, or `embedded` for the snapshot inside the package."""
+    wikipedia: str = "https://en.wikipedia.org/w/"
+    """URL of the folder that holds api.php: of the English Wikipedia, whose titles Wikidata gives, or of its mirror."""
+    pace: dict[str, Pace] = Field(default_factory=lambda: dict(PACES))
+    """Pace of each source by name. One that is set here is set whole; the others keep theirs."""
+
+    @field_validator("pace")
+    @classmethod
+    def _beside_the_defaults(cls, paces: dict[str, Pace]) -> dict[str, Pace]:
+        for name in paces:
+            if name not in PACES and not name.startswith(_PREFIXES):
+                known = ", ".join([*PACES, *(f"{prefix}NAME" for prefix in _PREFIXES)])
+                raise ValueError(f"{name!r} is no source; the sources are: {known}")
+        return {**PACES, **paces}

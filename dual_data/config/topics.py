@@ -1,0 +1,72 @@
+"""Topics: which subjects facts are taken of. A table each in topics.toml."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from pydantic import Field, field_validator
+
+from dual_data.config.files import Item, Property, Strict, parse, parse_toml, read_text, table
+from dual_data.errors import ConfigError
+
+_TOPIC = re.compile("[a-z0-9_]+")
+"""Names that a release keeps as they are, on file systems without case too."""
+
+
+class Topic(Strict):
+    """A theme: which Wikidata classes its subjects belong to."""
+
+    label: str = Field(min_length=1)
+    """Singular English noun for one of its members, such as city."""
+    classes: tuple[Item, ...] = Field(min_length=1)
+    """Wikidata classes (Q-ids) whose members, and members of subclasses, are the subjects."""
+    property: Property = "P31"
+    """How an item belongs to a class: instance of (P31), or for people their occupation (P106)."""
+    article: tuple[str, ...] = ()
+    """Regular expressions of the labels that take "the" inside a sentence, such as ^United."""
+    limit: int = Field(default=1000, ge=1)
+    """Most subjects taken."""
+    order: Literal["sitelinks", "hash"] = "sitelinks"
+    """Which subjects are taken where there are more than the limit: most sitelinks first, or by hash."""
+
+    @field_validator("article")
+    @classmethod
+    def _article_compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            # Compiled by what matches it: Rust's engine has neither look-around nor backreferences.
+            try:
+                pl.Series([""]).str.contains(pattern)
+            except pl.exceptions.ComputeError as error:
+                reason = re.search("^error: (.*)", str(error), re.MULTILINE)
+                said = reason[1] if reason else "not valid"
+                raise ValueError(f"{pattern!r} is no regular expression here: {said}") from None
+        return patterns
+
+
+def load_topics(path: Path) -> dict[str, Topic]:
+    """Read topics.toml: topics by name, in the order of the file."""
+    topics = dict(_topics(read_text(path), path))
+    if not topics:
+        raise ConfigError("holds no topic; add a table such as [places_city]", file=path)
+    return topics
+
+
+@lru_cache(maxsize=16)
+def _topics(text: str, path: Path) -> Mapping[str, Topic]:
+    # Read by several stages: what has not changed is parsed once, as relations are.
+    found = {}
+    for name, data in parse_toml(text, path).items():
+        if not _TOPIC.fullmatch(name):
+            raise ConfigError(
+                "is no topic's name: splits and files are named after it, so write it in lower-case letters a to z, "
+                "digits and _",
+                file=path,
+                key=name,
+            )
+        found[name] = parse(Topic, table(data, path, name), path, name)
+    return found
