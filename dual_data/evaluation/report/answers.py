@@ -10,6 +10,7 @@ import numpy as np
 from dual_data.evaluation.frontier import Point, balance
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.contrast import (
+    SHARE,
     Contrast,
     Pairing,
     average,
@@ -19,7 +20,7 @@ from dual_data.evaluation.report.contrast import (
     compare_sets,
     pair_facts,
 )
-from dual_data.evaluation.report.places import estimate, number, trivial_rule
+from dual_data.evaluation.report.places import chosen_cells, estimate, shown, trivial_rule
 from dual_data.evaluation.report.swapped import swapped_hits
 from dual_data.evaluation.results import BASE, read_result
 from dual_data.evaluation.settings import PRETRAINED
@@ -27,37 +28,24 @@ from dual_data.evaluation.statistics import Interval, bootstrap_difference, boot
 
 LEVEL = 0.05
 """A difference is called one where its corrected p-value is below this."""
-SHARE = 0.5
-"""Retention is compared where this share of the forget score is gone."""
-
-
-class _Asked(NamedTuple):
-    """A comparison that may have been impossible."""
-
-    group: tuple[str, str]
-    """What its sentence is about: the dataset, and the stage where its sentence is about one."""
-    place: str
-    contrast: Contrast | None
-    runs: tuple[Run, ...]
-    """The results that it is made from."""
 
 
 class Compared(NamedTuple):
-    """One comparison with its p-value corrected over all of its kind."""
+    """One comparison."""
 
-    group: tuple[str, str]
+    about: tuple[str, str]
+    """What its sentence is about: the dataset, and the stage where its sentence is about one."""
     place: str
     contrast: Contrast
     runs: tuple[Run, ...]
-    corrected: float | None
-    """None for what no test holds of."""
+    """The results that it is made from."""
+    p_value: float | None = None
+    """Corrected over all comparisons of its kind; None for what no test holds of."""
 
 
 def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     """Are popular facts harder to forget? Sentences by dataset, and the comparisons at equal base confidence."""
-    plain: list[_Asked] = []
-    equal: list[_Asked] = []
-    kept: list[_Asked] = []
+    plain, equal, kept = list[Compared](), list[Compared](), list[Compared]()
     pairings: dict[tuple[str, str], list[Pairing]] = {}
     names = _Names.of(collection)
     for popular, rare in _popular_and_rare(collection.groups):
@@ -68,106 +56,96 @@ def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]
         about = (names.data(key), "")
         place = f"{names.place(key)}, {key.method} at {lr:g}"
         runs = tuple(run for group in (popular, rare) for run in (*group.before, *group.at(lr)))
-        plain.append(_Asked(about, place, compare_sets(popular, rare, (lr, lr)), runs))
-        pairing = pair_facts(popular, rare)
-        paired = None if pairing is None else compare_pairs(popular, rare, (lr, lr), pairing)
-        pairings.setdefault(about, []).extend([] if pairing is None else [pairing])
-        equal.append(_Asked(about, place, paired, runs))
-        retention = compare_retention(popular, rare, share=SHARE)
-        kept.append(_Asked(about, f"{names.place(key)}, {key.method}", retention, _all_runs(popular, rare)))
+        plain.append(Compared(about, place, compare_sets(popular, rare, lr), runs))
+        if pairing := pair_facts(popular, rare):
+            pairings.setdefault(about, []).append(pairing)
+            equal.append(Compared(about, place, compare_pairs(popular, rare, lr, pairing), runs))
+        if retention := compare_retention(popular, rare):
+            where = f"{names.place(key)}, {key.method}"
+            kept.append(Compared(about, where, retention, _all_runs(popular, rare)))
     if not plain:
         return ["The grid does not hold both a rare and a popular set, so it says nothing about popularity."], []
     sentences = []
     all_facts, of_pairs, retained = corrected(plain), corrected(equal), corrected(kept)
-    for about in dict.fromkeys(one.group for one in plain):
-        asked = [one for one in equal if one.group == about]
-        sentences.append(_popularity(f"{about[0]}, over all facts of the two sets", _of(all_facts, about)))
-        sentences.append(_popularity(f"{about[0]}, over facts of equal base confidence", _of(of_pairs, about)))
-        if pairings[about]:
-            sentences.append(f"{about[0]}: {_alike(pairings[about])}")
-        if unpaired := sum(one.contrast is None for one in asked):
-            sentences.append(
-                f"{about[0]}: in {unpaired} of {len(asked)} comparisons too few facts have equal confidence."
-            )
+    for about in dict.fromkeys(one.about for one in plain):
+        data, whole, paired = about[0], _of(all_facts, about), _of(of_pairs, about)
+        sentences.append(_popularity(f"{data}, over all facts of the two sets", whole))
+        sentences.append(_popularity(f"{data}, over facts paired on the confidence before unlearning", paired))
+        if paired:
+            sentences.append(f"{data}: {_alike(pairings[about])}")
+        if unpaired := len(whole) - len(paired):
+            sentences.append(f"{data}: in {unpaired} of {len(whole)} comparisons too few facts can be paired.")
         if found := _of(retained, about):
-            sentences.append(_kept(about[0], "forgetting popular facts", "forgetting rare ones", found))
+            sentences.append(_kept(data, "forgetting popular facts", "forgetting rare ones", found))
     return sentences, of_pairs
 
 
 def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     """Does a training stage first help retention, and which of its parts? Sentences and comparisons."""
-    asked = _against_pretrained(collection, lambda group, other: compare_retention(group, other, share=SHARE))
+    asked, found = _against_pretrained(collection, compare_retention)
     if not asked:
         return ["The grid has no stage beside pretrained, so it says nothing about a training stage first."], []
-    compared = corrected(asked)
+    compared = corrected(found)
     sentences = []
-    for name in dict.fromkeys(one.group for one in asked):
-        found = _of(compared, name)
-        start = ", ".join(name)
-        if found:
-            sentences.append(_kept(start, "unlearning after this stage", "unlearning the pretrained model", found))
+    for about in asked:
+        start = ", ".join(about)
+        if of_stage := _of(compared, about):
+            sentences.append(_kept(start, "unlearning after this stage", "unlearning the pretrained model", of_stage))
         else:
             sentences.append(
-                f"{start}: no method has learning rates on both sides of {SHARE:.0%} of what it knew, and near, both "
-                "here and on the pretrained model, so retention cannot be compared at equal forgetting."
+                f"{start}: no method has learning rates near {SHARE:.0%} of the forget score on both sides of it, here "
+                "and on the pretrained model, so retention cannot be compared at equal forgetting."
             )
-    for data in dict.fromkeys(one.group[0] for one in asked):
+    for data in dict.fromkeys(data for data, _ in asked):
         sentences += _reading(data, compared)
     return sentences, compared
 
 
 def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     """Is forgetting smoother over learning rates after a training stage? Sentences and comparisons, untested."""
-    asked = _against_pretrained(collection, compare_jumps)
-    compared = [
-        Compared(one.group, one.place, one.contrast, one.runs, None) for one in asked if one.contrast is not None
-    ]
+    asked, compared = _against_pretrained(collection, compare_jumps)
     sentences = []
-    for name in dict.fromkeys(one.group for one in compared):
-        found = _of(compared, name)
+    for about in asked:
+        found = _of(compared, about)
+        if not found:
+            continue
         mean = average([one.contrast for one in found])
         smaller = sum(one.contrast.difference.value < 0 for one in found)
         sentences.append(
-            f"{', '.join(name)}: the largest jump of the forget score between neighbouring learning rates, in per cent "
-            f"of that score before unlearning, is {_points(mean)} {'larger' if mean.value > 0 else 'smaller'} than on "
-            f"the pretrained model, on average over {_count(len(found), 'comparison')}, and smaller in {smaller} of "
-            "them. The largest of several changes is large by noise alone: this describes the curves and tests nothing."
+            f"{', '.join(about)}: the largest jump of the forget score between neighbouring learning rates, in per "
+            f"cent of that score before unlearning, is {_points(mean)} {'larger' if mean.value > 0 else 'smaller'} "
+            f"than on the pretrained model, on average over {_count(len(found), 'comparison')}, and smaller in "
+            f"{smaller} of them. Noise alone makes the largest of several changes large: this describes the curves and "
+            "tests nothing."
         )
     return sentences, compared
 
 
 def wording_answer(collection: Collection) -> list[str]:
-    """Does forgetting carry over to other wordings? At the chosen learning rates, of facts got out before."""
+    """Does forgetting carry over to other wordings? At the chosen learning rates, of facts answered before."""
     gaps = []
-    for group in collection.groups:
-        lr = group.chosen()
-        if lr is None or not group.before or not group.at(lr)[0].sets["forget"].rephrased:
-            continue
-        runs = group.at(lr)
+    for group, runs in chosen_cells(collection.groups):
         known = stack(group.before, "forget", "contains_answer").mean(0) >= 0.5
-        if not known.any():
+        if not runs[0].sets["forget"].rephrased or not known.any():
             continue
         worst, asked = (stack(runs, "forget", score)[:, known] for score in ("worst", "contains_answer"))
         subjects = [name for name, one in zip(clusters(runs, "forget"), known, strict=True) if one]
-        gaps.append((group, bootstrap_difference(worst, asked, subjects)))
-    if not gaps:
-        return []
-    leaks = [(group, gap) for group, gap in gaps if gap.value > 0]
+        gaps.append((group, runs, bootstrap_difference(worst, asked, subjects)))
+    leaks = [one for one in gaps if one[2].value > 0]
     if not leaks:
-        return ["In no cell do other wordings get out facts that the question no longer does."]
-    group, largest = max(leaks, key=lambda pair: pair[1].value)
+        return ["In no cell do other wordings bring out facts that the question no longer does."] if gaps else []
+    group, runs, largest = max(leaks, key=lambda one: one[2].value)
     names = _Names.of(collection)
     return [
-        f"In {len(leaks)} of {len(gaps)} cells some facts that the question got out before and no longer does still "
-        f"come with another wording or prompt, in {sum(gap.low > 0 for _, gap in leaks)} of them more than drawing "
-        f"facts explains; most with {group.key.method} ({names.place(group.key)}, {group.key.set}): {number(largest)} "
-        f"of the facts got out before.{_by_chance(group)}"
+        f"In {len(leaks)} of {len(gaps)} cells some facts that were answered before unlearning, and are not any more, "
+        f"still come out with another wording or prompt, in {sum(gap.low > 0 for *_, gap in leaks)} of them with an "
+        f"interval above zero; most with {group.key.method} ({names.place(group.key)}, {group.key.set}): "
+        f"{shown(largest)} of the facts answered before.{_by_chance(runs)}"
     ]
 
 
-def _by_chance(group: Group) -> str:
+def _by_chance(runs: Sequence[Run]) -> str:
     """How much of the worst case many tries at any answer of the relation would give."""
-    runs = group.at(group.chosen() or 0.0)
     hits = [swapped_hits(read_result(run.path)["items"]["forget"]) for run in runs]
     other = [place for place, hit in enumerate(hits[0]) if hit is not None]
     if not other:
@@ -175,29 +153,31 @@ def _by_chance(group: Group) -> str:
     subjects = clusters(runs, "forget")
     table = np.array([[bool(of_run[place]) for place in other] for of_run in hits])
     found = bootstrap_mean(table, [subjects[place] for place in other], share=True)
-    return f" There the answer of another fact of the relation comes with some wording or prompt in {number(found)}."
+    return (
+        " There the answer of another fact of the relation comes out with some wording or prompt in "
+        f"{shown(found)} of the facts."
+    )
 
 
 def baseline_answer(collection: Collection) -> list[str]:
     """Which scores does a trivial rule explain?"""
     sentences, names = [], _Names.of(collection)
     for key, runs in collection.bases.items():
-        if key.stage != PRETRAINED or not runs[0].sets:
+        if key.stage != PRETRAINED:
             continue
         baseline, score = trivial_rule(runs), estimate(runs, "forget", "rougeL_recall")
         below = total = 0
-        for group in collection.groups:
-            lr = group.chosen()
-            if lr is not None and group.key._replace(stage=PRETRAINED, method=BASE) == key:
+        for group, chosen in chosen_cells(collection.groups):
+            if group.key._replace(stage=PRETRAINED, method=BASE) == key:
                 total += 1
                 # A stage of its own: other answers have another rule.
                 rule = float(group.before[0].trivial.mean())
-                below += float(stack(group.at(lr), "forget", "rougeL_recall").mean()) <= rule
+                below += float(stack(chosen, "forget", "rougeL_recall").mean()) <= rule
         hardly = ", so that little can be called known" if score.value <= baseline.value else ""
         sentences.append(
-            f"{names.data(key)}, {key.model}, {key.set}: on the forget facts measured, a rule that knows no fact "
-            f"reaches {number(baseline)} ROUGE-L recall, the model before unlearning {number(score)}{hardly}; after "
-            f"unlearning {below} of {total} cells are at or below the rule of their own stage."
+            f"{names.data(key)}, {key.model}, {key.set}: on the forget facts measured, the best trivial rule, which "
+            f"knows no fact, reaches {shown(baseline)} ROUGE-L recall, the model before unlearning {shown(score)}"
+            f"{hardly}; after unlearning {below} of {total} cells are at or below the rule of their own stage."
         )
     return sentences
 
@@ -214,24 +194,30 @@ def common_rate(first: Group, second: Group) -> float | None:
     return max(rates, key=lambda lr: (mean_balance(lr), -lr))
 
 
-def corrected(found: Sequence[_Asked]) -> list[Compared]:
-    """Those that could be compared, with Holm's correction over them."""
-    known = [(one.group, one.place, one.contrast, one.runs) for one in found if one.contrast is not None]
-    values = holm([contrast.difference.p_value or 0.0 for _, _, contrast, _ in known])
-    return [Compared(*one, value) for one, value in zip(known, values, strict=True)]
+def corrected(found: Sequence[Compared]) -> list[Compared]:
+    """The same with Holm's correction over them."""
+    values = holm([one.contrast.difference.p_value or 0.0 for one in found])
+    return [one._replace(p_value=value) for one, value in zip(found, values, strict=True)]
 
 
-def _against_pretrained(collection: Collection, compare: Callable[[Group, Group], Contrast | None]) -> list[_Asked]:
-    """Every group of a stage against the same group of the pretrained model."""
+def _against_pretrained(
+    collection: Collection, compare: Callable[[Group, Group], Contrast | None]
+) -> tuple[list[tuple[str, str]], list[Compared]]:
+    """Every group of a stage against the same group of the pretrained model: the datasets and stages that have both,
+    and the comparisons that were possible."""
     by_key, names = {group.key: group for group in collection.groups}, _Names.of(collection)
-    asked = []
+    asked: dict[tuple[str, str], None] = {}
+    compared = []
     for key, group in by_key.items():
         pretrained = by_key.get(key._replace(stage=PRETRAINED))
-        if key.stage != PRETRAINED and pretrained is not None:
+        if key.stage == PRETRAINED or pretrained is None:
+            continue
+        about = (names.data(key), key.stage)
+        asked.setdefault(about)
+        if contrast := compare(group, pretrained):
             place = f"{names.place(key)}, {key.set}, {key.method}"
-            runs = _all_runs(group, pretrained)
-            asked.append(_Asked((names.data(key), key.stage), place, compare(group, pretrained), runs))
-    return asked
+            compared.append(Compared(about, place, contrast, _all_runs(group, pretrained)))
+    return list(asked), compared
 
 
 def _all_runs(*groups: Group) -> tuple[Run, ...]:
@@ -255,13 +241,13 @@ def _popular_and_rare(groups: Iterable[Group]) -> Iterable[tuple[Group, Group]]:
 
 def _verdict(one: Compared) -> int:
     """1 or -1 where the difference is one, else 0."""
-    if one.corrected is None or one.corrected >= LEVEL:
+    if one.p_value is None or one.p_value >= LEVEL:
         return 0
     return 1 if one.contrast.difference.value > 0 else -1
 
 
-def _of(compared: Sequence[Compared], group: tuple[str, str]) -> list[Compared]:
-    return [one for one in compared if one.group == group]
+def _of(compared: Sequence[Compared], about: tuple[str, str]) -> list[Compared]:
+    return [one for one in compared if one.about == about]
 
 
 def _counts(compared: Sequence[Compared]) -> tuple[Interval, int, int]:
@@ -283,7 +269,7 @@ def _popularity(start: str, compared: Sequence[Compared]) -> str:
         len(compared),
     )
     return (
-        f"{start}: {said}. Popular facts lose {number(_size(mean))} ROUGE-L recall "
+        f"{start}: {said}. Popular facts lose {shown(_size(mean))} ROUGE-L recall "
         f"{'more' if mean.value > 0 else 'less'} than rare ones, on average over "
         f"{_count(len(compared), 'comparison')}. They lose less in {less} of them and more in {more}; in "
         f"{len(compared) - more - less} no difference is shown."
@@ -302,11 +288,10 @@ def _said(more: tuple[int, str], less: tuple[int, str], both: str, neither: str,
 def _kept(start: str, what: str, than: str, compared: Sequence[Compared]) -> str:
     mean, better, worse = _counts(compared)
     return (
-        f"{start}: at the point where {SHARE:.0%} of the forget score is gone, on a line between two learning rates "
-        f"near it (or before unlearning), {what} keeps {_points(mean)} "
-        f"{'more' if mean.value >= 0 else 'less'} of the held-out retain score, in per cent of that score before "
-        f"unlearning, than {than}, on average over {_count(len(compared), 'comparison')}. It keeps more in {better} of "
-        f"them and less in {worse}; in {len(compared) - better - worse} no difference is shown."
+        f"{start}: where {SHARE:.0%} of the forget score is gone, interpolated between the two measurements around "
+        f"that point, {what} keeps {_points(mean)} {'more' if mean.value >= 0 else 'less'} of the retain_eval score "
+        f"from before unlearning than {than}, on average over {_count(len(compared), 'comparison')}. It keeps more in "
+        f"{better} of them and less in {worse}; in {len(compared) - better - worse} no difference is shown."
     )
 
 
@@ -317,7 +302,7 @@ def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
         return []
     mean, better, worse = _counts(gained)
     if better <= worse or mean.value <= 0:
-        return [f"{data}: no gain of fine-tuning first is shown that would need an explanation."]
+        return [f"{data}: fine-tuning first (sft) is not shown to keep more of the retain score."]
     texts = {
         "sft_format": "the form of the answers, learned on other subjects",
         "sft_new": "facts that were first learned in that step",
@@ -362,10 +347,10 @@ def _alike(pairings: Sequence[Pairing]) -> str:
         for gaps in ([one.confidence for one in pairings], [one.score for one in pairings])
     )
     return (
-        f"these are {fewest} pairs or more that the model before unlearning answers both or neither. Against their "
-        f"rare partners popular facts have at most {number(_size(confidence))} nats a token "
-        f"{'more' if confidence.value >= 0 else 'less'} of the answer before, and {number(_size(score))} ROUGE-L "
-        f"recall {'more' if score.value >= 0 else 'less'}."
+        f"at least {fewest} popular facts are paired with rare ones in each comparison, such that the model before "
+        "unlearning answers both or neither. On average its log-probability of the popular fact's answer is at most "
+        f"{shown(_size(confidence))} nats a token {'higher' if confidence.value >= 0 else 'lower'}, and its ROUGE-L "
+        f"recall at most {shown(_size(score))} {'higher' if score.value >= 0 else 'lower'}."
     )
 
 

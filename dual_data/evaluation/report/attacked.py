@@ -12,12 +12,12 @@ import numpy as np
 
 from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recovery
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
-from dual_data.evaluation.report.collect import Collection, Floats, Run
+from dual_data.evaluation.report.collect import Collection, Run
 from dual_data.evaluation.report.document import Block, Cell, Entry, Figures, Heading, Links, Table
 from dual_data.evaluation.report.extras import Attacked, Extras
 from dual_data.evaluation.report.places import PLACE, estimate, place_of, row_id, shown, spot
 from dual_data.evaluation.report.reference import retrained
-from dual_data.evaluation.statistics import Interval, bootstrap_mean
+from dual_data.evaluation.statistics import Floats, Interval, bootstrap_mean
 
 _BEFORE = "the model before unlearning, which knows the facts"
 _RETRAINED = "the model that never learned the facts"
@@ -91,20 +91,20 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
         tuned, before, held = (_hits(points) for points in (sides[0][1], sides[1][1], controls))
-        relearned = recovery([point["step"] for point in curves[0]["points"]], tuned, held, before[:, 0], subjects)
-        steps = (_steps(relearned.steps_to(level)) for level in LEVELS)
-        texts = (curves[0]["tuned_on"], how, control_is, shown(relearned.area), *steps)
+        share = recovery([point["step"] for point in curves[0]["points"]], tuned, held, before[:, 0], subjects)
+        steps = (_steps(share.steps_to(level)) for level in LEVELS)
+        texts = (curves[0]["tuned_on"], how, control_is, shown(share.area), *steps)
         rows.append(_Line(one, attack, texts))
     header = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), "items")
     caption = (
-        "Share of the gap between unlearned model and base in facts answered that is recovered, less what the control "
-        "gains by the same tuning (one that loses gains nothing); the area is its mean over log2(1 + steps), steps are "
-        "the first scored ones that bring back that much. Intervals are over seeds and subjects. A model that knows "
-        "the facts has little to gain, so against it the share is an upper bound."
+        "Of the held-out forget facts that unlearning lost, the share recovered: what fine-tuning brings back, less "
+        "what the control gains by the same tuning (one that loses gains nothing). Area: mean share recovered over "
+        "log2(1 + steps). Steps: the first scored step by which that much is recovered. Intervals are over seeds and "
+        "subjects. A control that knows the facts has little to gain, so against it the share is an upper bound."
     )
     lines = (
-        "Ordinary fine-tuning after unlearning, and the same from the models that nothing was taken from; bars are "
-        "95 % intervals over seeds and subjects."
+        "Ordinary fine-tuning after unlearning, and the same of models without unlearning; bars are 95 % intervals "
+        "over seeds and subjects."
     )
     figures = (Figures(tuple(charts), lines),)
     return _section("Relearning", header, rows, caption, folder, charts=figures, exact=("tuning",), ids=ids)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dual_data.errors import InputError
 from dual_data.evaluation.attacks.prompts import GIVES_ANSWER_AWAY
@@ -16,6 +15,7 @@ from dual_data.evaluation.data import Item
 from dual_data.evaluation.frontier import Point, choose
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.results import BASE, read_result, read_results
+from dual_data.evaluation.statistics import Floats
 
 SCORES = (
     "rougeL_recall",
@@ -25,7 +25,6 @@ SCORES = (
     "change_mean_log_probability",
     "first_rank",
     "kl",
-    "hidden_cosine",
     "minilm_cosine",
     "truth_ratio",
     "normalised_probability",
@@ -40,8 +39,6 @@ PANEL_SCORES = {
 """What is kept of a utility panel, by question or by text, and what its mean is called."""
 _EXAMPLES = 6
 
-Floats = NDArray[np.float64]
-
 
 class Items(NamedTuple):
     """One set of one result."""
@@ -49,10 +46,8 @@ class Items(NamedTuple):
     ids: tuple[str, ...]
     subjects: tuple[str, ...]
     """The subject, or the id of an item without one: what is resampled."""
-    popularity: Floats
-    """NaN where unknown."""
     scores: Mapping[str, Floats]
-    """By SCORES; `worst` is whether the question, a wording or a fair attack got the answer out."""
+    """By SCORES; `worst` is whether the question, another wording or a fair attack brought the answer out."""
     rephrased: bool
     """Whether any item was asked in another wording or by an attack."""
     examples: tuple[tuple[str, str, str], ...]
@@ -82,7 +77,6 @@ class Run(NamedTuple):
     seed: int
     status: str
     reason: str
-    summary: Mapping[str, Mapping[str, float | None]]
     sets: Mapping[str, Items]
     norms: tuple[float, ...]
     hours: float
@@ -223,8 +217,8 @@ def collect_side(path: Path, *, seeds: bool = False) -> list[Run]:
     """
     if not path.is_dir() and not seeds:
         return [collect_one(path)]
-    paths = sorted(path.glob("*.json")) if path.is_dir() else sorted(path.parent.glob("*.json"))
-    if path.is_dir() and not paths:
+    paths = sorted((path if path.is_dir() else path.parent).glob("*.json"))
+    if not paths:
         raise InputError(f"{path}: holds no result; name a file below cells/, or a folder of such files")
     found = [(one, read_result(one)) for one in paths]
     wanted = _setting(found[0][1] if path.is_dir() else read_result(path))
@@ -258,8 +252,8 @@ def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
 
 def stack_panel(runs: Sequence[Run], score: str) -> Floats:
     """A score of the utility panel, [runs, questions or texts]. Raises InputError for runs of different panels."""
-    by_hash = {(run.panel.hash if run.panel is not None else "none"): run for run in runs}
-    if len(by_hash) > 1 or "none" in by_hash:
+    by_hash = {run.panel and run.panel.hash: run for run in runs}
+    if len(by_hash) > 1 or None in by_hash:
         examples = " and ".join(str(run.path) for run in by_hash.values())
         raise InputError(
             f"{examples} were not asked the same utility panel, or none: remove the results of the setting that is "
@@ -291,7 +285,6 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         int(cell["seed"]),
         result["status"],
         result["reason"],
-        result["summary"],
         {name: _items(rows) for name, rows in result["items"].items()},
         tuple(value for value in training.get("gradient_norm", ()) if value is not None),
         float(run.get("gpu_hours") or 0.0),
@@ -332,7 +325,6 @@ def _items(rows: Sequence[Mapping[str, Any]]) -> Items:
     return Items(
         tuple(row["id"] for row in rows),
         tuple(row["subject"] or row["id"] for row in rows),
-        _column([row["popularity"] for row in rows]),
         scores,
         any(row["paraphrases"] or row["attacks"] for row in rows),
         tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),

@@ -16,16 +16,26 @@ from numpy.typing import NDArray
 from dual_data.evaluation.frontier import Point, area, retain_at
 from dual_data.evaluation.report.collect import Group, clusters, stack
 from dual_data.evaluation.report.levels import levels_of
-from dual_data.evaluation.statistics import Interval, bootstrap_difference, interval_of, mean_draws, quantiles
+from dual_data.evaluation.report.places import before_of
+from dual_data.evaluation.statistics import (
+    Floats,
+    Interval,
+    bootstrap_difference,
+    interval_of,
+    mean_draws,
+    quantiles,
+)
 
-Floats = NDArray[np.float64]
 _REPLICATES = 1000
+_SEED = 0
 CALIPER = 0.25
 """Largest difference in base log-probability a token between two facts that are paired, in nats."""
 _FEWEST = 10
 """Pairs that a comparison of paired facts needs."""
 _FORGOTTEN = 0.2
 """Share of the forget score that must be gone at some learning rate before jumps say anything."""
+SHARE = 0.5
+"""Retention is compared where this share of the forget score is gone."""
 _WIDEST = 0.5
 """Retention is read between two points of the frontier no further apart than this share of the forget score."""
 
@@ -59,16 +69,15 @@ class Contrast(NamedTuple):
 def forgetting(group: Group, lr: float) -> tuple[Floats, tuple[str, ...]]:
     """Drop of each forget item [seeds, items] from before, and the items' subjects."""
     runs = group.at(lr)
-    before = {run.seed: run for run in group.before}
-    same = [before.get(run.seed, group.before[0]) for run in runs]
-    drops = stack(same, "forget", "rougeL_recall") - stack(runs, "forget", "rougeL_recall")
+    before = [before_of(group.before, run) for run in runs]
+    drops = stack(before, "forget", "rougeL_recall") - stack(runs, "forget", "rougeL_recall")
     return drops, clusters(runs, "forget")
 
 
-def compare_sets(first: Group, second: Group, lrs: tuple[float, float], *, seed: int = 0) -> Contrast:
-    """Forgetting of `first` minus that of `second`, each at its learning rate, over all their facts."""
-    (one, names_one), (two, names_two) = forgetting(first, lrs[0]), forgetting(second, lrs[1])
-    return _contrast((one, names_one), (two, names_two), (names_one, names_two), seed)
+def compare_sets(first: Group, second: Group, lr: float) -> Contrast:
+    """Forgetting of `first` minus that of `second` at one learning rate, over all their facts."""
+    sides = forgetting(first, lr), forgetting(second, lr)
+    return _contrast(sides, [names for _, names in sides])
 
 
 def pair_facts(first: Group, second: Group) -> Pairing | None:
@@ -107,27 +116,27 @@ def nearest_pairs(
     return sorted(pairs.items())
 
 
-def compare_pairs(
-    first: Group, second: Group, lrs: tuple[float, float], pairing: Pairing, *, seed: int = 0
-) -> Contrast:
-    """Forgetting of `first` minus that of `second` over paired facts."""
-    (one, names_one), (two, names_two) = forgetting(first, lrs[0]), forgetting(second, lrs[1])
-    left, right = (list(side) for side in zip(*pairing.pairs, strict=True))
-    some = ((one[:, left], [names_one[i] for i in left]), (two[:, right], [names_two[i] for i in right]))
-    return _contrast(*some, (names_one, names_two), seed)
+def compare_pairs(first: Group, second: Group, lr: float, pairing: Pairing) -> Contrast:
+    """Forgetting of `first` minus that of `second` at one learning rate, over paired facts."""
+    sides = forgetting(first, lr), forgetting(second, lr)
+    some = [
+        (drops[:, places], [names[place] for place in places])
+        for (drops, names), places in zip(sides, map(list, zip(*pairing.pairs, strict=True)), strict=True)
+    ]
+    return _contrast(some, [names for _, names in sides])
 
 
-def compare_retention(first: Group, second: Group, *, share: float = 0.5, seed: int = 0) -> Contrast | None:
-    """Retention of `first` minus that of `second` where both have forgotten the same `share` of what they knew.
+def compare_retention(first: Group, second: Group) -> Contrast | None:
+    """Retention of `first` minus that of `second` where both have lost `SHARE` of the forget score.
 
     Both are relative to the model before unlearning, along the frontier over learning rates, linear between two of its
     points. None where one of them does not get there, or has no two points close to it, or gets there in fewer than
     half of the draws.
     """
-    return _of_curves(first, second, lambda points: _retention(points, share), seed)
+    return _of_curves(first, second, _retention)
 
 
-def compare_jumps(first: Group, second: Group, *, seed: int = 0) -> Contrast | None:
+def compare_jumps(first: Group, second: Group) -> Contrast | None:
     """Largest jump of `first` minus that of `second` over the learning rates of both.
 
     None for fewer than two, and where one of them has hardly forgotten at any. The largest of several changes is large
@@ -135,20 +144,20 @@ def compare_jumps(first: Group, second: Group, *, seed: int = 0) -> Contrast | N
     """
     common = set(first.lrs) & set(second.lrs)
     one, two = (group._replace(runs=tuple(run for run in group.runs if run.lr in common)) for group in (first, second))
-    return _of_curves(one, two, lambda points: _jump(points) if _has_forgotten(points) else None, seed)
+    return _of_curves(one, two, lambda points: _jump(points) if _has_forgotten(points) else None)
 
 
-def largest_jump(group: Group, *, seed: int = 0) -> Interval | None:
+def largest_jump(group: Group) -> Interval | None:
     """Largest change of the forget score, relative to before, between neighbouring learning rates; None for one.
 
     The interval is of the change between the two where it is largest.
     """
-    return _of_curve(group, _jump, seed)
+    return _of_curve(group, _jump)
 
 
-def frontier_area(group: Group, *, seed: int = 0) -> Interval | None:
+def frontier_area(group: Group) -> Interval | None:
     """Area under the frontier of forget and retain_eval, as `frontier.area` has it; None where nothing was measured."""
-    return _of_curve(group, lambda _: lambda points: area(points[:-1], points[-1]), seed)
+    return _of_curve(group, lambda _: lambda points: area(points[:-1], points[-1]))
 
 
 def _jump(points: Sequence[Point]) -> Statistic | None:
@@ -169,10 +178,10 @@ def _has_forgotten(points: Sequence[Point]) -> bool:
     return min((point.forget for point in rates), default=base.forget) <= (1 - _FORGOTTEN) * base.forget
 
 
-def _retention(points: Sequence[Point], share: float) -> Statistic | None:
-    if retain_at(_relative(points), 1 - share, widest=_WIDEST) is None:
+def _retention(points: Sequence[Point]) -> Statistic | None:
+    if retain_at(_relative(points), 1 - SHARE, widest=_WIDEST) is None:
         return None
-    return lambda drawn: retain_at(_relative(drawn), 1 - share)
+    return lambda drawn: retain_at(_relative(drawn), 1 - SHARE)
 
 
 def _relative(points: Sequence[Point]) -> list[Point]:
@@ -183,22 +192,20 @@ def _relative(points: Sequence[Point]) -> list[Point]:
     return [Point(point.lr, point.forget / base.forget, point.retain / base.retain) for point in points]
 
 
-def _of_curve(group: Group, of: Callable[[list[Point]], Statistic | None], seed: int) -> Interval | None:
+def _of_curve(group: Group, of: Callable[[list[Point]], Statistic | None]) -> Interval | None:
     """`of` the exact points is the statistic of every draw; None where they have none."""
     levels = levels_of(group)
     statistic = None if levels is None else of(levels.points())
     if levels is None or statistic is None:
         return None
     exact = statistic(levels.points())
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(_SEED)
     found = [statistic(points) for points in levels.drawn(levels.weights(random, _REPLICATES), random)]
     kept = np.array([value for value in found if value is not None])
     return Interval(exact, *quantiles(kept)) if exact is not None and len(kept) else None
 
 
-def _of_curves(
-    first: Group, second: Group, of: Callable[[list[Point]], Statistic | None], seed: int
-) -> Contrast | None:
+def _of_curves(first: Group, second: Group, of: Callable[[list[Point]], Statistic | None]) -> Contrast | None:
     sides = [levels for group in (first, second) if (levels := levels_of(group)) is not None]
     statistics = [statistic for side in sides if (statistic := of(side.points())) is not None]
     if len(statistics) < 2:
@@ -206,7 +213,7 @@ def _of_curves(
     exact = [statistic(side.points()) for statistic, side in zip(statistics, sides, strict=True)]
     if exact[0] is None or exact[1] is None:
         return None
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(_SEED)
     weights = [side.weights(random, _REPLICATES) for side in sides]
     # The same facts are drawn for both where they are the same: popular and rare are two sets, with one to retain.
     if sides[0].forget_names == sides[1].forget_names:
@@ -223,21 +230,16 @@ def _of_curves(
     return _of_draws((exact[0], exact[1]), (one, two), facts, clusters)
 
 
-def _contrast(
-    first: tuple[Floats, Sequence[str]],
-    second: tuple[Floats, Sequence[str]],
-    among: tuple[Sequence[str], Sequence[str]],
-    seed: int,
-) -> Contrast:
-    """Of items [seeds, items] with their subjects, each side drawn for itself among all subjects of its set."""
-    sides = (first, second)
-    draws = [
-        mean_draws(*side, among=names, seed=(seed, place))
+def _contrast(sides: Sequence[tuple[Floats, Sequence[str]]], among: Sequence[Sequence[str]]) -> Contrast:
+    """Of two sides' items [seeds, items] with their subjects, each drawn for itself among all subjects of its set."""
+    one, two = (
+        mean_draws(*side, among=names, seed=(_SEED, place))
         for place, (side, names) in enumerate(zip(sides, among, strict=True))
-    ]
+    )
+    exact = [float(values.mean()) for values, _ in sides]
     facts = min(values.shape[1] for values, _ in sides)
     clusters = min(len(set(names)) for _, names in sides)
-    return _of_draws((float(first[0].mean()), float(second[0].mean())), (draws[0], draws[1]), facts, clusters)
+    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters)
 
 
 def _of_draws(exact: tuple[float, float], draws: tuple[Floats, Floats], facts: int, clusters: int) -> Contrast:

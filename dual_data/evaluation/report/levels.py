@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dual_data.evaluation.frontier import Point
 from dual_data.evaluation.report.collect import Group, Run, clusters, stack
-from dual_data.evaluation.statistics import draw_counts, seed_counts
-
-Floats = NDArray[np.float64]
+from dual_data.evaluation.statistics import Floats, draw_counts, seed_counts
 
 
 class Weights(NamedTuple):

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.report.collect import Collection, Floats, Key, Run, clusters, stack
+from dual_data.evaluation.report.collect import Collection, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
+    PLACE,
     chosen_cells,
     estimate,
+    place_of,
     rate_of,
     row_id,
     shown,
@@ -25,13 +27,15 @@ from dual_data.evaluation.report.places import (
     starts,
     trivial_rule,
 )
-from dual_data.evaluation.statistics import Interval, bootstrap_function
+from dual_data.evaluation.statistics import Floats, Interval, bootstrap_function
 
 _CAPTION = (
-    "ROUGE-L recall where nothing else is said; baseline: the best trivial rule, computed on the forget rows measured, "
-    "so that few rows or relations can make it high; its interval holds the rule; corrected: (score - baseline) / "
-    "(1 - baseline); answers held: share of forget answers that hold an accepted answer; worst case: share of forget "
-    "facts that any wording or prompt got out; items: the results of all seeds."
+    "Scores are ROUGE-L recall unless another is named. Baseline: the trivial rule, such as giving every question the "
+    "most frequent answer, that does best on the forget facts measured; few facts or relations can make it high, and "
+    "its interval takes the rule as given. Corrected: (forget - baseline) / (1 - baseline). Answers held: share of "
+    "forget facts whose greedy answer contains an accepted answer. Probability: of the forget answers, the geometric "
+    "mean over their tokens. Worst case: share of forget facts that come out with any wording or attack prompt. KL on "
+    "retain: KL(before || after) on retain_eval, nats a token. Items: the results of all seeds."
 )
 
 
@@ -65,8 +69,8 @@ def main_table(rows: Sequence[Row], folder: Path) -> Table:
     """The lines for a reader; links are relative to `folder`."""
     panel = (PANEL,) if any(PANEL in row.scores for row in rows) else ()
     header = (
-        "data", "model", "stage", "set", "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held",
-        "probability", "retain_eval", "other kept sets", *panel, "worst case", "KL on retain", "items",
+        *PLACE, "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held", "probability",
+        "retain_eval", "other kept sets", *panel, "worst case", "KL on retain", "items",
     )  # fmt: skip
     lines = []
     for row in rows:
@@ -128,11 +132,8 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
 
 
 def _place(row: Row) -> dict[str, str]:
-    key = row.key
-    return {
-        "data": key.data, "model": key.model, "stage": key.stage, "set": key.set,
-        "method": row.method, "lr": row.lr, "seeds": str(len(row.runs)),
-    }  # fmt: skip
+    named = dict(zip(PLACE, place_of(row.key), strict=True))
+    return {**named, "method": row.method, "lr": row.lr, "seeds": str(len(row.runs))}
 
 
 def _number(value: float) -> str:

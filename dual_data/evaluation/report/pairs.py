@@ -22,14 +22,14 @@ class Pair(NamedTuple):
     second: Group
     set: str
     difference: Interval
-    corrected: float
-    """p-value after Holm's correction over all pairs of the report."""
     runs: tuple[Run, ...]
+    corrected: float = 1.0
+    """p-value after Holm's correction over all pairs of the report."""
 
 
 def method_pairs(collection: Collection) -> list[Pair]:
     """ROUGE-L recall of every two methods of one place, preset and profile, first minus second, paired over seeds."""
-    found: list[tuple[Group, Group, str, Interval, tuple[Run, ...]]] = []
+    found = list[Pair]()
     for start in starts(collection):
         for (one, left), (two, right) in itertools.combinations(chosen_cells(start.groups), 2):
             sides = same_seeds(left, right)
@@ -40,9 +40,9 @@ def method_pairs(collection: Collection) -> list[Pair]:
                 scores = stack(runs, name, "rougeL_recall")  # raises where the two were measured on other facts
                 half = len(sides[0])
                 difference = bootstrap_difference(scores[:half], scores[half:], clusters(runs, name), replicates=1000)
-                found.append((one, two, name, difference, runs))
-    corrected = holm([row[3].p_value or 0.0 for row in found])
-    return [Pair(*row[:4], value, row[4]) for row, value in zip(found, corrected, strict=True)]
+                found.append(Pair(one, two, name, difference, runs))
+    corrected = holm([pair.difference.p_value or 0.0 for pair in found])
+    return [pair._replace(corrected=value) for pair, value in zip(found, corrected, strict=True)]
 
 
 def same_seeds(first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], list[Run]] | None:
@@ -66,11 +66,12 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
     )  # fmt: skip
     caption = (
         "ROUGE-L recall of the first method minus that of the second, each at its chosen learning rate, on the same "
-        f"facts and seeds; p-values after Holm's correction over all {len(found)} rows. On forget less is better. They "
-        "have not forgotten equally much, so that less kept may be the price of more forgotten: see the frontiers."
+        f"facts and seeds; p-values after Holm's correction over all {len(found)} rows. On forget, lower is better. "
+        "Methods have not forgotten equally much, so keeping less may be the price of forgetting more: see the "
+        "frontiers."
     )
     header = (*PLACE, "measured on", "first", "second", "difference", "p (Holm)", "items")
     return [
         Heading("Methods against each other"),
-        Folded(f"Paired differences ({len(rows)} comparisons)", (Table(header, rows, caption, ("p (Holm)",)),)),
+        Folded(f"Paired differences ({len(rows)})", (Table(header, rows, caption, ("p (Holm)",)),)),
     ]

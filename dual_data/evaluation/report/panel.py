@@ -59,10 +59,10 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
         return []
     asked = "; ".join(dict.fromkeys(_said(_table(before)) for _, before, *_ in measured))
     caption = (
-        f"Panel: {asked}. Accuracy: the right option has the highest log-probability; by length: the highest a "
-        "character; probability: of the right option among the options; NLL: nats a token, so that a rise is a loss. "
-        "Changes are from the model before unlearning, question by question and text by text. Intervals are over seeds "
-        "and questions, or texts, whose scores the results hold in the order of the panel."
+        f"Panel: {asked}. Accuracy: share of the questions whose right option has the highest log-probability; by "
+        "length: the highest a character; probability: of the right option among the options; NLL: nats a token, so "
+        "that a rise is a loss. Changes are from the model before unlearning, question by question and text by text. "
+        "Intervals are over seeds and questions, or texts, whose scores the results hold in the order of the panel."
     )
     start = (*PLACE, "method", "lr", "seeds", "panel")
     scores = (column for name in PANEL_SCORES.values() for column in (name, f"change of {name}"))
@@ -100,8 +100,8 @@ def _name(table: PanelTable) -> str:
 
 
 def _said(table: PanelTable) -> str:
-    guessed, texts = f"guessing answers {table.guessing:.0%}", len(table.scores["nll"])
-    return f"{_name(table)} questions, of which {guessed}, and {texts} texts"
+    questions, texts = len(table.scores["right"]), len(table.scores["nll"])
+    return f"{table.name}, {questions} questions, of which guessing answers {table.guessing:.0%}, and {texts} texts"
 
 
 def _texts(runs: Sequence[Run], before: Sequence[Run], score: str, *, changed: bool) -> tuple[str, str]:

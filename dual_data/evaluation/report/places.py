@@ -12,20 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.evaluation.report.chart import Spot
-from dual_data.evaluation.report.collect import Collection, Floats, Group, Key, Run, clusters, stack
+from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import Cell, Links
 from dual_data.evaluation.results import BASE
-from dual_data.evaluation.statistics import Interval, bootstrap_mean, bootstrap_median
+from dual_data.evaluation.statistics import Floats, Interval, bootstrap_mean, bootstrap_median
 
 Place = tuple[str, str, str, str]
 """Data, model, stage, set."""
 PLACE = ("data", "model", "stage", "set")
 NORMS = (
-    "Gradient norm: before clipping, the median over the steps of all seeds, in brackets the least and the largest of "
-    "them: a spread, no interval of an estimate."
+    "Gradient norm: before clipping, the median over all steps and seeds, with the smallest and the largest in "
+    "brackets (a range, not a confidence interval)."
 )
 """What a caption says of :func:`gradient_norms`."""
-
 
 _SHARES = ("rougeL_recall", "contains_answer", "worst")
 """Scores that are 0 or 1 where they are plain."""
@@ -101,14 +100,10 @@ def title_of(key: Key, among: Iterable[Key]) -> str:
     return ", ".join(getattr(key, field) for field in Key._fields if named(field))
 
 
-def number(interval: Interval, digits: int = 3) -> str:
-    """An estimate with its interval."""
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-
-
 def shown(interval: Interval, digits: int = 3) -> str:
     """An estimate with its interval; a dash where the model gave no number."""
-    return "-" if math.isnan(interval.value) else number(interval, digits)
+    value, low, high = (f"{end:.{digits}f}" for end in interval[:3])
+    return "-" if math.isnan(interval.value) else f"{value} [{low}, {high}]"
 
 
 def rate_of(runs: Sequence[Run]) -> str:

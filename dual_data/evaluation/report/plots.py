@@ -32,7 +32,7 @@ from dual_data.evaluation.statistics import Interval
 
 _SETS = ("forget", "retain_eval")
 _ASKED = {"contains_answer": "the question itself", "worst": "any wording or prompt"}
-"""Scores of who is asked for a forget fact, and how."""
+"""Whether a forget fact is answered, by score, and what it was asked with."""
 _BESIDE = (-0.1, 0.1)
 """Where two series stand beside a category's place, so that their bars do not cover each other."""
 
@@ -51,7 +51,7 @@ def frontiers(collection: Collection) -> list[Block]:
         charts.append(chart(title, *axes, series, lines))
     caption = (
         "One point a learning rate, joined in their order; bars are 95 % intervals. Up and to the left is better; left "
-        "of the dashed line a rule that knows no fact would score as well."
+        "of the dashed line a trivial rule, which knows no fact, would score as well."
     )
     return [Figures(tuple(charts), caption)]
 
@@ -73,10 +73,10 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
             norms = gradient_norms(group.runs)
             rows.append((*place_of(key), group.key.method, *said, norms, sources(group.runs, folder)))
     caption = (
-        "Largest jump: the largest change of the forget score between neighbouring learning rates, of the score "
-        "before; its interval is of the change between these two. The largest of several is large by noise too. Area: "
-        "under the frontier of forget and retain_eval, of that of a method that forgets all and loses nothing. "
-        f"{NORMS}"
+        "Largest jump: the largest change of the forget score between neighbouring learning rates, as a share of the "
+        "score before; its interval is of the change between these two, and noise alone makes the largest of several "
+        "changes large. Area: under the frontier of forgetting and retention on retain_eval, as a share of that of a "
+        f"method that forgets all and loses nothing. {NORMS}"
     )
     header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", "items")
     return [
@@ -127,7 +127,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         "Change: of the mean log-probability of an answer token, in nats, from before unlearning. Rank: of the first "
         "answer token, the median over the facts."
     )
-    drawn = "At the chosen learning rates. Rank 1 is what greedy decoding says; bars are 95 % intervals."
+    drawn = "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals."
     return [Figures(tuple(charts), drawn), Table(header, tuple(rows), caption, ("lr",), tuple(ids))]
 
 
@@ -141,21 +141,21 @@ def _shift(method: str, runs: Sequence[Run]) -> _Shift:
 
 
 def worst_cases(collection: Collection) -> list[Block]:
-    """Share of forget facts that the question, and any wording or prompt, get out."""
+    """Share of forget facts that are answered to the question itself, and to any wording or prompt."""
     charts = []
     for _, before, groups, title in starts(collection):
         chosen = chosen_cells(groups)
         if not chosen:
             continue
-        got_out = [
+        answered = [
             (group.key.method, runs, [estimate(runs, "forget", score) for score in _ASKED]) for group, runs in chosen
         ]
         methods = Axis("method", names=tuple(group.key.method for group, _ in chosen))
-        y = Axis("share of forget facts got out", 0, 1)
+        y = Axis("share of forget facts answered", 0, 1)
         line = _before(before, estimate(before, "forget", "contains_answer"), "chosen")
-        series = _beside(tuple(_ASKED.values()), got_out, "chosen")
+        series = _beside(tuple(_ASKED.values()), answered, "chosen")
         charts.append(chart(title, methods, y, series, (line,)))
-    caption = "Share of forget facts whose accepted answer is in a greedy answer, at the chosen learning rates."
+    caption = "Share of forget facts with a greedy answer that contains an accepted one, at the chosen learning rates."
     return [Figures(tuple(charts), caption)]
 
 

@@ -10,6 +10,7 @@ from dual_data.evaluation.frontier import RULE
 from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.attacked import attacks
 from dual_data.evaluation.report.collect import Collection
+from dual_data.evaluation.report.contrast import SHARE
 from dual_data.evaluation.report.document import Block, Cell, Folded, Heading, Paragraph, Points, Table
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
@@ -26,18 +27,18 @@ _ENOUGH_SEEDS = 5
 
 def build(collection: Collection, rows: Sequence[Row], found: Sequence[Extras], folder: Path) -> list[Block]:
     """All sections around the `rows` of the main table; links are relative to `folder`, where the report is written."""
-    blocks: list[Block] = [Paragraph(_opening(collection)), Heading("What the numbers answer")]
+    blocks: list[Block] = [Paragraph(_opening(collection)), Heading("Findings")]
     popularity, compared = answers.popularity_answer(collection)
     stages, retained = answers.stage_answer(collection)
     smoother, jumps = answers.smoothness_answer(collection)
     more = (*answers.wording_answer(collection), *answers.baseline_answer(collection))
     blocks.append(Points((*popularity, *stages, *smoother, *more)))
-    for title, found_there in (
-        ("Popular minus rare facts at equal base confidence: loss of ROUGE-L recall", compared),
-        ("Retention at equal forgetting, stage minus pretrained, relative to before", retained),
-        ("Largest jump between learning rates, stage minus pretrained, relative to before", jumps),
-    ):
-        blocks += _comparisons(title, found_there, folder)
+    paired = "Loss of ROUGE-L recall on popular and on rare facts, paired on the confidence before unlearning"
+    kept = f"Share of the retain_eval score that is left where {SHARE:.0%} of the forget score is gone"
+    jump = "Largest jump of the forget score between neighbouring learning rates, as a share of that before unlearning"
+    blocks += _comparisons(paired, ("popular", "rare"), compared, folder)
+    blocks += _comparisons(kept, ("after the stage", "pretrained"), retained, folder)
+    blocks += _comparisons(jump, ("after the stage", "pretrained"), jumps, folder)
     blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_overlaps(collection)]
     blocks.append(main_table(rows, folder))
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
@@ -59,18 +60,18 @@ def _opening(collection: Collection) -> str:
     hours = collection.gpu_hours
     text = (
         f"{collection.runs} results of the grid {', '.join(collection.grids)}: {', '.join(models)} on "
-        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 %, by drawing seeds "
-        "and subjects with replacement, crossed, since every seed is measured on the same subjects; p-values carry "
-        "Holm's correction. An average over comparisons is taken in draws of the same subjects for all of them. Tables "
-        "link to the results behind each row: every question with its generation and scores; marks of charts lead to "
-        "such rows."
+        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 % bootstrap "
+        "intervals: seeds and subjects are drawn with replacement, crossed, since every seed is measured on the same "
+        "subjects; for an average over comparisons, the same subjects in all of them. p-values are Holm-corrected. "
+        "The rows of tables link to the results behind them, which hold every question with its generation and scores; "
+        "the points of charts link to such rows."
     )
     fewest = min(
         (len({run.seed for run in group.at(lr)}) for group in collection.groups for lr in group.lrs), default=1
     )
     if fewest < _ENOUGH_SEEDS:
         text += (
-            " With one seed the intervals do not hold what another seed would change."
+            " With one seed the intervals leave out what another seed would change."
             if len(seeds) == 1
             else f" Some cells have {fewest} seed{'' if fewest == 1 else 's'}: their intervals hold little of what "
             "another seed would change, and their p-values are too small where seeds differ more than facts."
@@ -96,7 +97,7 @@ def _facts(collection: Collection) -> str:
     return f"Facts in each set of {'; '.join(said)}." if said else ""
 
 
-def _comparisons(title: str, compared: Sequence[answers.Compared], folder: Path) -> list[Block]:
+def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[answers.Compared], folder: Path) -> list[Block]:
     if not compared:
         return []
     rows = tuple(
@@ -105,18 +106,15 @@ def _comparisons(title: str, compared: Sequence[answers.Compared], folder: Path)
             shown(one.contrast.first),
             shown(one.contrast.second),
             shown(one.contrast.difference),
-            "-" if one.corrected is None else p_value(one.corrected),
+            "-" if one.p_value is None else p_value(one.p_value),
             str(one.contrast.facts),
             sources(one.runs, folder),
         )
         for one in compared
     )
-    header = ("where", "first", "second", "difference", "p (Holm)", "facts", "items")
-    return [
-        Folded(
-            f"{title} ({len(rows)} comparisons)", (Table(header, rows, f"{title}.", ("where", "p (Holm)", "facts")),)
-        )
-    ]
+    header = ("comparison", *sides, "difference", "p (Holm)", "facts", "items")
+    table = Table(header, rows, f"{title}.", ("comparison", "p (Holm)", "facts"))
+    return [Folded(f"{title} ({len(rows)})", (table,))]
 
 
 def _overlaps(collection: Collection) -> list[Block]:
@@ -131,7 +129,7 @@ def _overlaps(collection: Collection) -> list[Block]:
                 "too, so the retain score is taken on what was trained on, and the learning rate is chosen on it."
             )
         for name in ("retain_train", "retain_eval"):
-            if both := len(sets["forget"] & sets.get(name, set())) if "forget" in sets else 0:
+            if both := len(sets["forget"] & sets.get(name, set())):
                 said.setdefault(f"{key.data}, {key.set}: {both} forget rows are rows of {name} too.")
     return [Points(tuple(said))] if said else []
 

@@ -33,7 +33,6 @@ def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: fl
         "change_log_rank": 0.0 if hit else 2.0,
         "first_rank": 1.0 if hit else 50.0,
         "kl": 0.01 if hit else 0.5,
-        "hidden_cosine": 0.99,
         "truth_ratio": 0.2 if hit else 1.5,
         **{f"member_{name}": confidence + said for name in (
             "loss", "zlib", "min_k_20", "min_k_40", "min_k_plus_plus_20", "min_k_plus_plus_40",
@@ -69,12 +68,6 @@ def _rows(place: str, share: float, seed: int) -> list[dict[str, Any]]:
         _row(place, index, hit=bool(hit), confidence=-0.5 - 0.01 * index, popularity=float(index))
         for index, hit in enumerate(hits)
     ]
-
-
-def _summary(rows: list[dict[str, Any]]) -> dict[str, float | None]:
-    names = ("rougeL_recall", "contains_answer", "probability")
-    means: dict[str, float | None] = {name: float(np.mean([row["scores"][name] for row in rows])) for name in names}
-    return {**means, "truth_ratio_retain": 0.8}
 
 
 def _panel(share: float, seed: int) -> dict[str, Any]:
@@ -134,7 +127,6 @@ def write_cell(
             "cell": {**cell, "preset": "p", "profile": "chat", "lr": lr, "seed": seed},
             "status": status,
             "reason": "" if status == "done" else "loss not finite at step 3",
-            "summary": {name: _summary(rows) for name, rows in items.items()} if status != "failed" else {},
             "training": {"gradient_norm": [1.0, 7.5]} if method != "none" else None,
             "provenance": {
                 "dual_data": "0",

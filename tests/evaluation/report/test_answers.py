@@ -23,19 +23,21 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
         in sentences[0]
     )
     assert sentences[2] == (
-        "d: these are 60 pairs or more that the model before unlearning answers both or neither. Against their rare "
-        "partners popular facts have at most 0.000 [0.000, 0.000] nats a token more of the answer before, and "
-        "0.000 [0.000, 0.000] ROUGE-L recall more."
+        "d: at least 60 popular facts are paired with rare ones in each comparison, such that the model before "
+        "unlearning answers both or neither. On average its log-probability of the popular fact's answer is at most "
+        "0.000 [0.000, 0.000] nats a token higher, and its ROUGE-L recall at most 0.000 [0.000, 0.000] higher."
     )
-    assert sentences[3].startswith("d: at the point where 50% of the forget score is gone, on a line between two ")
+    assert sentences[3].startswith("d: where 50% of the forget score is gone, interpolated between the two ")
     assert "forgetting popular facts keeps " in sentences[3]
-    assert "of that score before unlearning, than forgetting rare ones, on average over 2 comparisons." in sentences[3]
+    assert (
+        "of the retain_eval score from before unlearning than forgetting rare ones, on average over 2 " in sentences[3]
+    )
     assert len(compared) == 2
     for one in compared:
         assert one.contrast.difference.high < 0
         assert one.contrast.facts == 60  # the same confidences on both sides: all are paired
-        assert one.corrected is not None
-        assert one.corrected >= (one.contrast.difference.p_value or 0)
+        assert one.p_value is not None
+        assert one.p_value >= (one.contrast.difference.p_value or 0)
 
 
 def test_no_effect_is_no_claim(tmp_path: Path) -> None:
@@ -57,9 +59,9 @@ def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -
 def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     write_grid(tmp_path)
     sentences, compared = answers.stage_answer(collect([tmp_path]))
-    assert sentences[0].startswith("d, sft: at the point where 50% of the forget score is gone, ")
+    assert sentences[0].startswith("d, sft: where 50% of the forget score is gone, ")
     assert "unlearning after this stage keeps " in sentences[0]
-    assert " percentage points more of the held-out retain score" in sentences[0]
+    assert " percentage points more of the retain_eval score" in sentences[0]
     assert "than unlearning the pretrained model, on average over 2 comparisons." in sentences[0]
     assert "without its controls the grid cannot say why" in sentences[1]
     assert all(one.contrast.difference.low > 0 for one in compared)
@@ -75,7 +77,7 @@ def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
     assert sentence.startswith("d, sft: the largest jump of the forget score between neighbouring learning rates, ")
     assert "percentage points smaller than on the pretrained model, on average over 1 comparison" in sentence
     assert "and smaller in 1 of them." in sentence
-    assert compared.corrected is None  # no test of a largest change holds
+    assert compared.p_value is None  # no test of a largest change holds
     assert compared.contrast.difference.high < 0
     assert len(compared.runs) == 2 * 2 * 4
 
@@ -104,7 +106,7 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     (wordings,) = answers.wording_answer(collection)
     # One fact in ten comes with its other wording; where most facts are lost, some of those were lost to the question.
     assert (
-        "In 4 of 4 cells some facts that the question got out before and no longer does still come with another"
+        "In 4 of 4 cells some facts that were answered before unlearning, and are not any more, still come out with"
         in wordings
     )
     assert "most with NPO (d, m, pretrained, rare)" in wordings

@@ -57,7 +57,7 @@ def test_paired_facts_were_answered_alike_before(tmp_path: Path) -> None:
     assert found.confidence.low <= found.confidence.value <= found.confidence.high
     assert abs(found.confidence.value) < 0.02
     assert found.score.value == 0
-    over_pairs = compare_pairs(popular, rare, (1e-4, 1e-4), found)
+    over_pairs = compare_pairs(popular, rare, 1e-4, found)
     assert over_pairs.facts == len(found.pairs)
 
 
@@ -173,13 +173,11 @@ def test_an_average_is_as_narrow_as_the_facts_that_are_not_shared(tmp_path: Path
     write_grid(tmp_path)
     groups = {group.key[2:4]: group for group in collect([tmp_path]).groups}
     # The same facts are forgotten in both stages, so that the second says nothing new.
-    found = [
-        compare_sets(groups[stage, "popular"], groups[stage, "rare"], (1e-4, 1e-4)) for stage in ("pretrained", "sft")
-    ]
+    found = [compare_sets(groups[stage, "popular"], groups[stage, "rare"], 1e-4) for stage in ("pretrained", "sft")]
     assert average(found)[:3] == pytest.approx(found[0].difference[:3])
     fewer_seeds = groups["sft", "popular"]._replace(runs=groups["sft", "popular"].runs[::2])
     assert {run.seed for run in fewer_seeds.runs} == {0}
-    other = compare_sets(fewer_seeds, groups["sft", "rare"], (1e-4, 1e-4))
+    other = compare_sets(fewer_seeds, groups["sft", "rare"], 1e-4)
     assert np.corrcoef(other.draws, found[0].draws)[0, 1] > 0.7
 
 

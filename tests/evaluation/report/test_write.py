@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from dual_data.evaluation.report.collect import Key
+from dual_data.evaluation.report.document import Table, to_html, to_markdown
 from dual_data.evaluation.report.places import title_of
 from dual_data.evaluation.report.write import Written, write_report
 from tests.evaluation.report.made_up import write_cell
@@ -22,7 +23,7 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
         "A <grid>", "popular facts are harder to forget", "trivial rule", "Relearning", "Quantisation", "Utility panel",
         "loss not finite at step 3", "Forgetting by popularity", "posterior-difference audit", "halved",
         "this describes the curves and tests nothing", "Tasks of lm-eval", "mmlu/acc", "hard.jsonl",
-        "hard.jsonl (40) questions, of which guessing answers 25%, and 3 texts",
+        "hard.jsonl, 40 questions, of which guessing answers 25%, and 3 texts",
     ):  # fmt: skip
         assert words in text
     assert "Which <country> is" in text  # escaped, not markup
@@ -37,6 +38,12 @@ def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
     assert "@media print" in source
     assert "NaN" not in source
     assert "nan" not in re.sub(r"[a-z]+nan|nan[a-z]+", "", text)
+
+
+def test_what_a_model_says_steers_neither_the_page_nor_the_table() -> None:
+    table = Table(("after",), (("a\x07\u202e\r\nb | <c>",),), "c.")
+    assert "<td>a\ufffd\ufffd  b | &lt;c&gt;</td>" in to_html("t", [table])
+    assert "| a\ufffd\ufffd  b \\| <c> |" in to_markdown("t", [table])
 
 
 def test_titles_say_what_differs() -> None:
@@ -80,7 +87,7 @@ def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tm
     write_cell(tmp_path, forget=1.0, retain=1.0, more=["neighbours"], limit=60)
     text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
     assert f"{facts}, a sample: the grid takes at most 60 of a set." in text
-    assert "computed on the forget rows measured" in text
+    assert "that does best on the forget facts measured" in text
 
 
 def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_their_cells(tmp_path: Path) -> None:
