@@ -64,14 +64,15 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
     for spelling in spellings.split()
 }
 _UNIT = re.compile(r"\s*-?\s*(?:(square)\s+)?(Q\d+|[a-z]+[²2]?|%)", re.IGNORECASE)
-_SQUARE = {"kilometres": "km²", "kilometers": "km²", "kilometre": "km²", "kilometer": "km²", "km": "km²"} | {
-    "metres": "m²",
-    "meters": "m²",
-    "metre": "m²",
-    "meter": "m²",
-    "miles": "sqmi",
-    "mile": "sqmi",
-    "mi": "sqmi",
+# Length, which "square" makes an area -> that area.
+_SQUARE = {
+    spelling: area
+    for area, spellings in (
+        ("km²", "km kilometre kilometres kilometer kilometers"),
+        ("m²", "metre metres meter meters"),
+        ("sqmi", "mi mile miles"),
+    )
+    for spelling in spellings.split()
 }
 
 
@@ -108,18 +109,21 @@ class Quantity(NamedTuple):
 
 def dates(text: str) -> list[Date]:
     """Every date of a text in English or ISO form; a number of a longer date is not a date of its own."""
-    found: list[Date] = []
-    text = _spelled(text)
-    for form in _DATE_FORMS:
-        text, hits = _consume(form, text)
-        found += hits
-    return found
+    return _dates(text)[0]
 
 
 def parse_date(text: str) -> Date | None:
     """The first date of an answer such as ``1889-03-31``, ``March 1889`` or ``44 BC``; None without one."""
-    found = dates(text)
-    return found[0] if found else None
+    return next(iter(dates(text)), None)
+
+
+def written_year(year: int) -> str:
+    """A year as a reader writes it. ISO 8601 counts a year 0, readers do not; a bare number below 100 reads as no year.
+
+    >>> [written_year(year) for year in (-43, 79, 1889)]
+    ['44 BC', '79 AD', '1889']
+    """
+    return f"{1 - year} BC" if year <= 0 else f"{year} AD" if year < 100 else str(year)
 
 
 def quantities(text: str) -> list[Quantity]:
@@ -134,10 +138,7 @@ def parse_quantity(text: str) -> Quantity | None:
 
 def without_dates(text: str) -> str:
     """A text with its dates blanked, to see what else it says."""
-    text = _spelled(text)
-    for form in _DATE_FORMS:
-        text, _ = _consume(form, text)
-    return text
+    return _dates(text)[1]
 
 
 def without_quantities(text: str) -> str:
@@ -147,13 +148,8 @@ def without_quantities(text: str) -> str:
     return text
 
 
-def _spelled(text: str) -> str:
-    for pattern, plain in _YEAR_SPELLINGS:
-        text = pattern.sub(plain, text)
-    return text
-
-
-def _consume(form: re.Pattern[str], text: str) -> tuple[str, list[Date]]:
+def _dates(text: str) -> tuple[list[Date], str]:
+    """The dates, and the text with them blanked."""
     found: list[Date] = []
 
     def take(match: re.Match[str]) -> str:
@@ -163,7 +159,11 @@ def _consume(form: re.Pattern[str], text: str) -> tuple[str, list[Date]]:
         found.append(date)
         return " ; "
 
-    return form.sub(take, text), found
+    for pattern, plain in _YEAR_SPELLINGS:
+        text = pattern.sub(plain, text)
+    for form in _DATE_FORMS:
+        text = form.sub(take, text)
+    return found, text
 
 
 def _date(parts: dict[str, str | None]) -> Date | None:

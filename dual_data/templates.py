@@ -1,4 +1,4 @@
-"""Rendering: question templates, literals as a reader writes them, and short hints that tell namesakes apart."""
+"""Rendering: sentences, literals as a reader writes them, and short hints that tell namesakes apart."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import polars as pl
 
 from dual_data.config import Relation, Wording
 from dual_data.ids import digest
+from dual_data.literals import written_year
 from dual_data.matching import normalise
 from dual_data.words import words
 
@@ -67,25 +68,11 @@ def cut(template: str) -> Pieces:
     return Pieces(tuple(texts), tuple(variables))
 
 
-def render(template: str, **values: str) -> str:
-    """One sentence from a template; `rendered` does the same to columns.
-
-    >>> render("{subject} is made of {answer}.", subject="sundial", answer="stone")
-    'Sundial is made of stone.'
-    """
-    texts, variables = cut(template)
-    filled = [text + values[name] for text, name in zip(texts, variables, strict=False)]
-    return re.sub(r"([^.])\.\.$", r"\1.", capitalised("".join([*filled, texts[-1]])))
-
-
-def capitalised(sentence: str) -> str:
-    """With a capital at the start; a first word that has one elsewhere ("iPhone") is spelt as its owner wants it."""
-    first, space, rest = sentence.partition(" ")
-    return first[:1].upper() + first[1:] + space + rest if first == first.lower() else sentence
-
-
 def rendered(texts: Sequence[pl.Expr], values: Sequence[pl.Expr]) -> pl.Expr:
-    """`render` over columns: the pieces of the templates and the values between them; null where one is null."""
+    """Sentences: the pieces of the templates and the values between them; null where one is null.
+
+    Each has a capital at the start, unless the first word has one elsewhere ("iPhone"), and one full stop at the end.
+    """
     between = [part for pair in zip(texts, values, strict=False) for part in pair]
     sentence = pl.concat_str([*between, texts[-1]])
     first = sentence.str.extract(r"^([^ ]*)")
@@ -127,8 +114,7 @@ def _date_answers(value: str, precision: str) -> tuple[str, ...]:
     year, month, day = [*parts[:wanted], 0, 0][:3]
     if not (0 <= month <= 12 and 0 <= day <= 31):
         return ()
-    # ISO 8601 counts a year 0; readers do not. A bare number below 100 would not be read as a year.
-    written = f"{1 - year} BC" if year <= 0 else f"{year} AD" if year < 100 else str(year)
+    written = written_year(year)
     if not month:
         return (written,)
     name = calendar.month_name[month]

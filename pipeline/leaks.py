@@ -19,15 +19,7 @@ class Leaks:
     def __init__(self, relations: Mapping[str, Relation], share: float) -> None:
         self._share = share
         self._wordings = {
-            stem: tuple(
-                tuple(_vocabulary(text) for text in texts)
-                for texts in (
-                    (one.questions.canonical,),
-                    one.questions.validation,
-                    one.questions.training,
-                    one.questions.test,
-                )
-            )
+            stem: tuple(tuple(_vocabulary(text) for text in texts) for texts in one.questions.by_use().values())
             for stem, one in relations.items()
         }
         self._vocabularies = {
