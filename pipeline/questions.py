@@ -35,7 +35,7 @@ from dual_data.config import Relation, Strict, Topic, load_relations, load_topic
 from dual_data.engine.stage import Stage, Tools
 from dual_data.sampling import with_rank
 from dual_data.schema import Questions
-from dual_data.sources.assembly import mirrored
+from dual_data.sources.assembly import mirrored, reject
 from dual_data.words import fold
 from pipeline.leaks import Leaks
 from pipeline.wordings import with_questions
@@ -69,18 +69,18 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
         answer=pl.when(pl.col("object_kind") == "entity").then("object_label")
     )
     rows = _with_literals(rows, relations)
-    rows = _reject(rows, _too_long(rows, params.answer_words), "answer_too_long")
+    rows = reject(rows, pl.col("answer").str.count_matches(r"\S+") > params.answer_words, "answer_too_long")
     rows = _with_subjects(rows, facts, params.hint_length)
     rows = _with_article(rows, load_topics(tools.project / TOPICS))
     rows = with_questions(_with_answers(rows), relations)
     leaks = Leaks(relations, params.leak_share)
     rows = leaks.without_leaking_wordings(rows)
-    rows = _reject(rows, rows["leaks"], "answer_in_question")
-    rows = _reject(rows, _begun(rows), "answer_is_prefix")
+    rows = reject(rows, pl.col("leaks"), "answer_in_question")
+    rows = reject(rows, _begun(rows), "answer_is_prefix")
     turned = mirrored(rows.filter(pl.col("reason").is_null()), relations)
-    rows = _reject(rows, rows["fact_id"].is_in(turned.implode()), "mirrored")
+    rows = reject(rows, pl.col("fact_id").is_in(turned.implode()), "mirrored")
     rows = leaks.without_echoes(_with_all_objects(rows))
-    rows = _reject(rows, _repeated(rows), "same_question")
+    rows = reject(rows, _repeated(), "same_question")
     columns = [name for name in Questions.columns() if name not in ("fact_id", "functional")]
     return rows.select(
         "fact_id",
@@ -116,12 +116,6 @@ def _first_reasons() -> pl.Expr:
     )
 
 
-def _reject(rows: pl.DataFrame, wrong: pl.Series, reason: str) -> pl.DataFrame:
-    """Give `reason` to the rows in `wrong` that have none yet."""
-    new = pl.when(wrong & pl.col("reason").is_null()).then(pl.lit(reason)).otherwise("reason")
-    return rows.with_columns(reason=new)
-
-
 def _with_literals(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
     """Column `forms`: the accepted spellings of a literal; an entity has its label and aliases instead."""
     literals = rows.filter((pl.col("object_kind") != "entity") & pl.col("template_id").is_not_null())
@@ -132,13 +126,8 @@ def _with_literals(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.
     ]
     table = distinct.with_columns(forms=pl.Series(forms, dtype=pl.List(pl.String)))
     rows = rows.join(table, on=keys, how="left", maintain_order="left")
-    answer = pl.coalesce("answer", pl.col("forms").list.first())
-    rows = rows.with_columns(answer=answer)
-    return _reject(rows, rows["answer"].is_null(), "unanswerable")
-
-
-def _too_long(rows: pl.DataFrame, most: int) -> pl.Series:
-    return rows["answer"].str.count_matches(r"\S+").fill_null(0) > most
+    rows = rows.with_columns(answer=pl.coalesce("answer", pl.col("forms").list.first()))
+    return reject(rows, pl.col("answer").is_null(), "unanswerable")
 
 
 def _with_subjects(rows: pl.DataFrame, facts: pl.DataFrame, longest: int) -> pl.DataFrame:
@@ -159,7 +148,7 @@ def _with_subjects(rows: pl.DataFrame, facts: pl.DataFrame, longest: int) -> pl.
     rows = rows.join(table, on="fact_id", how="left", maintain_order="left")
     ambiguous = pl.col("subject_qid").is_in(list(forms))
     rows = rows.with_columns(subject=pl.when(ambiguous).then("form").otherwise("subject_label"))
-    return _reject(rows, rows["subject"].is_null(), "ambiguous_subject")
+    return reject(rows, pl.col("subject").is_null(), "ambiguous_subject")
 
 
 def _with_article(rows: pl.DataFrame, topics: Mapping[str, Topic]) -> pl.DataFrame:
@@ -232,19 +221,15 @@ def _with_all_objects(rows: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.col("all_answers").list.unique(maintain_order=True))
     )
     joined = rows.join(merged, on=pair, how="left", maintain_order="left")
-    carries = pl.col("carrier") == pl.col("fact_id")
-    open_row = ~pl.col("unique_one") & pl.col("reason").is_null()
-    joined = joined.with_columns(
-        answers=pl.when(open_row & carries).then("all_answers").otherwise("answers"),
-    )
-    further = joined.select((open_row & (pl.col("carrier") != pl.col("fact_id"))).fill_null(False)).to_series()
-    return _reject(joined, further, "further_object")
+    several = ~pl.col("unique_one")
+    carries = several & pl.col("reason").is_null() & (pl.col("carrier") == pl.col("fact_id"))
+    joined = joined.with_columns(answers=pl.when(carries).then("all_answers").otherwise("answers"))
+    return reject(joined, several & (pl.col("carrier") != pl.col("fact_id")), "further_object")
 
 
-def _repeated(rows: pl.DataFrame) -> pl.Series:
+def _repeated() -> pl.Expr:
     """Questions that several facts ask: no answer to them is right for all, so none of them is kept."""
-    text = pl.when(pl.col("reason").is_null()).then(pl.col("question").str.to_lowercase())
-    return rows.select((text.is_not_null() & text.is_duplicated()).fill_null(False)).to_series()
+    return pl.when(pl.col("reason").is_null()).then(pl.col("question").str.to_lowercase()).is_duplicated()
 
 
 QUESTIONS = Stage(

@@ -1,6 +1,6 @@
 """From statements and entities, whoever delivered them, to facts: the one place where rows become facts or rejects.
 
-A source (SPARQL, tables with ids, tables with labels, later dumps) delivers two frames:
+A source (SPARQL, dumps, tables with ids, tables with labels) delivers two frames:
 
     statements   topic, relation, property_id, subject_qid, object_kind, object_value, object_text, reason
     entities     qid, label, aliases, description, sitelinks, title
@@ -75,13 +75,13 @@ def assemble(harvest: Harvest, relations: Mapping[str, Relation], *, resolved: b
     """
     rows = harvest.statements.with_columns(fact_id=_fact_ids(harvest.statements), resolved=pl.lit(resolved))
     rows = _with_labels(_with_mentions(_with_objects_of_pair(rows)), harvest.entities)
-    rows = _reject(rows, (pl.col("subject_label").is_null() | pl.col("object_label").is_null()), "no_label")
+    rows = reject(rows, pl.col("subject_label").is_null() | pl.col("object_label").is_null(), "no_label")
     fact = pl.when(pl.col("reason").is_null()).then("fact_id")
-    rows = _reject(rows, ~fact.is_first_distinct(), "duplicate")
+    rows = reject(rows, ~fact.is_first_distinct(), "duplicate")
     # Where several objects are right, each of them is needed as an answer: the stage questions rejects those.
     one_object = [stem for stem, relation in relations.items() if relation.unique == "one"]
     among = rows.filter(pl.col("reason").is_null() & pl.col("relation").is_in(one_object))
-    rows = _reject(rows, pl.col("fact_id").is_in(mirrored(among, relations).implode()), "mirrored")
+    rows = reject(rows, pl.col("fact_id").is_in(mirrored(among, relations).implode()), "mirrored")
     return rows.select(*Facts.columns(), "reason")
 
 
@@ -92,11 +92,10 @@ def _fact_ids(rows: pl.DataFrame) -> pl.Series:
     return pl.Series(digests(texts.to_list()), dtype=pl.String)
 
 
-def _reject(rows: pl.DataFrame, wrong: pl.Expr, reason: str) -> pl.DataFrame:
-    """Give `reason` to rows that have none yet."""
-    return rows.with_columns(
-        reason=pl.when(pl.col("reason").is_null() & wrong).then(pl.lit(reason)).otherwise("reason")
-    )
+def reject(rows: pl.DataFrame, wrong: pl.Expr | pl.Series, reason: str) -> pl.DataFrame:
+    """Give `reason` to the rows in `wrong` that have none yet."""
+    new = pl.when(pl.col("reason").is_null() & wrong).then(pl.lit(reason)).otherwise("reason")
+    return rows.with_columns(reason=new)
 
 
 def _with_objects_of_pair(statements: pl.DataFrame) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -27,7 +27,7 @@ from dual_data.sources import values
 from dual_data.sources.asking import Asker, Foresight, NotKnown
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables import place, read_table
-from dual_data.sources.triplets import split_aliases, with_details
+from dual_data.sources.triplets import minted_entities, split_aliases, with_details
 from dual_data.sources.wikidata import Job, Sizes, describe, named_in, number, read_statements, subclasses
 from dual_data.sources.wikidata_queries import Named, Statements, in_batches
 
@@ -81,7 +81,8 @@ def through_endpoint(
         _unsettled(row, row["reason"]) for row in rows.filter(pl.col("reason").is_not_null()).iter_rows(named=True)
     ]
     frame = pl.DataFrame([*settled, *others, *rejected], schema=STATEMENTS, orient="row")
-    return Harvest(frame, pl.concat([entities, _minted(rows)]))
+    # Minted ids have their labels too, so that a rejected row can be read.
+    return Harvest(frame, pl.concat([entities, minted_entities(rows)]))
 
 
 def through_table(
@@ -113,7 +114,8 @@ def through_table(
         else:
             settled.append(_unsettled(row, "ambiguous_label" if subjects and objects else "unresolved_label"))
     return Harvest(
-        pl.DataFrame(settled, schema=STATEMENTS, orient="row"), pl.concat([table.select(*ENTITIES), _minted(rows)])
+        pl.DataFrame(settled, schema=STATEMENTS, orient="row"),
+        pl.concat([table.select(*ENTITIES), minted_entities(rows)]),
     )
 
 
@@ -194,15 +196,6 @@ def _unsettled(row: Mapping[str, str | None], reason: str | None) -> tuple[str |
         row["object_text"],
         reason,
     )
-
-
-def _minted(rows: pl.DataFrame) -> pl.DataFrame:
-    """Labels of minted ids, so that a rejected row can be read."""
-    sides: Iterable[pl.DataFrame] = (
-        rows.select(qid=f"{side}_id", label=f"{side}_label") for side in ("subject", "object")
-    )
-    named = pl.concat(sides).filter(pl.col("qid").is_not_null()).unique("qid", maintain_order=True)
-    return with_details(named)
 
 
 def _label_table(path: Path) -> pl.DataFrame:

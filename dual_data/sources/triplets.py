@@ -72,9 +72,7 @@ def with_labels(
         object_text="object_text",
         reason="reason",
     )
-    ids = pl.concat([rows.select(qid=f"{side}_id", label=f"{side}_label") for side in ("subject", "object")])
-    named = ids.filter(pl.col("qid").is_not_null() & pl.col("qid").is_first_distinct())
-    return Harvest(statements.cast(STATEMENTS), with_details(named))
+    return Harvest(statements.cast(STATEMENTS), minted_entities(rows))
 
 
 def read_labels(
@@ -116,6 +114,12 @@ def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
             f"says which topic its rows belong to. Known are: {', '.join(topics)}"
         )
     return rows.sort(pl.col("topic").cast(pl.Enum(topics)), maintain_order=True)
+
+
+def minted_entities(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ENTITIES: the labels of the ids that were minted for rows of `read_labels`."""
+    ids = pl.concat([rows.select(qid=f"{side}_id", label=f"{side}_label") for side in ("subject", "object")])
+    return with_details(ids.filter(pl.col("qid").is_not_null() & pl.col("qid").is_first_distinct()))
 
 
 def with_details(named: pl.DataFrame) -> pl.DataFrame:

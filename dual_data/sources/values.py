@@ -15,12 +15,13 @@ from __future__ import annotations
 import calendar
 import re
 import unicodedata
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 from dual_data.config import Relation
 from dual_data.ids import ENTITY_PREFIX, is_item, item_of_iri
-from dual_data.literals import LARGEST, dates, without_dates
+from dual_data.literals import LARGEST, dates, without_dates, written_year
 from dual_data.sources.sparql import Term
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
@@ -48,6 +49,17 @@ class Value(NamedTuple):
     """Why it cannot be the object of a fact; None where it can."""
     language: str = ""
     """Of a text."""
+
+
+def stated(relation: Relation, term: Term, details: Sequence[Term | None]) -> Value:
+    """The object of a statement. `details` are time and precision of a date, amount and unit of a quantity."""
+    if relation.object == "entity":
+        return entity(term)
+    if relation.object == "date":
+        return date(term, details[0], details[1], relation)
+    if relation.object == "quantity":
+        return quantity(term, details[0], details[1], relation)
+    return text(term)
 
 
 def entity(term: Term) -> Value:
@@ -126,7 +138,7 @@ def _unknown(term: Term) -> Value | None:
 
 def _date(year: int, month: int, day: int, precision: str) -> Value:
     iso = f"{year:04d}" if year >= 0 else f"-{-year:04d}"
-    shown = f"{1 - year} BC" if year <= 0 else f"{year} AD" if year < 100 else str(year)
+    shown = written_year(year)
     if precision == "year":
         return Value(iso, shown)
     if not 1 <= month <= 12 or not 1 <= day <= 31:

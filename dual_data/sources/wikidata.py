@@ -19,7 +19,7 @@ from dual_data.config import Relation, Services, Strict, Topic
 from dual_data.ids import digest, is_item, item_of_iri
 from dual_data.sources import values
 from dual_data.sources.asking import Asker, Foresight, NotKnown
-from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
+from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.sparql import EMBEDDED, EmbeddedEndpoint, HttpEndpoint, Term
 from dual_data.sources.wikidata_queries import Entities, Members, Statements, Subclasses, described_in, in_batches
 
@@ -134,27 +134,14 @@ def read_statements(asker: Asker, jobs: Sequence[Job], relations: Mapping[str, R
     for position, answer in asker.ask("statements", [job.batch for job in jobs]):
         job = jobs[position]
         relation = relations[job.relation]
-        for subject, *parts in answer.rows:
+        for subject, term, *details in answer.rows:
             qid = item_of_iri(subject.value) if subject is not None else None
-            if qid is None or parts[0] is None:
+            if qid is None or term is None:
                 continue
-            value = _value(relation, parts)
+            value = values.stated(relation, term, details)
             rows.append((job.topic, job.relation, relation.property, qid, relation.object, *value))
     frame = pl.DataFrame(rows, schema={**STATEMENTS, "language": pl.String}, orient="row")
     return prefer_languages(frame)
-
-
-def _value(relation: Relation, parts: Sequence[Term | None]) -> values.Value:
-    term, *details = parts
-    if term is None:
-        raise ValueError("a statement without an object")
-    if relation.object == "entity":
-        return values.entity(term)
-    if relation.object == "date":
-        return values.date(term, details[0], details[1], relation)
-    if relation.object == "quantity":
-        return values.quantity(term, details[0], details[1], relation)
-    return values.text(term)
 
 
 def prefer_languages(rows: pl.DataFrame) -> pl.DataFrame:
@@ -162,9 +149,7 @@ def prefer_languages(rows: pl.DataFrame) -> pl.DataFrame:
     rank = pl.col("language").replace_strict({name: place for place, name in enumerate(_LANGUAGES)}, default=9)
     stated = pl.col("reason").is_null() & (pl.col("object_kind") == "text")
     best = pl.when(stated).then(rank).min().over("relation", "subject_qid")
-    return rows.with_columns(
-        reason=pl.when(stated & (rank > best)).then(pl.lit("other_language")).otherwise("reason")
-    ).drop("language")
+    return reject(rows, stated & (rank > best), "other_language").drop("language")
 
 
 def named_in(statements: pl.DataFrame) -> list[str]:
@@ -216,11 +201,7 @@ def reject_wrong_classes(
         if objects:
             accepted = set(subclasses(asker, f"objects of {stem}", relation.object_classes))
             wrong = [qid for qid in objects if not accepted & classes.get(qid, set())]
-            statements = statements.with_columns(
-                reason=pl.when(here & pl.col("object_value").is_in(wrong))
-                .then(pl.lit("wrong_class"))
-                .otherwise("reason")
-            )
+            statements = reject(statements, here & pl.col("object_value").is_in(wrong), "wrong_class")
     return statements
 
 

@@ -120,7 +120,8 @@ def test_what_cannot_be_halved_is_an_error_with_the_query(server: str, tmp_path:
         plan.when = too_large_above(0)  # type: ignore[assignment]
         with pytest.raises(ServiceError, match=r"(?s)cannot be made smaller.*SELECT \?item"):
             rows(live(plan, tmp_path / "log.sqlite"), [Entities(("Q900000001", "Q900000002"))])
-        assert [size(request) for request in plan.requests] == [2, 1, 1]
+        # Where the first half fails before the second has begun, that is not asked any more.
+        assert [size(request) for request in plan.requests] in ([2, 1], [2, 1, 1])
 
 
 def test_foresight_counts_and_asks_nothing(server: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dual_data.config import Relation, Topic
 from dual_data.errors import InputError
 from dual_data.ids import ENTITY_PREFIX, digest
 from dual_data.sources import values
-from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
+from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.dumps.engines import Lazy, Tables
 from dual_data.sources.dumps.files import SITELINKS
 from dual_data.sources.sparql import Term
@@ -29,6 +29,8 @@ from dual_data.sources.wikidata import prefer_languages
 
 INSTANCE_OF, SUBCLASS_OF = 31, 279
 _DAY = re.compile(r"[+-]?\d{4,}-(\d\d)-(\d\d)")
+_UNTOLD = {"precision_too_low": "precision_unknown", "unit_not_asked": "unit_unknown"}
+"""What the reasons of the SPARQL source are here, where precision and unit are not told."""
 WIKI = "enwiki"
 """Site whose titles are taken: the Wikipedia that the SPARQL source asks for too."""
 
@@ -173,15 +175,9 @@ def _of_values(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Data
 
 
 def _value(relation: Relation, term: Term) -> values.Value:
-    if relation.object == "entity":
-        return values.entity(term)
-    if relation.object == "date":
-        value = values.date(term, None, _precision(term.value), relation)
-        return value._replace(reason="precision_unknown") if value.reason == "precision_too_low" else value
-    if relation.object == "quantity":
-        value = values.quantity(term, None, None, relation)
-        return value._replace(reason="unit_unknown") if value.reason == "unit_not_asked" else value
-    return values.text(term)
+    precision = _precision(term.value) if relation.object == "date" else None
+    value = values.stated(relation, term, (None, precision))
+    return value._replace(reason=_UNTOLD.get(value.reason or "", value.reason))
 
 
 def _precision(time: str) -> Term | None:
@@ -205,7 +201,7 @@ def _reject_wrong_classes(tables: Tables, statements: pl.DataFrame, relations: M
         right = claims.join(engine.local(_numbers(objects).to_frame("item")), on="item", how="semi")
         accepted = engine.collect(right.select("item").unique())["item"]
         wrong = here & ~pl.col("object_value").str.slice(1).cast(pl.Int64, strict=False).is_in(accepted.implode())
-        statements = statements.with_columns(reason=pl.when(wrong).then(pl.lit("wrong_class")).otherwise("reason"))
+        statements = reject(statements, wrong, "wrong_class")
     return statements
 
 
