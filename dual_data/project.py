@@ -42,9 +42,8 @@ class Project(NamedTuple):
         progress: Progress | None = None,
     ) -> Tools:
         """What the stages work with; the caller closes `tools.calls`."""
-        pace = self.profile.services.pace
-        calls = Calls(self.artifacts / "calls.sqlite", pace, offline=offline, read_only=read_only)
         services = self.profile.services
+        calls = Calls(self.artifacts / "calls.sqlite", services.pace, offline=offline, read_only=read_only)
         if contact := os.environ.get("DUAL_DATA_CONTACT", "").strip():
             services = services.model_copy(update={"contact": contact})
         return Tools(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.config import load_relation, load_relations
-from dual_data.engine.stage import Result, Stage, Tools
+from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.project import Project
@@ -74,15 +74,12 @@ def preview_relation(project: Project, stem: str, limit: int) -> list[Preview]:
     load_relation(path)
     _expect_no_conflict(path)
     tools = project.tools()
-    try:
-        with _alone(project.root, stem) as folder:
-            for widening in WIDENING:
-                narrowed = replace(tools, project=folder, limit=limit * widening)
-                questions, rejected = _questions(project, narrowed)
-                if questions.height >= limit:
-                    break
-    finally:
-        tools.calls.close()
+    with tools.calls, _alone(project.root, stem) as folder:
+        for widening in WIDENING:
+            narrowed = replace(tools, project=folder, limit=limit * widening)
+            questions, rejected = _questions(project, narrowed)
+            if questions.height >= limit:
+                break
     shown = pl.concat([questions.with_columns(reason=pl.lit("")), rejected], how="diagonal_relaxed")
     return [_preview(row) for row in shown.head(limit).iter_rows(named=True)]
 
@@ -102,7 +99,9 @@ def _expect_no_conflict(path: Path) -> None:
 def _questions(project: Project, tools: Tools) -> Settled:
     """What the stages up to the questions make, in memory."""
     frames: dict[str, pl.DataFrame] = {}
-    for stage in _up_to_questions(project.stages):
+    if "questions" not in {stage.name for stage in project.stages}:
+        raise UsageError("the pipeline of this project has no stage called questions, so nothing can be previewed")
+    for stage in needed(project.stages, ["questions"]):
         params = project.profile.params(stage.name, stage.params)
         returned = stage.run(params, tools, **{name: frames[name] for name in stage.inputs})
         rows = returned.rows if isinstance(returned, Result) else returned
@@ -125,18 +124,6 @@ def _alone(root: Path, stem: str) -> Iterator[Path]:
         (folder / "pipeline" / "relations").mkdir()
         shutil.copy(root / "pipeline" / "relations" / f"{stem}.toml", folder / "pipeline" / "relations")
         yield folder
-
-
-def _up_to_questions(stages: tuple[Stage, ...]) -> list[Stage]:
-    """The stage that makes questions and those before it that it needs."""
-    by_name = {stage.name: stage for stage in stages}
-    if "questions" not in by_name:
-        raise UsageError("the pipeline of this project has no stage called questions, so nothing can be previewed")
-    wanted = {"questions"}
-    for stage in reversed(stages):
-        if stage.name in wanted:
-            wanted.update(stage.inputs)
-    return [stage for stage in stages if stage.name in wanted]
 
 
 def _preview(row: dict[str, Any]) -> Preview:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dual_data.cli.options import DEFAULT_PROFILE, HERE, Limit, ProfileName, ProjectFolder
+from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
 
 if TYPE_CHECKING:
     from dual_data.engine.manifest import Manifest
@@ -18,22 +18,27 @@ def build(
     stages: Annotated[list[str] | None, typer.Argument(help="Stages to bring up to date; all if none.")] = None,
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
-    limit: Limit = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Work on at most N facts in each stage, chosen by hash.", metavar="N"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Only replay the call log; a missing call is an error.")
+        bool, typer.Option("--offline", help="Only replay the call log; a call that it lacks is an error.")
     ] = False,
     source: Annotated[
-        str | None, typer.Option("--source", help="Take facts, and links, from a folder of dumps.", metavar="dump:DIR")
+        str | None, typer.Option("--source", help="Take facts and links from a folder of dumps.", metavar="dump:DIR")
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", help="polars or spark: what reads the dumps.", metavar="NAME")
+        str, typer.Option("--engine", help="What reads the dumps: polars or spark.", metavar="NAME")
     ] = "polars",
     master: Annotated[
-        str, typer.Option("--master", help="Spark's master.", metavar="URL", show_default="local[*]")
+        str, typer.Option("--master", help="Master of Spark's cluster.", metavar="URL", show_default="local[*]")
     ] = "",
 ) -> None:
-    """Bring the dataset up to date: only what changed runs, and no answered call is made again.
+    """Bring the dataset up to date.
+
+    Only stages whose inputs changed run, and no call that was answered is made again.
 
     Example: dual-data build --profile embedded
     """
@@ -56,13 +61,13 @@ def build(
     if unknown := [name for name in stages or () if name not in names]:
         raise UsageError(f"{unknown[0]}: no such stage; the stages are: {', '.join(names)}")
     if dry_run:
-        _print_plan(loaded, stages or names, limit)
+        from dual_data.cli.planned import planned
+
+        print(planned(loaded, stages or names, limit))
         return
     tools = loaded.tools(limit=limit, offline=offline, progress=TerminalProgress())
-    try:
+    with tools.calls:
         run(loaded.stages, tools, loaded.profile, only=stages or (), report=_report)
-    finally:
-        tools.calls.close()
 
 
 def show(
@@ -70,7 +75,9 @@ def show(
     profile: ProfileName = DEFAULT_PROFILE,
     sample: Annotated[int, typer.Option("--sample", min=0, help="Sample questions to print.", metavar="N")] = 10,
 ) -> None:
-    """Print what a build made: rows, rejects by reason, recipes and splits, sample questions, and where it lies.
+    """Print what a build made.
+
+    Rows, rejects by reason, recipes and splits, sample questions, and where it lies.
 
     Example: dual-data show --profile embedded --sample 20
     """
@@ -94,9 +101,3 @@ def _report(step: Step, manifest: Manifest | None) -> None:
     )
     state = f"{data} rows, {rejected} rejected"
     print(f"{name}: {state}" + (f" ({calls})" if calls else ""), file=sys.stderr, flush=True)
-
-
-def _print_plan(loaded: object, wanted: list[str], limit: int | None) -> None:
-    from dual_data.cli.planned import planned
-
-    print(planned(loaded, wanted, limit))  # type: ignore[arg-type]

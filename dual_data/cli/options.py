@@ -13,10 +13,6 @@ ProjectFolder = Annotated[
 ProfileName = Annotated[
     str, typer.Option("--profile", "-p", help="Profile: NAME for pipeline/NAME.toml, or a path to a TOML file.")
 ]
-Limit = Annotated[
-    int | None,
-    typer.Option("--limit", min=1, help="Work on at most N facts a stage, chosen by hash.", metavar="N"),
-]
 HERE = Path()
 """Default of `ProjectFolder`."""
 DEFAULT_PROFILE = "dual"

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import filelock
 import polars as pl
 
 from dual_data.calls import Counts
 from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
 from dual_data.engine.plan import Step, artifacts, plan_stage
-from dual_data.engine.stage import Result, Stage, Tools
+from dual_data.engine.stage import Result, Stage, Tools, needed
 from dual_data.engine.tables import content_hash, file_hash, read_table, settle, write_table
-from dual_data.errors import DualDataError, ProjectBusy
+from dual_data.errors import DualDataError
+from dual_data.locks import locked
 
 Report = Callable[[Step, "Manifest | None"], None]
 """Called before a stage runs (None) and after it stands (its manifest)."""
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the build lock of an artifacts folder. Raises ProjectBusy where another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise ProjectBusy(f"{folder}: another build is running here; wait for it to end, or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def build(
@@ -51,10 +35,9 @@ def build(
     what follows it stays as it is.
     """
     folder = artifacts(tools.project, profile)
-    wanted = _closure(stages, only)
     done: dict[str, Step] = {}
-    with locked(folder):
-        for stage in wanted:
+    with locked(folder / ".lock", "another build"):
+        for stage in needed(stages, only) if only else stages:
             step = plan_stage(stage, tools.project, profile, tools.limit, done)
             if step.reason and step.basis is not None:
                 report(step, None)
@@ -63,15 +46,6 @@ def build(
             report(step, step.manifest)
             done[stage.name] = step
     return list(done.values())
-
-
-def _closure(stages: Sequence[Stage], only: Sequence[str]) -> list[Stage]:
-    by_name = {stage.name: stage for stage in stages}
-    wanted = set(only or by_name)
-    for stage in reversed(stages):
-        if stage.name in wanted:
-            wanted.update(stage.inputs)
-    return [stage for stage in stages if stage.name in wanted]
 
 
 def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Manifest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,11 @@ class Forecast(NamedTuple):
     """Prompt and answer tokens of the calls to make, estimated; 0 where the source does not count tokens."""
     note: str = ""
     """What the numbers rest on, where that is not obvious."""
+
+    @property
+    def to_make(self) -> int:
+        """Calls that are not answered yet."""
+        return self.calls - self.in_log
 
 
 @dataclass(frozen=True)
@@ -91,3 +96,12 @@ class Stage:
     to estimate from."""
     check: Callable[[Path], object] | None = None
     """`check(project)`: raises UsageError where a file is not what the stage needs; asked by `dual-data check`."""
+
+
+def needed(stages: Sequence[Stage], wanted: Iterable[str]) -> list[Stage]:
+    """The stages named in `wanted` and all that they depend on, in order."""
+    names = set(wanted)
+    for stage in reversed(stages):
+        if stage.name in names:
+            names.update(stage.inputs)
+    return [stage for stage in stages if stage.name in names]

@@ -58,7 +58,8 @@ def content_hash(frame: pl.DataFrame) -> str:
     types = frame.schema
     # JSON has one word, null, for what is absent, NaN and infinite: columns with the latter two are spelt out.
     frame = frame.cast({column.name: _spelt(column.dtype) for column in frame if not _is_finite(column)})
-    lines = [row for start in range(0, frame.height, SLICE) for row in _lines(frame.slice(start, SLICE))]
+    slices = (frame.slice(start, SLICE) for start in range(0, frame.height, SLICE))
+    lines = [line for part in slices for line in part.write_ndjson().encode().splitlines()]
     header = ",".join(f"{name}:{dtype}" for name, dtype in types.items())
     state = hashlib.sha256(header.encode())
     for line in sorted(lines):
@@ -83,10 +84,6 @@ def _spelt(dtype: pl.DataType | DataTypeClass) -> pl.DataType | DataTypeClass:
     if isinstance(dtype, pl.List | pl.Array):
         return pl.List(_spelt(dtype.inner))
     return pl.String() if dtype.is_float() else dtype
-
-
-def _lines(frame: pl.DataFrame) -> list[bytes]:
-    return frame.write_ndjson().encode().splitlines()
 
 
 def file_hash(path: Path) -> str:

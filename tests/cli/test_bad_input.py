@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dual_data.engine.run import locked
+from dual_data.locks import locked
 from tests.cli.command import Outcome, dual_data, forget_pipeline, own_project
 from tests.cli.test_golden import same_error
 from tests.services.process import free_port
@@ -217,7 +217,7 @@ def test_a_damaged_call_log(project: Path) -> None:
 
 def test_a_build_that_runs_already(project: Path) -> None:
     with_facts(project, '[links]\nmethod = "none"\n')
-    with locked(project / "artifacts" / "mine"):
+    with locked(project / "artifacts" / "mine" / ".lock", "another build"):
         thread_safe: list[Outcome] = []
         # The lock is reentrant within a thread, as it must not be between two.
         thread = threading.Thread(target=lambda: thread_safe.append(build(project)))

@@ -14,9 +14,10 @@ import pytest
 
 from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.plan import plan, why_stale
-from dual_data.engine.run import build, locked, read_rows
+from dual_data.engine.run import build, read_rows
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy
+from dual_data.locks import locked
 from tests.engine import toy
 
 
@@ -243,7 +244,7 @@ def test_two_builds_at_once(root: Path) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with locked(folder):
+        with locked(folder / ".lock", "another build"):
             entered.set()
             leave.wait(10)
 

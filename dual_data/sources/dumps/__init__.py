@@ -4,7 +4,7 @@
     sql        mysqldump's INSERT lines, exactly; sql_frames the same as frames, fast
     triples    N-Triples, exactly; triple_frames the same as frames, fast
     imports    every file once into sharded Parquet, whole or not at all, going on where it stopped
-    manifests  what an import says about itself, sealed; locks, one writer at a time
+    manifests  what an import says about itself, sealed
     engines    the imported tables as lazy frames of polars or of Spark
     links      inbound links per item, from Wikipedia's tables
     wikidata   statements and entities, from Wikidata's truthy statements
@@ -12,3 +12,5 @@
 
 Relational logic is written once, in narwhals, and runs on both engines.
 """
+
+MIRROR = "https://dumps.wikimedia.org"

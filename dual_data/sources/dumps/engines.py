@@ -209,10 +209,6 @@ class Tables:
         found = self._imports.get(TRIPLES if name in SCHEMAS else name)
         return found[1].rows().get(name, 0) if found else 0
 
-    def has(self, name: str) -> bool:
-        """Whether the dump that a table comes from was imported."""
-        return (TRIPLES if name in SCHEMAS else name) in self._imports
-
 
 def identities(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
     """Hashes of the imported dumps of the wanted tables, by file name: what an outcome rests on."""

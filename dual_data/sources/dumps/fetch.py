@@ -20,11 +20,11 @@ import urllib3
 
 from dual_data.calls import Clock, SystemClock
 from dual_data.errors import DualDataError, InputError, Refused, ServiceError, Transient
+from dual_data.locks import locked
+from dual_data.sources.dumps import MIRROR
 from dual_data.sources.dumps.files import SITELINKS, WIKI_TABLES
-from dual_data.sources.dumps.locks import locked
 from dual_data.sources.etiquette import retry_after, user_agent
 
-MIRROR = "https://dumps.wikimedia.org"
 TRIES = 8
 """Tries in a row that bring nothing new before the download stops; what has arrived is kept."""
 LONGEST_WAIT = 600.0

@@ -1,4 +1,4 @@
-"""One writer at a time in a folder of dumps."""
+"""One writer at a time in a folder."""
 
 from __future__ import annotations
 
