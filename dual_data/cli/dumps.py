@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from dual_data.sources.dumps import MIRROR
+
 app = typer.Typer(help="Fetch and import dumps of Wikidata and Wikipedia.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the dumps.")]
-_MIRROR = "https://dumps.wikimedia.org"
 
 
 @app.command()
@@ -19,15 +20,17 @@ def fetch(
     folder: Folder,
     wiki: Annotated[
         str,
-        typer.Option("--wiki", help="enwiki, ...: tables for links; wikidata: statements; wikidatawiki: sitelinks."),
+        typer.Option("--wiki", help="wikidata for statements, wikidatawiki for sitelinks, enwiki for links."),
     ],
     date: Annotated[str, typer.Option("--date", help="Day of the dump: YYYYMMDD.")],
-    mirror: Annotated[str, typer.Option("--mirror", help="Server with the layout of the default one.")] = _MIRROR,
+    mirror: Annotated[str, typer.Option("--mirror", help="A server with the same folders.")] = MIRROR,
     contact: Annotated[
         str, typer.Option("--contact", help="Your e-mail address or URL.", show_default="$DUAL_DATA_CONTACT")
     ] = "",
 ) -> None:
-    """Download dumps, going on where an earlier download stopped, and verify their checksums.
+    """Download dumps and verify their checksums.
+
+    Goes on where an earlier download stopped.
 
     Example: dual-data dumps fetch dumps --wiki enwiki --date 20261101
     """
@@ -42,9 +45,9 @@ def fetch(
 
 @app.command("import")
 def import_(folder: Folder) -> None:
-    """Read the dumps of a folder into Parquet, once; what is imported already is left alone.
+    """Read the dumps of a folder into Parquet, once.
 
-    Afterwards the dumps themselves may be deleted.
+    What is imported already is left alone. Afterwards the dumps themselves may be deleted.
 
     Example: dual-data dumps import dumps
     """

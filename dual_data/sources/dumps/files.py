@@ -22,8 +22,8 @@ TRIPLES = "triples"
 CHUNK = 8 << 20
 """Bytes of text that are read at once."""
 
-_SQL = re.compile(r"([a-z0-9_]+)-(\d{8}|latest)-([a-z_]+)\.sql(?:\.(?:gz|bz2|zst))?")
-_NT = re.compile(r"(?:wikidata-)?(\d{8}|latest)-(?:truthy|all)(?:-BETA)?\.nt(?:\.(?:gz|bz2|zst))?")
+_SQL = re.compile(r"([a-z0-9_]+)-(\d{8}|latest)-([a-z_]+)\.sql(?:\.(?:gz|bz2))?")
+_NT = re.compile(r"(?:wikidata-)?(\d{8}|latest)-(?:truthy|all)(?:-BETA)?\.nt(?:\.(?:gz|bz2))?")
 
 
 class DumpFile(NamedTuple):
@@ -186,26 +186,15 @@ def _gzip(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
 
 
 def _bzip2(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
-    return _members(file, chunk, bz2.BZ2Decompressor)
+    """Of all members, one after the other, as several programs at once write them.
 
-
-def _zstandard(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
-    import zstandard
-
-    try:
-        # Not stream_reader: at a cut it ends as if the file did.
-        yield from _members(file, chunk, lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj())
-    except zstandard.ZstdError as error:
-        raise EOFError(error) from None
-
-
-def _members(file: io.RawIOBase, chunk: int, new: Callable[[], Any]) -> Iterator[bytes]:
-    """The text of members one after the other, as several programs at once write them."""
+    Not through BZ2File: at a damaged member after the first it ends as if the file did.
+    """
     member = None
     for packed in _plain(file, max(1, chunk >> 3)):
         data = packed
         while data:
-            member = member or new()
+            member = member or bz2.BZ2Decompressor()
             if text := member.decompress(data):
                 yield text
             data = member.unused_data if member.eof else b""
@@ -215,8 +204,4 @@ def _members(file: io.RawIOBase, chunk: int, new: Callable[[], Any]) -> Iterator
         raise EOFError("the last member is not complete")
 
 
-_READERS: dict[str, Callable[[io.RawIOBase, int], Iterator[bytes]]] = {
-    ".gz": _gzip,
-    ".bz2": _bzip2,
-    ".zst": _zstandard,
-}
+_READERS: dict[str, Callable[[io.RawIOBase, int], Iterator[bytes]]] = {".gz": _gzip, ".bz2": _bzip2}

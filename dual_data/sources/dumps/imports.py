@@ -15,9 +15,9 @@ from typing import Any
 import polars as pl
 
 from dual_data.errors import DualDataError, InputError
+from dual_data.locks import locked
 from dual_data.sources.dumps import kept, triple_frames
 from dual_data.sources.dumps.files import CHUNK, TRIPLES, DumpFile, Piece, Source, dump_files, recognise
-from dual_data.sources.dumps.locks import locked
 from dual_data.sources.dumps.manifests import (
     FOLDER,
     VERSION,
@@ -167,4 +167,4 @@ def _changed(dump: Path, manifest: Manifest) -> bool:
 
 
 def _folder(dump: Path) -> Path:
-    return dump.parent / FOLDER / dump.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")
+    return dump.parent / FOLDER / dump.name.removesuffix(".gz").removesuffix(".bz2")
