@@ -54,9 +54,11 @@ def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[F
     from pipeline import published_rule
     from pipeline.knowledge import PROMPT, SOURCE
 
+    if not params.models:
+        return []
     questions = _questions(tools, profile, params.sample)
-    if questions is None or not params.models:
-        return None if params.models else []
+    if questions is None:
+        return None
     prompt = load_prompt(tools.project / PROMPT)
     asked = messages(prompt.system, prompt.render({"question": f"Which {WORD} of {WORD} is the {WORD}?"}))
     relations = load_relations(tools.project / "pipeline/relations").values()
@@ -64,22 +66,19 @@ def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[F
     plans = []
     for model in params.models:
         for place, rule in enumerate(model.rules):
-            paper = rule == "paper"
             # A local model draws all samples in one call.
             samples = published_rule.SAMPLING.samples if model.endpoint else 1
-            calls = round(questions * (samples if paper else paraphrases))
-            new = published_rule.SAMPLING.max_new_tokens if paper else params.new_tokens
-            tokens = calls * estimate(asked, new).tokens if model.endpoint else 0
+            calls = round(questions * (samples if rule == "paper" else paraphrases))
+            # The log-probability of each answer, asked once a model.
+            scored = questions if place == 0 else 0
             note = f"{model.name}, {rule}; {BASIS}"
-            if place == 0:
-                # The log-probability of each answer, asked once a model.
-                calls += questions
-                tokens += questions * estimate(asked, 1).tokens if model.endpoint else 0
-                note += (
-                    f"; {questions} calls only where it gives log-probabilities of a prompt" if model.endpoint else ""
-                )
-            source = SOURCE if model.endpoint else f"local:{model.local}"
-            plans.append(Forecast(source, calls, 0, tokens, note))
+            if not model.endpoint:
+                plans.append(Forecast(f"local:{model.local}", calls + scored, 0, note=note))
+                continue
+            new = published_rule.SAMPLING.max_new_tokens if rule == "paper" else params.new_tokens
+            tokens = calls * estimate(asked, new).tokens + scored * estimate(asked, 1).tokens
+            note += f"; {scored} calls only where it gives log-probabilities of a prompt" if scored else ""
+            plans.append(Forecast(SOURCE, calls + scored, 0, tokens, note))
     return plans
 
 
@@ -122,4 +121,4 @@ def _questions(tools: Tools, profile: Profile, sample: int | None) -> int | None
     if subjects is None:
         return None
     limits = [most for most in (sample, tools.limit) if most is not None]
-    return min(round(QUESTIONS_A_SUBJECT * subjects), *limits) if limits else round(QUESTIONS_A_SUBJECT * subjects)
+    return min([round(QUESTIONS_A_SUBJECT * subjects), *limits])

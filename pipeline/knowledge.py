@@ -118,24 +118,15 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
     """The calls of `run`, by model and rule; embeddings of the rule `paper` are not counted."""
     prompt = _prompt(tools.project)
     probe = _select(params, tools, facts, questions)
+    canonical = _canonical(prompt, probe)
     plans = []
     for model in params.models:
         for place, rule in enumerate(model.rules):
-            chats = _chats(prompt, probe, rule)
             # The log-probabilities are asked once a model, whatever its rules.
             answers = [fact.answer for fact in probe.facts] if place == 0 else []
             sampling = published_rule.SAMPLING if rule == "paper" else Sampling(params.new_tokens)
-            plans.append(
-                _plan(
-                    model=model,
-                    tools=tools,
-                    rule=rule,
-                    chats=chats,
-                    sampling=sampling,
-                    canonical=_canonical(prompt, probe),
-                    answers=answers,
-                )
-            )
+            plan = _plan(model, tools, _chats(prompt, probe, rule), sampling, canonical, answers)
+            plans.append(plan._replace(note=f"{model.name}, {rule}; {plan.note}"))
     return plans
 
 
@@ -181,26 +172,21 @@ def _ledger(model: ProbedModel) -> Ledger:
 
 
 def _plan(
-    *,
     model: ProbedModel,
     tools: Tools,
-    rule: Rule,
     chats: Sequence[Chat],
     sampling: Sampling,
     canonical: Sequence[Chat],
     answers: Sequence[str],
 ) -> Forecast:
-    label = f"{model.name}, {rule}"
     if model.endpoint is not None:
         server = ChatServer(model.endpoint, tools.calls, SOURCE, _ledger(model))
-        calls, in_log, tokens, note = ServerAnswers(server).plan(chats, sampling, canonical, answers)
-        return Forecast(SOURCE, calls, in_log, tokens, f"{label}; {note}")
+        return Forecast(SOURCE, *ServerAnswers(server).plan(chats, sampling, canonical, answers))
     spec = model.local or ""
     local = recall_local(spec, tools.calls, weights.seen(spec))
     if local is None:
-        return Forecast(f"local:{spec}", len(chats) + len(answers), 0, note=f"{label}; never opened here yet")
-    calls, in_log = local.plan(chats, sampling, canonical, answers)
-    return Forecast(local.source, calls, in_log, note=f"{label}; in this process")
+        return Forecast(f"local:{spec}", len(chats) + len(answers), 0, note="never opened here yet")
+    return Forecast(local.source, *local.plan(chats, sampling, canonical, answers), note="in this process")
 
 
 class _Asker:

@@ -15,7 +15,6 @@ from dual_data.errors import Refused, TooLarge
 from dual_data.sources.label_scores import HIGHEST_MASS, label_of_text, label_schema
 from dual_data.sources.openai_answers import Answer, final_text, messages
 from dual_data.sources.openai_chat import ChatServer, Declined, Rejected
-from dual_data.sources.usage import Usage, usage_of
 
 PROBE = messages("", "Write one long sentence about an animal of your choice.")
 BRIEF = messages("", "Write one short sentence about an animal.")
@@ -103,7 +102,6 @@ def response_format(name: str, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _basics(server: ChatServer) -> Answer:
-    spent = Usage()
     refused: dict[str, None] = {}
     ignored: set[str] = set()
     for limit_key, temperature, top in _FORMS:
@@ -118,19 +116,15 @@ def _basics(server: ChatServer) -> Answer:
         except Rejected as error:
             refused[str(error)] = None
             continue
-        spent = spent.plus(usage_of(answer))
         if _length(answer) > tokens:
             refused[f"{limit_key} = {tokens} was accepted and ignored"] = None
             ignored.add(limit_key)
             continue
-        reasoning = _reasons(answer)
-        if not reasoning and temperature:
-            reasoning, usage = _reasons_unannounced(server, limit_key)
-            spent = spent.plus(usage)
+        reasoning = _reasons(answer) or (temperature and _reasons_unannounced(server, limit_key))
         found = 0 if reasoning or not top else _top(answer["tokens"])
-        can = Capabilities(limit_key, temperature, False, found, reasoning)
-        seed, usage = _takes(server, {**body, "seed": 1})
-        return can._replace(seed=seed)._asdict() | {"usage": _usage(spent.plus(usage)), "model": answer["model"]}
+        seed = _takes(server, {**body, "seed": 1})
+        can = Capabilities(limit_key, temperature, seed, found, reasoning)
+        return can._asdict() | {"model": answer["model"]}
     tried = "".join(f"\n  {reason}" for reason in refused)
     raise Refused(
         f"{server.endpoint.base_url} ({server.endpoint.model}): no form of chat request works. Check that this is the "
@@ -139,7 +133,6 @@ def _basics(server: ChatServer) -> Answer:
 
 
 def _structured(server: ChatServer, can: Capabilities) -> Answer:
-    spent = Usage()
     for name in ("json_schema", "json_object"):
         limit = can.limit(STRUCTURED_TOKENS, server.endpoint.reasoning_tokens)
         body = {"messages": PROBE, **limit, **can.sampling(0.0), **response_format(name, _UNLIKELY)}
@@ -147,11 +140,10 @@ def _structured(server: ChatServer, can: Capabilities) -> Answer:
             answer = server.send(body)
         except (Rejected, TooLarge, Declined):
             continue
-        spent = spent.plus(usage_of(answer))
         text = final_text(answer).strip()
         if text.startswith("{") and label_of_text(text, _UNLIKELY) is not None:
-            return {"format": name, "usage": _usage(spent)}
-    return {"format": "", "usage": _usage(spent)}
+            return {"format": name}
+    return {"format": ""}
 
 
 def _reasons(answer: Answer) -> bool:
@@ -161,23 +153,23 @@ def _reasons(answer: Answer) -> bool:
     return answer["reasoning"] or shown or (not text and answer["finish"] == "length")
 
 
-def _reasons_unannounced(server: ChatServer, limit_key: str) -> tuple[bool, Usage]:
+def _reasons_unannounced(server: ChatServer, limit_key: str) -> bool:
     """Whether there is a block that the chat template opened: only its end shows, and that needs room."""
     room = server.endpoint.reasoning_tokens
     if not room:
-        return False, Usage()
+        return False
     try:
-        answer = server.send({"messages": BRIEF, limit_key: PROBE_TOKENS + room, "temperature": 0})
+        return _reasons(server.send({"messages": BRIEF, limit_key: PROBE_TOKENS + room, "temperature": 0}))
     except (Rejected, TooLarge, Declined):
-        return False, Usage()
-    return _reasons(answer), usage_of(answer)
+        return False
 
 
-def _takes(server: ChatServer, body: Mapping[str, Any]) -> tuple[bool, Usage]:
+def _takes(server: ChatServer, body: Mapping[str, Any]) -> bool:
     try:
-        return True, usage_of(server.send(body))
+        server.send(body)
     except Rejected:
-        return False, Usage()
+        return False
+    return True
 
 
 def _top(tokens: Sequence[Sequence[Any]] | None) -> int:
@@ -202,16 +194,6 @@ def _length(answer: Answer) -> int:
     return (not usage.get("estimated") and usage["completion"]) or len(answer["text"].split())
 
 
-def _usage(usage: Usage) -> dict[str, int]:
-    return {
-        "answers": usage.answers,
-        "prompt": usage.prompt_tokens,
-        "cached": usage.cached_tokens,
-        "completion": usage.completion_tokens,
-        "estimated": usage.estimated,
-    }
-
-
 def prompt_probabilities(server: ChatServer, can: Capabilities) -> bool:
     """Whether the server gives the log-probabilities of an answer that it is handed (vLLM's prompt_logprobs).
 
@@ -226,13 +208,11 @@ def prompt_probabilities(server: ChatServer, can: Capabilities) -> bool:
 def _prompt_probabilities(server: ChatServer, can: Capabilities) -> Answer:
     limit = can.limit(PROBE_TOKENS, 0)
     written = server.send({"messages": PROBE, **limit, **can.sampling(0.0), "logprobs": True, "top_logprobs": 2})
-    spent = usage_of(written)
     text = written["text"]
     try:
         echoed = server.send(echo(PROBE, text, can))
     except (Rejected, TooLarge, Declined):
-        return {"verified": False, "usage": _usage(spent)}
-    spent = spent.plus(usage_of(echoed))
+        return {"verified": False}
     given = tail(echoed, text)
     made = [p for _, p, _ in written["tokens"] or []]
     verified = (
@@ -240,7 +220,7 @@ def _prompt_probabilities(server: ChatServer, can: Capabilities) -> Answer:
         and len(given) == len(made)
         and all(b is not None and abs(a - b) <= TOLERANCE for a, b in zip(given, made, strict=True))
     )
-    return {"verified": verified, "usage": _usage(spent)}
+    return {"verified": verified}
 
 
 def echo(chat: Sequence[Mapping[str, str]], answer: str, can: Capabilities) -> dict[str, Any]:

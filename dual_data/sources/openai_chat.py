@@ -108,18 +108,19 @@ class ChatServer:
         return [request for request in requests if not self.calls.known(self.source, [request])]
 
     def probe(self, name: str, do: Callable[[], Answer]) -> Answer:
-        """What `do` finds out about the server, once for ever: one call in the log."""
+        """What `do` finds out about the server, once for ever: one call in the log, with the usage of its requests."""
         request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "probe": name}
         self._count_logged([request])
 
         def attempt() -> Answer:
             before = self.ledger.spent
             try:
-                return do()
+                found = do()
             except ServiceError:
                 # Its requests are made again: counted twice, they would not be what a replay of the log counts.
                 self.ledger.count(before.minus(self.ledger.spent))
                 raise
+            return {**found, "usage": self.ledger.spent.minus(before).to_log()}
 
         answer: Answer = self.calls.fetch(self.source, request, attempt)
         return answer

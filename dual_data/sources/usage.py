@@ -69,6 +69,16 @@ class Usage(NamedTuple):
     def minus(self, other: Usage) -> Usage:
         return Usage(*(a - b for a, b in zip(self, other, strict=True)))
 
+    def to_log(self) -> dict[str, int]:
+        """What `usage_of` reads."""
+        return {
+            "answers": self.answers,
+            "prompt": self.prompt_tokens,
+            "cached": self.cached_tokens,
+            "completion": self.completion_tokens,
+            "estimated": self.estimated,
+        }
+
     def cost(self, price: Price) -> float:
         """In the price's currency."""
         cached = price.input if price.cached_input is None else price.cached_input
@@ -127,7 +137,7 @@ class Ledger:
             yield self.count
         finally:
             with self._lock:
-                self._reserved = self._reserved.plus(Usage(*(-count for count in expected)))
+                self._reserved = self._reserved.minus(expected)
 
     def _refuse(self, total: Usage) -> None:
         budget, price, spent = self._budget, self._price, self._spent
@@ -137,8 +147,8 @@ class Ledger:
         elif budget.money is not None and price is not None and total.cost(price) > budget.money:
             money = f"{spent.cost(price):.4f} {price.currency}"
             over = f"{self._key}.money = {budget.money:g} {price.currency} is used up: {money}"
-        answers = f"{spent.answers:,} answers"
         if over:
+            answers = f"{spent.answers:,} answers"
             if spent.estimated:
                 answers += f", {spent.estimated:,} of them estimated, because the server did not report their tokens"
             raise BudgetSpent(
