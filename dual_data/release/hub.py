@@ -12,12 +12,20 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
-from dual_data.release.repository import KEPT, expect_private, made_repository, stopped_as_by_hand
+from dual_data.release.bars import without_bars
+from dual_data.release.repository import (
+    KEPT,
+    added,
+    expect_private,
+    expect_token,
+    made_repository,
+    stopped_as_by_hand,
+)
 from dual_data.release.secrets import redacted
 from dual_data.release.tree import CARD, texts
 from dual_data.released import MANIFEST, Place, Release, State
@@ -131,10 +139,7 @@ def push(
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
         if dry_run:
             return plan
-        if not token:
-            raise UsageError(
-                "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
-            )
+        expect_token(token)
         there = contextlib.nullcontext(remote.head)
         with (
             translated(repository, token, SENDING),
@@ -146,7 +151,7 @@ def push(
             with bars_on_terminals_only():
                 info = api.create_commit(
                     repository,
-                    _operations(files, removed),
+                    [*(huggingface_hub.CommitOperationDelete(path_in_repo=path) for path in removed), *added(files)],
                     commit_message=f"Release {tag}",
                     commit_description=f"Content {release.content}",
                     repo_type="dataset",
@@ -238,30 +243,11 @@ def _manifest_at(api: Any, repository: str, tag: str) -> bytes | None:
     return Path(path).read_bytes()
 
 
-def _operations(files: Mapping[str, bytes | Path], removed: tuple[str, ...]) -> list[Any]:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-    added = [
-        CommitOperationAdd(path_in_repo=path, path_or_fileobj=data if isinstance(data, bytes) else str(data))
-        for path, data in sorted(files.items())
-    ]
-    return [*(CommitOperationDelete(path_in_repo=path) for path in removed), *added]
-
-
-@contextlib.contextmanager
-def bars_on_terminals_only() -> Iterator[None]:
+def bars_on_terminals_only() -> contextlib.AbstractContextManager[None]:
     """A log file wants no progress bar a file."""
     import huggingface_hub.utils
 
-    bars: Any = huggingface_hub.utils
-    if sys.stderr.isatty() or bars.are_progress_bars_disabled():
-        yield
-        return
-    bars.disable_progress_bars()
-    try:
-        yield
-    finally:
-        bars.enable_progress_bars()
+    return contextlib.nullcontext() if sys.stderr.isatty() else without_bars(huggingface_hub.utils)
 
 
 @contextlib.contextmanager

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dual_data.errors import UsageError
 from dual_data.release.hub import LOOKING_FIRST, SENDING, bars_on_terminals_only, translated
-from dual_data.release.repository import expect_private, made_repository, stopped_as_by_hand
+from dual_data.release.repository import added, expect_private, expect_token, made_repository, stopped_as_by_hand
 
 
 def push_model(
@@ -30,17 +29,8 @@ def push_model(
     import huggingface_hub
 
     token = token or huggingface_hub.get_token()
-    if not token:
-        raise UsageError(
-            "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
-        )
+    expect_token(token)
     api: Any = huggingface_hub.HfApi(endpoint=endpoint, token=token)
-    added = [
-        huggingface_hub.CommitOperationAdd(
-            path_in_repo=path, path_or_fileobj=data if isinstance(data, bytes) else str(data)
-        )
-        for path, data in sorted(files.items())
-    ]
     with stopped_as_by_hand():
         with translated(repository, token, LOOKING_FIRST):
             exists = api.repo_exists(repository)
@@ -49,4 +39,4 @@ def push_model(
         made = made_repository(api, repository, "model", private=private)
         there = contextlib.nullcontext() if exists else made
         with translated(repository, token, SENDING), there, bars_on_terminals_only():
-            return str(api.create_commit(repository, added, commit_message=message).oid)
+            return str(api.create_commit(repository, added(files), commit_message=message).oid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import polars as pl
 
 from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError
+from dual_data.release.bars import without_bars
 from dual_data.released import Release
 
 
@@ -21,7 +21,7 @@ def reload_all(release: Release, folder: Path, cache: Path) -> Iterator[str]:
     """
     import datasets
 
-    with _quiet(datasets):
+    with without_bars(datasets):
         names = sorted(datasets.get_dataset_config_names(str(folder)))
         if names != sorted(release.configs):
             raise DualDataError(f"{folder}: datasets sees the configurations {names}, not {sorted(release.configs)}")
@@ -42,15 +42,3 @@ def _frame(rows: Any) -> pl.DataFrame:
     frame = pl.from_arrow(rows.data.table)
     assert isinstance(frame, pl.DataFrame)
     return frame
-
-
-@contextlib.contextmanager
-def _quiet(datasets: Any) -> Iterator[None]:
-    """One progress bar a split would drown everything else."""
-    shown = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not shown:
-            datasets.enable_progress_bars()

@@ -1,11 +1,12 @@
-"""A repository of the Hub that is made for an upload, and gone again where the upload fails or is stopped."""
+"""Uploads to the Hub: what they need, and a repository that is made for one and gone again where it fails."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from dual_data.errors import UsageError
@@ -47,6 +48,24 @@ def expect_private(repository: str, info: Any) -> None:
             f"{repository}: exists and is public, and --private only makes new repositories private. Make it private "
             "on the Hub first, or choose another name."
         )
+
+
+def expect_token(token: str | None) -> None:
+    """Raise UsageError where there is none."""
+    if not token:
+        raise UsageError(
+            "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
+        )
+
+
+def added(files: Mapping[str, bytes | Path]) -> list[Any]:
+    """The parts of a commit that write `files`, by path."""
+    from huggingface_hub import CommitOperationAdd
+
+    return [
+        CommitOperationAdd(path_in_repo=path, path_or_fileobj=data if isinstance(data, bytes) else str(data))
+        for path, data in sorted(files.items())
+    ]
 
 
 def _refused(error: BaseException) -> bool:

@@ -84,12 +84,11 @@ def _reasons(found: Mapping[str, pl.DataFrame]) -> dict[str, str]:
 
 
 def _divided(frame: pl.DataFrame, names: Mapping[str, str]) -> dict[str, pl.DataFrame]:
-    columns = [column for column in LEADING if column in frame.columns]
-    if "subjectLabel" in frame.columns:  # the published columns have an order of their own
-        columns = []
-    ordered = frame.select(*columns, pl.exclude(*columns, "split") if columns else pl.exclude("split"), "split")
-    parts = ordered.partition_by("split", as_dict=True, maintain_order=True)
-    return {names[str(split)]: part.drop("split").sort("position") for (split,), part in parts.items()}
+    published = "subjectLabel" in frame.columns  # they have an order of their own
+    first = [] if published else [column for column in LEADING if column in frame.columns]
+    ordered = frame.select(*first, pl.exclude(first))
+    parts = ordered.partition_by("split", include_key=False, as_dict=True, maintain_order=True)
+    return {names[str(split)]: part.sort("position") for (split,), part in parts.items()}
 
 
 def _renamed(frame: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
