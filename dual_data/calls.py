@@ -114,8 +114,7 @@ class Calls:
 
     def latest(self, source: str, part: Request) -> Answer | None:
         """The newest answer whose request holds all of `part`. Reads every request of the source: for those of few."""
-        newest_first = sorted(self.log.requests(source), key=lambda asked: asked[1], reverse=True)
-        for request, _ in newest_first:
+        for request, _ in reversed(self.log.requests(source)):
             if all(request.get(name) == value for name, value in part.items()):
                 return self.recall(source, request)
         return None

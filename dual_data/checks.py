@@ -42,24 +42,23 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
 
     kinds = {path: _kind(path) for path in sorted((root / "pipeline").glob("*.toml"))}
     # A file that is not TOML is read as a profile, so that its fault is found.
-    profiles = [path for path, kind in kinds.items() if kind in ("profile", "broken")]
+    profile_files = [path for path, kind in kinds.items() if kind in ("profile", "broken")]
     topic_files = [path for path, kind in kinds.items() if kind == "topics"]
     relation_files = [p for p in sorted((root / "pipeline" / "relations").glob("*.toml")) if p.stem != "EXCLUDED"]
     prompt_files = sorted((root / "prompts").glob("*.md"))
 
-    loaded_profiles = [profile for path in profiles if (profile := attempt(load_profile, path)) is not None]
-    for profile in loaded_profiles:
+    profiles = [profile for path in profile_files if (profile := attempt(load_profile, path)) is not None]
+    for profile in profiles:
         findings.extend(_stage_faults(profile, stages))
-    findings.extend(_same_names(loaded_profiles))
+    findings.extend(_same_names(profiles))
     topics = [loaded for path in topic_files if (loaded := attempt(load_topics, path)) is not None]
-    relations = {path: attempt(load_relation, path) for path in relation_files}
-    if all(relation is not None for relation in relations.values()):
+    relations = {path: one for path in relation_files if (one := attempt(load_relation, path)) is not None}
+    if len(relations) == len(relation_files):
         attempt(load_relations, root / "pipeline" / "relations")
-    read_relations = {path: one for path, one in relations.items() if one is not None}
-    findings.extend(_unfilled(read_relations))
-    findings.extend(_same_questions(read_relations))
+    findings.extend(_unfilled(relations))
+    findings.extend(_same_questions(relations))
     known = {name for loaded in topics for name in loaded}
-    named = {f"{path}: topics": one.topics for path, one in relations.items() if one is not None}
+    named = {f"{path}: topics": one.topics for path, one in relations.items()}
     exclusions = root / "pipeline" / "relations" / "EXCLUDED.toml"
     if exclusions.exists() and (excluded := attempt(load_excluded, exclusions)) is not None:
         findings.extend(_wrong_exclusions(exclusions, excluded, relations))
@@ -75,7 +74,7 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
             attempt(stage.check, root)
     summary = (
         f"{len(profiles)} profiles, {len(known)} topics, {len(relations)} relations with "
-        f"{sum(len(r.questions.questions()) for r in relations.values() if r is not None)} questions, "
+        f"{sum(len(one.questions.questions()) for one in relations.values())} questions, "
         f"{len(prompt_files)} prompts: no fault found"
     )
     # A prompt is read on its own and by its stage.
@@ -99,7 +98,7 @@ def _unknown_topics(
 
 
 def _wrong_exclusions(
-    path: Path, excluded: Mapping[str, Excluded], relations: Mapping[Path, Relation | None]
+    path: Path, excluded: Mapping[str, Excluded], relations: Mapping[Path, Relation]
 ) -> Iterator[str]:
     """Labels that a relation asks about all the same, and reasons that the head of the file does not explain."""
     head = path.read_text(encoding="utf-8").partition("\n[")[0]
@@ -109,9 +108,8 @@ def _wrong_exclusions(
             known = ", ".join(reasons)
             yield f"{path}: {label}.reason: {entry.reason!r} is not explained at its head; there are {known}"
         for other, relation in relations.items():
-            if relation is None or label not in relation.labels:
-                continue
-            if "*" in entry.topics or any(relation.applies_to(topic) for topic in entry.topics):
+            asked = "*" in entry.topics or any(relation.applies_to(topic) for topic in entry.topics)
+            if asked and label in relation.labels:
                 yield f"{path}: {label}: {other.name} asks about it; take it out here, or out of the labels there"
 
 

@@ -18,10 +18,6 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        " "
-        if sign in "\t\n\r"
-        else sign
-        if unicodedata.category(sign) not in _STEERING
-        else "\N{REPLACEMENT CHARACTER}"
+        " " if sign in "\t\n\r" else "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) in _STEERING else sign
         for sign in text
     )

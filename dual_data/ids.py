@@ -20,10 +20,10 @@ def digest(text: str, length: int = 16) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:length]
 
 
-def digests(encoded: Iterable[bytes], length: int = 16) -> list[str]:
+def digests(encoded: Iterable[bytes]) -> list[str]:
     """`digest` of many texts, which are in UTF-8 already, without a call for each."""
     sha256 = hashlib.sha256
-    return [sha256(text).hexdigest()[:length] for text in encoded]
+    return [sha256(text).hexdigest()[:16] for text in encoded]
 
 
 def canonical(value: Mapping[str, Any]) -> str:

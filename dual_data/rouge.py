@@ -28,14 +28,16 @@ class Rouge(NamedTuple):
     rouge1_f1: float
 
 
+@lru_cache(maxsize=1 << 17)
 def plain_tokens(text: str) -> tuple[str, ...]:
     """Split as ``rouge_score`` does: lower case, ``[a-z0-9]+``, words of more than three letters stemmed."""
-    return _plain_tokens(text)
+    return tuple(map(_stem, _plain_words(text)))
 
 
+@lru_cache(maxsize=1 << 17)
 def unicode_tokens(text: str) -> tuple[str, ...]:
     """Split into folded words of any script; ASCII words are stemmed as in :func:`plain_tokens`."""
-    return _unicode_tokens(text)
+    return tuple(_stem(word) if word.isascii() else word for word in words(text))
 
 
 def rouge(gold: str, text: str, *, unicode: bool = False) -> Rouge:
@@ -58,20 +60,19 @@ def rouge_best(answers: Sequence[str], text: str, *, unicode: bool = False) -> R
     return Rouge(*(max(column) for column in zip(*scores, strict=True)))
 
 
-def recall_l(gold: str, text: str, *, unicode: bool = False) -> float:
+def recall_l(gold: str, text: str) -> float:
     """ROUGE-L recall: the longest common subsequence of words over the number of gold words."""
-    tokens = unicode_tokens if unicode else plain_tokens
-    target = tokens(gold)
-    return longest_common_subsequence(target, tokens(text)) / len(target) if target else 0.0
+    target = plain_tokens(gold)
+    return longest_common_subsequence(target, plain_tokens(text)) / len(target) if target else 0.0
 
 
-def recalls_l(golds: Iterable[str], texts: Iterable[str], *, unicode: bool = False) -> list[float]:
+def recalls_l(golds: Iterable[str], texts: Iterable[str]) -> list[float]:
     """ROUGE-L recall of many pairs, each distinct pair scored once.
 
     Raises ValueError when the two differ in length.
     """
     pairs = list(zip(golds, texts, strict=True))
-    scores = {pair: recall_l(*pair, unicode=unicode) for pair in dict.fromkeys(pairs)}
+    scores = {pair: recall_l(*pair) for pair in dict.fromkeys(pairs)}
     return [scores[pair] for pair in pairs]
 
 
@@ -122,13 +123,3 @@ def _stem(word: str) -> str:
 def _plain_words(text: str) -> tuple[str, ...]:
     """The words before stemming."""
     return words(text) if text.isascii() else tuple(_PLAIN.findall(text.lower()))
-
-
-@lru_cache(maxsize=1 << 17)
-def _plain_tokens(text: str) -> tuple[str, ...]:
-    return tuple(map(_stem, _plain_words(text)))
-
-
-@lru_cache(maxsize=1 << 17)
-def _unicode_tokens(text: str) -> tuple[str, ...]:
-    return tuple(_stem(word) if word.isascii() else word for word in words(text))

@@ -30,9 +30,9 @@ def hash_rank(keys: pl.Series, salt: str) -> pl.Series:
     return pl.Series("rank", np.frombuffer(joined, dtype=">u8").astype(np.uint64), dtype=pl.UInt64)
 
 
-def with_rank(frame: pl.DataFrame, key: str, salt: str, name: str = "rank") -> pl.DataFrame:
-    """The frame with the hash rank of column `key` as column `name`."""
-    return frame.with_columns(hash_rank(frame[key], salt).alias(name))
+def with_rank(frame: pl.DataFrame, key: str, salt: str) -> pl.DataFrame:
+    """The frame with the hash rank of column `key` as column `rank`."""
+    return frame.with_columns(hash_rank(frame[key], salt))
 
 
 def thirds(frame: pl.DataFrame, value: str, within: Sequence[str]) -> pl.DataFrame:

@@ -5,7 +5,6 @@ import unicodedata
 from functools import lru_cache
 
 _PLAIN = re.compile(r"[a-z0-9]+")
-_WORDS = re.compile(r"[^\W_]+")
 _DIACRITICS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
 # Letters with a stroke or a ligature have no decomposition in Unicode, yet readers write them plain.
 _STROKES = str.maketrans(
@@ -18,9 +17,8 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 def fold(text: str) -> str:
     """Casefold, decompose (NFKD), drop the diacritics of Latin, Greek and Cyrillic letters, compose again.
 
-    Casefolded twice, because some signs (U+1F110) have no lower case and decompose into capitals.
-
-    Vowel signs of Indic, Arabic or Hebrew letters are not diacritics here: they tell words apart.
+    Casefolded twice, because some signs (U+1F110) have no lower case and decompose into capitals. Vowel signs of Indic,
+    Arabic or Hebrew letters are not diacritics here: they tell words apart.
     """
     if text.isascii():
         return text.lower()
@@ -38,28 +36,18 @@ def words(text: str) -> tuple[str, ...]:
     folded = fold(text)
     if folded.isascii():
         return tuple(_PLAIN.findall(folded))
-    return tuple(_WORDS.findall(_spaced(folded))) if not _has_marks(folded) else _words_with_marks(folded)
-
-
-def _spaced(folded: str) -> str:
-    return _UNSPACED.sub(r" \g<0> ", folded)
-
-
-def _has_marks(folded: str) -> bool:
-    return any(unicodedata.category(letter)[0] == "M" for letter in folded)
-
-
-def _words_with_marks(folded: str) -> tuple[str, ...]:
-    """Split by category: regular expressions count a mark as no letter and would cut its word in two."""
     found: list[str] = []
     open_word = False
+    # By category: a regular expression counts a mark as no letter and would cut its word in two.
     for letter in folded:
         mark = unicodedata.category(letter)[0] == "M"
         if not (letter.isalnum() or mark):
             open_word = False
-        elif open_word and (mark or not _UNSPACED.match(letter)):
+            continue
+        alone = _UNSPACED.match(letter) is not None
+        if open_word and (mark or not alone):
             found[-1] += letter
         else:
             found.append(letter)
-        open_word = (letter.isalnum() or mark) and not _UNSPACED.match(letter)
+        open_word = not alone
     return tuple(found)

@@ -219,22 +219,6 @@ def test_a_query_that_is_not_sparql_is_refused(graph: EmbeddedGraph) -> None:
         graph.select("SELECT nothing")
 
 
-@pytest.mark.parametrize("silent", ["", "SILENT "])
-def test_a_query_never_leaves_the_process(graph: EmbeddedGraph, silent: str) -> None:
-    with pytest.raises(Refused, match="leave the process"):
-        graph.select(f"SELECT * WHERE {{ service {silent}<http://127.0.0.1:9/> {{ ?s ?p ?o }} }}")
-
-
-def test_the_word_service_in_a_string_is_harmless(graph: EmbeddedGraph) -> None:
-    query = 'SELECT ?s WHERE { ?s rdfs:label "the SERVICE of \\"x\\""@en } # no SERVICE'
-    assert rows(graph, query) == []
-
-
-def test_only_queries_with_bindings_are_answered(graph: EmbeddedGraph) -> None:
-    with pytest.raises(Refused, match="only SELECT and ASK"):
-        graph.select("CONSTRUCT WHERE { ?s ?p ?o }")
-
-
 def test_without_the_extra_the_message_names_it() -> None:
     code = (
         "import sys; sys.modules['pyoxigraph'] = None\n"
