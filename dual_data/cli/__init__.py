@@ -81,7 +81,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(relations.app, name="relations")
 app.add_typer(dumps.app, name="dumps")
 
-unlearning = typer.Typer(help="Run the reference unlearning evaluation, score it and report it.", no_args_is_help=True)
+unlearning = typer.Typer(help="Run, score and report the unlearning evaluation.", no_args_is_help=True)
 unlearning.command()(evaluation.run)
 unlearning.command()(evaluation_results.score)
 unlearning.command()(evaluation_results.report)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json as json_format
 import shutil
 import sys
 from typing import Annotated
 
 import typer
+
+from dual_data.cli.text import as_json
+from dual_data.display import visible
 
 
 def audit(
@@ -22,13 +24,16 @@ def audit(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help='Print one JSON object {"splits": ..., "pairs": ...}.')] = False,
 ) -> None:
-    """Measure any DUAL-like dataset: confounds, trivial baselines, malformed questions, leaks between splits.
+    """Measure confounds and leaks of any DUAL-like dataset.
+
+    Of each split: malformed questions, trivial baselines, majority answers. Of each two: what tells them apart, and
+    what they share.
 
     Reads Parquet, JSON lines, JSON and CSV with the published column names or dual-data's own, a release folder, or a
-    dataset of the Hub. A table without such columns is passed over if there are others, and said to be. A measurement
-    that the columns cannot tell is null ("-" in the table). Compared with each other are the splits of one
-    configuration (of one topic, where it has several), single files, and configurations of one split; among more than
-    30 splits only those of one topic.
+    dataset of the Hub. A table without such columns is skipped with a message if there are others. A measurement that
+    the columns do not allow is null ("-" in the table). Splits of one configuration are compared with each other (those
+    of one topic, where it has several), and so are single files, and configurations of one split; among more than 30
+    splits only those of one topic.
 
     Example: dual-data audit city_forget_rare_5.parquet city_forget_popular_5.parquet
     """
@@ -36,7 +41,6 @@ def audit(
     from dual_data.audit.groups import grouped
     from dual_data.audit.read import read_all, select
     from dual_data.audit.table import render
-    from dual_data.display import visible
 
     def say(line: str) -> None:
         print(visible(line), file=sys.stderr)
@@ -47,7 +51,6 @@ def audit(
         say(line)
     report = measure_splits({part.name: part.rows for part in splits}, groups=groups.of)
     if json:
-        # In ASCII: any terminal and any encoding takes it, and nothing in it steers what shows it.
-        print(json_format.dumps(report, allow_nan=False, indent=2))
+        print(as_json(report))
     else:
         print(render(report, shutil.get_terminal_size((120, 24)).columns))

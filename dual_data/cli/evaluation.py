@@ -35,31 +35,33 @@ def run(
         typer.Option(
             "--cells-at-once",
             min=1,
-            help="Cells trained as one batch.",
+            help="Cells trained together, as one batch.",
             show_default="1 to 8 by the model's size on a GPU, else 1",
         ),
     ] = None,
     rows: Annotated[
         int | None,
-        typer.Option("--rows", min=1, help="Rows a batch when measuring.", show_default="1024 on a GPU, else 64"),
+        typer.Option("--rows", min=1, help="Rows in a batch when measuring.", show_default="1024 on a GPU, else 64"),
     ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
     shard: Annotated[
         bool,
         typer.Option(
             "--shard",
-            help="Share one base out to the devices of --device, each of which trains cells of its own: for a model "
-            "that fits none of them.",
+            help="Split one base model over the devices of --device, each of which trains cells of its own: for a "
+            "model that fits none of them.",
         ),
     ] = False,
     save_adapters: Annotated[
         bool,
         typer.Option(
-            "--save-adapters", help="Keep every cell's adapter, in peft's format; a cell without is run again."
+            "--save-adapters", help="Keep every cell's adapter, in peft's format; a cell without one is run again."
         ),
     ] = False,
 ) -> None:
-    """Run a grid of unlearning cells, or one cell; what has a result is not run again.
+    """Run a grid of unlearning cells, or a part of it.
+
+    A cell that has a result is not run again.
 
     Example: dual-data eval run --grid demo --dry-run
     """

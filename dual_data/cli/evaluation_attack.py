@@ -18,7 +18,7 @@ def attack(
     part: GridPart,
     *,
     device: Annotated[
-        str | None, typer.Option("--device", help="cpu, cuda, cuda:1.", show_default="a GPU if there is one")
+        str | None, typer.Option("--device", help="cpu, cuda or cuda:1.", show_default="a GPU if there is one")
     ] = None,
     seeds: Annotated[
         int | None,
@@ -35,11 +35,12 @@ def attack(
         Path | None, typer.Option("--task-folder", help="Folder with definitions of further tasks of lm-eval.")
     ] = None,
 ) -> None:
-    """Attack the cells that the report shows: relearning curves, int8 and int4 rounding; and ask them tasks of lm-eval.
+    """Attack the cells that the report shows.
 
-    For every method, the learning rate chosen on forget and retain_train and its seeds; the tasks, which show what
-    unlearning cost, on the first of them. What was done with the same --lr, --task or --shots is not done again, what
-    was done with others stays beside it, and a run that was stopped goes on with the attack in flight.
+    By relearning, and by rounding weights to int8 and int4; --task asks them tasks of lm-eval, which show what
+    unlearning cost. Attacked is every method at the learning rate chosen on forget and retain_train, with all seeds;
+    tasks are asked of the first seed. What was done with the same --lr, --task or --shots is not done again, results of
+    others stay, and a run that was stopped goes on with the attack in flight.
     The grid must have been run with --save-adapters; options that narrowed it (--model, --limit, --dtype and the like)
     are given here again. `dual-data eval report` then shows all that was found.
 

@@ -50,11 +50,11 @@ class GridPart:
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", min=1, help="At most N rows a split and questions of the panel, chosen by hash.", metavar="N"
+            "--limit", min=1, help="At most N rows of a split and N questions of the panel, by hash.", metavar="N"
         ),
     ] = None
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+        bool, typer.Option("--trust-remote-code", help="Allow code that comes with the model to run.")
     ] = False
 
     def open(self) -> Opened:

@@ -15,12 +15,15 @@ def push(
     result: Annotated[Path, typer.Argument(metavar="RESULT", help="A result: a file below cells/.")],
     repository: Annotated[str, typer.Argument(metavar="REPO", help="Model on the Hub: owner/name.")],
     *,
-    private: Annotated[bool, typer.Option("--private", help="A repository that is made now is private.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private; a public one that exists is refused.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
 ) -> None:
-    """Publish a cell's adapter on the Hugging Face Hub, with its result and a card, in one commit.
+    """Publish a cell's adapter on the Hugging Face Hub.
 
-    The grid must have been run with --save-adapters. The adapter of a training stage goes along. Log in with
+    Its result, a card and the adapter of its training stage go along, in one commit. The grid must have been run with
+    --save-adapters. Log in with
     `hf auth login` or set HF_TOKEN.
 
     Example: dual-data eval push artifacts/evaluation/demo/cells/0a1b.json owner/unlearned --private

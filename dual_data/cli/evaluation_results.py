@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dual_data.cli.text import table
+from dual_data.cli.text import as_json, table
 
 _ALWAYS = ("stage", "set", "method", "lr", "forget", "retain_eval")
 _SHOWN = ("data", "model", *_ALWAYS)
@@ -24,10 +23,11 @@ def score(
         bool, typer.Option("--json", help='Print one JSON object {"items": ..., "max_abs_difference": ..., ...}.')
     ] = False,
 ) -> None:
-    """Recompute every score from saved generations and compare with the scores that are held.
+    """Recompute every score from saved generations.
 
-    Reads results of `dual-data eval run` and open-unlearning's evaluation logs, plain or gzipped. Prints the number of
-    items and the largest absolute difference, 0 where every score and mean is reproduced to the last bit.
+    Reads results of `dual-data eval run` and open-unlearning's evaluation logs, plain or gzipped, and compares with the
+    scores that they hold: prints the number of items and the largest absolute difference, 0 where every score and mean
+    is reproduced to the last bit.
 
     Example: dual-data eval score artifacts/evaluation/demo
     """
@@ -49,7 +49,7 @@ def score(
             for path, one in found.items()
         }
         whole = {"items": items, "max_abs_difference": largest, "files": files}
-        print(json_format.dumps(finite(whole), ensure_ascii=False, allow_nan=False))
+        print(as_json(finite(whole)))
         return
     rows = [
         (Path(path).name, section, f"{means['rougeL_recall']:.4f}", f"{means['contains_answer']:.4f}",
@@ -73,10 +73,10 @@ def report(
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Unlearning evaluation",
 ) -> None:
-    """Write the report of one or more grids: report.html (one self-contained page), report.md and report.csv (the
-    main table in numbers).
+    """Write the report of one or more grids.
 
-    It chooses a learning rate for every method on forget and retain_train, draws the frontier of forgetting against
+    It is written as report.html (one self-contained page), report.md and report.csv (the main table in numbers). It
+    chooses a learning rate for every method on forget and retain_train, draws the frontier of forgetting against
     retention with trivial baselines, and answers in words: are popular facts harder to forget, and does a training
     stage first help. Scores have their intervals, and every row of a table of scores links to the results that it is
     made from, items and all. The frontier is printed as well.
@@ -98,20 +98,21 @@ def compare(
     first: Annotated[
         Path,
         typer.Argument(
-            metavar="A", help="A result: a file below cells/, or a folder of such files that differ in seed."
+            metavar="A", help="A result: a file below cells/, or a folder of such files that differ in seed alone."
         ),
     ],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another that measured the same items.")],
     seeds: Annotated[
         bool,
-        typer.Option("--seeds", help="Take all seeds of A and B: the results beside them that differ in nothing else."),
+        typer.Option("--seeds", help="Take all seeds of A and B: the results beside them that differ in seed alone."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare two results item by item: A minus B with 95 % intervals, paired by item and by seed.
+    """Compare two results item by item.
 
-    Seeds and subjects are drawn with replacement, of the utility panel its questions. p-values carry Holm's correction
-    over all rows. Sets that only one of the two has are left out, and the panel where they were not asked the same.
+    Shows A minus B, paired by item and by seed, with 95 % intervals from a bootstrap over seeds and subjects (for the
+    utility panel over its questions). p-values carry Holm's correction over all rows. Sets that only one of the two has
+    are left out, and so is the panel where the two were not asked the same questions.
 
     Example: dual-data eval compare artifacts/evaluation/demo/cells/0a1b.json artifacts/evaluation/demo/cells/2c3d.json
     """
@@ -120,7 +121,7 @@ def compare(
     rows = compare_results(first, second, seeds=seeds)
     if json:
         found = [{**row._asdict(), "difference": row.difference._asdict()} for row in rows]
-        print(json_format.dumps({"rows": found}, ensure_ascii=False, allow_nan=False))
+        print(as_json({"rows": found}))
         return
     cells = [
         (row.set, row.score, str(row.items), str(row.seeds), f"{row.first:.4f}", f"{row.second:.4f}",

@@ -31,7 +31,9 @@ Source = Annotated[
 def lm_eval(
     folder: Target, source: Source = "", project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
 ) -> None:
-    """Write a task for lm-evaluation-harness for every split; it reads the release where it lies.
+    """Write a task for lm-evaluation-harness for every split.
+
+    The tasks read the release where it lies.
 
     Example: dual-data export lm-eval tasks && lm_eval --include_path tasks --tasks dual_matched_city_forget_rare_5 ...
     """
@@ -44,7 +46,9 @@ def lm_eval(
 def open_unlearning(
     folder: Target, source: Source = "", project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
 ) -> None:
-    """Write datasets, metrics and experiments for open-unlearning; DIR may be its own configs folder.
+    """Write configurations for open-unlearning.
+
+    Datasets, metrics and experiments; DIR may be its own configs folder.
 
     Example: dual-data export open-unlearning configs --release owner/dual@v1.0.0
     """
@@ -57,7 +61,9 @@ def open_unlearning(
 def tofu_json(
     folder: Target, source: Source = "", project: ProjectFolder = HERE, profile: ProfileName = DEFAULT_PROFILE
 ) -> None:
-    """Write JSON lines with the keys of TOFU's data files, one file a split: CONFIG/SPLIT.json.
+    """Write JSON lines with the keys of TOFU's data files.
+
+    One file for every split: CONFIG/SPLIT.json.
 
     Example: dual-data export tofu-json data/dual
     """

@@ -10,7 +10,9 @@ import typer
 
 
 def init(folder: Annotated[Path, typer.Argument(help="New or empty folder.")]) -> None:
-    """Make a project of your own: pipeline/, prompts/ and artifacts/, ready to edit.
+    """Make a project of your own.
+
+    It is a copy of the one that makes DUAL: pipeline/ and prompts/ to edit, artifacts/ for what is built.
 
     Example: dual-data init my-benchmark
     """

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+from dual_data.cli.text import printable, table
 
 app = typer.Typer(help="List, add and preview relations.", no_args_is_help=True)
 
@@ -16,12 +17,13 @@ def list_relations(
     project: ProjectFolder = HERE,
     topic: Annotated[str, typer.Option("--topic", help="Only relations of this topic.")] = "",
 ) -> None:
-    """Print every relation: file, property, kind of object, uniqueness, number of questions, topics.
+    """Print every relation of the project.
+
+    File, name, kind of object, uniqueness, number of questions, topics.
 
     Example: dual-data relations list --topic places_city
     """
     from dual_data.checks import load_all_topics
-    from dual_data.cli.text import table
     from dual_data.config import load_relations
     from dual_data.errors import UsageError
     from dual_data.project import find_root
@@ -40,10 +42,12 @@ def list_relations(
 
 @app.command()
 def new(
-    stem: Annotated[str, typer.Argument(metavar="P36", help="Property id, or that and a variant: P17_river.")],
+    stem: Annotated[str, typer.Argument(metavar="P36", help="Property id, or a property id and a variant: P17_river.")],
     project: ProjectFolder = HERE,
 ) -> None:
-    """Write a relation file to fill in: pipeline/relations/P36.toml.
+    """Write a relation file to fill in.
+
+    It is pipeline/relations/P36.toml for P36, and never written over an existing one.
 
     Example: dual-data relations new P36
     """
@@ -61,11 +65,12 @@ def preview(
     profile: ProfileName = DEFAULT_PROFILE,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most questions to show.", metavar="N")] = 5,
 ) -> None:
-    """Ask the profile's source for a few facts of one relation and print the questions that come out.
+    """Print some questions that a relation gives.
+
+    Asks the profile's source for a few facts of it, and says why a build would reject any.
 
     Example: dual-data relations preview P30 --profile embedded --limit 3
     """
-    from dual_data.cli.text import printable
     from dual_data.project import load_project
     from dual_data.relations import preview_relation
 

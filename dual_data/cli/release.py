@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+from dual_data.cli.text import as_json, printable, table
 
 if TYPE_CHECKING:
     from dual_data.release.diff import Difference
@@ -31,11 +31,11 @@ def release(
     profile: ProfileName = DEFAULT_PROFILE,
     folder: ReleaseFolder = None,
 ) -> None:
-    """Make the dataset that is published: Parquet files, card, Croissant and manifest, reloaded and compared.
+    """Make the dataset that is published.
 
-    The build must be up to date. Recipes that the data cannot make are absent, and the card says why. Every
-    configuration and split is loaded again through the library `datasets`, without network, and compared by content
-    hash, before the folder takes its place.
+    It consists of Parquet files, card, Croissant metadata and manifest. The build must be up to date. Recipes that the
+    data cannot make are absent, and the card says why. Every configuration and split is loaded again through the
+    library `datasets`, without network, and compared by content hash, before the folder takes its place.
 
     Example: dual-data release --profile embedded
     """
@@ -59,13 +59,12 @@ def release(
 def verify(
     target: Annotated[str, typer.Argument(metavar="PATH|REPO[@revision]", help="Release folder or Hub dataset.")],
 ) -> None:
-    """Recompute every hash of a release, in a folder or on the Hub; print what is not as the manifest says.
+    """Recompute every hash of a release and print what differs.
 
-    Exit code 1 where anything differs.
+    The release lies in a folder or on the Hub. The exit code is 1 where anything is not as its manifest says.
 
     Example: dual-data verify owner/dual@v1.0.0
     """
-    from dual_data.cli.text import printable
     from dual_data.release.verify import verify as check
     from dual_data.released import locate
 
@@ -81,17 +80,19 @@ def verify(
 
 def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="Release folder, artifacts folder, or REPO[@revision].")],
-    after: Annotated[str, typer.Argument(metavar="B", help="The same kinds; what has changed since A is shown.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="Another of these; what changed since A is shown.")],
     json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Show facts added, removed, corrected and asked differently, and how many members each split kept.
+    """Show what changed between two datasets.
+
+    Facts added, removed, corrected and asked differently, and how many members each split kept.
 
     Example: dual-data diff owner/dual@v1.0.0 artifacts/dual/release
     """
     from dual_data.release.diff import compare, read_snapshot
 
     found = compare(read_snapshot(before), read_snapshot(after))
-    print(json_format.dumps(found.summary(), ensure_ascii=False, indent=2) if json else _shown(found))
+    print(as_json(found.summary()) if json else _shown(found))
 
 
 def push(
@@ -115,11 +116,12 @@ def push(
         ),
     ] = False,
 ) -> None:
-    """Publish a release on the Hugging Face Hub: one commit, then the tag.
+    """Publish a release on the Hugging Face Hub.
 
-    The release is verified first. A push that fails or is stopped leaves the repository as it was and can be repeated;
-    one whose commit arrived and whose tag did not only sets the tag. Log in with `hf auth login` or set HF_TOKEN.
-    Uploads through the Hub's Xet storage are not proven by our tests; HF_HUB_DISABLE_XET=1 takes the way that is.
+    The release is verified, then sent as one commit, then tagged. A push that fails or is stopped leaves the repository
+    as it was and can be repeated; where only the tag was missing, only the tag is set. Log in with `hf auth login` or
+    set HF_TOKEN. Uploads through the Hub's Xet storage are not covered by our tests; HF_HUB_DISABLE_XET=1 takes the way
+    that is.
 
     Example: dual-data push owner/dual --tag v1.0.0 --private
     """
@@ -157,8 +159,6 @@ def push(
 
 
 def _shown(found: Difference) -> str:
-    from dual_data.cli.text import table
-
     counts = [(name, len(getattr(found, name))) for name in ("added", "removed", "corrected", "changed")]
     parts = [table(("facts", "count"), counts)]
     if found.corrected.height:
@@ -174,13 +174,9 @@ def _shown(found: Difference) -> str:
 
 def _first(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     """A table of the first rows, and how many are not shown."""
-    from dual_data.cli.text import table
-
     more = len(rows) - SHOWN
     return [table(header, rows[:SHOWN]) + (f"\nand {more} more; --json prints everything" if more > 0 else "")]
 
 
 def _say(line: str) -> None:
-    from dual_data.cli.text import printable
-
     print(printable(line), file=sys.stderr, flush=True)

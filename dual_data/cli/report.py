@@ -22,13 +22,14 @@ def report(
         typer.Option(
             "--figures",
             metavar="DIR",
-            help="Also write every figure there, as SVG and PNG for papers; without it they stand in the page alone.",
+            help="Also write every figure there, as SVG and PNG for papers.",
         ),
     ] = None,
 ) -> None:
-    """Write what a build made as one HTML page: numbers, figures, audit, samples and provenance.
+    """Write what a build made as one HTML page.
 
-    The page needs no network and no other file. Needs the extra report.
+    It has numbers, figures, an audit, samples and provenance, and needs no network and no other file. Needs
+    matplotlib: pip install 'dual-data[report]'.
 
     Example: dual-data report --profile embedded --figures figures
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from dual_data.display import visible
@@ -29,6 +30,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def printable(text: str) -> str:
     """`text` without control and direction characters, cut where it is endless."""
     return visible(text if len(text) <= LONGEST else text[: LONGEST - 3] + "...")
+
+
+def as_json(found: object) -> str:
+    """JSON in ASCII: any terminal and any encoding takes it, and nothing in it steers what shows it."""
+    return json.dumps(found, allow_nan=False, indent=2)
 
 
 def _is_number(cell: str) -> bool:

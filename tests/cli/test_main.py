@@ -102,3 +102,16 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     shown = dual_data("bulid")
     assert shown.code == 2
     assert "bulid" in shown.err
+
+
+def test_json_survives_a_terminal_that_is_not_utf_8() -> None:
+    code = "from dual_data.cli import main; from dual_data.cli.text import as_json; import dual_data.cli as cli\n"
+    code += "cli.app.command('labels')(lambda: print(as_json({'label': 'Łódź \\u202e'}))); main(['labels'])"
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert json.loads(shown.stdout) == {"label": "Łódź \u202e"}
