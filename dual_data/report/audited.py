@@ -26,42 +26,45 @@ class Measure(NamedTuple):
     name: str
     ideal: str
     """What a dataset without the defect has; empty where there is no such value."""
-    is_share: bool = True
+
+    def shown(self, value: float | None) -> Percent | float | None:
+        """A value as a cell: shares in percent."""
+        return share(value) if self.key.endswith("_share") else value
 
 
 SPLIT = (
-    Measure("rows", "Rows", "", is_share=False),
-    Measure("distinct_answers", "Distinct answers", "", is_share=False),
+    Measure("rows", "Rows", ""),
+    Measure("distinct_answers", "Distinct answers", ""),
     Measure("top_relation_share", "Rows of the most frequent relation", ""),
     Measure("top_answer_share", "Rows of the most frequent answer", "≤ 5 %"),
-    Measure("subject_copy_rouge", "Score of copying the subject", "0", is_share=False),
-    Measure("subject_prefix_rouge", "Score of the subject's first letters", "0", is_share=False),
-    Measure("majority_rouge", "Score of one answer to everything", "0", is_share=False),
-    Measure("relation_majority_rouge", "Score of one answer a relation", "0", is_share=False),
-    Measure("shuffled_rouge", "Score of shuffled answers", "0", is_share=False),
-    Measure("answer_in_question_share", "Half of the answer in the question", "0 %"),
+    Measure("subject_copy_rouge", "Score of copying the subject", "0"),
+    Measure("subject_prefix_rouge", "Score of the subject's first letters", "0"),
+    Measure("majority_rouge", "Score of one answer to everything", "0"),
+    Measure("relation_majority_rouge", "Score of one answer for each relation", "0"),
+    Measure("shuffled_rouge", "Score of answers shuffled within relations", "0"),
+    Measure("answer_in_question_share", "Half or more of the answer in the question", "0 %"),
     Measure("malformed_share", "Malformed questions", "0 %"),
     Measure("ungrammatical_share", "Malformed: ungrammatical", "0 %"),
     Measure("inverted_share", "Malformed: asked backwards", "0 %"),
     Measure("vacuous_share", "Malformed: vacuous", "0 %"),
-    Measure("same_id_share", "Subject and answer of one id", "0 %"),
-    Measure("self_answer_share", "Subject and answer of one name", "0 %"),
+    Measure("same_id_share", "Subject and answer with the same id", "0 %"),
+    Measure("self_answer_share", "Subject and answer with the same name", "0 %"),
     Measure("ambiguous_subject_share", "Ambiguous subjects", "0 %"),
-    Measure("many_objects_share", "Several right answers, one accepted", "0 %"),
-    Measure("mirrored_share", "Facts beside their mirror image", "0 %"),
+    Measure("many_objects_share", "Several right answers, only one accepted", "0 %"),
+    Measure("mirrored_share", "Rows mirrored by another (capital, capital of)", "0 %"),
     Measure("duplicate_share", "Duplicates", "0 %"),
-    Measure("bare_id_share", "Bare ids for labels", "0 %"),
+    Measure("bare_id_share", "Ids in place of names", "0 %"),
 )
 PAIR = (
-    Measure("shared_subjects", "Shared subjects", "0", is_share=False),
-    Measure("shared_answers", "Shared answers", "", is_share=False),
-    Measure("mirrored_facts", "Mirrored facts", "0", is_share=False),
-    Measure("auc_relation", "Told apart by the relation (AUC)", "0.5", is_share=False),
-    Measure("auc_answer", "Told apart by the answer (AUC)", "0.5", is_share=False),
-    Measure("auc_answer_first_word", "Told apart by the answer's first word (AUC)", "0.5", is_share=False),
-    Measure("auc_answer_last_word", "Told apart by the answer's last word (AUC)", "0.5", is_share=False),
-    Measure("auc_answer_length", "Told apart by the answer's length (AUC)", "0.5", is_share=False),
-    Measure("auc_subject_length", "Told apart by the subject's length (AUC)", "0.5", is_share=False),
+    Measure("shared_subjects", "Shared subjects", "0"),
+    Measure("shared_answers", "Shared answers", ""),
+    Measure("mirrored_facts", "Facts mirrored in the other split", "0"),
+    Measure("auc_relation", "Told apart by the relation (AUC)", "0.5"),
+    Measure("auc_answer", "Told apart by the answer (AUC)", "0.5"),
+    Measure("auc_answer_first_word", "Told apart by the answer's first word (AUC)", "0.5"),
+    Measure("auc_answer_last_word", "Told apart by the answer's last word (AUC)", "0.5"),
+    Measure("auc_answer_length", "Told apart by the answer's length (AUC)", "0.5"),
+    Measure("auc_subject_length", "Told apart by the subject's length (AUC)", "0.5"),
 )
 
 
@@ -97,10 +100,10 @@ def section(built: Built) -> Section:
     first = [family[0] for family in ours if family]
     parts = [
         paragraph(
-            "Rare and popular splits should differ in popularity and in nothing else. A score of an answer that knows "
-            "nothing is ROUGE-L recall; an area under the ROC curve (AUC) of 0.5 says that the feature tells nothing. "
-            f"{source} A dash stands where the columns of a dataset, or "
-            "values of which hardly any stands twice, cannot tell."
+            "Rare and popular splits should differ in popularity and in nothing else. Scores are the ROUGE-L recall of "
+            "trivial rules that know no fact. An area under the ROC curve (AUC) of 0.5 says that the feature does not "
+            f"tell the two splits apart, 1 that it does so without error. {source} A dash: the dataset lacks the "
+            "columns for it, or hardly any value occurs twice."
         )
     ]
     if not first:
@@ -121,12 +124,12 @@ def _beside(columns: Sequence[Audited], caption: str) -> Html:
         header += [f"{column.title}: rare", f"{column.title}: popular"]
     rows: list[list[object]] = []
     for measure in SPLIT:
-        cells = [_value(measure, side[measure.key]) for column in columns for side in (column.rare, column.popular)]
+        cells = [measure.shown(side[measure.key]) for column in columns for side in (column.rare, column.popular)]
         rows.append([measure.name, measure.ideal or None, *cells])
     split = table(f"{caption}: each split", header, rows)
     names = ["measurement", "ideal", *(column.title for column in columns)]
     compared: list[list[object]] = [
-        [measure.name, measure.ideal or None, *(_value(measure, column.pair[measure.key]) for column in columns)]
+        [measure.name, measure.ideal or None, *(measure.shown(column.pair[measure.key]) for column in columns)]
         for measure in PAIR
     ]
     return Html(split + table(f"{caption}: rare against popular", names, compared))
@@ -139,17 +142,11 @@ def _down(rows: Sequence[Audited]) -> Html:
     across = [measure for measure in PAIR if measure.key.startswith("auc") and not measure.key.endswith("_word")]
     header = ["pair", "side", *(measure.name for measure in (*measures, *across))]
     lines = [
-        [row.title, side, *(_value(m, values[m.key]) for m in measures), *(_value(m, row.pair[m.key]) for m in across)]
+        [row.title, side, *(m.shown(values[m.key]) for m in measures), *(m.shown(row.pair[m.key]) for m in across)]
         for row in rows
         for side, values in (("rare", row.rare), ("popular", row.popular))
     ]
     return table("All pairs of forget splits", header, lines)
-
-
-def _value(measure: Measure, value: Any) -> Percent | float | int | None:
-    if value is None:
-        return None
-    return share(value) if measure.is_share else value
 
 
 def _balance(built: Built) -> list[Html]:
@@ -161,7 +158,7 @@ def _balance(built: Built) -> list[Html]:
         (f"{row['recipe']}, {row['rare']}", *(row[name] for name in columns)) for row in found.iter_rows(named=True)
     ]
     header = ("rare split", "measure", "rare mean", "popular mean", "standardised difference", "AUC", "balanced")
-    caption = "Balance of every pair: balanced is a difference of at most 0.1 and an AUC within 0.02 of 0.5"
+    caption = "Balance of every pair; balanced: a difference of at most 0.1 and an AUC within 0.02 of 0.5"
     return [folded(f"Balance ({found.height} rows)", table(caption, header, rows))]
 
 
@@ -175,6 +172,6 @@ def _baselines(built: Built) -> list[Html]:
     ]
     header = ("split", *(name.replace("_", " ") for name in numbers))
     caption = (
-        "ROUGE-L recall of answers that know nothing; chance is the largest and corrects a score: (s - c) / (1 - c)"
+        "ROUGE-L recall of trivial rules; chance is the largest of them, and corrects a score s to (s - c) / (1 - c)"
     )
     return [folded(f"Trivial baselines ({found.height} splits)", table(caption, header, rows))]

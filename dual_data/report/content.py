@@ -81,14 +81,14 @@ def topics(built: Built) -> Section:
     counts = _counted(facts, questions, "topic", pl.col("relation").n_unique().alias("relations"))
     found = [(row["topic"], row["facts"], row["subjects"], row["relations"], row["questions"], row["functional"])
              for row in counts.iter_rows(named=True)]  # fmt: skip
-    header = ("topic", "facts", "subjects", "relations", "questions", "of one object")
+    header = ("topic", "facts", "subjects", "relations", "questions", "one right answer")
     return Section(
         "topics",
         "Topics",
         (
             paragraph(
-                "A fact stands under the first topic that its subject was found in. Questions of one object have "
-                "exactly one accepted object; the matched recipes use no others."
+                "A fact is counted under the first topic that its subject was found in. One right answer: questions "
+                "that exactly one object answers; the matched recipes use no others."
             ),
             table("Facts and questions by topic", header, found),
         ),
@@ -115,7 +115,7 @@ def relations(built: Built, known: Mapping[str, Relation]) -> Section:
                 row["functional"],
             )
         )
-    header = ("relation", "name", "question", "object", "facts", "questions", "of one object")
+    header = ("relation", "name", "question", "object", "facts", "questions", "one right answer")
     return Section("relations", "Relations", (table("Facts and questions by relation", header, found),))
 
 

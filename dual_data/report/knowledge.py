@@ -65,10 +65,9 @@ def _summary(probed: pl.DataFrame) -> Any:
         other = row["control_known"] / row["controls"] if row["controls"] else None
         shares = (row["known"] / row["facts"], low, high, other)
         rows.append((row["model"], row["rule"], row["facts"], row["known"], *map(share, shares)))
-    header = ("model", "rule", "probed", "known", "share", "95 % from", "to", "right for another subject")
-    return table(
-        "Known facts by model; the last column is the control that guards against answers for anything", header, rows
-    )
+    header = ("model", "rule", "probed", "known", "share", "95 % from", "to", "control")
+    caption = "Known facts by model; control: the share of facts whose answer the model also gives for another subject"
+    return table(caption, header, rows)
 
 
 def _by_decile(rows: pl.DataFrame) -> list[Decile]:

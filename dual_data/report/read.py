@@ -13,7 +13,7 @@ from dual_data.engine.tables import file_hash, read_table
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
-EXAMPLES = "examples/"
+_EXAMPLES = "examples/"
 """Prefix of the tables that hold the rows of a recipe."""
 
 
@@ -36,8 +36,10 @@ class Built(NamedTuple):
 
     def recipes(self) -> dict[str, pl.DataFrame]:
         """The examples of every recipe that has any, by name."""
-        names = [name for name in self._tables("splits") if name.startswith(EXAMPLES)]
-        found = {name.removeprefix(EXAMPLES): self.table("splits", name) for name in names}
+        names = self.manifests["splits"].outcome if "splits" in self.manifests else ()
+        found = {
+            name.removeprefix(_EXAMPLES): self.table("splits", name) for name in names if name.startswith(_EXAMPLES)
+        }
         return {recipe: rows for recipe, rows in found.items() if rows is not None and rows.height}
 
     def doubts(self) -> list[str]:
@@ -65,10 +67,6 @@ class Built(NamedTuple):
         if unresolved:
             found.append(f"{unresolved:,} facts have ids minted from labels, which say nothing about the entity.")
         return found
-
-    def _tables(self, stage: str) -> Sequence[str]:
-        manifest = self.manifests.get(stage)
-        return tuple(manifest.outcome) if manifest else ()
 
 
 def read_built(name: str, folder: Path, stages: Sequence[str]) -> Built:

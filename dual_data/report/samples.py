@@ -68,12 +68,10 @@ def _chosen(splits: pl.DataFrame | None, questions: pl.DataFrame) -> pl.DataFram
 
 
 def _list(names: Sequence[str]) -> Html | None:
-    if not names:
-        return None
-    if len(names) <= 2:
-        return element("span", *(element("span", label(name), class_="tag") for name in names))
-    tags = (element("span", label(name), class_="tag") for name in names)
-    return element("details", element("summary", f"{len(names)} splits"), *tags, class_="tags")
+    tags = [element("span", label(name), class_="tag") for name in names]
+    if len(tags) <= 2:
+        return element("span", *tags) if tags else None
+    return element("details", element("summary", f"{len(tags)} splits"), *tags, class_="tags")
 
 
 def _filters(topics: Sequence[str], relations: Sequence[str], splits: Sequence[str], rows: int) -> Html:

@@ -19,7 +19,6 @@ Floats = npt.NDArray[np.float64]
 class Correlation(NamedTuple):
     """Spearman's rank correlation with a 95 % interval."""
 
-    rows: int
     clusters: int
     """Groups of rows that were drawn as one."""
     value: float
@@ -49,7 +48,7 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike, clusters: npt.ArrayLik
         if again is not None:
             found.append(again)
     low, high = np.quantile(found, [0.025, 0.975])
-    return Correlation(members.size, groups.size, value, float(low), float(high))
+    return Correlation(groups.size, value, float(low), float(high))
 
 
 def _weighted(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], weights: Floats) -> float | None:
