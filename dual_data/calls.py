@@ -313,7 +313,7 @@ def _distinct(source: str, requests: Sequence[Request]) -> tuple[dict[str, Reque
 
 
 def _await(source: str, running: Iterable[Future[Answer]]) -> None:
-    """Wait for what is in flight, however long; said once to whoever would wonder why nothing happens."""
+    """Wait for what is in flight, however long, and say once what is waited for."""
     try:
         # The cancelled ones never count as done. Those that wait for their turn are gone after a nap.
         _, left = wait([one for one in running if not one.cancelled()], timeout=NAP + 0.2)

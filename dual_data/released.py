@@ -217,7 +217,7 @@ def load(
 
 
 def hub_error(asked: str, error: Exception) -> DualDataError:
-    """An error of the Hub's client in our words, which go on from `asked`.
+    """An error of the Hub's client in our words; the message begins with `asked`.
 
     InputError where the Hub refused what was asked for, ServiceError where it failed or could not be reached.
     """

@@ -37,7 +37,7 @@ from pipeline.sample import sampled
 SOURCE = "probe"
 PROMPT = "prompts/closed_book.md"
 DIGITS = 6
-"""Decimals kept of what a model's arithmetic rounds differently elsewhere."""
+"""Decimals kept of a log-probability: the last bits differ between machines."""
 
 Rule = Literal["matched", "paper"]
 

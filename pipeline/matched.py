@@ -38,8 +38,6 @@ POOLED = "all"
 ECHO_SHARE = 0.04
 """Largest share of the rows of the splits beside the forget splits whose answers echo their subjects: about half of
 such an answer stands in its subject, so that copying subjects scores 0.02 at most."""
-
-
 CODE = r"^([A-Z]+)-"
 """A code of parts, of which the first is shared by many."""
 
@@ -99,7 +97,7 @@ class Made(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """The eligible facts in the order of rank, one array a column; what is only ever compared is a number.
+    """The eligible facts in the order of rank, one array a column; values that are only compared are numbers.
 
     Splits are chosen as arrays of places: of frames of so few rows, most of the time would go into the calls.
     """

@@ -72,7 +72,7 @@ class Manifest(Strict):
     """By source: answers fetched, answers replayed, tries that failed, in the run that wrote this."""
     build: Mapping[str, Any]
     seal: str = ""
-    """Hash of all the above, as it was written: shows a later hand."""
+    """Hash of all the above, as it was written: shows later edits."""
 
     def sealed(self) -> Manifest:
         """The manifest with its seal."""

@@ -53,7 +53,7 @@ class Tools:
     services: Services
     calls: Calls
     limit: int | None = None
-    """Most facts that the stage works on; None for all. A stage behind others may leave it to their rows."""
+    """Most facts that the stage works on; None for all. A later stage may rely on inputs that are limited already."""
     progress: Progress = field(default_factory=Progress)
     open_model: Callable[[str], ChatModel] | None = None
     """Opens a local model by name or folder; None where the evaluation extra is not installed."""

@@ -50,10 +50,12 @@ class Pushed(NamedTuple):
 
 
 class Doing(NamedTuple):
-    """What is done at the Hub, as an error has it."""
+    """What is done at the Hub, in the words of its errors."""
 
     failed: str
+    """What did not work."""
     again: str
+    """What to do."""
 
 
 LOOKING = Doing("could not be looked at on the Hub", "try again")

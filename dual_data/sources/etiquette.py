@@ -54,11 +54,12 @@ def user_agent(contact: str, url: str, client: str = "") -> str:
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds that a Retry-After header asks for: a number, or an HTTP date read against `now` (epoch seconds).
 
-    None where there is no header, or one that says nothing. Some servers send fractions, which the standard has not.
+    None where there is no header, or one that says nothing. Some servers send fractions, which the standard does not
+    allow.
     """
     text = (value or "").strip()
     with suppress(ValueError):
-        # At once is what a service that says 429 cannot mean.
+        # A wait below 0 says nothing: a service that answers 429 cannot mean "at once".
         return seconds if math.isfinite(seconds := float(text)) and seconds >= 0 else None
     try:
         moment = parsedate_to_datetime(text)

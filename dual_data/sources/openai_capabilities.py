@@ -18,7 +18,7 @@ from dual_data.sources.openai_chat import ChatServer, Declined, Rejected
 
 PROBE = messages("", "Write one long sentence about an animal of your choice.")
 BRIEF = messages("", "Write one short sentence about an animal.")
-"""For where the end of an answer has to show."""
+"""Asked where the end of an answer has to be seen."""
 PROBE_TOKENS = 4
 STRUCTURED_TOKENS = 48
 """Room for {"label": "7"} with the spaces that some grammars allow."""

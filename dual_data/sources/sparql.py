@@ -30,7 +30,7 @@ EMBEDDED = "embedded"
 """Value of `services.sparql` for the snapshot inside the package."""
 
 READ_TIMEOUT = 75
-"""Seconds without a byte; above the 60 s that Wikidata gives a query, so that the service speaks first."""
+"""Seconds without a byte; above the 60 s that Wikidata gives a query, so that the service is the first to give up."""
 WHOLE_TIMEOUT = 300.0
 """Seconds for a whole answer."""
 WHOLE_SIZE = 1 << 29

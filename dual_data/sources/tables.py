@@ -97,7 +97,7 @@ def _even_rows(data: bytes) -> tuple[pl.DataFrame, Sequence[int]] | None:
     """The rows and their lines, of a file of which every line is one well-formed row; None for any other.
 
     Nearly all files are so, and polars reads them many times faster. It overlooks much that is wrong; but where it
-    would write the very same file, nothing was.
+    writes the very same bytes again, nothing was wrong.
     """
     lines = data.replace(b"\r\n", b"\n") if b"\r" in data else data
     lines = lines if lines.endswith(b"\n") else lines + b"\n"

@@ -1,4 +1,4 @@
-"""Work on the next blocks while the last one is used: what parses them lets go of Python's lock."""
+"""Work on the next blocks while the last one is used: what parses them releases the GIL."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Engine(Protocol):
     """Runs lazy frames."""
 
     rows_at_once: int | None
-    """How many rows are told apart at once, so that they fit into memory; None where the engine sees to that."""
+    """How many rows are made distinct at once, so that they fit into memory; None where the engine sees to that."""
 
     def scan(self, files: Sequence[Path]) -> Lazy:
         """Parquet files of one schema as one frame."""
@@ -52,7 +52,7 @@ class Polars:
 
     rows_at_once: int | None = 50_000_000
     most_apart = 16
-    """How many times more numbers than rows a table by number may span: it then takes no more than a hash table."""
+    """A table by number may span so many times its rows: it then takes no more memory than a hash table."""
 
     def scan(self, files: Sequence[Path]) -> Lazy:
         return nw.from_native(pl.scan_parquet(list(files)))

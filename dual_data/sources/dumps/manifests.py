@@ -51,7 +51,7 @@ class Manifest(Strict):
     """Of the file; None while parts are missing."""
     parts: tuple[Part, ...] = ()
     seal: str = ""
-    """Hash of all the above, as it was written: shows a later hand."""
+    """Hash of all the above, as it was written: shows later edits."""
 
     def sealed(self) -> Manifest:
         """The manifest with its seal."""
