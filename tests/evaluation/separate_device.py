@@ -32,18 +32,18 @@ class Apart(Tensor):
     @staticmethod
     def __new__(cls, held: Tensor) -> Apart:
         """Take a tensor of the host for one of the device."""
-        made: Any = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Any = Tensor._make_wrapper_subclass(
             cls,
             held.shape,
             strides=held.stride(),
             storage_offset=held.storage_offset(),
             dtype=held.dtype,
-            device=f"{NAME}:0",
+            device=torch.device(NAME, 0),
         )
         made.held = held
         return made  # type: ignore[no-any-return]
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         """Shape and type; values would be a wait."""
         return f"Apart({tuple(self.shape)}, {self.dtype})"
 
@@ -52,7 +52,9 @@ class Apart(Tensor):
         return self.cpu().tolist()
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _run(func, args, kwargs or {}, Counter())  # in the backward pass's own thread, where no watch is on
 
 
@@ -104,7 +106,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> A
     if back:
         return args[0] if name == "copy_" else found
     found = tree_map_only(Tensor, Apart, found)
-    return return_and_correct_aliasing(func, args, kwargs, found) if here else found
+    return return_and_correct_aliasing(func, args, kwargs, found) if here else found  # type: ignore[no-untyped-call]
 
 
 def _waits(name: str, args: Any, *, back: bool) -> list[str]:
