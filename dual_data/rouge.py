@@ -31,7 +31,7 @@ class Rouge(NamedTuple):
 @lru_cache(maxsize=1 << 17)
 def plain_tokens(text: str) -> tuple[str, ...]:
     """Split as ``rouge_score`` does: lower case, ``[a-z0-9]+``, words of more than three letters stemmed."""
-    return tuple(map(_stem, _plain_words(text)))
+    return tuple(map(_stem, words(text) if text.isascii() else _PLAIN.findall(text.lower())))
 
 
 @lru_cache(maxsize=1 << 17)
@@ -79,18 +79,10 @@ def recalls_l(golds: Iterable[str], texts: Iterable[str]) -> list[float]:
 def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
     """Whether `recall_l` is above 0, pair by pair: whether any word is the same once stemmed.
 
-    Stemming never touches a first letter, so words with different ones need none. Raises ValueError when the two differ
-    in length.
+    Raises ValueError when the two differ in length.
     """
-    found = []
-    for gold, text in zip(golds, texts, strict=True):
-        first, second = _plain_words(gold), _plain_words(text)
-        same = not set(first).isdisjoint(second)
-        if not same and (letters := {word[0] for word in first} & {word[0] for word in second}):
-            one, two = ({_stem(word) for word in side if word[0] in letters} for side in (first, second))
-            same = not one.isdisjoint(two)
-        found.append(same)
-    return found
+    pairs = zip(golds, texts, strict=True)
+    return [not set(plain_tokens(gold)).isdisjoint(plain_tokens(text)) for gold, text in pairs]
 
 
 def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
@@ -118,8 +110,3 @@ def _overlap(target: tuple[str, ...], found: tuple[str, ...]) -> int:
 @lru_cache(maxsize=1 << 17)
 def _stem(word: str) -> str:
     return stem(word) if len(word) > 3 else word
-
-
-def _plain_words(text: str) -> tuple[str, ...]:
-    """The words before stemming."""
-    return words(text) if text.isascii() else tuple(_PLAIN.findall(text.lower()))

@@ -59,13 +59,6 @@ def within_share(columns: Sequence[NDArray[np.int64]], shares: Sequence[float], 
     `columns` hold the numbers of the rows' values (`numbered`; below 0 is no value), `shares` the share of each. Of n
     rows a value has at most `most_of(n, share)`; its first rows are kept, and the order stays.
     """
-    # The beginning of a long table is mostly enough, and what a row may have depends on those before it alone.
-    begun = [values[: 4 * wanted] for values in columns]
-    found = _within_share(begun, shares, wanted)
-    return found if len(found) == wanted or len(begun[0]) == len(columns[0]) else _within_share(columns, shares, wanted)
-
-
-def _within_share(columns: Sequence[NDArray[np.int64]], shares: Sequence[float], wanted: int) -> NDArray[np.int64]:
     places = [np.where(values < 0, -1, nth(values)) for values in columns]
     size = -1
     kept = np.arange(len(columns[0]))
