@@ -1,4 +1,4 @@
-"""What one split measures."""
+"""The measurements of one split."""
 
 from __future__ import annotations
 

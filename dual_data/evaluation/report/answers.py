@@ -1,4 +1,4 @@
-"""What the numbers answer, in sentences made from them: nothing is said that an interval does not carry."""
+"""The findings, in sentences made from the numbers: nothing is said that an interval does not carry."""
 
 from __future__ import annotations
 

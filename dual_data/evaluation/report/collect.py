@@ -279,22 +279,22 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
     identity = result["provenance"]["identity"]
     stage: Mapping[str, Any] = identity["stage"]
     return Run(
-        result["id"],
-        path,
-        float(cell["lr"]),
-        int(cell["seed"]),
-        result["status"],
-        result["reason"],
-        {name: _items(rows) for name, rows in result["items"].items()},
-        tuple(value for value in training.get("gradient_norm", ()) if value is not None),
-        float(run.get("gpu_hours") or 0.0),
-        (str(result["provenance"].get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
-        tuple(run.get("notes", ())),
-        stage.get("recipe"),
-        tuple(name for name, rows in identity["data"].items() if "rows" in stage and rows == stage["rows"]),
-        _panel(result),
-        _trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
-        result["provenance"]["limit"],
+        id=result["id"],
+        path=path,
+        lr=float(cell["lr"]),
+        seed=int(cell["seed"]),
+        status=result["status"],
+        reason=result["reason"],
+        sets={name: _items(rows) for name, rows in result["items"].items()},
+        norms=tuple(value for value in training.get("gradient_norm", ()) if value is not None),
+        hours=float(run.get("gpu_hours") or 0.0),
+        stage=(str(result["provenance"].get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
+        notes=tuple(run.get("notes", ())),
+        recipe=stage.get("recipe"),
+        same_as_stage=tuple(name for name, rows in identity["data"].items() if rows == stage.get("rows")),
+        panel=_panel(result),
+        trivial=_trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
+        limit=result["provenance"]["limit"],
     )
 
 
@@ -323,11 +323,11 @@ def _items(rows: Sequence[Mapping[str, Any]]) -> Items:
     scores = {name: _column([row["scores"].get(name) for row in rows]) for name in SCORES}
     scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in fair(row)) for row in rows])
     return Items(
-        tuple(row["id"] for row in rows),
-        tuple(row["subject"] or row["id"] for row in rows),
-        scores,
-        any(row["paraphrases"] or row["attacks"] for row in rows),
-        tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),
+        ids=tuple(row["id"] for row in rows),
+        subjects=tuple(row["subject"] or row["id"] for row in rows),
+        scores=scores,
+        rephrased=any(row["paraphrases"] or row["attacks"] for row in rows),
+        examples=tuple((row["question"], row["ground_truth"], row["generation"]) for row in rows[:_EXAMPLES]),
     )
 
 

@@ -88,18 +88,18 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     forget = items["forget"]
     apart = held_out(items, run)
     return Extras(
-        group,
-        runs,
-        befores,
-        apart.label,
-        Membership(*(_aucs(apart, by_model) for by_model in (items, before, never))),
-        _audit(apart) if apart.set else None,
-        frequency(before["forget"], forget) if _finite(forget) else None,
-        fluency([row["generation"] for row in everything], [row["subject"] or row["id"] for row in everything]),
-        forget_quality(forget, never["forget"]) if never else None,
-        _utility(runs, kept),
-        _utility(befores, kept),
-        _attacks(group, runs),
+        group=group,
+        runs=runs,
+        befores=befores,
+        held_out=apart.label,
+        membership=Membership(*(_aucs(apart, by_model) for by_model in (items, before, never))),
+        audit=_audit(apart) if apart.set else None,
+        frequency=frequency(before["forget"], forget) if _finite(forget) else None,
+        fluency=fluency([row["generation"] for row in everything], [row["subject"] or row["id"] for row in everything]),
+        quality=forget_quality(forget, never["forget"]) if never else None,
+        model_utility=_utility(runs, kept),
+        utility_before=_utility(befores, kept),
+        attacks=_attacks(group, runs),
     )
 
 

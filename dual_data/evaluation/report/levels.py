@@ -1,4 +1,4 @@
-"""Means of a group at every learning rate and before, exact and in bootstrap draws: what is said of a whole curve."""
+"""Mean scores of a group at every learning rate and before unlearning, exact and drawn: statistics of whole curves."""
 
 from __future__ import annotations
 

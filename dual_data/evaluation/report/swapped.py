@@ -1,4 +1,4 @@
-"""What many tries would get out by chance: the answer of another fact in what was said of this one."""
+"""The control of the worst case: how often so many tries bring out the answer of another fact, by chance."""
 
 from __future__ import annotations
 
