@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, NamedTuple
 
 import polars as pl
@@ -22,8 +23,8 @@ TRIPLES = "triples"
 CHUNK = 8 << 20
 """Bytes of text that are read at once."""
 
-_SQL = re.compile(r"([a-z0-9_]+)-(\d{8}|latest)-([a-z_]+)\.sql(?:\.(?:gz|bz2))?")
-_NT = re.compile(r"(?:wikidata-)?(\d{8}|latest)-(?:truthy|all)(?:-BETA)?\.nt(?:\.(?:gz|bz2))?")
+_SQL = re.compile(r"([a-z0-9_]+)-(\d{8}|latest)-([a-z_]+)\.sql(?:\.(?:gz|bz2|zst))?")
+_NT = re.compile(r"(?:wikidata-)?(\d{8}|latest)-(?:truthy|all)(?:-BETA)?\.nt(?:\.(?:gz|bz2|zst))?")
 
 
 class DumpFile(NamedTuple):
@@ -204,4 +205,17 @@ def _bzip2(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
         raise EOFError("the last member is not complete")
 
 
-_READERS: dict[str, Callable[[io.RawIOBase, int], Iterator[bytes]]] = {".gz": _gzip, ".bz2": _bzip2}
+def _zstandard(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
+    import pyarrow as pa
+
+    # Closing the stream would close the file, whose hash is read to its end afterwards.
+    packed = pa.PythonFile(SimpleNamespace(read=file.read, closed=False, close=lambda: None), mode="r")
+    with pa.CompressedInputStream(packed, "zstd") as stream:
+        yield from _plain(stream, chunk)
+
+
+_READERS: dict[str, Callable[[io.RawIOBase, int], Iterator[bytes]]] = {
+    ".gz": _gzip,
+    ".bz2": _bzip2,
+    ".zst": _zstandard,
+}

@@ -167,4 +167,4 @@ def _changed(dump: Path, manifest: Manifest) -> bool:
 
 
 def _folder(dump: Path) -> Path:
-    return dump.parent / FOLDER / dump.name.removesuffix(".gz").removesuffix(".bz2")
+    return dump.parent / FOLDER / dump.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".zst")

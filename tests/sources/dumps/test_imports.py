@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from dual_data.engine.progress import Progress
@@ -30,7 +31,12 @@ from tests.sources.dumps.wikis import DAY
 ROWS = [(n, 0 if n % 3 else 4, f"Title_{n}".encode()) for n in range(5000)]
 TEXT = dump("linktarget", ROWS, a_line=100)
 NAME = f"testwiki-{DAY}-linktarget.sql"
-PACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": lambda text: pa.compress(text, codec="zstd", asbytes=True),
+}
 
 
 def run(folder: Path, part: int = 20_000) -> list[tuple[str, Manifest, bool]]:
@@ -58,7 +64,7 @@ def test_every_compression_gives_the_same_parts(tmp_path: Path, ending: str) -> 
     assert titles(tmp_path) == EXPECTED
 
 
-@pytest.mark.parametrize("ending", [".gz", ".bz2"])
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst"])
 def test_several_members_are_one_text(tmp_path: Path, ending: str) -> None:
     cuts = [0, 700, 70_000, len(TEXT)]
     packed = b"".join(PACK[ending](TEXT[start:end]) for start, end in pairwise(cuts))
@@ -119,7 +125,7 @@ def test_a_changed_dump_is_imported_anew(tmp_path: Path) -> None:
     assert titles(tmp_path) == EXPECTED[:20]
 
 
-@pytest.mark.parametrize("ending", [".gz", ".bz2"])
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst"])
 def test_a_cut_or_damaged_file_is_refused(tmp_path: Path, ending: str) -> None:
     path = tmp_path / (NAME + ending)
     whole = PACK[ending](TEXT)
@@ -306,7 +312,7 @@ def test_what_a_file_is_stands_in_its_name() -> None:
         "enwiki-20261101-pagelinks.sql.gz": ("pagelinks", "enwiki", "20261101"),
         "wikidatawiki-latest-wb_items_per_site.sql": ("wb_items_per_site", "wikidatawiki", "latest"),
         "wikidata-20261101-truthy-BETA.nt.bz2": ("triples", "wikidata", "20261101"),
-        "latest-truthy.nt.gz": ("triples", "wikidata", "latest"),
+        "latest-truthy.nt.zst": ("triples", "wikidata", "latest"),
     }
     for name, expected in names.items():
         found = recognise(Path(name))
