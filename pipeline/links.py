@@ -97,6 +97,20 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     return [Forecast(SOURCE, 2 * len(requests), tools.calls.known(SOURCE, requests), note=note)]
 
 
+def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
+    """Hashes of the dumps, or of the snapshot, that links are counted in."""
+    if params.method == "in_degree":
+        from dual_data.sources.embedded import EmbeddedGraph
+
+        return {"embedded snapshot": EmbeddedGraph().sha256}
+    if params.method != "dump":
+        return {}
+    from dual_data.sources.dumps.engines import identities
+    from dual_data.sources.dumps.files import WIKI_TABLES
+
+    return identities(project / params.folder, WIKI_TABLES)
+
+
 def open_wikipedia(tools: Tools) -> Wikipedia:
     """The wiki that links are counted in. Raises ConfigError for the Wikipedia of another language than the titles'."""
     from dual_data.sources.wikipedia import Wikipedia
@@ -163,20 +177,6 @@ def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -
             found = wiki.count_by_linkshere(titles, params.cap, advance)
     named = entities.drop_nulls("title").select("qid", "title")
     return {qid: found[title]._asdict() for qid, title in named.iter_rows()}
-
-
-def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
-    """Hashes of the dumps, or of the snapshot, that links are counted in."""
-    if params.method == "in_degree":
-        from dual_data.sources.embedded import EmbeddedGraph
-
-        return {"embedded snapshot": EmbeddedGraph().sha256}
-    if params.method != "dump":
-        return {}
-    from dual_data.sources.dumps.engines import identities
-    from dual_data.sources.dumps.files import WIKI_TABLES
-
-    return identities(project / params.folder, WIKI_TABLES)
 
 
 def _rows(entities: pl.DataFrame, counts: Counts, days: Mapping[str, str]) -> pl.DataFrame:

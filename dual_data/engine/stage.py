@@ -56,7 +56,7 @@ class Tools:
     """Most facts that the stage works on; None for all. A later stage may rely on inputs that are limited already."""
     progress: Progress = field(default_factory=Progress)
     open_model: Callable[[str], ChatModel] | None = None
-    """Opens a local model by name or folder; None where the evaluation extra is not installed."""
+    """Opens a local model by name or folder, or raises MissingExtra; None where no stage may ask for one."""
     open_embedding: Callable[[], Callable[[Sequence[str]], Any]] | None = None
     """Opens the sentence embedding of the `paper` rule: texts -> unit vectors [n, d]."""
 
