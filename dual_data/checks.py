@@ -94,7 +94,7 @@ def _unknown_topics(
     for place, topics in named.items():
         for topic in topics:
             if topic != "*" and topic not in known:
-                yield f"{place}: {topic!r} is in none of {', '.join(p.name for p in topic_files)}"
+                yield f"{place}: {topic!r} is not in {' or '.join(p.name for p in topic_files)}"
 
 
 def _wrong_exclusions(

@@ -33,7 +33,7 @@ def load_profile(path: Path) -> Profile:
     services = parse(Services, data.pop("services", {}), path, prefix="services")
     for key, table in data.items():
         if not isinstance(table, dict):
-            raise ConfigError("belongs into a table: [project], [services] or a stage's", file=path, key=key)
+            raise ConfigError("belongs in a table: [project], [services] or the table of a stage", file=path, key=key)
     name = project.pop("name", path.stem) if isinstance(project, dict) else ""
     if not isinstance(name, str) or not name or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigError("must be a plain folder name (letters, digits, - and _)", file=path, key="project.name")

@@ -210,7 +210,7 @@ def _label_table(path: Path) -> pl.DataFrame:
         if row["qid"] in lines:
             raise InputError(
                 f"{place(row)}: qid: {row['qid']} stands in line {lines[row['qid']]} already; an id has one line, its "
-                "other names belong into the column aliases"
+                "other names belong in the column aliases"
             )
         lines[row["qid"]] = row["line"]
     named = table.filter(pl.col("label").is_not_null()).with_columns(

@@ -213,7 +213,7 @@ def _check_ids(rows: pl.DataFrame) -> None:
     for row in labels.join(firsts, on="qid").filter(pl.col("label") != pl.col("first")).head(1).iter_rows(named=True):
         raise InputError(
             f"{place(row)}: {row['qid']} is called {row['label']!r} here and {row['first']!r} in {row['of']}: line "
-            f"{row['at']}; an id has one label, its other names belong into the aliases"
+            f"{row['at']}; an id has one label, its other names belong in the aliases"
         )
 
 

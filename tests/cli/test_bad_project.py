@@ -109,7 +109,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         relation("[questions]", '[questions]\nstatement = "The ... of {subject} is {answer}."'),
         r"P36.toml: questions: 'The \.\.\. of \{subject\} is \{answer\}\.' is not filled in",
     ),
-    "unknown topic": (relation("places_country", "places_contry"), "P36.toml: topics: 'places_contry' is in none of"),
+    "unknown topic": (relation("places_country", "places_contry"), "P36.toml: topics: 'places_contry' is not in"),
     "not a class id": (
         relation('object = "entity"', 'object = "entity"\nobject_classes = ["city"]'),
         "P36.toml: object_classes.0: 'city' is not a Wikidata item",
@@ -193,7 +193,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         replaced("pipeline/dual.toml", '[project]\nname = "../x"\n'),
         "dual.toml: project.name: must be a plain",
     ),
-    "stray key": (replaced("pipeline/dual.toml", "limit = 3\n[project]\n"), "dual.toml: limit: belongs into a table"),
+    "stray key": (replaced("pipeline/dual.toml", "limit = 3\n[project]\n"), "dual.toml: limit: belongs in a table"),
     "precision of an entity": (
         relation('object = "entity"', 'object = "entity"\nprecision = "day"'),
         'P36.toml: precision belongs to object = "date", and this one is "entity"; leave it out',
@@ -220,7 +220,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "exclusion for no known topic": (
         excluded('["x"]\nreason = "vague"\ntopics = ["places_contry"]\n'),
-        "EXCLUDED.toml: x.topics: 'places_contry' is in none of topics.toml",
+        "EXCLUDED.toml: x.topics: 'places_contry' is not in topics.toml",
     ),
     "prompt of the judge without labels": (
         edited("prompts/salience.md", r"labels = .*\n", ""),
