@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dual_data.errors import DualDataError, InputError
+from dual_data.evaluation import stages
 from dual_data.evaluation.data import PROFILES, Item, encode
 from dual_data.evaluation.local_model import LocalModel
 from dual_data.evaluation.lora import Adapters
@@ -80,6 +81,19 @@ def test_a_stage_that_cannot_be_put_on_leaves_the_base_alone(tmp_path: Path) -> 
             pass
         assert torch.equal(loaded.model(ids).logits, before)
         assert not any(module._forward_hooks for module in loaded.model.modules())
+
+
+def test_a_base_that_cannot_be_copied_keeps_no_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny()
+    made = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), cities(3), seed=0, profile=CHAT, folder=tmp_path)
+
+    def cramped(_: torch.Tensor) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(stages, "held", cramped)
+    with pytest.raises(MemoryError), applied(loaded, made):
+        pass
+    assert not any(module._forward_hooks for module in loaded.model.modules())
 
 
 def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
