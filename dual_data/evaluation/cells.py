@@ -137,8 +137,6 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
         stage: rows.counterfactual() if recipe is not None and recipe.counterfactual else rows
         for stage, recipe in stages.items()
     }
-    methods = chosen.methods or tuple(preset.methods)
-    refuses = any(method_named(method).other_answer == "refusals" for method in methods)
     grid = Grid(
         name,
         chosen,
@@ -148,12 +146,14 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
         profile_named(preset.profile),
         sets,
         read_utility_panel(chosen, project) if chosen.panel else None,
-        tuple(read_refusals(project)) if refuses else (),
+        (),
         origin(resolved(data.folder, project)),
         folder,
     )
-    for method in methods:
-        grid.options(method)  # raises where there is no such option
+    for method in grid.methods:
+        grid.options(method)  # raises where there is no such method or option
+    if any(method_named(method).other_answer == "refusals" for method in grid.methods):
+        grid = grid._replace(refusals=tuple(read_refusals(project)))
     return grid
 
 
@@ -203,15 +203,12 @@ def cells_of(grid: Grid, identify: Callable[[ModelSettings], Identity]) -> list[
         for stage in chosen.stages:
             seeds = chosen.seeds if grid.stages[stage] is not None else chosen.seeds[:1]
             for name in chosen.sets or tuple(grid.sets[stage].forget):
-                bases = {}
-                for seed in seeds:
-                    cell = _cell(grid, (model, stage, name, BASE), 0.0, seed, known)
-                    bases[seed] = cell.id
-                    found.append(cell)
+                bases = {seed: _cell(grid, (model, stage, name, BASE), 0.0, seed, known) for seed in seeds}
+                found += bases.values()
                 for method in grid.methods:
                     preferred = grid.preferred(stage, name, method)
                     for seed in chosen.seeds:
-                        base = bases.get(seed, bases[seeds[0]])
+                        base = bases.get(seed, bases[seeds[0]]).id
                         found += [
                             _cell(grid, (model, stage, name, method), lr, seed, known, preferred)._replace(base=base)
                             for lr in rates

@@ -126,8 +126,7 @@ class _Pool:
 class _Builder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, profile: Profile) -> None:
         self.tokenizer, self.profile = tokenizer, profile
-        self.requests: list[Request] = []
-        self._known: dict[Request, int] = {}
+        self.requests: dict[Request, int] = {}
         self._end = (turn_end(tokenizer),) if profile.chat else ()
 
     def place(
@@ -147,15 +146,15 @@ class _Builder:
         for item, row, texts in zip(items, rows, wrong, strict=True):
             gold = Answer(row.answer_ids + row.end_ids, len(row.answer_ids))
             others = tuple(next(wrong_ids) for _ in texts)
-            canonical = self._add(Request(row.prompt_ids, (gold, *others), group="question"))
+            canonical = self._place_of(Request(row.prompt_ids, (gold, *others), group="question"))
             rephrased = tuple(
-                self._add(Request(tuple(next(wording_ids)), (gold,), group="question")) for _ in item.paraphrases
+                self._place_of(Request(tuple(next(wording_ids)), (gold,), group="question")) for _ in item.paraphrases
             )
             asked = []
             for attack, chat, answer in attack_chats(item, attacks, shown, texts):
                 prompt = self.tokenizer(render(self.tokenizer, chat), add_special_tokens=False)["input_ids"]
                 scored = gold if answer == item.answer else self._answers([answer])[0]
-                request = self._add(Request(tuple(prompt), (scored,), group=attack))
+                request = self._place_of(Request(tuple(prompt), (scored,), group=attack))
                 asked.append(Attacked(attack, request, chat[-1][1], answer))
             found.append(Place(item, canonical, rephrased, tuple(asked)))
         return tuple(found)
@@ -166,8 +165,6 @@ class _Builder:
         found = self.tokenizer([text.strip() for text in texts], add_special_tokens=False)["input_ids"]
         return [Answer(tuple(ids) + self._end, len(ids)) for ids in found]
 
-    def _add(self, request: Request) -> int:
-        if request not in self._known:
-            self._known[request] = len(self.requests)
-            self.requests.append(request)
-        return self._known[request]
+    def _place_of(self, request: Request) -> int:
+        """The request's place among all, each of which is asked once."""
+        return self.requests.setdefault(request, len(self.requests))
