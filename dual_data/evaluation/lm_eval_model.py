@@ -24,7 +24,7 @@ from dual_data.evaluation.request import Answer, Request
 Ids = tuple[int, ...]
 
 _LEAST_TOKENS = 2048
-"""Tokens saved that are worth a group, whose prefix is a pass of its own and whose last batch may be small."""
+"""A group must save as many tokens: its prefix is a pass of its own, and its last batch may be small."""
 _START = 32
 """Prompts that have as many tokens in common after a shared prefix may share a longer one."""
 _MOST_ANSWER_TOKENS = 512

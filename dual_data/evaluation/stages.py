@@ -1,7 +1,7 @@
 """Training stages before unlearning: an adapter is trained once, kept by content, and made part of the base.
 
-`pretrained` changes nothing. `sft` learns the facts, and its controls part what that mixes: `sft_format` other subjects
-in the same form, `sft_new` facts that can only have been learned here, `sft_retain` all but those to forget.
+`pretrained` changes nothing. `sft` learns the facts, and its controls separate what it mixes: `sft_format` learns other
+subjects in the same form, `sft_new` facts that can only have been learned here, `sft_retain` all but those to forget.
 """
 
 from __future__ import annotations

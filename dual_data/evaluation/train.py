@@ -226,7 +226,7 @@ class Run:
         return self._differentiate(layout, groups)
 
     def note(self, name: str, value: float) -> None:
-        """Have a figure in the result of every cell."""
+        """Put a figure into the result of every cell."""
         for notes in self._notes:
             notes[name] = value
 

@@ -19,7 +19,7 @@ from dual_data.evaluation.grid import RunOptions, Tally, run
 from dual_data.evaluation.sharding import OutOfStep, Ranks, joined
 
 _NOTICED = 2.0
-"""Seconds in which processes notice that one is lost, whose turn to give its weights it was."""
+"""Seconds that processes get to notice that one whose weights they wait for is lost."""
 _PEER_LOST = "Connection closed by peer"
 
 
