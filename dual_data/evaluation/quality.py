@@ -25,6 +25,8 @@ from dual_data.evaluation.statistics import (
     seed_counts,
 )
 
+_REPLICATES = 1000
+
 
 class ForgetQuality(NamedTuple):
     """Whether the truth ratios of forgotten facts could be those of a model that never saw them."""
@@ -66,19 +68,19 @@ class Kept(NamedTuple):
     truth_ratio: ArrayLike
 
 
-def model_utility(sets: Sequence[Kept], *, seed: int = 0, replicates: int = 1000) -> Interval | None:
+def model_utility(sets: Sequence[Kept]) -> Interval | None:
     """Harmonic mean of probability, ROUGE-L recall and max(0, 1 - truth ratio) over the sets that must be kept.
 
     Scores that no item has are left out; None where none is left. The interval is over seeds and subjects, as that of a
     mean; the seeds, of which each has measured everything, are drawn once for all, a set's subjects for its scores.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     exact: list[float] = []
     drawn: list[NDArray[np.float64]] = []
-    seeds = seed_counts(len(np.atleast_2d(sets[0].probability)), random, replicates) if sets else np.empty(0)
+    seeds = seed_counts(len(np.atleast_2d(sets[0].probability)), random, _REPLICATES) if sets else np.empty(0)
     for one in sets:
         truth = np.maximum(0.0, 1 - np.asarray(one.truth_ratio, dtype=float))
-        picked = item_weights(one.subjects, random, replicates)
+        picked = item_weights(one.subjects, random, _REPLICATES)
         for values in (one.probability, one.recall, truth):
             table = np.atleast_2d(np.asarray(values, dtype=float))
             known = ~np.isnan(table)

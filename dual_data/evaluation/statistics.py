@@ -20,6 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 _TAIL = 0.025
 """Share of the draws on either side of a 95 % interval."""
+_REPLICATES = 2000
+_DEAR_REPLICATES = 500
+"""Draws where each costs a pass over all items, or over all pairs."""
 _FEW = 10
 """Draws beyond zero that are too few to read a small p-value from."""
 
@@ -33,9 +36,7 @@ class Interval(NamedTuple):
     p_value: float | None = None
 
 
-def bootstrap_mean(
-    values: ArrayLike, clusters: Sequence[Hashable], *, share: bool = False, seed: int = 0, replicates: int = 2000
-) -> Interval:
+def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], *, share: bool = False) -> Interval:
     """Mean with an interval over seeds and clusters, drawn crossed.
 
     `values` is [items] or [seeds, items]; `clusters` names each item's subject. Where all values of a `share` are 0, or
@@ -47,17 +48,11 @@ def bootstrap_mean(
     if share and mean in (0, 1):
         far = _TAIL ** (1 / len(sizes))
         return Interval(mean, 0.0, 1 - far) if mean == 0 else Interval(mean, far, 1.0)
-    draws = _draw_means(table, sizes, np.random.default_rng(seed), replicates)
-    return Interval(mean, *quantiles(draws))
+    return Interval(mean, *quantiles(_draw_means(table, sizes, np.random.default_rng(0), _REPLICATES)))
 
 
 def bootstrap_function(
-    function: Callable[..., Floats],
-    tables: Sequence[ArrayLike],
-    clusters: Sequence[Hashable],
-    *,
-    seed: int = 0,
-    replicates: int = 2000,
+    function: Callable[..., Floats], tables: Sequence[ArrayLike], clusters: Sequence[Hashable]
 ) -> Interval:
     """A function of the means of several tables of the same seeds and items, all drawn together.
 
@@ -67,18 +62,14 @@ def bootstrap_function(
     sides = [_cluster_sums(values, clusters) for values in tables]
     exact = function(*(np.array([_mean(*side)]) for side in sides))
     # A generator each, of one seed: tables of one shape get the same draws.
-    return Interval(
-        float(exact[0]),
-        *quantiles(function(*(_draw_means(*side, np.random.default_rng(seed), replicates) for side in sides))),
-    )
+    draws = function(*(_draw_means(*side, np.random.default_rng(0), _REPLICATES) for side in sides))
+    return Interval(float(exact[0]), *quantiles(draws))
 
 
-def bootstrap_median(
-    values: ArrayLike, clusters: Sequence[Hashable], *, seed: int = 0, replicates: int = 1000
-) -> Interval:
+def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replicates: int = 1000) -> Interval:
     """Median over seeds and items with an interval over seeds and clusters, drawn crossed; arrays as in the mean's."""
     table = np.atleast_2d(np.asarray(values, dtype=float))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     seeds = seed_counts(len(table), random, replicates)
     picked = item_weights(clusters, random, replicates)
     order = np.argsort(table, axis=None, kind="stable")
@@ -91,7 +82,7 @@ def bootstrap_median(
 
 
 def bootstrap_difference(
-    first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable], *, seed: int = 0, replicates: int = 2000
+    first: ArrayLike, second: ArrayLike, clusters: Sequence[Hashable], *, replicates: int = _REPLICATES
 ) -> Interval:
     """Mean of `first - second` on the same items (and seeds), paired, with its interval and p-value.
 
@@ -101,7 +92,7 @@ def bootstrap_difference(
     if one.shape[1] != two.shape[1] or (one.shape[0] != two.shape[0] and 1 not in (one.shape[0], two.shape[0])):
         raise ValueError(f"cannot pair {one.shape} with {two.shape}: [seeds, items] of the same items are needed")
     table, sizes = _cluster_sums(one - two, clusters)
-    draws = _draw_means(table, sizes, np.random.default_rng(seed), replicates)
+    draws = _draw_means(table, sizes, np.random.default_rng(0), replicates)
     return interval_of(_mean(table, sizes), draws, len(sizes))
 
 
@@ -111,7 +102,7 @@ def mean_draws(
     *,
     among: Sequence[Hashable] | None = None,
     seed: int | Sequence[int] = 0,
-    replicates: int = 2000,
+    replicates: int = _REPLICATES,
 ) -> Floats:
     """The means that an interval is made of, by draw; NaN where none of the items is drawn.
 
@@ -137,13 +128,7 @@ def interval_of(value: float, draws: Floats, clusters: int) -> Interval:
     return Interval(value, *quantiles(draws), max(p_value, 2.0 ** (1 - clusters)))
 
 
-def bootstrap(
-    statistic: Callable[[NDArray[np.intp]], float],
-    clusters: Sequence[Hashable],
-    *,
-    seed: int = 0,
-    replicates: int = 500,
-) -> Interval:
+def bootstrap(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence[Hashable]) -> Interval:
     """Interval of any statistic of item indices, by drawing whole clusters with replacement.
 
     Draws on which the statistic is not a number (one class only, say) are left out. What is left can lie all on one
@@ -152,9 +137,9 @@ def bootstrap(
     of_item, count = _numbered(clusters)
     order, sizes = np.argsort(of_item, kind="stable"), np.bincount(of_item)
     starts = np.cumsum(sizes) - sizes
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     drawn = []
-    for _ in range(replicates):
+    for _ in range(_DEAR_REPLICATES):
         picks = random.integers(count, size=count)
         lengths = sizes[picks]
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -184,14 +169,11 @@ def auc_interval(
     negative: Sequence[float],
     positive_clusters: Sequence[Hashable],
     negative_clusters: Sequence[Hashable],
-    *,
-    seed: int = 0,
-    replicates: int = 500,
 ) -> Interval:
     """AUC with an interval over clusters drawn within each class, so that no draw lacks one."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     first, second = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
-    weights = [item_weights(names, random, replicates) for names in (positive_clusters, negative_clusters)]
+    weights = [item_weights(names, random, _DEAR_REPLICATES) for names in (positive_clusters, negative_clusters)]
     # An AUC is a weighted mean over pairs, so all draws are two matrix products.
     wins = np.sign(first[:, None] - second[None, :]) / 2 + 0.5
     drawn = ((weights[0] @ wins) * weights[1]).sum(1) / (weights[0].sum(1) * weights[1].sum(1))
