@@ -9,8 +9,7 @@ import polars as pl
 from dual_data import templates
 from dual_data.config import Relation
 from dual_data.words import words
-
-PARAPHRASES = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
+from pipeline.wordings import PARAPHRASES
 
 
 class Leaks:
@@ -33,7 +32,7 @@ class Leaks:
         `leaks` says that the question itself holds it, or that no wording for validation or none for tests is left.
         """
         lost: list[str] = []
-        fewer: dict[tuple[tuple[int, ...], ...], list[str]] = {}
+        fewer: list[tuple[str | tuple[int, ...], ...]] = []
         open_rows = rows.select("fact_id", "relation", "subject", "answer", "reason").filter(pl.col("reason").is_null())
         for fact_id, stem, subject, answer in open_rows.drop("reason").iter_rows():
             if not self._is_suspect(stem, subject, answer):
@@ -42,10 +41,9 @@ class Leaks:
             if kept is None:
                 lost.append(fact_id)
             elif any(len(left) < len(texts) for left, texts in zip(kept, self._wordings[stem][1:], strict=True)):
-                fewer.setdefault(kept, []).append(fact_id)
-        places = {f"{use}_kept": [kept[index] for kept in fewer] for index, use in enumerate(PARAPHRASES)}
-        schema = {"fact_id": pl.List(pl.String), **dict.fromkeys(places, pl.List(pl.Int64))}
-        table = pl.DataFrame({"fact_id": list(fewer.values()), **places}, schema).explode("fact_id")
+                fewer.append((fact_id, *kept))
+        places = {f"{use}_kept": pl.List(pl.Int64) for use in PARAPHRASES}
+        table = pl.DataFrame(fewer, schema={"fact_id": pl.String, **places}, orient="row")
         left = (pl.col(use).list.gather(pl.col(f"{use}_kept")) for use in PARAPHRASES)
         changed = rows.join(table, on="fact_id").select("fact_id", *left)
         return rows.update(changed, on="fact_id").with_columns(leaks=pl.col("fact_id").is_in(lost))

@@ -9,7 +9,7 @@ import polars as pl
 from dual_data import templates
 from dual_data.config import Relation
 
-_LISTS = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
+PARAPHRASES = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
 _TEXTS, _NAMES = ("text_0", "text_1", "text_2"), ("name_0", "name_1")
 """The pieces of a template and the variables between them; one that has fewer ends in empty ones."""
 
@@ -26,11 +26,11 @@ def with_questions(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.
         .drop_nulls("sentence")
         .collect()
     )
-    for column in ("question", *_LISTS, "statement"):
+    for column in ("question", *PARAPHRASES, "statement"):
         of_fact = said.filter(pl.col("column") == column).group_by("fact_id", maintain_order=True)
         rows = rows.join(of_fact.agg(pl.col("sentence").alias(column)), on="fact_id", how="left", maintain_order="left")
     nothing = pl.lit([], dtype=pl.List(pl.String))
-    return rows.with_columns(pl.col("question", "statement").list.first(), pl.col(_LISTS).fill_null(nothing))
+    return rows.with_columns(pl.col("question", "statement").list.first(), pl.col(PARAPHRASES).fill_null(nothing))
 
 
 def _value(name: pl.Expr) -> pl.Expr:
@@ -43,7 +43,7 @@ def _templates(relations: Mapping[str, Relation]) -> pl.DataFrame:
     found = []
     for stem, relation in relations.items():
         wording = relation.questions
-        texts = dict(zip(("question", *_LISTS), wording.by_use().values(), strict=True))
+        texts = dict(zip(("question", *PARAPHRASES), wording.by_use().values(), strict=True))
         texts["statement"] = (wording.statement,) if wording.statement else ()
         for column, templates_of in texts.items():
             for pieces in map(templates.cut, templates_of):
