@@ -11,11 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 
 from dual_data.evaluation.cells import cells_of, spell_out
-from dual_data.evaluation.data import Item
 from dual_data.evaluation.examine import AttackOptions, attack, targets
 from dual_data.evaluation.grid import RunOptions, run
 from dual_data.evaluation.lora import Adapters
@@ -28,7 +26,7 @@ from dual_data.evaluation.settings import load_settings
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.train import train
-from tests.evaluation.questions import cities
+from tests.evaluation.questions import cities, write_rows
 from tests.evaluation.separate_device import NAME, register, separate_device
 from tests.evaluation.training import OPTIONS, SPEC, problem
 
@@ -88,9 +86,9 @@ def trained(device: str, method: str, batch: int) -> list[list[float]]:
 def grid(device: str, folder: Path) -> list[dict[str, Any]]:
     """Scores and generations of a grid that ran there, and its attacks."""
     items = cities()
-    _write(folder / "forget.jsonl", items[:4])
+    write_rows(folder / "forget.jsonl", items[:4])
     asked = [item._replace(question=f"{item.question} Tell me.", subject=f"New {item.subject}") for item in items]
-    _write(folder / "retain.jsonl", asked)
+    write_rows(folder / "retain.jsonl", asked)
     (folder / "grid.toml").write_text(GRID)
     made = spell_out(load_settings(folder / "grid.toml"), "small", folder, folder / device)
     cells = cells_of(made, lambda model: identify(model.spec))
@@ -146,11 +144,6 @@ def _refused() -> str:
     except RuntimeError as error:
         return str(error)
     return ""
-
-
-def _write(path: Path, rows: list[Item]) -> None:
-    columns = ("question", "answer", "subject", "relation")
-    pl.DataFrame([{name: getattr(row, name) for name in columns} for row in rows]).write_ndjson(path)
 
 
 if __name__ == "__main__":

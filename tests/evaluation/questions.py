@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import polars as pl
+
 from dual_data.evaluation.data import Item
 
 _CITIES = (
@@ -30,3 +34,9 @@ def cities(count: int = 7) -> list[Item]:
         )
         for index, (name, country) in enumerate(_CITIES[:count])
     ]
+
+
+def write_rows(path: Path, items: list[Item]) -> None:
+    """A file of JSON lines as a grid reads it, without popularity."""
+    columns = ("question", "answer", "subject", "relation")
+    pl.DataFrame([{name: getattr(item, name) for name in columns} for item in items]).write_ndjson(path)

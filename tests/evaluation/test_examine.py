@@ -8,21 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from dual_data.cli import main
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation import engine, examine
 from dual_data.evaluation.cells import Cell, Grid, cells_of, spell_out
-from dual_data.evaluation.data import Item
 from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.lm_eval_tasks import TaskScores
 from dual_data.evaluation.models import Loaded, identify
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import ModelSettings, load_settings
-from tests.evaluation.questions import cities
+from tests.evaluation.questions import cities, write_rows
 
 GRID = """
 [models.tiny]
@@ -52,24 +50,16 @@ preset = "small"
 """
 
 
-def _write(path: Path, items: list[Item]) -> None:
-    rows = [
-        {"question": item.question, "answer": item.answer, "subject": item.subject, "relation": item.relation}
-        for item in items
-    ]
-    pl.DataFrame(rows).write_ndjson(path)
-
-
 def _project(folder: Path, *, adapters: bool, more: Sequence[str] = (), grid: str = GRID) -> list[str]:
     """A project with one grid that has run; the options that name it."""
     (folder / "pipeline").mkdir()
     (folder / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     (folder / "pipeline" / "evaluation.toml").write_text(grid)
     items = cities()
-    _write(folder / "forget.jsonl", items[:4])
+    write_rows(folder / "forget.jsonl", items[:4])
     renamed = [item._replace(question=f"{item.question} Tell me.", subject=f"New {item.subject}") for item in items]
-    _write(folder / "retain.jsonl", renamed)
-    _write(folder / "neighbours.jsonl", [item._replace(question=f"Say: {item.question}") for item in items[4:]])
+    write_rows(folder / "retain.jsonl", renamed)
+    write_rows(folder / "neighbours.jsonl", [item._replace(question=f"Say: {item.question}") for item in items[4:]])
     options = ["--grid", "one", "--project", str(folder), "--device", "cpu"]
     kept = ["--save-adapters"] if adapters else []
     with pytest.raises(SystemExit) as ended:
