@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from dual_data import __version__
 from dual_data.calls import Counts
 from dual_data.config import Strict
-from dual_data.engine.tables import write_whole
+from dual_data.engine.tables import file_hash, write_whole
 from dual_data.ids import canonical, digest
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
@@ -96,6 +96,18 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, the last file of a stage."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     write_whole(folder / "manifest.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def faults(folder: Path, manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    """What of a build in `folder` is not as its manifests say: tables, and inputs that are others now."""
+    for stage, manifest in manifests.items():
+        for name, table in manifest.outcome.items():
+            path = folder / stage / f"{name}.parquet"
+            if not path.is_file() or file_hash(path) != table.file:
+                yield f"{stage}/{name}.parquet is not what the build wrote"
+        for source, content in manifest.basis.inputs.items():
+            if source not in manifests or manifests[source].content() != content:
+                yield f"{stage} was built from another {source} than stands here now"
 
 
 def build_facts(project: Path, seconds: float) -> dict[str, Any]:

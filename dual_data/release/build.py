@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dual_data.engine.manifest import Manifest, read_manifest
-from dual_data.engine.tables import file_hash
+from dual_data.engine.manifest import Manifest, faults, read_manifest
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
@@ -55,12 +54,7 @@ def read_build(folder: Path, stages: Sequence[str]) -> Build:
         manifest = read_manifest(folder / stage)
         if manifest is None:
             raise DualDataError(f"{folder / stage}: is not built; run: dual-data build")
-        for name, table in manifest.outcome.items():
-            path = folder / stage / f"{name}.parquet"
-            if not path.is_file() or file_hash(path) != table.file:
-                raise DualDataError(f"{path}: is not what the build wrote; run: dual-data build")
-        for name, content in manifest.basis.inputs.items():
-            if name not in manifests or manifests[name].content() != content:
-                raise DualDataError(f"{folder / stage}: was built from another {name}; run: dual-data build")
         manifests[stage] = manifest
+    if fault := next(faults(folder, manifests), None):
+        raise DualDataError(f"{folder}: {fault}; run: dual-data build")
     return Build(folder, manifests)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dual_data.engine.manifest import Manifest, read_manifest
-from dual_data.engine.tables import file_hash, read_table
+from dual_data.engine.manifest import Manifest, faults, read_manifest
+from dual_data.engine.tables import read_table
 from dual_data.errors import DualDataError
 from dual_data.released import State
 
@@ -45,14 +45,7 @@ class Built(NamedTuple):
     def doubts(self) -> list[str]:
         """Why the build should not be cited as it stands; empty for a clean and whole one."""
         found = [f"The stage {name} is not built." for name in self.missing]
-        for name, manifest in self.manifests.items():
-            for table, entry in manifest.outcome.items():
-                path = self.folder / name / f"{table}.parquet"
-                if not path.is_file() or file_hash(path) != entry.file:
-                    found.append(f"{name}/{table}.parquet is not what the build wrote.")
-            for source, content in manifest.basis.inputs.items():
-                if source not in self.manifests or self.manifests[source].content() != content:
-                    found.append(f"{name} was built from another {source} than stands here now.")
+        found += [f"{fault}." for fault in faults(self.folder, self.manifests)]
         facts = self.table("facts")
         unresolved = 0 if facts is None else facts.filter(~pl.col("resolved")).height
         state = State.of(self.manifests.values(), unresolved)
