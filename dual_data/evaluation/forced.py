@@ -24,8 +24,10 @@ from dual_data.evaluation.static_cache import StaticCache, answers_mask, prompt_
 
 
 class Prompts(NamedTuple):
-    """Prompts that have been through the model, their keys and values in a cache; rows are grouped by cell."""
+    """Prompts that have been through the model; rows are grouped by cell."""
 
+    cache: StaticCache
+    """Their keys and values."""
     indices: list[int]
     """Number of each row's request."""
     prefix: int
@@ -52,100 +54,90 @@ class Scored(NamedTuple):
     """Where its tokens are predicted: 0 is the prompt's last token, 1 and up the tokens fed."""
 
 
-class Forcing(NamedTuple):
-    """What scoring needs to know of an engine."""
+def forced_scores(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    answers: Sequence[Sequence[Answer]],
+    *,
+    reference: Reference | None,
+    keep: Reference | None,
+) -> list[list[list[TokenScores]]]:
+    """Scores [cells][rows][answers]. The first answer of each row is compared with `reference` and kept."""
+    found: list[list[list[TokenScores]]] = [[[] for _ in answers] for _ in prompts.end_hidden]
+    for rows in _parts(answers):
+        hidden, layers, scored = _run(model, prompts, rows, [answers[row] for row in rows])
+        gold = [one for one in scored if one.place == 0]
+        others = [one for one in scored if one.place > 0]
+        indices = [prompts.indices[rows[one.row]] for one in gold]
+        for chosen, held in ((gold, (reference, keep)), (others, (None, None))):
+            if not chosen:
+                continue
+            columns = _scores(model, hidden, layers, chosen, indices, *held)
+            for of_cell, column in zip(found, columns, strict=True):
+                for one, scores in zip(chosen, column, strict=True):
+                    of_cell[rows[one.row]].append(scores)
+    return found
 
-    model: PreTrainedModel
-    cells: int
-    hidden: bool
-    """Whether the hidden states of the last layers are wanted too."""
 
-    def score(
-        self,
-        cache: StaticCache,
-        prompts: Prompts,
-        answers: Sequence[Sequence[Answer]],
-        *,
-        reference: Reference | None,
-        keep: Reference | None,
-    ) -> list[list[list[TokenScores]]]:
-        """Scores [cells][rows][answers]. The first answer of each row is compared with `reference` and kept."""
-        found: list[list[list[TokenScores]]] = [[[] for _ in answers] for _ in range(self.cells)]
-        for rows in _parts(answers):
-            hidden, layers, scored = self._run(cache, prompts, rows, [answers[row] for row in rows])
-            gold = [one for one in scored if one.place == 0]
-            others = [one for one in scored if one.place > 0]
-            indices = [prompts.indices[rows[one.row]] for one in gold]
-            for chosen, held in ((gold, (reference, keep)), (others, (None, None))):
-                if not chosen:
-                    continue
-                columns = self._scores(hidden, layers, chosen, indices, *held)
-                for cell, column in enumerate(columns):
-                    for one, scores in zip(chosen, column, strict=True):
-                        found[cell][rows[one.row]].append(scores)
-        return found
+def _run(
+    model: PreTrainedModel, prompts: Prompts, rows: list[int], answers: Sequence[Sequence[Answer]]
+) -> tuple[Tensor, Tensor, list[Scored]]:
+    """Hidden states [cells, rows, 1 + fed, width] of a part, the same of the last layers, and what stands where."""
+    cells, device = len(prompts.end_hidden), prompts.pads.device
+    fed = max(map(_fed, answers))
+    tables: list[list[list[int]]] = [[], [], []]
+    scored = []
+    for row, several in enumerate(answers):
+        lines: list[list[int]] = [[], [], []]
+        for place, answer in enumerate(several):
+            size, start = len(answer.ids) - 1, len(lines[0])
+            for line, values in zip(lines, (answer.ids[:-1], range(size), [place] * size), strict=True):
+                line.extend(values)
+            scored.append(Scored(row, place, answer, [0, *range(start + 1, start + size + 1)]))
+        for table, line, filling in zip(tables, lines, (0, 0, -1), strict=True):
+            table.append(line + [filling] * (fed - len(line)))
+    pick = torch.tensor(rows, device=device)
+    hidden = prompts.end_hidden[:, pick, None]
+    wanted = prompts.end_layers.numel() > 0
+    layers = prompts.end_layers[:, pick, None] if wanted else prompts.end_layers
+    if fed:
+        every = (pick + torch.arange(cells, device=device)[:, None] * len(prompts.indices)).flatten()
+        start = prompts.prefix + prompts.length
+        columns = torch.arange(start, start + fed, device=device)
+        ids, offsets, segments = (torch.tensor(table, device=device).repeat(cells, 1) for table in tables)
+        seen = prompt_seen(prompts.prefix, prompts.pads[every], prompts.length)
+        with last_layers(model, wanted=wanted) as states:
+            rest = last_hidden(
+                model,
+                ids,
+                answers_mask(seen, segments),
+                prompts.end_positions[every, None] + offsets,
+                prompts.cache.branch(every, start, fed).at(columns, start + fed),
+            )
+        hidden = torch.cat([hidden, rest.view(cells, len(rows), fed, -1)], dim=2)
+        if wanted:
+            layers = torch.cat([layers, mean_of_layers(states).view(cells, len(rows), fed, -1)], dim=2)
+    return hidden, layers, scored
 
-    def _run(
-        self, cache: StaticCache, prompts: Prompts, rows: list[int], answers: Sequence[Sequence[Answer]]
-    ) -> tuple[Tensor, Tensor, list[Scored]]:
-        """Hidden states [cells, rows, 1 + fed, width] of a part, the same of the last layers, and what stands where."""
-        device = prompts.pads.device
-        fed = max(map(_fed, answers))
-        tables: list[list[list[int]]] = [[], [], []]
-        scored = []
-        for row, several in enumerate(answers):
-            lines: list[list[int]] = [[], [], []]
-            for place, answer in enumerate(several):
-                size, start = len(answer.ids) - 1, len(lines[0])
-                for line, values in zip(lines, (answer.ids[:-1], range(size), [place] * size), strict=True):
-                    line.extend(values)
-                scored.append(Scored(row, place, answer, [0, *range(start + 1, start + size + 1)]))
-            for table, line, filling in zip(tables, lines, (0, 0, -1), strict=True):
-                table.append(line + [filling] * (fed - len(line)))
-        pick = torch.tensor(rows, device=device)
-        hidden = prompts.end_hidden[:, pick, None]
-        layers = prompts.end_layers[:, pick, None] if self.hidden and prompts.end_layers.numel() else torch.empty(0)
-        if fed:
-            every = (pick + torch.arange(self.cells, device=device)[:, None] * len(prompts.indices)).flatten()
-            start = prompts.prefix + prompts.length
-            columns = torch.arange(start, start + fed, device=device)
-            ids, offsets, segments = (torch.tensor(table, device=device).repeat(self.cells, 1) for table in tables)
-            seen = prompt_seen(prompts.prefix, prompts.pads[every], prompts.length)
-            with last_layers(self.model, wanted=self.hidden) as states:
-                rest = last_hidden(
-                    self.model,
-                    ids,
-                    answers_mask(seen, segments),
-                    prompts.end_positions[every, None] + offsets,
-                    cache.branch(every, start, fed).at(columns, start + fed),
-                )
-            hidden = torch.cat([hidden, rest.view(self.cells, len(rows), fed, -1)], dim=2)
-            if states:
-                mean = mean_of_layers(states)
-                layers = torch.cat([layers, mean.view(self.cells, len(rows), fed, -1)], dim=2)
-        return hidden, layers, scored
 
-    def _scores(
-        self,
-        hidden: Tensor,
-        layers: Tensor,
-        scored: Sequence[Scored],
-        indices: Sequence[int],
-        reference: Reference | None,
-        keep: Reference | None,
-    ) -> list[list[TokenScores]]:
-        """Scores [cells][answers]."""
-        width = hidden.shape[2]
-        pick = torch.tensor(
-            [one.row * width + column for one in scored for column in one.columns], device=hidden.device
-        )
-        answers = [one.answer for one in scored]
-        means = None
-        if layers.numel() and (reference is not None or keep is not None):
-            # Gold answers stand first in their rows, so their states begin at column 0.
-            means = mean_of_answers(layers[:, [one.row for one in scored]], answers)
-        picked = hidden.flatten(1, 2)[:, pick]
-        return score_answers(self.model, picked, means, answers, indices, reference, keep)
+def _scores(
+    model: PreTrainedModel,
+    hidden: Tensor,
+    layers: Tensor,
+    scored: Sequence[Scored],
+    indices: Sequence[int],
+    reference: Reference | None,
+    keep: Reference | None,
+) -> list[list[TokenScores]]:
+    """Scores [cells][answers]."""
+    width = hidden.shape[2]
+    pick = torch.tensor([one.row * width + column for one in scored for column in one.columns], device=hidden.device)
+    answers = [one.answer for one in scored]
+    means = None
+    if layers.numel() and (reference is not None or keep is not None):
+        # Gold answers stand first in their rows, so their states begin at column 0.
+        means = mean_of_answers(layers[:, [one.row for one in scored]], answers)
+    return score_answers(model, hidden.flatten(1, 2)[:, pick], means, answers, indices, reference, keep)
 
 
 def _fed(answers: Sequence[Answer]) -> int:

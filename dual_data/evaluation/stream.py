@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from dual_data.evaluation.forced import Forcing, Prompts
+from dual_data.evaluation.forced import Prompts, forced_scores
 from dual_data.evaluation.generate import Decoder, Slots
 from dual_data.evaluation.hidden import last_layers, mean_of_layers
 from dual_data.evaluation.lora import Adapters
@@ -168,8 +168,7 @@ class Engine:
         batch = self._prompts([requests[index].prompt for index in indices], common, slots, indices, hidden=hidden)
         # Rows that only fill the batch up are not scored.
         answers = [requests[index].answers if row < count else () for row, index in enumerate(indices)]
-        forcing = Forcing(self.loaded.model, self.cells, hidden)
-        scores = forcing.score(slots.cache, batch, answers, reference=reference, keep=keep)
+        scores = forced_scores(self.loaded.model, batch, answers, reference=reference, keep=keep)
         texts = self._decode(batch, slots, wanted) if any(wanted) else [[]] * (len(indices) * self.cells)
         return [
             [
@@ -200,7 +199,7 @@ class Engine:
         back = torch.argsort(torch.tensor([row for rows in parts for row in rows], device=self.device))
         mean = torch.cat(layers, dim=1)[:, back] if layers[0].numel() else layers[0]
         positions = prefix + length - pads
-        return Prompts(indices, prefix, pads, length, positions, torch.cat(ends, dim=1)[:, back], mean)
+        return Prompts(slots.cache, indices, prefix, pads, length, positions, torch.cat(ends, dim=1)[:, back], mean)
 
     def _prompt_part(
         self,
