@@ -134,12 +134,13 @@ def wording_answer(collection: Collection) -> list[str]:
     leaks = [one for one in gaps if one[2].value > 0]
     if not leaks:
         return ["In no cell do other wordings bring out facts that the question no longer does."] if gaps else []
-    group, runs, largest = max(leaks, key=lambda one: one[2].value)
+    # By the lower end: a cell with three facts known before can have the largest share of all by chance.
+    group, runs, largest = max(leaks, key=lambda one: (one[2].low, one[2].value))
     names = _Names.of(collection)
     return [
         f"In {len(leaks)} of {len(gaps)} cells some facts that were answered before unlearning, and are not any more, "
         f"still come out with another wording or prompt, in {sum(gap.low > 0 for *_, gap in leaks)} of them with an "
-        f"interval above zero; most with {group.key.method} ({names.place(group.key)}, {group.key.set}): "
+        f"interval above zero; most clearly with {group.key.method} ({names.place(group.key)}, {group.key.set}): "
         f"{shown(largest)} of the facts answered before.{_by_chance(runs)}"
     ]
 

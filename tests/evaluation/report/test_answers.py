@@ -109,7 +109,7 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
         "In 4 of 4 cells some facts that were answered before unlearning, and are not any more, still come out with"
         in wordings
     )
-    assert "most with NPO (d, m, pretrained, rare)" in wordings
+    assert "most clearly with NPO (d, m, pretrained, rare)" in wordings
     asked_once = [
         group._replace(
             runs=tuple(
