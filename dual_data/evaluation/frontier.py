@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -46,14 +45,11 @@ def frontier(points: Sequence[Point]) -> list[Point]:
     return found
 
 
-def retain_at(points: Sequence[Point], forget: float, *, widest: float = math.inf) -> float | None:
-    """Retention at a given forget score: along the frontier, linear between its points.
-
-    None outside of them, and between two whose forget scores are more than `widest` apart.
-    """
+def retain_at(points: Sequence[Point], forget: float) -> float | None:
+    """Retention at a given forget score: along the frontier, linear between its points; None outside of them."""
     edge = frontier(points)
     for left, right in itertools.pairwise(edge):
-        if left.forget <= forget <= right.forget and right.forget - left.forget <= widest:
+        if left.forget <= forget <= right.forget:
             share = (forget - left.forget) / (right.forget - left.forget)
             return left.retain + share * (right.retain - left.retain)
     return next((point.retain for point in edge if point.forget == forget), None)

@@ -7,6 +7,7 @@ side's subjects apart; two stages on the same facts by drawing them together.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ _FORGOTTEN = 0.2
 SHARE = 0.5
 """Retention is compared where this share of the forget score is gone."""
 _WIDEST = 0.5
-"""Retention is read between two points of the frontier no further apart than this share of the forget score."""
+"""Retention is read where rates were measured on both sides no further apart than this share of the forget score."""
 
 Statistic = Callable[[list[Point]], float | None]
 """Of the points of a curve, of which the last is before unlearning."""
@@ -179,7 +180,11 @@ def _has_forgotten(points: Sequence[Point]) -> bool:
 
 
 def _retention(points: Sequence[Point]) -> Statistic | None:
-    if retain_at(_relative(points), 1 - SHARE, widest=_WIDEST) is None:
+    # Near it is what was measured, though a point that is better in both may stand for it on the frontier.
+    forgets = [point.forget for point in _relative(points)]
+    below = max((forget for forget in forgets if forget <= 1 - SHARE), default=-math.inf)
+    above = min((forget for forget in forgets if forget >= 1 - SHARE), default=math.inf)
+    if above - below > _WIDEST:
         return None
     return lambda drawn: retain_at(_relative(drawn), 1 - SHARE)
 

@@ -110,6 +110,26 @@ def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
     assert compare_retention(*far) is None
 
 
+def test_a_stronger_rate_that_keeps_more_stands_for_a_weaker_one_near_it(tmp_path: Path) -> None:
+    for stage, cells in (
+        ("pretrained", ((1e-4, 0.65, 0.8), (1e-3, 0.35, 0.5))),
+        ("sft", ((1e-4, 0.65, 0.7), (1e-3, 0.35, 0.9))),  # the second has forgotten more and kept more
+    ):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
+        for lr, forget, retain in cells:
+            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=retain)
+    sft, pretrained = (
+        next(group for group in collect([tmp_path]).groups if group.key.stage == stage)
+        for stage in ("sft", "pretrained")
+    )
+    found = compare_retention(sft, pretrained)
+    assert found is not None
+    stronger = sft.runs[1].sets["retain_eval"].scores["rougeL_recall"].mean()
+    assert found.first.value > stronger > found.second.value
+    alone = sft._replace(runs=sft.runs[1:])
+    assert compare_retention(alone, pretrained) is None
+
+
 def test_facts_that_two_sets_share_are_drawn_together(tmp_path: Path) -> None:
     for name in ("rare", "popular"):
         write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
