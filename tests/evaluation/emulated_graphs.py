@@ -19,6 +19,14 @@ READS = {"_local_scalar_dense", "item", "equal", "nonzero", "masked_select", "un
 WRITES = {"lift_fresh", "randn", "rand", "randint", "randperm", "normal_", "uniform_", "bernoulli_"}
 """Data of the host, or of a generator, whose place a replay would not find again."""
 
+INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_")
+
+
+def chooses(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether an operation picks by truth values, so that how large its result is hangs on them."""
+    masks = args[1] if name in INDEXED else ()
+    return any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks)
+
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Operations in their order, on the tensors that they were called with."""
@@ -33,9 +41,8 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = str(func.overloadpacket).removeprefix("aten.")
-        masks = args[1] if name in ("index", "index_put", "index_put_") else ()
-        if any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks):
-            name = "nonzero"  # what a choice by truth values is to a GPU
+        if chooses(name, args):
+            name = "nonzero"  # what that is to a GPU
         self.names.add(name)
         schema = func._schema
         written = [

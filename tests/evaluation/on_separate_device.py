@@ -26,7 +26,7 @@ from dual_data.evaluation.settings import load_settings
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import tiny
 from dual_data.evaluation.train import train
-from tests.evaluation.questions import cities, write_rows
+from tests.evaluation.questions import cities, other_cities, write_rows
 from tests.evaluation.separate_device import NAME, register, separate_device
 from tests.evaluation.training import OPTIONS, SPEC, problem
 
@@ -85,10 +85,8 @@ def trained(device: str, method: str, batch: int) -> list[list[float]]:
 
 def grid(device: str, folder: Path) -> list[dict[str, Any]]:
     """Scores and generations of a grid that ran there, and its attacks."""
-    items = cities()
-    write_rows(folder / "forget.jsonl", items[:4])
-    asked = [item._replace(question=f"{item.question} Tell me.", subject=f"New {item.subject}") for item in items]
-    write_rows(folder / "retain.jsonl", asked)
+    write_rows(folder / "forget.jsonl", cities(4))
+    write_rows(folder / "retain.jsonl", other_cities())
     (folder / "grid.toml").write_text(GRID)
     made = spell_out(load_settings(folder / "grid.toml"), "small", folder, folder / device)
     cells = cells_of(made, lambda model: identify(model.spec))

@@ -36,6 +36,11 @@ def cities(count: int = 7) -> list[Item]:
     ]
 
 
+def other_cities() -> list[Item]:
+    """The same of other subjects, so that they can be kept while `cities` are forgotten."""
+    return [item._replace(question=f"{item.question} Tell me.", subject=f"New {item.subject}") for item in cities()]
+
+
 def write_rows(path: Path, items: list[Item]) -> None:
     """A file of JSON lines as a grid reads it, without popularity."""
     columns = ("question", "answer", "subject", "relation")

@@ -17,11 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from tests.evaluation.emulated_graphs import READS
+from tests.evaluation.emulated_graphs import INDEXED, READS, chooses
 
 NAME = "apart"
 _COPIES = ("_to_copy", "copy_")
-_INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_")
 
 
 class Apart(Tensor):
@@ -95,10 +94,11 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> A
     if not here and to != NAME:
         return func(*args, **kwargs)
     back = to == "cpu" or (name == "copy_" and not isinstance(args[0], Apart))
-    waits += Counter(_waits(name, args, back=back))
+    if back or name in READS or chooses(name, args):
+        waits[name] += 1
     # A number may come from the host, as a GPU has it.
     if here and name not in _COPIES and any(one.dim() for one in tensors if not isinstance(one, Apart)):
-        if name not in _INDEXED or not isinstance(args[0], Apart):
+        if name not in INDEXED or not isinstance(args[0], Apart):
             raise RuntimeError(f"{name}: expected all tensors to be on the same device")
         waits["index of the host"] += 1
     on_host = {**kwargs, **({"device": "cpu"} if to else {})}
@@ -107,12 +107,6 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> A
         return args[0] if name == "copy_" else found
     found = tree_map_only(Tensor, Apart, found)
     return return_and_correct_aliasing(func, args, kwargs, found) if here else found  # type: ignore[no-untyped-call]
-
-
-def _waits(name: str, args: Any, *, back: bool) -> list[str]:
-    masks = args[1] if name in _INDEXED else ()
-    chosen = any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks)
-    return [name] if back or chosen or name in READS else []
 
 
 def _held(tensor: Apart) -> Tensor:

@@ -20,7 +20,7 @@ from dual_data.evaluation.models import Loaded, identify
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import ModelSettings, load_settings
-from tests.evaluation.questions import cities, write_rows
+from tests.evaluation.questions import cities, other_cities, write_rows
 
 GRID = """
 [models.tiny]
@@ -57,8 +57,7 @@ def _project(folder: Path, *, adapters: bool, more: Sequence[str] = (), grid: st
     (folder / "pipeline" / "evaluation.toml").write_text(grid)
     items = cities()
     write_rows(folder / "forget.jsonl", items[:4])
-    renamed = [item._replace(question=f"{item.question} Tell me.", subject=f"New {item.subject}") for item in items]
-    write_rows(folder / "retain.jsonl", renamed)
+    write_rows(folder / "retain.jsonl", other_cities())
     write_rows(folder / "neighbours.jsonl", [item._replace(question=f"Say: {item.question}") for item in items[4:]])
     options = ["--grid", "one", "--project", str(folder), "--device", "cpu"]
     kept = ["--save-adapters"] if adapters else []

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.collect import Group, collect
 from dual_data.evaluation.report.contrast import (
     Contrast,
     average,
@@ -85,15 +85,18 @@ def test_equal_confidence_needs_enough_facts(tmp_path: Path) -> None:
     assert pair_facts(popular, far) is None
 
 
+def _two_stages(folder: Path) -> tuple[Group, Group]:
+    """The only method after sft and on the pretrained model."""
+    by_stage = {group.key.stage: group for group in collect([folder]).groups}
+    return by_stage["sft"], by_stage["pretrained"]
+
+
 def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
     for stage, kept in (("pretrained", 0.4), ("sft", 0.8)):
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
         for lr, forget, retain in ((1e-4, 0.7, 1.0), (1e-3, 0.3, kept)):
             write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=retain)
-    sft, pretrained = (
-        next(group for group in collect([tmp_path]).groups if group.key.stage == stage)
-        for stage in ("sft", "pretrained")
-    )
+    sft, pretrained = _two_stages(tmp_path)
     found = compare_retention(sft, pretrained)
     assert found is not None
     # On the line between the two cells, where half of the facts is gone.
@@ -118,10 +121,7 @@ def test_a_stronger_rate_that_keeps_more_stands_for_a_weaker_one_near_it(tmp_pat
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
         for lr, forget, retain in cells:
             write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=retain)
-    sft, pretrained = (
-        next(group for group in collect([tmp_path]).groups if group.key.stage == stage)
-        for stage in ("sft", "pretrained")
-    )
+    sft, pretrained = _two_stages(tmp_path)
     found = compare_retention(sft, pretrained)
     assert found is not None
     stronger = sft.runs[1].sets["retain_eval"].scores["rougeL_recall"].mean()
