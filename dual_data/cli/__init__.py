@@ -97,6 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A label in another script must not end a command where the terminal is not UTF-8.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # torch's threads spin for milliseconds while they wait for each other: where other programs want the processor
+        # too, everything takes twenty times as long. A short spin costs nothing.
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="dual-data")
     except DualDataError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,8 +65,6 @@ def run(
     Example: dual-data eval run --grid demo --dry-run
     """
     need_torch()
-    # Threads that spin while they wait are ten times slower wherever another process wants the processor too.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
 
     from dual_data.evaluation.cells import is_done

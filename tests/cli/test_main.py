@@ -56,6 +56,22 @@ def test_every_command_and_option_is_documented(path: tuple[str, ...]) -> None:
             assert getattr(parameter, "help", None), f"{' '.join(path)} does not explain {parameter.name}"
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, None)],
+    ids=["by default", "a spin of one's own", "a policy of one's own"],
+)
+def test_waiting_threads_leave_the_processor_to_other_programs(
+    given: dict[str, str], used: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert dual_data("--version").code == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == used
+
+
 def test_whatever_is_stopped_by_hand_says_so() -> None:
     code = """
 import signal, dual_data.cli as cli
