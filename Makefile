@@ -12,9 +12,10 @@ TIMED  := ceilings,cells,grid,profile,growth
 
 .PHONY: demo eval-demo test check format benchmark benchmark-evaluation study clean
 
-demo: $(VENV)/.demo  ## Build the embedded dataset, from facts to splits, and show it
+demo: $(VENV)/.demo  ## Build the embedded dataset, from facts to splits, show it and report it
 	$(BIN)/dual-data build --profile $(DEMO)
 	$(BIN)/dual-data show --profile $(DEMO)
+	$(BIN)/dual-data report --profile $(DEMO)
 
 eval-demo: $(VENV)/.demo artifacts/$(DEMO)/splits/manifest.json  ## Unlearn facts of that dataset from a small real model, and report it
 	$(BIN)/dual-data eval run --grid demo --cells-at-once 2
