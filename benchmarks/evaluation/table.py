@@ -96,7 +96,7 @@ def _cells(found: Mapping[str, Any]) -> list[str]:
                     _times(base, one, "total"),
                     f"{one['cpu_total']:.3g}",
                     _times(base, one, "cpu_total"),
-                    f"{max(one['peak_bytes'].values(), default=0) / 2**30:.3g}",
+                    f"{max(peaks) / 2**30:.3g}" if (peaks := one["peak_bytes"].values()) else "",
                     "; ".join([parts, *_remarks(one)]),
                 ]
             )
