@@ -72,6 +72,13 @@ def report(
         Path | None, typer.Option("--out", "-o", help="Folder of the report.", show_default="the first folder")
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the page.")] = "Unlearning evaluation",
+    no_items: Annotated[
+        bool,
+        typer.Option(
+            "--no-items",
+            help="Leave out the questions and answers, and links to them: for a report that goes where these may not.",
+        ),
+    ] = False,
 ) -> None:
     """Write the report of one or more grids.
 
@@ -85,7 +92,9 @@ def report(
     """
     from dual_data.evaluation.report.write import write_report
 
-    written = write_report(folders, out or folders[0], title=title, say=lambda text: print(text, file=sys.stderr))
+    written = write_report(
+        folders, out or folders[0], title=title, items=not no_items, say=lambda text: print(text, file=sys.stderr)
+    )
     if written.rows:
         kept = [name for name in _SHOWN if len({row[name] for row in written.rows}) > 1 or name in _ALWAYS]
         print(table(kept, [[row[name] for name in kept] for row in written.rows]))

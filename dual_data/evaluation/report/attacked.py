@@ -13,7 +13,7 @@ import numpy as np
 from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recovery
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Run
-from dual_data.evaluation.report.document import Block, Cell, Entry, Figures, Heading, Links, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Cell, Entry, Figures, Heading, Links, Table
 from dual_data.evaluation.report.extras import Attacked, Extras
 from dual_data.evaluation.report.places import PLACE, estimate, place_of, row_id, shown, spot
 from dual_data.evaluation.report.reference import retrained
@@ -95,7 +95,7 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
         steps = (_steps(share.steps_to(level)) for level in LEVELS)
         texts = (curves[0]["tuned_on"], how, control_is, shown(share.area), *steps)
         rows.append(_Line(one, attack, texts))
-    header = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), "items")
+    header = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), ITEMS)
     caption = (
         "Of the held-out forget facts that unlearning lost, the share recovered: what fine-tuning brings back, less "
         "what the control gains by the same tuning (one that loses gains nothing). Area: mean share recovered over "
@@ -139,7 +139,7 @@ def _quantisation(found: Sequence[Extras], folder: Path) -> list[Block]:
             rows.append(_Line(one, attack, (bits, *unrounded, *rounded, _recovered(attack, scores))))
     header = (
         "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
-        "recovered", "items",
+        "recovered", ITEMS,
     )  # fmt: skip
     caption = (
         "ROUGE-L recall; rounded: after round-to-nearest of the merged weights, groups of 128 inputs. Recovered: share "
@@ -196,7 +196,7 @@ def _tasks(found: Sequence[Extras], folder: Path) -> list[Block]:
         "As lm-eval computed them, after so many worked examples (shots) and without a chat template, of one seed; "
         "intervals from its standard errors."
     )
-    header = ("task and metric", "shots", "score", "score before", "items")
+    header = ("task and metric", "shots", "score", "score before", ITEMS)
     return _section("Tasks of lm-eval", header, rows, caption, folder, exact=("shots",))
 
 

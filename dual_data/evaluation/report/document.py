@@ -27,6 +27,8 @@ class Links(NamedTuple):
 Entry = Cell | Links | str
 EXACT = "No intervals for counts, settings and results of tests: "
 """What a caption ends with, before the names of the columns."""
+ITEMS = "items"
+"""The column of tables that links to the results behind a row."""
 
 
 class Heading(NamedTuple):
@@ -79,6 +81,20 @@ class Folded(NamedTuple):
 
 
 Block = Heading | Paragraph | Points | Table | Figures | Folded
+
+
+def without_items(block: Block) -> Block:
+    """A block without the column of items, and without links out of the document."""
+    match block:
+        case Folded(title, blocks):
+            return Folded(title, tuple(map(without_items, blocks)))
+        case Table(header, rows):
+            kept = [place for place, name in enumerate(header) if name != ITEMS]
+            texts = tuple(tuple(" ".join(cell.text for cell in _cells(row[place])) for place in kept) for row in rows)
+            return block._replace(header=tuple(header[place] for place in kept), rows=texts)
+        case _:
+            return block
+
 
 _STYLE = """
 *{box-sizing:border-box}

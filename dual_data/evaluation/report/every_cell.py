@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dual_data.evaluation.report.collect import Collection, Run
-from dual_data.evaluation.report.document import Block, Entry, Heading, Paragraph, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Paragraph, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
     NORMS,
@@ -32,7 +32,7 @@ def every_cell(collection: Collection, folder: Path) -> list[Block]:
         panel = any(has_panel(runs) for _, runs in rows)
         lines = tuple(_line(method, runs, folder, panel=panel) for method, runs in rows)
         ids = tuple(row_id("cell", runs) for _, runs in rows)
-        header = ("method", "lr", "seeds", *_SETS, *([PANEL] if panel else []), "gradient norm", "items")
+        header = ("method", "lr", "seeds", *_SETS, *([PANEL] if panel else []), "gradient norm", ITEMS)
         caption = f"ROUGE-L recall, {title}{f'; {PANEL}: accuracy' if panel else ''}."
         blocks += [Heading(title, 3), Table(header, lines, caption, ("lr", "seeds"), ids)]
     return blocks

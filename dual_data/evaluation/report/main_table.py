@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dual_data.evaluation.report.collect import Collection, Key, Run, clusters, stack
-from dual_data.evaluation.report.document import Entry, Table
+from dual_data.evaluation.report.document import ITEMS, Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
     PLACE,
@@ -35,7 +35,7 @@ _CAPTION = (
     "its interval takes the rule as given. Corrected: (forget - baseline) / (1 - baseline). Answers held: share of "
     "forget facts whose greedy answer contains an accepted answer. Probability: of the forget answers, the geometric "
     "mean over their tokens. Worst case: share of forget facts that come out with any wording or attack prompt. KL on "
-    "retain: KL(before || after) on retain_eval, nats a token. Items: the results of all seeds."
+    "retain: KL(before || after) on retain_eval, nats a token."
 )
 
 
@@ -70,14 +70,14 @@ def main_table(rows: Sequence[Row], folder: Path) -> Table:
     panel = (PANEL,) if any(PANEL in row.scores for row in rows) else ()
     header = (
         *PLACE, "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held", "probability",
-        "retain_eval", "other kept sets", *panel, "worst case", "KL on retain", "items",
+        "retain_eval", "other kept sets", *panel, "worst case", "KL on retain", ITEMS,
     )  # fmt: skip
     lines = []
     for row in rows:
         texts: dict[str, Entry] = {name: shown(score) for name, score in row.scores.items()}
         others = "; ".join(f"{name} {shown(score)}" for name, score in row.others.items())
         texts |= {**_place(row), "baseline": shown(row.baseline), "other kept sets": others or "-"}
-        texts["items"] = sources(row.runs, folder)
+        texts[ITEMS] = sources(row.runs, folder)
         lines.append(tuple(texts.get(name, "-") for name in header))
     ids = tuple(row_id("chosen", row.runs) for row in rows)
     caption = f"{_CAPTION} {PANEL.capitalize()}: accuracy." if panel else _CAPTION
@@ -97,7 +97,7 @@ def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
             line[column], line[f"{column}_low"], line[f"{column}_high"] = (
                 ("", "", "") if score is None else tuple(map(_number, score[:3]))
             )
-        lines.append(line | {"items": " ".join(cell.link for cell in sources(row.runs, folder).cells)})
+        lines.append(line | {ITEMS: " ".join(cell.link for cell in sources(row.runs, folder).cells)})
     return lines
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.evaluation.report.collect import Collection, Group, Run, clusters, stack
-from dual_data.evaluation.report.document import Block, Entry, Folded, Heading, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Entry, Folded, Heading, Table
 from dual_data.evaluation.report.places import PLACE, chosen_cells, p_value, place_of, shown, sources, starts
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
 
@@ -70,7 +70,7 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
         "Methods have not forgotten equally much, so keeping less may be the price of forgetting more: see the "
         "frontiers."
     )
-    header = (*PLACE, "measured on", "first", "second", "difference", "p (Holm)", "items")
+    header = (*PLACE, "measured on", "first", "second", "difference", "p (Holm)", ITEMS)
     return [
         Heading("Methods against each other"),
         Folded(f"Paired differences ({len(rows)})", (Table(header, rows, caption, ("p (Holm)",)),)),

@@ -10,7 +10,7 @@ import numpy as np
 
 from dual_data.evaluation.report.chart import Axis, Line, Series, chart
 from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
-from dual_data.evaluation.report.document import Block, Entry, Figures, Folded, Heading, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Folded, Heading, Table
 from dual_data.evaluation.report.places import (
     PLACE,
     before_of,
@@ -68,11 +68,11 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     scores = (column for name in PANEL_SCORES.values() for column in (name, f"change of {name}"))
     exact = ("lr", "seeds", "panel")
     drawn = "Accuracy on the panel against the learning rate; bars are 95 % intervals."
-    by_kind = Table((*start, *every_kind, "items"), tuple(kinds), "Accuracy by kind of question.", exact)
+    by_kind = Table((*start, *every_kind, ITEMS), tuple(kinds), "Accuracy by kind of question.", exact)
     return [
         Heading("Utility panel"),
         Figures(tuple(charts), drawn),
-        Table((*start, *scores, "items"), tuple(lines), caption, exact, tuple(ids)),
+        Table((*start, *scores, ITEMS), tuple(lines), caption, exact, tuple(ids)),
         Folded(f"Accuracy by kind of question ({len(every_kind)} kinds)", (by_kind,)),
     ]
 

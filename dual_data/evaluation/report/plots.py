@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Group, Run
 from dual_data.evaluation.report.contrast import frontier_area, largest_jump
-from dual_data.evaluation.report.document import Block, Entry, Figures, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Table
 from dual_data.evaluation.report.places import (
     NORMS,
     PLACE,
@@ -78,7 +78,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
         "changes large. Area: under the frontier of forgetting and retention on retain_eval, as a share of that of a "
         f"method that forgets all and loses nothing. {NORMS}"
     )
-    header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", "items")
+    header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", ITEMS)
     return [
         Figures(tuple(charts), "Forget and retain scores against the learning rate."),
         Table(header, tuple(rows), caption),
@@ -121,7 +121,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
             ids.append(row_id("shift", one.runs))
     header = (
         *PLACE, "method", "lr", "change on forget", "change on retain_eval", "rank on forget", "rank on retain_eval",
-        "items",
+        ITEMS,
     )  # fmt: skip
     caption = (
         "Change: of the mean log-probability of an answer token, in nats, from before unlearning. Rank: of the first "

@@ -11,7 +11,17 @@ from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.attacked import attacks
 from dual_data.evaluation.report.collect import Collection
 from dual_data.evaluation.report.contrast import SHARE
-from dual_data.evaluation.report.document import Block, Cell, Folded, Heading, Paragraph, Points, Table
+from dual_data.evaluation.report.document import (
+    ITEMS,
+    Block,
+    Cell,
+    Folded,
+    Heading,
+    Paragraph,
+    Points,
+    Table,
+    without_items,
+)
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.main_table import Row, main_table
@@ -25,9 +35,14 @@ _ENOUGH_SEEDS = 5
 """With fewer an interval over seeds says little."""
 
 
-def build(collection: Collection, rows: Sequence[Row], found: Sequence[Extras], folder: Path) -> list[Block]:
-    """All sections around the `rows` of the main table; links are relative to `folder`, where the report is written."""
-    blocks: list[Block] = [Paragraph(_opening(collection)), Heading("Findings")]
+def build(
+    collection: Collection, rows: Sequence[Row], found: Sequence[Extras], folder: Path, *, items: bool
+) -> list[Block]:
+    """All sections around the `rows` of the main table; links are relative to `folder`, where the report is written.
+
+    Without `items` nothing that was asked or answered is in them, and no link to it.
+    """
+    blocks: list[Block] = [Paragraph(_opening(collection, items)), Heading("Findings")]
     popularity, compared = answers.popularity_answer(collection)
     stages, retained = answers.stage_answer(collection)
     smoother, jumps = answers.smoothness_answer(collection)
@@ -47,13 +62,14 @@ def build(collection: Collection, rows: Sequence[Row], found: Sequence[Extras], 
     blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
     blocks += [*by_popularity(found, folder), *membership(found, folder)]
     blocks += [*panel(collection, folder), *attacks(collection, found, folder)]
-    blocks += [Heading("Examples"), *_examples(collection)]
+    if items:
+        blocks += [Heading("Examples"), *_examples(collection)]
     blocks += [*every_cell(collection, folder), *_failures(collection, folder)]
     blocks += [Heading("How it was run"), _provenance(collection)]
-    return blocks
+    return blocks if items else list(map(without_items, blocks))
 
 
-def _opening(collection: Collection) -> str:
+def _opening(collection: Collection, items: bool) -> str:
     models = sorted({key.model for key in collection.bases} | {group.key.model for group in collection.groups})
     data = sorted({group.key.data for group in collection.groups})
     seeds = sorted({run.seed for group in collection.groups for run in group.runs})
@@ -63,8 +79,12 @@ def _opening(collection: Collection) -> str:
         f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 % bootstrap "
         "intervals: seeds and subjects are drawn with replacement, crossed, since every seed is measured on the same "
         "subjects; for an average over comparisons, the same subjects in all of them. p-values are Holm-corrected. "
+    )
+    text += (
         "The rows of tables link to the results behind them, which hold every question with its generation and scores; "
         "the points of charts link to such rows."
+        if items
+        else "Left out are the questions and answers, and links to them."
     )
     fewest = min(
         (len({run.seed for run in group.at(lr)}) for group in collection.groups for lr in group.lrs), default=1
@@ -112,7 +132,7 @@ def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[answers.
         )
         for one in compared
     )
-    header = ("comparison", *sides, "difference", "p (Holm)", "facts", "items")
+    header = ("comparison", *sides, "difference", "p (Holm)", "facts", ITEMS)
     table = Table(header, rows, f"{title}.", ("comparison", "p (Holm)", "facts"))
     return [Folded(f"{title} ({len(rows)})", (table,))]
 

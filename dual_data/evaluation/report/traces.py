@@ -10,7 +10,7 @@ from dual_data.evaluation.attacks.membership import FIXED, REFERENCE_RATIO, over
 from dual_data.evaluation.metrics.membership import ATTACKS
 from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.collect import Key
-from dual_data.evaluation.report.document import Block, Entry, Figures, Heading, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Heading, Table
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.held_out import CALIPER
 from dual_data.evaluation.report.places import PLACE, place_of, row_id, shown, sources, spot, title_of
@@ -51,7 +51,7 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
         return []
     header = (
         *PLACE, "method", "rho: popularity, probability drop", "rho: popularity, answer drop", "rho: the two drops",
-        "disagreeing facts", "items",
+        "disagreeing facts", ITEMS,
     )  # fmt: skip
     drop_caption = (
         "Mean drop, from before unlearning, of the answer's probability and of the share of generations that contain "
@@ -94,7 +94,7 @@ def _traces(found: Sequence[Extras], folder: Path) -> Table:
     header = (
         *PLACE, "method", "held-out facts",
         *(f"AUC by {attack}{model}" for attack in (FIXED, "min-k++") for model in ("", ", before", ", retrained")),
-        "strongest attack", "note", "posterior-difference audit", "items",
+        "strongest attack", "note", "posterior-difference audit", ITEMS,
     )  # fmt: skip
     caption = (
         "Membership inference: AUC of an attack that separates forget facts from held-out facts, on which neither the "
@@ -126,7 +126,7 @@ def _quality(found: Sequence[Extras], folder: Path) -> Table:
         )  # fmt: skip
     header = (
         *PLACE, "method", "forget quality p", "model utility before", "model utility", "n-gram entropy", "looping",
-        "items",
+        ITEMS,
     )  # fmt: skip
     caption = (
         "Forget quality: p-value and statistic D of the Kolmogorov-Smirnov test of truth ratios against the model that "

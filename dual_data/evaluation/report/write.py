@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dual_data.engine.tables import write_whole
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Cell, Entry, Links, Table, to_html, to_markdown
+from dual_data.evaluation.report.document import ITEMS, Cell, Entry, Links, Table, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
@@ -32,9 +32,13 @@ def write_report(
     out: Path,
     *,
     title: str = "Unlearning evaluation",
+    items: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Written:
-    """Read the results of some grids and write their report into `out`. Raises InputError where there are none."""
+    """Read the results of some grids and write their report into `out`. Raises InputError where there are none.
+
+    Without `items` nothing that was asked or answered is in it, and no link to it.
+    """
     say("reading results")
     collection = collect([folder.resolve() for folder in folders])
     say(f"{collection.runs} results; examining the chosen cells")
@@ -42,12 +46,15 @@ def write_report(
     found = [one for group in collection.groups if (one := extras(collection, group)) is not None]
     say("writing")
     rows = main_rows(collection)
-    blocks = build(collection, rows, found, out)
+    blocks = build(collection, rows, found, out, items=items)
+    columns = main_columns(rows, out)
+    if not items:
+        columns = [{name: value for name, value in line.items() if name != ITEMS} for line in columns]
     written = Written(out / "report.html", out / "report.md", out / "report.csv", _texts(main_table(rows, out)))
     for path, text in (
         (written.html, to_html(title, blocks)),
         (written.markdown, to_markdown(title, blocks)),
-        (written.table, _csv(main_columns(rows, out))),
+        (written.table, _csv(columns)),
     ):
         write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
     return written

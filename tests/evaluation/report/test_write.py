@@ -10,8 +10,9 @@ from dual_data.evaluation.report.collect import Key
 from dual_data.evaluation.report.document import Table, to_html, to_markdown
 from dual_data.evaluation.report.places import title_of
 from dual_data.evaluation.report.write import Written, write_report
+from dual_data.evaluation.results import read_result
 from tests.evaluation.report.made_up import write_cell
-from tests.evaluation.report.page import Page
+from tests.evaluation.report.page import TEXTS, Page
 
 
 def test_the_page_is_whole_and_needs_nothing_else(written: Written) -> None:
@@ -102,6 +103,38 @@ def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_the
     some = write_report([tmp_path], tmp_path / "report")
     assert [(row["stage"], row["method"]) for row in some.rows] == [("pretrained", "before"), ("pretrained", "NPO")]
     assert some.markdown.read_text().count("| failed | loss not finite at step 3 |") == 2
+
+
+def test_a_report_without_items_has_the_same_numbers_and_nothing_that_was_asked_or_said(
+    written: Written, tmp_path: Path
+) -> None:
+    folder = written.html.parent.parent
+    bare = write_report([folder], tmp_path, title="A <grid>", items=False)
+    whole, page = Page(written.html.read_text()), Page(bare.html.read_text())
+    said = {
+        item[field]
+        for path in (folder / "cells").glob("*.json")
+        for items in read_result(path)["items"].values()
+        for item in items
+        for field in ("question", "generation", "subject")
+    }
+    assert "It is France | sure." in said
+    for text in (page.text, *(path.read_text() for path in (bare.markdown, bare.table))):
+        assert not any(one in text for one in said)
+        assert "cells/" not in text
+    assert all(link.startswith("#") for link in page.links)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    kept = [table for table in whole.tables if table.header != TEXTS[0]]
+    assert [table.header for table in page.tables] == [
+        tuple(name for name in table.header if name != "items") for table in kept
+    ]
+    for table, other in zip(page.tables, kept, strict=True):
+        places = [place for place, name in enumerate(other.header) if name in table.header]
+        figures = [[row.texts[place] for place in places] for row in other.rows]
+        if "cell" not in table.header:  # a link there
+            assert [list(row.texts) for row in table.rows] == figures
+    rows, others = (list(csv.DictReader(path.read_text().splitlines())) for path in (bare.table, written.table))
+    assert rows == [{name: value for name, value in row.items() if name != "items"} for row in others]
 
 
 def test_same_results_same_report(written: Written, tmp_path: Path) -> None:
