@@ -39,6 +39,8 @@ class Series(NamedTuple):
     name: str
     spots: tuple[Spot, ...]
     joined: bool = True
+    look: int | None = None
+    """Which colour, marker and dash; by default its place in the chart."""
 
 
 class Line(NamedTuple):
@@ -75,8 +77,8 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
     for number, line in enumerate(lines):
         body.append(_reference(line, across, up, left=number % 2 == 1))
     for number, one in enumerate(kept):
-        body += _series(one, number, across, up)
-    legend = _legend([one.name for one in kept if one.spots])
+        body += _series(one, number if one.look is None else one.look, across, up)
+    legend = _legend([(one.name, n if one.look is None else one.look) for n, one in enumerate(kept) if one.spots])
     height = _HEIGHT + 16 * math.ceil(len(legend) / 2)
     # Whoever is read a picture as one thing is not led to the links in it.
     role = "group" if any(spot.link for spot in spots) else "img"
@@ -122,13 +124,19 @@ class _Scale:
             if len(powers) < 2:  # within a decade: some of its multiples
                 several = range(math.floor(self.low), math.ceil(self.high) + 1)
                 found = [times * 10.0**power for power in several for times in (1, 2, 3, 5)]
-                return [(v, f"{v:g}") for v in found if self.low - 1e-9 <= math.log10(v) <= self.high + 1e-9]
-            return [(10.0**power, f"1e{power}" if abs(power) > 3 else f"{10.0**power:g}") for power in powers]
+            else:
+                found = [10.0**power for power in powers]
+            return [(v, _short(v)) for v in found if self.low - 1e-9 <= math.log10(v) <= self.high + 1e-9]
         rough = (self.high - self.low) / 5
         unit = 10 ** math.floor(math.log10(rough))
         step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [(place * step, f"{place * step:.6g}") for place in range(first, last + 1)]
+
+
+def _short(value: float) -> str:
+    """A value of one digit: 0.5, 300, 3e-4."""
+    return f"{value:g}" if 0.01 <= value < 1e4 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _shown(spot: Spot, x: Axis, y: Axis) -> bool:
@@ -215,10 +223,11 @@ def _marker(number: int, x: float, y: float) -> str:
     return f"M{x:.1f} {y - 4:.1f}l4 7h-8Z"
 
 
-def _legend(names: Sequence[str]) -> list[str]:
+def _legend(shown: Sequence[tuple[str, int]]) -> list[str]:
+    """Of names and their looks."""
     parts = []
-    for number, name in enumerate(names):
-        x, y = _LEFT + 205 * (number % 2), _HEIGHT + 6 + 16 * (number // 2)
+    for place, (name, number) in enumerate(shown):
+        x, y = _LEFT + 205 * (place % 2), _HEIGHT + 6 + 16 * (place // 2)
         parts.append(
             f'<g class="legend"><path class="dot c{number % COLOURS}" d="{_marker(number, x, y)}"/>'
             f'<text x="{x + 10}" y="{y + 3.5}">{html.escape(name)}</text></g>'

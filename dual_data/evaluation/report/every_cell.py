@@ -9,6 +9,7 @@ from dual_data.evaluation.report.collect import Collection, Run
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Heading, Paragraph, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
+    BEFORE,
     NORMS,
     estimate,
     gradient_norms,
@@ -27,7 +28,7 @@ def every_cell(collection: Collection, folder: Path) -> list[Block]:
     said = f"ROUGE-L recall; learning rates are chosen on forget and retain_train. {NORMS}"
     blocks: list[Block] = [Heading("Every learning rate"), Paragraph(said)]
     for _, before, groups, title in starts(collection):
-        rows = [("before", before)] if before else []
+        rows = [(BEFORE, before)] if before else []
         rows += [(group.key.method, tuple(group.at(lr))) for group in groups for lr in group.lrs]
         panel = any(has_panel(runs) for _, runs in rows)
         lines = tuple(_line(method, runs, folder, panel=panel) for method, runs in rows)

@@ -16,6 +16,7 @@ from dual_data.evaluation.report.collect import Collection, Key, Run, clusters, 
 from dual_data.evaluation.report.document import ITEMS, Entry, Table
 from dual_data.evaluation.report.panel import PANEL, has_panel, panel_accuracy
 from dual_data.evaluation.report.places import (
+    BEFORE,
     PLACE,
     chosen_cells,
     estimate,
@@ -60,7 +61,7 @@ def main_rows(collection: Collection) -> list[Row]:
     for key, before, groups, _ in starts(collection):
         if not before:
             continue
-        rows.append(_row(key, before, "before", before))
+        rows.append(_row(key, before, BEFORE, before))
         rows += [_row(group.key, runs, group.key.method, before) for group, runs in chosen_cells(groups)]
     return rows
 

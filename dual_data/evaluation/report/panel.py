@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,11 @@ from dual_data.evaluation.report.chart import Axis, Line, Series, chart
 from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Folded, Heading, Table
 from dual_data.evaluation.report.places import (
+    BEFORE,
     PLACE,
     before_of,
     chosen_cells,
+    looks,
     mean_of,
     place_of,
     rate_of,
@@ -44,14 +46,15 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     """Accuracy over learning rates, and what the chosen cells lost; nothing where no panel was measured."""
     measured = [start for start in starts(collection) if has_panel(start.before)]
     charts, lines, kinds, ids = list[str](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
+    look = looks(collection.groups)
     every_kind = list(dict.fromkeys(kind for _, before, *_ in measured for kind in _table(before).kinds))
     for key, before, groups, title in measured:
-        charts.append(_by_rate(title, before, groups))
-        found: list[tuple[str, Sequence[Run]]] = [("before", before)]
+        charts.append(_by_rate(title, before, groups, look))
+        found: list[tuple[str, Sequence[Run]]] = [(BEFORE, before)]
         found += [(group.key.method, runs) for group, runs in chosen_cells(groups)]
         for method, runs in found:
             start = (*place_of(key), method, rate_of(runs), str(len(runs)), _name(_table(before)))
-            texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != "before")]
+            texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != BEFORE)]
             lines.append((*start, *texts, sources(runs, folder)))
             kinds.append((*start, *_of_kinds(runs, every_kind), sources(runs, folder)))
             ids.append(row_id("panel", runs))
@@ -77,17 +80,18 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     ]
 
 
-def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group]) -> str:
+def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group], look: Mapping[str, int]) -> str:
     def score(runs: Sequence[Run]) -> Interval:
         return panel_accuracy(runs) if has_panel(runs) else Interval(math.nan, math.nan, math.nan)
 
     accuracy, guessing = panel_accuracy(before), _table(before).guessing
     lines = [
-        Line("y", accuracy.value, "before", shown(accuracy), row_id("panel", before)),
+        Line("y", accuracy.value, BEFORE, shown(accuracy), row_id("panel", before)),
         Line("y", guessing, "guessing"),
     ]
     axes = (Axis("learning rate", log=True), Axis("accuracy on the panel", 0, 1))
-    return chart(title, *axes, [Series(group.key.method, spots_by_rate(group, score)) for group in groups], lines)
+    series = [Series(group.key.method, spots_by_rate(group, score), look=look[group.key.method]) for group in groups]
+    return chart(title, *axes, series, lines)
 
 
 def _table(runs: Sequence[Run]) -> PanelTable:

@@ -20,6 +20,8 @@ from dual_data.evaluation.statistics import Floats, Interval, bootstrap_mean, bo
 Place = tuple[str, str, str, str]
 """Data, model, stage, set."""
 PLACE = ("data", "model", "stage", "set")
+BEFORE = "before"
+"""What charts and tables call the model before unlearning."""
 NORMS = (
     "Gradient norm: before clipping, the median over all steps and seeds, with the smallest and the largest in "
     "brackets (a range, not a confidence interval)."
@@ -48,6 +50,12 @@ def starts(collection: Collection) -> list[Start]:
     for group in collection.groups:
         found[group.key._replace(method=BASE)].append(group)
     return [Start(key, collection.bases.get(key, ()), found[key], title_of(key, found)) for key in sorted(found)]
+
+
+def looks(groups: Iterable[Group]) -> dict[str, int]:
+    """How charts draw each method, in all of them alike, and the model before unlearning."""
+    methods = sorted({group.key.method for group in groups})
+    return {name: number for number, name in enumerate((*methods, BEFORE))}
 
 
 def before_of(before: Sequence[Run], run: Run) -> Run:
@@ -147,7 +155,7 @@ def sources(runs: Iterable[Run], folder: Path) -> Links:
     rates = {run.lr for run in found if run.lr}
 
     def name(run: Run) -> str:
-        rate = ("before" if not run.lr else f"{run.lr:g}") if len(rates) > 1 or (rates and not run.lr) else ""
+        rate = (BEFORE if not run.lr else f"{run.lr:g}") if len(rates) > 1 or (rates and not run.lr) else ""
         return f"{rate} seed {run.seed}".strip()
 
     return Links(tuple(Cell(name(run), os.path.relpath(run.path, folder)) for run in found))

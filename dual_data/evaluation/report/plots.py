@@ -12,11 +12,13 @@ from dual_data.evaluation.report.collect import Collection, Group, Run
 from dual_data.evaluation.report.contrast import frontier_area, largest_jump
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Table
 from dual_data.evaluation.report.places import (
+    BEFORE,
     NORMS,
     PLACE,
     chosen_cells,
     estimate,
     gradient_norms,
+    looks,
     middle,
     place_of,
     rate_of,
@@ -39,12 +41,12 @@ _BESIDE = (-0.1, 0.1)
 
 def frontiers(collection: Collection) -> list[Block]:
     """Forget against retain score, one chart a stage and set, baselines drawn in."""
-    charts = []
+    charts, look = [], looks(collection.groups)
     for _, before, groups, title in starts(collection):
-        series = [Series(group.key.method, _spots(group)) for group in groups]
+        series = [Series(group.key.method, _spots(group), look=look[group.key.method]) for group in groups]
         lines = []
         if before:
-            series.append(Series("before", (_spot(before, ""),), joined=False))
+            series.append(Series(BEFORE, (_spot(before, ""),), joined=False, look=look[BEFORE]))
             rule = trivial_rule(before)
             lines.append(Line("x", rule.value, "trivial rule", shown(rule), row_id("chosen", before)))
         axes = (Axis("forget, ROUGE-L recall", 0, 1), Axis("retain_eval, ROUGE-L recall", 0, 1))
@@ -58,12 +60,14 @@ def frontiers(collection: Collection) -> list[Block]:
 
 def stability(collection: Collection, folder: Path) -> list[Block]:
     """Scores against the learning rate, the largest jump and the gradient norms."""
-    charts = []
+    charts, look = [], looks(collection.groups)
     rows: list[tuple[Entry, ...]] = []
     for key, before, groups, title in starts(collection):
         for name in _SETS:
             score = partial(estimate, name=name, score="rougeL_recall")
-            series = [Series(group.key.method, spots_by_rate(group, score)) for group in groups]
+            series = [
+                Series(group.key.method, spots_by_rate(group, score), look=look[group.key.method]) for group in groups
+            ]
             lines = [_before(before, score(before), "cell")] if before else []
             axes = (Axis("learning rate", log=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
             charts.append(chart(title, *axes, series, lines))
@@ -103,7 +107,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         chosen = chosen_cells(groups)
         if not chosen:
             continue
-        start = _shift("before", before)
+        start = _shift(BEFORE, before)
         found = [_shift(group.key.method, runs) for group, runs in chosen]
         methods = Axis("method", names=tuple(one.method for one in found))
         changes = _beside(_SETS, [(one.method, one.runs, one.changes) for one in found], "shift")
@@ -188,6 +192,6 @@ def _beside(
     ]
 
 
-def _before(runs: Sequence[Run], found: Interval, table: str, name: str = "before", digits: int = 3) -> Line:
+def _before(runs: Sequence[Run], found: Interval, table: str, name: str = BEFORE, digits: int = 3) -> Line:
     """A line at a score before unlearning."""
     return Line("y", found.value, name, shown(found, digits), row_id(table, runs))

@@ -60,7 +60,7 @@ def build(
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
     blocks += [Heading("Ranks and log-probabilities"), *shifts(collection, folder)]
     blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
-    blocks += [*by_popularity(found, folder), *membership(found, folder)]
+    blocks += [*by_popularity(collection, found, folder), *membership(found, folder)]
     blocks += [*panel(collection, folder), *attacks(collection, found, folder)]
     if items:
         blocks += [Heading("Examples"), *_examples(collection)]

@@ -9,19 +9,19 @@ from pathlib import Path
 from dual_data.evaluation.attacks.membership import FIXED, REFERENCE_RATIO, over_unlearned
 from dual_data.evaluation.metrics.membership import ATTACKS
 from dual_data.evaluation.report.chart import Axis, Series, chart
-from dual_data.evaluation.report.collect import Key
+from dual_data.evaluation.report.collect import Collection, Key
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Heading, Table
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.held_out import CALIPER
-from dual_data.evaluation.report.places import PLACE, place_of, row_id, shown, sources, spot, title_of
+from dual_data.evaluation.report.places import PLACE, looks, place_of, row_id, shown, sources, spot, title_of
 from dual_data.evaluation.results import BASE
 
 
-def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
+def by_popularity(collection: Collection, found: Sequence[Extras], folder: Path) -> list[Block]:
     """Forgetting by tenth of popularity."""
     rows: list[tuple[Entry, ...]] = []
     ids: list[str] = []
-    charts = []
+    charts, look = [], looks(collection.groups)
     drops: dict[tuple[Key, str], list[Series]] = defaultdict(list)
     for one in found:
         if one.frequency is None:
@@ -34,7 +34,7 @@ def by_popularity(found: Sequence[Extras], folder: Path) -> list[Block]:
             ("generations with the answer", [part.answer_drop for part in frequency.deciles]),
         ):
             spots = tuple(spot(i, drop, f"part {i + 1}: ", ids[-1]) for i, drop in enumerate(of_parts))
-            drops[key._replace(method=BASE), what].append(Series(key.method, spots))
+            drops[key._replace(method=BASE), what].append(Series(key.method, spots, look=look[key.method]))
         rows.append(
             (
                 *place_of(key), key.method, shown(frequency.by_probability), shown(frequency.by_answer),

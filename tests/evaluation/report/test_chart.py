@@ -67,8 +67,19 @@ def test_logarithmic_axes_and_what_they_cannot_show() -> None:
 
 def test_two_rates_of_one_decade_are_both_named() -> None:
     svg = chart("t", Axis("x", log=True), Axis("y", 0, 1), [Series("one", (Spot(3e-4, 1.0), Spot(1e-3, 0.5)))])
-    assert ">0.0003<" in svg
-    assert ">0.001<" in svg
+    assert ">3e-4<" in svg
+    assert ">1e-3<" in svg
+
+
+def test_a_series_looks_alike_in_every_chart_whatever_stands_before_it() -> None:
+    one, other = Series("one", (Spot(0, 1),), look=0), Series("other", (Spot(1, 0),), look=5)
+    drawn = [
+        ElementTree.fromstring(chart("t", Axis("x", 0, 1), Axis("y", 0, 1), series))
+        for series in ([one, other], [other])
+    ]
+    marks = [[mark for mark in root.iter("path") if mark.get("class") == "dot c5"] for root in drawn]
+    assert [len(found) for found in marks] == [2, 2]  # the point and the legend
+    assert marks[0][0].get("d") == marks[1][0].get("d")
 
 
 def test_names_of_two_lines_do_not_stand_on_each_other() -> None:

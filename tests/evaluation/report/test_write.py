@@ -137,6 +137,18 @@ def test_a_report_without_items_has_the_same_numbers_and_nothing_that_was_asked_
     assert rows == [{name: value for name, value in row.items() if name != "items"} for row in others]
 
 
+def test_a_method_has_one_colour_in_all_charts_though_some_lack_others(tmp_path: Path) -> None:
+    for stage, methods in (("pretrained", ("GradDiff", "NPO")), ("sft", ("NPO",))):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0, panel=0.8)
+        for method in methods:
+            write_cell(tmp_path, stage=stage, method=method, lr=1e-4, forget=0.2, retain=0.9, panel=0.7)
+    source = write_report([tmp_path], tmp_path / "report").html.read_text()
+    colours: dict[str, set[str]] = {}
+    for colour, name in re.findall(r'class="legend"><path class="dot (c\d)"[^>]*/><text[^>]*>([^<]*)<', source):
+        colours.setdefault(name, set()).add(colour)
+    assert [colours[name] for name in ("GradDiff", "NPO", "before")] == [{"c0"}, {"c1"}, {"c2"}]
+
+
 def test_same_results_same_report(written: Written, tmp_path: Path) -> None:
     again = write_report([written.html.parent.parent], written.html.parent.parent / "again", title="A <grid>")
     assert again.html.read_text() == written.html.read_text()
