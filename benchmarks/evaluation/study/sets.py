@@ -1,4 +1,4 @@
-"""Rare and popular facts in three ways: as published, matched, and matched with the same answers."""
+"""Rare and popular facts in four ways: as published; matched on length, on the answer, or where names say nothing."""
 
 from __future__ import annotations
 
