@@ -135,6 +135,13 @@ def git_state(project: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": status is None or bool(status)}
 
 
+def git_text(state: Mapping[str, Any] | None) -> str:
+    """A state of :func:`git_state` for a reader; empty for None."""
+    if not state:
+        return ""
+    return f"{str(state.get('commit'))[:12]}{' with uncommitted changes' if state.get('dirty') else ''}"
+
+
 def _git(project: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from dual_data.engine.manifest import Manifest
+from dual_data.engine.manifest import Manifest, git_text
 from dual_data.markup import Html, element, joined
 from dual_data.report.read import Built
 from dual_data.report.section import Section
@@ -25,7 +24,7 @@ def section(built: Built) -> Section:
                 manifest.basis.limit,
                 build.get("built_at"),
                 build.get("seconds"),
-                _git(build),
+                git_text(build.get("git")) or None,
             )
         )
         for entry, outcome in manifest.outcome.items():
@@ -49,13 +48,6 @@ def section(built: Built) -> Section:
     parts.append(_software(manifests))
     parts.append(folded("Parameters, services and inputs of every stage", *(_basis(*one) for one in manifests.items())))
     return Section("provenance", "Provenance", tuple(parts))
-
-
-def _git(build: Mapping[str, Any]) -> str | None:
-    git = build.get("git")
-    if not git:
-        return None
-    return f"{str(git.get('commit'))[:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
 
 
 def _hash(text: str) -> Html:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dual_data.engine.manifest import git_text
 from dual_data.evaluation.frontier import RULE
 from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.attacked import attacks
@@ -184,7 +185,7 @@ def _provenance(collection: Collection) -> Table:
     known = collection.provenance
     rows: list[tuple[Cell | str, ...]] = [("dual-data", str(known.get("dual_data", "")))]
     rows += [(name, str(value)) for name, value in known.get("packages", {}).items()]
-    rows += [("device", str(known.get("device", ""))), ("git", str(known.get("git", "")))]
+    rows += [("device", str(known.get("device", ""))), ("git", git_text(known.get("git")))]
     model: Mapping[str, object] = known.get("model", {})
     rows += [(name, str(model[name])) for name in ("spec", "revision", "weights", "dtype") if model.get(name)]
     keys = {(group.key.preset, group.key.profile) for group in collection.groups}

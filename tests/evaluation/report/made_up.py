@@ -132,7 +132,7 @@ def write_cell(
                 "dual_data": "0",
                 "packages": {"torch": "1"},
                 "device": "cpu",
-                "git": None,
+                "git": {"commit": "0123456789abcdef", "dirty": True},
                 "model": {},
                 "limit": limit,
                 **known,
