@@ -76,9 +76,10 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
     body = [*_frame(x, y, across, up)]
     for number, line in enumerate(lines):
         body.append(_reference(line, across, up, left=number % 2 == 1))
-    for number, one in enumerate(kept):
-        body += _series(one, number if one.look is None else one.look, across, up)
-    legend = _legend([(one.name, n if one.look is None else one.look) for n, one in enumerate(kept) if one.spots])
+    drawn = [(one, place if one.look is None else one.look) for place, one in enumerate(kept)]
+    for one, look in drawn:
+        body += _series(one, look, across, up)
+    legend = _legend([(one.name, look) for one, look in drawn if one.spots])
     height = _HEIGHT + 16 * math.ceil(len(legend) / 2)
     # Whoever is read a picture as one thing is not led to the links in it.
     role = "group" if any(spot.link for spot in spots) else "img"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from dual_data.evaluation.report.chart import Axis, Line, Series, chart
+from dual_data.evaluation.report.chart import Axis, Line, chart
 from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
 from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Folded, Heading, Table
 from dual_data.evaluation.report.places import (
@@ -18,6 +19,7 @@ from dual_data.evaluation.report.places import (
     chosen_cells,
     looks,
     mean_of,
+    method_series,
     place_of,
     rate_of,
     row_id,
@@ -90,8 +92,7 @@ def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group], look: M
         Line("y", guessing, "guessing"),
     ]
     axes = (Axis("learning rate", log=True), Axis("accuracy on the panel", 0, 1))
-    series = [Series(group.key.method, spots_by_rate(group, score), look=look[group.key.method]) for group in groups]
-    return chart(title, *axes, series, lines)
+    return chart(title, *axes, method_series(groups, look, partial(spots_by_rate, score=score)), lines)
 
 
 def _table(runs: Sequence[Run]) -> PanelTable:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.report.chart import Spot
+from dual_data.evaluation.report.chart import Series, Spot
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import Cell, Links
 from dual_data.evaluation.results import BASE
@@ -133,6 +133,13 @@ def p_value(value: float) -> str:
 def spot(place: float, found: Interval, start: str, link: str, digits: int = 3) -> Spot:
     """A point of a chart of categories, what it is of at the start of its note, linked to the row behind it."""
     return Spot(place, found.value, None, (found.low, found.high), f"{start}{shown(found, digits)}", link)
+
+
+def method_series(
+    groups: Iterable[Group], look: Mapping[str, int], spots: Callable[[Group], tuple[Spot, ...]]
+) -> list[Series]:
+    """A series a method, drawn as :func:`looks` says."""
+    return [Series(group.key.method, spots(group), look=look[group.key.method]) for group in groups]
 
 
 def spots_by_rate(group: Group, score: Callable[[Sequence[Run]], Interval]) -> tuple[Spot, ...]:

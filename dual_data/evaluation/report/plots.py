@@ -19,6 +19,7 @@ from dual_data.evaluation.report.places import (
     estimate,
     gradient_norms,
     looks,
+    method_series,
     middle,
     place_of,
     rate_of,
@@ -43,7 +44,7 @@ def frontiers(collection: Collection) -> list[Block]:
     """Forget against retain score, one chart a stage and set, baselines drawn in."""
     charts, look = [], looks(collection.groups)
     for _, before, groups, title in starts(collection):
-        series = [Series(group.key.method, _spots(group), look=look[group.key.method]) for group in groups]
+        series = method_series(groups, look, _spots)
         lines = []
         if before:
             series.append(Series(BEFORE, (_spot(before, ""),), joined=False, look=look[BEFORE]))
@@ -65,9 +66,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     for key, before, groups, title in starts(collection):
         for name in _SETS:
             score = partial(estimate, name=name, score="rougeL_recall")
-            series = [
-                Series(group.key.method, spots_by_rate(group, score), look=look[group.key.method]) for group in groups
-            ]
+            series = method_series(groups, look, partial(spots_by_rate, score=score))
             lines = [_before(before, score(before), "cell")] if before else []
             axes = (Axis("learning rate", log=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
             charts.append(chart(title, *axes, series, lines))
