@@ -17,7 +17,11 @@ _TITLE, _LINE = 60, 14
 """Characters that a line of a title has room for, and its height."""
 COLOURS = 8
 """Colours that the page defines as .c0 to .c7; further series start over with other dashes."""
+_TICKS = 6
+"""On a logarithmic axis at most these, if its powers of ten are no more."""
 _DASHES = ("", "6 3", "2 3")
+_ASIDE = 3
+"""Pixels between series that stand beside each other."""
 _MARKERS = ("circle", "square", "diamond", "triangle")
 
 
@@ -64,6 +68,8 @@ class Axis(NamedTuple):
     log: bool = False
     names: tuple[str, ...] = ()
     """Labels of 0, 1, 2, ...: the axis is one of categories."""
+    aside: bool = False
+    """Of x: series stand a little beside each other, so that bars at one value do not cover each other."""
 
 
 def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequence[Line] = ()) -> str:
@@ -77,8 +83,8 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], lines: Sequenc
     for number, line in enumerate(lines):
         body.append(_reference(line, across, up, left=number % 2 == 1))
     drawn = [(one, place if one.look is None else one.look) for place, one in enumerate(kept)]
-    for one, look in drawn:
-        body += _series(one, look, across, up)
+    for place, (one, look) in enumerate(drawn):
+        body += _series(one, look, across, up, _ASIDE * (place - (len(drawn) - 1) / 2) * x.aside)
     legend = _legend([(one.name, look) for one, look in drawn if one.spots])
     height = _HEIGHT + 16 * math.ceil(len(legend) / 2)
     # Whoever is read a picture as one thing is not led to the links in it.
@@ -121,13 +127,14 @@ class _Scale:
 
     def ticks(self) -> list[tuple[float, str]]:
         if self.log:
-            powers = range(math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9) + 1)
-            if len(powers) < 2:  # within a decade: some of its multiples
-                several = range(math.floor(self.low), math.ceil(self.high) + 1)
-                found = [times * 10.0**power for power in several for times in (1, 2, 3, 5)]
-            else:
-                found = [10.0**power for power in powers]
-            return [(v, _short(v)) for v in found if self.low - 1e-9 <= math.log10(v) <= self.high + 1e-9]
+            powers = range(math.floor(self.low), math.ceil(self.high) + 1)
+            found: list[float] = []
+            for multiples in ((1, 2, 3, 5), (1, 3), (1,)):
+                values = [times * 10.0**power for power in powers for times in multiples]
+                found = [v for v in values if self.low - 1e-9 <= math.log10(v) <= self.high + 1e-9]
+                if len(found) <= _TICKS:
+                    break
+            return [(v, _short(v)) for v in found]
         rough = (self.high - self.low) / 5
         unit = 10 ** math.floor(math.log10(rough))
         step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
@@ -193,10 +200,10 @@ def _mark(drawn: str, note: str, link: str) -> str:
     return f'<a href="#{html.escape(link, quote=True)}">{title}{drawn}</a>' if link else f"<g>{title}{drawn}</g>"
 
 
-def _series(series: Series, number: int, across: _Scale, up: _Scale) -> list[str]:
+def _series(series: Series, number: int, across: _Scale, up: _Scale, aside: float) -> list[str]:
     colour = f"c{number % COLOURS}"
     parts = []
-    places = [(across(spot.x), up(spot.y)) for spot in series.spots]
+    places = [(round(across(spot.x) + aside, 1), up(spot.y)) for spot in series.spots]
     if series.joined and len(places) > 1:
         path = "M" + "L".join(f"{px} {py}" for px, py in places)
         dash = _DASHES[number // COLOURS % len(_DASHES)]

@@ -68,7 +68,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
             score = partial(estimate, name=name, score="rougeL_recall")
             series = method_series(groups, look, partial(spots_by_rate, score=score))
             lines = [_before(before, score(before), "cell")] if before else []
-            axes = (Axis("learning rate", log=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
+            axes = (Axis("learning rate", log=True, aside=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
             charts.append(chart(title, *axes, series, lines))
         for group in groups:
             jump, under = largest_jump(group), frontier_area(group)
@@ -83,7 +83,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     )
     header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", ITEMS)
     return [
-        Figures(tuple(charts), "Forget and retain scores against the learning rate."),
+        Figures(tuple(charts), "Scores against the learning rate; methods at the same one stand side by side."),
         Table(header, tuple(rows), caption),
     ]
 

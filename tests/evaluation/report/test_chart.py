@@ -65,10 +65,31 @@ def test_logarithmic_axes_and_what_they_cannot_show() -> None:
     assert ">1e-5<" in svg
 
 
-def test_two_rates_of_one_decade_are_both_named() -> None:
-    svg = chart("t", Axis("x", log=True), Axis("y", 0, 1), [Series("one", (Spot(3e-4, 1.0), Spot(1e-3, 0.5)))])
-    assert ">3e-4<" in svg
-    assert ">1e-3<" in svg
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (3e-4, 1e-3, ["3e-4", "5e-4", "1e-3"]),
+        (1e-4, 1e-3, ["1e-4", "2e-4", "3e-4", "5e-4", "1e-3"]),
+        (3e-5, 1e-3, ["3e-5", "1e-4", "3e-4", "1e-3"]),
+        (1.0, 1e7, ["1", "10", "100", "1000", "1e4", "1e5", "1e6", "1e7"]),
+    ],
+)
+def test_a_logarithmic_axis_names_more_than_its_powers_where_they_are_few(
+    low: float, high: float, ticks: list[str]
+) -> None:
+    svg = chart("t", Axis("", log=True), Axis("", 0, 1), [Series("", (Spot(low, 1.0), Spot(high, 0.5)))])
+    assert re.findall(r'y="270" text-anchor="middle">([^<]+)<', svg) == ticks
+
+
+def test_series_stand_beside_each_other_at_one_rate() -> None:
+    series = [Series(name, (Spot(1e-4, 0.5, None, (0.4, 0.6)), Spot(1e-3, 0.5))) for name in "abc"]
+    places = []
+    for aside in (False, True):
+        svg = chart("t", Axis("x", log=True, aside=aside), Axis("y", 0, 1), series)
+        places.append([float(x) for x in re.findall(r'class="bar c\d" d="M([\d.]+) ', svg)])
+    apart, together = places[1], places[0]
+    assert len(set(together)) == 1
+    assert [x - together[0] for x in apart] == pytest.approx([-3, 0, 3])
 
 
 def test_a_series_looks_alike_in_every_chart_whatever_stands_before_it() -> None:
