@@ -10,7 +10,7 @@ from dual_data.report.figures import SERIES, Figure, shortened
 from dual_data.report.read import Built
 from dual_data.report.section import Section
 from dual_data.report.signals import Popularity, popularity
-from dual_data.report.statistics import deciles, wilson
+from dual_data.report.statistics import Share, clustered_share, deciles
 from dual_data.report.tables import paragraph, share, table
 
 TITLE = "Known facts by popularity"
@@ -25,8 +25,7 @@ class Decile(NamedTuple):
     """1 for the rarest."""
     smallest: float
     largest: float
-    facts: int
-    known: int
+    known: Share
 
 
 def section(built: Built) -> Section:
@@ -48,44 +47,45 @@ def section(built: Built) -> Section:
     introduction = (
         "Each model answered closed-book. By the rule matched a fact is known when most answers to paraphrases give an "
         "accepted answer, and those to another subject's questions do not; by the rule paper when the best of 15 "
-        f"samples is similar enough to the answer. {counted.meaning}"
+        f"samples is similar enough to the answer. {counted.meaning} Intervals are Wilson's for the effective number "
+        "of facts: those of one subject tend to be known together, and tell less than as many of different subjects."
     )
-    parts = (paragraph(introduction), _summary(probed), _lines(found, counted), _numbers(found, counted))
+    parts = (paragraph(introduction), _summary(probed, counted), _lines(found, counted), _numbers(found, counted))
     return Section("knowledge", TITLE, parts)
 
 
-def _summary(probed: pl.DataFrame) -> Any:
-    control = pl.col("control_known")
-    counts = probed.group_by("model", "rule").agg(
-        pl.len().alias("facts"), pl.col("known").sum(), control.sum(), control.count().alias("controls")
-    )
+def _summary(probed: pl.DataFrame, counted: Popularity) -> Any:
+    placed = probed.join(counted.counts.select("fact_id", "subject_qid"), on="fact_id", how="left")
+    # A fact that the build no longer has stands for itself.
+    placed = placed.with_columns(pl.col("subject_qid").fill_null(pl.col("fact_id")))
     rows = []
-    for row in counts.sort("model", "rule").iter_rows(named=True):
-        low, high = wilson(row["known"], row["facts"])
-        other = row["control_known"] / row["controls"] if row["controls"] else None
-        shares = (row["known"] / row["facts"], low, high, other)
-        rows.append((row["model"], row["rule"], row["facts"], row["known"], *map(share, shares)))
-    header = ("model", "rule", "probed", "known", "share", "95 % from", "to", "control")
+    for (model, rule), part in sorted(placed.partition_by("model", "rule", as_dict=True).items()):
+        known = clustered_share(part["known"], part["subject_qid"])
+        asked = part["control_known"].drop_nulls()
+        shares = (known.value, known.low, known.high, int(asked.sum()) / asked.len() if asked.len() else None)
+        rows.append((model, rule, known.rows, known.clusters, known.hits, *map(share, shares)))
+    header = ("model", "rule", "probed", "subjects", "known", "share", "95 % from", "to", "control")
     caption = "Known facts by model; control: the share of facts whose answer the model also gives for another subject"
     return table(caption, header, rows)
 
 
 def _by_decile(rows: pl.DataFrame) -> list[Decile]:
     placed = rows.with_columns(decile=pl.Series(deciles(rows["subject"])))
-    grouped = placed.group_by("decile").agg(
-        pl.col("subject").min().alias("low"), pl.col("subject").max().alias("high"), pl.len(), pl.col("known").sum()
-    )
-    return [Decile(number + 1, *rest) for number, *rest in grouped.sort("decile").iter_rows()]
+    found = []
+    for (number,), part in sorted(placed.partition_by("decile", as_dict=True).items()):
+        counts, known = part["subject"].to_numpy(), clustered_share(part["known"], part["subject_qid"])
+        found.append(Decile(number + 1, counts.min(), counts.max(), known))
+    return found
 
 
 def _numbers(found: dict[str, list[Decile]], counted: Popularity) -> Any:
     rows = []
     for name, tenths in found.items():
         for tenth in tenths:
-            low, high = wilson(tenth.known, tenth.facts)
-            counts = (tenth.number, int(tenth.smallest), int(tenth.largest), tenth.facts, tenth.known)
-            rows.append((name, *counts, *map(share, (tenth.known / tenth.facts, low, high))))
-    header = ("model and rule", "decile", "fewest", "most", "facts", "known", "share", "95 % from", "to")
+            known = tenth.known
+            counts = (int(tenth.smallest), int(tenth.largest), known.rows, known.clusters, known.hits)
+            rows.append((name, tenth.number, *counts, *map(share, (known.value, known.low, known.high))))
+    header = ("model and rule", "decile", "fewest", "most", "facts", "subjects", "known", "share", "95 % from", "to")
     return table(f"Known facts by decile of the subject's {counted.name}; equal counts stay together", header, rows)
 
 
@@ -93,16 +93,15 @@ def _lines(found: dict[str, list[Decile]], counted: Popularity) -> Figure:
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
         for number, (name, tenths) in enumerate(found.items()):
-            shares = [tenth.known / tenth.facts for tenth in tenths]
-            bounds = [wilson(tenth.known, tenth.facts) for tenth in tenths]
+            shares = [tenth.known.value for tenth in tenths]
             nudge = 0.08 * (number - (len(found) - 1) / 2)
             axes.errorbar(
                 [tenth.number + nudge for tenth in tenths],
                 shares,
                 # A share of 0 or 1 and its bound differ by rounding; an error bar must not be negative.
                 yerr=[
-                    [max(0.0, part - low) for part, (low, _) in zip(shares, bounds, strict=True)],
-                    [max(0.0, high - part) for part, (_, high) in zip(shares, bounds, strict=True)],
+                    [max(0.0, part - tenth.known.low) for part, tenth in zip(shares, tenths, strict=True)],
+                    [max(0.0, tenth.known.high - part) for part, tenth in zip(shares, tenths, strict=True)],
                 ],
                 color=SERIES[number % len(SERIES)], marker=_MARKERS[number % len(_MARKERS)], markersize=5,
                 linestyle=_DASHES[number // len(SERIES) % len(_DASHES)], linewidth=1.4, elinewidth=0.8,
@@ -117,10 +116,12 @@ def _lines(found: dict[str, list[Decile]], counted: Popularity) -> Figure:
         canvas.legend(loc="outside upper left", ncols=2)
 
     told = "; ".join(
-        f"{name}: {tenths[0].known / tenths[0].facts:.0%} in the lowest decile, "
-        f"{tenths[-1].known / tenths[-1].facts:.0%} in the highest"
+        f"{name}: {tenths[0].known.value:.0%} in the lowest decile, {tenths[-1].known.value:.0%} in the highest"
         for name, tenths in found.items()
     )
-    caption = "Share of known facts by decile of popularity, model and rule. Bars are 95 % Wilson intervals."
+    caption = (
+        "Share of known facts by decile of popularity, model and rule. Bars are 95 % intervals of the effective "
+        "number of facts, as those of one subject tend to be known together."
+    )
     size = (7.2, 3.5 + 0.2 * ((len(found) + 1) // 2))
     return Figure("knowledge", caption, f"Line chart. {told}.", size, draw)

@@ -26,6 +26,22 @@ class Correlation(NamedTuple):
     high: float
 
 
+class Share(NamedTuple):
+    """A share of rows with a 95 % interval."""
+
+    rows: int
+    clusters: int
+    """Groups of rows that may be alike."""
+    hits: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """The share itself."""
+        return self.hits / self.rows
+
+
 def spearman(first: npt.ArrayLike, second: npt.ArrayLike, clusters: npt.ArrayLike) -> Correlation | None:
     """Spearman's rho (mid-ranks for ties) and its percentile bootstrap interval over whole clusters.
 
@@ -78,8 +94,29 @@ def deciles(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.floor(10 * middles).astype(np.int64)
 
 
-def wilson(hits: int, rows: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927). Needs at least one row."""
+def clustered_share(hits: npt.ArrayLike, clusters: npt.ArrayLike) -> Share:
+    """Share of true rows, and Wilson's interval of their effective number. Needs at least one row.
+
+    Facts about one subject tend to be known together, so that rows are not independent: they count for their number
+    divided by the design effect (Kish 1965, "Survey Sampling"; Rao and Scott 1992, "A simple method for the analysis of
+    clustered binary data"), though never for more. That is how much more the clusters' hits vary about the share than
+    those of independent rows. Two made-up clusters, one all hit and one not at all, take part in it, but not in the
+    share: at 0 and 1, and where few clusters tell little, rows of one cluster then count as alike. With one row a
+    cluster the interval is Wilson's.
+    """
+    groups, members = np.unique(np.asarray(clusters), return_inverse=True)
+    found = np.asarray(hits, dtype=np.float64)
+    sizes = np.bincount(members).astype(np.float64)
+    usual = sizes @ sizes / found.size  # size of the cluster of the average row
+    sizes, hit = np.append(sizes, [usual, usual]), np.append(np.bincount(members, found), [usual, 0.0])
+    share = hit.sum() / sizes.sum()
+    beyond = hit - share * sizes
+    effect = max(1.0, float(beyond @ beyond / (sizes.sum() * share * (1 - share))))
+    return Share(found.size, groups.size, int(found.sum()), *wilson(found.sum() / effect, found.size / effect))
+
+
+def wilson(hits: float, rows: float) -> tuple[float, float]:
+    """95 % interval of a share of independent rows (Wilson 1927). Needs more than no rows."""
     share, spread = hits / rows, _Z**2 / rows
     middle = (share + spread / 2) / (1 + spread)
     half = _Z * np.sqrt(share * (1 - share) / rows + spread / (4 * rows)) / (1 + spread)

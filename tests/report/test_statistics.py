@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.report.statistics import deciles, spearman, wilson
+from dual_data.report.statistics import clustered_share, deciles, spearman, wilson
 
 
 def test_rank_correlation_of_a_textbook_example() -> None:
@@ -91,3 +91,62 @@ def test_deciles_follow_the_order_of_the_values(values: list[int]) -> None:
 def test_intervals_of_shares(hits: int, rows: int, low: float, high: float) -> None:
     assert wilson(hits, rows) == pytest.approx((low, high), abs=5e-5)
     assert wilson(rows - hits, rows) == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+@pytest.mark.parametrize("hits", range(13))
+def test_with_one_row_a_cluster_the_interval_is_wilsons(hits: int) -> None:
+    found = clustered_share([place < hits for place in range(12)], range(12))
+    assert found[:3] == (12, 12, hits)
+    assert (found.low, found.high) == pytest.approx(wilson(hits, 12))
+
+
+@pytest.mark.parametrize("hits", [0, 1, 7, 19, 20])
+def test_rows_that_are_alike_in_their_cluster_count_once(hits: int) -> None:
+    subjects = np.repeat(np.arange(20), 5)
+    found = clustered_share(subjects < hits, subjects)
+    assert found[:3] == (100, 20, 5 * hits)
+    assert (found.low, found.high) == pytest.approx(wilson(hits, 20))
+
+
+def test_a_share_of_0_or_1_counts_clusters_by_their_sizes() -> None:
+    # (1 + 2 + 3 + 4)^2 / (1 + 4 + 9 + 16) clusters of one size tell as much.
+    subjects = np.repeat(np.arange(4), [1, 2, 3, 4])
+    low, high = wilson(0, 100 / 30)
+    for hits, bounds in ((np.zeros(10), (low, high)), (np.ones(10), (1 - high, 1 - low))):
+        found = clustered_share(hits, subjects)
+        assert (found.low, found.high) == pytest.approx(bounds)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=8), min_size=1, max_size=20))
+def test_a_share_lies_in_its_interval_which_is_no_narrower_than_wilsons(rows: list[list[bool]]) -> None:
+    hits = np.concatenate(rows)
+    found = clustered_share(hits, np.repeat(np.arange(len(rows)), [len(of_one) for of_one in rows]))
+    assert 0 <= found.low <= found.value + 1e-12
+    assert found.value - 1e-12 <= found.high <= 1
+    low, high = wilson(int(hits.sum()), hits.size)
+    assert found.high - found.low >= high - low - 1e-9
+
+
+def test_a_second_copy_of_every_row_tells_nothing() -> None:
+    draw = np.random.default_rng(4)
+    subjects = np.sort(draw.integers(40, size=160))
+    hits = draw.random(160) < draw.beta(0.5, 0.5, size=40)[subjects]
+    alone = clustered_share(hits, subjects)
+    copied = clustered_share(np.repeat(hits, 2), np.repeat(subjects, 2))
+    assert copied[1:2] + copied[3:] == pytest.approx(alone[1:2] + alone[3:])
+    again = draw.permutation(160)
+    assert clustered_share(hits[again], subjects[again]) == pytest.approx(alone)
+
+
+@pytest.mark.parametrize(("share", "together"), [(0.5, 0.5), (0.1, 0.5), (0.5, 0.9), (0.5, 0.1)])
+def test_the_interval_of_a_share_covers_it_where_rows_of_a_cluster_go_together(share: float, together: float) -> None:
+    # Shares of 40 subjects are drawn such that two facts of one correlate by `together`.
+    draw = np.random.default_rng(5)
+    subjects = np.repeat(np.arange(40), 5)
+    pull = (1 - together) / together
+    covered = 0
+    for _ in range(400):
+        of_subject = draw.beta(share * pull, (1 - share) * pull, size=40)
+        found = clustered_share(draw.random(200) < of_subject[subjects], subjects)
+        covered += found.low <= share <= found.high
+    assert 0.925 <= covered / 400 <= 0.99
