@@ -1,13 +1,14 @@
 """Label triplets with Wikidata ids, where there is no doubt: never a guess, never the most famous namesake.
 
 Through an endpoint, a row is resolved when exactly one statement agrees with it: a subject of the topic's classes that
-carries the label, with the relation's property, and an object that carries the other label. "Alexandria, country,
-Egypt" settles which Alexandria it is. Through a label table, a row is resolved when each of its labels stands for
-exactly one id (of the topic's, and of the relation's, classes where the table has a column `class`).
+carries the label, with the relation's property, and an object of the relation's classes that carries the other label.
+"Alexandria, country, Egypt" settles which Alexandria it is. Through a label table, a row is resolved when each of its
+labels stands for exactly one id (of the topic's, and of the relation's, classes where the table has a column `class`).
 
     unresolved_label   nothing carries the label
     ambiguous_label    several things do, or several statements agree
     unconfirmed        things carry the labels, but the endpoint states no such fact
+    wrong_class        the endpoint states it, but of an object that belongs to none of the relation's classes
     not_in_table       a statement of a resolved subject that the table lacks; it counts among the objects of its pair
 """
 
@@ -28,7 +29,16 @@ from dual_data.sources.asking import Asker, Foresight, NotKnown
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables import place, read_table
 from dual_data.sources.triplets import minted_entities, split_aliases, with_details
-from dual_data.sources.wikidata import Job, Sizes, describe, named_in, number, read_statements, subclasses
+from dual_data.sources.wikidata import (
+    Job,
+    Sizes,
+    describe,
+    named_in,
+    number,
+    read_statements,
+    reject_wrong_classes,
+    subclasses,
+)
 from dual_data.sources.wikidata_queries import Named, Statements, in_batches
 
 
@@ -43,34 +53,35 @@ def through_endpoint(
         if isinstance(topic, str)
     }
     stated = read_statements(asker, _jobs(usable, candidates, relations, sizes), relations)
-    entities, _ = describe(asker, named_in(stated), sizes)
+    entities, classes = describe(asker, named_in(stated), sizes)
     names = _names(entities)
-    statements_of: dict[tuple[str, str, str], list[tuple[str, str | None]]] = defaultdict(list)
-    for topic, stem, qid, value, text in (
-        stated.filter(pl.col("reason").is_null())
-        .select("topic", "relation", "subject_qid", "object_value", "object_text")
+    stated = reject_wrong_classes(asker, stated, classes, relations)
+    statements_of: dict[tuple[str, str, str], list[tuple[str, str | None, bool]]] = defaultdict(list)
+    for topic, stem, qid, value, text, reason in (
+        stated.filter(pl.col("reason").is_null() | (pl.col("reason") == "wrong_class"))
+        .select("topic", "relation", "subject_qid", "object_value", "object_text", "reason")
         .iter_rows()
     ):
-        statements_of[topic, stem, qid].append((value, text))
+        statements_of[topic, stem, qid].append((value, text, reason is None))
     settled: list[tuple[str | None, ...]] = []
     agreed: set[tuple[str, str, str, str]] = set()
     for row in usable.iter_rows(named=True):
         topic, stem = row["topic"], row["stem"]
         carriers = candidates[topic].get(row["subject_label"], set())
         found = [
-            (qid, value, text)
+            (qid, value, text, right)
             for qid in sorted(carriers, key=number)
-            for value, text in statements_of[topic, stem, qid]
+            for value, text, right in statements_of[topic, stem, qid]
             if _agrees(row, value, names)
         ]
-        pairs = {(qid, value) for qid, value, _ in found}
-        if len(pairs) == 1:
-            qid, value, text = found[0]
+        accepted = {(qid, value): text for qid, value, text, right in found if right}
+        if len(accepted) == 1:
+            (((qid, value), text),) = accepted.items()
             agreed.add((topic, stem, qid, value))
             settled.append((topic, stem, row["property_id"], qid, row["object_kind"], value, text, None))
         else:
-            reason = "ambiguous_label" if pairs else "unconfirmed" if carriers else "unresolved_label"
-            settled.append(_unsettled(row, reason))
+            missing = "wrong_class" if found else "unconfirmed" if carriers else "unresolved_label"
+            settled.append(_unsettled(row, "ambiguous_label" if accepted else missing))
     subjects = {qid for _, _, qid, _ in agreed}
     others = [
         (*row[:7], row[7] or "not_in_table")
@@ -139,6 +150,7 @@ def forecast(
             + sum(math.ceil(count / sizes.labels) for count in by_topic)
             + sum(math.ceil(count / sizes.subjects) for count in by_relation)
             + math.ceil(named / sizes.entities)
+            + sum(1 for stem in usable["stem"].unique() if relations[stem].object_classes)
         )
         return max(calls, asker.in_log + asker.missing), asker.in_log, False
     return asker.in_log + asker.missing, asker.in_log, True

@@ -133,6 +133,36 @@ def test_objects_that_the_table_lacks_count(server: str, tmp_path: Path) -> None
     assert rows["objects_of_pair"].to_list() == [2, 2]
 
 
+@pytest.mark.parametrize(("accepted", "reason"), [("country", None), ("settlement", "wrong_class")])
+def test_objects_of_other_classes_are_rejected_as_by_the_source_sparql(
+    server: str, tmp_path: Path, accepted: str, reason: str | None
+) -> None:
+    city = world().named["namesake_1"]
+    case = Case(tmp_path, {"places_city": [label(name(city), "country", name(country_of(city)))]})
+    classes = (world().named[accepted],)
+    case.relations["P17"] = case.relations["P17"].model_copy(update={"object_classes": classes})
+    rows = case.resolve(server)
+    assert rows.select("subject_label", "object_label", "reason").rows() == [
+        (name(city), name(country_of(city)), reason)
+    ]
+    made = case.calls.counts()["wikidata"].made
+    assert case.forecast(server) == (made, made, True)
+
+
+def test_the_class_tells_which_of_two_namesakes_is_meant(tmp_path: Path) -> None:
+    model = world()
+    one, other = model.named["namesake_1"], model.named["namesake_2"]
+    country, city = country_of(one), model.of_class(model.named["city"])[110]
+    stated = f"<urn:{city}> ps:P17 wd:{city} ; a <http://wikiba.se/ontology#BestRank> . wd:{other} p:P17 <urn:{city}> ."
+    called = f'wd:{city} skos:altLabel "{name(country)}"@en .'
+    with oxigraph(model.turtle() + stated + called) as url:
+        case = Case(tmp_path, {"places_city": [label(name(one), "country", name(country))]})
+        assert [reason for _, _, reason in outcome(case.resolve(url))] == ["ambiguous_label"]
+        classes = (model.named["country"],)
+        case.relations["P17"] = case.relations["P17"].model_copy(update={"object_classes": classes})
+        assert outcome(case.resolve(url)) == [(one, country, None)]
+
+
 def test_literals_are_resolved_by_value(server: str, tmp_path: Path) -> None:
     writer = world().of_class(world().named["writer"], by="P106")[1]
     case = Case(tmp_path, {"human_writer": [label(name(writer), "date of birth", "1801")]})
