@@ -18,6 +18,9 @@ from dual_data.errors import Transient
 
 Answer = dict[str, Any]
 
+MOST_TOKENS = 1 << 40
+"""Of one answer: no model reads or writes as many, and sums of larger numbers would leave what a table can hold."""
+
 
 def reduce(data: Mapping[str, Any]) -> Answer:
     """What is worth keeping of a chat completion. Raises Transient where it is not one."""
@@ -33,18 +36,18 @@ def reduce(data: Mapping[str, Any]) -> Answer:
             "finish": choice.get("finish_reason"),
             "tokens": _tokens(choice.get("logprobs")),
             "usage": {
-                "prompt": int(usage.get("prompt_tokens") or 0),
-                "cached": int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
-                "completion": int(usage.get("completion_tokens") or 0),
+                "prompt": _count(usage.get("prompt_tokens")),
+                "cached": _count((usage.get("prompt_tokens_details") or {}).get("cached_tokens")),
+                "completion": _count(usage.get("completion_tokens")),
             },
             "model": data.get("model"),
             "fingerprint": data.get("system_fingerprint"),
             "reasoning": bool(reasoning) or bool(details.get("reasoning_tokens")),
         }
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        if data.get("prompt_logprobs") is not None:
+            answer["prompt_tokens"] = _prompt_tokens(data["prompt_logprobs"])
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise Transient(f"the answer is not a chat completion ({type(error).__name__}: {error})") from None
-    if data.get("prompt_logprobs") is not None:
-        answer["prompt_tokens"] = _prompt_tokens(data["prompt_logprobs"])
     return answer
 
 
@@ -54,9 +57,9 @@ def _tokens(logprobs: Any) -> list[list[Any]] | None:
         return None
     return [
         [
-            item["token"],
+            _token(item["token"]),
             _finite(item.get("logprob")),
-            [[t["token"], _finite(t.get("logprob"))] for t in item.get("top_logprobs") or []],
+            [[_token(t["token"]), _finite(t.get("logprob"))] for t in item.get("top_logprobs") or []],
         ]
         for item in content
     ]
@@ -72,8 +75,23 @@ def _prompt_tokens(entries: Any) -> list[list[Any]] | None:
         if len(entry) != 1:
             return None
         (only,) = entry.values()
-        tokens.append([only["decoded_token"], _finite(only["logprob"])])
+        tokens.append([_token(only["decoded_token"]), _finite(only["logprob"])])
     return tokens
+
+
+def _token(value: Any) -> str:
+    """A token's text. Raises TypeError for what is none: in the log, it would end every later run at its reading."""
+    if not isinstance(value, str):
+        raise TypeError(f"a token is {type(value).__name__}, not str")
+    return value
+
+
+def _count(value: Any) -> int:
+    """A number of tokens, 0 for none. Raises ValueError or OverflowError for what cannot be one."""
+    count = int(value or 0)
+    if not 0 <= count <= MOST_TOKENS:
+        raise ValueError(f"{count:.3g} is no number of tokens")
+    return count
 
 
 def _finite(value: Any) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sqlite3
 import subprocess
 import sys
@@ -569,11 +570,44 @@ def test_a_reasoning_block_is_not_the_answer() -> None:
         {"choices": [{"message": None}]},
         {"choices": [{"message": {"content": "x"}, "logprobs": {"content": [{"logprob": 1}]}}]},
         {"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": "many"}},
+        {"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": math.inf}},
+        {"choices": [{"message": {"content": "x"}}], "usage": {"completion_tokens": 1e30}},
+        {"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": -5}},
+        *(
+            {"choices": [{"message": {"content": "7"}, "logprobs": {"content": [token]}}]}
+            for token in (
+                {"token": None, "logprob": -0.1, "top_logprobs": [{"token": "7", "logprob": -0.1}]},
+                {"token": 7, "logprob": -0.1},
+                {"token": "7", "logprob": -0.1, "top_logprobs": [{"token": None, "logprob": -0.1}]},
+                {"token": "7", "logprob": 10**400},
+            )
+        ),
+        *(
+            {"choices": [{"message": {"content": "x"}}], "prompt_logprobs": entries}
+            for entries in (5, [None, {"5": -1.0}], [{"5": {"logprob": -1.0}}])
+        ),
+        {"choices": [{"message": {"content": "x"}}], "prompt_logprobs": [{"5": {"logprob": 0, "decoded_token": None}}]},
     ],
 )
 def test_a_body_that_is_no_completion_may_pass(data: dict[str, Any]) -> None:
     with pytest.raises(Transient, match="not a chat completion"):
         reduce(data)
+
+
+@pytest.mark.parametrize("entries", [None, [{"5": {"logprob": -1.0}}]], ids=["tokens", "prompt_logprobs"])
+def test_log_probabilities_that_are_none_are_asked_for_again_and_never_logged(calls: Calls, entries: Any) -> None:
+    """What stands in the log once is read by every later run."""
+    status, wrong = completion("7", [("7", {"7": 0.8, "8": 0.1})])
+    if entries:
+        wrong["prompt_logprobs"] = entries
+    else:
+        wrong["choices"][0]["logprobs"]["content"][0]["token"] = None
+    replies = iter([(status, wrong), completion("7", [("7", {"7": 0.8, "8": 0.1})])])
+    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as one:
+        (answer,) = one.ask([france(one)])
+        assert [token for token, _, _ in answer["tokens"]] == ["7"]
+        assert one.ask([france(one)]) == [answer]
+        assert len(fake.bodies) == 2
 
 
 def test_numbers_that_are_none_are_none() -> None:
