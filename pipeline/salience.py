@@ -277,7 +277,7 @@ def _table(ids: Sequence[str], judged: Sequence[Judged], least: float, judge: st
 
 SALIENCE = Stage(
     name="salience",
-    version=2,
+    version=3,
     run=run,
     schema=Salience,
     params=SalienceParams,

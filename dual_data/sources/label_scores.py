@@ -23,6 +23,9 @@ _PREFACE = re.compile(
 _LEADING_SPACE = "\u2581\u0120"
 """How SentencePiece and byte-level tokenizers write a leading space, where a server does not decode it."""
 _DECORATION = "\"'*_`({[]})."
+_CLOSED = re.compile(r"""[^\S\n]*(?:\Z|[\n<]|[.:)\]*"](?!\w))""")
+"""What may follow a letter: its end or closing punctuation, lest "A widely known fact" and "I cannot" be ratings. With
+"<" begin the ends of a turn that some servers list as tokens: <|im_end|>."""
 
 
 class Distribution(NamedTuple):
@@ -71,7 +74,7 @@ def label_log_probabilities(tokens: Sequence[Sequence[Any]] | None, labels: Sequ
 
     The place is the first label that the judge wrote with nothing but a preface before it, else the first token that
     is more than space and quotes: there the mass tells that it did not answer. None where the server gave no
-    log-probabilities there, or the label goes on to be another number ("10", "7.5").
+    log-probabilities there, or the label goes on: to be another number ("10", "7.5"), or a sentence ("I cannot").
     """
     if not tokens:
         return None
@@ -82,9 +85,14 @@ def label_log_probabilities(tokens: Sequence[Sequence[Any]] | None, labels: Sequ
             start = index
         if clean in labels and _PREFACE.fullmatch(before):
             after = "".join(str(later[0]) for later in tokens[index + 1 : index + 3])
-            return None if re.match(r"\w|[.,]\d", after) else _merge(tokens[index], labels)
+            return None if _goes_on(clean, after) else _merge(tokens[index], labels)
         before += token
     return None if start is None else _merge(tokens[start], labels)
+
+
+def _goes_on(label: str, after: str) -> bool:
+    """Whether what follows makes it no label. An explanation may stand behind a digit, not behind a letter."""
+    return bool(re.match(r"\w|[.,]\d", after)) if label.isdigit() else not _CLOSED.match(after)
 
 
 def _merge(token: Sequence[Any], labels: Sequence[str]) -> list[float | None] | None:
@@ -120,13 +128,13 @@ def label_of_text(text: str, labels: Sequence[str]) -> str | None:
     preface = _PREFACE.match(text)
     rest = text[preface.end() :] if preface else text
     found = re.match(r"(\w+)(.*)", rest, re.DOTALL)
-    if found is None or _clean(found.group(1)) not in labels:
+    if found is None or (label := _clean(found.group(1))) not in labels or _goes_on(label, found.group(2)):
         return None
     # What may follow: the scale's end ("/9", " out of 9"), punctuation, an explanation without another number.
     after = re.sub(r"^\s*(?:/|out of)\s*\w+", "", found.group(2))
-    if re.match(r"[.,]\d", after) or any(_clean(word) in labels for word in re.findall(r"\w+", after)):
+    if re.search(r"\d", after) or any(_clean(word) in labels for word in re.findall(r"\w+", after)):
         return None
-    return None if re.search(r"\d", after) else _clean(found.group(1))
+    return label
 
 
 def label_schema(labels: Sequence[str]) -> dict[str, Any]:

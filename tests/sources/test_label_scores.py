@@ -19,6 +19,7 @@ from dual_data.sources.label_scores import (
 )
 
 DIGITS = tuple("123456789")
+LETTERS = tuple("ABCDEFGHI")
 VALUES = tuple(range(1, 10))
 
 
@@ -162,12 +163,62 @@ def test_a_written_answer(text: str, label: str | None) -> None:
 @given(st.text(max_size=40))
 def test_any_text_gives_a_label_or_none(text: str) -> None:
     assert label_of_text(text, DIGITS) in (*DIGITS, None)
+    assert label_of_text(text, LETTERS) in (*LETTERS, None)
 
 
 def test_letters_are_labels_too() -> None:
-    letters = tuple("ABCDEFGHIJ")
-    assert label_of_text("Answer: B", letters) == "B"
-    assert label_of_text("A famous fact", letters) == "A"
-    assert label_of_text("A or B", letters) is None
-    assert label_schema(letters)["properties"]["label"]["enum"] == list(letters)
-    assert json.loads(json.dumps(label_schema(letters)))["additionalProperties"] is False
+    assert label_of_text("Answer: B", LETTERS) == "B"
+    assert label_of_text("A or B", LETTERS) is None
+    assert label_schema(LETTERS)["properties"]["label"]["enum"] == list(LETTERS)
+    assert json.loads(json.dumps(label_schema(LETTERS)))["additionalProperties"] is False
+
+
+def read_letter(*texts: str) -> list[float | None] | None:
+    """What is read of these tokens, of which the one of one letter has 0.95 of the probability."""
+    likely = math.log(0.95)
+    tokens = [[text, likely, [[text, likely]]] for text in texts]
+    found = label_log_probabilities(tokens, LETTERS)
+    return found and [None if p is None else round(math.exp(p), 6) for p in found]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["A", " widely", " known"],
+        ["I", " cannot", " rate"],
+        ["I", "'m", " not"],
+        ["I", "\u2019m", " not"],
+        [" I", " am"],
+        ["A", ".k", ".a"],
+        ["A", ",", " because"],
+        ["A", " ", "fact"],
+        ["A", "/I"],
+    ],
+)
+def test_a_letter_that_a_sentence_begins_with_is_no_label(words: list[str]) -> None:
+    assert read_letter(*words) is None
+    assert label_of_text("".join(words), LETTERS) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["A"],
+        [" A"],
+        ["A", "\n", "Because"],
+        ["A", " \n"],
+        ["A", ".", " It"],
+        ["A", ".\n"],
+        ["A", ":", " widely"],
+        ["A", ")", " widely"],
+        ["**", "A", "**"],
+        ['"', "A", '"'],
+        ["(", "A", ")."],
+        ["Score", ": ", "A"],
+        ["A", "<|im_end|>"],
+        ["A", "</s>"],
+    ],
+)
+def test_what_closes_a_letter(words: list[str]) -> None:
+    assert read_letter(*words) == [0.95, *[None] * 8]
+    assert label_of_text("".join(words), LETTERS) == "A"
