@@ -13,6 +13,7 @@ from dual_data.release import croissant
 from dual_data.release.build import Build
 from dual_data.release.card import card
 from dual_data.release.licences import notices
+from dual_data.release.listed import files_below, first_of, listed_by
 from dual_data.release.reload import reload_all
 from dual_data.release.secrets import find_secret
 from dual_data.release.tables import tables_of, write_tables
@@ -26,8 +27,8 @@ def write_release(build: Build, target: Path, *, name: str, report: Report = lam
     """Make the Hub tree of a build in `target`, which is absent, empty or an earlier release.
 
     Every configuration and split is reloaded through `datasets` from the folder and compared by content hash first; a
-    failure leaves `target` as it was. Raises UsageError for a folder that holds other things, DualDataError where the
-    reloaded rows differ or a file would give a secret away.
+    failure leaves `target` as it was. Raises UsageError for a folder that holds any file that no release wrote,
+    DualDataError where the reloaded rows differ or a file would give a secret away.
     """
     _expect_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,17 @@ def content_of(configs: Mapping[str, Mapping[str, File]]) -> str:
 
 
 def _expect_replaceable(target: Path) -> None:
-    if not target.exists() or (target.is_dir() and (not any(target.iterdir()) or (target / MANIFEST).is_file())):
+    """Refuse whatever holds a file that no release wrote: it would be deleted with the earlier release."""
+    held = list(target.iterdir()) if target.is_dir() else []
+    if not held and (target.is_dir() or not target.exists()):
         return
-    raise UsageError(f"{target}: exists and is no release; choose another folder")
+    manifest = target / MANIFEST
+    listed = listed_by(manifest.read_bytes()) if manifest.is_file() else None
+    if listed is None:
+        names = f" ({first_of([path.name for path in held])})" if held else ""
+        raise UsageError(f"{target}: exists and is no release{names}; choose another folder")
+    if strangers := set(files_below(target)) - listed - {CARD, croissant.FILE}:
+        raise UsageError(
+            f"{target}: holds files that no release wrote ({first_of(strangers)}), and a new release would delete "
+            "them. Move them out, or choose another folder."
+        )

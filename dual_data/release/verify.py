@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from dual_data.engine.tables import content_hash, file_hash
+from dual_data.release.listed import files_below, paths_in
 from dual_data.release.tree import content_of
 from dual_data.released import MANIFEST, NoSuchFile, Place, Release, read_release
 
@@ -60,7 +61,7 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
 
 
 def _strangers(place: Place, release: Release) -> Iterator[str]:
-    listed = {MANIFEST, *release.files, *(file.path for splits in release.configs.values() for file in splits.values())}
+    listed = paths_in(release.model_dump(include={"files", "configs"}))
     for path in _paths(place):
         if path not in listed and path not in IGNORED:
             yield f"{path}: is not in {MANIFEST}"
@@ -68,8 +69,7 @@ def _strangers(place: Place, release: Release) -> Iterator[str]:
 
 def _paths(place: Place) -> list[str]:
     if place.folder is not None:
-        files = (path.relative_to(place.folder) for path in place.folder.rglob("*") if path.is_file())
-        return sorted(path.as_posix() for path in files if path.parts[0] not in OF_COPIES)
+        return [path for path in files_below(place.folder) if path.split("/")[0] not in OF_COPIES]
     from dual_data.release.hub import paths_at
 
     return paths_at(place)

@@ -187,19 +187,89 @@ def test_columns_of_models_are_described(released: Made) -> None:
     assert MODEL not in text.split("## Columns")[1]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_earlier_release_is_replaced_and_other_folders_are_not(build: Build, tmp_path: Path) -> None:
     target = tmp_path / "out"
     write_release(build, target, name="made")
-    (target / "note.txt").write_text("of the earlier release")
-    write_release(build, target, name="made")
-    assert not (target / "note.txt").exists()
+    write_release(build, target, name="again")
+    assert read_release(Place(folder=target)).name == "again"
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match="is no release"):
+    with pytest.raises(UsageError, match=r"other: exists and is no release \(thesis\.tex\); choose another folder"):
         write_release(build, other, name="made")
+    with pytest.raises(UsageError, match=r"thesis\.tex: exists and is no release; choose another folder"):
+        write_release(build, other / "thesis.tex", name="made")
     assert (other / "thesis.tex").read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"], "nothing is left lying about"
+
+
+EXTENSION = {"manifest_version": 3, "name": "tabs", "version": "1.0", "files": {"popup.html": ""}}
+
+
+@pytest.mark.parametrize("what", ["stage", "extension"])
+def test_a_folder_with_a_manifest_of_something_else_stays(build: Build, tmp_path: Path, what: str) -> None:
+    target = tmp_path / what
+    if what == "stage":
+        shutil.copytree(build.folder / "facts", target)
+    else:
+        target.mkdir()
+        (target / "popup.html").write_text("years of work")
+        (target / "manifest.json").write_text(json.dumps(EXTENSION))
+    before = contents(target)
+    with pytest.raises(UsageError, match=rf"{what}: exists and is no release \(.*manifest\.json.*\); choose another"):
+        write_release(build, target, name="made")
+    assert contents(target) == before
+
+
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [
+        (["my_notes.md"], r"my_notes\.md"),
+        (["facts/own.parquet", "croissant.json.bak"], r"croissant\.json\.bak, facts/own\.parquet"),
+        ([".git/HEAD", ".gitignore"], r"\.git/HEAD, \.gitignore"),
+        (["e", "d", "c", "b", "a"], "a, b, c and 2 more"),
+    ],
+)
+def test_earlier_release_with_files_of_somebody_stays(
+    build: Build, released: Made, tmp_path: Path, own: list[str], named: str
+) -> None:
+    target = tmp_path / "out"
+    shutil.copytree(released[1], target)
+    for path in own:
+        (target / path).parent.mkdir(exist_ok=True)
+        (target / path).write_text("years of work")
+    before = contents(target)
+    with pytest.raises(UsageError, match=rf"out: holds files that no release wrote \({named}\), .*\. Move them out"):
+        write_release(build, target, name="made")
+    assert contents(target) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_earlier_release_with_a_link_of_somebody_stays(build: Build, released: Made, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    shutil.copytree(released[1], target)
+    (target / "mine").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(UsageError, match=r"\(mine\)"):
+        write_release(build, target, name="made")
+    assert (target / "mine").is_symlink()
+
+
+@pytest.mark.parametrize("version", [1, 99])
+def test_damaged_release_of_any_version_is_replaced(build: Build, released: Made, tmp_path: Path, version: int) -> None:
+    target = tmp_path / "out"
+    shutil.copytree(released[1], target)
+    manifest = json.loads((target / "manifest.json").read_text())
+    del manifest["absent"], manifest["files"]["README.md"]
+    (target / "manifest.json").write_text(json.dumps({**manifest, "format": version, "newer": [1, {}]}))
+    (target / "README.md").write_text("changed")
+    (target / "facts/train.parquet").write_bytes(b"cut off")
+    (target / "links/train.parquet").unlink()
+    release = write_release(build, target, name="made")
+    assert verify(locate(target)) == (release, [])
 
 
 def test_failure_leaves_the_earlier_release(build: Build, tmp_path: Path) -> None:

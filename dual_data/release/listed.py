@@ -1,0 +1,49 @@
+"""The files that a release's manifest lists, and those that lie beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from dual_data.released import MANIFEST
+
+_SHOWN = 3
+
+
+def listed_by(manifest: bytes | None) -> frozenset[str] | None:
+    """Paths that the manifest of a release lists, or None where it is not that of a release.
+
+    The release may be of another version of the format: what of it lists files as this one does is read.
+    """
+    try:
+        found = json.loads(manifest or b"")
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or not {"format", "content", "configs"} <= found.keys():
+        return None
+    return paths_in(found)
+
+
+def paths_in(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """Paths of the texts and tables that a manifest lists, and its own."""
+    configs = _mapping(manifest.get("configs"))
+    tables = [_mapping(file).get("path") for splits in configs.values() for file in _mapping(splits).values()]
+    return frozenset(path for path in (MANIFEST, *_mapping(manifest.get("files")), *tables) if isinstance(path, str))
+
+
+def files_below(folder: Path) -> list[str]:
+    """Paths of all that is no folder, with forward slashes; a link to a folder counts as a file."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def first_of(paths: Collection[str]) -> str:
+    """The first paths in order, and how many there are beside them."""
+    more = len(paths) - _SHOWN
+    return ", ".join(sorted(paths)[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
