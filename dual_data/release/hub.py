@@ -2,14 +2,13 @@
 
 The order keeps the remote as it was for as long as anything can fail: everything is checked first; large files are
 uploaded to storage, where no reader sees them; one commit, made against the state seen at the start, shows them all;
-the tag follows. A repository that was made for a push which then failed is taken away again. Files of a repository
-that no release wrote are removed only if forced.
+the tag follows. A repository that was made for a push which then failed is taken away again. Files that no release
+wrote are removed only if forced: beside an earlier release they stay, and a repository without one is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
 from dual_data.release.bars import without_bars
+from dual_data.release.listed import first_of, listed_by
 from dual_data.release.repository import (
     KEPT,
     added,
@@ -109,10 +109,11 @@ def push(
 
     `folder` has been verified. The card and the manifest name repository and version. With `create_pr` the commit is
     a pull request and no tag is set: merge it, then push again without, which adds only the tag. A push that was cut
-    off can be repeated: what is there already is not sent again.
+    off can be repeated: what is there already is not sent again. Files that others put beside an earlier release stay
+    unless forced; `report` is told which, and `verify` names them.
 
     Raises UsageError for a build that must not be published, for a tag that stands for other data, for a repository
-    with files that no release wrote, and for a public one where a private one is asked for; Refused where the Hub says
+    that holds files and no release, and for a public one where a private one is asked for; Refused where the Hub says
     no, ServiceError where it does not answer.
     """
     _expect_publishable(release.state, tag, force)
@@ -134,9 +135,10 @@ def push(
                         "changes: choose another tag."
                     )
                 return Pushed(remote.head, "", True, (), (), 0)
-            if not force:
-                _expect_of_releases(api, repository, remote)
-        removed = tuple(sorted(remote.files - files.keys() - set(KEPT)))
+            kept = frozenset() if force else _strangers(api, repository, remote) - files.keys()
+        if kept:
+            report(f"keeping what no release wrote: {first_of(kept)}; verify will name it, --force removes it")
+        removed = tuple(sorted(remote.files - files.keys() - kept - set(KEPT)))
         size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
         if dry_run:
@@ -214,25 +216,18 @@ def _look(api: Any, repository: str, tag: str, *, private: bool) -> _Remote:
     return _Remote(info.sha, files, tagged=tag in {found.name for found in refs.tags})
 
 
-def _expect_of_releases(api: Any, repository: str, remote: _Remote) -> None:
-    """Refuse a repository whose files would be removed although no release wrote them."""
-    strangers = sorted(remote.files - {*KEPT, CARD})
-    if not strangers or _lists_a_release(_manifest_at(api, repository, remote.head)):
-        return
-    shown = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
-    raise UsageError(
-        f"{repository}: holds files that no release of dual-data wrote ({shown}), and a release would take their "
-        "place. Choose another name, or add --force to remove them."
-    )
-
-
-def _lists_a_release(manifest: bytes | None) -> bool:
-    """Whether it is the manifest of a release, of this or another version of its format."""
-    try:
-        found = json.loads(manifest or b"")
-    except ValueError:
-        return False
-    return isinstance(found, dict) and {"format", "content", "configs"} <= found.keys()
+def _strangers(api: Any, repository: str, remote: _Remote) -> frozenset[str]:
+    """Files beside an earlier release that none wrote. Raises UsageError where there are files and no release."""
+    found = remote.files - {*KEPT, CARD}
+    if not found:
+        return found
+    listed = listed_by(_manifest_at(api, repository, remote.head))
+    if listed is None:
+        raise UsageError(
+            f"{repository}: holds files that no release of dual-data wrote ({first_of(found)}), and a release would "
+            "take their place. Choose another name, or add --force to remove them."
+        )
+    return found - listed
 
 
 def _manifest_at(api: Any, repository: str, tag: str) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -114,17 +115,82 @@ def test_dry_run_sends_nothing(online: Hub, released: Made) -> None:
     assert all(method == "GET" for method, _ in online.requests)
 
 
+def list_more(repository: Repository, files: dict[str, bytes], **changes: object) -> None:
+    """Make the release at the head one that had more tables, a text `old.md`, and `changes` in its manifest."""
+    manifest = json.loads(repository.head["manifest.json"])
+    manifest["configs"]["old"] = {str(number): {"path": path} for number, path in enumerate(files)}
+    manifest["files"]["old.md"] = "0" * 64
+    manifest |= changes
+    repository.head.update({**files, "old.md": b"old", "manifest.json": json.dumps(manifest).encode()})
+
+
 def test_next_version_replaces_files_and_removes_those_that_are_gone(online: Hub, released: Made) -> None:
     first = publish(online, released)
-    online.repositories[NAME].head["old/train.parquet"] = b"gone in the next version"
+    repository = online.repositories[NAME]
+    list_more(repository, {"old/train.parquet": b"gone in the next version"})
     sent = len(online.requests)
     second = publish(online, released, "v1.0.1")
-    repository = online.repositories[NAME]
-    assert second.removed == ("old/train.parquet",)
-    assert "old/train.parquet" not in repository.head
+    assert second.removed == ("old.md", "old/train.parquet")
+    assert not set(second.removed) & repository.head.keys()
     assert ".gitattributes" in repository.head
     assert repository.tags == {"v1.0.0": first.commit, "v1.0.1": second.commit}
     assert not any(method == "PUT" for method, _ in online.requests[sent:]), "what the Hub has is not sent again"
+
+
+THEIRS = {"LICENSE": b"CC0", "eval/results.parquet": b"PAR1", "images/fig.png": b"a figure", "old/more.parquet": b"b"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"format": 99, "newer": [1]}, {"state": None}])
+def test_files_that_others_put_beside_a_release_stay_unless_forced(
+    online: Hub, released: Made, changes: dict[str, object]
+) -> None:
+    publish(online, released)
+    repository = online.repositories[NAME]
+    list_more(repository, {"old/train.parquet": b"gone in the next version"}, **changes)
+    repository.commit("main", {**repository.head, **THEIRS}, "by a collaborator")
+    before, said = online.state(), list[str]()
+    gone = ("old.md", "old/train.parquet")
+    assert publish(online, released, "v1.0.1", dry_run=True, report=said.append).removed == gone
+    assert online.state() == before
+    words = "keeping what no release wrote: LICENSE, eval/results.parquet, images/fig.png and 1 more; verify will name"
+    assert [line for line in said if line.startswith(words)] == said
+    asked = publish(online, released, "v1.0.1", create_pr=True)
+    assert THEIRS.items() <= repository.commits[asked.commit].items()
+    said.clear()
+    assert publish(online, released, "v1.0.1", report=said.append).removed == gone
+    assert said[0].startswith(words)
+    assert THEIRS.items() <= repository.head.items()
+    assert not set(gone) & repository.head.keys()
+    _, findings = verify(locate(NAME, "v1.0.1", endpoint=online.url))
+    assert findings == [f"{path}: is not in manifest.json" for path in THEIRS]
+    rows = dual_data.load("facts", "train", source=NAME, revision="v1.0.1", endpoint=online.url)
+    assert content_hash(rows) == released[0].configs["facts"]["train"].content
+    assert publish(online, released, "v1.0.2", force=True).removed == tuple(THEIRS)
+    assert verify(locate(NAME, "v1.0.2", endpoint=online.url))[1] == []
+
+
+@pytest.mark.parametrize(
+    "odd", [{"configs": [1], "files": ["LICENSE"]}, {"configs": {"a": 1, "b": {"c": {"path": []}}}}]
+)
+def test_what_an_odd_manifest_does_not_list_stays(online: Hub, released: Made, odd: dict[str, object]) -> None:
+    repository = online.repositories[NAME] = Repository(private=False)
+    manifest = json.dumps({"format": 99, "content": "", **odd}).encode()
+    repository.commit("main", {".gitattributes": b"", "manifest.json": manifest, **THEIRS}, "another version")
+    assert publish(online, released).removed == ()
+    assert THEIRS.items() <= repository.head.items()
+
+
+def test_a_table_takes_the_place_of_a_file_of_its_name(online: Hub, released: Made) -> None:
+    publish(online, released)
+    repository = online.repositories[NAME]
+    manifest = json.loads(repository.head["manifest.json"])
+    del manifest["configs"]["links"]
+    mine = {"manifest.json": json.dumps(manifest).encode(), "links/train.parquet": b"by a collaborator"}
+    repository.commit("main", {**repository.head, **mine}, "by a collaborator")
+    said: list[str] = []
+    assert publish(online, released, "v1.0.1", report=said.append).tagged
+    assert not any("keeping" in line for line in said)
+    assert verify(locate(NAME, "v1.0.1", endpoint=online.url))[1] == []
 
 
 def test_repeating_a_finished_push_changes_nothing(online: Hub, released: Made) -> None:
