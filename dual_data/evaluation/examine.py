@@ -163,33 +163,39 @@ def attack(
         say(f"{cell.label}: {what} failed: {error}")
         ended.failed.append(f"{cell.label}: {what}: {error}")
 
+    def attack_cell(loaded: Loaded, target: Target) -> None:
+        """A function, so that no name keeps its adapters, and with them their model, when the next one is loaded."""
+        cell = target.cell
+        with _restored(grid, loaded, cell) as adapters:
+            for what in target.todo:
+                say(f"{cell.label}: {what}")
+                try:
+                    with enough_memory(f"attacking by {what}"):
+                        found = _MADE_BY[what](grid, loaded, adapters, target, options)
+                except DualDataError as error:
+                    failed(cell, what, error)
+                    continue
+                settled = options.of(what)
+                whole = {
+                    "layout": LAYOUT,
+                    "cell": cell.id,
+                    "attack": what,
+                    "options": settled,
+                    "provenance": provenance(loaded, project, ("lm_eval",) if what == "tasks" else ()),
+                    **found,
+                }
+                ended.written.append(write_json(attack_path(grid.folder, cell.id, what, settled), whole))
+
     for target in sorted(chosen, key=lambda one: (one.cell.model, one.cell.stage, one.cell.seed)):
         cell = target.cell
         try:
             with enough_memory("putting the cell on its base"):
                 if loaded is None or name != cell.model:
                     loaded = None  # so that two models are never held at once
+                    release()
                     loaded, name = load_model(grid.models[cell.model], options.device), cell.model
                     open_engine(loaded)  # tried now: the model, and not what an adapter made of it
-                with _restored(grid, loaded, cell) as adapters:
-                    for what in target.todo:
-                        say(f"{cell.label}: {what}")
-                        try:
-                            with enough_memory(f"attacking by {what}"):
-                                found = _MADE_BY[what](grid, loaded, adapters, target, options)
-                        except DualDataError as error:
-                            failed(cell, what, error)
-                            continue
-                        settled = options.of(what)
-                        whole = {
-                            "layout": LAYOUT,
-                            "cell": cell.id,
-                            "attack": what,
-                            "options": settled,
-                            "provenance": provenance(loaded, project, ("lm_eval",) if what == "tasks" else ()),
-                            **found,
-                        }
-                        ended.written.append(write_json(attack_path(grid.folder, cell.id, what, settled), whole))
+                attack_cell(loaded, target)
         except DualDataError as error:
             failed(cell, ", ".join(target.todo), error)
         release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from dual_data.cli import main
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation import engine, examine
+from dual_data.evaluation import grid as grid_module
 from dual_data.evaluation.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.lm_eval_tasks import TaskScores
@@ -256,6 +258,24 @@ def test_a_model_is_tried_before_an_adapter_is_on_it(tmp_path: Path, monkeypatch
     monkeypatch.setattr(engine, "why_not_fast", why_not_fast)
     attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path)
     assert hooked == [False]
+
+
+def test_two_models_are_never_held_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    second = '[models.second]\nspec = "tiny-qwen"\ndtype = "float32"\n'
+    _project(tmp_path, adapters=True, grid=second + GRID.replace('["tiny"]', '["tiny", "second"]'))
+    grid, cells = _opened(tmp_path)
+    asked = AttackOptions(steps=(1,))
+    loaded_before, held = list[weakref.ref[Any]](), list[int]()
+
+    def load_model(settings: ModelSettings, device: str) -> Loaded:
+        held.append(sum(model() is not None for model in loaded_before))
+        loaded = grid_module.load_model(settings, device)
+        loaded_before.append(weakref.ref(loaded.model))
+        return loaded
+
+    monkeypatch.setattr(examine, "load_model", load_model)
+    assert len(attack(grid, targets(grid, cells, asked), asked, project=tmp_path).written) == 4
+    assert held == [0, 0]
 
 
 def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
