@@ -16,7 +16,9 @@ from dual_data.words import words
 ObjectKind = Literal["entity", "text", "date", "quantity"]
 
 _POSSESSIVE = re.compile(r"['’ʼ`]s\b", re.IGNORECASE)
-_APOSTROPHE = re.compile(r"(?<=\w)['’ʼ`´](?=\w)")
+_APOSTROPHE = re.compile(r"(?<=\w)['‘’`´](?=\w)")
+# The Hawaiian okina, the Arabic ayin and their like are letters to Unicode, yet readers write apostrophes or nothing.
+_LETTER_APOSTROPHES = str.maketrans(dict.fromkeys("\u02bb\u02bc\u02bd\u02be\u02bf"))
 # Signs that are part of a name when they follow a letter: without them "C++" and "C#" would both be "C".
 _NAME_SIGNS = {"+": " plus ", "#": " sharp "}
 _NAME_SIGN = re.compile(r"(?<=\w)[+#]+(?!\w)")
@@ -78,6 +80,9 @@ def _bounded(found: tuple[str, ...]) -> str:
 def _normal_words(text: str) -> tuple[str, ...]:
     named = _NAME_SIGN.sub(lambda signs: "".join(_NAME_SIGNS[sign] for sign in signs.group()), text)
     found = words(_APOSTROPHE.sub("", named))
+    if not named.isascii():
+        # After the folding, which makes some of them: of "ŉ".
+        found = tuple(word for letters in found if (word := letters.translate(_LETTER_APOSTROPHES)))
     kept = tuple(word for word in found if word != "the") or found
     # Two in a row are no articles but initials: "A. A. Milne".
     return kept[1:] if len(kept) > 1 and kept[0] in _ARTICLES and kept[1] not in _ARTICLES else kept

@@ -234,7 +234,7 @@ def _repeated() -> pl.Expr:
 
 QUESTIONS = Stage(
     name="questions",
-    version=3,
+    version=4,
     run=run,
     schema=Questions,
     params=QuestionsParams,

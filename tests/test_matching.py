@@ -37,6 +37,22 @@ def test_names(text: str, answers: list[str], contained: bool, exact: bool) -> N
     assert exact_answer(text, answers) is exact
 
 
+@pytest.mark.parametrize("sign", ["", "'", "‘", "’", "`", "´", *"\u02bb\u02bc\u02bd\u02be\u02bf"])
+@pytest.mark.parametrize("other", ["", "'", "’", "\u02bb"])
+def test_an_apostrophe_in_a_name_may_be_any_or_none(sign: str, other: str) -> None:
+    for name in ("La{}ie", "Kingdom of Hawai{}i", "Nuku{}alofa", "{}Ali", "Al-Ma{}arri", "Sana{}"):
+        text, answer = name.format(sign), name.format(other)
+        assert exact_answer(text, [answer]), (text, answer)
+        assert contains_answer(f"It is {text}, they say.", [answer]), (text, answer)
+    assert not contains_answer(f"Oma{sign}n", ["Oma"])
+
+
+def test_an_apostrophe_that_is_a_letter_and_stands_alone_is_no_word() -> None:
+    assert normalise("A \u02bb B") == normalise("A B")
+    assert exact_answer("\u02bb", ["\u02bb"])
+    assert not contains_answer("A B", ["\u02bb"])
+
+
 @pytest.mark.parametrize(
     ("text", "answer", "kind", "contained", "exact"),
     [
@@ -76,6 +92,8 @@ def test_a_bare_number_is_accepted_of_a_text_without_a_unit_alone(text: str, rig
 
 @given(st.text(max_size=30))
 @example("A:A:0")
+@example("\u02bbthe ŉ")
+@example("ẚ ʻa b")
 def test_normalising_is_idempotent_on_words(text: str) -> None:
     once = normalise(text)
     if words(once):
