@@ -8,9 +8,11 @@ from typing import NamedTuple
 _MONTHS = tuple(calendar.month_name[month].lower() for month in range(1, 13))
 # ASCII, because a long s and a dotless i are "s" and "i" to a pattern that ignores case, but to no table of words.
 _MONTH = "(?a:" + "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS) + "|sept\\.?)"
-_ERA = r"(?:\s*(?P<era>b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?\s?e\.?)(?![a-z]))?"
+_BEFORE = r"b\.?\s?c\.?(?:\s?e\.?)?"
+_ERA = rf"(?:\s*(?P<era>{_BEFORE}|a\.?\s?d\.?|c\.?\s?e\.?)(?![a-z]))?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
-_YEAR = r"(?P<year>\d{1,4})"
+# Five digits and more are a year only where they count back: "12001 BC".
+_YEAR = rf"(?P<year>\d{{1,4}}|\d{{5,18}}(?=\s*{_BEFORE}(?![a-z])))"
 _DATE_FORMS = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -29,9 +31,10 @@ _YEAR_SPELLINGS = (
     (re.compile(r"(?<=\d)(?=(?:AD|BC|CE|BCE)\b)"), " "),
     (re.compile(r"\b(c|ca|circa)\.\s*(?=\d)", re.IGNORECASE), r"\1 "),
 )
+# Behind "^" stands a power: that of "km^2", not a number of its own.
 _NUMBER = re.compile(
-    r"(?<![\w.,])[-−]?\d{1,3}(?:[, \u00a0\u202f]\d{3})+(?:\.\d+)?(?!\d)"
-    r"|(?<![\w.])[-−]?\d+(?:\.\d+)?(?:e[+-]?\d+)?",
+    r"(?<![\w.,^])[-−]?\d{1,3}(?:[, \u00a0\u202f]\d{3})+(?:\.\d+)?(?!\d)"
+    r"|(?<![\w.^])[-−]?\d+(?:\.\d+)?(?:e[+-]?\d+)?",
     re.IGNORECASE,
 )
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
@@ -63,7 +66,7 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
     )
     for spelling in spellings.split()
 }
-_UNIT = re.compile(r"\s*-?\s*(?:(square)\s+)?(Q\d+|[a-z]+[²2]?|%)", re.IGNORECASE)
+_UNIT = re.compile(r"\s*-?\s*(?:(square)\s+)?(Q\d+|[a-z]+(?:\^?[²2])?|%)", re.IGNORECASE)
 # Length, which "square" makes an area -> that area.
 _SQUARE = {
     spelling: area
@@ -207,6 +210,7 @@ def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:
 
 
 def _unit(spelling: str, square: bool) -> tuple[str, Decimal] | None:
+    spelling = spelling.replace("^", "")
     if square:
         spelling = _SQUARE.get(spelling.lower(), spelling)
     return _UNITS.get(spelling) or _UNITS.get(spelling.lower())

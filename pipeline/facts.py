@@ -187,7 +187,7 @@ def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
 
 FACTS = Stage(
     name="facts",
-    version=4,
+    version=5,
     run=run,
     schema=Facts,
     params=FactsParams,

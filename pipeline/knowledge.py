@@ -267,7 +267,7 @@ _NONE: dict[str, Any] = dict.fromkeys(("control_known", "best_generation", "gene
 
 KNOWLEDGE = Stage(
     name="knowledge",
-    version=3,
+    version=4,
     run=run,
     schema=Knowledge,
     params=KnowledgeParams,

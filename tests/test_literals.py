@@ -25,6 +25,11 @@ from dual_data.matching import contains_answer, exact_answer
         ("44 BC", [Date(-43)]),
         ("-0043", [Date(-43)]),
         ("79 AD", [Date(79)]),
+        ("12001 BC", [Date(-12000)]),
+        ("about 12001 B.C.E., they say", [Date(-12000)]),
+        ("31 March 12001 BC", [Date(-12000, 3, 31)]),
+        ("12001 or 12001 AD", []),
+        ("12001 b cells", []),
         ("in the 1880s", []),
         ("12 people", []),
         ("13 Foo 1889", [Date(1889)]),
@@ -60,6 +65,10 @@ def test_every_spelling_of_a_day_is_the_same_date(day: datetime.date) -> None:
         ("3.6 million", "3600000", None),
         ("-12.5", "-12.5", None),
         ("105.4 square kilometres", "105400000", "area"),
+        ("357,022 km²", "357022000000", "area"),
+        ("357,022 km2", "357022000000", "area"),
+        ("357,022 km^2", "357022000000", "area"),
+        ("5 m^2", "5", "area"),
         ("40%", "40", "share"),
         ("1e3", "1000", None),
         ("324 bananas", "324", None),
@@ -69,6 +78,15 @@ def test_quantities(text: str, amount: str, measure: str | None) -> None:
     quantity = parse_quantity(text)
     assert quantity is not None
     assert (quantity.amount, quantity.measure) == (Decimal(amount), measure)
+
+
+def test_a_square_kilometre_is_one_however_the_square_is_written() -> None:
+    spellings = ("5 km²", "5 km2", "5 km^2", "5 square km")
+    for text in spellings:
+        assert [quantity.amount for quantity in quantities(text)] == [5_000_000]
+        assert all(exact_answer(text, [answer], "quantity") for answer in spellings)
+        assert not contains_answer(text, ["5 km"], "quantity")
+        assert not contains_answer(text, ["2"], "quantity")
 
 
 def test_rounding_counts_only_with_three_stated_digits() -> None:

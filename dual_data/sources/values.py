@@ -34,6 +34,8 @@ _TIME = re.compile(r"([+-]?)(\d{4,18})-(\d\d)-(\d\d)(?:T.*)?")
 _AMOUNT = re.compile(
     r"[+-]?(?:[1-9]\d{0,2}([, \u00a0\u202f])\d{3}(?:\1\d{3})*|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE
 )
+_EARLY_YEAR = re.compile(r"0\d{3}", re.ASCII)
+"""A year below 1000 as facts write it; without its zeros, one below 100 reads as no year."""
 _TIME_OF_DAY = re.compile(r"(?<=\d-\d\d)[T ]\d\d:\d\d(?::[\d.]+)?(?:Z|[+-]\d\d:\d\d)?$", re.ASCII)
 """Behind a date: what exports add to a column of days."""
 
@@ -106,6 +108,8 @@ def cell(written: str, relation: Relation) -> Value:
     """A literal as a table has it: 1889-03-31, March 1889; 324 Q11573, 3,600; any text."""
     if relation.object == "date":
         day = _TIME_OF_DAY.sub("", written.strip().removeprefix("+"))
+        if _EARLY_YEAR.fullmatch(day):
+            day = written_year(int(day))
         stated = dates(day)
         # What is left over says more than one date, or another one: "1889-1890", "31/03/1889", "before 1889".
         if len(stated) != 1 or without_dates(day).strip(" ;"):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dual_data.config import Relation
 from dual_data.literals import parse_date, parse_quantity
+from dual_data.matching import exact_answer
 from dual_data.sources import values
 from dual_data.sources.sparql import Term
 
@@ -77,6 +78,21 @@ def test_a_label_of_a_date_reads_back_as_the_date(day: Any) -> None:
     assert parse_date(found.label) == parse_date(found.text) == (day.year, day.month, day.day)
 
 
+@given(
+    st.integers(-20_000, 9999) | st.integers(-(10**15), 9999),
+    st.integers(1, 12),
+    st.integers(1, 28),
+    st.sampled_from(sorted(values.PRECISIONS)),
+)
+def test_a_date_as_facts_write_it_is_read_back_from_a_table(year: int, month: int, day: int, precision: str) -> None:
+    asked = relation("date", precision=precision)
+    stated = time(f"{'-' if year < 0 else ''}{abs(year):04d}-{month:02d}-{day:02d}T00:00:00Z")
+    found = values.date(stated, stated, number("11"), asked)
+    assert found.label is not None
+    assert values.cell(found.text, asked) == values.cell(found.label, asked) == found
+    assert exact_answer(found.label, [found.label], "date")
+
+
 @pytest.mark.parametrize(
     ("amount", "unit", "text", "label"),
     [
@@ -108,6 +124,22 @@ def test_a_label_of_a_quantity_reads_back_as_the_number(amount: Decimal) -> None
     read = parse_quantity(found.label)
     assert read is not None
     assert read.amount == amount
+
+
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=3),
+    st.sampled_from([("Q712226", "km²", "area"), ("Q712226", "km^2", "area"), ("Q11573", "metres", "length")]),
+)
+def test_a_quantity_as_facts_write_it_is_read_back(amount: Decimal, unit: tuple[str, str, str]) -> None:
+    asked = relation("quantity", unit=unit[0], unit_name=unit[1])
+    found = values.quantity(number("0"), number(f"{amount:f}"), iri(unit[0]), asked)
+    assert found.label is not None
+    assert values.cell(found.text, asked) == found
+    for text in (found.text, found.label):
+        read = parse_quantity(text)
+        assert read is not None
+        assert read.measure == unit[2]
+        assert exact_answer(text, [found.label], "quantity")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +189,10 @@ def test_clean_is_stable(text: str) -> None:
         ("date", "+1889-03-31T00:00:00Z", values.Value("1889", "1889")),
         ("date", "1889-03-31 00:00:00", values.Value("1889", "1889")),
         ("date", "AD 79", values.Value("0079", "79 AD")),
+        ("date", "0079", values.Value("0079", "79 AD")),
+        *(("date", text, values.Value(text, reason="wrong_kind")) for text in ("79", "00079", "43831")),
+        ("date", "0000", values.Value("0000", "1 BC")),
+        ("date", "12001 BC", values.Value("-12000", "12001 BC")),
         *(
             ("date", text, values.Value(text, reason="wrong_kind"))
             for text in ("soon", "1889-1890", "1889 1890", "31/03/1889", "before 1889", "1889?", "")
