@@ -13,6 +13,7 @@ ENTITY_PREFIX = "http://www.wikidata.org/entity/"
 
 _ITEM = re.compile(r"Q[1-9][0-9]*")
 _PROPERTY = re.compile(r"P[1-9][0-9]*")
+_TITLE = re.compile(r"[^|\x00-\x1f\x7f]+")
 
 
 def digest(text: str, length: int = 16) -> str:
@@ -57,6 +58,11 @@ def is_item(text: str) -> bool:
 def is_property(text: str) -> bool:
     """Whether `text` is a Wikidata property id such as P36."""
     return _PROPERTY.fullmatch(text) is not None
+
+
+def is_title(text: str) -> bool:
+    """Whether a page of a wiki could have that title: between titles stands `|`, and control characters are refused."""
+    return _TITLE.fullmatch(text) is not None
 
 
 def item_of_iri(iri: str) -> str | None:

@@ -2,7 +2,7 @@
 
 With ids, a row needs subject_qid, subject_label, property_id, and either object_qid with object_label or, for dates,
 quantities and texts, object_value. It may have, for subject_ and object_ alike, aliases (a list, or in CSV text with
-`|` between), description, sitelinks and title (of the English Wikipedia's article).
+`|` between), description, sitelinks and title (of the English Wikipedia's article, which has no `|`).
 
 With labels alone (subjectLabel, relation, objectLabel), ids are minted from the labels: they name strings, not things.
 """
@@ -16,7 +16,7 @@ import polars as pl
 
 from dual_data.config import Relation
 from dual_data.errors import InputError
-from dual_data.ids import is_item, is_property, label_id
+from dual_data.ids import is_item, is_property, is_title, label_id
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
 from dual_data.sources.tables import LIST_MARK, place, read_folder
@@ -208,6 +208,8 @@ def _check_ids(rows: pl.DataFrame) -> None:
         raise InputError(f"{place(row)}: neither object_qid nor object_value has a value; a triplet needs one of them")
     for name in ("subject_sitelinks", "object_sitelinks"):
         _check_column(rows, name, _is_count, "31", nullable=True)
+    for name in ("subject_title", "object_title"):
+        _check_column(rows, name, _may_be_title, "Paris, without | and control characters", nullable=True)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
     firsts = labels.unique("qid", keep="first", maintain_order=True).select("qid", first="label", at="line", of="file")
     for row in labels.join(firsts, on="qid").filter(pl.col("label") != pl.col("first")).head(1).iter_rows(named=True):
@@ -219,6 +221,11 @@ def _check_ids(rows: pl.DataFrame) -> None:
 
 def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18  # more is no Int64
+
+
+def _may_be_title(text: str) -> bool:
+    plain = values.clean(text)
+    return not plain or is_title(plain)
 
 
 def _check_column(rows: pl.DataFrame, name: str, valid: Callable[[str], bool], example: str, *, nullable: bool) -> None:
@@ -255,10 +262,13 @@ def _entities_of(rows: pl.DataFrame) -> pl.DataFrame:
     )
     aliases = [split_aliases(text) for text in merged["aliases"]]
     label = pl.col("label").map_elements(values.clean, return_dtype=pl.String)
+    # Wikipedia answers with titles in NFC, whatever it was asked with.
+    title = pl.col("title").map_elements(values.clean, return_dtype=pl.String)
     return merged.with_columns(
         label=pl.when(~pl.col("label").str.contains(r"^Q[1-9]\d*$")).then(label),
         aliases=pl.Series(aliases, dtype=pl.List(pl.String)),
         sitelinks=pl.col("sitelinks").cast(pl.Int64),
+        title=pl.when(title != "").then(title),
     ).select(*ENTITIES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,11 @@ def test_tables_with_ids(tmp_path: Path) -> None:
         ([city("Q1", "a", "Q2", "b", property_id="capital")], r"line 2: property_id: 'capital'"),
         ([city("Q1", "a", None, None)], r"no column|neither object_qid nor object_value"),
         ([city("Q1", "a", "Q2", "b", subject_sitelinks="many")], r"subject_sitelinks: 'many'"),
+        ([city("Q1", "a", "Q2", "b", subject_title="A|B")], r"line 2: subject_title: 'A\|B' is not of the form Paris"),
+        (
+            [city("Q1", "a", "Q2", "b", object_title="A\x7fB")],
+            r"object_title: 'A\\x7fB' .* without \| and control char",
+        ),
         ([city("Q1", "a", "Q2", "b", object_sitelinks="9" * 23)], r"object_sitelinks: '9{23}' is not of the form 31"),
         (
             [city("Q1", "a", "Q2", "b"), city("Q3", "c", "Q1", "other")],
@@ -107,6 +113,20 @@ def test_bad_ids(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> No
     with pytest.raises(InputError, match=message) as caught:
         with_ids(folder, TOPICS, RELATIONS)
     assert "places_city.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize("side", ["subject", "object"])
+def test_titles_are_in_the_normal_form_that_wikipedia_answers_in(tmp_path: Path, side: str) -> None:
+    written = unicodedata.normalize("NFD", " São  Tomé")
+    rows = [
+        city("Q1", "a", "Q2", "b", **{f"{side}_title": " "}),
+        city("Q1", "a", "Q2", "b", **{f"{side}_title": written}),
+    ]
+    folder = write(tmp_path / "t", "places_city.csv", rows[1:])
+    titles = dict(with_ids(folder, TOPICS, RELATIONS).entities.select("qid", "title").iter_rows())
+    assert titles == {"Q1": None, "Q2": None} | {"Q1" if side == "subject" else "Q2": "São Tomé"}
+    blank = write(tmp_path / "blank", "places_city.csv", rows[:1])
+    assert with_ids(blank, TOPICS, RELATIONS).entities["title"].null_count() == 2
 
 
 def test_a_table_must_be_named_after_a_topic(tmp_path: Path) -> None:
