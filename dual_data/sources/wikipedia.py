@@ -14,10 +14,10 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import mwclient
 import requests
@@ -26,7 +26,8 @@ import urllib3
 from dual_data.call_log import Request
 from dual_data.calls import Calls
 from dual_data.config import Services
-from dual_data.errors import ConfigError, Refused, ServiceError, Transient
+from dual_data.errors import ConfigError, InputError, Refused, ServiceError, Transient
+from dual_data.ids import is_title
 from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after, user_agent
 
 SOURCE = "wikipedia"
@@ -89,13 +90,13 @@ class Wikipedia:
         """Approximate counts by title as asked for; titles that the search index lacks are left out."""
         found: dict[str, LinkCount] = {}
         for request in self.cirrus_requests(titles):
-            names = _Names(request["titles"])
+            names = _Names()
             counts: dict[str, int | None] = {}
             gaps: set[str] = set()
             for answer in self._pages(request):
                 names.learn(answer)
                 for page in answer["pages"]:
-                    if page.get("missing") or page.get("invalid"):
+                    if not _is_page(page):
                         counts[page["title"]] = None
                     elif "cirrusdoc" in page:
                         count = counts[page["title"]] = _incoming_links(page)
@@ -103,12 +104,12 @@ class Wikipedia:
                             gaps.add(page["title"])
             indexed = [(asked, title) for asked in request["titles"] if (title := names.final(asked)) not in gaps]
             for asked, title in indexed:
-                if title not in counts:
+                if title is not None and title not in counts:
                     raise ServiceError(
                         f"{self.api} gave no cirrusdoc for {title!r}: a missing count is not 0. "
                         "Use method = 'linkshere' in [links]."
                     )
-                count = counts[title]
+                count = None if title is None else counts[title]
                 day = answer["day"]
                 found[asked] = LinkCount(title if count is not None else None, count, False, day, "cirrusdoc")
             advance(len(indexed))
@@ -133,14 +134,14 @@ class Wikipedia:
         """
         found: dict[str, LinkCount] = {}
         for request in self.redirect_requests(titles):
-            names, targets, day = _Names(request["titles"]), {}, ""
+            names, targets, day = _Names(), {}, ""
             missing: set[str] = set()
             for answer in self._pages(request):
                 names.learn(answer)
                 day = answer["day"]
                 for page in answer["pages"]:
                     title = page["title"]
-                    if page.get("missing") or page.get("invalid"):
+                    if not _is_page(page):
                         missing.add(title)
                         continue
                     targets[title] = title
@@ -148,11 +149,16 @@ class Wikipedia:
             linking, capped, day = self._linking_pages(targets, cap, day)
             for asked in request["titles"]:
                 title = names.final(asked)
-                if title in missing:
+                if title is None or title in missing:
                     found[asked] = LinkCount(None, None, False, day, "linkshere")
-                else:
-                    count = min(len(linking[title]), cap)
-                    found[asked] = LinkCount(title, count, title in capped, day, "linkshere")
+                    continue
+                if title not in linking:
+                    raise ServiceError(
+                        f"{self.api} said nothing about {asked!r}: no article has that title. Correct it where the "
+                        "facts come from."
+                    )
+                count = min(len(linking[title]), cap)
+                found[asked] = LinkCount(title, count, title in capped, day, "linkshere")
             advance(len(request["titles"]))
         return found
 
@@ -220,16 +226,19 @@ class Wikipedia:
         day = datetime.fromtimestamp(self._calls.clock.now(), UTC).date().isoformat()
         if "siprop" in request:
             return {"extensions": sorted(e.get("name", "") for e in query["extensions"]), "day": day}
-        if "pages" not in query:
+        # Redirects in a circle and titles of other wikis have no page: alone, they are the whole answer.
+        if not query.keys() & {"pages", "redirects", "interwiki"}:
             raise Transient(f"{self.api}: the answer holds no pages; warnings: {answer.get('warnings')}")
-        counts = [_incoming_links(page) for page in query["pages"] if "cirrusdoc" in page]
+        pages = query.get("pages", [])
+        counts = [_incoming_links(page) for page in pages if "cirrusdoc" in page]
         if len(counts) >= SILENT_INDEX and not any(count is not None for count in counts):
             raise Transient(
                 f"{self.api}: the search index has a counter for none of {len(counts)} articles; where that stays so, "
                 "use method = 'linkshere' in [links]"
             )
-        kept = {key: query[key] for key in ("pages", "normalized", "redirects") if key in query}
-        return {**kept, **({"continue": answer["continue"]} if "continue" in answer else {}), "day": day}
+        kept = {key: query[key] for key in ("normalized", "redirects", "interwiki") if key in query}
+        more = {"continue": answer["continue"]} if "continue" in answer else {}
+        return {"pages": pages, **kept, **more, "day": day}
 
     def _client(self) -> mwclient.Site:
         if self._site is None:
@@ -292,27 +301,50 @@ class Wikipedia:
 class _Names:
     """Follows a title through normalisation and redirects."""
 
-    def __init__(self, titles: Iterable[str]) -> None:
+    def __init__(self) -> None:
         self._next: dict[str, str] = {}
-        self._titles = tuple(titles)
+        self._elsewhere: set[str] = set()
 
     def learn(self, answer: Mapping[str, Any]) -> None:
-        for kind in ("normalized", "redirects"):
-            self._next.update({step["from"]: step["to"] for step in answer.get(kind, ())})
+        for step in answer.get("normalized", ()):
+            # What is not in NFC comes back percent-encoded.
+            asked = unquote(step["from"]) if step.get("fromencoded") else step["from"]
+            self._next[asked] = step["to"]
+        for step in answer.get("redirects", ()):
+            self._next[step["from"]] = step["to"]
+            if "tointerwiki" in step:
+                self._elsewhere.add(step["to"])
+        self._elsewhere.update(step["title"] for step in answer.get("interwiki", ()))
 
-    def final(self, title: str) -> str:
-        """The title that stands in the answer's pages; a loop of redirects ends where it closes."""
+    def final(self, title: str) -> str | None:
+        """The title that stands in the answer's pages; None where redirects run in a circle or to another wiki."""
         seen = {title}
-        while (following := self._next.get(title)) is not None and following not in seen:
+        while (following := self._next.get(title)) is not None:
+            if following in seen:
+                return None
             seen.add(following)
             title = following
-        return title
+        return None if title in self._elsewhere else title
 
 
 def _batches(titles: Sequence[str]) -> list[list[str]]:
-    """Distinct titles in sorted order, cut to requests: the same titles always give the same calls."""
+    """Distinct titles in sorted order, cut to requests: the same titles always give the same calls.
+
+    Raises InputError for a title that would be read as several: one of them changes what all of its request mean.
+    """
     ordered = sorted(set(titles))
+    for title in ordered:
+        if not is_title(title):
+            raise InputError(
+                f"{title!r} is no title of an article: those have neither | nor control characters. Correct it where "
+                "the facts come from."
+            )
     return [ordered[i : i + TITLES_A_REQUEST] for i in range(0, len(ordered), TITLES_A_REQUEST)]
+
+
+def _is_page(page: Mapping[str, Any]) -> bool:
+    """Whether an article can be there: the wiki has such a page, and it is none of its own making (Special:Search)."""
+    return not (page.get("missing") or page.get("invalid") or page.get("special"))
 
 
 def _incoming_links(page: Mapping[str, Any]) -> int | None:

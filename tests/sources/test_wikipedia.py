@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dual_data.calls import Calls
 from dual_data.config import Pace, Services
-from dual_data.errors import ConfigError, Refused, ServiceError, UsageError
+from dual_data.errors import ConfigError, InputError, Refused, ServiceError, UsageError
 from dual_data.sources.wikipedia import Wikipedia
 from tests.clock import FakeClock
 from tests.faults.proxy import (
@@ -43,6 +46,13 @@ PAGES = {
     "Unindexed isle": "[[Uncounted isle]]",
     "Uncounted isle": "[[Unindexed isle]]",
     **{f"Unindexed reef {n}": "[[Unindexed isle]]" for n in range(12)},
+    "Way to round": "#REDIRECT [[Round]]",
+    "Round": "#REDIRECT [[Roundabout]]",
+    "Roundabout": "#REDIRECT [[Round]]",
+    "Itself": "#REDIRECT [[Itself]]",
+    "Abroad": "#REDIRECT [[wikipedia:Elsewhere]]",
+    "Way abroad": "#REDIRECT [[Abroad]]",
+    "Search": "#REDIRECT [[Special:Search]]",
 }
 ARTICLES = ["Varn", "Ostel", "Pelm", "Sarr", "Ünd & Söhne"]
 
@@ -79,6 +89,85 @@ def test_redirects_normalisation_and_missing_pages(wiki: Wiki, tmp_path: Path) -
     assert [rough[title].title for title in asked] == ["Ostel", "Varn", "Ostel", None]
     # Two redirects to it, and Varn, Pelm, Ünd & Söhne and the template link there.
     assert [rough[title].inbound_links for title in asked] == [6, 3, 6, None]
+
+
+NOWHERE = [
+    "Way to round", "Round", "Roundabout", "Itself", "Abroad", "Way abroad", "wikipedia:Elsewhere", "Search",
+    "Special:Search",
+]  # fmt: skip
+"""Titles for which the API gives no page, or none that is an article."""
+
+
+@pytest.mark.parametrize("asked", [*([title] for title in NOWHERE), [*NOWHERE, "Ostel"]], ids=lambda titles: titles[0])
+def test_redirects_in_a_circle_and_to_other_wikis_lead_to_no_article(
+    wiki: Wiki, tmp_path: Path, asked: list[str]
+) -> None:
+    for _ in ("asked", "replayed"):
+        exact = client(wiki.url, tmp_path).count_by_linkshere(asked, 1000, ignore)
+        rough = client(wiki.url, tmp_path).count_by_cirrus(asked, ignore)
+        for counts, links in ((exact, 3), (rough, 6)):
+            found = {title: count[:2] for title, count in counts.items()}
+            assert found.pop("Ostel", None) == (("Ostel", links) if "Ostel" in asked else None)
+            assert found == {title: (None, None) for title in asked if title != "Ostel"}
+
+
+JSON = "application/json; charset=utf-8"
+NO_PAGES: list[Mapping[str, Any]] = [
+    {"redirects": [{"from": "Round", "to": "Roundabout"}, {"from": "Roundabout", "to": "Round"}]},
+    {"redirects": [{"from": "Round", "to": "Round"}]},
+    {
+        "redirects": [{"from": "Round", "to": "wikipedia:Elsewhere", "tointerwiki": "wikipedia"}],
+        "interwiki": [{"title": "wikipedia:Elsewhere", "iw": "wikipedia"}],
+    },
+    {"interwiki": [{"title": "Round", "iw": "Round"}]},
+]
+
+
+@pytest.mark.parametrize("query", NO_PAGES, ids=["circle", "itself", "abroad", "interwiki"])
+def test_an_answer_without_pages_is_whole_where_it_says_why(tmp_path: Path, query: Mapping[str, Any]) -> None:
+    """As a real wiki gave them for a lone title."""
+    told = Fault("told", content_type=JSON, body=json.dumps({"batchcomplete": True, "query": query}).encode())
+    with proxy("http://127.0.0.1:9/", told, told) as front:
+        (exact,) = client(front.url, tmp_path).count_by_linkshere(["Round"], 1000, ignore).values()
+        (rough,) = client(front.url, tmp_path).count_by_cirrus(["Round"], ignore).values()
+        assert (exact[:2], rough[:2], front.count) == ((None, None), (None, None), 2)
+
+
+def test_an_answer_without_pages_that_says_nothing_is_asked_for_again(tmp_path: Path) -> None:
+    empty = Fault("empty", content_type=JSON, body=b'{"batchcomplete":true}')
+    with (
+        proxy("http://127.0.0.1:9/", *[empty] * 6) as front,
+        pytest.raises(ServiceError, match=r"gave up after 6 tries.*holds no pages"),
+    ):
+        client(front.url, tmp_path).count_by_cirrus(["Varn"], ignore)
+
+
+def test_a_title_that_the_answer_leaves_out_is_an_error_not_a_count(tmp_path: Path) -> None:
+    other = json.dumps({"query": {"pages": [{"pageid": 1, "ns": 0, "title": "Varn"}]}}).encode()
+    with (
+        proxy("http://127.0.0.1:9/", *[Fault("other", content_type=JSON, body=other)] * 2) as front,
+        pytest.raises(ServiceError, match="said nothing about 'Ostel'"),
+    ):
+        client(front.url, tmp_path).count_by_linkshere(["Ostel"], 1000, ignore)
+
+
+def test_a_title_in_another_normal_form_is_found(wiki: Wiki, tmp_path: Path) -> None:
+    asked = unicodedata.normalize("NFD", "Ünd & Söhne")
+    assert asked != "Ünd & Söhne"
+    exact = client(wiki.url, tmp_path).count_by_linkshere([asked, "Ostel"], 1000, ignore)
+    rough = client(wiki.url, tmp_path).count_by_cirrus([asked, "Ostel"], ignore)
+    assert exact[asked][:2] == rough[asked][:2] == ("Ünd & Söhne", 0)
+    assert (exact["Ostel"].inbound_links, rough["Ostel"].inbound_links) == (3, 6)
+
+
+@pytest.mark.parametrize("title", ["Varn|Ostel", "\x1fVarn", "Va\0rn", ""])
+def test_a_title_that_would_be_read_as_several_is_never_asked_for(tmp_path: Path, title: str) -> None:
+    """One of them would change what all titles of its request mean."""
+    with proxy("http://127.0.0.1:9/") as front:
+        for count in (client(front.url, tmp_path).cirrus_requests, client(front.url, tmp_path).redirect_requests):
+            with pytest.raises(InputError, match=r"is no title of an article: .* Correct it where the facts come from"):
+                count(["Ostel", title])
+        assert front.count == 0
 
 
 def test_counting_stops_at_the_cap_and_says_so(wiki: Wiki, tmp_path: Path) -> None:
