@@ -76,7 +76,10 @@ class Decoder:
             self._slots = {shape: kept for shape, kept in self._slots.items() if shape[1] == width}
             cache = None if within is None else within.beginning(rows)
             self._slots[rows, width] = Slots(rows, width, self.device, cache)
-        return self._slots[rows, width]
+        found = self._slots[rows, width]
+        if within is None:  # a batch begins, perhaps where rows of a cell that has become NaN were moved to
+            found.cache.clear()
+        return found
 
     def forget(self) -> None:
         """Drop kept slots and graphs, to free memory."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
+from dual_data.evaluation import stream
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.engine import why_no_graphs
 from dual_data.evaluation.lora import Adapters
@@ -121,6 +122,27 @@ def test_rows_that_are_left_stay_in_the_memory_of_all(monkeypatch: pytest.Monkey
     caches = [slots.cache for slots in engine.decoder._slots.values()]
     assert len(caches) > 1
     assert len({cache.keys[0].data_ptr() for cache in caches}) == 1
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_what_a_cell_without_numbers_leaves_where_another_comes_to_lie_is_not_seen(
+    in_parts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulate(monkeypatch)
+    given = problem(seeds=(0, 1))
+    broken = {name: (a, torch.full_like(b, torch.nan)) for name, (a, b) in given.adapters.weights(1).items()}
+    given.adapters.load_weights(1, broken)
+    if in_parts:  # rows of a short part leave the columns before it as they are, and their answers look at all columns
+        monkeypatch.setattr(stream, "_LEAST_TOKENS", 64)
+    asked = [request_of(row) for row in encode(given.loaded.tokenizer, cities(), "chat")]
+    with_graphs = Engine(given.loaded, given.adapters, rows=8, max_new_tokens=12, graphs=True)
+    # Only the two longest go on, so those of the second cell move to the first cell's third and fourth row.
+    with_graphs.run([request._replace(generate=len(request.prompt) > 67) for request in asked])
+    found = with_graphs.run(asked)[0]
+    expected = Engine(given.loaded, given.adapters, rows=8, max_new_tokens=12, graphs=False).run(asked)[0]
+    for one, other in zip(found, expected, strict=True):
+        assert one.scores[0].log_p == pytest.approx(other.scores[0].log_p, abs=1e-5)
+        assert one.generation == other.generation
 
 
 def test_padded_rows_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
