@@ -120,8 +120,9 @@ def compare(
     """Compare two results item by item.
 
     Shows A minus B, paired by item and by seed, with 95 % intervals from a bootstrap over seeds and subjects (for the
-    utility panel over its questions). p-values carry Holm's correction over all rows. Sets that only one of the two has
-    are left out, and so is the panel where the two were not asked the same questions.
+    utility panel over its questions). p-values carry Holm's correction over all rows; those of one seed a side are of
+    two models and say nothing of two methods. Sets that only one of the two has are left out, and so is the panel where
+    the two were not asked the same questions.
 
     Example: dual-data eval compare artifacts/evaluation/demo/cells/0a1b.json artifacts/evaluation/demo/cells/2c3d.json
     """

@@ -46,13 +46,18 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def retain_at(points: Sequence[Point], forget: float) -> float | None:
-    """Retention at a given forget score: along the frontier, linear between its points; None outside of them."""
-    edge = frontier(points)
-    for left, right in itertools.pairwise(edge):
-        if left.forget <= forget <= right.forget:
-            share = (forget - left.forget) / (right.forget - left.forget)
-            return left.retain + share * (right.retain - left.retain)
-    return next((point.retain for point in edge if point.forget == forget), None)
+    """Retention at a given forget score: linear between the measurements next to it on either side; None outside.
+
+    Not along the frontier: that would pass over a worse one nearby for a better one far away.
+    """
+    below = max((one for one in points if one.forget <= forget), key=lambda one: (one.forget, one.retain), default=None)
+    above = min(
+        (one for one in points if one.forget >= forget), key=lambda one: (one.forget, -one.retain), default=None
+    )
+    if below is None or above is None:
+        return None
+    share = (forget - below.forget) / (above.forget - below.forget) if above.forget > below.forget else 0.0
+    return below.retain + share * (above.retain - below.retain)
 
 
 def area(points: Sequence[Point], base: Point) -> float:

@@ -22,7 +22,7 @@ from dual_data.evaluation.statistics import (
     item_weights,
     kolmogorov_smirnov,
     quantiles,
-    seed_counts,
+    seed_weights,
 )
 
 _REPLICATES = 1000
@@ -77,7 +77,7 @@ def model_utility(sets: Sequence[Kept]) -> Interval | None:
     random = np.random.default_rng(0)
     exact: list[float] = []
     drawn: list[NDArray[np.float64]] = []
-    seeds = seed_counts(len(np.atleast_2d(sets[0].probability)), random, _REPLICATES) if sets else np.empty(0)
+    seeds = seed_weights(len(np.atleast_2d(sets[0].probability)), random, _REPLICATES) if sets else np.empty(0)
     for one in sets:
         truth = np.maximum(0.0, 1 - np.asarray(one.truth_ratio, dtype=float))
         picked = item_weights(one.subjects, random, _REPLICATES)
@@ -89,7 +89,7 @@ def model_utility(sets: Sequence[Kept]) -> Interval | None:
             table = np.where(known, table, 0.0)
             sums, counts = (((seeds @ part) * picked).sum(1) for part in (table, known.astype(float)))
             exact.append(float(table.sum() / known.sum()))
-            drawn.append(sums / np.maximum(counts, 1.0))
+            drawn.append(np.clip(sums / np.maximum(counts, 1.0), 0.0, 1.0))  # seeds can count less than nothing
     if not exact:
         return None
     draws = np.array([harmonic_mean(row) for row in np.stack(drawn, axis=1).tolist()])

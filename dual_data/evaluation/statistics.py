@@ -4,15 +4,16 @@ Items of one subject are not independent and neither are items of one training s
 subjects with replacement. The two are crossed and not nested: every seed is measured on the same subjects, so one
 draw of subjects holds for all seeds drawn (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122; a fresh draw
 of subjects in each seed would average away how hard the subjects are, which all seeds share). Two systems scored on
-the same items are compared with the same draws: the interval is that of the difference. Of the few seeds one less is
-drawn than there are, since as many would spread too little (Rao and Wu 1988, doi 10.1080/01621459.1988.10478591).
+the same items are compared with the same draws: the interval is that of the difference. A handful of seeds cannot be
+resampled: their mean is drawn from Student's distribution of as many, which gives its textbook interval where subjects
+are all alike. One seed says nothing of others, and intervals are of the models that it gave.
 """
 
 import json
 import math
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,8 +24,32 @@ _TAIL = 0.025
 _REPLICATES = 2000
 _DEAR_REPLICATES = 500
 """Draws where each costs a pass over all items, or over all pairs."""
+_OFF = 5000
+"""Draws of how far the variance of a few seeds is off."""
 _FEW = 10
 """Draws beyond zero that are too few to read a small p-value from."""
+
+
+class Spread(NamedTuple):
+    """Variances of an estimate, by what could have come out otherwise."""
+
+    subjects: float
+    """By the subjects, the seeds held."""
+    seeds: tuple[tuple[float, int], ...]
+    """By the seeds, the subjects held, with the degrees of freedom of each such variance; none for one seed."""
+
+    def tail(self, value: float) -> float:
+        """Two-sided p-value of "the estimate is zero": normal by subjects, and Student's by seeds, as they are drawn.
+
+        Given how far the seeds' variance is off, both are normal; so it is a mean over what that can be.
+        """
+        random = np.random.default_rng(0)
+        total = np.full(_OFF, self.subjects)
+        for variance, freedom in self.seeds:
+            total += variance * freedom / random.chisquare(freedom, _OFF)
+        if not total.any():
+            return 0.0 if value else 1.0
+        return float(np.mean([math.erfc(deviate) for deviate in (abs(value) / np.sqrt(2 * total)).tolist()]))
 
 
 class Interval(NamedTuple):
@@ -43,12 +68,12 @@ def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], *, share: bo
     all 1, draws have no spread: the other end is then that of the exact binomial interval of as many subjects. Raises
     ValueError for no items and for shapes that do not fit.
     """
-    table, sizes = _cluster_sums(values, clusters)
-    mean = _mean(table, sizes)
+    sums = _cluster_sums(values, clusters)
+    mean = sums.mean()
     if share and mean in (0, 1):
-        far = _TAIL ** (1 / len(sizes))
+        far = _TAIL ** (1 / len(sums.sizes))
         return Interval(mean, 0.0, 1 - far) if mean == 0 else Interval(mean, far, 1.0)
-    return Interval(mean, *quantiles(_draw_means(table, sizes, np.random.default_rng(0), _REPLICATES)))
+    return Interval(mean, *quantiles(_draw_means(sums, np.random.default_rng(0), _REPLICATES)))
 
 
 def bootstrap_function(
@@ -60,9 +85,9 @@ def bootstrap_function(
     clusters as in :func:`bootstrap_mean`.
     """
     sides = [_cluster_sums(values, clusters) for values in tables]
-    exact = function(*(np.array([_mean(*side)]) for side in sides))
+    exact = function(*(np.array([side.mean()]) for side in sides))
     # A generator each, of one seed: tables of one shape get the same draws.
-    draws = function(*(_draw_means(*side, np.random.default_rng(0), _REPLICATES) for side in sides))
+    draws = function(*(_draw_means(side, np.random.default_rng(0), _REPLICATES) for side in sides))
     return Interval(float(exact[0]), *quantiles(draws))
 
 
@@ -70,14 +95,16 @@ def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replica
     """Median over seeds and items with an interval over seeds and clusters, drawn crossed; arrays as in the mean's."""
     table = np.atleast_2d(np.asarray(values, dtype=float))
     random = np.random.default_rng(0)
-    seeds = seed_counts(len(table), random, replicates)
+    seeds = np.maximum(seed_weights(len(table), random, replicates), 0.0)  # an item cannot count less than not at all
     picked = item_weights(clusters, random, replicates)
     order = np.argsort(table, axis=None, kind="stable")
     rising = table.ravel()[order]
     below = (seeds[:, :, None] * picked[:, None, :]).reshape(replicates, -1)[:, order].cumsum(1)
     half = below[:, -1:] / 2
     # As many of them lie on either side; of an even number the two in the middle count half each.
-    draws = (rising[(below < half).sum(1)] + rising[(below <= half).sum(1)]) / 2
+    near = 1e-9 * half  # weights that sum to a half are not summed exactly
+    last = len(rising) - 1
+    draws = (rising[(below < half - near).sum(1)] + rising[np.minimum((below <= half + near).sum(1), last)]) / 2
     return Interval(float(np.median(table)), *quantiles(draws))
 
 
@@ -91,9 +118,9 @@ def bootstrap_difference(
     one, two = np.atleast_2d(np.asarray(first, dtype=float)), np.atleast_2d(np.asarray(second, dtype=float))
     if one.shape[1] != two.shape[1] or (one.shape[0] != two.shape[0] and 1 not in (one.shape[0], two.shape[0])):
         raise ValueError(f"cannot pair {one.shape} with {two.shape}: [seeds, items] of the same items are needed")
-    table, sizes = _cluster_sums(one - two, clusters)
-    draws = _draw_means(table, sizes, np.random.default_rng(0), replicates)
-    return interval_of(_mean(table, sizes), draws, len(sizes))
+    sums = _cluster_sums(one - two, clusters)
+    draws = _draw_means(sums, np.random.default_rng(0), replicates)
+    return interval_of(sums.mean(), draws, len(sums.sizes), _spread(sums))
 
 
 def mean_draws(
@@ -109,22 +136,25 @@ def mean_draws(
     Subjects are drawn from `among`, which holds those of the items; from these where it is None. The same seed and the
     same `among` draw the same subjects, whatever is measured on them: draws of several figures can be combined.
     """
-    table, sizes = _cluster_sums(values, clusters, among)
-    return _draw_means(table, sizes, np.random.default_rng(seed), replicates)
+    return _draw_means(_cluster_sums(values, clusters, among), np.random.default_rng(seed), replicates)
 
 
-def interval_of(value: float, draws: Floats, clusters: int) -> Interval:
+def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
+    """The variances of a mean; arrays as in :func:`bootstrap_mean`."""
+    return _spread(_cluster_sums(values, clusters))
+
+
+def interval_of(value: float, draws: Floats, clusters: int, spread: Spread) -> Interval:
     """Percentile interval of bootstrap draws of so many clusters, and the p-value of "it is zero".
 
     The share of the draws beyond zero cannot be below one draw, which a correction over a hundred comparisons makes no
-    finding of whatever the data. Where fewer than ten lie there, the normal tail at the draws' spread counts if it is
-    lower; but never less than 2 ** (1 - clusters), the least that a sign test of as many subjects can say.
+    finding of whatever the data. Where fewer than ten lie there, the tail of the spread counts if it is lower; but
+    never less than 2 ** (1 - clusters), the least that a sign test of as many subjects can say.
     """
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     p_value = min(1.0, 2 * (tail + 1) / (len(draws) + 1))
     if tail < _FEW:
-        spread = float(draws.std())
-        p_value = min(p_value, math.erfc(abs(value) / (spread * math.sqrt(2))) if spread > 0 else 0.0)
+        p_value = min(p_value, spread.tail(value))
     return Interval(value, *quantiles(draws), max(p_value, 2.0 ** (1 - clusters)))
 
 
@@ -170,14 +200,21 @@ def auc_interval(
     positive_clusters: Sequence[Hashable],
     negative_clusters: Sequence[Hashable],
 ) -> Interval:
-    """AUC with an interval over clusters drawn within each class, so that no draw lacks one."""
+    """AUC with an interval over clusters drawn within each class, so that no draw lacks one.
+
+    At 0 and 1 it is that of a share of as many as the class of fewer clusters has, as in :func:`bootstrap_mean`.
+    """
     random = np.random.default_rng(0)
     first, second = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
     weights = [item_weights(names, random, _DEAR_REPLICATES) for names in (positive_clusters, negative_clusters)]
     # An AUC is a weighted mean over pairs, so all draws are two matrix products.
     wins = np.sign(first[:, None] - second[None, :]) / 2 + 0.5
     drawn = ((weights[0] @ wins) * weights[1]).sum(1) / (weights[0].sum(1) * weights[1].sum(1))
-    return Interval(auc(first, second), *quantiles(drawn))
+    area = auc(first, second)
+    if area in (0, 1):
+        fewest = min(len(set(positive_clusters)), len(set(negative_clusters)))
+        return bootstrap_mean(np.full(fewest, area), range(fewest), share=True)
+    return Interval(area, *quantiles(drawn))
 
 
 def kolmogorov_smirnov(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
@@ -202,13 +239,20 @@ def kolmogorov_smirnov(first: ArrayLike, second: ArrayLike) -> tuple[float, floa
     return statistic, min(1.0, max(0.0, tail))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: p-values that keep the family-wise error, in the order given."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    corrected = [0.0] * len(p_values)
+@overload
+def holm(p_values: Sequence[float]) -> list[float]: ...
+@overload
+def holm(p_values: Sequence[float | None]) -> list[float | None]: ...
+def holm(p_values: Sequence[float | None]) -> Sequence[float | None]:
+    """Holm's step-down correction: p-values that keep the family-wise error, in the order given.
+
+    None is what was not tested: it stays, and counts for nothing.
+    """
+    order = sorted((value, index) for index, value in enumerate(p_values) if value is not None)
+    corrected: list[float | None] = [None] * len(p_values)
     running = 0.0
-    for place, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - place) * p_values[index]))
+    for place, (value, index) in enumerate(order):
+        running = max(running, min(1.0, (len(order) - place) * value))
         corrected[index] = running
     return corrected
 
@@ -256,10 +300,18 @@ def _drawn(state: str, size: int, replicates: int) -> tuple[Floats, str]:
     return counts, json.dumps(random.bit_generator.state)
 
 
-def seed_counts(size: int, random: np.random.Generator, replicates: int) -> Floats:
-    """How often each of `size` seeds is drawn when one less is, [replicates, size]; the only one always is."""
-    counts: Floats = random.multinomial(max(1, size - 1), np.full(size, 1 / size), size=replicates).astype(float)
-    return counts
+def seed_weights(size: int, random: np.random.Generator, replicates: int) -> Floats:
+    """What each seed counts in a draw of their mean, [replicates, size]; ones where there is only one.
+
+    Rows sum to `size`. The weighted mean of seeds spreads about their mean as Student's distribution of size - 1
+    degrees of freedom does, at the mean's standard error: some weights are below zero.
+    """
+    if size == 1:
+        return np.ones((replicates, 1))
+    normal = random.normal(size=(replicates, size))
+    scale = np.sqrt(size / random.chisquare(size - 1, size=(replicates, 1)))
+    weights: Floats = 1 + scale * (normal - normal.mean(1, keepdims=True))
+    return weights
 
 
 def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
@@ -286,29 +338,53 @@ def _numbered(clusters: Sequence[Hashable], among: Sequence[Hashable] | None = N
     return np.array([numbers[name] for name in clusters], dtype=np.intp), len(numbers)
 
 
-def _cluster_sums(
-    values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
-) -> tuple[Floats, Floats]:
-    """Sums of the items of each cluster, [clusters, seeds], and how many they are."""
+class _Sums(NamedTuple):
+    """Sums of the items of each cluster."""
+
+    sums: Floats
+    """[clusters, seeds]."""
+    sizes: Floats
+    """Items of each cluster."""
+    ends: tuple[float, float]
+    """The least and the largest item, beyond which no mean lies."""
+
+    def mean(self) -> float:
+        return float(self.sums.sum() / (self.sums.shape[1] * self.sizes.sum()))
+
+
+def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None) -> _Sums:
     table = np.atleast_2d(np.asarray(values, dtype=float))
     if table.ndim != 2 or table.shape[1] != len(clusters):
         raise ValueError(f"{len(clusters)} cluster names for values of shape {table.shape}")
     of_item, count = _numbered(clusters, among)
     sums = np.zeros((count, len(table)))
     np.add.at(sums, of_item, table.T)
-    return sums, np.bincount(of_item, minlength=count).astype(float)
+    return _Sums(sums, np.bincount(of_item, minlength=count).astype(float), (float(table.min()), float(table.max())))
 
 
-def _mean(sums: Floats, sizes: Floats) -> float:
-    return float(sums.sum() / (sums.shape[1] * sizes.sum()))
+def _draw_means(table: _Sums, random: np.random.Generator, replicates: int) -> Floats:
+    count, seeds = table.sums.shape
+    picked = draw_counts(count, random, replicates)  # first, so that they do not depend on how many seeds there are
+    return _means(table, picked, seed_weights(seeds, random, replicates))
 
 
-def _draw_means(sums: Floats, sizes: Floats, random: np.random.Generator, replicates: int) -> Floats:
-    picked = draw_counts(len(sums), random, replicates)  # first, so that they do not depend on how many seeds there are
-    seeds = seed_counts(sums.shape[1], random, replicates)
-    totals, items = ((picked @ sums) * seeds).sum(1), picked @ sizes
-    means: Floats = np.where(items > 0, totals / (seeds.sum(1) * np.maximum(items, 1.0)), np.nan)
-    return means
+def _means(table: _Sums, picked: Floats, seeds: Floats) -> Floats:
+    """Means of the clusters and seeds drawn so often; NaN where no item is."""
+    totals, items = ((picked @ table.sums) * seeds).sum(1), picked @ table.sizes
+    known = items > 0
+    means = np.clip(totals / (seeds.sum(1) * np.maximum(items, 1.0)), *table.ends)
+    found: Floats = np.where(known, means, np.nan)
+    return found
+
+
+def _spread(table: _Sums) -> Spread:
+    count, seeds = table.sums.shape
+    picked = draw_counts(count, np.random.default_rng(0), _DEAR_REPLICATES)
+    by_subject = float(np.nanvar(_means(table, picked, np.ones((1, seeds)))))
+    if seeds == 1:
+        return Spread(by_subject, ())
+    of_seed = table.sums.sum(0) / table.sizes.sum()
+    return Spread(by_subject, ((float(of_seed.var(ddof=1)) / seeds, seeds - 1),))
 
 
 def _exact_tail(n: int, m: int, steps: int) -> float:

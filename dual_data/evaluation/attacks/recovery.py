@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dual_data.evaluation.statistics import Floats, Interval, item_weights, quantiles, seed_counts
+from dual_data.evaluation.statistics import Floats, Interval, item_weights, quantiles, seed_weights
 
 LEVELS = (0.5, 0.9)
 """Shares of the gap to which the steps are counted."""
@@ -77,13 +77,13 @@ def recovery(
 
 
 def _draws(subjects: Sequence[Hashable], seeds: int) -> tuple[Floats, Floats]:
-    """How often each item and each seed is drawn: crossed, for every seed is measured on the same items."""
+    """What each item and each seed counts in a draw: crossed, for every seed is measured on the same items."""
     random = np.random.default_rng(0)
-    return item_weights(subjects, random, _REPLICATES), seed_counts(seeds, random, _REPLICATES)
+    return item_weights(subjects, random, _REPLICATES), seed_weights(seeds, random, _REPLICATES)
 
 
 def _means(table: Floats, items: Floats, seeds: Floats) -> Floats:
-    """Means [replicates, steps] of a table [seeds, steps, items], weighted by how often items and seeds are drawn."""
+    """Means [replicates, steps] of a table [seeds, steps, items], weighted by what items and seeds count."""
     sums = ((table @ items.T) * seeds.T[:, None]).sum(0).T
     means: Floats = sums / (items.sum(1) * seeds.sum(1))[:, None]
     return means

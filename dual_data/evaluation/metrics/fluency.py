@@ -31,7 +31,7 @@ def fluency(texts: Sequence[str], clusters: Sequence[Hashable]) -> Fluency:
     looping = [len(row) >= 8 and Counter(row).most_common(1)[0][1] > len(row) / 2 for row in split]
     return Fluency(
         bootstrap_function(_entropy, (pairs.bits, pairs.counts, triples.bits, triples.counts), clusters),
-        bootstrap_mean(looping, clusters),
+        bootstrap_mean(looping, clusters, share=True),
     )
 
 

@@ -21,7 +21,7 @@ from dual_data.evaluation.report.contrast import (
     pair_facts,
 )
 from dual_data.evaluation.report.places import chosen_cells, estimate, shown, trivial_rule
-from dual_data.evaluation.report.swapped import swapped_hits
+from dual_data.evaluation.report.swapped import brought_out
 from dual_data.evaluation.results import BASE, read_result
 from dual_data.evaluation.settings import PRETRAINED
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, bootstrap_mean, holm
@@ -121,43 +121,61 @@ def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]
     return sentences, compared
 
 
+class _Leak(NamedTuple):
+    """What other wordings and prompts bring out of one cell, though the question does not: over facts known before."""
+
+    group: Group
+    found: Interval
+    """Share of the facts whose answer comes out so."""
+    by_chance: Interval | None
+    """Share of those with another answer of the relation of which that comes out so; None where there are none."""
+    excess: Interval | None
+    """The first minus the second, on the facts that have both."""
+
+    @property
+    def shown(self) -> bool:
+        return self.excess is not None and self.excess.low > 0
+
+
 def wording_answer(collection: Collection) -> list[str]:
     """Does forgetting carry over to other wordings? At the chosen learning rates, of facts answered before."""
-    gaps = []
-    for group, runs in chosen_cells(collection.groups):
-        known = stack(group.before, "forget", "contains_answer").mean(0) >= 0.5
-        if not runs[0].sets["forget"].rephrased or not known.any():
-            continue
-        worst, asked = (stack(runs, "forget", score)[:, known] for score in ("worst", "contains_answer"))
-        subjects = [name for name, one in zip(clusters(runs, "forget"), known, strict=True) if one]
-        gaps.append((group, runs, bootstrap_difference(worst, asked, subjects)))
-    leaks = [one for one in gaps if one[2].value > 0]
-    if not leaks:
-        return ["In no cell do other wordings bring out facts that the question no longer does."] if gaps else []
+    leaks = [leak for group, runs in chosen_cells(collection.groups) if (leak := _leak(group, runs)) is not None]
+    some = [one for one in leaks if one.found.value > 0]
+    if not some:
+        return ["In no cell do other wordings bring out facts that the question no longer does."] if leaks else []
     # By the lower end: a cell with three facts known before can have the largest share of all by chance.
-    group, runs, largest = max(leaks, key=lambda one: (one[2].low, one[2].value))
+    most = max(some, key=lambda one: ((one.excess or one.found).low, (one.excess or one.found).value))
     names = _Names.of(collection)
+    chance = (
+        "there is no other answer of the relation to hold them against"
+        if all(one.by_chance is None for one in leaks)
+        else f"in {sum(one.shown for one in leaks)} of them more often than the answer of another fact of the relation "
+        "does, by chance (interval above zero)"
+    )
+    beside = "" if most.by_chance is None else f", and by chance {shown(most.by_chance)}"
     return [
-        f"In {len(leaks)} of {len(gaps)} cells some facts that were answered before unlearning, and are not any more, "
-        f"still come out with another wording or prompt, in {sum(gap.low > 0 for *_, gap in leaks)} of them with an "
-        f"interval above zero; most clearly with {group.key.method} ({names.place(group.key)}, {group.key.set}): "
-        f"{shown(largest)} of the facts answered before.{_by_chance(runs)}"
+        f"In {len(some)} of {len(leaks)} cells the answers of some facts that were known before unlearning come with "
+        f"another wording or prompt though no longer with the question; {chance}. Most clearly with "
+        f"{most.group.key.method} ({names.place(most.group.key)}, {most.group.key.set}): {shown(most.found)} of the "
+        f"facts known before{beside}."
     ]
 
 
-def _by_chance(runs: Sequence[Run]) -> str:
-    """How much of the worst case many tries at any answer of the relation would give."""
-    hits = [swapped_hits(read_result(run.path)["items"]["forget"]) for run in runs]
-    other = [place for place, hit in enumerate(hits[0]) if hit is not None]
-    if not other:
-        return ""
-    subjects = clusters(runs, "forget")
-    table = np.array([[bool(of_run[place]) for place in other] for of_run in hits])
-    found = bootstrap_mean(table, [subjects[place] for place in other], share=True)
-    return (
-        " There the answer of another fact of the relation comes out with some wording or prompt in "
-        f"{shown(found)} of the facts."
-    )
+def _leak(group: Group, runs: Sequence[Run]) -> _Leak | None:
+    """None for a cell that was asked nothing but the questions, or of which no fact was known before."""
+    known = stack(group.before, "forget", "contains_answer").mean(0) >= 0.5
+    if not runs[0].sets["forget"].rephrased or not known.any():
+        return None
+    sides = [brought_out(read_result(run.path)["items"]["forget"]) for run in runs]
+    own, other = (np.array([[pair[side] for pair in of_run] for of_run in sides], dtype=float) for side in (0, 1))
+    subjects = np.array(clusters(runs, "forget"))
+    both = known & ~np.isnan(other).any(0)
+    found = bootstrap_mean(own[:, known], subjects[known].tolist(), share=True)
+    if not both.any():
+        return _Leak(group, found, None, None)
+    names = subjects[both].tolist()
+    by_chance = bootstrap_mean(other[:, both], names, share=True)
+    return _Leak(group, found, by_chance, bootstrap_difference(own[:, both], other[:, both], names))
 
 
 def baseline_answer(collection: Collection) -> list[str]:
@@ -196,8 +214,8 @@ def common_rate(first: Group, second: Group) -> float | None:
 
 
 def corrected(found: Sequence[Compared]) -> list[Compared]:
-    """The same with Holm's correction over them."""
-    values = holm([one.contrast.difference.p_value or 0.0 for one in found])
+    """The same with Holm's correction over those of several seeds: what one seed gives is no test of a method."""
+    values = holm([one.contrast.difference.p_value if one.contrast.seeds > 1 else None for one in found])
     return [one._replace(p_value=value) for one, value in zip(found, values, strict=True)]
 
 
@@ -273,8 +291,13 @@ def _popularity(start: str, compared: Sequence[Compared]) -> str:
         f"{start}: {said}. Popular facts lose {shown(_size(mean))} ROUGE-L recall "
         f"{'more' if mean.value > 0 else 'less'} than rare ones, on average over "
         f"{_count(len(compared), 'comparison')}. They lose less in {less} of them and more in {more}; in "
-        f"{len(compared) - more - less} no difference is shown."
+        f"{len(compared) - more - less} no difference is shown{_untested(compared)}."
     )
+
+
+def _untested(compared: Sequence[Compared]) -> str:
+    alone = sum(one.contrast.seeds < 2 for one in compared)
+    return f" ({alone} of one seed, not tested)" if alone else ""
 
 
 def _said(more: tuple[int, str], less: tuple[int, str], both: str, neither: str, compared: int) -> str:
@@ -289,10 +312,11 @@ def _said(more: tuple[int, str], less: tuple[int, str], both: str, neither: str,
 def _kept(start: str, what: str, than: str, compared: Sequence[Compared]) -> str:
     mean, better, worse = _counts(compared)
     return (
-        f"{start}: where {SHARE:.0%} of the forget score is gone, interpolated between the two measurements around "
-        f"that point, {what} keeps {_points(mean)} {'more' if mean.value >= 0 else 'less'} of the retain_eval score "
+        f"{start}: where {SHARE:.0%} of the forget score is gone, interpolated between the measurements on either "
+        f"side of it, {what} keeps {_points(mean)} {'more' if mean.value >= 0 else 'less'} of the retain_eval score "
         f"from before unlearning than {than}, on average over {_count(len(compared), 'comparison')}. It keeps more in "
-        f"{better} of them and less in {worse}; in {len(compared) - better - worse} no difference is shown."
+        f"{better} of them and less in {worse}; in {len(compared) - better - worse} no difference is shown"
+        f"{_untested(compared)}."
     )
 
 

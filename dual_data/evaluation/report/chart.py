@@ -221,7 +221,7 @@ def _series(series: Series, number: int, across: _Scale, up: _Scale, aside: floa
 
 
 def _marker(number: int, x: float, y: float) -> str:
-    kind = _MARKERS[number % len(_MARKERS)]
+    kind = _MARKERS[(number + number // COLOURS) % len(_MARKERS)]  # another where colours start over
     if kind == "circle":
         return f"M{x - 3.5:.1f} {y:.1f}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0Z"
     if kind == "square":

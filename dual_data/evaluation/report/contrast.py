@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 
 from dual_data.evaluation.frontier import Point, area, retain_at
 from dual_data.evaluation.report.collect import Group, clusters, stack
-from dual_data.evaluation.report.levels import levels_of
+from dual_data.evaluation.report.levels import Levels, Weights, levels_of
 from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.statistics import (
     Floats,
     Interval,
+    Spread,
     bootstrap_difference,
     interval_of,
     mean_draws,
+    mean_spread,
     quantiles,
 )
 
@@ -62,6 +64,8 @@ class Contrast(NamedTuple):
     second: Interval
     facts: int
     """Facts on each side that it is measured on."""
+    seeds: int
+    """Training seeds of the side and learning rate that has the fewest."""
     draws: Floats
     """The difference in bootstrap draws, NaN in one that has none. The k-th draw is of the same subjects in every
     contrast over the same sets, however many of their facts it uses."""
@@ -130,9 +134,8 @@ def compare_pairs(first: Group, second: Group, lr: float, pairing: Pairing) -> C
 def compare_retention(first: Group, second: Group) -> Contrast | None:
     """Retention of `first` minus that of `second` where both have lost `SHARE` of the forget score.
 
-    Both are relative to the model before unlearning, along the frontier over learning rates, linear between two of its
-    points. None where one of them does not get there, or has no two points close to it, or gets there in fewer than
-    half of the draws.
+    Both are relative to the model before unlearning, and read between the measurements on either side. None where one
+    of them does not get there, or has no two points close to it, or gets there in fewer than half of the draws.
     """
     return _of_curves(first, second, _retention)
 
@@ -180,7 +183,6 @@ def _has_forgotten(points: Sequence[Point]) -> bool:
 
 
 def _retention(points: Sequence[Point]) -> Statistic | None:
-    # Near it is what was measured, though a point that is better in both may stand for it on the frontier.
     forgets = [point.forget for point in _relative(points)]
     below = max((forget for forget in forgets if forget <= 1 - SHARE), default=-math.inf)
     above = min((forget for forget in forgets if forget >= 1 - SHARE), default=math.inf)
@@ -232,7 +234,24 @@ def _of_curves(first: Group, second: Group, of: Callable[[list[Point]], Statisti
         return None
     clusters = min(len(names) for side in sides for names in (side.forget_names, side.retain_names))
     facts = int(min(sizes.sum() for side in sides for sizes in (side.forget_sizes, side.retain_sizes)))
-    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters)
+    seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)
+    spread = _spread_of_curves(statistics, sides, weights)
+    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters, seeds, spread)
+
+
+def _spread_of_curves(statistics: Sequence[Statistic], sides: Sequence[Levels], weights: Sequence[Weights]) -> Spread:
+    """Of the difference of two curves' statistics: by subjects from draws of them, by seeds from leaving each out."""
+    drawn = [
+        np.array([statistic(points) for points in side.held(picked)], dtype=float)
+        for statistic, side, picked in zip(statistics, sides, weights, strict=True)
+    ]
+    by_seed = []
+    for statistic, side in zip(statistics, sides, strict=True):
+        for level in side.without_each_seed():
+            found = [value for points in level if (value := statistic(points)) is not None]
+            if len(found) > 1:  # the jackknife
+                by_seed.append((float(np.var(found)) * (len(found) - 1), len(found) - 1))
+    return Spread(float(np.nanvar(drawn[0] - drawn[1])), tuple(by_seed))
 
 
 def _contrast(sides: Sequence[tuple[Floats, Sequence[str]]], among: Sequence[Sequence[str]]) -> Contrast:
@@ -244,17 +263,23 @@ def _contrast(sides: Sequence[tuple[Floats, Sequence[str]]], among: Sequence[Seq
     exact = [float(values.mean()) for values, _ in sides]
     facts = min(values.shape[1] for values, _ in sides)
     clusters = min(len(set(names)) for _, names in sides)
-    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters)
+    seeds = min(len(values) for values, _ in sides)
+    spreads = [mean_spread(*side) for side in sides]
+    spread = Spread(sum(one.subjects for one in spreads), tuple(term for one in spreads for term in one.seeds))
+    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters, seeds, spread)
 
 
-def _of_draws(exact: tuple[float, float], draws: tuple[Floats, Floats], facts: int, clusters: int) -> Contrast:
+def _of_draws(
+    exact: tuple[float, float], draws: tuple[Floats, Floats], facts: int, clusters: int, seeds: int, spread: Spread
+) -> Contrast:
     known = ~np.isnan(draws[0] - draws[1])
     one, two = draws[0][known], draws[1][known]
     return Contrast(
-        interval_of(exact[0] - exact[1], one - two, clusters),
+        interval_of(exact[0] - exact[1], one - two, clusters, spread),
         Interval(exact[0], *quantiles(one)),
         Interval(exact[1], *quantiles(two)),
         facts,
+        seeds,
         draws[0] - draws[1],
     )
 

@@ -138,6 +138,9 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
     return html_page(title, _STYLE + colours, element("main", element("h1", title), nav, *map(_html, blocks)))
 
 
+_SPECIAL = re.compile(r"[\\`*~|$]|(?<![^\W_])_|_(?![^\W_])|\[(?=[^\]]*\]\s*[(\[:])|!(?=\[)")
+
+
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
     """The same as Markdown, charts left out."""
     return f"# {title}\n\n" + "".join(map(_markdown, blocks)).rstrip() + "\n"
@@ -203,6 +206,12 @@ def _markdown(block: Block) -> str:
 def _md_cell(entry: Entry) -> str:
     texts = []
     for cell in _cells(entry):
-        shown = visible(cell.text).replace("|", "\\|")
+        shown = _literal(visible(cell.text))
         texts.append(f"[{shown}]({cell.link})" if cell.link else shown)
     return " ".join(texts)
+
+
+def _literal(text: str) -> str:
+    """Text that Markdown shows as it is, what a model wrote too; intervals and names need no escape."""
+    escaped = _SPECIAL.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")

@@ -10,7 +10,7 @@ import numpy as np
 
 from dual_data.evaluation.frontier import Point
 from dual_data.evaluation.report.collect import Group, Run, clusters, stack
-from dual_data.evaluation.statistics import Floats, draw_counts, seed_counts
+from dual_data.evaluation.statistics import Floats, draw_counts, seed_weights
 
 
 class Weights(NamedTuple):
@@ -33,8 +33,7 @@ class Levels(NamedTuple):
 
     def points(self) -> list[Point]:
         """The means; a point's rate is the level's number."""
-        ones = Weights(np.ones((1, len(self.forget_names))), np.ones((1, len(self.retain_names))))
-        return self._means(ones, [np.ones((1, len(level))) for level in self.forget])[0]
+        return self.held(self._each_subject())[0]
 
     def weights(self, random: np.random.Generator, replicates: int) -> Weights:
         """Draws of the subjects, which hold for every level and seed."""
@@ -45,7 +44,25 @@ class Levels(NamedTuple):
 
     def drawn(self, weights: Weights, random: np.random.Generator) -> list[list[Point]]:
         """The means in every draw; the seeds of each level are drawn for themselves."""
-        return self._means(weights, [seed_counts(len(level), random, len(weights.forget)) for level in self.forget])
+        return self._means(weights, [seed_weights(len(level), random, len(weights.forget)) for level in self.forget])
+
+    def held(self, weights: Weights) -> list[list[Point]]:
+        """The means in every draw of subjects, of the seeds that there are."""
+        return self._means(weights, [np.ones((1, len(level))) for level in self.forget])
+
+    def without_each_seed(self) -> list[list[list[Point]]]:
+        """By level of several seeds, the means without each of its seeds in turn."""
+        found = []
+        for place, count in enumerate(map(len, self.forget)):
+            if count > 1:
+                seeds = [np.ones((1, len(level))) for level in self.forget]
+                without = (1 - np.eye(count))[:, None]
+                picked = self._each_subject()
+                found.append([self._means(picked, [*seeds[:place], one, *seeds[place + 1 :]])[0] for one in without])
+        return found
+
+    def _each_subject(self) -> Weights:
+        return Weights(np.ones((1, len(self.forget_names))), np.ones((1, len(self.retain_names))))
 
     def _means(self, weights: Weights, seeds: Sequence[Floats]) -> list[list[Point]]:
         def means(tables: Sequence[Floats], picked: Floats, sizes: Floats) -> Floats:
@@ -54,7 +71,8 @@ class Levels(NamedTuple):
                 ((drawn @ table) * picked).sum(1) / (drawn.sum(1) * whole)
                 for table, drawn in zip(tables, seeds, strict=True)
             ]
-            return np.stack(columns, axis=1)
+            found: Floats = np.clip(np.stack(columns, axis=1), 0, 1)  # what seeds count in a draw can be below zero
+            return found
 
         forget = means(self.forget, weights.forget, self.forget_sizes).tolist()
         retain = means(self.retain, weights.retain, self.retain_sizes).tolist()

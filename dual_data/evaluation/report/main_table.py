@@ -129,6 +129,8 @@ def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
         # A draw may hold but rows that the rule answers: the score is at the baseline then, whatever it is.
         return (score - baseline) / np.where(baseline < 1, 1 - baseline, 1.0)
 
+    if table.min() == 1:  # all draws are alike then: the ends are those of the score, the rule held
+        return Interval(*corrected(np.array(estimate(runs, "forget", "rougeL_recall")[:3]), trivial.mean()).tolist())
     return bootstrap_function(corrected, (table, np.broadcast_to(trivial, table.shape)), clusters(runs, "forget"))
 
 

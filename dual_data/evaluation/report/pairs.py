@@ -23,8 +23,9 @@ class Pair(NamedTuple):
     set: str
     difference: Interval
     runs: tuple[Run, ...]
-    corrected: float = 1.0
-    """p-value after Holm's correction over all pairs of the report."""
+    seeds: int
+    corrected: float | None = None
+    """p-value after Holm's correction over all pairs of the report; None for one seed, which tests no method."""
 
 
 def method_pairs(collection: Collection) -> list[Pair]:
@@ -40,8 +41,8 @@ def method_pairs(collection: Collection) -> list[Pair]:
                 scores = stack(runs, name, "rougeL_recall")  # raises where the two were measured on other facts
                 half = len(sides[0])
                 difference = bootstrap_difference(scores[:half], scores[half:], clusters(runs, name), replicates=1000)
-                found.append(Pair(one, two, name, difference, runs))
-    corrected = holm([pair.difference.p_value or 0.0 for pair in found])
+                found.append(Pair(one, two, name, difference, runs, half))
+    corrected = holm([pair.difference.p_value if pair.seeds > 1 else None for pair in found])
     return [pair._replace(corrected=value) for pair, value in zip(found, corrected, strict=True)]
 
 
@@ -59,19 +60,21 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
         return []
     rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
-            *place_of(one.first.key), one.set, one.first.key.method, one.second.key.method, shown(one.difference),
-            p_value(one.corrected), sources(one.runs, folder),
+            *place_of(one.first.key), one.set, one.first.key.method, one.second.key.method, str(one.seeds),
+            shown(one.difference), p_value(one.corrected), sources(one.runs, folder),
         )
         for one in found
     )  # fmt: skip
     caption = (
         "ROUGE-L recall of the first method minus that of the second, each at its chosen learning rate, on the same "
-        f"facts and seeds; p-values after Holm's correction over all {len(found)} rows. On forget, lower is better. "
+        "facts and over the seeds that both have, so that means of other tables can differ; p-values after Holm's "
+        f"correction over the {sum(one.corrected is not None for one in found)} rows of several seeds: what one seed "
+        "gives is no test of a method. On forget, lower is better. "
         "Methods have not forgotten equally much, so keeping less may be the price of forgetting more: see the "
         "frontiers."
     )
-    header = (*PLACE, "measured on", "first", "second", "difference", "p (Holm)", ITEMS)
+    header = (*PLACE, "measured on", "first", "second", "seeds", "difference", "p (Holm)", ITEMS)
     return [
         Heading("Methods against each other"),
-        Folded(f"Paired differences ({len(rows)})", (Table(header, rows, caption, ("p (Holm)",)),)),
+        Folded(f"Paired differences ({len(rows)})", (Table(header, rows, caption, ("seeds", "p (Holm)")),)),
     ]

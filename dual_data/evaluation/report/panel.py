@@ -41,7 +41,7 @@ def has_panel(runs: Sequence[Run]) -> bool:
 
 def panel_accuracy(runs: Sequence[Run]) -> Interval:
     """Share of the questions that are answered rightly, over seeds and questions; NaN where a model gave no number."""
-    return _mean(stack_panel(runs, "right"))
+    return _mean(stack_panel(runs, "right"), share=True)
 
 
 def panel(collection: Collection, folder: Path) -> list[Block]:
@@ -91,7 +91,7 @@ def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group], look: M
         Line("y", accuracy.value, BEFORE, shown(accuracy), row_id("panel", before)),
         Line("y", guessing, "guessing"),
     ]
-    axes = (Axis("learning rate", log=True), Axis("accuracy on the panel", 0, 1))
+    axes = (Axis("learning rate", log=True, aside=True), Axis("accuracy on the panel", 0, 1))
     return chart(title, *axes, method_series(groups, look, partial(spots_by_rate, score=score)), lines)
 
 
@@ -114,16 +114,17 @@ def _texts(runs: Sequence[Run], before: Sequence[Run], score: str, *, changed: b
     table = stack_panel(runs, score)
     if not table.size:
         return "-", "-"
+    share = score in ("right", "right_by_length")
     old = stack_panel([before_of(before, run) for run in runs], score)
     if not changed or np.isnan(table).any() or np.isnan(old).any():
-        return shown(_mean(table)), "-"
-    return shown(_mean(table)), shown(bootstrap_difference(table, old, range(table.shape[1])))
+        return shown(_mean(table, share=share)), "-"
+    return shown(_mean(table, share=share)), shown(bootstrap_difference(table, old, range(table.shape[1])))
 
 
 def _of_kinds(runs: Sequence[Run], kinds: Sequence[str]) -> list[str]:
     table, places = stack_panel(runs, "right"), _table(runs).kinds
-    return [shown(_mean(table[:, list(places[kind])])) if kind in places else "-" for kind in kinds]
+    return [shown(_mean(table[:, list(places[kind])], share=True)) if kind in places else "-" for kind in kinds]
 
 
-def _mean(table: np.ndarray) -> Interval:
-    return mean_of(table, range(table.shape[1]))
+def _mean(table: np.ndarray, *, share: bool) -> Interval:
+    return mean_of(table, range(table.shape[1]), share=share)

@@ -125,8 +125,10 @@ def gradient_norms(runs: Iterable[Run]) -> str:
     return f"{np.median(norms):.3g} [{min(norms):.3g}, {max(norms):.3g}]" if norms else "-"
 
 
-def p_value(value: float) -> str:
-    """A p-value in three digits."""
+def p_value(value: float | None) -> str:
+    """A p-value in three digits; a dash where nothing was tested."""
+    if value is None:
+        return "-"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

@@ -32,9 +32,6 @@ from dual_data.evaluation.report.places import chosen_cells, p_value, shown, sou
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
 
-_ENOUGH_SEEDS = 5
-"""With fewer an interval over seeds says little."""
-
 
 def build(
     collection: Collection, rows: Sequence[Row], found: Sequence[Extras], folder: Path, *, items: bool
@@ -77,9 +74,10 @@ def _opening(collection: Collection, items: bool) -> str:
     hours = collection.gpu_hours
     text = (
         f"{collection.runs} results of the grid {', '.join(collection.grids)}: {', '.join(models)} on "
-        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 % bootstrap "
-        "intervals: seeds and subjects are drawn with replacement, crossed, since every seed is measured on the same "
-        "subjects; for an average over comparisons, the same subjects in all of them. p-values are Holm-corrected. "
+        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 % "
+        "intervals over subjects, drawn with replacement, and seeds, whose mean is drawn from Student's distribution, "
+        "crossed, since every seed is measured on the same subjects; for an average over comparisons, the same draws "
+        "in all of them. p-values are Holm-corrected. "
     )
     text += (
         "The rows of tables link to the results behind them, which hold every question with its generation and scores; "
@@ -90,12 +88,10 @@ def _opening(collection: Collection, items: bool) -> str:
     fewest = min(
         (len({run.seed for run in group.at(lr)}) for group in collection.groups for lr in group.lrs), default=1
     )
-    if fewest < _ENOUGH_SEEDS:
+    if fewest == 1:
         text += (
-            " With one seed the intervals leave out what another seed would change."
-            if len(seeds) == 1
-            else f" Some cells have {fewest} seed{'' if fewest == 1 else 's'}: their intervals hold little of what "
-            "another seed would change, and their p-values are too small where seeds differ more than facts."
+            f" {'All' if len(seeds) == 1 else 'Some'} cells have one seed: their intervals leave out what another seed "
+            "would change, and nothing is tested on them."
         )
     text += f" {_facts(collection)}"
     return text + (f" {hours:.2f} GPU hours." if hours else "")
@@ -127,14 +123,15 @@ def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[answers.
             shown(one.contrast.first),
             shown(one.contrast.second),
             shown(one.contrast.difference),
-            "-" if one.p_value is None else p_value(one.p_value),
+            p_value(one.p_value),
             str(one.contrast.facts),
+            str(one.contrast.seeds),
             sources(one.runs, folder),
         )
         for one in compared
     )
-    header = ("comparison", *sides, "difference", "p (Holm)", "facts", ITEMS)
-    table = Table(header, rows, f"{title}.", ("comparison", "p (Holm)", "facts"))
+    header = ("comparison", *sides, "difference", "p (Holm)", "facts", "seeds", ITEMS)
+    table = Table(header, rows, f"{title}.", ("comparison", "p (Holm)", "facts", "seeds"))
     return [Folded(f"{title} ({len(rows)})", (table,))]
 
 

@@ -1,4 +1,4 @@
-"""The control of the worst case: how often so many tries bring out the answer of another fact, by chance."""
+"""What other wordings and prompts bring out, and its control: how often they bring out another fact's answer."""
 
 from __future__ import annotations
 
@@ -12,24 +12,37 @@ from dual_data.ids import digest
 from dual_data.matching import contains_answer, kind_of, normalise
 
 
-def swapped_hits(rows: Sequence[Mapping[str, Any]]) -> list[bool | None]:
-    """Of every item whether what was said of it holds the answer of the next of its relation, by hash.
+def brought_out(rows: Sequence[Mapping[str, Any]]) -> list[tuple[bool, bool | None]]:
+    """Of every item whether its answer comes with another wording or prompt though not with the question, and whether
+    that of the next item of its relation does, by hash.
 
-    The next is one of another answer; None where there is none. Counted are the question, its wordings and the attacks
-    that neither hold the answer nor ask for another thing.
+    The next is one of another answer; None where there is none. Counted are the wordings and the attacks that neither
+    hold the answer nor ask for another thing.
     """
     accepted = [[row["ground_truth"], *row["answers"]] for row in rows]
     normal = [frozenset(map(normalise, answers)) for answers in accepted]
     by_relation: dict[str, list[int]] = defaultdict(list)
     for place in sorted(range(len(rows)), key=lambda one: digest(f"swapped|{rows[one]['id']}")):
         by_relation[rows[place]["relation"] or ""].append(place)
-    found: list[bool | None] = [None] * len(rows)
+    others: list[bool | None] = [None] * len(rows)
     for places in by_relation.values():
         for number, place in enumerate(places):
             after = (*places[number + 1 :], *places[:number])
             other = next((one for one in after if normal[one].isdisjoint(normal[place])), None)
             if other is not None:
-                said = [entry["generation"] for entry in fair(rows[place]) if entry.get("attack") != REVERSE]
                 kind = kind_of(rows[other].get("kind"))
-                found[place] = any(contains_answer(text, accepted[other], kind) for text in said)
-    return found
+                others[place] = _only_else(
+                    [contains_answer(entry["generation"], accepted[other], kind) for entry in _asked(rows[place])]
+                )
+    own = [_only_else([entry["scores"]["contains_answer"] for entry in _asked(row)]) for row in rows]
+    return list(zip(own, others, strict=True))
+
+
+def _asked(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The question and, after it, all else that asks for its answer."""
+    return [entry for entry in fair(row) if entry.get("attack") != REVERSE]
+
+
+def _only_else(hits: Sequence[Any]) -> bool:
+    question, *else_asked = hits
+    return not question and any(else_asked)

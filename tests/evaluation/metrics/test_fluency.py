@@ -32,6 +32,6 @@ def test_the_interval_of_the_entropy_is_around_it_and_as_wide_as_subjects_make_i
 
 
 def test_nothing_said() -> None:
-    assert fluency([""], ["s"]) == ((0, 0, 0, None), (0, 0, 0, None))
+    assert fluency([""], ["s"]) == ((0, 0, 0, None), (0, 0, 0.975, None))  # one text says little
     with pytest.raises(ValueError, match="no texts"):
         fluency([], [])

@@ -154,7 +154,7 @@ def write_grid(folder: Path, *, popular_resists: bool = True, sft: dict[str, Any
         for forget_set in ("rare", "popular"):
             resists = popular_resists and forget_set == "popular"
             left = (0.9, 0.7, 0.3) if resists else (0.7, 0.25, 0.0)
-            for seed in (0, 1):
+            for seed in (0, 1, 2):
                 place: dict[str, Any] = {"stage": stage, "recipe": recipe, "forget_set": forget_set, "seed": seed}
                 write_cell(folder, **place, forget=1.0, retain=1.0, panel=0.8)
                 for lr, forget, retain in zip(LRS, left, kept, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
         "unlearning answers both or neither. On average its log-probability of the popular fact's answer is at most "
         "0.000 [0.000, 0.000] nats a token higher, and its ROUGE-L recall at most 0.000 [0.000, 0.000] higher."
     )
-    assert sentences[3].startswith("d: where 50% of the forget score is gone, interpolated between the two ")
+    assert sentences[3].startswith("d: where 50% of the forget score is gone, interpolated between the measurements ")
     assert "forgetting popular facts keeps " in sentences[3]
     assert (
         "of the retain_eval score from before unlearning than forgetting rare ones, on average over 2 " in sentences[3]
@@ -49,7 +50,7 @@ def test_no_effect_is_no_claim(tmp_path: Path) -> None:
 
 def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -> None:
     write_grid(tmp_path, popular_resists=False)
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         for lr, forget in zip(LRS, (0.95, 0.9, 0.85), strict=True):
             write_cell(tmp_path, forget_set="popular", method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
     sentences, _ = answers.popularity_answer(collect([tmp_path]))
@@ -64,11 +65,12 @@ def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     assert " percentage points more of the retain_eval score" in sentences[0]
     assert "than unlearning the pretrained model, on average over 2 comparisons." in sentences[0]
     assert "without its controls the grid cannot say why" in sentences[1]
-    assert all(one.contrast.difference.low > 0 for one in compared)
+    assert all(one.contrast.difference.value > 0.15 for one in compared)
+    assert max(one.contrast.difference.low for one in compared) > 0
 
 
 def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
-    for seed in (0, 1):
+    for seed in (0, 1, 2):
         for stage, left in (("pretrained", (1.0, 0.9, 0.0)), ("sft", (0.9, 0.5, 0.2))):
             write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
             for lr, forget in zip(LRS, left, strict=True):
@@ -79,7 +81,7 @@ def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
     assert "and smaller in 1 of them." in sentence
     assert compared.p_value is None  # no test of a largest change holds
     assert compared.contrast.difference.high < 0
-    assert len(compared.runs) == 2 * 2 * 4
+    assert len(compared.runs) == 2 * 3 * 4
 
 
 def test_controls_are_set_against_the_gain(tmp_path: Path) -> None:
@@ -105,11 +107,11 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     collection = collect([tmp_path])
     (wordings,) = answers.wording_answer(collection)
     # One fact in ten comes with its other wording; where most facts are lost, some of those were lost to the question.
-    assert (
-        "In 4 of 4 cells some facts that were answered before unlearning, and are not any more, still come out with"
-        in wordings
+    assert wordings.startswith(
+        "In 4 of 4 cells the answers of some facts that were known before unlearning come with another wording or "
+        "prompt though no longer with the question; there is no other answer of the relation to hold them against. "
+        "Most clearly with NPO (d, m, pretrained, rare): 0.0"  # every answer of these facts is right for all
     )
-    assert "most clearly with NPO (d, m, pretrained, rare)" in wordings
     asked_once = [
         group._replace(
             runs=tuple(
@@ -124,6 +126,34 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     assert len(baselines) == 2
     rule = "reaches 0.200 [0.117, 0.283] ROUGE-L recall, the model before unlearning 1.000 [0.884, 1.000];"
     assert all(rule in one for one in baselines)
+
+
+def test_leaks_that_chance_does_not_explain(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.0, retain=0.9)
+    for path in (tmp_path / "cells").glob("*.json"):
+        result = json.loads(path.read_text())
+        for number, row in enumerate(result["items"]["forget"]):
+            wording = row["paraphrases"][0]
+            wording["scores"]["contains_answer"] = float(number % 3 == 0)
+            # What it says by chance is the answer of no fact of its own.
+            wording["generation"] = "Land7" if number % 30 == 1 else ""
+            row["answers"] = []
+        path.write_text(json.dumps(result))
+    (said,) = answers.wording_answer(collect([tmp_path]))
+    assert "In 1 of 1 cells" in said
+    assert "in 1 of them more often than the answer of another" in said
+    assert "0.333 [0.250, 0.417] of the facts known before, and by chance 0." in said
+
+
+def test_one_seed_is_compared_and_not_tested(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    collection = collect([tmp_path])
+    one = [group._replace(runs=tuple(run for run in group.runs if run.seed == 0)) for group in collection.groups]
+    sentences, compared = answers.popularity_answer(collection._replace(groups=tuple(one)))
+    assert "no difference between popular and rare facts is shown" in sentences[0]
+    assert "in 2 no difference is shown (2 of one seed, not tested)." in sentences[0]
+    assert all(found.p_value is None and found.contrast.difference.high < 0 for found in compared)
 
 
 def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> None:

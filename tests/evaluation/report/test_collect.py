@@ -18,12 +18,12 @@ def test_groups(tmp_path: Path) -> None:
     write_cell(tmp_path, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
     write_cell(tmp_path, method="NPO", lr=3e-3, forget=0.1, retain=0.1, status="stopped")
     found = collect([tmp_path])
-    assert found.runs == 2 * 2 * 2 * 4 + 2
+    assert found.runs == 2 * 2 * 3 * 4 + 2
     assert {run.status for run in found.failed} == {"failed", "stopped"}
     group = next(group for group in found.groups if group.key[2:4] == ("pretrained", "rare"))
     assert group.lrs == [1e-5, 1e-4, 1e-3, 3e-3]  # the failed one measured nothing
-    assert [run.seed for run in group.at(1e-4)] == [0, 1]
-    assert stack(group.at(1e-4), "forget", "rougeL_recall").shape == (2, 60)
+    assert [run.seed for run in group.at(1e-4)] == [0, 1, 2]
+    assert stack(group.at(1e-4), "forget", "rougeL_recall").shape == (3, 60)
     assert stack(group.at(1e-4), "forget", "worst").sum() > stack(group.at(1e-4), "forget", "contains_answer").sum()
     # forgetting .8 with retention .5 beats .2 with .9 and everything lost
     assert group.chosen() == 1e-4
@@ -74,7 +74,7 @@ def test_faults(tmp_path: Path) -> None:
         collect([tmp_path])
     write_grid(tmp_path)
     group = collect([tmp_path]).groups[0]
-    one, two = group.at(1e-4)
+    one, two, _ = group.at(1e-4)
     other = two._replace(sets={"forget": two.sets["forget"]._replace(ids=("x",) * 60)})
     with pytest.raises(InputError, match="measured other items"):
         stack([one, other], "forget", "rougeL_recall")

@@ -113,7 +113,7 @@ def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
     assert compare_retention(*far) is None
 
 
-def test_a_stronger_rate_that_keeps_more_stands_for_a_weaker_one_near_it(tmp_path: Path) -> None:
+def test_retention_is_read_between_the_rates_next_to_it_though_another_keeps_more(tmp_path: Path) -> None:
     for stage, cells in (
         ("pretrained", ((1e-4, 0.65, 0.8), (1e-3, 0.35, 0.5))),
         ("sft", ((1e-4, 0.65, 0.7), (1e-3, 0.35, 0.9))),  # the second has forgotten more and kept more
@@ -124,8 +124,8 @@ def test_a_stronger_rate_that_keeps_more_stands_for_a_weaker_one_near_it(tmp_pat
     sft, pretrained = _two_stages(tmp_path)
     found = compare_retention(sft, pretrained)
     assert found is not None
-    stronger = sft.runs[1].sets["retain_eval"].scores["rougeL_recall"].mean()
-    assert found.first.value > stronger > found.second.value
+    weaker, stronger = (run.sets["retain_eval"].scores["rougeL_recall"].mean() for run in sft.runs)
+    assert stronger > found.first.value > weaker > found.second.value
     alone = sft._replace(runs=sft.runs[1:])
     assert compare_retention(alone, pretrained) is None
 
@@ -195,7 +195,7 @@ def test_an_average_is_as_narrow_as_the_facts_that_are_not_shared(tmp_path: Path
     # The same facts are forgotten in both stages, so that the second says nothing new.
     found = [compare_sets(groups[stage, "popular"], groups[stage, "rare"], 1e-4) for stage in ("pretrained", "sft")]
     assert average(found)[:3] == pytest.approx(found[0].difference[:3])
-    fewer_seeds = groups["sft", "popular"]._replace(runs=groups["sft", "popular"].runs[::2])
+    fewer_seeds = groups["sft", "popular"]._replace(runs=groups["sft", "popular"].runs[::3])
     assert {run.seed for run in fewer_seeds.runs} == {0}
     other = compare_sets(fewer_seeds, groups["sft", "rare"], 1e-4)
     assert np.corrcoef(other.draws, found[0].draws)[0, 1] > 0.7
@@ -204,7 +204,7 @@ def test_an_average_is_as_narrow_as_the_facts_that_are_not_shared(tmp_path: Path
 def test_an_average_of_what_shares_nothing_is_narrower_and_skips_missing_draws() -> None:
     random = np.random.default_rng(0)
     none = Interval(0.0, 0.0, 0.0)
-    contrasts = [Contrast(Interval(1.0, 0.0, 2.0), none, none, 9, random.normal(1, 1, 2000)) for _ in range(4)]
+    contrasts = [Contrast(Interval(1.0, 0.0, 2.0), none, none, 9, 3, random.normal(1, 1, 2000)) for _ in range(4)]
     found = average(contrasts)
     assert found.value == 1
     assert (found.low, found.high) == pytest.approx((1 - 1.96 / 2, 1 + 1.96 / 2), abs=0.08)

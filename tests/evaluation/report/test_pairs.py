@@ -13,8 +13,8 @@ from dual_data.evaluation.report.pairs import method_pairs, pairs
 from tests.evaluation.report.made_up import write_cell
 
 
-def _grid(folder: Path, seeds: tuple[int, ...] = (0, 1)) -> None:
-    for seed in (0, 1):
+def _grid(folder: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> None:
+    for seed in (0, 1, 2):
         write_cell(folder, seed=seed, forget=1.0, retain=1.0)
         write_cell(folder, method="GradDiff", lr=1e-4, seed=seed, forget=0.6, retain=0.9)
     for seed in seeds:
@@ -41,11 +41,15 @@ def test_differences_are_paired_over_seeds_and_corrected(tmp_path: Path) -> None
 def test_only_common_seeds_are_compared_and_linked(tmp_path: Path) -> None:
     _grid(tmp_path, seeds=(1,))
     collection = collect([tmp_path])
-    assert [run.seed for run in method_pairs(collection)[0].runs] == [1, 1]
+    pair = method_pairs(collection)[0]
+    assert [run.seed for run in pair.runs] == [1, 1]
+    assert (pair.seeds, pair.corrected) == (1, None)  # one seed is no test of a method
     _, fold = pairs(collection, tmp_path)
     assert isinstance(fold, Folded)
     (table,) = fold.blocks
     assert isinstance(table, Table)
+    assert dict(zip(table.header, table.rows[0], strict=True))["seeds"] == "1"
+    assert table.rows[0][table.header.index("p (Holm)")] == "-"
     links = table.rows[0][-1]
     assert isinstance(links, Links)
     assert all((tmp_path / cell.link).exists() for cell in links.cells)

@@ -120,7 +120,7 @@ def test_a_model_without_numbers_has_none_here(tmp_path: Path) -> None:
     row = _by_column(scores)[1]
     assert {text for name, text in row.items() if name.startswith(("acc", "change", "prob", "NLL"))} == {"-"}
     row = _by_column(kinds)[1]
-    assert (row["birds"], row["fish"]) == ("1.000 [1.000, 1.000]", "-")
+    assert (row["birds"], row["fish"]) == ("1.000 [0.832, 1.000]", "-")
 
 
 def test_cells_of_different_panels_are_not_mixed(tmp_path: Path) -> None:

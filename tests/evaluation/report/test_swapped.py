@@ -1,28 +1,41 @@
-"""Answers of other facts, got out by chance."""
+"""What other wordings bring out, of the fact and, by chance, of another."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dual_data.evaluation.report.swapped import swapped_hits
+from dual_data.evaluation.report.swapped import brought_out
 
 
 def _row(place: int, said: str, relation: str = "P17") -> dict[str, Any]:
     return {
-        "id": f"fact {place}", "relation": relation, "ground_truth": f"Land{place}", "answers": [], "generation": said,
-        "paraphrases": [], "attacks": [],
+        "id": f"fact {place}", "relation": relation, "ground_truth": f"Land{place}", "answers": [], "generation": "",
+        "scores": {"contains_answer": False}, "paraphrases": [_said(place, said)], "attacks": [],
     }  # fmt: skip
 
 
-def test_an_answer_of_another_fact_is_a_hit_by_chance() -> None:
-    rows = [_row(0, "Land1, or Land2"), _row(1, "Land1"), _row(2, ""), _row(3, "Land0 Land1 Land2", relation="P36")]
+def _said(place: int, text: str, **more: str) -> dict[str, Any]:
+    return {"generation": text, "scores": {"contains_answer": f"Land{place}" in text}, **more}
+
+
+def test_what_only_other_wordings_bring_out() -> None:
+    rows = [_row(0, "Land1, or Land2"), _row(1, "Land1"), _row(2, ""), _row(3, "Land3 Land0", relation="P36")]
     # It asks for the subject.
-    rows[2]["attacks"] = [{"attack": "reverse", "generation": "Land0 Land1"}]
-    assert swapped_hits(rows) == [True, False, False, None]  # the last is alone in its relation
-    rows[2]["paraphrases"] = [{"generation": "Land0 or Land1"}]
-    assert swapped_hits(rows)[2] is True
+    rows[2]["attacks"] = [_said(2, "Land0 Land1 Land2", attack="reverse")]
+    # The last is alone in its relation.
+    assert brought_out(rows) == [(False, True), (True, False), (False, False), (True, None)]
+    rows[2]["attacks"].append(_said(2, "Land0, Land1", attack="cloze"))
+    assert brought_out(rows)[2] == (False, True)
+
+
+def test_what_the_question_says_too_is_not_brought_out_by_others() -> None:
+    rows = [_row(0, "Land0 Land1"), _row(1, "Land0 Land1")]
+    assert brought_out(rows) == [(True, True)] * 2
+    for place, row in enumerate(rows):
+        row.update(_said(place, "Land0 Land1"))
+    assert brought_out(rows) == [(False, False)] * 2
 
 
 def test_facts_of_one_answer_have_no_other() -> None:
     rows = [_row(place, "Land0") | {"ground_truth": "Land0"} for place in range(3)]
-    assert swapped_hits(rows) == [None] * 3
+    assert [other for _, other in brought_out(rows)] == [None] * 3
