@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,14 +114,13 @@ def _alone(root: Path, stem: str) -> Iterator[Path]:
     """The project as if it had this one relation: a temporary folder that shares everything else."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for entry in root.iterdir():
-            if entry.name != "pipeline":
-                (folder / entry.name).symlink_to(entry.resolve())
-        shutil.copytree(
-            root / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__", "relations")
-        )
-        (folder / "pipeline" / "relations").mkdir()
-        shutil.copy(root / "pipeline" / "relations" / f"{stem}.toml", folder / "pipeline" / "relations")
+        # New folders with links in them, because copies of read-only folders would be read-only.
+        (folder / "pipeline" / "relations").mkdir(parents=True)
+        pipeline = root / "pipeline"
+        for entry in (*root.iterdir(), *pipeline.iterdir(), pipeline / "relations" / f"{stem}.toml"):
+            link = folder / entry.relative_to(root)
+            if not link.exists():
+                link.symlink_to(entry.resolve())
         yield folder
 
 

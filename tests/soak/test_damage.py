@@ -196,6 +196,21 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, command: str) -> None:
     assert (done.returncode, done.stderr) == (1, f"error: {relations}: Permission denied\n")
 
 
+def test_a_relation_of_a_read_only_project_is_previewed(tmp_path: Path) -> None:
+    root = copy_project(tmp_path / "mine")
+    (root / "artifacts").mkdir()
+    locked = [root, *(path for path in (root / "pipeline").rglob("*") if path.is_dir()), root / "pipeline"]
+    for folder in locked:
+        folder.chmod(0o555)
+    words = [*unprivileged(), sys.executable, "-c", "from dual_data.cli import main; main()", "relations", "preview"]
+    words += ["P30", "--profile", "embedded", "--limit", "1", "--project", str(root)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    for folder in locked:
+        folder.chmod(0o755)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "which continent" in done.stdout
+
+
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     data = json.loads(path.read_text())
     change(data)
