@@ -166,12 +166,12 @@ def attack(
     def attack_cell(loaded: Loaded, target: Target) -> None:
         """A function, so that no name keeps its adapters, and with them their model, when the next one is loaded."""
         cell = target.cell
-        with _restored(grid, loaded, cell) as adapters:
+        with _restored(grid, loaded, cell) as restored:
             for what in target.todo:
                 say(f"{cell.label}: {what}")
                 try:
                     with enough_memory(f"attacking by {what}"):
-                        found = _MADE_BY[what](grid, loaded, adapters, target, options)
+                        found = _MADE_BY[what](grid, restored, target, options)
                 except DualDataError as error:
                     failed(cell, what, error)
                     continue
@@ -202,28 +202,34 @@ def attack(
     return ended
 
 
+class _Restored(NamedTuple):
+    """A cell's model: its adapter on the base in its stage."""
+
+    loaded: Loaded
+    adapters: Adapters
+    stage: Adapters | None
+    """The stage's adapter where it stays one (`apply = "stack"`)."""
+
+
 @contextmanager
-def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[Adapters]:
-    """The cell's model: its adapter on the base in its stage."""
+def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[_Restored]:
     recipe, stage = grid.stages[cell.stage], None
     if recipe is not None:
         rows = grid.sets[cell.stage].trained(recipe)
         folder = grid.folder.parent / "stages"
         stage = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder)
     kept = adapter_path(grid.folder, cell.id)
-    with applied(loaded, stage):
+    with applied(loaded, stage) as stacked:
         adapters = Adapters(loaded.model, read_spec(kept))
         try:
             adapters.load(kept)
-            yield adapters
+            yield _Restored(loaded, adapters, stacked)
         finally:
             adapters.remove()
 
 
-def _relearning(
-    grid: Grid, loaded: Loaded, adapters: Adapters, target: Target, options: AttackOptions
-) -> dict[str, Any]:
-    cell = target.cell
+def _relearning(grid: Grid, restored: _Restored, target: Target, options: AttackOptions) -> dict[str, Any]:
+    cell, loaded = target.cell, restored.loaded
     sets = grid.sets[cell.stage]
     items = sets.forget[cell.set]
     shown, scored = halves(items, SHARE)
@@ -233,7 +239,7 @@ def _relearning(
         tune["other facts of the relations"] = sample(others, len(shown))
     curves = relearn(
         loaded,
-        adapters,
+        restored.adapters,
         0,
         tune={name: encode(loaded.tokenizer, rows, grid.profile) for name, rows in tune.items()},
         held_out=encode(loaded.tokenizer, held_out, grid.profile),
@@ -271,19 +277,18 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
     ]
 
 
-def _quantisation(
-    grid: Grid, loaded: Loaded, adapters: Adapters, target: Target, options: AttackOptions
-) -> dict[str, Any]:
+def _quantisation(grid: Grid, restored: _Restored, target: Target, options: AttackOptions) -> dict[str, Any]:
     """Scores after rounding, of the unlearned model and, as its control, of the model before unlearning."""
+    loaded, adapters, stage = restored
     sets = grid.sets[target.cell.stage]
     rows = {"forget": sets.forget[target.cell.set], "retain_eval": sets.retain_eval}
     quick = MeasureOptions(distractors=0, paraphrases=False)
     first = before_of(target.group.before, target.run)
     before, unlearned = stack([first, target.run], "forget", "rougeL_recall")
 
-    def measured(bits: int, adapters: Adapters | None, names: Sequence[str]) -> Measurement:
+    def measured(bits: int, cell: int | None, names: Sequence[str]) -> Measurement:
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, quick)
-        with quantised(loaded, bits, adapters):
+        with quantised(loaded, bits, adapters, cell, stage):
             rows_a_batch = rows_at_once(options.device)
             return measure(open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.max_new_tokens), workload)[0]
 
@@ -298,9 +303,8 @@ def _quantisation(
 
     by_bits = {}
     for bits in BITS:
-        found = measured(bits, adapters, ("forget", "retain_eval"))
-        with adapters.disabled():
-            control = measured(bits, None, ("forget",))
+        found = measured(bits, 0, ("forget", "retain_eval"))
+        control = measured(bits, None, ("forget",))
         items = {
             "forget": said(found, "forget"),
             "retain_eval": said(found, "retain_eval"),
@@ -325,7 +329,9 @@ def _quantisation(
     return {"quantisation": by_bits}
 
 
-def _tasks(_: Grid, loaded: Loaded, adapters: Adapters, __: Target, options: AttackOptions) -> dict[str, Any]:
+def _tasks(_: Grid, restored: _Restored, __: Target, options: AttackOptions) -> dict[str, Any]:
+    loaded, adapters, _stage = restored
+
     def measured() -> TaskScores:
         # A row keeps the worked examples before it, many times as long as a fact's prompt.
         rows = rows_at_once(options.device) // 4
@@ -338,7 +344,7 @@ def _tasks(_: Grid, loaded: Loaded, adapters: Adapters, __: Target, options: Att
     return {"tasks": after.scores, "tasks_before": before.scores, **items}
 
 
-_MADE_BY: Mapping[str, Callable[[Grid, Loaded, Adapters, Target, AttackOptions], dict[str, Any]]] = {
+_MADE_BY: Mapping[str, Callable[[Grid, _Restored, Target, AttackOptions], dict[str, Any]]] = {
     "relearning": _relearning,
     "quantisation": _quantisation,
     "tasks": _tasks,

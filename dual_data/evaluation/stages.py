@@ -189,10 +189,13 @@ def _train(
 
 
 @contextmanager
-def applied(loaded: Loaded, stage: Prepared | None) -> Iterator[None]:
-    """The base with a stage's adapter in it, or as it is; on leaving, the base is what it was, bit for bit."""
+def applied(loaded: Loaded, stage: Prepared | None) -> Iterator[Adapters | None]:
+    """The base with a stage's adapter in it, or as it is; on leaving, the base is what it was, bit for bit.
+
+    Yields the adapter where it stays one (`stack`), else None.
+    """
     if stage is None:
-        yield
+        yield None
         return
     adapters = Adapters(loaded.model, read_spec(stage.folder))
     saved: list[tuple[nn.Linear, Tensor, Tensor]] = []
@@ -203,9 +206,10 @@ def applied(loaded: Loaded, stage: Prepared | None) -> Iterator[None]:
             linears = [slot.linear for slot in adapters.slots]
             saved = [(linear, linear.weight, held(linear.weight).detach().cpu().clone()) for linear in linears]
             adapters.merge()
+            yield None
         else:
             adapters.freeze()
-        yield
+            yield adapters
     finally:
         adapters.remove()
         with torch.no_grad():

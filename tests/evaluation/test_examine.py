@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from dual_data.cli import main
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation import engine, examine
 from dual_data.evaluation import grid as grid_module
+from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.lm_eval_tasks import TaskScores
@@ -276,6 +280,34 @@ def test_two_models_are_never_held_at_once(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(examine, "load_model", load_model)
     assert len(attack(grid, targets(grid, cells, asked), asked, project=tmp_path).written) == 4
     assert held == [0, 0]
+
+
+@pytest.mark.parametrize("how", ["merge", "stack"])
+def test_what_is_rounded_is_all_there_is_of_the_model_and_of_its_control(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    stage = f'[stages.sft]\ntrain = ["forget"]\napply = "{how}"\nlr = 1e-2\nlora = {{ targets = ["q_proj"] }}\n\n'
+    on_head = GRID.replace("alpha = 8.0", 'alpha = 8.0, targets = ["v_proj", "lm_head"]')
+    _project(tmp_path, adapters=True, grid=stage + on_head + 'stages = ["sft"]\n')
+    grid, cells = _opened(tmp_path)
+    (target,) = targets(grid, cells, AttackOptions())
+    rounded = list[set[str]]()
+
+    @contextmanager
+    def watched(loaded: Loaded, *given: Any) -> Iterator[None]:
+        linear = {name: one for name, one in loaded.model.named_modules() if isinstance(one, nn.Linear)}
+        before = {name: one.weight for name, one in linear.items()}
+        with quantised(loaded, *given), torch.no_grad():
+            for one in linear.values():  # an adapter beside the weights would add to them
+                assert torch.equal(one(torch.eye(one.in_features)[None])[0].T, one.weight)
+            rounded.append({name for name, one in linear.items() if one.weight is not before[name]})
+            yield
+
+    monkeypatch.setattr(examine, "quantised", watched)
+    assert attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path).failed == []
+    first, *others = rounded
+    assert "lm_head" in first
+    assert others == [first] * 3  # 8 and 4 bits, each with its control
 
 
 def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(

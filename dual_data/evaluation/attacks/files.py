@@ -21,7 +21,7 @@ ATTACKS: Mapping[str, tuple[str, ...]] = {
     "tasks": ("tasks", "task_folder", "shots"),
 }
 """By name, the options that decide what an attack finds. Tasks of lm-eval show what unlearning cost."""
-LAYOUT = 6
+LAYOUT = 7
 """Of the files: a higher one where the same options find something else. Files of a lower one are not read."""
 
 

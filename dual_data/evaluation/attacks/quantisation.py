@@ -7,7 +7,7 @@ one scale for each group of 128 inputs. The small changes that unlearning made m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import cast
 
 import torch
@@ -38,29 +38,46 @@ def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
 
 
 @contextmanager
-def quantised(loaded: Loaded, bits: int, adapters: Adapters | None = None, cell: int = 0) -> Iterator[None]:
+def quantised(
+    loaded: Loaded,
+    bits: int,
+    adapters: Adapters | None = None,
+    cell: int | None = 0,
+    stage: Adapters | None = None,
+) -> Iterator[None]:
     """Inside, the model has the rounded weights of the base with adapter `cell` merged; the adapters are off.
 
-    The head and the embeddings keep their precision unless an adapter is on the head. Afterwards every weight is back
-    as it was, bit for bit; meanwhile the linear layers are held twice.
+    `cell` is None for the control: the same layers are rounded, with nothing merged. `stage` is an adapter that the
+    base wears beside its weights, and is merged for both. The head and the embeddings keep their precision unless
+    `adapters` are on the head. Afterwards every weight is back as it was, bit for bit; meanwhile the linear layers are
+    held twice.
     """
-    deltas = adapters.weights(cell) if adapters is not None else {}
-    scaling = adapters.spec.scaling if adapters is not None else 0.0
+    worn = [(one, k) for one, k in ((stage, 0), (adapters, cell)) if one is not None]
+    deltas = [(one.spec.scaling, one.weights(k)) for one, k in worn if k is not None]
     kept: list[tuple[nn.Linear, nn.Parameter]] = []
     head = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    with torch.no_grad(), adapters.disabled() if adapters is not None else nullcontext():
+    # By the targets and not by what is merged: else the control would keep a head that the unlearned model loses.
+    head_too = adapters is not None and any(slot.linear is head for slot in adapters.slots)
+    with torch.no_grad(), ExitStack() as off:
+        for one, _ in worn:
+            off.enter_context(one.disabled())
         try:
             for name, layer in loaded.model.named_modules():
-                if not isinstance(layer, nn.Linear) or (layer is head and name not in deltas):
+                if not isinstance(layer, nn.Linear):
+                    continue
+                here = [(scaling, *weights[name]) for scaling, weights in deltas if name in weights]
+                rounds = head_too or layer is not head
+                if not (rounds or here):
                     continue
                 weight = layer.weight.detach()
                 merged = weight.float()
-                if name in deltas:
-                    a, b = deltas[name]
+                for scaling, a, b in here:
                     merged = merged + scaling * (b.float() @ a.float())
+                merged = merged.to(weight.dtype)
                 # A tied head shares its tensor with the embedding: it gets a tensor of its own for the time being.
                 kept.append((layer, cast("nn.Parameter", layer.weight)))
-                layer.weight = nn.Parameter(round_to_nearest(merged.to(weight.dtype), bits), requires_grad=False)
+                found = round_to_nearest(merged, bits) if rounds else merged
+                layer.weight = nn.Parameter(found, requires_grad=False)
             yield
         finally:
             for layer, original in reversed(kept):

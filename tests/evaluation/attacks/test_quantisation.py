@@ -8,6 +8,9 @@ import torch
 from dual_data.evaluation.attacks.quantisation import quantised, round_to_nearest
 from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.tiny import tiny
+from tests.evaluation.training import SPEC, disturb
+
+IDS = torch.tensor([[5, 6, 7]])
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -39,15 +42,14 @@ def test_weights_come_back_bit_for_bit(architecture: str) -> None:
         adapters.load_weights(k, {name: (a, torch.full_like(b, 0.1)) for name, (a, b) in adapters.weights(k).items()})
     before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
     pointers = {name: parameter.data_ptr() for name, parameter in loaded.model.named_parameters()}
-    ids = torch.tensor([[5, 6, 7]])
     with adapters.only(1):
-        adapted = loaded.model(ids).logits
+        adapted = loaded.model(IDS).logits
     with adapters.disabled():
-        base = loaded.model(ids).logits
+        base = loaded.model(IDS).logits
         with quantised(loaded, 8):
-            rounded_base = loaded.model(ids).logits
+            rounded_base = loaded.model(IDS).logits
     with quantised(loaded, 8, adapters, 1):
-        rounded = loaded.model(ids).logits
+        rounded = loaded.model(IDS).logits
         for name, layer in loaded.model.named_modules():
             if name.endswith("q_proj"):
                 a, b = adapters.weights(1)[name]
@@ -63,4 +65,38 @@ def test_weights_come_back_bit_for_bit(architecture: str) -> None:
         raise RuntimeError("inside")
     assert torch.equal(loaded.model.state_dict()["model.norm.weight"], before["model.norm.weight"])
     with adapters.disabled():
-        assert torch.equal(loaded.model(ids).logits, base)
+        assert torch.equal(loaded.model(IDS).logits, base)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen"])
+@pytest.mark.parametrize("target", ["v_proj", "lm_head"])
+def test_an_adapter_that_changes_nothing_leaves_no_difference_to_its_control(architecture: str, target: str) -> None:
+    loaded = tiny(architecture)
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0, ("q_proj", target)))  # fresh: B = 0
+    head = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    before, found = head.weight.clone(), list[torch.Tensor]()
+    for cell in (0, None):
+        with quantised(loaded, 4, adapters, cell):
+            found.append(loaded.model(IDS).logits)
+            assert torch.equal(head.weight, before) is (target != "lm_head")
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("targets", [("q_proj",), ("q_proj", "lm_head")])
+def test_a_stage_that_stays_an_adapter_is_rounded_as_a_merged_one(targets: tuple[str, ...]) -> None:
+    loaded = tiny("qwen")  # its head is tied
+    stage = Adapters(loaded.model, LoraSpec(4, 8.0, targets))
+    disturb(stage)
+    stage.freeze()
+    adapters = Adapters(loaded.model, SPEC, seeds=(1,))
+    disturb(adapters)
+    stacked = []
+    for cell in (0, None):
+        with quantised(loaded, 4, adapters, cell, stage):
+            stacked.append(loaded.model(IDS).logits)
+    unrounded = loaded.model(IDS).logits
+    stage.merge()
+    torch.testing.assert_close(loaded.model(IDS).logits, unrounded)
+    for cell, found in zip((0, None), stacked, strict=True):
+        with quantised(loaded, 4, adapters, cell):
+            assert torch.equal(loaded.model(IDS).logits, found)
