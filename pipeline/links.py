@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,17 +35,21 @@ SELECT ?o (COUNT(DISTINCT ?s) AS ?n) WHERE {
 } GROUP BY ?o
 """
 """How many subjects of the graph state something about each entity."""
+TO_THE_END = sys.maxsize
+"""The cap for titles that the search index lacks: stopping would rank a famous page below all that the index counts.
+The most linked articles take a thousand calls each, five minutes at the usual pace; few are lacking."""
 
 
 class LinksParams(Strict):
     """Parameters of [links]."""
 
     method: Literal["cirrusdoc", "linkshere", "dump", "in_degree", "none"] = "cirrusdoc"
-    """cirrusdoc: approximate, 50 titles a request, and linkshere for the titles that the search index lacks; linkshere:
-    exact, many requests; dump: exact, from Wikipedia's tables of one day; in_degree: how many subjects of the embedded
-    graph state something about the entity; none: no counts (labels mode)."""
+    """cirrusdoc: approximate, 50 titles a request, and linkshere without a cap for the titles that the search index
+    lacks; linkshere: exact up to the cap, many requests; dump: exact, from Wikipedia's tables of one day; in_degree:
+    how many subjects of the embedded graph state something about the entity; none: no counts (labels mode)."""
     cap: int = Field(default=2000, ge=1)
-    """linkshere, also beside cirrusdoc: counting one title stops here."""
+    """linkshere: counting one title stops here, which saves a call for every 500 links. How titles above it compare is
+    then unknown: splits that depend on it are not made, and the table `capacity` names them."""
     folder: str = ""
     """dump: folder of the dumps page, redirect, linktarget, pagelinks and page_props, imported; relative to the
     project."""
@@ -172,7 +177,7 @@ def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -
                 wiki.require_cirrus()
             found = wiki.count_by_cirrus(titles, advance)
             # What the index lacks is neither 0 nor a reason to stop: its log would give the same answer every time.
-            found |= wiki.count_by_linkshere([t for t in titles if t not in found], params.cap, advance)
+            found |= wiki.count_by_linkshere([t for t in titles if t not in found], TO_THE_END, advance)
         else:
             found = wiki.count_by_linkshere(titles, params.cap, advance)
     named = entities.drop_nulls("title").select("qid", "title")
@@ -197,7 +202,7 @@ def _rows(entities: pl.DataFrame, counts: Counts, days: Mapping[str, str]) -> pl
 
 LINKS = Stage(
     name="links",
-    version=3,
+    version=4,
     run=run,
     schema=Links,
     params=LinksParams,
