@@ -35,19 +35,26 @@ def with_rank(frame: pl.DataFrame, key: str, salt: str) -> pl.DataFrame:
     return frame.with_columns(hash_rank(frame[key], salt))
 
 
-def thirds(frame: pl.DataFrame, value: str, within: Sequence[str]) -> pl.DataFrame:
+def thirds(frame: pl.DataFrame, value: str, within: Sequence[str], least: str | None = None) -> pl.DataFrame:
     """Rows of the lowest and the highest third of `value` in each group, with column `side`: rare or popular.
 
     Ties are ordered by the column `rank`, so that each third has floor(n / 3) rows. A group whose two thirds touch
     (the highest value of the lowest third is not below the lowest of the highest) is left out: it has no rare and
     popular to tell apart. Rows without a value are left out before.
+
+    Where the column `least` is true, the value is the least that it may be. Such a row is certainly popular in the
+    highest third alone; a group that has one below it is left out too, for its sides are not known.
     """
-    ordered = frame.filter(pl.col(value).is_not_null()).sort(*within, value, "rank")
+    ties = ["rank"] if least is None else [least, "rank"]
+    ordered = frame.filter(pl.col(value).is_not_null()).sort(*within, value, *ties)
     place, size = pl.int_range(pl.len()).over(within), pl.len().over(within)
     third = size // 3
     sided = ordered.with_columns(
         pl.when(place < third).then(pl.lit("rare")).when(place >= size - third).then(pl.lit("popular")).alias("side")
-    ).filter(pl.col("side").is_not_null())
+    )
+    if least is not None:
+        sided = sided.filter(~(pl.col(least) & pl.col("side").ne_missing("popular")).any().over(within))
+    sided = sided.filter(pl.col("side").is_not_null())
     highest_rare = pl.col(value).filter(pl.col("side") == "rare").max().over(within)
     lowest_popular = pl.col(value).filter(pl.col("side") == "popular").min().over(within)
     return sided.filter(highest_rare < lowest_popular)

@@ -2,7 +2,8 @@
 
 `matched` pairs on relation and length, and codes such as US-CA on what stands before the hyphen too, which would name
 the country. It does not balance which answer is given: where popular subjects have answers of their own, as cities of
-large countries have, the table `balance` says by how much. `matched_answer` pairs on the answer itself.
+large countries have, the table `balance` says by how much. `matched_answer` pairs on the answer itself. Where counting
+links stopped at a cap, a relation takes part in a topic only if no higher count could change who is rare or popular.
 
 A family is the set of splits of one topic, such as `city_forget_rare_5`, or of all topics pooled: `all_forget_rare_5`.
 Its splits are disjoint by fact, question and bond (two facts about the same two entities, such as a fact and its
@@ -30,7 +31,7 @@ from pydantic import Field
 from dual_data import sampling
 from dual_data.config import Strict
 from dual_data.rouge import share_a_word
-from pipeline.popularity import Side, Signal
+from pipeline.popularity import Side, Signal, stopped
 
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
 """A subject's hash draws one: half of the subjects beside the forget splits go to retain_train."""
@@ -107,6 +108,8 @@ class Pool(NamedTuple):
     sided: pl.DataFrame
     """The lowest and the highest third of each relation in each topic: fact_id, place, side, rank, length (of a code,
     its first part too), and the numbers of topic, relation, subject, bond and answer."""
+    unsided: NDArray[np.int64]
+    """The relations in a topic that have no thirds because counting links stopped at the cap: topics, relations."""
     topics: Mapping[str, int]
     """The number of each topic."""
     topic: NDArray[np.int64]
@@ -125,11 +128,18 @@ class Pool(NamedTuple):
             return np.arange(len(self.facts))
         return np.flatnonzero(self.topic == self.topics.get(topic, -1))
 
+    def stopped(self, topic: str | None) -> str:
+        """Why a topic, or the pool, lacks pairs that it might have, as the end of a reason; empty where it does not."""
+        topics, relations = self.unsided
+        found = len(np.unique(relations if topic is None else relations[topics == self.topics.get(topic, -1)]))
+        return f"; {stopped(f'in {found} relation(s) before it told rare from popular')}" if found else ""
+
 
 def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
     """The pool of the facts that may be chosen.
 
-    `facts` has the columns of `pipeline.examples`, popularity and rank, and stands in the order of rank.
+    `facts` has the columns of `pipeline.examples`, popularity, capped (whether that is the least that it may be) and
+    rank, and stands in the order of rank.
     """
     answer = pl.col("answer")
     words, characters = answer.str.count_matches(r"\S+"), answer.str.len_chars() // params.length_step
@@ -139,11 +149,17 @@ def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
     keyed = facts.with_columns(answer_key=answer.str.to_lowercase())
     numbers = keyed.select(sampling.numbered(column).alias(name) for name, column in compared.items())
     length = pl.concat_str(words, pl.lit("w"), characters, answer.str.extract(CODE).fill_null(""))
-    chosen_by = facts.select("fact_id", "rank", "popularity", length=length).with_row_index("place")
+    chosen_by = facts.select("fact_id", "rank", "popularity", "capped", length=length).with_row_index("place")
+    keys = ["topic", "relation"]
+    ranked = chosen_by.hstack(numbers)
+    sided = sampling.thirds(ranked, "popularity", keys, "capped")
+    # Fewer than three have no thirds, however far they are counted.
+    cut = ranked.group_by(keys).agg(pl.col("capped").any() & (pl.len() > 2)).filter("capped")
     role = (sampling.hash_rank(facts["subject_qid"], "role") % len(ROLES)).to_numpy()
     return Pool(
         facts=np.array(facts["fact_id"].to_list(), dtype=object),
-        sided=sampling.thirds(chosen_by.hstack(numbers), "popularity", ["topic", "relation"]),
+        sided=sided,
+        unsided=cut.join(sided, on=keys, how="anti").select(keys).to_numpy().T,
         topics=dict(facts.select("topic", number=numbers["topic"]).unique().iter_rows()),
         role=np.array([ROLES.index(name) for name in ROLES])[role],
         echo=np.array(share_a_word(facts["answer"], facts["subject_label"])),
@@ -205,7 +221,8 @@ def _forget(pool: Pool, pairs: NDArray[np.int64], family: Family) -> tuple[list[
     largest = 0
     for side, ids in zip(sampling.SIDES, facts, strict=True):
         for percent, size in sizes.items():
-            reason = _too_few(choice.filled[size], size, family.smallest, f"{percent} % of {own} eligible facts")
+            basis = f"{percent} % of {own} eligible facts"
+            reason = _too_few(choice.filled[size], size, family.smallest, basis, pool.stopped(family.topic))
             kept = 0 if reason else size
             largest = max(largest, kept)
             holds = choice.filled[size] if reason else pairs.shape[1]
@@ -214,11 +231,11 @@ def _forget(pool: Pool, pairs: NDArray[np.int64], family: Family) -> tuple[list[
     return made, chosen[:, :largest], names
 
 
-def _too_few(found: int, size: int, smallest: int, basis: str) -> str:
+def _too_few(found: int, size: int, smallest: int, basis: str, lacking: str) -> str:
     if size < smallest:
         return f"{basis} are {size} rows, fewer than {smallest}"
     if found < size:
-        return f"{basis} are {size} rows; only {found} pairs can be matched"
+        return f"{basis} are {size} rows; only {found} pairs can be matched{lacking}"
     return ""
 
 

@@ -9,7 +9,8 @@ published ones, with the topic's short name in front:
     city_full, full_                 every candidate of the topic, and of all topics
 
 The published rule for the retain rows is unknown; ours is the hash. Nothing is matched and no answer is capped: this
-recipe has the confounds that `matched` removes, and its subjects and answers stand on both sides.
+recipe has the confounds that `matched` removes, and its subjects and answers stand on both sides. Where counting links
+stopped at a cap, a forget split is made only if no higher count could change its members.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import Field
 from dual_data.config import Strict
 from dual_data.sampling import SIDES
 from pipeline.matched import Family, Made
-from pipeline.popularity import EntitySignal
+from pipeline.popularity import EntitySignal, stopped
 
 PUBLISHED_MODELS = {"Llama-3.1-8B-Instruct": "Llama_8b_Instract"}
 """How the published columns spell the model that was run."""
@@ -40,13 +41,14 @@ class PaperParams(Strict):
 
 
 def splits(own: pl.DataFrame, family: Family, retain: tuple[int, ...]) -> list[Made]:
-    """All splits of one topic. `own` has the columns fact_id, question and pop_sum, in the order of rank."""
-    ranking = own.sort("pop_sum", maintain_order=True)["fact_id"].to_list()
+    """All splits of one topic. `own` has the columns fact_id, question, pop_sum and capped, in the order of rank."""
+    ranked = own.sort("pop_sum", "capped", maintain_order=True)
+    ranking, capped = ranked["fact_id"].to_list(), ranked["capped"].to_list()
     made = [full(ranking, f"{family.prefix}_full", family.smallest)]
     forget: set[str] = set()
     for side in SIDES:
         for percent in family.percents:
-            one = _share(ranking, side, percent, family)
+            one = _share(ranking, capped, side, percent, family)
             forget.update(one.facts)
             made.append(one)
     rows = list(own.select("fact_id", "question").iter_rows())
@@ -68,16 +70,20 @@ def full(ranking: Sequence[str], split: str, smallest: int) -> Made:
     return _made(split, ranking[: 0 if reason else size], size, size, reason)
 
 
-def _share(ranking: Sequence[str], side: str, percent: int, family: Family) -> Made:
+def _share(ranking: Sequence[str], capped: Sequence[bool], side: str, percent: int, family: Family) -> Made:
     size = len(ranking) * percent // 100
-    reason = (
-        f"{percent} % of {len(ranking)} candidates are {size} rows, fewer than {family.smallest}"
-        if size < family.smallest
-        else ""
-    )
+    holds, reason = size, ""
+    # Before it, all are counted to the end; from there on, the true order may be another.
+    certain = capped.index(True) if any(capped) else len(ranking)
+    if size < family.smallest:
+        reason = f"{percent} % of {len(ranking)} candidates are {size} rows, fewer than {family.smallest}"
+    elif certain < (size if side == "rare" else len(ranking) - size):
+        end = "least" if side == "rare" else "most"
+        holds = certain if side == "rare" else 0
+        reason = stopped(f"for {sum(capped)} of {len(ranking)} candidates, so the {size} {end} popular are not known")
     kept = 0 if reason else size
     chosen = ranking[:kept] if side == "rare" else ranking[len(ranking) - kept :]
-    return _made(f"{family.prefix}_forget_{side}_{percent}", chosen, size, size, reason)
+    return _made(f"{family.prefix}_forget_{side}_{percent}", chosen, holds, size, reason)
 
 
 def _made(split: str, facts: Sequence[str], holds: int, wanted: int, reason: str) -> Made:

@@ -9,15 +9,17 @@ import polars as pl
 EntitySignal = Literal["inbound_links", "sitelinks", "mentions"]
 Signal = Literal["inbound_links", "sitelinks", "mentions", "salience"]
 Side = Literal["subject", "object", "sum"]
+CAPPED = ("capped_subject", "capped_object")
+"""Columns of `signals` that tell how far its counts go; no table that is written has them, for `links` has `capped`."""
 
 
 def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) -> pl.DataFrame:
     """One row a fact: every signal of its subject and object, and the judge's salience; null where it is not known.
 
-    Columns: fact_id; {inbound_links, sitelinks, mentions}_{subject, object}; salience, its spread and low_mass. A
-    literal object has none.
+    Columns: fact_id; {inbound_links, sitelinks, mentions}_{subject, object}; capped_{subject, object}, whether there
+    may be more inbound links than that; salience, its spread and low_mass. A literal object has none.
     """
-    counted = links.select("qid", "inbound_links", "sitelinks")
+    counted = links.select("qid", "inbound_links", "sitelinks", "capped")
     rows = facts.select(
         "fact_id",
         "subject_qid",
@@ -28,10 +30,10 @@ def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) ->
         "object_mentions",
     )
     for side in ("subject", "object"):
-        of_side = counted.rename(
-            {"qid": f"{side}_qid", "inbound_links": f"inbound_links_{side}", "sitelinks": f"sitelinks_{side}"}
-        )
+        names = {name: f"{name}_{side}" for name in ("inbound_links", "sitelinks", "capped")}
+        of_side = counted.rename({"qid": f"{side}_qid", **names})
         rows = rows.join(of_side, on=f"{side}_qid", how="left").with_columns(
+            pl.col(f"capped_{side}").fill_null(value=False),
             pl.coalesce(f"sitelinks_{side}", f"{side}_sitelinks").alias(f"sitelinks_{side}"),
             pl.when(pl.col(f"{side}_qid").is_not_null()).then(f"{side}_mentions").alias(f"mentions_{side}"),
         )
@@ -43,6 +45,7 @@ def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) ->
             for signal in ("inbound_links", "sitelinks", "mentions")
             for side in ("subject", "object")
         ),
+        *CAPPED,
         "salience",
         "salience_spread",
         "salience_low_mass",
@@ -56,3 +59,15 @@ def popularity(signal: Signal, side: Side) -> pl.Expr:
     if side == "sum":
         return pl.col(f"{signal}_subject") + pl.col(f"{signal}_object")
     return pl.col(f"{signal}_{side}")
+
+
+def capped(signal: Signal, side: Side) -> pl.Expr:
+    """Whether `popularity` is only the least that it may be, for counting stopped at the cap."""
+    if signal != "inbound_links":
+        return pl.lit(value=False)
+    return pl.any_horizontal(CAPPED) if side == "sum" else pl.col(f"capped_{side}")
+
+
+def stopped(where: str) -> str:
+    """The reason for what a capped count leaves open."""
+    return f"counting stopped at links.cap {where}; raise it, or set links.method to cirrusdoc or dump"

@@ -25,7 +25,7 @@ from dual_data.schema import Splits
 from pipeline import balance, examples, matched, paper
 from pipeline.matched import Family, Made, MatchedParams
 from pipeline.paper import PaperParams
-from pipeline.popularity import popularity
+from pipeline.popularity import CAPPED, capped, popularity
 
 RELATIONS = "pipeline/relations"
 Recipe = Literal["matched", "matched_answer", "paper"]
@@ -112,7 +112,7 @@ def select(params: SplitsParams, tools: Tools, pool: pl.DataFrame) -> Selection:
                 _paper(ready, params, names) if recipe == "paper" else _matched(recipe, eligible, params, names)
             )
             advance(1)
-    return Selection(pool, outcomes, {outcome.recipe: _members(outcome) for outcome in outcomes})
+    return Selection(pool.drop(CAPPED), outcomes, {outcome.recipe: _members(outcome) for outcome in outcomes})
 
 
 def measures(params: SplitsParams, selection: Selection) -> dict[str, pl.DataFrame]:
@@ -147,7 +147,8 @@ def short_names(topics: Sequence[str]) -> dict[str, str]:
 
 def _eligible(pool: pl.DataFrame, of: MatchedParams) -> matched.Pool | str:
     """The facts that the matched recipes choose from, or why there are none."""
-    found = pool.filter(pl.col("functional") & pl.col("popularity").is_not_null())
+    found = pool.with_columns(capped=capped(of.signal, of.side))
+    found = found.filter(pl.col("functional") & pl.col("popularity").is_not_null())
     if found.is_empty():
         return f"no functional fact has a value of {of.signal}; set splits.matched.signal to another"
     for model in of.models:
@@ -165,7 +166,8 @@ def _matched(recipe: Recipe, pool: matched.Pool | str, params: SplitsParams, nam
         families.append((matched.POOLED, None))
     kinds = [Family(prefix, topic, params.matched, params.percents, params.smallest) for prefix, topic in families]
     made = matched.splits(pool, kinds, MATCHED_BY[recipe])
-    return Outcome(recipe, made, "" if any(one.facts for one in made) else "no topic has enough pairs")
+    none = f"no topic has enough pairs{pool.stopped(None)}"
+    return Outcome(recipe, made, "" if any(one.facts for one in made) else none)
 
 
 def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> Outcome:
@@ -179,7 +181,7 @@ def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> O
         if found.is_empty():
             return Outcome("paper", [], f"the stage knowledge has no answer of {model} by the rule paper")
         candidates = candidates.join(found.filter("known"), on="fact_id", how="semi", maintain_order="left")
-    candidates = candidates.select("topic", "fact_id", "question", "pop_sum")
+    candidates = candidates.select("topic", "fact_id", "question", "pop_sum", capped=capped(params.paper.signal, "sum"))
     made = []
     for topic, prefix in names.items():
         family = Family(prefix, topic, params.matched, params.percents, params.smallest)
@@ -253,7 +255,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=4,
+    version=5,
     run=run,
     schema=Splits,
     params=SplitsParams,

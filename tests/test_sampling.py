@@ -58,6 +58,24 @@ def test_thirds_are_the_lowest_and_the_highest_third(values: list[tuple[str, int
             assert rare == popular == []
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30), st.integers(0, 9))
+def test_thirds_of_values_that_may_be_higher_are_those_of_the_true_ones(sums: list[tuple[int, int]], cap: int) -> None:
+    frame = ranked(
+        [f"{index:x}" for index in range(len(sums))],
+        value=[min(a, cap) + min(b, cap) for a, b in sums],
+        least=[max(a, b) > cap for a, b in sums],
+        true=[a + b for a, b in sums],
+    ).cast({"value": pl.Int64, "least": pl.Boolean, "true": pl.Int64})
+    found = sampling.thirds(frame.with_columns(relation=pl.lit("x")), "value", ["relation"], "least")
+    known = sorted(frame["true"])
+    rare, popular = (sorted(found.filter(pl.col("side") == side)["true"].to_list()) for side in sampling.SIDES)
+    third = len(known) // 3
+    assert rare in ([], known[:third])
+    assert popular in ([], known[len(known) - third :])
+    if not frame["least"].any():
+        assert found.equals(sampling.thirds(frame.with_columns(relation=pl.lit("x")), "value", ["relation"]))
+
+
 SIDED = st.lists(
     st.tuples(
         st.sampled_from(["rare", "popular"]),

@@ -55,7 +55,9 @@ def _meaning(links: pl.DataFrame) -> str:
     methods = counted.group_by("method").len().sort("len", "method", descending=[True, False])
     meanings = [(METHODS.get(method, f"links counted by {method}"), n) for method, n in methods.iter_rows()]
     others = [f"; for {n:,} of {counted.height:,} entities: {meaning}" for meaning, n in meanings[1:]]
-    return meanings[0][0] + "".join(others)
+    stopped = counted["capped"].sum()
+    cut = f"; for {stopped:,} of {counted.height:,} entities there may be more, for counting stopped at the cap"
+    return meanings[0][0] + "".join(others) + (cut if stopped else "")
 
 
 def _values(counts: pl.DataFrame) -> pl.DataFrame:

@@ -318,6 +318,85 @@ def test_an_extended_dataset_keeps_almost_all_members(project: Tools, seed: int)
                 assert len(members[0] & members[1]) >= least * len(members[0]), (recipe, split)
 
 
+def counted(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
+    """The inputs with link counts that stop at the cap, and how many links there are."""
+    qids = sorted({*inputs.facts["subject_qid"], *inputs.facts["object_qid"]})
+    drawn = random.Random(len(qids))
+    true = {qid: int(100 * drawn.paretovariate(0.7)) for qid in qids}
+    rows = [
+        {"qid": qid, "title": qid, "inbound_links": min(count, cap), "capped": count > cap, "sitelinks": None}
+        | {"method": "linkshere", "counted_on": "2024-01-01"}
+        for qid, count in true.items()
+    ]
+    schema = {name: column.dtype for name, column in Links.columns().items()}
+    return inputs._replace(links=Links.validate(pl.DataFrame(rows, schema=schema))), true
+
+
+@pytest.mark.parametrize(("cap", "open_ends"), [(110, 12), (150, 7), (1000, 6), (30_000, 3), (10**9, 0)])
+def test_paper_makes_no_forget_split_that_a_higher_count_would_change(project: Tools, cap: int, open_ends: int) -> None:
+    inputs, true = counted(drawn_world(project, 1, 260), cap)
+    result = made(project, inputs, params(paper={"signal": "inbound_links", "retain": (10,)}))
+    capacity = {row["split"]: row for row in result.tables["capacity"].filter(recipe="paper").iter_rows(named=True)}
+    facts = inputs.questions.join(inputs.facts, on="fact_id")
+    sums = pl.col("subject_qid").replace_strict(true) + pl.col("object_qid").replace_strict(true)
+    splits, unmade = by_split(result, "paper"), 0
+    for prefix, topic in (("city", TOPICS[0]), ("writer", TOPICS[1])):
+        known = sorted(facts.filter(topic=topic).select(sums).to_series())
+        stopped = inputs.links.filter("capped")["qid"].implode()
+        open_ended = facts.filter(
+            pl.col("topic") == topic, pl.any_horizontal(pl.col("subject_qid", "object_qid").is_in(stopped))
+        )
+        for side, percent in itertools.product(SIDES, (2, 4, 8)):
+            name = f"{prefix}_forget_{side}_{percent}"
+            size = len(known) * percent // 100
+            if name in splits:
+                expected = known[:size] if side == "rare" else known[len(known) - size :]
+                assert sorted(splits[name].select(sums).to_series()) == expected
+                continue
+            unmade += 1
+            assert capacity[name]["reason"] == (
+                f"counting stopped at links.cap for {open_ended.height} of {len(known)} candidates, so the {size} "
+                f"{'least' if side == 'rare' else 'most'} popular are not known; raise it, or set links.method to "
+                "cirrusdoc or dump"
+            )
+            assert capacity[name]["holds"] < size
+    assert unmade == open_ends
+
+
+@pytest.mark.parametrize(
+    ("side", "cap", "left_out"),
+    [
+        ("subject", 150, True), ("subject", 1000, False), ("object", 1000, False), ("sum", 1000, True),
+        ("sum", 10**9, False),
+    ],
+)  # fmt: skip
+def test_matched_pairs_no_relation_whose_sides_a_higher_count_would_change(
+    project: Tools, side: str, cap: int, left_out: bool
+) -> None:
+    inputs, true = counted(drawn_world(project, 1, 260), cap)
+    chosen = params(matched={"signal": "inbound_links", "side": side, "answer_share": 0.3}, percents=(8, 40))
+    result = made(project, inputs, chosen)
+    links = [pl.col(f"{of}_qid").replace_strict(true) for of in (("subject", "object") if side == "sum" else (side,))]
+    pool = inputs.questions.filter("functional").join(inputs.facts, on="fact_id")
+    pool = pool.select("fact_id", "topic", "relation", true=pl.sum_horizontal(links))
+    for name, part in by_split(result, "matched").items():
+        for topic, relation, count in part.select("fact_id").join(pool, on="fact_id").drop("fact_id").iter_rows():
+            known = sorted(pool.filter(topic=topic, relation=relation)["true"])
+            third = len(known) // 3
+            assert "_rare_" not in name or count <= known[third - 1]
+            assert "_popular_" not in name or count >= known[-third]
+    row = result.tables["capacity"].filter(recipe="matched", split="all_forget_rare_40").row(0, named=True)
+    few = f"40 % of {pool.height} eligible facts are {row['wanted']} rows; only {row['holds']} pairs can be matched"
+    stopped = (
+        "; counting stopped at links.cap in 3 relation(s) before it told rare from popular; raise it, or set "
+        "links.method to cirrusdoc or dump"
+    )
+    assert row["reason"] == few + (stopped if left_out else "")
+    recipe = result.tables["recipes"].row(by_predicate=pl.col("recipe") == "matched", named=True)
+    assert recipe["reason"] == (f"no topic has enough pairs{stopped}" if left_out else "")
+    assert not {"capped_subject", "capped_object", "capped"} & set(result.tables["examples/matched"].columns)
+
+
 @few
 @given(SEEDS)
 def test_paper_takes_the_ends_of_the_popularity_ranking(draw: Draw, seed: int) -> None:

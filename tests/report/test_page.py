@@ -69,6 +69,9 @@ def test_links_that_were_counted_otherwise_are_told(tmp_path: Path) -> None:
     told = words(part(report_on(tmp_path, frames).text, "salience"))
     assert "Inbound links: Wikipedia pages that link there (cirrusdoc, approximate); for 2 of " in told
     assert "entities: Wikipedia pages that link there (linkshere, exact)." in told
+    frames["links"] = frames["links"].with_columns(capped=others)
+    told = words(part(report_on(tmp_path / "capped", frames).text, "salience"))
+    assert re.search(r"exact\); for 2 of [\d,]+ entities there may be more, for counting stopped at the cap\.", told)
 
 
 def test_the_page_loads_nothing_and_names_no_address(full: Report) -> None:
