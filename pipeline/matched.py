@@ -35,7 +35,6 @@ from pipeline.popularity import Side, Signal, stopped
 
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
 """A subject's hash draws one: half of the subjects beside the forget splits go to retain_train."""
-POOLED = "all"
 ECHO_SHARE = 0.04
 """Largest share of the rows of the splits beside the forget splits whose answers echo their subjects: about half of
 such an answer stands in its subject, so that copying subjects scores 0.02 at most."""

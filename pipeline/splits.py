@@ -11,6 +11,7 @@ Beside the memberships the stage writes
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -19,6 +20,7 @@ from pydantic import Field, field_validator
 
 from dual_data.audit.baseline_table import baseline_table
 from dual_data.config import Strict, load_relations
+from dual_data.config.topics import POOLED
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.sampling import SIDES, with_rank
 from dual_data.schema import Splits
@@ -136,13 +138,15 @@ def joined_examples(params: SplitsParams, selection: Selection, knowledge: pl.Da
 def short_names(topics: Sequence[str]) -> dict[str, str]:
     """What split names begin with: the topic without its theme, `places_city` -> `city`, as published.
 
-    Topics that would share a short name keep their whole one.
+    Topics that would share a name keep their whole one, which may be another's short name in turn.
     """
-    short = {topic: topic.partition("_")[2] or topic for topic in topics}
-    taken = list(short.values())
-    return {
-        topic: name if taken.count(name) == 1 and name != matched.POOLED else topic for topic, name in short.items()
-    }
+    names = {topic: topic.partition("_")[2] or topic for topic in topics}
+    while True:
+        taken = Counter([*names.values(), POOLED])
+        clashing = [topic for topic, name in names.items() if taken[name] > 1 and name != topic]
+        if not clashing:
+            return names
+        names |= {topic: topic for topic in clashing}
 
 
 def _eligible(pool: pl.DataFrame, of: MatchedParams) -> matched.Pool | str:
@@ -163,7 +167,7 @@ def _matched(recipe: Recipe, pool: matched.Pool | str, params: SplitsParams, nam
         return Outcome(recipe, [], pool)
     families: list[tuple[str, str | None]] = [(name, topic) for topic, name in names.items()]
     if params.pooled and len(names) > 1:
-        families.append((matched.POOLED, None))
+        families.append((POOLED, None))
     kinds = [Family(prefix, topic, params.matched, params.percents, params.smallest) for prefix, topic in families]
     made = matched.splits(pool, kinds, MATCHED_BY[recipe])
     none = f"no topic has enough pairs{pool.stopped(None)}"
@@ -255,7 +259,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=5,
+    version=6,
     run=run,
     schema=Splits,
     params=SplitsParams,

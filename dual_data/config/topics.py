@@ -16,6 +16,8 @@ from dual_data.errors import ConfigError
 
 _TOPIC = re.compile("[a-z0-9_]+")
 """Names that a release keeps as they are, on file systems without case too."""
+POOLED = "all"
+"""What splits of all topics together are named after, so that no topic may be."""
 
 
 class Topic(Strict):
@@ -65,6 +67,13 @@ def _topics(text: str, path: Path) -> Mapping[str, Topic]:
             raise ConfigError(
                 "is no topic's name: splits and files are named after it, so write it in lower-case letters a to z, "
                 "digits and _",
+                file=path,
+                key=name,
+            )
+        if name == POOLED:
+            raise ConfigError(
+                f"is what the splits of all topics together are named after, such as {POOLED}_forget_rare_5; give the "
+                "topic another name",
                 file=path,
                 key=name,
             )

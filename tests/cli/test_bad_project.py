@@ -140,6 +140,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         replaced("pipeline/topics.toml", '[my-topic]\nlabel = "a"\nclasses = ["Q515"]\n'),
         "topics.toml: my-topic: is no topic's name: .*lower-case letters a to z, digits and _$",
     ),
+    "topic named as all topics are": (
+        replaced("pipeline/topics.toml", '[all]\nlabel = "a"\nclasses = ["Q515"]\n'),
+        "topics.toml: all: is what the splits of all topics together are named after, .*; give the topic another name$",
+    ),
     "topic limit of nothing": (
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\nlimit = 0\n'),
         "topics.toml: a.limit: .*greater than or equal to 1",

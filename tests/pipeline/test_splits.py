@@ -620,3 +620,15 @@ def test_short_names_are_the_published_ones_and_unique() -> None:
     }
     clash = short_names(["event_film", "art_film", "x_all"])
     assert clash == {"event_film": "event_film", "art_film": "art_film", "x_all": "x_all"}
+
+
+@given(st.lists(st.text("ab_", min_size=1, max_size=5), unique=True))
+def test_no_two_topics_share_a_name(topics: list[str]) -> None:
+    names = short_names(topics)
+    assert len({*names.values()}) == len(topics)
+    assert all(name in (topic, topic.partition("_")[2]) for topic, name in names.items())
+
+
+def test_a_whole_name_may_be_the_short_one_of_a_third_topic() -> None:
+    topics = ["places_city", "old_city", "new_places_city"]
+    assert short_names(topics) == dict(zip(topics, topics, strict=True))
