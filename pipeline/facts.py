@@ -13,7 +13,7 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Relation, Services, Strict, Topic, load_excluded, load_relations, load_topics
+from dual_data.config import EMBEDDED, Relation, Services, Strict, Topic, load_excluded, load_relations, load_topics
 from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.sampling import with_rank
@@ -22,7 +22,7 @@ from dual_data.sources import resolution, tables, triplets, wikidata
 from dual_data.sources.asking import Foresight, Live
 from dual_data.sources.assembly import Harvest, assemble
 from dual_data.sources.dumps.params import EngineParams
-from dual_data.sources.sparql import EMBEDDED, open_endpoint
+from dual_data.sources.sparql import open_endpoint
 
 TOPICS = "pipeline/topics.toml"
 RELATIONS = "pipeline/relations"

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Services, Strict
+from dual_data.config import EMBEDDED, Services, Strict
 from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.ids import item_of_iri
 from dual_data.schema import Links
 from dual_data.sources.dumps.params import EngineParams
-from dual_data.sources.sparql import EMBEDDED
 from dual_data.sources.wikidata import looked_up
 from pipeline import expected
 

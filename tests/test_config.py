@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from dual_data.config import PACES, Pace, Services, load_profile
+from dual_data.config import PACES, Pace, Services, load_profile, url_fault
 from dual_data.errors import ConfigError
 
 
@@ -39,3 +40,67 @@ def test_a_pace_of_no_source_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=r"services\.pace: .* is no source; the sources are: wikidata,") as caught:
         load_profile(path)
     assert caught.value.file == path
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1.0", "nan", "inf", "1e300", "86401"])
+def test_a_wait_that_no_clock_can_keep_is_refused(tmp_path: Path, seconds: str) -> None:
+    path = profile(tmp_path, f"judge = {{ longest_wait = {seconds} }}\n")
+    with pytest.raises(ConfigError, match=r"services\.pace\.judge\.longest_wait: Input should be"):
+        load_profile(path)
+
+
+NO_URLS = {
+    "": "begins with neither",
+    "embeded": "begins with neither",
+    "query.wikidata.org/sparql": "begins with neither",
+    "ftp://x/": "begins with neither",
+    "https://": "names no host",
+    "http:///w/": "names no host",
+    "http://..com/": "names no host",
+    "http://.com/": "names no host",
+    "http://a../": "names no host",
+    "http://*.com/": "names no host",
+    "http://a%zz/": "names no host",
+    f"http://{'a' * 64}.com/": "names no host",
+    "http://[bad": "Invalid IPv6 URL",
+    "http://[bad]/": "'bad'",
+    "http://127.0.0.1:abc/": "Port could not be cast",
+    "http://127.0.0.1:99999/": "Port out of range",
+    "http://127.0.0.1:+9/": "Port could not be cast",
+    "http://\u2028/": "has white space or letters beyond ASCII",
+    "http://a b/": "has white space",
+    "http://127.0.0.1/w\n/": "has white space",
+    " http://127.0.0.1/": "has white space",
+    "http://127.0.0.1/\u00e4": "letters beyond ASCII",
+    "http://b\u00fccher.example/": "xn--",
+}
+
+
+@pytest.mark.parametrize("key", ["sparql", "wikipedia"])
+@pytest.mark.parametrize("url", NO_URLS, ids=ascii)
+def test_an_address_that_no_client_can_ask_is_said_with_its_key(tmp_path: Path, key: str, url: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f"[services]\n{key} = {json.dumps(url)}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"services\.{key}: .* is not a URL such as .*{NO_URLS[url]}") as caught:
+        load_profile(path)
+    assert caught.value.file == path
+
+
+def test_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ValueError, match="must hold no user or password") as caught:
+        Services.model_validate_json('{"wikipedia": "https://me:secret@wiki.example/w/"}')
+    assert "secret" not in caught.value.errors()[0]["msg"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://query.wikidata.org/sparql", "http://127.0.0.1:9/", "http://localhost", "HTTPS://WIKI.example./w/",
+        "http://[::1]:8080/api/", "http://my_server:80/sparql?graph=%C3%A4", "http://xn--bcher-kva.example/w/",
+        f"http://{'a' * 63}.{'b' * 63}/",
+    ],
+)  # fmt: skip
+def test_addresses_that_clients_can_ask(url: str) -> None:
+    assert url_fault(url) == ""
+    assert Services(sparql=url, wikipedia=url).sparql == url
+    assert Services(sparql="embedded").sparql == "embedded"

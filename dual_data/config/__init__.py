@@ -6,10 +6,13 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 from dual_data.config.files import Strict, parse, read_text, read_toml
 from dual_data.config.profile import Profile, load_profile
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
-from dual_data.config.services import PACES, Pace, Services
+from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, Pace, Services
 from dual_data.config.topics import Topic, load_topics
+from dual_data.config.urls import Url, url_fault
 
 __all__ = [
+    "EMBEDDED",
+    "LONGEST_TIMEOUT",
     "PACES",
     "Excluded",
     "Pace",
@@ -18,6 +21,7 @@ __all__ = [
     "Services",
     "Strict",
     "Topic",
+    "Url",
     "Wording",
     "load_excluded",
     "load_profile",
@@ -27,4 +31,5 @@ __all__ = [
     "parse",
     "read_text",
     "read_toml",
+    "url_fault",
 ]

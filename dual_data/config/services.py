@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from pydantic import Field, field_validator
 
 from dual_data.config.files import Strict
+from dual_data.config.urls import Url, check_url
+
+EMBEDDED = "embedded"
+"""Value of `services.sparql` for the snapshot inside the package."""
+LONGEST_TIMEOUT = 86_400
+"""Seconds that anything may be waited for: a day. Clocks overflow at much longer ones."""
 
 
 class Pace(Strict):
@@ -18,7 +24,7 @@ class Pace(Strict):
     """Most requests under way at once."""
     attempts: int = Field(default=6, ge=1)
     """Most tries of one request before the stage stops."""
-    longest_wait: float = Field(default=300.0, gt=0)
+    longest_wait: float = Field(default=300.0, gt=0, le=LONGEST_TIMEOUT)
     """Longest wait before the next try in seconds; a service that asks for more stops the run instead."""
 
 
@@ -27,7 +33,7 @@ PACES: Mapping[str, Pace] = {
     "wikipedia": Pace(per_minute=190, concurrency=1),
     "probe": Pace(concurrency=8),
     "judge": Pace(concurrency=8),
-    "embedded": Pace(),
+    EMBEDDED: Pace(),
     "local": Pace(),
     "own": Pace(),
 }
@@ -46,10 +52,18 @@ class Services(Strict):
     """
     sparql: str = "https://query.wikidata.org/sparql"
     """SPARQL 1.1 endpoint with Wikidata's data model, or `embedded` for the snapshot inside the package."""
-    wikipedia: str = "https://en.wikipedia.org/w/"
+    wikipedia: Url = "https://en.wikipedia.org/w/"
     """URL of the folder that holds api.php: of the English Wikipedia, whose titles Wikidata gives, or of its mirror."""
     pace: dict[str, Pace] = Field(default_factory=lambda: dict(PACES))
     """Pace of each source by name. One that is set here is set whole; the others keep theirs."""
+
+    @field_validator("sparql")
+    @classmethod
+    def _embedded_or_url(cls, sparql: str) -> str:
+        try:
+            return sparql if sparql == EMBEDDED else check_url(sparql)
+        except ValueError as error:
+            raise ValueError(f"{error}; or set {EMBEDDED}, the snapshot inside the package") from None
 
     @field_validator("pace")
     @classmethod

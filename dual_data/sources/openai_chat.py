@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from dual_data.calls import Calls
-from dual_data.config import Strict
+from dual_data.config import LONGEST_TIMEOUT, Strict, Url
 from dual_data.errors import Refused, ServiceError, TooLarge
 from dual_data.sources.openai_answers import Answer, reduce
 from dual_data.sources.usage import Ledger, Price, Usage, estimate, usage_of
@@ -39,12 +39,12 @@ class Declined(Refused):
 class Endpoint(Strict):
     """An OpenAI-compatible server and one of its models."""
 
-    base_url: str
+    base_url: Url
     """Root of its API, such as https://api.openai.com/v1 or http://127.0.0.1:8000/v1."""
     model: str = Field(min_length=1)
     api_key_env: str = ""
     """Environment variable that holds the key; empty where the server wants none. The key itself is never stored."""
-    timeout: float = Field(default=60.0, gt=0)
+    timeout: float = Field(default=60.0, gt=0, le=LONGEST_TIMEOUT)
     """Seconds for one whole answer."""
     reasoning_tokens: int = Field(default=2048, ge=0)
     """Tokens granted beside the answer to a model that reasons first."""
@@ -54,12 +54,8 @@ class Endpoint(Strict):
     @classmethod
     def _plain_url(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is not a URL such as https://api.openai.com/v1")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError(
-                "must hold no user, password or query: it stands in the call log; name the key in api_key_env"
-            )
+        if parts.query or parts.fragment:
+            raise ValueError("must hold no query: it stands in the call log; name the key in api_key_env")
         return url.rstrip("/")
 
 

@@ -17,17 +17,13 @@ from collections.abc import Callable, Mapping
 from email.message import Message
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
-from dual_data.config import Services
-from dual_data.errors import BrokenOff, ConfigError, Refused, ServiceError, TooLarge, Transient
+from dual_data.config import EMBEDDED, Services
+from dual_data.errors import BrokenOff, Refused, ServiceError, TooLarge, Transient
 from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after, user_agent
 
 if TYPE_CHECKING:
     from dual_data.sources.embedded import EmbeddedGraph
-
-EMBEDDED = "embedded"
-"""Value of `services.sparql` for the snapshot inside the package."""
 
 READ_TIMEOUT = 75
 """Seconds without a byte; above the 60 s that Wikidata gives a query, so that the service is the first to give up."""
@@ -104,12 +100,6 @@ class HttpEndpoint:
         whole_timeout: float = WHOLE_TIMEOUT,
         now: Callable[[], float] = time.time,
     ) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise ConfigError(
-                f"{url!r} is neither the URL of a SPARQL endpoint nor {EMBEDDED}; Wikidata's is "
-                "https://query.wikidata.org/sparql",
-                key="services.sparql",
-            )
         self.url, self.contact = url, contact
         self.read_timeout, self.whole_timeout, self.now = read_timeout, whole_timeout, now
         self._has_answered = False

@@ -247,10 +247,6 @@ class Wikipedia:
             session.headers["User-Agent"] = agent
             session.hooks["response"] += [self._read, self._judge]
             parts = urlsplit(self.api)
-            if parts.scheme not in ("http", "https") or not parts.netloc:
-                raise ConfigError(
-                    f"{self.api!r} is not a URL such as https://en.wikipedia.org/w/", key="services.wikipedia"
-                )
             self._site = mwclient.Site(
                 parts.netloc, path=parts.path, scheme=parts.scheme, pool=session, do_init=False, max_retries=0,
                 max_lag=MAX_LAG, connection_options={"timeout": TIMEOUT},

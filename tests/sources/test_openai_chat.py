@@ -617,11 +617,22 @@ def test_numbers_that_are_none_are_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8000", "ftp://x/v1", "https://user:pw@host/v1", "https://host/v1?key=1", "http:///v1"]
-)
+    "url",
+    [
+        "", "localhost:8000", "ftp://x/v1", "https://user:pw@host/v1", "https://host/v1?key=1", "http:///v1",
+        "http://127.0.0.1:abc/v1", "http://..com/v1", "http://[bad", "http://127.0.0.1/v\n1",
+    ],
+)  # fmt: skip
 def test_a_bad_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a URL|must hold no user"):
+    with pytest.raises(ValueError, match=r"is not a URL|must hold no (user|query)"):
         Endpoint(base_url=url, model="m")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, 1e300, 86_401])
+def test_a_timeout_that_no_clock_can_keep_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        Endpoint(base_url="http://h/v1", model="m", timeout=seconds)
+    assert Endpoint(base_url="http://h/v1", model="m", timeout=86_400).timeout == 86_400
 
 
 def test_errors_are_those_of_the_tree() -> None:

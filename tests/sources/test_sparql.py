@@ -19,9 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_data import __version__
-from dual_data.config import Services
-from dual_data.errors import BrokenOff, ConfigError, Refused, ServiceError, TooLarge, Transient, UsageError
-from dual_data.sources.sparql import Answer, HttpEndpoint, Term, failure, open_endpoint, read_answer, rows_of
+from dual_data.errors import BrokenOff, Refused, ServiceError, TooLarge, Transient, UsageError
+from dual_data.sources.sparql import Answer, HttpEndpoint, Term, failure, read_answer, rows_of
 from tests.faults.proxy import (
     BANNED,
     CUT,
@@ -238,12 +237,6 @@ def test_a_connection_that_fails_in_the_body_is_transient(
 def test_nobody_there_is_transient() -> None:
     with pytest.raises(Transient, match="cannot be reached"):
         endpoint(f"http://127.0.0.1:{free_port()}").ask(QUERY)
-
-
-@pytest.mark.parametrize("url", ["query.wikidata.org/sparql", "ftp://x/", "", "embeded", "https://"])
-def test_an_endpoint_needs_a_url(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"services\.sparql"):
-        open_endpoint(Services(sparql=url))
 
 
 def test_qlevers_timeout_is_too_large() -> None:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
 from dual_data.calls import Clock, SystemClock
+from dual_data.config import url_fault
 from dual_data.errors import DualDataError, InputError, Refused, ServiceError, Transient
 from dual_data.locks import locked
 from dual_data.sources.dumps import MIRROR
@@ -48,7 +48,7 @@ class Remote(NamedTuple):
 def remote(wiki: str, date: str, mirror: str = MIRROR) -> Remote:
     """Where the dumps of a wiki lie: `wikidata` for truthy statements, `wikidatawiki` for the table of sitelinks, any
     other for the five tables that links are counted in. Raises InputError for a mirror or a date that is none."""
-    if not _is_address(mirror):
+    if url_fault(mirror):
         raise InputError(f"--mirror {mirror}: an address such as {MIRROR} is expected")
     if not re.fullmatch(r"\d{8}", date):
         raise InputError(f"--date {date}: a day such as 20261101 is expected, as in the folders of {mirror}")
@@ -192,15 +192,6 @@ class _Download:
             raise Transient(f"answered {status} {response.reason}", retry_after=wait)
         if status not in (200, 206):
             raise ServiceError(f"{url}: answered {status} {response.reason}; choose another --mirror")
-
-
-def _is_address(mirror: str) -> bool:
-    try:
-        parts = urlsplit(mirror)
-        _ = parts.port
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _sha1(path: Path) -> str:

@@ -233,8 +233,12 @@ def test_of_two_downloads_at_once_one_is_refused(server: Server, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "mirror", ["dumps.wikimedia.org", "ftp://dumps.wikimedia.org", "https://", "http://[::1", "http://x:port", ""]
-)
+    "mirror",
+    [
+        "dumps.wikimedia.org", "ftp://dumps.wikimedia.org", "https://", "http://[::1", "http://x:port", "",
+        "http://..org", "http://dumps wikimedia org", "http://" + "d" * 64 + ".org",
+    ],
+)  # fmt: skip
 def test_a_mirror_that_is_no_address_is_said_at_once(tmp_path: Path, mirror: str) -> None:
     message = re.escape(f"--mirror {mirror}: an address such as https://dumps.wikimedia.org is expected")
     with pytest.raises(InputError, match=message):

@@ -1,0 +1,45 @@
+"""URLs of services, held to what every HTTP client can ask.
+
+At all others each of the clients fails in a way of its own, one of them as if the network were down for a while.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
+
+
+def url_fault(url: str) -> str:
+    """What is wrong with a URL; empty where nothing is."""
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        return "it has white space or letters beyond ASCII; write those of the host as xn--..., all others as %.."
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        if "[" in parts.netloc:
+            IPv6Address(parts.hostname or "")
+    except ValueError as error:
+        return str(error)
+    if parts.scheme not in ("http", "https"):
+        return "it begins with neither http:// nor https://"
+    if "[" not in parts.netloc and not _HOST.fullmatch(parts.hostname or ""):
+        return "it names no host: parts of 1 to 63 letters, digits and hyphens, with dots between"
+    return ""
+
+
+def check_url(url: str) -> str:
+    """The URL. Raises ValueError where no service can be asked there, and for a password in it."""
+    if fault := url_fault(url):
+        raise ValueError(f"{url!r} is not a URL such as https://example.org/api: {fault}")
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("must hold no user or password: it stands in the call log and in manifests")
+    return url
+
+
+Url = Annotated[str, AfterValidator(check_url)]
