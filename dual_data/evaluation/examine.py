@@ -175,6 +175,8 @@ def attack(
                 except DualDataError as error:
                     failed(cell, what, error)
                     continue
+                for note in found.get("notes", ()):
+                    say(f"{cell.label}: {what} {note}")
                 settled = options.of(what)
                 whole = {
                     "layout": LAYOUT,
@@ -251,13 +253,14 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
     )
     found = [
         {
-            **curve._asdict(),
+            "tuned_on": curve.tuned_on,
             "points": [point._asdict() for point in curve.points],
             "control": [point._asdict() for point in curve.control],
+            "subjects": curve.subjects,
         }
         for curve in curves
     ]
-    return {"relearning": found}
+    return {"relearning": found, "notes": [f"on {curve.tuned_on}: {note}" for curve in curves for note in curve.notes]}
 
 
 def sample(items: Sequence[Item], count: int) -> list[Item]:

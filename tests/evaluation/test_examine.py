@@ -19,6 +19,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation import engine, examine
 from dual_data.evaluation import grid as grid_module
 from dual_data.evaluation.attacks.quantisation import quantised
+from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.lm_eval_tasks import TaskScores
@@ -356,6 +357,22 @@ def test_seeds_without_an_adapter_are_left_out_where_another_has_one(
     (target,) = targets(grid, cells, AttackOptions(), say=said.append)
     assert (target.cell.seed, target.todo) == (1, ("relearning", "quantisation"))
     assert said == [f"{grid.folder}: 1 further seeds have no adapter and are left out; --save-adapters keeps them"]
+
+
+def test_relearning_that_diverged_is_said_and_reported(tmp_path: Path) -> None:
+    _project(tmp_path, adapters=True, grid=f"{GRID}seeds = [0, 1, 2, 3]\n")
+    grid, cells = _opened(tmp_path)
+    asked, said = AttackOptions(lr=3.0), list[str]()
+    chosen = [target._replace(todo=("relearning",)) for target in targets(grid, cells, asked)]
+    written = attack(grid, chosen, asked, project=tmp_path, say=said.append).written
+    for found in (json.loads(path.read_bytes()) for path in written):
+        label = next(target.cell.label for target in chosen if target.cell.id == found["cell"])
+        assert {f"{label}: relearning {note}" for note in found["notes"]} <= set(said)
+        for curve in found["relearning"]:
+            for points in (curve["points"], curve["control"]):
+                assert [point["step"] for point in points] == [0, *STEPS]
+    assert any("on forget facts: tuning of the unlearned model ended early" in line for line in said)
+    assert "lr 3, 64 steps" in write_report([grid.folder], tmp_path / "report").markdown.read_text()
 
 
 def test_relearning_of_one_subject_is_said_and_not_a_crash(tmp_path: Path) -> None:

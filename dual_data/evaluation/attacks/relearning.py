@@ -52,6 +52,8 @@ class Curve(NamedTuple):
     """The same tuning from the base, the model before unlearning; its first point is the base itself."""
     subjects: tuple[str, ...]
     """Of the held-out facts."""
+    notes: tuple[str, ...] = ()
+    """Where tuning ended early, and why; all points after that are of the weights that there were."""
 
 
 def halves(items: Sequence[Item], share: float = 0.2) -> tuple[list[int], list[int]]:
@@ -89,7 +91,8 @@ def relearn(
 ) -> list[Curve]:
     """Curves of one unlearned adapter for every set of rows to tune on; `adapters` are left as they are.
 
-    `items` are the held-out facts of `held_out`, in order. A step takes the first `BATCH` rows, or all of fewer.
+    `items` are the held-out facts of `held_out`, in order. A step takes the first `BATCH` rows, or all of fewer. Every
+    curve has a point for every step, also where tuning diverged on the way.
     """
     requests = [request_of(row) for row in held_out]
 
@@ -104,7 +107,7 @@ def relearn(
 
         score(0)
         # One step an epoch: the epoch's end is where training lets others look.
-        train(
+        traces = train(
             loaded,
             clone,
             fine_tune.METHOD,
@@ -114,7 +117,18 @@ def relearn(
             train_end=train_end,
             on_epoch=lambda epoch: score(epoch + 1) if epoch + 1 in steps else None,
         )
-        return Curve(name, tuple(found[0]), tuple(found[1]), tuple(item.subject or item.id for item in items))
+        # It ends when both have stopped. No weight changes after that, so one look serves all steps that are left.
+        left = sorted(step for step in steps if step > found[0][-1].step)
+        if left:
+            score(left[0])
+        for points in found:
+            points += [points[-1]._replace(step=step) for step in left[1:]]
+        notes = tuple(
+            f"tuning of the {which} ended early ({trace.stopped}); later points are of the weights it had then"
+            for which, trace in zip(("unlearned model", "model before unlearning"), traces, strict=True)
+            if trace.stopped
+        )
+        return Curve(name, tuple(found[0]), tuple(found[1]), tuple(item.subject or item.id for item in items), notes)
 
     curves = []
     for name, rows in tune.items():

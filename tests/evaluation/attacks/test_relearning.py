@@ -12,7 +12,7 @@ import torch
 from dual_data.errors import InputError
 from dual_data.evaluation import engine, fine_tune
 from dual_data.evaluation.attacks.recovery import recovery
-from dual_data.evaluation.attacks.relearning import halves, relearn
+from dual_data.evaluation.attacks.relearning import Curve, halves, relearn
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.lora import Adapters, LoraSpec
 from dual_data.evaluation.order import Optimisation
@@ -107,6 +107,32 @@ def test_a_model_that_unlearning_destroyed_is_tuned_to_the_end() -> None:
     assert [point.step for point in curve.points] == [0, 1, 8]
     start, first, last = (fmean(point.probabilities) for point in curve.points)
     assert 1e-20 > last > first > start
+
+
+@pytest.mark.parametrize("lr", [10.0, 1e20])
+def test_a_curve_of_tuning_that_diverged_has_every_step_and_says_so(lr: float) -> None:
+    loaded = tiny("llama")
+    rows = encode(loaded.tokenizer, cities(7), "chat")
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+
+    def curve(steps: tuple[int, ...]) -> Curve:
+        given: dict[str, Any] = {"tune": {"some": rows[:3]}, "held_out": rows[3:], "items": cities(7)[3:]}
+        (found,) = relearn(loaded, adapters, 0, **given, lr=lr, steps=steps, max_new_tokens=2)
+        return found
+
+    whole = curve((1, 2, 4, 8, 16, 32, 64))
+    for points in (whole.points, whole.control):
+        assert [point.step for point in points] == [0, 1, 2, 4, 8, 16, 32, 64]
+    stopped = []
+    for note, which in zip(whole.notes, ("unlearned model", "model before unlearning"), strict=True):
+        start, _, rest = note.partition(" at step ")
+        assert start == f"tuning of the {which} ended early (loss or gradient not finite"
+        stopped.append(int(rest.partition(")")[0]))
+    assert max(stopped) < 32
+    # The steps that are left are of the last weights, which a look at every step shows.
+    every = curve(tuple(range(1, max(stopped))))
+    for points, shown in ((whole.points, every.points), (whole.control, every.control)):
+        assert repr(points[-1]) == repr(shown[-1]._replace(step=64))  # NaN equals itself as text
 
 
 def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch: pytest.MonkeyPatch) -> None:
