@@ -90,11 +90,15 @@ def report(
 
     Example: dual-data eval report artifacts/evaluation/demo
     """
+    from dual_data.evaluation.attacks.files import outdated
     from dual_data.evaluation.report.write import write_report
 
-    written = write_report(
-        folders, out or folders[0], title=title, items=not no_items, say=lambda text: print(text, file=sys.stderr)
-    )
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    written = write_report(folders, out or folders[0], title=title, items=not no_items, say=say)
+    for old in filter(None, map(outdated, folders)):
+        say(old)
     if written.rows:
         kept = [name for name in _SHOWN if len({row[name] for row in written.rows}) > 1 or name in _ALWAYS]
         print(table(kept, [[row[name] for name in kept] for row in written.rows]))

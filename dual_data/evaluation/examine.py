@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, read_attacks
+from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, outdated, read_attacks
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
@@ -104,6 +104,8 @@ def targets(
     """
     if grid.preset.full:
         raise UsageError(f"{grid.name} trains all weights and keeps no adapters, and an attack starts from one")
+    if old := outdated(grid.folder):
+        say(old)
     by_id = {cell.id: cell for cell in cells}
     asked = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
     found, matched, others, lacking, without = list[Target](), 0, 0, 0, 0

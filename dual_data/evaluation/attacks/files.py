@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,16 +54,40 @@ def attack_path(folder: Path, cell: str, attack: str, options: Mapping[str, Any]
 
 def read_attacks(folder: Path, cell: str) -> list[Found]:
     """All that was found on a cell, by attack and options. Raises InputError for a broken file."""
-    found = [_read(path) for path in (folder / "attacks" / cell).glob("*.json")]
-    return sorted((one for one in found if one is not None), key=lambda one: (one.attack, one.key))
+    found = list[Found]()
+    for path in (folder / "attacks" / cell).glob("*.json"):
+        whole = _read(path)
+        if whole.get("layout") == LAYOUT:
+            attack = whole["attack"]
+            found.append(Found(attack, whole["options"], whole[attack], whole.get(f"{attack}_before"), path))
+    return sorted(found, key=lambda one: (one.attack, one.key))
 
 
-def _read(path: Path) -> Found | None:
+def outdated(folder: Path) -> str:
+    """What is to be said of files of another layout, which are not read; empty where each was made again or is none."""
+    left = list[Path]()
+    for of_cell in sorted((folder / "attacks").glob("*")):
+        made, other = set[str](), dict[Path, str]()
+        for path in sorted(of_cell.glob("*.json")):
+            with suppress(InputError):  # said by who reads it
+                whole = _read(path)
+                place = key_of({"attack": whole.get("attack"), "options": whole.get("options")})
+                if whole.get("layout") == LAYOUT:
+                    made.add(place)
+                else:
+                    other[path] = place
+        left += [path for path, place in other.items() if place not in made]
+    if not left:
+        return ""
+    return (
+        f"{folder}: {len(left)} attack file(s) of another version of dual-data are not read "
+        f"({left[0].relative_to(folder)} is one): give `dual-data eval attack` the options that it had, or remove them"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
+        whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not readable: {error}; remove it and run the attack again") from error
-    if whole.get("layout") != LAYOUT:
-        return None
-    attack = whole["attack"]
-    return Found(attack, whole["options"], whole[attack], whole.get(f"{attack}_before"), path)
+    return whole
