@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Services, Strict
+from dual_data.config import Rows, Services, Strict
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
@@ -70,7 +70,7 @@ class KnowledgeParams(Strict):
     """Parameters of [knowledge]. Without models the table is empty."""
 
     models: tuple[ProbedModel, ...] = ()
-    sample: int | None = Field(default=None, ge=1)
+    sample: Rows | None = None
     """Probe only so many facts, the first by hash; none for all."""
     new_tokens: int = Field(default=24, ge=1)
     """matched: longest answer; it is cut at the first line break."""

@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from dual_data.config import Strict
+from dual_data.config import Rows, Strict, each_once
 from dual_data.sampling import SIDES
 from pipeline.matched import Family, Made
 from pipeline.popularity import EntitySignal, stopped
@@ -36,8 +36,10 @@ class PaperParams(Strict):
     """What pop_subject, pop_object and their sum are made of."""
     model: str = ""
     """Only facts that this model passes by the rule `paper` of the stage knowledge; empty for all candidates."""
-    retain: tuple[int, ...] = Field(default=(500, 1500), min_length=1)
+    retain: tuple[Rows, ...] = Field(default=(500, 1500), min_length=1)
     """Rows of the fast_retain splits."""
+
+    _once = field_validator("retain")(each_once)
 
 
 def splits(own: pl.DataFrame, family: Family, retain: tuple[int, ...]) -> list[Made]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from dual_data.config import Services, Strict, load_relations
+from dual_data.config import Rows, Services, Strict, load_relations
 from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
@@ -59,7 +59,7 @@ class SalienceParams(Strict):
     """The judge behind an OpenAI-compatible server."""
     local: str | None = Field(default=None, min_length=1)
     """The judge in this process: a name or folder, as the evaluation opens models."""
-    sample: int | None = Field(default=None, ge=1)
+    sample: Rows | None = None
     """Judge only so many facts, the first by hash; none for all."""
     mass: float = Field(default=0.5, ge=0, le=1)
     """Least probability of all labels together; below it the judge did not answer on the scale."""

@@ -19,8 +19,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from dual_data.audit.baseline_table import baseline_table
-from dual_data.config import Strict, load_relations
-from dual_data.config.topics import POOLED
+from dual_data.config import POOLED, Strict, each_once, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.sampling import SIDES, with_rank
 from dual_data.schema import Splits
@@ -51,12 +50,7 @@ class SplitsParams(Strict):
     paper: PaperParams = PaperParams()
     """Parameters of paper."""
 
-    @field_validator("recipes", "percents")
-    @classmethod
-    def _each_once(cls, wanted: tuple[object, ...]) -> tuple[object, ...]:
-        if twice := next((one for one in wanted if wanted.count(one) > 1), None):
-            raise ValueError(f"{twice} stands there {wanted.count(twice)} times; each is made once")
-        return wanted
+    _once = field_validator("recipes", "percents")(each_once)
 
 
 class Outcome(NamedTuple):

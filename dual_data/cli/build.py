@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName, ProjectFolder
 
 if TYPE_CHECKING:
     from dual_data.engine.manifest import Manifest
@@ -20,7 +20,9 @@ def build(
     profile: ProfileName = DEFAULT_PROFILE,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Work on at most N facts in each stage, chosen by hash.", metavar="N"),
+        typer.Option(
+            "--limit", min=1, max=MOST_ROWS, help="Work on at most N facts in each stage, chosen by hash.", metavar="N"
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     offline: Annotated[

@@ -16,3 +16,5 @@ ProfileName = Annotated[
 HERE = Path()
 """Default of `ProjectFolder`."""
 DEFAULT_PROFILE = "dual"
+MOST_ROWS = 2**31
+"""Most that a limit of rows may be: the bound of `dual_data.config.Rows`, which help is not to import."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName, ProjectFolder
 from dual_data.cli.text import printable, table
 
 app = typer.Typer(help="List, add and preview relations.", no_args_is_help=True)
@@ -63,7 +63,9 @@ def preview(
     stem: Annotated[str, typer.Argument(metavar="P36", help="A relation of the project.")],
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Most questions to show.", metavar="N")] = 5,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=MOST_ROWS, help="Most questions to show.", metavar="N")
+    ] = 5,
 ) -> None:
     """Print some questions that a relation gives.
 

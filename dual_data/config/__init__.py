@@ -3,26 +3,29 @@
 Unknown keys are errors everywhere: a misspelt parameter must never be a silent default.
 """
 
-from dual_data.config.files import Strict, parse, read_text, read_toml
+from dual_data.config.files import Rows, Strict, each_once, parse, read_text, read_toml
 from dual_data.config.profile import Profile, load_profile
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, Pace, Services
-from dual_data.config.topics import Topic, load_topics
+from dual_data.config.topics import POOLED, Topic, load_topics
 from dual_data.config.urls import Url, url_fault
 
 __all__ = [
     "EMBEDDED",
     "LONGEST_TIMEOUT",
     "PACES",
+    "POOLED",
     "Excluded",
     "Pace",
     "Profile",
     "Relation",
+    "Rows",
     "Services",
     "Strict",
     "Topic",
     "Url",
     "Wording",
+    "each_once",
     "load_excluded",
     "load_profile",
     "load_relation",

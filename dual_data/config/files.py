@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dual_data.errors import ConfigError, InputError
 from dual_data.ids import is_item, is_property
 
 Model = TypeVar("Model", bound=BaseModel)
+Value = TypeVar("Value")
 
 
 def _item(text: str) -> str:
@@ -29,12 +30,21 @@ def _property(text: str) -> str:
 
 Item = Annotated[str, AfterValidator(_item)]
 Property = Annotated[str, AfterValidator(_property)]
+Rows = Annotated[int, Field(ge=1, le=2**31)]
+"""How many rows of a table are wanted; no frame can be asked for more than it could number."""
 
 
 class Strict(BaseModel):
     """Base of every configuration model: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def each_once(wanted: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The values, as a validator. Raises ValueError where one stands there twice."""
+    if twice := next((one for one in wanted if wanted.count(one) > 1), None):
+        raise ValueError(f"{twice} stands there {wanted.count(twice)} times; each is made once")
+    return wanted
 
 
 def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str = "") -> Model:

@@ -188,6 +188,22 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
         replaced("pipeline/dual.toml", '[project]\n[splits]\nrecipes = ["paper", "paper"]\n'),
         "dual.toml: splits.recipes: paper stands there 2 times",
     ),
+    "a size of the retain splits twice": (
+        replaced("pipeline/dual.toml", "[project]\n[splits.paper]\nretain = [500, 500]\n"),
+        "dual.toml: splits.paper.retain: 500 stands there 2 times; each is made once",
+    ),
+    "retain splits of less than nothing": (
+        replaced("pipeline/dual.toml", "[project]\n[splits.paper]\nretain = [-5, 0]\n"),
+        "dual.toml: splits.paper.retain.0: .*greater than or equal to 1",
+    ),
+    "more rows than any table has": (
+        replaced(
+            "pipeline/dual.toml",
+            f"[project]\n[splits.paper]\nretain = [{10**30}]\n[knowledge]\nsample = {10**30}\n[salience]\n"
+            f"sample = {10**30}\n",
+        ),
+        "dual.toml: splits.paper.retain.0: .*less than or equal to 2147483648",
+    ),
     "unknown stage": (replaced("pipeline/dual.toml", "[project]\n[link]\ncap = 3\n"), "dual.toml: link: unknown table"),
     "unknown service": (
         replaced("pipeline/dual.toml", "[project]\n[services]\nwiki = 3\n"),
@@ -391,10 +407,16 @@ def test_no_such_profile_and_no_such_stage(project: Path) -> None:
     assert "fact: no such stage; the stages are: facts, links, questions" in shown.err
 
 
-def test_a_limit_of_nothing(project: Path) -> None:
-    shown = dual_data("build", "--project", project, "--limit", "0")
+@pytest.mark.parametrize("command", [("build",), ("relations", "preview", "P36")])
+@pytest.mark.parametrize(
+    ("limit", "bound"), [(0, "greater than or equal to 1"), (10**30, "less than or equal to 2147483648")]
+)
+def test_a_limit_of_nothing_or_of_more_than_any_table_has(
+    project: Path, command: tuple[str, ...], limit: int, bound: str
+) -> None:
+    shown = dual_data(*command, "--project", project, "--profile", "embedded", "--limit", str(limit))
     assert shown.code == 2
-    assert "--limit" in shown.err
+    assert f"'--limit': Input should be {bound}" in shown.err
 
 
 def test_relations_are_never_overwritten(project: Path) -> None:
