@@ -332,7 +332,8 @@ def _delay(state: tenacity.RetryCallState, pace: Pace) -> float:
     error = outcome.exception() if outcome is not None else None
     asked = error.retry_after if isinstance(error, Transient) else None
     if asked is None:
-        return float(min(pace.longest_wait, 2.0 ** (state.attempt_number - 1) + random.random()))
+        doubled = 2.0 ** min(state.attempt_number - 1, sys.float_info.max_exp - 1)
+        return float(min(pace.longest_wait, doubled + random.random()))
     if asked > pace.longest_wait:
         raise _too_long(asked, pace)
     return asked

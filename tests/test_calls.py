@@ -188,6 +188,14 @@ def test_tries_end(tmp_path: Path) -> None:
     assert flaky.tries == 3
 
 
+def test_ever_longer_waits_end_at_the_longest(tmp_path: Path) -> None:
+    clock = FakeClock()
+    calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(attempts=1100, longest_wait=5)}, clock=clock)
+    flaky = Flaky(*[Transient("busy")] * 1099)
+    assert calls.fetch("a", {}, flaky) == "answer"
+    assert set(clock.slept[3:]) == {5}
+
+
 @pytest.mark.parametrize("final", [Refused("banned"), TooLarge("timeout"), ServiceError("no")])
 def test_other_failures_are_not_tried_again(tmp_path: Path, final: ServiceError) -> None:
     calls = Calls(tmp_path / "calls.sqlite", clock=FakeClock())
