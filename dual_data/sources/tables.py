@@ -163,6 +163,8 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:  # What no file system can hold in a name.
+        raise InputError(f"{path}: no file can have a NUL byte in its name; take it out") from None
 
 
 def _line(data: bytes, at: int) -> int:

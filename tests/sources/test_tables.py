@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dual_data.errors import InputError
-from dual_data.sources.tables import hashes, read_folder, table_files
+from dual_data.sources.tables import hash_of, hashes, read_folder, table_files
 
 
 def folder(tmp_path: Path, data: bytes, name: str = "city.csv") -> Path:
@@ -48,6 +48,11 @@ def test_bad_csv(tmp_path: Path, data: bytes, message: str) -> None:
 def test_bad_parquet(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"city.parquet: not a readable Parquet file"):
         read_folder(folder(tmp_path, b"PAR1 no", "city.parquet"), ["s"])
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"b\.csv: no file can have a NUL byte in its name; take it out"):
+        hash_of(tmp_path / "a\0b.csv")
 
 
 def test_no_folder_and_no_table(tmp_path: Path) -> None:
