@@ -1,0 +1,22 @@
+"""Progress as a terminal shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+from dual_data.engine.progress import TerminalProgress
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_label_is_no_markup() -> None:
+    with contextlib.redirect_stderr(Terminal()) as shown, TerminalProgress().task("model m[/b]", total=3) as advance:
+        advance(1)
+    assert "model m[/b] " in shown.getvalue()
+    assert "1/3" in shown.getvalue()
