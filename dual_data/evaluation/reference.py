@@ -15,8 +15,11 @@ from dual_data.evaluation.methods.base import Answers
 from dual_data.evaluation.models import head
 from dual_data.evaluation.optimiser import Trainable
 from dual_data.evaluation.packing import Micro, Rows, Source, pack
+from dual_data.evaluation.sharding import stay_in_step
+from dual_data.evaluation.smaller import CRAMPED, OutOfMemory, is_out_of_memory, release
 
 _ROWS = 64
+"""The most in a pass."""
 
 
 class Cache(NamedTuple):
@@ -54,7 +57,11 @@ class ReferenceFigures:
 def compute(
     model: PreTrainedModel, source: Source, trainable: Trainable, *, pad_id: int, layer: int | None, plain: bool = False
 ) -> Cache:
-    """Run the reference over all rows of `source`; up to `layer` where given."""
+    """Run the reference over all rows of `source`; up to `layer` where given.
+
+    Where memory runs out, passes of half as many rows go on from there: the size of micro-batches changes nothing here.
+    Raises OutOfMemory where one row does not fit.
+    """
     device = next(model.parameters()).device
     order = sorted(range(len(source.rows)), key=lambda index: len(source.tokens(index)))
     starts = source.starts()
@@ -62,8 +69,8 @@ def compute(
     width = int(model.config.get_text_config().hidden_size)
     hidden = torch.zeros(total, width, dtype=next(model.parameters()).dtype, device=device)
     log_p = torch.zeros(0 if layer is not None else total, device=device)
-    for start in range(0, len(order), _ROWS):
-        chosen = order[start : start + _ROWS]
+
+    def fill(chosen: list[int]) -> None:
         even = [0.0] * len(chosen)
         micro = Micro({"rows": chosen}, {"rows": even}, {"rows": even})
         packed = pack([[micro]], [{"rows": source}], pad_id=pad_id, plain=plain, device=device)
@@ -79,4 +86,25 @@ def compute(
                 logits = head(model, found[: len(labels)])
                 gold = rows.targets[0, : len(labels), None]
                 log_p[into] = logits.gather(1, gold)[:, 0] - logits.logsumexp(1)
+
+    done, most = 0, _ROWS
+    while done < len(order):
+        chosen = order[done : done + most]
+        try:
+            fill(chosen)
+            done += len(chosen)
+            continue
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        most = _half(len(chosen))  # outside the handler, which holds the tensors of the pass
     return Cache(log_p, hidden)
+
+
+def _half(rows: int) -> int:
+    """Half as many rows, for a pass that did not fit."""
+    stay_in_step()
+    if rows == 1:
+        raise OutOfMemory(f"the reference: {CRAMPED}")
+    release()
+    return rows // 2

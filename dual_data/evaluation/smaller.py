@@ -17,7 +17,7 @@ from dual_data.evaluation.sharding import stay_in_step
 Value = TypeVar("Value")
 
 CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once (--cells-at-once)"
-"""What an engine says that can take no smaller batch."""
+"""What is said where passes without gradients can take no smaller batch: of an engine, of the reference."""
 
 _SAID = (
     "can't allocate memory",

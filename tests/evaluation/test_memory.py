@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation import engine, forced, generate, grid, plain, stages, stream
+from dual_data.evaluation import engine, forced, generate, grid, plain, reference, stages, stream
 from dual_data.evaluation.data import encode
+from dual_data.evaluation.forward import hidden_at
 from dual_data.evaluation.full import FullWeights
 from dual_data.evaluation.grid import RunOptions, run
 from dual_data.evaluation.lora import Adapters, LoraSpec
@@ -23,9 +24,10 @@ from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.smaller import enough_memory, halving
 from dual_data.evaluation.stream import Engine
 from dual_data.evaluation.tiny import tiny
-from dual_data.evaluation.train import train
+from dual_data.evaluation.train import Trace, train
 from tests.evaluation.questions import cities
 from tests.evaluation.test_grid import FILE, one_stage, opened, project
+from tests.evaluation.training import OPTIONS, problem
 
 __all__ = ["project"]
 
@@ -196,6 +198,35 @@ def test_a_loss_that_is_normalised_over_micro_batches_is_not_computed_over_small
 
     with pytest.raises(DualDataError, match="would change a loss"):
         halving(cramped, Optimisation(batch=8, micro=4, normalise="micro"), [])
+
+
+@pytest.mark.parametrize(("method", "error"), list(zip(("NPO", "GradDiffKL", "RMU"), ERRORS, strict=True)))
+def test_a_reference_that_does_not_fit_is_computed_on_fewer_rows_at_once_whatever_is_trained_on(
+    method: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = problem()
+    how = Optimisation(epochs=1, batch=7, micro=2, normalise="micro")
+    expected = given.train(method, how, **OPTIONS.get(method, {}))[0]
+    most, rows = [2], list[int]()
+
+    def cramped(model: Any, layout: Any, kinds: Any, states: Any = None) -> Any:
+        rows.append(kinds[0].share.shape[1])
+        if rows[-1] > most[0]:
+            raise error
+        return hidden_at(model, layout, kinds, states)
+
+    def attempt(chosen: Optimisation) -> Trace:
+        return given.train(method, chosen, **OPTIONS.get(method, {}))[0]
+
+    monkeypatch.setattr(reference, "hidden_at", cramped)
+    notes: list[str] = []
+    found = halving(attempt, how, notes)
+    assert notes == []
+    assert rows[:4] == ([7, 3, 1, 1] if method == "NPO" else [5, 2, 2, 1])  # forget rows, or first the retain rows
+    assert found.losses == pytest.approx(expected.losses, rel=1e-5)
+    most[0] = 0
+    with pytest.raises(DualDataError, match="the reference: out of memory with a single row"):
+        halving(attempt, how, notes)
 
 
 def test_full_fine_tuning_that_does_not_fit_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
