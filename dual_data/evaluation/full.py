@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +36,9 @@ class FullWeights:
         self._parameters = [parameter for parameter in model.parameters() if parameter.dtype.is_floating_point]
         pin = self._parameters[0].is_cuda
         self._saved = [p.detach().cpu().pin_memory() if pin else p.detach().clone() for p in self._parameters]
-        output: nn.Linear = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        self._head = output.weight.detach().clone() if keep_head else None
+        # All of it and not the weight alone: some have a bias, which is trained as well.
+        output: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        self._head = deepcopy(output) if keep_head else None
         self._buffers = []
         self._trained = False
         try:
@@ -72,7 +74,7 @@ class FullWeights:
         """Logits of the head as it was."""
         if self._head is None:
             raise DualDataError("the reference's head was not kept: construct with keep_head")
-        return head(self.model, hidden, weight=self._head)
+        return head(self.model, hidden, output=self._head)
 
     def reset(self) -> None:
         """Put the weights back to train anew."""

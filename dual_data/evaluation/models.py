@@ -266,14 +266,15 @@ def cached(model: PreTrainedModel, cache: object) -> dict[str, Any]:
     return {"cache" if "cache" in named else "past_key_values": cache, "use_cache": True}
 
 
-def head(model: PreTrainedModel, hidden: Tensor, *, weight: Tensor | None = None) -> Tensor:
+def head(model: PreTrainedModel, hidden: Tensor, *, output: nn.Module | None = None) -> Tensor:
     """Logits in float32 of hidden states [..., width], for just the rows that are wanted.
 
     The scalings and the soft cap that some architectures put behind the head are applied here; `check_head`
-    has compared the result with the model's own. `weight` stands in for the head's.
+    has compared the result with the model's own. `output` stands in for the model's own module: a copy from earlier.
     """
-    output: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    logits: Tensor = output(hidden) if weight is None else torch.nn.functional.linear(hidden, weight)
+    if output is None:
+        output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    logits: Tensor = output(hidden)
     config = model.config.get_text_config()
     logits = logits.float()
     if (scale := getattr(config, "logit_scale", None)) is not None:

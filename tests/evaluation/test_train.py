@@ -12,6 +12,7 @@ from dual_data.errors import DualDataError
 from dual_data.evaluation.data import Encoded
 from dual_data.evaluation.full import FullWeights, bytes_per_parameter
 from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.models import head
 from dual_data.evaluation.optimiser import AdamW, Buffer
 from dual_data.evaluation.order import Optimisation, factors, permutation, plan
 from dual_data.evaluation.smaller import halving
@@ -247,6 +248,22 @@ def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
     weights.remove()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_reference_of_full_fine_tuning_has_the_bias_of_the_head_as_it_was() -> None:
+    given = problem("qwen", fresh=True)
+    given.adapters.remove()
+    model: Any = given.loaded.model
+    drawn = torch.randn(model.config.vocab_size, generator=torch.Generator().manual_seed(0))
+    model.lm_head.bias = torch.nn.Parameter(drawn.clone(), requires_grad=False)  # as Phi has it
+    hidden = torch.randn(3, model.config.hidden_size)
+    before = head(model, hidden)
+    weights = FullWeights(model, keep_head=True)
+    trace = train(given.loaded, weights, METHODS["GradDiffKL"], [given.cell(1e-2)], Optimisation(epochs=2, batch=7))[0]
+    assert trace.parts["retain_kl"][0] == pytest.approx(0.0, abs=1e-6)
+    assert trace.parts["retain_kl"][1] > 1e-3
+    assert not torch.equal(model.lm_head.bias, drawn)
+    assert torch.equal(weights.reference_head(hidden), before)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
