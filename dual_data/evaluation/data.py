@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -174,26 +175,27 @@ def read_split(
 
     The published columns (subjectLabel, relation, pop_sum) and ours are both understood. `paraphrases` is a
     table with the columns question and paraphrase, joined by question. `split` and `relations` keep the rows whose
-    columns split and relation name them. Raises InputError naming what is missing.
+    columns split and relation name them. Every value of a CSV file is text as it stands there; it cannot hold the lists
+    of `answers` and `paraphrases_test`. Raises InputError naming what is missing or of another kind.
     """
     path = Path(path)
-    frame = _read_table(path)
     named = {"split": [split] if split else [], "relation": list(relations)}
     chosen = {name: values for name, values in named.items() if values}
-    if missing := {"question", "answer", *chosen} - set(frame.columns):
-        raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
+    frame = _read_table(path, ("question", "answer", *chosen))
     for name, values in chosen.items():
-        if unknown := set(values) - set(frame[name].to_list()):
-            known = ", ".join(frame[name].unique().sort().to_list())
+        texts = frame[name].cast(pl.String)
+        if unknown := set(values) - set(texts.to_list()):
+            known = ", ".join(texts.drop_nulls().unique().sort().to_list()) or "none"
             raise InputError(f"{path}: no row of {name} {', '.join(sorted(unknown))}; it has {known}")
-        frame = frame.filter(pl.col(name).is_in(values))
+        frame = frame.filter(texts.is_in(values))
     more = _paraphrases(Path(paraphrases)) if paraphrases is not None else {}
     items: list[Item] = []
     seen: dict[str, int] = {}
     for row in frame.iter_rows(named=True):
-        if not row["question"] or not row["answer"]:
-            raise InputError(f"{path}: row {len(items)} has no question or no answer")
-        item = _item(row, more)
+        place = f"{path}: row {len(items)}"
+        if _is_empty(row["question"]) or _is_empty(row["answer"]):
+            raise InputError(f"{place} has no question or no answer")
+        item = _item(row, more, place)
         seen[item.id] = seen.get(item.id, 0) + 1
         items.append(item if seen[item.id] == 1 else item._replace(id=f"{item.id}.{seen[item.id]}"))
     if not items:
@@ -201,46 +203,84 @@ def read_split(
     return items
 
 
-def _read_table(path: Path) -> pl.DataFrame:
-    readers: dict[str, Any] = {
-        ".parquet": pl.read_parquet,
-        ".csv": pl.read_csv,
-        ".json": pl.read_json,
-        ".jsonl": pl.read_ndjson,
+def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
+    """A table with at least these columns, each of one value a row."""
+    readers: dict[str, Callable[[], pl.DataFrame]] = {
+        ".parquet": lambda: pl.read_parquet(path),
+        # A type that is inferred makes 76 of an answer 076.
+        ".csv": lambda: pl.read_csv(path, infer_schema=False),
+        ".json": lambda: pl.read_json(path, infer_schema_length=None),
+        ".jsonl": lambda: pl.read_ndjson(path, infer_schema_length=None),
     }
     if path.suffix not in readers:
         raise InputError(f"{path}: expected a file that ends in {', '.join(readers)}")
     try:
-        frame = readers[path.suffix](path)
+        frame = readers[path.suffix]()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    assert isinstance(frame, pl.DataFrame)
+    if missing := set(required) - set(frame.columns):
+        raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
+    if several := [name for name in required if frame.schema[name].is_nested()]:
+        raise InputError(f"{path}: column {several[0]} holds {frame.schema[several[0]]}; write one text a row")
     return frame
 
 
 def _paraphrases(path: Path) -> dict[str, list[str]]:
+    columns = ("question", "paraphrase")
     found: dict[str, list[str]] = {}
-    for row in _read_table(path).select("question", "paraphrase").unique(maintain_order=True).iter_rows():
-        found.setdefault(row[0], []).append(row[1])
+    for question, text in _read_table(path, columns).select(columns).drop_nulls().unique(maintain_order=True).rows():
+        found.setdefault(str(question), []).append(str(text))
     return found
 
 
-def _item(row: Mapping[str, Any], more: Mapping[str, list[str]]) -> Item:
+def _item(row: Mapping[str, Any], more: Mapping[str, list[str]], place: str) -> Item:
     question, answer = str(row["question"]), str(row["answer"])
-    popularity = next((float(row[name]) for name in _POPULARITY if row.get(name) is not None), None)
     return Item(
         id=str(row.get("fact_id") or digest(f"{question}\n{answer}")),
         question=question,
         answer=answer,
-        answers=_unique([answer, *(row.get("answers") or [])]),
+        answers=_unique([answer, *_texts(row, "answers", place)]),
         subject=str(row.get("subject") or row.get("subjectLabel") or row.get("subject_label") or ""),
         relation=str(row.get("relation") or row.get("property_id") or ""),
-        popularity=popularity,
-        paraphrases=_unique([*(row.get("paraphrases_test") or []), *more.get(question, [])]),
+        popularity=_popularity(row, place),
+        paraphrases=_unique([*_texts(row, "paraphrases_test", place), *more.get(question, [])]),
         kind=kind_of(row.get("object_kind")),
     )
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == ""
+
+
+def _texts(row: Mapping[str, Any], column: str, place: str) -> list[str]:
+    value = row.get(column)
+    if _is_empty(value):
+        return []
+    # A text may be one answer, or several in a notation of its own: read wrongly, it moves scores without a word.
+    if not isinstance(value, list) or any(isinstance(one, list | dict) for one in value):
+        raise InputError(
+            f"{place}: {column} is {str(value)[:40]!r} and no list of texts: write one (a CSV file cannot hold it, "
+            "Parquet and JSON lines can), or leave the column out"
+        )
+    return [str(one) for one in value if one is not None]
+
+
+def _popularity(row: Mapping[str, Any], place: str) -> float | None:
+    for name in _POPULARITY:
+        value: Any = row.get(name)
+        if _is_empty(value):
+            continue
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{place}: {name} is {str(value)[:40]!r} and no number: correct it, or leave it empty"
+            ) from None
+        if not math.isnan(number):  # what pandas writes for an empty cell
+            return number
+    return None
 
 
 def _unique(texts: Iterable[str]) -> tuple[str, ...]:

@@ -138,6 +138,17 @@ def test_repeated_rows_have_ids_of_their_own(tmp_path: Path) -> None:
         ("d.csv", "question,answer\nQ?,\n", "row 0 has no question or no answer"),
         ("e.parquet", "no parquet", "cannot be read"),
         ("f.jsonl", None, "no such file"),
+        ("g.jsonl", '{"question": "Q?", "answer": ["A"]}', r"column answer holds List\(String\); write one text a row"),
+        ("h.jsonl", '{"question": "Q?", "answer": "A", "pop_sum": "n/a"}', "row 0: pop_sum is 'n/a' and no number"),
+        ("i.csv", "question,answer,popularity\nQ?,A,1\nR?,A,many\n", "row 1: popularity is 'many' and no number"),
+        ("j.csv", "question,answer,answers\nQ?,A,A|Aa\n", r"row 0: answers is 'A\|Aa' and no list of texts: write"),
+        (
+            "k.jsonl",
+            '{"question": "Q?", "answer": "A", "paraphrases_test": "T?"}',
+            "paraphrases_test is 'T.' and no list",
+        ),
+        ("l.jsonl", '{"question": "Q?", "answer": "A", "answers": {"text": ["A"]}}', "answers is .* and no list"),
+        ("m.jsonl", '{"question": "Q?", "answer": "A", "answers": [{"text": "A"}]}', "answers is .* and no list"),
     ],
 )
 def test_unusable_files_are_named(tmp_path: Path, name: str, content: str | None, message: str) -> None:
@@ -145,6 +156,40 @@ def test_unusable_files_are_named(tmp_path: Path, name: str, content: str | None
         (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         read_split(tmp_path / name)
+
+
+def test_a_paraphrase_table_without_its_columns_is_named(tmp_path: Path) -> None:
+    rows, table = tmp_path / "rows.csv", tmp_path / "table.csv"
+    rows.write_text("question,answer\n1?,A\n")
+    table.write_text("question,wording\n1?,W?\n")
+    with pytest.raises(InputError, match=r"table\.csv: no column paraphrase; found question, wording"):
+        read_split(rows, table)
+    table.write_text("question,paraphrase\n1?,W?\n1?,\n,V?\n")
+    assert read_split(rows, table)[0].paraphrases == ("W?",)
+
+
+def test_values_of_a_csv_file_are_as_they_stand_there(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "question,answer,fact_id,split,pop_sum,answers\n"
+        "The code of Brazil?,076,007,1,12,\nThe area?,1.50,8,1,,\nMoons of Venus?,0,9,1,nan,\nOf Mars?,2,10,0,3,\n"
+    )
+    first, *others = read_split(path, split="1")
+    assert first == Item("007", "The code of Brazil?", "076", ("076",), popularity=12.0)
+    assert [(item.answer, item.popularity) for item in others] == [("1.50", None), ("0", None)]
+    path.write_text("question,answer\n" + "".join(f"{n}?,{n}\n" for n in range(200)) + "How many?,about five\n")
+    assert [item.answer for item in read_split(path)[198:]] == ["198", "199", "about five"]
+
+
+def test_columns_of_json_are_known_by_all_rows(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"question": f"{n}?", "answer": n, "pop_sum": None} for n in range(200)]
+    rows.append({"question": "R?", "answer": 7, "pop_sum": 0.5, "answers": [7, 8, None]})
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    for name in ("rows.jsonl", "rows.json"):
+        first, *_, last = read_split(tmp_path / name)
+        assert (first.answer, first.popularity) == ("0", None)
+        assert (last.answers, last.popularity) == (("7", "8"), 0.5)
 
 
 def test_some_rows_of_a_table(tmp_path: Path) -> None:
@@ -160,6 +205,12 @@ def test_some_rows_of_a_table(tmp_path: Path) -> None:
         read_split(path, split="c")
     with pytest.raises(InputError, match="no row of relation P9; it has P1, P2, P3"):
         read_split(path, relations=("P1", "P9"))
+    pl.DataFrame([*rows, {"question": "4?", "answer": "A"}]).write_parquet(path)
+    with pytest.raises(InputError, match=r"no row of split c; it has a, b$"):
+        read_split(path, split="c")
+    assert [item.question for item in read_split(path, split="b")] == ["2?"]
+    pl.DataFrame(rows).with_columns(split=pl.Series([1, 1, 2, 1])).write_parquet(path)
+    assert [item.question for item in read_split(path, split="2")] == ["2?"]
     pl.DataFrame(rows).drop("split").write_parquet(path)
     with pytest.raises(InputError, match="no column split"):
         read_split(path, split="a")
