@@ -130,7 +130,7 @@ class ChatServer:
         """Ask the server now, past the log, within the budget. Raises ServiceError in all its kinds, BudgetSpent."""
         expected = expected_usage(body)
         with self.ledger.spending(expected) as spent:
-            answer = reduce(self._post("/chat/completions", {"model": self.endpoint.model, **body}))
+            answer = reduce(self._post({"model": self.endpoint.model, **body}))
             if not any(answer["usage"].values()):
                 # Not reported is not free: without an estimate a budget would stop nothing.
                 counts = {"prompt": expected.prompt_tokens, "cached": 0, "completion": expected.completion_tokens}
@@ -155,14 +155,14 @@ class ChatServer:
                 if (answer := self.calls.recall(self.source, request)) is not None:
                     self.ledger.count(usage_of(answer))
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
         # The client's package takes a second to import; a replay needs neither it nor a key.
         from dual_data.sources.openai_connection import Connection
 
         with self._lock:
             if self._connection is None:
                 self._connection = Connection(self.endpoint, self._environ)
-        return self._connection.post(path, body)
+        return self._connection.post(body)
 
     def close(self) -> None:
         """Close the connections."""

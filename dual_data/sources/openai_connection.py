@@ -33,14 +33,12 @@ class Connection:
             http_client=http,
         )
 
-    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The JSON object that the server answers. Raises ServiceError in all its kinds."""
+    def post(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON object that the server answers to a chat. Raises ServiceError in all its kinds."""
         try:
-            content = self._client.post(path, body=dict(body), cast_to=httpx2.Response).content
+            content = self._client.post("/chat/completions", body=dict(body), cast_to=httpx2.Response).content
         except openai.OpenAIError as error:
             raise translate(error, self._server, self._key, self._endpoint.api_key_env) from None
-        except httpx2.HTTPError as error:
-            raise Transient(f"{self._server}: {redact(str(error) or type(error).__name__, self._key)}") from None
         try:
             data = json.loads(content)
         except ValueError:
