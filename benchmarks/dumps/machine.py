@@ -6,7 +6,6 @@ import os
 import platform
 import time
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ PACKAGES = ("polars", "pyarrow", "isal", "narwhals", "pyspark")
 
 def machine() -> dict[str, Any]:
     """Day, processor, memory, and the packages that do the work."""
+    # Not above: the processes that are measured would hold it too.
+    from dual_data.engine.manifest import versions
+
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "load": round(os.getloadavg()[0], 1),
@@ -22,7 +24,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gigabytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": versions(PACKAGES),
     }
 
 
@@ -69,10 +71,3 @@ def _fields(process: Path) -> list[str]:
 def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -5,14 +5,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from dual_data import __version__
-from dual_data.engine.manifest import git_state
+from dual_data.engine.manifest import git_state, versions
 from dual_data.evaluation.cells import Cell, Grid
 from dual_data.evaluation.models import Loaded
 from dual_data.evaluation.results import FORMAT, Result
@@ -84,7 +83,7 @@ def provenance(loaded: Loaded | None, project: Path, packages: Sequence[str] = (
     return {
         "model": {key: value for key, value in info.items() if key != "packages"},
         "dual_data": __version__,
-        "packages": {name: found for name in (*_PACKAGES, *packages) if (found := _version(name))},
+        "packages": versions((*_PACKAGES, *packages)),
         "device": device_name(device) if device is not None else "",
         "cuda": torch.version.cuda if device is not None and device.type == "cuda" else None,
         "threads": torch.get_num_threads() if device is not None and device.type == "cpu" else None,
@@ -119,10 +118,3 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{device.type} {platform.machine()}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
