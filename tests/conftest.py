@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 # Tests run side by side, and threads of one that wait for each other would keep the cores from the others. Torch reads
 # this when it is imported.
@@ -13,6 +14,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 from hypothesis import settings
 
+from tests.services.oxigraph import oxigraph
+from tests.wiki.world import world
+
 # How long an example takes says more about a busy machine than about the code.
 settings.register_profile("dual-data", deadline=None)
 settings.load_profile("dual-data")
@@ -22,3 +26,10 @@ settings.load_profile("dual-data")
 def _no_contact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests say themselves who operates them, and never reach beyond this machine."""
     monkeypatch.delenv("DUAL_DATA_CONTACT", raising=False)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The world behind Oxigraph, which nobody can write to."""
+    with oxigraph(world().turtle()) as url:
+        yield url

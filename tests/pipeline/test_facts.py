@@ -18,7 +18,6 @@ from pipeline.facts import FACTS, FactsParams, forecast, run, sources
 from tests.clock import FakeClock
 from tests.faults.proxy import BANNED, CUT, DROP, RESET, Proxy, error_500, html_200, proxy, too_many, unavailable
 from tests.reference import REFERENCE, needs_reference
-from tests.services.oxigraph import oxigraph
 from tests.services.process import free_port
 from tests.wiki.model import Date, Unknown
 from tests.wiki.project import ROOT, make_project
@@ -26,13 +25,6 @@ from tests.wiki.world import world
 
 RELATIONS = ("P17", "P36", "P37", "P1376", "P19", "P26", "P27", "P569", "P571_city", "P571_country", "P2044", "P1448")
 SMALL = {"subjects": 40, "entities": 50, "classes": 2}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The world behind Oxigraph."""
-    with oxigraph(world().turtle()) as url:
-        yield url
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from dual_data.sources.sparql import HttpEndpoint
 from dual_data.sources.wikidata_queries import Entities, in_batches
 from tests.clock import FakeClock
 from tests.faults.proxy import CUT, RESET, Fault, Proxy, Request, proxy, stack_trace
-from tests.services.oxigraph import oxigraph
 from tests.wiki.world import world
 
 START = b'{"head":{"vars":["item"]},"results":{"bindings":[{"item":{"type":"uri","value":"http'
@@ -38,12 +37,6 @@ class Steps:
             self.done += steps
 
         yield advance
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with oxigraph(world().turtle()) as url:
-        yield url
 
 
 def size(request: Request) -> int:

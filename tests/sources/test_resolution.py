@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,6 @@ from tests.wiki.project import make_project
 from tests.wiki.world import world
 
 SIZES = Sizes(labels=3, subjects=5, entities=10)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with oxigraph(world().turtle()) as url:
-        yield url
 
 
 class Case:

@@ -28,12 +28,6 @@ SIZES = Sizes(subjects=30, entities=40, classes=1, bands=(150, 60, 20))
 NAMED = world().named
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with oxigraph(world().turtle()) as url:
-        yield url
-
-
 @pytest.fixture
 def plan(server: str) -> Iterator[Proxy]:
     with proxy(server) as running:
