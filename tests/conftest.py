@@ -14,6 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 from hypothesis import settings
 
+from tests.services.browser import Page, browser
 from tests.services.oxigraph import oxigraph
 from tests.wiki.world import world
 
@@ -33,3 +34,10 @@ def server() -> Iterator[str]:
     """The world behind Oxigraph, which nobody can write to."""
     with oxigraph(world().turtle()) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Page]:
+    """A real browser."""
+    with browser() as page:
+        yield page

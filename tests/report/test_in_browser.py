@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.report.conftest import Report
-from tests.services.browser import Page, browser
+from tests.services.browser import UNFOLD, Page, drawings
 
-READERS = {
-    "light": ("light", "screen", 1200),
-    "dark": ("dark", "screen", 1200),
-    "narrow": ("light", "screen", 360),
-    "print": ("light", "print", 794),
-}
-"""Colour scheme, medium and width in pixels of everyone who reads the page; 794 is A4."""
+PAPER = 794
+"""Width in pixels of A4."""
 SHOWN = "[...document.querySelectorAll('#questions tbody tr')].filter(row => !row.hidden).length"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Page]:
-    with browser() as page:
-        yield page
 
 
 @pytest.fixture
@@ -39,7 +24,7 @@ def page(running: Page, full: Report) -> Page:
 def test_axe_finds_nothing(page: Page, scheme: str, width: int) -> None:
     page.media(scheme)
     page.width(width)
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    page.evaluate(UNFOLD)
     assert page.axe() == []
 
 
@@ -118,24 +103,7 @@ def test_without_script_all_questions_show_and_no_filters(page: Page, full: Repo
 
 def test_screenshots_show_the_page_as_each_reader_sees_it(page: Page, tmp_path: Path) -> None:
     """Look at them: DUAL_DATA_SCREENSHOTS=DIR pytest tests/report/test_in_browser.py -k screenshots"""
-    folder = Path(os.environ.get("DUAL_DATA_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = {}
-    for name, (scheme, media, width) in READERS.items():
-        page.width(width)
-        page.media(scheme, media)
-        page.screenshot(folder / f"{name}.png")
-        with Image.open(folder / f"{name}.png") as image:
-            drawn[name] = np.asarray(image.convert("L"))
-    for name, pixels in drawn.items():
-        assert pixels.shape[1] <= READERS[name][2], "nothing sticks out to the side"
-        assert pixels.shape[0] > 900, "more than the window"
-        # The paper is one shade; text and figures are a few per cent of others, everywhere down the page.
-        ink = pixels != np.bincount(pixels.ravel()).argmax()
-        assert 0.01 < ink.mean() < 0.6, name
-        assert all(part.any() for part in np.array_split(ink, 20)), name
-    assert drawn["dark"].mean() < 80
-    assert min(drawn[name].mean() for name in ("light", "narrow", "print")) > 200
+    drawn = drawings(page, PAPER, tmp_path)
     assert drawn["narrow"].shape[0] > drawn["light"].shape[0], "columns stand below each other"
     assert drawn["print"].shape[0] > drawn["light"].shape[0], "what is folded on the screen is unfolded"
 

@@ -18,6 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from tests.services import require
 from tests.services.process import stop
 
@@ -27,6 +31,7 @@ PATIENCE = 60
 """Seconds for one answer."""
 TALLEST = 16_000
 """Pixels that the browser draws in one piece."""
+UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true })"
 AXE = NODE_MODULES / "axe-core" / "axe.min.js"
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -178,3 +183,34 @@ def browser() -> Iterator[Page]:
             os.close(to_read[1])
             os.close(to_write[0])
             stop(process, seconds=20)
+
+
+def drawings(page: Page, paper: int, folder: Path, start: str = "") -> dict[str, NDArray[np.uint8]]:
+    """The page in shades of grey as each reader sees it; on paper, it is as many pixels wide.
+
+    The pictures go to `folder` or that of DUAL_DATA_SCREENSHOTS, under names with this `start`.
+    """
+    readers = {
+        "light": ("light", "screen", 1200),
+        "dark": ("dark", "screen", 1200),
+        "narrow": ("light", "screen", 360),
+        "print": ("light", "print", paper),
+    }
+    folder = Path(os.environ.get("DUAL_DATA_SCREENSHOTS", folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {}
+    for name, (scheme, media, width) in readers.items():
+        page.width(width)
+        page.media(scheme, media)
+        page.screenshot(folder / f"{start}{name}.png")
+        with Image.open(folder / f"{start}{name}.png") as image:
+            drawn[name] = pixels = np.asarray(image.convert("L"))
+        assert pixels.shape[1] <= width, "nothing sticks out to the side"
+        assert pixels.shape[0] > 900, "more than the window"
+        # The paper is one shade; text and figures are a few per cent of others, everywhere down the page.
+        ink = pixels != np.bincount(pixels.ravel()).argmax()
+        assert 0.01 < ink.mean() < 0.6, name
+        assert all(part.any() for part in np.array_split(ink, 20)), name
+    assert drawn["dark"].mean() < 80
+    assert min(drawn[name].mean() for name in ("light", "narrow", "print")) > 200
+    return drawn

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from dual_data.evaluation.report.write import Written
-from tests.services.browser import Page, browser
+from tests.services.browser import UNFOLD, Page, drawings
 
-READERS = {
-    "light": ("light", "screen", 1200),
-    "dark": ("dark", "screen", 1200),
-    "narrow": ("light", "screen", 360),
-    "print": ("light", "print", 1032),
-}
-"""Colour scheme, medium and width in pixels of everyone who reads the page; 1032 is A4 across, less its margins."""
-UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true })"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Page]:
-    with browser() as page:
-        yield page
+PAPER = 1032
+"""Width in pixels of A4 across, less its margins."""
 
 
 @pytest.fixture
@@ -82,31 +66,18 @@ def test_a_mark_leads_to_its_row_in_sight(page: Page) -> None:
 
 def test_screenshots_show_the_page_as_each_reader_sees_it(page: Page, tmp_path: Path) -> None:
     """Look at them: DUAL_DATA_SCREENSHOTS=DIR pytest tests/evaluation/report/test_in_browser.py -k screenshots"""
-    folder = Path(os.environ.get("DUAL_DATA_SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = {}
-    for name, (scheme, media, width) in READERS.items():
-        page.width(width)
-        page.media(scheme, media)
-        page.screenshot(folder / f"evaluation-{name}.png")
-        with Image.open(folder / f"evaluation-{name}.png") as image:
-            drawn[name] = np.asarray(image.convert("L"))
-        assert drawn[name].shape[1] <= width, "nothing sticks out to the side"
-        ink = drawn[name] != np.bincount(drawn[name].ravel()).argmax()
-        assert 0.01 < ink.mean() < 0.6, name
-    assert drawn["dark"].mean() < 80
-    assert min(drawn[name].mean() for name in ("light", "narrow", "print")) > 200
+    drawings(page, PAPER, tmp_path, "evaluation-")
 
 
 def test_print_shows_what_is_folded_and_no_table_is_cut(page: Page) -> None:
-    page.width(READERS["print"][2])
+    page.width(PAPER)
     page.media(media="print")
     # What is folded is laid out with the next frame.
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert page.evaluate("document.querySelector('details td').checkVisibility({contentVisibilityAuto: true})")
     assert page.evaluate("document.querySelector('nav').checkVisibility()") is False
     widest = "Math.max(...[...document.querySelectorAll('table, svg')].map(one => one.getBoundingClientRect().right))"
-    assert page.evaluate(widest) <= READERS["print"][2]
+    assert page.evaluate(widest) <= PAPER
     assert page.pdf().startswith(b"%PDF")
 
 
