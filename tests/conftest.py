@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 # Tests run side by side, and threads of one that wait for each other would keep the cores from the others. Torch reads
 # this when it is imported.
@@ -14,9 +15,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 from hypothesis import settings
 
-from tests.services.browser import Page, browser
-from tests.services.oxigraph import oxigraph
-from tests.wiki.world import world
+if TYPE_CHECKING:
+    from tests.services.browser import Page
 
 # How long an example takes says more about a busy machine than about the code.
 settings.register_profile("dual-data", deadline=None)
@@ -32,6 +32,9 @@ def _no_contact(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The world behind Oxigraph, which nobody can write to."""
+    from tests.services.oxigraph import oxigraph
+    from tests.wiki.world import world
+
     with oxigraph(world().turtle()) as url:
         yield url
 
@@ -39,5 +42,7 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def running() -> Iterator[Page]:
     """A real browser."""
+    from tests.services.browser import browser
+
     with browser() as page:
         yield page
