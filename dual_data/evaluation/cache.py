@@ -5,7 +5,6 @@ Imports neither torch nor transformers before it converts: the plan of a build a
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -16,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dual_data.engine.tables import file_hash
 from dual_data.errors import MissingExtra
 from dual_data.evaluation.reach import cached_commit
 from dual_data.ids import digest
@@ -104,12 +104,6 @@ def _gguf_special_ids(gguf: Path) -> dict[str, int | None]:
         field = fields.get(f"tokenizer.ggml.{key}")
         found[name] = None if field is None else int(field.contents())
     return found
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_hash(folder: Path) -> str:

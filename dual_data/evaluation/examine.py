@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, outdated, read_attacks
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
-from dual_data.evaluation.cache import file_hash
 from dual_data.evaluation.cells import Cell, Grid, adapter_path
 from dual_data.evaluation.data import Item, encode
 from dual_data.evaluation.devices import rows_at_once

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from dual_data.engine.tables import file_hash
 from dual_data.errors import InputError, UsageError
-from dual_data.evaluation.cache import file_hash, files_hash, weights_seen, whole_folder
+from dual_data.evaluation.cache import files_hash, weights_seen, whole_folder
 from dual_data.evaluation.data import encode
 from dual_data.evaluation.models import check_head, finish, head, identify, last_hidden, load, tensor_hash
 from dual_data.evaluation.plain import PlainEngine
