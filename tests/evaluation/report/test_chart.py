@@ -11,6 +11,9 @@ import pytest
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 
 
+_DOT = r'class="dot (c\d)" d="([^"]+)"'
+
+
 def _numbers(svg: str, kind: str) -> list[tuple[float, float]]:
     """Where the circles of the first series are."""
     return [(float(x) + 3.5, float(y)) for x, y in re.findall(rf'class="{kind} c0" d="M([-\d.]+) ([-\d.]+)a', svg)]
@@ -101,6 +104,12 @@ def test_a_series_looks_alike_in_every_chart_whatever_stands_before_it() -> None
     marks = [[mark for mark in root.iter("path") if mark.get("class") == "dot c5"] for root in drawn]
     assert [len(found) for found in marks] == [2, 2]  # the point and the legend
     assert marks[0][0].get("d") == marks[1][0].get("d")
+
+
+def test_a_series_whose_colour_starts_over_has_another_mark() -> None:
+    svg = chart("t", Axis("x", 0, 1), Axis("y", 0, 1), [Series(str(k), (Spot(0.5, 0.5),)) for k in range(13)])
+    marks = [(found[0], re.sub(r"[\d.]+ [\d.]+", "", found[1], count=1)) for found in re.findall(_DOT, svg)[:13]]
+    assert len(set(marks)) == 13
 
 
 def test_names_of_two_lines_do_not_stand_on_each_other() -> None:
