@@ -183,12 +183,17 @@ def read_release(place: Place) -> Release:
 
 def read_table(place: Place, file: File) -> pl.DataFrame:
     """A table of the release; its bytes are checked. Raises InputError where they are not what was released."""
+    return pl.read_parquet(checked(place, file))
+
+
+def checked(place: Place, file: File) -> Path:
+    """The file of a table on this machine. Raises InputError where its bytes are not what was released."""
     path = place.file(file.path)
     if not path.is_file():
         raise InputError(f"{place}: {file.path} is missing")
     if file_hash(path) != file.sha256:
         raise InputError(f"{place}: {file.path} is not what was released; get or build it again")
-    return pl.read_parquet(path)
+    return path
 
 
 def load(

@@ -85,7 +85,8 @@ def diff(
 ) -> None:
     """Show what changed between two datasets.
 
-    Facts added, removed, corrected and asked differently, and how many members each split kept.
+    Facts added, removed, corrected and asked differently, and how many members each split kept. A release folder is
+    refused where a table is missing or is not what was released; `verify` lists all that is wrong with it.
 
     Example: dual-data diff owner/dual@v1.0.0 artifacts/dual/release
     """

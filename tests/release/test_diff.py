@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -75,6 +76,20 @@ def test_a_build_and_its_release_are_the_same(released: tuple[Release, Path], tm
     found = compare(read_snapshot(str(build)), read_snapshot(str(released[1])))
     assert [len(frame) for frame in found[:4]] == [0, 0, 0, 0]
     assert (found.splits["kept"] == found.splits["after"]).all()
+
+
+@pytest.mark.parametrize("damage", ["is not what was released", "is missing"])
+def test_a_release_with_a_damaged_split_is_refused(released: tuple[Release, Path], tmp_path: Path, damage: str) -> None:
+    release, folder = released
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = next(iter(release.configs["matched"].values())).path
+    if damage == "is missing":
+        (copy / path).unlink()
+    else:
+        (copy / path).write_bytes(b"something else")
+    with pytest.raises(InputError, match=f"{path} {damage}"):
+        read_snapshot(str(copy))
 
 
 def test_what_is_no_dataset_is_said(tmp_path: Path) -> None:
