@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from dual_data.calls import Calls
 from dual_data.config import Profile, load_profile
-from dual_data.engine.plan import artifacts
+from dual_data.engine.plan import artifacts, build_command
 from dual_data.engine.progress import Progress
 from dual_data.engine.stage import Stage, Tools
 from dual_data.errors import InputError, MissingExtra, UsageError
@@ -32,6 +32,11 @@ class Project(NamedTuple):
     def artifacts(self) -> Path:
         """Folder that the profile's build writes."""
         return artifacts(self.root, self.profile)
+
+    @property
+    def build_command(self) -> str:
+        """The command that builds the profile; names of stages may follow."""
+        return build_command(self.root, self.profile)
 
     def tools(
         self,

@@ -45,7 +45,7 @@ def release(
     from dual_data.release.tree import write_release
 
     loaded = load_project(project, profile)
-    build = read_build(loaded.artifacts, [stage.name for stage in loaded.stages])
+    build = read_build(loaded.artifacts, [stage.name for stage in loaded.stages], loaded.build_command)
     target = folder or loaded.artifacts / FOLDER
     made = write_release(build, target, name=loaded.profile.name, report=_say)
     for name, reason in made.absent.items():

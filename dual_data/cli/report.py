@@ -42,7 +42,8 @@ def report(
     if out is not None and out.is_dir():
         raise UsageError(f"--out {out}: is a folder; name a file, such as {out / 'report.html'}")
     loaded = load_project(project, profile)
-    built = read_built(loaded.profile.name, loaded.artifacts, [stage.name for stage in loaded.stages])
+    names = [stage.name for stage in loaded.stages]
+    built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.build_command)
     relations = load_relations(loaded.root / "pipeline" / "relations")
     written = write_report(built, relations, out or loaded.artifacts / "report.html", figures)
     print(written.page)

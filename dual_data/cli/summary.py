@@ -21,7 +21,7 @@ def summary(project: Project, sample: int) -> str:
         stage.name: found for stage in project.stages if (found := read_manifest(project.artifacts / stage.name))
     }
     if not manifests:
-        raise DualDataError(f"{project.artifacts}: nothing is built here yet; run: dual-data build")
+        raise DualDataError(f"{project.artifacts}: nothing is built here yet; run: {project.build_command}")
     parts = [f"Built in {project.artifacts}", _rows(manifests), _rejects(manifests)]
     parts.append("\n".join(_remarks(project, manifests)))
     parts += _tables(project, manifests)

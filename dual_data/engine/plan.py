@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,15 @@ class Step(NamedTuple):
 def artifacts(project: Path, profile: Profile) -> Path:
     """Folder of everything that a profile's build writes."""
     return project / "artifacts" / profile.name
+
+
+def build_command(project: Path, profile: Profile) -> str:
+    """The command that builds a profile; names of stages may follow.
+
+    The profile is always named: without it the default one is built, which asks public services for hours.
+    """
+    own = profile.path.parent == project / "pipeline"
+    return f"dual-data build --profile {profile.path.stem if own else shlex.quote(str(profile.path))}"
 
 
 def plan(stages: Sequence[Stage], project: Path, profile: Profile, limit: int | None) -> list[Step]:

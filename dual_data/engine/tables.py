@@ -119,9 +119,9 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
     write_whole(path, write)
 
 
-def read_table(path: Path, stage: str) -> pl.DataFrame:
-    """Read a table that `stage` wrote. Raises DualDataError where it is damaged."""
+def read_table(path: Path, command: str) -> pl.DataFrame:
+    """Read a table that `command` wrote. Raises DualDataError where it is damaged."""
     try:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DualDataError(f"{path}: cannot be read ({error}); run: dual-data build {stage}") from None
+        raise DualDataError(f"{path}: cannot be read ({error}); run: {command}") from None

@@ -43,8 +43,8 @@ class Build(NamedTuple):
         return State.of(self.manifests.values(), unresolved)
 
 
-def read_build(folder: Path, stages: Sequence[str]) -> Build:
-    """Read and check what `dual-data build` wrote to `folder`.
+def read_build(folder: Path, stages: Sequence[str], command: str = "dual-data build") -> Build:
+    """Read and check what `command`, a `dual-data build`, wrote to `folder`.
 
     Raises DualDataError where a stage is missing, a table is not what its manifest says, or a stage was made from
     other inputs than those that stand there now.
@@ -53,8 +53,8 @@ def read_build(folder: Path, stages: Sequence[str]) -> Build:
     for stage in stages:
         manifest = read_manifest(folder / stage)
         if manifest is None:
-            raise DualDataError(f"{folder / stage}: is not built; run: dual-data build")
+            raise DualDataError(f"{folder / stage}: is not built; run: {command}")
         manifests[stage] = manifest
     if fault := next(faults(folder, manifests), None):
-        raise DualDataError(f"{folder}: {fault}; run: dual-data build")
+        raise DualDataError(f"{folder}: {fault}; run: {command}")
     return Build(folder, manifests)

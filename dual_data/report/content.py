@@ -134,7 +134,7 @@ def recipes(built: Built) -> Section:
     made, capacity = built.table("splits", "recipes"), built.table("splits", "capacity")
     title = "Recipes and splits"
     if made is None:
-        return Section("recipes", title, (paragraph("The splits are not built yet: run dual-data build splits."),))
+        return Section("recipes", title, (paragraph(f"The splits are not built yet: run {built.command} splits."),))
     rows = [(row["recipe"], row["splits"], row["rows"], row["reason"] or None) for row in made.iter_rows(named=True)]
     parts = [table("Recipes", ("recipe", "splits", "memberships", "why not made"), rows)]
     if capacity is not None and capacity.height:

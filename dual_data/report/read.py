@@ -26,13 +26,15 @@ class Built(NamedTuple):
     manifests: Mapping[str, Manifest]
     missing: tuple[str, ...]
     """Stages that are not built."""
+    command: str
+    """What builds the profile; names of stages may follow."""
 
     def table(self, stage: str, name: str = "data") -> pl.DataFrame | None:
         """A table of a stage; None where the stage did not write it."""
         manifest = self.manifests.get(stage)
         if manifest is None or name not in manifest.outcome:
             return None
-        return read_table(self.folder / stage / f"{name}.parquet", stage)
+        return read_table(self.folder / stage / f"{name}.parquet", f"{self.command} {stage}")
 
     def recipes(self) -> dict[str, pl.DataFrame]:
         """The examples of every recipe that has any, by name."""
@@ -62,9 +64,9 @@ class Built(NamedTuple):
         return found
 
 
-def read_built(name: str, folder: Path, stages: Sequence[str]) -> Built:
+def read_built(name: str, folder: Path, stages: Sequence[str], command: str = "dual-data build") -> Built:
     """Read the manifests of a profile's artifacts. Raises DualDataError where nothing is built."""
     found = {stage: manifest for stage in stages if (manifest := read_manifest(folder / stage))}
     if not found:
-        raise DualDataError(f"{folder}: nothing is built here yet; run: dual-data build")
-    return Built(name, folder, found, tuple(stage for stage in stages if stage not in found))
+        raise DualDataError(f"{folder}: nothing is built here yet; run: {command}")
+    return Built(name, folder, found, tuple(stage for stage in stages if stage not in found), command)

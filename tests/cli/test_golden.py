@@ -83,7 +83,11 @@ def test_plans_and_summary(project: Path) -> None:
 def test_summary_of_nothing(project: Path) -> None:
     shown = dual_data("show", "--project", project, "--profile", "mine")
     assert shown.code == 1
-    assert "nothing is built here yet; run: dual-data build" in shown.err
+    assert "nothing is built here yet; run: dual-data build --profile mine\n" in shown.err
+    profile = project / "my profile.toml"
+    profile.write_text(PROFILE)
+    shown = dual_data("show", "--project", project, "--profile", profile)
+    assert f"run: dual-data build --profile '{profile}'\n" in shown.err
 
 
 def test_a_table_cut_off_in_the_middle(project: Path) -> None:
@@ -94,7 +98,7 @@ def test_a_table_cut_off_in_the_middle(project: Path) -> None:
     shown = dual_data("show", *options)
     assert shown.code == 1
     assert shown.err.startswith(f"error: {table}: cannot be read (")
-    assert shown.err.endswith("); run: dual-data build questions\n")
+    assert shown.err.endswith("); run: dual-data build --profile mine questions\n")
     planned = dual_data("build", "--dry-run", *options)
     assert planned.code == 0
     assert "data.parquet is not what was written" in planned.out

@@ -89,7 +89,10 @@ def test_exports_of_the_release_of_the_project(project: Path, tmp_path: Path, ki
 
 def test_without_a_build_or_release_the_next_command_is_named(tmp_path: Path, project: Path) -> None:
     shutil.copytree(project / "pipeline", tmp_path / "pipeline")
-    for command, words in ((["release"], "run: dual-data build"), (["push", NAME, "--tag", "v1"], "dual-data release")):
+    for command, words in (
+        (["release"], "run: dual-data build --profile made\n"),
+        (["push", NAME, "--tag", "v1"], "dual-data release"),
+    ):
         done = dual_data(*command, "--project", tmp_path, "--profile", "made")
         assert done.code in (1, 2)
         assert words in done.err

@@ -24,7 +24,7 @@ def test_report(project: Path, tmp_path: Path) -> None:
     options = ("--project", project, "--profile", "mine")
     nothing = dual_data("report", *options)
     assert nothing.code == 1
-    assert "nothing is built here yet; run: dual-data build" in nothing.err
+    assert "nothing is built here yet; run: dual-data build --profile mine\n" in nothing.err
 
     assert dual_data("build", "questions", "links", *options).code == 0
     page = project / "artifacts" / "mine" / "report.html"
