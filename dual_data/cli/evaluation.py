@@ -71,6 +71,7 @@ def run(
     from dual_data.evaluation.devices import devices_named
     from dual_data.evaluation.grid import RunOptions
     from dual_data.evaluation.grid import run as run_grid
+    from dual_data.evaluation.mixing import refuse_mixing
     from dual_data.evaluation.workers import run_spread
 
     devices = devices_named(device, used=not dry_run)
@@ -82,6 +83,8 @@ def run(
         torch.set_num_threads(threads)
     if dry_run:
         _print_plan(spelled, cells, devices[0], adapters=save_adapters)
+    refuse_mixing(spelled, cells)
+    if dry_run:
         return
     options = [
         RunOptions(

@@ -94,6 +94,20 @@ class Grid(NamedTuple):
         """Longest generation in tokens."""
         return self.settings.max_new_tokens or self.preset.max_new_tokens
 
+    def place(self, cell: Cell) -> dict[str, Any]:
+        """The coordinates that a result names its cell by, and that its place in a report follows from."""
+        return {
+            "model": cell.model,
+            "data": self.settings.data,
+            "stage": cell.stage,
+            "set": cell.set,
+            "method": cell.method,
+            "preset": self.settings.preset,
+            "profile": self.profile.name,
+            "lr": cell.lr,
+            "seed": cell.seed,
+        }
+
     def evaluated(self, stage: str, name: str) -> dict[str, list[Item]]:
         """The sets that a cell is measured on, by name."""
         sets = self.sets[stage]

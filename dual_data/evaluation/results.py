@@ -23,7 +23,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dual_data.errors import InputError
 from dual_data.ids import digest
@@ -36,7 +36,15 @@ Result = dict[str, Any]
 
 _START = 4096
 """Bytes that hold everything up to the status, which stands before all that is long."""
-_STATUS = re.compile(rf'\{{"format":{FORMAT},"id":"[^"]*","base":"[^"]*","grid":.*?,"status":"(\w+)"')
+_HEAD = re.compile(rf'\{{"format":{FORMAT},"id":"[^"]*","base":"[^"]*","grid":.*?,"cell":(\{{.*?\}}),"status":"(\w+)"')
+
+
+class Head(NamedTuple):
+    """What stands first in a result."""
+
+    cell: dict[str, Any]
+    """The coordinates of its cell."""
+    status: str
 
 
 def cell_id(identity: Mapping[str, Any]) -> str:
@@ -93,15 +101,21 @@ def _read(path: Path) -> Any:
         raise InputError(f"{path}: no readable result: {error}") from error
 
 
-def status_of(path: Path) -> str:
-    """Status of a result, without reading its items; empty where there is no result of this layout."""
+def head_of(path: Path) -> Head | None:
+    """Coordinates and status of a result, without reading its items; None where there is no result of this layout."""
     try:
         with path.open("rb") as file:
             start = file.read(_START).decode(errors="replace")
     except FileNotFoundError:
-        return ""
-    found = _STATUS.match(start)
-    return found[1] if found else ""
+        return None
+    found = _HEAD.match(start)
+    return Head(json.loads(found[1]), found[2]) if found else None
+
+
+def status_of(path: Path) -> str:
+    """Status of a result, without reading its items; empty where there is no result of this layout."""
+    head = head_of(path)
+    return head.status if head is not None else ""
 
 
 def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:
