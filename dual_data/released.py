@@ -7,9 +7,11 @@ manifest.json                        every hash, and what the dataset was built 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -243,16 +245,34 @@ def hub_error(asked: str, error: Exception) -> DualDataError:
     )
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep off stderr, for the length of a block, what the Hub's client logs of each try: one error says how it ended.
+
+    Whoever sets the client's HF_HUB_VERBOSITY gets what it asks for.
+    """
+    log = logging.getLogger("huggingface_hub.utils._http")
+    before = log.level
+    if not os.environ.get("HF_HUB_VERBOSITY"):
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def _downloaded(place: Place, path: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        found = hf_hub_download(
-            place.repository, path, repo_type="dataset", revision=place.revision, endpoint=place.endpoint
-        )
+        with quietly():
+            found = hf_hub_download(
+                place.repository, path, repo_type="dataset", revision=place.revision, endpoint=place.endpoint
+            )
     except Exception as error:
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             raise NoSuchFile(f"{place}: holds no {path}; is it a dataset released by dual-data?") from None
-        raise hub_error(f"{place}:", error) from None
+        # A mistyped path has the form of a dataset's name.
+        raise hub_error(f"{place}: no such folder, and", error) from None
     return Path(found)

@@ -10,7 +10,7 @@ import pytest
 
 import dual_data
 from dual_data.engine.tables import content_hash
-from dual_data.errors import InputError
+from dual_data.errors import InputError, ServiceError
 from dual_data.release.tree import write_release
 from dual_data.released import Place, Release, locate, read_release
 from tests.release.made import made, world
@@ -88,6 +88,11 @@ def test_places(tmp_path: Path) -> None:
         locate(tmp_path, "v1")
     with pytest.raises(InputError):
         locate(Path("owner/name"))
+
+
+def test_a_mistyped_path_is_said_not_to_be_a_folder_either() -> None:
+    with pytest.raises(ServiceError, match="artifacts/nope: no such folder, and the Hub could not be reached"):
+        read_release(locate("artifacts/nope"))
 
 
 def test_the_manifest_keeps_every_stage(folder: Path) -> None:

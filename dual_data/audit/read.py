@@ -12,7 +12,7 @@ import polars as pl
 from dual_data.audit.cards import configurations
 from dual_data.audit.columns import is_auditable
 from dual_data.errors import InputError
-from dual_data.released import hub_error, is_repository
+from dual_data.released import hub_error, is_repository, quietly
 
 _SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -170,7 +170,8 @@ def _downloaded(target: str) -> Path:
     name, _, revision = target.partition("@")
     patterns = ["README.md", *(f"*{case}" for suffix in _SUFFIXES for case in (suffix, suffix.upper()))]
     try:
-        folder = snapshot_download(name, repo_type="dataset", revision=revision or None, allow_patterns=patterns)
+        with quietly():
+            folder = snapshot_download(name, repo_type="dataset", revision=revision or None, allow_patterns=patterns)
     except Exception as error:
         raise hub_error(f"{target}: no such file or folder, and", error) from None
     return Path(folder)

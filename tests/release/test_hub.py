@@ -13,6 +13,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from huggingface_hub.utils._http import http_backoff
 
 import dual_data
 from dual_data.engine.tables import content_hash
@@ -20,7 +21,7 @@ from dual_data.errors import DualDataError, InputError, Refused, ServiceError, U
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.hub import Pushed, push
 from dual_data.release.verify import verify
-from dual_data.released import Release, locate, read_release
+from dual_data.released import Release, locate, quietly, read_release
 from tests.faults.proxy import RESET, Fault, Request, error_500, proxy
 from tests.services.hub import TOKEN, Answer, Hub, Repository
 
@@ -59,6 +60,19 @@ def test_a_download_into_a_folder_is_what_was_released(online: Hub, released: Ma
     huggingface_hub.snapshot_download(NAME, repo_type="dataset", local_dir=copy, endpoint=online.url)
     assert (copy / ".cache" / "huggingface").is_dir(), "the client leaves its notes there"
     assert verify(locate(copy))[1] == []
+
+
+def test_tries_of_the_client_are_not_logged_beside_our_error(online: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    def try_twice() -> str:
+        caplog.clear()
+        with pytest.raises(Exception, match="refused"):
+            http_backoff("HEAD", "http://127.0.0.1:9", max_retries=1, base_wait_time=0)
+        return caplog.text
+
+    assert "Retrying" in try_twice()
+    with quietly():
+        assert try_twice() == ""
+    assert "Retrying" in try_twice(), "what others do with the client is theirs"
 
 
 def test_private_repository_is_made_private(online: Hub, released: Made) -> None:
@@ -475,7 +489,9 @@ def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Made, meth
         if asked == method and path.endswith("/links/train.parquet")
         else None
     )
-    with pytest.raises(ServiceError, match=rf"{NAME}@v1\.0\.0: the Hub failed \({status}\); try again later"):
+    with pytest.raises(
+        ServiceError, match=rf"{NAME}@v1\.0\.0: no such folder, and the Hub failed \({status}\); try again later"
+    ):
         verify(place)
     online.before = lambda method, path: None
     assert verify(place)[1] == []
