@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,14 +43,30 @@ class _Listed(NamedTuple):
     """Whether a card names the files: then they must be tables."""
 
 
-def read(target: str, say: Callable[[str], None] = lambda _: None) -> list[Split]:
+class Asked(NamedTuple):
+    """The configurations and the splits that are asked for, each by its name; empty means all."""
+
+    configs: Sequence[str] = ()
+    names: Sequence[str] = ()
+    """With or without the configuration in front."""
+
+    def has(self, name: str, config: str) -> bool:
+        """Whether the split is asked for."""
+        named = not self.names or name in self.names or name.rpartition("/")[2] in self.names
+        return named and (not self.configs or config in self.configs)
+
+
+ALL = Asked()
+
+
+def read(target: str, say: Callable[[str], None] = lambda _: None, asked: Asked = ALL) -> list[Split]:
     """The splits of a file, a folder, or a Hub dataset named `owner/name[@revision]`.
 
     A folder with a dataset card is read by the configurations of its card; any other folder file by file, the shards of
     a table together. A table with a column `split` is divided by it. Tables of a folder which hold neither
     question-answer pairs nor triplets are passed over, and so are files that are no tables, unless a card names them;
-    `say` gets a line for each, and one for a table without rows. The Hub is asked by huggingface_hub, with its settings
-    (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
+    `say` gets a line for each, and one for a table without rows, of those that are `asked` for. The Hub is asked by
+    huggingface_hub, with its settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
 
     Raises `InputError` where there is nothing to audit, `ServiceError` where the Hub does not answer.
     """
@@ -57,9 +74,9 @@ def read(target: str, say: Callable[[str], None] = lambda _: None) -> list[Split
     if path.is_file():
         splits = list(_divided(path.stem, "", _auditable(path, _table(path), say)))
     elif path.is_dir():
-        splits = _folder(path, say)
+        splits = _folder(path, say, asked)
     elif is_repository(target.partition("@")[0]):
-        splits = _folder(_downloaded(target), say)
+        splits = _folder(_downloaded(target), say, asked)
     else:
         raise InputError(f"{target}: no such file or folder, and not the name of a Hub dataset (owner/name[@revision])")
     if not splits:
@@ -69,7 +86,7 @@ def read(target: str, say: Callable[[str], None] = lambda _: None) -> list[Split
     return splits
 
 
-def read_all(targets: Iterable[str], say: Callable[[str], None] = lambda _: None) -> list[Split]:
+def read_all(targets: Iterable[str], say: Callable[[str], None] = lambda _: None, asked: Asked = ALL) -> list[Split]:
     """The splits of several targets; a name that occurs twice gets its target, then a number, in front.
 
     A table without anything to audit is passed over if other targets have something: `*.parquet` may name it. A target
@@ -79,7 +96,7 @@ def read_all(targets: Iterable[str], say: Callable[[str], None] = lambda _: None
     unfit: list[NotAuditable] = []
     for target in targets:
         try:
-            splits = read(target, say)
+            splits = read(target, say, asked)
         except NotAuditable as error:
             unfit.append(error)
             continue
@@ -96,15 +113,17 @@ def read_all(targets: Iterable[str], say: Callable[[str], None] = lambda _: None
     return list(found.values())
 
 
-def _folder(folder: Path, say: Callable[[str], None]) -> list[Split]:
+def _folder(folder: Path, say: Callable[[str], None], asked: Asked) -> list[Split]:
     auditable = []
     for name, config, files, certain in _configured(folder) or _plain(folder):
+        # Nobody has to be told of tables that were not asked for.
+        tell = say if asked.has(name, config or name) else lambda _: None
         try:
-            auditable.append((name, config, _auditable(files[0], _concat(files), say)))
+            auditable.append((name, config, _auditable(files[0], _concat(files), tell)))
         except InputError as error:
             if certain and not isinstance(error, NotAuditable):
                 raise
-            say(f"passed over: {error}")
+            tell(f"passed over: {error}")
     single = len({config for _, config, _ in auditable}) == 1
     return [
         split
@@ -227,17 +246,21 @@ def _divided(name: str, config: str, rows: pl.DataFrame) -> Iterator[Split]:
         yield Split(f"{name}/{label}", config or "/".join([name, *map(str, values[:-1])]), part)
 
 
-def select(splits: list[Split], *, configs: Sequence[str], names: Sequence[str]) -> list[Split]:
-    """The splits of these configurations and of these names, with or without the configuration in front.
-
-    Empty means all. Raises `InputError` where nothing is left.
-    """
-    chosen = [
-        split
-        for split in splits
-        if (not configs or split.config in configs)
-        and (not names or split.name in names or split.name.rpartition("/")[2] in names)
-    ]
+def select(splits: list[Split], asked: Asked) -> list[Split]:
+    """The splits that are asked for. Raises `InputError` where nothing is left."""
+    of_configs = [split for split in splits if not asked.configs or split.config in asked.configs]
+    if not of_configs:
+        raise _unknown("configuration", asked.configs, [split.config for split in splits if split.config])
+    chosen = [split for split in of_configs if asked.has(split.name, split.config)]
     if not chosen:
-        raise InputError(f"no such split or configuration; there are {', '.join(split.name for split in splits)}")
+        raise _unknown("split", asked.names, [split.name for split in of_configs])
     return chosen
+
+
+def _unknown(kind: str, asked: Sequence[str], known: Sequence[str]) -> InputError:
+    words = [*known, *(name.rpartition("/")[2] for name in known)]
+    close = [word for name in asked for word in get_close_matches(name, words, n=1)]
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return InputError(
+        f"{', '.join(asked)}: no such {kind}{hint} There are: {', '.join(dict.fromkeys(known)) or 'none'}"
+    )

@@ -39,13 +39,14 @@ def audit(
     """
     from dual_data.audit import audit as measure_splits
     from dual_data.audit.groups import grouped
-    from dual_data.audit.read import read_all, select
+    from dual_data.audit.read import Asked, read_all, select
     from dual_data.audit.table import render
 
     def say(line: str) -> None:
         print(visible(line), file=sys.stderr)
 
-    splits = select(read_all(targets, say), configs=config or [], names=split or [])
+    asked = Asked(config or [], split or [])
+    splits = select(read_all(targets, say, asked), asked)
     groups = grouped(splits)
     for line in groups.skipped:
         say(line)

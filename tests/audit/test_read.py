@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dual_data.audit.read import read, read_all, select
+from dual_data.audit.read import Asked, read, read_all, select
 from dual_data.errors import InputError
 
 ROWS = pl.DataFrame({"question": ["What is the country of A?", "When was B born?"], "answer": ["Nu", "1900"]})
@@ -192,11 +192,26 @@ def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
 
 def test_configurations_and_splits_are_selected(tmp_path: Path) -> None:
     splits = read(str(release(tmp_path / "release")))
-    assert len(select(splits, configs=[], names=[])) == 3
-    assert [split.name for split in select(splits, configs=["paper"], names=[])] == ["paper/city_forget_rare_5"]
-    assert [split.config for split in select(splits, configs=[], names=["city_forget_rare_5"])] == ["matched", "paper"]
-    with pytest.raises(InputError, match=r"there are matched/city_forget_rare_5, "):
-        select(splits, configs=["matched"], names=["retain"])
+    assert len(select(splits, Asked())) == 3
+    assert [split.name for split in select(splits, Asked(["paper"]))] == ["paper/city_forget_rare_5"]
+    assert [split.config for split in select(splits, Asked(names=["city_forget_rare_5"]))] == ["matched", "paper"]
+    with pytest.raises(InputError, match=r"x: no such split\. There are: matched/city_forget_rare_5, matched/country"):
+        select(splits, Asked(["matched"], ["x"]))
+    with pytest.raises(InputError, match=r"^matchd: no such configuration; did you mean 'matched'\? There are: "):
+        select(splits, Asked(["matchd"]))
+    with pytest.raises(InputError, match=r"did you mean 'country_forget_rare_5'\? There are: matched/city"):
+        select(splits, Asked(names=["contry_forget_rare_5"]))
+
+
+@pytest.mark.parametrize(
+    ("asked", "lines"),
+    [(Asked(), 1), (Asked(["matched"]), 0), (Asked(names=["city_forget_rare_5"]), 0), (Asked(["links"]), 1)],
+)
+def test_only_of_what_is_asked_for_is_told_that_it_is_passed_over(tmp_path: Path, asked: Asked, lines: int) -> None:
+    told: list[str] = []
+    splits = read_all([str(release(tmp_path / "release"))], told.append, asked)
+    assert len(told) == lines
+    assert len(splits) == 3, "names do not depend on what is asked for"
 
 
 @pytest.mark.parametrize(
