@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dual_data.engine.manifest import read_manifest
 from dual_data.errors import UsageError
 from dual_data.project import Project
 
@@ -37,6 +39,33 @@ def from_dumps(loaded: Project, folder: Path, engine: str, master: str) -> Proje
     if any(found.table == "pagelinks" for name in names if (found := recognise(Path(name)))):
         stages["links"] = {**stages.get("links", {}), "method": "dump", "folder": path, "compute": compute}
     return loaded._replace(profile=loaded.profile.model_copy(update={"stages": stages}))
+
+
+def as_built(loaded: Project) -> Project:
+    """The project with the dumps that facts and links were built from, where its profile has another source.
+
+    Whether --source named them or the profile was changed since cannot be told apart; the former is taken for true.
+    """
+    stages: dict[str, Mapping[str, Any]] = dict(loaded.profile.stages)
+    for name, key in (("facts", "source"), ("links", "method")):
+        manifest = read_manifest(loaded.artifacts / name)
+        built = {} if manifest is None else manifest.basis.params
+        own = stages.get(name, {})
+        if built.get(key) == "dump" and own.get(key) != "dump":
+            kept = {option: value for option, value in own.items() if option != "label_table"}
+            stages[name] = kept | {option: built[option] for option in (key, "folder", "compute") if option in built}
+    return loaded._replace(profile=loaded.profile.model_copy(update={"stages": stages}))
+
+
+def dump_options(loaded: Project, built: Project) -> str:
+    """The options of `build` that make `built` of the project; empty where the profile says it all."""
+    facts = built.profile.stages.get("facts", {})
+    if built.profile.stages == loaded.profile.stages or facts.get("source") != "dump":
+        return ""
+    compute = facts.get("compute", {})
+    spark = compute if compute.get("engine") == "spark" else {}  # Polars has no master.
+    given = {"source": f"dump:{loaded.root / facts['folder']}", **spark}
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items())
 
 
 def imported_lines(folder: Path) -> Iterator[str]:

@@ -39,6 +39,8 @@ def release(
 
     Example: dual-data release --profile embedded
     """
+    from dual_data.cli.outdated import outdated
+    from dual_data.errors import DualDataError
     from dual_data.project import load_project
     from dual_data.release.build import read_build
     from dual_data.release.hub import refusals
@@ -46,6 +48,8 @@ def release(
 
     loaded = load_project(project, profile)
     build = read_build(loaded.artifacts, [stage.name for stage in loaded.stages], loaded.build_command)
+    if stale := outdated(loaded):
+        raise DualDataError(f"{loaded.artifacts}: is out of date: {stale}")
     target = folder or loaded.artifacts / FOLDER
     made = write_release(build, target, name=loaded.profile.name, report=_say)
     for name, reason in made.absent.items():

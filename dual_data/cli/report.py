@@ -33,6 +33,7 @@ def report(
 
     Example: dual-data report --profile embedded --figures figures
     """
+    from dual_data.cli.outdated import outdated
     from dual_data.config import load_relations
     from dual_data.errors import UsageError
     from dual_data.project import load_project
@@ -44,6 +45,7 @@ def report(
     loaded = load_project(project, profile)
     names = [stage.name for stage in loaded.stages]
     built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.build_command)
+    built = built._replace(outdated=outdated(loaded))
     relations = load_relations(loaded.root / "pipeline" / "relations")
     written = write_report(built, relations, out or loaded.artifacts / "report.html", figures)
     print(written.page)

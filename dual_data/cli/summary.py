@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from dual_data.cli.outdated import outdated
 from dual_data.cli.text import printable, table
 from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.run import read_rows
@@ -22,7 +23,9 @@ def summary(project: Project, sample: int) -> str:
     }
     if not manifests:
         raise DualDataError(f"{project.artifacts}: nothing is built here yet; run: {project.build_command}")
-    parts = [f"Built in {project.artifacts}", _rows(manifests), _rejects(manifests)]
+    stale = outdated(project)
+    place = f"Built in {project.artifacts}" + (f"\nOut of date: {stale}" if stale else "")
+    parts = [place, _rows(manifests), _rejects(manifests)]
     parts.append("\n".join(_remarks(project, manifests)))
     parts += _tables(project, manifests)
     if sample and "questions" in manifests:

@@ -11,7 +11,7 @@ from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, read_manifest
 from dual_data.engine.stage import Stage
 from dual_data.engine.tables import file_hash
-from dual_data.errors import InputError
+from dual_data.errors import DualDataError, InputError
 from dual_data.schema import describe
 
 
@@ -61,6 +61,22 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
     known = {} if manifest is None else manifest.basis.sources
     basis = basis_of(stage, project, profile, limit, inputs, known)
     return Step(stage, basis, why_stale(basis, manifest, folder), manifest)
+
+
+def outdated(stages: Sequence[Stage], project: Path, profile: Profile) -> list[Step]:
+    """The stages that stand on disk and that a build with the limit of each would make anew, or might.
+
+    One whose inputs cannot be looked at, such as tables that are elsewhere by now, is taken for current.
+    """
+    steps: dict[str, Step] = {}
+    for stage in stages:
+        manifest = read_manifest(artifacts(project, profile) / stage.name)
+        limit = None if manifest is None else manifest.basis.limit
+        try:
+            steps[stage.name] = plan_stage(stage, project, profile, limit, steps)
+        except (DualDataError, OSError):
+            steps[stage.name] = Step(stage, None, "never built" if manifest is None else "", manifest)
+    return [step for step in steps.values() if step.reason and step.manifest is not None]
 
 
 def basis_of(

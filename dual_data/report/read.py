@@ -28,6 +28,8 @@ class Built(NamedTuple):
     """Stages that are not built."""
     command: str
     """What builds the profile; names of stages may follow."""
+    outdated: str = ""
+    """Which stages are not what the project would give now, and why; empty where all are."""
 
     def table(self, stage: str, name: str = "data") -> pl.DataFrame | None:
         """A table of a stage; None where the stage did not write it."""
@@ -47,6 +49,8 @@ class Built(NamedTuple):
     def doubts(self) -> list[str]:
         """Why the build should not be cited as it stands; empty for a clean and whole one."""
         found = [f"The stage {name} is not built." for name in self.missing]
+        if self.outdated:
+            found.append(f"The build is out of date: {self.outdated}.")
         found += [f"{fault}." for fault in faults(self.folder, self.manifests)]
         facts = self.table("facts")
         unresolved = 0 if facts is None else facts.filter(~pl.col("resolved")).height

@@ -74,6 +74,12 @@ def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
     assert "never built" not in again.err
     plan = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
     assert [line.split()[1] for line in plan.out.splitlines()[2:4]] == ["current", "current"]
+    assert "Out of date" not in dual_data("show", "--project", project).out
+    relation = project / "pipeline" / "relations" / "P30.toml"
+    relation.write_text(f"{relation.read_text()}# changed\n")
+    shown = dual_data("show", "--project", project).out
+    assert "\nOut of date: facts must rerun (pipeline/relations/P30.toml changed); links may rerun; " in shown
+    assert f"; run: dual-data build --profile dual --source dump:{project / 'dumps'}\n" in shown
 
 
 @pytest.mark.spark

@@ -19,7 +19,25 @@ from tests.release.made import NAMES, artifacts, world
 from tests.services.hub import TOKEN, Answer, Hub, hub
 
 NAME = "made-up/dual"
-PROFILE = '[project]\nname = "made"\n'
+PROFILE = """\
+[project]
+name = "made"
+
+[splits]
+percents = [5, 10]
+smallest = 2
+matched = { retain_train = 30, retain_eval = 20 }
+"""
+STAGES = """\
+from dual_data.config import Strict
+from dual_data.engine.stage import Stage
+from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
+from pipeline.splits import SPLITS
+
+MADE = {"facts": Facts, "links": Links, "questions": Questions, "knowledge": Knowledge, "salience": Salience}
+PIPELINE = (*(Stage(name, 1, print, schema, Strict) for name, schema in MADE.items()), SPLITS)
+"""
+"""The stages that the frames are built by, as the project has them."""
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in ("pipeline", "prompts"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "pipeline" / "made.toml").write_text(PROFILE)
+    (root / "pipeline" / "__init__.py").write_text(STAGES)
     (root / ".gitignore").write_text("artifacts/\n__pycache__/\n")
     artifacts(root, world(subjects=40))
     forget_pipeline()
@@ -76,6 +95,24 @@ def test_diff_says_how_much_it_does_not_show(project: Path, tmp_path: Path) -> N
     done = dual_data("diff", project / "artifacts" / "made" / "release", other)
     removed = 2 * 10 * 3
     assert f"\nand {removed - 20} more; --json prints everything\n" in done.out
+
+
+def test_a_build_that_is_out_of_date_is_not_released(project: Path) -> None:
+    folder = project / "artifacts" / "made"
+    options = ("--project", project, "--profile", "made")
+    relation = project / "pipeline" / "relations" / "P36.toml"
+    before, released = relation.read_text(), (folder / "release" / "manifest.json").read_bytes()
+    assert "out of date" not in dual_data("show", *options).out
+    try:
+        relation.write_text(before + "# changed\n")
+        done = dual_data("release", *options)
+        shown = dual_data("show", *options)
+    finally:
+        relation.write_text(before)
+    why = "splits must rerun (pipeline/relations/P36.toml changed); run: dual-data build --profile made\n"
+    assert (done.code, done.err) == (1, f"error: {folder}: is out of date: {why}")
+    assert shown.out.startswith(f"Built in {folder}\nOut of date: {why}\n")
+    assert (folder / "release" / "manifest.json").read_bytes() == released
 
 
 @pytest.mark.parametrize("kind", ["lm-eval", "open-unlearning", "tofu-json"])

@@ -38,6 +38,31 @@ def test_report(project: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in figures.iterdir()) == ["stages.png", "stages.svg"]
 
 
+def test_what_is_out_of_date_is_told(project: Path) -> None:
+    options = ("--project", project, "--profile", "mine")
+    assert dual_data("build", "questions", "links", "--limit", "2", *options).code == 0
+    page, tables = project / "artifacts" / "mine" / "report.html", project / "tables"
+    summary = dual_data("show", *options).out
+    assert dual_data("report", *options).code == 0
+    assert "out of date" not in summary + page.read_text(), "a limit alone is no reason"
+
+    relation = project / "pipeline" / "relations" / "P30.toml"
+    relation.write_text(relation.read_text().replace("On which continent is", "Where in the world is"))
+    why = (
+        "facts must rerun (pipeline/relations/P30.toml changed); links, questions may rerun; "
+        "run: dual-data build --profile mine --limit 2"
+    )
+    assert f"\nOut of date: {why}\n" in dual_data("show", *options).out
+    assert dual_data("report", *options).code == 0
+    assert f"<li>The build is out of date: {why}.</li>" in page.read_text()
+
+    tables.rename(project / "elsewhere")
+    shown = dual_data("show", *options)
+    assert shown.code == 0
+    assert "questions must rerun (pipeline/relations/P30.toml changed); run:" in shown.out
+    assert "facts must" not in shown.out, "whether they changed cannot be looked at"
+
+
 def test_a_page_is_no_folder(project: Path, tmp_path: Path) -> None:
     shown = dual_data("report", "--project", project, "--out", tmp_path)
     message = f"error: --out {tmp_path}: is a folder; name a file, such as {tmp_path / 'report.html'}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +14,7 @@ import polars as pl
 import pytest
 
 from dual_data.engine.manifest import Manifest, read_manifest
-from dual_data.engine.plan import plan, why_stale
+from dual_data.engine.plan import outdated, plan, why_stale
 from dual_data.engine.run import build, read_rows
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy
@@ -93,6 +94,23 @@ def test_a_parameter_in_a_table_is_named_alone(
     before, after = (manifest.basis.model_copy(update={"params": params}) for params in (was, now))
     built = manifest.model_copy(update={"basis": before, "fingerprint": before.fingerprint()}).sealed()
     assert why_stale(after, built, root / "artifacts" / "toy" / "totals") == reason
+
+
+def test_what_is_outdated_stands_on_disk_and_can_be_looked_at(root: Path) -> None:
+    stages = (toy.NUMBERS, toy.TOTALS)
+    assert outdated(stages, root, toy.profile()) == []
+    run(root, limit=5)
+    assert outdated(stages, root, toy.profile()) == [], "the limit is that of the build"
+    newer = (toy.NUMBERS, replace(toy.TOTALS, version=2))
+    (root / "pipeline" / "words" / "a.txt").write_text("b")
+    assert [(step.stage.name, step.basis is None) for step in outdated(newer, root, toy.profile())] == [
+        ("numbers", False),
+        ("totals", True),
+    ]
+    (root / "pipeline" / "words" / "a.txt").unlink()
+    assert [step.reason for step in outdated(newer, root, toy.profile())] == ["the stage's code is version 2, was 1"]
+    shutil.rmtree(root / "artifacts" / "toy" / "totals")
+    assert outdated(newer, root, toy.profile()) == []
 
 
 def test_files_are_watched(root: Path) -> None:

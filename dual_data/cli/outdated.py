@@ -1,0 +1,24 @@
+"""Whether what stands in the artifacts is what the project would give now: `release`, `report` and `show` ask."""
+
+from __future__ import annotations
+
+from dual_data.cli.from_dumps import as_built, dump_options
+from dual_data.engine.plan import outdated as find
+from dual_data.project import Project
+
+
+def outdated(project: Project) -> str:
+    """Which stages must or may rerun, why, and the command; empty for a build that is up to date.
+
+    The plan is that of `build --dry-run` with the options that the build had; no service is asked, no model opened.
+    """
+    built = as_built(project)
+    steps = find(built.stages, built.root, built.profile)
+    if not steps:
+        return ""
+    said = [f"{step.stage.name} must rerun ({step.reason})" for step in steps if step.basis is not None]
+    if later := [step.stage.name for step in steps if step.basis is None]:
+        said.append(f"{', '.join(later)} may rerun")
+    limits = [step.manifest.basis.limit for step in steps if step.manifest is not None]
+    limit = f" --limit {limits[0]}" if limits[0] else ""
+    return f"{'; '.join(said)}; run: {project.build_command}{dump_options(project, built)}{limit}"
