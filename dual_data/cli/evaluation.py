@@ -72,6 +72,7 @@ def run(
     from dual_data.evaluation.grid import RunOptions
     from dual_data.evaluation.grid import run as run_grid
     from dual_data.evaluation.mixing import refuse_mixing
+    from dual_data.evaluation.planned import keep_plan
     from dual_data.evaluation.workers import run_spread
 
     devices = devices_named(device, used=not dry_run)
@@ -95,6 +96,7 @@ def run(
         )
         for where in devices
     ]
+    keep_plan(spelled, cells)
     held = sum(is_done(folder, cell, adapter=save_adapters) for cell in cells)
     if len(options) > 1:
         tally = run_spread(spelled, cells, options, project=root, shard=shard)

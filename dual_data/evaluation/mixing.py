@@ -47,7 +47,7 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
 def place_key(place: Mapping[str, Any]) -> Place:
     """Where in a report a result stands; the pretrained model before unlearning is one for all seeds."""
     seedless = (place["stage"], place["method"]) == (PRETRAINED, BASE)
-    return tuple(sorted((place | {"seed": 0} if seedless else dict(place)).items()))
+    return tuple(sorted((dict(place) | ({"seed": 0} if seedless else {})).items()))
 
 
 def _differing(path: Path, grid: Grid, cell: Cell) -> str:

@@ -87,18 +87,19 @@ def read_result(path: Path) -> Result:
 
     Raises InputError for a file that is none, or of another layout.
     """
-    found = _read(path)
+    found = read_json(path)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
     run = run_path(path)
-    return found | {"run": _read(run) if run.exists() else {}}
+    return found | {"run": read_json(run) if run.exists() else {}}
 
 
-def _read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a file of a results' folder holds. Raises InputError where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no readable result: {error}") from error
+        raise InputError(f"{path}: not readable: {error}") from error
 
 
 def head_of(path: Path) -> Head | None:

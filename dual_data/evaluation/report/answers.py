@@ -64,7 +64,10 @@ def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]
             where = f"{names.place(key)}, {key.method}"
             kept.append(Compared(about, where, retention, _all_runs(popular, rare)))
     if not plain:
-        return ["The grid does not hold both a rare and a popular set, so it says nothing about popularity."], []
+        named = _with_missing(collection, "set")
+        yet = any("popular" in one and one.replace("popular", "rare") in named for one in named)
+        both = "one method and learning rate on both a rare and a popular set"
+        return [f"{_no_results(both, yet=yet)}, so nothing is said about popularity."], []
     sentences = []
     all_facts, of_pairs, retained = corrected(plain), corrected(equal), corrected(kept)
     for about in dict.fromkeys(one.about for one in plain):
@@ -84,7 +87,11 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
     """Does a training stage first help retention, and which of its parts? Sentences and comparisons."""
     asked, found = _against_pretrained(collection, compare_retention)
     if not asked:
-        return ["The grid has no stage beside pretrained, so it says nothing about a training stage first."], []
+        what = "a stage beside pretrained"
+        if any(group.key.stage != PRETRAINED for group in collection.groups):
+            what = "one method both after a stage and on the pretrained model"
+        yet = _with_missing(collection, "stage") > {PRETRAINED}
+        return [f"{_no_results(what, yet=yet)}, so nothing is said about a training stage first."], []
     compared = corrected(found)
     sentences = []
     for about in asked:
@@ -345,6 +352,17 @@ def _reading(data: str, compared: Sequence[Compared]) -> list[str]:
     if not parts:
         return [f"{start}; without its controls the grid cannot say why."]
     return [f"{start}. Of its controls, against the same pretrained model, {'; '.join(parts)}."]
+
+
+def _no_results(what: str, *, yet: bool) -> str:
+    return f"There are no results of {what}{' yet' if yet else ''}"
+
+
+def _with_missing(collection: Collection, name: str) -> set[str]:
+    """Values of a coordinate once all is there that was planned; none where nothing is missing."""
+    there = {getattr(key, name) for key in (*collection.bases, *(group.key for group in collection.groups))}
+    missing = {str(place[name]) for place in collection.missing}
+    return there | missing if missing else set()
 
 
 class _Names(NamedTuple):

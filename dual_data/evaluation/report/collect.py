@@ -14,6 +14,7 @@ from dual_data.evaluation.attacks.prompts import GIVES_ANSWER_AWAY
 from dual_data.evaluation.data import Item
 from dual_data.evaluation.frontier import Point, choose
 from dual_data.evaluation.metrics.chance import best_rule
+from dual_data.evaluation.planned import read_plan
 from dual_data.evaluation.results import BASE, read_result, read_results
 from dual_data.evaluation.statistics import Floats
 
@@ -156,6 +157,10 @@ class Collection(NamedTuple):
     """Those that were not measured, or stopped."""
     runs: int
     """How many results there are."""
+    planned: int
+    """How many cells the runs were asked for; 0 where that was not kept."""
+    missing: tuple[Mapping[str, Any], ...]
+    """Coordinates of those of them that were not measured yet."""
 
     @property
     def gpu_hours(self) -> float:
@@ -174,7 +179,9 @@ def collect(folders: Sequence[Path]) -> Collection:
     by_key: dict[Key, list[Run]] = defaultdict(list)
     provenance: Mapping[str, Any] = {}
     grids: dict[str, None] = {}
+    planned: dict[str, Mapping[str, Any]] = {}
     for folder in folders:
+        planned |= read_plan(folder)
         for path, result in read_results(folder):
             cell = result["cell"]
             _add(by_key[Key(*(str(cell[name]) for name in Key._fields))], _run(path, result))
@@ -189,7 +196,9 @@ def collect(folders: Sequence[Path]) -> Collection:
     ]
     every = [run for _, runs in sorted(by_key.items()) for run in runs]
     failed = tuple(run for run in every if run.status != "done")
-    return Collection(tuple(groups), bases, provenance, tuple(grids), failed, len(every))
+    there = {run.id for run in every if run.sets}
+    missing = tuple(place for name, place in planned.items() if name not in there)
+    return Collection(tuple(groups), bases, provenance, tuple(grids), failed, len(every), len(planned), missing)
 
 
 def _add(runs: list[Run], new: Run) -> None:

@@ -72,9 +72,11 @@ def _opening(collection: Collection, items: bool) -> str:
     data = sorted({group.key.data for group in collection.groups})
     seeds = sorted({run.seed for group in collection.groups for run in group.runs})
     hours = collection.gpu_hours
+    there = collection.planned - len(collection.missing)
+    part = f", incomplete: {there} of {collection.planned} planned cells" if collection.missing else ""
     text = (
         f"{collection.runs} results of the grid {', '.join(collection.grids)}: {', '.join(models)} on "
-        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}. Intervals are 95 % "
+        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}{part}. Intervals are 95 % "
         "intervals over subjects, drawn with replacement, and seeds, whose mean is drawn from Student's distribution, "
         "crossed, since every seed is measured on the same subjects; for an average over comparisons, the same draws "
         "in all of them. p-values are Holm-corrected. "

@@ -179,8 +179,28 @@ def test_a_grid_of_one_kind_answers_nothing(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=1.0)
     write_cell(tmp_path, method="NPO", lr=1e-5, forget=0.2, retain=0.9)
     collection = collect([tmp_path])
-    assert "says nothing about popularity" in answers.popularity_answer(collection)[0][0]
-    assert "says nothing about a training stage" in answers.stage_answer(collection)[0][0]
+    said = [answer(collection)[0] for answer in (answers.popularity_answer, answers.stage_answer)]
+    popularity = "There are no results of one method and learning rate on both a rare and a popular set"
+    stage = "There are no results of a stage beside pretrained"
+    assert said == [
+        [f"{popularity}, so nothing is said about popularity."],
+        [f"{stage}, so nothing is said about a training stage first."],
+    ]
+    # What is planned and not there yet is said to be that, and no more.
+    place = {"stage": "pretrained", "set": "rare"}
+    for missing, yet in (
+        (place, ()), (place | {"set": "popular"}, (popularity,)), (place | {"stage": "sft"}, (stage,)),
+    ):  # fmt: skip
+        partial = collection._replace(planned=3, missing=(missing,))
+        for answer, start in ((answers.popularity_answer, popularity), (answers.stage_answer, stage)):
+            assert answer(partial)[0][0].startswith(f"{start} yet, " if start in yet else f"{start}, ")
+
+
+def test_a_stage_without_the_pretrained_model_beside_it_is_not_said_to_be_none(tmp_path: Path) -> None:
+    write_cell(tmp_path, stage="sft", forget=1.0, retain=1.0)
+    write_cell(tmp_path, stage="sft", method="NPO", lr=1e-5, forget=0.2, retain=0.9)
+    (said,) = answers.stage_answer(collect([tmp_path]))[0]
+    assert said.startswith("There are no results of one method both after a stage and on the pretrained model, so ")
 
 
 def test_one_rate_for_both_sets(tmp_path: Path) -> None:
