@@ -11,7 +11,7 @@ from dual_data.evaluation.data import Item, Profile, data_hash, profile_named, r
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models import Identity
 from dual_data.evaluation.order import Optimisation
-from dual_data.evaluation.origin import origin
+from dual_data.evaluation.origin import origin, remedy
 from dual_data.evaluation.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
 from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
 from dual_data.evaluation.settings import (
@@ -183,8 +183,8 @@ def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
     folder = resolved(data.folder, project)
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder, and the grid's rows are to come from it: build the dataset first "
-            "(dual-data build), or correct `folder` in the grid file"
+            f"{folder}: no such folder, and the grid's rows are to come from it: {remedy(folder, project)}correct "
+            "`folder` in the grid file"
         )
     paraphrases = folder / data.paraphrases if data.paraphrases else None
 

@@ -132,7 +132,10 @@ def test_presets_have_the_methods_of_the_codes_that_they_repeat() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("reference", "artifacts/dual/splits/examples: no such folder.*build the dataset first"),
+        (
+            "reference",
+            r"artifacts/dual/splits/examples: no such folder.* first \(dual-data build --profile dual\), or correct",
+        ),
         ("reference_published", "DUAL_DATA_PUBLISHED: set it to where that is"),
     ],
 )
@@ -142,6 +145,7 @@ def test_a_dry_run_says_what_is_not_built(
     monkeypatch.delenv("DUAL_DATA_PUBLISHED", raising=False)
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    (tmp_path / "pipeline" / "dual.toml").write_text("[project]\n")
     with pytest.raises(SystemExit) as ended:
         main(["eval", "run", "--grid", name, "--file", str(SHIPPED), "--project", str(tmp_path), "--dry-run"])
     assert ended.value.code == 2
