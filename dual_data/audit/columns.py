@@ -88,8 +88,11 @@ def _source(column: Column, columns: list[str]) -> str | None:
 
 def _expression(column: Column, columns: list[str]) -> pl.Expr:
     source = _source(column, columns)
-    value = pl.lit(None) if source is None else pl.col(source)
-    return value.cast(column.dtype).alias(column.name)
+    value = (pl.lit(None) if source is None else pl.col(source)).cast(column.dtype)
+    if column.name in ("question", "answer"):
+        # An empty cell of a CSV file is null, one of JSON a text; neither asks or answers anything.
+        value = pl.when(value.str.strip_chars() != "").then(value)
+    return value.alias(column.name)
 
 
 def _absent(rows: pl.DataFrame, column: str) -> bool:

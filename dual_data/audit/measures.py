@@ -29,6 +29,8 @@ def measure(table: Table, ambiguous: frozenset[str] = frozenset()) -> dict[str, 
     trivial = baselines.mean_scores(rows)
     return {
         "rows": rows.height,
+        "empty_questions": None if table.lists_objects else rows["question"].null_count(),
+        "empty_answers": rows["answer"].null_count(),
         "distinct_questions": _distinct(rows["question"]),
         "distinct_answers": _distinct(rows["answer"]),
         "top_relation": relation and relation[0],

@@ -26,8 +26,8 @@ def audit(
 ) -> None:
     """Measure confounds and leaks of any DUAL-like dataset.
 
-    Of each split: malformed questions, trivial baselines, majority answers. Of each two: what tells them apart, and
-    what they share.
+    Of each split: malformed questions, empty questions and answers, trivial baselines, majority answers. Of each two:
+    what tells them apart, and what they share.
 
     Reads Parquet, JSON lines, JSON and CSV with the published column names or dual-data's own, a release folder, or a
     dataset of the Hub. A table without such columns is skipped with a message if there are others. A measurement that

@@ -38,6 +38,8 @@ def test_our_columns() -> None:
     measured = audit({"ours": OURS})["splits"]["ours"]
     assert measured == {
         "rows": 4,
+        "empty_questions": 0,
+        "empty_answers": 0,
         "distinct_questions": 4,
         "distinct_answers": 3,
         "top_relation": "P17",
@@ -133,7 +135,7 @@ def test_a_popularity_that_is_no_number_is_left_out() -> None:
 
 def test_an_empty_split_has_no_rows_and_nothing_else() -> None:
     measured = audit({"empty": OURS.clear()})["splits"]["empty"]
-    assert measured.pop("rows") == 0
+    assert [measured.pop(name) for name in ("rows", "empty_questions", "empty_answers")] == [0, 0, 0]
     assert set(measured.values()) == {None}
 
 
@@ -147,6 +149,7 @@ def test_triplets_without_questions_are_measured_as_facts() -> None:
     )
     measured = audit({"raw": triplets})["splits"]["raw"]
     assert measured["distinct_questions"] is None
+    assert measured["empty_questions"] is None
     assert measured["malformed_share"] is None
     assert measured["mirrored_share"] == 0.5
     assert measured["duplicate_share"] == pytest.approx(1 / 6)
@@ -176,3 +179,12 @@ def test_a_table_without_questions_or_triplets_is_refused_with_its_columns() -> 
 def test_a_column_of_the_wrong_kind_is_refused() -> None:
     with pytest.raises(InputError, match="does not hold what its name says"):
         standard(pl.DataFrame({"question": ["What?"], "answer": ["A"], "pop_sum": ["many"]}))
+
+
+@pytest.mark.parametrize("empty", [None, "", " "])
+def test_empty_cells_are_counted_and_are_no_questions_or_answers(empty: str | None) -> None:
+    rows = pl.DataFrame({"question": ["What is X?", empty, "Where lies Z?", empty], "answer": [empty, "Y", "Y", "V"]})
+    measured = audit({"some": rows})["splits"]["some"]
+    assert (measured["rows"], measured["empty_questions"], measured["empty_answers"]) == (4, 2, 1)
+    assert (measured["distinct_questions"], measured["distinct_answers"]) == (2, 2)
+    assert measured["top_answer_share"] == pytest.approx(2 / 3), "of the rows with an answer"
