@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dual_data.cli.text import as_json, table
+from dual_data.cli.text import as_json, printable, table
+
+if TYPE_CHECKING:
+    from dual_data.evaluation.compare import Side
+    from dual_data.evaluation.foreign import Rescored
 
 _ALWAYS = ("stage", "set", "method", "lr", "forget", "retain_eval")
 _SHOWN = ("data", "model", *_ALWAYS)
 """Columns of the main table that a terminal has room for; those that tell no rows apart are left out."""
+_ALWAYS_NAMED = ("stage", "set", "method", "lr", "seed")
+_CELL = ("data", "model", *_ALWAYS_NAMED)
+"""Coordinates that a table of results shows."""
 
 
 def score(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Results, folders of them, or logs of open-unlearning.")
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Results, folders of `eval run`, or log files of open-unlearning."),
     ],
     json: Annotated[
         bool, typer.Option("--json", help='Print one JSON object {"items": ..., "max_abs_difference": ..., ...}.')
@@ -34,12 +43,17 @@ def score(
     from dual_data.evaluation.foreign import log_files, read_log, rescore
     from dual_data.evaluation.results import finite
 
-    found = {str(path): rescore(read_log(path)) for given in paths for path in log_files(given)}
+    found: dict[str, Rescored] = {}
+    cells: dict[str, Mapping[str, Any]] = {}
+    for path in (path for given in paths for path in log_files(given)):
+        log = read_log(path)
+        found[str(path)], cells[str(path)] = rescore(log), log.cell
     items = sum(one.items for one in found.values())
     largest = max(one.max_abs_difference for one in found.values())
     if json:
         files = {
             path: {
+                "cell": dict(cells[path]) or None,
                 "items": one.items,
                 "max_abs_difference": one.max_abs_difference,
                 "differences": dict(one.differences),
@@ -51,13 +65,19 @@ def score(
         whole = {"items": items, "max_abs_difference": largest, "files": files}
         print(as_json(finite(whole)))
         return
+    named = {path: {name: _coordinate(cell, name) for name in _CELL} for path, cell in cells.items()}
+    kept = [
+        name
+        for name in _CELL
+        if len(values := {one[name] for one in named.values()}) > 1 or (name in _ALWAYS_NAMED and values != {None})
+    ]
     rows = [
-        (Path(path).name, section, f"{means['rougeL_recall']:.4f}", f"{means['contains_answer']:.4f}",
-         f"{one.max_abs_difference:g}")
+        (Path(path).name, *(named[path][name] for name in kept), section, f"{means['rougeL_recall']:.4f}",
+         f"{means['contains_answer']:.4f}", f"{one.max_abs_difference:g}")
         for path, one in found.items()
         for section, means in one.means.items()
     ]  # fmt: skip
-    print(table(("file", "set", "ROUGE-L recall", "answers held", "largest difference"), rows))
+    print(table(("file", *kept, "items of", "ROUGE-L recall", "answers held", "largest difference"), rows))
     alone = {name for one in found.values() for name in one.left_alone}
     print(f"{items} items, largest absolute difference {largest:g}")
     if alone:
@@ -132,15 +152,47 @@ def compare(
     """
     from dual_data.evaluation.compare import compare_results
 
-    rows = compare_results(first, second, seeds=seeds)
+    found = compare_results(first, second, seeds=seeds)
+    sides = {"A": found.first, "B": found.second}
     if json:
-        found = [{**row._asdict(), "difference": row.difference._asdict()} for row in rows]
-        print(as_json({"rows": found}))
+        rows = [{**row._asdict(), "difference": row.difference._asdict()} for row in found.rows]
+        named = {side: {**one.cell, "seeds": list(one.seeds)} for side, one in sides.items()}
+        print(as_json({**named, "rows": rows}))
         return
+    # Most results have them in common; those that do not could read as the same.
+    more = [name for name in ("preset", "profile") if found.first.cell[name] != found.second.cell[name]]
+    for side, one in sides.items():
+        print(f"{side}: {_said(one, more)}")
     cells = [
-        (row.set, row.score, str(row.items), str(row.seeds), f"{row.first:.4f}", f"{row.second:.4f}",
-         f"{row.difference.value:+.4f}", f"[{row.difference.low:+.4f}, {row.difference.high:+.4f}]",
+        (row.set, row.score, str(row.items), str(row.seeds), f"{row.first:z.4f}", f"{row.second:z.4f}",
+         _signed(row.difference.value), f"[{_signed(row.difference.low)}, {_signed(row.difference.high)}]",
          f"{row.corrected:.4f}")
-        for row in rows
+        for row in found.rows
     ]  # fmt: skip
     print(table(("set", "score", "items", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"), cells))
+
+
+def _coordinate(cell: Mapping[str, Any], name: str) -> str | None:
+    """How a table shows a coordinate of a cell; None for what it has not."""
+    from dual_data.evaluation.results import BASE
+
+    if name not in cell or (name == "lr" and cell.get("method") == BASE):
+        return None
+    value = cell[name]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _said(side: Side, more: Sequence[str]) -> str:
+    """A side of a comparison in a line: where, what was done, and the seeds that were taken."""
+    from dual_data.evaluation.results import BASE
+
+    cell = side.cell
+    place = ", ".join(str(cell[name]) for name in ("data", "model", "stage", "set", *more))
+    done = "before unlearning" if cell["method"] == BASE else f"{cell['method']}, lr {cell['lr']:g}"
+    return printable(f"{place}, {done}, seed{'' if len(side.seeds) == 1 else 's'} {', '.join(map(str, side.seeds))}")
+
+
+def _signed(value: float) -> str:
+    """A difference with its sign, which nothing has not."""
+    text = f"{value:+z.4f}"
+    return text.removeprefix("+") if float(text) == 0 else text

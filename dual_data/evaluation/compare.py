@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,23 @@ class Row(NamedTuple):
     """p-value after Holm's correction over all rows."""
 
 
-def compare_results(first: Path, second: Path, *, seeds: bool = False) -> list[Row]:
+class Side(NamedTuple):
+    """What is compared."""
+
+    cell: Mapping[str, Any]
+    """Coordinates of its results but their seed."""
+    seeds: tuple[int, ...]
+
+
+class Comparison(NamedTuple):
+    """Two sides and how they differ."""
+
+    first: Side
+    second: Side
+    rows: list[Row]
+
+
+def compare_results(first: Path, second: Path, *, seeds: bool = False) -> Comparison:
     """Every score of every set that both measured, and of the utility panel if it is the same, first minus second.
 
     Each side is a result or a folder of results of one setting that differ in seed; with `seeds`, of a result all
@@ -57,7 +73,13 @@ def compare_results(first: Path, second: Path, *, seeds: bool = False) -> list[R
             found.append(_row(name, score, a, b, one[0].sets[name].subjects))
     found += _panel(one, two)
     corrected = holm([row.corrected for row in found])
-    return [row._replace(corrected=value) for row, value in zip(found, corrected, strict=True)]
+    rows = [row._replace(corrected=value) for row, value in zip(found, corrected, strict=True)]
+    return Comparison(_side(one), _side(two), rows)
+
+
+def _side(runs: Sequence[Run]) -> Side:
+    cell = {name: value for name, value in runs[0].cell.items() if name != "seed"}
+    return Side(cell, tuple(run.seed for run in runs))
 
 
 def _row(name: str, score: str, first: np.ndarray, second: np.ndarray, clusters: Sequence[Hashable]) -> Row:

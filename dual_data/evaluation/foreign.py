@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,8 @@ class Log(NamedTuple):
     aggregates: Mapping[str, float]
     others: tuple[str, ...] = ()
     """Sections without generations."""
+    cell: Mapping[str, Any] = MappingProxyType({})
+    """Coordinates of the cell that it is the result of; empty for other logs."""
 
 
 class Rescored(NamedTuple):
@@ -67,6 +70,7 @@ def read_log(path: Path) -> Log:
             _our_item(path, name, index, row) for name, rows in data["items"].items() for index, row in enumerate(rows)
         ]
         aggregates, others = dict[str, float](), ()
+        cell = named if isinstance(named := data.get("cell"), dict) else {}
     elif isinstance(data, dict) and (said := {name: section for name, section in data.items() if _says(section)}):
         found = [
             _their_item(path, name, index, row)
@@ -78,7 +82,7 @@ def read_log(path: Path) -> Log:
             for name, section in said.items()
             if isinstance(section.get("agg_value"), int | float)
         }
-        others = tuple(name for name in data if name not in said)
+        others, cell = tuple(name for name in data if name not in said), {}
     else:
         raise InputError(
             f"{path}: neither an item file of this package (a JSON object with `items`) nor a log of open-unlearning "
@@ -86,13 +90,19 @@ def read_log(path: Path) -> Log:
         )
     if not found:
         raise InputError(f"{path}: the log holds no items")
-    return Log(tuple(found), aggregates, others)
+    return Log(tuple(found), aggregates, others, cell)
 
 
 def log_files(path: Path) -> list[Path]:
     """The file itself, or the results of a folder that hold items. Raises InputError for a folder without any."""
     if not path.is_dir():
         return [path]
+    if not any((path / "cells").glob("*.json")):
+        # Beside logs lie summaries and settings, which a folder's every file would have to be told from.
+        raise InputError(
+            f"{path}: no results in it: a folder to score must be one that `dual-data eval run` wrote, with cells/ in "
+            "it; logs of open-unlearning are named file by file"
+        )
     found = [file for file, result in read_results(path) if any(result["items"].values())]
     if not found:
         raise InputError(f"{path}: none of its results holds items")

@@ -19,7 +19,7 @@ HELD = set(COMPARED) - {"minilm_cosine"}
 def test_paired_differences(tmp_path: Path) -> None:
     base = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=0.9))
     cell = cell_path(tmp_path, write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9))
-    rows = {(row.set, row.score): row for row in compare_results(cell, base)}
+    rows = {(row.set, row.score): row for row in compare_results(cell, base).rows}
     assert set(rows) == {(name, score) for name in ("forget", "retain_train", "retain_eval") for score in HELD}
     forget, retain = rows["forget", "rougeL_recall"], rows["retain_eval", "rougeL_recall"]
     held = [row["scores"]["rougeL_recall"] for row in read_result(cell)["items"]["forget"]]
@@ -27,7 +27,7 @@ def test_paired_differences(tmp_path: Path) -> None:
     assert forget.difference.high < 0
     assert forget.corrected < 0.05
     assert (retain.difference.value, retain.corrected) == (0, 1)  # the same facts are still answered
-    opposite = {(row.set, row.score): row for row in compare_results(base, cell)}
+    opposite = {(row.set, row.score): row for row in compare_results(base, cell).rows}
     assert opposite["forget", "rougeL_recall"].difference.value == -forget.difference.value
 
 
@@ -36,7 +36,7 @@ def test_order_does_not_matter_but_items_do(tmp_path: Path) -> None:
     result = read_result(first)
     shuffled = {**result, "items": {name: rows[::-1] for name, rows in result["items"].items()}}
     second = write_result(tmp_path, "shuffled", shuffled)
-    assert all(row.difference.value == 0 for row in compare_results(first, second))
+    assert all(row.difference.value == 0 for row in compare_results(first, second).rows)
     other = write_result(tmp_path, "other", {**result, "items": {"forget": result["items"]["retain_eval"]}})
     with pytest.raises(InputError, match="different items of forget"):
         compare_results(first, other)
@@ -58,8 +58,10 @@ def _two_methods(folder: Path) -> tuple[Path, Path]:
 
 def test_seeds_are_paired(tmp_path: Path) -> None:
     npo, diff = _two_methods(tmp_path)
-    alone = {(row.set, row.score): row for row in compare_results(npo, diff)}["forget", "rougeL_recall"]
-    several = {(row.set, row.score): row for row in compare_results(npo, diff, seeds=True)}["forget", "rougeL_recall"]
+    alone = {(row.set, row.score): row for row in compare_results(npo, diff).rows}["forget", "rougeL_recall"]
+    several = {(row.set, row.score): row for row in compare_results(npo, diff, seeds=True).rows}[
+        "forget", "rougeL_recall"
+    ]
     assert (alone.seeds, several.seeds) == (1, 3)
     held = [
         [np.mean([row["scores"]["rougeL_recall"] for row in result["items"]["forget"]]) for result in side]
@@ -76,7 +78,7 @@ def test_a_folder_is_a_side_where_its_results_differ_in_seed_alone(tmp_path: Pat
     _two_methods(tmp_path / "both")
     for path, result in read_results(tmp_path / "both"):
         write_result(tmp_path / result["cell"]["method"], path.stem, result)
-    rows = compare_results(tmp_path / "NPO" / "cells", tmp_path / "GradDiff" / "cells")
+    rows = compare_results(tmp_path / "NPO" / "cells", tmp_path / "GradDiff" / "cells").rows
     assert {row.seeds for row in rows} == {3}
     with pytest.raises(InputError, match="differ in more than their seed"):
         compare_results(tmp_path / "both" / "cells", tmp_path / "NPO" / "cells")
@@ -87,9 +89,9 @@ def test_a_folder_is_a_side_where_its_results_differ_in_seed_alone(tmp_path: Pat
 def test_the_model_before_is_paired_with_every_seed_and_others_by_their_own(tmp_path: Path) -> None:
     npo, _ = _two_methods(tmp_path)
     base = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
-    assert {row.seeds for row in compare_results(npo, base, seeds=True)} == {3}
+    assert {row.seeds for row in compare_results(npo, base, seeds=True).rows} == {3}
     one = cell_path(tmp_path, write_cell(tmp_path, method="RMU", lr=1e-4, seed=2, forget=0.5, retain=0.9))
-    assert {row.seeds for row in compare_results(npo, one, seeds=True)} == {1}
+    assert {row.seeds for row in compare_results(npo, one, seeds=True).rows} == {1}
     for seed in (7, 8):
         write_cell(tmp_path, method="WGA", lr=1e-4, seed=seed, forget=0.5, retain=0.9)
     wga = cell_path(tmp_path, write_cell(tmp_path, method="WGA", lr=1e-4, seed=7, forget=0.5, retain=0.9))
@@ -102,5 +104,5 @@ def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     result = read_result(first)
     result["items"]["forget"][0]["scores"]["probability"] = None
     broken = write_result(tmp_path, "broken", result)
-    scores = {row.score for row in compare_results(first, broken) if row.set == "forget"}
+    scores = {row.score for row in compare_results(first, broken).rows if row.set == "forget"}
     assert scores == HELD - {"probability"}

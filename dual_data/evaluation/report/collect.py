@@ -74,6 +74,8 @@ class Run(NamedTuple):
 
     id: str
     path: Path
+    cell: Mapping[str, Any]
+    """Its coordinates."""
     lr: float
     seed: int
     status: str
@@ -290,6 +292,7 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
     return Run(
         id=result["id"],
         path=path,
+        cell=cell,
         lr=float(cell["lr"]),
         seed=int(cell["seed"]),
         status=result["status"],

@@ -135,7 +135,7 @@ def test_cells_of_different_panels_are_not_mixed(tmp_path: Path) -> None:
 def test_two_results_are_compared_on_it_where_both_were_asked_the_same(tmp_path: Path) -> None:
     (before, _), (after, _) = _cells(tmp_path)
     one, two = cell_path(tmp_path, after), cell_path(tmp_path, before)
-    rows = {row.score: row for row in compare_results(one, two) if row.set == "utility panel"}
+    rows = {row.score: row for row in compare_results(one, two).rows if row.set == "utility panel"}
     assert set(rows) == {"accuracy", "accuracy by length", "probability of the right option", "NLL of the texts"}
     assert (rows["accuracy"].items, rows["NLL of the texts"].items) == (40, 3)
     assert rows["accuracy"].difference.value == pytest.approx(rows["accuracy"].first - rows["accuracy"].second)
@@ -144,4 +144,4 @@ def test_two_results_are_compared_on_it_where_both_were_asked_the_same(tmp_path:
     without = write_result(tmp_path, "without", {name: part for name, part in result.items() if name != "panel"})
     other = _replace(tmp_path, after, "panel", hash="other")
     for path in (other, without):
-        assert not [row for row in compare_results(path, two) if row.set == "utility panel"]
+        assert not [row for row in compare_results(path, two).rows if row.set == "utility panel"]

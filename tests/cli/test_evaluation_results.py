@@ -1,0 +1,92 @@
+"""`eval score` and `eval compare` as a user reads them: results go by what they are of, not by their hash alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dual_data.evaluation.results import cell_path
+from dual_data.ids import digest
+from tests.cli.command import dual_data
+from tests.evaluation.report.made_up import write_cell
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The model before unlearning, and three seeds of one method."""
+    write_cell(tmp_path, forget=1.0, retain=0.9)
+    for seed in (0, 1, 2):
+        write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
+    return tmp_path
+
+
+def _path(folder: Path, method: str, lr: float, seed: int = 0) -> Path:
+    return cell_path(folder, digest(f"pretrained|rare|{method}|{lr}|{seed}"))
+
+
+def _log(path: Path) -> Path:
+    row = {"ground_truth": "Rome", "generation": "Rome", "rougeL_recall": 1.0}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"forget": {"agg_value": 1.0, "value_by_index": {"0": row}}}))
+    return path
+
+
+def test_scores_are_named_by_their_cell(folder: Path) -> None:
+    log = _log(folder / "logs" / "DUAL_EVAL.json")
+    before, npo = _path(folder, "none", 0.0), _path(folder, "NPO", 1e-4, seed=2)
+    header, _, *rows = (line.split() for line in dual_data("eval", "score", folder, log).out.splitlines())
+    assert header[:10] == ["file", "data", "model", "stage", "set", "method", "lr", "seed", "items", "of"]
+    assert [npo.name, "d", "m", "pretrained", "rare", "NPO", "0.0001", "2", "forget"] in [row[:9] for row in rows]
+    assert [before.name, "d", "m", "pretrained", "rare", "none", "-", "0", "forget"] in [row[:9] for row in rows]
+    assert ["DUAL_EVAL.json", *"-------", "forget", "1.0000"] in [row[:10] for row in rows]
+    # What is the same in all rows is left out, and so are names where no log has any.
+    assert dual_data("eval", "score", folder).out.split()[:6] == header[:1] + header[3:8]
+    assert dual_data("eval", "score", log).out.split()[:4] == ["file", "items", "of", "ROUGE-L"]
+    files = json.loads(dual_data("eval", "score", npo, log, "--json").out)["files"]
+    assert files[str(npo)]["cell"].items() >= {"method": "NPO", "lr": 1e-4, "seed": 2, "set": "rare"}.items()
+    assert files[str(log)]["cell"] is None
+
+
+def test_a_folder_of_logs_is_said_to_be_none_of_results(folder: Path) -> None:
+    log = _log(folder / "logs" / "DUAL_EVAL.json")
+    shown = dual_data("eval", "score", log.parent)
+    assert shown.code == 2
+    said = " ".join(shown.err.split())
+    assert f"{log.parent}: no results in it: a folder to score must be one that `dual-data eval run` wrote" in said
+    assert said.endswith("logs of open-unlearning are named file by file")
+
+
+def test_a_comparison_says_what_its_sides_are(folder: Path) -> None:
+    npo, before = _path(folder, "NPO", 1e-4), _path(folder, "none", 0.0)
+    first, second, *_ = dual_data("eval", "compare", npo, before, "--seeds").out.splitlines()
+    assert first == "A: d, m, pretrained, rare, NPO, lr 0.0001, seeds 0, 1, 2"
+    assert second == "B: d, m, pretrained, rare, before unlearning, seed 0"
+    found = json.loads(dual_data("eval", "compare", npo, before, "--json").out)
+    assert found["A"].items() >= {"method": "NPO", "lr": 1e-4, "seeds": [0]}.items()
+    assert found["B"]["method"] == "none"
+    other = folder / "other" / "cells" / npo.name
+    other.parent.mkdir(parents=True)
+    shutil.copytree(folder / "runs", folder / "other" / "runs")
+    other.write_text(npo.read_text().replace('"preset":"p"', '"preset":"q"'))
+    first, second, *_ = dual_data("eval", "compare", npo, other).out.splitlines()
+    assert (first, second) == tuple(
+        f"{side}: d, m, pretrained, rare, {preset}, NPO, lr 0.0001, seed 0" for side, preset in ("Ap", "Bq")
+    )
+
+
+def test_no_difference_has_no_sign(folder: Path) -> None:
+    npo = _path(folder, "NPO", 1e-4)
+    result = json.loads(npo.read_text())
+    for row in result["items"]["forget"]:
+        row["scores"]["probability"] += 1e-6
+    other = npo.with_name("other.json")
+    other.write_text(json.dumps(result))
+    shown = dual_data("eval", "compare", npo, other).out
+    row = next(line for line in shown.splitlines() if line.startswith("forget") and " probability " in line)
+    assert "0.0000  [0.0000, 0.0000]" in row
+    assert "-0.0000" not in shown
+    assert "+0.0000" not in shown
+    assert "  -0." in dual_data("eval", "compare", npo, _path(folder, "none", 0.0)).out
