@@ -95,6 +95,10 @@ def _report(step: Step, manifest: Manifest | None) -> None:
         print(f"{name}: {step.reason}", file=sys.stderr, flush=True)
         return
     data = manifest.outcome["data"].rows
+    if not step.reason:
+        # What it rejected and asked was said by the build that made it.
+        print(f"{name}: up to date, {data} rows", file=sys.stderr, flush=True)
+        return
     rejected = sum(manifest.rejected.values())
     calls = ", ".join(
         f"{source}: {counts.made} calls, {counts.replayed} replayed"

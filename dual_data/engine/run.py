@@ -18,7 +18,7 @@ from dual_data.errors import DualDataError
 from dual_data.locks import locked
 
 Report = Callable[[Step, "Manifest | None"], None]
-"""Called before a stage runs (None) and after it stands (its manifest)."""
+"""Called before a stage runs (None) and after it stands (its manifest); a step without a reason did not run."""
 
 
 def build(
@@ -42,8 +42,10 @@ def build(
             if step.reason and step.basis is not None:
                 report(step, None)
                 manifest = _run_stage(stage, step.basis, tools, profile)
+                report(step, manifest)
                 step = step._replace(manifest=manifest, reason="")
-            report(step, step.manifest)
+            else:
+                report(step, step.manifest)
             done[stage.name] = step
     return list(done.values())
 

@@ -73,6 +73,7 @@ def test_plans_and_summary(project: Path) -> None:
     shown = dual_data("build", "questions", "links", *options)
     assert shown.code == 0, shown.err
     same_as_golden("build-report", shown.err)
+    same_as_golden("build-report-of-what-stands", dual_data("build", "questions", "links", *options).err)
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     same_as_golden("plan-of-the-rest", dual_data("build", "--dry-run", *options).out)
     assert {path: path.stat().st_mtime_ns for path in project.rglob("*")} == before
