@@ -176,12 +176,16 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the sections, or put them into a README."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dumps.report", description=__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("--into", type=Path, help="README whose sections are replaced")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
+    if not chosen.results.is_file():
+        parser.error(f"{chosen.results}: no such file; write it with: python -m benchmarks.dumps FOLDER --out RESULTS")
+    if chosen.into is not None and not chosen.into.is_file():
+        parser.error(f"{chosen.into}: no such file; --into takes a README that is there")
     found = json.loads(chosen.results.read_text(encoding="utf-8"))
     if chosen.into is None:
         print(rendered(found), end="")

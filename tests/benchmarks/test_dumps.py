@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,3 +79,16 @@ def test_the_readme_says_what_the_results_say() -> None:
     results, readme = HERE / "results.json", (HERE / "README.md").read_text(encoding="utf-8")
     recorded = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
     assert readme == (report.written_into(readme, recorded) if recorded else readme.partition(report.HEADING)[0])
+
+
+def test_a_file_that_is_not_there_is_one_clear_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = Path(report.__file__).with_name("results.json")
+    for arguments in ([str(tmp_path / "nope")], [str(made), "--into", str(tmp_path / "nope")]):
+        with pytest.raises(SystemExit, match="2"):
+            report.main(arguments)
+        assert f"{tmp_path / 'nope'}: no such file; " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("readme", sorted(ROOT.glob("benchmarks/*/README.md")), ids=lambda path: path.parent.name)
+def test_every_benchmark_says_what_to_install_first(readme: Path) -> None:
+    assert "`make .venv/.dev`" in readme.read_text(encoding="utf-8")
