@@ -18,6 +18,7 @@ Place = tuple[tuple[str, Any], ...]
 
 _BY_LIMIT = ("panel", "stage.rows")
 """What a limit changes beside the rows of the data."""
+_SEEDS = ("seed", "stage.seed")
 _NAMED = 3
 """Settings that the message names; the files hold them all."""
 
@@ -25,23 +26,30 @@ _NAMED = 3
 def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
     """Raise InputError where a cell without a result would stand beside one of its place with another identity.
 
-    Of old results the heads are read, and one whole for the message. Those that failed were not measured: they stand
-    in no cell's way, and settings are changed because of them.
+    So it is for a further seed of a training stage, whose place is new, if the model before unlearning has another
+    identity with the seeds that are there. Of old results the heads are read, and few whole. Those that failed were not
+    measured: they stand in no cell's way, and settings are changed because of them.
     """
     kept = {path.stem: head for path in (grid.folder / "cells").glob("*.json") if (head := head_of(path))}
-    old = {place_key(head.cell): name for name, head in kept.items() if head.status != "failed"}
+    measured = {name: head.cell for name, head in kept.items() if head.status != "failed"}
+    old = {place_key(place): name for name, place in measured.items()}
+    other_seeds = {place_key(place | {"seed": 0}): name for name, place in measured.items() if place["method"] == BASE}
     # What is measured already is run for its adapter alone, and gives the same result.
-    new = [cell for cell in cells if cell.id not in kept or kept[cell.id].status == "failed"]
-    met = [(cell, old[key]) for cell in new if (key := place_key(grid.place(cell))) in old]
-    if not met:
-        return
-    cell, name = met[0]
-    path = cell_path(grid.folder, name)
-    raise InputError(
-        f"{grid.folder}: {len(met)} of the cells to run {'has a result' if len(met) == 1 else 'have results'} there of "
-        f"other rows or settings ({_differing(path, grid, cell)}), such as {path} of {cell.label}. Results of both "
-        "can be neither reported nor compared: name another folder with --out, or remove the old results"
-    )
+    new = [(cell, grid.place(cell)) for cell in cells if cell.id not in measured]
+    met = [(cell, old[key]) for cell, place in new if (key := place_key(place)) in old]
+    for cell, place in new if not met else ():
+        name = other_seeds.get(place_key(place | {"seed": 0})) if cell.method == BASE else None
+        if name is not None and _differing(cell_path(grid.folder, name), grid, cell):
+            met.append((cell, name))
+            break
+    if met:
+        cell, name = met[0]
+        path = cell_path(grid.folder, name)
+        raise InputError(
+            f"{grid.folder}: holds results of other rows or settings than the cells to run "
+            f"({_differing(path, grid, cell)}), such as {path} for {cell.label}. Results of both can be neither "
+            "reported nor compared: name another folder with --out, or remove the old results"
+        )
 
 
 def place_key(place: Mapping[str, Any]) -> Place:
@@ -51,10 +59,10 @@ def place_key(place: Mapping[str, Any]) -> Place:
 
 
 def _differing(path: Path, grid: Grid, cell: Cell) -> str:
-    """What differs between a result and a cell of its place: the limit, where the rows do for it, and settings."""
+    """What differs between a result and a cell, but their seeds: the limit, where the rows do for it, and settings."""
     known = read_result(path)["provenance"]
     # As a file has it: with lists for tuples.
-    names = list(_paths(known["identity"], json.loads(json.dumps(cell.identity))))
+    names = [name for name in _paths(known["identity"], json.loads(json.dumps(cell.identity))) if name not in _SEEDS]
     was, now = known["limit"], grid.settings.limit or None
     if was != now and any(name.startswith("data.") for name in names):
         others = [name for name in names if not name.startswith("data.") and name not in _BY_LIMIT]

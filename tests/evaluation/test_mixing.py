@@ -37,8 +37,8 @@ def test_another_limit_is_named_with_the_way_out(project: Path) -> None:
     with pytest.raises(InputError) as refused:
         refuse_mixing(grid, cells[1:])
     said = str(refused.value)
-    assert said.startswith(f"{grid.folder}: 18 of the cells to run have results there of other rows or settings ")
-    assert "(no limit there, limit 2 here), such as " in said
+    start = "holds results of other rows or settings than the cells to run (no limit there, limit 2 here), such as "
+    assert said.startswith(f"{grid.folder}: {start}{grid.folder / 'cells'}")
     assert said.endswith("name another folder with --out, or remove the old results")
     assert {path: path.read_bytes() for path in grid.folder.rglob("*.json")} == before
 
@@ -54,7 +54,7 @@ def test_another_limit_is_named_with_the_way_out(project: Path) -> None:
 )
 def test_other_settings_are_named(project: Path, old: str, new: str, names: str) -> None:
     _write(project, FILE)
-    with pytest.raises(InputError, match=rf"other rows or settings \({names}\)"):
+    with pytest.raises(InputError, match=rf"other rows or settings than the cells to run \({names}\)"):
         refuse_mixing(*opened(project, file=FILE.replace(old, new)))
 
 
@@ -79,8 +79,16 @@ def test_what_a_report_takes_together_goes_on(project: Path, old: str, new: str)
 def test_the_pretrained_model_is_one_for_all_seeds(project: Path) -> None:
     _write(project, FILE, seed=0)
     refuse_mixing(*opened(project, file=FILE.replace("seeds = [0, 1]", "seeds = [1]")))
-    with pytest.raises(InputError, match="1 of the cells to run has a result there"):
+    with pytest.raises(InputError, match=r"no limit there, limit 2 here\), such as .* for tiny pretrained rare none\."):
         refuse_mixing(*opened(project, file=_limited(2, FILE.replace("seeds = [0, 1]", "seeds = [1]"))))
+
+
+def test_a_further_seed_of_a_training_stage_is_of_the_rows_of_the_others(project: Path) -> None:
+    stage = FILE.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]')
+    _write(project, stage, seed=0)
+    refuse_mixing(*opened(project, file=stage))
+    with pytest.raises(InputError, match=r"no limit there, limit 2 here\), such as .* for tiny sft rare none\."):
+        refuse_mixing(*opened(project, file=_limited(2, stage.replace("seeds = [0, 1]", "seeds = [1]"))))
 
 
 def test_results_that_failed_and_those_beside_their_own_are_in_no_way(project: Path) -> None:
@@ -106,7 +114,7 @@ def test_run_and_dry_run_refuse(project: Path) -> None:
     for more in ([], ["--dry-run"]):
         shown = dual_data(*named, *more)
         assert shown.code == 2
-        assert "5 of the cells to run have results there of other rows or settings (no limit there, " in shown.err
+        assert "other rows or settings than the cells to run (no limit there, limit 2 here), such as " in shown.err
         assert ("5 cells, 5 to do" in shown.out) is bool(more)
     assert sorted(project.rglob("*")) == before
     cell = next(cell for cell in cells if cell.method == "NPO")
