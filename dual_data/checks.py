@@ -58,7 +58,10 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     findings.extend(_unfilled(relations))
     findings.extend(_same_questions(relations))
     known = {name for loaded in topics for name in loaded}
-    named = {f"{path}: topics": one.topics for path, one in relations.items()}
+    named = {
+        f"{path}: topics": relations[path].topics if path in relations else _stated_topics(path)
+        for path in relation_files
+    }
     exclusions = root / "pipeline" / "relations" / "EXCLUDED.toml"
     if exclusions.exists() and (excluded := attempt(load_excluded, exclusions)) is not None:
         findings.extend(_wrong_exclusions(exclusions, excluded, relations))
@@ -85,6 +88,15 @@ def load_all_topics(root: Path) -> dict[str, Topic]:
     """The topics of all files of the project that hold some."""
     paths = [path for path in sorted((root / "pipeline").glob("*.toml")) if _kind(path) == "topics"]
     return {name: topic for path in paths for name, topic in load_topics(path).items()}
+
+
+def _stated_topics(path: Path) -> list[str]:
+    """What a relation file with another fault says of its topics, so that a misspelt one is told beside that."""
+    try:
+        topics = read_toml(path).get("topics")
+    except UsageError:
+        return []
+    return [topic for topic in topics if isinstance(topic, str)] if isinstance(topics, list) else []
 
 
 def _unknown_topics(

@@ -59,6 +59,9 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
             if item["type"] == "extra_forbidden":
                 known = ", ".join(sorted(model.model_fields))
                 message = f"unknown key; known here: {known}" if len(item["loc"]) == 1 else "unknown key"
+            if item["type"] == "too_short":
+                least = item["ctx"]["min_length"]
+                message = "name at least one" if least == 1 else f"name at least {least}"
             found.append((key, message))
         first_key, first = found[0]
         rest = "".join(f"\n{path}: {key}: {message}" for key, message in found[1:])

@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "NUL byte": (replaced("pipeline/relations/P36.toml", b'name = "a\x00b"'), "P36.toml: not valid TOML"),
     "topic without class": (
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = []\n'),
-        "topics.toml: a.classes: ",
+        "topics.toml: a.classes: name at least one$",
     ),
     "topic with a wrong class": (
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["515"]\n'),
@@ -289,6 +289,16 @@ def test_check_finds_everything_at_once(project: Path) -> None:
     assert shown.code == 2
     for name in ("P36.toml: objekt", "dual.toml: link", "salience.md"):
         assert name in shown.err
+
+
+def test_a_misspelt_topic_is_told_beside_a_fault_of_the_same_file(project: Path) -> None:
+    relation('"entity"', '"quantty"')(project)
+    edited("pipeline/relations/P36.toml", "places_country", "places_contry")(project)
+    shown = dual_data("check", "--project", project)
+    assert shown.code == 2
+    assert "P36.toml: object: Input should be 'entity'" in shown.err
+    assert "P36.toml: topics: 'places_contry' is not in topics.toml" in shown.err
+    assert "2 fault(s)" in shown.err
 
 
 def test_a_topic_that_two_files_claim_is_told_by_the_preview(project: Path) -> None:
