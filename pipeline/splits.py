@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import polars as pl
 from pydantic import Field, field_validator
@@ -26,7 +26,7 @@ from dual_data.schema import Splits
 from pipeline import balance, examples, matched, paper
 from pipeline.matched import Family, Made, MatchedParams
 from pipeline.paper import PaperParams
-from pipeline.popularity import CAPPED, capped, popularity
+from pipeline.popularity import CAPPED, EntitySignal, Side, Signal, capped, popularity
 
 RELATIONS = "pipeline/relations"
 Recipe = Literal["matched", "matched_answer", "paper"]
@@ -145,15 +145,22 @@ def short_names(topics: Sequence[str]) -> dict[str, str]:
 
 def _eligible(pool: pl.DataFrame, of: MatchedParams) -> matched.Pool | str:
     """The facts that the matched recipes choose from, or why there are none."""
-    found = pool.with_columns(capped=capped(of.signal, of.side))
-    found = found.filter(pl.col("functional") & pl.col("popularity").is_not_null())
+    functional = pool.with_columns(capped=capped(of.signal, of.side)).filter(pl.col("functional"))
+    found = functional.filter(pl.col("popularity").is_not_null())
     if found.is_empty():
-        return f"no functional fact has a value of {of.signal}; set splits.matched.signal to another"
+        others = _set_another("splits.matched.signal", functional, get_args(Signal), of.side)
+        return f"no functional fact has a value of {of.signal}; {others}"
     for model in of.models:
         if not found["probed_by"].list.contains(model).any():
             return f"the stage knowledge has no answer of {model} by the rule matched"
         found = found.filter(pl.col("known_by").list.contains(model))
     return matched.eligible(found, of)
+
+
+def _set_another(key: str, pool: pl.DataFrame, signals: Sequence[Signal], side: Side) -> str:
+    """What to do where a signal has no value: which of the signals have any."""
+    having = [signal for signal in signals if pool.select(popularity(signal, side).is_not_null().any()).item()]
+    return f"set {key} to one that has: {', '.join(having)}" if having else "nor of any other signal"
 
 
 def _matched(recipe: Recipe, pool: matched.Pool | str, params: SplitsParams, names: dict[str, str]) -> Outcome:
@@ -171,8 +178,8 @@ def _matched(recipe: Recipe, pool: matched.Pool | str, params: SplitsParams, nam
 def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> Outcome:
     candidates = pool.filter(pl.col("pop_sum").is_not_null())
     if candidates.is_empty():
-        reason = f"no fact has {params.paper.signal} of subject and object; set splits.paper.signal to another"
-        return Outcome("paper", [], reason)
+        others = _set_another("splits.paper.signal", pool, get_args(EntitySignal), "sum")
+        return Outcome("paper", [], f"no fact has {params.paper.signal} of subject and object; {others}")
     if model := params.paper.model:
         probes = candidates.select("fact_id", "knowledge").explode("knowledge").unnest("knowledge")
         found = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
@@ -253,7 +260,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=6,
+    version=7,
     run=run,
     schema=Splits,
     params=SplitsParams,

@@ -59,8 +59,7 @@ def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
     """What a reader must know before believing a number: how links were counted, what models knew, a judge unfit."""
     found = []
     if "links" in manifests:
-        methods = read_rows(project.root, project.profile, "links").group_by("method").len().sort("method")
-        found.append(f"Popularity: {', '.join(f'{n:,} entities by {method}' for method, n in methods.iter_rows())}.")
+        found.append(_popularity(read_rows(project.root, project.profile, "links")))
     if "knowledge" in manifests:
         known = read_rows(project.root, project.profile, "knowledge").group_by("model", "rule", maintain_order=True)
         for (model, rule), rows in known:
@@ -81,21 +80,40 @@ def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
     return found
 
 
+def _popularity(links: pl.DataFrame) -> str:
+    """How many entities were counted by which method, and what there is of those that were not."""
+    counted = pl.col("inbound_links").is_not_null()
+    groups = links.group_by("method", counted=counted).len().sort("counted", "method", descending=[True, False])
+    said = []
+    for method, known, count in groups.iter_rows():
+        # Where links are not to be counted, the method names what there is instead.
+        alone = f"by {method} alone" if method in ("sitelinks", "mentions") else "without an article"
+        said.append(f"{count:,} entities {f'by {method}' if known else alone}")
+    return (
+        f"Popularity: {', '.join(said) or 'no entities'}{'' if groups['counted'].any() else '; no links were counted'}."
+    )
+
+
 def _tables(project: Project, manifests: dict[str, Manifest]) -> list[str]:
     """The small tables that the splits stage writes: recipes, splits made, splits not made and why."""
     if "splits" not in manifests:
         return []
     written = manifests["splits"].outcome
     parts = []
+    whole = True
     if "recipes" in written:
         recipes = read_rows(project.root, project.profile, "splits", "recipes")
+        whole = bool(recipes["made"].all())
         parts.append(_first(recipes.with_columns(pl.col("made").replace_strict({True: "yes", False: "no"}))))
     splits = read_rows(project.root, project.profile, "splits")
-    parts.append(_first(splits.group_by("recipe", "split").len("rows").sort("recipe", "split")))
+    if splits.height:
+        parts.append(_first(splits.group_by("recipe", "split").len("rows").sort("recipe", "split")))
     if "capacity" in written:
         capacity = read_rows(project.root, project.profile, "splits", "capacity")
         missing = capacity.filter(~pl.col("made")).select("recipe", "split", pl.col("reason").alias("not made because"))
-        parts.append(_first(missing) if missing.height else "Every split was made.")
+        every = "Every split was made." if whole else "Every split of the recipes that were made is there."
+        none = "No split was made." if splits.is_empty() else every
+        parts.append(_first(missing) if missing.height else none)
     return parts
 
 

@@ -485,14 +485,22 @@ def test_columns_of_another_model_are_named_after_it(project: Tools) -> None:
 @pytest.mark.parametrize(
     ("changes", "recipe", "reason"),
     [
-        ({"matched": {"signal": "inbound_links"}}, "matched", "no functional fact has a value of inbound_links"),
-        ({"matched": {"signal": "salience"}}, "matched_answer", "no functional fact has a value of salience"),
+        (
+            {"matched": {"signal": "inbound_links"}},
+            "matched",
+            "value of inbound_links; set splits.matched.signal to one that has: mentions",
+        ),
+        ({"matched": {"signal": "salience"}}, "matched_answer", "no functional fact has a value of salience; set "),
         (
             {"matched": {"signal": "mentions", "models": [MODEL]}},
             "matched",
             f"no answer of {MODEL} by the rule matched",
         ),
-        ({"paper": {"signal": "sitelinks"}}, "paper", "no fact has sitelinks of subject and object"),
+        (
+            {"paper": {"signal": "sitelinks"}},
+            "paper",
+            "of subject and object; set splits.paper.signal to one that has: mentions",
+        ),
         ({"paper": {"signal": "mentions", "model": MODEL}}, "paper", f"no answer of {MODEL} by the rule paper"),
         ({"smallest": 10**6}, "matched", "no topic has enough pairs"),
     ],

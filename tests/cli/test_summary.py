@@ -1,0 +1,57 @@
+"""What `dual-data show` says of builds that made little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import dual_data, own_project
+
+TABLE = "subjectLabel,relation,objectLabel\nOrbus,continent,Selmia\nVarn,continent,Selmia\nUln,continent,Tor\n"
+FACTS = '[project]\nname = "mine"\n\n[facts]\nsource = "labels"\nfolder = "tables"\n'
+UNCOUNTED = '[links]\nmethod = "none"\n'
+ADVICE = "set splits.matched.signal to one that has: mentions"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    with own_project(tmp_path / "mine", "P30") as root:
+        (root / "tables").mkdir()
+        (root / "tables" / "places_country.csv").write_text(TABLE)
+        yield root
+
+
+def summary_of(project: Path, *profile: str) -> str:
+    """Build the profile and show it."""
+    (project / "pipeline" / "mine.toml").write_text("\n".join((FACTS, *profile)))
+    for command in ("build", "show"):
+        done = dual_data(command, "--project", project, "--profile", "mine")
+        assert done.code == 0, done.err
+    return done.out
+
+
+@pytest.mark.parametrize(
+    ("links", "popularity"),
+    [
+        (UNCOUNTED, "5 entities by mentions alone; no links were counted."),
+        ("", "5 entities without an article; no links were counted."),
+    ],
+)
+def test_labels_alone_make_no_split_and_the_signal_that_would_is_named(
+    project: Path, links: str, popularity: str
+) -> None:
+    said = summary_of(project, links)
+    assert f"\nPopularity: {popularity}\n" in said
+    assert "\nNo split was made.\n" in said
+    assert "Every split" not in said
+    assert f"no functional fact has a value of inbound_links; {ADVICE}" in said
+
+
+def test_a_recipe_that_was_not_made_is_not_among_every_split(project: Path) -> None:
+    sizes = '[splits]\nsmallest = 1\npercents = [50]\nrecipes = ["matched", "paper"]\n'
+    paper = '[splits.paper]\nsignal = "mentions"\nretain = [1]\n'
+    said = summary_of(project, UNCOUNTED, sizes, paper)
+    assert ADVICE in said
+    assert "\nEvery split of the recipes that were made is there.\n" in said
