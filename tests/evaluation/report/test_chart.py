@@ -10,7 +10,6 @@ import pytest
 
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 
-
 _DOT = r'class="dot (c\d)" d="([^"]+)"'
 
 
