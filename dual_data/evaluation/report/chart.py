@@ -35,6 +35,8 @@ class Spot(NamedTuple):
     note: str = ""
     link: str = ""
     """Id of the element of the page with the items behind it; none in a chart that stands alone."""
+    hollow: bool = False
+    """Whether its mark has a hole: its interval leaves something out."""
 
 
 class Series(NamedTuple):
@@ -216,6 +218,8 @@ def _series(series: Series, number: int, across: _Scale, up: _Scale, aside: floa
             left, right = across(spot.x_range[0]), across(spot.x_range[1])
             drawn += f'<path class="bar {colour}" d="M{left} {py}H{right}"/>'
         drawn += f'<path class="dot {colour}" d="{_marker(number, px, py)}"/>'
+        if spot.hollow:
+            drawn += f'<circle class="hole" cx="{px}" cy="{py}" r="1.7"/>'
         parts.append(_mark(drawn, f"{series.name} {spot.note}".strip(), spot.link))
     return parts
 

@@ -113,6 +113,7 @@ tr{scroll-margin-top:6rem}tr:target{background:var(--shade);box-shadow:inset 4px
 svg{width:100%;height:auto}svg text{fill:var(--ink);font:11px system-ui,sans-serif}svg text.title{font-weight:600}
 svg text.small{fill:var(--soft);font-size:9.5px}.grid{stroke:var(--rule);stroke-width:.5;fill:none}
 .axis{stroke:var(--soft);fill:none}.ref{stroke:var(--soft);stroke-dasharray:4 3;fill:none}
+.hole{fill:var(--paper)}
 .line{fill:none;stroke-width:1.6}.bar{stroke-width:1;fill:none;opacity:.7}a .dot{stroke:transparent;stroke-width:8}
 svg a:hover .dot,svg a:focus-visible .dot{stroke:var(--ink);stroke-width:1.5}svg a:hover .ref{stroke:var(--ink)}
 @media print{@page{size:A4 landscape;margin:12mm}body{font-size:9pt;max-width:none;padding:0}nav{display:none}

@@ -147,7 +147,14 @@ def method_series(
 def spots_by_rate(group: Group, score: Callable[[Sequence[Run]], Interval]) -> tuple[Spot, ...]:
     """A score against the learning rate, linked to the rows of every cell."""
     found = [(lr, group.at(lr)) for lr in group.lrs]
-    return tuple(spot(lr, score(runs), f"lr {lr:g}: ", row_id("cell", runs)) for lr, runs in found)
+    return tuple(
+        spot(lr, score(runs), f"lr {lr:g}: ", row_id("cell", runs))._replace(hollow=alone(runs)) for lr, runs in found
+    )
+
+
+def alone(runs: Sequence[Run]) -> bool:
+    """Whether they are of one seed, so that intervals leave out what another would change; unlearned models alone."""
+    return len(runs) == 1 and bool(runs[0].lr)
 
 
 def row_id(table: str, runs: Sequence[Run]) -> str:

@@ -15,6 +15,7 @@ from dual_data.evaluation.report.places import (
     BEFORE,
     NORMS,
     PLACE,
+    alone,
     chosen_cells,
     estimate,
     gradient_norms,
@@ -53,8 +54,9 @@ def frontiers(collection: Collection) -> list[Block]:
         axes = (Axis("forget, ROUGE-L recall", 0, 1), Axis("retain_eval, ROUGE-L recall", 0, 1))
         charts.append(chart(title, *axes, series, lines))
     caption = (
-        "One point a learning rate, joined in their order; bars are 95 % intervals. Up and to the left is better; left "
-        "of the dashed line a trivial rule, which knows no fact, would score as well."
+        "One point a learning rate, joined in their order; bars are 95 % intervals, and those of hollow points, of one "
+        "seed, leave out what another would change. Up and to the left is better; left of the dashed line a trivial "
+        "rule, which knows no fact, would score as well."
     )
     return [Figures(tuple(charts), caption)]
 
@@ -83,7 +85,10 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     )
     header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", ITEMS)
     return [
-        Figures(tuple(charts), "Scores against the learning rate; methods at the same one stand side by side."),
+        Figures(
+            tuple(charts),
+            "Scores against the learning rate; methods at the same one stand side by side. Hollow: of one seed.",
+        ),
         Table(header, tuple(rows), caption),
     ]
 
@@ -130,7 +135,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         "Change: of the mean log-probability of an answer token, in nats, from before unlearning. Rank: of the first "
         "answer token, the median over the facts."
     )
-    drawn = "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals."
+    drawn = "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals. Hollow: of one seed."
     return [Figures(tuple(charts), drawn), Table(header, tuple(rows), caption, ("lr",), tuple(ids))]
 
 
@@ -158,7 +163,10 @@ def worst_cases(collection: Collection) -> list[Block]:
         line = _before(before, estimate(before, "forget", "contains_answer"), "chosen")
         series = _beside(tuple(_ASKED.values()), answered, "chosen")
         charts.append(chart(title, methods, y, series, (line,)))
-    caption = "Share of forget facts with a greedy answer that contains an accepted one, at the chosen learning rates."
+    caption = (
+        "Share of forget facts with a greedy answer that contains an accepted one, at the chosen learning rates. "
+        "Hollow: of one seed."
+    )
     return [Figures(tuple(charts), caption)]
 
 
@@ -171,7 +179,7 @@ def _spot(runs: Sequence[Run], start: str) -> Spot:
     forget, retain = (estimate(runs, name, "rougeL_recall") for name in _SETS)
     ranges = ((forget.low, forget.high), (retain.low, retain.high))
     note = f"{start}forget {shown(forget)}, retain_eval {shown(retain)}"
-    return Spot(forget.value, retain.value, *ranges, note, row_id("cell", runs))
+    return Spot(forget.value, retain.value, *ranges, note, row_id("cell", runs), alone(runs))
 
 
 def _beside(
@@ -182,7 +190,7 @@ def _beside(
         Series(
             name,
             tuple(
-                spot(i + side, scores[j], f"{method}: ", row_id(table, runs), digits)
+                spot(i + side, scores[j], f"{method}: ", row_id(table, runs), digits)._replace(hollow=alone(runs))
                 for i, (method, runs, scores) in enumerate(found)
             ),
             joined=False,

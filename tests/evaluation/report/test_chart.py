@@ -50,6 +50,14 @@ def test_marks_with_a_link_are_links_with_a_name_and_all_that_is_drawn_of_them()
     assert [part.get("class", part.text) for part in links["#row-2"]] == ["before 0.2", "ref", "small"]
 
 
+def test_a_hollow_point_has_a_hole_where_it_is() -> None:
+    spots = (Spot(0.0, 0.0), Spot(0.5, 1.0, link="row", hollow=True))
+    root = ElementTree.fromstring(chart("t", Axis("x", 0, 1), Axis("y", 0, 1), [Series("one", spots)]))
+    (hole,) = root.iter("circle")
+    assert (hole.get("class"), hole.get("cx"), hole.get("cy")) == ("hole", "250.0", "26.0")
+    assert hole in list(next(root.iter("a")))
+
+
 def test_a_line_lies_within_the_axis_that_it_is_at() -> None:
     svg = chart("t", Axis("x"), Axis("y"), [Series("one", (Spot(0, -1), Spot(1, -0.5)))], [Line("y", 0.0, "no change")])
     found = re.search(r'class="ref" d="M52 ([\d.]+)H', svg)

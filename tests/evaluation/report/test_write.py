@@ -154,3 +154,16 @@ def test_same_results_same_report(written: Written, tmp_path: Path) -> None:
     again = write_report([written.html.parent.parent], written.html.parent.parent / "again", title="A <grid>")
     assert again.html.read_text() == written.html.read_text()
     assert again.markdown.read_text() == written.markdown.read_text()
+
+
+def test_points_of_one_seed_are_hollow_and_the_model_before_is_not(tmp_path: Path) -> None:
+    for method, lr, forget, seeds in (("none", 0.0, 1.0, 1), ("NPO", 1e-4, 0.3, 1), ("WGA", 1e-4, 0.4, 2)):
+        for seed in range(seeds):
+            write_cell(tmp_path, method=method, lr=lr, seed=seed, forget=forget, retain=0.9)
+    page = write_report([tmp_path], tmp_path / "report").html.read_text()
+    charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    frontier = next(one for one in charts if "forget, ROUGE-L recall" in one and "retain_eval" in one)
+    marks = {
+        re.search(r"<title>(\w+)", one)[1]: "hole" in one for one in re.findall(r"<a .*?</a>", frontier, re.DOTALL)
+    }  # type: ignore[index]
+    assert {name: marks[name] for name in ("NPO", "WGA", "before")} == {"NPO": True, "WGA": False, "before": False}
