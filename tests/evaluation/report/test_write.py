@@ -164,6 +164,8 @@ def test_points_of_one_seed_are_hollow_and_the_model_before_is_not(tmp_path: Pat
     charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     frontier = next(one for one in charts if "forget, ROUGE-L recall" in one and "retain_eval" in one)
     marks = {
-        re.search(r"<title>(\w+)", one)[1]: "hole" in one for one in re.findall(r"<a .*?</a>", frontier, re.DOTALL)
-    }  # type: ignore[index]
+        name[1]: "hole" in one
+        for one in re.findall(r"<a .*?</a>", frontier, re.DOTALL)
+        if (name := re.search(r"<title>(\w+)", one))
+    }
     assert {name: marks[name] for name in ("NPO", "WGA", "before")} == {"NPO": True, "WGA": False, "before": False}
