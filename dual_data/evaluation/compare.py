@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.errors import InputError
-from dual_data.evaluation.report.collect import PANEL_SCORES, Run, collect_side, stack, stack_panel
+from dual_data.evaluation.report.collect import PANEL_SCORES, Run, collect_side, setting, stack, stack_panel
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.report.panel import PANEL
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
@@ -78,8 +78,7 @@ def compare_results(first: Path, second: Path, *, seeds: bool = False) -> Compar
 
 
 def _side(runs: Sequence[Run]) -> Side:
-    cell = {name: value for name, value in runs[0].cell.items() if name != "seed"}
-    return Side(cell, tuple(run.seed for run in runs))
+    return Side(setting(runs[0].cell), tuple(run.seed for run in runs))
 
 
 def _row(name: str, score: str, first: np.ndarray, second: np.ndarray, clusters: Sequence[Hashable]) -> Row:

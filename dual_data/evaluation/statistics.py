@@ -120,7 +120,7 @@ def bootstrap_difference(
         raise ValueError(f"cannot pair {one.shape} with {two.shape}: [seeds, items] of the same items are needed")
     sums = _cluster_sums(one - two, clusters)
     draws = _draw_means(sums, np.random.default_rng(0), replicates)
-    return interval_of(sums.mean(), draws, len(sums.sizes), _spread(sums))
+    return interval_of(sums.mean(), draws, len(sums.sizes), lambda: _spread(sums))
 
 
 def mean_draws(
@@ -144,17 +144,18 @@ def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
     return _spread(_cluster_sums(values, clusters))
 
 
-def interval_of(value: float, draws: Floats, clusters: int, spread: Spread) -> Interval:
+def interval_of(value: float, draws: Floats, clusters: int, spread: Callable[[], Spread]) -> Interval:
     """Percentile interval of bootstrap draws of so many clusters, and the p-value of "it is zero".
 
     The share of the draws beyond zero cannot be below one draw, which a correction over a hundred comparisons makes no
     finding of whatever the data. Where fewer than ten lie there, the tail of the spread counts if it is lower; but
-    never less than 2 ** (1 - clusters), the least that a sign test of as many subjects can say.
+    never less than 2 ** (1 - clusters), the least that a sign test of as many subjects can say. `spread` is asked there
+    alone, for it costs draws of its own.
     """
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     p_value = min(1.0, 2 * (tail + 1) / (len(draws) + 1))
     if tail < _FEW:
-        p_value = min(p_value, spread.tail(value))
+        p_value = min(p_value, spread().tail(value))
     return Interval(value, *quantiles(draws), max(p_value, 2.0 ** (1 - clusters)))
 
 

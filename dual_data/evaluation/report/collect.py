@@ -232,10 +232,10 @@ def collect_side(path: Path, *, seeds: bool = False) -> list[Run]:
     if not paths:
         raise InputError(f"{path}: holds no result; name a file below cells/, or a folder of such files")
     found = [(one, read_result(one)) for one in paths]
-    wanted = _setting(found[0][1] if path.is_dir() else read_result(path))
-    same = [(one, result) for one, result in found if _setting(result) == wanted]
+    wanted = setting((found[0][1] if path.is_dir() else read_result(path))["cell"])
+    same = [(one, result) for one, result in found if setting(result["cell"]) == wanted]
     if path.is_dir() and len(same) < len(found):
-        other = next(one for one, result in found if _setting(result) != wanted)
+        other = next(one for one, result in found if setting(result["cell"]) != wanted)
         raise InputError(
             f"{path}: {found[0][0].name} and {other.name} differ in more than their seed: name one result and give "
             "--seeds, or part the folder"
@@ -246,8 +246,9 @@ def collect_side(path: Path, *, seeds: bool = False) -> list[Run]:
     return runs
 
 
-def _setting(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in result["cell"].items() if name != "seed"}
+def setting(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Coordinates of a result but its seed."""
+    return {name: value for name, value in cell.items() if name != "seed"}
 
 
 def stack(runs: Sequence[Run], name: str, score: str) -> Floats:

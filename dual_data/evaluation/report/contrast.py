@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -235,7 +236,7 @@ def _of_curves(first: Group, second: Group, of: Callable[[list[Point]], Statisti
     clusters = min(len(names) for side in sides for names in (side.forget_names, side.retain_names))
     facts = int(min(sizes.sum() for side in sides for sizes in (side.forget_sizes, side.retain_sizes)))
     seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)
-    spread = _spread_of_curves(statistics, sides, weights)
+    spread = partial(_spread_of_curves, statistics, sides, weights)
     return _of_draws((exact[0], exact[1]), (one, two), facts, clusters, seeds, spread)
 
 
@@ -264,13 +265,22 @@ def _contrast(sides: Sequence[tuple[Floats, Sequence[str]]], among: Sequence[Seq
     facts = min(values.shape[1] for values, _ in sides)
     clusters = min(len(set(names)) for _, names in sides)
     seeds = min(len(values) for values, _ in sides)
+    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters, seeds, partial(_spread_of_means, sides))
+
+
+def _spread_of_means(sides: Sequence[tuple[Floats, Sequence[str]]]) -> Spread:
+    """Of the difference of two sides' means."""
     spreads = [mean_spread(*side) for side in sides]
-    spread = Spread(sum(one.subjects for one in spreads), tuple(term for one in spreads for term in one.seeds))
-    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters, seeds, spread)
+    return Spread(sum(one.subjects for one in spreads), tuple(term for one in spreads for term in one.seeds))
 
 
 def _of_draws(
-    exact: tuple[float, float], draws: tuple[Floats, Floats], facts: int, clusters: int, seeds: int, spread: Spread
+    exact: tuple[float, float],
+    draws: tuple[Floats, Floats],
+    facts: int,
+    clusters: int,
+    seeds: int,
+    spread: Callable[[], Spread],
 ) -> Contrast:
     known = ~np.isnan(draws[0] - draws[1])
     one, two = draws[0][known], draws[1][known]

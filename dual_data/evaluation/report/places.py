@@ -132,9 +132,9 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def spot(place: float, found: Interval, start: str, link: str, digits: int = 3) -> Spot:
+def spot(place: float, found: Interval, start: str, link: str, digits: int = 3, *, hollow: bool = False) -> Spot:
     """A point of a chart of categories, what it is of at the start of its note, linked to the row behind it."""
-    return Spot(place, found.value, None, (found.low, found.high), f"{start}{shown(found, digits)}", link)
+    return Spot(place, found.value, None, (found.low, found.high), f"{start}{shown(found, digits)}", link, hollow)
 
 
 def method_series(
@@ -147,9 +147,7 @@ def method_series(
 def spots_by_rate(group: Group, score: Callable[[Sequence[Run]], Interval]) -> tuple[Spot, ...]:
     """A score against the learning rate, linked to the rows of every cell."""
     found = [(lr, group.at(lr)) for lr in group.lrs]
-    return tuple(
-        spot(lr, score(runs), f"lr {lr:g}: ", row_id("cell", runs))._replace(hollow=alone(runs)) for lr, runs in found
-    )
+    return tuple(spot(lr, score(runs), f"lr {lr:g}: ", row_id("cell", runs), hollow=alone(runs)) for lr, runs in found)
 
 
 def alone(runs: Sequence[Run]) -> bool:

@@ -190,7 +190,7 @@ def _beside(
         Series(
             name,
             tuple(
-                spot(i + side, scores[j], f"{method}: ", row_id(table, runs), digits)._replace(hollow=alone(runs))
+                spot(i + side, scores[j], f"{method}: ", row_id(table, runs), digits, hollow=alone(runs))
                 for i, (method, runs, scores) in enumerate(found)
             ),
             joined=False,
