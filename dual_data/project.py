@@ -140,7 +140,7 @@ def init(target: Path) -> None:
 def open_model(spec: str) -> ChatModel:
     """Open a local model for the stages. Raises MissingExtra without the evaluation extra."""
     try:
-        from dual_data.evaluation.local_model import LocalModel
+        from dual_data.evaluation.models.local_model import LocalModel
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "eval") from None
     return LocalModel.open(spec)
@@ -149,7 +149,7 @@ def open_model(spec: str) -> ChatModel:
 def open_embedding() -> Callable[[Sequence[str]], Any]:
     """Open the sentence embedding of the `paper` rule. Raises MissingExtra where it is not installed."""
     try:
-        from dual_data.evaluation.embedding import SentenceEmbedder
+        from dual_data.evaluation.measuring.embedding import SentenceEmbedder
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "torch", "eval") from None
     return SentenceEmbedder().embed

@@ -12,7 +12,7 @@ def name_of(spec: str) -> str:
 
 def seen(spec: str) -> str | None:
     """Their identity, where files on this machine tell it; the model is not opened."""
-    from dual_data.evaluation.cache import weights_seen
+    from dual_data.evaluation.models.cache import weights_seen
 
     return weights_seen(spec)
 

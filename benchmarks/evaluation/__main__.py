@@ -23,9 +23,9 @@ from benchmarks.evaluation.parts import PARTS, Bench
 from benchmarks.evaluation.stored import Stored
 from benchmarks.evaluation.subject import SHAPES, SMOLLM2, Work, first, made_up, published
 from dual_data.errors import UsageError
-from dual_data.evaluation.devices import settle
-from dual_data.evaluation.record import device_name
-from dual_data.evaluation.smaller import release
+from dual_data.evaluation.device.devices import settle
+from dual_data.evaluation.device.memory import release
+from dual_data.evaluation.grid.record import device_name
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,7 +20,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dual_data.evaluation import norms, order, train
+from dual_data.evaluation.models import norms
+from dual_data.evaluation.rows import order
+from dual_data.evaluation.training import train
 
 H100 = (798e12, 3.0e12, 9.8e-6)
 """Operations and bytes a second, and seconds a launch, measured once on an H100 80GB HBM3 with torch 2.11."""

@@ -14,17 +14,17 @@ from benchmarks.evaluation.count import Work, counted, counting
 from benchmarks.evaluation.plain import FAIREST, PlainOptions, workload_of
 from benchmarks.evaluation.subject import Work as Cell
 from benchmarks.evaluation.subject import config_of
-from dual_data.evaluation import score
-from dual_data.evaluation.data import Encoded, encode
-from dual_data.evaluation.generate import Slots
-from dual_data.evaluation.lora import Adapters, LoraSpec
+from dual_data.evaluation.device.repeatable import repeatable
+from dual_data.evaluation.measuring import score
+from dual_data.evaluation.measuring.generate import Slots
+from dual_data.evaluation.measuring.stream import Engine
 from dual_data.evaluation.methods import method_named
-from dual_data.evaluation.models import Loaded, ModelInfo, dtype_named
-from dual_data.evaluation.norms import fuse, norms_of
-from dual_data.evaluation.order import Optimisation
-from dual_data.evaluation.repeatable import repeatable
-from dual_data.evaluation.stream import Engine
-from dual_data.evaluation.train import CellData, Run
+from dual_data.evaluation.models.loading import Loaded, ModelInfo, dtype_named
+from dual_data.evaluation.models.norms import fuse, norms_of
+from dual_data.evaluation.rows.data import Encoded, encode
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.train import CellData, Run
 
 
 def step(

@@ -9,8 +9,8 @@ from transformers import LlamaConfig, PreTrainedTokenizerBase
 from benchmarks.evaluation.ceilings import Ceilings
 from benchmarks.evaluation.plain import workload_of
 from benchmarks.evaluation.subject import Work
-from dual_data.evaluation.data import encode
-from dual_data.evaluation.packing import shared_prefix
+from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.packing import shared_prefix
 
 
 class Part(NamedTuple):

@@ -31,12 +31,12 @@ from benchmarks.evaluation.subject import (
     tokenizer_of,
 )
 from benchmarks.evaluation.table import GRID_STAGES
-from dual_data.evaluation.grid import RunOptions
-from dual_data.evaluation.lora import Adapters, LoraSpec
-from dual_data.evaluation.measure import measure
+from dual_data.evaluation.device.memory import OutOfMemory, enough_memory, release
+from dual_data.evaluation.grid.run import RunOptions
+from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.metrics.text import text_scores
-from dual_data.evaluation.models import Loaded, identify, load
-from dual_data.evaluation.smaller import OutOfMemory, enough_memory, release
+from dual_data.evaluation.models.loading import Loaded, identify, load
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
 
 Piece = tuple[tuple[str, ...], Callable[[], dict[str, Any]]]
 """Where in the part's result it stands, and what makes it. Whatever takes time or memory is done by that."""

@@ -21,15 +21,15 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from benchmarks.evaluation.clock import Clock
 from benchmarks.evaluation.subject import Work
-from dual_data.evaluation.data import Encoded, encode
-from dual_data.evaluation.lora import ATTENTION
+from dual_data.evaluation.device.memory import release
 from dual_data.evaluation.metrics.text import text_scores
-from dual_data.evaluation.models import dtype_named
-from dual_data.evaluation.order import Optimisation, plan
-from dual_data.evaluation.packing import Micro
-from dual_data.evaluation.request import Answer
-from dual_data.evaluation.smaller import release
-from dual_data.evaluation.workload import MeasureOptions, Workload, build_workload
+from dual_data.evaluation.models.loading import dtype_named
+from dual_data.evaluation.rows.data import Encoded, encode
+from dual_data.evaluation.rows.order import Optimisation, plan
+from dual_data.evaluation.rows.packing import Micro
+from dual_data.evaluation.rows.request import Answer
+from dual_data.evaluation.rows.workload import MeasureOptions, Workload, build_workload
+from dual_data.evaluation.training.lora import ATTENTION
 
 EVALUATION_ROWS = 32
 _NO_LABEL = -100

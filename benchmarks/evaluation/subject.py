@@ -10,10 +10,10 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation.data import Item, read_split
-from dual_data.evaluation.models import Loaded, dtype_named, finish, identify, load
-from dual_data.evaluation.smaller import release
-from dual_data.evaluation.tiny import tiny_tokenizer
+from dual_data.evaluation.device.memory import release
+from dual_data.evaluation.models.loading import Loaded, dtype_named, finish, identify, load
+from dual_data.evaluation.models.tiny import tiny_tokenizer
+from dual_data.evaluation.rows.data import Item, read_split
 
 SHAPES: dict[str, dict[str, Any]] = {
     "llama-3.1-8b": {

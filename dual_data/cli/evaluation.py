@@ -11,7 +11,7 @@ from dual_data.cli.evaluation_grid import GridPart, need_torch, on_grid
 from dual_data.errors import DualDataError, UsageError
 
 if TYPE_CHECKING:
-    from dual_data.evaluation.cells import Cell, Grid
+    from dual_data.evaluation.grid.cells import Cell, Grid
 
 
 @on_grid()
@@ -67,13 +67,13 @@ def run(
     need_torch()
     import torch
 
-    from dual_data.evaluation.cells import is_done
-    from dual_data.evaluation.devices import devices_named
-    from dual_data.evaluation.grid import RunOptions
-    from dual_data.evaluation.grid import run as run_grid
-    from dual_data.evaluation.mixing import refuse_mixing
-    from dual_data.evaluation.planned import keep_plan
-    from dual_data.evaluation.workers import run_spread
+    from dual_data.evaluation.device.devices import devices_named
+    from dual_data.evaluation.grid.cells import is_done
+    from dual_data.evaluation.grid.mixing import refuse_mixing
+    from dual_data.evaluation.grid.planned import keep_plan
+    from dual_data.evaluation.grid.run import RunOptions
+    from dual_data.evaluation.grid.run import run as run_grid
+    from dual_data.evaluation.grid.workers import run_spread
 
     devices = devices_named(device, used=not dry_run)
     if shard and len(devices) == 1:
@@ -113,7 +113,7 @@ def run(
 
 
 def _print_plan(grid: Grid, cells: list[Cell], device: str, *, adapters: bool) -> None:
-    from dual_data.evaluation.forecast import forecast
+    from dual_data.evaluation.grid.forecast import forecast
 
     plan = forecast(grid, cells, device, adapters=adapters)
     for line in plan.lines:

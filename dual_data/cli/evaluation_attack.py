@@ -48,7 +48,7 @@ def attack(
     """
     need_torch()
 
-    from dual_data.evaluation.devices import device_named
+    from dual_data.evaluation.device.devices import device_named
     from dual_data.evaluation.examine import AttackOptions, targets
     from dual_data.evaluation.examine import attack as run_attacks
 

@@ -17,7 +17,7 @@ from dual_data.cli.options import HERE, ProjectFolder
 from dual_data.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from dual_data.evaluation.cells import Cell, Grid
+    from dual_data.evaluation.grid.cells import Cell, Grid
     from dual_data.evaluation.settings import EvaluationSettings
 
 
@@ -59,8 +59,8 @@ class GridPart:
 
     def open(self) -> Opened:
         """The project, the grid cut down to this part, and its cells."""
-        from dual_data.evaluation.cells import cells_of, spell_out
-        from dual_data.evaluation.models import identify
+        from dual_data.evaluation.grid.cells import cells_of, spell_out
+        from dual_data.evaluation.models.loading import identify
         from dual_data.evaluation.settings import load_settings
         from dual_data.project import find_root
 
@@ -119,7 +119,7 @@ def need_torch() -> None:
 
 def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> EvaluationSettings:
     from dual_data.config import parse
-    from dual_data.evaluation.models import dtype_named
+    from dual_data.evaluation.models.loading import dtype_named
     from dual_data.evaluation.settings import EvaluationSettings, grid_named
 
     whole = settings.model_dump()

@@ -1,10 +1,13 @@
 """The reference unlearning evaluation: torch and transformers live only here (extra `eval`).
 
-a grid       settings cells forecast -> grid workers claims sharding smaller -> record results origin
-models       models tiny cache reach devices attention norms; local_model: as closed-book probes of the pipeline
-rows         data request context workload panel
-training     methods/ -> train: order packing forward reference optimiser replay repeatable, on lora or full; stages
-measuring    measure -> engine: stream or plain, by generate forced static_cache hidden score -> metrics/ embedding
-attacks      examine attacks/ lm_eval_tasks lm_eval_model
-reading      report/ compare frontier frequency quality statistics; foreign, publish
+    settings -> grid/ -> training/ with methods/ -> measuring/ with metrics/ -> results -> report/
+
+settings     the grid file: models, data, training stages, presets, grids
+rows/        questions and answers as token ids        models/     loaded, by name or file
+methods/     a file for each unlearning method         device/     memory, repeatability, several devices
+training/    many cells at once on one base            measuring/  likelihoods and answers of every question
+grid/        which cells, which are done, and the run  results     what is kept of a cell
+attacks/     getting facts out again                   examine     the attacks that need the model
+report/      tables, charts, what they answer          statistics  intervals and tests
+compare, foreign, publish: two results, others' generations, an adapter for others
 """

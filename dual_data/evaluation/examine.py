@@ -15,25 +15,25 @@ from typing import Any, NamedTuple
 from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, outdated, read_attacks
+from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
-from dual_data.evaluation.cells import Cell, Grid, adapter_path
-from dual_data.evaluation.data import Item, encode
-from dual_data.evaluation.devices import rows_at_once
-from dual_data.evaluation.engine import open_engine
-from dual_data.evaluation.grid import load_model
-from dual_data.evaluation.lm_eval_tasks import TaskScores, lm_eval_scores
-from dual_data.evaluation.lora import Adapters, read_spec
-from dual_data.evaluation.measure import Measurement, measure
-from dual_data.evaluation.models import Loaded
-from dual_data.evaluation.record import provenance
+from dual_data.evaluation.device.devices import rows_at_once
+from dual_data.evaluation.device.memory import enough_memory, release
+from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path
+from dual_data.evaluation.grid.record import provenance
+from dual_data.evaluation.grid.run import load_model
+from dual_data.evaluation.grid.stages import applied, prepare
+from dual_data.evaluation.measuring.engine import open_engine
+from dual_data.evaluation.measuring.measure import Measurement, measure
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
 from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.results import write_json
-from dual_data.evaluation.smaller import enough_memory, release
-from dual_data.evaluation.stages import applied, prepare
-from dual_data.evaluation.workload import MeasureOptions, build_workload
+from dual_data.evaluation.rows.data import Item, encode
+from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
+from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.ids import digest
 
 BITS = (8, 4)

@@ -81,7 +81,7 @@ def _loading(model: Mapping[str, Any]) -> list[str]:
     if not _on_hub(str(model["spec"])):
         # Of a local folder or file, of a GGUF file and of the small model of a package, which transformers cannot find.
         return [
-            "from dual_data.evaluation.models import load",
+            "from dual_data.evaluation.models.loading import load",
             "from peft import PeftModel",
             "",
             f"# weights {model['weights']}",

@@ -16,12 +16,12 @@ from benchmarks.evaluation import ceilings, clock, ours, parts, plain, plot, pro
 from benchmarks.evaluation.__main__ import main
 from benchmarks.evaluation.table import markdown
 from dual_data.errors import DualDataError
-from dual_data.evaluation.grid import RunOptions
-from dual_data.evaluation.lora import Adapters, LoraSpec
-from dual_data.evaluation.models import load
-from dual_data.evaluation.plain import PlainEngine
-from dual_data.evaluation.tiny import tiny, tiny_tokenizer
-from dual_data.evaluation.train import Trace
+from dual_data.evaluation.grid.run import RunOptions
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.models.loading import load
+from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.train import Trace
 
 RUN = ["--device", "cpu", "--made-up", "--limit", "6", "--new-tokens", "3", "--rows", "8", "--cells-at-once", "2"]
 

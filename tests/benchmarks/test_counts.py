@@ -14,7 +14,7 @@ from benchmarks.evaluation.count import Meter, counting
 from benchmarks.evaluation.count import counted as count
 from benchmarks.evaluation.floor import floor
 from benchmarks.evaluation.subject import Work, config_of, made_up
-from dual_data.evaluation.tiny import tiny_tokenizer
+from dual_data.evaluation.models.tiny import tiny_tokenizer
 
 SHAPE = {
     **subject.SHAPES["llama-1m"],

@@ -29,10 +29,10 @@ METHOD = Method("Uniform", loss, "made up for a test")
 FORMULA = """
 import pytest
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.order import Optimisation
-from tests.evaluation.formulas import FORMULAS, nll, token_mean
-from tests.evaluation.test_methods import steps_of
-from tests.evaluation.training import Oracle, peft_twin, problem
+from dual_data.evaluation.rows.order import Optimisation
+from tests.evaluation.methods.formulas import FORMULAS, nll, token_mean
+from tests.evaluation.methods.test_methods import steps_of
+from tests.evaluation.training.oracle import Oracle, peft_twin, problem
 
 def uniform(step):
     return token_mean([-row.rows.mean(-1) for row in step.forget]) + nll(step.retain)

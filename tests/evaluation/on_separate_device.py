@@ -13,22 +13,22 @@ from typing import Any
 
 import torch
 
-from dual_data.evaluation.cells import cells_of, spell_out
 from dual_data.evaluation.examine import AttackOptions, attack, targets
-from dual_data.evaluation.grid import RunOptions, run
-from dual_data.evaluation.lora import Adapters
+from dual_data.evaluation.grid.cells import cells_of, spell_out
+from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.measuring.stream import Engine
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.models import identify
-from dual_data.evaluation.order import Optimisation
-from dual_data.evaluation.request import Request
+from dual_data.evaluation.models.loading import identify
+from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.request import Request
 from dual_data.evaluation.settings import load_settings
-from dual_data.evaluation.stream import Engine
-from dual_data.evaluation.tiny import tiny
-from dual_data.evaluation.train import train
+from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.train import train
 from tests.evaluation.questions import cities, other_cities, write_rows
 from tests.evaluation.separate_device import NAME, register, separate_device
-from tests.evaluation.training import OPTIONS, SPEC, problem
+from tests.evaluation.training.oracle import OPTIONS, SPEC, problem
 
 NEW_TOKENS = 40
 

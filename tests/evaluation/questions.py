@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from dual_data.evaluation.data import Item
+from dual_data.evaluation.rows.data import Item
 
 _CITIES = (
     ("Lyon", "France"),

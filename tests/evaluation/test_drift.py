@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from dual_data.evaluation.plain import PlainEngine
-from dual_data.evaluation.request import request_of
-from dual_data.evaluation.score import Reference
-from dual_data.evaluation.stream import Engine
-from dual_data.evaluation.tiny import ARCHITECTURES
-from tests.evaluation.training import peft_twin, problem
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.score import Reference
+from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.models.tiny import ARCHITECTURES
+from dual_data.evaluation.rows.request import request_of
+from tests.evaluation.training.oracle import peft_twin, problem
 
 
 def seen(twin: Any, ids: list[int], start: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,15 +16,16 @@ from torch import nn
 
 from dual_data.cli import main
 from dual_data.errors import DualDataError, UsageError
-from dual_data.evaluation import engine, examine
-from dual_data.evaluation import grid as grid_module
+from dual_data.evaluation import examine
 from dual_data.evaluation.attacks.files import LAYOUT
+from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.relearning import STEPS
-from dual_data.evaluation.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
-from dual_data.evaluation.lm_eval_tasks import TaskScores
-from dual_data.evaluation.models import Loaded, identify
+from dual_data.evaluation.grid import run as grid_module
+from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, spell_out
+from dual_data.evaluation.measuring import engine
+from dual_data.evaluation.models.loading import Loaded, identify
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import ModelSettings, load_settings
@@ -210,7 +211,7 @@ def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
     def asked(spec: str, **_: object) -> None:
         raise UsageError(f"asked for {spec}")
 
-    monkeypatch.setattr("dual_data.evaluation.models.identify", asked)
+    monkeypatch.setattr("dual_data.evaluation.models.loading.identify", asked)
     for name, said in (("nope", True), ("owner/name", False), ("tiny", False), ("tiny-qwen", False)):
         capsys.readouterr()
         assert _run(["eval", "run", *options, "--model", name]) == 2

@@ -7,23 +7,23 @@ import gc
 import pytest
 from transformers import PreTrainedModel
 
-from dual_data.evaluation.data import Item, encode
-from dual_data.evaluation.engine import open_engine
-from dual_data.evaluation.forward import packs
-from dual_data.evaluation.measure import measure, summarise
+from dual_data.evaluation.measuring.engine import open_engine
+from dual_data.evaluation.measuring.measure import measure, summarise
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.stream import Engine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.metrics.text import text_scores
-from dual_data.evaluation.models import decoder_layers
-from dual_data.evaluation.order import Optimisation
-from dual_data.evaluation.plain import PlainEngine
-from dual_data.evaluation.request import request_of
-from dual_data.evaluation.stream import Engine
-from dual_data.evaluation.tiny import tiny
-from dual_data.evaluation.train import train
-from dual_data.evaluation.workload import MeasureOptions, build_workload
+from dual_data.evaluation.models.loading import decoder_layers
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.data import Item, encode
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.request import request_of
+from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
+from dual_data.evaluation.training.forward import packs
+from dual_data.evaluation.training.train import train
 from tests.evaluation.questions import cities
-from tests.evaluation.training import OPTIONS, problem
+from tests.evaluation.training.oracle import OPTIONS, problem
 
 BEFORE_TRAINING = {"AdaPop": 1, "NPO": 1, "DPO": 2, "IdkDPO": 2, "UNDIAL": 1, "GradDiffKL": 1, "JensUn": 1, "RMU": 1}
 """Kinds of rows whose reference is computed, once."""

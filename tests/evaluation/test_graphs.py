@@ -11,20 +11,20 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
-from dual_data.evaluation import stream
-from dual_data.evaluation.data import encode
-from dual_data.evaluation.engine import why_no_graphs
-from dual_data.evaluation.lora import Adapters
+from dual_data.evaluation.measuring import stream
+from dual_data.evaluation.measuring.engine import why_no_graphs
+from dual_data.evaluation.measuring.stream import Engine
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.models import Loaded
-from dual_data.evaluation.order import Optimisation
-from dual_data.evaluation.request import Request, request_of
-from dual_data.evaluation.stream import Engine
-from dual_data.evaluation.tiny import tiny
-from dual_data.evaluation.train import Trace, train, ways_not_taken
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.request import Request, request_of
+from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.train import Trace, train, ways_not_taken
 from tests.evaluation.emulated_graphs import Graph, Recording, emulate, refuse
 from tests.evaluation.questions import cities
-from tests.evaluation.training import SPEC, problem
+from tests.evaluation.training.oracle import SPEC, problem
 
 
 @pytest.mark.parametrize(

@@ -9,25 +9,28 @@ import pytest
 import torch
 
 from dual_data.errors import DualDataError
-from dual_data.evaluation import engine, forced, generate, grid, plain, reference, stages, stream
-from dual_data.evaluation.data import encode
-from dual_data.evaluation.forward import hidden_at
-from dual_data.evaluation.full import FullWeights
-from dual_data.evaluation.grid import RunOptions, run
-from dual_data.evaluation.lora import Adapters, LoraSpec
-from dual_data.evaluation.models import Loaded, last_hidden, load
-from dual_data.evaluation.order import Optimisation
-from dual_data.evaluation.plain import PlainEngine
-from dual_data.evaluation.request import Outcome, request_of
+from dual_data.evaluation.device.memory import enough_memory, halving
+from dual_data.evaluation.grid import run as grid
+from dual_data.evaluation.grid import stages
+from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.measuring import engine, forced, generate, plain, stream
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.models.loading import Loaded, last_hidden, load
+from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import cell_path, read_result, read_results
+from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.request import Outcome, request_of
 from dual_data.evaluation.settings import ModelSettings
-from dual_data.evaluation.smaller import enough_memory, halving
-from dual_data.evaluation.stream import Engine
-from dual_data.evaluation.tiny import tiny
-from dual_data.evaluation.train import Trace, train
+from dual_data.evaluation.training import reference
+from dual_data.evaluation.training.forward import hidden_at
+from dual_data.evaluation.training.full import FullWeights
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.train import Trace, train
+from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities
-from tests.evaluation.test_grid import FILE, one_stage, opened, project
-from tests.evaluation.training import OPTIONS, problem
+from tests.evaluation.training.oracle import OPTIONS, problem
 
 __all__ = ["project"]
 

@@ -11,14 +11,14 @@ from huggingface_hub import snapshot_download
 from peft import PeftModel
 
 from dual_data.errors import InputError, Refused, ServiceError, UsageError
-from dual_data.evaluation.grid import RunOptions, run
-from dual_data.evaluation.lora import Adapters, read_spec
+from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.publish import STAGE, adapter_files, card
 from dual_data.evaluation.results import BASE, cell_path, read_result
-from dual_data.evaluation.tiny import tiny
+from dual_data.evaluation.training.lora import Adapters, read_spec
 from dual_data.release.model_hub import push_model
 from tests.cli.command import dual_data
-from tests.evaluation.test_grid import FILE, opened, project
+from tests.evaluation.grid.test_run import FILE, opened, project
 from tests.release.conftest import online
 from tests.services.hub import TOKEN, Answer, Hub
 

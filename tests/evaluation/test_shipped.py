@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from dual_data.cli import main
-from dual_data.evaluation.cells import Grid, cells_of, spell_out
-from dual_data.evaluation.grid import RunOptions, run
-from dual_data.evaluation.models import identify
+from dual_data.evaluation.grid.cells import Grid, cells_of, spell_out
+from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.models.loading import identify
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import DataSettings, EvaluationSettings, ModelSettings, load_settings

@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 import yaml
 
-from dual_data.evaluation.data import SYSTEM_PROMPT as PROTOCOL
 from dual_data.evaluation.metrics.text import text_scores
+from dual_data.evaluation.rows.data import SYSTEM_PROMPT as PROTOCOL
 from dual_data.export.dual_metrics import process_results
 from dual_data.export.folder import write_export
 from dual_data.export.lm_eval import METRICS, SHARED, SYSTEM_PROMPT, lm_eval_files

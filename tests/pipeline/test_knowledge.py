@@ -280,7 +280,7 @@ def test_new_weights_in_the_folder_are_seen_before_they_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="the evaluation extra is not installed")
-    from dual_data.evaluation.tiny import tiny
+    from dual_data.evaluation.models.tiny import tiny
 
     monkeypatch.setenv("DUAL_DATA_CACHE", str(tmp_path / "cache"))
     model = tmp_path / "model"

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.evaluation.data import Item
-from dual_data.evaluation.engine import open_engine
-from dual_data.evaluation.measure import measure
-from dual_data.evaluation.models import Loaded
-from dual_data.evaluation.workload import MeasureOptions, build_workload
+from dual_data.evaluation.measuring.engine import open_engine
+from dual_data.evaluation.measuring.measure import measure
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.rows.data import Item
+from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.ids import digest
 from dual_data.matching import contains_answer
 

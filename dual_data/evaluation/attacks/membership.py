@@ -25,7 +25,8 @@ FIXED = "loss"
 def membership_aucs(forget: Sequence[Row], holdout: Sequence[Row]) -> dict[str, Interval]:
     """AUC of every attack, with intervals over subjects.
 
-    Rows are items as :func:`dual_data.evaluation.measure.measure` makes them. Raises ValueError for an empty side.
+    Rows are items as :func:`dual_data.evaluation.measuring.measure.measure` makes them. Raises ValueError for an empty
+    side.
     """
     if not forget or not holdout:
         raise ValueError("membership inference needs forget and held-out items")

@@ -26,8 +26,8 @@ _RIDGE = 1.0
 def posterior_audit(forget: Sequence[Row], holdout: Sequence[Row]) -> Interval:
     """The AUC of a model that is fitted on half of the subjects, by hash, on the facts of the rest.
 
-    Rows are items as :func:`dual_data.evaluation.measure.measure` makes them against a base. Raises ValueError without
-    a base, and where a half has no fact of one side.
+    Rows are items as :func:`dual_data.evaluation.measuring.measure.measure` makes them against a base. Raises
+    ValueError without a base, and where a half has no fact of one side.
     """
     # Wordings change less than the question that was trained on: on one side alone they would tell the sides apart.
     worded = all(row["paraphrases"] for row in (*forget, *holdout))

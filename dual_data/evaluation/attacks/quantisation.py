@@ -13,8 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from dual_data.evaluation.lora import Adapters
-from dual_data.evaluation.models import Loaded
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.training.lora import Adapters
 
 _GROUP = 128
 """Inputs that share a scale."""

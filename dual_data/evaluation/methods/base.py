@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.packing import Rows
+from dual_data.evaluation.rows.packing import Rows
 
 Result = TypeVar("Result")
 

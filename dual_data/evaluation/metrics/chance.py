@@ -11,7 +11,7 @@ import polars as pl
 
 from dual_data.audit.baselines import baselines, rule_scores
 from dual_data.audit.columns import standard
-from dual_data.evaluation.data import Item
+from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.statistics import Floats
 
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.frontier import Point, balance
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.contrast import (
     SHARE,
@@ -20,6 +19,7 @@ from dual_data.evaluation.report.contrast import (
     compare_sets,
     pair_facts,
 )
+from dual_data.evaluation.report.frontier import Point, balance
 from dual_data.evaluation.report.places import chosen_cells, estimate, shown, trivial_rule
 from dual_data.evaluation.report.swapped import brought_out
 from dual_data.evaluation.results import BASE, read_result

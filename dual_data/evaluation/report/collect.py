@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.errors import InputError
-from dual_data.evaluation.attacks.prompts import GIVES_ANSWER_AWAY
-from dual_data.evaluation.data import Item
-from dual_data.evaluation.frontier import Point, choose
+from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
-from dual_data.evaluation.planned import read_plan
+from dual_data.evaluation.report.frontier import Point, choose
 from dual_data.evaluation.results import BASE, read_result, read_results
+from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY
+from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.statistics import Floats
 
 SCORES = (

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dual_data.evaluation.frontier import Point, area, retain_at
 from dual_data.evaluation.report.collect import Group, clusters, stack
+from dual_data.evaluation.report.frontier import Point, area, retain_at
 from dual_data.evaluation.report.levels import Levels, Weights, levels_of
 from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.statistics import (

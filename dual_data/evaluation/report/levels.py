@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.frontier import Point
 from dual_data.evaluation.report.collect import Group, Run, clusters, stack
+from dual_data.evaluation.report.frontier import Point
 from dual_data.evaluation.statistics import Floats, draw_counts, seed_weights
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dual_data.engine.manifest import git_text
-from dual_data.evaluation.frontier import RULE
 from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.attacked import attacks
 from dual_data.evaluation.report.collect import Collection
@@ -25,6 +24,7 @@ from dual_data.evaluation.report.document import (
 )
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
+from dual_data.evaluation.report.frontier import RULE
 from dual_data.evaluation.report.main_table import Row, main_table
 from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel

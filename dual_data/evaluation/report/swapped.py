@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dual_data.evaluation.attacks.prompts import REVERSE
 from dual_data.evaluation.report.collect import fair
+from dual_data.evaluation.rows.attack_prompts import REVERSE
 from dual_data.ids import digest
 from dual_data.matching import contains_answer, kind_of, normalise
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from dual_data.evaluation.attacks.quantisation import quantised, round_to_nearest
-from dual_data.evaluation.lora import Adapters, LoraSpec
-from dual_data.evaluation.tiny import tiny
-from tests.evaluation.training import SPEC, disturb
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from tests.evaluation.training.oracle import SPEC, disturb
 
 IDS = torch.tensor([[5, 6, 7]])
 

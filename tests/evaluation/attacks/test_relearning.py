@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from dual_data.errors import InputError
-from dual_data.evaluation import engine, fine_tune
 from dual_data.evaluation.attacks.recovery import recovery
 from dual_data.evaluation.attacks.relearning import Curve, halves, relearn
-from dual_data.evaluation.data import encode
-from dual_data.evaluation.lora import Adapters, LoraSpec
-from dual_data.evaluation.order import Optimisation
-from dual_data.evaluation.tiny import tiny
-from dual_data.evaluation.train import CellData, train
+from dual_data.evaluation.measuring import engine
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.training import fine_tune
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.train import CellData, train
 from tests.evaluation.questions import cities
 
 

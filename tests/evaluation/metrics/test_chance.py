@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.evaluation.data import Item
 from dual_data.evaluation.metrics.chance import best_rule, chance_corrected, trivial_baselines, trivial_scores
+from dual_data.evaluation.rows.data import Item
 
 
 def _item(subject: str, relation: str, answer: str) -> Item:

@@ -1,0 +1,96 @@
+"""Out of memory: try again with half the rows a forward pass, and say so; or say what did not fit."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+import torch
+
+from dual_data.errors import DualDataError
+from dual_data.evaluation.device.sharding import stay_in_step
+from dual_data.evaluation.rows.order import Optimisation
+
+Value = TypeVar("Value")
+
+CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once (--cells-at-once)"
+"""What is said where passes without gradients can take no smaller batch: of an engine, of the reference."""
+
+_SAID = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate",
+)
+"""How torch says so where it has no class for it: of the host, and of libraries beside its own allocator."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the device or the host."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in _SAID):
+        return True
+    # To end the recording of a graph that failed is an error again, which stands before the first.
+    first = error.__context__ if isinstance(error, RuntimeError) else None
+    return first is not None and is_out_of_memory(first)
+
+
+class OutOfMemory(DualDataError):
+    """Something does not fit, and was not or cannot be tried smaller."""
+
+
+@contextmanager
+def enough_memory(doing: str) -> Iterator[None]:
+    """Memory that runs out inside is OutOfMemory, which says doing what: for all that cannot be tried smaller."""
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold the tensors that did not fit beside one more
+    release()
+    stay_in_step()
+    raise OutOfMemory(
+        f"out of memory {doing}: use a narrower dtype, a smaller model, fewer cells at once (--cells-at-once) or fewer "
+        "rows (--rows)"
+    )
+
+
+def release() -> None:
+    """Give memory that nothing refers to back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        with suppress(RuntimeError):  # of a device that failed, and in old torch after a recording that did
+            torch.cuda.empty_cache()
+
+
+def halving(train: Callable[[Optimisation], Value], optimisation: Optimisation, notes: list[str]) -> Value:
+    """What `train` gives, called with ever smaller micro-batches until memory suffices; notes say what was halved.
+
+    The loss does not depend on the size of micro-batches, unless it is normalised over them: then nothing is halved.
+    Raises DualDataError where one row is too many.
+    """
+    while True:
+        try:
+            return train(optimisation)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        release()  # outside the handler, which holds the tensors of the attempt
+        stay_in_step()
+        if optimisation.normalise == "micro":
+            raise OutOfMemory(
+                "out of memory, and smaller micro-batches would change a loss that is normalised over them "
+                '(normalise = "micro"): set a smaller `micro`, or use fewer cells at once (--cells-at-once)'
+            )
+        rows = optimisation.micro or optimisation.batch
+        if rows == 1:
+            raise OutOfMemory(
+                "out of memory with a single row a forward pass: use a narrower dtype, a smaller model, "
+                "or fewer cells at once (--cells-at-once)"
+            )
+        optimisation = optimisation.model_copy(update={"micro": rows // 2})
+        notes.append(f"out of memory: forward passes of {rows // 2} rows in place of {rows}")

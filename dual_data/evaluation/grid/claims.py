@@ -1,0 +1,49 @@
+"""Cells that a process has taken: so that several processes can run one grid, one a device.
+
+A claim is a lock on a file below claims/ of the results' folder. It ends with its process, however that ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dual_data.evaluation.grid.cells import Cell, is_done
+
+
+@contextmanager
+def claimed(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> Iterator[list[Cell]]:
+    """Those of `cells` that are not done and that no other process holds, held until the end of the block.
+
+    With `adapter`, what lacks its adapter is not done.
+    """
+    taken = []
+    with ExitStack() as held:
+        for cell in cells:
+            lock = _lock(folder, cell)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            held.callback(lock.release)
+            if not is_done(folder, cell, adapter=adapter):
+                taken.append(cell)
+        yield taken
+
+
+def any_free(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> bool:
+    """Whether a cell is left to take: worth the preparation of its stage and the measurement of its base."""
+    for cell in cells:
+        with claimed(folder, [cell], adapter=adapter) as taken:
+            if taken:
+                return True
+    return False
+
+
+def _lock(folder: Path, cell: Cell) -> FileLock:
+    claims = folder / "claims"
+    claims.mkdir(parents=True, exist_ok=True)
+    return FileLock(claims / f"{cell.id}.lock")

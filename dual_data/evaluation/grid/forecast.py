@@ -1,0 +1,129 @@
+"""What a grid is going to take, before it is run: steps, tokens, arithmetic, and from that a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dual_data.evaluation.grid.cells import Cell, Grid, is_done
+from dual_data.evaluation.methods import method_named
+from dual_data.evaluation.models.loading import DTYPES, Identity, identify
+from dual_data.evaluation.results import BASE, cell_path, read_result
+from dual_data.evaluation.rows.data import Item, encode
+from dual_data.evaluation.rows.workload import build_workload
+from dual_data.evaluation.training.full import bytes_per_parameter
+
+_RATE = {"cpu": 5e10, "cuda": 1e14}
+"""Operations a second where no cell has been run yet: two CPU cores; half of what a large GPU reaches in training."""
+
+
+class Line(NamedTuple):
+    """One cell."""
+
+    cell: Cell
+    done: bool
+    steps: int
+    training_tokens: int
+    """Of the rows of all epochs; what rows share is computed once, so fewer go through the model."""
+    measured_tokens: int
+    """Prompts, scored answers, and generations at their longest."""
+    operations: float
+
+
+class Plan(NamedTuple):
+    """All cells and what they come to."""
+
+    lines: list[Line]
+    to_do: int
+    summary: str
+
+
+def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
+    """Count what `cells` need, with `adapters` to keep or without. Tokenizers are loaded, weights are not."""
+    known = {
+        name: identify(one.spec, trust_remote_code=one.trust_remote_code, revision=one.revision)
+        for name, one in grid.models.items()
+    }
+    sizes: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
+    lines = []
+    for cell in cells:
+        place = (cell.model, cell.stage, cell.set)
+        if place not in sizes:
+            sizes[place] = _sizes(grid, cell, known[cell.model])
+        done = is_done(grid.folder, cell, adapter=adapters)
+        lines.append(_line(grid, cell, known[cell.model], sizes[place], done=done))
+    left = [line for line in lines if not line.done]
+    operations = sum(line.operations for line in left)
+    rate, basis = _rate(grid, lines, device)
+    most = max((known[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
+    memory = f"weights{' and optimiser' if grid.preset.full else ''} take {most / 2**30:.1f} GiB"
+    text = (
+        f"{sum(line.training_tokens for line in left):,} training tokens, "
+        f"{sum(line.measured_tokens for line in left):,} measured tokens, {operations:.2g} operations, about "
+        f"{_duration(operations / rate)} on {device} ({basis}); {memory}; training stages come on top"
+    )
+    return Plan(lines, len(left), text)
+
+
+def _sizes(grid: Grid, cell: Cell, known: Identity) -> tuple[int, int, int, int]:
+    """Tokens of the forget rows, mean tokens of a retain row, forget rows, tokens measured."""
+
+    def tokens(items: Sequence[Item]) -> int:
+        rows = encode(known.tokenizer, items, grid.profile)
+        return sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) for row in rows)
+
+    sets = grid.sets[cell.stage]
+    forget = sets.forget[cell.set]
+    workload = build_workload(
+        known.tokenizer,
+        grid.evaluated(cell.stage, cell.set),
+        grid.profile,
+        grid.measure,
+        demonstrations=sets.retain_train,
+        panel=grid.panel,
+    )
+    measured = sum(
+        len(request.prompt)
+        + sum(len(answer.ids) for answer in request.answers)
+        + (grid.max_new_tokens if request.generate else 0)
+        for request in (*workload.requests, *(workload.asked.requests if workload.asked is not None else ()))
+    )
+    return tokens(forget), tokens(sets.retain_train) // len(sets.retain_train), len(forget), measured
+
+
+def _line(grid: Grid, cell: Cell, known: Identity, sizes: tuple[int, int, int, int], *, done: bool) -> Line:
+    forget, retain_row, rows, measured = sizes
+    steps = training = 0
+    if cell.method != BASE:
+        kinds = len(method_named(cell.method).kinds)
+        epoch = forget * (kinds - 1 if kinds == 3 else 1) + (retain_row * rows if kinds > 1 else 0)
+        training = epoch * grid.preset.epochs
+        steps = -(-rows // grid.preset.batch) * grid.preset.epochs
+    # A frozen weight costs two operations a token forward and two backward; a trained one two more.
+    backward = 6 if grid.preset.full else 4
+    operations = known.parameters * (float(backward) * training + 2.0 * measured)
+    return Line(cell, done, steps, training, measured, operations)
+
+
+def _rate(grid: Grid, lines: Sequence[Line], device: str) -> tuple[float, str]:
+    """Operations a second of the cells that are done, else a guess."""
+    operations = seconds = 0.0
+    for line in lines:
+        run = read_result(cell_path(grid.folder, line.cell.id))["run"] if line.done else {}
+        if run:
+            seconds += (run["training_seconds"] + run["measuring_seconds"]) / run["cells_at_once"]
+            operations += line.operations
+    if seconds > 0:
+        return operations / seconds, "by the cells that are done"
+    return _RATE["cuda" if device.startswith("cuda") else "cpu"], "a guess until a cell is done"
+
+
+def _bytes(grid: Grid, model: str) -> int:
+    dtype = DTYPES[grid.models[model].dtype]
+    return bytes_per_parameter(dtype) if grid.preset.full else dtype.itemsize
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

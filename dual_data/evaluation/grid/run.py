@@ -1,0 +1,413 @@
+"""Runs a grid: one resident base a model, cells as adapters that are trained, measured and dropped in place.
+
+    model -> stage and its seed -> set to forget -> before unlearning -> method -> cells, some at once
+
+A cell that has a result is never run again, unless its adapter is to be kept and was not. A killed run loses the cells
+in flight and no more: one, or as many as are trained at once, or whose results were not all written yet. Several
+processes may run one grid (`workers` starts one a device): each takes cells that no other has taken. What a cell cannot
+do, for memory or for its rows, is its result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from dual_data.errors import DualDataError, UsageError
+from dual_data.evaluation.device.devices import cells_at_once, rows_at_once
+from dual_data.evaluation.device.memory import OutOfMemory, enough_memory, halving, release
+from dual_data.evaluation.device.sharding import ALONE, Ranks, shard
+from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path, is_done
+from dual_data.evaluation.grid.claims import any_free, claimed
+from dual_data.evaluation.grid.record import Effort, blank, run_record
+from dual_data.evaluation.grid.stages import Prepared, applied, prepare
+from dual_data.evaluation.measuring.embedding import SentenceEmbedder
+from dual_data.evaluation.measuring.engine import open_engine
+from dual_data.evaluation.measuring.measure import Measurement, measure
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.methods import method_named
+from dual_data.evaluation.models.context import check_workload
+from dual_data.evaluation.models.loading import Loaded, load
+from dual_data.evaluation.results import BASE, write_result
+from dual_data.evaluation.rows import panel
+from dual_data.evaluation.rows.data import Encoded, Item, encode, token_hash
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.workload import Workload, build_workload
+from dual_data.evaluation.settings import ModelSettings, StageSettings
+from dual_data.evaluation.training.full import FullWeights
+from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.train import CellData, Trace, train
+
+
+class RunOptions(NamedTuple):
+    """How a grid is run; nothing here changes a number beyond rounding."""
+
+    device: str = "cpu"
+    cells_at_once: int = 0
+    """Cells of one method trained and measured as one batch; 0 for as many as suit device and model."""
+    rows: int = 0
+    """Rows a batch of the measurement, of all cells together; 0 for as many as suit the device."""
+    save_adapters: bool = False
+    """Whether every cell's adapter is kept, below adapters/ in the results' folder."""
+    start: float = 0.0
+    """Where to begin, as a share of the grid: processes that share one do not all prepare the same stage first."""
+    ranks: Ranks = ALONE
+    """Which of the processes that share a base this is; `joined` must be on."""
+
+
+class Tally(NamedTuple):
+    """How many cells ended how."""
+
+    done: int = 0
+    stopped: int = 0
+    failed: int = 0
+    elsewhere: int = 0
+    """Cells that another process had taken."""
+
+
+def run(
+    grid: Grid,
+    cells: Sequence[Cell],
+    options: RunOptions,
+    *,
+    project: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> Tally:
+    """Run those of `cells` that have no result yet. What goes wrong in a cell is its result and ends no other.
+
+    Raises UsageError where adapters are to be kept, or a base shared, of a grid that trains all weights, and for a
+    model that cannot be loaded for another reason than memory.
+    """
+    ranks = options.ranks
+    if options.save_adapters and grid.preset.full:
+        raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
+    if grid.preset.full and not ranks.alone:
+        raise UsageError(f"{grid.name} trains all weights, and a base that processes share is not trained: no --shard")
+    job, counts = _Job(grid, options, project, say), Counter[str]()
+    todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
+    benches = _by(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))
+    first = int(options.start * len(benches))
+    for name, of_model in groupby(benches[first:] + benches[:first], lambda found: found[0].model):
+        loaded: Loaded | None = None
+        too_large = ""
+        for of_stage in of_model:
+            if not job.any_free(of_stage):
+                counts["elsewhere"] += len(of_stage)
+                continue
+            if loaded is None and not too_large:
+                try:
+                    loaded = job.load(name)
+                except OutOfMemory as error:
+                    too_large = str(error)
+            if loaded is None:
+                counts += job.fail_free(of_stage, too_large)
+            else:
+                counts += _Bench(job, loaded).run(of_stage)
+        del loaded
+        release()
+    return Tally(**counts)
+
+
+def load_model(settings: ModelSettings, device: str) -> Loaded:
+    """A model of the grid file on a device."""
+    return load(
+        settings.spec,
+        settings.dtype,
+        device,
+        trust_remote_code=settings.trust_remote_code,
+        revision=settings.revision,
+    )
+
+
+def _by(cells: Sequence[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:
+    """Cells in groups of equal key, in the order in which the keys first come up."""
+    groups: dict[object, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return list(groups.values())
+
+
+def _stage_of(grid: Grid, cell: Cell) -> tuple[str, int]:
+    return (cell.stage, cell.seed if grid.stages[cell.stage] is not None else 0)
+
+
+class _Job(NamedTuple):
+    """What is run and how; and what becomes of cells that have no numbers: the next run tries them again."""
+
+    grid: Grid
+    options: RunOptions
+    project: Path
+    say: Callable[[str], None]
+
+    def load(self, name: str) -> Loaded:
+        """A model of the grid, or this process's part of it. Raises OutOfMemory."""
+        settings, ranks, device = self.grid.models[name], self.options.ranks, self.options.device
+        self.say(f"{name}: loading {settings.spec} in {settings.dtype}")
+        with enough_memory(f"loading {settings.spec}"):
+            if ranks.alone:
+                return load_model(settings, device)
+            return shard(load_model(settings, "cpu"), ranks, device)
+
+    def any_free(self, cells: Sequence[Cell]) -> bool:
+        """Whether one of the cells is left to take, as the first process sees it."""
+        ranks = self.options.ranks
+        return ranks.agree(ranks.first and any_free(self.grid.folder, cells, adapter=self.options.save_adapters))
+
+    def fail(
+        self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
+    ) -> None:
+        """Make `reason` the result of cells that this process holds; one that only lacks its adapter keeps its own."""
+        for cell in cells:
+            self.say(f"{cell.label}: failed: {reason}")
+            if not is_done(self.grid.folder, cell):
+                result = blank(
+                    self.grid, cell, status="failed", reason=reason, loaded=loaded, stage=stage, project=self.project
+                )
+                write_result(self.grid.folder, cell.id, result)
+
+    def fail_free(
+        self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
+    ) -> Counter[str]:
+        """The same for those of the cells that no process holds; how many ended how."""
+        if not self.options.ranks.first:
+            return Counter()
+        # What lacks its adapter alone was to be run too.
+        with claimed(self.grid.folder, cells, adapter=self.options.save_adapters) as taken:
+            self.fail(taken, reason, loaded, stage)
+        return Counter(failed=len(taken), elsewhere=len(cells) - len(taken))
+
+
+class _Bench:
+    """One model in one stage, and the cells that start from it."""
+
+    def __init__(self, job: _Job, loaded: Loaded) -> None:
+        grid, options = job.grid, job.options
+        self._job, self._grid, self._options, self._loaded = job, grid, options, loaded
+        fitting = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
+        self._cells_at_once = (1 if grid.preset.full else fitting) * options.ranks.size
+        self._rows_at_once = options.rows or rows_at_once(options.device)
+        self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
+        self._encoded: dict[tuple[Item, ...], list[Encoded]] = {}
+        self._stage: Prepared | None = None
+        self._workload: Workload
+        self._base: Measurement
+
+    def run(self, cells: Sequence[Cell]) -> Counter[str]:
+        """Run cells of one stage; how many ended how."""
+        name, seed = _stage_of(self._grid, cells[0])
+        settings, counts = self._grid.stages[name], Counter[str]()
+        left = _by(cells, lambda cell: cell.set)
+        try:
+            if settings is not None:
+                self._stage = self._prepare(settings, f"{cells[0].model} {name} seed {seed}", name, seed)
+            with enough_memory(f"putting the stage {name} on the base"), applied(self._loaded, self._stage):
+                while left:
+                    counts += self._run_set(left[0])
+                    del left[0]
+        except DualDataError as error:  # the stage: none of its cells can be run
+            cells = [cell for of_set in left for cell in of_set]
+            counts += self._job.fail_free(cells, str(error), self._loaded, self._stage)
+        return counts
+
+    def _prepare(self, settings: StageSettings, label: str, name: str, seed: int) -> Prepared:
+        grid, began = self._grid, time.perf_counter()
+        self._job.say(f"{label}: preparing the stage")
+        with enough_memory(f"training the stage {name}"):
+            found = prepare(
+                self._loaded,
+                settings,
+                grid.sets[name].trained(settings),
+                seed=seed,
+                profile=grid.profile,
+                folder=grid.folder.parent / "stages",
+                ranks=self._options.ranks,
+            )
+        self._job.say(f"{label}: ready after {time.perf_counter() - began:.0f} s")
+        return found
+
+    def _run_set(self, cells: Sequence[Cell]) -> Counter[str]:
+        if not self._job.any_free(cells):
+            return Counter(elsewhere=len(cells))
+        try:
+            with enough_memory("measuring the model before unlearning"):
+                counts = Counter(done=self._measure_base(cells))
+        except DualDataError as error:  # what the cells are compared with: none of them can be run
+            return self._job.fail_free(cells, str(error), self._loaded, self._stage)
+        for of_method in _by([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
+            for start in range(0, len(of_method), self._cells_at_once):
+                counts += self._run_cells(of_method[start : start + self._cells_at_once])
+        return counts
+
+    def _measure_base(self, cells: Sequence[Cell]) -> int:
+        """Measure the model as the cells start from it; how many results that were missing it is."""
+        grid, place = self._grid, cells[0]
+        self._workload = build_workload(
+            self._loaded.tokenizer,
+            grid.evaluated(place.stage, place.set),
+            grid.profile,
+            grid.measure,
+            demonstrations=grid.sets[place.stage].retain_train,
+            panel=grid.panel,
+        )
+        check_workload(self._loaded, self._workload, grid.max_new_tokens)
+        self._reset_peak()
+        began = time.perf_counter()
+        engine = self._engine(None)
+        self._base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
+        self._keep_to(engine, 1)
+        effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
+        missing = [cell for cell in cells if cell.method == BASE] if self._options.ranks.first else []
+        with claimed(grid.folder, missing) as bases:
+            for cell in bases:
+                self._write(cell, self._base, effort, engine.notes)
+        return len(bases)
+
+    def _run_cells(self, cells: Sequence[Cell]) -> Counter[str]:
+        """Train and measure some cells of one method together, unless another process has taken them."""
+        adapter, ranks = self._options.save_adapters, self._options.ranks
+        with claimed(self._grid.folder, cells if ranks.first else (), adapter=adapter) as free:
+            taken = ranks.agree(free)
+            counts = Counter(elsewhere=len(cells) - len(taken))
+            mine, together = ranks.share(taken)
+            try:
+                if taken:
+                    with enough_memory(f"training and measuring {cells[0].method}"):
+                        counts.update(self._train_and_measure(together, len(mine)))
+            except DualDataError as error:
+                left = [cell for cell in mine if not is_done(self._grid.folder, cell, adapter=adapter)]
+                self._job.fail(left, str(error), self._loaded, self._stage)
+                counts.update(done=len(mine) - len(left), failed=len(left))
+            ranks.wait()  # the first holds the cells of all
+        return counts
+
+    def _train_and_measure(self, cells: Sequence[Cell], own: int) -> list[str]:
+        """Run cells together; the first `own` of them are this process's to write and to say how they ended."""
+        grid, loaded, notes = self._grid, self._loaded, list[str]()
+        method = method_named(cells[0].method)
+        rows = self._rows(cells[0])
+        data = [rows._replace(lr=cell.lr, seed=cell.seed) for cell in cells]
+        self._reset_peak()
+        seeds = [cell.seed for cell in cells]
+        adapters = None if grid.preset.full else Adapters(loaded.model, grid.preset.lora.spec(), seeds=seeds)
+        distributions = bool(method.reference_rows) or grid.preset.forget_kl > 0
+        trainable = adapters or FullWeights(loaded.model, keep_head=distributions and not method.at_layer)
+
+        def attempt(how: Optimisation) -> list[Trace]:
+            trainable.reset()
+            options = grid.preset.methods[method.name]
+            return train(loaded, trainable, method, data, how, options=options, train_end=grid.profile.train_end)
+
+        try:
+            began = time.perf_counter()
+            traces = halving(attempt, grid.preset, notes)
+            trained = time.perf_counter()
+            engine = self._engine(adapters)
+            found = measure(engine, self._workload, base=self._base, embedder=self._embedder)
+            self._keep_to(engine, len(cells))
+            effort = Effort(
+                trained - began,
+                time.perf_counter() - trained,
+                len(cells),
+                tokens=traces[0].tokens,
+                rows=engine.rows * len(cells),
+            )
+            for k, (cell, trace, measured) in enumerate(zip(cells[:own], traces, found, strict=False)):
+                if self._options.save_adapters and adapters is not None:
+                    # Before the result: a cell that has one is done, and its adapter would never be made.
+                    adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
+                self._write(cell, measured, effort, [*notes, *engine.notes], trace, rows)
+                self._job.say(_line(cell, measured, trace, effort.seconds))
+        finally:
+            trainable.remove()
+        return ["stopped" if trace.stopped else "done" for trace in traces[:own]]
+
+    def _rows(self, cell: Cell) -> CellData:
+        """What a cell is trained on: the same rows for all of its set and method."""
+        sets = self._grid.sets[cell.stage]
+        forget = sets.forget[cell.set]
+        return CellData(
+            self._encode(forget),
+            self._encode(sets.retain_train),
+            cell.lr,
+            cell.seed,
+            self._encode(self._grid.preferred(cell.stage, cell.set, cell.method)),
+            [item.popularity for item in forget],
+        )
+
+    def _encode(self, items: Sequence[Item]) -> list[Encoded]:
+        """Tokens of rows, made once a stage."""
+        if (rows := tuple(items)) not in self._encoded:
+            self._encoded[rows] = encode(self._loaded.tokenizer, items, self._grid.profile)
+        return self._encoded[rows]
+
+    def _engine(self, adapters: Adapters | None) -> Engine | PlainEngine:
+        cells = adapters.count if adapters is not None else 1
+        return open_engine(
+            self._loaded,
+            adapters,
+            rows=max(1, self._rows_at_once // cells),
+            max_new_tokens=self._grid.max_new_tokens,
+        )
+
+    def _keep_to(self, engine: Engine | PlainEngine, cells: int) -> None:
+        """Remember a batch that had to be halved, so that what did not fit once is not tried again."""
+        if engine.rows < self._rows_at_once // cells:
+            self._rows_at_once = engine.rows * cells
+
+    def _reset_peak(self) -> None:
+        if self._loaded.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._loaded.device)
+
+    def _write(
+        self,
+        cell: Cell,
+        measured: Measurement,
+        effort: Effort,
+        notes: Sequence[str],
+        trace: Trace | None = None,
+        rows: CellData | None = None,
+    ) -> None:
+        """Write a result; `trace` and `rows` are those of its training, where there was one."""
+        stopped = trace.stopped if trace is not None else ""
+        result = blank(
+            self._grid,
+            cell,
+            status="stopped" if stopped else "done",
+            reason=stopped,
+            loaded=self._loaded,
+            stage=self._stage,
+            project=self._job.project,
+        )
+        result["summary"] = measured.summary
+        result["items"] = measured.items
+        if self._grid.panel is not None and measured.panel is not None:
+            result["panel"] = panel.summary(self._grid.panel, measured.panel)
+            result["panel_items"] = panel.items(self._grid.panel, measured.panel)
+        if trace is not None and rows is not None:
+            kinds = {"forget": rows.forget, "retain": rows.retain, "refusal": rows.refusal}
+            result["training"] = {
+                "steps": trace.steps,
+                "loss": trace.losses,
+                "parts": trace.parts,
+                "gradient_norm": trace.norms,
+                "notes": trace.notes,
+                "token_ids": {kind: token_hash(encoded) for kind, encoded in kinds.items() if encoded},
+            }
+        result["run"] = run_record(effort, self._loaded, self._stage, notes)
+        write_result(self._grid.folder, cell.id, result)
+
+
+def _line(cell: Cell, measured: Measurement, trace: Trace, seconds: float) -> str:
+    forget, retain = measured.summary["forget"], measured.summary["retain_eval"]
+    state = f"stopped: {trace.stopped}" if trace.stopped else "done"
+    return (
+        f"{cell.label}: {state}, ROUGE-L recall forget {forget['rougeL_recall']:.3f} "
+        f"retain {retain['rougeL_recall']:.3f}, {seconds:.1f} s"
+    )

@@ -1,0 +1,219 @@
+"""Training stages before unlearning: an adapter is trained once, kept by content, and made part of the base.
+
+`pretrained` changes nothing. `sft` learns the facts, and its controls separate what it mixes: `sft_format` learns other
+subjects in the same form, `sft_new` facts that can only have been learned here, `sft_retain` all but those to forget.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from dual_data.errors import DualDataError, InputError
+from dual_data.evaluation.device.memory import halving
+from dual_data.evaluation.device.sharding import ALONE, Ranks, held
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.results import write_json
+from dual_data.evaluation.rows.data import Encoded, Item, Profile, data_hash, encode
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.settings import StageSettings
+from dual_data.evaluation.training import fine_tune
+from dual_data.evaluation.training.lora import Adapters, read_spec
+from dual_data.evaluation.training.train import CellData, Trace, train, ways_not_taken
+from dual_data.ids import digest
+from dual_data.matching import normalise
+
+_LAYOUT = 2
+
+
+class Prepared(NamedTuple):
+    """A stage's adapter and what its training took, whoever trained it."""
+
+    folder: Path
+    apply: str
+    """How it becomes part of the base; see `StageSettings.apply`."""
+    seconds: float
+    gpu_hours: float
+    notes: tuple[str, ...]
+    """Such as a halved batch."""
+
+
+class Sets(NamedTuple):
+    """The rows of a dataset as one stage sees them."""
+
+    forget: Mapping[str, list[Item]]
+    """Every set of the data, also those that a grid does not unlearn: stages learn them all."""
+    retain_train: list[Item]
+    retain_eval: list[Item]
+    format: list[Item]
+    measured: Mapping[str, list[Item]]
+
+    def counterfactual(self) -> Sets:
+        """Every row with another answer of its relation, the same one wherever the row stands."""
+        sets = [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
+        answers = counterfactual_answers([item for rows in sets for item in rows])
+
+        def swap(rows: Sequence[Item]) -> list[Item]:
+            return [row._replace(answer=answers[row.id], answers=(answers[row.id],)) for row in rows]
+
+        return Sets(
+            {name: swap(rows) for name, rows in self.forget.items()},
+            swap(self.retain_train),
+            swap(self.retain_eval),
+            swap(self.format),
+            {name: swap(rows) for name, rows in self.measured.items()},
+        )
+
+    def trained(self, stage: StageSettings) -> list[Item]:
+        """The rows that a stage learns, each question once."""
+        rows: list[Item] = []
+        for name in stage.train:
+            if name == "forget":
+                rows += [item for part in self.forget.values() for item in part]
+            else:
+                rows += getattr(self, name)
+        if not rows:
+            raise InputError(f"a training stage learns {', '.join(stage.train)}, of which this dataset has no rows")
+        return list({item.question: item for item in rows}.values())
+
+
+def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
+    """By row id, an answer that is right for another row of the relation and wrong for this one; chosen by hash.
+
+    Where a relation has no other answer, one of any relation is taken.
+    """
+    every = sorted({item.answer for item in items})
+    folded = {answer: normalise(answer) for answer in every}
+    by_relation: dict[str, set[str]] = {}
+    for item in items:
+        by_relation.setdefault(item.relation, set()).add(item.answer)
+    found = {}
+    for item in items:
+        right = {normalise(answer) for answer in (item.answer, *item.answers)}
+        pools = (sorted(by_relation[item.relation]), every)
+        others = next((kept for pool in pools if (kept := [a for a in pool if folded[a] not in right])), None)
+        if others is None:
+            raise InputError("counterfactual answers need rows with at least two different answers")
+        found[item.id] = others[int(digest(f"counterfactual|{item.id}"), 16) % len(others)]
+    return found
+
+
+def stage_key(
+    weights: str, dtype: str, template: str, *, stage: StageSettings, rows: Sequence[Item], seed: int, profile: Profile
+) -> str:
+    """Content address of a stage's adapter; `template` is the model's chat template, which makes prompts of rows."""
+    parts = [_LAYOUT, weights, dtype, digest(template), stage.recipe(), data_hash(rows), seed, profile]
+    return digest(json.dumps(parts, sort_keys=True, ensure_ascii=False))
+
+
+def prepare(
+    loaded: Loaded,
+    stage: StageSettings,
+    rows: Sequence[Item],
+    *,
+    seed: int,
+    profile: Profile,
+    folder: Path,
+    ranks: Ranks = ALONE,
+) -> Prepared:
+    """The stage's adapter below `folder`, trained where it is not there yet; KEY.json beside it is what that took.
+
+    Two processes that want the same stage train it once; those that share a base, all together. Raises DualDataError
+    where training does not stay finite.
+    """
+    info = loaded.info
+    key = stage_key(info.weights, info.dtype, info.template, stage=stage, rows=rows, seed=seed, profile=profile)
+    target = folder / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{key}.lock") if ranks.first else nullcontext():
+        if ranks.agree(not all(path.exists() for path in (target / "adapter_config.json", _record(target)))):
+            encoded = encode(loaded.tokenizer, rows, profile)
+            _train(loaded, stage, encoded, seed=seed, profile=profile, target=target, ranks=ranks)
+            ranks.wait()
+    took = json.loads(_record(target).read_text(encoding="utf-8"))
+    return Prepared(target, stage.apply, took["seconds"], took["gpu_hours"], tuple(took["notes"]))
+
+
+def _record(target: Path) -> Path:
+    return target.with_name(f"{target.name}.json")
+
+
+def _train(
+    loaded: Loaded,
+    stage: StageSettings,
+    rows: Sequence[Encoded],
+    *,
+    seed: int,
+    profile: Profile,
+    target: Path,
+    ranks: Ranks,
+) -> None:
+    """Train the stage's adapter; the first of those that share the base writes it."""
+    began, notes = time.perf_counter(), list[str]()
+    adapters = Adapters(loaded.model, stage.lora.spec(), seeds=(seed,))
+    cell = CellData(rows, (), stage.lr, seed)
+
+    def attempt(how: Optimisation) -> Trace:
+        adapters.reset()
+        return train(loaded, adapters, fine_tune.METHOD, [cell], how, train_end=profile.train_end)[0]
+
+    try:
+        trace = halving(attempt, stage, notes)
+        if trace.stopped:
+            raise DualDataError(f"the training stage ended early: {trace.stopped}; lower its learning rate")
+        if not ranks.first:
+            return
+        seconds = time.perf_counter() - began
+        took = {
+            "spec": loaded.info.spec,
+            "device": loaded.device.type,
+            "seconds": seconds,
+            "gpu_hours": ranks.size * seconds / 3600 if loaded.device.type == "cuda" else 0.0,
+            "steps": trace.steps,
+            "tokens": trace.tokens,
+            "loss": trace.losses,
+            "notes": [*notes, *ways_not_taken(trace.notes)],
+        }
+        write_json(_record(target), took)  # before the adapter, which says that the stage is there
+        adapters.save(target, base=loaded.info.spec)
+    finally:
+        adapters.remove()
+
+
+@contextmanager
+def applied(loaded: Loaded, stage: Prepared | None) -> Iterator[Adapters | None]:
+    """The base with a stage's adapter in it, or as it is; on leaving, the base is what it was, bit for bit.
+
+    Yields the adapter where it stays one (`stack`), else None.
+    """
+    if stage is None:
+        yield None
+        return
+    adapters = Adapters(loaded.model, read_spec(stage.folder))
+    saved: list[tuple[nn.Linear, Tensor, Tensor]] = []
+    tied = loaded.model.config.tie_word_embeddings
+    try:
+        adapters.load(stage.folder)
+        if stage.apply == "merge":
+            linears = [slot.linear for slot in adapters.slots]
+            saved = [(linear, linear.weight, held(linear.weight).detach().cpu().clone()) for linear in linears]
+            adapters.merge()
+            yield None
+        else:
+            adapters.freeze()
+            yield adapters
+    finally:
+        adapters.remove()
+        with torch.no_grad():
+            for linear, weight, copy in saved:
+                held(weight).copy_(copy)
+                linear.weight = weight
+        loaded.model.config.tie_word_embeddings = tied

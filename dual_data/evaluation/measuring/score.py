@@ -1,0 +1,157 @@
+"""From logits at the answer positions to per-token figures; the base's rows are kept for KL and cosine.
+
+Only rows that predict an answer token go through the head: of a 128k vocabulary nothing else is ever computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from transformers import PreTrainedModel
+
+from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.rows.request import Answer
+
+_CHUNK = 1 << 27
+"""Most logits held at once in float32, 512 MiB; the figures need a few times as much for a moment."""
+
+
+class Figures(NamedTuple):
+    """Columns [tokens] of the figures that `TokenScores` names; float32 or whole numbers."""
+
+    log_p: Tensor
+    rank: Tensor
+    greedy: Tensor
+    mean: Tensor
+    deviation: Tensor
+    kl: Tensor | None
+
+
+class Reference:
+    """What a reference model said at the answer positions, by request: logits in its own type, mean hidden states."""
+
+    def __init__(self) -> None:
+        self.logits: dict[int, Tensor] = {}
+        self.hidden: dict[int, Tensor] = {}
+
+
+def score_answers(
+    model: PreTrainedModel,
+    hidden: Tensor,
+    means: Tensor | None,
+    answers: Sequence[Answer],
+    indices: Sequence[int],
+    reference: Reference | None,
+    keep: Reference | None,
+) -> list[list[TokenScores]]:
+    """Scores [cells][answers] of final hidden states [cells, tokens, width], where the answers' tokens are predicted.
+
+    `means` [cells, answers, width] are mean hidden states of the answers. Both are compared with what `reference` has
+    for the requests that `indices` number, and `keep` takes those of the first cell.
+    """
+    cells, lengths = len(hidden), [len(answer.ids) for answer in answers]
+    gold = torch.tensor([token for answer in answers for token in answer.ids], device=hidden.device)
+    base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    found, logits = figures_of_hidden(lambda states: head(model, states), hidden, gold, base, vocabulary)
+    cosines: list[float | None] = [None] * (cells * len(answers))
+    if reference is not None and means is not None:
+        other = torch.stack([reference.hidden[index] for index in indices])
+        cosines = list(cosine_similarity(means, other[None].expand_as(means), dim=2).clamp(-1, 1).flatten().tolist())
+    if keep is not None:
+        keep.logits.update(zip(indices, [piece.clone() for piece in torch.split(logits, lengths)], strict=True))
+        if means is not None:
+            keep.hidden.update(zip(indices, means[0].unbind(0), strict=True))
+    scores = split_scores(found, lengths * cells, [answer.answer_tokens for answer in answers] * cells, cosines)
+    return [scores[cell * len(answers) : (cell + 1) * len(answers)] for cell in range(cells)]
+
+
+@torch.no_grad()
+def figures(logits: Tensor, gold: Tensor, reference: Tensor | None = None) -> Figures:
+    """Figures of rows [tokens, vocabulary] for the gold tokens [tokens]; everything is computed in float32."""
+    logits = logits.float()
+    picked = logits.gather(1, gold[:, None])
+    log_p = torch.log_softmax(logits, dim=1)
+    # A logit of minus infinity has probability 0 and must add 0, not 0 * inf.
+    finite = log_p.clamp_min(-1e4)
+    p = log_p.exp()
+    mean = (p * finite).sum(1)
+    deviation = (p * (finite - mean[:, None]).square()).sum(1).sqrt()
+    kl = None
+    if reference is not None:
+        log_q = torch.log_softmax(reference.float(), dim=1)
+        kl = (log_q.exp() * (log_q.clamp_min(-1e4) - finite)).sum(1).clamp_min(0.0)
+    return Figures(
+        log_p.gather(1, gold[:, None])[:, 0],
+        1 + (logits > picked).sum(1),
+        logits.argmax(1) == gold,
+        mean,
+        deviation,
+        kl,
+    )
+
+
+@torch.no_grad()
+def figures_of_hidden(
+    head: Callable[[Tensor], Tensor],
+    hidden: Tensor,
+    gold: Tensor,
+    reference: Tensor | None,
+    vocabulary: int,
+    *,
+    chunk: int = _CHUNK,
+) -> tuple[Figures, Tensor]:
+    """Figures of hidden rows [cells, tokens, width], the gold tokens [tokens] being the same for every cell.
+
+    At most about `chunk` logits exist at once. The head sees all cells of some tokens, since adapters on it expect rows
+    grouped by cell. Returns figures of [cells * tokens], and the logits [tokens, vocabulary] of the first cell in the
+    type of `hidden`.
+    """
+    cells, tokens, _ = hidden.shape
+    step = max(1, chunk // (vocabulary * cells))
+    parts: list[Figures] = []
+    kept = []
+    for start in range(0, tokens, step):
+        piece = hidden[:, start : start + step]
+        logits = head(piece.reshape(-1, piece.shape[-1]))
+        rows = None if reference is None else reference[start : start + step].repeat(cells, 1)
+        parts.append(figures(logits, gold[start : start + step].repeat(cells), rows))
+        kept.append(logits[: piece.shape[1]].to(hidden.dtype))
+    return _join(parts, cells), torch.cat(kept)
+
+
+def _join(parts: Sequence[Figures], cells: int) -> Figures:
+    if len(parts) == 1:
+        return parts[0]
+
+    def joined(column: Sequence[Tensor | None]) -> Tensor | None:
+        known = [part.view(cells, -1) for part in column if part is not None]
+        return torch.cat(known, dim=1).flatten() if known else None
+
+    return Figures(*map(joined, zip(*parts, strict=True)))  # type: ignore[arg-type]
+
+
+def split_scores(
+    found: Figures, lengths: Sequence[int], answer_tokens: Sequence[int], cosines: Sequence[float | None]
+) -> list[TokenScores]:
+    """Cut columns of figures into one `TokenScores` a row; `lengths` are tokens with the turn's end."""
+    columns = torch.stack([found.log_p, found.mean, found.deviation]).double().cpu().tolist()
+    ranks, greedy = found.rank.cpu().tolist(), found.greedy.cpu().tolist()
+    kl = found.kl.double().cpu().tolist() if found.kl is not None else []
+    scores = []
+    start = 0
+    for length, tokens, cosine in zip(lengths, answer_tokens, cosines, strict=True):
+        part = slice(start, start + length)
+        log_p, mean, deviation = (tuple(column[part]) for column in columns)
+        scores.append(
+            TokenScores(
+                tokens, log_p, tuple(ranks[part]), tuple(greedy[part]), mean, deviation, tuple(kl[part]), cosine
+            )
+        )
+        start += length
+    return scores

@@ -1,0 +1,275 @@
+"""One sorted stream of prompts: answers scored under teacher forcing and greedy answers, from the same prompt pass.
+
+    prefix (once a group and cell) -> prompts of a batch -> answers, fed after the prompt -> greedy decoding
+
+All read the same key-value cache: the prompt that generation needs anyway also serves every scored answer, so a scored
+token costs one token. Many adapters go through in one batch, the rows grouped by adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory, release
+from dual_data.evaluation.device.sharding import refuse_if_shared, stay_in_step
+from dual_data.evaluation.measuring.forced import Prompts, forced_scores
+from dual_data.evaluation.measuring.generate import Decoder, Slots
+from dual_data.evaluation.measuring.hidden import last_layers, mean_of_layers
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.score import Reference
+from dual_data.evaluation.measuring.static_cache import StaticCache, prompt_mask, prompt_seen
+from dual_data.evaluation.models.loading import Loaded, attention_window, head, last_hidden
+from dual_data.evaluation.rows.packing import shared_prefix
+from dual_data.evaluation.rows.request import Outcome, Request
+from dual_data.evaluation.training.lora import Adapters
+
+_LEAST_TOKENS = 2048
+"""As many tokens of a batch are worth a pass of their own."""
+_MOST_PARTS = 4
+_MULTIPLE = 32
+"""Rows and columns of batches that have graphs are filled up to a multiple of it."""
+
+
+class Engine:
+    """Runs streams of requests through one model, alone or with adapters.
+
+    `rows` is the batch of one adapter; out of memory halves it and goes on, which `notes` says. `graphs` is whether
+    decoding steps are replayed as CUDA graphs.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        adapters: Adapters | None = None,
+        *,
+        rows: int = 64,
+        max_new_tokens: int = 64,
+        graphs: bool = False,
+    ) -> None:
+        self.loaded, self.adapters = loaded, adapters
+        self.rows, self.max_new_tokens = rows, max_new_tokens
+        self.device = loaded.device
+        self.decoder = Decoder(loaded.model, loaded.info.stop_ids, graphs=graphs)
+        self.notes: list[str] = []
+        self._window = attention_window(loaded.model)
+
+    @property
+    def cells(self) -> int:
+        """How many adapters are served at once; one for the base alone."""
+        return self.adapters.active if self.adapters is not None and self.adapters.enabled else 1
+
+    @torch.no_grad()
+    def run(
+        self,
+        requests: Sequence[Request],
+        *,
+        reference: Reference | None = None,
+        keep: Reference | None = None,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> list[list[Outcome]]:
+        """Outcomes [cells][requests], in the order asked.
+
+        With `reference`, the first answer of each request is compared with what it holds; `keep` is filled for later
+        runs (of the first cell). Prompts that do not fit the window of a model with sliding attention send the whole
+        run the plain way. Raises DualDataError where even one row does not fit.
+        """
+        if max(request.tokens(self.max_new_tokens) for request in requests) > self._window:
+            return self._plainly(requests, reference, keep, advance)
+        outcomes: list[dict[int, Outcome]] = [{} for _ in range(self.cells)]
+        for group in _groups(requests):
+            common = shared_prefix([requests[index].prompt for index in group])
+            prefix = self._prefix(common) if common else None
+            start = 0
+            while left := len(group) - start:
+                # As many batches as are needed, of like size: graphs of one serve the next, and little is filled up.
+                indices = group[start : start + -(-left // -(-left // self.rows))]
+                try:
+                    found = self._batch(requests, indices, prefix, reference=reference, keep=keep)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    found = None
+                if found is None:  # outside the handler, which holds the tensors of the batch
+                    self._halve()
+                    continue
+                for of_cell, row in zip(outcomes, found, strict=True):
+                    of_cell.update(zip(indices, row, strict=True))
+                start += len(indices)
+                advance(len(indices))
+        return [[of_cell[index] for index in range(len(requests))] for of_cell in outcomes]
+
+    def _plainly(
+        self,
+        requests: Sequence[Request],
+        reference: Reference | None,
+        keep: Reference | None,
+        advance: Callable[[int], None],
+    ) -> list[list[Outcome]]:
+        refuse_if_shared(self.loaded.model, f"some prompts exceed its attention window of {self._window} tokens")
+        note = f"slow evaluation: some prompts exceed the attention window of {self._window} tokens"
+        self.notes += [note] if note not in self.notes else []
+        plain = PlainEngine(self.loaded, self.adapters, rows=self.rows, max_new_tokens=self.max_new_tokens)
+        found = plain.run(requests, reference=reference, keep=keep, advance=advance)
+        self.notes += plain.notes
+        return found
+
+    def _halve(self) -> None:
+        stay_in_step()
+        if self.rows == 1:
+            raise OutOfMemory(CRAMPED)
+        self.rows //= 2
+        self.decoder.forget()
+        release()
+        self.notes.append(f"out of memory: evaluation batch halved to {self.rows}")
+
+    def _prefix(self, ids: Sequence[int]) -> StaticCache:
+        cache = StaticCache(self.cells, len(ids))
+        columns = torch.arange(len(ids), device=self.device)
+        tokens = torch.tensor([list(ids)] * self.cells, device=self.device)
+        pads = torch.zeros(self.cells, dtype=torch.long, device=self.device)
+        mask = prompt_mask(0, pads, len(ids))
+        try:
+            last_hidden(self.loaded.model, tokens, mask, columns[None].expand_as(tokens), cache.at(columns, len(ids)))
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                stay_in_step()
+                raise OutOfMemory(CRAMPED) from error
+            raise
+        return cache
+
+    def _batch(
+        self,
+        requests: Sequence[Request],
+        indices: list[int],
+        prefix: StaticCache | None,
+        *,
+        reference: Reference | None,
+        keep: Reference | None,
+    ) -> list[list[Outcome]]:
+        common = prefix.width if prefix is not None else 0
+        wanted = [requests[index].generate for index in indices]
+        longest = max(len(requests[index].prompt) for index in indices)
+        width = longest + (self.max_new_tokens if any(wanted) else 0)
+        count = len(indices)
+        if self.decoder.graphs and any(wanted):  # few shapes: sizes are rounded up
+            width = -(-width // _MULTIPLE) * _MULTIPLE
+            filling = min(-(-count // _MULTIPLE) * _MULTIPLE, self.rows) - count
+            indices = indices + [indices[-1]] * filling
+            wanted = wanted + [False] * filling
+            slots = self.decoder.slots(len(indices) * self.cells, width)
+        else:
+            slots = Slots(len(indices) * self.cells, width, self.device)
+        if prefix is not None:
+            slots.cache.take_prefix(prefix)
+        hidden = reference is not None or keep is not None  # else they are compared with nothing
+        batch = self._prompts([requests[index].prompt for index in indices], common, slots, indices, hidden=hidden)
+        # Rows that only fill the batch up are not scored.
+        answers = [requests[index].answers if row < count else () for row, index in enumerate(indices)]
+        scores = forced_scores(self.loaded.model, batch, answers, reference=reference, keep=keep)
+        texts = self._decode(batch, slots, wanted) if any(wanted) else [[]] * (len(indices) * self.cells)
+        return [
+            [
+                Outcome(
+                    tuple(scores[cell][row]),
+                    tuple(texts[cell * len(indices) + row]),
+                    wanted[row] and len(texts[cell * len(indices) + row]) < self.max_new_tokens,
+                )
+                for row in range(count)
+            ]
+            for cell in range(self.cells)
+        ]
+
+    def _prompts(
+        self, prompts: list[tuple[int, ...]], prefix: int, slots: Slots, indices: list[int], *, hidden: bool
+    ) -> Prompts:
+        own = [prompt[prefix:] for prompt in prompts]
+        length = max(map(len, own))
+        pads = torch.tensor([length - len(ids) for ids in own], device=self.device).repeat(self.cells)
+        ends, layers = [], []
+        parts = _parts([len(ids) for ids in own], self.cells)
+        for rows in parts:
+            end, layer = self._prompt_part(
+                [own[row] for row in rows], rows, prefix, length, slots, whole=len(parts) == 1, hidden=hidden
+            )
+            ends.append(end)
+            layers.append(layer)
+        back = torch.argsort(torch.tensor([row for rows in parts for row in rows], device=self.device))
+        mean = torch.cat(layers, dim=1)[:, back] if layers[0].numel() else layers[0]
+        positions = prefix + length - pads
+        return Prompts(slots.cache, indices, prefix, pads, length, positions, torch.cat(ends, dim=1)[:, back], mean)
+
+    def _prompt_part(
+        self,
+        own: list[tuple[int, ...]],
+        rows: list[int],
+        prefix: int,
+        length: int,
+        slots: Slots,
+        *,
+        whole: bool,
+        hidden: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Send some rows of a batch through the model; hidden states [cells, rows, width] at their ends."""
+        most = max(map(len, own))
+        padded = torch.tensor([[0] * (most - len(ids)) + list(ids) for ids in own], device=self.device)
+        pads = torch.tensor([most - len(ids) for ids in own], device=self.device)
+        ids, pads = padded.repeat(self.cells, 1), pads.repeat(self.cells)
+        positions = (torch.arange(most, device=self.device)[None] - pads[:, None]).clamp_min(0) + prefix
+        columns = torch.arange(prefix, prefix + most, device=self.device)
+        pick = torch.tensor(rows, device=self.device)
+        every = (
+            pick + torch.arange(self.cells, device=self.device)[:, None] * (slots.cache.rows // self.cells)
+        ).flatten()
+        cache = slots.cache if whole else slots.cache.branch(every, prefix, most)
+        with last_layers(self.loaded.model, wanted=hidden) as layers:
+            states = last_hidden(
+                self.loaded.model, ids, prompt_mask(prefix, pads, most), positions, cache.at(columns, prefix + most)
+            )
+        if not whole:
+            slots.cache.place(cache, every, prefix, prefix + length - most)
+        end = states[:, -1].view(self.cells, len(rows), -1)
+        mean = mean_of_layers([layer[:, -1] for layer in layers])
+        return end, mean.view(self.cells, len(rows), -1) if layers else mean
+
+    def _decode(self, batch: Prompts, slots: Slots, wanted: list[bool]) -> list[list[int]]:
+        end = batch.end_hidden
+        first = head(self.loaded.model, end.reshape(-1, end.shape[-1])).argmax(-1)
+        start = batch.prefix + batch.length
+        slots.columns.fill_(start)
+        slots.positions.copy_(batch.end_positions[:, None])
+        slots.allowed.zero_()
+        slots.allowed[:, 0, 0, :start] = prompt_seen(batch.prefix, batch.pads, batch.length)
+        return self.decoder.decode(
+            slots, first, wanted * self.cells, cells=self.cells, most=self.max_new_tokens, key=self._key()
+        )
+
+    def _key(self) -> object:
+        if self.adapters is None:
+            return None
+        return (id(self.adapters), self.adapters.enabled, self.adapters.active, self.adapters.first)
+
+
+def _groups(requests: Sequence[Request]) -> list[list[int]]:
+    """Indices by group, sorted so that a batch holds prompts of like length with as many answers."""
+    groups: dict[str, list[int]] = {}
+    for index, request in enumerate(requests):
+        groups.setdefault(request.group, []).append(index)
+
+    def size(index: int) -> tuple[bool, int, int]:
+        request = requests[index]
+        return request.generate, len(request.answers), len(request.prompt)
+
+    return [sorted(indices, key=size, reverse=True) for indices in groups.values()]
+
+
+def _parts(sizes: Sequence[int], cells: int) -> list[list[int]]:
+    """Rows sorted by size in parts, so that little is padding; a part is still enough work for a large device."""
+    count = min(_MOST_PARTS, sum(sizes) * cells // _LEAST_TOKENS, len(sizes))
+    if count < 2:
+        return [list(range(len(sizes)))]
+    order = sorted(range(len(sizes)), key=lambda row: sizes[row])
+    step = -(-len(sizes) // count)
+    return [order[start : start + step] for start in range(0, len(order), step)]

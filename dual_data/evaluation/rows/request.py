@@ -1,0 +1,47 @@
+"""What a model is asked, and what it said."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.rows.data import Encoded
+
+
+class Answer(NamedTuple):
+    """Tokens to score after a prompt: the answer's, then those that end the turn."""
+
+    ids: tuple[int, ...]
+    answer_tokens: int
+
+
+class Request(NamedTuple):
+    """One prompt and what is asked of it."""
+
+    prompt: tuple[int, ...]
+    """At least one token."""
+    answers: tuple[Answer, ...] = ()
+    """Scored one after the other; the first is the gold one, which is compared with the reference."""
+    generate: bool = True
+    group: str = ""
+    """Prompts of one group share a prefix that is computed once; batches do not mix groups."""
+
+    def tokens(self, max_new_tokens: int) -> int:
+        """Most tokens that it takes: the prompt with its longest answer, or with what may be generated."""
+        answers = max((len(answer.ids) for answer in self.answers), default=0)
+        return len(self.prompt) + max(answers, max_new_tokens if self.generate else 0)
+
+
+class Outcome(NamedTuple):
+    """What one model said to one request."""
+
+    scores: tuple[TokenScores, ...]
+    generation: tuple[int, ...]
+    """Greedy tokens without the stop token; empty where none were asked for."""
+    ended: bool
+    """Whether a stop token came before the limit."""
+
+
+def request_of(row: Encoded) -> Request:
+    """The request that scores a row's own answer and generates one."""
+    return Request(row.prompt_ids, (Answer(row.answer_ids + row.end_ids, len(row.answer_ids)),))

@@ -1,0 +1,90 @@
+"""The forward pass of a packed batch: hidden states at the labels, and no further than a method needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from dual_data.evaluation.device.memory import is_out_of_memory
+from dual_data.evaluation.device.sharding import is_sharing
+from dual_data.evaluation.models.loading import Loaded, attention_window, decoder_layers, last_hidden
+from dual_data.evaluation.models.trial import plain_text
+from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.packing import Layout, Micro, Rows, Source, pack
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the layer that was wanted."""
+
+
+def hidden_at(
+    model: PreTrainedModel, layout: Layout, kinds: Sequence[Rows], states: Tensor | None = None
+) -> list[Tensor]:
+    """Hidden states [K, M, H] at the labels of each kind; of `states` [K * bins, S, H] where given, else the last."""
+    if states is None:
+        states = _run(model, layout)
+    cells = kinds[0].spots.shape[0]
+    flat = states.reshape(-1, states.shape[-1])
+    first = torch.arange(cells, device=flat.device)[:, None] * (flat.shape[0] // cells)
+    spots = torch.cat([rows.spots for rows in kinds], dim=1)
+    picked = flat.index_select(0, (spots + first).flatten()).view(*spots.shape, -1)
+    return list(torch.split(picked, [rows.spots.shape[1] for rows in kinds], dim=1))
+
+
+def layer_hidden(model: PreTrainedModel, layout: Layout, layer: int) -> Tensor:
+    """Output [K * bins, S, H] of decoder layer `layer`; the layers behind it are not run."""
+    found: list[Tensor] = []
+
+    def stop(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        found.append(output if isinstance(output, Tensor) else output[0])
+        if not is_sharing():  # where a layer is dropped again behind it
+            raise _Reached
+
+    handle = decoder_layers(model)[layer].register_forward_hook(stop)
+    try:
+        _run(model, layout)
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+    return found[0]
+
+
+def _run(model: PreTrainedModel, layout: Layout) -> Tensor:
+    return last_hidden(model, layout.ids, layout.mask(), None if layout.plain else layout.positions)
+
+
+_PACKS: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def packs(loaded: Loaded, longest: int) -> bool:
+    """Whether rows of up to `longest` tokens can be packed for a model, found by trying; adapters must be off.
+
+    Attention that slides over fewer tokens than a row has, or that is no attention at all, needs the plain layout.
+    """
+    model = loaded.model
+    if longest > attention_window(model):
+        return False
+    if model not in _PACKS:
+        ids = plain_text(loaded, 16)
+        rows = [Encoded(ids[:6], ids[6:8]), Encoded(ids[:11], ids[11:16])]
+        even = [0.5, 0.5]
+        micro = Micro({"a": [0, 1]}, {"a": even}, {"a": even})
+        found = []
+        for plain in (False, True):
+            packed = pack([[micro]], [{"a": Source(rows, train_end=False)}], plain=plain, device=model.device)
+            layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=model.device))
+            try:
+                found.append(hidden_at(model, layout, [groups["a"]])[0][groups["a"].real > 0].float())
+            except (TypeError, ValueError, RuntimeError, IndexError) as error:
+                if plain or is_out_of_memory(error):
+                    raise
+                break
+        tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
+        _PACKS[model] = len(found) == 2 and bool((found[0] - found[1]).norm() <= tolerance * found[1].norm())
+    return _PACKS[model]

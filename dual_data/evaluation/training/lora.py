@@ -1,0 +1,313 @@
+"""Low-rank adapters, many at once on one frozen base (LoRA: Hu et al. 2021, arXiv 2106.09685).
+
+    y = x W + (alpha / rank) (x A_k) B_k        for a row x of cell k
+
+K cells share one base: the rows of a batch come grouped by cell and every adapted layer adds one batched
+product. The adapters hang on the base as forward hooks, so the base's own modules and weights stay as they
+were loaded: with `disabled()` it *is* the reference model, to the bit. Fresh adapters have B = 0.
+
+All weights live in one buffer of shape [K, P], as do their gradients: zeroing, norms, clipping and AdamW are
+then a handful of kernels whatever the number of layers. The master copy is float32; where the base computes
+in a narrower type the layers read a copy in that type.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
+
+from dual_data.errors import InputError
+from dual_data.evaluation.device.sharding import held, rows_held
+from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.training.optimiser import Buffer
+from dual_data.ids import digest
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class LoraSpec(NamedTuple):
+    """Shape of an adapter. `targets` are the last parts of the names of linear layers."""
+
+    rank: int = 32
+    alpha: float = 64.0
+    targets: tuple[str, ...] = ATTENTION
+
+    @property
+    def scaling(self) -> float:
+        """Factor on the low-rank product."""
+        return self.alpha / self.rank
+
+
+class _Slot(NamedTuple):
+    """Where one layer's A [K, rank, in] and B [K, out, rank] are in the buffer."""
+
+    name: str
+    linear: nn.Linear
+    start: int
+    a_size: int
+    b_size: int
+
+
+class Adapters:
+    """`count` adapters of one shape on the linear layers of `model`; cell k owns row k of every buffer.
+
+    Parameters of the base are frozen by it. Rows of every batch must come grouped by cell: with K active
+    cells the first dimension of a layer's input is K times something.
+    """
+
+    def __init__(self, model: PreTrainedModel, spec: LoraSpec, *, seeds: Sequence[int] = (0,)) -> None:
+        self.model, self.spec, self.seeds = model, spec, tuple(seeds)
+        self.enabled = True
+        self._active = slice(0, len(self.seeds))
+        layers = _targets(model, spec.targets)
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        self.slots: list[_Slot] = []
+        start = 0
+        for name, linear in layers:
+            a_size, b_size = spec.rank * linear.in_features, spec.rank * linear.out_features
+            self.slots.append(_Slot(name, linear, start, a_size, b_size))
+            start += a_size + b_size
+        weight = layers[0][1].weight
+        count = len(self.seeds)
+        self.master = torch.zeros(count, start, dtype=torch.float32, device=weight.device)
+        dtype = weight.dtype if weight.dtype.is_floating_point else torch.bfloat16
+        shared = dtype == torch.float32
+        self.live = self.master if shared else torch.zeros(count, start, dtype=dtype, device=weight.device)
+        self.gradient = torch.zeros_like(self.live)
+        self._pairs = [self._make_pair(slot) for slot in self.slots]
+        self.reset()
+        self._handles = [self._attach(slot, *pair) for slot, pair in zip(self.slots, self._pairs, strict=True)]
+
+    @property
+    def count(self) -> int:
+        """How many adapters there are."""
+        return len(self.seeds)
+
+    @property
+    def active(self) -> int:
+        """How many adapters the rows of a batch are shared out to now."""
+        return self._active.stop - self._active.start
+
+    @property
+    def first(self) -> int:
+        """Which adapter the first rows of a batch belong to now."""
+        return self._active.start
+
+    @property
+    def buffers(self) -> Sequence[Buffer]:
+        """Weights and gradients of all adapters."""
+        return [Buffer(self.master, self.gradient)]
+
+    def reference_head(self, hidden: Tensor) -> Tensor:
+        """Logits of the base's head."""
+        with self.disabled():
+            return head(self.model, hidden)
+
+    def reset(self) -> None:
+        """Start afresh: A uniform in +-1/sqrt(in) as peft draws it (Kaiming with a = sqrt 5), B zero.
+
+        Every adapter draws from its own seed and every layer from its own stream, so an adapter does not
+        depend on which others are trained beside it, nor on the order of the layers.
+        """
+        self.master.zero_()
+        for slot in self.slots:
+            bound = 1.0 / math.sqrt(slot.linear.in_features)
+            for k, seed in enumerate(self.seeds):
+                generator = torch.Generator().manual_seed(int(digest(f"lora|{seed}|{slot.name}", 15), 16))
+                drawn = (torch.rand(slot.a_size, generator=generator) * 2 - 1) * bound
+                self.master[k, slot.start : slot.start + slot.a_size] = drawn.to(self.master.device)
+        self.publish()
+        self.gradient.zero_()
+
+    def publish(self) -> None:
+        """Make the layers see the master weights."""
+        if self.live is not self.master:
+            self.live.copy_(self.master)
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """The base alone, bit for bit: the reference model of every method."""
+        before, self.enabled = self.enabled, False
+        try:
+            yield
+        finally:
+            self.enabled = before
+
+    @contextmanager
+    def only(self, k: int) -> Iterator[None]:
+        """Use adapter `k` alone: every row of a batch belongs to it."""
+        if not 0 <= k < self.count:
+            raise ValueError(f"adapter {k} of {self.count}")
+        before, self._active = self._active, slice(k, k + 1)
+        try:
+            yield
+        finally:
+            self._active = before
+
+    def weights(self, k: int = 0) -> dict[str, tuple[Tensor, Tensor]]:
+        """A [rank, in] and B [out, rank] of adapter `k` by layer name: views of the master buffer."""
+        return {slot.name: self._views(self.master[k], slot) for slot in self.slots}
+
+    def load_weights(self, k: int, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+        """Set adapter `k`."""
+        for slot in self.slots:
+            for view, value in zip(self._views(self.master[k], slot), weights[slot.name], strict=True):
+                view.copy_(value.to(view))
+        self.publish()
+
+    def merge(self) -> None:
+        """Add the first adapter to the base's weights in place and take the adapters off.
+
+        The sum is taken in float32 and rounded once to the base's type. An adapted head that is tied to the
+        embedding is untied first, for the embedding was not adapted.
+        """
+        for slot in self.slots:
+            a, b = self._views(self.master[0], slot)
+            weight = slot.linear.weight
+            if any(weight is other.weight for other in self.model.modules() if isinstance(other, nn.Embedding)):
+                slot.linear.weight = weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+                self.model.config.tie_word_embeddings = False
+            own = held(weight.data)
+            own.copy_(own.float() + self.spec.scaling * (b[rows_held(weight)].float() @ a.float()))
+        self.remove()
+
+    def freeze(self) -> None:
+        """Train these adapters no more: they become part of the base under other adapters."""
+        for parameter in (parameter for pair in self._pairs for parameter in pair):
+            parameter.requires_grad_(False)
+
+    def remove(self) -> None:
+        """Take the adapters off; the base is as it was."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def save(self, folder: Path, k: int = 0, *, base: str = "") -> None:
+        """Write adapter `k` in the format of peft, all or nothing: a JSON and a safetensors file."""
+        from safetensors.torch import save_file
+
+        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed and had the same number
+        partial.mkdir(parents=True)
+        tensors: dict[str, Tensor] = {}
+        for name, (a, b) in self.weights(k).items():
+            tensors[f"base_model.model.{name}.lora_A.weight"] = a.contiguous().cpu()
+            tensors[f"base_model.model.{name}.lora_B.weight"] = b.contiguous().cpu()
+        save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        config = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base,
+            "inference_mode": True,
+            "r": self.spec.rank,
+            "lora_alpha": self.spec.alpha,
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "fan_in_fan_out": False,
+            "target_modules": sorted(self.spec.targets),
+        }
+        (partial / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+        for path in partial.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())  # no name for what is not on disk yet
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+    def load(self, folder: Path, k: int = 0) -> None:
+        """Read an adapter that `save` or peft wrote into row `k`; InputError where its shape differs."""
+        from safetensors.torch import load_file
+
+        if read_spec(folder) != self.spec._replace(targets=tuple(sorted(self.spec.targets))):
+            raise InputError(f"{folder}: the adapter has the shape {read_spec(folder)}, expected {self.spec}")
+        tensors = load_file(folder / "adapter_model.safetensors")
+        weights = {}
+        for slot in self.slots:
+            keys = [f"base_model.model.{slot.name}.lora_{part}.weight" for part in "AB"]
+            if not all(key in tensors for key in keys):
+                raise InputError(f"{folder}: no weights for the layer {slot.name}")
+            weights[slot.name] = (tensors[keys[0]], tensors[keys[1]])
+        self.load_weights(k, weights)
+
+    def _views(self, row: Tensor, slot: _Slot) -> tuple[Tensor, Tensor]:
+        middle = slot.start + slot.a_size
+        a = row[..., slot.start : middle]
+        b = row[..., middle : middle + slot.b_size]
+        outer = row.shape[:-1]
+        return (
+            a.view(*outer, self.spec.rank, slot.linear.in_features),
+            b.view(*outer, slot.linear.out_features, self.spec.rank),
+        )
+
+    def _make_pair(self, slot: _Slot) -> tuple[nn.Parameter, nn.Parameter]:
+        values, gradients = self._views(self.live, slot), self._views(self.gradient, slot)
+        pair = (nn.Parameter(values[0]), nn.Parameter(values[1]))
+        for parameter, gradient in zip(pair, gradients, strict=True):
+            parameter.grad = gradient
+        return pair
+
+    def _attach(self, slot: _Slot, a: nn.Parameter, b: nn.Parameter) -> RemovableHandle:
+        scaling = self.spec.scaling
+
+        def add(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if not self.enabled:
+                return output
+            x, active = args[0], self._active
+            # Slicing all of them would cost a full-size gradient buffer in the backward pass.
+            down, up = (a, b) if self.active == self.count else (a[active], b[active])
+            rows = x.reshape(self.active, -1, x.shape[-1]).to(a.dtype)
+            low = torch.bmm(rows, down.transpose(1, 2))
+            # Product, factor and sum are one kernel, and the sum is rounded once.
+            base = output.reshape(self.active, -1, output.shape[-1]).to(a.dtype)
+            whole = torch.baddbmm(base, low, up.transpose(1, 2), alpha=scaling)
+            return whole.view(output.shape).to(output.dtype)
+
+        return slot.linear.register_forward_hook(add)
+
+
+def read_spec(folder: Path) -> LoraSpec:
+    """The shape of the adapter in `folder`. Raises InputError for what these adapters cannot express."""
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: no readable adapter_config.json: {error}") from error
+    unusual = [key for key in ("use_dora", "use_rslora", "modules_to_save", "rank_pattern") if config.get(key)]
+    if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or unusual:
+        raise InputError(
+            f"{folder}: only plain LoRA adapters are read; this one has {', '.join(unusual) or 'another type'}"
+        )
+    targets = config["target_modules"]
+    return LoraSpec(
+        config["r"],
+        float(config["lora_alpha"]),
+        tuple(sorted([targets] if isinstance(targets, str) else targets)),
+    )
+
+
+def _targets(model: nn.Module, suffixes: Sequence[str]) -> list[tuple[str, nn.Linear]]:
+    found = [
+        (name, module)
+        for name, module in model.named_modules()
+        if name.rpartition(".")[2] in suffixes and isinstance(module, nn.Linear)
+    ]
+    missing = set(suffixes) - {name.rpartition(".")[2] for name, _ in found}
+    if missing:
+        linear = sorted(
+            {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+        )
+        raise InputError(
+            f"{type(model).__name__} has no linear layer called {', '.join(sorted(missing))}: "
+            f"choose the LoRA targets among {', '.join(linear)}"
+        )
+    return found

@@ -1,0 +1,110 @@
+"""What the reference says about training rows, computed once: it never changes, so no step runs it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory, release
+from dual_data.evaluation.device.sharding import stay_in_step
+from dual_data.evaluation.methods.base import Answers
+from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.rows.packing import Micro, Rows, Source, pack
+from dual_data.evaluation.training.forward import hidden_at, layer_hidden
+from dual_data.evaluation.training.optimiser import Trainable
+
+_ROWS = 64
+"""The most in a pass."""
+
+
+class Cache(NamedTuple):
+    """Figures of all labels of one source, in its order."""
+
+    log_p: Tensor
+    """[labels] float32 log-probability; empty where the method stops at a layer."""
+    hidden: Tensor
+    """[labels, H] what the head reads, or the output of the method's layer; in the model's type."""
+
+
+class ReferenceFigures:
+    """What the reference says about one kind of rows, of all cells: each cell has its part of one table."""
+
+    def __init__(self, caches: Sequence[Cache], which: Sequence[int], trainable: Trainable, *, at_layer: bool) -> None:
+        """`which` is each cell's cache: cells on the same rows share one."""
+        starts = list(accumulate((len(cache.hidden) for cache in caches), initial=0))
+        device = caches[0].hidden.device
+        self._start = torch.tensor([starts[index] for index in which], device=device)[:, None]
+        self._log_p = torch.cat([cache.log_p for cache in caches])
+        self._hidden = torch.cat([cache.hidden for cache in caches])
+        self._trainable, self._at_layer = trainable, at_layer
+
+    def answers(self, rows: Rows) -> Answers:
+        """The reference at the labels of `rows`."""
+        number = (rows.token + self._start).flatten()
+        hidden = self._hidden.index_select(0, number).view(*rows.token.shape, -1)
+        if self._at_layer:
+            return Answers(rows.targets, hidden=hidden.float())
+        gold = self._log_p.index_select(0, number).view_as(rows.real)
+        return Answers(rows.targets, logits=lambda: self._trainable.reference_head(hidden), gold=gold)
+
+
+@torch.no_grad()
+def compute(
+    model: PreTrainedModel, source: Source, trainable: Trainable, *, pad_id: int, layer: int | None, plain: bool = False
+) -> Cache:
+    """Run the reference over all rows of `source`; up to `layer` where given.
+
+    Where memory runs out, passes of half as many rows go on from there: the size of micro-batches changes nothing here.
+    Raises OutOfMemory where one row does not fit.
+    """
+    device = next(model.parameters()).device
+    order = sorted(range(len(source.rows)), key=lambda index: len(source.tokens(index)))
+    starts = source.starts()
+    total = starts[-1]
+    width = int(model.config.get_text_config().hidden_size)
+    hidden = torch.zeros(total, width, dtype=next(model.parameters()).dtype, device=device)
+    log_p = torch.zeros(0 if layer is not None else total, device=device)
+
+    def fill(chosen: list[int]) -> None:
+        even = [0.0] * len(chosen)
+        micro = Micro({"rows": chosen}, {"rows": even}, {"rows": even})
+        packed = pack([[micro]], [{"rows": source}], pad_id=pad_id, plain=plain, device=device)
+        layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=device))
+        rows = groups["rows"]
+        with trainable.disabled():
+            states = layer_hidden(model, layout, layer) if layer is not None else None
+            found = hidden_at(model, layout, [rows], states)[0][0]
+            labels = [label for index in chosen for label in range(starts[index], starts[index + 1])]
+            into = torch.tensor(labels, device=device)
+            hidden[into] = found[: len(labels)].to(hidden.dtype)
+            if layer is None:
+                logits = head(model, found[: len(labels)])
+                gold = rows.targets[0, : len(labels), None]
+                log_p[into] = logits.gather(1, gold)[:, 0] - logits.logsumexp(1)
+
+    done, most = 0, _ROWS
+    while done < len(order):
+        chosen = order[done : done + most]
+        try:
+            fill(chosen)
+            done += len(chosen)
+            continue
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        most = _half(len(chosen))  # outside the handler, which holds the tensors of the pass
+    return Cache(log_p, hidden)
+
+
+def _half(rows: int) -> int:
+    """Half as many rows, for a pass that did not fit."""
+    stay_in_step()
+    if rows == 1:
+        raise OutOfMemory(f"the reference: {CRAMPED}")
+    release()
+    return rows // 2

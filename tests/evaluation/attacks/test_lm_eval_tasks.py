@@ -1,0 +1,103 @@
+"""Tasks of lm-eval, held against the panel."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dual_data.errors import MissingExtra
+from dual_data.evaluation.attacks.lm_eval_tasks import lm_eval_scores
+from dual_data.evaluation.measuring.measure import measure_panel
+from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.panel import ask, read_panel, summary
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from tests.evaluation.training.oracle import disturb
+from tests.services import require
+
+HARNESS = os.environ.get("DUAL_DATA_LM_EVAL_PYTHON") or (
+    sys.executable if importlib.util.find_spec("lm_eval") is not None else ""
+)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm-eval is installed")
+def test_lm_eval_is_named_where_it_is_missing() -> None:
+    with pytest.raises(MissingExtra, match="lm-eval is not installed"):
+        lm_eval_scores(tiny("llama"), ["hellaswag"])
+
+
+TASK = """
+task: our_panel
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {rows}
+output_type: multiple_choice
+test_split: test
+fewshot_split: test
+doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
+doc_to_target: answer
+doc_to_choice: options
+metric_list:
+  - metric: acc
+  - metric: acc_norm
+"""
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from lm_eval.models.huggingface import HFLM
+from dual_data.evaluation.attacks import lm_eval_model
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.attacks.lm_eval_tasks import lm_eval_scores
+from tests.evaluation.training.oracle import disturb
+loaded = tiny("llama")
+def scores(shots):
+    return lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]), shots=shots)
+found = [scores(0)]
+disturb(Adapters(loaded.model, LoraSpec(4, 8.0)))
+found += [scores(0), scores(3)]
+lm_eval_model.PrefixCachingLM = lambda loaded, rows: HFLM(
+    pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=rows
+)
+found += [scores(0), scores(3)]
+print(json.dumps([one._asdict() for one in found]))
+"""
+
+
+def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path) -> None:
+    require(bool(HARNESS), "lm-eval is not installed (DUAL_DATA_LM_EVAL_PYTHON: a Python that has it)")
+    panel = read_panel().first(120)
+    rows = [{"question": one.question, "options": one.options, "answer": one.answer} for one in panel.choices]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "our_panel.yaml").write_text(TASK.format(rows=tmp_path / "rows.jsonl"))
+    done = subprocess.run(
+        [HARNESS, "-c", SCRIPT, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ
+        | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    loaded = tiny("llama")
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
+    asked = ask(loaded.tokenizer, panel)
+    ours = [measure_panel(Engine(loaded), asked)[0]]
+    disturb(adapters)
+    ours.append(measure_panel(Engine(loaded, adapters), asked)[0])
+    for theirs, found in zip(said[:2], ours, strict=True):
+        scores, items, means = theirs["scores"], theirs["items"]["our_panel"], summary(panel, found)
+        assert scores["our_panel/acc"] == pytest.approx(means["accuracy"])
+        assert scores["our_panel/acc_norm"] == pytest.approx(means["accuracy_by_length"])
+        assert [one["doc_id"] for one in items] == list(range(len(panel.choices)))
+        assert [one["acc"] for one in items] == list(found.right)
+    assert said[0] != said[1] != said[2]
+    assert said[1:3] == said[3:]  # of lm-eval's own model, without worked examples and with

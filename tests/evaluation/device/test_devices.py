@@ -1,0 +1,82 @@
+"""Devices are checked by name and by what torch sees, before anything is loaded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dual_data.errors import UsageError
+from dual_data.evaluation.device import repeatable
+from dual_data.evaluation.device.devices import cells_at_once, device_named, devices_named, rows_at_once, settle
+from tests.cli.command import dual_data
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many GPUs torch sees: the one number in the list."""
+    seen = [0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen[0] > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen[0])
+    return seen
+
+
+def test_a_gpu_must_be_there_to_be_used(gpus: list[int]) -> None:
+    assert devices_named(None) == devices_named("cpu") == ["cpu"]
+    assert devices_named("cpu, cpu") == ["cpu", "cpu"]
+    with pytest.raises(UsageError, match=r"cuda: the installed torch .*: use --device cpu"):
+        devices_named("cuda")
+    assert devices_named("cuda", used=False) == ["cuda"]
+    gpus[0] = 2
+    assert devices_named(None) == ["cuda"]
+    assert devices_named("cuda:0,cuda:1") == ["cuda:0", "cuda:1"]
+    with pytest.raises(UsageError, match="cuda:2: there are 2 GPUs, numbered from 0 to 1"):
+        devices_named("cuda:0,cuda:2")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cpu,"])
+def test_a_name_that_is_no_device_is_refused_whether_used_or_not(name: str) -> None:
+    with pytest.raises(UsageError, match="is no device: write cpu, cuda, or one GPU"):
+        devices_named(name, used=False)
+
+
+def test_attacks_take_one_device() -> None:
+    assert device_named("cpu") == "cpu"
+    with pytest.raises(UsageError, match="one device is used here"):
+        device_named("cpu,cpu")
+
+
+def test_a_gpu_takes_many_cells_of_a_small_model_at_once_and_one_of_a_large() -> None:
+    sizes = (3_000_000, 135_000_000, 360_000_000, 1_240_000_000, 8_030_000_000)
+    assert [cells_at_once("cuda:1", size) for size in sizes] == [8, 8, 3, 1, 1]
+    assert [cells_at_once("cpu", size) for size in sizes] == [1] * 5
+    assert rows_at_once("cuda") > rows_at_once("cpu")
+
+
+@pytest.mark.parametrize("command", ["run", "attack"])
+@pytest.mark.parametrize("device", ["gpu", "cuda"])
+def test_the_commands_refuse_before_they_look_at_anything(command: str, device: str, gpus: list[int]) -> None:
+    found = dual_data("eval", command, "--grid", "no such grid", "--device", device)
+    assert found.code == 2
+    assert "--device: " in found.err
+    assert len(found.err.splitlines()) == 1
+
+
+def test_one_device_has_nobody_to_share_a_model_with() -> None:
+    found = dual_data("eval", "run", "--grid", "no such grid", "--device", "cpu", "--shard")
+    assert found.code == 2
+    assert found.err.splitlines() == [
+        "error: --shard: name the devices that share the model, as in --device cuda:0,cuda:1"
+    ]
+
+
+def test_a_gpu_becomes_the_current_one_and_does_without_plans_for_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", done.append)
+    monkeypatch.setattr(repeatable, "prepare", lambda: done.append("prepare"))
+    settle("cpu")
+    assert done == []
+    settle("cuda")  # whichever is the current one
+    assert done == [False, "prepare"]
+    settle("cuda:1")
+    assert done[2:] == [torch.device("cuda:1"), False, "prepare"]

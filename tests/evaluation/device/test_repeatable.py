@@ -1,0 +1,187 @@
+"""Training on a GPU in one order of addition, and steps that cannot be recorded; without a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from dual_data.evaluation.device.memory import is_out_of_memory
+from dual_data.evaluation.device.repeatable import is_refused, prepare, repeatable
+from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.methods.base import Method
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.training import train as training
+from dual_data.evaluation.training.optimiser import AdamW
+from dual_data.evaluation.training.train import Trace, train
+from tests.evaluation.training.oracle import Problem, problem
+
+GPU = torch.device("cuda")
+HOW = Optimisation(epochs=3, batch=4, micro=2)
+
+
+def modes() -> tuple[bool, ...]:
+    memory: Any = torch.utils.deterministic
+    on, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    return on, warns, memory.fill_uninitialized_memory
+
+
+def test_the_modes_of_torch_hold_inside_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:2")
+    before = modes()
+    inside: list[object] = []
+
+    def fail() -> None:
+        with repeatable(GPU):
+            inside.extend([modes(), os.environ["CUBLAS_WORKSPACE_CONFIG"]])
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        fail()
+    assert inside == [(True, False, False), ":4096:8"]
+    assert modes() == before
+    for context in (repeatable(torch.device("cpu")), repeatable(GPU, wanted=False)):
+        with context:
+            assert modes() == before
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    prepare()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def always(_: torch.device, *, wanted: bool) -> AbstractContextManager[None]:
+        return repeatable(GPU, wanted=wanted)
+
+    monkeypatch.setattr(training, "repeatable", always)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+
+
+def trained(
+    method: Method = METHODS["NPO"], given: Problem | None = None, **options: Any
+) -> tuple[Trace, torch.Tensor]:
+    given = given or problem()
+    trace = train(given.loaded, given.adapters, method, [given.cell(1e-3)], HOW, **options)[0]
+    return trace, given.adapters.master.clone()
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_forward_and_backward_are_in_one_order_and_the_optimiser_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[bool]] = {"forward": set(), "backward": set(), "step": set()}
+
+    def note(where: str) -> None:
+        seen[where].add(torch.are_deterministic_algorithms_enabled())
+
+    given = problem()
+    layer: Any = given.loaded.model.base_model.layers[1]  # type: ignore[index]
+    layer.register_forward_hook(lambda *_: note("forward"))
+    layer.register_full_backward_hook(lambda *_: note("backward"))
+    stepped = AdamW.step
+
+    def step(optimiser: AdamW, keep: torch.Tensor | None = None) -> None:
+        note("step")
+        stepped(optimiser, keep)
+
+    monkeypatch.setattr(AdamW, "step", step)
+    trace, _ = trained(given=given)
+    assert trace.notes == {}
+    # The reference's passes are forward alone and add in one order anyway.
+    assert seen == {"forward": {True, False}, "backward": {True}, "step": {False}}
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_an_operation_without_an_order_is_computed_all_the_same_and_noted() -> None:
+    method = METHODS["NPO"]
+    asked: list[bool] = []
+
+    def refusing(*given: Any, beta: float = 0.1, gamma: float = 1.0, alpha: float = 1.0) -> Any:
+        found = method.loss(*given, beta=beta, gamma=gamma, alpha=alpha)
+        asked.append(torch.are_deterministic_algorithms_enabled())
+        if asked[-1]:
+            found.value.sum().backward()  # type: ignore[no-untyped-call] # half done
+            raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
+        return found
+
+    wanted, weights = trained()
+    found, again = trained(method._replace(loss=refusing))
+    assert asked[:2] == [True, False]
+    assert True not in asked[1:]
+    # Equal but for rounding, because heads are grouped where no order is asked for.
+    assert found._replace(losses=[], parts={}, norms=[]) == wanted._replace(
+        losses=[], parts={}, norms=[], notes={"repeatable": 0.0}
+    )
+    assert found.losses == pytest.approx(wanted.losses, rel=1e-5)
+    assert torch.allclose(weights, again, atol=1e-4)
+    assert not is_refused(RuntimeError("CUDA error: out of memory"))
+
+
+class _Stream:
+    made = waits = 0
+
+    def __init__(self, *_: Any) -> None:
+        _Stream.made += 1
+
+    def wait_stream(self, _: Any) -> None:
+        _Stream.waits += 1
+
+
+class _Graph:
+    def pool(self) -> tuple[int, int]:
+        return (0, 0)
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> list[RuntimeError]:
+    """Recording ends with an error as on a GPU, after one that it was given last; the list grows with every try."""
+    found: list[RuntimeError] = []
+
+    @contextmanager
+    def graph(*_: Any, **__: Any) -> Iterator[None]:
+        first = found[-1]
+        found.append(first)
+        try:
+            raise first
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+        yield
+
+    @contextmanager
+    def on(_: Any) -> Iterator[None]:
+        yield
+
+    current = _Stream()
+    _Stream.made = _Stream.waits = 0
+    for name, stand_in in (("Stream", _Stream), ("current_stream", lambda _: current), ("CUDAGraph", _Graph)):
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    return found
+
+
+def test_steps_that_cannot_be_recorded_are_taken_as_they_are(tries: list[RuntimeError]) -> None:
+    wanted, weights = trained()
+    tries.append(RuntimeError("operation not permitted when stream is capturing"))
+    given = problem()
+    found, again = trained(given=given, graphs=True)
+    assert found == wanted._replace(notes={"recorded": 0.0})
+    assert torch.equal(weights, again)
+    assert len(tries) == 2
+    assert trained(given=given, graphs=True)[0].notes == {"recorded": 0.0}
+    assert len(tries) == 2  # known by now
+    assert _Stream.made == 1  # each keeps memory of its own
+
+
+def test_memory_that_runs_out_in_a_recording_is_known_as_such(tries: list[RuntimeError]) -> None:
+    tries.append(torch.OutOfMemoryError("made up"))
+    given = problem()
+    with pytest.raises(RuntimeError, match="during capture") as raised:
+        trained(given=given, graphs=True)
+    assert is_out_of_memory(raised.value)
+    assert _Stream.waits == 2 * 4  # in the step that failed too: the next try waits for this one
+    tries.append(RuntimeError("operation not permitted when stream is capturing"))
+    trained(given=given, graphs=True)
+    assert len(tries) == 4  # a try for each

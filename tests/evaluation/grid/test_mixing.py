@@ -1,0 +1,123 @@
+"""Results of other rows or settings in the folder of a grid: refused before anything is trained or written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dual_data.errors import InputError
+from dual_data.evaluation.grid.mixing import refuse_mixing
+from dual_data.evaluation.grid.record import blank
+from dual_data.evaluation.results import cell_path, write_result
+from tests.cli.command import dual_data
+from tests.evaluation.grid.test_run import FILE, opened, project
+
+__all__ = ["project"]
+
+
+def _write(root: Path, file: str, *, seed: int | None = None, status: str = "done") -> None:
+    """Results of all cells of a grid, or of one seed, without a run."""
+    grid, cells = opened(root, file=file)
+    for cell in cells:
+        if seed is None or cell.seed == seed:
+            found = blank(grid, cell, status=status, reason="", loaded=None, stage=None, project=root)
+            write_result(grid.folder, cell.id, found)
+
+
+def _limited(rows: int, file: str = FILE) -> str:
+    return file.replace('sets = ["rare"]', f'sets = ["rare"]\nlimit = {rows}')
+
+
+def test_another_limit_is_named_with_the_way_out(project: Path) -> None:
+    _write(project, FILE)
+    grid, cells = opened(project, file=_limited(2))
+    before = {path: path.read_bytes() for path in grid.folder.rglob("*.json")}
+    with pytest.raises(InputError) as refused:
+        refuse_mixing(grid, cells[1:])
+    said = str(refused.value)
+    start = "holds results of other rows or settings than the cells to run (no limit there, limit 2 here), such as "
+    assert said.startswith(f"{grid.folder}: {start}{grid.folder / 'cells'}")
+    assert said.endswith("name another folder with --out, or remove the old results")
+    assert {path: path.read_bytes() for path in grid.folder.rglob("*.json")} == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ("max_new_tokens = 3", "max_new_tokens = 4", "max_new_tokens"),
+        ("beta = 0.5", "beta = 0.4", "options.beta"),
+        ("end = 0.5", "end = 0.6", "data.retain_train"),
+        ("epochs = 2\nbatch = 2", "epochs = 3\nbatch = 1", "optimisation.batch, optimisation.epochs"),
+    ],
+)
+def test_other_settings_are_named(project: Path, old: str, new: str, names: str) -> None:
+    _write(project, FILE)
+    with pytest.raises(InputError, match=rf"other rows or settings than the cells to run \({names}\)"):
+        refuse_mixing(*opened(project, file=FILE.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 1e-3]"),
+        ("seeds = [0, 1]", "seeds = [1, 2]"),
+        ("GradAscent = {}", "GradAscent = {}\nGradDiff = {}"),
+        ('sets = ["rare"]', 'sets = ["rare", "popular"]'),
+        ('stages = ["pretrained", "sft"]', 'stages = ["pretrained", "sft", "sft_new"]'),
+        # A preset of another name has rows of its own in a report.
+        ("short", "brief"),
+    ],
+)
+def test_what_a_report_takes_together_goes_on(project: Path, old: str, new: str) -> None:
+    _write(project, FILE)
+    refuse_mixing(*opened(project, file=FILE.replace(old, new)))
+
+
+def test_the_pretrained_model_is_one_for_all_seeds(project: Path) -> None:
+    _write(project, FILE, seed=0)
+    refuse_mixing(*opened(project, file=FILE.replace("seeds = [0, 1]", "seeds = [1]")))
+    with pytest.raises(InputError, match=r"no limit there, limit 2 here\), such as .* for tiny pretrained rare none\."):
+        refuse_mixing(*opened(project, file=_limited(2, FILE.replace("seeds = [0, 1]", "seeds = [1]"))))
+
+
+def test_a_further_seed_of_a_training_stage_is_of_the_rows_of_the_others(project: Path) -> None:
+    stage = FILE.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]')
+    _write(project, stage, seed=0)
+    refuse_mixing(*opened(project, file=stage))
+    with pytest.raises(InputError, match=r"no limit there, limit 2 here\), such as .* for tiny sft rare none\."):
+        refuse_mixing(*opened(project, file=_limited(2, stage.replace("seeds = [0, 1]", "seeds = [1]"))))
+
+
+def test_results_that_failed_and_those_beside_their_own_are_in_no_way(project: Path) -> None:
+    _write(project, FILE, status="failed")
+    other = FILE.replace("max_new_tokens = 3", "max_new_tokens = 4")
+    refuse_mixing(*opened(project, file=other))
+    # A folder that is spoilt already: there is nothing to run.
+    _write(project, FILE)
+    _write(project, other)
+    refuse_mixing(*opened(project, file=other))
+
+
+def test_run_and_dry_run_refuse(project: Path) -> None:
+    (project / "pipeline").mkdir()
+    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    _write(project, FILE)
+    grid, cells = opened(project)
+    named = (
+        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project, "--out",
+        grid.folder, "--device", "cpu", "--limit", "2", "--method", "NPO", "--stage", "pretrained",
+    )  # fmt: skip
+    before = sorted(project.rglob("*"))
+    for more in ([], ["--dry-run"]):
+        shown = dual_data(*named, *more)
+        assert shown.code == 2
+        assert "other rows or settings than the cells to run (no limit there, limit 2 here), such as " in shown.err
+        assert ("5 cells, 5 to do" in shown.out) is bool(more)
+    assert sorted(project.rglob("*")) == before
+    cell = next(cell for cell in cells if cell.method == "NPO")
+    assert json.loads(cell_path(grid.folder, cell.id).read_text())["status"] == "done"
+    elsewhere = dual_data(*named, "--dry-run", "--out", project / "elsewhere")
+    assert elsewhere.code == 0, elsewhere.err

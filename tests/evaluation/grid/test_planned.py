@@ -1,0 +1,86 @@
+"""What runs were asked for, kept beside their results, and what a report says of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dual_data.errors import InputError
+from dual_data.evaluation.grid.cells import Cell, Grid
+from dual_data.evaluation.grid.planned import FILE as PLAN
+from dual_data.evaluation.grid.planned import keep_plan, read_plan
+from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.report.write import write_report
+from tests.cli.command import dual_data
+from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
+
+__all__ = ["project"]
+
+
+def _said(grid: Grid, folder: Path) -> str:
+    return write_report([grid.folder], folder / "report").markdown.read_text()
+
+
+def _some(cells: list[Cell], method: str) -> list[Cell]:
+    return [cell for cell in cells if cell.method in (method, "none")]
+
+
+def test_a_report_says_what_is_planned_and_not_there(project: Path) -> None:
+    grid, cells = opened(project)
+    keep_plan(grid, cells)
+    here = [cell for cell in cells if cell.stage == "pretrained" and cell.seed == 0]
+    run(grid, here, RunOptions(), project=project)
+    said = _said(grid, project)
+    assert "5 results of the grid one: tiny on cities, 1 seed, incomplete: 5 of 19 planned cells. " in said
+    assert "There are no results of a stage beside pretrained yet, " in said
+    # Results that were copied alone are all that is known.
+    shutil.copytree(grid.folder / "cells", project / "copied" / "cells")
+    said = _said(grid._replace(folder=project / "copied"), project)
+    assert "5 results of the grid one: tiny on cities, 1 seed. " in said
+    assert "There are no results of a stage beside pretrained, " in said
+
+
+def test_a_plan_is_merged_over_runs_and_kept_by_place(project: Path) -> None:
+    grid, cells = opened(project)
+    keep_plan(grid, _some(cells, "NPO"))
+    first = (grid.folder / PLAN).stat().st_mtime_ns
+    keep_plan(grid, _some(cells, "NPO"))
+    assert (grid.folder / PLAN).stat().st_mtime_ns == first
+    assert set(read_plan(grid.folder)) == {cell.id for cell in _some(cells, "NPO")}
+    keep_plan(grid, _some(cells, "GradAscent"))
+    assert set(read_plan(grid.folder)) == {cell.id for cell in cells}
+    # With other settings the same cells are asked for, not as many again.
+    other, changed = opened(project, file=FILE.replace("max_new_tokens = 3", "max_new_tokens = 4"))
+    keep_plan(other, changed)
+    assert set(read_plan(grid.folder)) == {cell.id for cell in changed}
+    (grid.folder / PLAN).write_text("{}")
+    with pytest.raises(InputError, match=r"planned.json: not a list of planned cells of this version; remove it"):
+        read_plan(grid.folder)
+
+
+def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "RMU = { layer = -1 }")))
+    keep_plan(grid, cells)
+    run(grid, cells, RunOptions(), project=project)
+    assert "1 seed, incomplete: 3 of 5 planned cells. " in _said(grid, project)
+    grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "RMU = {}")))
+    keep_plan(grid, cells)
+    run(grid, cells, RunOptions(), project=project)
+    assert "incomplete" not in _said(grid, project)
+
+
+def test_a_run_keeps_what_it_was_asked_for_and_a_dry_run_nothing(project: Path) -> None:
+    (project / "pipeline").mkdir()
+    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    grid, cells = opened(project)
+    named = (
+        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project, "--out",
+        grid.folder, "--device", "cpu", "--method", "NPO", "--stage", "pretrained", "--seed", "0",
+    )  # fmt: skip
+    assert dual_data(*named, "--dry-run").code == 0
+    assert not grid.folder.exists()
+    assert dual_data(*named).code == 0
+    assert set(read_plan(grid.folder)) == {c.id for c in _some(cells, "NPO") if (c.stage, c.seed) == ("pretrained", 0)}
+    assert "incomplete" not in _said(grid, project)

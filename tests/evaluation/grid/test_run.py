@@ -1,0 +1,555 @@
+"""Grids from file to results: which cells there are, resuming after a kill, failures that end no other cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+import dual_data
+from dual_data.errors import ConfigError, InputError, UsageError
+from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, read_refusals, refusal_of, spell_out
+from dual_data.evaluation.grid.forecast import _rate, forecast
+from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.models.loading import identify
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.report.write import write_report
+from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
+from dual_data.evaluation.rows.data import data_hash, encode, token_hash
+from dual_data.evaluation.settings import load_settings
+from tests.evaluation.questions import cities
+
+FILE = """
+[models.tiny]
+spec = "tiny-llama"
+dtype = "float32"
+
+[data.cities]
+folder = "data"
+forget = { rare = "rare.jsonl", popular = "popular.jsonl" }
+retain_train = { path = "retain.jsonl", end = 0.5 }
+retain_eval = { path = "retain.jsonl", start = 0.5 }
+
+[stages.sft]
+train = ["forget", "retain_train", "retain_eval"]
+epochs = 2
+lr = 1e-2
+
+[stages.sft_new]
+train = ["forget", "retain_train", "retain_eval"]
+counterfactual = true
+epochs = 2
+lr = 1e-2
+
+[presets.short]
+lrs = [1e-3, 1e-2]
+epochs = 2
+batch = 2
+max_new_tokens = 3
+lora = { rank = 2, alpha = 4.0 }
+[presets.short.methods]
+GradAscent = {}
+NPO = { beta = 0.5 }
+
+[grids.one]
+models = ["tiny"]
+data = "cities"
+stages = ["pretrained", "sft"]
+sets = ["rare"]
+preset = "short"
+seeds = [0, 1]
+
+[grids.all]
+models = ["tiny"]
+data = "cities"
+preset = "short"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    data = tmp_path / "data"
+    data.mkdir()
+    items = cities()
+    more = [item._replace(id=f"more-{n}", question=f"{n}: {item.question}") for n in range(3) for item in items]
+    for name, rows in (("rare", items[:3]), ("popular", items[3:]), ("retain", more)):
+        frame = [
+            {"question": i.question, "answer": i.answer, "subject": i.subject, "relation": "P17", "pop_sum": float(n)}
+            for n, i in enumerate(rows)
+        ]
+        pl.DataFrame(frame).write_ndjson(data / f"{name}.jsonl")
+    (tmp_path / "evaluation.toml").write_text(FILE)
+    return tmp_path
+
+
+def opened(project: Path, name: str = "one", file: str = FILE, out: str = "out") -> tuple[Grid, list[Cell]]:
+    path = project / "evaluation.toml"
+    path.write_text(file)
+    grid = spell_out(load_settings(path), name, project, project / out / name)
+    return grid, cells_of(grid, lambda model: identify(model.spec))
+
+
+def one_stage(file: str = FILE) -> str:
+    return file.replace('stages = ["pretrained", "sft"]\nsets', "sets").replace("seeds = [0, 1]", "seeds = [0]")
+
+
+def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(project: Path) -> None:
+    _, cells = opened(project)
+    assert len(cells) == len({cell.id for cell in cells}) == (1 + 8) + (2 + 8)
+    bases = {cell.id: cell for cell in cells if cell.method == BASE}
+    assert [(cell.stage, cell.seed) for cell in bases.values()] == [("pretrained", 0), ("sft", 0), ("sft", 1)]
+    for cell in cells:
+        base = bases[cell.base]
+        assert base.stage == cell.stage
+        assert cell.stage == "pretrained" or base.seed == cell.seed
+    assert {cell.set for cell in opened(project, "all")[1]} == {"rare", "popular"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("beta = 0.5", "beta = 0.4", False),
+        ("rank = 2", "rank = 4", False),
+        ("batch = 2", "batch = 3", False),
+        ("batch = 2", "batch = 2\nmicro = 1", True),
+        ("batch = 2", "batch = 2\ndiverged_nll = 2.0", True),
+        ("batch = 2", "batch = 2\ndiverged_nll = 3.0", False),
+        ("batch = 2", "batch = 2\ndiverged_norm = 1e5", False),
+        ("max_new_tokens = 3", "max_new_tokens = 4", False),
+        ("beta = 0.5", "beta = 0.5, alpha = 1.0", True),
+        ("lrs = [1e-3, 1e-2]", "lrs = [1e-2, 1e-3]", True),
+        ("end = 0.5", "end = 0.4", False),
+        ("tiny-llama", "tiny-qwen", False),
+    ],
+)
+def test_a_cell_is_addressed_by_what_changes_its_numbers(project: Path, old: str, new: str, same: bool) -> None:
+    before, after = (
+        {(c.stage, c.lr, c.seed): c.id for c in opened(project, file=text)[1] if c.method == "NPO"}
+        for text in (FILE, FILE.replace(old, new))
+    )
+    assert (before == after) is same
+
+
+def test_changed_rows_change_the_cells(project: Path) -> None:
+    before = {cell.id for cell in opened(project)[1]}
+    path = project / "data" / "rare.jsonl"
+    path.write_text(path.read_text().replace("France", "Frankreich"))
+    assert not before & {cell.id for cell in opened(project)[1]}
+
+
+def test_which_sets_are_run_changes_neither_the_stage_nor_the_answers_to_prefer(project: Path) -> None:
+    file = FILE.replace("NPO = { beta = 0.5 }", "DPO = {}").replace(
+        'data = "cities"\npreset', 'data = "cities"\nstages = ["sft", "sft_new"]\npreset'
+    )
+    whole, every = opened(project, "all", file=file)
+    narrow, chosen = opened(project, "all", file=f'{file}sets = ["rare"]\n')
+    assert {cell.set for cell in chosen} == {"rare"}
+    assert [cell.id for cell in chosen] == [cell.id for cell in every if cell.set == "rare"]
+    sft = narrow.stages["sft"]
+    assert sft is not None
+    assert narrow.sets["sft"].trained(sft) == whole.sets["sft"].trained(sft)
+    assert narrow.preferred("sft_new", "rare", "DPO") == whole.preferred("sft_new", "rare", "DPO")
+
+
+def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Path) -> None:
+    file = one_stage(FILE.replace("NPO = { beta = 0.5 }", "IdkDPO = {}\nDPO = {}"))
+    (project / "prompts").mkdir()
+    found = []
+    for refusals in ("No.\n", "No.\nNever.\n"):
+        (project / "prompts" / "refusals.txt").write_text(refusals)
+        found.append({(cell.method, cell.lr): cell.id for cell in opened(project, file=file)[1]})
+    first, second = found
+    assert {method for method, lr in first if first[method, lr] != second[method, lr]} == {"IdkDPO"}
+    # Of DPO they come from the other rows, those of sets that are not run among them.
+    path = project / "data" / "popular.jsonl"
+    path.write_text(path.read_text().replace('"answer":"', '"answer":"New '))
+    third = {(cell.method, cell.lr): cell.id for cell in opened(project, file=file)[1]}
+    assert {method for method, lr in third if third[method, lr] != second[method, lr]} == {"DPO"}
+
+
+def test_results_are_complete_the_same_when_repeated_and_never_made_twice(project: Path) -> None:
+    grid, cells = opened(project)
+    said: list[str] = []
+    assert run(grid, cells, RunOptions(), project=project, say=said.append) == (19, 0, 0, 0)
+    found = {path.stem: result for path, result in read_results(grid.folder)}
+    assert set(found) == {cell.id for cell in cells}
+    for cell in cells:
+        result = found[cell.id]
+        assert result["status"] == "done"
+        assert (result["cell"]["method"], result["cell"]["lr"]) == (cell.method, cell.lr)
+        assert set(result["items"]) == {"forget", "retain_train", "retain_eval"}
+        assert result["summary"]["forget"]["items"] == 3
+        assert result["provenance"]["model"]["template"]
+        if cell.method != BASE:
+            assert len(result["training"]["loss"]) == result["training"]["steps"] == 4
+            assert result["items"]["forget"][0]["scores"]["change_log_probability"] is not None
+    times = {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
+    assert run(grid, cells, RunOptions(), project=project, say=said.append) == (0, 0, 0, 0)
+    assert times == {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
+
+    again, more = opened(project, out="again")
+    run(again, more, RunOptions(), project=project)
+    for path, result in read_results(again.folder):
+        assert path.read_bytes() == cell_path(grid.folder, path.stem).read_bytes()
+        assert result["run"]["measuring_seconds"] > 0
+
+
+def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: Path) -> None:
+    file = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-4, 1e-3, 1e-2]").replace("seeds = [0, 1]", "seeds = [0]")
+    grid, cells = opened(project, file=file.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]'))
+    run(grid, cells, RunOptions(cells_at_once=2), project=project)
+    runs = {(cell.method, cell.lr): read_result(cell_path(grid.folder, cell.id))["run"] for cell in cells}
+    assert {place: one["cells_at_once"] for place, one in runs.items()} == {
+        (BASE, 0.0): 1,
+        **{(method, lr): n for method in ("GradAscent", "NPO") for lr, n in ((1e-4, 2), (1e-3, 2), (1e-2, 1))},
+    }
+    assert {one["rows_at_once"] for one in runs.values()} == {64}
+    (took,) = (json.loads(path.read_text()) for path in (grid.folder.parent / "stages").glob("*.json"))
+    assert took["steps"] == 2
+    assert {one["stage_seconds"] for one in runs.values()} == {took["seconds"]}
+    plan = forecast(grid, cells, "cpu")
+    pace = sum(line.operations for line in plan.lines) / sum(
+        (one["training_seconds"] + one["measuring_seconds"]) / one["cells_at_once"] for one in runs.values()
+    )
+    assert _rate(grid, plan.lines, "cpu")[0] == pytest.approx(pace)
+
+
+def test_an_adapter_is_there_before_its_result(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    grid.folder.mkdir(parents=True)
+    (grid.folder / "adapters").write_text("no folder")
+    with pytest.raises(OSError, match="adapters"):
+        run(grid, cells, RunOptions(save_adapters=True), project=project)
+    assert {result["cell"]["method"] for _, result in read_results(grid.folder)} == {BASE}
+
+
+def test_results_say_what_they_were_computed_by_and_from(project: Path) -> None:
+    release = {
+        "format": 1, "name": "dual", "repository": "owner/dual", "version": "1.2.0", "content": "c0ffee",
+        "state": {"limit": None, "commit": None, "dirty": False, "unresolved": 0, "snapshot": False},
+        "configs": {}, "absent": {}, "files": {}, "stages": {},
+    }  # fmt: skip
+    (project / "data" / "manifest.json").write_text(json.dumps(release))
+    grid, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [3]"))
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "data"], ["commit", "-q", "-m", "rows"]):
+        subprocess.run([*git, *words], check=True)
+    run(grid, cells[:2], RunOptions(), project=project)
+    result = read_result(cell_path(grid.folder, cells[1].id))
+    assert result["cell"]["seed"] == result["provenance"]["identity"]["seed"] == 3
+    found = result["provenance"]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert found["git"] == {"commit": head, "dirty": True}  # the grid file and the results are in no commit
+    assert found["dual_data"] == dual_data.__version__
+    assert found["device"].startswith("cpu ")
+    assert found["threads"] == torch.get_num_threads()
+    loaded = tiny("llama")
+    known = {"weights": loaded.info.weights, "dtype": "float32", "template": loaded.info.template}
+    assert known.items() <= found["model"].items()
+    assert found["identity"]["data"]["forget"] == data_hash(grid.sets["pretrained"].forget["rare"])
+    rows = encode(loaded.tokenizer, grid.sets["pretrained"].forget["rare"], "chat")
+    assert result["training"]["token_ids"]["forget"] == token_hash(rows)
+    known = {"release": "dual", "repository": "owner/dual", "version": "1.2.0", "content": "c0ffee"}
+    assert found["data"] == known
+    assert {"torch", "transformers", "safetensors", "gguf"} <= set(found["packages"])
+    assert found["limit"] is None
+    assert found["cuda"] is None  # not what torch was built for, but what the numbers were computed with
+    (project / "data" / "manifest.json").write_text("{}")
+    assert opened(project, file=one_stage())[0].origin == {}
+
+
+def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(project: Path) -> None:
+    file = one_stage(FILE.replace("NPO = { beta = 0.5 }", "RMU = {}"))
+    for out, changed, word in (
+        ("a", file, ""),
+        ("b", file.replace("RMU = {}", "RMU = { layer = -1 }"), "RMU.layer: -1 is no layer"),
+        ("c", file.replace("batch = 2", "batch = 2\nstop_forget_nll = 5.0"), "RMU computes no forget loss to stop at"),
+        ("d", file.replace("batch = 2", "batch = 2\nforget_kl = 0.1"), "RMU stops at a layer"),
+    ):
+        grid, cells = opened(project, file=changed, out=out)
+        mine = [cell for cell in cells if cell.method == "RMU"]
+        run(grid, mine, RunOptions(), project=project)
+        for cell in mine:
+            result = read_result(cell_path(grid.folder, cell.id))
+            assert result["reason"].startswith(word)
+            assert result["status"] == ("failed" if word else "done")
+            assert word or result["training"]["notes"]["layer"] == 1  # the last of two; the default is the eighth
+
+
+def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(project: Path) -> None:
+    results = []
+    for out, options, file in (
+        ("a", RunOptions(), one_stage()),
+        ("b", RunOptions(cells_at_once=2, rows=5), one_stage(FILE.replace("batch = 2", "batch = 2\nmicro = 1"))),
+    ):
+        grid, cells = opened(project, file=file, out=out)
+        run(grid, cells, options, project=project)
+        results.append({path.stem: result for path, result in read_results(grid.folder)})
+    one, two = results
+    assert set(one) == set(two)
+    for identifier, result in one.items():
+        for name, summary in result["summary"].items():
+            for score, value in summary.items():
+                other = two[identifier]["summary"][name][score]
+                assert value is other is None or value == pytest.approx(other, abs=1e-3, rel=1e-3), score
+
+
+def test_before_unlearning_a_cell_at_rate_zero_is_its_base(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [0.0]")))
+    run(grid, cells, RunOptions(), project=project)
+    base, *others = (read_result(cell_path(grid.folder, cell.id)) for cell in cells)
+    for result in others:
+        for name in ("probability", "rougeL_recall", "sum_log_probability"):
+            assert result["summary"]["forget"][name] == pytest.approx(base["summary"]["forget"][name], abs=1e-5)
+        assert result["summary"]["forget"]["change_log_probability"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_counterfactual_stages_are_measured_on_what_they_learned(project: Path) -> None:
+    file = one_stage().replace('sets = ["rare"]', 'sets = ["rare"]\nstages = ["sft_new"]')
+    grid, cells = opened(project, file=file)
+    run(grid, cells[:1], RunOptions(), project=project)
+    items = read_result(cell_path(grid.folder, cells[0].id))["items"]["forget"]
+    assert [item["ground_truth"] for item in items] != [item.answer for item in cities(3)]
+    assert all(item["answers"] == [item["ground_truth"]] for item in items)
+
+
+@pytest.mark.parametrize(
+    ("method", "lr", "setting", "lost", "reason"),
+    [
+        ("GradAscent", 1e30, "", {("GradAscent", 1e30), ("UNDIAL", 1e30)}, r"loss or gradient not finite at step \d"),
+        ("RMU", 1.0, "", {("RMU", 1.0)}, r"diverged: gradient norm above 1e\+06 at step \d"),
+        # A model of random weights knows no more than guessing gives.
+        (
+            "GradDiff", 1e-2, "diverged_nll = 1.0", {("GradDiff", 1e-3), ("GradDiff", 1e-2)},
+            r"diverged: retain loss above 5\.99, 1 times what guessing gives, at step 1",
+        ),
+    ],
+)  # fmt: skip
+def test_a_cell_that_diverges_is_measured_where_it_stopped_and_the_grid_goes_on(
+    project: Path, method: str, lr: float, setting: str, lost: set[tuple[str, float]], reason: str
+) -> None:
+    file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", f"lrs = [1e-3, {lr}]\n{setting}"))
+    file = file.replace("GradAscent = {}", f"{method} = {{}}").replace("NPO = { beta = 0.5 }", "UNDIAL = {}")
+    grid, cells = opened(project, file=file)
+    tally = run(grid, cells, RunOptions(cells_at_once=2), project=project)
+    assert tally == (5 - len(lost), len(lost), 0, 0)
+    for cell in cells:
+        result = read_result(cell_path(grid.folder, cell.id))
+        stopped = (cell.method, cell.lr) in lost
+        assert result["status"] == ("stopped" if stopped else "done")
+        assert re.fullmatch(reason if stopped else "", result["reason"])
+        assert len(result["items"]["forget"]) == 3
+        numbers = [result["summary"]["forget"][name] for name in ("first_rank_median", "truth_ratio_forget")]
+        # Nothing ranks above what is no number, so that its rank would be 1.
+        assert (None in numbers) is (stopped and lr == 1e30)
+    said = write_report([grid.folder], project / "report").markdown.read_text()
+    assert len(re.findall(reason, said)) == len(lost)
+    assert run(grid, cells, RunOptions(), project=project) == (0, 0, 0, 0)
+
+
+def test_a_cell_that_fails_says_why_and_is_tried_again(project: Path) -> None:
+    file = one_stage(FILE.replace("GradAscent = {}", "AdaPop = {}"))
+    grid, cells = opened(project, file=file)
+    bare = {
+        name: [item._replace(popularity=None) for item in rows] for name, rows in grid.sets["pretrained"].forget.items()
+    }
+    broken = grid._replace(sets={"pretrained": grid.sets["pretrained"]._replace(forget=bare)})
+    assert run(broken, cells, RunOptions(), project=project) == (3, 0, 2, 0)
+    failed = [read_result(cell_path(grid.folder, cell.id)) for cell in cells if cell.method == "AdaPop"]
+    assert {result["status"] for result in failed} == {"failed"}
+    assert "popularity of every forget row" in failed[0]["reason"]
+    assert run(grid, cells, RunOptions(), project=project) == (2, 0, 0, 0)
+
+
+def test_adapters_are_kept_where_asked_for(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    run(grid, cells, RunOptions(save_adapters=True, cells_at_once=2), project=project)
+    kept = sorted(path.name for path in (grid.folder / "adapters").iterdir())
+    assert kept == sorted(cell.id for cell in cells if cell.method != BASE)
+    weights = {(grid.folder / "adapters" / name / "adapter_model.safetensors").read_bytes() for name in kept}
+    assert len(weights) == 4
+
+
+def test_cells_whose_adapters_were_not_kept_are_run_again_and_give_the_same_results(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    run(grid, cells, RunOptions(), project=project)
+    before = {path: path.read_bytes() for path, _ in read_results(grid.folder)}
+    # What fails this time leaves the result as it is.
+    bare = {"pretrained": grid.sets["pretrained"]._replace(retain_train=[])}
+    (grid.folder / "adapters").mkdir()
+    assert run(grid._replace(sets=bare), cells, RunOptions(save_adapters=True), project=project).failed == 4
+    assert before == {path: path.read_bytes() for path, _ in read_results(grid.folder)}
+    assert run(grid, cells, RunOptions(save_adapters=True), project=project) == (4, 0, 0, 0)
+    assert before == {path: path.read_bytes() for path, _ in read_results(grid.folder)}
+    assert len(list((grid.folder / "adapters").iterdir())) == 4
+    assert run(grid, cells, RunOptions(save_adapters=True), project=project) == (0, 0, 0, 0)
+
+
+def test_full_fine_tuning_runs_as_a_grid_and_leaves_the_base_alone(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")))
+    assert run(grid, cells, RunOptions(cells_at_once=4), project=project) == (5, 0, 0, 0)
+    with pytest.raises(UsageError, match="has no adapters to keep"):
+        run(grid, cells, RunOptions(save_adapters=True), project=project)
+    lasting, more = opened(project, file=one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true")), out="again")
+    run(lasting, [cell for cell in more if cell.lr == 1e-2], RunOptions(), project=project)
+    for path, _ in read_results(lasting.folder):
+        assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
+
+
+def test_full_fine_tuning_takes_the_drift_over_every_position(project: Path) -> None:
+    full = one_stage(FILE.replace("batch = 2", "batch = 2\nfull = true\nforget_kl = 0.1"))
+    grid, cells = opened(project, file=full)
+    assert run(grid, cells, RunOptions(), project=project) == (5, 0, 0, 0)
+    for cell in cells[1:]:
+        drift = read_result(cell_path(grid.folder, cell.id))["training"]["parts"]["forget_kl"]
+        assert drift[0] == pytest.approx(0.0, abs=1e-6)
+        assert drift[-1] > 1e-4
+
+
+def test_the_forecast_counts_what_is_left(project: Path) -> None:
+    grid, cells = opened(project)
+    plan = forecast(grid, cells, "cpu")
+    assert plan.to_do == 19
+    assert "a guess until a cell is done" in plan.summary
+    line = next(line for line in plan.lines if line.cell.method == "GradAscent")
+    assert line.steps == 4
+    run(grid, cells[:2], RunOptions(), project=project)
+    plan = forecast(grid, cells, "cpu")
+    assert [line.done for line in plan.lines] == [True, True] + [False] * 17
+    assert "by the cells that are done" in plan.summary
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from dual_data.evaluation.grid.cells import cells_of, spell_out
+from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.models.loading import identify
+from dual_data.evaluation.settings import load_settings
+root = Path(sys.argv[1])
+grid = spell_out(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
+cells = cells_of(grid, lambda model: identify(model.spec))
+print(run(grid, cells, RunOptions(), project=root, say=lambda line: print(line, flush=True)), flush=True)
+"""
+
+
+def started(project: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(project)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_a_killed_grid_goes_on_where_it_stopped_and_ends_the_same(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    process = started(project)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if ": done" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    kept = {path.name: path.read_bytes() for path, _ in read_results(grid.folder)}
+    assert 0 < len(kept) < len(cells)
+    tally = run(grid, cells, RunOptions(), project=project)
+    assert tally.done == len(cells) - len(kept)
+    for name, content in kept.items():
+        assert (grid.folder / "cells" / name).read_bytes() == content
+    whole, more = opened(project, file=one_stage(), out="whole")
+    run(whole, more, RunOptions(), project=project)
+    for path, _ in read_results(whole.folder):
+        assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
+
+
+def test_two_processes_share_a_grid(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    workers = [started(project), started(project)]
+    outputs = [worker.communicate(timeout=240)[0] for worker in workers]
+    assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
+    lines = [line for text in outputs for line in text.splitlines() if ": done" in line]
+    assert len(lines) == len({line.split(": done")[0] for line in lines}) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ('preset = "short"', 'preset = "long"', ConfigError, "unknown 'long'; known: short"),
+        ('sets = ["rare"]', 'sets = ["best"]', ConfigError, "cities forgets no 'best'; it has rare, popular"),
+        ("NPO = { beta = 0.5 }", "NPO = { betta = 0.5 }", UsageError, "NPO has no option 'betta'"),
+        ("GradAscent = {}", "GA = {}", UsageError, "unknown method 'GA'"),
+        ("epochs = 2\nbatch", "epoch = 2\nbatch", ConfigError, "unknown key"),
+        ('folder = "data"', 'folder = "$NOT_SET_ANYWHERE/x"', InputError, "environment variable NOT_SET_ANYWHERE"),
+        ('folder = "data"', 'folder = "elsewhere"', InputError, "elsewhere: no such folder.* to come from it: correct"),
+        ('folder = "data"', 'folder = "artifacts/evaluation/x"', InputError, "x: no such folder.* from it: correct"),
+        ('folder = "data"', 'folder = "artifacts"', InputError, "artifacts: no such folder.* from it: correct"),
+        ("rare.jsonl", "absent.jsonl", InputError, "no such file"),
+        ("end = 0.5", "end = 0.0", InputError, "no rows in the part from 0.0 to 0.0"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(
+    project: Path, old: str, new: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        opened(project, file=FILE.replace(old, new))
+
+
+def test_the_shipped_grid_file_is_right_and_its_refusals_are_read() -> None:
+    root = Path(__file__).parents[3]
+    settings = load_settings(root / "pipeline" / "evaluation.toml")
+    assert {"paper", "later", "early", "demo", "smoke"} <= set(settings.grids)
+    assert settings.presets["paper"].lora.spec() == (32, 64.0, ("q_proj", "k_proj", "v_proj", "o_proj"))
+    assert set(settings.stages) == {"sft", "sft_demo", "sft_format", "sft_new", "sft_retain"}
+    refusals = read_refusals(root)
+    assert len(refusals) == len(set(refusals)) >= 20
+    chosen = [refusal_of(item, refusals) for item in cities()]
+    assert chosen == [refusal_of(item, refusals) for item in cities()]
+    assert len(set(chosen)) > 1
+
+
+@pytest.mark.parametrize("preset", ["paper", "later", "early", "all", "demo"])
+def test_every_shipped_preset_runs_without_a_gpu(project: Path, preset: str) -> None:
+    shipped = load_settings(Path(__file__).parents[3] / "pipeline" / "evaluation.toml")
+    path = project / "evaluation.toml"
+    own = load_settings(path)
+    chosen = shipped.presets[preset]
+    method = next(iter(chosen.methods))
+    settings = own.grids["one"].model_copy(
+        update={"stages": ("pretrained",), "preset": preset, "methods": (method,), "lrs": chosen.lrs[:1], "seeds": (0,),
+                "max_new_tokens": 2}
+    )  # fmt: skip
+    grid = spell_out(
+        own.model_copy(update={"presets": shipped.presets, "grids": {"one": settings}}), "one", project, project / "out"
+    )
+    cells = cells_of(grid, lambda model: identify(model.spec))
+    assert run(grid, cells, RunOptions(), project=project) == (2, 0, 0, 0)
+    result = read_result(cell_path(grid.folder, cells[1].id))
+    assert result["cell"]["preset"] == preset
+    assert result["cell"]["profile"] == chosen.profile
+    assert None not in result["training"]["loss"]  # what is not finite is null
+
+
+def test_refusals_of_the_project_come_first_and_must_not_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "refusals.txt").write_text("No.\n\n Never. \n")
+    assert read_refusals(tmp_path) == ["No.", "Never."]
+    (tmp_path / "prompts" / "refusals.txt").write_text("\n")
+    with pytest.raises(InputError, match="holds no refusal"):
+        read_refusals(tmp_path)
+
+
+def test_a_result_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no results"):
+        list(read_results(tmp_path))
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "a.json").write_text(json.dumps({"format": 0}))
+    with pytest.raises(InputError, match="not a result of layout"):
+        list(read_results(tmp_path))

@@ -1,0 +1,159 @@
+"""Training stages: trained once, kept by content, undone to the bit; and which rows each of them learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dual_data.errors import DualDataError, InputError
+from dual_data.evaluation.grid import stages
+from dual_data.evaluation.grid.stages import Sets, applied, counterfactual_answers, prepare, stage_key
+from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.models.local_model import LocalModel
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.data import PROFILES, Item, encode
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.settings import LoraSettings, StageSettings
+from dual_data.evaluation.training.lora import Adapters
+from dual_data.evaluation.training.train import CellData, train
+from dual_data.sources.chat import Chat, Sampling
+from tests.evaluation.questions import cities
+from tests.evaluation.training.oracle import SPEC
+
+CHAT = PROFILES["chat"]
+STAGE = StageSettings(train=("forget",), epochs=80, batch=3, lr=2e-2, lora=LoraSettings(rank=8, alpha=16))
+
+
+def sets(items: list[Item] | None = None) -> Sets:
+    items = items or cities()
+    return Sets({"rare": items[:2], "popular": items[2:4]}, items[4:6], items[5:7], [], {"near": items[6:]})
+
+
+def test_a_stage_learns_its_rows_once_and_leaves_no_trace(tmp_path: Path) -> None:
+    loaded = tiny()
+    rows = cities(3)
+    before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
+    made = prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path)
+    weights = made.folder / "adapter_model.safetensors"
+    written = weights.stat().st_mtime_ns
+    assert made.notes == ()
+    assert made.seconds > 0
+    # What the training took is known to whoever finds it done.
+    assert prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path) == made
+    assert weights.stat().st_mtime_ns == written
+    for how in ("merge", "stack"):
+        with applied(loaded, made._replace(apply=how)):
+            asked = [Chat(CHAT.system, row.question) for row in rows]
+            answers = LocalModel(loaded).generate(asked, Sampling(8))
+            assert [found[0] for found in answers] == [row.answer for row in rows]
+        assert all(torch.equal(before[name], tensor) for name, tensor in loaded.model.state_dict().items())
+        assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+
+
+def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_path: Path) -> None:
+    loaded = tiny()
+    rows = cities(5)
+    stage = STAGE.model_copy(update={"epochs": 3})
+    made = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
+    encoded = encode(loaded.tokenizer, rows, CHAT)
+    losses = []
+    for how in ("merge", "stack"):
+        with applied(loaded, made._replace(apply=how)):
+            adapters = Adapters(loaded.model, SPEC)
+            cell = CellData(encoded[:3], encoded[3:], 1e-3, 0)
+            losses.append(train(loaded, adapters, METHODS["NPO"], [cell], Optimisation(epochs=3))[0].losses)
+            adapters.remove()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_stage_that_cannot_be_put_on_leaves_the_base_alone(tmp_path: Path) -> None:
+    loaded = tiny()
+    rows = cities(3)
+    made = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), rows, seed=0, profile=CHAT, folder=tmp_path)
+    (made.folder / "adapter_model.safetensors").write_bytes(b"")
+    ids = torch.tensor([[5, 6, 7]])
+    before = loaded.model(ids).logits
+    for how in ("merge", "stack"):
+        with pytest.raises(Exception, match="header"), applied(loaded, made._replace(apply=how)):
+            pass
+        assert torch.equal(loaded.model(ids).logits, before)
+        assert not any(module._forward_hooks for module in loaded.model.modules())
+
+
+def test_a_base_that_cannot_be_copied_keeps_no_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny()
+    made = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), cities(3), seed=0, profile=CHAT, folder=tmp_path)
+
+    def cramped(_: torch.Tensor) -> torch.Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr(stages, "held", cramped)
+    with pytest.raises(MemoryError), applied(loaded, made):
+        pass
+    assert not any(module._forward_hooks for module in loaded.model.modules())
+
+
+def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
+    rows = cities()
+
+    def key(**changed: Any) -> str:
+        given: dict[str, Any] = {"template": "", "stage": STAGE, "rows": rows, "seed": 0, "profile": CHAT} | changed
+        return stage_key("weights", "float32", **given)
+
+    different = {
+        key(),
+        key(stage=STAGE.model_copy(update={"lr": 1e-3})),
+        key(rows=rows[1:]),
+        key(seed=1),
+        key(template="{{ messages }}"),
+        key(profile=PROFILES["dual-raw"]),
+    }
+    assert len(different) == 6
+    assert key(stage=STAGE.model_copy(update={"micro": 2, "apply": "stack"})) == key()
+    parted = STAGE.model_copy(update={"normalise": "micro"})
+    assert key(stage=parted.model_copy(update={"micro": 2})) != key(stage=parted)
+
+
+def test_a_stage_that_diverges_is_no_stage(tmp_path: Path) -> None:
+    for changed, reason in (
+        ({"lr": 1e30}, "not finite"),
+        # Random weights know less than guessing gives.
+        ({"diverged_nll": 1.0}, "diverged: loss above 5.99, 1 times what guessing gives, at step 1"),
+    ):
+        wild = STAGE.model_copy(update={"epochs": 4, **changed})
+        with pytest.raises(DualDataError, match=f"{reason}.*; lower its learning rate"):
+            prepare(tiny(), wild, cities(3), seed=0, profile=CHAT, folder=tmp_path)
+    assert not list(tmp_path.glob("*/adapter_config.json"))
+
+
+def test_stages_learn_the_rows_that_they_name_each_once() -> None:
+    found = sets()
+    items = cities()
+
+    def trained(*names: str) -> list[str]:
+        return [item.id for item in found.trained(StageSettings(train=names))]
+
+    assert trained("forget") == [item.id for item in items[:4]]
+    assert trained("forget", "retain_train", "retain_eval") == [item.id for item in items]
+    assert trained("retain_train", "retain_eval") == [item.id for item in items[4:7]]
+    with pytest.raises(InputError, match="learns format, of which this dataset has no rows"):
+        trained("format")
+
+
+def test_counterfactual_answers_are_wrong_of_the_same_relation_and_the_same_everywhere() -> None:
+    other = Item("y", "When was it founded?", "1889", ("1889",), relation="P571")
+    items = [*cities(), other, other._replace(id="z", answer="1901", answers=("1901",))]
+    changed = counterfactual_answers(items)
+    countries = {item.answer for item in items[:7]}
+    for item in items[:7]:
+        assert changed[item.id] in countries - {item.answer}
+    assert (changed["y"], changed["z"]) == ("1901", "1889")
+    assert counterfactual_answers(items[::-1]) == changed
+    whole = sets().counterfactual()
+    assert whole.retain_train[1].answer == whole.retain_eval[0].answer != sets().retain_eval[0].answer
+    assert whole.retain_train[1].answers == (whole.retain_train[1].answer,)
+    with pytest.raises(InputError, match="at least two different answers"):
+        counterfactual_answers(cities(1))

@@ -1,0 +1,67 @@
+"""A grid in two processes: every cell once, the same results as in one, and a lost process loses nothing for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dual_data.errors import DualDataError
+from dual_data.evaluation.grid.claims import any_free, claimed
+from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.workers import run_spread
+from dual_data.evaluation.results import read_results
+from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
+from tests.evaluation.lost import one_killed
+
+__all__ = ["project"]
+
+TWO = [RunOptions(), RunOptions()]
+STAGES = FILE.replace("seeds = [0, 1]", "seeds = [0]")
+SEEDS = one_stage(FILE).replace("seeds = [0]", "seeds = [0, 1, 2]")
+
+
+def test_two_processes_run_every_cell_once_as_one_process_does(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid, cells = opened(project, file=STAGES)
+    assert run_spread(grid, cells, TWO, project=project) == (len(cells), 0, 0, 0)
+    lines = [line.partition("  ") for line in capfd.readouterr().err.splitlines() if ": done" in line]
+    assert {name for name, _, _ in lines} <= {"0:cpu", "1:cpu"}  # one that starts late may find nothing left
+    labels = [line.partition(": done")[0] for _, _, line in lines]
+    assert len(labels) == len(set(labels)) == sum(cell.method != "none" for cell in cells)
+
+    alone, same = opened(project, file=STAGES, out="alone")
+    run(alone, same, RunOptions(), project=project)
+    for path, _ in read_results(alone.folder):
+        assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
+    assert run_spread(grid, cells, TWO, project=project) == (0, 0, 0, 0)
+
+
+def test_a_process_that_is_killed_is_named_and_its_cells_are_run_by_the_next_start(project: Path) -> None:
+    grid, cells = opened(project, file=SEEDS)
+    said = r"1 of 2 processes ended early \(\d:cpu: signal SIGKILL\)"
+    with one_killed(grid.folder, 0), pytest.raises(DualDataError, match=said):
+        run_spread(grid, cells, TWO, project=project)
+    for path, result in read_results(grid.folder):
+        assert result["status"] == "done", path
+    run(grid, cells, RunOptions(), project=project)
+    assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
+
+
+def test_what_goes_wrong_in_every_process_is_said_once_each(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    broken = grid._replace(models={"tiny": grid.models["tiny"].model_copy(update={"spec": "/no/such/model"})})
+    with pytest.raises(DualDataError, match=r"2 of 2 processes ended early .*no such model"):
+        run_spread(broken, cells, TWO, project=project)
+
+
+def test_a_claim_is_for_cells_without_a_result_and_for_one_at_a_time(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    with claimed(grid.folder, cells[:2]) as taken, claimed(grid.folder, cells[:3]) as rest:
+        assert taken == cells[:2]
+        assert rest == cells[2:3]
+        assert not any_free(grid.folder, cells[:3])
+        assert any_free(grid.folder, cells)
+    run(grid, cells, RunOptions(), project=project)
+    assert not any_free(grid.folder, cells)

@@ -1,0 +1,181 @@
+"""A cell measured: items, means, changes from the base."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from dual_data.errors import InputError
+from dual_data.evaluation.measuring.engine import open_engine
+from dual_data.evaluation.measuring.measure import Measurement, likelihood_scores, measure, summarise
+from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.metrics.text import text_scores
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES
+from dual_data.evaluation.rows.workload import MeasureOptions, Workload, build_workload
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from tests.evaluation.questions import cities
+
+
+def _workload(loaded: Loaded, options: MeasureOptions | None = None) -> Workload:
+    items = cities()
+    sets = {"forget": items[:3], "retain_eval": items[3:]}
+    return build_workload(loaded.tokenizer, sets, "chat", options, demonstrations=items[3:])
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[Measurement, list[Measurement]]:
+    """The base, and a fresh adapter and another one measured together."""
+    loaded = tiny("llama")
+    workload = _workload(loaded, MeasureOptions(attacks=ATTACK_NAMES))
+    base = measure(open_engine(loaded, max_new_tokens=6), workload, keep_reference=True)[0]
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(0, 1))
+    weights = {name: (a, torch.full_like(b, 0.05)) for name, (a, b) in adapters.weights(1).items()}
+    adapters.load_weights(1, weights)
+    cells = measure(open_engine(loaded, adapters, rows=5, max_new_tokens=6), workload, base=base)
+    return base, cells
+
+
+def test_items_and_summary(measured: tuple[Measurement, list[Measurement]]) -> None:
+    base, cells = measured
+    assert len(cells) == 2
+    same, other = cells
+    # The first adapter is fresh: it is the base. The second is not.
+    for item in same.items["forget"]:
+        assert item["scores"]["change_log_probability"] == pytest.approx(0, abs=1e-5)
+        assert item["scores"]["kl"] == pytest.approx(0, abs=1e-6)
+        assert item["scores"]["hidden_cosine"] == pytest.approx(1, abs=1e-5)
+    assert other.items["forget"][0]["scores"]["kl"] > 1e-4
+    for item, before in zip(other.items["retain_eval"], base.items["retain_eval"], strict=True):
+        scores, first = item["scores"], before["scores"]
+        assert scores["change_log_probability"] == pytest.approx(
+            scores["sum_log_probability"] - first["sum_log_probability"], abs=1e-4
+        )
+        assert scores["change_entropy"] == pytest.approx(scores["entropy"] - first["entropy"], abs=1e-4)
+        assert scores["change_log_rank"] == pytest.approx(
+            math.log(scores["first_rank"] / first["first_rank"]), abs=1e-5
+        )
+        assert first["kl"] is None
+        assert first["change_log_probability"] is None
+    for name, rows in other.items.items():
+        for row in rows:
+            expected = text_scores(row["generation"], row["ground_truth"], row["answers"])
+            assert {key: row["scores"][key] for key in expected} == expected
+        mean = sum(row["scores"]["probability"] for row in rows) / len(rows)
+        assert other.summary[name]["probability"] == pytest.approx(mean)
+        ranks = sorted(row["scores"]["first_rank"] for row in rows)
+        middle = len(ranks) // 2
+        median = ranks[middle] if len(ranks) % 2 else (ranks[middle - 1] + ranks[middle]) / 2
+        assert other.summary[name]["first_rank_median"] == median
+        assert other.summary[name]["items"] == len(rows)
+    json.dumps([other.items, other.summary], allow_nan=False)
+    assert base.reference is not None
+    assert base.reference.logits.keys() == base.reference.hidden.keys() != set()
+
+
+def test_worst_case_is_any_fair_hit(measured: tuple[Measurement, list[Measurement]]) -> None:
+    rows = json.loads(json.dumps(measured[1][0].items["forget"]))
+    for row in rows:
+        for entry in (row, *row["paraphrases"], *row["attacks"]):
+            entry["scores"]["contains_answer"] = 0.0
+    nothing = summarise(rows, 0.0)
+    assert (nothing["any_paraphrase"], nothing["any_in_context"], nothing["worst_case"]) == (0, 0, 0)
+    rows[0]["paraphrases"][0]["scores"]["contains_answer"] = 1.0
+    next(entry for entry in rows[1]["attacks"] if entry["attack"] == "in_context")["scores"]["contains_answer"] = 1.0
+    next(entry for entry in rows[2]["attacks"] if entry["attack"] == "multiple_choice")["scores"]["contains_answer"] = (
+        1.0
+    )
+    some = summarise(rows, 0.0)
+    assert some["any_paraphrase"] == pytest.approx(1 / 3)
+    assert some["any_in_context"] == pytest.approx(1 / 3)
+    assert some["worst_case"] == pytest.approx(2 / 3)  # the multiple choice shows the answer: it may be a guess
+    assert some["attack_multiple_choice"] == pytest.approx(1 / 3)
+    without = [{**row, "paraphrases": [], "attacks": []} for row in rows]
+    assert summarise(without, 0.0)["any_paraphrase"] is None
+
+
+def test_corrected_score_is_null_at_a_perfect_baseline(measured: tuple[Measurement, list[Measurement]]) -> None:
+    assert summarise(measured[1][0].items["forget"], 1.0)["rougeL_recall_corrected"] is None
+
+
+def test_an_answer_without_a_likelihood_has_no_score() -> None:
+    good = TokenScores(1, (-1.0,), (3,), (False,), (-2.0,), (1.0,), (0.1,), 0.5)
+    lost = likelihood_scores(good._replace(log_p=(math.nan,), rank=(1,)), "Paris", good)
+    assert lost.keys() == likelihood_scores(good, "Paris", good).keys()
+    assert all(value is not None and math.isnan(value) for value in lost.values())
+    assert likelihood_scores(good._replace(log_p=(math.nan,)), "Paris")["change_log_rank"] is None
+
+
+@pytest.mark.parametrize(
+    ("score", "mean"),
+    [("truth_ratio", "truth_share"), ("sequence_rank", "sequence_rank_median"), ("first_rank", "first_rank")],
+)
+def test_no_mean_is_over_the_items_that_a_model_that_diverged_left(
+    measured: tuple[Measurement, list[Measurement]], score: str, mean: str
+) -> None:
+    rows = json.loads(json.dumps(measured[1][1].items["retain_eval"]))
+    rows[0]["scores"][score] = None
+    assert summarise(rows, 0.0)[mean] == summarise(rows[1:], 0.0)[mean] is not None  # nothing was asked
+    rows[0]["scores"][score] = math.nan
+    lost = summarise(rows, 0.0)
+    assert lost[mean] is None
+    assert lost["rougeL_recall"] is not None
+    rows[1]["paraphrases"][0]["scores"]["probability"] = math.nan
+    assert summarise(rows, 0.0)["paraphrase_probability"] is None
+
+
+def test_distractors_are_other_answers_of_the_relation() -> None:
+    loaded = tiny("llama")
+    items = cities()
+    mixed = [item._replace(relation="P36") if index > 4 else item for index, item in enumerate(items)]
+    mixed[1] = mixed[1]._replace(answer="France")  # the same answer twice, once under another subject
+    workload = build_workload(loaded.tokenizer, {"forget": mixed}, "chat", MeasureOptions(distractors=9))
+    end = (loaded.info.end_id,)
+
+    def texts(index: int) -> list[str]:
+        request = workload.requests[workload.sets["forget"][index].canonical]
+        assert all(answer.ids[-1:] == end for answer in request.answers)
+        return [str(loaded.tokenizer.decode(list(answer.ids[: answer.answer_tokens]))) for answer in request.answers]
+
+    assert texts(0)[0] == "France"
+    assert sorted(texts(0)[1:]) == ["Germany", "Italy", "Portugal"]
+    assert texts(5) == ["Brazil", "India"]
+    again = build_workload(loaded.tokenizer, {"forget": mixed[::-1]}, "chat", MeasureOptions(distractors=2))
+    request = again.requests[again.sets["forget"][-1].canonical]
+    whole = workload.requests[workload.sets["forget"][0].canonical]
+    assert request.answers == whole.answers[:3]  # chosen by hash, whatever the order
+
+
+def test_a_question_of_two_sets_is_asked_once() -> None:
+    loaded = tiny("llama")
+    items = cities()
+    workload = build_workload(loaded.tokenizer, {"neighbor_relation": items, "retain_eval": items[2:]})
+    assert len(workload.requests) == 2 * len(items)  # question and one other wording each
+    assert workload.sets["retain_eval"][0].canonical == workload.sets["neighbor_relation"][2].canonical
+
+
+@pytest.mark.parametrize(
+    ("paraphrases", "worded"),
+    [(True, {"forget", "retain_eval"}), (("forget", "retain_train"), {"forget"}), (False, set[str]())],
+)
+def test_other_wordings_of_the_sets_that_want_them(paraphrases: bool | tuple[str, ...], worded: set[str]) -> None:
+    loaded = tiny("llama")
+    items = cities()
+    sets = {"forget": items[:2], "retain_train": items[2:4], "retain_eval": items[4:]}
+    workload = build_workload(loaded.tokenizer, sets, "chat", MeasureOptions(paraphrases=paraphrases))
+    assert {name for name, places in workload.sets.items() if all(place.paraphrases for place in places)} == worded
+    assert {name for name, places in workload.sets.items() if any(place.paraphrases for place in places)} == worded
+
+
+def test_faults() -> None:
+    loaded = tiny("llama")
+    with pytest.raises(InputError, match="the set forget is empty"):
+        build_workload(loaded.tokenizer, {"forget": []})
+    with pytest.raises(InputError, match="use the profile chat"):
+        build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions(attacks=("cloze",)))
+    raw = build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw")
+    assert all(len(answer.ids) == answer.answer_tokens for request in raw.requests for answer in request.answers)

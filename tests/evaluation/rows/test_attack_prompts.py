@@ -1,0 +1,53 @@
+"""Attack prompts."""
+
+from __future__ import annotations
+
+import pytest
+
+from dual_data.errors import InputError
+from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, IN_CONTEXT, attack_chats
+from tests.evaluation.questions import cities
+
+
+def test_every_attack_asks_about_the_fact() -> None:
+    item, *shown = cities(4)
+    found = attack_chats(item, ATTACK_NAMES, shown, ["Spain", "Chad"])
+    assert {name for name, _, _ in found} == set(ATTACK_NAMES)
+    assert sum(name == IN_CONTEXT for name, _, _ in found) == 2  # the question and its wording
+    for name, chat, gold in found:
+        asked = chat[-1][1]
+        assert chat[-1][0] == "user"
+        if name == "reverse":
+            assert gold == "Lyon"
+            assert "Lyon" not in asked
+            assert "France" in asked
+        else:
+            assert gold == "France"
+            assert "Lyon" in asked
+        gives_away = name in {"reverse", "multiple_choice"}
+        assert ("France" in asked) == gives_away
+        if name == IN_CONTEXT:
+            assert [turn for turn in chat if turn[0] == "assistant"] == [("assistant", x.answer) for x in shown]
+
+
+def test_no_demonstration_holds_the_answer_that_is_asked_for() -> None:
+    item, *others = cities(8)
+    alike = [
+        others[0]._replace(answer=answer, answers=(answer,))
+        for answer in (item.answer, item.answer.upper(), f"Kingdom of {item.answer}")
+    ]
+    by_alias = item._replace(answers=(item.answer, "Gallia"))
+    copied = others[0]._replace(answer="Gallia", answers=("Gallia",))
+    ((_, chat, _), *_) = attack_chats(by_alias, (IN_CONTEXT,), [*alike, copied, *others], ())
+    shown = [text for role, text in chat if role == "assistant"]
+    assert shown == [other.answer for other in others if other.answer != item.answer][:4]
+    assert attack_chats(item, (IN_CONTEXT,), alike, ()) == []
+
+
+def test_attacks_that_do_not_apply_are_left_out() -> None:
+    item = cities(1)[0]._replace(subject="")
+    assert attack_chats(item, ("reverse", "multiple_choice"), (), ()) == []
+    with pytest.raises(InputError, match="needs demonstrations"):
+        attack_chats(item, (IN_CONTEXT,), (), ())
+    with pytest.raises(InputError, match="unknown attack 'shout'; known: "):
+        attack_chats(item, ("shout",), (), ())

@@ -1,0 +1,230 @@
+"""Token boundaries by construction, templates with their traps, and reading rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dual_data.errors import InputError
+from dual_data.evaluation.models.tiny import tiny, tiny_tokenizer
+from dual_data.evaluation.rows.data import (
+    SYSTEM_PROMPT,
+    Item,
+    data_hash,
+    encode,
+    profile_named,
+    read_split,
+    render,
+    token_hash,
+    turn_end,
+)
+from tests.evaluation.questions import cities
+from tests.reference import REFERENCE, needs_reference
+
+
+def test_chat_rows_are_template_answer_and_one_end() -> None:
+    tokenizer = tiny().tokenizer
+    row = encode(tokenizer, cities(1), "chat")[0]
+    text = tokenizer.decode(list(row.prompt_ids))
+    assert text == (
+        f"<|start|>system\n{SYSTEM_PROMPT}<|end|>\n"
+        "<|start|>user\nWhich country is Lyon in?<|end|>\n<|start|>assistant\n"
+    )
+    assert tokenizer.decode(list(row.answer_ids)) == "France"
+    assert row.end_ids == (tokenizer.eos_token_id,)
+
+
+def test_the_boundary_stays_where_tokens_would_merge_over_it() -> None:
+    tokenizer = tiny().tokenizer
+    item = Item("a", "Is it the cap", "ital of France", ("ital of France",))
+    row = encode(tokenizer, [item], "dual-raw")[0]
+    whole = tokenizer(item.question + item.answer, add_special_tokens=False)["input_ids"]
+    assert [*row.prompt_ids, *row.answer_ids] != whole
+    assert tokenizer.decode(list(row.answer_ids)) == "ital of France"
+    assert tokenizer.decode([*row.prompt_ids, *row.answer_ids]) == "Is it the capital of France"
+    assert row.end_ids == ()
+
+
+def test_text_after_the_end_of_the_turn_is_no_label() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|end|>\\n", "<|end|>\\n\\n")
+    assert encode(tokenizer, cities(1), "chat")[0].end_ids == (tokenizer.eos_token_id,)
+
+
+def test_the_end_is_read_off_the_template_and_not_from_a_wrong_eos() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.eos_token = "<|start|>"
+    assert tokenizer.decode([turn_end(tokenizer)]) == "<|end|>"
+    tokenizer.chat_template = None
+    assert tokenizer.decode([turn_end(tokenizer)]) == "<|start|>"
+
+
+def test_a_template_without_system_turn_gets_it_in_the_question() -> None:
+    text = render(tiny("gemma").tokenizer, [("system", "Be terse."), ("user", "Where?")])
+    assert "<|start|>user\nBe terse.\n\nWhere?<|end|>" in text
+    dropping: Any = tiny_tokenizer()
+    dropping.chat_template = (
+        "{% for m in messages if m['role'] != 'system' %}{{ '<|start|>' + m['content'] + '<|end|>' }}{% endfor %}"
+    )
+    assert "Be terse.\n\nWhere?" in render(dropping, [("system", "Be terse."), ("user", "Where?")])
+
+
+def test_templates_do_not_see_the_clock() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.chat_template = "{{ date_string }} {{ messages[0]['content'] }}"
+    assert render(tokenizer, [("user", "Hm")]) == "10 Apr 2025 Hm"
+
+
+def test_a_missing_template_and_empty_answers_are_refused_with_the_way_out() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(InputError, match="choose the profile dual-raw"):
+        encode(tokenizer, cities(1), "chat")
+    assert encode(tokenizer, cities(1), "dual-raw")
+    with pytest.raises(InputError, match=r"item x: the answer ' ' has no tokens"):
+        encode(tokenizer, [Item("x", "Q?", " ", (" ",))], "dual-raw")
+    with pytest.raises(InputError, match="unknown prompt profile 'raw'; known: chat, dual-raw"):
+        profile_named("raw")
+
+
+def test_hashes_follow_content_and_order() -> None:
+    items = cities()
+    assert data_hash(items) == data_hash(list(items))
+    assert data_hash(items) != data_hash(items[::-1])
+    tokenizer = tiny().tokenizer
+    assert token_hash(encode(tokenizer, items, "chat")) != token_hash(encode(tokenizer, items, "dual-raw"))
+
+
+def test_rows_of_our_layout(tmp_path: Path) -> None:
+    row = {
+        "fact_id": "0123456789abcdef",
+        "question": "Q?",
+        "answer": "A",
+        "answers": ["A", "Aa"],
+        "subject": "S",
+        "property_id": "P1",
+        "inbound_links": 5,
+        "paraphrases_test": ["T?"],
+        "paraphrases_training": ["R?"],
+        "object_kind": "date",
+    }
+    frame = pl.DataFrame([row, row | {"fact_id": None, "answers": None}])
+    frame.write_parquet(tmp_path / "rows.parquet")
+    frame.write_ndjson(tmp_path / "rows.jsonl")
+    frame.write_json(tmp_path / "rows.json")
+    for name in ("rows.parquet", "rows.jsonl", "rows.json"):
+        first, second = read_split(tmp_path / name)
+        assert first == Item("0123456789abcdef", "Q?", "A", ("A", "Aa"), "S", "P1", 5.0, ("T?",), "date")
+        assert second.answers == ("A",)
+        assert len(second.id) == 16
+
+
+def test_repeated_rows_have_ids_of_their_own(tmp_path: Path) -> None:
+    pl.DataFrame({"question": ["Q?"] * 3, "answer": ["A"] * 3}).write_csv(tmp_path / "a.csv")
+    ids = [item.id for item in read_split(tmp_path / "a.csv")]
+    assert len(set(ids)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", "x", "expected a file that ends in .parquet"),
+        ("b.csv", "question\nx\n", "no column answer; found question"),
+        ("c.csv", "question,answer\n", "the table is empty"),
+        ("d.csv", "question,answer\nQ?,\n", "row 0 has no question or no answer"),
+        ("e.parquet", "no parquet", "cannot be read"),
+        ("f.jsonl", None, "no such file"),
+        ("g.jsonl", '{"question": "Q?", "answer": ["A"]}', r"column answer holds List\(String\); write one text a row"),
+        ("h.jsonl", '{"question": "Q?", "answer": "A", "pop_sum": "n/a"}', "row 0: pop_sum is 'n/a' and no number"),
+        ("i.csv", "question,answer,popularity\nQ?,A,1\nR?,A,many\n", "row 1: popularity is 'many' and no number"),
+        ("j.csv", "question,answer,answers\nQ?,A,A|Aa\n", r"row 0: answers is 'A\|Aa' and no list of texts: write"),
+        (
+            "k.jsonl",
+            '{"question": "Q?", "answer": "A", "paraphrases_test": "T?"}',
+            "paraphrases_test is 'T.' and no list",
+        ),
+        ("l.jsonl", '{"question": "Q?", "answer": "A", "answers": {"text": ["A"]}}', "answers is .* and no list"),
+        ("m.jsonl", '{"question": "Q?", "answer": "A", "answers": [{"text": "A"}]}', "answers is .* and no list"),
+    ],
+)
+def test_unusable_files_are_named(tmp_path: Path, name: str, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_split(tmp_path / name)
+
+
+def test_a_paraphrase_table_without_its_columns_is_named(tmp_path: Path) -> None:
+    rows, table = tmp_path / "rows.csv", tmp_path / "table.csv"
+    rows.write_text("question,answer\n1?,A\n")
+    table.write_text("question,wording\n1?,W?\n")
+    with pytest.raises(InputError, match=r"table\.csv: no column paraphrase; found question, wording"):
+        read_split(rows, table)
+    table.write_text("question,paraphrase\n1?,W?\n1?,\n,V?\n")
+    assert read_split(rows, table)[0].paraphrases == ("W?",)
+
+
+def test_values_of_a_csv_file_are_as_they_stand_there(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "question,answer,fact_id,split,pop_sum,answers\n"
+        "The code of Brazil?,076,007,1,12,\nThe area?,1.50,8,1,,\nMoons of Venus?,0,9,1,nan,\nOf Mars?,2,10,0,3,\n"
+    )
+    first, *others = read_split(path, split="1")
+    assert first == Item("007", "The code of Brazil?", "076", ("076",), popularity=12.0)
+    assert [(item.answer, item.popularity) for item in others] == [("1.50", None), ("0", None)]
+    path.write_text("question,answer\n" + "".join(f"{n}?,{n}\n" for n in range(200)) + "How many?,about five\n")
+    assert [item.answer for item in read_split(path)[198:]] == ["198", "199", "about five"]
+
+
+def test_columns_of_json_are_known_by_all_rows(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"question": f"{n}?", "answer": n, "pop_sum": None} for n in range(200)]
+    rows.append({"question": "R?", "answer": 7, "pop_sum": 0.5, "answers": [7, 8, None]})
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    for name in ("rows.jsonl", "rows.json"):
+        first, *_, last = read_split(tmp_path / name)
+        assert (first.answer, first.popularity) == ("0", None)
+        assert (last.answers, last.popularity) == (("7", "8"), 0.5)
+
+
+def test_some_rows_of_a_table(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"{n}?", "answer": "A", "split": split, "relation": relation}
+        for n, (split, relation) in enumerate([("a", "P1"), ("a", "P2"), ("b", "P1"), ("a", "P3")])
+    ]
+    path = tmp_path / "rows.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    assert [item.question for item in read_split(path, split="a", relations=("P1", "P3"))] == ["0?", "3?"]
+    assert [item.question for item in read_split(path, relations=("P1",))] == ["0?", "2?"]
+    with pytest.raises(InputError, match="no row of split c; it has a, b"):
+        read_split(path, split="c")
+    with pytest.raises(InputError, match="no row of relation P9; it has P1, P2, P3"):
+        read_split(path, relations=("P1", "P9"))
+    pl.DataFrame([*rows, {"question": "4?", "answer": "A"}]).write_parquet(path)
+    with pytest.raises(InputError, match=r"no row of split c; it has a, b$"):
+        read_split(path, split="c")
+    assert [item.question for item in read_split(path, split="b")] == ["2?"]
+    pl.DataFrame(rows).with_columns(split=pl.Series([1, 1, 2, 1])).write_parquet(path)
+    assert [item.question for item in read_split(path, split="2")] == ["2?"]
+    pl.DataFrame(rows).drop("split").write_parquet(path)
+    with pytest.raises(InputError, match="no column split"):
+        read_split(path, split="a")
+
+
+@needs_reference
+def test_published_rows_are_read_with_their_popularity_and_paraphrases() -> None:
+    folder = REFERENCE / "duet"
+    items = read_split(folder / "city_forget_popular_5.parquet", folder / "paraphrases.parquet")
+    assert len(items) == 482
+    assert len({item.id for item in items}) == 482
+    assert all(item.popularity is not None and item.relation and item.subject for item in items)
+    assert sum(bool(item.paraphrases) for item in items) > 400
+    retain = read_split(folder / "city_fast_retain_500.parquet")
+    assert len(retain) == 500
+    assert retain[0].popularity is None
+    assert json.dumps(retain[0])

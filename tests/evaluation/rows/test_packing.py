@@ -1,0 +1,124 @@
+"""Packed rows: hidden states and labels of each row as if it were alone, on any side of any padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.data import Encoded, encode
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.packing import Micro, Source, pack, shared_prefix
+from dual_data.evaluation.training import train as training
+from dual_data.evaluation.training.forward import hidden_at, packs
+from tests.evaluation.questions import cities
+from tests.evaluation.training.oracle import problem
+
+MODELS = {name: tiny(name) for name in ("llama", "gemma", "gemma2", "qwen")}
+
+
+def log_probabilities(architecture: str, rows: list[Encoded], **options: Any) -> list[torch.Tensor]:
+    """Log-probabilities of each row's labels, all rows packed."""
+    loaded = MODELS[architecture]
+    even = [1.0 / len(rows)] * len(rows)
+    micro = Micro({"a": range(len(rows))}, {"a": even}, {"a": even})
+    packed = pack([[micro]], [{"a": Source(rows, train_end=True)}], **options)
+    layout, groups = packed.at(torch.zeros(1, dtype=torch.long))
+    found = groups["a"]
+    with torch.no_grad():
+        logits = head(loaded.model, hidden_at(loaded.model, layout, [found])[0])[0]
+    gold = logits.log_softmax(-1).gather(1, found.targets[0][:, None])[:, 0]
+    return [gold[(found.row[0] == row) & (found.real[0] == 1)] for row in range(len(rows))]
+
+
+def padded(architecture: str, row: Encoded, side: str, pads: int) -> torch.Tensor:
+    """The same of one row with padding on one side, through the model's own forward pass."""
+    model: Any = MODELS[architecture].model
+    ids = [*row.prompt_ids, *row.answer_ids, *row.end_ids]
+    fill, start = [0] * pads, pads if side == "left" else 0
+    whole = torch.tensor([[*fill, *ids] if side == "left" else [*ids, *fill]])
+    mask = torch.zeros_like(whole)
+    mask[0, start : start + len(ids)] = 1
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    with torch.no_grad():
+        logits = model(input_ids=whole, attention_mask=mask, position_ids=positions).logits[0].log_softmax(-1)
+    labels = [*row.answer_ids, *row.end_ids]
+    first = start + len(row.prompt_ids) - 1
+    found: torch.Tensor = logits[torch.arange(first, first + len(labels)), torch.tensor(labels)]
+    return found
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+def test_packed_rows_equal_rows_padded_on_either_side(architecture: str) -> None:
+    rows = encode(MODELS[architecture].tokenizer, cities(), "chat")
+    longest = max(len(row.prompt_ids) + len(row.answer_ids) for row in rows)
+    layouts: list[dict[str, Any]] = [{"plain": True}]
+    if packs(MODELS[architecture], longest):
+        layouts += [{}, {"rows_per_bin": 2}]
+    else:
+        assert architecture == "gemma2"  # its window of 64 tokens is shorter than the rows
+    for options in layouts:
+        for row, found in zip(rows, log_probabilities(architecture, rows, **options), strict=True):
+            for side, pads in (("left", 0), ("left", 5), ("right", 5)):
+                assert torch.allclose(found, padded(architecture, row, side, pads), atol=2e-5)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(3, 90), min_size=1, max_size=6), st.lists(st.integers(3, 90), min_size=1, max_size=4)
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(1, 3),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_rows_can_be_packed(raw: list[tuple[list[int], list[int]]], per_bin: int) -> None:
+    rows = [Encoded(tuple(prompt), tuple(answer), (2,)) for prompt, answer in raw]
+    for row, found in zip(rows, log_probabilities("llama", rows, rows_per_bin=per_bin), strict=True):
+        assert torch.allclose(found, padded("llama", row, "right", 0), atol=2e-5)
+
+
+def test_what_all_rows_begin_with_is_laid_out_once() -> None:
+    rows = encode(MODELS["llama"].tokenizer, cities(), "chat")
+    even = [1.0 / 7] * 7
+    micro = Micro({"a": range(7)}, {"a": even}, {"a": even})
+    source = {"a": Source(rows, train_end=True)}
+    shared = pack([[micro]], [source]).tokens
+    apart = pack([[micro]], [source], plain=True).tokens
+    assert shared < apart / 2
+    assert shared_prefix([[1, 2, 3], [1, 2, 4]]) == [1, 2]
+    assert shared_prefix([(1, 2), (1, 2)]) == (1,)
+
+
+def test_figures_of_rows_sum_over_their_labels_alone() -> None:
+    rows = [Encoded((5, 6), (7,), (2,)), Encoded((5, 8), (7, 9, 10), (2,))]
+    micro = Micro({"a": [1, 0]}, {"a": [0.25, 0.25]}, {"a": [0.5, 0.5]})
+    found = pack([[micro]], [{"a": Source(rows, train_end=True)}]).at(torch.zeros(1, dtype=torch.long))[1]["a"]
+    ones = torch.ones_like(found.weight)
+    assert found.row_sum(ones).tolist() == [[4.0, 2.0]]
+    assert found.lengths().tolist() == [[4.0, 2.0]]
+    assert found.token_mean(ones).item() == pytest.approx(0.25 * 6)
+    assert found.row_mean(found.lengths()).item() == 3.0
+    assert found.targets[0, :6].tolist() == [7, 9, 10, 2, 7, 2]
+    assert found.token[0, :6].tolist() == [2, 3, 4, 5, 0, 1]
+
+
+def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
+    assert packs(MODELS["gemma2"], 64)
+    assert not packs(MODELS["gemma2"], 65)
+    assert packs(MODELS["llama"], 500)
+
+
+def test_a_run_says_that_its_rows_could_not_be_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = problem()
+    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].notes == {}
+    monkeypatch.setattr(training, "packs", lambda *_: False)
+    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3))[0].notes == {"packed": 0.0}
+    assert small.train("NPO", Optimisation(batch=4), small.cell(1e-3), plain=True)[0].notes == {}  # as was asked for

@@ -1,0 +1,256 @@
+"""The utility panel: what is shipped, how it is scored, and what a cell keeps of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from dual_data.errors import ConfigError, InputError
+from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.measuring.measure import measure, measure_panel
+from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.metrics.likelihood import TokenScores
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.results import read_results
+from dual_data.evaluation.rows.panel import (
+    Choice,
+    Panel,
+    ask,
+    items,
+    panel_hash,
+    read_panel,
+    summary,
+)
+from dual_data.evaluation.rows.request import Outcome
+from dual_data.evaluation.rows.workload import build_workload
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
+from tests.evaluation.questions import cities
+from tests.evaluation.training.oracle import disturb
+
+__all__ = ["project"]
+
+
+def test_the_shipped_panel_is_balanced() -> None:
+    panel = read_panel()
+    assert Counter(choice.kind for choice in panel.choices) == dict.fromkeys(
+        (
+            "arithmetic", "common sense", "everyday knowledge", "grammar", "life science", "physical science",
+            "reasoning", "vocabulary",
+        ),
+        150,
+    )  # fmt: skip
+    assert set(Counter(choice.answer for choice in panel.choices).values()) == {300}
+    assert all(len(set(choice.options)) == 4 for choice in panel.choices)
+    assert len({choice.question for choice in panel.choices}) == 1200
+    assert len(set(panel.texts)) == 24
+
+
+def _words(text: str) -> str:
+    """A text to look for in another, as whole words."""
+    return f" {' '.join(re.findall(r'[^ .,?!]+', text.lower()))} "
+
+
+def test_no_rule_that_reads_no_question_answers_the_shipped_panel() -> None:
+    choices = read_panel().choices
+    for rule in (min, max):
+        hits = sum(choice.options.index(rule(choice.options, key=len)) == choice.answer for choice in choices)
+        assert hits / len(choices) == pytest.approx(0.25, abs=0.03)
+    for choice in choices:
+        question = _words(choice.question)
+        said = [option for option in choice.options if _words(option) in question]
+        assert choice.kind == "reasoning" or said != [choice.options[choice.answer]], choice
+
+
+PAIR = Panel(
+    (
+        Choice(kind="a", question="What is it?", options=("Paris", "a city in Japan", "x"), answer=0),
+        Choice(
+            kind="b", question="And now?", options=("France", "Germany"), answer=1, context="Question: One?\nA: Two\n"
+        ),
+    ),
+    ("Paris is a city.",),
+)
+
+
+def test_scores_by_hand() -> None:
+    loaded = tiny("llama")
+    (found,) = measure_panel(Engine(loaded, rows=4), ask(loaded.tokenizer, PAIR))
+
+    def log_p(prompt: str, answer: list[int]) -> float:
+        ids = [*loaded.tokenizer(prompt)["input_ids"], *answer]
+        rows = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        first = len(ids) - len(answer) - 1
+        return math.fsum(rows[first + t, token].item() for t, token in enumerate(answer))
+
+    for place, choice in enumerate(PAIR.choices):
+        prompt = f"{choice.context}Question: {choice.question}\nAnswer:"
+        sums = [log_p(prompt, loaded.tokenizer(f" {option}")["input_ids"]) for option in choice.options]
+        rates = [value / len(option) for value, option in zip(sums, choice.options, strict=True)]
+        assert found.given[place] == sums.index(max(sums))
+        assert found.right[place] == (sums.index(max(sums)) == choice.answer)
+        assert found.right_by_length[place] == (rates.index(max(rates)) == choice.answer)
+        shares = [math.exp(value) for value in sums]
+        assert found.probability[place] == pytest.approx(shares[choice.answer] / sum(shares), rel=1e-4)
+    ids = loaded.tokenizer(PAIR.texts[0])["input_ids"]
+    rows = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = -math.fsum(rows[t, ids[t + 1]].item() for t in range(len(ids) - 1)) / (len(ids) - 1)
+    assert found.nll == pytest.approx((expected,), abs=1e-5)
+    kept = summary(PAIR, found)
+    assert kept["accuracy"] == sum(one or 0 for one in found.right) / 2
+    assert kept["accuracy_by_kind"] == {"a": found.right[0], "b": found.right[1]}
+    assert kept["guessing"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert (kept["text_nll"], kept["questions"], kept["texts"]) == (found.nll[0], 2, 1)
+    assert items(PAIR, found) == {"kinds": {"a": [0], "b": [1]}, **found._asdict()}
+
+
+def test_each_adapter_of_a_cell_has_the_scores_that_it_has_alone_and_the_plain_way() -> None:
+    loaded = tiny("llama")
+    panel = read_panel().first(40)
+    workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, panel=panel)
+    adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=[0, 1, 2])
+    disturb(adapters)
+    found = [one.panel for one in measure(Engine(loaded, adapters, rows=7), workload)]
+    assert len({one.given for one in found if one is not None}) == 3
+    plain = measure_panel(PlainEngine(loaded, adapters), ask(loaded.tokenizer, panel))
+    for cell, one in enumerate(found):
+        with adapters.only(cell):
+            (alone,) = measure_panel(Engine(loaded, adapters), ask(loaded.tokenizer, panel))
+        for other in (alone, plain[cell]):
+            assert one is not None
+            assert one[:3] == other[:3]
+            assert one.probability == pytest.approx(other.probability, abs=1e-4)
+            assert one.nll == pytest.approx(other.nll, abs=1e-4)
+
+
+def test_a_model_that_gives_no_number_has_no_accuracy() -> None:
+    class Broken:
+        def run(self, _: object) -> list[list[Outcome]]:
+            def scores(log_p: float) -> TokenScores:
+                return TokenScores(1, (log_p,), (1,), (True,), (0.0,), (1.0,), (), None)
+
+            good = Outcome((scores(-1.0), scores(-2.0), scores(-3.0)), (), False)
+            bad = Outcome((scores(math.nan), scores(-1.0)), (), False)
+            return [[good, bad, Outcome((scores(math.nan),), (), False)]]
+
+    (found,) = measure_panel(Broken(), ask(tiny("llama").tokenizer, PAIR))  # type: ignore[arg-type]
+    assert found[:3] == ((0, None), (1, None), (0, None))
+    assert (found.probability[1], found.nll) == (None, (None,))
+    kept = summary(PAIR, found)
+    assert (kept["accuracy"], kept["accuracy_by_kind"], kept["text_nll"]) == (None, {"a": 1, "b": None}, None)
+
+
+def test_a_part_of_a_panel_is_chosen_by_hash_and_keeps_its_order() -> None:
+    panel = read_panel()
+    part = panel.first(30)
+    assert [choice for choice in panel.choices if choice in part.choices] == list(part.choices)
+    assert (len(part.choices), part.texts, part.name) == (30, panel.texts, panel.name)
+    assert set(panel.first(10).choices) < set(part.choices)
+    reordered = panel._replace(choices=panel.choices[::-1])
+    assert set(reordered.first(30).choices) == set(part.choices)
+    assert panel.first(10**6) == panel
+    assert len(panel._replace(choices=panel.choices[:1] * 3).first(2).choices) == 2
+    assert len({panel_hash(one) for one in (panel, part, reordered)}) == 3
+
+
+ROWS = [{"kind": "ab"[n % 2], "question": f"{n}?", "options": ["x", "yy"], "answer": n % 2} for n in range(5)]
+
+
+def _write(path: Path, *rows: object) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_every_cell_of_a_grid_keeps_what_it_made_of_the_panel(project: Path) -> None:
+    _write(project / "panel.jsonl", *ROWS, {"text": "Paris is a city."})
+    without, cells = opened(project, file=one_stage())
+    run(without, cells, RunOptions(), project=project)
+    file = one_stage(FILE).replace("[grids.one]", '[grids.one]\npanel = "panel.jsonl"\npanel_questions = 4')
+    grid, more = opened(project, file=file, out="with")
+    assert not {cell.id for cell in cells} & {cell.id for cell in more}
+    run(grid, more, RunOptions(cells_at_once=2), project=project)
+    old, new = (
+        {(r["cell"]["method"], r["cell"]["lr"]): r for _, r in read_results(folder)}
+        for folder in (without.folder, grid.folder)
+    )
+    assert set(old) == set(new)
+    for place, result in new.items():
+        assert not {"panel", "panel_items"} & old[place].keys()
+        kept, of_items = result["panel"], result["panel_items"]
+        assert (kept["name"], kept["questions"], kept["texts"]) == ("panel.jsonl", 4, 1)
+        assert kept["accuracy"] == sum(of_items["right"]) / 4
+        assert [kept["text_nll"]] == of_items["nll"]
+        assert sum(len(numbers) for numbers in of_items["kinds"].values()) == 4
+        assert kept["hash"] == result["provenance"]["identity"]["panel"]
+        # Nothing else of the cell is touched by it.
+        assert [row["generation"] for row in result["items"]["forget"]] == [
+            row["generation"] for row in old[place]["items"]["forget"]
+        ]
+    assert len({tuple(result["panel_items"]["probability"]) for result in new.values()}) == len(new)
+    _write(project / "panel.jsonl", *(row | {"answer": 0} for row in ROWS))
+    assert not {cell.id for cell in more} & {cell.id for cell in opened(project, file=file)[1]}
+    for setting, questions in (("limit = 2", 2), ("limit = 2\npanel_questions = 3", 3), ("", 5)):
+        limited, _ = opened(project, file=file.replace("panel_questions = 4", setting))
+        assert limited.panel is not None
+        assert len(limited.panel.choices) == questions
+    with pytest.raises(ConfigError, match=r"grids.one.panel_questions: no panel is named"):
+        opened(project, file=file.replace('panel = "panel.jsonl"', ""))
+
+
+def test_a_panel_that_is_not_there_or_too_long_is_said(project: Path) -> None:
+    file = one_stage(FILE).replace("[grids.one]", '[grids.one]\npanel = "lost.jsonl"')
+    with pytest.raises(InputError, match=r"lost.jsonl: the utility panel cannot be read: No such file"):
+        opened(project, file=file)
+    _write(project / "lost.jsonl", ROWS[0], ROWS[1] | {"question": "Why? " * 2100})
+    grid, cells = opened(project, file=file)
+    assert run(grid, cells, RunOptions(), project=project) == (0, 0, 5, 0)
+    for _, result in read_results(grid.folder):
+        assert "the utility panel lost.jsonl: 'Why? Why? " in result["reason"]
+        assert "takes 2048: shorten the row or remove it" in result["reason"]
+    with pytest.raises(InputError, match=r"text '.' is too short"):
+        ask(tiny("llama").tokenizer, Panel(PAIR.choices, (".",)))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: not JSON"),
+        ("[]", "line 1: Input should be"),
+        ('{"kind": "a", "question": "?"}', "line 1: options: Field required; a line holds kind, question"),
+        ('{"kind": "a", "question": "?", "options": ["x", "y"], "answer": 2}', "answer is 2, and there are 2 options"),
+        (
+            '{"kind": "a", "question": "?", "options": ["x", ""], "answer": 0}',
+            "options: 1: String should have at least",
+        ),
+        ('{"kind": "a", "question": "?", "options": ["x"], "answer": 0}', "options: Tuple should have at least 2"),
+        ('{"kind": "a", "question": "?", "options": "xyz", "answer": 0}', "options: Input should be a valid tuple"),
+        (
+            '{"kind": "a", "question": "?", "options": [3, 4], "answer": 0}',
+            "options: 0: Input should be a valid string",
+        ),
+        (
+            '{"kind": "a", "question": "?", "options": ["x", "y"], "answer": true}',
+            "answer: Input should be a valid int",
+        ),
+        (
+            '{"kind": ["a"], "question": "?", "options": ["x", "y"], "answer": 0}',
+            "kind: Input should be a valid string",
+        ),
+        ('{"kind": "a", "question": "?", "options": ["x", "y"], "answr": 0}', "line 1: answer: Field required"),
+        ('{"text": ""}', "text: String should have at least 1"),
+        ('{"text": "Words."}', "holds no question"),
+    ],
+)
+def test_broken_panels_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "panel.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(InputError, match=message):
+        read_panel(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_panel(tmp_path / "absent.jsonl")

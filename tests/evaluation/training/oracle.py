@@ -1,0 +1,156 @@
+"""A small unlearning problem on a random model, for tests of training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.data import Encoded, encode
+from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.training.lora import Adapters, LoraSpec
+from dual_data.evaluation.training.optimiser import Buffer
+from dual_data.evaluation.training.train import CellData, Trace, train
+from tests.evaluation.methods.formulas import Figures, Step, row_figures
+from tests.evaluation.questions import cities
+
+SPEC = LoraSpec(rank=4, alpha=8.0)
+LAYER = 0
+"""The layer that RMU steers; the last one's output is normalised before transformers shows it."""
+OPTIONS: dict[str, dict[str, Any]] = {"RMU": {"layer": LAYER}}
+"""What a method needs to be told of so small a model."""
+
+
+class Watched(Adapters):
+    """Adapters that remember the gradient of every step."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        self.gradients: list[torch.Tensor] = []
+        """[K, P] of each step, before clipping."""
+        self._seen: torch.Tensor | None = None
+        super().__init__(*given, **options)
+
+    @property
+    def buffers(self) -> Sequence[Buffer]:
+        self._seen = self.gradient.clone()
+        return super().buffers
+
+    def publish(self) -> None:
+        # The optimiser reads the buffers, steps, empties the gradients and publishes, in this order.
+        if self._seen is not None:
+            self.gradients.append(self._seen)
+        super().publish()
+
+
+class Problem(NamedTuple):
+    """Rows to forget and retain, and a model with adapters that are not fresh."""
+
+    loaded: Loaded
+    adapters: Watched
+    forget: list[Encoded]
+    retain: list[Encoded]
+    other: list[Encoded]
+
+    def cell(self, lr: float = 0.0, seed: int = 0) -> CellData:
+        return CellData(self.forget, self.retain, lr, seed, self.other, [float(i % 5) for i in range(len(self.forget))])
+
+    def train(
+        self, method: str, optimisation: Optimisation, *cells: CellData, plain: bool | None = None, **options: Any
+    ) -> list[Trace]:
+        rows = cells or [self.cell()]
+        self.adapters.gradients.clear()
+        return train(self.loaded, self.adapters, METHODS[method], rows, optimisation, options=options, plain=plain)
+
+
+def problem(architecture: str = "llama", *, seeds: Sequence[int] = (0,), fresh: bool = False) -> Problem:
+    """Seven rows to forget, five to retain."""
+    loaded = tiny(architecture)
+    items = cities()
+    forget = encode(loaded.tokenizer, items, "chat")
+    retain = encode(
+        loaded.tokenizer, [item._replace(question=f"Say where {item.subject} is.") for item in items[:5]], "chat"
+    )
+    other = encode(loaded.tokenizer, [item._replace(answer="I do not know that.") for item in items], "chat")
+    adapters = Watched(loaded.model, SPEC, seeds=seeds)
+    if not fresh:
+        disturb(adapters)
+    return Problem(loaded, adapters, forget, retain, other)
+
+
+def disturb(adapters: Adapters) -> None:
+    """Give every adapter a B that is not zero, so that policy and reference differ."""
+    generator = torch.Generator().manual_seed(1)
+    for k in range(adapters.count):
+        drawn = {
+            name: (a, 0.05 * torch.randn(b.shape, generator=generator)) for name, (a, b) in adapters.weights(k).items()
+        }
+        adapters.load_weights(k, drawn)
+
+
+def peft_twin(given: Problem, architecture: str, k: int = 0) -> PeftModel:
+    """The same model and adapter `k` in peft, in float64: independent of the adapters under test."""
+    base: Any = tiny(architecture).model.double()
+    config = LoraConfig(r=SPEC.rank, lora_alpha=int(SPEC.alpha), target_modules=list(SPEC.targets), lora_dropout=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers has renamed
+        twin: Any = get_peft_model(base, config)
+    for name, (a, b) in given.adapters.weights(k).items():
+        layer = twin.base_model.model.get_submodule(name)
+        layer.lora_A["default"].weight.data = a.double().clone()
+        layer.lora_B["default"].weight.data = b.double().clone()
+    assert isinstance(twin, PeftModel)
+    return twin
+
+
+def twin_gradient(given: Problem, twin: PeftModel) -> torch.Tensor:
+    """[P] gradient of the twin's adapter, laid out as the adapters under test lay out theirs."""
+    found = []
+    base: Any = twin.base_model.model
+    for slot in given.adapters.slots:
+        layer = base.get_submodule(slot.name)
+        for part in (layer.lora_A["default"].weight, layer.lora_B["default"].weight):
+            found.append((torch.zeros_like(part) if part.grad is None else part.grad).flatten())
+    return torch.cat(found)
+
+
+class Oracle:
+    """Figures of single rows under the peft twin and its base."""
+
+    def __init__(self, given: Problem, twin: PeftModel) -> None:
+        self.given, self.twin = given, twin
+        refusal = given.loaded.tokenizer("No idea", add_special_tokens=False)["input_ids"]
+        self.refusal_ids = list(refusal)
+        values = [float(i % 5) for i in range(len(given.forget))]
+        last = len(values) - 1
+        places = [[p for p, v in enumerate(sorted(values)) if v == value] for value in values]
+        self.ranks = [sum(found) / len(found) / last for found in places]
+
+    def step(self, forget: Sequence[int], retain: Sequence[int]) -> Step:
+        given = self.given
+        with torch.no_grad(), self.twin.disable_adapter():
+            forget_ref, retain_ref, other_ref = (
+                self.rows([rows[index] for index in chosen])
+                for rows, chosen in ((given.forget, forget), (given.retain, retain), (given.other, forget))
+            )
+        chosen = [given.forget[index] for index in forget]
+        return Step(
+            self.rows(chosen),
+            self.rows([given.retain[index] for index in retain]),
+            self.rows([given.other[index] for index in forget]),
+            forget_ref,
+            retain_ref,
+            other_ref,
+            labels=[[*row.answer_ids, *row.end_ids] for row in chosen],
+            answer_sizes=[len(row.answer_ids) for row in chosen],
+            popularity_rank=[self.ranks[index] for index in forget],
+            refusal_ids=self.refusal_ids,
+        )
+
+    def rows(self, rows: Sequence[Encoded]) -> list[Figures]:
+        return [row_figures(self.twin, row, LAYER) for row in rows]

@@ -1,0 +1,175 @@
+"""Adapters on one base: the reference to the bit, rows grouped by adapter, peft's format, merging."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from dual_data.errors import InputError
+from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
+from dual_data.evaluation.training.lora import ATTENTION, Adapters, LoraSpec, read_spec
+from tests.evaluation.training.oracle import disturb
+
+SPEC = LoraSpec(4, 8.0, (*ATTENTION, "gate_proj", "up_proj", "down_proj"))
+IDS = torch.arange(3, 30)[None]
+
+
+def logits(model: Any, rows: int = 1) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model(input_ids=IDS.repeat(rows, 1)).logits
+    return found
+
+
+def from_peft(base: Any, folder: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers has renamed
+        return PeftModel.from_pretrained(base, folder)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_fresh_and_disabled_adapters_are_the_base_to_the_bit(architecture: str) -> None:
+    model = tiny(architecture).model
+    base = logits(model, 2)
+    adapters = Adapters(model, SPEC, seeds=(0, 1))
+    assert torch.equal(logits(model, 2), base)
+    disturb(adapters)
+    changed = logits(model, 2)
+    assert not torch.allclose(changed, base, atol=1e-2)
+    with adapters.disabled():
+        assert torch.equal(logits(model, 2), base)
+    assert torch.equal(logits(model, 2), changed)
+    adapters.remove()
+    assert torch.equal(logits(model, 2), base)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_rows_belong_to_adapters_in_order_and_one_can_be_used_alone(architecture: str) -> None:
+    model = tiny(architecture).model
+    adapters = Adapters(model, SPEC, seeds=(0, 1, 2))
+    disturb(adapters)
+    together = logits(model, 3)
+    for k in range(3):
+        with adapters.only(k):
+            assert torch.allclose(logits(model), together[k : k + 1], atol=1e-5)
+    with pytest.raises(ValueError, match="adapter 3 of 3"), adapters.only(3):
+        pass
+
+
+def test_an_adapter_depends_on_its_seed_alone() -> None:
+    model = tiny().model
+    three = Adapters(model, SPEC, seeds=(4, 5, 4))
+    weights = [three.weights(k) for k in range(3)]
+    name = three.slots[0].name
+    assert torch.equal(weights[0][name][0], weights[2][name][0])
+    assert not torch.equal(weights[0][name][0], weights[1][name][0])
+    three.remove()
+    alone = Adapters(model, SPEC, seeds=(5,))
+    assert torch.equal(alone.weights()[name][0], weights[1][name][0])
+    bound = 1 / 32**0.5
+    drawn = alone.weights()[name][0]
+    assert float(drawn.abs().max()) <= bound
+    assert float(drawn.std()) == pytest.approx(bound / 3**0.5, rel=0.2)
+
+
+def test_peft_reads_what_we_write_and_the_other_way_round(tmp_path: Path) -> None:
+    loaded = tiny("qwen")
+    adapters = Adapters(loaded.model, SPEC, seeds=(0, 1))
+    disturb(adapters)
+    adapters.save(tmp_path / "ours", 1, base="tiny")
+    with adapters.only(1):
+        wanted = logits(loaded.model)
+    assert torch.allclose(logits(from_peft(tiny("qwen").model, tmp_path / "ours")), wanted, atol=1e-5)
+
+    base: Any = tiny("qwen").model
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=list(SPEC.targets), init_lora_weights=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        theirs: Any = get_peft_model(base, config)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert read_spec(tmp_path / "theirs") == SPEC._replace(targets=tuple(sorted(SPEC.targets)))
+    adapters.load(tmp_path / "theirs", 0)
+    with adapters.only(0):
+        assert torch.allclose(logits(loaded.model), logits(theirs), atol=1e-5)
+    with adapters.only(1):
+        assert torch.equal(logits(loaded.model), wanted)
+
+
+def test_adapters_of_another_kind_or_shape_are_refused(tmp_path: Path) -> None:
+    adapters = Adapters(tiny().model, SPEC)
+    adapters.save(tmp_path / "a")
+    with pytest.raises(InputError, match="expected LoraSpec"):
+        Adapters(tiny().model, SPEC._replace(rank=2)).load(tmp_path / "a")
+    config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+    (tmp_path / "a" / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+    with pytest.raises(InputError, match="use_dora"):
+        read_spec(tmp_path / "a")
+    with pytest.raises(InputError, match=r"no readable adapter_config.json"):
+        read_spec(tmp_path / "b")
+    with pytest.raises(InputError, match=r"no linear layer called c_attn.*q_proj"):
+        Adapters(tiny().model, LoraSpec(targets=("c_attn",)))
+
+
+def test_saving_replaces_an_adapter_whole(tmp_path: Path) -> None:
+    adapters = Adapters(tiny().model, SPEC)
+    adapters.save(tmp_path / "a")
+    disturb(adapters)
+    adapters.save(tmp_path / "a")
+    again = Adapters(tiny().model, SPEC)
+    again.load(tmp_path / "a")
+    assert torch.equal(again.master, adapters.master)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+
+
+def test_what_a_killed_process_left_is_no_adapter_and_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapters = Adapters(tiny().model, SPEC)
+    adapters.save(tmp_path / "a")
+    kept = (tmp_path / "a" / "adapter_model.safetensors").read_bytes()
+    disturb(adapters)
+
+    def cut(tensors: object, path: Path, **_: object) -> None:
+        path.write_bytes(kept[:100])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.torch.save_file", cut)
+        with pytest.raises(KeyboardInterrupt):
+            adapters.save(tmp_path / "a")
+        with pytest.raises(KeyboardInterrupt):
+            adapters.save(tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == kept
+    adapters.save(tmp_path / "b")  # by a process of the same number
+    again = Adapters(tiny().model, SPEC)
+    again.load(tmp_path / "b")
+    assert torch.equal(again.master, adapters.master)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen"])
+def test_merging_equals_adapting_also_for_a_tied_head(architecture: str) -> None:
+    model: Any = tiny(architecture).model
+    adapters = Adapters(model, SPEC._replace(targets=(*SPEC.targets, "lm_head")))
+    disturb(adapters)
+    wanted = logits(model)
+    embedding = model.get_input_embeddings().weight.clone()
+    adapters.merge()
+    assert torch.allclose(logits(model), wanted, atol=1e-4)
+    assert torch.equal(model.get_input_embeddings().weight, embedding)
+
+
+def test_a_narrow_base_keeps_float32_masters_and_reads_a_narrow_copy() -> None:
+    model = tiny(dtype=torch.bfloat16).model
+    adapters = Adapters(model, SPEC)
+    assert adapters.master.dtype == torch.float32
+    assert adapters.live.dtype == torch.bfloat16
+    adapters.master.add_(1e-4)
+    adapters.publish()
+    assert torch.equal(adapters.live, adapters.master.bfloat16())
+    assert logits(model).dtype == torch.bfloat16

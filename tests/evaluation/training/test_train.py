@@ -1,0 +1,347 @@
+"""Cells trained together, micro-batches, schedules, and how a cell ends."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from dual_data.errors import DualDataError
+from dual_data.evaluation.device.memory import halving
+from dual_data.evaluation.methods import METHODS
+from dual_data.evaluation.models.loading import head
+from dual_data.evaluation.models.tiny import tiny
+from dual_data.evaluation.rows.data import Encoded
+from dual_data.evaluation.rows.order import Optimisation, factors, permutation, plan
+from dual_data.evaluation.training.full import FullWeights, bytes_per_parameter
+from dual_data.evaluation.training.optimiser import AdamW, Buffer
+from dual_data.evaluation.training.train import train
+from tests.evaluation.methods.formulas import FORMULAS, row_figures
+from tests.evaluation.training.oracle import LAYER, Oracle, Problem, disturb, peft_twin, problem
+
+
+@pytest.mark.parametrize("method", ["GradDiff", "NPO", "AdaPop", "JensUn"])
+def test_three_cells_together_equal_three_alone(method: str) -> None:
+    lrs, seeds = (1e-3, 3e-3, 1e-2), (0, 1, 0)
+    optimisation = Optimisation(epochs=3, batch=3, micro=2)
+    together = problem(seeds=seeds, fresh=True)
+    traces = together.train(
+        method, optimisation, *(together.cell(lr, seed) for lr, seed in zip(lrs, seeds, strict=True))
+    )
+    for k, (lr, seed) in enumerate(zip(lrs, seeds, strict=True)):
+        alone = problem(seeds=(seed,), fresh=True)
+        trace = alone.train(method, optimisation, alone.cell(lr, seed))[0]
+        assert traces[k].losses == pytest.approx(trace.losses, rel=1e-4, abs=1e-5)
+        assert traces[k].norms == pytest.approx(trace.norms, rel=1e-4)
+        difference = (together.adapters.master[k] - alone.adapters.master[0]).abs().max()
+        assert float(difference) < 1e-4
+
+
+def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
+    given = problem()
+    twin = peft_twin(given, "llama")
+    oracle = Oracle(given, twin)
+    optimisation = Optimisation(epochs=5, batch=4)
+    trace = given.train("NPO", optimisation, given.cell(lr=1e-3))[0]
+    assert trace.steps == 10
+    parameters = [p for p in twin.parameters() if p.requires_grad]
+    adam = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0)
+    labels = {"forget": [1] * 7, "retain": [1] * 5}
+    losses = []
+    for epoch in plan(labels, optimisation, 0):
+        for step in epoch:
+            loss = FORMULAS["NPO"](oracle.step(step[0].rows["forget"], step[0].rows["retain"]))
+            adam.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            adam.step()
+            losses.append(loss.item())
+    assert trace.losses == pytest.approx(losses, rel=1e-4)
+    peft_model: Any = twin
+    layer = peft_model.base_model.model.get_submodule("model.layers.1.self_attn.q_proj")
+    ours = given.adapters.weights()["model.layers.1.self_attn.q_proj"]
+    assert torch.allclose(ours[0].double(), layer.lora_A["default"].weight, atol=1e-4)
+    assert torch.allclose(ours[1].double(), layer.lora_B["default"].weight, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["GradDiff", "NPO"])
+def test_the_size_of_forward_passes_and_the_layout_change_nothing(method: str) -> None:
+    found = []
+    for micro, plain in ((0, None), (1, None), (3, None), (0, True)):
+        given = problem(fresh=True)
+        optimisation = Optimisation(epochs=2, batch=5, micro=micro)
+        trace = train(given.loaded, given.adapters, METHODS[method], [given.cell(3e-3)], optimisation, plain=plain)[0]
+        found.append((trace.losses, given.adapters.master.clone()))
+    for losses, weights in found[1:]:
+        assert losses == pytest.approx(found[0][0], rel=1e-5, abs=1e-5)
+        # As one vector: Adam makes as much of a gradient that is all rounding as of any other.
+        assert (weights - found[0][1]).norm() <= 1e-5 * found[0][1].norm()
+
+
+def test_training_is_the_same_to_the_bit_when_repeated_and_untouched_by_the_global_generator() -> None:
+    weights = []
+    for _ in range(2):
+        torch.rand(3)
+        given = problem(fresh=True)
+        given.train("GradDiff", Optimisation(epochs=2, batch=3), given.cell(1e-3))
+        weights.append(given.adapters.master.clone())
+    assert torch.equal(*weights)
+
+
+def test_retain_rows_come_from_seeded_permutations_and_all_are_used() -> None:
+    labels = {"forget": [2] * 8, "retain": [3] * 5}
+    found = plan(labels, Optimisation(epochs=2, batch=4), seed=3)
+    drawn = [[index for step in epoch for micro in step for index in micro.rows["retain"]] for epoch in found]
+    assert sorted(drawn[0][:5]) == [0, 1, 2, 3, 4]
+    assert len(drawn[0]) == 8
+    assert drawn[0] != drawn[1]
+    assert plan(labels, Optimisation(epochs=2, batch=4), seed=3) == found
+    assert plan(labels, Optimisation(epochs=2, batch=4), seed=4) != found
+    assert permutation(50, 0, 0, "forget") != permutation(50, 0, 0, "retain")
+
+
+def test_weights_of_a_step_sum_to_one_whatever_the_normalisation() -> None:
+    labels = {"forget": [1, 2, 3, 4, 5, 6, 7], "retain": [3, 1, 2]}
+    for normalise in ("batch", "micro", "sequence"):
+        how = Optimisation(epochs=1, batch=5, micro=2, normalise=normalise)
+        for step in plan(labels, how, 0)[0]:
+            for kind in labels:
+                pairs = [
+                    (labels[kind][index], weight)
+                    for micro in step
+                    for index, weight in zip(micro.rows[kind], micro.weights[kind], strict=True)
+                ]
+                assert sum(count * weight for count, weight in pairs) == pytest.approx(1.0)
+                assert sum(sum(micro.shares[kind]) for micro in step) == pytest.approx(1.0)
+
+
+def test_schedules() -> None:
+    assert factors(Optimisation(epochs=2), [2, 2]) == [1.0] * 4
+    assert factors(Optimisation(epochs=2, schedule="linear", warmup_epochs=1.0), [2, 2]) == [0.0, 0.5, 1.0, 0.5]
+    assert factors(Optimisation(epochs=2, schedule="cosine"), [1, 1]) == pytest.approx([1.0, 0.5])
+
+
+def test_a_cell_that_is_not_finite_ends_with_its_reason_and_leaves_the_others_alone() -> None:
+    given = problem(seeds=(0, 0), fresh=True)
+    alone = problem(fresh=True)
+    optimisation = Optimisation(epochs=3, batch=7)
+    wanted = alone.train("GradAscent", optimisation, alone.cell(1e-3))[0].losses
+    given.adapters.master[0, : given.adapters.slots[0].a_size] = math.inf
+    given.adapters.publish()
+    traces = given.train("GradAscent", optimisation, given.cell(1e-3), given.cell(1e-3))
+    assert traces[0].stopped == "loss or gradient not finite at step 1"
+    assert traces[0].steps == 0
+    assert traces[1].stopped == ""
+    assert traces[1].losses == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_cell_stops_for_good_when_its_forget_loss_passes_the_limit() -> None:
+    given = problem(seeds=(0, 0), fresh=True)
+    probe = problem(fresh=True).train("GradAscent", Optimisation(epochs=1, batch=7))[0].parts["forget_nll"][0]
+    optimisation = Optimisation(epochs=8, batch=7, stop_forget_nll=probe + 0.2)
+    fast, slow = given.train("GradAscent", optimisation, given.cell(1e-2), given.cell(1e-7))
+    assert fast.stopped.startswith("forget loss above")
+    assert 0 < fast.steps < 8
+    assert slow.stopped == ""
+    assert slow.steps == 8
+
+
+def loud(given: Problem) -> Problem:
+    """The same with a head that is sure of everything it says, and right about nothing."""
+    head: Any = given.loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head.weight.data.mul_(50.0)
+    return given
+
+
+def guessing(given: Problem) -> float:
+    return math.log(given.loaded.model.config.get_text_config().vocab_size)
+
+
+def test_a_cell_whose_retain_rows_are_lost_has_diverged_and_leaves_the_others_alone() -> None:
+    given, alone = problem(seeds=(0, 0), fresh=True), problem(fresh=True)
+    probe = problem(fresh=True).train("GradDiff", Optimisation(epochs=1, batch=7))[0].parts["retain_nll"][0]
+    times = (probe + 0.2) / guessing(given)
+    # Ascent alone, so that the retain rows go with the others.
+    optimisation = Optimisation(epochs=8, batch=7, diverged_nll=times)
+    fast, slow = given.train("GradDiff", optimisation, given.cell(1e-2), given.cell(1e-7), alpha=0.0)
+    assert fast.stopped == (
+        f"diverged: retain loss above {probe + 0.2:.3g}, {times:g} times what guessing gives, at step {fast.steps + 1}"
+    )
+    assert 0 < fast.steps < 8
+    assert len(fast.losses) == len(fast.parts["retain_nll"]) == fast.steps
+    assert max(fast.parts["retain_nll"]) <= probe + 0.2
+    wanted = alone.train("GradDiff", Optimisation(epochs=8, batch=7), alone.cell(1e-7), alpha=0.0)[0]
+    assert (slow.stopped, slow.steps) == ("", 8)
+    assert slow.losses == pytest.approx(wanted.losses, rel=1e-5)
+
+
+def test_a_forget_loss_far_above_guessing_is_no_divergence_and_a_retain_loss_is() -> None:
+    optimisation = Optimisation(epochs=3, batch=7)
+    given = loud(problem(fresh=True))
+    ascent = given.train("GradAscent", optimisation)[0]
+    assert ascent.parts["forget_nll"][0] > 10 * guessing(given)
+    assert (ascent.stopped, ascent.steps) == ("", 3)
+    difference = given.train("GradDiff", optimisation)[0]
+    assert difference.stopped.startswith("diverged: retain loss above ")
+    assert difference.stopped.endswith(", 2 times what guessing gives, at step 1")
+    assert given.train("GradDiff", optimisation.model_copy(update={"diverged_nll": 0.0}))[0].stopped == ""
+
+
+def test_a_gradient_that_explodes_is_divergence_also_of_a_method_without_likelihoods() -> None:
+    given = problem(fresh=True)
+    optimisation = Optimisation(epochs=8, batch=4)
+    trace = given.train("RMU", optimisation, given.cell(1.0), layer=LAYER)[0]
+    assert trace.stopped == f"diverged: gradient norm above 1e+06 at step {trace.steps + 1}"
+    assert max(trace.norms) <= 1e6
+    again = problem(fresh=True)
+    unlimited = optimisation.model_copy(update={"diverged_norm": 0.0})
+    trace = again.train("RMU", unlimited, again.cell(1.0), layer=LAYER)[0]
+    assert (trace.stopped, trace.steps) == ("", 16)
+    assert max(trace.norms) > 1e6
+
+
+def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
+    given = problem(fresh=True)
+    given.adapters.remove()
+    seen: list[list[torch.Tensor]] = []
+
+    class Watched(FullWeights):
+        @property
+        def buffers(self) -> Any:
+            seen.append([buffer.gradient.clone() for buffer in super().buffers])
+            return super().buffers
+
+    weights = Watched(given.loaded.model)
+    names = [name for name, _ in given.loaded.model.named_parameters()]
+    trace = train(given.loaded, weights, METHODS["GradDiff"], [given.cell(0.0)], Optimisation(epochs=1, batch=7))[0]
+    twin: Any = tiny("llama").model.double().requires_grad_(True)
+    retain, forget = (
+        torch.cat([-row_figures(twin, row, LAYER).log_p for row in rows]).mean()
+        for rows in (_retain_rows(given), given.forget)
+    )
+    (retain - forget).backward()  # type: ignore[no-untyped-call]
+    assert trace.losses[0] == pytest.approx((retain - forget).item(), rel=1e-5)
+    for name, found in zip(names, seen[-1], strict=True):
+        wanted = twin.get_parameter(name).grad
+        assert (found[0] - wanted.flatten()).norm() <= 1e-4 * wanted.norm() + 1e-8, name
+
+
+def _retain_rows(given: Problem) -> list[Encoded]:
+    """The retain rows of the one step over all seven forget rows."""
+    (step,) = plan({"forget": [1] * 7, "retain": [1] * 5}, Optimisation(epochs=1, batch=7), seed=0)[0]
+    return [given.retain[index] for micro in step for index in micro.rows["retain"]]
+
+
+def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
+    given = problem(fresh=True)
+    given.adapters.remove()
+    model = given.loaded.model
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    weights = FullWeights(model, keep_head=True)
+    trace = train(given.loaded, weights, METHODS["JensUn"], [given.cell(1e-3)], Optimisation(epochs=3, batch=7))[0]
+    assert trace.parts["retain"][0] == pytest.approx(0.0, abs=1e-6)
+    assert trace.losses[-1] < trace.losses[0]
+    with pytest.raises(DualDataError, match="before the first step"), weights.disabled():
+        pass
+    weights.remove()
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_reference_of_full_fine_tuning_has_the_bias_of_the_head_as_it_was() -> None:
+    given = problem("qwen", fresh=True)
+    given.adapters.remove()
+    model: Any = given.loaded.model
+    drawn = torch.randn(model.config.vocab_size, generator=torch.Generator().manual_seed(0))
+    model.lm_head.bias = torch.nn.Parameter(drawn.clone(), requires_grad=False)  # as Phi has it
+    hidden = torch.randn(3, model.config.hidden_size)
+    before = head(model, hidden)
+    weights = FullWeights(model, keep_head=True)
+    trace = train(given.loaded, weights, METHODS["GradDiffKL"], [given.cell(1e-2)], Optimisation(epochs=2, batch=7))[0]
+    assert trace.parts["retain_kl"][0] == pytest.approx(0.0, abs=1e-6)
+    assert trace.parts["retain_kl"][1] > 1e-3
+    assert not torch.equal(model.lm_head.bias, drawn)
+    assert torch.equal(weights.reference_head(hidden), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_full_fine_tuning_takes_the_memory_that_is_forecast(dtype: torch.dtype) -> None:
+    model = tiny(dtype=dtype).model
+    weights = FullWeights(model)
+    optimiser = AdamW(weights, [1e-3], [1.0])
+    held = [*model.parameters(), *(parameter.grad for parameter in model.parameters())]
+    held += [buffer.master for buffer in weights.buffers] + [moment for pair in optimiser._moments for moment in pair]
+    held += optimiser._sums
+    places = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in held if one is not None}
+    assert sum(places.values()) == bytes_per_parameter(dtype) * sum(one.numel() for one in model.parameters())
+
+
+class Numbers:
+    """Two cells of three numbers each, as the optimiser sees them."""
+
+    count = 2
+
+    def __init__(self) -> None:
+        self.buffers = [Buffer(torch.ones(2, 3), torch.zeros(2, 3))]
+
+    def publish(self) -> None: ...
+
+    def disabled(self) -> Any: ...
+
+    def reference_head(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden
+
+
+def test_adamw_equals_torch_for_each_cell_with_its_own_rate_and_clipping() -> None:
+    numbers = Numbers()
+    ours = AdamW(numbers, [0.1, 0.01], [1.0, 0.5, 1.0], clip=1.0, weight_decay=0.1)
+    theirs = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    adams = [torch.optim.AdamW([p], lr=lr, weight_decay=0.1) for p, lr in zip(theirs, (0.1, 0.01), strict=True)]
+    for step, factor in enumerate((1.0, 0.5, 1.0)):
+        gradient = torch.randn(2, 3, generator=torch.Generator().manual_seed(step)) * 3
+        numbers.buffers[0].gradient.copy_(gradient)
+        ours.step()
+        for k, (p, adam) in enumerate(zip(theirs, adams, strict=True)):
+            p.grad = gradient[k].clone()
+            torch.nn.utils.clip_grad_norm_([p], 1.0)
+            adam.param_groups[0]["lr"] = (0.1, 0.01)[k] * factor
+            adam.step()
+    for k, p in enumerate(theirs):
+        assert torch.allclose(numbers.buffers[0].master[k], p.data, atol=1e-6)
+    assert not numbers.buffers[0].gradient.any()
+
+
+def attempts(rows: int, errors: list[Exception], notes: list[str]) -> list[int]:
+    """Sizes of the forward passes tried, each attempt but those after the last error failing."""
+    tried: list[int] = []
+
+    def attempt(how: Optimisation) -> list[int]:
+        tried.append(how.micro or how.batch)
+        if errors:
+            raise errors.pop(0)
+        return tried
+
+    return halving(attempt, Optimisation(batch=rows), notes)
+
+
+def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> None:
+    notes: list[str] = []
+    assert attempts(8, [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()], notes) == [8, 4, 2]
+    assert notes == [
+        "out of memory: forward passes of 4 rows in place of 8",
+        "out of memory: forward passes of 2 rows in place of 4",
+    ]
+    with pytest.raises(DualDataError, match="single row"):
+        attempts(1, [MemoryError()], [])
+    with pytest.raises(RuntimeError, match="shape"):
+        attempts(8, [RuntimeError("a wrong shape")], [])
+
+
+def test_disturbed_adapters_differ_from_the_base() -> None:
+    given = problem(fresh=True)
+    ids = torch.tensor([given.forget[0].prompt_ids])
+    base = given.loaded.model(ids).logits
+    disturb(given.adapters)
+    assert not torch.allclose(given.loaded.model(ids).logits, base, atol=1e-3)
