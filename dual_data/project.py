@@ -16,7 +16,7 @@ from dual_data.engine.plan import artifacts, build_command
 from dual_data.engine.progress import Progress
 from dual_data.engine.stage import Stage, Tools
 from dual_data.errors import InputError, MissingExtra, UsageError
-from dual_data.sources.chat import ChatModel
+from dual_data.sources.chat.protocol import ChatModel
 
 DEFAULT_PROFILE = "dual"
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from dual_data.config import Profile, load_relations, load_topics
 from dual_data.engine.stage import Forecast, Tools
 from dual_data.prompts import load_prompt
-from dual_data.sources.openai_answers import messages
-from dual_data.sources.usage import estimate
+from dual_data.sources.chat.openai.answers import messages
+from dual_data.sources.chat.usage import estimate
 
 if TYPE_CHECKING:
     from pipeline.knowledge import KnowledgeParams

@@ -18,11 +18,13 @@ from dual_data.engine.stage import Forecast, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.sampling import with_rank
 from dual_data.schema import Facts
-from dual_data.sources import resolution, tables, triplets, wikidata
-from dual_data.sources.asking import Foresight, Live
 from dual_data.sources.assembly import Harvest, assemble
 from dual_data.sources.dumps.params import EngineParams
-from dual_data.sources.sparql import open_endpoint
+from dual_data.sources.tables import files as tables
+from dual_data.sources.tables import resolution, triplets
+from dual_data.sources.wikidata import statements as wikidata
+from dual_data.sources.wikidata.asking import Foresight, Live
+from dual_data.sources.wikidata.sparql import open_endpoint
 
 TOPICS = "pipeline/topics.toml"
 RELATIONS = "pipeline/relations"

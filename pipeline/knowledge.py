@@ -25,11 +25,11 @@ from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Knowledge
-from dual_data.sources.chat import Chat, Sampling
-from dual_data.sources.local_chat import LocalChat, open_local, recall_local
-from dual_data.sources.openai_answering import ServerAnswers
-from dual_data.sources.openai_chat import ChatServer, Endpoint
-from dual_data.sources.usage import Budget, Ledger
+from dual_data.sources.chat.local import LocalChat, open_local, recall_local
+from dual_data.sources.chat.openai.answering import ServerAnswers
+from dual_data.sources.chat.openai.chat import ChatServer, Endpoint
+from dual_data.sources.chat.protocol import Chat, Sampling
+from dual_data.sources.chat.usage import Budget, Ledger
 from pipeline import expected, published_rule, weights
 from pipeline.probe import Probe, hits, is_majority, select
 from pipeline.sample import sampled

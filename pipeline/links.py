@@ -17,7 +17,7 @@ from dual_data.errors import ConfigError
 from dual_data.ids import item_of_iri
 from dual_data.schema import Links
 from dual_data.sources.dumps.params import EngineParams
-from dual_data.sources.wikidata import looked_up
+from dual_data.sources.wikidata.statements import looked_up
 from pipeline import expected
 
 if TYPE_CHECKING:

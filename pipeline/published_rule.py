@@ -9,7 +9,7 @@ from typing import Any
 
 from dual_data.engine.stage import Tools
 from dual_data.errors import MissingExtra
-from dual_data.sources.chat import Sampling
+from dual_data.sources.chat.protocol import Sampling
 
 SAMPLING = Sampling(max_new_tokens=10, temperature=1.5, top_p=0.95, samples=15)
 """Constants of the published validation protocol."""

@@ -25,20 +25,20 @@ from dual_data.engine.stage import Forecast, Result, Stage, Tools
 from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Salience
-from dual_data.sources import openai_capabilities as features
-from dual_data.sources.chat import Chat
-from dual_data.sources.label_scores import (
+from dual_data.sources.chat.label_scores import (
     Distribution,
     distribution,
     label_log_probabilities,
     label_of_text,
     of_samples,
 )
-from dual_data.sources.local_chat import LocalChat, open_local, recall_local
-from dual_data.sources.openai_answers import Answer, final_text, messages
-from dual_data.sources.openai_capabilities import TYPICAL, Capabilities
-from dual_data.sources.openai_chat import ChatServer, Endpoint, expected_usage
-from dual_data.sources.usage import Budget, Ledger
+from dual_data.sources.chat.local import LocalChat, open_local, recall_local
+from dual_data.sources.chat.openai import capabilities as features
+from dual_data.sources.chat.openai.answers import Answer, final_text, messages
+from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
+from dual_data.sources.chat.openai.chat import ChatServer, Endpoint, expected_usage
+from dual_data.sources.chat.protocol import Chat
+from dual_data.sources.chat.usage import Budget, Ledger
 from pipeline import expected, weights
 from pipeline.sample import sampled
 

@@ -19,7 +19,7 @@ from benchmarks.rebuild.services import LIMITS
 from benchmarks.rebuild.truth import truth
 from benchmarks.rebuild.weather import Limit
 from benchmarks.rebuild.world import Rehearsal, project_files
-from dual_data.sources.wikidata import Sizes
+from dual_data.sources.wikidata.statements import Sizes
 
 STAGES = {"facts": "wikidata", "links": "wikipedia", "knowledge": "probe", "salience": "judge"}
 TABLES = (

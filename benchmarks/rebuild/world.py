@@ -21,7 +21,7 @@ import polars as pl
 
 from benchmarks.rebuild.traps import plant_literals, plant_names, plant_statements
 from dual_data.config import Relation, Topic, load_relations, load_topics, read_toml
-from dual_data.sources import triplets
+from dual_data.sources.tables import triplets
 from tests.wiki.model import Item, Rank, Statement, Value, World
 
 FIRST = 800_000_000

@@ -13,7 +13,7 @@ import polars as pl
 from dual_data.calls import Calls
 from dual_data.config import Services, Strict
 from dual_data.engine.progress import Progress
-from dual_data.sources.chat import ChatModel
+from dual_data.sources.chat.protocol import ChatModel
 
 
 class Result(NamedTuple):

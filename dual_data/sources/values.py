@@ -22,7 +22,7 @@ from typing import NamedTuple
 from dual_data.config import Relation
 from dual_data.ids import ENTITY_PREFIX, is_item, item_of_iri
 from dual_data.literals import LARGEST, dates, without_dates, written_year
-from dual_data.sources.sparql import Term
+from dual_data.sources.wikidata.sparql import Term
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
 """Wikidata's numbers of the precisions that a relation can ask for; below are decades, centuries and more."""

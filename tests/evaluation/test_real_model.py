@@ -19,7 +19,7 @@ from dual_data.evaluation.rows.panel import ask, read_panel, summary
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.training.train import CellData, train
-from dual_data.sources.chat import Chat, Sampling
+from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.services import require
 
 pytestmark = pytest.mark.real_model

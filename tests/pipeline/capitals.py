@@ -14,7 +14,7 @@ from dual_data.config import Pace, Services
 from dual_data.engine.stage import Tools
 from dual_data.ids import fact_id
 from dual_data.schema import Facts, Questions
-from dual_data.sources.chat import ChatModel
+from dual_data.sources.chat.protocol import ChatModel
 
 ROOT = Path(__file__).resolve().parents[2]
 

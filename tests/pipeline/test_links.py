@@ -15,8 +15,8 @@ from dual_data.engine.tables import settle
 from dual_data.errors import ConfigError
 from dual_data.schema import Links
 from dual_data.sources.embedded import EmbeddedGraph
-from dual_data.sources.sparql import HttpEndpoint
-from dual_data.sources.wikidata_queries import Entities, Members
+from dual_data.sources.wikidata.queries import Entities, Members
+from dual_data.sources.wikidata.sparql import HttpEndpoint
 from dual_data.sources.wikipedia import Wikipedia
 from pipeline.links import LinksParams, forecast, run
 from tests.clock import FakeClock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from dual_data.sources.chat import Chat, Sampling
+from dual_data.sources.chat.protocol import Chat, Sampling
 
 
 class FakeModel:

@@ -14,7 +14,7 @@ from dual_data.config import Relation
 from dual_data.literals import parse_date, parse_quantity
 from dual_data.matching import exact_answer
 from dual_data.sources import values
-from dual_data.sources.sparql import Term
+from dual_data.sources.wikidata.sparql import Term
 
 QUESTIONS = {
     "canonical": "A {subject}?",

@@ -19,7 +19,7 @@ from dual_data.evaluation.models.loading import Loaded, cached, head, last_hidde
 from dual_data.evaluation.rows.data import render
 from dual_data.evaluation.rows.packing import shared_prefix
 from dual_data.ids import digest
-from dual_data.sources.chat import Chat, Sampling
+from dual_data.sources.chat.protocol import Chat, Sampling
 
 
 class _Prefilled(NamedTuple):
@@ -35,7 +35,7 @@ class _Prefilled(NamedTuple):
 
 
 class LocalModel:
-    """A loaded causal language model that answers chats; see `dual_data.sources.chat.ChatModel`.
+    """A loaded causal language model that answers chats; see `dual_data.sources.chat.protocol.ChatModel`.
 
     Up to floating-point rounding, an answer does not depend on what else is in the batch.
     """

@@ -1,1 +1,8 @@
-"""The report of a grid: collected results, figures, what they answer, one HTML page and one Markdown file."""
+"""The report of a grid: one HTML page, one Markdown file and a CSV of its numbers.
+
+collect      results as arrays -> places and levels: where a cell belongs, estimates and their draws
+frontier     which learning rate is chosen; contrast, pairs, swapped, held_out, reference: what is compared with what
+frequency    quality: analyses after other papers
+answers      the findings, in sentences; sections, main_table, every_cell, attacked, traces, panel, extras: the rest
+document     headings, tables and figures as HTML or Markdown; chart, plots: SVG; write: the files
+"""

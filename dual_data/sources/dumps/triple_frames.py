@@ -163,7 +163,7 @@ def _number(iri: pl.Expr, prefix: str) -> pl.Expr:
 
 
 def _terms_of(rows: pl.DataFrame) -> pl.DataFrame:
-    """Adds kind, value and tag of the object: see `dual_data.sources.sparql.Term`."""
+    """Adds kind, value and tag of the object: see `dual_data.sources.wikidata.sparql.Term`."""
     target = pl.col("object")
     groups = target.str.extract_groups(_LITERAL).struct.rename_fields(["text", "language", "datatype"])
     parts = rows.with_columns(groups.alias("literal")).unnest("literal")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from dual_data.sources.sparql import Term
+from dual_data.sources.wikidata.sparql import Term
 
 STRING = "http://www.w3.org/2001/XMLSchema#string"
 

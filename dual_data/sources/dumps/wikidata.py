@@ -24,8 +24,8 @@ from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
 from dual_data.sources.dumps.engines import Lazy, Tables
 from dual_data.sources.dumps.files import SITELINKS
-from dual_data.sources.sparql import Term
-from dual_data.sources.wikidata import prefer_languages
+from dual_data.sources.wikidata.sparql import Term
+from dual_data.sources.wikidata.statements import prefer_languages
 
 INSTANCE_OF, SUBCLASS_OF = 31, 279
 _DAY = re.compile(r"[+-]?\d{4,}-(\d\d)-(\d\d)")

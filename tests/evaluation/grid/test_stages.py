@@ -19,7 +19,7 @@ from dual_data.evaluation.rows.order import Optimisation
 from dual_data.evaluation.settings import LoraSettings, StageSettings
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import CellData, train
-from dual_data.sources.chat import Chat, Sampling
+from dual_data.sources.chat.protocol import Chat, Sampling
 from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import SPEC
 

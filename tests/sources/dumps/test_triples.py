@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dual_data.sources.dumps import triple_frames
 from dual_data.sources.dumps.triples import STRING, Triple, line, parse, term, unescape
-from dual_data.sources.sparql import Term
+from dual_data.sources.wikidata.sparql import Term
 
 WD, WDT = "http://www.wikidata.org/entity/", "http://www.wikidata.org/prop/direct/"
 LABEL, ALIAS, DESCRIPTION = triple_frames.FIELDS

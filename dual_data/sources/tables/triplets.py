@@ -19,7 +19,7 @@ from dual_data.errors import InputError
 from dual_data.ids import is_item, is_property, is_title, label_id
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
-from dual_data.sources.tables import LIST_MARK, place, read_folder
+from dual_data.sources.tables.files import LIST_MARK, place, read_folder
 
 DETAILS = ("aliases", "description", "sitelinks", "title")
 ID_COLUMNS = ("subject_qid", "subject_label", "property_id")

@@ -25,11 +25,12 @@ from dual_data.config import Relation, Topic
 from dual_data.errors import InputError
 from dual_data.ids import is_item, item_of_iri
 from dual_data.sources import values
-from dual_data.sources.asking import Asker, Foresight, NotKnown
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
-from dual_data.sources.tables import place, read_table
-from dual_data.sources.triplets import minted_entities, split_aliases, with_details
-from dual_data.sources.wikidata import (
+from dual_data.sources.tables.files import place, read_table
+from dual_data.sources.tables.triplets import minted_entities, split_aliases, with_details
+from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
+from dual_data.sources.wikidata.queries import Named, Statements, in_batches
+from dual_data.sources.wikidata.statements import (
     Job,
     Sizes,
     describe,
@@ -39,7 +40,6 @@ from dual_data.sources.wikidata import (
     reject_wrong_classes,
     subclasses,
 )
-from dual_data.sources.wikidata_queries import Named, Statements, in_batches
 
 
 def through_endpoint(

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dual_data.errors import Refused, TooLarge
-from dual_data.sources.label_scores import HIGHEST_MASS, label_of_text, label_schema
-from dual_data.sources.openai_answers import Answer, final_text, messages
-from dual_data.sources.openai_chat import ChatServer, Declined, Rejected
+from dual_data.sources.chat.label_scores import HIGHEST_MASS, label_of_text, label_schema
+from dual_data.sources.chat.openai.answers import Answer, final_text, messages
+from dual_data.sources.chat.openai.chat import ChatServer, Declined, Rejected
 
 PROBE = messages("", "Write one long sentence about an animal of your choice.")
 BRIEF = messages("", "Write one short sentence about an animal.")

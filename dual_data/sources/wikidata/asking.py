@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from dual_data.calls import Calls
 from dual_data.errors import BrokenOff, ServiceError, TooLarge
-from dual_data.sources.sparql import Answer, Endpoint
-from dual_data.sources.wikidata_queries import Batch
+from dual_data.sources.wikidata.queries import Batch
+from dual_data.sources.wikidata.sparql import Answer, Endpoint
 
 Task = Callable[[str, "int | None"], AbstractContextManager[Callable[[int], None]]]
 """`task(label, total)` shows the progress of a piece of work, as the engine's Progress does."""

@@ -18,18 +18,18 @@ import pytest
 from dual_data.calls import Calls
 from dual_data.config import Pace
 from dual_data.errors import BudgetSpent, ConfigError, DualDataError, Refused, ServiceError, Transient, UsageError
-from dual_data.sources import openai_capabilities as features
-from dual_data.sources.chat import Chat, Sampling
-from dual_data.sources.openai_answering import ServerAnswers
-from dual_data.sources.openai_answers import final_text, messages, reduce
-from dual_data.sources.openai_chat import ChatServer, Endpoint
-from dual_data.sources.usage import Budget, Ledger, Price, Usage
+from dual_data.sources.chat.openai import capabilities as features
+from dual_data.sources.chat.openai.answering import ServerAnswers
+from dual_data.sources.chat.openai.answers import final_text, messages, reduce
+from dual_data.sources.chat.openai.chat import ChatServer, Endpoint
+from dual_data.sources.chat.protocol import Chat, Sampling
+from dual_data.sources.chat.usage import Budget, Ledger, Price, Usage
 from tests.clock import FakeClock
 from tests.faults.proxy import CUT, DROP, RESET, Fault, error_500, html_200, proxy, slow, too_many, unavailable
 from tests.services.llama import CONTEXT, KEY, MODEL, Llama, llama
 from tests.services.stand_in import Body, completion, error, stand_in
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 ENVIRONMENT = {"JUDGE_KEY": KEY}
 FRANCE = messages("Answer with one word.", "What is the capital of France?")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from dual_data.calls import Calls
 from dual_data.errors import MissingExtra
-from dual_data.sources.chat import Chat, ChatModel, Sampling
+from dual_data.sources.chat.protocol import Chat, ChatModel, Sampling
 
 Request = Mapping[str, Any]
 

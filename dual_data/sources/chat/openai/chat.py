@@ -19,11 +19,11 @@ from pydantic import Field, field_validator
 from dual_data.calls import Calls
 from dual_data.config import LONGEST_TIMEOUT, Strict, Url
 from dual_data.errors import Refused, ServiceError, TooLarge
-from dual_data.sources.openai_answers import Answer, reduce
-from dual_data.sources.usage import Ledger, Price, Usage, estimate, usage_of
+from dual_data.sources.chat.openai.answers import Answer, reduce
+from dual_data.sources.chat.usage import Ledger, Price, Usage, estimate, usage_of
 
 if TYPE_CHECKING:
-    from dual_data.sources.openai_connection import Connection
+    from dual_data.sources.chat.openai.connection import Connection
 
 Body = Mapping[str, Any]
 
@@ -157,7 +157,7 @@ class ChatServer:
 
     def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
         # The client's package takes a second to import; a replay needs neither it nor a key.
-        from dual_data.sources.openai_connection import Connection
+        from dual_data.sources.chat.openai.connection import Connection
 
         with self._lock:
             if self._connection is None:

@@ -12,7 +12,7 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.ids import label_id
 from dual_data.sources.assembly import assemble
-from dual_data.sources.triplets import with_ids, with_labels
+from dual_data.sources.tables.triplets import with_ids, with_labels
 from tests.sources.test_values import relation
 
 TOPICS = ("places_city", "human_writer")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.sources.wikidata_queries import (
+from dual_data.sources.wikidata.queries import (
     PREFIXES,
     Batch,
     Entities,
@@ -24,7 +24,7 @@ from dual_data.sources.wikidata_queries import (
     literal,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "queries"
+GOLDEN = Path(__file__).parents[2] / "golden" / "queries"
 SUBJECTS = ("Q2", "Q10")
 BATCHES: dict[str, Batch] = {
     "subclasses": Subclasses(("Q515", "Q3957")),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.sources.label_scores import (
+from dual_data.sources.chat.label_scores import (
     distribution,
     label_log_probabilities,
     label_of_text,

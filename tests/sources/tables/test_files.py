@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dual_data.errors import InputError
-from dual_data.sources.tables import hash_of, hashes, read_folder, table_files
+from dual_data.sources.tables.files import hash_of, hashes, read_folder, table_files
 
 
 def folder(tmp_path: Path, data: bytes, name: str = "city.csv") -> Path:

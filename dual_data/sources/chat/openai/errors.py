@@ -14,8 +14,8 @@ from typing import Any
 import openai
 
 from dual_data.errors import Refused, ServiceError, TooLarge, Transient
+from dual_data.sources.chat.openai.chat import Declined, Rejected
 from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after
-from dual_data.sources.openai_chat import Declined, Rejected
 
 _TOO_LONG = re.compile(
     r"context_length_exceeded|maximum context length|exceed(?:s|ed)?\s.*context|context (?:size|window)", re.I

@@ -13,10 +13,10 @@ import pytest
 from dual_data.calls import Calls
 from dual_data.config import Topic
 from dual_data.ids import digest
-from dual_data.sources import wikidata
-from dual_data.sources.asking import Live
-from dual_data.sources.sparql import HttpEndpoint
-from dual_data.sources.wikidata import Sizes, describe, harvest, jobs_of, subclasses, subjects
+from dual_data.sources.wikidata import statements as wikidata
+from dual_data.sources.wikidata.asking import Live
+from dual_data.sources.wikidata.sparql import HttpEndpoint
+from dual_data.sources.wikidata.statements import Sizes, describe, harvest, jobs_of, subclasses, subjects
 from tests.clock import FakeClock
 from tests.faults.proxy import Proxy, Request, proxy, stack_trace
 from tests.services.oxigraph import oxigraph

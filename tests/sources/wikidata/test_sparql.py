@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from dual_data import __version__
 from dual_data.errors import BrokenOff, Refused, ServiceError, TooLarge, Transient, UsageError
-from dual_data.sources.sparql import Answer, HttpEndpoint, Term, failure, read_answer, rows_of
+from dual_data.sources.wikidata.sparql import Answer, HttpEndpoint, Term, failure, read_answer, rows_of
 from tests.faults.proxy import (
     BANNED,
     CUT,

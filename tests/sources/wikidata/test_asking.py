@@ -12,9 +12,9 @@ import pytest
 from dual_data.calls import Calls
 from dual_data.config import Pace
 from dual_data.errors import ServiceError
-from dual_data.sources.asking import Foresight, Live, NotKnown
-from dual_data.sources.sparql import HttpEndpoint
-from dual_data.sources.wikidata_queries import Entities, in_batches
+from dual_data.sources.wikidata.asking import Foresight, Live, NotKnown
+from dual_data.sources.wikidata.queries import Entities, in_batches
+from dual_data.sources.wikidata.sparql import HttpEndpoint
 from tests.clock import FakeClock
 from tests.faults.proxy import CUT, RESET, Fault, Proxy, Request, proxy, stack_trace
 from tests.wiki.world import world

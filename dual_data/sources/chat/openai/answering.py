@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dual_data.sources import openai_capabilities as features
-from dual_data.sources.chat import Chat, Sampling
-from dual_data.sources.openai_answers import final_text, messages
-from dual_data.sources.openai_capabilities import TYPICAL, Capabilities
-from dual_data.sources.openai_chat import ChatServer, expected_usage
+from dual_data.sources.chat.openai import capabilities as features
+from dual_data.sources.chat.openai.answers import final_text, messages
+from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
+from dual_data.sources.chat.openai.chat import ChatServer, expected_usage
+from dual_data.sources.chat.protocol import Chat, Sampling
 
 
 class ServerAnswers:

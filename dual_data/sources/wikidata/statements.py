@@ -18,10 +18,10 @@ from dual_data.calls import Calls
 from dual_data.config import EMBEDDED, Relation, Services, Strict, Topic
 from dual_data.ids import digest, is_item, item_of_iri
 from dual_data.sources import values
-from dual_data.sources.asking import Asker, Foresight, NotKnown
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest, reject
-from dual_data.sources.sparql import EmbeddedEndpoint, HttpEndpoint, Term
-from dual_data.sources.wikidata_queries import Entities, Members, Statements, Subclasses, described_in, in_batches
+from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
+from dual_data.sources.wikidata.queries import Entities, Members, Statements, Subclasses, described_in, in_batches
+from dual_data.sources.wikidata.sparql import EmbeddedEndpoint, HttpEndpoint, Term
 
 ENTITIES_A_SUBJECT = 3
 """For forecasts: distinct entities in the facts of a topic, for each subject."""
