@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dual_data.cli.evaluation_grid import GridPart, need_torch, on_grid
+from dual_data.cli.evaluation_grid import GridPart, Threads, need_torch, on_grid, use_threads
 from dual_data.errors import DualDataError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(
         int | None,
         typer.Option("--rows", min=1, help="Rows in a batch when measuring.", show_default="1024 on a GPU, else 64"),
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
+    threads: Threads = None,
     shard: Annotated[
         bool,
         typer.Option(
@@ -65,7 +65,6 @@ def run(
     Example: dual-data eval run --grid demo --dry-run
     """
     need_torch()
-    import torch
 
     from dual_data.evaluation.device.devices import devices_named
     from dual_data.evaluation.grid.cells import is_done
@@ -80,8 +79,7 @@ def run(
         raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
     root, spelled, cells = part.open()
     folder = spelled.folder
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     if dry_run:
         _print_plan(spelled, cells, devices[0], adapters=save_adapters)
     refuse_mixing(spelled, cells)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dual_data.cli.evaluation_grid import GridPart, need_torch, on_grid
+from dual_data.cli.evaluation_grid import GridPart, Threads, need_torch, on_grid, use_threads
 from dual_data.errors import DualDataError
 
 
@@ -20,6 +20,7 @@ def attack(
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda or cuda:1.", show_default="a GPU if there is one")
     ] = None,
+    threads: Threads = None,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -56,6 +57,7 @@ def attack(
         print(line, file=sys.stderr, flush=True)
 
     where = device_named(device)
+    use_threads(threads)
     root, spelled, cells = part.open()
     options = AttackOptions(
         device=where,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from dual_data.evaluation.settings import EvaluationSettings
 
 
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+
+
 @dataclass(frozen=True)
 class GridPart:
     """A grid of a file, or the part of it that the options leave: each is an option of the command line."""
@@ -115,6 +118,14 @@ def need_torch() -> None:
     for package in ("torch", "transformers"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "eval")
+
+
+def use_threads(threads: Threads) -> None:
+    """Let torch compute on so many threads, or on as many as it chooses."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> EvaluationSettings:
