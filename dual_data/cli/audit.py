@@ -12,6 +12,14 @@ from dual_data.cli.text import as_json
 from dual_data.display import visible
 
 
+def _explain(asked: bool) -> None:
+    if asked:
+        from dual_data.audit.meanings import explained
+
+        print(explained())
+        raise typer.Exit
+
+
 def audit(
     targets: Annotated[
         list[str], typer.Argument(metavar="PATH|REPO[@revision]...", help="Files, release folders or Hub datasets.")
@@ -23,6 +31,10 @@ def audit(
         list[str] | None, typer.Option("--split", help="Only splits of this name; may be repeated.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help='Print one JSON object {"splits": ..., "pairs": ...}.')] = False,
+    explain: Annotated[  # noqa: ARG001 - its callback ends the command
+        bool,
+        typer.Option("--explain", is_eager=True, callback=_explain, help="Say what each measurement is, and exit."),
+    ] = False,
 ) -> None:
     """Measure confounds and leaks of any DUAL-like dataset.
 

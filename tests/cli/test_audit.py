@@ -95,3 +95,9 @@ def test_pairs_that_are_too_many_are_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [str(tmp_path), "--json"])
     assert json.loads(result.stdout)["pairs"] == {}
     assert "31 splits are too many to compare each with each" in result.stderr
+
+
+def test_explain_needs_no_table() -> None:
+    result = CliRunner().invoke(app, ["--explain"])
+    assert result.exit_code == 0
+    assert "\n  mirrored_share            Share of the rows" in result.stdout

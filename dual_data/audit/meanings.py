@@ -1,0 +1,61 @@
+"""What each measurement of an audit is, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OF_SPLIT: Mapping[str, str] = {
+    "rows": "Rows of the split.",
+    "empty_questions": "Rows without a question.",
+    "empty_answers": "Rows without an answer.",
+    "distinct_questions": "Different questions.",
+    "distinct_answers": "Different answers.",
+    "top_relation": "The relation of most rows.",
+    "top_relation_share": "Share of the rows that have it.",
+    "top_answer": "The answer of most rows.",
+    "top_answer_share": "Share of the rows that have it.",
+    "subject_copy_rouge": "ROUGE-L recall of answering with the subject's name.",
+    "subject_prefix_rouge": "ROUGE-L recall of answering with the first letters of the subject's name.",
+    "majority_answer": "The one answer that the next score gives to everything.",
+    "majority_rouge": "ROUGE-L recall of always giving the most frequent answer.",
+    "relation_majority_rouge": "ROUGE-L recall of giving the most frequent answer of the question's relation.",
+    "shuffled_rouge": "ROUGE-L recall of giving another row's answer of the same relation, the mean over all draws.",
+    "answer_in_question_share": "Share of the questions that hold half or more of their answer's words.",
+    "same_id_share": "Share of the rows whose subject and answer are one entity.",
+    "malformed_share": "Share of the questions that are ungrammatical, inverted or vacuous.",
+    "ungrammatical_share": 'Share of the questions like "What is the located in of X?".',
+    "inverted_share": 'Share that asks for the other end: "What is the capital of X?" where X is the capital.',
+    "vacuous_share": "Share whose relation says no fact, such as being described by a source.",
+    "ambiguous_subject_share": "Share of the rows whose subject's name stands for several entities.",
+    "many_objects_share": "Share of the rows whose subject has several objects of the relation, all of them right.",
+    "self_answer_share": "Share of the rows whose answer is their subject's name.",
+    "mirrored_share": "Share of the rows whose fact another row states from the other side (capital, capital of).",
+    "duplicate_share": "Share of the rows that repeat an earlier row's fact.",
+    "bare_id_share": "Share of the rows with an id such as Q42 in place of a name.",
+    "popularity": "Smallest / median / largest popularity, in the table's own unit.",
+}
+
+OF_PAIR: Mapping[str, str] = {
+    "shared_questions": "Different questions that both splits ask.",
+    "shared_subjects": "Subjects that both splits have.",
+    "shared_answers": "Answers that both splits have.",
+    "shared_subject_rows": "Rows of the first / of the second split about these subjects.",
+    "shared_answer_rows": "Rows of the first / of the second split with these answers.",
+    "mirrored_facts": "Facts of the first split that the second states from the other side.",
+    "auc_relation": "How far the relation alone tells the splits apart: 0.5 not at all, 1 without error.",
+    "auc_answer": "The same of the answer.",
+    "auc_answer_first_word": "The same of the answer's first word.",
+    "auc_answer_last_word": "The same of the answer's last word.",
+    "auc_answer_length": "The same of the answer's length in characters.",
+    "auc_subject_length": "The same of the subject's length in characters.",
+}
+
+
+def explained() -> str:
+    """All of them as text."""
+    width = max(map(len, (*OF_SPLIT, *OF_PAIR)))
+    parts = (("Of a split", OF_SPLIT), ("Of two splits", OF_PAIR))
+    return "\n\n".join(
+        "\n".join([f"{title}:", *(f"  {name:{width}}  {meaning}" for name, meaning in meanings.items())])
+        for title, meanings in parts
+    )
