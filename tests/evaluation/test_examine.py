@@ -117,10 +117,10 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert sorted(found) == ["quantisation", "relearning"]
     _expect_whole(found)
     # What is done is not done again; what other options find stands beside it.
-    before = torch.get_num_threads()
-    assert _run([*asked, "--threads", str(before + 1)]) == 0
-    assert torch.get_num_threads() == before + 1
-    torch.set_num_threads(before)
+    threads = torch.get_num_threads()
+    assert _run([*asked, "--threads", str(threads + 1)]) == 0
+    assert torch.get_num_threads() == threads + 1
+    torch.set_num_threads(threads)
     assert "0 attacks on 0 cells" in capsys.readouterr().out
     assert _run([*asked, "--lr", "1e-3"]) == 0
     assert "1 attack on 1 cell\n" in capsys.readouterr().out
