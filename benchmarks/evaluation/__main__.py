@@ -21,7 +21,7 @@ import torch
 from benchmarks.evaluation.clock import is_gpu
 from benchmarks.evaluation.parts import PARTS, Bench
 from benchmarks.evaluation.stored import Stored
-from benchmarks.evaluation.subject import SHAPES, SMOLLM2, Work, first, made_up, published
+from benchmarks.evaluation.subject import SHAPES, SMOLLM2, Work, first, made_up, published, vocabulary
 from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.device.memory import release
@@ -48,7 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=0, help="rows to forget and to retain; 0 for all")
     parser.add_argument("--made-up", action="store_true", help="invented rows in place of the published ones")
     parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--rows", type=int, default=1000, help="rows asked at once, of all cells together")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=0,
+        help="rows asked at once, of all cells together; 0 for 4000 of smollm2, else 1000",
+    )
     parser.add_argument("--cells-at-once", type=int, default=0, help="0 for as many as the package takes")
     parser.add_argument("--threads", type=int, default=0, help="of the processor; 0 for torch's choice")
     parser.add_argument(
@@ -66,8 +71,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unknown part {', '.join(unknown)}; known: {', '.join(PARTS)}")
     dtype = chosen.dtype or ("bfloat16" if is_gpu(chosen.device) else "float32")
     work = _work(chosen)
+    rows = chosen.rows or (4000 if chosen.model == SMOLLM2 else 1000)
     try:
-        stored = Stored(chosen.out, _setting(chosen, work, dtype, sys.argv[1:] if arguments is None else arguments))
+        stored = Stored(
+            chosen.out, _setting(chosen, work, rows, dtype, sys.argv[1:] if arguments is None else arguments)
+        )
     except UsageError as error:
         parser.error(str(error))
     settle(chosen.device)  # for both sides alike, whichever is measured first
@@ -81,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
             dtype=dtype,
             work=work,
             methods=tuple(chosen.methods.split(",")),
-            rows=chosen.rows,
+            rows=rows,
             cells_at_once=chosen.cells_at_once,
             plain_steps=chosen.plain_steps,
             plain_requests=chosen.plain_requests,
@@ -131,7 +139,7 @@ def _work(chosen: argparse.Namespace) -> Work:
     return Work(first(forget, chosen.limit), first(retain, chosen.limit), source, new_tokens=chosen.new_tokens)
 
 
-def _setting(chosen: argparse.Namespace, work: Work, dtype: str, arguments: Sequence[str]) -> dict[str, Any]:
+def _setting(chosen: argparse.Namespace, work: Work, rows: int, dtype: str, arguments: Sequence[str]) -> dict[str, Any]:
     names = ("torch", "transformers", "peft", "tokenizers")
     processor = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
     return {
@@ -143,10 +151,11 @@ def _setting(chosen: argparse.Namespace, work: Work, dtype: str, arguments: Sequ
         "dtype": dtype,
         "methods": chosen.methods,
         "rows": {"forget": len(work.forget), "retain": len(work.retain), "source": work.source},
+        "vocabulary": vocabulary(),
         "epochs": work.epochs,
         "batch": work.batch,
         "new_tokens": work.new_tokens,
-        "rows_at_once": chosen.rows,
+        "rows_at_once": rows,
         "cells_at_once": chosen.cells_at_once,
         "plain_steps": chosen.plain_steps,
         "plain_requests": chosen.plain_requests,

@@ -79,15 +79,18 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
         name = str(func.overloadpacket).removeprefix("aten.").removeprefix("counted.")
         if outputs and not _is_view(func, name):
-            size = _moved(name, args, inputs, outputs)
-            operations = _flops(name, args, outputs[0])
-            seconds = max(operations / self._rate, size / self._bandwidth)
-            self.flops += operations
-            self.bytes += size
-            self.seconds += seconds
-            self.kernels += 1
-            self._by_name[name] += seconds  # type: ignore[assignment]
+            if name == "baddbmm":  # copies what it adds to, and adds there
+                self._count("copy_", 2 * _bytes(args[0]))
+            self._count(name, _moved(name, args, inputs, outputs), _flops(name, args, outputs[0]))
         return result
+
+    def _count(self, name: str, size: int, operations: float = 0.0) -> None:
+        seconds = max(operations / self._rate, size / self._bandwidth)
+        self.flops += operations
+        self.bytes += size
+        self.seconds += seconds
+        self.kernels += 1
+        self._by_name[name] += seconds  # type: ignore[assignment]
 
     def _own(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -189,7 +192,7 @@ def _flops(name: str, args: tuple[Any, ...], output: Tensor) -> float:
     """Operations of products and attention, multiply and add counted apart; nothing else counts."""
     if name in ("mm", "bmm"):
         return 2.0 * output.numel() * int(args[0].shape[-1])
-    if name in ("addmm", "baddbmm"):
+    if name in ("addmm", "baddbmm", "baddbmm_"):
         return 2.0 * output.numel() * int(args[1].shape[-1])
     if name.startswith("_scaled_dot_product"):
         backward = name.endswith("backward")

@@ -80,6 +80,11 @@ def tokenizer_of() -> PreTrainedTokenizerBase:
         return tiny_tokenizer()
 
 
+def vocabulary() -> int:
+    """Its size, which tells the two apart: with the tiny one a row has half as many tokens again, so other work."""
+    return len(tokenizer_of())
+
+
 def random_model(shape: str, dtype: str, device: str) -> Loaded:
     """Random weights of a shape, made on the device."""
     tokenizer = tokenizer_of()

@@ -33,8 +33,8 @@ STATE = "state.json"
 
 
 CLIENTS = ("SPARQLWrapper", "mwclient", "openai")
-_SOON = 0.01
-"""Seconds until the end is tried again."""
+_SOON, _LATER = 0.01, 3.0
+"""Seconds until the end is tried again: where it would be lost, and where it may have been, in code of an extension."""
 
 
 class OutOfTime(BaseException):
@@ -46,9 +46,10 @@ def limited(seconds: float) -> Iterator[None]:
     """Raise OutOfTime in the main thread after `seconds`."""
 
     def ring(_: int, frame: FrameType | None) -> None:
-        if not _would_be_lost(frame):
+        lost = _would_be_lost(frame)
+        signal.setitimer(signal.ITIMER_REAL, _SOON if lost else _LATER)
+        if not lost:
             raise OutOfTime
-        signal.setitimer(signal.ITIMER_REAL, _SOON)
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -40,7 +40,12 @@ def run(
     ] = None,
     rows: Annotated[
         int | None,
-        typer.Option("--rows", min=1, help="Rows in a batch when measuring.", show_default="1024 on a GPU, else 64"),
+        typer.Option(
+            "--rows",
+            min=1,
+            help="Rows in a batch when measuring.",
+            show_default="1024 to 4096 by the model's size on a GPU, else 64",
+        ),
     ] = None,
     threads: Threads = None,
     shard: Annotated[

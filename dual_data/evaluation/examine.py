@@ -294,7 +294,7 @@ def _quantisation(grid: Grid, restored: _Restored, target: Target, options: Atta
     def measured(bits: int, cell: int | None, names: Sequence[str]) -> Measurement:
         workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, quick)
         with quantised(loaded, bits, adapters, cell, stage):
-            rows_a_batch = rows_at_once(options.device)
+            rows_a_batch = rows_at_once(options.device, loaded.info.parameters)
             return measure(open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.max_new_tokens), workload)[0]
 
     def said(found: Measurement, name: str) -> list[dict[str, Any]]:
@@ -339,7 +339,7 @@ def _tasks(_: Grid, restored: _Restored, __: Target, options: AttackOptions) -> 
 
     def measured() -> TaskScores:
         # A row keeps the worked examples before it, many times as long as a fact's prompt.
-        rows = rows_at_once(options.device) // 4
+        rows = rows_at_once(options.device, loaded.info.parameters) // 4
         return lm_eval_scores(loaded, options.tasks, folder=options.task_folder, shots=options.shots, rows=rows)
 
     after = measured()

@@ -74,8 +74,8 @@ def write_json(path: Path, found: Mapping[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w", encoding="utf-8") as file:
-        json.dump(finite(found), file, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        file.write("\n")
+        # Not `dump`, which writes piece by piece in Python.
+        file.write(json.dumps(finite(found), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

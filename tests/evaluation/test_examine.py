@@ -285,6 +285,7 @@ def test_a_model_is_tried_before_an_adapter_is_on_it(tmp_path: Path, monkeypatch
         hooked.append(any(module._forward_hooks for module in loaded.model.modules()))
         return ""
 
+    monkeypatch.setattr(engine, "_NO_CACHE", {})  # its kind has been tried
     monkeypatch.setattr(engine, "why_not_fast", why_not_fast)
     attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path)
     assert hooked == [False]

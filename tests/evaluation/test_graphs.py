@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
+from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.measuring import stream
 from dual_data.evaluation.measuring.engine import why_no_graphs
 from dual_data.evaluation.measuring.stream import Engine
@@ -57,6 +58,7 @@ def test_replayed_training_is_eager_training(method: str, forget_kl: float, monk
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 @pytest.mark.parametrize("method", METHODS)
 def test_training_replayed_by_a_gpu_is_its_eager_training(method: str) -> None:
+    settle("cuda")
     rows = problem()
 
     def trained(*, graphs: bool) -> tuple[list[Trace], torch.Tensor]:

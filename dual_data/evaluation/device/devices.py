@@ -12,6 +12,7 @@ from dual_data.evaluation.device import repeatable
 _FULL = 1_100_000_000
 """Parameters that keep a large GPU busy: a step of a smaller model is over before its kernels are launched."""
 _MOST_CELLS = 8
+_MOST_ROWS = 4096
 
 _KNOWN = re.compile(r"cpu|cuda(?::(\d+))?")
 
@@ -67,9 +68,15 @@ def cells_at_once(device: str, parameters: int) -> int:
     return max(1, min(_MOST_CELLS, _FULL // parameters)) if device.startswith("cuda") else 1
 
 
-def rows_at_once(device: str) -> int:
-    """How many rows are asked as one batch where nobody says: a step that makes a token reads all weights once."""
-    return 1024 if device.startswith("cuda") else 64
+def rows_at_once(device: str, parameters: int) -> int:
+    """How many rows, of all cells together, are asked as one batch where nobody says.
+
+    A step that makes a token reads all weights once, and of a small model launches more than it computes: what many
+    rows cost there is memory, 15 GiB for 4,000 rows of SmolLM2 by count.
+    """
+    if not device.startswith("cuda"):
+        return 64
+    return min(_MOST_ROWS, 1024 * max(1, _FULL // parameters))
 
 
 def _check_gpu(name: str, number: int) -> None:

@@ -192,7 +192,7 @@ class _Bench:
         self._job, self._grid, self._options, self._loaded = job, grid, options, loaded
         fitting = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
         self._cells_at_once = (1 if grid.preset.full else fitting) * options.ranks.size
-        self._rows_at_once = options.rows or rows_at_once(options.device)
+        self._rows_at_once = options.rows or rows_at_once(options.device, loaded.info.parameters)
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
         self._encoded: dict[tuple[Item, ...], list[Encoded]] = {}
         self._stage: Prepared | None = None

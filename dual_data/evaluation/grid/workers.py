@@ -102,7 +102,7 @@ def _work(
                 cells,
                 options,
                 project=project,
-                say=lambda line: print(f"{name}  {line}", file=sys.stderr, flush=True),
+                say=lambda line: _say(f"{name}  {line}\n"),
             )
     except (DualDataError, OutOfStep) as error:
         pipe.send(str(error))
@@ -117,3 +117,8 @@ def _work(
 def _end(process: SpawnProcess) -> str:
     code = process.exitcode or 0
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line)  # whole: `print` may write its end apart, and lines of two processes run into each other
+    sys.stderr.flush()

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from statistics import fmean
-from weakref import WeakKeyDictionary
 
 import torch
-from transformers import PreTrainedModel
 
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import can_record, refuse_if_shared
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.stream import Engine
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.models.trial import plain_text
+from dual_data.evaluation.models.trial import kind_of, plain_text
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.evaluation.training.lora import Adapters
 
-_NO_CACHE: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
-_NO_GRAPHS: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
-"""Why the fast engine does not serve a model, and why its decoding steps are not replayed; empty where it does and they
-are. A matter of the architecture, so each model is tried once."""
+_NO_CACHE: dict[str, str] = {}
+_NO_GRAPHS: dict[str, str] = {}
+"""Why the fast engine does not serve a kind of model, and why its decoding steps are not replayed; empty where it does
+and they are."""
 
 
 def open_engine(
@@ -37,20 +35,20 @@ def open_engine(
     `graphs` is whether decoding steps are replayed as CUDA graphs; None for whenever the model is on a GPU and whole
     there.
     """
-    model = loaded.model
+    kind = kind_of(loaded.model)
     wanted = can_record(loaded.device) if graphs is None else graphs
     # Many adapters take no batch of two rows, and what is tried is the model, not what an adapter made of it.
     with adapters.disabled() if adapters is not None else nullcontext():
-        if model not in _NO_CACHE:
-            _NO_CACHE[model] = why_not_fast(loaded)
-        if wanted and not _NO_CACHE[model] and model not in _NO_GRAPHS:
-            _NO_GRAPHS[model] = why_no_graphs(loaded)
-    if no_cache := _NO_CACHE[model]:
-        refuse_if_shared(model, no_cache)
+        if kind not in _NO_CACHE:
+            _NO_CACHE[kind] = why_not_fast(loaded)
+        if wanted and not _NO_CACHE[kind] and kind not in _NO_GRAPHS:
+            _NO_GRAPHS[kind] = why_no_graphs(loaded)
+    if no_cache := _NO_CACHE[kind]:
+        refuse_if_shared(loaded.model, no_cache)
         plain = PlainEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens)
         plain.notes.append(f"slow evaluation: {no_cache}")
         return plain
-    no_graphs = _NO_GRAPHS[model] if wanted else ""
+    no_graphs = _NO_GRAPHS[kind] if wanted else ""
     engine = Engine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=wanted and not no_graphs)
     if no_graphs:
         engine.notes.append(f"decoding without CUDA graphs: {no_graphs}")

@@ -58,12 +58,14 @@ def score_answers(
     gold = torch.tensor([token for answer in answers for token in answer.ids], device=hidden.device)
     base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
     vocabulary = int(model.config.get_text_config().vocab_size)
-    found, logits = figures_of_hidden(lambda states: head(model, states), hidden, gold, base, vocabulary)
+    found, logits = figures_of_hidden(
+        lambda states: head(model, states), hidden, gold, base, vocabulary, keep=keep is not None
+    )
     cosines: list[float | None] = [None] * (cells * len(answers))
     if reference is not None and means is not None:
         other = torch.stack([reference.hidden[index] for index in indices])
         cosines = list(cosine_similarity(means, other[None].expand_as(means), dim=2).clamp(-1, 1).flatten().tolist())
-    if keep is not None:
+    if keep is not None and logits is not None:
         keep.logits.update(zip(indices, [piece.clone() for piece in torch.split(logits, lengths)], strict=True))
         if means is not None:
             keep.hidden.update(zip(indices, means[0].unbind(0), strict=True))
@@ -104,13 +106,14 @@ def figures_of_hidden(
     reference: Tensor | None,
     vocabulary: int,
     *,
+    keep: bool = False,
     chunk: int = _CHUNK,
-) -> tuple[Figures, Tensor]:
+) -> tuple[Figures, Tensor | None]:
     """Figures of hidden rows [cells, tokens, width], the gold tokens [tokens] being the same for every cell.
 
     At most about `chunk` logits exist at once. The head sees all cells of some tokens, since adapters on it expect rows
-    grouped by cell. Returns figures of [cells * tokens], and the logits [tokens, vocabulary] of the first cell in the
-    type of `hidden`.
+    grouped by cell. Returns figures of [cells * tokens] and, to `keep`, the logits [tokens, vocabulary] of the first
+    cell in the type of `hidden`.
     """
     cells, tokens, _ = hidden.shape
     step = max(1, chunk // (vocabulary * cells))
@@ -121,8 +124,9 @@ def figures_of_hidden(
         logits = head(piece.reshape(-1, piece.shape[-1]))
         rows = None if reference is None else reference[start : start + step].repeat(cells, 1)
         parts.append(figures(logits, gold[start : start + step].repeat(cells), rows))
-        kept.append(logits[: piece.shape[1]].to(hidden.dtype))
-    return _join(parts, cells), torch.cat(kept)
+        if keep:
+            kept.append(logits[: piece.shape[1]].to(hidden.dtype))
+    return _join(parts, cells), torch.cat(kept) if keep else None
 
 
 def _join(parts: Sequence[Figures], cells: int) -> Figures:

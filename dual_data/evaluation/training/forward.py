@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import is_sharing
 from dual_data.evaluation.models.loading import Loaded, attention_window, decoder_layers, last_hidden
-from dual_data.evaluation.models.trial import plain_text
+from dual_data.evaluation.models.trial import kind_of, plain_text
 from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.packing import Layout, Micro, Rows, Source, pack
 
@@ -58,7 +57,8 @@ def _run(model: PreTrainedModel, layout: Layout) -> Tensor:
     return last_hidden(model, layout.ids, layout.mask(), None if layout.plain else layout.positions)
 
 
-_PACKS: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+_PACKS: dict[str, bool] = {}
+"""By kind of model."""
 
 
 @torch.no_grad()
@@ -70,7 +70,8 @@ def packs(loaded: Loaded, longest: int) -> bool:
     model = loaded.model
     if longest > attention_window(model):
         return False
-    if model not in _PACKS:
+    kind = kind_of(model)
+    if kind not in _PACKS:
         ids = plain_text(loaded, 16)
         rows = [Encoded(ids[:6], ids[6:8]), Encoded(ids[:11], ids[11:16])]
         even = [0.5, 0.5]
@@ -86,5 +87,5 @@ def packs(loaded: Loaded, longest: int) -> bool:
                     raise
                 break
         tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
-        _PACKS[model] = len(found) == 2 and bool((found[0] - found[1]).norm() <= tolerance * found[1].norm())
-    return _PACKS[model]
+        _PACKS[kind] = len(found) == 2 and bool((found[0] - found[1]).norm() <= tolerance * found[1].norm())
+    return _PACKS[kind]

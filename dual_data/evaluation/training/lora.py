@@ -268,9 +268,11 @@ class Adapters:
             down, up = (a, b) if self.active == self.count else (a[active], b[active])
             rows = x.reshape(self.active, -1, x.shape[-1]).to(a.dtype)
             low = torch.bmm(rows, down.transpose(1, 2))
-            # Product, factor and sum are one kernel, and the sum is rounded once.
+            # Product, factor and sum are one kernel, and the sum is rounded once. Out of place it copies `base` first,
+            # which a backward pass may need as it was.
             base = output.reshape(self.active, -1, output.shape[-1]).to(a.dtype)
-            whole = torch.baddbmm(base, low, up.transpose(1, 2), alpha=scaling)
+            added = torch.baddbmm if torch.is_grad_enabled() else Tensor.baddbmm_
+            whole: Tensor = added(base, low, up.transpose(1, 2), alpha=scaling)
             return whole.view(output.shape).to(output.dtype)
 
         return slot.linear.register_forward_hook(add)

@@ -147,6 +147,7 @@ def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch
         return [fmean(point.probabilities) for point in found.points]
 
     fast = curve()
+    monkeypatch.setattr(engine, "_NO_CACHE", {})
     monkeypatch.setattr(engine, "why_not_fast", lambda _: "made up")
     monkeypatch.setattr(engine, "Engine", None)
     assert curve() == pytest.approx(fast, rel=1e-4)

@@ -59,8 +59,10 @@ def test_pieces_of_the_head_change_nothing() -> None:
     generator = torch.Generator().manual_seed(3)
     hidden, weight = torch.randn(3, 7, 8, generator=generator), torch.randn(8, 20, generator=generator)
     gold, base = torch.randint(20, (7,), generator=generator), torch.randn(7, 20, generator=generator)
-    whole, kept = figures_of_hidden(lambda states: states @ weight, hidden, gold, base, 20)
-    pieces, kept_pieces = figures_of_hidden(lambda states: states @ weight, hidden, gold, base, 20, chunk=130)
+    whole, kept = figures_of_hidden(lambda states: states @ weight, hidden, gold, base, 20, keep=True)
+    pieces, kept_pieces = figures_of_hidden(
+        lambda states: states @ weight, hidden, gold, base, 20, keep=True, chunk=130
+    )
     for one, two in zip(whole, pieces, strict=True):
         assert one is not None
         assert two is not None
