@@ -34,7 +34,8 @@ def exponents(
 
     `published`: clip(scale s^-power, lowest, highest) of the popularity s itself, which fits the published pop_sum
     alone. `quantile`: highest (lowest / highest)^u with u the row's rank among the forget rows in [0, 1], ties sharing
-    their mean rank: the same range from the least to the most popular, whatever the unit of popularity.
+    their mean rank: the same range from the least to the most popular, whatever the unit of popularity. Ranks are taken
+    within a cell's own set, so that `quantile` weights facts against each other and never one set against another.
     """
     if any(value is None for value in facts.popularity):
         raise UsageError("AdaPop needs the popularity of every forget row: a column pop_sum or popularity")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +16,7 @@ from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence
 from dual_data.evaluation.methods.rmu import direction
 from dual_data.evaluation.models.loading import decoder_layers
 from dual_data.evaluation.rows.order import Optimisation, plan
+from dual_data.evaluation.settings import load_settings
 from dual_data.evaluation.training.forward import packs
 from tests.evaluation.methods.formulas import FORMULAS, LN2, Step, row_figures, undial
 from tests.evaluation.training.oracle import LAYER, OPTIONS, Oracle, Problem, peft_twin, problem, twin_gradient
@@ -254,6 +258,18 @@ def test_adapop_controller_raises_the_retain_weight_as_far_as_its_limit_and_lowe
     assert values[-1] == 5.5
     calm = {"retain_before": [1.0] * 200, "retain_nll": [1.0] * 200}
     assert controller.after_epoch(calm)["alpha"] < 5.5
+
+
+def test_adapop_of_the_follow_up_tells_sets_apart_and_keeps_its_controller_at_the_limit() -> None:
+    shipped = load_settings(Path(__file__).parents[3] / "pipeline" / "evaluation.toml")
+    method = METHODS["AdaPop"]
+    options = method.options(shipped.presets["later"].methods["AdaPop"])
+    weigh = method.bind(exponents, options)
+    assert np.mean(weigh(facts([10.0, 80.0, 120.0]))["exponent"]) > 1.0
+    assert np.mean(weigh(facts([2000.0, 9000.0, 40000.0]))["exponent"]) < 0.2
+    controller = method.bind(DualAscent, options)()
+    assert controller.after_epoch({"retain_before": [1.0], "retain_nll": [3.0]})["alpha"] == pytest.approx(0.51)
+    assert controller.after_epoch({"retain_before": [1.0] * 50, "retain_nll": [9.0] * 50})["alpha"] == 1.0
 
 
 def test_closed_form_of_the_divergence_to_a_point() -> None:
