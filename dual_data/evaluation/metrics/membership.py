@@ -8,12 +8,12 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 
-from dual_data.evaluation.metrics.likelihood import TokenScores, mean_log_probability, sum_log_probability
+from dual_data.evaluation.metrics.likelihood import TokenScores, mean_log_probability
 
 
 def zlib_ratio(scores: TokenScores, text: str) -> float:
-    """Log-probability of the answer over the bytes that zlib needs for its text."""
-    return sum_log_probability(scores) / len(zlib.compress(text.encode("utf-8")))
+    """Mean log-probability of the answer's tokens over the bytes that zlib needs for its text."""
+    return mean_log_probability(scores) / len(zlib.compress(text.encode("utf-8")))
 
 
 def min_k(scores: TokenScores, share: float) -> float:
