@@ -57,6 +57,7 @@ def score(
                 "items": one.items,
                 "max_abs_difference": one.max_abs_difference,
                 "differences": dict(one.differences),
+                "aggregates": dict(one.aggregates),
                 "left_alone": one.left_alone,
                 "means": {section: dict(means) for section, means in one.means.items()},
             }

@@ -1,9 +1,9 @@
 """Scores recomputed from saved generations: our item files, and logs in open-unlearning's format.
 
 Open-unlearning's log is one JSON object, plain or gzipped: {section: {"agg_value": mean, "value_by_index": {"0": {
-"input", "ground_truth", "generation", "rouge1_recall", "rougeL_f1", "rougeL_recall"}}}}. Ours is {"items": {set: [{
-"question", "ground_truth", "answers", "generation", "scores": {...}}]}}. Either way generation and scoring are apart,
-so that a new metric needs no GPU.
+"input", "ground_truth", "generation", "rouge1_recall", "rougeL_f1", "rougeL_recall"}}}}, each a list where a question
+has several answers. Ours is {"items": {set: [{"question", "ground_truth", "answers", "generation", "scores": {...}}]}}.
+Either way generation and scoring are apart, so that a new metric needs no GPU.
 """
 
 import gzip
@@ -21,8 +21,8 @@ from dual_data.evaluation.metrics.text import TEXT_SCORES, text_scores
 from dual_data.evaluation.results import read_results
 from dual_data.matching import ObjectKind, kind_of
 
-AGGREGATE = "rougeL_recall"
-"""The score that `agg_value` is the mean of."""
+AGGREGATES = ("rougeL_recall", "rougeL_f1", "rouge1_recall")
+"""The scores that `agg_value` may be the mean of; which one a log does not say."""
 
 
 class LogItem(NamedTuple):
@@ -58,6 +58,8 @@ class Rescored(NamedTuple):
     """The same by score."""
     means: Mapping[str, Mapping[str, float]]
     """Recomputed mean of every text score by section, also of those that the log lacks."""
+    aggregates: Mapping[str, str]
+    """The score whose mean the section's `agg_value` is: of `AGGREGATES` the nearest."""
     left_alone: tuple[str, ...]
     """Scores and sections of the log that do not follow from generations."""
 
@@ -75,7 +77,8 @@ def read_log(path: Path) -> Log:
         found = [
             _their_item(path, name, index, row)
             for name, section in said.items()
-            for index, row in section["value_by_index"].items()
+            for index, answers in section["value_by_index"].items()
+            for row in _by_answer(answers)
         ]
         aggregates = {
             name: float(section["agg_value"])
@@ -127,12 +130,13 @@ def rescore(log: Log) -> Rescored:
         section: {name: float(np.mean(values)) for name, values in columns.items()}
         for section, columns in means.items()
     }
+    aggregates: dict[str, str] = {}
     for section, held in log.aggregates.items():
-        distance = _distance(averaged[section][AGGREGATE], held)
-        differences["agg_value"] = max(differences.get("agg_value", 0.0), distance)
-    return Rescored(
-        len(log.items), max(differences.values(), default=0.0), differences, averaged, tuple(sorted(left_alone))
-    )
+        distances = {name: _distance(averaged[section][name], held) for name in AGGREGATES}
+        aggregates[section] = min(distances, key=distances.__getitem__)
+        differences["agg_value"] = max(differences.get("agg_value", 0.0), distances[aggregates[section]])
+    largest = max(differences.values(), default=0.0)
+    return Rescored(len(log.items), largest, differences, averaged, aggregates, tuple(sorted(left_alone)))
 
 
 def _distance(fresh: float, held: float) -> float:
@@ -150,11 +154,26 @@ def _read_json(path: Path) -> Any:
 
 
 def _says(section: Any) -> bool:
-    """Whether a section holds generations; others are of likelihoods, or aggregates of aggregates."""
+    """Whether a section holds generations to score; others are of likelihoods, or aggregates of aggregates."""
     rows = section.get("value_by_index") if isinstance(section, dict) else None
     return isinstance(rows, dict) and any(
-        isinstance(row, dict) and {"ground_truth", "generation"} & row.keys() for row in rows.values()
+        # A classifier's sections repeat the generation, without what it should have been.
+        isinstance(row, dict) and "ground_truth" in row
+        for row in rows.values()
     )
+
+
+def _by_answer(row: Any) -> list[Any]:
+    """A row for each answer of a question that has several: there every value is a list."""
+    if not isinstance(row, dict) or not isinstance(said := row.get("generation"), list):
+        return [row]
+    return [
+        {
+            name: value[index] if isinstance(value, list) and len(value) == len(said) else value
+            for name, value in row.items()
+        }
+        for index in range(len(said))
+    ]
 
 
 def _their_item(path: Path, section: str, index: str, row: Any) -> LogItem:

@@ -77,6 +77,45 @@ def test_sections_without_generations_are_named_and_left_alone(tmp_path: Path) -
     assert found.max_abs_difference < 1e-15
 
 
+def _log(path: Path, **sections: Any) -> Path:
+    path.write_text(json.dumps(sections))
+    return path
+
+
+ROW = {
+    "input": "q",
+    "ground_truth": "Paris",
+    "generation": "Paris is the capital",
+    "rouge1_recall": 1.0,
+    "rougeL_f1": 0.4,
+    "rougeL_recall": 1.0,
+}
+
+
+def test_generations_without_a_truth_are_left_alone(tmp_path: Path) -> None:
+    gibberish = {"agg_value": 0.9, "value_by_index": {"0": {"score": 0.9, "generation": "Paris is the capital"}}}
+    said = {"agg_value": 1.0, "value_by_index": {"0": ROW}}
+    found = rescore(read_log(_log(tmp_path / "log.json", forget_Q_A_ROUGE=said, forget_Q_A_gibberish=gibberish)))
+    assert (found.items, found.max_abs_difference, found.left_alone) == (1, 0, ("forget_Q_A_gibberish",))
+
+
+def test_every_answer_of_a_question_is_an_item(tmp_path: Path) -> None:
+    wrong = {"ground_truth": "Rome", "rouge1_recall": 0.0, "rougeL_f1": 0.0, "rougeL_recall": 0.0}
+    both = {name: [value, wrong.get(name, value)] for name, value in ROW.items()}
+    section = {"agg_value": 0.5, "value_by_index": {"0": both}}
+    found = rescore(read_log(_log(tmp_path / "log.json", forget_Q_A_PERT_ROUGE=section)))
+    assert (found.items, found.max_abs_difference) == (2, 0)
+    assert set(found.differences) == {"rouge1_recall", "rougeL_f1", "rougeL_recall", "agg_value"}
+
+
+@pytest.mark.parametrize(("held", "name", "difference"), [(0.4, "rougeL_f1", 0), (0.9, "rougeL_recall", 0.1)])
+def test_what_an_aggregate_is_the_mean_of_is_found(tmp_path: Path, held: float, name: str, difference: float) -> None:
+    log = _log(tmp_path / "log.json", forget_knowmem_ROUGE={"agg_value": held, "value_by_index": {"0": ROW}})
+    found = rescore(read_log(log))
+    assert found.aggregates == {"forget_knowmem_ROUGE": name}
+    assert found.max_abs_difference == pytest.approx(difference)
+
+
 def test_our_own_items(tmp_path: Path) -> None:
     scores = text_scores("Rome, of course", "Rome", ["Rome", "Roma"])
     row = {"ground_truth": "Rome", "answers": ["Rome", "Roma"], "generation": "Rome, of course"}
