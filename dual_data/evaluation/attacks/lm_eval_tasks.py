@@ -56,7 +56,8 @@ def lm_eval_scores(
         f"{task}/{name.removesuffix(',none')}": float(value)
         for task, values in found["results"].items()
         for name, value in values.items()
-        if isinstance(value, int | float)
+        # Scores are named `metric,filter`; the number of documents, sample_len, is no score.
+        if "," in name and isinstance(value, int | float)
     }
     return TaskScores(scores, {task: [_item(one) for one in logged] for task, logged in found["samples"].items()})
 

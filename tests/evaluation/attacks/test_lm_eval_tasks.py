@@ -95,6 +95,7 @@ def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path)
     ours.append(measure_panel(Engine(loaded, adapters), asked)[0])
     for theirs, found in zip(said[:2], ours, strict=True):
         scores, items, means = theirs["scores"], theirs["items"]["our_panel"], summary(panel, found)
+        assert {name.removesuffix("_stderr") for name in scores} == {"our_panel/acc", "our_panel/acc_norm"}
         assert scores["our_panel/acc"] == pytest.approx(means["accuracy"])
         assert scores["our_panel/acc_norm"] == pytest.approx(means["accuracy_by_length"])
         assert [one["doc_id"] for one in items] == list(range(len(panel.choices)))
