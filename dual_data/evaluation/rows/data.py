@@ -132,8 +132,13 @@ def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], 
 
 def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, generate: bool) -> str | None:
     try:
+        # A model that thinks would spend its new tokens on thoughts; templates that read no such word ignore it.
         text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=generate, date_string=TEMPLATE_DATE
+            messages,
+            tokenize=False,
+            add_generation_prompt=generate,
+            date_string=TEMPLATE_DATE,
+            enable_thinking=False,
         )
     except jinja2.TemplateError:
         return None

@@ -79,6 +79,12 @@ def test_templates_do_not_see_the_clock() -> None:
     assert render(tokenizer, [("user", "Hm")]) == "10 Apr 2025 Hm"
 
 
+def test_a_model_that_thinks_is_asked_not_to() -> None:
+    tokenizer: Any = tiny_tokenizer()
+    tokenizer.chat_template += "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    assert render(tokenizer, [("user", "Hm")]).endswith("<think></think>")
+
+
 def test_a_missing_template_and_empty_answers_are_refused_with_the_way_out() -> None:
     tokenizer: Any = tiny_tokenizer()
     tokenizer.chat_template = None
