@@ -4,14 +4,21 @@
         'hydra.searchpath=[file://DIR]' trainer=NPO task_name=try
 
 The files lie as in its own `configs/` folder, so that DIR may also be that folder. One experiment a forget split
-(unlearn, eval), one a topic (finetune). Its own optimisation settings stand; the presets of the reference evaluation,
-which train adapters, are not expressed in them.
+(unlearn, eval), one a topic (finetune). Prompts hold the protocol's system prompt, and answers end after its 64 tokens;
+a model whose template refuses a system turn (Gemma) needs `model.template_args.system_prompt=null`. Its own
+optimisation settings stand; the presets of the reference evaluation, which train adapters, are not expressed in them.
+
+Its DPO prefers refusals, which `python setup_data.py --idk` fetches; for others name a file, one a line, as
+`data.forget.DUAL_QA_forget_idk.args.idk_path`:
+
+    ... trainer=DPO data/datasets@data.forget=DUAL_QA_forget_idk task_name=try
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from dual_data.export.lm_eval import NEW_TOKENS, SYSTEM_PROMPT
 from dual_data.export.splits import Family, address, families
 from dual_data.released import Place, Release
 
@@ -19,13 +26,15 @@ MODEL = "Llama-3.1-8B-Instruct"
 """Name of a model file that open-unlearning has."""
 MAX_LENGTH = 512
 ROLES = ("forget", "retain", "retain_eval")
+IDK = "forget_idk"
+"""The forget rows with a refusal beside each answer."""
 GLOBAL = "# @package _global_\n"
 
 
 def open_unlearning_files(release: Release, place: Place) -> dict[str, str]:
     """Texts by path below a folder of configurations."""
     found = families(release)
-    files = {f"data/datasets/{_dataset(role)}.yaml": _yaml(_source(role, place)) for role in (*ROLES, "full")}
+    files = {f"data/datasets/{_dataset(role)}.yaml": _yaml(_source(role, place)) for role in (*ROLES, "full", IDK)}
     metrics = {f"{role}_Q_A_{name}": (role, name) for role in ROLES for name in ("ROUGE", "Prob")}
     files |= {f"eval/dual_metrics/{metric}.yaml": _metric(metric, *which) for metric, which in metrics.items()}
     files["eval/dual.yaml"] = _evaluator(list(metrics))
@@ -42,34 +51,35 @@ def _dataset(role: str) -> str:
 
 
 def _source(role: str, place: Place) -> dict[str, Any]:
-    """A dataset whose configuration and split the experiments fill in."""
+    """A dataset of the split that the experiment names; what fine-tuning teaches it spells out itself."""
+    split = "???" if role == "full" else f"${{eval.dual.{role.removesuffix('_idk')}_split}}"
     arguments = {
-        "hf_args": {**address(place), "name": "???", "split": "???"},
+        "hf_args": {**address(place), "name": "${eval.dual.config}", "split": split},
         "question_key": "question",
         "answer_key": "answer",
         "max_length": MAX_LENGTH,
     }
-    return {_dataset(role): {"handler": "QADataset", "args": arguments}}
+    if role != IDK:
+        return {_dataset(role): {"handler": "QADataset", "args": arguments}}
+    arguments["idk_path"] = "./data/idk.jsonl"
+    return {_dataset(role): {"handler": "QAwithIdkDataset", "args": arguments}}
 
 
 def _metric(metric: str, role: str, name: str) -> str:
-    generates = name == "ROUGE"
-    dataset = _dataset(role)
     defaults = [
-        {"../../data/datasets@datasets": dataset},
+        {"../../data/datasets@datasets": _dataset(role)},
         {"../../collator@collators": "DataCollatorForSupervisedDatasetwithIndex"},
     ]
-    arguments: dict[str, Any] = {"hf_args": {"name": "${eval.dual.config}", "split": f"${{eval.dual.{role}_split}}"}}
-    body: dict[str, Any] = {
-        "defaults": [*defaults, {"../../generation@generation_args": "default"}] if generates else defaults,
-        "handler": "rouge" if generates else "probability",
-        **({"rouge_type": "rougeL_recall"} if generates else {}),
-        "batch_size": "${eval.dual.batch_size}",
-        "datasets": {dataset: {"args": arguments}},
-    }
-    if generates:
-        arguments["predict_with_generate"] = True
-        body["collators"] = {"DataCollatorForSupervisedDataset": {"args": {"padding_side": "left"}}}
+    body: dict[str, Any] = {"defaults": defaults, "handler": "probability", "batch_size": "${eval.dual.batch_size}"}
+    if name == "ROUGE":
+        body |= {
+            "defaults": [*defaults, {"../../generation@generation_args": "default"}],
+            "handler": "rouge",
+            "rouge_type": "rougeL_recall",
+            "datasets": {_dataset(role): {"args": {"predict_with_generate": True}}},
+            "collators": {"DataCollatorForSupervisedDataset": {"args": {"padding_side": "left"}}},
+            "generation_args": {"max_new_tokens": NEW_TOKENS},
+        }
     return f"# @package eval.dual.metrics.{metric}\n{_yaml(body)}"
 
 
@@ -88,55 +98,31 @@ def _evaluator(metrics: list[str]) -> str:
     return f"# @package eval.dual\n{_yaml(body)}"
 
 
-def _evaluation(family: Family, split: str) -> dict[str, Any]:
-    splits = {"forget": split, "retain": family.retain, "retain_eval": family.retain_eval}
-    return {"dual": {"config": family.config, **{f"{role}_split": splits[role] for role in ROLES}, "overwrite": True}}
-
-
-def _rows(role: str, config: str, split: str) -> dict[str, Any]:
-    return {_dataset(role): {"args": {"hf_args": {"name": config, "split": split}}}}
-
-
 def _unlearn(family: Family, split: str) -> str:
-    body = {
-        "defaults": [
-            {"override /model": MODEL},
-            {"override /data": "unlearn"},
-            {"override /data/datasets@data.forget": _dataset("forget")},
-            {"override /data/datasets@data.retain": _dataset("retain")},
-            {"override /eval": "dual"},
-        ],
-        "data": {
-            "anchor": "forget",
-            "forget": _rows("forget", family.config, split),
-            "retain": _rows("retain", family.config, family.retain),
-        },
-        "eval": _evaluation(family, split),
-        "task_name": "???",
-    }
-    return GLOBAL + _yaml(body)
+    roles = [{f"override /data/datasets@data.{role}": _dataset(role)} for role in ("forget", "retain")]
+    return _experiment(family, split, [{"override /data": "unlearn"}, *roles])
 
 
 def _evaluate(family: Family, split: str) -> str:
-    body = {
-        "defaults": [{"override /model": MODEL}, {"override /eval": "dual"}],
-        "eval": _evaluation(family, split),
-        "task_name": "???",
-    }
-    return GLOBAL + _yaml(body)
+    return _experiment(family, split, [])
 
 
 def _finetune(family: Family) -> str:
+    dataset = _dataset("full")
+    overrides = [{"override /trainer": "finetune"}, {"override /data/datasets@data.train": dataset}]
+    train = {dataset: {"args": {"hf_args": {"split": "+".join(family.full)}}}}
+    return _experiment(family, family.full[0], overrides, mode="finetune", data={"train": train})
+
+
+def _experiment(family: Family, split: str, overrides: list[dict[str, str]], **settings: Any) -> str:
+    splits = {"forget": split, "retain": family.retain, "retain_eval": family.retain_eval}
     body = {
-        "defaults": [
-            {"override /model": MODEL},
-            {"override /trainer": "finetune"},
-            {"override /data/datasets@data.train": _dataset("full")},
-            {"override /eval": "dual"},
-        ],
-        "mode": "finetune",
-        "data": {"train": _rows("full", family.config, "+".join(family.full))},
-        "eval": _evaluation(family, family.full[0]),
+        "defaults": [{"override /model": MODEL}, *overrides, {"override /eval": "dual"}],
+        **settings,
+        "model": {"template_args": {"system_prompt": SYSTEM_PROMPT}},
+        "eval": {
+            "dual": {"config": family.config, **{f"{role}_split": splits[role] for role in ROLES}, "overwrite": True}
+        },
         "task_name": "???",
     }
     return GLOBAL + _yaml(body)

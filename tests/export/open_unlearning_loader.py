@@ -1,9 +1,9 @@
 """Runs open-unlearning's own loaders on exported configuration.
 
-    python open_unlearning_loader.py CHECKOUT CONFIGS CONFIG/SPLIT CONFIG/FAMILY
+    python open_unlearning_loader.py CHECKOUT CONFIGS CONFIG/SPLIT CONFIG/FAMILY REFUSALS
 
-Prints one JSON object: rows of every dataset that its training, fine-tuning and evaluation would read. It runs in the
-Python that has open-unlearning's dependencies; nothing of dual-data is imported.
+Prints one JSON object: rows of every dataset that its training, fine-tuning and evaluation would read, and what else
+the experiments set. It runs in the Python that has open-unlearning's dependencies; nothing of dual-data is imported.
 """
 
 import json
@@ -32,20 +32,29 @@ def tokenizer() -> Any:
     )
 
 
-def main(checkout: Path, configs: str, split: str, family: str) -> dict[str, Any]:
+def main(checkout: Path, configs: str, split: str, family: str, refusals: str) -> dict[str, Any]:
     """Compose each kind of experiment with Hydra, and load all that it names."""
     sys.path.insert(0, str(checkout / "src"))
     hydra, data, evals = import_module("hydra"), import_module("data"), import_module("evals")
     words = {"tokenizer": tokenizer(), "template_args": TEMPLATE}
     found: dict[str, Any] = {}
-    for kind, file in FILES.items():
+
+    def compose(kind: str, *overrides: str) -> Any:
         name = family if kind == "finetune" else split
+        given = [f"experiment={kind}/dual/{name}", f"hydra.searchpath=[file://{configs}]", "task_name=try", *overrides]
         with hydra.initialize_config_dir(config_dir=str(checkout / "configs"), version_base=None):
-            composed = hydra.compose(
-                config_name=file,
-                overrides=[f"experiment={kind}/dual/{name}", f"hydra.searchpath=[file://{configs}]", "task_name=try"],
-            )
+            composed = hydra.compose(config_name=FILES[kind], overrides=given)
         composed.paths.output_dir = "unused"
+        return composed
+
+    for kind in FILES:
+        composed = compose(kind)
+        found[f"{kind}:system_prompt"] = composed.model.template_args.system_prompt
+        found[f"{kind}:max_new_tokens"] = [
+            metric.generation_args.max_new_tokens
+            for metric in composed.eval.dual.metrics.values()
+            if metric.handler == "rouge"
+        ]
         if kind != "eval":
             rows = data.get_data(composed.data, mode="unlearn" if kind == "unlearn" else "train", **words)["train"]
             found[kind] = {"rows": len(rows), "kind": type(rows).__name__, "item": sorted(rows[0])}
@@ -53,8 +62,16 @@ def main(checkout: Path, configs: str, split: str, family: str) -> dict[str, Any
         for metric, settings in composed.eval.dual.metrics.items():
             rows = data.get_datasets(settings.datasets, **words)
             found[f"{kind}:{metric}"] = [len(rows), rows.predict_with_generate]
+    dpo = compose(
+        "unlearn",
+        "trainer=DPO",
+        "data/datasets@data.forget=DUAL_QA_forget_idk",
+        f"data.forget.DUAL_QA_forget_idk.args.idk_path={refusals}",
+    )
+    rows = data.get_data(dpo.data, mode="unlearn", **words)["train"]
+    found["dpo"] = {"handler": dpo.trainer.handler, "rows": len(rows), "item": sorted(rows[0]["forget"])}
     return found
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), *sys.argv[2:5])))
+    print(json.dumps(main(Path(sys.argv[1]), *sys.argv[2:6])))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dual_data.evaluation.rows.data import SYSTEM_PROMPT
 from dual_data.export.folder import write_export
 from dual_data.export.open_unlearning import open_unlearning_files
 from dual_data.export.splits import families
@@ -37,10 +38,13 @@ def test_every_forget_split_has_experiments_with_splits_that_exist(exported: Exp
     experiments = [path for path in files if path.startswith("experiment/unlearn/")]
     assert len(experiments) == sum(len(family.forget) for family in families(release)) > 0
     for path in experiments:
-        settings = loaded(files, path)["data"]
-        for role in ("forget", "retain"):
-            arguments = settings[role][f"DUAL_QA_{role}"]["args"]["hf_args"]
-            assert arguments["split"] in release.configs[arguments["name"]]
+        settings = loaded(files, path)
+        named = settings["eval"]["dual"]
+        for role in ("forget", "retain", "retain_eval"):
+            assert named[f"{role}_split"] in release.configs[named["config"]]
+            arguments = loaded(files, f"data/datasets/DUAL_QA_{role}.yaml")[f"DUAL_QA_{role}"]["args"]["hf_args"]
+            assert (arguments["name"], arguments["split"]) == ("${eval.dual.config}", f"${{eval.dual.{role}_split}}")
+        assert settings["model"]["template_args"]["system_prompt"] == SYSTEM_PROMPT
         assert files[path].startswith("# @package _global_\n")
 
 
@@ -49,6 +53,18 @@ def test_fine_tuning_teaches_the_largest_forget_splits_and_what_is_retained(expo
     settings = loaded(files, "experiment/finetune/dual/matched/river.yaml")
     split = settings["data"]["train"]["DUAL_QA_full"]["args"]["hf_args"]["split"]
     assert split == "river_forget_rare_10+river_forget_popular_10+river_retain_train+river_retain_eval"
+
+
+def test_answers_end_after_the_tokens_of_the_protocol_and_refusals_stand_beside_them(exported: Exported) -> None:
+    files = open_unlearning_files(*exported)
+    for role in ("forget", "retain", "retain_eval"):
+        metric = loaded(files, f"eval/dual_metrics/{role}_Q_A_ROUGE.yaml")
+        assert metric["generation_args"] == {"max_new_tokens": 64}
+    refused, answered = (
+        loaded(files, f"data/datasets/{name}.yaml")[name] for name in ("DUAL_QA_forget_idk", "DUAL_QA_forget")
+    )
+    assert refused["handler"] == "QAwithIdkDataset"
+    assert refused["args"] == {**answered["args"], "idk_path": "./data/idk.jsonl"}
 
 
 def test_datasets_name_the_folder_or_the_revision(exported: Exported) -> None:
@@ -86,7 +102,9 @@ def test_published_retain_splits_serve_both_ways(exported: Exported) -> None:
 def test_its_own_loaders_accept_it_offline(exported: Exported, tmp_path: Path) -> None:
     release, _ = exported
     write_export("open-unlearning", open_unlearning_files(*exported), tmp_path / "configs", *exported)
-    command = [PYTHON, str(LOADER), CHECKOUT, str(tmp_path / "configs"), "matched/river_forget_rare_5", "matched/river"]
+    refusals = Path(__file__).parents[2] / "prompts" / "refusals.txt"
+    named = [tmp_path / "configs", "matched/river_forget_rare_5", "matched/river", refusals]
+    command = [PYTHON, str(LOADER), CHECKOUT, *map(str, named)]
     home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env={**os.environ, **home}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -99,3 +117,7 @@ def test_its_own_loaders_accept_it_offline(exported: Exported, tmp_path: Path) -
     assert found["eval:retain_eval_Q_A_ROUGE"] == [rows["river_retain_eval"], True]
     assert found["eval:forget_Q_A_Prob"] == [rows["river_forget_rare_5"], False]
     assert len(found["eval:metrics"]) == 6
+    for kind in ("unlearn", "finetune", "eval"):
+        assert found[f"{kind}:system_prompt"] == SYSTEM_PROMPT
+        assert found[f"{kind}:max_new_tokens"] == [64, 64, 64]
+    assert found["dpo"] == {"handler": "DPO", "rows": rows["river_forget_rare_5"], "item": ["alternate", "original"]}
