@@ -17,7 +17,7 @@ from benchmarks.evaluation.subject import config_of
 from dual_data.evaluation.device.repeatable import repeatable
 from dual_data.evaluation.measuring import score
 from dual_data.evaluation.measuring.generate import Slots
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Loaded, ModelInfo, dtype_named
 from dual_data.evaluation.models.norms import fuse, norms_of
@@ -57,7 +57,7 @@ def batch(
     with counting() as meter:
         loaded, _ = _loaded(shape, tokenizer, dtype)
         adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells)) if cells else None
-        engine = Engine(loaded, adapters, rows=rows, max_new_tokens=work.new_tokens)
+        engine = FastEngine(loaded, adapters, rows=rows, max_new_tokens=work.new_tokens)
         steps: list[Work] = []
 
         def decode(_: object, slots: Slots, __: object) -> list[list[int]]:

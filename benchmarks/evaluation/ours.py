@@ -17,7 +17,7 @@ from dual_data.evaluation.grid.cells import cells_of, spell_out
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.measuring.engine import open_engine
 from dual_data.evaluation.measuring.measure import Measurement, measure
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Loaded, identify, load
 from dual_data.evaluation.results import run_path
@@ -64,15 +64,15 @@ def run_cell(
 
 def fast_engine(
     loaded: Loaded, adapters: Adapters, *, rows: int, new_tokens: int, graphs: bool | None = None
-) -> Engine:
+) -> FastEngine:
     """The engine that the package opens. Raises RuntimeError where that is its slow one: another thing to measure."""
     engine = open_engine(loaded, adapters, rows=rows, max_new_tokens=new_tokens, graphs=graphs)
-    if not isinstance(engine, Engine):
+    if not isinstance(engine, FastEngine):
         raise RuntimeError(f"the package does not serve {loaded.info.spec} by its fast engine: {engine.notes}")
     return engine
 
 
-def how(engine: Engine) -> dict[str, Any]:
+def how(engine: FastEngine) -> dict[str, Any]:
     """What an engine that has run did; fewer rows than were asked for are those that fit."""
     return {
         "rows_at_once": engine.rows,

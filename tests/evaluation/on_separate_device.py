@@ -16,7 +16,7 @@ import torch
 from dual_data.evaluation.examine import AttackOptions, attack, targets
 from dual_data.evaluation.grid.cells import cells_of, spell_out
 from dual_data.evaluation.grid.run import RunOptions, run
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import identify
 from dual_data.evaluation.models.tiny import tiny
@@ -108,7 +108,7 @@ def decoded(device: str) -> int:
     moved: Any = loaded.model
     moved.to(device)
     loaded = loaded._replace(info=loaded.info._replace(stop_ids=()))
-    engine = Engine(loaded, Adapters(loaded.model, SPEC, seeds=(0, 1)), max_new_tokens=NEW_TOKENS)
+    engine = FastEngine(loaded, Adapters(loaded.model, SPEC, seeds=(0, 1)), max_new_tokens=NEW_TOKENS)
     found = engine.run([Request(row.prompt_ids, ()) for row in given.forget])
     return sum(len(row.generation) == NEW_TOKENS for cell in found for row in cell)
 

@@ -9,7 +9,7 @@ import torch
 
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.tiny import ARCHITECTURES
 from dual_data.evaluation.rows.request import request_of
 from tests.evaluation.training.oracle import peft_twin, problem
@@ -33,9 +33,9 @@ def seen(twin: Any, ids: list[int], start: int, count: int) -> tuple[torch.Tenso
     return logits[where].double().log_softmax(-1), states.mean((0, 1))
 
 
-@pytest.mark.parametrize("engine", [Engine, PlainEngine])
+@pytest.mark.parametrize("engine", [FastEngine, PlainEngine])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_kl_and_cosine_equal_the_formula(architecture: str, engine: type[Engine] | type[PlainEngine]) -> None:
+def test_kl_and_cosine_equal_the_formula(architecture: str, engine: type[FastEngine] | type[PlainEngine]) -> None:
     given = problem(architecture)
     twin: Any = peft_twin(given, architecture)
     requests = [request_of(row)._replace(generate=False) for row in given.forget]

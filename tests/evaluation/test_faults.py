@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.measuring.engine import open_engine
 from dual_data.evaluation.measuring.measure import measure, summarise
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.metrics.text import text_scores
@@ -62,7 +62,7 @@ def test_a_pad_that_ends_turns_masks_no_end_of_a_turn() -> None:
     ends = loaded._replace(info=loaded.info._replace(pad_id=loaded.info.end_id))
     assert all(loaded.info.end_id in row.prompt_ids for row in given.forget)
     requests = [request_of(row) for row in given.forget]
-    for engine in (Engine, PlainEngine):
+    for engine in (FastEngine, PlainEngine):
         expected, found = (engine(one, rows=3, max_new_tokens=4).run(requests)[0] for one in (loaded, ends))
         for left, right in zip(expected, found, strict=True):
             assert (left.generation, left.scores[0].log_p) == (right.generation, right.scores[0].log_p)

@@ -14,7 +14,7 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.measuring import stream
 from dual_data.evaluation.measuring.engine import why_no_graphs
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
@@ -104,10 +104,10 @@ def test_replayed_decoding_is_eager_decoding(rows: int, monkeypatch: pytest.Monk
     stops = tuple(range(0, given.loaded.model.config.vocab_size, 29))
     loaded = given.loaded._replace(info=given.loaded.info._replace(stop_ids=stops))
     asked = _asked(loaded)
-    with_graphs = Engine(loaded, given.adapters, rows=rows, max_new_tokens=40, graphs=True)
+    with_graphs = FastEngine(loaded, given.adapters, rows=rows, max_new_tokens=40, graphs=True)
     for _ in range(2):  # the second time all graphs are there
         found = with_graphs.run(asked)
-    eager = Engine(loaded, given.adapters, rows=rows, max_new_tokens=40, graphs=False).run(asked)
+    eager = FastEngine(loaded, given.adapters, rows=rows, max_new_tokens=40, graphs=False).run(asked)
     assert [[row.generation for row in cell] for cell in found] == [[row.generation for row in cell] for cell in eager]
     assert len({len(row.generation) for cell in eager for row in cell}) > 3
     assert Graph.recorded >= (3 if rows > 3 else 1)  # one a number of rows
@@ -119,7 +119,7 @@ def test_rows_that_are_left_stay_in_the_memory_of_all(monkeypatch: pytest.Monkey
     given = problem(seeds=(0, 1))
     stops = tuple(range(0, given.loaded.model.config.vocab_size, 29))
     loaded = given.loaded._replace(info=given.loaded.info._replace(stop_ids=stops))
-    engine = Engine(loaded, given.adapters, rows=64, max_new_tokens=40, graphs=True)
+    engine = FastEngine(loaded, given.adapters, rows=64, max_new_tokens=40, graphs=True)
     engine.run(_asked(loaded))
     caches = [slots.cache for slots in engine.decoder._slots.values()]
     assert len(caches) > 1
@@ -137,11 +137,11 @@ def test_what_a_cell_without_numbers_leaves_where_another_comes_to_lie_is_not_se
     if in_parts:  # rows of a short part leave the columns before it as they are, and their answers look at all columns
         monkeypatch.setattr(stream, "_LEAST_TOKENS", 64)
     asked = [request_of(row) for row in encode(given.loaded.tokenizer, cities(), "chat")]
-    with_graphs = Engine(given.loaded, given.adapters, rows=8, max_new_tokens=12, graphs=True)
+    with_graphs = FastEngine(given.loaded, given.adapters, rows=8, max_new_tokens=12, graphs=True)
     # Only the two longest go on, so those of the second cell move to the first cell's third and fourth row.
     with_graphs.run([request._replace(generate=len(request.prompt) > 67) for request in asked])
     found = with_graphs.run(asked)[0]
-    expected = Engine(given.loaded, given.adapters, rows=8, max_new_tokens=12, graphs=False).run(asked)[0]
+    expected = FastEngine(given.loaded, given.adapters, rows=8, max_new_tokens=12, graphs=False).run(asked)[0]
     for one, other in zip(found, expected, strict=True):
         assert one.scores[0].log_p == pytest.approx(other.scores[0].log_p, abs=1e-5)
         assert one.generation == other.generation
@@ -166,7 +166,7 @@ def test_padded_rows_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_graphs_of_another_width_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     emulate(monkeypatch)
     loaded = tiny("llama")
-    engine = Engine(loaded, rows=4, max_new_tokens=8, graphs=True)
+    engine = FastEngine(loaded, rows=4, max_new_tokens=8, graphs=True)
     ids = list(range(3, 120))
     engine.run([Request(tuple(ids), ()), Request(tuple(ids[5:90]), ())])
     wide = {width for _, width in engine.decoder._slots}

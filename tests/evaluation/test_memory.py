@@ -15,7 +15,7 @@ from dual_data.evaluation.grid import stages
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.measuring import engine, forced, generate, plain, stream
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.loading import Loaded, last_hidden, load
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import cell_path, read_result, read_results
@@ -146,7 +146,7 @@ def test_both_engines_halve_their_batch_on_the_device_and_the_host(
     slow = PlainEngine(loaded, rows=7, max_new_tokens=4)
     same(slow.run(requests)[0], expected)
     assert slow.notes == [f"out of memory: evaluation batch halved to {rows}" for rows in (3, 1)]
-    fast = Engine(loaded, rows=7, max_new_tokens=4)
+    fast = FastEngine(loaded, rows=7, max_new_tokens=4)
     same(fast.run(requests)[0], expected)
     assert (fast.rows, fast.notes) == (1, slow.notes)
     most[0] = 0
@@ -158,15 +158,15 @@ def test_both_engines_halve_their_batch_on_the_device_and_the_host(
 def test_a_batch_that_did_not_fit_once_is_not_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spelled, cells = opened(project, file=one_stage())
     asked: list[int] = []
-    real = Engine._batch
+    real = FastEngine._batch
 
-    def cramped(engine: Engine, requests: Any, indices: list[int], *given: Any, **named: Any) -> Any:
+    def cramped(engine: FastEngine, requests: Any, indices: list[int], *given: Any, **named: Any) -> Any:
         asked.append(len(indices) * engine.cells)
         if asked[-1] > 6:
             raise torch.OutOfMemoryError("made up")
         return real(engine, requests, indices, *given, **named)
 
-    monkeypatch.setattr(Engine, "_batch", cramped)
+    monkeypatch.setattr(FastEngine, "_batch", cramped)
     assert run(spelled, cells, RunOptions(rows=12, cells_at_once=2), project=project) == (5, 0, 0, 0)
     assert [rows for rows in asked if rows > 6] == [12]
     notes = [read_result(cell_path(spelled.folder, cell.id))["run"]["notes"] for cell in cells]
@@ -187,12 +187,12 @@ def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: py
 
     monkeypatch.setattr(engine, "_NO_CACHE", {})  # its kind has been tried
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "run", cramped)
+        patch.setattr(FastEngine, "run", cramped)
         with pytest.raises(torch.OutOfMemoryError):
             engine.open_engine(loaded)
     # Nor do adapters that are on: two rows are not shared out to three.
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=range(3))
-    assert isinstance(engine.open_engine(loaded, adapters), Engine)
+    assert isinstance(engine.open_engine(loaded, adapters), FastEngine)
     assert adapters.enabled
 
 

@@ -27,11 +27,10 @@ from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path, is_done
 from dual_data.evaluation.grid.claims import any_free, claimed
 from dual_data.evaluation.grid.record import Effort, blank, run_record
 from dual_data.evaluation.grid.stages import Prepared, applied, prepare
+from dual_data.evaluation.measuring.batched import Engine
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import open_engine
 from dual_data.evaluation.measuring.measure import Measurement, measure
-from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.stream import Engine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.context import check_workload
 from dual_data.evaluation.models.loading import Loaded, load
@@ -347,7 +346,7 @@ class _Bench:
             self._encoded[rows] = encode(self._loaded.tokenizer, items, self._grid.profile)
         return self._encoded[rows]
 
-    def _engine(self, adapters: Adapters | None) -> Engine | PlainEngine:
+    def _engine(self, adapters: Adapters | None) -> Engine:
         cells = adapters.count if adapters is not None else 1
         return open_engine(
             self._loaded,
@@ -356,7 +355,7 @@ class _Bench:
             max_new_tokens=self._grid.max_new_tokens,
         )
 
-    def _keep_to(self, engine: Engine | PlainEngine, cells: int) -> None:
+    def _keep_to(self, engine: Engine, cells: int) -> None:
         """Remember a batch that had to be halved, so that what did not fit once is not tried again."""
         if engine.rows < self._rows_at_once // cells:
             self._rows_at_once = engine.rows * cells

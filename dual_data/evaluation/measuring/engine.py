@@ -9,8 +9,9 @@ import torch
 
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import can_record, refuse_if_shared
+from dual_data.evaluation.measuring.batched import Engine
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.trial import kind_of, plain_text
 from dual_data.evaluation.rows.request import Answer, Request
@@ -29,7 +30,7 @@ def open_engine(
     rows: int = 64,
     max_new_tokens: int = 64,
     graphs: bool | None = None,
-) -> Engine | PlainEngine:
+) -> Engine:
     """The engine for a model, chosen by trying; `notes` of a plain one says why it was needed.
 
     `graphs` is whether decoding steps are replayed as CUDA graphs; None for whenever the model is on a GPU and whole
@@ -49,7 +50,7 @@ def open_engine(
         plain.notes.append(f"slow evaluation: {no_cache}")
         return plain
     no_graphs = _NO_GRAPHS[kind] if wanted else ""
-    engine = Engine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=wanted and not no_graphs)
+    engine = FastEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=wanted and not no_graphs)
     if no_graphs:
         engine.notes.append(f"decoding without CUDA graphs: {no_graphs}")
     return engine
@@ -64,7 +65,7 @@ def why_not_fast(loaded: Loaded) -> str:
     requests = [request._replace(generate=False) for request in _short(loaded)]
     plain = PlainEngine(loaded, rows=2).run(requests)[0]
     try:
-        fast = Engine(loaded, rows=2, graphs=False).run(requests)[0]
+        fast = FastEngine(loaded, rows=2, graphs=False).run(requests)[0]
     except _UNABLE as error:
         return f"{type(loaded.model).__name__} does not take a static cache ({_told(error)})"
     tolerance = 1e-3 if loaded.model.dtype == torch.float32 else 0.25
@@ -82,7 +83,7 @@ def why_no_graphs(loaded: Loaded) -> str:
     """Why a decoding step of this model cannot be recorded as a CUDA graph; empty where it can."""
     endless = loaded._replace(info=loaded.info._replace(stop_ids=()))
     try:  # the first step is eager, the second recorded, the third replayed
-        Engine(endless, rows=2, max_new_tokens=4, graphs=True).run(_short(loaded))
+        FastEngine(endless, rows=2, max_new_tokens=4, graphs=True).run(_short(loaded))
     except _UNABLE as error:
         return f"a step of {type(loaded.model).__name__} is not recorded ({_told(error)})"
     return ""

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
+from dual_data.evaluation.measuring.batched import Engine
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
-from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
-from dual_data.evaluation.measuring.stream import Engine
 from dual_data.evaluation.metrics import likelihood, membership
 from dual_data.evaluation.metrics.chance import chance_corrected
 from dual_data.evaluation.metrics.likelihood import TokenScores
@@ -66,7 +65,7 @@ class Measurement(NamedTuple):
 
 
 def measure(
-    engine: Engine | PlainEngine,
+    engine: Engine,
     workload: Workload,
     *,
     base: Measurement | None = None,
@@ -94,7 +93,7 @@ def measure(
     return found
 
 
-def measure_panel(engine: Engine | PlainEngine, asked: AskedPanel) -> list[PanelScores]:
+def measure_panel(engine: Engine, asked: AskedPanel) -> list[PanelScores]:
     """What the model, or every active adapter at once, makes of a panel; nothing is generated."""
     return [panel_scores(asked.panel, outcomes) for outcomes in engine.run(asked.requests)]
 

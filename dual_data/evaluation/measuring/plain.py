@@ -13,35 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory, release
-from dual_data.evaluation.device.sharding import stay_in_step
+from dual_data.evaluation.device.memory import is_out_of_memory
+from dual_data.evaluation.measuring.batched import Engine
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_answers, mean_of_layers
 from dual_data.evaluation.measuring.score import Reference, score_answers
 from dual_data.evaluation.metrics.likelihood import TokenScores
-from dual_data.evaluation.models.loading import Loaded, last_hidden
+from dual_data.evaluation.models.loading import last_hidden
 from dual_data.evaluation.rows.request import Answer, Outcome, Request
-from dual_data.evaluation.training.lora import Adapters
 
 
-class PlainEngine:
-    """Same contract as :class:`dual_data.evaluation.measuring.stream.Engine`, one adapter at a time."""
-
-    def __init__(
-        self,
-        loaded: Loaded,
-        adapters: Adapters | None = None,
-        *,
-        rows: int = 32,
-        max_new_tokens: int = 64,
-    ) -> None:
-        self.loaded, self.adapters = loaded, adapters
-        self.rows, self.max_new_tokens = rows, max_new_tokens
-        self.notes: list[str] = []
-
-    @property
-    def cells(self) -> int:
-        """How many adapters are served, one after the other."""
-        return self.adapters.active if self.adapters is not None and self.adapters.enabled else 1
+class PlainEngine(Engine):
+    """One adapter after the other."""
 
     @torch.no_grad()
     def run(
@@ -52,7 +34,6 @@ class PlainEngine:
         keep: Reference | None = None,
         advance: Callable[[int], None] = lambda _: None,
     ) -> list[list[Outcome]]:
-        """Outcomes [cells][requests], in the order asked."""
         outcomes = []
         for cell in range(self.cells):
             one = self.adapters
@@ -67,19 +48,11 @@ class PlainEngine:
                         if not is_out_of_memory(error):
                             raise
                     if len(found) == start:  # outside the handler, which holds the tensors of the batch
-                        self._halve()
+                        self.halve()
                     elif cell == 0:
                         advance(len(batch))
                 outcomes.append(found)
         return outcomes
-
-    def _halve(self) -> None:
-        stay_in_step()
-        if self.rows == 1:
-            raise OutOfMemory(CRAMPED)
-        self.rows //= 2
-        release()
-        self.notes.append(f"out of memory: evaluation batch halved to {self.rows}")
 
     def _batch(
         self, batch: Sequence[Request], start: int, reference: Reference | None, keep: Reference | None

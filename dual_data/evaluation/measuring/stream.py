@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory, release
+from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory
 from dual_data.evaluation.device.sharding import refuse_if_shared, stay_in_step
+from dual_data.evaluation.measuring.batched import Engine
 from dual_data.evaluation.measuring.forced import Prompts, forced_scores
 from dual_data.evaluation.measuring.generate import Decoder, Slots
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_layers
@@ -33,12 +34,8 @@ _MULTIPLE = 32
 """Rows and columns of batches that have graphs are filled up to a multiple of it."""
 
 
-class Engine:
-    """Runs streams of requests through one model, alone or with adapters.
-
-    `rows` is the batch of one adapter; out of memory halves it and goes on, which `notes` says. `graphs` is whether
-    decoding steps are replayed as CUDA graphs.
-    """
+class FastEngine(Engine):
+    """All adapters at once. `graphs` is whether decoding steps are replayed as CUDA graphs."""
 
     def __init__(
         self,
@@ -49,17 +46,10 @@ class Engine:
         max_new_tokens: int = 64,
         graphs: bool = False,
     ) -> None:
-        self.loaded, self.adapters = loaded, adapters
-        self.rows, self.max_new_tokens = rows, max_new_tokens
+        super().__init__(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens)
         self.device = loaded.device
         self.decoder = Decoder(loaded.model, loaded.info.stop_ids, graphs=graphs)
-        self.notes: list[str] = []
         self._window = attention_window(loaded.model)
-
-    @property
-    def cells(self) -> int:
-        """How many adapters are served at once; one for the base alone."""
-        return self.adapters.active if self.adapters is not None and self.adapters.enabled else 1
 
     @torch.no_grad()
     def run(
@@ -70,12 +60,7 @@ class Engine:
         keep: Reference | None = None,
         advance: Callable[[int], None] = lambda _: None,
     ) -> list[list[Outcome]]:
-        """Outcomes [cells][requests], in the order asked.
-
-        With `reference`, the first answer of each request is compared with what it holds; `keep` is filled for later
-        runs (of the first cell). Prompts that do not fit the window of a model with sliding attention send the whole
-        run the plain way. Raises DualDataError where even one row does not fit.
-        """
+        """Prompts that do not fit the window of a model with sliding attention send the whole run the plain way."""
         if max(request.tokens(self.max_new_tokens) for request in requests) > self._window:
             return self._plainly(requests, reference, keep, advance)
         outcomes: list[dict[int, Outcome]] = [{} for _ in range(self.cells)]
@@ -93,7 +78,7 @@ class Engine:
                         raise
                     found = None
                 if found is None:  # outside the handler, which holds the tensors of the batch
-                    self._halve()
+                    self.halve()
                     continue
                 for of_cell, row in zip(outcomes, found, strict=True):
                     of_cell.update(zip(indices, row, strict=True))
@@ -116,14 +101,9 @@ class Engine:
         self.notes += plain.notes
         return found
 
-    def _halve(self) -> None:
-        stay_in_step()
-        if self.rows == 1:
-            raise OutOfMemory(CRAMPED)
-        self.rows //= 2
+    def halve(self) -> None:
         self.decoder.forget()
-        release()
-        self.notes.append(f"out of memory: evaluation batch halved to {self.rows}")
+        super().halve()
 
     def _prefix(self, ids: Sequence[int]) -> StaticCache:
         cache = StaticCache(self.cells, len(ids))

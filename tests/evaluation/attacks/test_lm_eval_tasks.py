@@ -14,7 +14,7 @@ import pytest
 from dual_data.errors import MissingExtra
 from dual_data.evaluation.attacks.lm_eval_tasks import lm_eval_scores
 from dual_data.evaluation.measuring.measure import measure_panel
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.panel import ask, read_panel, summary
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
@@ -90,9 +90,9 @@ def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path)
     loaded = tiny("llama")
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
     asked = ask(loaded.tokenizer, panel)
-    ours = [measure_panel(Engine(loaded), asked)[0]]
+    ours = [measure_panel(FastEngine(loaded), asked)[0]]
     disturb(adapters)
-    ours.append(measure_panel(Engine(loaded, adapters), asked)[0])
+    ours.append(measure_panel(FastEngine(loaded, adapters), asked)[0])
     for theirs, found in zip(said[:2], ours, strict=True):
         scores, items, means = theirs["scores"], theirs["items"]["our_panel"], summary(panel, found)
         assert {name.removesuffix("_stderr") for name in scores} == {"our_panel/acc", "our_panel/acc_norm"}

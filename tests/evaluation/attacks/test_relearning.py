@@ -149,5 +149,5 @@ def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch
     fast = curve()
     monkeypatch.setattr(engine, "_NO_CACHE", {})
     monkeypatch.setattr(engine, "why_not_fast", lambda _: "made up")
-    monkeypatch.setattr(engine, "Engine", None)
+    monkeypatch.setattr(engine, "FastEngine", None)
     assert curve() == pytest.approx(fast, rel=1e-4)

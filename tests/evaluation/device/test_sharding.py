@@ -16,7 +16,7 @@ from dual_data.evaluation.device.sharding import ALONE, OutOfStep, Ranks
 from dual_data.evaluation.grid import workers
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.grid.workers import run_spread
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE, read_results
 from dual_data.evaluation.rows.order import Optimisation
@@ -68,9 +68,9 @@ def test_where_one_process_is_lost_the_others_end_and_the_next_start_goes_on(pro
 
 def test_memory_that_runs_out_is_not_answered_by_one_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    engine = Engine(tiny("llama"), rows=4)
+    engine = FastEngine(tiny("llama"), rows=4)
     with pytest.raises(OutOfStep, match="fewer cells at once"):
-        engine._halve()
+        engine.halve()
     with pytest.raises(OutOfStep), enough_memory("measuring"):
         raise MemoryError
 

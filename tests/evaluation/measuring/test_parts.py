@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dual_data.evaluation.measuring import forced, stream
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.measuring.static_cache import answers_mask, prompt_seen
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import encode
 from dual_data.evaluation.rows.request import Answer, Outcome, Request, request_of
@@ -39,7 +39,7 @@ def test_prompts_in_parts_give_what_one_pass_gives(cells: int, monkeypatch: pyte
         monkeypatch.setattr(stream, "_LEAST_TOKENS", 1)
         monkeypatch.setattr(stream, "_MOST_PARTS", most)
         kept.append(Reference())
-        engine = Engine(loaded, adapters, rows=7, max_new_tokens=4)
+        engine = FastEngine(loaded, adapters, rows=7, max_new_tokens=4)
         runs.append(engine.run([*requests, *alone], keep=kept[-1]))
     for one, other in zip(*runs, strict=True):
         for whole, parted in zip(one, other, strict=True):

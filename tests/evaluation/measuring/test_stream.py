@@ -12,7 +12,7 @@ import torch
 from dual_data.evaluation.measuring.generate import _alive
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
 from dual_data.evaluation.rows.data import encode
@@ -63,7 +63,7 @@ def _random_adapters(loaded: Loaded, count: int) -> Adapters:
 def test_likelihoods_equal_an_unpadded_float64_forward(architecture: str, rows: int) -> None:
     loaded = tiny(architecture)
     requests = _requests(loaded)
-    outcomes = Engine(loaded, rows=rows, max_new_tokens=2).run(requests)[0]
+    outcomes = FastEngine(loaded, rows=rows, max_new_tokens=2).run(requests)[0]
     exact = copy.deepcopy(loaded.model).double()
     for request, outcome in zip(requests, outcomes, strict=True):
         assert len(outcome.scores) == len(request.answers)
@@ -85,7 +85,7 @@ def test_greedy_text_equals_hf_generate(architecture: str, several_stops: bool) 
     loaded = tiny(architecture)
     loaded = _several_stops(loaded) if several_stops else loaded
     requests = _requests(loaded)
-    fast = Engine(loaded, rows=3, max_new_tokens=21).run(requests)[0]
+    fast = FastEngine(loaded, rows=3, max_new_tokens=21).run(requests)[0]
     for request, outcome in zip(requests, fast, strict=True):
         prompt = torch.tensor([request.prompt])
         generate: Any = loaded.model.generate
@@ -110,9 +110,9 @@ def test_batch_size_changes_nothing(rows: int) -> None:
     loaded = _several_stops(tiny("llama"))
     requests = _requests(loaded)
     base = Reference()
-    Engine(loaded, rows=7, max_new_tokens=12).run(requests[:3] + requests[4:], keep=base)
-    whole = Engine(loaded, rows=7, max_new_tokens=12).run(requests)[0]
-    _close(Engine(loaded, rows=rows, max_new_tokens=12).run(requests)[0], whole)
+    FastEngine(loaded, rows=7, max_new_tokens=12).run(requests[:3] + requests[4:], keep=base)
+    whole = FastEngine(loaded, rows=7, max_new_tokens=12).run(requests)[0]
+    _close(FastEngine(loaded, rows=rows, max_new_tokens=12).run(requests)[0], whole)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -120,7 +120,7 @@ def test_plain_engine_agrees(architecture: str) -> None:
     loaded = _several_stops(tiny(architecture))
     requests = [request for request in _requests(loaded) if request.answers]
     kept, other = Reference(), Reference()
-    fast, plain = Engine(loaded, rows=3, max_new_tokens=9), PlainEngine(loaded, rows=2, max_new_tokens=9)
+    fast, plain = FastEngine(loaded, rows=3, max_new_tokens=9), PlainEngine(loaded, rows=2, max_new_tokens=9)
     _close(fast.run(requests, keep=kept)[0], plain.run(requests, keep=other)[0])
     assert kept.logits.keys() == other.logits.keys() == kept.hidden.keys() == other.hidden.keys() != set()
     for index, logits in kept.logits.items():
@@ -128,7 +128,7 @@ def test_plain_engine_agrees(architecture: str) -> None:
         torch.testing.assert_close(kept.hidden[index], other.hidden[index], atol=1e-5, rtol=1e-5)
     adapters = _random_adapters(loaded, 2)
     fast, plain = (
-        Engine(loaded, adapters, rows=3, max_new_tokens=9),
+        FastEngine(loaded, adapters, rows=3, max_new_tokens=9),
         PlainEngine(loaded, adapters, rows=2, max_new_tokens=9),
     )
     for one, two in zip(fast.run(requests, reference=kept), plain.run(requests, reference=other), strict=True):
@@ -137,10 +137,10 @@ def test_plain_engine_agrees(architecture: str) -> None:
 
 def test_prompts_longer_than_the_window_go_the_plain_way() -> None:
     loaded = tiny("gemma2")  # a window of 64 tokens
-    engine = Engine(loaded, rows=3, max_new_tokens=9)
+    engine = FastEngine(loaded, rows=3, max_new_tokens=9)
     engine.run(_requests(loaded))
     assert "window of 64" in " ".join(engine.notes)
-    short = Engine(loaded, rows=3, max_new_tokens=9)
+    short = FastEngine(loaded, rows=3, max_new_tokens=9)
     short.run([Request((5, 6, 7), (Answer((8, 9), 1),))])
     assert short.notes == []
 
@@ -149,31 +149,33 @@ def test_three_adapters_in_one_batch_equal_each_alone() -> None:
     loaded = _several_stops(tiny("qwen"))
     requests = [request for request in _requests(loaded) if request.answers]
     base = Reference()
-    Engine(loaded, rows=3, max_new_tokens=12).run(requests, keep=base)
+    FastEngine(loaded, rows=3, max_new_tokens=12).run(requests, keep=base)
     adapters = _random_adapters(loaded, 3)
-    together = Engine(loaded, adapters, rows=4, max_new_tokens=12).run(requests, reference=base)
+    together = FastEngine(loaded, adapters, rows=4, max_new_tokens=12).run(requests, reference=base)
     assert len(together) == 3
     assert together[0] != together[1]
     for k in range(3):
         with adapters.only(k):
-            _close(Engine(loaded, adapters, rows=2, max_new_tokens=12).run(requests, reference=base)[0], together[k])
+            _close(
+                FastEngine(loaded, adapters, rows=2, max_new_tokens=12).run(requests, reference=base)[0], together[k]
+            )
 
 
 def test_adapters_off_equal_the_base_to_the_bit() -> None:
     loaded = tiny("gemma")
     requests = [request for request in _requests(loaded) if request.answers]
     base = Reference()
-    before = Engine(loaded, rows=3, max_new_tokens=6).run(requests, keep=base)
+    before = FastEngine(loaded, rows=3, max_new_tokens=6).run(requests, keep=base)
     adapters = _random_adapters(loaded, 2)
     with adapters.disabled():
-        assert Engine(loaded, adapters, rows=3, max_new_tokens=6).run(requests) == before
-        compared = Engine(loaded, adapters, rows=3, max_new_tokens=6).run(requests, reference=base)[0]
+        assert FastEngine(loaded, adapters, rows=3, max_new_tokens=6).run(requests) == before
+        compared = FastEngine(loaded, adapters, rows=3, max_new_tokens=6).run(requests, reference=base)[0]
     for outcome in compared:
         assert outcome.scores[0].kl == tuple([0.0] * len(outcome.scores[0].log_p))
         assert outcome.scores[0].cosine == pytest.approx(1, abs=1e-6)
     # A fresh adapter (B = 0) is the base as well.
     adapters.reset()
-    fresh = Engine(loaded, adapters, rows=3, max_new_tokens=6).run(requests, reference=base)
+    fresh = FastEngine(loaded, adapters, rows=3, max_new_tokens=6).run(requests, reference=base)
     for outcome, expected in zip(fresh[1], before[0], strict=True):
         assert outcome.generation == expected.generation
         assert outcome.scores[0].log_p == pytest.approx(expected.scores[0].log_p, abs=1e-6)
@@ -182,12 +184,12 @@ def test_adapters_off_equal_the_base_to_the_bit() -> None:
 def test_groups_do_not_share_a_prefix() -> None:
     loaded = tiny("llama")
     requests = _requests(loaded)
-    whole = Engine(loaded, rows=4, max_new_tokens=5).run(requests)[0]
+    whole = FastEngine(loaded, rows=4, max_new_tokens=5).run(requests)[0]
     grouped = [request._replace(group=str(index % 2)) for index, request in enumerate(requests)]
-    _close(Engine(loaded, rows=4, max_new_tokens=5).run(grouped)[0], whole)
+    _close(FastEngine(loaded, rows=4, max_new_tokens=5).run(grouped)[0], whole)
     single = [Request((7,), (Answer((8,), 1),)), Request((9, 4), (Answer((8, 3), 2),))]
-    alone = [Engine(loaded, rows=4, max_new_tokens=5).run([request])[0][0] for request in single]
-    _close(Engine(loaded, rows=4, max_new_tokens=5).run(single)[0], alone)
+    alone = [FastEngine(loaded, rows=4, max_new_tokens=5).run([request])[0][0] for request in single]
+    _close(FastEngine(loaded, rows=4, max_new_tokens=5).run(single)[0], alone)
 
 
 def test_rows_that_go_on_come_first_and_every_cell_keeps_as_many() -> None:
@@ -207,7 +209,7 @@ def test_graphs_equal_eager_decoding() -> None:
     on_gpu: Any = loaded.model
     on_gpu.to("cuda")
     requests = _requests(loaded)
-    eager = Engine(loaded, rows=4, max_new_tokens=20, graphs=False).run(requests)[0]
-    graphed = Engine(loaded, rows=4, max_new_tokens=20, graphs=True)
+    eager = FastEngine(loaded, rows=4, max_new_tokens=20, graphs=False).run(requests)[0]
+    graphed = FastEngine(loaded, rows=4, max_new_tokens=20, graphs=True)
     for _ in range(2):  # captured, then replayed
         _close(graphed.run(requests)[0], eager, 1e-4)

@@ -15,7 +15,7 @@ from dual_data.errors import ConfigError, InputError
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.measuring.measure import measure, measure_panel
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.stream import Engine
+from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
@@ -82,7 +82,7 @@ PAIR = Panel(
 
 def test_scores_by_hand() -> None:
     loaded = tiny("llama")
-    (found,) = measure_panel(Engine(loaded, rows=4), ask(loaded.tokenizer, PAIR))
+    (found,) = measure_panel(FastEngine(loaded, rows=4), ask(loaded.tokenizer, PAIR))
 
     def log_p(prompt: str, answer: list[int]) -> float:
         ids = [*loaded.tokenizer(prompt)["input_ids"], *answer]
@@ -117,12 +117,12 @@ def test_each_adapter_of_a_cell_has_the_scores_that_it_has_alone_and_the_plain_w
     workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, panel=panel)
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=[0, 1, 2])
     disturb(adapters)
-    found = [one.panel for one in measure(Engine(loaded, adapters, rows=7), workload)]
+    found = [one.panel for one in measure(FastEngine(loaded, adapters, rows=7), workload)]
     assert len({one.given for one in found if one is not None}) == 3
     plain = measure_panel(PlainEngine(loaded, adapters), ask(loaded.tokenizer, panel))
     for cell, one in enumerate(found):
         with adapters.only(cell):
-            (alone,) = measure_panel(Engine(loaded, adapters), ask(loaded.tokenizer, panel))
+            (alone,) = measure_panel(FastEngine(loaded, adapters), ask(loaded.tokenizer, panel))
         for other in (alone, plain[cell]):
             assert one is not None
             assert one[:3] == other[:3]
