@@ -1,6 +1,9 @@
 """The DUAL benchmark: the order of the stages is the documentation.
 
 facts -> links -> questions -> knowledge -> salience -> splits
+
+A file each; wording/ helps questions, probing/ knowledge and salience, recipes/ splits; expected is what a plan assumes
+before anything is known. relations/, topics.toml and the profiles (dual.toml, embedded.toml) are what users edit.
 """
 
 from pipeline.facts import FACTS

@@ -51,8 +51,8 @@ def links(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast]
 
 def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
     """The questions of the stage knowledge, by model and rule."""
-    from pipeline import published_rule
     from pipeline.knowledge import PROMPT, SOURCE
+    from pipeline.probing import published_rule
 
     if not params.models:
         return []

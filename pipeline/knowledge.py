@@ -30,9 +30,10 @@ from dual_data.sources.chat.openai.answering import ServerAnswers
 from dual_data.sources.chat.openai.chat import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat, Sampling
 from dual_data.sources.chat.usage import Budget, Ledger
-from pipeline import expected, published_rule, weights
-from pipeline.probe import Probe, hits, is_majority, select
-from pipeline.sample import sampled
+from pipeline import expected
+from pipeline.probing import published_rule, weights
+from pipeline.probing.probe import Probe, hits, is_majority, select
+from pipeline.probing.sample import sampled
 
 SOURCE = "probe"
 PROMPT = "prompts/closed_book.md"

@@ -37,8 +37,8 @@ from dual_data.sampling import with_rank
 from dual_data.schema import Questions
 from dual_data.sources.assembly import mirrored, reject
 from dual_data.words import fold
-from pipeline.leaks import Leaks
-from pipeline.wordings import with_questions
+from pipeline.wording.leaks import Leaks
+from pipeline.wording.wordings import with_questions
 
 RELATIONS = "pipeline/relations"
 TOPICS = "pipeline/topics.toml"

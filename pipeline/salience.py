@@ -39,8 +39,9 @@ from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
 from dual_data.sources.chat.openai.chat import ChatServer, Endpoint, expected_usage
 from dual_data.sources.chat.protocol import Chat
 from dual_data.sources.chat.usage import Budget, Ledger
-from pipeline import expected, weights
-from pipeline.sample import sampled
+from pipeline import expected
+from pipeline.probing import weights
+from pipeline.probing.sample import sampled
 
 SOURCE = "judge"
 PROMPT = "prompts/salience.md"

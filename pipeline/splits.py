@@ -23,10 +23,10 @@ from dual_data.config import POOLED, Strict, each_once, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.sampling import SIDES, with_rank
 from dual_data.schema import Splits
-from pipeline import balance, examples, matched, paper
-from pipeline.matched import Family, Made, MatchedParams
-from pipeline.paper import PaperParams
-from pipeline.popularity import CAPPED, EntitySignal, Side, Signal, capped, popularity
+from pipeline.recipes import balance, examples, matched, paper
+from pipeline.recipes.matched import Family, Made, MatchedParams
+from pipeline.recipes.paper import PaperParams
+from pipeline.recipes.popularity import CAPPED, EntitySignal, Side, Signal, capped, popularity
 
 RELATIONS = "pipeline/relations"
 Recipe = Literal["matched", "matched_answer", "paper"]
@@ -66,7 +66,7 @@ class Selection(NamedTuple):
     """What the recipes gave, before it is measured."""
 
     pool: pl.DataFrame
-    """One row a question, with the columns of `pipeline.examples`."""
+    """One row a question, with the columns of `pipeline.recipes.examples`."""
     outcomes: list[Outcome]
     members: dict[str, pl.DataFrame]
     """Rows of Splits by recipe."""

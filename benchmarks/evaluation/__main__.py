@@ -25,7 +25,7 @@ from benchmarks.evaluation.subject import SHAPES, SMOLLM2, Work, first, made_up,
 from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.device.memory import release
-from dual_data.evaluation.grid.record import device_name
+from dual_data.evaluation.grid.provenance import device_name
 
 
 def main(arguments: list[str] | None = None) -> int:

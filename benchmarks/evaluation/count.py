@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dual_data.evaluation.models import norms
-from dual_data.evaluation.rows import order
+from dual_data.evaluation.rows import schedule as order
 from dual_data.evaluation.training import train
 
 H100 = (798e12, 3.0e12, 9.8e-6)

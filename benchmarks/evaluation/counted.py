@@ -16,13 +16,13 @@ from benchmarks.evaluation.subject import Work as Cell
 from benchmarks.evaluation.subject import config_of
 from dual_data.evaluation.device.repeatable import repeatable
 from dual_data.evaluation.measuring import score
-from dual_data.evaluation.measuring.generate import Slots
-from dual_data.evaluation.measuring.stream import FastEngine
+from dual_data.evaluation.measuring.decoding import Slots
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Loaded, ModelInfo, dtype_named
 from dual_data.evaluation.models.norms import fuse, norms_of
 from dual_data.evaluation.rows.data import Encoded, encode
-from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.training.train import CellData, Run
 

@@ -15,14 +15,14 @@ from benchmarks.evaluation.subject import Work
 from benchmarks.evaluation.table import GRID_METHODS, GRID_STAGES
 from dual_data.evaluation.grid.cells import cells_of, spell_out
 from dual_data.evaluation.grid.run import RunOptions, run
-from dual_data.evaluation.measuring.engine import open_engine
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import Measurement, measure
-from dual_data.evaluation.measuring.stream import FastEngine
+from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Loaded, identify, load
 from dual_data.evaluation.results import run_path
 from dual_data.evaluation.rows.data import Item, encode
-from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import EvaluationSettings
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.training.train import CellData, Trace, train, ways_not_taken

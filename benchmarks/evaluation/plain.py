@@ -25,9 +25,9 @@ from dual_data.evaluation.device.memory import release
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import dtype_named
 from dual_data.evaluation.rows.data import Encoded, encode
-from dual_data.evaluation.rows.order import Optimisation, plan
 from dual_data.evaluation.rows.packing import Micro
 from dual_data.evaluation.rows.request import Answer
+from dual_data.evaluation.rows.schedule import Optimisation, plan
 from dual_data.evaluation.rows.workload import MeasureOptions, Workload, build_workload
 from dual_data.evaluation.training.lora import ATTENTION
 

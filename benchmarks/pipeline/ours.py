@@ -20,7 +20,8 @@ def main() -> None:
         from dual_data.engine.stage import Tools
         from dual_data.engine.tables import settle
         from dual_data.schema import Facts, Knowledge, Links, Questions, Salience
-        from pipeline import examples, facts, questions, splits
+        from pipeline import facts, questions, splits
+        from pipeline.recipes import examples
 
         tools = Tools(project, Services(), Calls(project / "no-calls.sqlite", read_only=True))
     with outcome.part("facts"):

@@ -73,7 +73,7 @@ def run(
 
     from dual_data.evaluation.device.devices import devices_named
     from dual_data.evaluation.grid.cells import is_done
-    from dual_data.evaluation.grid.mixing import refuse_mixing
+    from dual_data.evaluation.grid.conflicts import refuse_mixing
     from dual_data.evaluation.grid.planned import keep_plan
     from dual_data.evaluation.grid.run import RunOptions
     from dual_data.evaluation.grid.run import run as run_grid

@@ -22,11 +22,11 @@ from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
 from dual_data.evaluation.device.devices import rows_at_once
 from dual_data.evaluation.device.memory import enough_memory, release
 from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path
-from dual_data.evaluation.grid.record import provenance
+from dual_data.evaluation.grid.provenance import provenance
 from dual_data.evaluation.grid.run import load_model
 from dual_data.evaluation.grid.stages import applied, prepare
-from dual_data.evaluation.measuring.engine import open_engine
 from dual_data.evaluation.measuring.measure import Measurement, measure
+from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
 from dual_data.evaluation.report.places import before_of

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from dual_data.config import Strict, parse, read_toml
 from dual_data.errors import ConfigError, InputError
-from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training.lora import ATTENTION, LoraSpec
 
 PRETRAINED = "pretrained"

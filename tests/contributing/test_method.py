@@ -29,7 +29,7 @@ METHOD = Method("Uniform", loss, "made up for a test")
 FORMULA = """
 import pytest
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.schedule import Optimisation
 from tests.evaluation.methods.formulas import FORMULAS, nll, token_mean
 from tests.evaluation.methods.test_methods import steps_of
 from tests.evaluation.training.oracle import Oracle, peft_twin, problem

@@ -16,13 +16,13 @@ import torch
 from dual_data.evaluation.examine import AttackOptions, attack, targets
 from dual_data.evaluation.grid.cells import cells_of, spell_out
 from dual_data.evaluation.grid.run import RunOptions, run
-from dual_data.evaluation.measuring.stream import FastEngine
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import identify
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
-from dual_data.evaluation.rows.order import Optimisation
 from dual_data.evaluation.rows.request import Request
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import load_settings
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import train

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
-from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.tiny import ARCHITECTURES
 from dual_data.evaluation.rows.request import request_of
 from tests.evaluation.training.oracle import peft_twin, problem

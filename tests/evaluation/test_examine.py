@@ -24,7 +24,7 @@ from dual_data.evaluation.attacks.relearning import STEPS
 from dual_data.evaluation.examine import AttackOptions, attack, sample, targets, unrelated
 from dual_data.evaluation.grid import run as grid_module
 from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, spell_out
-from dual_data.evaluation.measuring import engine
+from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.loading import Loaded, identify
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results

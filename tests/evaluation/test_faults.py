@@ -7,18 +7,18 @@ import gc
 import pytest
 from transformers import PreTrainedModel
 
-from dual_data.evaluation.measuring.engine import open_engine
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure, summarise
+from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.methods.adapop import DualAscent
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import decoder_layers
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Item, encode
-from dual_data.evaluation.rows.order import Optimisation
 from dual_data.evaluation.rows.request import request_of
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.forward import packs
 from dual_data.evaluation.training.train import train

@@ -12,15 +12,15 @@ import torch
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.device.devices import settle
-from dual_data.evaluation.measuring import stream
-from dual_data.evaluation.measuring.engine import why_no_graphs
-from dual_data.evaluation.measuring.stream import FastEngine
+from dual_data.evaluation.measuring import fast as stream
+from dual_data.evaluation.measuring.fast import FastEngine
+from dual_data.evaluation.measuring.open_engine import why_no_graphs
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import encode
-from dual_data.evaluation.rows.order import Optimisation
 from dual_data.evaluation.rows.request import Request, request_of
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training.lora import Adapters
 from dual_data.evaluation.training.train import Trace, train, ways_not_taken
 from tests.evaluation.emulated_graphs import Graph, Recording, emulate, refuse

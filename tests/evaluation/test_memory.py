@@ -13,15 +13,19 @@ from dual_data.evaluation.device.memory import enough_memory, halving
 from dual_data.evaluation.grid import run as grid
 from dual_data.evaluation.grid import stages
 from dual_data.evaluation.grid.run import RunOptions, run
-from dual_data.evaluation.measuring import engine, forced, generate, plain, stream
+from dual_data.evaluation.measuring import decoding as generate
+from dual_data.evaluation.measuring import fast as stream
+from dual_data.evaluation.measuring import open_engine as engine
+from dual_data.evaluation.measuring import plain
+from dual_data.evaluation.measuring import teacher_forcing as forced
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.loading import Loaded, last_hidden, load
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import cell_path, read_result, read_results
 from dual_data.evaluation.rows.data import encode
-from dual_data.evaluation.rows.order import Optimisation
 from dual_data.evaluation.rows.request import Outcome, request_of
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import ModelSettings
 from dual_data.evaluation.training import reference
 from dual_data.evaluation.training.forward import hidden_at

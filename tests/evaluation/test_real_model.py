@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from dual_data.evaluation.measuring.engine import open_engine
 from dual_data.evaluation.measuring.measure import measure, measure_panel
+from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.local_model import LocalModel
 from dual_data.evaluation.rows.data import PROFILES, Item, encode, turn_end
-from dual_data.evaluation.rows.order import Optimisation
 from dual_data.evaluation.rows.panel import ask, read_panel, summary
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.training.train import CellData, train

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.utils import backend_registration
 
-from dual_data.evaluation.measuring.generate import CHECK_EVERY
+from dual_data.evaluation.measuring.decoding import CHECK_EVERY
 from dual_data.evaluation.methods import METHODS
 from tests.evaluation.on_separate_device import NEW_TOKENS
 

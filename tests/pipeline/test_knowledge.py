@@ -26,9 +26,9 @@ from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.errors import BudgetSpent, ConfigError, MissingExtra, Offline, Refused
 from dual_data.project import open_model
 from dual_data.schema import Facts, Knowledge, Questions
-from pipeline import published_rule
 from pipeline.knowledge import KNOWLEDGE, KnowledgeParams, forecast, run
-from pipeline.probe import select
+from pipeline.probing import published_rule
+from pipeline.probing.probe import select
 from tests.clock import FakeClock
 from tests.faults.proxy import CUT, DROP, RESET, error_500, proxy, too_many
 from tests.pipeline import capitals

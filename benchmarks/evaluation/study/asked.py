@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.evaluation.measuring.engine import open_engine
 from dual_data.evaluation.measuring.measure import measure
+from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload

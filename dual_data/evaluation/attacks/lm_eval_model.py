@@ -15,7 +15,7 @@ from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from dual_data.errors import InputError
-from dual_data.evaluation.measuring.engine import open_engine
+from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.metrics.likelihood import sum_log_probability
 from dual_data.evaluation.models.loading import Loaded, attention_window

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.mixing import place_key
+from dual_data.evaluation.grid.conflicts import place_key
 from dual_data.evaluation.results import read_json, write_json
 
 if TYPE_CHECKING:

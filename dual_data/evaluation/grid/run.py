@@ -25,19 +25,19 @@ from dual_data.evaluation.device.memory import OutOfMemory, enough_memory, halvi
 from dual_data.evaluation.device.sharding import ALONE, Ranks, shard
 from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path, is_done
 from dual_data.evaluation.grid.claims import any_free, claimed
-from dual_data.evaluation.grid.record import Effort, blank, run_record
+from dual_data.evaluation.grid.provenance import Effort, blank, run_record
 from dual_data.evaluation.grid.stages import Prepared, applied, prepare
-from dual_data.evaluation.measuring.batched import Engine
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
-from dual_data.evaluation.measuring.engine import open_engine
+from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.measure import Measurement, measure
+from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.context import check_workload
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.results import BASE, write_result
 from dual_data.evaluation.rows import panel
 from dual_data.evaluation.rows.data import Encoded, Item, encode, token_hash
-from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.rows.workload import Workload, build_workload
 from dual_data.evaluation.settings import ModelSettings, StageSettings
 from dual_data.evaluation.training.full import FullWeights

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from dual_data.evaluation.measuring.batched import Engine
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
+from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.metrics import likelihood, membership
 from dual_data.evaluation.metrics.chance import chance_corrected

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dual_data.evaluation.device.memory import is_out_of_memory
-from dual_data.evaluation.measuring.batched import Engine
+from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_answers, mean_of_layers
 from dual_data.evaluation.measuring.score import Reference, score_answers
 from dual_data.evaluation.metrics.likelihood import TokenScores

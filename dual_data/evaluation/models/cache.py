@@ -17,7 +17,7 @@ from typing import Any
 
 from dual_data.engine.tables import file_hash
 from dual_data.errors import MissingExtra
-from dual_data.evaluation.models.reach import cached_commit
+from dual_data.evaluation.models.hub import cached_commit
 from dual_data.ids import digest
 
 _GGUF_NAMES = {

@@ -32,8 +32,8 @@ from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.models.attention import additive, grouped
 from dual_data.evaluation.models.cache import dequantised, files_hash
+from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.norms import fuse_norms
-from dual_data.evaluation.models.reach import cached_commit, why_unreachable
 from dual_data.evaluation.rows.data import turn_end
 
 SMOLLM2 = "smollm2"

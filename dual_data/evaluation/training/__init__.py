@@ -3,6 +3,6 @@
 train        the loop: forward pass and loss of a method, backward pass, optimiser
 lora  full   what is trained: low-rank adapters, or every weight
 reference    what the model before unlearning says of the rows, computed once
-replay       a step recorded as a CUDA graph
+cuda_graph   steps recorded and replayed
 fine_tune    the loss of training stages and of relearning
 """

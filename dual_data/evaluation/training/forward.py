@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import is_sharing
 from dual_data.evaluation.models.loading import Loaded, attention_window, decoder_layers, last_hidden
-from dual_data.evaluation.models.trial import kind_of, plain_text
+from dual_data.evaluation.models.trial_text import kind_of, plain_text
 from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.packing import Layout, Micro, Rows, Source, pack
 

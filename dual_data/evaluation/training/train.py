@@ -21,12 +21,12 @@ from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts,
 from dual_data.evaluation.models.context import check_tokens
 from dual_data.evaluation.models.loading import Loaded, head
 from dual_data.evaluation.rows.data import Encoded
-from dual_data.evaluation.rows.order import Optimisation, factors, plan
 from dual_data.evaluation.rows.packing import Layout, Packed, Rows, Source, pack
+from dual_data.evaluation.rows.schedule import Optimisation, factors, plan
+from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
 from dual_data.evaluation.training.reference import Cache, ReferenceFigures, compute
-from dual_data.evaluation.training.replay import WARM_UP, Replayed
 
 
 class CellData(NamedTuple):

@@ -13,8 +13,8 @@ import pytest
 
 from dual_data.errors import MissingExtra
 from dual_data.evaluation.attacks.lm_eval_tasks import lm_eval_scores
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure_panel
-from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.panel import ask, read_panel, summary
 from dual_data.evaluation.training.lora import Adapters, LoraSpec

@@ -12,10 +12,10 @@ import torch
 from dual_data.errors import InputError
 from dual_data.evaluation.attacks.recovery import recovery
 from dual_data.evaluation.attacks.relearning import Curve, halves, relearn
-from dual_data.evaluation.measuring import engine
+from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import encode
-from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training import fine_tune
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.training.train import CellData, train

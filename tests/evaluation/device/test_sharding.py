@@ -16,10 +16,10 @@ from dual_data.evaluation.device.sharding import ALONE, OutOfStep, Ranks
 from dual_data.evaluation.grid import workers
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.grid.workers import run_spread
-from dual_data.evaluation.measuring.stream import FastEngine
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import BASE, read_results
-from dual_data.evaluation.rows.order import Optimisation
+from dual_data.evaluation.rows.schedule import Optimisation
 from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
 from tests.evaluation.lost import one_killed
 

@@ -9,10 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.evaluation.measuring import forced, stream
+from dual_data.evaluation.measuring import fast as stream
+from dual_data.evaluation.measuring import teacher_forcing as forced
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.measuring.static_cache import answers_mask, prompt_seen
-from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import encode
 from dual_data.evaluation.rows.request import Answer, Outcome, Request, request_of

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dual_data.evaluation.models.loading import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded, encode
-from dual_data.evaluation.rows.order import Optimisation
 from dual_data.evaluation.rows.packing import Micro, Source, pack, shared_prefix
+from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training import train as training
 from dual_data.evaluation.training.forward import hidden_at, packs
 from tests.evaluation.questions import cities

@@ -13,9 +13,9 @@ import torch
 
 from dual_data.errors import ConfigError, InputError
 from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure, measure_panel
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results

@@ -14,7 +14,7 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded
-from dual_data.evaluation.rows.order import Optimisation, factors, permutation, plan
+from dual_data.evaluation.rows.schedule import Optimisation, factors, permutation, plan
 from dual_data.evaluation.training.full import FullWeights, bytes_per_parameter
 from dual_data.evaluation.training.optimiser import AdamW, Buffer
 from dual_data.evaluation.training.train import train

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from dual_data.evaluation.measuring.generate import _alive
+from dual_data.evaluation.measuring.decoding import _alive
+from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
-from dual_data.evaluation.measuring.stream import FastEngine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny
 from dual_data.evaluation.rows.data import encode

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from dual_data.config import Relation
-from pipeline.popularity import EntitySignal, signals
+from pipeline.recipes.popularity import EntitySignal, signals
 
 
 def pooled(

@@ -7,8 +7,8 @@ import importlib.util
 import pytest
 import torch
 
-from dual_data.evaluation.measuring import stream
-from dual_data.evaluation.measuring.engine import open_engine, why_not_fast
+from dual_data.evaluation.measuring import fast as stream
+from dual_data.evaluation.measuring.open_engine import open_engine, why_not_fast
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.static_cache import prompt_mask
 from dual_data.evaluation.models.loading import SMOLLM2, load

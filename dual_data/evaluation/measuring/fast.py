@@ -15,13 +15,13 @@ from torch import Tensor
 
 from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_memory
 from dual_data.evaluation.device.sharding import refuse_if_shared, stay_in_step
-from dual_data.evaluation.measuring.batched import Engine
-from dual_data.evaluation.measuring.forced import Prompts, forced_scores
-from dual_data.evaluation.measuring.generate import Decoder, Slots
+from dual_data.evaluation.measuring.decoding import Decoder, Slots
+from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_layers
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.measuring.static_cache import StaticCache, prompt_mask, prompt_seen
+from dual_data.evaluation.measuring.teacher_forcing import Prompts, forced_scores
 from dual_data.evaluation.models.loading import Loaded, attention_window, head, last_hidden
 from dual_data.evaluation.rows.packing import shared_prefix
 from dual_data.evaluation.rows.request import Outcome, Request

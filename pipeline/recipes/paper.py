@@ -22,8 +22,8 @@ from pydantic import Field, field_validator
 
 from dual_data.config import Rows, Strict, each_once
 from dual_data.sampling import SIDES
-from pipeline.matched import Family, Made
-from pipeline.popularity import EntitySignal, stopped
+from pipeline.recipes.matched import Family, Made
+from pipeline.recipes.popularity import EntitySignal, stopped
 
 PUBLISHED_MODELS = {"Llama-3.1-8B-Instruct": "Llama_8b_Instract"}
 """How the published columns spell the model that was run."""
@@ -97,8 +97,8 @@ def examples(rows: pl.DataFrame, probes: pl.DataFrame, model: str) -> pl.DataFra
     """The rows with the published columns first, under their published names, then split, position, fact_id, and what
     the other recipes' rows are asked and accepted by: answers and paraphrases_test.
 
-    `rows` has the columns of `pipeline.examples.joined`; `probes` those of Knowledge. The three columns of the probe
-    are named after the model, and absent where none was run.
+    `rows` has the columns of `pipeline.recipes.examples.joined`; `probes` those of Knowledge. The three columns of the
+    probe are named after the model, and absent where none was run.
     """
     published = rows.select(
         pl.col("topic") + ".csv",

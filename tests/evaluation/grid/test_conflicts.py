@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.grid.mixing import refuse_mixing
-from dual_data.evaluation.grid.record import blank
+from dual_data.evaluation.grid.conflicts import refuse_mixing
+from dual_data.evaluation.grid.provenance import blank
 from dual_data.evaluation.results import cell_path, write_result
 from tests.cli.command import dual_data
 from tests.evaluation.grid.test_run import FILE, opened, project

@@ -31,7 +31,7 @@ from pydantic import Field
 from dual_data import sampling
 from dual_data.config import Strict
 from dual_data.rouge import share_a_word
-from pipeline.popularity import Side, Signal, stopped
+from pipeline.recipes.popularity import Side, Signal, stopped
 
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
 """A subject's hash draws one: half of the subjects beside the forget splits go to retain_train."""
@@ -137,8 +137,8 @@ class Pool(NamedTuple):
 def eligible(facts: pl.DataFrame, params: MatchedParams) -> Pool:
     """The pool of the facts that may be chosen.
 
-    `facts` has the columns of `pipeline.examples`, popularity, capped (whether that is the least that it may be) and
-    rank, and stands in the order of rank.
+    `facts` has the columns of `pipeline.recipes.examples`, popularity, capped (whether that is the least that it may
+    be) and rank, and stands in the order of rank.
     """
     answer = pl.col("answer")
     words, characters = answer.str.count_matches(r"\S+"), answer.str.len_chars() // params.length_step

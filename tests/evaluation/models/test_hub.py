@@ -10,7 +10,7 @@ import huggingface_hub.constants
 import pytest
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.models import reach
+from dual_data.evaluation.models import hub as reach
 from dual_data.evaluation.models.loading import identify, load
 from dual_data.evaluation.models.tiny import tiny
 from tests.release.conftest import online

@@ -9,7 +9,7 @@ import polars as pl
 from dual_data import templates
 from dual_data.config import Relation
 from dual_data.words import words
-from pipeline.wordings import PARAPHRASES
+from pipeline.wording.wordings import PARAPHRASES
 
 
 class Leaks:
