@@ -53,7 +53,7 @@ class SplitsParams(Strict):
     _once = field_validator("recipes", "percents")(each_once)
 
 
-class Outcome(NamedTuple):
+class RecipeOutcome(NamedTuple):
     """What a recipe gave."""
 
     recipe: str
@@ -67,7 +67,7 @@ class Selection(NamedTuple):
 
     pool: pl.DataFrame
     """One row a question, with the columns of `pipeline.recipes.examples`."""
-    outcomes: list[Outcome]
+    outcomes: list[RecipeOutcome]
     members: dict[str, pl.DataFrame]
     """Rows of Splits by recipe."""
 
@@ -163,28 +163,28 @@ def _set_another(key: str, pool: pl.DataFrame, signals: Sequence[Signal], side: 
     return f"set {key} to one that has: {', '.join(having)}" if having else "nor of any other signal"
 
 
-def _matched(recipe: Recipe, pool: matched.Pool | str, params: SplitsParams, names: dict[str, str]) -> Outcome:
+def _matched(recipe: Recipe, pool: matched.Pool | str, params: SplitsParams, names: dict[str, str]) -> RecipeOutcome:
     if isinstance(pool, str):
-        return Outcome(recipe, [], pool)
+        return RecipeOutcome(recipe, [], pool)
     families: list[tuple[str, str | None]] = [(name, topic) for topic, name in names.items()]
     if params.pooled and len(names) > 1:
         families.append((POOLED, None))
     kinds = [Family(prefix, topic, params.matched, params.percents, params.smallest) for prefix, topic in families]
     made = matched.splits(pool, kinds, MATCHED_BY[recipe])
     none = f"no topic has enough pairs{pool.stopped(None)}"
-    return Outcome(recipe, made, "" if any(one.facts for one in made) else none)
+    return RecipeOutcome(recipe, made, "" if any(one.facts for one in made) else none)
 
 
-def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> Outcome:
+def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> RecipeOutcome:
     candidates = pool.filter(pl.col("pop_sum").is_not_null())
     if candidates.is_empty():
         others = _set_another("splits.paper.signal", pool, get_args(EntitySignal), "sum")
-        return Outcome("paper", [], f"no fact has {params.paper.signal} of subject and object; {others}")
+        return RecipeOutcome("paper", [], f"no fact has {params.paper.signal} of subject and object; {others}")
     if model := params.paper.model:
         probes = candidates.select("fact_id", "knowledge").explode("knowledge").unnest("knowledge")
         found = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
         if found.is_empty():
-            return Outcome("paper", [], f"the stage knowledge has no answer of {model} by the rule paper")
+            return RecipeOutcome("paper", [], f"the stage knowledge has no answer of {model} by the rule paper")
         candidates = candidates.join(found.filter("known"), on="fact_id", how="semi", maintain_order="left")
     candidates = candidates.select("topic", "fact_id", "question", "pop_sum", capped=capped(params.paper.signal, "sum"))
     made = []
@@ -193,10 +193,10 @@ def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> O
         made += paper.splits(candidates.filter(pl.col("topic") == topic), family, params.paper.retain)
     ranking = candidates.sort("pop_sum", maintain_order=True)["fact_id"].to_list()
     made.append(paper.full(ranking, "full_", params.smallest))
-    return Outcome("paper", made, "" if any(one.facts for one in made) else "no topic has enough candidates")
+    return RecipeOutcome("paper", made, "" if any(one.facts for one in made) else "no topic has enough candidates")
 
 
-def _members(outcome: Outcome) -> pl.DataFrame:
+def _members(outcome: RecipeOutcome) -> pl.DataFrame:
     rows = {
         "recipe": [outcome.recipe for made in outcome.made for _ in made.facts],
         "split": [made.split for made in outcome.made for _ in made.facts],
@@ -207,7 +207,7 @@ def _members(outcome: Outcome) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={name: pl.Int64 if name == "position" else pl.String for name in Splits.columns()})
 
 
-def _recipes(outcomes: Sequence[Outcome]) -> pl.DataFrame:
+def _recipes(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
     rows = [
         {
             "recipe": outcome.recipe,
@@ -222,7 +222,7 @@ def _recipes(outcomes: Sequence[Outcome]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
-def _capacity(outcomes: Sequence[Outcome]) -> pl.DataFrame:
+def _capacity(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
     rows = [
         (outcome.recipe, one.split, not one.reason, len(one.facts), one.wanted, one.holds, one.reason)
         for outcome in outcomes

@@ -24,7 +24,7 @@ from dual_data.evaluation.models.norms import fuse, norms_of
 from dual_data.evaluation.rows.data import Encoded, encode
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
-from dual_data.evaluation.training.train import CellData, Run
+from dual_data.evaluation.training.train import CellData, TrainingRun
 
 
 def step(
@@ -35,7 +35,7 @@ def step(
     with counting() as meter, repeatable(torch.device("cuda")):
         loaded, weights = _loaded(shape, tokenizer, dtype)
         adapters = Adapters(loaded.model, LoraSpec(), seeds=range(cells))
-        run = Run(
+        run = TrainingRun(
             loaded,
             adapters,
             method_named(work.method),

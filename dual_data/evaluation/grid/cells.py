@@ -12,7 +12,7 @@ from dual_data.evaluation.grid.stages import Sets, counterfactual_answers
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Identity
 from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
-from dual_data.evaluation.rows.data import Item, Profile, data_hash, profile_named, read_split
+from dual_data.evaluation.rows.data import Item, PromptFormat, data_hash, profile_named, read_split
 from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.rows.workload import MeasureOptions
@@ -62,7 +62,7 @@ class Grid(NamedTuple):
     stages: Mapping[str, StageSettings | None]
     """By name; None for the stage that trains nothing."""
     preset: PresetSettings
-    profile: Profile
+    profile: PromptFormat
     sets: Mapping[str, Sets]
     """The rows as each stage sees them, by stage."""
     panel: Panel | None

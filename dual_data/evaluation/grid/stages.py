@@ -22,7 +22,7 @@ from dual_data.evaluation.device.memory import halving
 from dual_data.evaluation.device.sharding import ALONE, Ranks, held
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.results import write_json
-from dual_data.evaluation.rows.data import Encoded, Item, Profile, data_hash, encode
+from dual_data.evaluation.rows.data import Encoded, Item, PromptFormat, data_hash, encode
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
@@ -107,7 +107,14 @@ def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
 
 
 def stage_key(
-    weights: str, dtype: str, template: str, *, stage: StageSettings, rows: Sequence[Item], seed: int, profile: Profile
+    weights: str,
+    dtype: str,
+    template: str,
+    *,
+    stage: StageSettings,
+    rows: Sequence[Item],
+    seed: int,
+    profile: PromptFormat,
 ) -> str:
     """Content address of a stage's adapter; `template` is the model's chat template, which makes prompts of rows."""
     parts = [_LAYOUT, weights, dtype, digest(template), stage.recipe(), data_hash(rows), seed, profile]
@@ -120,7 +127,7 @@ def prepare(
     rows: Sequence[Item],
     *,
     seed: int,
-    profile: Profile,
+    profile: PromptFormat,
     folder: Path,
     ranks: Ranks = ALONE,
 ) -> Prepared:
@@ -152,7 +159,7 @@ def _train(
     rows: Sequence[Encoded],
     *,
     seed: int,
-    profile: Profile,
+    profile: PromptFormat,
     target: Path,
     ranks: Ranks,
 ) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from dual_data.evaluation.attacks.recovery import LEVELS, recovered_share, recovery
 from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Run
-from dual_data.evaluation.report.document import ITEMS, Block, Cell, Entry, Figures, Heading, Links, Table
-from dual_data.evaluation.report.extras import Attacked, Extras
+from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Heading, LinkList, Table, TableCell
+from dual_data.evaluation.report.extras import AttackResults, Extras
 from dual_data.evaluation.report.places import PLACE, estimate, place_of, row_id, shown, spot
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.statistics import Floats, Interval, bootstrap_mean
@@ -27,7 +27,7 @@ class _Line(NamedTuple):
     """A chosen cell, what was found of it, and the texts of its line between its method and its links."""
 
     one: Extras
-    attack: Attacked
+    attack: AttackResults
     texts: tuple[str, ...]
 
 
@@ -35,7 +35,7 @@ class Relearned(NamedTuple):
     """Relearning curves of some seeds, each with the control that it is held against."""
 
     one: Extras
-    attack: Attacked
+    attack: AttackResults
     curves: Sequence[Mapping[str, Any]]
     controls: Sequence[Sequence[Mapping[str, Any]]]
     """Points of the same tuning where nothing was unlearned."""
@@ -106,7 +106,7 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
         "Ordinary fine-tuning after unlearning, and the same of models without unlearning; bars are 95 % intervals "
         "over seeds and subjects."
     )
-    figures = (Figures(tuple(charts), lines),)
+    figures = (Charts(tuple(charts), lines),)
     return _section("Relearning", header, rows, caption, folder, charts=figures, exact=("tuning",), ids=ids)
 
 
@@ -149,7 +149,7 @@ def _quantisation(found: Sequence[Extras], folder: Path) -> list[Block]:
     return _section("Quantisation", header, rows, caption, folder)
 
 
-def _rounded(attack: Attacked, scores: Sequence[Mapping[str, Any]], name: str) -> str:
+def _rounded(attack: AttackResults, scores: Sequence[Mapping[str, Any]], name: str) -> str:
     """Mean over the rounded models' items."""
     items = attack.runs[0].sets["retain_eval" if name == "retain_eval" else "forget"]
     subjects = dict(zip(items.ids, items.subjects, strict=True))
@@ -157,7 +157,7 @@ def _rounded(attack: Attacked, scores: Sequence[Mapping[str, Any]], name: str) -
     return shown(bootstrap_mean(table, [subjects[one] for one in ids]))
 
 
-def _recovered(attack: Attacked, scores: Sequence[Mapping[str, Any]]) -> str:
+def _recovered(attack: AttackResults, scores: Sequence[Mapping[str, Any]]) -> str:
     ids, attacked = _recalls(scores, "forget")
     subjects = dict(zip(attack.runs[0].sets["forget"].ids, attack.runs[0].sets["forget"].subjects, strict=True))
     before, unlearned = (
@@ -180,7 +180,7 @@ def _forget_recalls(run: Run) -> dict[str, float]:
     return dict(zip(items.ids, items.scores["rougeL_recall"].tolist(), strict=True))
 
 
-def _every(found: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, Attacked]]:
+def _every(found: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, AttackResults]]:
     """What an attack found, by cell and options."""
     return ((one, every) for one in found for every in one.attacks.get(attack, ()))
 
@@ -207,7 +207,7 @@ def _section(
     caption: str,
     folder: Path,
     *,
-    charts: tuple[Figures, ...] = (),
+    charts: tuple[Charts, ...] = (),
     exact: tuple[str, ...] = (),
     ids: Sequence[str] = (),
 ) -> list[Block]:
@@ -232,6 +232,6 @@ def _with_error(scores: Mapping[str, float | None], name: str) -> str:
     return shown(Interval(value, value - 1.96 * error, value + 1.96 * error))
 
 
-def _files(attack: Attacked, folder: Path) -> Links:
+def _files(attack: AttackResults, folder: Path) -> LinkList:
     pairs = zip(attack.runs, attack.found, strict=True)
-    return Links(tuple(Cell(f"seed {run.seed}", os.path.relpath(found.path, folder)) for run, found in pairs))
+    return LinkList(tuple(TableCell(f"seed {run.seed}", os.path.relpath(found.path, folder)) for run, found in pairs))

@@ -11,20 +11,20 @@ from dual_data.evaluation.report.chart import COLOURS
 from dual_data.markup import Html, element, escaped, html_page
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A table's cell: text, and where it links to."""
 
     text: str
     link: str = ""
 
 
-class Links(NamedTuple):
+class LinkList(NamedTuple):
     """A table's cell of several links."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
-Entry = Cell | Links | str
+Entry = TableCell | LinkList | str
 EXACT = "No intervals for counts, settings and results of tests: "
 """What a caption ends with, before the names of the columns."""
 ITEMS = "items"
@@ -66,7 +66,7 @@ class Table(NamedTuple):
         return f"{self.caption} {EXACT}{', '.join(self.exact)}." if self.exact else self.caption
 
 
-class Figures(NamedTuple):
+class Charts(NamedTuple):
     """Charts side by side; Markdown leaves them out."""
 
     charts: tuple[str, ...]
@@ -80,7 +80,7 @@ class Folded(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-Block = Heading | Paragraph | Points | Table | Figures | Folded
+Block = Heading | Paragraph | Points | Table | Charts | Folded
 
 
 def without_items(block: Block) -> Block:
@@ -155,7 +155,7 @@ def _html(block: Block) -> Html:
             return element("p", text)
         case Points(texts):
             return element("ul", *(element("li", text) for text in texts))
-        case Figures(charts, caption):
+        case Charts(charts, caption):
             drawn = element("div", *map(Html, charts), class_="charts")
             return element("figure", drawn, element("figcaption", caption))
         case Folded(title, blocks):
@@ -180,10 +180,10 @@ def _td(entry: Entry) -> Html:
     return element("td", Html(" ".join(shown)), class_="text" if is_long else None)
 
 
-def _cells(entry: Entry) -> tuple[Cell, ...]:
-    if isinstance(entry, Links):
+def _cells(entry: Entry) -> tuple[TableCell, ...]:
+    if isinstance(entry, LinkList):
         return entry.cells
-    return (entry if isinstance(entry, Cell) else Cell(entry),)
+    return (entry if isinstance(entry, TableCell) else TableCell(entry),)
 
 
 def _markdown(block: Block) -> str:
@@ -194,7 +194,7 @@ def _markdown(block: Block) -> str:
             return f"{text}\n\n"
         case Points(texts):
             return "".join(f"- {text}\n" for text in texts) + "\n"
-        case Figures():
+        case Charts():
             return ""
         case Folded(title, blocks):
             return f"**{title}**\n\n" + "".join(map(_markdown, blocks))

@@ -26,7 +26,7 @@ KEPT = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
 """Sets that model utility is taken over."""
 
 
-class Attacked(NamedTuple):
+class AttackResults(NamedTuple):
     """An attack by one set of options, on one or more seeds of a cell."""
 
     options: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Extras(NamedTuple):
     """Over all seeds of the chosen learning rate."""
     utility_before: Interval | None
     """The same of the model before unlearning of each seed, on the same facts."""
-    attacks: Mapping[str, Sequence[Attacked]]
+    attacks: Mapping[str, Sequence[AttackResults]]
     """What `dual-data eval attack` found of all seeds, by attack and options; empty where it was not run."""
 
 
@@ -103,17 +103,17 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     )
 
 
-def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[Attacked]]:
+def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[AttackResults]]:
     """What was found with the same options on several seeds goes together."""
     by_options: dict[tuple[str, str], list[tuple[Run, Found]]] = {}
     for run in runs:
         for found in read_attacks(run.path.parent.parent, run.id):
             by_options.setdefault((found.attack, found.key), []).append((run, found))
-    attacks: dict[str, list[Attacked]] = {name: [] for name in ATTACKS}
+    attacks: dict[str, list[AttackResults]] = {name: [] for name in ATTACKS}
     for (name, _), pairs in sorted(by_options.items(), key=lambda entry: entry[0]):
         seeds, found_there = zip(*pairs, strict=True)
         befores = tuple(before_of(group.before, run) for run in seeds)
-        attacks[name].append(Attacked(found_there[0].options, seeds, befores, found_there))
+        attacks[name].append(AttackResults(found_there[0].options, seeds, befores, found_there))
     return attacks
 
 

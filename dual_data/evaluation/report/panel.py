@@ -11,7 +11,7 @@ import numpy as np
 
 from dual_data.evaluation.report.chart import Axis, Line, chart
 from dual_data.evaluation.report.collect import PANEL_SCORES, Collection, Group, PanelTable, Run, stack_panel
-from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Folded, Heading, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Folded, Heading, Table
 from dual_data.evaluation.report.places import (
     BEFORE,
     PLACE,
@@ -76,7 +76,7 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     by_kind = Table((*start, *every_kind, ITEMS), tuple(kinds), "Accuracy by kind of question.", exact)
     return [
         Heading("Utility panel"),
-        Figures(tuple(charts), drawn),
+        Charts(tuple(charts), drawn),
         Table((*start, *scores, ITEMS), tuple(lines), caption, exact, tuple(ids)),
         Folded(f"Accuracy by kind of question ({len(every_kind)} kinds)", (by_kind,)),
     ]

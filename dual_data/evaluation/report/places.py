@@ -13,7 +13,7 @@ import numpy as np
 
 from dual_data.evaluation.report.chart import Series, Spot
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
-from dual_data.evaluation.report.document import Cell, Links
+from dual_data.evaluation.report.document import LinkList, TableCell
 from dual_data.evaluation.results import BASE
 from dual_data.evaluation.statistics import Floats, Interval, bootstrap_mean, bootstrap_median
 
@@ -160,10 +160,10 @@ def row_id(table: str, runs: Sequence[Run]) -> str:
     return f"{table}-{runs[0].id}"
 
 
-def sources(runs: Iterable[Run], folder: Path) -> Links:
+def sources(runs: Iterable[Run], folder: Path) -> LinkList:
     """Links to the results of some runs, whose items are behind a number; by seed, and by rate where they have several.
 
-    Links are relative to `folder`, where the report is written.
+    LinkList are relative to `folder`, where the report is written.
     """
     found = list(runs)
     rates = {run.lr for run in found if run.lr}
@@ -172,4 +172,4 @@ def sources(runs: Iterable[Run], folder: Path) -> Links:
         rate = (BEFORE if not run.lr else f"{run.lr:g}") if len(rates) > 1 or (rates and not run.lr) else ""
         return f"{rate} seed {run.seed}".strip()
 
-    return Links(tuple(Cell(name(run), os.path.relpath(run.path, folder)) for run in found))
+    return LinkList(tuple(TableCell(name(run), os.path.relpath(run.path, folder)) for run in found))

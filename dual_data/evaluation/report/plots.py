@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dual_data.evaluation.report.chart import Axis, Line, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Group, Run
 from dual_data.evaluation.report.contrast import frontier_area, largest_jump
-from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Table
 from dual_data.evaluation.report.places import (
     BEFORE,
     NORMS,
@@ -58,7 +58,7 @@ def frontiers(collection: Collection) -> list[Block]:
         "seed, leave out what another would change. Up and to the left is better; left of the dashed line a trivial "
         "rule, which knows no fact, would score as well."
     )
-    return [Figures(tuple(charts), caption)]
+    return [Charts(tuple(charts), caption)]
 
 
 def stability(collection: Collection, folder: Path) -> list[Block]:
@@ -85,7 +85,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     )
     header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", ITEMS)
     return [
-        Figures(
+        Charts(
             tuple(charts),
             "Scores against the learning rate; methods at the same one stand side by side. Hollow: of one seed.",
         ),
@@ -136,7 +136,7 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         "answer token, the median over the facts."
     )
     drawn = "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals. Hollow: of one seed."
-    return [Figures(tuple(charts), drawn), Table(header, tuple(rows), caption, ("lr",), tuple(ids))]
+    return [Charts(tuple(charts), drawn), Table(header, tuple(rows), caption, ("lr",), tuple(ids))]
 
 
 def _shift(method: str, runs: Sequence[Run]) -> _Shift:
@@ -167,7 +167,7 @@ def worst_cases(collection: Collection) -> list[Block]:
         "Share of forget facts with a greedy answer that contains an accepted one, at the chosen learning rates. "
         "Hollow: of one seed."
     )
-    return [Figures(tuple(charts), caption)]
+    return [Charts(tuple(charts), caption)]
 
 
 def _spots(group: Group) -> tuple[Spot, ...]:

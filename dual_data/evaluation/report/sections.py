@@ -14,12 +14,12 @@ from dual_data.evaluation.report.contrast import SHARE
 from dual_data.evaluation.report.document import (
     ITEMS,
     Block,
-    Cell,
     Folded,
     Heading,
     Paragraph,
     Points,
     Table,
+    TableCell,
     without_items,
 )
 from dual_data.evaluation.report.every_cell import every_cell
@@ -172,7 +172,7 @@ def _failures(collection: Collection, folder: Path) -> list[Block]:
     if not collection.failed:
         return []
     rows = tuple(
-        (Cell(run.id, os.path.relpath(run.path, folder)), f"{run.lr:g}", str(run.seed), run.status, run.reason)
+        (TableCell(run.id, os.path.relpath(run.path, folder)), f"{run.lr:g}", str(run.seed), run.status, run.reason)
         for run in collection.failed
     )
     caption = "Stopped cells were measured as they then were and are in the figures; failed ones could not be."
@@ -182,7 +182,7 @@ def _failures(collection: Collection, folder: Path) -> list[Block]:
 
 def _provenance(collection: Collection) -> Table:
     known = collection.provenance
-    rows: list[tuple[Cell | str, ...]] = [("dual-data", str(known.get("dual_data", "")))]
+    rows: list[tuple[TableCell | str, ...]] = [("dual-data", str(known.get("dual_data", "")))]
     rows += [(name, str(value)) for name, value in known.get("packages", {}).items()]
     rows += [("device", str(known.get("device", ""))), ("git", git_text(known.get("git")))]
     model: Mapping[str, object] = known.get("model", {})

@@ -10,7 +10,7 @@ from dual_data.evaluation.attacks.membership import FIXED, REFERENCE_RATIO, over
 from dual_data.evaluation.metrics.membership import ATTACKS
 from dual_data.evaluation.report.chart import Axis, Series, chart
 from dual_data.evaluation.report.collect import Collection, Key
-from dual_data.evaluation.report.document import ITEMS, Block, Entry, Figures, Heading, Table
+from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Heading, Table
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.held_out import CALIPER
 from dual_data.evaluation.report.places import PLACE, looks, place_of, row_id, shown, sources, spot, title_of
@@ -64,7 +64,7 @@ def by_popularity(collection: Collection, found: Sequence[Extras], folder: Path)
     )
     return [
         Heading("Forgetting by popularity"),
-        Figures(tuple(charts), drop_caption),
+        Charts(tuple(charts), drop_caption),
         Table(header, tuple(rows), caption, ("disagreeing facts",), tuple(ids)),
     ]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dual_data.engine.tables import write_whole
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import ITEMS, Cell, Entry, Links, Table, to_html, to_markdown
+from dual_data.evaluation.report.document import ITEMS, Entry, LinkList, Table, TableCell, to_html, to_markdown
 from dual_data.evaluation.report.extras import extras
 from dual_data.evaluation.report.main_table import main_columns, main_rows, main_table
 from dual_data.evaluation.report.sections import build
@@ -66,9 +66,9 @@ def _texts(table: Table) -> list[dict[str, str]]:
 
 
 def _links(entry: Entry) -> str:
-    if isinstance(entry, Links):
+    if isinstance(entry, LinkList):
         return " ".join(cell.link for cell in entry.cells)
-    return entry.link if isinstance(entry, Cell) else entry
+    return entry.link if isinstance(entry, TableCell) else entry
 
 
 def _csv(rows: Sequence[dict[str, str]]) -> str:

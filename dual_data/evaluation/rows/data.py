@@ -46,7 +46,7 @@ class Item(NamedTuple):
     """How answers are compared: names as words, dates and quantities by value."""
 
 
-class Profile(NamedTuple):
+class PromptFormat(NamedTuple):
     """A prompt format; results of two profiles are never mixed."""
 
     name: str
@@ -57,9 +57,9 @@ class Profile(NamedTuple):
     """Whether the end of the turn is a training label."""
 
 
-PROFILES: Mapping[str, Profile] = {
-    "chat": Profile("chat", chat=True, system=SYSTEM_PROMPT, train_end=True),
-    "dual-raw": Profile("dual-raw", chat=False, system="", train_end=False),
+PROFILES: Mapping[str, PromptFormat] = {
+    "chat": PromptFormat("chat", chat=True, system=SYSTEM_PROMPT, train_end=True),
+    "dual-raw": PromptFormat("dual-raw", chat=False, system="", train_end=False),
 }
 """`chat` is what the published logs show; `dual-raw` joins question and answer without template or space."""
 
@@ -74,14 +74,14 @@ class Encoded(NamedTuple):
     """The token that ends the turn (chat), or nothing (dual-raw)."""
 
 
-def profile_named(name: str) -> Profile:
+def profile_named(name: str) -> PromptFormat:
     """The profile of that name. Raises InputError naming the known ones."""
     if name not in PROFILES:
         raise InputError(f"unknown prompt profile {name!r}; known: {', '.join(PROFILES)}")
     return PROFILES[name]
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: Profile | str) -> list[Encoded]:
+def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: PromptFormat | str) -> list[Encoded]:
     """Token ids of the canonical question and answer of each item.
 
     Raises InputError for an answer without tokens and for a tokenizer without the chat template that `chat`
@@ -97,7 +97,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: P
     return [Encoded(tuple(prompt), tuple(ids), end) for prompt, ids in zip(prompts, answers, strict=True)]
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], profile: Profile) -> list[list[int]]:
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], profile: PromptFormat) -> list[list[int]]:
     """Token ids up to where the answer starts, one list a question."""
     if not questions:
         return []

@@ -13,7 +13,7 @@ from dual_data.evaluation.metrics.chance import trivial_baselines
 from dual_data.evaluation.rows.attack_prompts import attack_chats
 from dual_data.evaluation.rows.data import (
     Item,
-    Profile,
+    PromptFormat,
     encode,
     profile_named,
     prompt_ids,
@@ -74,7 +74,7 @@ class Workload(NamedTuple):
 def build_workload(
     tokenizer: PreTrainedTokenizerBase,
     sets: Mapping[str, Sequence[Item]],
-    profile: Profile | str = "chat",
+    profile: PromptFormat | str = "chat",
     options: MeasureOptions | None = None,
     *,
     demonstrations: Sequence[Item] = (),
@@ -124,7 +124,7 @@ class _Pool:
 
 
 class _Builder:
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, profile: Profile) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, profile: PromptFormat) -> None:
         self.tokenizer, self.profile = tokenizer, profile
         self.requests: dict[Request, int] = {}
         self._end = (turn_end(tokenizer),) if profile.chat else ()

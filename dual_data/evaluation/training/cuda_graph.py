@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.device.memory import is_out_of_memory
 
 if TYPE_CHECKING:
-    from dual_data.evaluation.training.train import Run
+    from dual_data.evaluation.training.train import TrainingRun
 
 WARM_UP = 3
 """Steps taken before one is recorded; they count."""
@@ -28,7 +28,7 @@ that with any graph recorded there: a run must not get the stream on which live 
 class Replayed:
     """Steps of a run: eager while warming up, then recorded once and replayed."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrainingRun) -> None:
         self._run = run
         self._taken = 0
         if run.model not in _STREAMS:

@@ -83,7 +83,7 @@ def train(
     """
     if len(cells) != trainable.count:
         raise ValueError(f"{len(cells)} cells for {trainable.count} trained at once")
-    run = Run(
+    run = TrainingRun(
         loaded,
         trainable,
         method,
@@ -109,7 +109,7 @@ def train(
     return run.traces()
 
 
-class Run:
+class TrainingRun:
     """State of a training run: everything a step reads or writes, at fixed places on the device."""
 
     def __init__(

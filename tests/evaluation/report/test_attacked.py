@@ -12,7 +12,7 @@ from dual_data.errors import InputError
 from dual_data.evaluation.attacks.files import LAYOUT
 from dual_data.evaluation.report.attacked import attacks, relearned
 from dual_data.evaluation.report.collect import Collection, collect
-from dual_data.evaluation.report.document import Links, Table
+from dual_data.evaluation.report.document import LinkList, Table
 from dual_data.evaluation.report.extras import Extras, extras
 from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_attacks, write_cell
 
@@ -78,10 +78,10 @@ def test_seeds_go_together_and_options_do_not(tmp_path: Path) -> None:
     # none of the gap or all of it.
     assert (first[6], first[8]) == ("lr 0.0001, 3 steps", "0.562 [0.250, 0.750]")
     assert (other[6], other[8]) == ("lr 0.001, 3 steps", "0.500 [0.500, 0.500]")
-    assert [len(links.cells) for row in (first, other) if isinstance(links := row[-1], Links)] == [2, 1]
+    assert [len(links.cells) for row in (first, other) if isinstance(links := row[-1], LinkList)] == [2, 1]
     (rounded,) = tables["quantisation"].rows
     assert rounded[8:11] == ("0.650 [0.600, 0.700]", "0.700 [0.700, 0.700]", "0.900 [0.900, 0.900]")
-    assert isinstance(rounded[-1], Links)
+    assert isinstance(rounded[-1], LinkList)
     assert [cell.text for cell in rounded[-1].cells] == ["seed 0", "seed 1"]
     assert len(tables["tasks"].rows) == 1  # of the first seed
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dual_data.evaluation.report.collect import collect
-from dual_data.evaluation.report.document import Folded, Links, Table
+from dual_data.evaluation.report.document import Folded, LinkList, Table
 from dual_data.evaluation.report.pairs import method_pairs, pairs
 from tests.evaluation.report.made_up import write_cell
 
@@ -51,7 +51,7 @@ def test_only_common_seeds_are_compared_and_linked(tmp_path: Path) -> None:
     assert dict(zip(table.header, table.rows[0], strict=True))["seeds"] == "1"
     assert table.rows[0][table.header.index("p (Holm)")] == "-"
     links = table.rows[0][-1]
-    assert isinstance(links, Links)
+    assert isinstance(links, LinkList)
     assert all((tmp_path / cell.link).exists() for cell in links.cells)
 
 
