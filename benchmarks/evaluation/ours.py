@@ -170,7 +170,7 @@ def run_grid(
         }
     )
     grid = spell_out(settings, "speed", scratch, scratch / "results")
-    cells = cells_of(grid, lambda model: identify(model.spec))
+    cells = cells_of(grid)
     clock = Clock(device)
     with clock.part("grid"):
         tally = run(grid, cells, options, project=scratch, say=say)

@@ -63,7 +63,6 @@ class GridPart:
     def open(self) -> Opened:
         """The project, the grid cut down to this part, and its cells."""
         from dual_data.evaluation.grid.cells import cells_of, spell_out
-        from dual_data.evaluation.models.loading import identify
         from dual_data.evaluation.settings import load_settings
         from dual_data.project import find_root
 
@@ -71,11 +70,7 @@ class GridPart:
         path = self.file or root / "pipeline" / "evaluation.toml"
         out = self.out or root / "artifacts" / "evaluation" / self.grid
         grid = spell_out(_narrow(load_settings(path), self, path), self.grid, root, out)
-        cells = cells_of(
-            grid,
-            lambda one: identify(one.spec, trust_remote_code=one.trust_remote_code, revision=one.revision),
-        )
-        return Opened(root, grid, cells)
+        return Opened(root, grid, cells_of(grid))
 
 
 class Opened(NamedTuple):

@@ -180,5 +180,5 @@ def test_data_are_made_and_the_grids_run_on_them(
                 "seeds": (0,), "limit": 3, "max_new_tokens": 3, "minilm": False}
     )  # fmt: skip
     grid = spell_out(settings.model_copy(update={"grids": {"one": narrow}}), "one", ROOT, tmp_path / "one")
-    cells = cells_of(grid, lambda one: identify(one.spec))
+    cells = cells_of(grid)
     assert run(grid, cells, RunOptions(), project=ROOT) == (2, 0, 0, 0)

@@ -18,7 +18,6 @@ from dual_data.evaluation.grid.cells import cells_of, spell_out
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.methods import METHODS
-from dual_data.evaluation.models.loading import identify
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.rows.request import Request
@@ -89,7 +88,7 @@ def grid(device: str, folder: Path) -> list[dict[str, Any]]:
     write_rows(folder / "retain.jsonl", other_cities())
     (folder / "grid.toml").write_text(GRID)
     made = spell_out(load_settings(folder / "grid.toml"), "small", folder, folder / device)
-    cells = cells_of(made, lambda model: identify(model.spec))
+    cells = cells_of(made)
     tally = run(made, cells, RunOptions(device, cells_at_once=2, save_adapters=True), project=folder)
     options = AttackOptions(device, steps=(0, 1, 4))
     ended = attack(made, targets(made, cells, options), options, project=folder)

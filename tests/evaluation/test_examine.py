@@ -25,7 +25,7 @@ from dual_data.evaluation.examine import AttackOptions, attack, sample, targets,
 from dual_data.evaluation.grid import run as grid_module
 from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, spell_out
 from dual_data.evaluation.measuring import open_engine as engine
-from dual_data.evaluation.models.loading import Loaded, identify
+from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import read_results
 from dual_data.evaluation.settings import ModelSettings, load_settings
@@ -214,7 +214,7 @@ def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
     def asked(spec: str, **_: object) -> None:
         raise UsageError(f"asked for {spec}")
 
-    monkeypatch.setattr("dual_data.evaluation.models.loading.identify", asked)
+    monkeypatch.setattr("dual_data.evaluation.grid.cells.identify", asked)
     for name, said in (("nope", True), ("owner/name", False), ("tiny", False), ("tiny-qwen", False)):
         capsys.readouterr()
         assert _run(["eval", "run", *options, "--model", name]) == 2
@@ -226,7 +226,7 @@ def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
 def _opened(folder: Path) -> tuple[Grid, list[Cell]]:
     settings = load_settings(folder / "pipeline" / "evaluation.toml")
     grid = spell_out(settings, "one", folder, folder / "artifacts" / "evaluation" / "one")
-    return grid, cells_of(grid, lambda one: identify(one.spec))
+    return grid, cells_of(grid)
 
 
 def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.grid.origin import origin, remedy
 from dual_data.evaluation.grid.stages import Sets, counterfactual_answers
 from dual_data.evaluation.methods import method_named
-from dual_data.evaluation.models.loading import Identity
+from dual_data.evaluation.models.loading import Identity, identify
 from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
 from dual_data.evaluation.rows.data import Item, PromptFormat, data_hash, profile_named, read_split
 from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
@@ -207,13 +207,18 @@ def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
     )
 
 
-def cells_of(grid: Grid, identify: Callable[[ModelSettings], Identity]) -> list[Cell]:
+def identity_of(model: ModelSettings) -> Identity:
+    """What is known of a model without its weights in memory."""
+    return identify(model.spec, trust_remote_code=model.trust_remote_code, revision=model.revision)
+
+
+def cells_of(grid: Grid, known_as: Callable[[ModelSettings], Identity] = identity_of) -> list[Cell]:
     """The cells in the order in which they run: by model, stage and set, those before unlearning first."""
     chosen = grid.settings
     rates = chosen.lrs or grid.preset.lrs
     found: list[Cell] = []
     for model, settings in grid.models.items():
-        known = identify(settings)
+        known = known_as(settings)
         for stage in chosen.stages:
             seeds = chosen.seeds if grid.stages[stage] is not None else chosen.seeds[:1]
             for name in chosen.sets or tuple(grid.sets[stage].forget):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dual_data.evaluation.grid.cells import Cell, Grid, is_done
+from dual_data.evaluation.grid.cells import Cell, Grid, identity_of, is_done
 from dual_data.evaluation.methods import method_named
-from dual_data.evaluation.models.loading import DTYPES, Identity, identify
+from dual_data.evaluation.models.loading import DTYPES, Identity
 from dual_data.evaluation.results import BASE, cell_path, read_result
 from dual_data.evaluation.rows.data import Item, encode
 from dual_data.evaluation.rows.workload import build_workload
@@ -40,10 +40,7 @@ class Plan(NamedTuple):
 
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
     """Count what `cells` need, with `adapters` to keep or without. Tokenizers are loaded, weights are not."""
-    known = {
-        name: identify(one.spec, trust_remote_code=one.trust_remote_code, revision=one.revision)
-        for name, one in grid.models.items()
-    }
+    known = {name: identity_of(one) for name, one in grid.models.items()}
     sizes: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
     lines = []
     for cell in cells:

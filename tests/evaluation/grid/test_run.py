@@ -19,7 +19,6 @@ from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, read_refusals, refusal_of, spell_out
 from dual_data.evaluation.grid.forecast import _rate, forecast
 from dual_data.evaluation.grid.run import RunOptions, run
-from dual_data.evaluation.models.loading import identify
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
@@ -94,7 +93,7 @@ def opened(project: Path, name: str = "one", file: str = FILE, out: str = "out")
     path = project / "evaluation.toml"
     path.write_text(file)
     grid = spell_out(load_settings(path), name, project, project / out / name)
-    return grid, cells_of(grid, lambda model: identify(model.spec))
+    return grid, cells_of(grid)
 
 
 def one_stage(file: str = FILE) -> str:
@@ -432,11 +431,10 @@ import sys
 from pathlib import Path
 from dual_data.evaluation.grid.cells import cells_of, spell_out
 from dual_data.evaluation.grid.run import RunOptions, run
-from dual_data.evaluation.models.loading import identify
 from dual_data.evaluation.settings import load_settings
 root = Path(sys.argv[1])
 grid = spell_out(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
-cells = cells_of(grid, lambda model: identify(model.spec))
+cells = cells_of(grid)
 print(run(grid, cells, RunOptions(), project=root, say=lambda line: print(line, flush=True)), flush=True)
 """
 
@@ -529,7 +527,7 @@ def test_every_shipped_preset_runs_without_a_gpu(project: Path, preset: str) -> 
     grid = spell_out(
         own.model_copy(update={"presets": shipped.presets, "grids": {"one": settings}}), "one", project, project / "out"
     )
-    cells = cells_of(grid, lambda model: identify(model.spec))
+    cells = cells_of(grid)
     assert run(grid, cells, RunOptions(), project=project) == (2, 0, 0, 0)
     result = read_result(cell_path(grid.folder, cells[1].id))
     assert result["cell"]["preset"] == preset
