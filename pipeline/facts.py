@@ -189,7 +189,7 @@ def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
 
 FACTS = Stage(
     name="facts",
-    version=5,
+    version=6,
     run=run,
     schema=Facts,
     params=FactsParams,

@@ -6,8 +6,8 @@ Canonical text (the identity of the object inside a fact):
     quantity  a plain decimal, and the unit's id unless it is a bare number: 324 Q11573
     text      NFC, white space collapsed
 A date is cut to the precision that the relation asks for: two sources that give the year and the day of a birth agree
-on what is asked. Wikibase's RDF gives Julian days as Gregorian ones already; Julian months and years stay as they are,
-which at those precisions moves a date by two weeks at most.
+on what is asked. Wikibase's RDF gives Julian days as Gregorian ones, and facts keep them so; cut to a month or a year
+they are Julian again, as the sources of their time have them: Newton was born on 25 December 1642, not in 1643.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from dual_data.sources.wikidata.sparql import Term
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
 """Wikidata's numbers of the precisions that a relation can ask for; below are decades, centuries and more."""
+JULIAN = f"{ENTITY_PREFIX}Q1985786"
+"""The proleptic Julian calendar, as a statement names it."""
 NO_UNIT = "Q199"
 """The unit of a bare number in Wikidata: the item `1`."""
 
@@ -54,11 +56,11 @@ class Value(NamedTuple):
 
 
 def stated(relation: Relation, term: Term, details: Sequence[Term | None]) -> Value:
-    """The object of a statement. `details` are time and precision of a date, amount and unit of a quantity."""
+    """The object of a statement. `details`: time, precision, calendar of a date; amount, unit of a quantity."""
     if relation.object == "entity":
         return entity(term)
     if relation.object == "date":
-        return date(term, details[0], details[1], relation)
+        return date(term, details[0], details[1], relation, details[2])
     if relation.object == "quantity":
         return quantity(term, details[0], details[1], relation)
     return text(term)
@@ -72,7 +74,9 @@ def entity(term: Term) -> Value:
     return Value(qid) if qid else Value(term.value, reason="wrong_kind")
 
 
-def date(term: Term, time: Term | None, precision: Term | None, relation: Relation) -> Value:
+def date(
+    term: Term, time: Term | None, precision: Term | None, relation: Relation, calendar_model: Term | None = None
+) -> Value:
     """A point in time, cut to what the relation asks for."""
     if unknown := _unknown(term):
         return unknown
@@ -82,7 +86,11 @@ def date(term: Term, time: Term | None, precision: Term | None, relation: Relati
     if precision is None or int(precision.value) < PRECISIONS[relation.precision]:
         return Value(term.value, reason="precision_too_low")
     sign, year, month, day = found.groups()
-    return _date(int(f"{sign}{year}"), int(month), int(day), relation.precision)
+    named = (int(f"{sign}{year}"), int(month), int(day))
+    converted = calendar_model is not None and calendar_model.value == JULIAN
+    if converted and relation.precision != "day" and int(precision.value) >= PRECISIONS["day"]:
+        named = _julian(*named)
+    return _date(*named, relation.precision)
 
 
 def quantity(term: Term, amount: Term | None, unit: Term | None, relation: Relation) -> Value:
@@ -138,6 +146,16 @@ def _unknown(term: Term) -> Value | None:
     if term.kind == "blank" or (term.kind == "iri" and "/.well-known/genid/" in term.value):
         return Value("somevalue", reason="somevalue")
     return None
+
+
+def _julian(year: int, month: int, day: int) -> tuple[int, int, int]:
+    """The Julian name of a Gregorian day, by way of its Julian day number (E. G. Richards, 2013)."""
+    since_march = (month + 9) % 12
+    years = year + 4800 - (month < 3)
+    number = day + (153 * since_march + 2) // 5 + 365 * years + years // 4 - years // 100 + years // 400 - 32045
+    years, rest = divmod(4 * (number + 32082) + 3, 1461)
+    since_march, rest = divmod(5 * (rest // 4) + 2, 153)
+    return years - 4800 + (since_march > 9), (since_march + 2) % 12 + 1, rest // 5 + 1
 
 
 def _date(year: int, month: int, day: int, precision: str) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import unicodedata
 from decimal import Decimal
 from typing import Any
@@ -67,6 +68,46 @@ def test_coarse_dates_are_rejected(asked: str, precision: int) -> None:
     found = values.date(stated, stated, number(str(precision)), relation("date", precision=asked))
     assert found.reason == "precision_too_low"
     assert values.date(stated, None, None, relation("date")).reason == "precision_too_low"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "precision", "text"),
+    [
+        ("year", "1643-01-04", 11, "1642"),
+        ("month", "1643-01-04", 11, "1642-12"),
+        ("day", "1643-01-04", 11, "1643-01-04"),
+        ("year", "1643-01-01", 9, "1643"),
+        ("month", "1643-01-01", 10, "1643-01"),
+        ("month", "1900-03-13", 11, "1900-02"),
+        ("month", "1900-03-14", 11, "1900-03"),
+        ("year", "0000-12-31", 11, "0001"),
+        ("year", "-4712-01-01", 11, "-4712"),
+    ],
+)
+def test_a_julian_day_is_cut_to_the_year_and_month_that_its_time_wrote(
+    asked: str, told: str, precision: int, text: str
+) -> None:
+    """The first is Newton's birthday, 25 December 1642, as Wikidata's RDF has it."""
+    day = time(f"{told}T00:00:00Z")
+    gregorian = told[: {"year": -6, "month": -3, "day": None}[asked]]
+    for calendar, expected in (("Q1985786", text), ("Q1985727", gregorian)):
+        details = [day, number(str(precision)), iri(calendar)]
+        assert values.stated(relation("date", precision=asked), day, details).text == expected
+
+
+@given(st.dates(max_value=datetime.date(9998, 12, 31)))
+def test_julian_days_follow_each_other(day: datetime.date) -> None:
+    def months(of: datetime.date) -> int:
+        told = time(f"{of.isoformat()}T00:00:00Z")
+        asked = relation("date", precision="month")
+        year, month = values.date(told, told, number("11"), asked, iri("Q1985786")).text.split("-")
+        return 12 * int(year) + int(month)
+
+    assert months(day + datetime.timedelta(1)) - months(day) in (0, 1)
+    # The two calendars are 13 days apart from March 1900 to February 2100.
+    if day.year in range(1901, 2100):
+        before = day - datetime.timedelta(13)
+        assert months(day) == 12 * before.year + before.month
 
 
 @given(st.dates())

@@ -4,7 +4,8 @@ Direct statements are those of best rank. What they do not tell is left out rath
 
     end dates           a statement that has ended cannot be told from one that holds; SPARQL leaves it out
     precision of dates  a day other than the first proves a day, a month other than January proves a month; all other
-                        dates are `precision_unknown`
+                        dates are `precision_unknown`, and so are days before 1583 that would be of another year or
+                        month in the Julian calendar, then the usual one: which of the two is meant is not told
     units               a quantity whose relation asks for a unit is `unit_unknown`; others are taken as bare numbers
     sitelinks, titles   full dumps have them; beside a truthy dump, Wikidata's table wb_items_per_site gives both
 """
@@ -28,7 +29,10 @@ from dual_data.sources.wikidata.sparql import Term
 from dual_data.sources.wikidata.statements import prefer_languages
 
 INSTANCE_OF, SUBCLASS_OF = 31, 279
-_DAY = re.compile(r"[+-]?\d{4,}-(\d\d)-(\d\d)")
+_DAY = re.compile(r"([+-]?\d{4,})-(\d\d)-(\d\d)")
+_JULIAN = Term("iri", values.JULIAN)
+_GREGORIAN_SINCE = 1583
+"""The first whole year in which the Gregorian calendar was in use anywhere; long after it, others wrote Julian days."""
 _UNTOLD = {"precision_too_low": "precision_unknown", "unit_not_asked": "unit_unknown"}
 """What the reasons of the SPARQL source are here, where precision and unit are not told."""
 WIKI = "enwiki"
@@ -175,17 +179,23 @@ def _of_values(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Data
 
 
 def _value(relation: Relation, term: Term) -> values.Value:
-    precision = _precision(term.value) if relation.object == "date" else None
-    value = values.stated(relation, term, (None, precision))
+    if relation.object != "date":
+        value = values.stated(relation, term, (None, None))
+    else:
+        found = _DAY.match(term.value)
+        precision = _precision(found)
+        value = values.date(term, None, precision, relation)
+        julian = values.date(term, None, precision, relation, _JULIAN)
+        if found and int(found[1]) < _GREGORIAN_SINCE and value != julian:
+            value = values.Value(term.value, reason="precision_unknown")
     return value._replace(reason=_UNTOLD.get(value.reason or "", value.reason))
 
 
-def _precision(time: str) -> Term | None:
+def _precision(time: re.Match[str] | None) -> Term | None:
     """The least precision that a time proves: Wikibase writes 01 for a month and a day that it does not know."""
-    found = _DAY.match(time)
-    if found is None or found.groups() == ("01", "01"):
+    if time is None or time.groups()[1:] == ("01", "01"):
         return None
-    return Term("literal", str(values.PRECISIONS["month" if found[2] == "01" else "day"]))
+    return Term("literal", str(values.PRECISIONS["month" if time[3] == "01" else "day"]))
 
 
 def _reject_wrong_classes(tables: Tables, statements: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:

@@ -17,10 +17,12 @@ from dual_data.engine.tables import content_hash, settle
 from dual_data.errors import ConfigError, InputError
 from dual_data.schema import Facts
 from dual_data.sources import values
-from dual_data.sources.dumps.wikidata import _clean
+from dual_data.sources.dumps.wikidata import _clean, _value
+from dual_data.sources.wikidata.sparql import Term
 from pipeline.facts import FactsParams, forecast, run, sources
 from tests.services.oxigraph import oxigraph
 from tests.sources.dumps import truthy
+from tests.sources.test_values import relation
 from tests.wiki.model import Date, Statement, World
 from tests.wiki.project import ROOT, make_project
 from tests.wiki.world import world
@@ -91,6 +93,20 @@ def test_dates_are_kept_where_their_precision_is_proven(literals: Built) -> None
     left_out = dates.filter(pl.col("reason") == "precision_unknown")
     assert left_out["object_value"].str.contains("-01-01T").all()
     assert left_out.height > 20
+
+
+@pytest.mark.parametrize(
+    ("told", "year"),
+    [
+        ("1500-01-09", None), ("1500-01-10", "1500"), ("1500-12-31", "1500"), ("1582-01-10", None),
+        ("1583-01-02", "1583"), ("-0043-12-30", None), ("-0043-12-29", "-0043"),
+    ],
+)  # fmt: skip
+def test_days_that_are_of_another_year_in_the_julian_calendar_prove_none_while_it_was_the_usual_one(
+    told: str, year: str | None
+) -> None:
+    value = _value(relation("date"), Term("literal", f"{told}T00:00:00Z"))
+    assert value == (values.Value(year, value.label) if year else value._replace(reason="precision_unknown"))
 
 
 def test_quantities_with_a_unit_cannot_be_told(literals: Built) -> None:
