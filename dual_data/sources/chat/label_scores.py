@@ -76,7 +76,7 @@ def label_log_probabilities(tokens: Sequence[Sequence[Any]] | None, labels: Sequ
     is more than space and quotes: there the mass tells that it did not answer. None where the server gave no
     log-probabilities there, or the label goes on: to be another number ("10", "7.5"), or a sentence ("I cannot").
     """
-    if not tokens:
+    if not tokens or not all(isinstance(token, str) for token, _, _ in tokens):
         return None
     before, start = "", None
     for index, (token, _, _) in enumerate(tokens):

@@ -91,9 +91,10 @@ def usage_of(answer: Mapping[str, Any]) -> Usage:
     if "declined" in answer:
         return Usage()
     counts = answer.get("usage") or {}
-    prompt, completion = int(counts.get("prompt", 0)), int(counts.get("completion", 0))
-    cached, estimated = min(prompt, int(counts.get("cached", 0))), int(counts.get("estimated", 0))
-    return Usage(int(counts.get("answers", 1)), prompt, cached, completion, estimated)
+    prompt, cached, completion, estimated = (
+        int(counts.get(name) or 0) for name in ("prompt", "cached", "completion", "estimated")
+    )
+    return Usage(int(counts.get("answers", 1)), prompt, min(prompt, cached), completion, estimated)
 
 
 def estimate(messages: Sequence[Mapping[str, str]], new_tokens: int) -> Usage:

@@ -83,6 +83,11 @@ def test_a_token_that_is_listed_twice_counts_once() -> None:
     assert read(seven) == [None] * 6 + [0.5, 0.1, None]
 
 
+def test_tokens_without_a_text_tell_nothing() -> None:
+    """As a log may have them that another program wrote."""
+    assert read([None, -0.1, [["7", -0.1]]]) is None
+
+
 @pytest.mark.parametrize("before", ["Score", " ", "\n", '"', "**", "The answer is", "Rating:", '{"label": "'])
 def test_a_label_behind_a_preface_is_found(before: str) -> None:
     first = [before, -0.1, [[before, -0.1], ["1", -3.0]]]

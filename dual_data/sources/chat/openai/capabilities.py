@@ -235,7 +235,7 @@ def tail(answer: Answer, text: str) -> list[float] | None:
     found: list[float] = []
     spelt = ""
     for token, p in reversed(answer.get("prompt_tokens") or []):
-        if p is None:
+        if p is None or not isinstance(token, str):
             return None
         found.insert(0, p)
         spelt = token + spelt
