@@ -9,7 +9,6 @@ holds an estimate, and "estimated": 1.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -21,18 +20,24 @@ Answer = dict[str, Any]
 MOST_TOKENS = 1 << 40
 """Of one answer: no model reads or writes as many, and sums of larger numbers would leave what a table can hold."""
 
+_TEXTS = {"text", "output_text"}
+_THOUGHTS = {"thinking", "reasoning"}
+"""Types of the parts that a message may come in."""
+
 
 def reduce(data: Mapping[str, Any]) -> Answer:
     """What is worth keeping of a chat completion. Raises Transient where it is not one."""
     try:
         choice = data["choices"][0]
         message = choice["message"]
-        text = message.get("content") or ""
+        if choice.get("finish_reason") == "error":
+            raise ValueError("finish_reason is error")
+        text, thought = _written(message.get("content"))
         usage = data.get("usage") or {}
         reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
         details = usage.get("completion_tokens_details") or {}
         answer = {
-            "text": text if isinstance(text, str) else json.dumps(text),
+            "text": text,
             "finish": choice.get("finish_reason"),
             "tokens": _tokens(choice.get("logprobs")),
             "usage": {
@@ -42,13 +47,23 @@ def reduce(data: Mapping[str, Any]) -> Answer:
             },
             "model": data.get("model"),
             "fingerprint": data.get("system_fingerprint"),
-            "reasoning": bool(reasoning) or bool(details.get("reasoning_tokens")),
+            "reasoning": thought or bool(reasoning) or bool(details.get("reasoning_tokens")),
         }
         if data.get("prompt_logprobs") is not None:
             answer["prompt_tokens"] = _prompt_tokens(data["prompt_logprobs"])
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise Transient(f"the answer is not a chat completion ({type(error).__name__}: {error})") from None
     return answer
+
+
+def _written(content: Any) -> tuple[str, bool]:
+    """The text of a message, whole or in parts as of Mistral's reasoning models, and whether a part is a thought."""
+    if content is None or isinstance(content, str):
+        return content or "", False
+    kinds = {part["type"] for part in content}
+    if unknown := kinds - _TEXTS - _THOUGHTS:
+        raise TypeError(f"a part of its text is {unknown}")
+    return "".join(part["text"] for part in content if part["type"] in _TEXTS), bool(kinds & _THOUGHTS)
 
 
 def _tokens(logprobs: Any) -> list[list[Any]] | None:

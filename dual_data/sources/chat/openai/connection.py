@@ -12,7 +12,7 @@ import openai
 
 from dual_data.errors import Transient, UsageError
 from dual_data.sources.chat.openai.chat import Endpoint
-from dual_data.sources.chat.openai.errors import redact, translate
+from dual_data.sources.chat.openai.errors import of_answer, redact, translate
 
 
 class Connection:
@@ -44,8 +44,10 @@ class Connection:
         except ValueError:
             start = redact(content[:80].decode("utf-8", "replace"), self._key)
             raise Transient(f"{self._server}: the answer is not complete JSON; it starts: {start!r}") from None
-        if not isinstance(data, dict) or data.get("error"):
-            raise Transient(f"{self._server}: an error with status 200: {redact(str(data), self._key)}")
+        if not isinstance(data, dict):
+            raise Transient(f"{self._server}: the answer is no JSON object: {redact(str(data), self._key)}")
+        if failed := of_answer(data, self._server, self._key, self._endpoint.api_key_env):
+            raise failed
         return data
 
     def close(self) -> None:

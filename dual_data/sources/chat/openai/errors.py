@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import openai
 
@@ -23,6 +23,8 @@ _TOO_LONG = re.compile(
 # "You exceeded your current quota, please check your plan and billing details" is said of limits a minute too.
 _QUOTA = re.compile(r"insufficient_quota|credit balance", re.I)
 _DECLINED = re.compile(r"content_filter|content_policy|ResponsibleAI|moderation", re.I)
+# With 403, "moderation" alone may be a model that the key does not open.
+_FLAGGED = re.compile(r"content_filter|content_policy|ResponsibleAI|flagged", re.I)
 # llama-cpp-python answers a response_format that it does not know with 500, not 400.
 _UNSUPPORTED = re.compile(r"validation error|literal_error|not supported|unsupported|not implemented", re.I)
 _FORM = (400, 405, 409, 415, 422, 501)
@@ -43,33 +45,58 @@ def translate(error: openai.OpenAIError, server: str, key: str, key_name: str) -
         return Transient(f"{server}: {redact(str(error.__cause__ or error), key)}")
     if not isinstance(error, openai.APIStatusError):
         return Refused(f"{server}: {redact(str(error), key)}")
-    return _of_status(error, server, key, key_name)
+    headers = error.response.headers
+    said = _Said(_text(error), str(error.type), "json" in headers.get("content-type", ""), _wait(headers, time.time()))
+    return _of_status(error.status_code, said, f"{server}: HTTP {error.status_code}", key, key_name)
 
 
-def _of_status(error: openai.APIStatusError, server: str, key: str, key_name: str) -> ServiceError:
-    status = error.status_code
-    text = redact(_text(error), key)
-    message = f"{server}: HTTP {status}: {text}"
+def of_answer(data: Mapping[str, Any], server: str, key: str, key_name: str) -> ServiceError | None:
+    """The error that an answer with status 200 states, for itself or for its choice, as of OpenRouter; None for none.
+
+    Its code, where it is a number, means what it means as a status.
+    """
+    choices = data.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    error = data.get("error") or (choice.get("error") if isinstance(choice, dict) else None)
+    if not error:
+        return None
+    code, kind = (error.get("code"), error.get("type")) if isinstance(error, dict) else (None, None)
+    said = _Said(_text_of({"error": error}), str(kind), True, None)
+    status = code if isinstance(code, int) else 200
+    return _of_status(status, said, f"{server}: an error with status 200", key, key_name)
+
+
+class _Said(NamedTuple):
+    """What a failure says beside its status."""
+
+    text: str
+    kind: str
+    """OpenAI's `type` of an error."""
+    json: bool
+    wait: float | None
+    """Seconds that the server asks for."""
+
+
+def _of_status(status: int, said: _Said, where: str, key: str, key_name: str) -> ServiceError:
+    text = redact(said.text, key)
+    message = f"{where}: {text}"
     final: ServiceError | None = None
-    if status in (401, 403):
+    if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(text)):
+        final = TooLarge(message)
+    elif (status == 400 and _DECLINED.search(text)) or (status == 403 and _FLAGGED.search(text)):
+        final = Declined(message)
+    elif status in (401, 403):
         who = f"the key in the environment variable {key_name}" if key_name else "a request without a key"
         advice = "set api_key_env to a variable with a valid key"
-        final = Refused(f"{server}: HTTP {status}: the server refuses {who}; {advice}")
-    elif status == 402 or (status == 429 and _QUOTA.search(f"{error.type} {text}")):
+        final = Refused(f"{where}: the server refuses {who}; {advice}")
+    elif status == 402 or (status == 429 and _QUOTA.search(f"{said.kind} {text}")):
         final = Refused(f"{message}. The quota of this key is used up; what was answered is kept.")
     elif status == 404:
         final = Refused(f"{message}. Check base_url (it usually ends in /v1) and model.")
-    elif status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(text)):
-        final = TooLarge(message)
-    elif status == 400 and _DECLINED.search(text):
-        final = Declined(message)
-    elif "json" in error.response.headers.get("content-type", "") and (
-        status in _FORM or (status == 500 and _UNSUPPORTED.search(text))
-    ):
+    elif said.json and (status in _FORM or (status == 500 and _UNSUPPORTED.search(text))):
         final = Rejected(message)
     # All else may pass: 408, 429, 5xx, and a gateway's HTML page under any status.
-    wait = _wait(error.response.headers, time.time())
-    return final or Transient(message, retry_after=UNTOLD_WAIT if wait is None and status == 429 else wait)
+    return final or Transient(message, retry_after=UNTOLD_WAIT if said.wait is None and status == 429 else said.wait)
 
 
 def _wait(headers: Mapping[str, str], now: float) -> float | None:
@@ -79,10 +106,14 @@ def _wait(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _text(error: openai.APIStatusError) -> str:
-    """Code and message of an error body, in any of the shapes in use."""
     body: Any = error.body
-    if not isinstance(body, dict):
-        return body if isinstance(body, str) else error.response.text or error.message
+    if isinstance(body, dict):
+        return _text_of(body)
+    return body if isinstance(body, str) else error.response.text or error.message
+
+
+def _text_of(body: Mapping[str, Any]) -> str:
+    """Code and message of an error body, in any of the shapes in use."""
     inner = body.get("error", body)
     if not isinstance(inner, dict):
         return str(inner)

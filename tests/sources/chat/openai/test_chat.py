@@ -23,7 +23,7 @@ from dual_data.sources.chat.openai.answering import ServerAnswers
 from dual_data.sources.chat.openai.answers import final_text, messages, reduce
 from dual_data.sources.chat.openai.chat import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat, Sampling
-from dual_data.sources.chat.usage import Budget, Ledger, Price, Usage
+from dual_data.sources.chat.usage import Budget, Ledger, Price, Usage, usage_of
 from tests.clock import FakeClock
 from tests.faults.proxy import CUT, DROP, RESET, Fault, error_500, html_200, proxy, slow, too_many, unavailable
 from tests.services.llama import CONTEXT, KEY, MODEL, Llama, llama
@@ -226,6 +226,7 @@ def test_a_replay_needs_neither_key_nor_server(calls: Calls) -> None:
         (429, "Your credit balance is too low", None, Refused),
         (402, "Insufficient credits", None, Refused),
         (403, "country not supported", None, Refused),
+        (403, "Project `x` does not have access to model `omni-moderation-latest`", "model_not_found", Refused),
         (404, "The model `x` does not exist", "model_not_found", Refused),
         (400, "Unrecognized request argument", None, Refused),
     ],
@@ -274,6 +275,74 @@ def test_a_content_filter_is_an_answer(calls: Calls) -> None:
     refusal = error(400, "The response was filtered", "content_filter")
     with stand_in(lambda _: refusal) as fake, server(fake.base_url, calls) as one:
         assert one.ask([france(one)]) == [{"declined": "content_filter"}]
+
+
+FLAGGED = {
+    "code": 403,
+    "message": "Your chosen model requires moderation and your input was flagged",
+    "metadata": {"reasons": ["violence"]},
+}
+TOO_LONG = {"code": 400, "message": "This endpoint's maximum context length is 8192 tokens"}
+
+
+def of_choice(failed: Any) -> Body:
+    """As OpenRouter, where the model breaks down after the answer has begun."""
+    choice = {"message": {"content": ""}, "finish_reason": "error", "error": failed}
+    return {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 0}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "rule"),
+    [
+        (403, {"error": FLAGGED}, "content_filter"),
+        (200, {"error": FLAGGED}, "content_filter"),
+        (200, of_choice(FLAGGED), "content_filter"),
+        (200, {"error": TOO_LONG}, "prompt_too_large"),
+    ],
+)
+def test_one_question_that_is_refused_wherever_that_is_said_stops_nothing(
+    calls: Calls, status: int, body: Body, rule: str
+) -> None:
+    with stand_in(lambda _: (status, body)) as fake, server(fake.base_url, calls) as one:
+        assert one.ask([france(one)]) == [{"declined": rule}]
+        assert len(fake.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("failed", "message"),
+    [
+        ({"code": 401, "message": f"wrong key {KEY}"}, "status 200: the server refuses the key in .* JUDGE_KEY"),
+        ({"code": 402, "message": "Insufficient credits"}, "quota of this key is used up"),
+    ],
+)
+def test_an_error_in_an_answer_means_what_it_means_as_a_status(
+    calls: Calls, failed: dict[str, Any], message: str
+) -> None:
+    with stand_in(lambda _: (200, {"error": failed})) as fake, server(fake.base_url, calls) as one:
+        with pytest.raises(Refused, match=message) as caught:
+            one.ask([france(one)])
+        assert KEY not in str(caught.value)
+        assert len(fake.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "waited"),
+    [
+        (of_choice({"code": 502, "message": "Provider returned error"}), None),
+        (of_choice(None), None),
+        (of_choice("upstream"), None),
+        ({"error": {"code": 429, "message": "slow down"}}, 60.0),
+        ({"error": {"code": "1301", "message": "busy"}}, None),
+    ],
+)
+def test_an_answer_that_broke_down_is_asked_for_again_and_never_logged(
+    calls: Calls, clock: FakeClock, body: Body, waited: float | None
+) -> None:
+    replies = iter([(200, body), completion("Paris")])
+    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as one:
+        (answer,) = one.ask([france(one)])
+    assert answer["text"] == "Paris"
+    assert sum(clock.slept) == pytest.approx(waited) if waited else 1 <= sum(clock.slept) <= 2
 
 
 def test_a_declined_call_counts_the_same_in_a_replay(tmp_path: Path) -> None:
@@ -561,10 +630,24 @@ def test_a_reasoning_block_is_not_the_answer() -> None:
     assert final_text({"declined": "content_filter"}) == ""
 
 
+def test_of_an_answer_in_parts_the_text_alone_is_kept() -> None:
+    """As of Mistral's reasoning models."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Berlin? No."}]}
+    parts = [thought, {"type": "text", "text": "Ly"}, {"type": "output_text", "text": "on"}]
+    for content, text, reasoning in ((parts, "Lyon", True), (parts[1:], "Lyon", False), ([thought], "", True)):
+        answer = reduce({"choices": [{"message": {"content": content}}]})
+        assert (answer["text"], answer["reasoning"]) == (text, reasoning)
+
+
 @pytest.mark.parametrize(
     "data",
     [
         {},
+        *(
+            {"choices": [{"message": {"content": content}}]}
+            for content in ({"text": "x"}, 5, ["x"], [{"text": "x"}], [{"type": "image_url"}], [{"type": "text"}])
+        ),
+        {"choices": [{"message": {"content": ""}, "finish_reason": "error"}]},
         {"choices": []},
         {"choices": None},
         {"choices": [{"message": None}]},
@@ -608,6 +691,11 @@ def test_log_probabilities_that_are_none_are_asked_for_again_and_never_logged(ca
         assert [token for token, _, _ in answer["tokens"]] == ["7"]
         assert one.ask([france(one)]) == [answer]
         assert len(fake.bodies) == 2
+
+
+def test_rows_of_a_log_that_lack_numbers_and_tokens_are_read() -> None:
+    assert usage_of({"usage": {"prompt": None, "completion": 3}}) == Usage(1, 0, 0, 3)
+    assert features.tail({"prompt_tokens": [["Par", -1.0], [None, -1.0]]}, "Paris") is None
 
 
 def test_numbers_that_are_none_are_none() -> None:
