@@ -13,7 +13,7 @@ ENTITY_PREFIX = "http://www.wikidata.org/entity/"
 
 _ITEM = re.compile(r"Q[1-9][0-9]*")
 _PROPERTY = re.compile(r"P[1-9][0-9]*")
-_TITLE = re.compile(r"[^|\x00-\x1f\x7f]+")
+_TITLE = re.compile(r"[^#|<>\[\]{}\x00-\x1f\x7f]+")
 
 
 def digest(text: str, length: int = 16) -> str:
@@ -61,7 +61,11 @@ def is_property(text: str) -> bool:
 
 
 def is_title(text: str) -> bool:
-    """Whether a page of a wiki could have that title: between titles stands `|`, and control characters are refused."""
+    """Whether a page of a wiki could have that title, by its characters.
+
+    >>> [is_title(text) for text in ("C", "C#", "A|B")]
+    [True, False, False]
+    """
     return _TITLE.fullmatch(text) is not None
 
 
