@@ -27,7 +27,7 @@ from dual_data.call_log import Request
 from dual_data.calls import Calls
 from dual_data.config import Services
 from dual_data.errors import ConfigError, InputError, Refused, ServiceError, Transient
-from dual_data.ids import is_title
+from dual_data.ids import canonical, is_title
 from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after, user_agent
 
 SOURCE = "wikipedia"
@@ -42,7 +42,9 @@ WHOLE_TIMEOUT = 300.0
 SILENT_INDEX = 10
 """So many articles without a single counter are no gaps of the search index: it was not reached, or counts nothing."""
 _BLOCKED = {"blocked", "autoblocked", "readapidenied", "permissiondenied"}
-_LATER = {"maxlag", "ratelimited", "readonly", "internal_api_error_DBQueryError", "cirrussearch-too-busy-error"}
+_LATER = re.compile(
+    r"maxlag|ratelimited|readonly|cirrussearch-(?:too-busy|backend)-error|internal_api_error_.*", re.DOTALL
+)
 
 
 class LinkCount(NamedTuple):
@@ -200,7 +202,11 @@ class Wikipedia:
     def _pages(self, request: Request) -> Iterator[dict[str, Any]]:
         """The answers of a query, following `continue`; every one is a call of its own in the log."""
         more: Mapping[str, Any] | None = {}
+        seen: set[str] = set()
         while more is not None:
+            if (place := canonical(more)) in seen:
+                raise ServiceError(_endless(self.api, request, more))
+            seen.add(place)
             answer = self._ask({**request, **more})
             yield answer
             more = answer.get("continue")
@@ -215,13 +221,19 @@ class Wikipedia:
         if "titles" in parameters:
             parameters["titles"] = "|".join(parameters["titles"])
         try:
-            answer = self._client().api("query", formatversion=2, **parameters)
+            return self._kept(request, self._client().api("query", formatversion=2, **parameters))
         except mwclient.errors.APIError as error:
             raise _api_error(self.api, str(error.code), str(error.info)) from None
         except (mwclient.errors.MaximumRetriesExceeded, requests.RequestException) as error:
             raise Transient(f"{self.api}: {type(error).__name__}: {error}") from None
-        except (ValueError, mwclient.errors.InvalidResponse):
+        except (ValueError, RecursionError, mwclient.errors.InvalidResponse):
             raise Transient(f"{self.api}: the answer is not JSON") from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Transient(f"{self.api}: the answer is not one of this API ({error!r})") from None
+
+    def _kept(self, request: Request, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """What the log keeps of an answer. Raises KeyError, TypeError or AttributeError for what has not its form:
+        in the log, it would end every later run at its reading."""
         query = answer.get("query", {})
         day = datetime.fromtimestamp(self._calls.clock.now(), UTC).date().isoformat()
         if "siprop" in request:
@@ -229,7 +241,8 @@ class Wikipedia:
         # Redirects in a circle and titles of other wikis have no page: alone, they are the whole answer.
         if not query.keys() & {"pages", "redirects", "interwiki"}:
             raise Transient(f"{self.api}: the answer holds no pages; warnings: {answer.get('warnings')}")
-        pages = query.get("pages", [])
+        pages = [_checked(page) for page in query.get("pages", [])]
+        _Names().learn(query)
         counts = [_incoming_links(page) for page in pages if "cirrusdoc" in page]
         if len(counts) >= SILENT_INDEX and not any(count is not None for count in counts):
             raise Transient(
@@ -238,6 +251,8 @@ class Wikipedia:
             )
         kept = {key: query[key] for key in ("normalized", "redirects", "interwiki") if key in query}
         more = {"continue": answer["continue"]} if "continue" in answer else {}
+        if more and more["continue"].items() <= request.items():
+            raise Transient(_endless(self.api, request, more["continue"]))
         return {"pages": pages, **kept, **more, "day": day}
 
     def _client(self) -> mwclient.Site:
@@ -326,14 +341,15 @@ class _Names:
 def _batches(titles: Sequence[str]) -> list[list[str]]:
     """Distinct titles in sorted order, cut to requests: the same titles always give the same calls.
 
-    Raises InputError for a title that would be read as several: one of them changes what all of its request mean.
+    Raises InputError for a title that would be read as several, or as one that it is not: `|` changes what all of its
+    request mean, and behind `#` stands a place within the article.
     """
     ordered = sorted(set(titles))
     for title in ordered:
         if not is_title(title):
             raise InputError(
-                f"{title!r} is no title of an article: those have neither | nor control characters. Correct it where "
-                "the facts come from."
+                f"{title!r} is no title of an article: those have neither # | < > [ ] {{ }} nor control characters. "
+                "Correct it where the facts come from."
             )
     return [ordered[i : i + TITLES_A_REQUEST] for i in range(0, len(ordered), TITLES_A_REQUEST)]
 
@@ -341,6 +357,23 @@ def _batches(titles: Sequence[str]) -> list[list[str]]:
 def _is_page(page: Mapping[str, Any]) -> bool:
     """Whether an article can be there: the wiki has such a page, and it is none of its own making (Special:Search)."""
     return not (page.get("missing") or page.get("invalid") or page.get("special"))
+
+
+def _checked(page: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The page, if it has what counting looks at."""
+    links = [link["pageid"] for link in page.get("linkshere", ())]
+    titles = [page["title"], *(redirect["title"] for redirect in page.get("redirects", ()))]
+    if not all(isinstance(title, str) for title in titles) or not all(isinstance(link, int) for link in links):
+        raise TypeError(f"{titles[0]!r} has links or redirects of another form")
+    return page
+
+
+def _endless(api: str, request: Request, more: Mapping[str, Any]) -> str:
+    return (
+        f"{api} goes round in circles over prop={request['prop']}: it says again to continue at {canonical(more)}. Use "
+        "another method in [links], or correct the title at fault where the facts come from; it is one of: "
+        + ", ".join(request["titles"])
+    )
 
 
 def _incoming_links(page: Mapping[str, Any]) -> int | None:
@@ -354,7 +387,7 @@ def _incoming_links(page: Mapping[str, Any]) -> int | None:
 
 
 def _api_error(api: str, code: str, info: str) -> ServiceError:
-    if code in _LATER:
+    if _LATER.fullmatch(code):
         lag = re.search(r"([\d.]+) seconds? lagged", info)
         untold = UNTOLD_WAIT if code == "ratelimited" else None
         return Transient(f"{api}: {code}: {info}", retry_after=float(MAX_LAG) if lag else untold)

@@ -142,6 +142,65 @@ def test_an_answer_without_pages_that_says_nothing_is_asked_for_again(tmp_path: 
         client(front.url, tmp_path).count_by_cirrus(["Varn"], ignore)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [], "x", {"query": []}, {"query": None}, {"error": "boom"}, {"error": None}, {"error": {"info": "x"}},
+        {"warnings": [], "query": {"pages": [{"title": "Sarr", "pageid": 1}]}}, {"query": {"pages": [{}]}},
+        {"query": {"pages": {"1": {"title": "Sarr"}}}}, {"query": {"pages": [{"title": "Sarr", "redirects": None}]}},
+        {"query": {"pages": [{"title": "Sarr", "linkshere": [{}]}]}}, {"query": {"pages": [], "normalized": [{}]}},
+        {"query": {"pages": [{"title": "Sarr"}]}, "continue": "on"},
+    ],
+    ids=json.dumps,
+)  # fmt: skip
+def test_json_that_is_no_answer_is_asked_for_again_and_never_logged(wiki: Wiki, tmp_path: Path, answer: Any) -> None:
+    with proxy(wiki.url, Fault("odd", content_type=JSON, body=json.dumps(answer).encode())) as front:
+        assert client(front.url, tmp_path).count_by_cirrus(["Sarr"], ignore)["Sarr"].inbound_links == 34
+        assert front.count == 2
+
+
+def test_brackets_without_end_are_asked_for_again(wiki: Wiki, tmp_path: Path) -> None:
+    with proxy(wiki.url, Fault("deep", content_type=JSON, body=b"[" * 100_000)) as front:
+        client(front.url, tmp_path).count_by_cirrus(["Sarr"], ignore)
+        assert front.count == 2
+
+
+@pytest.mark.parametrize(
+    "code", ["internal_api_error_DBQueryTimeoutError", "internal_api_error_TypeError", "cirrussearch-backend-error"]
+)
+def test_a_wiki_that_failed_inside_is_asked_again(wiki: Wiki, tmp_path: Path, code: str) -> None:
+    body = json.dumps({"error": {"code": code, "info": "[x] Caught exception"}}).encode()
+    with proxy(wiki.url, Fault("inside", content_type=JSON, body=body)) as front:
+        client(front.url, tmp_path).count_by_cirrus(["Sarr"], ignore)
+        assert front.count == 2
+
+
+def continued(at: str) -> Fault:
+    """An answer that is to be continued there."""
+    more = {"continue": {"rdcontinue": at, "continue": "||"}, "query": {"pages": [{"title": "Sarr", "pageid": 1}]}}
+    return Fault("continued", content_type=JSON, body=json.dumps(more).encode())
+
+
+def test_an_answer_that_continues_where_it_began_is_never_logged(tmp_path: Path) -> None:
+    """As Wikipedia's lists of redirects do at times."""
+    message = r'gave up after 6 tries.*prop=redirects.*"rdcontinue":"1".*one of: Pelm, Sarr\.'
+    with proxy("http://127.0.0.1:9/", *[continued("1")] * 7) as front:
+        source = client(front.url, tmp_path)
+        with pytest.raises(ServiceError, match=message):
+            source.count_by_linkshere(["Sarr", "Pelm"], 1000, ignore)
+        assert front.count == 7
+        assert source._calls.counts()["wikipedia"].made == 1
+
+
+def test_a_circle_of_answers_ends_with_one_message(tmp_path: Path) -> None:
+    message = r"goes round in circles over prop=redirects.*another method in \[links\].*one of: Sarr$"
+    with proxy("http://127.0.0.1:9/", continued("1"), continued("2"), continued("1")) as front:
+        for _ in ("asked", "replayed"):
+            with pytest.raises(ServiceError, match=message):
+                client(front.url, tmp_path).count_by_linkshere(["Sarr"], 1000, ignore)
+        assert front.count == 3
+
+
 def test_a_title_that_the_answer_leaves_out_is_an_error_not_a_count(tmp_path: Path) -> None:
     other = json.dumps({"query": {"pages": [{"pageid": 1, "ns": 0, "title": "Varn"}]}}).encode()
     with (
@@ -160,9 +219,9 @@ def test_a_title_in_another_normal_form_is_found(wiki: Wiki, tmp_path: Path) -> 
     assert (exact["Ostel"].inbound_links, rough["Ostel"].inbound_links) == (3, 6)
 
 
-@pytest.mark.parametrize("title", ["Varn|Ostel", "\x1fVarn", "Va\0rn", ""])
-def test_a_title_that_would_be_read_as_several_is_never_asked_for(tmp_path: Path, title: str) -> None:
-    """One of them would change what all titles of its request mean."""
+@pytest.mark.parametrize("title", ["Varn|Ostel", "Varn#Ostel", "<Varn>", "[Varn", "{{Varn}}", "\x1fVarn", "Va\0rn", ""])
+def test_a_title_that_would_be_read_as_several_or_as_another_is_never_asked_for(tmp_path: Path, title: str) -> None:
+    """A bar would change what all titles of its request mean; of "C#", the links of "C" would be counted."""
     with proxy("http://127.0.0.1:9/") as front:
         for count in (client(front.url, tmp_path).cirrus_requests, client(front.url, tmp_path).redirect_requests):
             with pytest.raises(InputError, match=r"is no title of an article: .* Correct it where the facts come from"):

@@ -41,7 +41,7 @@ class Connection:
             raise translate(error, self._server, self._key, self._endpoint.api_key_env) from None
         try:
             data = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             start = redact(content[:80].decode("utf-8", "replace"), self._key)
             raise Transient(f"{self._server}: the answer is not complete JSON; it starts: {start!r}") from None
         if not isinstance(data, dict):

@@ -119,6 +119,7 @@ def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
         (Fault("html 400", 400), None),
         (Fault("error 200", 200, "application/json", b'{"error":{"message":"upstream"}}'), None),
         (Fault("empty", 200, "application/json", b'{"choices":[]}'), None),
+        (Fault("deep", 200, "application/json", b"[" * 100_000), None),
         (CUT, None),
         (DROP, None),
         (RESET, None),
