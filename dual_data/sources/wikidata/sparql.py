@@ -38,6 +38,15 @@ _OUT_OF_TIME = re.compile(
     r"Operation was cancelled|memory limit",
     re.IGNORECASE,
 )
+# With an error status less counts: there Blazegraph prints the query before every exception, and gateways speak of
+# connections that timed out.
+_GAVE_UP = re.compile(
+    r"TimeoutException|has been cancelled|Operation was cancelled|memory limit|MemoryManagerOutOfMemory|"
+    r"(?:Operation|Query|Transaction) timed out",
+    re.IGNORECASE,
+)
+_GATEWAY = {502, 503, *range(520, 530)}
+"""Said by whoever stands before the service, of the service and not of the query."""
 _PASSING = re.compile(
     r"too many|rate.?limit|retry|try again|unavailable|overload|maintenance|timeout|server error|\b50[0-4]\b", re.I
 )
@@ -205,7 +214,7 @@ def read_answer(content_type: str, body: bytes, url: str, *, patient: bool) -> A
     tail = body[-20_000:].decode("utf-8", "replace")
     try:
         data = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         if _OUT_OF_TIME.search(tail):
             raise TooLarge(f"{url}: ran out of time in the middle of its answer ({len(body)} bytes)") from None
         raise _broken_off(f"{url}: the answer broke off after {len(body)} bytes", body) from None
@@ -244,7 +253,7 @@ def _term(cell: Mapping[str, str]) -> Term:
 def failure(status: int, headers: Message, text: str, url: str, now: float) -> ServiceError:
     """The exception for an HTTP error status."""
     shown = f"{url}: answered {status} ({_gist(text)})"
-    if _OUT_OF_TIME.search(text) and status != 403:
+    if _GAVE_UP.search(text) and status not in (403, *_GATEWAY):
         return TooLarge(shown)
     if status in (401, 403):
         return Refused(

@@ -246,6 +246,33 @@ def test_qlevers_timeout_is_too_large() -> None:
     assert type(failure(429, http.client.HTTPMessage(), body.decode(), "u", 0.0)) is TooLarge
 
 
+BLAZEGRAPH = "SPARQL-QUERY: queryStr=SELECT ?s WHERE { ?s ?p ?o }\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "error"),
+    [
+        (500, BLAZEGRAPH + "java.util.concurrent.TimeoutException", TooLarge),
+        (500, BLAZEGRAPH + "com.bigdata.rwstore.sector.MemoryManagerOutOfMemory", TooLarge),
+        (500, BLAZEGRAPH + "java.util.concurrent.RejectedExecutionException: Task rejected", Transient),
+        (500, BLAZEGRAPH + "java.io.IOException: No space left on device", Transient),
+        (400, BLAZEGRAPH + "org.openrdf.query.MalformedQueryException: Encountered", ServiceError),
+        (502, "upstream connect error. reset reason: connection timed out", Transient),
+        (503, "TimeoutException while waiting for a backend", Transient),
+        (522, "<title>example.org | 522: Connection timed out</title>", Transient),
+    ],
+)
+def test_only_what_a_service_says_of_the_query_makes_it_too_large(
+    status: int, text: str, error: type[ServiceError]
+) -> None:
+    assert type(failure(status, http.client.HTTPMessage(), text, "u", 0.0)) is error
+
+
+def test_brackets_without_end_are_no_answer() -> None:
+    with pytest.raises(BrokenOff):
+        read_answer(JSON_TYPE, b"[" * 100_000, "u", patient=True)
+
+
 CELLS = st.one_of(
     st.none(),
     st.fixed_dictionaries({"type": st.just("uri"), "value": st.text()}),
