@@ -1,4 +1,4 @@
-"""The file of the call log: answers, and what is left of each source's minute and pause, in SQLite.
+"""The file of the call log: answers, and what is left of each service's minute and pause, in SQLite.
 
 An answer is committed before anybody sees it, so a killed process loses at most the calls in flight.
 """
@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dual_data.config import LONGEST_TIMEOUT
 from dual_data.errors import DualDataError
 from dual_data.ids import canonical, digest
 
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS calls (
     key TEXT PRIMARY KEY, source TEXT NOT NULL, request TEXT NOT NULL, answer BLOB NOT NULL,
     answered_at TEXT NOT NULL, attempts INTEGER NOT NULL
 ) WITHOUT ROWID;
+-- Behind the source stands the address of whoever is asked.
 CREATE TABLE IF NOT EXISTS starts (source TEXT NOT NULL, at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS starts_by_source ON starts (source, at);
 CREATE TABLE IF NOT EXISTS pauses (source TEXT PRIMARY KEY, asked_at REAL NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
@@ -51,11 +53,12 @@ def key_of(source: str, request: Request) -> str:
 class CallLog:
     """One SQLite file, safe to use from several threads of one process.
 
-    `read_only` never creates or changes the file. What the disk refuses is a DualDataError that says so.
+    `read_only` never creates or changes the file. What the disk refuses is a DualDataError that says so. Another
+    process that holds the file is waited for so many seconds: what is to be written may have been paid for.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, read_only: bool = False, patience: float = 60.0) -> None:
+        self.path, self._patience = path, patience
         self._lock = threading.RLock()
         self._connection = self._open(read_only)
 
@@ -116,7 +119,7 @@ class CallLog:
             rows = connection.execute(oldest_first, (source,)).fetchall()
         return [(json.loads(request), at) for request, at in rows]
 
-    def take_turn(self, source: str, per_minute: int | None, clock: Callable[[], float]) -> Wait | None:
+    def take_turn(self, service: str, per_minute: int | None, clock: Callable[[], float]) -> Wait | None:
         """Note the start of a request at the clock's time (epoch seconds), or say how long it has to wait.
 
         Pauses and starts are kept in the file, so that a restart neither begins with a fresh minute nor forgets what
@@ -125,37 +128,38 @@ class CallLog:
         """
         with self._storage() as connection:
             now = clock()
-            if rest := self._rest_of_pause(connection, source, now):
+            if rest := self._rest_of_pause(connection, service, now):
                 return Wait(rest, asked=True)
             if per_minute is None:
                 return None
             # A start in the future means that the clock went back: it counts as now.
-            connection.execute("UPDATE starts SET at = ? WHERE source = ? AND at > ?", (now, source, now))
-            connection.execute("DELETE FROM starts WHERE source = ? AND at <= ?", (source, now - WINDOW))
+            connection.execute("UPDATE starts SET at = ? WHERE source = ? AND at > ?", (now, service, now))
+            connection.execute("DELETE FROM starts WHERE source = ? AND at <= ?", (service, now - WINDOW))
             count, oldest = connection.execute(
-                "SELECT count(*), min(at) FROM starts WHERE source = ?", (source,)
+                "SELECT count(*), min(at) FROM starts WHERE source = ?", (service,)
             ).fetchone()
             if count >= per_minute:
                 # At least a moment: rounding may leave nothing to wait for, and no turn either.
                 return Wait(max(0.001, oldest + WINDOW - now), asked=False)
-            connection.execute("INSERT INTO starts VALUES (?, ?)", (source, now))
+            connection.execute("INSERT INTO starts VALUES (?, ?)", (service, now))
             return None
 
-    def pause(self, source: str, seconds: float, clock: Callable[[], float]) -> None:
+    def pause(self, service: str, seconds: float, clock: Callable[[], float]) -> None:
         """Keep that the service wants no request of anybody here before `seconds` from now have passed."""
         with self._storage() as connection:
             now = clock()
-            if seconds > self._rest_of_pause(connection, source, now):
-                connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (source, now, now + seconds))
+            if seconds > self._rest_of_pause(connection, service, now):
+                connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (service, now, now + seconds))
 
-    def _rest_of_pause(self, connection: sqlite3.Connection, source: str, now: float) -> float:
-        row = connection.execute("SELECT asked_at, until FROM pauses WHERE source = ?", (source,)).fetchone()
+    def _rest_of_pause(self, connection: sqlite3.Connection, service: str, now: float) -> float:
+        row = connection.execute("SELECT asked_at, until FROM pauses WHERE source = ?", (service,)).fetchone()
         if row is None:
             return 0.0
-        asked_at, until = float(row[0]), float(row[1])
+        asked_at = float(row[0])
+        until = min(float(row[1]), asked_at + LONGEST_TIMEOUT)
         if asked_at > now:  # The clock went back: the pause begins now.
             until -= asked_at - now
-            connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (source, now, until))
+            connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (service, now, until))
         return max(0.0, until - now)
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
@@ -164,7 +168,7 @@ class CallLog:
                 connection = self._open_read_only()
             else:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+                connection = sqlite3.connect(self.path, self._patience, check_same_thread=False, isolation_level=None)
                 # A second for a gigabyte. Written to, a damaged file would lose more than it has lost already.
                 if (found := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
                     connection.close()
@@ -175,10 +179,14 @@ class CallLog:
                 connection.executescript(_SCHEMA)
             connection.execute("SELECT count(*) FROM calls WHERE key = ''").fetchone()
         except (sqlite3.Error, OSError) as error:
-            raise DualDataError(f"{self.path}: the call log cannot be opened ({error}). {self._advice()}") from None
+            raise DualDataError(
+                f"{self.path}: the call log cannot be opened ({error}). {self._advice(error)}"
+            ) from None
         return connection
 
-    def _advice(self) -> str:
+    def _advice(self, error: Exception) -> str:
+        if "locked" in str(error):
+            return "Another process has held the file for long: wait for it to end, or end it, and run again."
         name = self.path.name
         return (
             "Nothing was changed by this. If the disk is full or the folder may not be written, put that right. If the "
@@ -191,7 +199,7 @@ class CallLog:
             # Without a write-ahead file nobody is writing, and SQLite need not put its shared memory beside the log.
             settled = not self.path.with_name(self.path.name + "-wal").exists()
             target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if settled else "")
-            connection = sqlite3.connect(target, uri=True, check_same_thread=False)
+            connection = sqlite3.connect(target, self._patience, uri=True, check_same_thread=False)
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 return connection
             # Whoever made the file was killed before the first table: it holds no answer.
@@ -211,7 +219,7 @@ class CallLog:
                     self._connection.rollback()
                 raise DualDataError(
                     f"{self.path}: the call log cannot be used ({error}); what was answered before is kept. "
-                    f"{self._advice()}"
+                    f"{self._advice(error)}"
                 ) from None
 
 

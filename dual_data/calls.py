@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -27,6 +28,9 @@ from dual_data.ids import canonical
 
 NAP = 1.0
 """Longest wait in one piece, in seconds, while other calls are under way: one of them may end the run meanwhile."""
+
+_ADDRESSES = ("server", "endpoint", "wiki")
+"""What requests call the address of whoever answers them."""
 
 
 class Clock(Protocol):
@@ -138,7 +142,9 @@ class Calls:
         """
         if self.offline:
             raise Offline(source, [canonical(request)[:200]])
-        self._write(source, [(request, answer)], attempts=1)
+        # A clock that went back would leave the older answer the newest; in the same second, their keys would decide.
+        after = max((datetime.fromisoformat(at).timestamp() + 1 for _, at in self.log.requests(source)), default=0.0)
+        self._write(source, [(request, answer)], 1, max(self.clock.now(), after))
 
     def _fetch(self, source: str, request: Request, do: Callable[[], Answer], ended: threading.Event | None) -> Answer:
         answer = self.recall(source, request)
@@ -147,7 +153,7 @@ class Calls:
             return answer
         if self.offline:
             raise Offline(source, [canonical(request)[:200]])
-        answer, attempts = self._ask(source, do, ended)
+        answer, attempts = self._ask(source, _service(source, request), do, ended)
         return self._write(source, [(request, answer)], attempts)[0]
 
     def fetch_all(
@@ -230,7 +236,8 @@ class Calls:
         for start in range(0, len(missing), size):
             keys = missing[start : start + size]
             group = [distinct[key] for key in keys]
-            answers, attempts = self._ask(source, lambda group=group: list(do(group)))  # type: ignore[misc]
+            service = _service(source, group[0])
+            answers, attempts = self._ask(source, service, lambda group=group: list(do(group)))  # type: ignore[misc]
             done.update(zip(keys, self._write(source, list(zip(group, answers, strict=True)), attempts), strict=True))
             asked = sum(times[key] for key in keys)
             self._count(source, "replayed", asked - len(keys))
@@ -244,20 +251,22 @@ class Calls:
             if missing:
                 raise Offline(source, missing)
 
-    def _ask(self, source: str, do: Callable[[], Answer], ended: threading.Event | None = None) -> tuple[Answer, int]:
+    def _ask(
+        self, source: str, service: str, do: Callable[[], Answer], ended: threading.Event | None = None
+    ) -> tuple[Answer, int]:
         pace = self.pace(source)
         attempts = 0
 
         def attempt() -> Answer:
             nonlocal attempts
-            self._wait_for_turn(source, pace, ended)
+            self._wait_for_turn(service, pace, ended)
             attempts += 1
             try:
                 return do()
             except ServiceError as error:
                 self._count(source, "failed")
                 if isinstance(error, Transient) and error.retry_after is not None:
-                    self.log.pause(source, error.retry_after, self.clock.now)
+                    self.log.pause(service, error.retry_after, self.clock.now)
                 raise
 
         retrying = tenacity.Retrying(
@@ -275,12 +284,12 @@ class Calls:
                 "What was answered is kept; run the same command again later."
             ) from error
 
-    def _wait_for_turn(self, source: str, pace: Pace, ended: threading.Event | None) -> None:
-        """Block until the source's pause is over and one more request fits into the last minute."""
+    def _wait_for_turn(self, service: str, pace: Pace, ended: threading.Event | None) -> None:
+        """Block until the service's pause is over and one more request fits into the last minute."""
         while True:
             if ended is not None and ended.is_set():
                 raise _Ended
-            wait = self.log.take_turn(source, pace.per_minute, self.clock.now)
+            wait = self.log.take_turn(service, pace.per_minute, self.clock.now)
             if wait is None:
                 return
             if wait.asked and wait.seconds > pace.longest_wait:
@@ -295,15 +304,22 @@ class Calls:
             self.clock.sleep(min(seconds, NAP))
             seconds -= NAP
 
-    def _write(self, source: str, answered: Sequence[tuple[Request, Answer]], attempts: int) -> list[Answer]:
+    def _write(
+        self, source: str, answered: Sequence[tuple[Request, Answer]], attempts: int, now: float | None = None
+    ) -> list[Answer]:
         """Log answers, count them, and return them as the log gives them back."""
-        kept = self.log.write(source, answered, now=self.clock.now(), attempts=attempts)
+        kept = self.log.write(source, answered, now=self.clock.now() if now is None else now, attempts=attempts)
         self._count(source, "made", len(answered))
         return kept
 
     def _count(self, source: str, what: str, times: int = 1) -> None:
         with self._lock:
             self._tally[source, what] += times
+
+
+def _service(source: str, request: Request) -> str:
+    """Who answers a request: a pause that one server asks for is none for another of the same source."""
+    return " ".join([source, *(str(request[name]) for name in _ADDRESSES if name in request)])
 
 
 def _distinct(source: str, requests: Sequence[Request]) -> tuple[dict[str, Request], Counter[str]]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.call_log import WINDOW, Request, key_of
+from dual_data.call_log import WINDOW, CallLog, Request, key_of
 from dual_data.calls import Calls, Counts
 from dual_data.config import Pace
 from dual_data.errors import DualDataError, Offline, Refused, ServiceError, TooLarge, Transient
@@ -64,6 +64,10 @@ def test_what_is_noted_again_is_the_latest(tmp_path: Path) -> None:
             assert calls.latest("a", {"task": "open"}) == f"answer {version}"
         calls.note("a", {"task": "open", "version": "1"}, "another answer")
         assert calls.latest("a", {"task": "open"}) == "another answer"
+        clock.time -= 100_000
+        for version in "123456789":
+            calls.note("a", {"task": "open", "version": version}, f"by an earlier clock, {version}")
+            assert calls.latest("a", {"task": "open"}) == f"by an earlier clock, {version}"
     with Calls(tmp_path / "calls.sqlite", offline=True) as calls, pytest.raises(Offline):
         calls.note("a", {"task": "open", "version": "1"}, "a third")
 
@@ -250,6 +254,30 @@ def test_a_clock_that_goes_back_does_not_block(tmp_path: Path) -> None:
     assert clock.now() - began <= WINDOW
 
 
+def test_what_one_server_asks_for_is_not_asked_of_another(tmp_path: Path) -> None:
+    clock = FakeClock()
+    calls = Calls(tmp_path / "calls.sqlite", {"probe": Pace(per_minute=1, longest_wait=60)}, clock=clock)
+    busy, local = {"server": "https://api.example.org/v1"}, {"server": "http://127.0.0.1:8000/v1"}
+    with pytest.raises(ServiceError, match="asks to wait 3600 s"):
+        calls.fetch("probe", busy, Flaky(Transient("busy", retry_after=3600)))
+    assert calls.fetch("probe", local, lambda: "answer") == "answer"
+    assert clock.slept == []
+    for again in ({**busy, "n": 1}, {**busy, "n": 2}):
+        with pytest.raises(ServiceError, match="asks to wait 3600 s"):
+            calls.fetch("probe", again, never)
+    calls.fetch("probe", {**local, "n": 1}, lambda: "answer")
+    assert sum(clock.slept) == pytest.approx(60)
+
+
+def test_no_pause_outlasts_a_day(tmp_path: Path) -> None:
+    clock = FakeClock()
+    calls = Calls(tmp_path / "calls.sqlite", clock=clock)
+    with pytest.raises(ServiceError, match="asks to wait"):
+        calls.fetch("a", {}, Flaky(Transient("milliseconds", retry_after=1e12)))
+    clock.sleep(86_400)
+    assert calls.fetch("a", {}, lambda: "answer") == "answer"
+
+
 class SlowClock(FakeClock):
     """Each look at it is a second later than the last, and takes a while."""
 
@@ -372,6 +400,18 @@ def test_a_damaged_answer_is_said(tmp_path: Path) -> None:
     connection.close()
     with Calls(path) as calls, pytest.raises(DualDataError, match="is damaged"):
         calls.fetch("a", {}, never)
+
+
+def test_a_log_that_another_process_holds_is_said_without_advice_to_rescue_it(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    log = CallLog(path, patience=0.1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DualDataError, match=r"is locked.*Another process has held the file") as caught:
+        log.write("a", [({}, "answer")], now=0.0, attempts=1)
+    assert ".recover" not in str(caught.value)
+    other.close()
+    assert log.write("a", [({}, "answer")], now=0.0, attempts=1) == ["answer"]
 
 
 def test_a_full_disk_is_said_and_what_was_answered_stays(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ class Pace(Strict):
     """How fast and how stubbornly one service is asked."""
 
     per_minute: int | None = Field(default=None, ge=1)
-    """Most requests in any 60 seconds, counted across runs; none for no limit."""
+    """Most requests in any 60 seconds to one address, counted across runs; none for no limit."""
     concurrency: int = Field(default=1, ge=1)
     """Most requests under way at once."""
     attempts: int = Field(default=6, ge=1)
