@@ -168,6 +168,8 @@ class _Download:
                 self._judge(response, url)
                 begin = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
                 if response.status_code != 206 or begin is None or int(begin[1]) != have:
+                    if have and not _may_be_whole(response, have):
+                        raise Transient("answered something else than the file")
                     restart()
                 # What has come is taken as it is: iter_content would wait for a whole chunk, and lose it at a cut.
                 while data := response.raw.read1(_CHUNK, decode_content=False):
@@ -192,6 +194,15 @@ class _Download:
             raise Transient(f"answered {status} {response.reason}", retry_after=wait)
         if status not in (200, 206):
             raise ServiceError(f"{url}: answered {status} {response.reason}; choose another --mirror")
+        if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+            raise Transient(f"answered {status} with a page of HTML")
+
+
+def _may_be_whole(response: requests.Response, have: int) -> bool:
+    """Whether this may be the file from its beginning, for which what has arrived can be given up: no notice that the
+    mirror is being repaired, and no shorter than what is here."""
+    kind, length = response.headers.get("Content-Type", ""), response.headers.get("Content-Length", "")
+    return not kind.lower().startswith("text/") and (not length.isdigit() or int(length) >= have)
 
 
 def _sha1(path: Path) -> str:

@@ -27,12 +27,14 @@ SUMS = f"{PREFIX}-sha1sums.txt"
 
 
 class Server:
-    """Files by path; `cuts` bytes to send before the connection breaks, `answers` statuses to give first, by path."""
+    """Files by path; `cuts` bytes to send before the connection breaks; `answers` statuses, and `notices` types and
+    bodies with status 200, to give first, by path."""
 
     def __init__(self) -> None:
         self.files = dict(FILES)
         self.cuts: dict[str, list[int]] = {}
         self.answers: dict[str, list[tuple[int, dict[str, str]]]] = {}
+        self.notices: dict[str, list[tuple[str, bytes]]] = {}
         self.ranges = True
         self.asked: list[tuple[str, str]] = []
         self.agents: set[str] = set()
@@ -61,6 +63,9 @@ def server() -> Iterator[Server]:
             if waiting := state.answers.get(self.path):
                 status, headers = waiting.pop(0)
                 return self.answer(status, b"", headers)
+            if notices := state.notices.get(self.path):
+                kind, body = notices.pop(0)
+                return self.answer(200, body, {"Content-Type": kind} if kind else {})
             if self.path not in state.files:
                 return self.answer(404, b"nothing here", {})
             data = state.files[self.path]
@@ -148,6 +153,32 @@ def test_a_server_without_ranges_begins_again(server: Server, tmp_path: Path) ->
     server.cuts[PAGE] = [50_000, 60_000]
     run(server, tmp_path)
     assert complete(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("text/html; charset=utf-8", b"<html>maintenance</html>"), ("text/plain", b"x" * 90_000), ("", b"busy")],
+)
+def test_what_has_arrived_outlives_a_notice_instead_of_the_file(
+    server: Server, tmp_path: Path, kind: str, body: bytes
+) -> None:
+    part = tmp_path / f"enwiki-{DAY}-page.sql.gz.part"
+    part.write_bytes(FILES[PAGE][:70_000])
+    server.notices[PAGE] = [(kind, body)] * TRIES
+    with pytest.raises(ServiceError, match=r"answered (200 with a page of HTML|something else).* is kept"):
+        run(server, tmp_path)
+    assert part.read_bytes() == FILES[PAGE][:70_000]
+    run(server, tmp_path)
+    assert server.sent(PAGE)[TRIES:] == ["bytes=70000-"]
+    assert complete(tmp_path)
+
+
+def test_a_page_of_html_is_never_taken_for_a_file(server: Server, tmp_path: Path) -> None:
+    server.notices[PAGE] = [("text/html", b"<html>maintenance</html>")]
+    clock = FakeClock()
+    run(server, tmp_path, clock)
+    assert complete(tmp_path)
+    assert len(clock.slept) == 1
 
 
 def test_a_wrong_checksum_deletes_what_arrived(server: Server, tmp_path: Path) -> None:
