@@ -19,17 +19,21 @@ _DATE_FORMS = tuple(
         # The universe is a year of eleven digits old; of thousands, Python makes no number.
         r"(?<![\d-])(?P<iso>-?\d{4,18})-(?P<month>\d\d)(?:-(?P<day>\d\d))?(?![\d-])",
         r"(?<![\w-])(?P<iso>-\d{4,18})(?![\d-])",
+        # Between dots the day stands first, or the year; between slashes nobody knows.
+        rf"(?<![\w.,-])(?P<day>\d{{1,2}})\.\s?(?P<month>\d{{1,2}})\.\s?(?P<year>\d{{4}})(?![.,]?\d)\b{_ERA}",
+        r"(?<![\w.,-])(?P<iso>\d{4})\.(?P<month>\d\d)\.(?P<day>\d\d)(?![.,]?\d)\b",
         rf"\b{_DAY}\s+(?:of\s+)?(?P<name>{_MONTH})(?:\s+of)?,?\s+{_YEAR}\b{_ERA}",
         rf"\b(?P<name>{_MONTH})\s+{_DAY},?\s+{_YEAR}\b{_ERA}",
         rf"\b(?P<name>{_MONTH})(?:\s+of)?,?\s+{_YEAR}\b{_ERA}",
         rf"(?<![\w.,]){_YEAR}(?![.,]?\d)\b{_ERA}",
     )
 )
-# Spellings of years that the forms do not know -> those that they do: "AD 79", "79AD", "c.1889".
+# Spellings of years that the forms do not know -> those that they do: "AD 79", "79AD", "c.1889", "3,000 BC".
 _YEAR_SPELLINGS = (
     (re.compile(r"\b(?:AD|A\.D\.|CE|C\.E\.)\s*(\d{1,4})\b"), r"\1 AD"),
     (re.compile(r"(?<=\d)(?=(?:AD|BC|CE|BCE)\b)"), " "),
     (re.compile(r"\b(c|ca|circa)\.\s*(?=\d)", re.IGNORECASE), r"\1 "),
+    (re.compile(rf"(?<=\d),(?=(?:\d{{3}},){{0,5}}\d{{3}}\s*{_BEFORE}(?![a-z]))", re.IGNORECASE), ""),
 )
 # Behind "^" stands a power: that of "km^2", not a number of its own.
 _NUMBER = re.compile(
@@ -37,8 +41,9 @@ _NUMBER = re.compile(
     r"|(?<![\w.^])[-−]?\d+(?:\.\d+)?(?:e[+-]?\d+)?",
     re.IGNORECASE,
 )
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_SCALE = re.compile(r"\s*(?a:(thousand|million|billion|trillion))\b", re.IGNORECASE)
+_SCALES = {"thousand": 3, "m": 6, "million": 6, "billion": 9, "trillion": 12}
+# "1.2M" are millions; what is "1.2 m" or "1.2m" high are metres.
+_SCALE = re.compile(r"(?:\s*(?a:(thousand|million|billion|trillion))|((?-i:M)))\b", re.IGNORECASE)
 LARGEST = 100_000
 """Most digits before the point, or zeros behind it, of a number: far from where its arithmetic overflows."""
 # Unit -> (what it measures, how many of the base unit it is); the Q-ids are Wikidata's.
@@ -55,6 +60,7 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
         ("area", "1000000", "km² km2 sqkm Q712226"),
         ("area", "10000", "ha hectare hectares Q35852"),
         ("area", "2589988.110336", "sqmi Q232291"),
+        ("area", "0.09290304", "ft² ft2 Q857027"),
         ("mass", "1", "kg kilogram kilograms kilogramme kilogrammes Q11570"),
         ("mass", "0.001", "g gram grams Q41803"),
         ("mass", "1000", "t tonne tonnes Q191118"),
@@ -66,14 +72,15 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
     )
     for spelling in spellings.split()
 }
-_UNIT = re.compile(r"\s*-?\s*(?:(square)\s+)?(Q\d+|[a-z]+(?:\^?[²2])?|%)", re.IGNORECASE)
-# Length, which "square" makes an area -> that area.
+_UNIT = re.compile(r"\s*-?\s*(?:(square|sq\.?)\s+)?(Q\d+|[a-z]+(?:\^?[²2])?|%)", re.IGNORECASE)
+# Length, which "square" or "sq" makes an area -> that area.
 _SQUARE = {
     spelling: area
     for area, spellings in (
         ("km²", "km kilometre kilometres kilometer kilometers"),
-        ("m²", "metre metres meter meters"),
+        ("m²", "m metre metres meter meters"),
         ("sqmi", "mi mile miles"),
+        ("ft²", "ft foot feet"),
     )
     for spelling in spellings.split()
 }
@@ -201,7 +208,7 @@ def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:
         end = match.end()
         digits = _significant(plain)
         if scale := _SCALE.match(text, end):
-            amount, end = amount.scaleb(_SCALES[scale.group(1).lower()]), scale.end()
+            amount, end = amount.scaleb(_SCALES[scale.group().strip().lower()]), scale.end()
         measure = None
         if (unit := _UNIT.match(text, end)) and (size := _unit(unit.group(2), bool(unit.group(1)))):
             measure, amount, end = size[0], amount * size[1], unit.end()

@@ -268,7 +268,7 @@ _NONE: dict[str, Any] = dict.fromkeys(("control_known", "best_generation", "gene
 
 KNOWLEDGE = Stage(
     name="knowledge",
-    version=4,
+    version=5,
     run=run,
     schema=Knowledge,
     params=KnowledgeParams,

@@ -36,6 +36,17 @@ from dual_data.matching import contains_answer, exact_answer
         ("1889-1890", [Date(1889), Date(1890)]),
         ("1,889 metres", []),
         ("99 March 1889", [Date(1889, 3)]),
+        ("3,000 BC", [Date(-2999)]),
+        ("about 3,000 B.C.E., not 12,000 BC", [Date(-2999), Date(-11999)]),
+        ("3,000 years", []),
+        ("3,000 b cells", []),
+        ("31.03.1889", [Date(1889, 3, 31)]),
+        ("on 1. 3. 1889.", [Date(1889, 3, 1)]),
+        ("1889.03.31", [Date(1889, 3, 31)]),
+        ("31.13.1889", []),
+        ("1889.03.31.2", []),
+        ("version 2.31.03.1889", []),
+        ("1889.03", []),
     ],
 )
 def test_dates(text: str, expected: list[Date]) -> None:
@@ -71,6 +82,15 @@ def test_every_spelling_of_a_day_is_the_same_date(day: datetime.date) -> None:
         ("5 m^2", "5", "area"),
         ("40%", "40", "share"),
         ("1e3", "1000", None),
+        ("1.2M", "1200000", None),
+        ("$1.2M in all", "1200000", None),
+        ("1.2m", "1.2", "length"),
+        ("1.2 M", "1.2", "length"),
+        ("5 sq m", "5", "area"),
+        ("10 sq ft", "0.9290304", "area"),
+        ("10 square feet", "0.9290304", "area"),
+        ("100 sq mi", "258998811.0336", "area"),
+        ("100 sq. km", "100000000", "area"),
         ("324 bananas", "324", None),
     ],
 )
@@ -81,12 +101,17 @@ def test_quantities(text: str, amount: str, measure: str | None) -> None:
 
 
 def test_a_square_kilometre_is_one_however_the_square_is_written() -> None:
-    spellings = ("5 km²", "5 km2", "5 km^2", "5 square km")
+    spellings = ("5 km²", "5 km2", "5 km^2", "5 square km", "5 sq km", "5 sq. km", "5 sqkm")
     for text in spellings:
         assert [quantity.amount for quantity in quantities(text)] == [5_000_000]
         assert all(exact_answer(text, [answer], "quantity") for answer in spellings)
         assert not contains_answer(text, ["5 km"], "quantity")
         assert not contains_answer(text, ["2"], "quantity")
+
+
+def test_square_miles_are_no_square_kilometres() -> None:
+    assert not contains_answer("100 sq mi", ["100 km²"], "quantity")
+    assert contains_answer("38.6 sq mi", ["100 km²"], "quantity")
 
 
 def test_rounding_counts_only_with_three_stated_digits() -> None:
