@@ -209,7 +209,7 @@ def _check_ids(rows: pl.DataFrame) -> None:
     for name in ("subject_sitelinks", "object_sitelinks"):
         _check_column(rows, name, _is_count, "31", nullable=True)
     for name in ("subject_title", "object_title"):
-        _check_column(rows, name, _may_be_title, "Paris, without # | < > [ ] { } and control characters", nullable=True)
+        _check_column(rows, name, _may_be_title, "Paris, without # | < > [ ] { } or control characters", nullable=True)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
     firsts = labels.unique("qid", keep="first", maintain_order=True).select("qid", first="label", at="line", of="file")
     for row in labels.join(firsts, on="qid").filter(pl.col("label") != pl.col("first")).head(1).iter_rows(named=True):

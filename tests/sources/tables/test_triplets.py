@@ -99,7 +99,11 @@ def test_tables_with_ids(tmp_path: Path) -> None:
         ([city("Q1", "a", "Q2", "b", subject_title="A|B")], r"line 2: subject_title: 'A\|B' is not of the form Paris"),
         (
             [city("Q1", "a", "Q2", "b", object_title="A\x7fB")],
-            r"object_title: 'A\\x7fB' .* without \| and control char",
+            r"object_title: 'A\\x7fB' .* without # \| .* or control char",
+        ),
+        (
+            [city("Q1", "a", "Q2", "b", subject_title="C#")],
+            r"subject_title: 'C#' .* without # \|",
         ),
         ([city("Q1", "a", "Q2", "b", object_sitelinks="9" * 23)], r"object_sitelinks: '9{23}' is not of the form 31"),
         (
