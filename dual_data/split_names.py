@@ -8,6 +8,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+_OURS = re.compile(
+    r"(?P<topic>.+)_(?P<kind>forget_(?P<side>rare|popular)_(?P<percent>\d+)|retain_train|retain_eval|neighbor_subject"
+    r"|neighbor_relation|world_facts|fast_retain_\d+|full)"
+)
+"""The kinds that this package makes, behind any topic: full_time_job_forget_rare_5."""
 _NAME = re.compile(
     r"(?:(?P<topic>.*?)_)??"
     r"(?P<kind>forget_(?P<side>rare|popular)(?:_(?P<percent>\d+)|_.*)?|(?:fast_retain|retain|neighbor|full)(?:_.*)?|world_facts)"
@@ -35,7 +40,7 @@ def parse(name: str) -> SplitName | None:
     >>> parse("city_retain_eval")
     SplitName(topic='city', kind='retain_eval', side='', percent=None)
     """
-    found = _NAME.fullmatch(name)
+    found = _OURS.fullmatch(name) or _NAME.fullmatch(name)
     if found is None:
         return None
     percent = found["percent"]

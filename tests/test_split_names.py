@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dual_data.split_names import SplitName, parse
 
-TOPICS = st.lists(st.sampled_from(["city", "world", "music", "genre"]), max_size=3).map("_".join)
+TOPICS = st.lists(st.sampled_from(["city", "world", "music", "full", "retain", "neighbor"]), max_size=3).map("_".join)
 
 
 @given(TOPICS, st.sampled_from(["rare", "popular"]), st.integers(1, 100))
@@ -17,7 +17,12 @@ def test_a_forget_split_has_topic_side_and_size(topic: str, side: str, percent: 
     assert parse("_".join(filter(None, (topic, kind)))) == SplitName(topic, kind, side, percent)
 
 
-@given(TOPICS, st.sampled_from(["fast_retain_500", "retain_train", "neighbor_subject", "full", "world_facts"]))
+@given(
+    TOPICS,
+    st.sampled_from(
+        "fast_retain_500 retain_train retain_eval neighbor_subject neighbor_relation full world_facts".split()
+    ),
+)
 def test_another_split_has_a_topic_and_a_kind(topic: str, kind: str) -> None:
     assert parse("_".join(filter(None, (topic, kind)))) == SplitName(topic, kind)
 
