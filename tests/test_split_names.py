@@ -20,7 +20,15 @@ def test_a_forget_split_has_topic_side_and_size(topic: str, side: str, percent: 
 @given(
     TOPICS,
     st.sampled_from(
-        "fast_retain_500 retain_train retain_eval neighbor_subject neighbor_relation full world_facts".split()
+        [
+            "fast_retain_500",
+            "retain_train",
+            "retain_eval",
+            "neighbor_subject",
+            "neighbor_relation",
+            "full",
+            "world_facts",
+        ]
     ),
 )
 def test_another_split_has_a_topic_and_a_kind(topic: str, kind: str) -> None:
