@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
+from dual_data.cli.text import printable
 
 if TYPE_CHECKING:
     from dual_data.released import Place, Release
@@ -63,24 +65,32 @@ def tofu_json(
 ) -> None:
     """Write JSON lines with the keys of TOFU's data files.
 
-    One file for every split: CONFIG/SPLIT.json.
+    One file for every split: CONFIG/SPLIT.json. Every row has five wrong answers; files of which some row has fewer are
+    named.
 
     Example: dual-data export tofu-json data/dual
     """
     from dual_data.export.tofu_json import tofu_json_files
 
-    _export("tofu-json", tofu_json_files, folder, source, project, profile)
+    def make(release: Release, place: Place) -> dict[str, str]:
+        return tofu_json_files(release, place, lambda line: print(printable(line), file=sys.stderr))
+
+    _export("tofu-json", make, folder, source, project, profile)
 
 
 def _export(
     kind: str, make: Callable[[Release, Place], dict[str, str]], folder: Path, source: str, project: Path, profile: str
 ) -> None:
     from dual_data.cli.release import FOLDER
+    from dual_data.errors import InputError
     from dual_data.export.folder import write_export
     from dual_data.project import load_project
     from dual_data.released import locate, read_release
 
-    place = locate(source or load_project(project, profile).artifacts / FOLDER)
+    own = load_project(project, profile).artifacts / FOLDER if not source else None
+    if own and not own.is_dir():
+        raise InputError(f"{own}: no release; make it with: dual-data release --profile {profile}")
+    place = locate(own or source)
     release = read_release(place)
     files = make(release, place)
     write_export(kind, files, folder, release, place)

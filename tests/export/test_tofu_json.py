@@ -8,7 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from dual_data.export.tofu_json import rows, tofu_json_files
+from dual_data.ids import digest
 from dual_data.release.tables import tables_of
+from dual_data.release.tree import write_release
 from dual_data.released import Place, Release, read_table
 from tests.release.made import made, world
 
@@ -24,48 +26,109 @@ SPLIT = pl.DataFrame(
 )
 
 
+def facts_of(split: pl.DataFrame, kinds: str | list[str] = "entity") -> pl.DataFrame:
+    """The facts that the questions ask for, each of a subject of its own."""
+    return split.select(
+        "fact_id",
+        "relation",
+        subject_qid="fact_id",
+        object_kind=pl.lit(kinds) if isinstance(kinds, str) else pl.Series(kinds),
+        object_label="answer",
+        object_aliases=pl.lit([], pl.List(pl.String)),
+    )
+
+
+def asked(relation: str, answers: list[str]) -> pl.DataFrame:
+    """Questions of one relation."""
+    rows = [(digest(f"{relation} {answer}"), relation, f"{relation} {answer}?", answer) for answer in answers]
+    return pl.DataFrame(rows, ["fact_id", "relation", "question", "answer"], orient="row")
+
+
+def wrong(split: pl.DataFrame, facts: pl.DataFrame) -> dict[str, list[str]]:
+    """By answer, what stands as wrong beside it."""
+    return {row["answer"]: row["perturbed_answer"] for row in rows({"all": split}, facts)["all"]}
+
+
+LANDS = [f"Land {letter}" for letter in "ABCDEFGH"]
+
+
 def test_a_row_has_what_readers_of_tofu_expect() -> None:
-    first = rows(SPLIT)[0]
+    first = rows({"all": SPLIT}, facts_of(SPLIT))["all"][0]
     assert first == {
         "question": "q1",
         "answer": "Oslo",
         "paraphrased_question": "p1",
         "paraphrased_answer": "Kristiania",
-        "perturbed_answer": ["Lima"],
+        "perturbed_answer": ["Lima", "Peru"],
         "answers": ["Oslo", "Kristiania"],
         "fact_id": "a" * 16,
     }
 
 
-def test_what_is_missing_falls_back_and_is_never_a_right_answer() -> None:
-    found = rows(SPLIT)
+def test_what_is_missing_falls_back() -> None:
+    found = rows({"all": SPLIT}, facts_of(SPLIT))["all"]
     assert found[2]["paraphrased_question"] == "q3"
     assert found[1]["paraphrased_answer"] == "Lima"
-    assert found[2]["perturbed_answer"] == ["Lima"]
-    assert found[3]["perturbed_answer"] == []
 
 
-def test_other_answers_are_spread_over_the_relation_and_at_most_five() -> None:
-    many = pl.DataFrame(
-        {
-            "fact_id": [f"{number:016x}" for number in range(200)],
-            "relation": "P17",
-            "question": "q",
-            "answer": [f"Land {number % 40}" for number in range(200)],
-        }
+def test_wrong_answers_come_from_the_whole_configuration_and_are_the_same_in_every_split() -> None:
+    many = asked("P17", [f"Land {number}" for number in range(40)])
+    found = rows({"one": many.head(1), "rest": many.slice(1), "back": many.reverse()}, facts_of(many))
+    assert {len(row["perturbed_answer"]) for split in found.values() for row in split} == {5}
+    assert all(row["answer"] not in row["perturbed_answer"] for split in found.values() for row in split)
+    assert len({answer for row in found["back"] for answer in row["perturbed_answer"]}) == 40
+    assert found["back"][::-1] == found["one"] + found["rest"]
+
+
+def test_a_relation_with_too_few_answers_takes_others_of_the_same_kind() -> None:
+    split = pl.concat([asked("P30", ["Asia", "Europe"]), asked("P17", LANDS), asked("P571", ["1889", "1901"])])
+    found = wrong(split.head(10), facts_of(split, ["entity"] * 10 + ["date"] * 2))
+    assert found["Asia"][0] == "Europe"
+    assert set(found["Asia"][1:]) < set(LANDS)
+    assert {len(answers) for answers in found.values()} == {5}
+
+
+def test_every_row_of_a_file_has_as_many_wrong_answers() -> None:
+    split = pl.concat([asked("P17", LANDS), asked("P571", ["1889", "1901", "1910"]), asked("P1082", ["7"])])
+    facts = facts_of(split, ["entity"] * 8 + ["date"] * 3 + ["quantity"])
+    found = rows({"lands": split.head(8), "dates": split.head(11), "all": split}, facts)
+    lengths = {name: {len(row["perturbed_answer"]) for row in rows} for name, rows in found.items()}
+    assert lengths == {"lands": {5}, "dates": {2}, "all": {0}}
+
+
+def test_no_wrong_answer_is_right() -> None:
+    split = asked("P47", ["Oslo", "oslo", "Kristiania", "Lima", "Bergen", *LANDS])
+    facts = facts_of(split).with_columns(
+        # Two objects of one subject, only one of which says so in `answers`; an alias that no question accepts.
+        subject_qid=pl.col("subject_qid").replace(dict(zip(split["fact_id"][3:5], ["Q1", "Q1"], strict=True))),
+        object_aliases=pl.when(pl.col("object_label") == "Oslo").then(pl.lit(["Kristiania"])).otherwise(pl.lit([""])),
     )
-    found = rows(many)
-    assert {len(row["perturbed_answer"]) for row in found} == {5}
-    assert all(row["answer"] not in row["perturbed_answer"] for row in found)
-    assert len({answer for row in found for answer in row["perturbed_answer"]}) == 40
-    assert rows(many) == found
-    assert {row["fact_id"]: row for row in rows(many.reverse())} == {row["fact_id"]: row for row in found}
+    found = wrong(split, facts)
+    assert {"Oslo", "oslo", "Kristiania"}.isdisjoint(found["Oslo"])
+    assert "Bergen" not in found["Lima"]
+    assert "Lima" not in found["Bergen"]
+    dates = asked("P569", ["31 March 1889", "1889", "1901"])
+    assert wrong(dates, facts_of(dates, "date")) == {"31 March 1889": ["1901"], "1889": ["1901"], "1901": ["1889"]}
+    same_question = asked("P17", LANDS).with_columns(question=pl.lit("q"))
+    assert set(map(len, wrong(same_question, facts_of(same_question)).values())) == {0}
 
 
 def test_tables_without_aliases_or_paraphrases_do() -> None:
-    found = rows(SPLIT.drop("answers", "paraphrases_test"))
+    found = rows({"all": SPLIT.drop("answers", "paraphrases_test")}, facts_of(SPLIT))["all"]
     assert [row["answers"] for row in found] == [["Oslo"], ["Lima"], ["oslo"], ["Peru"]]
     assert found[0]["paraphrased_question"] == "q1"
+
+
+def test_a_file_with_fewer_wrong_answers_is_told(tmp_path: Path) -> None:
+    frames, short = world(subjects=40), pl.col("answer").str.head(len("Land b"))
+    frames["questions"] = frames["questions"].with_columns(answer=short, answers=pl.concat_list(short))
+    frames["facts"] = frames["facts"].with_columns(object_label=pl.col("object_label").str.head(len("Land b")))
+    release = write_release(made(tmp_path / "project", frames), tmp_path / "release", name="made")
+    told: list[str] = []
+    files = tofu_json_files(release, Place(folder=tmp_path / "release"), told.append)
+    assert len(told) == len(files)
+    assert told[0].startswith("paper/")
+    assert told[0].endswith(".json: 2 wrong answers a row, not 5: paper has no more for some of its rows")
 
 
 def test_a_file_a_split_in_the_order_of_the_split(exported: tuple[Release, Place]) -> None:
@@ -75,6 +138,8 @@ def test_a_file_a_split_in_the_order_of_the_split(exported: tuple[Release, Place
     lines = [json.loads(line) for line in files["matched/town_forget_rare_5.json"].splitlines()]
     rows_of_split = read_table(place, release.file("matched", "town_forget_rare_5"))
     assert [line["fact_id"] for line in lines] == rows_of_split["fact_id"].to_list()
+    # TOFU's loader stacks them, of one row and then of a batch.
+    assert {len(json.loads(line)["perturbed_answer"]) for text in files.values() for line in text.splitlines()} == {5}
 
 
 def test_the_published_columns_come_with_answers_and_held_out_wordings(tmp_path: Path) -> None:
@@ -82,7 +147,8 @@ def test_the_published_columns_come_with_answers_and_held_out_wordings(tmp_path:
     alias = pl.col("answer").replace("Land baba", "Land bade")
     known = pl.when(pl.col("answer") == alias).then(pl.concat_list("answer")).otherwise(pl.concat_list("answer", alias))
     build = made(tmp_path, {**frames, "questions": frames["questions"].with_columns(answers=known)})
-    found = [row for split in tables_of(build).configs["paper"].values() for row in rows(split)]
+    tables = tables_of(build).configs
+    found = [row for split in rows(tables["paper"], tables["facts"]["train"]).values() for row in split]
     aliased = [row for row in found if row["answer"] == "Land baba"]
     assert aliased
     assert all(row["paraphrased_answer"] == "Land bade" for row in aliased)
