@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -14,14 +14,20 @@ from dual_data.audit.measures import measure
 from dual_data.audit.pairs import compare, side
 
 
-def audit(splits: Mapping[str, pl.DataFrame], groups: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+def audit(
+    splits: Mapping[str, pl.DataFrame],
+    groups: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, dict[str, Any]]:
     """Measure every split, and every pair of splits of one group.
 
     `groups` maps a split to its group, such as a configuration of a release; without it all splits are compared with
-    each other. Returns {"splits": {name: {...}}, "pairs": {"A|B": {...}}}, the splits in the order given.
+    each other. `say` gets a line for every column of which values are left out. Returns {"splits": {name: {...}},
+    "pairs": {"A|B": {...}}}, the splits in the order given.
+
     Raises `InputError` for a table that holds neither question-answer pairs nor triplets.
     """
-    tables = {name: standard(frame, name) for name, frame in splits.items()}
+    tables = {name: standard(frame, name, say) for name, frame in splits.items()}
     ambiguous = ambiguous_subjects([table.rows for table in tables.values()])
     group = groups or {}
     sides = {name: side(table.rows) for name, table in tables.items()}

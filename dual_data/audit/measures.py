@@ -125,7 +125,7 @@ def many_objects_share(table: Table) -> float | None:
 
 def popularity(rows: pl.DataFrame) -> dict[str, float] | None:
     """Smallest, median and largest popularity, in the table's own unit."""
-    known = rows.select(pl.col("popularity").drop_nulls().drop_nans())
+    known = rows.select(pl.col("popularity").drop_nulls())
     if known.is_empty():
         return None
     low, middle, high = known.select(

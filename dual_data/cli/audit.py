@@ -62,7 +62,7 @@ def audit(
     groups = grouped(splits)
     for line in groups.skipped:
         say(line)
-    report = measure_splits({part.name: part.rows for part in splits}, groups=groups.of)
+    report = measure_splits({part.name: part.rows for part in splits}, groups.of, say)
     if json:
         print(as_json(report))
     else:

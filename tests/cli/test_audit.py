@@ -80,6 +80,14 @@ def test_other_tables_are_passed_over_by_name(files: list[str], tmp_path: Path) 
     assert isinstance(missing.exception, InputError)
 
 
+def test_infinite_popularity_is_told_and_makes_no_broken_json(tmp_path: Path) -> None:
+    rows = {"question": ["Where lies A?"] * 2, "answer": ["Nu"] * 2, "popularity": [float("inf"), 2.0]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "some.parquet")
+    result = CliRunner().invoke(app, [str(tmp_path / "some.parquet"), "--json"])
+    assert json.loads(result.stdout)["splits"]["some"]["popularity"] == {"min": 2.0, "median": 2.0, "max": 2.0}
+    assert result.stderr == "some: 1 value(s) of the column popularity are no finite number, and left out\n"
+
+
 @pytest.mark.parametrize("header", ["question,answer", "question,answer,split"])
 def test_a_table_without_rows_is_told(tmp_path: Path, header: str) -> None:
     file = tmp_path / "none.csv"

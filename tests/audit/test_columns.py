@@ -1,0 +1,79 @@
+"""What columns of other tables hold, and what the standard frame makes of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+
+from dual_data.audit.columns import standard
+from dual_data.errors import InputError
+
+QUESTIONS = ["What is the capital of A?", "What is the capital of B?"]
+
+
+def table(**columns: Any) -> pl.DataFrame:
+    """A table of two questions, with answers unless they are given."""
+    return pl.DataFrame({"question": QUESTIONS, "answer": ["Nu", "Mu"], **columns})
+
+
+@pytest.mark.parametrize(
+    ("answers", "holds"),
+    [
+        ([["Nu"], ["Mu", "Muu"]], "lists"),
+        (pl.Series([["Nu"], ["Mu"]], dtype=pl.Array(pl.String, 1)), "lists"),
+        ([{"text": ["Nu"]}, {"text": ["Mu"]}], "objects"),
+        ([b"\xff", b"Mu"], "values of type Binary"),
+    ],
+)
+def test_answers_that_are_no_texts_are_refused(answers: Any, holds: str) -> None:
+    with pytest.raises(InputError) as refused:
+        standard(table(answer=answers), "some")
+    assert str(refused.value) == f"some: the column answer holds {holds}, and the audit needs one text a row"
+
+
+def test_a_table_in_one_row_is_refused_with_what_pandas_does_instead() -> None:
+    whole = {name: [{str(n): value for n, value in enumerate(values)}] for name, values in table().to_dict().items()}
+    with pytest.raises(InputError, match=r"the column question holds objects, .* to_json\(.*, lines=True\)"):
+        standard(pl.DataFrame(whole))
+
+
+def test_triplets_need_texts_too() -> None:
+    triplets = pl.DataFrame({"subjectLabel": [["A"], ["B"]], "relation": "capital", "objectLabel": ["Nu", "Mu"]})
+    with pytest.raises(InputError, match="the column subjectLabel holds lists"):
+        standard(triplets)
+
+
+@pytest.mark.parametrize("name", ["choices", "options"])
+def test_an_index_into_choices_stands_for_what_was_chosen(name: str) -> None:
+    indices = [1, 0, 2, -1, None]
+    rows = pl.DataFrame({"question": ["Which?"] * 5, "answer": indices, name: [["Nu", "Mu"]] * 5})
+    assert standard(rows).rows["answer"].to_list() == ["Mu", "Nu", None, None, None]
+    assert standard(rows.drop(name)).rows["answer"].to_list() == ["1", "0", "2", "-1", None]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "lost"),
+    [
+        (["many", " 3 "], [None, 3.0], 1),
+        (["", None], [None, None], 0),
+        ([math.inf, 3.5], [None, 3.5], 1),
+        ([-math.inf, math.nan], [None, None], 1),
+        ([["3"], None], [None, None], 1),
+        (pl.Series(["low", "high"], dtype=pl.Categorical), [None, None], 2),
+    ],
+)
+def test_what_is_no_number_is_left_out_and_told(given: Any, kept: list[float | None], lost: int) -> None:
+    told: list[str] = []
+    assert standard(table(pop_sum=given), "some", told.append).rows["popularity"].to_list() == kept
+    line = f"some: {lost} value(s) of the column pop_sum are no finite number, and left out"
+    assert told == ([line] if lost else [])
+
+
+def test_a_column_that_the_table_may_lack_is_left_out_once() -> None:
+    told: list[str] = []
+    rows = standard(table(relation=[["P36"], ["P36"]]), "some", told.append).rows
+    assert rows["stated_relation"].to_list() == [None, None]
+    assert told == ["some: 2 value(s) of the column relation are no text, and left out"]
