@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +17,9 @@ from dual_data.errors import InputError
 from dual_data.released import hub_error, is_repository, quietly
 
 _SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_SHARD = re.compile(r"-\d{5}(-of-\d{5})$")
+_BLANK = 16
+"""Bytes below which a file of text may be blank: what writers make of a table without rows."""
 _SHOWN = 12
 """Columns that a message about a table lists."""
 
@@ -134,11 +137,13 @@ def _folder(folder: Path, say: Callable[[str], None], asked: Asked) -> list[Spli
 
 def _auditable(file: Path, rows: pl.DataFrame, say: Callable[[str], None]) -> pl.DataFrame:
     """The rows themselves. Raises `NotAuditable` without the columns for it; a table without rows is told."""
+    if not rows.columns:
+        raise NotAuditable(f"{file}: has no rows, and so no columns to audit")
     if not is_auditable(rows.columns):
         shown = ", ".join(rows.columns[:_SHOWN]) + (" ..." if rows.width > _SHOWN else "")
         raise NotAuditable(
             f"{file}: an audit needs the columns question and answer, or subjectLabel, relation and objectLabel; "
-            f"there are: {shown or 'none'}"
+            f"there are: {shown}"
         )
     if rows.is_empty():
         say(f"{file}: has no rows")
@@ -167,15 +172,21 @@ def _configured(folder: Path) -> list[_Listed]:
 
 
 def _plain(folder: Path, config: str = "") -> list[_Listed]:
-    """Every table below the folder, shards together."""
-    tables: dict[str, list[Path]] = {}
+    """Every table below the folder, shards of one together; where two share a name, the suffix belongs to it."""
+    tables: dict[tuple[str, str, str], list[Path]] = {}
     for file in sorted(filter(_is_table, folder.rglob("*"))):
         relative = file.relative_to(folder)
         if any(part.startswith(".") for part in relative.parts):
             continue
-        name = _SHARD.sub("", relative.with_suffix("").as_posix())
-        tables.setdefault(name, []).append(file)
-    return [_Listed(name, config, files, certain=False) for name, files in tables.items()]
+        stem = relative.with_suffix("").as_posix()
+        shard = _SHARD.search(stem)
+        name = stem.removesuffix(shard[0]) if shard else stem
+        tables.setdefault((name, shard[1] if shard else "", file.suffix), []).append(file)
+    shared = Counter(name for name, _, _ in tables)
+    return [
+        _Listed(name if shared[name] == 1 else f"{name}{total}{suffix}", config, files, certain=False)
+        for (name, total, suffix), files in tables.items()
+    ]
 
 
 def _is_table(file: Path) -> bool:
@@ -211,6 +222,8 @@ def _table(file: Path) -> pl.DataFrame:
     try:
         if kind == ".parquet":
             return pl.read_parquet(file)
+        if kind in _SUFFIXES and file.stat().st_size < _BLANK and not file.read_bytes().strip():
+            return pl.DataFrame()
         if kind in {".jsonl", ".ndjson"}:
             return pl.read_ndjson(file, infer_schema_length=None)
         if kind == ".json":

@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dual_data.audit.read import Asked, read, read_all, select
+from dual_data.audit.read import Asked, NotAuditable, read, read_all, select
 from dual_data.errors import InputError
 
 ROWS = pl.DataFrame({"question": ["What is the country of A?", "When was B born?"], "answer": ["Nu", "1900"]})
@@ -122,7 +122,7 @@ def test_a_folder_without_a_card_is_read_file_by_file_and_shards_together(tmp_pa
 STRAY: dict[str, bytes] = {
     "list.json": b"[1, 2]",
     "ragged.csv": b"a,b\n1,2,3,4\n",
-    "empty.jsonl": b"",
+    "half.jsonl": b'{"question":',
     "half.PARQUET": b"no parquet",
 }
 
@@ -137,6 +137,34 @@ def test_a_stray_file_of_a_folder_is_passed_over_and_told(tmp_path: Path, name: 
     assert line.startswith(f"passed over: {tmp_path / name}: not readable as ")
     with pytest.raises(InputError, match="not readable as"):
         read(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl", ""), ("a.ndjson", "\n"), ("a.json", "[]"), ("a.csv", "")])
+def test_a_file_without_rows_and_so_without_columns_is_said_to_have_none(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(NotAuditable, match=f"{name}: has no rows"):
+        read(str(tmp_path / name))
+    ROWS.write_parquet(tmp_path / "forget.parquet")
+    told: list[str] = []
+    assert [split.name for split in read(str(tmp_path), told.append)] == ["forget"]
+    assert told == [f"passed over: {tmp_path / name}: has no rows, and so no columns to audit"]
+
+
+def test_tables_of_one_name_are_not_shards_of_one(tmp_path: Path) -> None:
+    ROWS.write_parquet(tmp_path / "forget.parquet")
+    ROWS.write_csv(tmp_path / "forget.csv")
+    for name in ("train", "train-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002", "retain"):
+        ROWS.write_parquet(tmp_path / f"{name}.parquet")
+    assert {split.name: split.rows.height for split in read(str(tmp_path))} == {
+        "forget.csv": 2,
+        "forget.parquet": 2,
+        "retain": 2,
+        "train.parquet": 2,
+        "train-of-00001.parquet": 2,
+        "train-of-00002.parquet": 4,
+    }
 
 
 def test_a_stray_file_that_a_card_names_is_an_error(tmp_path: Path) -> None:
