@@ -7,16 +7,18 @@ manifest.json                        every hash, and what the dataset was built 
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from dual_data.config import Strict
 from dual_data.engine.manifest import Manifest
@@ -84,6 +86,12 @@ class State(Strict):
                 SNAPSHOT in one.basis.sources or one.basis.services.get("sparql") == "embedded" for one in manifests
             ),
         )
+
+
+class _Format(BaseModel):
+    """What the manifest of a release has in every version."""
+
+    format: int
 
 
 class Release(Strict):
@@ -156,9 +164,20 @@ def locate(target: str | Path, revision: str | None = None, *, endpoint: str | N
     name, _, given = str(target).partition("@")
     if isinstance(target, Path) or not is_repository(name):
         raise InputError(f"{target}: no such release folder, and not the name of a Hub dataset (owner/name[@revision])")
+    if not given and not revision:
+        expect_no_folder(name)
     if given and revision and given != revision:
         raise InputError(f"{target}: names the revision {given}, but {revision} is asked for")
     return Place(repository=name, revision=revision or given or None, endpoint=endpoint)
+
+
+def expect_no_folder(name: str) -> None:
+    """Raise InputError where `name`, which is not there, begins with a folder that is: then no dataset is meant."""
+    folder = Path(name).parent
+    if folder.is_dir():
+        close = get_close_matches(Path(name).name, (entry.name for entry in folder.iterdir()), n=1)
+        hint = f"; did you mean {folder / close[0]}?" if close else "."
+        raise InputError(f"{name}: no such file or folder{hint} A Hub dataset of this name would be {name}@main")
 
 
 def is_repository(name: str) -> bool:
@@ -170,7 +189,10 @@ def read_release(place: Place) -> Release:
     """The manifest of the release. Raises InputError where there is none that can be read."""
     path = place.file(MANIFEST)
     try:
-        release = Release.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        if (found := _Format.model_validate_json(text).format) != FORMAT:
+            raise InputError(f"{place}: {MANIFEST} has format {found}; this version reads {FORMAT}")
+        release = Release.model_validate_json(text)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{place}: holds no {MANIFEST}; make a release with: dual-data release") from None
     except ValidationError as error:
@@ -178,8 +200,6 @@ def read_release(place: Place) -> Release:
             f"{place}: {MANIFEST} is not that of a release ({error.error_count()} faults; first: "
             f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']})"
         ) from None
-    if release.format != FORMAT:
-        raise InputError(f"{place}: {MANIFEST} has format {release.format}; this version reads {FORMAT}")
     return release
 
 
@@ -262,11 +282,13 @@ def quietly() -> Iterator[None]:
 
 
 def _downloaded(place: Place, path: str) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         with quietly():
+            if not isinstance(try_to_load_from_cache(place.repository, path, None, place.revision, "dataset"), str):
+                _ask_for(place)
             found = hf_hub_download(
                 place.repository, path, repo_type="dataset", revision=place.revision, endpoint=place.endpoint
             )
@@ -276,3 +298,15 @@ def _downloaded(place: Place, path: str) -> Path:
         # A mistyped path has the form of a dataset's name.
         raise hub_error(f"{place}: no such folder, and", error) from None
     return Path(found)
+
+
+@functools.cache
+def _ask_for(place: Place) -> None:
+    """Raise the client's error where the Hub has no such dataset or cannot be reached.
+
+    Asked for a file, the client would first try for half a minute.
+    """
+    from huggingface_hub import HfApi, constants
+
+    timeout = constants.HF_HUB_ETAG_TIMEOUT
+    HfApi(endpoint=place.endpoint).dataset_info(place.repository, revision=place.revision, timeout=timeout)

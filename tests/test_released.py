@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import dual_data
+from dual_data.audit.read import read
 from dual_data.engine.tables import content_hash
 from dual_data.errors import InputError, ServiceError
 from dual_data.release.tree import write_release
@@ -70,8 +71,9 @@ def test_what_is_no_release_is_said(tmp_path: Path, content: str | None, words: 
         read_release(Place(folder=tmp_path))
 
 
-def test_a_later_format_is_refused(folder: Path, tmp_path: Path) -> None:
-    later = {**json.loads((folder / "manifest.json").read_text()), "format": 2}
+@pytest.mark.parametrize("more", [{}, {"new": 1}])
+def test_a_later_format_is_refused(folder: Path, tmp_path: Path, more: dict[str, int]) -> None:
+    later = {**json.loads((folder / "manifest.json").read_text()), "format": 2, **more}
     (tmp_path / "manifest.json").write_text(json.dumps(later))
     with pytest.raises(InputError, match="has format 2"):
         read_release(Place(folder=tmp_path))
@@ -91,8 +93,24 @@ def test_places(tmp_path: Path) -> None:
 
 
 def test_a_mistyped_path_is_said_not_to_be_a_folder_either() -> None:
-    with pytest.raises(ServiceError, match="artifacts/nope: no such folder, and the Hub could not be reached"):
-        read_release(locate("artifacts/nope"))
+    with pytest.raises(ServiceError, match="made-up/nope: no such folder, and the Hub could not be reached"):
+        read_release(locate("made-up/nope"))
+
+
+def test_a_name_in_a_folder_that_is_there_is_not_asked_for_at_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "artifacts" / "embedded").mkdir(parents=True)
+    for ask in (locate, read):
+        with pytest.raises(
+            InputError, match=r"^artifacts/embeded: no such .*; did you mean artifacts/embedded\? .*@main"
+        ):
+            ask("artifacts/embeded")
+        with pytest.raises(InputError, match=r"^artifacts/nope: no such file or folder\. A Hub dataset of this name"):
+            ask("artifacts/nope")
+    place = Place(repository="artifacts/embeded", revision="v1")
+    assert locate("artifacts/embeded@v1") == locate("artifacts/embeded", "v1") == place
 
 
 def test_the_manifest_keeps_every_stage(folder: Path) -> None:

@@ -14,7 +14,7 @@ import polars as pl
 from dual_data.audit.cards import configurations
 from dual_data.audit.columns import is_auditable
 from dual_data.errors import InputError
-from dual_data.released import hub_error, is_repository, quietly
+from dual_data.released import expect_no_folder, hub_error, is_repository, quietly
 
 _SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})$")
@@ -79,6 +79,8 @@ def read(target: str, say: Callable[[str], None] = lambda _: None, asked: Asked 
     elif path.is_dir():
         splits = _folder(path, say, asked)
     elif is_repository(target.partition("@")[0]):
+        if "@" not in target:
+            expect_no_folder(target)
         splits = _folder(_downloaded(target), say, asked)
     else:
         raise InputError(f"{target}: no such file or folder, and not the name of a Hub dataset (owner/name[@revision])")

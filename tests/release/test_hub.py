@@ -515,6 +515,23 @@ def test_unknown_dataset_and_revision_are_user_errors(online: Hub, released: Mad
         read_release(locate(NAME, "v9", endpoint=online.url))
 
 
+def test_a_dataset_that_is_nowhere_is_asked_for_once(online: Hub) -> None:
+    online.before = lambda method, path: Answer(503, {"error": "later"})
+    with pytest.raises(ServiceError, match=r"failed \(503\); try again later"):
+        read_release(locate("made-up/nothing", endpoint=online.url))
+    assert len(online.requests) == 1
+
+
+def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, released: Made) -> None:
+    publish(online, released)
+    place = locate(NAME, "v1.0.0", endpoint=online.url)
+    before = read_release(place)
+    online.requests.clear()
+    online.before = lambda method, path: None if method == "HEAD" else Answer(404, {"error": "gone"})
+    assert read_release(place) == before
+    assert all(path.endswith("/manifest.json") for _, path in online.requests)
+
+
 def test_folder_that_is_no_release_any_more_is_not_pushed(released: Made, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(released[1], folder)
