@@ -114,6 +114,14 @@ def test_version() -> None:
     assert dual_data("--version") == (0, f"{__version__}\n", "")
 
 
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "dual_data"]
+    shown = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"{__version__}\n"
+    shown = subprocess.run([*command, "bulid"], capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stderr.splitlines()[0]) == (2, "Usage: dual-data [OPTIONS] COMMAND [ARGS]...")
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     shown = dual_data("bulid")
     assert shown.code == 2
