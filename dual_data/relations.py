@@ -15,7 +15,7 @@ import polars as pl
 from dual_data.config import load_relation, load_relations
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
-from dual_data.errors import ConfigError, InputError, UsageError
+from dual_data.errors import ConfigError, DualDataError, InputError, UsageError
 from dual_data.project import Project
 
 SKELETON = """\
@@ -111,7 +111,10 @@ def _questions(project: Project, tools: Tools) -> Settled:
 
 @contextmanager
 def _alone(root: Path, stem: str) -> Iterator[Path]:
-    """The project as if it had this one relation: a temporary folder that shares everything else."""
+    """The project as if it had this one relation: a temporary folder that shares everything else.
+
+    Errors that name it name the project's folder instead.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # New folders with links in them, because copies of read-only folders would be read-only.
@@ -121,7 +124,11 @@ def _alone(root: Path, stem: str) -> Iterator[Path]:
             link = folder / entry.relative_to(root)
             if not link.exists():
                 link.symlink_to(entry.resolve())
-        yield folder
+        try:
+            yield folder
+        except DualDataError as error:
+            error.args = (str(error).replace(name, str(root)),)
+            raise
 
 
 def _preview(row: dict[str, Any]) -> Preview:

@@ -75,6 +75,16 @@ def test_wrong_tables(project: Path, case: str) -> None:
     expect(build(project), 2, message, project, f"tables {case}")
 
 
+def test_a_preview_names_the_files_of_the_project(project: Path) -> None:
+    write_profile(project, '[facts]\nsource = "tables"\nfolder = "tables"\n[links]\nmethod = "none"\n')
+    preview = ("relations", "preview", "P30", "--project", project, "--profile", "mine")
+    forget_pipeline()
+    assert dual_data(*preview).err.startswith(f"error: {project / 'tables'}: no such folder")
+    (project / "tables").mkdir()
+    (project / "tables" / "places_country.csv").write_bytes(GOOD.replace("Varn", "V\0rn").encode())
+    assert dual_data(*preview).err.startswith(f"error: {project / 'tables/places_country.csv'}: line 3: holds a NUL")
+
+
 def test_a_folder_is_needed(project: Path) -> None:
     write_profile(project, '[facts]\nsource = "tables"\n')
     expect(
