@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dual_data.config import Profile, load_relations, load_topics
 from dual_data.engine.stage import Forecast, Tools
 from dual_data.prompts import load_prompt
-from dual_data.sources.chat.openai.answers import messages
+from dual_data.sources.chat.openai.completions import messages
 from dual_data.sources.chat.usage import estimate
 
 if TYPE_CHECKING:

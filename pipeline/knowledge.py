@@ -26,8 +26,8 @@ from dual_data.errors import ConfigError
 from dual_data.prompts import Prompt, load_prompt
 from dual_data.schema import Knowledge
 from dual_data.sources.chat.local import LocalChat, open_local, recall_local
-from dual_data.sources.chat.openai.answering import ServerAnswers
-from dual_data.sources.chat.openai.chat import ChatServer, Endpoint
+from dual_data.sources.chat.openai.closed_book import ServerAnswers
+from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat, Sampling
 from dual_data.sources.chat.usage import Budget, Ledger
 from pipeline import expected

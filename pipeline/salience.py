@@ -34,9 +34,9 @@ from dual_data.sources.chat.label_scores import (
 )
 from dual_data.sources.chat.local import LocalChat, open_local, recall_local
 from dual_data.sources.chat.openai import capabilities as features
-from dual_data.sources.chat.openai.answers import Answer, final_text, messages
 from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
-from dual_data.sources.chat.openai.chat import ChatServer, Endpoint, expected_usage
+from dual_data.sources.chat.openai.completions import Answer, final_text, messages
+from dual_data.sources.chat.openai.server import ChatServer, Endpoint, expected_usage
 from dual_data.sources.chat.protocol import Chat
 from dual_data.sources.chat.usage import Budget, Ledger
 from pipeline import expected

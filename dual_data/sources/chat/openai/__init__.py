@@ -1,6 +1,6 @@
 """Models behind OpenAI-compatible servers: OpenAI, vLLM, llama.cpp and their like.
 
-chat         one request and its answer; answering: closed-book answers
+server       a model there: one request and its answer; closed_book: whole answers to questions
 capabilities what a server can do with a model, found out by trying
-connection   the HTTP client; answers: what is kept of what it says; errors: what its failures mean
+connection   the HTTP client; completions: what is kept of what it says; errors: what its failures mean
 """

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from dual_data.errors import Refused, TooLarge
 from dual_data.sources.chat.label_scores import HIGHEST_MASS, label_of_text, label_schema
-from dual_data.sources.chat.openai.answers import Answer, final_text, messages
-from dual_data.sources.chat.openai.chat import ChatServer, Declined, Rejected
+from dual_data.sources.chat.openai.completions import Answer, final_text, messages
+from dual_data.sources.chat.openai.server import ChatServer, Declined, Rejected
 
 PROBE = messages("", "Write one long sentence about an animal of your choice.")
 BRIEF = messages("", "Write one short sentence about an animal.")

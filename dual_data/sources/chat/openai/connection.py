@@ -11,8 +11,8 @@ import httpx2
 import openai
 
 from dual_data.errors import Transient, UsageError
-from dual_data.sources.chat.openai.chat import Endpoint
 from dual_data.sources.chat.openai.errors import of_answer, redact, translate
+from dual_data.sources.chat.openai.server import Endpoint
 
 
 class Connection:

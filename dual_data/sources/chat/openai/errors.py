@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import openai
 
 from dual_data.errors import Refused, ServiceError, TooLarge, Transient
-from dual_data.sources.chat.openai.chat import Declined, Rejected
+from dual_data.sources.chat.openai.server import Declined, Rejected
 from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after
 
 _TOO_LONG = re.compile(

@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 from dual_data.calls import Calls
 from dual_data.config import LONGEST_TIMEOUT, Strict, Url
 from dual_data.errors import Refused, ServiceError, TooLarge
-from dual_data.sources.chat.openai.answers import Answer, reduce
+from dual_data.sources.chat.openai.completions import Answer, reduce
 from dual_data.sources.chat.usage import Ledger, Price, Usage, estimate, usage_of
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from dual_data.calls import Calls
 from dual_data.config import Pace
 from dual_data.errors import BudgetSpent, ConfigError, DualDataError, Refused, ServiceError, Transient, UsageError
 from dual_data.sources.chat.openai import capabilities as features
-from dual_data.sources.chat.openai.answering import ServerAnswers
-from dual_data.sources.chat.openai.answers import final_text, messages, reduce
-from dual_data.sources.chat.openai.chat import ChatServer, Endpoint
+from dual_data.sources.chat.openai.closed_book import ServerAnswers
+from dual_data.sources.chat.openai.completions import final_text, messages, reduce
+from dual_data.sources.chat.openai.server import ChatServer, Endpoint
 from dual_data.sources.chat.protocol import Chat, Sampling
 from dual_data.sources.chat.usage import Budget, Ledger, Price, Usage, usage_of
 from tests.clock import FakeClock

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dual_data.sources.chat.openai import capabilities as features
-from dual_data.sources.chat.openai.answers import final_text, messages
 from dual_data.sources.chat.openai.capabilities import TYPICAL, Capabilities
-from dual_data.sources.chat.openai.chat import ChatServer, expected_usage
+from dual_data.sources.chat.openai.completions import final_text, messages
+from dual_data.sources.chat.openai.server import ChatServer, expected_usage
 from dual_data.sources.chat.protocol import Chat, Sampling
 
 
