@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 DEMO   := embedded
 STYLES := published matched matched_answer matched_unguessable
 STUDY  := --file benchmarks/evaluation/study/study.toml
+OPTIONS := --as-shipped
 GPU_RESULTS := benchmarks/evaluation/results/gpu
 MODELS := llama-3.1-8b llama-3.2-1b smollm2
 TIMED  := ceilings,cells,grid,profile,growth
@@ -44,7 +45,7 @@ benchmark: $(VENV)/.dev  ## The pipeline on the published raw triplets, beside p
 benchmark-evaluation: $(VENV)/.dev  ## The evaluation beside a plain loop, on a GPU: the tables of benchmarks/evaluation
 	failed=0; for model in $(MODELS); do \
 	    case $$model in *-8b) parts=$(TIMED);; *-1b) parts=parity;; *) parts=parity,$(TIMED);; esac; \
-	    $(BIN)/python -m benchmarks.evaluation --model $$model --parts $(or $(PARTS),$$parts) --as-shipped \
+	    $(BIN)/python -m benchmarks.evaluation --model $$model --parts $(or $(PARTS),$$parts) $(OPTIONS) \
 	        --checkpoints artifacts/checkpoints --out $(GPU_RESULTS)-$$model || failed=1; \
 	done; \
 	$(BIN)/python -m benchmarks.evaluation.plot $(GPU_RESULTS)-*/results.json --out $(GPU_RESULTS)-growth.svg; \
