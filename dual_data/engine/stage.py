@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +63,9 @@ class Tools:
     """Opens the sentence embedding of the `paper` rule: texts -> unit vectors [n, d]."""
 
 
+TAKEN = ("release", "project", "services")
+"""Names that no stage may have: of the folder of a release, and of tables of a profile."""
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 Run = Callable[..., "pl.DataFrame | Result"]
 
 
@@ -73,7 +78,7 @@ class Stage:
     """
 
     name: str
-    """Plural noun of what it makes; also the name of its table and of its artifacts folder."""
+    """Plural noun of what it makes (small letters, digits and _); also the name of its table and artifacts folder."""
     version: int
     """Raised whenever the code changes what comes out for the same input."""
     run: Run
@@ -96,6 +101,35 @@ class Stage:
     to estimate from."""
     check: Callable[[Path], object] | None = None
     """`check(project)`: raises UsageError where a file is not what the stage needs; asked by `dual-data check`."""
+
+
+def wiring_faults(stages: Sequence[Stage]) -> Iterator[str]:
+    """What keeps the stages from being built one after the other."""
+    earlier: list[str] = []
+    for stage in stages:
+        if not isinstance(stage.name, str) or not _NAME.fullmatch(stage.name):
+            yield f"{stage.name!r} is no name of a stage (a small letter, then small letters, digits and _)"
+        elif stage.name in TAKEN:
+            yield f"{stage.name!r} cannot be the name of a stage; dual-data calls something else so"
+        elif stage.name in earlier:
+            yield f"two stages are called {stage.name!r}; the second would write over the first"
+        elif not isinstance(stage.inputs, tuple):
+            yield f"{stage.name}: inputs must be a tuple of names, such as ({stage.inputs!r},)"
+        elif unknown := [name for name in stage.inputs if name not in earlier]:
+            known = ", ".join(earlier) or "none"
+            yield f"{stage.name}: its input {unknown[0]!r} is no stage before it; before it are: {known}"
+        elif fault := _refusal(stage):
+            yield f"{stage.name}: run(params, tools{''.join(f', {name}' for name in stage.inputs)}) fails: {fault}"
+        earlier.append(stage.name)
+
+
+def _refusal(stage: Stage) -> str:
+    """Why `run` cannot be called with what it is given; empty where it can."""
+    try:
+        inspect.signature(stage.run).bind(None, None, **dict.fromkeys(stage.inputs))
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 def needed(stages: Sequence[Stage], wanted: Iterable[str]) -> list[Stage]:

@@ -1,0 +1,49 @@
+"""How the stages of a pipeline hang together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dual_data.engine.stage import Stage, wiring_faults
+from tests.engine.toy import NUMBERS, PIPELINE, TOTALS
+
+FAULTS: dict[str, tuple[tuple[Stage, ...], str]] = {
+    "before its input": ((TOTALS, NUMBERS), "totals: its input 'numbers' is no stage before it; before it are: none"),
+    "misspelt input": (
+        (NUMBERS, replace(TOTALS, inputs=("number",))),
+        "totals: its input 'number' is no stage before it; before it are: numbers",
+    ),
+    "input that is no tuple": (
+        (NUMBERS, replace(TOTALS, inputs="numbers")),  # type: ignore[arg-type]
+        "totals: inputs must be a tuple of names, such as ('numbers',)",
+    ),
+    "forgotten input": (
+        (NUMBERS, replace(TOTALS, inputs=())),
+        "totals: run(params, tools) fails: missing a required argument: 'numbers'",
+    ),
+    "input that is not taken": (
+        (NUMBERS, TOTALS, replace(NUMBERS, name="more", inputs=("totals",))),
+        "more: run(params, tools, totals) fails: got an unexpected keyword argument 'totals'",
+    ),
+    "name used twice": ((NUMBERS, NUMBERS), "two stages are called 'numbers'; the second would write over the first"),
+    "name of the release": (
+        (replace(NUMBERS, name="release"),),
+        "'release' cannot be the name of a stage; dual-data calls something else so",
+    ),
+    "name that is a path": (
+        (replace(NUMBERS, name="my/lengths"),),
+        "'my/lengths' is no name of a stage (a small letter, then small letters, digits and _)",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_cannot_be_built_in_order_is_told(fault: str) -> None:
+    stages, message = FAULTS[fault]
+    assert list(wiring_faults(stages)) == [message]
+
+
+def test_a_sound_pipeline_has_no_fault() -> None:
+    assert list(wiring_faults(PIPELINE)) == []
