@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from polars.datatypes import DataTypeClass
 
 from dual_data.errors import DualDataError
 
+Kind = pl.DataType | DataTypeClass
 SLICE = 50_000
 """Rows that are rendered at once while hashing."""
 
@@ -50,6 +51,17 @@ def settle(frame: pl.DataFrame, schema: type[dy.Schema], stage: str) -> Settled:
     return Settled(rows, rejected.select([c for c in rejected.columns if c != "reason"] + ["reason"]))
 
 
+def expect_kept(tables: Mapping[str, pl.DataFrame], stage: str) -> None:
+    """Raise DualDataError where a column is of a type that no content hash can be made of: bytes and Python objects."""
+    for table, frame in tables.items():
+        for name, dtype in frame.schema.items():
+            if any(kind in (pl.Binary, pl.Object) for kind in _kinds(dtype)):
+                raise DualDataError(
+                    f"{stage}: column {name} of its table {table} is {dtype}, which cannot be kept; return text or "
+                    "numbers (bytes as hexadecimal digits, for instance)"
+                )
+
+
 def content_hash(frame: pl.DataFrame) -> str:
     """SHA-256 of column names, types and rows in sorted order: 64 hexadecimal digits.
 
@@ -57,7 +69,7 @@ def content_hash(frame: pl.DataFrame) -> str:
     """
     types = frame.schema
     # JSON has one word, null, for what is absent, NaN and infinite: columns with the latter two are spelt out.
-    frame = frame.cast({column.name: _spelt(column.dtype) for column in frame if not _is_finite(column)})
+    frame = frame.cast({column.name: _spelt(column.dtype, _is_float) for column in frame if not _is_finite(column)})
     slices = (frame.slice(start, SLICE) for start in range(0, frame.height, SLICE))
     lines = [line for part in slices for line in part.write_ndjson().encode().splitlines()]
     header = ",".join(f"{name}:{dtype}" for name, dtype in types.items())
@@ -77,13 +89,38 @@ def _is_finite(column: pl.Series) -> bool:
     return not column.dtype.is_float() or bool(column.is_finite().all())
 
 
-def _spelt(dtype: pl.DataType | DataTypeClass) -> pl.DataType | DataTypeClass:
-    """The type with text in place of floating-point numbers."""
+def without_categories(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with text in place of categories, at any depth: other readers give those another type, or none."""
+    columns = [name for name, dtype in frame.schema.items() if any(map(_is_category, _kinds(dtype)))]
+    return frame.cast({name: _spelt(frame.schema[name], _is_category) for name in columns})
+
+
+def _is_float(dtype: Kind) -> bool:
+    return dtype.is_float()
+
+
+def _is_category(dtype: Kind) -> bool:
+    return dtype in (pl.Enum, pl.Categorical)
+
+
+def _spelt(dtype: Kind, which: Callable[[Kind], bool]) -> Kind:
+    """The type with text in place of those that `which` picks."""
     if isinstance(dtype, pl.Struct):
-        return pl.Struct([pl.Field(field.name, _spelt(field.dtype)) for field in dtype.fields])
+        return pl.Struct([pl.Field(field.name, _spelt(field.dtype, which)) for field in dtype.fields])
     if isinstance(dtype, pl.List | pl.Array):
-        return pl.List(_spelt(dtype.inner))
-    return pl.String() if dtype.is_float() else dtype
+        return pl.List(_spelt(dtype.inner, which))
+    return pl.String() if which(dtype) else dtype
+
+
+def _kinds(dtype: Kind) -> Iterator[Kind]:
+    """The types of what a column holds at any depth."""
+    if isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            yield from _kinds(field.dtype)
+    elif isinstance(dtype, pl.List | pl.Array):
+        yield from _kinds(dtype.inner)
+    else:
+        yield dtype
 
 
 def file_hash(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from dual_data.engine.tables import content_hash, file_hash, write_whole
+from dual_data.engine.tables import content_hash, file_hash, without_categories, write_whole
 from dual_data.errors import DualDataError
 from dual_data.release.build import EXAMPLES, Build
 from dual_data.release.names import plain_names
@@ -33,17 +33,17 @@ def tables_of(build: Build) -> Tables:
     A table without rows is absent: a split of no rows cannot be loaded. Split names are made plain everywhere.
     """
     examples = {
-        name.removeprefix(EXAMPLES): build.table(stage, name)
+        name.removeprefix(EXAMPLES): without_categories(build.table(stage, name))
         for stage, name in build.tables()
         if name.startswith(EXAMPLES)
     }
-    found = {stage: build.table(stage) for stage in build.manifests}
+    found = {stage: without_categories(build.table(stage)) for stage in build.manifests}
     for stage, name in build.tables():
         if name.startswith(EXAMPLES):
             continue
         if name in found or "/" in name:
             raise DualDataError(f"{build.folder / stage}: its table {name} needs a name of its own, without a slash")
-        found[name] = build.table(stage, name)
+        found[name] = without_categories(build.table(stage, name))
     names = plain_names(
         split
         for frame in (*examples.values(), *found.values())
