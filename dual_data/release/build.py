@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +25,13 @@ class Build(NamedTuple):
     manifests: Mapping[str, Manifest]
 
     def table(self, stage: str, name: str = "data") -> pl.DataFrame:
-        """A table of a stage."""
-        return pl.read_parquet(self.folder / stage / f"{name}.parquet")
+        """A table of a stage. Raises DualDataError where it is not, or no longer, what the stage's manifest says."""
+        path = self.folder / stage / f"{name}.parquet"
+        # What is hashed is what is read, whatever another build puts there meanwhile.
+        data = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(data).hexdigest() != self.manifests[stage].outcome[name].file:
+            raise DualDataError(f"{path}: changed while it was released; run the same command again")
+        return pl.read_parquet(io.BytesIO(data))
 
     def tables(self) -> list[tuple[str, str]]:
         """(stage, table) of every table beside data and rejected."""

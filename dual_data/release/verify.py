@@ -10,7 +10,7 @@ import polars as pl
 from dual_data.engine.tables import content_hash, file_hash
 from dual_data.release.listed import files_below, paths_in
 from dual_data.release.tree import content_of
-from dual_data.released import MANIFEST, NoSuchFile, Place, Release, read_release
+from dual_data.released import MANIFEST, WHOLE, NoSuchFile, Place, Release, read_release
 
 IGNORED = (".gitattributes", ".gitignore")
 """Files that the Hub or git add by themselves."""
@@ -26,7 +26,8 @@ def verify(place: Place) -> tuple[Release, list[str]]:
     does not answer.
     """
     release = read_release(place)
-    return release, [*_files(place, release), *_tables(place, release), *_strangers(place, release)]
+    findings = (*_files(place, release), *_tables(place, release), *_provenance(release), *_strangers(place, release))
+    return release, list(findings)
 
 
 def _files(place: Place, release: Release) -> Iterator[str]:
@@ -58,6 +59,15 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
                 yield f"{file.path}: its rows were changed"
     if content_of(release.configs) != release.content:
         yield f"{MANIFEST}: its content hash does not follow from its tables"
+
+
+def _provenance(release: Release) -> Iterator[str]:
+    """Stages whose manifest counts other rows than are released; their content differs where names were made plain."""
+    for stage, manifest in release.stages.items():
+        rows = manifest.get("outcome", {}).get("data", {}).get("rows")
+        released = release.configs.get(stage, {}).get(WHOLE)
+        if released is not None and released.rows != rows:
+            yield f"{released.path}: {released.rows} rows, and its stage made {rows}: it is of another build"
 
 
 def _strangers(place: Place, release: Release) -> Iterator[str]:
