@@ -18,6 +18,7 @@ from dual_data.config import (
     load_relations,
     load_topics,
     read_toml,
+    same_name,
 )
 from dual_data.engine.stage import Stage
 from dual_data.errors import UsageError
@@ -129,8 +130,7 @@ def _same_names(profiles: Sequence[Profile]) -> list[str]:
     """Profiles that would write over each other's artifacts."""
     owners: dict[str, Profile] = {}
     return [
-        f"{profile.path}: project.name: {profile.name!r} is the name of {owner.path.name} too; both would write to "
-        f"artifacts/{profile.name}, so give one of them another"
+        same_name(profile, owner)
         for profile in profiles
         if (owner := owners.setdefault(profile.name, profile)) is not profile
     ]

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
-import shutil
+import re
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.calls import Calls
-from dual_data.config import Profile, load_profile
-from dual_data.engine.plan import artifacts, build_command
+from dual_data.config import Profile, is_profile, load_profile, same_name
+from dual_data.engine.plan import artifacts, command
 from dual_data.engine.progress import Progress
-from dual_data.engine.stage import Stage, Tools
-from dual_data.errors import InputError, MissingExtra, UsageError
+from dual_data.engine.stage import Stage, Tools, wiring_faults
+from dual_data.errors import ConfigError, DualDataError, InputError, MissingExtra, UsageError
 from dual_data.sources.chat.protocol import ChatModel
 
 DEFAULT_PROFILE = "dual"
+_ABOUT = re.compile(r"(^\[project\]\n(?:#[^\n]*\n)*name = [^\n]*\n).*?(?=^\[services\]$)", re.MULTILINE | re.DOTALL)
+"""What the shipped profiles say of their dataset beside its name."""
 
 
 class Project(NamedTuple):
@@ -33,10 +39,9 @@ class Project(NamedTuple):
         """Folder that the profile's build writes."""
         return artifacts(self.root, self.profile)
 
-    @property
-    def build_command(self) -> str:
-        """The command that builds the profile; names of stages may follow."""
-        return build_command(self.root, self.profile)
+    def command(self, words: str) -> str:
+        """`dual-data WORDS` for the profile; arguments may follow."""
+        return command(self.root, words, self.profile)
 
     def tools(
         self,
@@ -75,20 +80,21 @@ def find_root(start: Path) -> Path:
 def load_project(start: Path, profile: str = DEFAULT_PROFILE) -> Project:
     """Load the project at or above `start`. `profile` is the name of a file in pipeline/, or a path."""
     root = find_root(start)
+    profiles = [file for file in sorted((root / "pipeline").glob("*.toml")) if is_profile(file)]
     path = Path(profile) if profile.endswith(".toml") else root / "pipeline" / f"{profile}.toml"
     if not path.is_file():
-        found = ", ".join(sorted(p.stem for p in (root / "pipeline").glob("*.toml") if _is_profile(p)))
+        found = ", ".join(file.stem for file in profiles)
         raise InputError(f"{path}: no such profile; {root / 'pipeline'} has: {found}")
     stages = load_stages(root)
     loaded = load_profile(path)
     if unknown := [name for name in loaded.stages if name not in {stage.name for stage in stages}]:
         known = ", ".join(stage.name for stage in stages)
         raise UsageError(f"{path}: {unknown[0]}: unknown table; the stages are: {known}; and [project], [services]")
+    for other in (file for file in profiles if not file.samefile(path)):
+        with suppress(ConfigError):  # The faults of other profiles are for `check` to tell.
+            if (owner := load_profile(other)).name == loaded.name:
+                raise UsageError(same_name(loaded, owner))
     return Project(root, stages, loaded)
-
-
-def _is_profile(path: Path) -> bool:
-    return path.is_file() and "[project]" in path.read_text(encoding="utf-8", errors="replace")
 
 
 def load_stages(root: Path) -> tuple[Stage, ...]:
@@ -107,13 +113,29 @@ def load_stages(root: Path) -> tuple[Stage, ...]:
         sys.modules["pipeline"] = loaded
         try:
             spec.loader.exec_module(loaded)
-        except BaseException:
+        except BaseException as error:
             del sys.modules["pipeline"]
+            if place := _place_of(error, folder):
+                raise UsageError(f"{place}: {error.msg if isinstance(error, SyntaxError) else error}") from None
             raise
     stages = getattr(loaded, "PIPELINE", None)
     if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
         raise UsageError(f"{folder / '__init__.py'}: PIPELINE must be a tuple of stages")
+    if fault := next(wiring_faults(stages), None):
+        raise UsageError(f"{folder / '__init__.py'}: PIPELINE: {fault}")
     return stages
+
+
+def _place_of(error: BaseException, folder: Path) -> str:
+    """File and line of the project's own code that cannot be read or imports what is not there; empty for others."""
+    if isinstance(error, SyntaxError):
+        places = [(error.filename or "", error.lineno)]
+    elif isinstance(error, ImportError):
+        places = [(frame.filename, frame.lineno) for frame in reversed(traceback.extract_tb(error.__traceback__))]
+    else:
+        return ""
+    own = (f"{file}:{line}" for file, line in places if Path(file).resolve().is_relative_to(folder.resolve()))
+    return next(own, "")
 
 
 def template_folder() -> Path:
@@ -123,18 +145,46 @@ def template_folder() -> Path:
     return carried if carried.is_dir() else package.parent
 
 
-def init(target: Path) -> None:
-    """Make a new project in `target`, which must be absent or empty."""
+def init(target: Path, source: Path | None = None) -> None:
+    """Make a new project in `target`, which must be absent or empty: a copy of `source`, by default the shipped one.
+
+    A failure leaves nothing behind. Raises DualDataError where the disk does not take it.
+    """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: exists and is not an empty folder; choose another name")
     if strangers := [parent for parent in target.parents if parent.exists() and not parent.is_dir()]:
         raise UsageError(f"{target}: cannot be made, for {strangers[0]} is a file; choose another name")
-    source = template_folder()
-    for name in ("pipeline", "prompts"):
-        shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (target / "artifacts").mkdir()
+    made = not target.exists()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target, prefix=".init-") as scratch:
+            _fill(Path(scratch), source or template_folder(), target.resolve().name)
+            for path in list(Path(scratch).iterdir()):
+                path.rename(target / path.name)
+    except BaseException as error:
+        if made:
+            with suppress(OSError):
+                target.rmdir()
+        if isinstance(error, OSError):
+            raise DualDataError(
+                f"{target}: cannot be made ({error.strerror or error}); nothing is left of it"
+            ) from None
+        raise
+
+
+def _fill(folder: Path, source: Path, title: str) -> None:
+    """Copy the project in `source`; what its profiles say of their dataset does not hold for another one."""
+    for path in (found for name in ("pipeline", "prompts") for found in (source / name).rglob("*")):
+        copy = folder / path.relative_to(source)
+        if path.is_file() and copy.parent.name != "__pycache__":
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())  # An installation may be read-only; its modes are not for a copy.
+    own = f"title = {json.dumps(title, ensure_ascii=False)}\n\n"
+    for profile in filter(is_profile, (folder / "pipeline").glob("*.toml")):
+        profile.write_bytes(_ABOUT.sub(lambda found: found[1] + own, profile.read_text("utf-8")).encode())
+    (folder / "artifacts").mkdir()
     # Else its own results would make every build of a committed project one with uncommitted changes.
-    (target / ".gitignore").write_text("/artifacts/\n__pycache__/\n")
+    (folder / ".gitignore").write_text("/artifacts/\n__pycache__/\n")
 
 
 def open_model(spec: str) -> ChatModel:

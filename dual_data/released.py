@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from dual_data.config import Strict
+from dual_data.config import About, Strict
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, InputError, ServiceError
@@ -100,6 +100,8 @@ class Release(Strict):
     format: int
     name: str
     """The profile that it was built by."""
+    about: About = About()
+    """What that profile says of the dataset."""
     repository: str | None
     """`owner/name` on the Hub; None before it is pushed."""
     version: str | None
@@ -115,6 +117,11 @@ class Release(Strict):
     """SHA-256 of every file beside the tables and this manifest."""
     stages: Mapping[str, Mapping[str, Any]]
     """The manifest of every stage, as the build wrote it."""
+
+    @property
+    def title(self) -> str:
+        """What the dataset is called."""
+        return self.about.title or self.name
 
     def recipes(self) -> list[str]:
         """Configurations of question-answer splits, as opposed to tables of one split."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from dual_data.config import PACES, Pace, Services, load_profile, url_fault
+from dual_data.config import PACES, About, Pace, Services, load_profile, url_fault
 from dual_data.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def profile(folder: Path, paces: str) -> Path:
@@ -32,6 +35,28 @@ def test_models_and_own_sources_may_have_a_pace(tmp_path: Path) -> None:
         profile(tmp_path, '"local:smollm2" = { concurrency = 2 }\n"own:planets" = { per_minute = 7 }\n')
     ).services.pace
     assert (paces["local:smollm2"].concurrency, paces["own:planets"].per_minute) == (2, 7)
+
+
+def test_a_profile_says_what_its_dataset_is(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[project]\nname = "mine"\ntitle = "Towns"\nlanguage = "pt-BR"\n', encoding="utf-8")
+    assert load_profile(path).about == About(title="Towns", language="pt-BR")
+    for line, fault in (
+        ('language = "Portuguese"', "language: String should match"),
+        ('url = "x"', "url: String should match"),
+        ("title = 3", "title: Input should be a valid string"),
+        ('titel = "x"', "titel: unknown key; known here: citation, creator, description, language, title, url"),
+        ("name = 3", "name: must be a plain folder name"),
+    ):
+        path.write_text(f"[project]\n{line}\n", encoding="utf-8")
+        with pytest.raises(ConfigError, match=rf"mine\.toml: project\.{fault}"):
+            load_profile(path)
+
+
+def test_every_key_of_a_project_is_explained_in_the_shipped_profile() -> None:
+    head = (ROOT / "pipeline" / "dual.toml").read_text(encoding="utf-8").partition("\nname = ")[0]
+    for key in ("name", *About.model_fields):
+        assert re.search(rf"\b{key}\b", head.partition("[project]")[2]), key
 
 
 @pytest.mark.parametrize("name", ["wikpedia", "sparql", '"judge:a"', '"locl:smollm2"'])

@@ -21,4 +21,4 @@ def outdated(project: Project) -> str:
         said.append(f"{', '.join(later)} may rerun")
     limits = [step.manifest.basis.limit for step in steps if step.manifest is not None]
     limit = f" --limit {limits[0]}" if limits[0] else ""
-    return f"{'; '.join(said)}; run: {project.build_command}{dump_options(project, built)}{limit}"
+    return f"{'; '.join(said)}; run: {project.command('build')}{dump_options(project, built)}{limit}"

@@ -51,11 +51,14 @@ def new(
 
     Example: dual-data relations new P36
     """
+    from dual_data.engine.plan import command
     from dual_data.project import find_root
     from dual_data.relations import new_relation
 
-    path = new_relation(find_root(project) / "pipeline" / "relations", stem)
-    print(f"{path} is written. Fill it in, then:\n  dual-data check\n  dual-data relations preview {stem}")
+    root = find_root(project)
+    path = new_relation(root / "pipeline" / "relations", stem)
+    preview = command(root, f"relations preview {stem}")
+    print(f"{path} is written. Fill it in, then:\n  {command(root, 'check')}\n  {preview}")
 
 
 @app.command()

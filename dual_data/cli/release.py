@@ -13,7 +13,9 @@ from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFol
 from dual_data.cli.text import as_json, printable, table
 
 if TYPE_CHECKING:
+    from dual_data.project import Project
     from dual_data.release.diff import Difference
+    from dual_data.released import Release
 
 FOLDER = "release"
 """Below the artifacts of a profile."""
@@ -47,11 +49,11 @@ def release(
     from dual_data.release.tree import write_release
 
     loaded = load_project(project, profile)
-    build = read_build(loaded.artifacts, [stage.name for stage in loaded.stages], loaded.build_command)
+    build = read_build(loaded.artifacts, [stage.name for stage in loaded.stages], loaded.command("build"))
     if stale := outdated(loaded):
         raise DualDataError(f"{loaded.artifacts}: is out of date: {stale}")
     target = folder or loaded.artifacts / FOLDER
-    made = write_release(build, target, name=loaded.profile.name, report=_say)
+    made = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, report=_say)
     for name, reason in made.absent.items():
         _say(f"absent: {name}: {reason}")
     never, unless_forced = refusals(made.state)
@@ -136,15 +138,24 @@ def push(
     from dual_data.release.verify import verify as check
     from dual_data.released import Place, is_repository
 
-    source = folder or load_project(project, profile).artifacts / FOLDER
+    loaded: Project | None = None
+    if folder is None:
+        loaded = load_project(project, profile)
+        folder = loaded.artifacts / FOLDER
     if not is_repository(repository):
         raise UsageError(f"{repository}: is not the name of a Hub dataset (owner/name)")
-    found, findings = check(Place(folder=source))
+    found, findings = check(Place(folder=folder))
     if findings:
-        raise UsageError(f"{source}: is not what was released: {findings[0]}. Make it again: dual-data release")
+        remedy = f"run: {loaded.command('release')}" if loaded else "get it again, or make another"
+        raise UsageError(f"{folder}: is not what was released: {findings[0]}; {remedy}")
+    if loaded and (later := _built_since(found, loaded)):
+        raise UsageError(
+            f"{folder}: is not of the build that stands in {loaded.artifacts} (others there: {', '.join(later)}); "
+            f"run: {loaded.command('release')}"
+        )
     pushed = publish(
         found,
-        source,
+        folder,
         repository,
         tag,
         private=private,
@@ -161,6 +172,14 @@ def push(
         print(f"{pushed.pull_request}\nMerge it, then push again without --create-pr: that sets the tag {tag}.")
     else:
         print(f"{repository}@{tag}\ncommit {pushed.commit}")
+
+
+def _built_since(found: Release, project: Project) -> list[str]:
+    """Stages that stand in the artifacts as another run left them than the one that was released."""
+    from dual_data.engine.manifest import read_manifest
+
+    standing = {stage: read_manifest(project.artifacts / stage) for stage in found.stages}
+    return [stage for stage, one in standing.items() if one is not None and one.seal != found.stages[stage].get("seal")]
 
 
 def _shown(found: Difference) -> str:

@@ -44,8 +44,8 @@ def report(
         raise UsageError(f"--out {out}: is a folder; name a file, such as {out / 'report.html'}")
     loaded = load_project(project, profile)
     names = [stage.name for stage in loaded.stages]
-    built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.build_command)
-    built = built._replace(outdated=outdated(loaded))
+    built = read_built(loaded.profile.name, loaded.artifacts, names, loaded.command("build"))
+    built = built._replace(outdated=outdated(loaded), title=loaded.profile.about.title)
     relations = load_relations(loaded.root / "pipeline" / "relations")
     written = write_report(built, relations, out or loaded.artifacts / "report.html", figures)
     print(written.page)

@@ -22,7 +22,7 @@ def summary(project: Project, sample: int) -> str:
         stage.name: found for stage in project.stages if (found := read_manifest(project.artifacts / stage.name))
     }
     if not manifests:
-        raise DualDataError(f"{project.artifacts}: nothing is built here yet; run: {project.build_command}")
+        raise DualDataError(f"{project.artifacts}: nothing is built here yet; run: {project.command('build')}")
     stale = outdated(project)
     place = f"Built in {project.artifacts}" + (f"\nOut of date: {stale}" if stale else "")
     parts = [place, _rows(manifests), _rejects(manifests)]

@@ -4,7 +4,7 @@ Unknown keys are errors everywhere: a misspelt parameter must never be a silent 
 """
 
 from dual_data.config.files import Rows, Strict, each_once, parse, read_text, read_toml
-from dual_data.config.profile import Profile, load_profile
+from dual_data.config.profile import About, Profile, is_profile, load_profile, same_name
 from dual_data.config.relations import Excluded, Relation, Wording, load_excluded, load_relation, load_relations
 from dual_data.config.services import EMBEDDED, LONGEST_TIMEOUT, PACES, Pace, Services
 from dual_data.config.topics import POOLED, Topic, load_topics
@@ -15,6 +15,7 @@ __all__ = [
     "LONGEST_TIMEOUT",
     "PACES",
     "POOLED",
+    "About",
     "Excluded",
     "Pace",
     "Profile",
@@ -26,6 +27,7 @@ __all__ = [
     "Url",
     "Wording",
     "each_once",
+    "is_profile",
     "load_excluded",
     "load_profile",
     "load_relation",
@@ -34,5 +36,6 @@ __all__ = [
     "parse",
     "read_text",
     "read_toml",
+    "same_name",
     "url_fault",
 ]

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from dual_data.config.files import Model, Strict, parse, read_toml
 from dual_data.config.services import Services
 from dual_data.errors import ConfigError
+
+
+class About(Strict):
+    """What a profile's [project] says of its dataset; a release claims nothing that does not stand there."""
+
+    title: str = ""
+    """Short, such as DUAL; the name of the profile where it is empty."""
+    description: str = ""
+    """First words of the dataset's card, in Markdown."""
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{1,8})*$")] = "en"
+    """Of questions and answers: a code of BCP 47, such as en or pt-BR."""
+    creator: str = ""
+    """Who made the dataset."""
+    citation: str = ""
+    """BibTeX of what is to be cited."""
+    url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    """Page of the dataset or of its paper; one at arxiv.org links the two on the Hub."""
 
 
 class Profile(Strict):
@@ -18,6 +37,7 @@ class Profile(Strict):
     name: str
     """Folder below artifacts/ that it writes to."""
     services: Services
+    about: About = About()
     stages: Mapping[str, Mapping[str, Any]]
     """Raw parameters by stage name; `params` turns them into a stage's model."""
 
@@ -37,6 +57,18 @@ def load_profile(path: Path) -> Profile:
     name = project.pop("name", path.stem) if isinstance(project, dict) else ""
     if not isinstance(name, str) or not name or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigError("must be a plain folder name (letters, digits, - and _)", file=path, key="project.name")
-    if project:
-        raise ConfigError("unknown key; known here: name", file=path, key=f"project.{next(iter(project))}")
-    return Profile(path=path, name=name, services=services, stages=data)
+    about = parse(About, project, path, prefix="project")
+    return Profile(path=path, name=name, services=services, about=about, stages=data)
+
+
+def is_profile(path: Path) -> bool:
+    """Whether a file has what profiles have, and grids and topics beside them have not."""
+    return path.is_file() and "[project]" in path.read_text(encoding="utf-8", errors="replace")
+
+
+def same_name(profile: Profile, owner: Profile) -> str:
+    """What to say of a profile that would write over another's artifacts."""
+    return (
+        f"{profile.path}: project.name: {profile.name!r} is the name of {owner.path.name} too; both would write to "
+        f"artifacts/{profile.name}, so give one of them another"
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dual_data.config import Profile
+from dual_data.config import Profile, is_profile
 from dual_data.engine.manifest import Basis, Manifest, read_manifest
 from dual_data.engine.stage import Stage
 from dual_data.engine.tables import file_hash
@@ -32,13 +32,35 @@ def artifacts(project: Path, profile: Profile) -> Path:
     return project / "artifacts" / profile.name
 
 
-def build_command(project: Path, profile: Profile) -> str:
-    """The command that builds a profile; names of stages may follow.
+def command(project: Path, words: str, profile: Profile | str = "") -> str:
+    """`dual-data WORDS` with the options that it needs where the user is; arguments may follow.
 
-    The profile is always named: without it the default one is built, which asks public services for hours.
+    A profile is always named: without it the default one is built, which asks public services for hours.
     """
-    own = profile.path.parent == project / "pipeline"
-    return f"dual-data build --profile {profile.path.stem if own else shlex.quote(str(profile.path))}"
+    if isinstance(profile, Profile):
+        own = profile.path.parent == project / "pipeline"
+        profile = profile.path.stem if own else str(profile.path)
+    options = {"--project": "" if is_here(project) else str(project), "--profile": profile}
+    given = [f"{name} {shlex.quote(value)}" for name, value in options.items() if value]
+    return " ".join(["dual-data", words, *given])
+
+
+def builder(folder: Path) -> str:
+    """The command that builds a folder below the artifacts of a project; empty where none of its profiles does."""
+    for place in (folder.resolve(), *folder.resolve().parents):
+        root = place.parent.parent
+        profile = root / "pipeline" / f"{place.name}.toml"
+        if place.parent.name == "artifacts" and is_profile(profile):
+            return command(root, "build", place.name)
+    return ""
+
+
+def is_here(folder: Path) -> bool:
+    """Whether the working directory is the folder, or lies in it."""
+    try:
+        return Path.cwd().is_relative_to(folder.resolve())
+    except OSError:  # The working directory was deleted.
+        return False
 
 
 def plan(stages: Sequence[Stage], project: Path, profile: Profile, limit: int | None) -> list[Step]:

@@ -11,9 +11,9 @@ import polars as pl
 from dual_data.calls import Counts
 from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
-from dual_data.engine.plan import Step, artifacts, build_command, plan_stage
+from dual_data.engine.plan import Step, artifacts, command, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
-from dual_data.engine.tables import content_hash, file_hash, read_table, settle, write_table
+from dual_data.engine.tables import content_hash, expect_kept, file_hash, read_table, settle, write_table
 from dual_data.errors import DualDataError
 from dual_data.locks import locked
 
@@ -59,6 +59,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
     returned = stage.run(params, tools, **inputs)
     result = returned if isinstance(returned, Result) else Result(returned, {})
     basis = basis.model_copy(update={"sources": {**basis.sources, **result.sources}})
+    expect_kept({"data": result.rows, **result.tables}, stage.name)
     settled = settle(result.rows, stage.schema, stage.name)
     tables = {"data": settled.rows, "rejected": settled.rejected, **result.tables}
     try:
@@ -88,10 +89,10 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
 def read_rows(project: Path, profile: Profile, stage: str, table: str = "data") -> pl.DataFrame:
     """A table of a stage as it stands on disk. Raises DualDataError where it was not built, or is damaged."""
     path = artifacts(project, profile) / stage / f"{table}.parquet"
-    command = f"{build_command(project, profile)} {stage}"
+    made_by = f"{command(project, 'build', profile)} {stage}"
     if not path.is_file():
-        raise DualDataError(f"{path}: not built yet; run: {command}")
-    return read_table(path, command)
+        raise DualDataError(f"{path}: not built yet; run: {made_by}")
+    return read_table(path, made_by)
 
 
 def _remove_strangers(folder: Path, tables: dict[str, pl.DataFrame]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from string import Template
 from typing import Any, NamedTuple
@@ -36,6 +37,8 @@ TABLES = {
     "baselines": "What answers that know nothing score.",
     "balance": "How far rare and popular differ.",
 }
+TAGS = ("unlearning", "machine-unlearning", "llm", "knowledge", "wikidata", "benchmark")
+_ARXIV = re.compile(r"https?://arxiv\.org/abs/(\d{4}\.\d{4,5})")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -70,14 +73,14 @@ def front_matter(release: Release) -> dict[str, Any]:
     rows = sum(file.rows for splits in release.configs.values() for file in splits.values())
     return {
         "license": licences(release)[0] if len(licences(release)) == 1 else licences(release),
-        "language": ["en"],
-        "pretty_name": "DUAL",
+        "language": [release.about.language],
+        "pretty_name": release.title,
         "task_categories": ["question-answering", "text-generation"],
         "size_categories": [next((name for most, name in _SIZES if rows < most), "1M<n<10M")],
         "annotations_creators": ["machine-generated"],
         "multilinguality": ["monolingual"],
         "source_datasets": ["original"],
-        "tags": ["unlearning", "machine-unlearning", "llm", "knowledge", "wikidata", "benchmark", "arxiv:2602.19612"],
+        "tags": [*TAGS, *(f"arxiv:{found[1]}" for found in [_ARXIV.match(release.about.url)] if found)],
         "configs": [
             {
                 "config_name": config,
@@ -95,7 +98,11 @@ def _values(of: Sections) -> dict[str, str]:
     split = next((name for name in release.configs.get(config, {}) if "forget" in name), None)
     split = split or next(iter(release.configs.get(config, {WHOLE: None})))
     models = sorted(set(_models(of)))
+    about = release.about
     return {
+        "title": text(release.title),
+        "description": f"{about.description.strip()}\n\n" if about.description.strip() else "",
+        "citation": f"Please cite:\n\n```bibtex\n{about.citation.strip()}\n```\n" if about.citation.strip() else "",
         "builder": text(release.stages.get("facts", {}).get("build", {}).get("dual_data", "")),
         "warnings": _warnings(release),
         "recipes": _contents(of),

@@ -23,12 +23,11 @@ from dual_data.released import Place, Release
 
 FILE = "croissant.json"
 BASE = "croissant_base.json"
-"""What is the same in every release: context, licence, citation, and the fields for responsible AI."""
+"""What is the same in every release: context, keywords, and the fields for responsible AI."""
 PARQUET = "application/x-parquet"
 LICENCES = {WIKIDATA: "https://creativecommons.org/publicdomain/zero/1.0/"}
 HUB = "https://huggingface.co/datasets"
 GIT = "repository"
-PAPER = "https://arxiv.org/abs/2602.19612"
 
 _KINDS = {pl.Boolean: "sc:Boolean", pl.Float64: "sc:Float", pl.Float32: "sc:Float"}
 
@@ -37,11 +36,20 @@ def croissant(release: Release, place: Place) -> str:
     """croissant.json of the release, one JSON-LD document."""
     dates = [str(stage.get("build", {}).get("built_at", ""))[:10] for stage in release.stages.values()]
     base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
+    about = release.about
+    said = {
+        "citeAs": " ".join(about.citation.split()),
+        "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
+        "url": f"{HUB}/{release.repository}" if release.repository else about.url,
+    }
     document: dict[str, Any] = {
         **base,
+        "name": release.title,
+        "description": " ".join([*about.description.split(), base["description"]]),
+        "inLanguage": about.language,
+        **{key: value for key, value in said.items() if value},
         "license": [LICENCES.get(name, f"https://spdx.org/licenses/{name.upper()}.html") for name in licences(release)],
         "datePublished": max(dates, default=""),
-        "url": f"{HUB}/{release.repository}" if release.repository else PAPER,
         "version": release.version or "0.0.0",
         "distribution": [*_git(release), *_files(release), *_sets(release)],
         "recordSet": [_record_set(config, release, place) for config in release.configs],

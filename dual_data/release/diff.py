@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from dual_data.engine.plan import builder
 from dual_data.errors import InputError
 from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, checked, locate, read_release, read_table
+from dual_data.schema import Facts, Questions, Splits
 
+COMPARED = {"facts": Facts, "questions": Questions, "splits": Splits}
 PAIR = ("subject_qid", "property_id")
 SHOWN = ("fact_id", "subject_label", "property_id", "object_label")
 _COUNTS = ("subject_mentions", "object_mentions", "subject_sitelinks", "object_sitelinks")
@@ -53,9 +56,10 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     """
     folder = Path(target)
     if (folder / "facts" / "data.parquet").is_file():
-        tables = {name: folder / name / "data.parquet" for name in ("facts", "questions", "splits")}
+        tables = {name: folder / name / "data.parquet" for name in COMPARED}
         if absent := [str(path) for path in tables.values() if not path.is_file()]:
-            raise InputError(f"{absent[0]}: is not built; run: dual-data build")
+            command = builder(folder)
+            raise InputError(f"{absent[0]}: is not built" + (f"; run: {command}" if command else ""))
         return _snapshot(target, {name: pl.read_parquet(path) for name, path in tables.items()})
     place = locate(target, endpoint=endpoint)
     release = read_release(place)
@@ -67,7 +71,11 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
                 checked(place, file)
     return _snapshot(
         str(place),
-        {name: read_table(place, release.file(name, WHOLE)) for name in ("facts", "questions", "splits")},
+        # A table without rows is absent from a release.
+        {
+            name: schema.create_empty() if name in release.absent else read_table(place, release.file(name, WHOLE))
+            for name, schema in COMPARED.items()
+        },
     )
 
 

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from dual_data.config import About
+from dual_data.engine.plan import is_here
 from dual_data.errors import DualDataError, UsageError
 from dual_data.release import croissant
 from dual_data.release.build import Build
@@ -15,6 +17,7 @@ from dual_data.release.card import card
 from dual_data.release.licences import notices
 from dual_data.release.listed import files_below, first_of, listed_by
 from dual_data.release.reload import reload_all
+from dual_data.release.repository import stopped_as_by_hand
 from dual_data.release.secrets import find_secret
 from dual_data.release.tables import tables_of, write_tables
 from dual_data.released import FORMAT, MANIFEST, File, Place, Release
@@ -23,19 +26,22 @@ CARD = "README.md"
 Report = Callable[[str], None]
 
 
-def write_release(build: Build, target: Path, *, name: str, report: Report = lambda _line: None) -> Release:
+def write_release(
+    build: Build, target: Path, *, name: str, about: About | None = None, report: Report = lambda _line: None
+) -> Release:
     """Make the Hub tree of a build in `target`, which is absent, empty or an earlier release.
 
     Every configuration and split is reloaded through `datasets` from the folder and compared by content hash first; a
     failure leaves `target` as it was. Raises UsageError for a folder that holds any file that no release wrote,
     DualDataError where the reloaded rows differ or a file would give a secret away.
     """
+    target = target.resolve()  # Where it is a link, the folder behind it is replaced.
     _expect_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+    with stopped_as_by_hand(), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
         folder = Path(scratch) / "tree"
         folder.mkdir()
-        release = _fill(build, folder, name)
+        release = _fill(build, folder, name, about or About())
         report(f"{sum(map(len, release.configs.values()))} splits of {len(release.configs)} configurations are written")
         for line in reload_all(release, folder, Path(scratch) / "cache"):
             report(line)
@@ -79,12 +85,13 @@ def texts(release: Release, place: Place) -> tuple[Release, dict[str, str]]:
     return stamped, written
 
 
-def _fill(build: Build, folder: Path, name: str) -> Release:
+def _fill(build: Build, folder: Path, name: str, about: About) -> Release:
     tables = tables_of(build)
     written = write_tables(tables.configs, folder)
     release = Release(
         format=FORMAT,
         name=name,
+        about=about,
         repository=None,
         version=None,
         content=content_of(written),
@@ -111,6 +118,9 @@ def content_of(configs: Mapping[str, Mapping[str, File]]) -> str:
 
 def _expect_replaceable(target: Path) -> None:
     """Refuse whatever holds a file that no release wrote: it would be deleted with the earlier release."""
+    if target.is_mount() or is_here(target):  # Whoever works there would be left in a folder that is gone.
+        what = "a mount point" if target.is_mount() else "or holds the working directory"
+        raise UsageError(f"{target}: is {what}, which cannot be replaced; choose another folder, such as one in it")
     held = list(target.iterdir()) if target.is_dir() else []
     if not held and (target.is_dir() or not target.exists()):
         return

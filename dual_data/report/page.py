@@ -53,7 +53,7 @@ def sections(built: Built, relations: Mapping[str, Relation]) -> list[Section]:
 
 def render(built: Built, parts: Sequence[Section]) -> str:
     """The page as text; the same for the same build."""
-    title = f"DUAL build report: {built.name}"
+    title = f"{built.title} build report: {built.name}" if built.title else f"Build report: {built.name}"
     links = (element("li", element("a", part.title, href=f"#{part.identifier}")) for part in parts)
     return html_page(
         title,

@@ -30,6 +30,8 @@ class Built(NamedTuple):
     """What builds the profile; names of stages may follow."""
     outdated: str = ""
     """Which stages are not what the project would give now, and why; empty where all are."""
+    title: str = ""
+    """Of the dataset, where its profile says one."""
 
     def table(self, stage: str, name: str = "data") -> pl.DataFrame | None:
         """A table of a stage; None where the stage did not write it."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import dual_data, forget_pipeline, own_project
+from dual_data.config import About, load_profile
+from dual_data.project import init
+from tests.cli.command import ROOT, copy_project, dual_data, forget_pipeline, own_project
 from tests.cli.test_golden import same_error
 
 RELATION = """\
@@ -282,6 +287,37 @@ def _files(project: Path) -> dict[Path, bytes]:
     }
 
 
+PIPELINES = {
+    "name used twice": ("PIPELINE = (FACTS, FACTS)", "__init__.py: PIPELINE: two stages are called 'facts'; "),
+    "stage before its input": ("PIPELINE = (LINKS, FACTS)", "__init__.py: PIPELINE: links: its input 'facts' is no "),
+    "import of nothing": ("from pipeline.fact import FACTS", "__init__.py:13: No module named 'pipeline.fact'"),
+    "import of no name": ("from pipeline.facts import FACT", "__init__.py:13: cannot import name 'FACT' from"),
+    "no Python": ("PIPELINE = (FACTS", "__init__.py:13: '(' was never closed"),
+}
+
+
+@pytest.mark.parametrize("command", [("check",), ("build", "--dry-run")])
+@pytest.mark.parametrize("fault", PIPELINES)
+def test_a_pipeline_that_cannot_run_is_one_message(project: Path, fault: str, command: tuple[str, ...]) -> None:
+    line, message = PIPELINES[fault]
+    path = project / "pipeline" / "__init__.py"
+    path.write_text(path.read_text().partition("PIPELINE =")[0] + line + "\n")
+    shown = dual_data(*command, "--project", project)
+    assert shown.code == 2
+    assert shown.err.startswith(f"error: {project / 'pipeline' / message}")
+    assert "Traceback" not in shown.err
+
+
+def test_two_profiles_of_one_name_are_refused_before_they_share_a_folder(project: Path) -> None:
+    twin = project / "pipeline" / "twin.toml"
+    twin.write_text('[project]\nname = "embedded"\n')
+    for profile in ("twin", "embedded"):
+        shown = dual_data("build", "--dry-run", "--project", project, "--profile", profile)
+        assert shown.code == 2
+        assert f"{profile}.toml: project.name: 'embedded' is the name of " in shown.err
+    assert dual_data("build", "--dry-run", "--project", project).code == 0
+
+
 def test_check_finds_everything_at_once(project: Path) -> None:
     for fault in ("unknown key", "unknown stage", "prompt without front matter"):
         FAULTS[fault][0](project)
@@ -459,4 +495,42 @@ def test_init_makes_a_project_that_checks(tmp_path: Path) -> None:
     assert f"\n  cd '{tmp_path}/my own'\n" in dual_data("init", tmp_path / "my own").out
     assert dual_data("check", "--project", tmp_path / "mine").code == 0
     assert "/artifacts/" in (tmp_path / "mine" / ".gitignore").read_text()
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
+        ".gitignore", "artifacts", "pipeline", "prompts",
+    ]  # fmt: skip
     forget_pipeline()
+
+
+def test_init_makes_a_project_of_another_title(tmp_path: Path) -> None:
+    init(tmp_path / 'my "towns"')
+    for name in ("dual", "embedded"):
+        path = tmp_path / 'my "towns"' / "pipeline" / f"{name}.toml"
+        assert load_profile(path).about == About(title='my "towns"')
+        assert load_profile(path).stages == load_profile(ROOT / "pipeline" / f"{name}.toml").stages
+
+
+def test_init_here_and_from_what_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = copy_project(tmp_path / "source")
+    for path in source.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    init(Path(), source)
+    assert Path.cwd() == here
+    assert Path("pipeline/dual.toml").is_file()
+    assert all(path.stat().st_mode & stat.S_IWUSR for path in here.rglob("*"))
+    for path in source.rglob("*"):
+        path.chmod(0o755)
+
+
+def test_init_on_a_full_disk_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "from dual_data.cli import main; main(sys.argv[1:])"
+    )
+    words = [sys.executable, "-Bc", program, "init", str(tmp_path / "mine")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path / 'mine'}: cannot be made (File too large); nothing is left of it\n"
+    assert list(tmp_path.iterdir()) == []

@@ -79,7 +79,8 @@ def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
     relation.write_text(f"{relation.read_text()}# changed\n")
     shown = dual_data("show", "--project", project).out
     assert "\nOut of date: facts must rerun (pipeline/relations/P30.toml changed); links may rerun; " in shown
-    assert f"; run: dual-data build --profile dual --source dump:{project / 'dumps'}\n" in shown
+    command = f"dual-data build --project {project} --profile dual"
+    assert f"; run: {command} --source dump:{project / 'dumps'}\n" in shown
 
 
 @pytest.mark.spark

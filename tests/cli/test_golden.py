@@ -81,14 +81,18 @@ def test_plans_and_summary(project: Path) -> None:
     same_as_golden("summary", re.sub(r"\d+\.\d$", "0.0", summary, flags=re.MULTILINE))
 
 
-def test_summary_of_nothing(project: Path) -> None:
+def test_summary_of_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = dual_data("show", "--project", project, "--profile", "mine")
     assert shown.code == 1
-    assert "nothing is built here yet; run: dual-data build --profile mine\n" in shown.err
+    assert f"nothing is built here yet; run: dual-data build --project {project} --profile mine\n" in shown.err
     profile = project / "my profile.toml"
-    profile.write_text(PROFILE)
+    profile.write_text(PROFILE.replace("mine", "other"))
     shown = dual_data("show", "--project", project, "--profile", profile)
-    assert f"run: dual-data build --profile '{profile}'\n" in shown.err
+    assert f"run: dual-data build --project {project} --profile '{profile}'\n" in shown.err
+    (project / "pipeline" / "own").mkdir()
+    monkeypatch.chdir(project / "pipeline" / "own")
+    shown = dual_data("show", "--profile", "mine")
+    assert "nothing is built here yet; run: dual-data build --profile mine\n" in shown.err, "nothing that is not needed"
 
 
 def test_a_table_cut_off_in_the_middle(project: Path) -> None:
@@ -99,7 +103,7 @@ def test_a_table_cut_off_in_the_middle(project: Path) -> None:
     shown = dual_data("show", *options)
     assert shown.code == 1
     assert shown.err.startswith(f"error: {table}: cannot be read (")
-    assert shown.err.endswith("); run: dual-data build --profile mine questions\n")
+    assert shown.err.endswith(f"); run: dual-data build --project {project} --profile mine questions\n")
     planned = dual_data("build", "--dry-run", *options)
     assert planned.code == 0
     assert "data.parquet is not what was written" in planned.out

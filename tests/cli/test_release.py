@@ -109,7 +109,8 @@ def test_a_build_that_is_out_of_date_is_not_released(project: Path) -> None:
         shown = dual_data("show", *options)
     finally:
         relation.write_text(before)
-    why = "splits must rerun (pipeline/relations/P36.toml changed); run: dual-data build --profile made\n"
+    command = f"dual-data build --project {project} --profile made"
+    why = f"splits must rerun (pipeline/relations/P36.toml changed); run: {command}\n"
     assert (done.code, done.err) == (1, f"error: {folder}: is out of date: {why}")
     assert shown.out.startswith(f"Built in {folder}\nOut of date: {why}\n")
     assert (folder / "release" / "manifest.json").read_bytes() == released
@@ -127,7 +128,7 @@ def test_exports_of_the_release_of_the_project(project: Path, tmp_path: Path, ki
 def test_without_a_build_or_release_the_next_command_is_named(tmp_path: Path, project: Path) -> None:
     shutil.copytree(project / "pipeline", tmp_path / "pipeline")
     for command, words in (
-        (["release"], "run: dual-data build --profile made\n"),
+        (["release"], f"run: dual-data build --project {tmp_path} --profile made\n"),
         (["push", NAME, "--tag", "v1"], "dual-data release"),
         (["export", "lm-eval", tmp_path / "tasks"], "no release; make it with: dual-data release --profile made\n"),
     ):
@@ -223,3 +224,32 @@ def test_refused_token_is_one_message_without_it(online: Hub, project: Path, tmp
     assert err.startswith("error: ") or "\nerror: " in err
     assert "Traceback" not in err
     assert TOKEN not in out + err
+
+
+def test_a_release_of_an_earlier_build_is_not_pushed(project: Path, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(project, root, symlinks=True)
+    for name in NAMES:
+        shutil.rmtree(root / "artifacts" / "made" / name)
+    artifacts(root, world(subjects=38), git="none")
+    options = ("--project", root, "--profile", "made")
+    done = dual_data("push", NAME, "--tag", "v1.0.0", *options, "--dry-run")
+    assert done.code == 2
+    folder, command = root / "artifacts" / "made", f"dual-data release --project {root} --profile made"
+    assert done.err == (
+        f"error: {folder / 'release'}: is not of the build that stands in {folder} (others there: {', '.join(NAMES)}); "
+        f"run: {command}\n"
+    )
+    forget_pipeline()
+
+
+def test_a_release_that_is_ended_leaves_nothing(project: Path, tmp_path: Path) -> None:
+    program = "import sys; from dual_data.cli import main; main(sys.argv[1:])"
+    words = ["release", "--project", project, "--profile", "made", "--folder", tmp_path / "out" / "release"]
+    process = subprocess.Popen([sys.executable, "-c", program, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "are written" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert list((tmp_path / "out").iterdir()) == []

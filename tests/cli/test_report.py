@@ -24,7 +24,7 @@ def test_report(project: Path, tmp_path: Path) -> None:
     options = ("--project", project, "--profile", "mine")
     nothing = dual_data("report", *options)
     assert nothing.code == 1
-    assert "nothing is built here yet; run: dual-data build --profile mine\n" in nothing.err
+    assert f"nothing is built here yet; run: dual-data build --project {project} --profile mine\n" in nothing.err
 
     assert dual_data("build", "questions", "links", *options).code == 0
     page = project / "artifacts" / "mine" / "report.html"
@@ -50,7 +50,7 @@ def test_what_is_out_of_date_is_told(project: Path) -> None:
     relation.write_text(relation.read_text().replace("On which continent is", "Where in the world is"))
     why = (
         "facts must rerun (pipeline/relations/P30.toml changed); links, questions may rerun; "
-        "run: dual-data build --profile mine --limit 2"
+        f"run: dual-data build --project {project} --profile mine --limit 2"
     )
     assert f"\nOut of date: {why}\n" in dual_data("show", *options).out
     assert dual_data("report", *options).code == 0

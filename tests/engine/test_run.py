@@ -55,6 +55,14 @@ def test_rows_and_rejects_are_kept_apart(root: Path) -> None:
     assert read_rows(root, toy.profile(), "totals", "extra/list").height == 7
 
 
+@pytest.mark.parametrize("dtype", [pl.Binary, pl.List(pl.Binary), pl.Struct({"a": pl.Binary}), pl.Object])
+def test_a_column_that_cannot_be_kept_is_named(root: Path, dtype: pl.DataType) -> None:
+    odd = Result(pl.DataFrame({"n": [1], "square": [1]}), {"more": pl.DataFrame(schema={"a": pl.Int64, "b": dtype})})
+    with pytest.raises(DualDataError, match=r"numbers: column b of its table more is .*, which cannot be kept"):
+        run(root, replace(toy.NUMBERS, run=lambda params, tools: odd))
+    assert not (root / "artifacts" / "toy" / "numbers").exists()
+
+
 def test_a_second_build_does_nothing(root: Path) -> None:
     first = run(root)
     stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")}

@@ -133,7 +133,7 @@ def test_presets_have_the_methods_of_the_codes_that_they_repeat() -> None:
     [
         (
             "reference",
-            r"artifacts/dual/splits/examples: no such folder.* first \(dual-data build --profile dual\), or correct",
+            r"/splits/examples: no such folder.* first \(dual-data build --project \S+ --profile dual\), or correct",
         ),
         ("reference_published", "DUAL_DATA_PUBLISHED: set it to where that is"),
     ],

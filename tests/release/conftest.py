@@ -8,10 +8,11 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
+from dual_data.config import load_profile
 from dual_data.release.build import Build
 from dual_data.release.tree import write_release
 from dual_data.released import Release
-from tests.release.made import made
+from tests.release.made import ROOT, made
 from tests.services.hub import Hub, hub
 
 
@@ -25,7 +26,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 def released(build: Build, tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Path]:
     """Its release and the folder, which tests must not change."""
     folder = tmp_path_factory.mktemp("release") / "tree"
-    return write_release(build, folder, name="made"), folder
+    return write_release(build, folder, name="made", about=load_profile(ROOT / "pipeline" / "dual.toml").about), folder
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 from dual_data.errors import InputError
 from dual_data.ids import fact_id
 from dual_data.release.diff import Snapshot, compare, read_snapshot
+from dual_data.release.tree import write_release
 from dual_data.released import Release
-from tests.release.made import artifacts, world
+from tests.release.made import SIZES, artifacts, made, world
 
 ONE, TWO = world(subjects=12), world(subjects=12)
 
@@ -76,6 +77,25 @@ def test_a_build_and_its_release_are_the_same(released: tuple[Release, Path], tm
     found = compare(read_snapshot(str(build)), read_snapshot(str(released[1])))
     assert [len(frame) for frame in found[:4]] == [0, 0, 0, 0]
     assert (found.splits["kept"] == found.splits["after"]).all()
+
+
+def test_a_release_without_splits_can_be_compared(released: tuple[Release, Path], tmp_path: Path) -> None:
+    build = made(tmp_path, world(subjects=8), sizes={**SIZES, "smallest": 500})
+    bare = write_release(build, tmp_path / "out", name="made")
+    assert "splits" in bare.absent
+    found = compare(read_snapshot(str(tmp_path / "out")), read_snapshot(str(released[1])))
+    assert (found.splits["before"] == 0).all()
+    assert found.added.height > 0
+
+
+def test_an_unfinished_build_is_told_with_the_command(tmp_path: Path) -> None:
+    folder = artifacts(tmp_path, world(subjects=4))
+    (folder / "splits" / "data.parquet").unlink()
+    with pytest.raises(InputError, match=r"splits/data\.parquet: is not built$"):
+        read_snapshot(str(folder))
+    (tmp_path / "pipeline" / "made.toml").write_text("[project]\n")
+    with pytest.raises(InputError, match=rf"; run: dual-data build --project {tmp_path} --profile made$"):
+        read_snapshot(str(folder))
 
 
 @pytest.mark.parametrize("damage", ["is not what was released", "is missing"])

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 import yaml
 
-from dual_data.engine.tables import content_hash
+from dual_data.config import About
+from dual_data.engine.tables import content_hash, file_hash
 from dual_data.errors import DualDataError, UsageError
 from dual_data.release.build import Build, read_build
 from dual_data.release.tables import tables_of
@@ -98,6 +99,55 @@ def test_front_matter_is_what_the_hub_reads(released: Made) -> None:
     assert [config["config_name"] for config in head["configs"] if config.get("default")] == ["matched"]
     listed = {entry["path"] for config in head["configs"] for entry in config["data_files"]}
     assert listed == {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")}
+
+
+def test_a_table_that_another_build_replaced_is_not_released(tmp_path: Path) -> None:
+    build = made(tmp_path, world(subjects=8))
+    shutil.rmtree(build.folder)
+    artifacts(tmp_path, world(subjects=9), git="none")
+    with pytest.raises(DualDataError, match=r"\.parquet: changed while it was released; run the same command again"):
+        write_release(build, tmp_path / "out", name="made")
+    assert not (tmp_path / "out").exists()
+
+
+def test_categories_are_released_as_text(tmp_path: Path) -> None:
+    build = made(tmp_path, world(subjects=8))
+    path = build.folder / "links" / "data.parquet"
+    kinds = pl.Enum(["linkshere"]), pl.List(pl.Categorical), pl.Struct({"a": pl.Enum(["linkshere"])})
+    odd = pl.read_parquet(path).with_columns(
+        *(pl.col("method").cast(kinds[0]).alias(name) for name in ("method", "other")),
+        lists=pl.concat_list("method").cast(kinds[1]),
+        parts=pl.struct(a="method").cast(kinds[2]),
+    )
+    odd.write_parquet(path)
+    links = build.manifests["links"]
+    outcome = {**links.outcome, "data": links.outcome["data"].model_copy(update={"file": file_hash(path)})}
+    manifests = {**build.manifests, "links": links.model_copy(update={"outcome": outcome})}
+    write_release(build._replace(manifests=manifests), tmp_path / "out", name="made")
+    released = pl.read_parquet(tmp_path / "out" / "links" / "train.parquet")
+    assert [released.schema[name] for name in ("method", "other", "lists", "parts")] == [
+        pl.String, pl.String, pl.List(pl.String), pl.Struct({"a": pl.String}),
+    ]  # fmt: skip
+    assert released["method"].to_list() == odd["method"].to_list()
+
+
+def test_a_dataset_of_a_users_own_says_nothing_of_dual(build: Build, tmp_path: Path) -> None:
+    write_release(build, tmp_path / "bare", name="made")
+    about = About(title="Towns & rivers", description="Of *towns*.", language="pt-BR", url="https://towns.invalid/")
+    write_release(build, tmp_path / "own", name="made", about=about)
+    for folder, title, language in (("bare", "made", "en"), ("own", "Towns & rivers", "pt-BR")):
+        card = (tmp_path / folder / "README.md").read_text()
+        described = json.loads((tmp_path / folder / "croissant.json").read_text())
+        head = front_matter(tmp_path / folder)
+        assert (head["pretty_name"], head["language"], described["name"]) == (title, [language], title)
+        assert described["inLanguage"] == language
+        assert not [tag for tag in head["tags"] if "arxiv" in tag]
+        assert "This dataset was made with dual-data" in card
+        for words in ("DUAL", "arXiv", "introduced", "bibtex", "Please cite"):
+            assert words not in card.replace("DUAL_DATA", "")
+        assert not {"creator", "citeAs"} & set(described)
+    assert "\n\nOf *towns*.\n\nEvery row" in (tmp_path / "own" / "README.md").read_text()
+    assert json.loads((tmp_path / "own" / "croissant.json").read_text())["url"] == "https://towns.invalid/"
 
 
 def test_card_says_what_a_reader_needs(released: Made) -> None:
@@ -272,6 +322,32 @@ def test_damaged_release_of_any_version_is_replaced(build: Build, released: Made
     assert verify(locate(target)) == (release, [])
 
 
+def test_a_link_stays_and_the_folder_behind_it_is_replaced(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "behind").mkdir()
+    (tmp_path / "link").symlink_to("behind")
+    write_release(build, tmp_path / "link", name="made")
+    assert (tmp_path / "link").is_symlink()
+    assert verify(locate(tmp_path / "behind"))[1] == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["behind", "link"]
+
+
+@pytest.mark.parametrize("target", [".", ".."])
+def test_the_working_directory_is_not_replaced(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    (tmp_path / "empty" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "empty" / "in")
+    with pytest.raises(
+        UsageError, match="holds the working directory, which cannot be replaced; choose another folder"
+    ):
+        write_release(build, Path(target), name="made")
+
+
+def test_a_mount_point_is_not_replaced(build: Build) -> None:
+    with pytest.raises(UsageError, match="is a mount point, which cannot be replaced"):
+        write_release(build, Path("/proc"), name="made")
+
+
 def test_failure_leaves_the_earlier_release(build: Build, tmp_path: Path) -> None:
     target = tmp_path / "out"
     write_release(build, target, name="made")
@@ -384,6 +460,18 @@ def test_edited_manifest_is_found(build: Build, tmp_path: Path) -> None:
     assert findings == [
         "links/train.parquet: its rows were changed",
         "manifest.json: its content hash does not follow from its tables",
+    ]
+
+
+def test_a_stage_of_another_build_is_found(build: Build, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    write_release(build, target, name="made")
+    manifest = json.loads((target / "manifest.json").read_text())
+    rows = manifest["stages"]["facts"]["outcome"]["data"]["rows"]
+    manifest["stages"]["facts"]["outcome"]["data"]["rows"] += 1
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    assert verify(Place(folder=target))[1] == [
+        f"facts/train.parquet: {rows} rows, and its stage made {rows + 1}: it is of another build"
     ]
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from dual_data.engine.manifest import read_manifest
+from dual_data.engine.plan import builder
 from dual_data.released import MANIFEST, Release
 
-_PROFILE = "[project]"
-"""What a profile has and a grid file beside it has not."""
 _ABOVE = 2
 """How many folders above the rows a manifest may be."""
 
@@ -36,12 +35,7 @@ def origin(folder: Path) -> dict[str, str | None]:
     return {}
 
 
-def remedy(folder: Path, project: Path) -> str:
+def remedy(folder: Path) -> str:
     """The command that builds a folder that is not there, as the beginning of advice; empty where no profile does."""
-    made = project.resolve() / "artifacts"
-    below = folder.resolve().parts[len(made.parts) :] if folder.resolve().is_relative_to(made) else ()
-    for profile in below[:1]:
-        file = project / "pipeline" / f"{profile}.toml"
-        if file.is_file() and _PROFILE in file.read_text(encoding="utf-8", errors="replace"):
-            return f"build it first (dual-data build --profile {profile}), or "
-    return ""
+    command = builder(folder)
+    return f"build it first ({command}), or " if command else ""
