@@ -290,9 +290,9 @@ def _files(project: Path) -> dict[Path, bytes]:
 PIPELINES = {
     "name used twice": ("PIPELINE = (FACTS, FACTS)", "__init__.py: PIPELINE: two stages are called 'facts'; "),
     "stage before its input": ("PIPELINE = (LINKS, FACTS)", "__init__.py: PIPELINE: links: its input 'facts' is no "),
-    "import of nothing": ("from pipeline.fact import FACTS", "__init__.py:13: No module named 'pipeline.fact'"),
-    "import of no name": ("from pipeline.facts import FACT", "__init__.py:13: cannot import name 'FACT' from"),
-    "no Python": ("PIPELINE = (FACTS", "__init__.py:13: '(' was never closed"),
+    "import of nothing": ("from pipeline.fact import FACTS", "__init__.py:{line}: No module named 'pipeline.fact'"),
+    "import of no name": ("from pipeline.facts import FACT", "__init__.py:{line}: cannot import name 'FACT' from"),
+    "no Python": ("PIPELINE = (FACTS", "__init__.py:{line}: '(' was never closed"),
 }
 
 
@@ -301,10 +301,12 @@ PIPELINES = {
 def test_a_pipeline_that_cannot_run_is_one_message(project: Path, fault: str, command: tuple[str, ...]) -> None:
     line, message = PIPELINES[fault]
     path = project / "pipeline" / "__init__.py"
-    path.write_text(path.read_text().partition("PIPELINE =")[0] + line + "\n")
+    before, _, _ = path.read_text().partition("PIPELINE =")
+    path.write_text(before + line + "\n")
     shown = dual_data(*command, "--project", project)
     assert shown.code == 2
-    assert shown.err.startswith(f"error: {project / 'pipeline' / message}")
+    place = project / "pipeline" / message.format(line=before.count("\n") + 1)
+    assert shown.err.startswith(f"error: {place}")
     assert "Traceback" not in shown.err
 
 
