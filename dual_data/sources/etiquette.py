@@ -17,8 +17,6 @@ from dual_data.errors import UsageError
 
 UNTOLD_WAIT = 60.0
 """Seconds to wait after a 429 that does not say how long: what Wikimedia asks for, and bans clients for ignoring."""
-LONGEST_WAIT = 86_400.0
-"""A longer wait is a mistake of the server (milliseconds, an epoch) and taken for a day: pauses outlive the process."""
 
 
 def is_loopback(url: str) -> bool:
@@ -56,18 +54,17 @@ def user_agent(contact: str, url: str, client: str = "") -> str:
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds that a Retry-After header asks for: a number, or an HTTP date read against `now` (epoch seconds).
 
-    At most a day. None where there is no header, or one that says nothing. Some servers send fractions, which the
-    standard does not allow.
+    None where there is no header, or one that says nothing. Some servers send fractions, which the standard does not
+    allow.
     """
     text = (value or "").strip()
     with suppress(ValueError):
         # A wait below 0 says nothing: a service that answers 429 cannot mean "at once".
-        seconds = float(text)
-        return min(seconds, LONGEST_WAIT) if math.isfinite(seconds) and seconds >= 0 else None
+        return seconds if math.isfinite(seconds := float(text)) and seconds >= 0 else None
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds()), LONGEST_WAIT)
+    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())

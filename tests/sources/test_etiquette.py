@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dual_data import __version__
 from dual_data.errors import UsageError
-from dual_data.sources.etiquette import LONGEST_WAIT, is_loopback, retry_after, user_agent
+from dual_data.sources.etiquette import is_loopback, retry_after, user_agent
 
 NOW = 1_700_000_000.0
 
@@ -63,7 +63,7 @@ def test_loopback(url: str, here: bool) -> None:
     assert is_loopback(url) is here
 
 
-@given(st.integers(0, 86_400))
+@given(st.integers(0, 10**6))
 def test_retry_after_reads_seconds_and_dates_alike(seconds: int) -> None:
     assert retry_after(str(seconds), NOW) == seconds
     assert retry_after(formatdate(NOW + seconds, usegmt=True), NOW) == seconds
@@ -78,10 +78,6 @@ def test_a_date_in_the_past_means_now() -> None:
 )
 def test_a_wait_that_cannot_be_says_nothing(text: str) -> None:
     assert retry_after(text, NOW) is None
-
-
-def test_a_wait_of_more_than_a_day_is_a_day() -> None:
-    assert retry_after("1700000000000", NOW) == retry_after(formatdate(NOW + 1e9, usegmt=True), NOW) == LONGEST_WAIT
 
 
 def test_fractions_of_seconds_are_read_and_no_wait_is_endless() -> None:
