@@ -29,7 +29,7 @@ from tests.faults.proxy import DROP, RESET, Proxy, error_500, proxy, too_many
 from tests.services.llama import KEY, llama
 from tests.services.mediawiki import mediawiki
 from tests.services.oxigraph import oxigraph
-from tests.wiki.project import ROOT, make_project
+from tests.wiki.project import add_stages, make_project
 from tests.wiki.world import world
 
 KILLS = 20
@@ -107,9 +107,7 @@ def services() -> Iterator[Services]:
 
 def project(folder: Path, services: Services) -> Path:
     make_project(folder, relations=RELATIONS)
-    for path in (ROOT / "pipeline").glob("*.py"):
-        shutil.copy(path, folder / "pipeline")
-    shutil.copytree(ROOT / "prompts", folder / "prompts")
+    add_stages(folder)
     urls = {name: front.url for name, front in services._asdict().items()}
     (folder / "pipeline" / "dual.toml").write_text(PROFILE.format(**urls), encoding="utf-8")
     return folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from tests.services.oxigraph import oxigraph
 from tests.services.stand_in import Body, completion, stand_in
 from tests.wiki.model import World
-from tests.wiki.project import ROOT, make_project
+from tests.wiki.project import add_stages, make_project
 from tests.wiki.world import world
 
 LABELS = {
@@ -90,9 +89,7 @@ def spiced() -> tuple[World, dict[str, str], set[str]]:
 def project(folder: Path, sparql: str, model: str) -> Path:
     """The repository's own stages over it."""
     make_project(folder, relations=RELATIONS)
-    for path in (ROOT / "pipeline").glob("*.py"):
-        shutil.copy(path, folder / "pipeline")
-    shutil.copytree(ROOT / "prompts", folder / "prompts")
+    add_stages(folder)
     (folder / "pipeline" / "dual.toml").write_text(TOML.format(sparql=sparql, model=model), encoding="utf-8")
     return folder
 

@@ -43,3 +43,10 @@ def make_project(folder: Path, *, relations: tuple[str, ...] = ()) -> Path:
         if not relations or path.stem in relations:
             shutil.copy(path, target / path.name)
     return folder
+
+
+def add_stages(folder: Path) -> None:
+    """Put the repository's stages and prompts beside what `make_project` filled in."""
+    no_code = shutil.ignore_patterns("*.toml", "relations", "__pycache__")
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline", dirs_exist_ok=True, ignore=no_code)
+    shutil.copytree(ROOT / "prompts", folder / "prompts")
