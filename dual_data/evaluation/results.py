@@ -1,18 +1,7 @@
 """What is kept of a cell: cells/ID.json, the same bytes whenever the cell is run again, and how it ran: runs/ID.json.
 
-format        version of this layout
-cell          what was run: every coordinate of the grid and every setting that changes a number
-status        done | stopped (diverged, or a limit; measured as it then was) | failed (nothing to measure)
-reason        why it was stopped or failed; empty where done
-summary       by set, means of every score
-training      loss, parts and gradient norm a step; notes of the method
-provenance    weights, data and token hashes, template, packages, device, git state
-items         by set, every item with its generation and scores
-panel         which utility panel was measured, and means; only where the grid has one
-panel_items   by question and text, in the panel's order, what they are means of
-
 Each file is written whole or not at all, and that of the run first: a cell that has a result has all that goes with it.
-What is read has both parts; the second is `run`: times, GPU hours, memory, notes such as a halved batch.
+What is read has both parts: the second is `run` of `Result`.
 """
 
 from __future__ import annotations
@@ -21,22 +10,124 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from dual_data.errors import InputError
 from dual_data.ids import digest
+from dual_data.matching import ObjectKind
 
 FORMAT = 3
 BASE = "none"
 """Method of the cells that unlearn nothing: what a stage's model says before."""
 
-Result = dict[str, Any]
-
 _START = 4096
 """Bytes that hold everything up to the status, which stands before all that is long."""
 _HEAD = re.compile(rf'\{{"format":{FORMAT},"id":"[^"]*","base":"[^"]*","grid":.*?,"cell":(\{{.*?\}}),"status":"(\w+)"')
+
+
+class Wording(TypedDict):
+    """What was said to one wording of an item's question."""
+
+    question: str
+    generation: str
+    scores: dict[str, Any]
+    """Numbers by name; None where nothing of the kind was asked, and in a file where the model gave no number."""
+
+
+class AttackWording(Wording):
+    """What was said to one attack."""
+
+    attack: str
+
+
+class AnswerTokens(TypedDict):
+    """The answer under teacher forcing, by token."""
+
+    log_p: list[float]
+    rank: list[int]
+    answer_tokens: int
+    """How many there are without the turn's end."""
+
+
+class ItemRow(Wording):
+    """An item as it was measured; generation and scores are those of its own question."""
+
+    id: str
+    subject: str
+    relation: str
+    popularity: float | None
+    ground_truth: str
+    answers: list[str]
+    kind: ObjectKind
+    ended: bool
+    """Whether the generation came to its end."""
+    tokens: AnswerTokens
+    paraphrases: list[Wording]
+    attacks: list[AttackWording]
+
+
+class Training(TypedDict):
+    """What happened in training; loss, parts and norm by step, None where that was no number."""
+
+    steps: int
+    loss: Sequence[float | None]
+    parts: Mapping[str, Sequence[float | None]]
+    """Of the loss."""
+    gradient_norm: Sequence[float | None]
+    notes: Mapping[str, float]
+    """Of the method."""
+    token_ids: dict[str, str]
+    """Hash of the rows of each kind."""
+
+
+class RunRecord(TypedDict, total=False):
+    """How the run of a cell went: what two equal runs differ in. Empty where nothing was measured."""
+
+    finished: str
+    training_seconds: float
+    measuring_seconds: float
+    cells_at_once: int
+    rows_at_once: int | None
+    gpu_hours: float
+    stage_seconds: float
+    """Of the training stage that the cell rests on: spent once, and found in every cell that starts from it."""
+    stage_gpu_hours: float
+    peak_memory_bytes: int | None
+    tokens: int | None
+    notes: list[str]
+    """Such as a halved batch."""
+
+
+class Result(TypedDict):
+    """What is known of a cell."""
+
+    format: int
+    """Version of this layout."""
+    id: str
+    base: str
+    """The cell before unlearning that it is compared with."""
+    grid: str
+    cell: dict[str, Any]
+    """What was run: every coordinate of the grid."""
+    status: str
+    """done | stopped (diverged, or a limit; measured as it then was) | failed (nothing to measure)"""
+    reason: str
+    """Why it was stopped or failed; empty where done."""
+    summary: Mapping[str, Mapping[str, float | None]]
+    """By set, means of every score."""
+    training: Training | None
+    """None before unlearning."""
+    provenance: dict[str, Any]
+    """Every setting that changes a number; weights, data and token hashes, template, packages, device, git state."""
+    items: Mapping[str, list[ItemRow]]
+    """By set."""
+    panel: NotRequired[dict[str, Any]]
+    """Which utility panel was measured, and means; only where the grid has one."""
+    panel_items: NotRequired[dict[str, Any]]
+    """By question and text, in the panel's order, what they are means of."""
+    run: RunRecord
 
 
 class Head(NamedTuple):
@@ -91,7 +182,7 @@ def read_result(path: Path) -> Result:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
     run = run_path(path)
-    return found | {"run": read_json(run) if run.exists() else {}}
+    return cast("Result", found | {"run": read_json(run) if run.exists() else {}})
 
 
 def read_json(path: Path) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from dual_data.evaluation.results import ItemRow
 
-def item(index: int, *, popularity: float | None = None, paraphrases: int = 0, **scores: Any) -> dict[str, Any]:
+
+def item(index: int, *, popularity: float | None = None, paraphrases: int = 0, **scores: Any) -> ItemRow:
     """An item with made-up scores; what is not given is neutral."""
     found: dict[str, Any] = {
         "rougeL_recall": 0.5,
@@ -27,8 +29,16 @@ def item(index: int, *, popularity: float | None = None, paraphrases: int = 0, *
     return {
         "id": f"fact-{index}",
         "subject": f"subject-{index}",
+        "relation": "P17",
         "popularity": popularity,
+        "question": "?",
+        "ground_truth": "Paris",
+        "answers": ["Paris"],
+        "kind": "entity",
+        "generation": "",
+        "ended": True,
         "scores": found,
-        "paraphrases": [{"scores": dict(found)} for _ in range(paraphrases)],
+        "tokens": {"log_p": [-0.7], "rank": [1], "answer_tokens": 1},
+        "paraphrases": [{"question": "?", "generation": "", "scores": dict(found)} for _ in range(paraphrases)],
         "attacks": [],
     }

@@ -34,8 +34,8 @@ def test_paired_differences(tmp_path: Path) -> None:
 def test_order_does_not_matter_but_items_do(tmp_path: Path) -> None:
     first = cell_path(tmp_path, write_cell(tmp_path, forget=0.6, retain=0.9))
     result = read_result(first)
-    shuffled = {**result, "items": {name: rows[::-1] for name, rows in result["items"].items()}}
-    second = write_result(tmp_path, "shuffled", shuffled)
+    shuffled = {name: rows[::-1] for name, rows in result["items"].items()}
+    second = write_result(tmp_path, "shuffled", {**result, "items": shuffled})
     assert all(row.difference.value == 0 for row in compare_results(first, second).rows)
     other = write_result(tmp_path, "other", {**result, "items": {"forget": result["items"]["retain_eval"]}})
     with pytest.raises(InputError, match="different items of forget"):

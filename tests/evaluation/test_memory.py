@@ -128,6 +128,8 @@ def test_a_cell_that_does_not_fit_is_trained_on_fewer_rows_at_once_and_says_so(
         said = ["out of memory: forward passes of 1 rows in place of 2"] if cell.lr else []
         assert found["run"]["notes"] == said
         if cell.lr:
+            assert found["training"] is not None
+            assert expected["training"] is not None
             assert found["training"]["loss"] == pytest.approx(expected["training"]["loss"], rel=1e-4)
 
 

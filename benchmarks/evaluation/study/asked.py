@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.models.loading import Loaded
+from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.ids import digest
@@ -65,6 +66,6 @@ def countries_of(loaded: Loaded, questions: Sequence[str], countries: Sequence[s
     ]
 
 
-def _measured(loaded: Loaded, items: Sequence[Item], rows: int) -> Sequence[dict[str, Any]]:
+def _measured(loaded: Loaded, items: Sequence[Item], rows: int) -> Sequence[ItemRow]:
     workload = build_workload(loaded.tokenizer, {"asked": items}, "chat", MeasureOptions(distractors=0))
     return measure(open_engine(loaded, rows=rows, max_new_tokens=TOKENS), workload)[0].items["asked"]

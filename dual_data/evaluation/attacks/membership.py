@@ -9,12 +9,11 @@ the model was pushed past ignorance and betrays them the other way round.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from dual_data.evaluation.metrics.membership import ATTACKS
+from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.statistics import Interval, auc_interval
 
-Row = Mapping[str, Any]
 REFERENCE_RATIO = "reference_ratio"
 """The attack that also looks at the base: the change of the mean log-probability. Where unlearning lowers that of the
 forget facts more than of others, as it should, its AUC is below 0.5."""
@@ -22,12 +21,8 @@ FIXED = "loss"
 """The attack that verdicts rest on: one that is named before, since the strongest of several is so by chance too."""
 
 
-def membership_aucs(forget: Sequence[Row], holdout: Sequence[Row]) -> dict[str, Interval]:
-    """AUC of every attack, with intervals over subjects.
-
-    Rows are items as :func:`dual_data.evaluation.measuring.measure.measure` makes them. Raises ValueError for an empty
-    side.
-    """
+def membership_aucs(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> dict[str, Interval]:
+    """AUC of every attack, with intervals over subjects. Raises ValueError for an empty side."""
     if not forget or not holdout:
         raise ValueError("membership inference needs forget and held-out items")
     scores = {name: f"member_{name}" for name in ATTACKS}

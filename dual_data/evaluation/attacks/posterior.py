@@ -8,26 +8,24 @@ unlearning beyond a drift that both sides share. Drift may depend on popularity,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.statistics import Interval, auc_interval
 from dual_data.ids import digest
 
-Row = Mapping[str, Any]
 FEATURES = ("change_mean_log_probability", "change_entropy", "change_log_rank", "kl")
 _RIDGE = 1.0
 """L2 penalty on standardised weights: keeps the fit finite where the two sides are separable."""
 
 
-def posterior_audit(forget: Sequence[Row], holdout: Sequence[Row]) -> Interval:
+def posterior_audit(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> Interval:
     """The AUC of a model that is fitted on half of the subjects, by hash, on the facts of the rest.
 
-    Rows are items as :func:`dual_data.evaluation.measuring.measure.measure` makes them against a base. Raises
-    ValueError without a base, and where a half has no fact of one side.
+    Raises ValueError for items measured without a base, and where a half has no fact of one side.
     """
     # Wordings change less than the question that was trained on: on one side alone they would tell the sides apart.
     worded = all(row["paraphrases"] for row in (*forget, *holdout))
@@ -67,7 +65,7 @@ def fit_logistic(table: NDArray[np.float64], labels: NDArray[np.float64]) -> NDA
     return weights
 
 
-def _features(row: Row, *, worded: bool) -> list[float]:
+def _features(row: ItemRow, *, worded: bool) -> list[float]:
     """Mean over the held-out wordings, or of the question itself."""
     scores = [entry["scores"] for entry in row["paraphrases"]] if worded else [row["scores"]]
     if any(entry[name] is None for entry in scores for name in FEATURES):

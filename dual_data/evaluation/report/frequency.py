@@ -7,13 +7,13 @@ once as the drop of the answer's probability and once as the drop of answers tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.statistics import Interval, bootstrap, bootstrap_mean, spearman
 
-Row = Mapping[str, Any]
 _PARTS = 10
 _FEWEST = 5
 """Facts of a part at least: small sets have fewer than ten parts."""
@@ -43,7 +43,7 @@ class Frequency(NamedTuple):
     """Ids of facts whose answer was lost though half or more of its probability is left, or the other way round."""
 
 
-def frequency(before: Sequence[Row], after: Sequence[Row]) -> Frequency | None:
+def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency | None:
     """Compare items of base and unlearned model, in the same order; None where no fact has a popularity.
 
     Raises ValueError where the two are of different facts.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from dual_data.evaluation.report.collect import Run
 from dual_data.evaluation.report.contrast import nearest_pairs
+from dual_data.evaluation.results import ItemRow
 from dual_data.ids import digest
 
-Row = Mapping[str, Any]
 CANDIDATES = ("neighbor_relation", "holdout", "world_facts", "retain_eval")
 """Sets that no unlearning trains on, the best likeness of the forget facts first."""
 UNLEARNED_ON = ("forget", "retain_train")
@@ -28,14 +28,14 @@ class HeldOut(NamedTuple):
 
     set: str
     """Empty where there is none."""
-    forget: Sequence[Row]
+    forget: Sequence[ItemRow]
     """The forget facts that are compared with `rows`: those with a pair there, all where the two are unmatched."""
-    rows: Sequence[Row]
+    rows: Sequence[ItemRow]
     label: str
     """How a table names it: the set and how many pairs there are or why none, or why there is no set."""
 
 
-def held_out(items: Mapping[str, Sequence[Row]], run: Run) -> HeldOut:
+def held_out(items: Mapping[str, Sequence[ItemRow]], run: Run) -> HeldOut:
     """Facts of the best candidate; those that the stage or unlearning was trained on are left out, by set and by id.
 
     A set that the stage was trained on holds members, whatever its name: `retain_eval` after `sft`, and where one file
@@ -58,7 +58,9 @@ def held_out(items: Mapping[str, Sequence[Row]], run: Run) -> HeldOut:
     return HeldOut("", (), (), reason)
 
 
-def matched_by_popularity(forget: Sequence[Row], others: Sequence[Row]) -> tuple[list[Row], list[Row], str]:
+def matched_by_popularity(
+    forget: Sequence[ItemRow], others: Sequence[ItemRow]
+) -> tuple[list[ItemRow], list[ItemRow], str]:
     """Facts of both sides in pairs of like popularity, the others left out; and how many pairs there are.
 
     Popularity is a count. Pairs are within `CALIPER` of the standard deviation of log(1 + count) inside the sides, the
@@ -69,7 +71,7 @@ def matched_by_popularity(forget: Sequence[Row], others: Sequence[Row]) -> tuple
     sides = [sorted(side, key=lambda row: digest(f"pair|{row['id']}")) for side in (forget, others)]
     if any(row["popularity"] is None for side in sides for row in side):
         return list(forget), list(others), "unmatched: no popularity"
-    one, two = (np.log1p([float(row["popularity"]) for row in side]) for side in sides)
+    one, two = (np.log1p(np.array([row["popularity"] for row in side], dtype=float)) for side in sides)
     pairs = nearest_pairs(one, two, CALIPER * float(np.sqrt((one.var() + two.var()) / 2)))
     if len(pairs) < FEWEST:
         return list(forget), list(others), f"unmatched: under {FEWEST} pairs of like popularity"

@@ -10,12 +10,13 @@ measures, each among the same wrong answers.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.statistics import (
     Interval,
     harmonic_mean,
@@ -38,9 +39,7 @@ class ForgetQuality(NamedTuple):
     facts: int
 
 
-def forget_quality(
-    unlearned: Sequence[Mapping[str, Any]], never_seen: Sequence[Mapping[str, Any]]
-) -> ForgetQuality | None:
+def forget_quality(unlearned: Sequence[ItemRow], never_seen: Sequence[ItemRow]) -> ForgetQuality | None:
     """Kolmogorov-Smirnov test of the truth ratios of the forget items of two models.
 
     `never_seen` are the items of the model that was tuned on everything but the forget facts. None without truth

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dual_data.evaluation.report.collect import fair
+from dual_data.evaluation.results import ItemRow, Wording
 from dual_data.evaluation.rows.attack_prompts import REVERSE
 from dual_data.ids import digest
 from dual_data.matching import contains_answer, kind_of, normalise
 
 
-def brought_out(rows: Sequence[Mapping[str, Any]]) -> list[tuple[bool, bool | None]]:
+def brought_out(rows: Sequence[ItemRow]) -> list[tuple[bool, bool | None]]:
     """Of every item whether its answer comes with another wording or prompt though not with the question, and whether
     that of the next item of its relation does, by hash.
 
@@ -38,7 +39,7 @@ def brought_out(rows: Sequence[Mapping[str, Any]]) -> list[tuple[bool, bool | No
     return list(zip(own, others, strict=True))
 
 
-def _asked(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _asked(row: ItemRow) -> list[Wording]:
     """The question and, after it, all else that asks for its answer."""
     return [entry for entry in fair(row) if entry.get("attack") != REVERSE]
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from dual_data.evaluation.attacks.posterior import FEATURES, fit_logistic, posterior_audit
+from dual_data.evaluation.results import ItemRow
 from tests.evaluation.items import item
 
 
-def _facts(first: int, count: int, drop: float, seed: int, paraphrases: int = 2) -> list[dict[str, Any]]:
+def _facts(first: int, count: int, drop: float, seed: int, paraphrases: int = 2) -> list[ItemRow]:
     random = np.random.default_rng(seed)
     return [
         item(
@@ -33,7 +32,7 @@ def test_no_trace_without_a_difference() -> None:
 
 @pytest.mark.parametrize("worded", ["forget", "held out"])
 def test_wordings_on_one_side_alone_do_not_tell_the_sides_apart(worded: str) -> None:
-    def facts(first: int, seed: int, *, many: bool) -> list[dict[str, Any]]:
+    def facts(first: int, seed: int, *, many: bool) -> list[ItemRow]:
         random = np.random.default_rng(seed)
 
         def changes(shift: float = 0.0) -> dict[str, float]:
@@ -41,7 +40,7 @@ def test_wordings_on_one_side_alone_do_not_tell_the_sides_apart(worded: str) -> 
 
         rows = [item(first + index, popularity=None, paraphrases=0, **changes()) for index in range(200)]
         for row in rows if many else ():
-            row["paraphrases"] = [{"scores": changes(1.0)} for _ in range(6)]
+            row["paraphrases"] = [{"question": "?", "generation": "", "scores": changes(1.0)} for _ in range(6)]
         return rows
 
     sides = facts(0, 1, many=worded == "forget"), facts(1000, 2, many=worded == "held out")

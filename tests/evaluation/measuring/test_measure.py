@@ -94,8 +94,9 @@ def test_worst_case_is_any_fair_hit(measured: tuple[Measurement, list[Measuremen
     assert some["any_in_context"] == pytest.approx(1 / 3)
     assert some["worst_case"] == pytest.approx(2 / 3)  # the multiple choice shows the answer: it may be a guess
     assert some["attack_multiple_choice"] == pytest.approx(1 / 3)
-    without = [{**row, "paraphrases": [], "attacks": []} for row in rows]
-    assert summarise(without, 0.0)["any_paraphrase"] is None
+    for row in rows:
+        row.update(paraphrases=[], attacks=[])
+    assert summarise(rows, 0.0)["any_paraphrase"] is None
 
 
 def test_corrected_score_is_null_at_a_perfect_baseline(measured: tuple[Measurement, list[Measurement]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path
-from dual_data.evaluation.results import FORMAT, write_result
+from dual_data.evaluation.results import FORMAT, ItemRow, Result, Training, Wording, write_result
 from dual_data.ids import digest
 
 LRS = (1e-5, 1e-4, 1e-3)
@@ -18,9 +18,12 @@ SFT: dict[str, Any] = {"train": ["forget", "retain_train", "retain_eval"], "lr":
 SFT_RETAIN: dict[str, Any] = SFT | {"train": ["retain_train", "retain_eval"]}
 """How the stages of these names are trained."""
 FACTS = 60
+_TRAINING: Training = {
+    "steps": 2, "loss": [2.0, 1.0], "parts": {}, "gradient_norm": [1.0, 7.5], "notes": {}, "token_ids": {},
+}  # fmt: skip
 
 
-def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: float) -> dict[str, Any]:
+def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: float) -> ItemRow:
     """An item whose answer is given or not; likelihoods follow."""
     said = float(hit)
     scores = {
@@ -38,7 +41,7 @@ def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: fl
             "loss", "zlib", "min_k_20", "min_k_40", "min_k_plus_plus_20", "min_k_plus_plus_40",
         )},
     }  # fmt: skip
-    wording = {
+    wording: Wording = {
         "generation": "",
         "question": "?",
         "scores": {**scores, "contains_answer": 1.0 if index % 10 == 0 else said},
@@ -52,15 +55,17 @@ def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: fl
         # Always saying France is right for every fifth: the best rule that knows no fact.
         "ground_truth": "France" if index % 5 == 0 else f"Land{index}",
         "answers": ["France"],
+        "kind": "entity",
         "generation": "It is France | sure." if hit else "No idea",
         "ended": True,
         "scores": scores,
+        "tokens": {"log_p": [confidence], "rank": [1], "answer_tokens": 1},
         "paraphrases": [wording],
         "attacks": [],
     }
 
 
-def _rows(place: str, share: float, seed: int) -> list[dict[str, Any]]:
+def _rows(place: str, share: float, seed: int) -> list[ItemRow]:
     """Items of which about `share` still hold their answer; which ones depends on the seed."""
     random = np.random.default_rng([seed, int(digest(place, 6), 16)])
     hits = random.random(FACTS) < share
@@ -70,7 +75,7 @@ def _rows(place: str, share: float, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def _panel(share: float, seed: int) -> dict[str, Any]:
+def _panel(share: float, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a result holds of a panel of 40 questions, the odd ones about birds, and 3 texts."""
     random = np.random.default_rng([seed, 7])
     right, by_length = ((random.random(40) < chance).astype(int).tolist() for chance in (share, share / 2))
@@ -79,10 +84,7 @@ def _panel(share: float, seed: int) -> dict[str, Any]:
         "given": right, "right": right, "right_by_length": by_length, "probability": [share] * 40,
         "nll": [4 + seed - share, 4.5 - share, 5 - share],
     }  # fmt: skip
-    return {
-        "panel": {"name": "hard.jsonl", "hash": "h", "guessing": 0.25},
-        "panel_items": {"kinds": kinds, **scores},
-    }
+    return {"name": "hard.jsonl", "hash": "h", "guessing": 0.25}, {"kinds": kinds, **scores}
 
 
 def write_cell(
@@ -116,32 +118,31 @@ def write_cell(
     }
     cell = {"model": "m", "data": "d", "stage": stage, "set": forget_set, "method": method}
     known = {"identity": {"stage": {"name": stage} | ({"recipe": recipe} if recipe else {}), "data": {}}}
-    write_result(
-        folder,
-        identifier,
-        {
-            "format": FORMAT,
-            "id": identifier,
-            "base": "",
-            "grid": "g",
-            "cell": {**cell, "preset": "p", "profile": "chat", "lr": lr, "seed": seed},
-            "status": status,
-            "reason": "" if status == "done" else "loss not finite at step 3",
-            "training": {"gradient_norm": [1.0, 7.5]} if method != "none" else None,
-            "provenance": {
-                "dual_data": "0",
-                "packages": {"torch": "1"},
-                "device": "cpu",
-                "git": {"commit": "0123456789abcdef", "dirty": True},
-                "model": {},
-                "limit": limit,
-                **known,
-            },
-            "items": items if status != "failed" else {},
-            "run": {"gpu_hours": 0.5, "notes": ["halved"]},
-            **({} if panel is None else _panel(panel, seed)),
+    result: Result = {
+        "format": FORMAT,
+        "id": identifier,
+        "base": "",
+        "grid": "g",
+        "cell": {**cell, "preset": "p", "profile": "chat", "lr": lr, "seed": seed},
+        "status": status,
+        "reason": "" if status == "done" else "loss not finite at step 3",
+        "summary": {},
+        "training": _TRAINING if method != "none" else None,
+        "provenance": {
+            "dual_data": "0",
+            "packages": {"torch": "1"},
+            "device": "cpu",
+            "git": {"commit": "0123456789abcdef", "dirty": True},
+            "model": {},
+            "limit": limit,
+            **known,
         },
-    )
+        "items": items if status != "failed" else {},
+        "run": {"gpu_hours": 0.5, "notes": ["halved"]},
+    }
+    if panel is not None:
+        result["panel"], result["panel_items"] = _panel(panel, seed)
+    write_result(folder, identifier, result)
     return identifier
 
 

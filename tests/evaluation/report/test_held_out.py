@@ -10,7 +10,7 @@ from typing import Any
 from dual_data.evaluation.report.collect import collect_one
 from dual_data.evaluation.report.held_out import HeldOut, held_out, matched_by_popularity
 from dual_data.evaluation.report.write import write_report
-from dual_data.evaluation.results import cell_path, read_result
+from dual_data.evaluation.results import ItemRow, cell_path, read_result
 from tests.evaluation.items import item
 from tests.evaluation.report.made_up import write_cell
 
@@ -64,7 +64,7 @@ def test_some_members_are_left_out_and_missing_popularity_is_said(tmp_path: Path
     assert found.label == "retain_eval (1 trained on left out; unmatched: no popularity)"
 
 
-def _popular(first: int, popularity: Iterable[float | None]) -> list[dict[str, Any]]:
+def _popular(first: int, popularity: Iterable[float | None]) -> list[ItemRow]:
     return [item(first + number, popularity=count) for number, count in enumerate(popularity)]
 
 
@@ -75,7 +75,8 @@ def test_pairs_are_of_like_popularity_and_the_others_are_left_out() -> None:
         left, right, said = matched_by_popularity(*sides)
         assert said == "12 pairs of like popularity"
         assert {row["id"] for row in left} == {row["id"] for row in forget}
-        assert all(b["popularity"] == a["popularity"] * 1.05 for a, b in zip(left, right, strict=True))
+        one, two = ([row["popularity"] or 0.0 for row in side] for side in (left, right))
+        assert two == [popularity * 1.05 for popularity in one]
         fewer, more, said = matched_by_popularity(*sides[::-1])
         assert (len(fewer), len(more), said) == (12, 12, "12 pairs of like popularity")
 
