@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,21 +121,18 @@ def push(
 
     token = token or huggingface_hub.get_token()
     api = huggingface_hub.HfApi(endpoint=endpoint, token=token or False)
+    target = _Target(api, repository, token, private, tag, release.content)
     stamped = release.model_copy(update={"repository": repository, "version": tag.removeprefix("v")})
     stamped, written = texts(stamped, Place(folder=folder))
     files: dict[str, bytes | Path] = {path: text.encode() for path, text in written.items()}
     files |= {file.path: folder / file.path for splits in stamped.configs.values() for file in splits.values()}
     with stopped_as_by_hand():
         with translated(repository, token, LOOKING if dry_run else LOOKING_FIRST):
-            remote = _look(api, repository, tag, private=private)
+            remote = target.look()
             if remote.tagged:
-                if _manifest_at(api, repository, tag) != written[MANIFEST].encode():
-                    raise UsageError(
-                        f"{repository}: the tag {tag} exists and stands for other data. A published version never "
-                        "changes: choose another tag."
-                    )
+                target.expect_same(written[MANIFEST].encode())
                 return Pushed(remote.head, "", True, (), (), 0)
-            kept = frozenset() if force else _strangers(api, repository, remote) - files.keys()
+            kept = frozenset() if force else target.strangers(remote) - files.keys()
         if kept:
             report(f"keeping what no release wrote: {first_of(kept)}; verify will name it, --force removes it")
         removed = tuple(sorted(remote.files - files.keys() - kept - set(KEPT)))
@@ -143,34 +140,11 @@ def push(
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
         if dry_run:
             return plan
-        expect_token(token)
-        there = contextlib.nullcontext(remote.head)
-        with (
-            translated(repository, token, SENDING),
-            there if remote.head else made_repository(api, repository, "dataset", private=private) as head,
-        ):
-            for path in removed:
-                report(f"removing {path}")
-            report(f"uploading {len(files)} files, {size / 1e6:.1f} MB")
-            with bars_on_terminals_only():
-                info = api.create_commit(
-                    repository,
-                    [*(huggingface_hub.CommitOperationDelete(path_in_repo=path) for path in removed), *added(files)],
-                    commit_message=f"Release {tag}",
-                    commit_description=f"Content {release.content}",
-                    repo_type="dataset",
-                    parent_commit=None if create_pr else head,
-                    create_pr=create_pr,
-                )
+        info = target.send(files, plan, remote.head, create_pr=create_pr, report=report)
         if create_pr:
             return plan._replace(commit=info.oid, pull_request=info.pr_url or "")
         report(f"commit {info.oid}")
-        with translated(
-            repository, token, Doing(f"commit {info.oid} is there, and its tag {tag} could not be set", _PUSH)
-        ):
-            api.create_tag(
-                repository, tag=tag, revision=info.oid, repo_type="dataset", tag_message=f"Content {release.content}"
-            )
+        target.set_tag(info.oid)
     return plan._replace(commit=info.oid, tagged=True)
 
 
@@ -192,6 +166,98 @@ class _Remote(NamedTuple):
     tagged: bool
 
 
+class _Target(NamedTuple):
+    """The dataset at the Hub that a release goes to, and as which version."""
+
+    api: Any
+    repository: str
+    token: str | None
+    private: bool
+    tag: str
+    content: str
+    """Of the release."""
+
+    def look(self) -> _Remote:
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            info = self.api.dataset_info(self.repository)
+        except RepositoryNotFoundError:
+            return _Remote("", frozenset(), tagged=False)
+        if self.private:
+            expect_private(self.repository, info)
+        refs = self.api.list_repo_refs(self.repository, repo_type="dataset")
+        files = frozenset(sibling.rfilename for sibling in info.siblings or ())
+        return _Remote(info.sha, files, tagged=self.tag in {found.name for found in refs.tags})
+
+    def expect_same(self, manifest: bytes) -> None:
+        """Raise UsageError where the tag stands for other data."""
+        if self._manifest_at(self.tag) != manifest:
+            raise UsageError(
+                f"{self.repository}: the tag {self.tag} exists and stands for other data. A published version never "
+                "changes: choose another tag."
+            )
+
+    def strangers(self, remote: _Remote) -> frozenset[str]:
+        """Files beside an earlier release that none wrote. Raises UsageError where there are files and no release."""
+        found = remote.files - {*KEPT, CARD}
+        if not found:
+            return found
+        listed = listed_by(self._manifest_at(remote.head))
+        if listed is None:
+            raise UsageError(
+                f"{self.repository}: holds files that no release of dual-data wrote ({first_of(found)}), and a release "
+                "would take their place. Choose another name, or add --force to remove them."
+            )
+        return found - listed
+
+    def send(
+        self, files: Mapping[str, bytes | Path], plan: Pushed, head: str, *, create_pr: bool, report: Report
+    ) -> Any:
+        """The one commit, onto `head`; a repository is made where that is empty."""
+        from huggingface_hub import CommitOperationDelete
+
+        expect_token(self.token)
+        there = contextlib.nullcontext(head)
+        with (
+            translated(self.repository, self.token, SENDING),
+            there if head else made_repository(self.api, self.repository, "dataset", private=self.private) as parent,
+        ):
+            for path in plan.removed:
+                report(f"removing {path}")
+            report(f"uploading {len(files)} files, {plan.bytes / 1e6:.1f} MB")
+            with bars_on_terminals_only():
+                return self.api.create_commit(
+                    self.repository,
+                    [*(CommitOperationDelete(path_in_repo=path) for path in plan.removed), *added(files)],
+                    commit_message=f"Release {self.tag}",
+                    commit_description=f"Content {self.content}",
+                    repo_type="dataset",
+                    parent_commit=None if create_pr else parent,
+                    create_pr=create_pr,
+                )
+
+    def set_tag(self, commit: str) -> None:
+        doing = Doing(f"commit {commit} is there, and its tag {self.tag} could not be set", _PUSH)
+        with translated(self.repository, self.token, doing):
+            self.api.create_tag(
+                self.repository,
+                tag=self.tag,
+                revision=commit,
+                repo_type="dataset",
+                tag_message=f"Content {self.content}",
+            )
+
+    def _manifest_at(self, revision: str) -> bytes | None:
+        from huggingface_hub.errors import EntryNotFoundError
+
+        try:
+            path = self.api.hf_hub_download(self.repository, MANIFEST, repo_type="dataset", revision=revision)
+        except EntryNotFoundError:
+            return None
+        return Path(path).read_bytes()
+
+
 def _expect_publishable(state: State, tag: str, force: bool) -> None:
     if not _TAG.fullmatch(tag):
         raise UsageError(f"{tag!r}: is no tag of a version; use one such as v1.0.0")
@@ -200,44 +266,6 @@ def _expect_publishable(state: State, tag: str, force: bool) -> None:
         raise UsageError("\n  ".join(["this build is never published:", *never]))
     if unless_forced and not force:
         raise UsageError("\n  ".join(["this build is not published without --force:", *unless_forced]))
-
-
-def _look(api: Any, repository: str, tag: str, *, private: bool) -> _Remote:
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    try:
-        info = api.dataset_info(repository)
-    except RepositoryNotFoundError:
-        return _Remote("", frozenset(), tagged=False)
-    if private:
-        expect_private(repository, info)
-    refs = api.list_repo_refs(repository, repo_type="dataset")
-    files = frozenset(sibling.rfilename for sibling in info.siblings or ())
-    return _Remote(info.sha, files, tagged=tag in {found.name for found in refs.tags})
-
-
-def _strangers(api: Any, repository: str, remote: _Remote) -> frozenset[str]:
-    """Files beside an earlier release that none wrote. Raises UsageError where there are files and no release."""
-    found = remote.files - {*KEPT, CARD}
-    if not found:
-        return found
-    listed = listed_by(_manifest_at(api, repository, remote.head))
-    if listed is None:
-        raise UsageError(
-            f"{repository}: holds files that no release of dual-data wrote ({first_of(found)}), and a release would "
-            "take their place. Choose another name, or add --force to remove them."
-        )
-    return found - listed
-
-
-def _manifest_at(api: Any, repository: str, tag: str) -> bytes | None:
-    from huggingface_hub.errors import EntryNotFoundError
-
-    try:
-        path = api.hf_hub_download(repository, MANIFEST, repo_type="dataset", revision=tag)
-    except EntryNotFoundError:
-        return None
-    return Path(path).read_bytes()
 
 
 def bars_on_terminals_only() -> contextlib.AbstractContextManager[None]:
