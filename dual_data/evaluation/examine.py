@@ -241,28 +241,33 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
     tune = {"forget facts": [items[i] for i in shown], "retain facts": sample(sets.retain_train, len(shown))}
     if others := unrelated(sets.measured, items):
         tune["other facts of the relations"] = sample(others, len(shown))
-    curves = relearn(
-        loaded,
-        restored.adapters,
-        0,
-        tune={name: encode(loaded.tokenizer, rows, grid.profile) for name, rows in tune.items()},
-        held_out=encode(loaded.tokenizer, held_out, grid.profile),
-        items=held_out,
-        lr=options.lr,
-        steps=options.steps,
-        seed=cell.seed,
-        train_end=grid.profile.train_end,
-    )
+    encoded = encode(loaded.tokenizer, held_out, grid.profile)
+    curves = {
+        name: relearn(
+            loaded,
+            restored.adapters,
+            0,
+            encode(loaded.tokenizer, rows, grid.profile),
+            held_out=encoded,
+            items=held_out,
+            lr=options.lr,
+            steps=options.steps,
+            seed=cell.seed,
+            train_end=grid.profile.train_end,
+        )
+        for name, rows in tune.items()
+    }
     found = [
         {
-            "tuned_on": curve.tuned_on,
+            "tuned_on": name,
             "points": [point._asdict() for point in curve.points],
             "control": [point._asdict() for point in curve.control],
             "subjects": curve.subjects,
         }
-        for curve in curves
+        for name, curve in curves.items()
     ]
-    return {"relearning": found, "notes": [f"on {curve.tuned_on}: {note}" for curve in curves for note in curve.notes]}
+    notes = [f"on {name}: {note}" for name, curve in curves.items() for note in curve.notes]
+    return {"relearning": found, "notes": notes}
 
 
 def sample(items: Sequence[Item], count: int) -> list[Item]:

@@ -11,7 +11,8 @@ has both.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from dual_data.errors import InputError
@@ -46,7 +47,6 @@ class Point(NamedTuple):
 class Curve(NamedTuple):
     """One relearning run."""
 
-    tuned_on: str
     points: tuple[Point, ...]
     control: tuple[Point, ...]
     """The same tuning from the base, the model before unlearning; its first point is the base itself."""
@@ -79,8 +79,8 @@ def relearn(
     loaded: Loaded,
     adapters: Adapters,
     cell: int,
+    rows: Sequence[Encoded],
     *,
-    tune: Mapping[str, Sequence[Encoded]],
     held_out: Sequence[Encoded],
     items: Sequence[Item],
     lr: float,
@@ -88,21 +88,20 @@ def relearn(
     seed: int = 0,
     max_new_tokens: int = 16,
     train_end: bool = True,
-) -> list[Curve]:
-    """Curves of one unlearned adapter for every set of rows to tune on; `adapters` are left as they are.
+) -> Curve:
+    """The curve of one unlearned adapter that is tuned on `rows`; `adapters` are left as they are.
 
-    `items` are the held-out facts of `held_out`, in order. A step takes the first `BATCH` rows, or all of fewer. Every
+    `items` are the held-out facts of `held_out`, in order. A step takes the first `BATCH` rows, or all of fewer. The
     curve has a point for every step, also where tuning diverged on the way.
     """
     requests = [request_of(row) for row in held_out]
-
-    def curve(name: str, rows: Sequence[Encoded], clone: Adapters) -> Curve:
-        """Of the clone's adapters the first is the unlearned one, the other the control."""
+    tuned = list(rows)[:BATCH]
+    unlearned, control = list[Point](), list[Point]()
+    with _beside_control(loaded, adapters, cell, seed) as clone:
         engine = open_engine(loaded, clone, max_new_tokens=max_new_tokens)
-        found: list[list[Point]] = [[], []]
 
         def score(step: int) -> None:
-            for points, outcomes in zip(found, engine.run(requests), strict=True):
+            for points, outcomes in zip((unlearned, control), engine.run(requests), strict=True):
                 points.append(_point(loaded, step, outcomes, items))
 
         score(0)
@@ -111,35 +110,36 @@ def relearn(
             loaded,
             clone,
             fine_tune.METHOD,
-            [CellData(rows, (), lr, seed)] * 2,
+            [CellData(tuned, (), lr, seed)] * 2,
             # It may begin at a model that unlearning destroyed: a sign of divergence elsewhere is its start here.
-            Optimisation(epochs=max(steps), batch=len(rows), diverged_nll=0.0, diverged_norm=0.0),
+            Optimisation(epochs=max(steps), batch=len(tuned), diverged_nll=0.0, diverged_norm=0.0),
             train_end=train_end,
             on_epoch=lambda epoch: score(epoch + 1) if epoch + 1 in steps else None,
         )
         # It ends when both have stopped. No weight changes after that, so one look serves all steps that are left.
-        left = sorted(step for step in steps if step > found[0][-1].step)
+        left = sorted(step for step in steps if step > unlearned[-1].step)
         if left:
             score(left[0])
-        for points in found:
-            points += [points[-1]._replace(step=step) for step in left[1:]]
-        notes = tuple(
-            f"tuning of the {which} ended early ({trace.stopped}); later points are of the weights it had then"
-            for which, trace in zip(("unlearned model", "model before unlearning"), traces, strict=True)
-            if trace.stopped
-        )
-        return Curve(name, tuple(found[0]), tuple(found[1]), tuple(item.subject or item.id for item in items), notes)
+    for points in (unlearned, control):
+        points += [points[-1]._replace(step=step) for step in left[1:]]
+    notes = tuple(
+        f"tuning of the {which} ended early ({trace.stopped}); later points are of the weights it had then"
+        for which, trace in zip(("unlearned model", "model before unlearning"), traces, strict=True)
+        if trace.stopped
+    )
+    return Curve(tuple(unlearned), tuple(control), tuple(item.subject or item.id for item in items), notes)
 
-    curves = []
-    for name, rows in tune.items():
-        clone = Adapters(loaded.model, adapters.spec, seeds=(seed, seed))
-        try:
-            clone.load_weights(0, adapters.weights(cell))
-            with adapters.disabled():
-                curves.append(curve(name, list(rows)[:BATCH], clone))
-        finally:
-            clone.remove()
-    return curves
+
+@contextmanager
+def _beside_control(loaded: Loaded, adapters: Adapters, cell: int, seed: int) -> Iterator[Adapters]:
+    """A copy of the unlearned adapter and, second, a fresh one, in place of `adapters`."""
+    clone = Adapters(loaded.model, adapters.spec, seeds=(seed, seed))
+    try:
+        clone.load_weights(0, adapters.weights(cell))
+        with adapters.disabled():
+            yield clone
+    finally:
+        clone.remove()
 
 
 def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequence[Item]) -> Point:

@@ -48,17 +48,20 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     data = [CellData(wrong, (), 1e-2, seed) for seed in (0, 1)]
     train(loaded, adapters, fine_tune.METHOD, data, Optimisation(epochs=15))
     before = adapters.master.clone()
-    curves = relearn(
-        loaded,
-        adapters,
-        1,
-        tune={"itself": rows, "nothing new": wrong},
-        held_out=rows,
-        items=items,
-        lr=1e-2,
-        steps=(1, 4, 16),
-        max_new_tokens=8,
-    )
+    curves = [
+        relearn(
+            loaded,
+            adapters,
+            1,
+            tuned,
+            held_out=rows,
+            items=items,
+            lr=1e-2,
+            steps=(1, 4, 16),
+            max_new_tokens=8,
+        )
+        for tuned in (rows, wrong)  # wrong is nothing new
+    ]
     assert torch.equal(adapters.master, before)
     itself, _ = curves
     assert [point.step for point in itself.points] == [0, 1, 4, 16]
@@ -94,11 +97,11 @@ def test_a_model_that_unlearning_destroyed_is_tuned_to_the_end() -> None:
     head.weight.data.mul_(50.0)  # sure of everything it says: far worse than guessing, as no training is to become
     items = cities(4)
     rows = encode(loaded.tokenizer, items, "chat")
-    (curve,) = relearn(
+    curve = relearn(
         loaded,
         Adapters(loaded.model, LoraSpec(4, 8.0)),
         0,
-        tune={"itself": rows},
+        rows,
         held_out=rows,
         items=items,
         lr=1e-3,
@@ -117,9 +120,8 @@ def test_a_curve_of_tuning_that_diverged_has_every_step_and_says_so(lr: float) -
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
 
     def curve(steps: tuple[int, ...]) -> Curve:
-        given: dict[str, Any] = {"tune": {"some": rows[:3]}, "held_out": rows[3:], "items": cities(7)[3:]}
-        (found,) = relearn(loaded, adapters, 0, **given, lr=lr, steps=steps, max_new_tokens=2)
-        return found
+        given: dict[str, Any] = {"held_out": rows[3:], "items": cities(7)[3:], "max_new_tokens": 2}
+        return relearn(loaded, adapters, 0, rows[:3], **given, lr=lr, steps=steps)
 
     whole = curve((1, 2, 4, 8, 16, 32, 64))
     for points in (whole.points, whole.control):
@@ -141,9 +143,7 @@ def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch
         loaded = tiny("llama")
         rows = encode(loaded.tokenizer, cities(4), "chat")
         adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
-        (found,) = relearn(
-            loaded, adapters, 0, tune={"itself": rows}, held_out=rows, items=cities(4), lr=1e-3, steps=(2,)
-        )
+        found = relearn(loaded, adapters, 0, rows, held_out=rows, items=cities(4), lr=1e-3, steps=(2,))
         return [fmean(point.probabilities) for point in found.points]
 
     fast = curve()
