@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,7 @@ from dual_data.errors import DualDataError, UsageError
 
 if TYPE_CHECKING:
     from dual_data.evaluation.grid.cells import Cell, Grid
+    from dual_data.evaluation.grid.run import RunOptions
 
 
 @on_grid()
@@ -72,18 +75,13 @@ def run(
     need_torch()
 
     from dual_data.evaluation.device.devices import devices_named
-    from dual_data.evaluation.grid.cells import is_done
     from dual_data.evaluation.grid.conflicts import refuse_mixing
-    from dual_data.evaluation.grid.planned import keep_plan
     from dual_data.evaluation.grid.run import RunOptions
-    from dual_data.evaluation.grid.run import run as run_grid
-    from dual_data.evaluation.grid.workers import run_spread
 
     devices = devices_named(device, used=not dry_run)
     if shard and len(devices) == 1:
         raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
     root, spelled, cells = part.open()
-    folder = spelled.folder
     use_threads(threads)
     if dry_run:
         _print_plan(spelled, cells, devices[0], adapters=save_adapters)
@@ -91,22 +89,27 @@ def run(
     if dry_run:
         return
     options = [
-        RunOptions(
-            device=where,
-            cells_at_once=cells_at_once or 0,
-            rows=rows or 0,
-            save_adapters=save_adapters,
-        )
+        RunOptions(device=where, cells_at_once=cells_at_once or 0, rows=rows or 0, save_adapters=save_adapters)
         for where in devices
     ]
-    keep_plan(spelled, cells)
-    held = sum(is_done(folder, cell, adapter=save_adapters) for cell in cells)
+    _run(spelled, cells, options, project=root, shard=shard)
+
+
+def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: Path, shard: bool) -> None:
+    """Run cells on one device or several, and say how they ended. Raises DualDataError where some failed."""
+    from dual_data.evaluation.grid.cells import is_done
+    from dual_data.evaluation.grid.planned import keep_plan
+    from dual_data.evaluation.grid.run import run as run_grid
+    from dual_data.evaluation.grid.workers import run_spread
+
+    folder = grid.folder
+    keep_plan(grid, cells)
+    held = sum(is_done(folder, cell, adapter=options[0].save_adapters) for cell in cells)
     if len(options) > 1:
-        tally = run_spread(spelled, cells, options, project=root, shard=shard)
+        tally = run_spread(grid, cells, options, project=project, shard=shard)
     else:
-        tally = run_grid(
-            spelled, cells, options[0], project=root, say=lambda line: print(line, file=sys.stderr, flush=True)
-        )
+        say = partial(print, file=sys.stderr, flush=True)
+        tally = run_grid(grid, cells, options[0], project=project, say=say)
     print(
         f"{folder}: {tally.done} done, {tally.stopped} stopped, {tally.failed} failed, {tally.elsewhere} elsewhere; "
         f"{held} of {len(cells)} cells had their results already"
