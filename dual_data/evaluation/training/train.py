@@ -21,8 +21,8 @@ from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts,
 from dual_data.evaluation.models.context import check_tokens
 from dual_data.evaluation.models.loading import Loaded, head
 from dual_data.evaluation.rows.data import Encoded
-from dual_data.evaluation.rows.packing import Layout, Packed, Rows, Source, pack
-from dual_data.evaluation.rows.schedule import Optimisation, factors, plan
+from dual_data.evaluation.rows.packing import Layout, Micro, Packed, Rows, Source, pack
+from dual_data.evaluation.rows.schedule import Optimisation, Plan, factors, plan
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
 from dual_data.evaluation.training.optimiser import AdamW, Trainable
@@ -140,20 +140,10 @@ class TrainingRun:
         self._micros_of_step = [len(step) for epoch in planned[0] for step in epoch]
         self.epoch_steps = [len(epoch) for epoch in planned[0]]
         self.steps_planned = len(self._micros_of_step)
-        flat = [[micro for epoch in one for step in epoch for micro in step] for one in planned]
-        if len({len(micros) for micros in flat}) > 1:
-            raise ValueError("cells trained together need the same number of rows")
-        longest = max(
-            len(source.tokens(i)) for by in sources for source in by.values() for i in range(len(source.rows))
-        )
+        micros, longest = _micros(planned), _longest(sources)
         check_tokens(loaded, longest, f"the longest row that {method.name} trains on")
-        if plain is None:
-            with trainable.disabled():
-                plain = not packs(loaded, longest)
-            if plain:  # slower, and nobody asked for it
-                self.note("packed", 0.0)
-        self.plain = plain
-        self._packed: Packed = pack(flat, sources, plain=plain, pad_id=loaded.info.pad_id, device=device)
+        self.plain = self._has_to_pad(loaded, longest) if plain is None else plain
+        self._packed: Packed = pack(micros, sources, plain=self.plain, pad_id=loaded.info.pad_id, device=device)
         self._layer = self._chosen_layer(loaded.info.layers) if method.at_layer else None
         self._references = self._compute_references(sources, loaded.info.pad_id)
         self._controllers: list[Controller] = [
@@ -297,6 +287,14 @@ class TrainingRun:
             found += [(part, most, f"diverged: {name} {said}") for part, name in kept.items() if part in self._parts]
         return found
 
+    def _has_to_pad(self, loaded: Loaded, longest: int) -> bool:
+        """Whether the model takes no packed rows: it is slower, and nobody asked for it, so the result says it."""
+        with self._trainable.disabled():
+            plain = not packs(loaded, longest)
+        if plain:
+            self.note("packed", 0.0)
+        return plain
+
     def _chosen_layer(self, layers: int) -> int:
         """The layer that the loss reads, counted from 0: the last one where the model has not as many as asked for."""
         layer = int(self._options["layer"])
@@ -368,6 +366,19 @@ class TrainingRun:
             value = loss.value + self._optimisation.forget_kl * drift
             loss = Loss(value, {**loss.parts, "forget_kl": drift})
         return loss
+
+
+def _micros(planned: Sequence[Plan]) -> list[list[Micro]]:
+    """The micro-batches of each cell in their order."""
+    flat = [[micro for epoch in one for step in epoch for micro in step] for one in planned]
+    if len({len(micros) for micros in flat}) > 1:
+        raise ValueError("cells trained together need the same number of rows")
+    return flat
+
+
+def _longest(sources: Sequence[Mapping[str, Source]]) -> int:
+    """Tokens of the longest row."""
+    return max(len(source.tokens(i)) for by in sources for source in by.values() for i in range(len(source.rows)))
 
 
 def _facts(cell: CellData, loaded: Loaded, train_end: bool) -> Facts:
