@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
+import torch
+
 from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, release
 from dual_data.evaluation.device.sharding import stay_in_step
-from dual_data.evaluation.measuring.score import Reference
+from dual_data.evaluation.measuring.score import Comparison, Reference
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.rows.request import Outcome, Request
 from dual_data.evaluation.training.lora import Adapters
@@ -31,7 +33,7 @@ class Engine(ABC):
         """How many adapters are served; one for the base alone."""
         return self.adapters.active if self.adapters is not None and self.adapters.enabled else 1
 
-    @abstractmethod
+    @torch.no_grad()
     def run(
         self,
         requests: Sequence[Request],
@@ -45,6 +47,13 @@ class Engine(ABC):
         With `reference`, the first answer of each request is compared with what it holds; `keep` is filled for later
         runs (of the first cell). Raises OutOfMemory where even one row does not fit.
         """
+        return self._run(requests, Comparison(reference, keep), advance)
+
+    @abstractmethod
+    def _run(
+        self, requests: Sequence[Request], compared: Comparison, advance: Callable[[int], None]
+    ) -> list[list[Outcome]]:
+        """The same, where no gradient is kept."""
 
     def halve(self) -> None:
         """Take half as many rows at once from here on."""

@@ -19,7 +19,7 @@ from dual_data.evaluation.measuring.decoding import Decoder, Slots
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_layers
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.measuring.score import Reference
+from dual_data.evaluation.measuring.score import Comparison
 from dual_data.evaluation.measuring.static_cache import StaticCache, prompt_mask, prompt_seen
 from dual_data.evaluation.measuring.teacher_forcing import Prompts, forced_scores
 from dual_data.evaluation.models.loading import Loaded, attention_window, head, last_hidden
@@ -51,18 +51,12 @@ class FastEngine(Engine):
         self.decoder = Decoder(loaded.model, loaded.info.stop_ids, graphs=graphs)
         self._window = attention_window(loaded.model)
 
-    @torch.no_grad()
-    def run(
-        self,
-        requests: Sequence[Request],
-        *,
-        reference: Reference | None = None,
-        keep: Reference | None = None,
-        advance: Callable[[int], None] = lambda _: None,
+    def _run(
+        self, requests: Sequence[Request], compared: Comparison, advance: Callable[[int], None]
     ) -> list[list[Outcome]]:
         """Prompts that do not fit the window of a model with sliding attention send the whole run the plain way."""
         if max(request.tokens(self.max_new_tokens) for request in requests) > self._window:
-            return self._plainly(requests, reference, keep, advance)
+            return self._plainly(requests, compared, advance)
         outcomes: list[dict[int, Outcome]] = [{} for _ in range(self.cells)]
         for group in _groups(requests):
             common = shared_prefix([requests[index].prompt for index in group])
@@ -72,7 +66,7 @@ class FastEngine(Engine):
                 # As many batches as are needed, of like size: graphs of one serve the next, and little is filled up.
                 indices = group[start : start + -(-left // -(-left // self.rows))]
                 try:
-                    found = self._batch(requests, indices, prefix, reference=reference, keep=keep)
+                    found = self._batch(requests, indices, prefix, compared)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -87,17 +81,13 @@ class FastEngine(Engine):
         return [[of_cell[index] for index in range(len(requests))] for of_cell in outcomes]
 
     def _plainly(
-        self,
-        requests: Sequence[Request],
-        reference: Reference | None,
-        keep: Reference | None,
-        advance: Callable[[int], None],
+        self, requests: Sequence[Request], compared: Comparison, advance: Callable[[int], None]
     ) -> list[list[Outcome]]:
         refuse_if_shared(self.loaded.model, f"some prompts exceed its attention window of {self._window} tokens")
         note = f"slow evaluation: some prompts exceed the attention window of {self._window} tokens"
         self.notes += [note] if note not in self.notes else []
         plain = PlainEngine(self.loaded, self.adapters, rows=self.rows, max_new_tokens=self.max_new_tokens)
-        found = plain.run(requests, reference=reference, keep=keep, advance=advance)
+        found = plain.run(requests, reference=compared.against, keep=compared.keep, advance=advance)
         self.notes += plain.notes
         return found
 
@@ -125,9 +115,7 @@ class FastEngine(Engine):
         requests: Sequence[Request],
         indices: list[int],
         prefix: StaticCache | None,
-        *,
-        reference: Reference | None,
-        keep: Reference | None,
+        compared: Comparison,
     ) -> list[list[Outcome]]:
         common = prefix.width if prefix is not None else 0
         wanted = [requests[index].generate for index in indices]
@@ -144,11 +132,11 @@ class FastEngine(Engine):
             slots = Slots(len(indices) * self.cells, width, self.device)
         if prefix is not None:
             slots.cache.take_prefix(prefix)
-        hidden = reference is not None or keep is not None  # else they are compared with nothing
-        batch = self._prompts([requests[index].prompt for index in indices], common, slots, indices, hidden=hidden)
+        prompts = [requests[index].prompt for index in indices]
+        batch = self._prompts(prompts, common, slots, indices, hidden=compared.wants_hidden)
         # Rows that only fill the batch up are not scored.
         answers = [requests[index].answers if row < count else () for row, index in enumerate(indices)]
-        scores = forced_scores(self.loaded.model, batch, answers, reference=reference, keep=keep)
+        scores = forced_scores(self.loaded.model, batch, answers, compared)
         texts = self._decode(batch, slots, wanted) if any(wanted) else [[]] * (len(indices) * self.cells)
         return [
             [

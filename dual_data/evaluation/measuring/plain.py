@@ -16,7 +16,7 @@ from torch import Tensor
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_answers, mean_of_layers
-from dual_data.evaluation.measuring.score import Reference, score_answers
+from dual_data.evaluation.measuring.score import Comparison, score_answers
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models.loading import last_hidden
 from dual_data.evaluation.rows.request import Answer, Outcome, Request
@@ -25,25 +25,20 @@ from dual_data.evaluation.rows.request import Answer, Outcome, Request
 class PlainEngine(Engine):
     """One adapter after the other."""
 
-    @torch.no_grad()
-    def run(
-        self,
-        requests: Sequence[Request],
-        *,
-        reference: Reference | None = None,
-        keep: Reference | None = None,
-        advance: Callable[[int], None] = lambda _: None,
+    def _run(
+        self, requests: Sequence[Request], compared: Comparison, advance: Callable[[int], None]
     ) -> list[list[Outcome]]:
         outcomes = []
         for cell in range(self.cells):
             one = self.adapters
+            held = compared if cell == 0 else compared._replace(keep=None)
             with one.only(one.first + cell) if one is not None and one.enabled else nullcontext():
                 found: list[Outcome] = []
                 while len(found) < len(requests):
                     start = len(found)
                     batch = requests[start : start + self.rows]
                     try:
-                        found += self._batch(batch, start, reference, keep if cell == 0 else None)
+                        found += self._batch(batch, start, held)
                     except (RuntimeError, MemoryError) as error:
                         if not is_out_of_memory(error):
                             raise
@@ -54,16 +49,14 @@ class PlainEngine(Engine):
                 outcomes.append(found)
         return outcomes
 
-    def _batch(
-        self, batch: Sequence[Request], start: int, reference: Reference | None, keep: Reference | None
-    ) -> list[Outcome]:
+    def _batch(self, batch: Sequence[Request], start: int, compared: Comparison) -> list[Outcome]:
         scores: list[list[TokenScores]] = [[] for _ in batch]
         for place in range(max(len(request.answers) for request in batch)):
             rows = [row for row, request in enumerate(batch) if len(request.answers) > place]
             answers = [batch[row].answers[place] for row in rows]
             prompts = [batch[row].prompt for row in rows]
-            held = (reference, keep) if place == 0 else (None, None)
-            for row, one in zip(rows, self._score(prompts, answers, [start + row for row in rows], *held), strict=True):
+            held = compared if place == 0 else Comparison()
+            for row, one in zip(rows, self._score(prompts, answers, [start + row for row in rows], held), strict=True):
                 scores[row].append(one)
         wanted = [row for row, request in enumerate(batch) if request.generate]
         texts = dict(zip(wanted, self._generate([batch[row].prompt for row in wanted]), strict=True)) if wanted else {}
@@ -77,13 +70,12 @@ class PlainEngine(Engine):
         prompts: Sequence[tuple[int, ...]],
         answers: Sequence[Answer],
         indices: Sequence[int],
-        reference: Reference | None,
-        keep: Reference | None,
+        compared: Comparison,
     ) -> list[TokenScores]:
         whole = [prompt + answer.ids[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
         width = max(map(len, whole))
         ids = torch.tensor([list(row) + [0] * (width - len(row)) for row in whole], device=self.loaded.device)
-        with last_layers(self.loaded.model, wanted=reference is not None or keep is not None) as layers:
+        with last_layers(self.loaded.model, wanted=compared.wants_hidden) as layers:
             hidden = last_hidden(self.loaded.model, ids)
         spans = [(len(prompt) - 1, len(answer.ids)) for prompt, answer in zip(prompts, answers, strict=True)]
         chosen = torch.cat([hidden[row, first : first + size] for row, (first, size) in enumerate(spans)])
@@ -93,7 +85,7 @@ class PlainEngine(Engine):
             mean = torch.nn.functional.pad(mean_of_layers(layers), (0, 0, 0, longest))
             aligned = torch.stack([mean[row, first : first + longest] for row, (first, _) in enumerate(spans)])
             means = mean_of_answers(aligned[None], answers)
-        return score_answers(self.loaded.model, chosen[None], means, answers, indices, reference, keep)[0]
+        return score_answers(self.loaded.model, chosen[None], means, answers, indices, compared)[0]
 
     def _generate(self, prompts: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], bool]]:
         width = max(map(len, prompts))

@@ -40,30 +40,43 @@ class Reference:
         self.hidden: dict[int, Tensor] = {}
 
 
+class Comparison(NamedTuple):
+    """What the first answer of a request is held against; nothing where it is empty, as that of other answers is."""
+
+    against: Reference | None = None
+    keep: Reference | None = None
+    """Takes what the first cell says."""
+
+    @property
+    def wants_hidden(self) -> bool:
+        """Whether hidden states are asked for beside logits."""
+        return self.against is not None or self.keep is not None
+
+
 def score_answers(
     model: PreTrainedModel,
     hidden: Tensor,
     means: Tensor | None,
     answers: Sequence[Answer],
     indices: Sequence[int],
-    reference: Reference | None,
-    keep: Reference | None,
+    compared: Comparison,
 ) -> list[list[TokenScores]]:
     """Scores [cells][answers] of final hidden states [cells, tokens, width], where the answers' tokens are predicted.
 
-    `means` [cells, answers, width] are mean hidden states of the answers. Both are compared with what `reference` has
-    for the requests that `indices` number, and `keep` takes those of the first cell.
+    `means` [cells, answers, width] are mean hidden states of the answers. Both are compared with what the reference has
+    for the requests that `indices` number.
     """
+    against, keep = compared
     cells, lengths = len(hidden), [len(answer.ids) for answer in answers]
     gold = torch.tensor([token for answer in answers for token in answer.ids], device=hidden.device)
-    base = torch.cat([reference.logits[index] for index in indices]) if reference is not None else None
+    base = torch.cat([against.logits[index] for index in indices]) if against is not None else None
     vocabulary = int(model.config.get_text_config().vocab_size)
     found, logits = figures_of_hidden(
         lambda states: head(model, states), hidden, gold, base, vocabulary, keep=keep is not None
     )
     cosines: list[float | None] = [None] * (cells * len(answers))
-    if reference is not None and means is not None:
-        other = torch.stack([reference.hidden[index] for index in indices])
+    if against is not None and means is not None:
+        other = torch.stack([against.hidden[index] for index in indices])
         cosines = list(cosine_similarity(means, other[None].expand_as(means), dim=2).clamp(-1, 1).flatten().tolist())
     if keep is not None and logits is not None:
         keep.logits.update(zip(indices, [piece.clone() for piece in torch.split(logits, lengths)], strict=True))

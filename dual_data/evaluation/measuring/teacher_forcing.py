@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dual_data.evaluation.measuring.hidden import last_layers, mean_of_answers, mean_of_layers
-from dual_data.evaluation.measuring.score import Reference, score_answers
+from dual_data.evaluation.measuring.score import Comparison, score_answers
 from dual_data.evaluation.measuring.static_cache import StaticCache, answers_mask, prompt_seen
 from dual_data.evaluation.metrics.likelihood import TokenScores
 from dual_data.evaluation.models.loading import last_hidden
@@ -58,21 +58,19 @@ def forced_scores(
     model: PreTrainedModel,
     prompts: Prompts,
     answers: Sequence[Sequence[Answer]],
-    *,
-    reference: Reference | None,
-    keep: Reference | None,
+    compared: Comparison,
 ) -> list[list[list[TokenScores]]]:
-    """Scores [cells][rows][answers]. The first answer of each row is compared with `reference` and kept."""
+    """Scores [cells][rows][answers]. The first answer of each row is compared and kept."""
     found: list[list[list[TokenScores]]] = [[[] for _ in answers] for _ in prompts.end_hidden]
     for rows in _parts(answers):
         hidden, layers, scored = _run(model, prompts, rows, [answers[row] for row in rows])
         gold = [one for one in scored if one.place == 0]
         others = [one for one in scored if one.place > 0]
         indices = [prompts.indices[rows[one.row]] for one in gold]
-        for chosen, held in ((gold, (reference, keep)), (others, (None, None))):
+        for chosen, held in ((gold, compared), (others, Comparison())):
             if not chosen:
                 continue
-            columns = _scores(model, hidden, layers, chosen, indices, *held)
+            columns = _scores(model, hidden, layers, chosen, indices, held)
             for of_cell, column in zip(found, columns, strict=True):
                 for one, scores in zip(chosen, column, strict=True):
                     of_cell[rows[one.row]].append(scores)
@@ -126,18 +124,17 @@ def _scores(
     layers: Tensor,
     scored: Sequence[Scored],
     indices: Sequence[int],
-    reference: Reference | None,
-    keep: Reference | None,
+    compared: Comparison,
 ) -> list[list[TokenScores]]:
     """Scores [cells][answers]."""
     width = hidden.shape[2]
     pick = torch.tensor([one.row * width + column for one in scored for column in one.columns], device=hidden.device)
     answers = [one.answer for one in scored]
     means = None
-    if layers.numel() and (reference is not None or keep is not None):
+    if layers.numel() and compared.wants_hidden:
         # Gold answers stand first in their rows, so their states begin at column 0.
         means = mean_of_answers(layers[:, [one.row for one in scored]], answers)
-    return score_answers(model, hidden.flatten(1, 2)[:, pick], means, answers, indices, reference, keep)
+    return score_answers(model, hidden.flatten(1, 2)[:, pick], means, answers, indices, compared)
 
 
 def _fed(answers: Sequence[Answer]) -> int:
