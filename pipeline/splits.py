@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import polars as pl
 from pydantic import Field, field_validator
 
-from dual_data.audit.baseline_table import baseline_table
+from dual_data.audit.baselines import baseline_table
 from dual_data.config import POOLED, Strict, each_once, load_relations
 from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.sampling import SIDES, with_rank

@@ -18,10 +18,12 @@ from functools import cache
 import polars as pl
 
 from dual_data.audit.columns import standard
-from dual_data.rouge import longest_common_subsequence, plain_tokens, recall_l
+from dual_data.rouge import longest_common_subsequence, plain_tokens, recall_l, recalls_l
 from dual_data.words import fold
 
 NAMES = ("subject_copy", "majority_answer", "relation_majority", "shuffled_answers", "subject_prefix")
+_DIGITS = 9
+"""Decimals kept of a table."""
 
 
 def baselines(frame: pl.DataFrame) -> dict[str, float]:
@@ -42,17 +44,68 @@ def mean_scores(rows: pl.DataFrame) -> dict[str, float | None]:
 def rule_scores(rows: pl.DataFrame) -> pl.DataFrame:
     """What each rule scores on each row; null where the row lacks what the rule needs."""
     known = rows.drop_nulls(["answer", "relation"])
-    found = rows.join(most_frequent_by(known, ["relation"]), on="relation", how="left", maintain_order="left")
-    found = found.join(shuffled(known), on=["relation", "answer"], how="left", maintain_order="left")
+    found = rows.join(_most_frequent_by(known, ["relation"]), on="relation", how="left", maintain_order="left")
+    found = found.join(_shuffled(known), on=["relation", "answer"], how="left", maintain_order="left")
     top = most_frequent(rows["answer"])
     texts: dict[str, Iterable[str | None]] = {
         "subject_copy": rows["subject_label"],
         "majority_answer": [top and top[0]] * rows.height,
         "relation_majority": found["top"],
-        "subject_prefix": prefixes(rows),
+        "subject_prefix": _prefixes(rows),
     }
     scores = [pl.Series(name, _recalls(rows["answer"], given), pl.Float64) for name, given in texts.items()]
     return pl.DataFrame([*scores, found["score"].alias("shuffled_answers")]).select(NAMES)
+
+
+def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
+    """One row a value of `by`, in the order of first appearance: rows, the baselines, and `chance`, their largest.
+
+    They are those of :func:`baselines` for many splits at once: each distinct pair of texts is scored once. `rows` has
+    answer, relation and subject_label, without nulls.
+    """
+    relation = [by, "relation"]
+    guesses = {
+        "subject_copy": rows.select(by, gold="answer", text="subject_label"),
+        "subject_prefix": rows.select(by, gold="answer", text=pl.Series(_prefixes(rows), dtype=pl.String)),
+        "majority_answer": rows.join(_most_frequent_by(rows, [by]), on=by).select(by, gold="answer", text="top"),
+        "relation_majority": rows.join(_most_frequent_by(rows, relation), on=relation).select(
+            by, gold="answer", text="top"
+        ),
+    }
+    scores = _pair_scores(pl.concat([guess.select("gold", "text") for guess in guesses.values()]))
+    table = rows.group_by(by, maintain_order=True).agg(pl.len().cast(pl.Int64).alias("rows"))
+    for name, guess in guesses.items():
+        scored = guess.join(scores, on=["gold", "text"], how="left")
+        means = scored.group_by(by).agg((pl.col("score").sum() / pl.len()).alias(name))
+        table = table.join(means, on=by, how="left", maintain_order="left")
+    drawn = _shuffled(rows.select(pl.struct(relation).alias("relation"), "answer")).unnest("relation")
+    means = drawn.group_by(by).agg(
+        ((pl.col("rows") * pl.col("score")).sum() / pl.col("rows").sum()).alias("shuffled_answers")
+    )
+    table = table.join(means, on=by, how="left", maintain_order="left")
+    # Sums over groups are added up in no fixed order: rounding keeps the table the same on every machine.
+    figures = table.select(by, "rows", pl.col(NAMES).round(_DIGITS))
+    return figures.with_columns(chance=pl.max_horizontal(NAMES))
+
+
+def _pair_scores(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Columns gold, text, score: the ROUGE-L recall of each distinct pair that has a word in common; others score 0."""
+    distinct = pairs.unique().with_row_index("pair")
+    texts = pl.concat([distinct["gold"], distinct["text"]]).unique().to_list()
+    found = [(text, plain_tokens(text)) for text in texts]
+    words = pl.DataFrame(
+        {
+            "gold": [text for text, tokens in found for _ in tokens],
+            "word": [word for _, tokens in found for word in tokens],
+        },
+        schema={"gold": pl.String, "word": pl.String},
+    )
+    gold = distinct.select("pair", "gold").join(words, on="gold")
+    text = distinct.select("pair", gold="text").join(words, on="gold")
+    common = gold.join(text, on=["pair", "word"], how="semi").select("pair")
+    sharing = distinct.join(common, on="pair", how="semi")
+    scores = pl.Series(recalls_l(sharing["gold"], sharing["text"]), dtype=pl.Float64)
+    return sharing.select("gold", "text", score=scores)
 
 
 def _recalls(golds: Iterable[str | None], texts: Iterable[str | None]) -> list[float | None]:
@@ -62,7 +115,7 @@ def _recalls(golds: Iterable[str | None], texts: Iterable[str | None]) -> list[f
     return [None if gold is None or text is None else recall(gold, text) for gold, text in pairs]
 
 
-def prefixes(rows: pl.DataFrame) -> list[str | None]:
+def _prefixes(rows: pl.DataFrame) -> list[str | None]:
     """The beginning of each subject's label, as long as its answer."""
     pairs = rows.select("subject_label", "answer").iter_rows()
     return [None if label is None or answer is None else fold(label)[: len(answer)] for label, answer in pairs]
@@ -77,14 +130,14 @@ def most_frequent(values: pl.Series) -> tuple[str, float] | None:
     return value, rows / len(values.drop_nulls())
 
 
-def most_frequent_by(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def _most_frequent_by(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """Columns `by` and top: the most frequent answer of each group; of several the first in order of code points."""
     counts = rows.group_by(*by, "answer").len("rows")
     ordered = counts.sort(*by, "rows", "answer", descending=[False] * len(by) + [True, False])
     return ordered.unique(by, keep="first", maintain_order=True).select(*by, top="answer")
 
 
-def shuffled(rows: pl.DataFrame) -> pl.DataFrame:
+def _shuffled(rows: pl.DataFrame) -> pl.DataFrame:
     """Columns relation, answer, rows and score: what the answers of a relation score on average against each of them.
 
     `rows` has answer and relation, without nulls. With c_b rows of answer b among the n of the relation, answer a has
