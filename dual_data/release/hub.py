@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
-from dual_data.release.bars import without_bars
 from dual_data.release.listed import first_of, listed_by
 from dual_data.release.repository import (
     KEPT,
     added,
+    bars_on_terminals_only,
     expect_private,
     expect_token,
     made_repository,
@@ -266,13 +265,6 @@ def _expect_publishable(state: State, tag: str, force: bool) -> None:
         raise UsageError("\n  ".join(["this build is never published:", *never]))
     if unless_forced and not force:
         raise UsageError("\n  ".join(["this build is not published without --force:", *unless_forced]))
-
-
-def bars_on_terminals_only() -> contextlib.AbstractContextManager[None]:
-    """A log file wants no progress bar a file."""
-    import huggingface_hub.utils
-
-    return contextlib.nullcontext() if sys.stderr.isatty() else without_bars(huggingface_hub.utils)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dual_data.release.hub import LOOKING_FIRST, SENDING, bars_on_terminals_only, translated
-from dual_data.release.repository import added, expect_private, expect_token, made_repository, stopped_as_by_hand
+from dual_data.release.hub import LOOKING_FIRST, SENDING, translated
+from dual_data.release.repository import (
+    added,
+    bars_on_terminals_only,
+    expect_private,
+    expect_token,
+    made_repository,
+    stopped_as_by_hand,
+)
 
 
 def push_model(

@@ -10,7 +10,7 @@ import polars as pl
 
 from dual_data.engine.tables import content_hash
 from dual_data.errors import DualDataError
-from dual_data.release.bars import without_bars
+from dual_data.release.repository import without_bars
 from dual_data.released import Release
 
 

@@ -1,9 +1,10 @@
-"""Uploads to the Hub: what they need, and a repository that is made for one and gone again where it fails."""
+"""Uploads to the Hub: what they need and show, and a repository that is made for one and gone where it fails."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -66,6 +67,26 @@ def added(files: Mapping[str, bytes | Path]) -> list[Any]:
         CommitOperationAdd(path_in_repo=path, path_or_fileobj=data if isinstance(data, bytes) else str(data))
         for path, data in sorted(files.items())
     ]
+
+
+def bars_on_terminals_only() -> contextlib.AbstractContextManager[None]:
+    """A log file wants no progress bar a file."""
+    import huggingface_hub.utils
+
+    return contextlib.nullcontext() if sys.stderr.isatty() else without_bars(huggingface_hub.utils)
+
+
+@contextlib.contextmanager
+def without_bars(library: Any) -> Iterator[None]:
+    """Turn off the progress bars of `datasets` or `huggingface_hub.utils` for the length of a block."""
+    if library.are_progress_bars_disabled():
+        yield
+        return
+    library.disable_progress_bars()
+    try:
+        yield
+    finally:
+        library.enable_progress_bars()
 
 
 def _refused(error: BaseException) -> bool:
