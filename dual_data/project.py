@@ -22,7 +22,6 @@ from dual_data.engine.stage import Stage, Tools, wiring_faults
 from dual_data.errors import ConfigError, DualDataError, InputError, MissingExtra, UsageError
 from dual_data.sources.chat.protocol import ChatModel
 
-DEFAULT_PROFILE = "dual"
 _ABOUT = re.compile(r"(^\[project\]\n(?:#[^\n]*\n)*name = [^\n]*\n).*?(?=^\[services\]$)", re.MULTILINE | re.DOTALL)
 """What the shipped profiles say of their dataset beside its name."""
 
@@ -77,7 +76,7 @@ def find_root(start: Path) -> Path:
     )
 
 
-def load_project(start: Path, profile: str = DEFAULT_PROFILE) -> Project:
+def load_project(start: Path, profile: str) -> Project:
     """Load the project at or above `start`. `profile` is the name of a file in pipeline/, or a path."""
     root = find_root(start)
     profiles = [file for file in sorted((root / "pipeline").glob("*.toml")) if is_profile(file)]

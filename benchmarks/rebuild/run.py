@@ -105,7 +105,7 @@ def run_piece(
     state["before_bytes"] = max(state["before_bytes"], _peak())
     with served(folder / "store", rehearsal, relations, clock, ports=state["ports"], seed=seed) as services:
         root = make_project(folder / "project", services.urls, list(rehearsal.members), rules=rules)
-        loaded = load_project(root)
+        loaded = load_project(root, "dual")
         try:
             with limited(seconds):
                 _build(loaded, clock, state)

@@ -279,7 +279,7 @@ def test_stop_tokens_are_read_without_weights_and_training_starts_where_it_says(
 
 def test_the_slow_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny("llama")
-    slow = PlainEngine(loaded)
+    slow = PlainEngine(loaded, rows=2)
     slow.notes.append("slow evaluation: no static cache")
     monkeypatch.setattr(ours, "open_engine", lambda *_, **__: slow)
     with pytest.raises(RuntimeError, match=r"fast engine: .*no static cache"):

@@ -107,7 +107,7 @@ def decoded(device: str) -> int:
     moved: Any = loaded.model
     moved.to(device)
     loaded = loaded._replace(info=loaded.info._replace(stop_ids=()))
-    engine = FastEngine(loaded, Adapters(loaded.model, SPEC, seeds=(0, 1)), max_new_tokens=NEW_TOKENS)
+    engine = FastEngine(loaded, Adapters(loaded.model, SPEC, seeds=(0, 1)), rows=64, max_new_tokens=NEW_TOKENS)
     found = engine.run([Request(row.prompt_ids, ()) for row in given.forget])
     return sum(len(row.generation) == NEW_TOKENS for cell in found for row in cell)
 

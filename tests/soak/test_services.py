@@ -75,7 +75,7 @@ class Set(NamedTuple):
     def build(self) -> None:
         """Facts and links, in what might be a new process."""
         forget_pipeline()
-        loaded = load_project(self.root)
+        loaded = load_project(self.root, "dual")
         tools = loaded.tools()
         tools.calls.close()
         pace = loaded.profile.services.pace

@@ -23,14 +23,7 @@ class TaskScores(NamedTuple):
     """By task, its documents in order: number (doc_id), how answers were read (filter), and what each metric gives."""
 
 
-def lm_eval_scores(
-    loaded: Loaded,
-    tasks: Sequence[str],
-    *,
-    folder: Path | None = None,
-    shots: int = 0,
-    rows: int = 32,
-) -> TaskScores:
+def lm_eval_scores(loaded: Loaded, tasks: Sequence[str], *, folder: Path | None, shots: int, rows: int) -> TaskScores:
     """Scores of lm-eval tasks and what they are means of, after `shots` worked examples, without a chat template.
 
     `folder` holds definitions of further tasks; a batch has `rows` contexts. Adapters that are on are measured with the

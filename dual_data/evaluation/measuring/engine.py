@@ -22,7 +22,7 @@ class Engine(ABC):
     """
 
     def __init__(
-        self, loaded: Loaded, adapters: Adapters | None = None, *, rows: int = 64, max_new_tokens: int = 64
+        self, loaded: Loaded, adapters: Adapters | None = None, *, rows: int, max_new_tokens: int = 64
     ) -> None:
         self.loaded, self.adapters = loaded, adapters
         self.rows, self.max_new_tokens = rows, max_new_tokens

@@ -42,7 +42,7 @@ class FastEngine(Engine):
         loaded: Loaded,
         adapters: Adapters | None = None,
         *,
-        rows: int = 64,
+        rows: int,
         max_new_tokens: int = 64,
         graphs: bool = False,
     ) -> None:

@@ -74,8 +74,8 @@ class Workload(NamedTuple):
 def build_workload(
     tokenizer: PreTrainedTokenizerBase,
     sets: Mapping[str, Sequence[Item]],
-    profile: PromptFormat | str = "chat",
-    options: MeasureOptions | None = None,
+    profile: PromptFormat | str,
+    options: MeasureOptions,
     *,
     demonstrations: Sequence[Item] = (),
     panel: Panel | None = None,
@@ -86,7 +86,6 @@ def build_workload(
     Raises InputError for a set without items and for attacks that a profile without chat cannot make.
     """
     profile = profile_named(profile) if isinstance(profile, str) else profile
-    options = options or MeasureOptions()
     if options.attacks and not profile.chat:
         raise InputError(f"attack prompts are chats; the profile {profile.name} has none: use the profile chat")
     shown = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))

@@ -61,9 +61,9 @@ class AdamW:
         lrs: Sequence[float],
         factors: Sequence[float],
         *,
-        clip: float = 1.0,
-        most_norm: float = 0.0,
-        weight_decay: float = 0.0,
+        clip: float,
+        most_norm: float,
+        weight_decay: float,
     ) -> None:
         """`lrs` one a cell, `factors` one a step: the schedule, by which each cell's rate is multiplied.
 

@@ -29,7 +29,7 @@ HARNESS = os.environ.get("DUAL_DATA_LM_EVAL_PYTHON") or (
 @pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm-eval is installed")
 def test_lm_eval_is_named_where_it_is_missing() -> None:
     with pytest.raises(MissingExtra, match="lm-eval is not installed"):
-        lm_eval_scores(tiny("llama"), ["hellaswag"])
+        lm_eval_scores(tiny("llama"), ["hellaswag"], folder=None, shots=0, rows=32)
 
 
 TASK = """
@@ -59,7 +59,7 @@ from dual_data.evaluation.attacks.lm_eval_tasks import lm_eval_scores
 from tests.evaluation.training.oracle import disturb
 loaded = tiny("llama")
 def scores(shots):
-    return lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]), shots=shots)
+    return lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]), shots=shots, rows=32)
 found = [scores(0)]
 disturb(Adapters(loaded.model, LoraSpec(4, 8.0)))
 found += [scores(0), scores(3)]
@@ -90,9 +90,9 @@ def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path)
     loaded = tiny("llama")
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
     asked = ask(loaded.tokenizer, panel)
-    ours = [measure_panel(FastEngine(loaded), asked)[0]]
+    ours = [measure_panel(FastEngine(loaded, rows=64), asked)[0]]
     disturb(adapters)
-    ours.append(measure_panel(FastEngine(loaded, adapters), asked)[0])
+    ours.append(measure_panel(FastEngine(loaded, adapters, rows=64), asked)[0])
     for theirs, found in zip(said[:2], ours, strict=True):
         scores, items, means = theirs["scores"], theirs["items"]["our_panel"], summary(panel, found)
         assert {name.removesuffix("_stderr") for name in scores} == {"our_panel/acc", "our_panel/acc_norm"}

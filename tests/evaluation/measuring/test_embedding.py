@@ -12,7 +12,7 @@ from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.measure import measure
 from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.workload import build_workload
+from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from tests.evaluation.questions import cities
 from tests.services import require
 
@@ -64,7 +64,7 @@ def test_the_nearest_of_the_accepted_answers_counts(embedder: SentenceEmbedder) 
 
 def test_a_measurement_holds_the_cosine_of_every_item_where_asked_for(embedder: SentenceEmbedder) -> None:
     loaded = tiny("llama")
-    workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, "chat")
+    workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, "chat", MeasureOptions())
     with_cosine, without = (
         measure(open_engine(loaded, max_new_tokens=4), workload, embedder=given)[0] for given in (embedder, None)
     )

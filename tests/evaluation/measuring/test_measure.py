@@ -21,7 +21,7 @@ from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from tests.evaluation.questions import cities
 
 
-def _workload(loaded: Loaded, options: MeasureOptions | None = None) -> Workload:
+def _workload(loaded: Loaded, options: MeasureOptions) -> Workload:
     items = cities()
     sets = {"forget": items[:3], "retain_eval": items[3:]}
     return build_workload(loaded.tokenizer, sets, "chat", options, demonstrations=items[3:])
@@ -154,7 +154,8 @@ def test_distractors_are_other_answers_of_the_relation() -> None:
 def test_a_question_of_two_sets_is_asked_once() -> None:
     loaded = tiny("llama")
     items = cities()
-    workload = build_workload(loaded.tokenizer, {"neighbor_relation": items, "retain_eval": items[2:]})
+    sets = {"neighbor_relation": items, "retain_eval": items[2:]}
+    workload = build_workload(loaded.tokenizer, sets, "chat", MeasureOptions())
     assert len(workload.requests) == 2 * len(items)  # question and one other wording each
     assert workload.sets["retain_eval"][0].canonical == workload.sets["neighbor_relation"][2].canonical
 
@@ -175,8 +176,8 @@ def test_other_wordings_of_the_sets_that_want_them(paraphrases: bool | tuple[str
 def test_faults() -> None:
     loaded = tiny("llama")
     with pytest.raises(InputError, match="the set forget is empty"):
-        build_workload(loaded.tokenizer, {"forget": []})
+        build_workload(loaded.tokenizer, {"forget": []}, "chat", MeasureOptions())
     with pytest.raises(InputError, match="use the profile chat"):
         build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions(attacks=("cloze",)))
-    raw = build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw")
+    raw = build_workload(loaded.tokenizer, {"forget": cities()}, "dual-raw", MeasureOptions())
     assert all(len(answer.ids) == answer.answer_tokens for request in raw.requests for answer in request.answers)

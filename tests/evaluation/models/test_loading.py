@@ -112,11 +112,11 @@ def test_padding_and_the_end_of_turns_are_tokens_that_the_model_has() -> None:
 
 def test_how_a_model_likes_to_be_sampled_changes_no_greedy_answer() -> None:
     requests = [request_of(row) for row in encode(tiny().tokenizer, cities(), "chat")]
-    expected = PlainEngine(tiny(), max_new_tokens=12).run(requests)[0]
+    expected = PlainEngine(tiny(), rows=64, max_new_tokens=12).run(requests)[0]
     model: Any = tiny().model
     model.generation_config.update(do_sample=True, temperature=0.7, top_k=2, repetition_penalty=3.0)
     loaded = finish(model, tiny().tokenizer, "x")
-    found = PlainEngine(loaded, max_new_tokens=12).run(requests)[0]
+    found = PlainEngine(loaded, rows=64, max_new_tokens=12).run(requests)[0]
     assert [outcome.generation for outcome in found] == [outcome.generation for outcome in expected]
     assert any(len(set(outcome.generation)) < len(outcome.generation) for outcome in found)  # a penalty would be seen
 

@@ -29,7 +29,7 @@ from dual_data.evaluation.rows.panel import (
     summary,
 )
 from dual_data.evaluation.rows.request import Outcome
-from dual_data.evaluation.rows.workload import build_workload
+from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
 from tests.evaluation.questions import cities
@@ -114,15 +114,15 @@ def test_scores_by_hand() -> None:
 def test_each_adapter_of_a_cell_has_the_scores_that_it_has_alone_and_the_plain_way() -> None:
     loaded = tiny("llama")
     panel = read_panel().first(40)
-    workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, panel=panel)
+    workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, "chat", MeasureOptions(), panel=panel)
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=[0, 1, 2])
     disturb(adapters)
     found = [one.panel for one in measure(FastEngine(loaded, adapters, rows=7), workload)]
     assert len({one.given for one in found if one is not None}) == 3
-    plain = measure_panel(PlainEngine(loaded, adapters), ask(loaded.tokenizer, panel))
+    plain = measure_panel(PlainEngine(loaded, adapters, rows=64), ask(loaded.tokenizer, panel))
     for cell, one in enumerate(found):
         with adapters.only(cell):
-            (alone,) = measure_panel(FastEngine(loaded, adapters), ask(loaded.tokenizer, panel))
+            (alone,) = measure_panel(FastEngine(loaded, adapters, rows=64), ask(loaded.tokenizer, panel))
         for other in (alone, plain[cell]):
             assert one is not None
             assert one[:3] == other[:3]

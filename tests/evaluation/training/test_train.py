@@ -270,7 +270,7 @@ def test_the_reference_of_full_fine_tuning_has_the_bias_of_the_head_as_it_was() 
 def test_full_fine_tuning_takes_the_memory_that_is_forecast(dtype: torch.dtype) -> None:
     model = tiny(dtype=dtype).model
     weights = FullWeights(model)
-    optimiser = AdamW(weights, [1e-3], [1.0])
+    optimiser = AdamW(weights, [1e-3], [1.0], clip=1.0, most_norm=0.0, weight_decay=0.0)
     held = [*model.parameters(), *(parameter.grad for parameter in model.parameters())]
     held += [buffer.master for buffer in weights.buffers] + [moment for pair in optimiser._moments for moment in pair]
     held += optimiser._sums
@@ -296,7 +296,7 @@ class Numbers:
 
 def test_adamw_equals_torch_for_each_cell_with_its_own_rate_and_clipping() -> None:
     numbers = Numbers()
-    ours = AdamW(numbers, [0.1, 0.01], [1.0, 0.5, 1.0], clip=1.0, weight_decay=0.1)
+    ours = AdamW(numbers, [0.1, 0.01], [1.0, 0.5, 1.0], clip=1.0, most_norm=0.0, weight_decay=0.1)
     theirs = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
     adams = [torch.optim.AdamW([p], lr=lr, weight_decay=0.1) for p, lr in zip(theirs, (0.1, 0.01), strict=True)]
     for step, factor in enumerate((1.0, 0.5, 1.0)):
