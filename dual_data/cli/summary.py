@@ -110,11 +110,19 @@ def _tables(project: Project, manifests: dict[str, Manifest]) -> list[str]:
         parts.append(_first(splits.group_by("recipe", "split").len("rows").sort("recipe", "split")))
     if "capacity" in written:
         capacity = read_rows(project.root, project.profile, "splits", "capacity")
-        missing = capacity.filter(~pl.col("made")).select("recipe", "split", pl.col("reason").alias("not made because"))
+        missing = _sides_together(capacity.filter(~pl.col("made"))).rename({"reason": "not made because"})
         every = "Every split was made." if whole else "Every split of the recipes that were made is there."
         none = "No split was made." if splits.is_empty() else every
         parts.append(_first(missing) if missing.height else none)
     return parts
+
+
+def _sides_together(missing: pl.DataFrame) -> pl.DataFrame:
+    """Columns recipe, split and reason: one row where rare and popular are missing for the same reason."""
+    both = pl.col("split").str.replace("_(rare|popular)_", "_(rare|popular)_", literal=False)
+    groups = missing.group_by("recipe", "reason", both=both, maintain_order=True).agg(pl.col("split").first(), pl.len())
+    name = pl.when(pl.col("len") > 1).then("both").otherwise("split")
+    return groups.select("recipe", split=name, reason="reason")
 
 
 def _first(frame: pl.DataFrame) -> str:

@@ -55,3 +55,10 @@ def test_a_recipe_that_was_not_made_is_not_among_every_split(project: Path) -> N
     said = summary_of(project, UNCOUNTED, sizes, paper)
     assert ADVICE in said
     assert "\nEvery split of the recipes that were made is there.\n" in said
+
+
+def test_both_sides_of_a_pair_that_is_missing_for_one_reason_are_one_line(project: Path) -> None:
+    sizes = '[splits]\nsmallest = 2\npercents = [1]\nrecipes = ["paper"]\n'
+    said = summary_of(project, UNCOUNTED, sizes, '[splits.paper]\nsignal = "mentions"\nretain = [1]\n')
+    (line,) = [line for line in said.splitlines() if "country_forget_" in line]
+    assert line.split()[:2] == ["paper", "country_forget_(rare|popular)_1"]
