@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dual_data.errors import InputError
@@ -18,38 +17,60 @@ Place = tuple[tuple[str, Any], ...]
 
 _BY_LIMIT = ("panel", "stage.rows")
 """What a limit changes beside the rows of the data."""
-_SEEDS = ("seed", "stage.seed")
 _NAMED = 3
-"""Settings that the message names; the files hold them all."""
+"""Settings that a message names; the files hold them all."""
+_OF_SET = ("set", "data.forget", "data.preferred")
+_OF_METHOD = ("method", "options", "data.preferred")
+_OF_UNLEARNING = ("preset", "optimisation", "lora")
+"""What a model before unlearning has not."""
 
 
 def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
-    """Raise InputError where a cell without a result would stand beside one of its place with another identity.
+    """Raise InputError where a cell without a result would stand beside one that a report could not take with it.
 
-    So it is for a further seed of a training stage, whose place is new, if the model before unlearning has another
-    identity with the seeds that are there. Of old results the heads are read, and few whole. Those that failed were not
-    measured: they stand in no cell's way, and settings are changed because of them.
+    That is one of its place with another identity, or one of other sets, methods, learning rates or seeds with another
+    recipe. Of old results the heads are read, and few whole. Those that failed were not measured: they stand in no
+    cell's way, and settings are changed because of them.
     """
     kept = {path.stem: head for path in (grid.folder / "cells").glob("*.json") if (head := head_of(path))}
     measured = {name: head.cell for name, head in kept.items() if head.status != "failed"}
-    old = {place_key(place): name for name, place in measured.items()}
-    other_seeds = {place_key(place | {"seed": 0}): name for name, place in measured.items() if place["method"] == BASE}
     # What is measured already is run for its adapter alone, and gives the same result.
     new = [(cell, grid.place(cell)) for cell in cells if cell.id not in measured]
-    met = [(cell, old[key]) for cell, place in new if (key := place_key(place)) in old]
-    for cell, place in new if not met else ():
-        name = other_seeds.get(place_key(place | {"seed": 0})) if cell.method == BASE else None
-        if name is not None and _differing(cell_path(grid.folder, name), grid, cell):
-            met.append((cell, name))
-            break
-    if met:
-        cell, name = met[0]
-        path = cell_path(grid.folder, name)
+    old = {place_key(place): name for name, place in measured.items()}
+    met = next(((cell, name) for cell, place in new if (name := old.get(place_key(place)))), None)
+    if met is None:
+        kinds = {_kind(place): cell for cell, place in reversed(new)}
+        nearest = [(cell, _nearest(kind, measured)) for kind, cell in reversed(kinds.items())]
+        met = next(((cell, name) for cell, name in nearest if name and _differing(grid, cell, name)), None)
+    if met is not None:
+        cell, name = met
         raise InputError(
             f"{grid.folder}: holds results of other rows or settings than the cells to run "
-            f"({_differing(path, grid, cell)}), such as {path} for {cell.label}. Results of both can be neither "
-            "reported nor compared: name another folder with --out, or remove the old results"
+            f"({_differing(grid, cell, name)}), such as {cell_path(grid.folder, name)} for {cell.label}. Results of "
+            "both can be neither reported nor compared: name another folder with --out, or remove the old results"
         )
+
+
+def settings_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What the results of several seeds and learning rates must have in common, by dotted name."""
+    found = _flat(identity)
+    if found.get("model.weights"):
+        found.pop("model.spec", None)  # the same weights by another name
+    return {name: value for name, value in found.items() if name not in ("lr", "seed", "stage.seed")}
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names of what settings should have in common and have not: less of two sets, of two methods, and before one."""
+    apart: tuple[str, ...] = _OF_SET if old["set"] != new["set"] else ()
+    if old["method"] != new["method"]:
+        apart += _OF_METHOD + (_OF_UNLEARNING if BASE in (old["method"], new["method"]) else ())
+    shared = (name for name in sorted({*old, *new}) if not {name, name.partition(".")[0]} & {*apart})
+    return [name for name in shared if old.get(name) != new.get(name)]
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Some names for a message."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def place_key(place: Mapping[str, Any]) -> Place:
@@ -58,28 +79,41 @@ def place_key(place: Mapping[str, Any]) -> Place:
     return tuple(sorted((dict(place) | ({"seed": 0} if seedless else {})).items()))
 
 
-def _differing(path: Path, grid: Grid, cell: Cell) -> str:
-    """What differs between a result and a cell, but their seeds: the limit, where the rows do for it, and settings."""
-    known = read_result(path)["provenance"]
+def _kind(place: Mapping[str, Any]) -> tuple[str, ...]:
+    """Coordinates of a result but learning rate and seed: set, method, and those in which recipes are compared."""
+    return tuple(str(place[name]) for name in ("set", "method", "data", "model", "stage", "preset", "profile"))
+
+
+def _nearest(kind: tuple[str, ...], measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """The measured result that has most of its recipe in common with cells of a kind; empty where none has any."""
+
+    def common(found: tuple[str, ...]) -> tuple[bool, bool, bool]:
+        return (found[1] == kind[1], BASE not in (found[1], kind[1]), found[0] == kind[0])
+
+    others = {name: found for name, place in measured.items() if (found := _kind(place))[2:] == kind[2:]}
+    return max(sorted(others), key=lambda name: common(others[name]), default="")
+
+
+def _differing(grid: Grid, cell: Cell, name: str) -> str:
+    """What differs between a result and a cell: the limit, where the rows do for it, and settings."""
+    known = read_result(cell_path(grid.folder, name))["provenance"]
     # As a file has it: with lists for tuples.
-    names = [name for name in _paths(known["identity"], json.loads(json.dumps(cell.identity))) if name not in _SEEDS]
+    here = settings_of(json.loads(json.dumps(cell.identity)))
+    names = difference(settings_of(known["identity"]), here)
     was, now = known["limit"], grid.settings.limit or None
     if was != now and any(name.startswith("data.") for name in names):
         others = [name for name in names if not name.startswith("data.") and name not in _BY_LIMIT]
         names = [f"{_limit(was)} there, {_limit(now)} here", *others]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return some_of(names)
 
 
 def _limit(rows: int | None) -> str:
     return f"limit {rows}" if rows else "no limit"
 
 
-def _paths(old: Mapping[str, Any], new: Mapping[str, Any], under: str = "") -> Iterator[str]:
-    """Dotted names of what two identities do not have in common."""
-    for name in sorted({*old, *new}):
-        one, other = old.get(name), new.get(name)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            yield from _paths(one, other, f"{under}{name}.")
-        elif one != other:
-            yield f"{under}{name}"
+def _flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    """Values of nested tables by dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{under}{name}.") if isinstance(value, Mapping) else {f"{under}{name}": value}
+    return found

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.errors import InputError
+from dual_data.evaluation.grid.conflicts import difference, place_key, settings_of, some_of
 from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.report.frontier import Point, choose
@@ -97,6 +98,8 @@ class Run(NamedTuple):
     """What the best rule that knows no fact scores on each forget item; empty but before unlearning."""
     limit: int | None
     """The most rows of a set that the grid took; None where it took all."""
+    settings: Mapping[str, Any]
+    """What it must have in common with runs of other seeds, learning rates and sets."""
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -189,6 +192,11 @@ def collect(folders: Sequence[Path]) -> Collection:
             _add(by_key[Key(*(str(cell[name]) for name in Key._fields))], _run(path, result))
             provenance = provenance or result["provenance"]
             grids.setdefault(str(result["grid"]))
+    recipes: dict[Key, Run] = {}
+    for key, runs in sorted(by_key.items()):
+        for run in (run for run in runs if run.sets):
+            _one_recipe(recipes.setdefault(key, run), run)
+            _one_recipe(recipes.setdefault(key._replace(set=""), run), run)
     measured = {key: tuple(run for run in runs if run.sets) for key, runs in by_key.items() if key.method == BASE}
     bases = {key: runs for key, runs in measured.items() if runs}
     groups = [
@@ -197,6 +205,9 @@ def collect(folders: Sequence[Path]) -> Collection:
         if key.method != BASE
     ]
     every = [run for _, runs in sorted(by_key.items()) for run in runs]
+    settled = {place_key(run.cell) for run in every if run.sets}
+    # Of a cell that failed and was then measured with other settings, the second is what became of it.
+    every = [run for run in every if run.sets or place_key(run.cell) not in settled]
     failed = tuple(run for run in every if run.status != "done")
     there = {run.id for run in every if run.sets}
     missing = tuple(place for name, place in planned.items() if name not in there)
@@ -204,8 +215,10 @@ def collect(folders: Sequence[Path]) -> Collection:
 
 
 def _add(runs: list[Run], new: Run) -> None:
-    for old in runs:
+    for number, old in enumerate(runs):
         if old.id == new.id:
+            if not old.sets:  # failed in one folder and was measured in another
+                runs[number] = new
             return
         if (old.lr, old.seed) == (new.lr, new.seed) and old.sets and new.sets:
             raise InputError(
@@ -213,6 +226,15 @@ def _add(runs: list[Run], new: Run) -> None:
                 "settings changed in between; remove the older results, or give every setting its own --out"
             )
     runs.append(new)
+
+
+def _one_recipe(old: Run, new: Run) -> None:
+    """Raise InputError for runs of two recipes, which neither a mean nor a difference of sets may take together."""
+    if names := difference(old.settings, new.settings):
+        raise InputError(
+            f"{old.path} and {new.path} are of one model, stage and method and differ in more than set, learning rate "
+            f"and seed ({some_of(names)}): remove the results of the setting that is over, or name the preset anew"
+        )
 
 
 def collect_one(path: Path) -> Run:
@@ -243,6 +265,8 @@ def collect_side(path: Path, *, seeds: bool = False) -> list[Run]:
     runs = sorted((_run(*one) for one in same), key=lambda run: run.seed)
     if len({run.seed for run in runs}) < len(runs):
         raise InputError(f"{path}: several results of one setting and seed: rows or settings changed in between")
+    for run in runs:
+        _one_recipe(runs[0], run)
     return runs
 
 
@@ -308,6 +332,7 @@ def _run(path: Path, result: Result) -> Run:
         panel=_panel(result),
         trivial=_trivial(result["items"]["forget"]) if cell["method"] == BASE and result["items"] else np.empty(0),
         limit=result["provenance"]["limit"],
+        settings=settings_of({"set": cell["set"], "method": cell["method"], **identity}),
     )
 
 

@@ -76,6 +76,38 @@ def test_what_a_report_takes_together_goes_on(project: Path, old: str, new: str)
     refuse_mixing(*opened(project, file=FILE.replace(old, new)))
 
 
+@pytest.mark.parametrize(
+    ("edited", "named"),
+    [
+        # a preset or a stage that is edited, and then run for another seed, set, learning rate or method
+        ({"seeds = [0, 1]": "seeds = [1]", "beta = 0.5": "beta = 0.4"}, "options.beta"),
+        ({'sets = ["rare"]': 'sets = ["popular"]', "rank = 2": "rank = 4"}, "lora.rank"),
+        ({'sets = ["rare"]': 'sets = ["popular"]', "max_new_tokens = 3": "max_new_tokens = 4"}, "max_new_tokens"),
+        (
+            {"lrs = [1e-3, 1e-2]": "lrs = [1e-4]", "epochs = 2\nbatch = 2": "epochs = 3\nbatch = 2"},
+            "optimisation.epochs",
+        ),
+        (
+            {"NPO = { beta = 0.5 }": "GradDiff = {}", "epochs = 2\nbatch = 2": "epochs = 3\nbatch = 2"},
+            "optimisation.epochs",
+        ),
+        ({"seeds = [0, 1]": "seeds = [1]", "lr = 1e-2": "lr = 1e-3"}, "stage.recipe.lr"),
+        ({'sets = ["rare"]': 'sets = ["popular"]', "end = 0.5": "end = 0.4"}, "data.retain_train"),
+    ],
+)
+def test_one_recipe_for_all_that_a_report_averages_or_contrasts(
+    project: Path, edited: dict[str, str], named: str
+) -> None:
+    _write(project, FILE, seed=0)
+    file = FILE
+    for old, new in edited.items():
+        assert old in file
+        refuse_mixing(*opened(project, file=file))
+        file = file.replace(old, new, 1)
+    with pytest.raises(InputError, match=rf"other rows or settings than the cells to run \({named}[,)]"):
+        refuse_mixing(*opened(project, file=file))
+
+
 def test_the_pretrained_model_is_one_for_all_seeds(project: Path) -> None:
     _write(project, FILE, seed=0)
     refuse_mixing(*opened(project, file=FILE.replace("seeds = [0, 1]", "seeds = [1]")))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dual_data.errors import InputError
-from dual_data.evaluation.report.collect import collect, stack
-from dual_data.evaluation.results import read_result, write_result
+from dual_data.evaluation.report.collect import collect, collect_side, stack
+from dual_data.evaluation.results import cell_path, read_result, write_result
 from tests.evaluation.report.made_up import write_cell, write_grid
 
 
@@ -57,6 +58,53 @@ def test_results_of_two_settings_are_no_two_seeds_and_a_shared_base_is_one(tmp_p
     # A cell that failed under other settings measured nothing.
     write_result(tmp_path / "one", "other", read_result(path) | {"id": "other", "items": {}, "status": "failed"})
     assert collect([tmp_path / "one"]).groups[0].lrs == [1e-4]
+
+
+def _with_identity(folder: Path, identifier: str, identity: dict[str, Any]) -> None:
+    found = read_result(cell_path(folder, identifier))
+    known = found["provenance"] | {"identity": found["provenance"]["identity"] | identity}
+    write_result(folder, identifier, found | {"provenance": known})
+
+
+@pytest.mark.parametrize(
+    ("second", "identity", "named"),
+    [
+        ({"seed": 1}, {"options": {"beta": 0.1}}, "options.beta"),
+        ({"lr": 1e-3}, {"lora": {"rank": 8}}, "lora.rank"),
+        ({"forget_set": "popular"}, {"max_new_tokens": 8}, "max_new_tokens"),
+        ({"seed": 1}, {"data": {"forget": "other rows"}}, "data.forget"),
+        ({"forget_set": "popular"}, {"data": {"forget": "other rows"}}, ""),
+        ({"stage": "sft"}, {"data": {"retain_eval": "other answers"}}, ""),
+    ],
+)
+def test_recipes_are_neither_averaged_nor_contrasted(
+    tmp_path: Path, second: dict[str, Any], identity: dict[str, Any], named: str
+) -> None:
+    place: dict[str, Any] = {"method": "NPO", "lr": 1e-4, "forget": 0.3, "retain": 0.9}
+    write_cell(tmp_path, **place)
+    _with_identity(tmp_path, write_cell(tmp_path, **place | second), identity)
+    if not named:
+        assert collect([tmp_path]).runs == 2
+        return
+    with pytest.raises(InputError, match=rf"differ in more than set, learning rate and seed \({named}\): remove"):
+        collect([tmp_path])
+    if "seed" in second:
+        with pytest.raises(InputError, match=named):
+            collect_side(tmp_path / "cells")
+
+
+def test_a_cell_that_failed_gives_way_to_its_measurement(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    place: dict[str, Any] = {"method": "NPO", "lr": 1e-4, "retain": 0.9}
+    name = write_cell(one, **place, forget=0.3, status="failed")
+    assert [run.id for run in collect([one]).failed] == [name]
+    write_cell(two, **place, forget=0.3)
+    for folders in ([one, two], [two, one]):
+        found = collect(folders)
+        assert (found.runs, found.failed, found.groups[0].lrs) == (1, (), [1e-4])
+    # Measured with other settings, and so under another name.
+    write_result(one, "other", read_result(cell_path(two, name)) | {"id": "other"})
+    assert (collect([one]).runs, collect([one]).failed) == (1, ())
 
 
 def test_retain_eval_plays_no_part_in_the_choice(tmp_path: Path) -> None:
