@@ -32,8 +32,11 @@ def adapter_files(result: Path) -> dict[str, bytes | Path]:
     files: dict[str, bytes | Path] = {name: kept / name for name in _WEIGHTS}
     if stage := found["provenance"].get("stage"):
         below = folder.parent / "stages" / stage
-        if not below.is_dir():
-            raise InputError(f"{below}: the adapter of the training stage is gone; run the grid again to make it")
+        if not all((below / name).is_file() for name in _WEIGHTS):
+            raise InputError(
+                f"{below}: the adapter of the training stage is gone; remove {kept} and run the grid again with "
+                "--save-adapters, which makes both anew"
+            )
         files |= {f"{STAGE}/{name}": below / name for name in _WEIGHTS}
     summary = {key: value for key, value in found.items() if key not in ("items", "panel_items")}
     files["result.json"] = (json.dumps(summary, ensure_ascii=False, indent=1) + "\n").encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,24 @@ def test_a_result_without_an_adapter_is_refused(results: dict[str, Path]) -> Non
         adapter_files(results["base"])
     asked = dual_data("eval", "push", results["pretrained"], "not a name")
     assert (asked.code, "owner/name" in asked.err) == (2, True)
+
+
+def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(
+    project: Path, results: dict[str, Path]
+) -> None:
+    stage = read_result(results["sft"])["provenance"]["stage"]
+    before, weights = adapter_files(results["sft"]), project / "out" / "stages" / stage / "adapter_model.safetensors"
+    made = weights.read_bytes()
+    weights.unlink()
+    kept = project / "out" / "one" / "adapters" / results["sft"].stem
+    with pytest.raises(InputError, match=f"is gone; remove {kept} and run the grid again with --save-adapters"):
+        adapter_files(results["sft"])
+    shutil.rmtree(kept)
+    file = (project / "evaluation.toml").read_text()
+    grid, cells = opened(project, file=file)
+    assert run(grid, cells, RunOptions(save_adapters=True), project=project) == (1, 0, 0, 0)
+    assert weights.read_bytes() == made
+    assert set(adapter_files(results["sft"])) == set(before)
 
 
 def test_a_push_that_fails_leaves_no_repository(online: Hub) -> None:

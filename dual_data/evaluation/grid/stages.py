@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
@@ -26,7 +26,7 @@ from dual_data.evaluation.rows.data import Encoded, Item, PromptFormat, data_has
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.settings import StageSettings
 from dual_data.evaluation.training import fine_tune
-from dual_data.evaluation.training.lora import Adapters, read_spec
+from dual_data.evaluation.training.lora import Adapters, is_whole, read_spec
 from dual_data.evaluation.training.train import CellData, Trace, train, ways_not_taken
 from dual_data.ids import digest
 from dual_data.matching import normalise
@@ -131,7 +131,7 @@ def prepare(
     folder: Path,
     ranks: Ranks = ALONE,
 ) -> Prepared:
-    """The stage's adapter below `folder`, trained where it is not there yet; KEY.json beside it is what that took.
+    """The stage's adapter below `folder`, trained where it is not there whole; KEY.json beside it is what that took.
 
     Two processes that want the same stage train it once; those that share a base, all together. Raises DualDataError
     where training does not stay finite.
@@ -141,16 +141,25 @@ def prepare(
     target = folder / key
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock") if ranks.first else nullcontext():
-        if ranks.agree(not all(path.exists() for path in (target / "adapter_config.json", _record(target)))):
+        if ranks.agree(not (is_whole(target) and _took(target))):
             encoded = encode(loaded.tokenizer, rows, profile)
             _train(loaded, stage, encoded, seed=seed, profile=profile, target=target, ranks=ranks)
             ranks.wait()
-    took = json.loads(_record(target).read_text(encoding="utf-8"))
+    took = _took(target)
     return Prepared(target, stage.apply, took["seconds"], took["gpu_hours"], tuple(took["notes"]))
 
 
 def _record(target: Path) -> Path:
     return target.with_name(f"{target.name}.json")
+
+
+def _took(target: Path) -> dict[str, Any]:
+    """What the training of a stage took; empty where that is not kept."""
+    try:
+        found: dict[str, Any] = json.loads(_record(target).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def _train(

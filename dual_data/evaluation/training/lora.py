@@ -33,6 +33,8 @@ from dual_data.evaluation.models.loading import head
 from dual_data.evaluation.training.optimiser import Buffer
 from dual_data.ids import digest
 
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""Files of an adapter, as peft calls them."""
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -205,7 +207,7 @@ class Adapters:
         for name, (a, b) in self.weights(k).items():
             tensors[f"base_model.model.{name}.lora_A.weight"] = a.contiguous().cpu()
             tensors[f"base_model.model.{name}.lora_B.weight"] = b.contiguous().cpu()
-        save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -218,7 +220,7 @@ class Adapters:
             "fan_in_fan_out": False,
             "target_modules": sorted(self.spec.targets),
         }
-        (partial / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+        (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         for path in partial.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())  # no name for what is not on disk yet
@@ -227,11 +229,15 @@ class Adapters:
 
     def load(self, folder: Path, k: int = 0) -> None:
         """Read an adapter that `save` or peft wrote into row `k`; InputError where its shape differs."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         if read_spec(folder) != self.spec._replace(targets=tuple(sorted(self.spec.targets))):
             raise InputError(f"{folder}: the adapter has the shape {read_spec(folder)}, expected {self.spec}")
-        tensors = load_file(folder / "adapter_model.safetensors")
+        try:
+            tensors = load_file(folder / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{folder / WEIGHTS}: not readable: {error}") from error
         weights = {}
         for slot in self.slots:
             keys = [f"base_model.model.{slot.name}.lora_{part}.weight" for part in "AB"]
@@ -281,9 +287,9 @@ class Adapters:
 def read_spec(folder: Path) -> LoraSpec:
     """The shape of the adapter in `folder`. Raises InputError for what these adapters cannot express."""
     try:
-        config = json.loads((folder / "adapter_config.json").read_text())
+        config = json.loads((folder / CONFIG).read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: no readable adapter_config.json: {error}") from error
+        raise InputError(f"{folder}: no readable {CONFIG}: {error}") from error
     unusual = [key for key in ("use_dora", "use_rslora", "modules_to_save", "rank_pattern") if config.get(key)]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or unusual:
         raise InputError(
@@ -295,6 +301,18 @@ def read_spec(folder: Path) -> LoraSpec:
         float(config["lora_alpha"]),
         tuple(sorted([targets] if isinstance(targets, str) else targets)),
     )
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether `folder` holds an adapter that `Adapters.load` can read, as far as its size and headers tell."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        read_spec(folder)
+        with safe_open(folder / WEIGHTS, framework="pt"):
+            return True
+    except (InputError, OSError, SafetensorError):
+        return False
 
 
 def _targets(model: nn.Module, suffixes: Sequence[str]) -> list[tuple[str, nn.Linear]]:

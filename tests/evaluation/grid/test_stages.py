@@ -53,6 +53,22 @@ def test_a_stage_learns_its_rows_once_and_leaves_no_trace(tmp_path: Path) -> Non
         assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
 
 
+@pytest.mark.parametrize("lost", ["adapter_model.safetensors", "adapter_config.json", "../{}.json"])
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_stage_that_is_not_whole_is_trained_again(tmp_path: Path, lost: str, cut: bool) -> None:
+    loaded, stage, rows = tiny(), STAGE.model_copy(update={"epochs": 1}), cities(3)
+    made = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
+    weights = made.folder / "adapter_model.safetensors"
+    before = weights.read_bytes()
+    path = made.folder / lost.format(made.folder.name)
+    path.write_bytes(path.read_bytes()[:-20]) if cut else path.unlink()
+    again = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
+    assert again.folder == made.folder
+    assert weights.read_bytes() == before
+    with applied(loaded, again):
+        pass
+
+
 def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_path: Path) -> None:
     loaded = tiny()
     rows = cities(5)
@@ -77,7 +93,10 @@ def test_a_stage_that_cannot_be_put_on_leaves_the_base_alone(tmp_path: Path) -> 
     ids = torch.tensor([[5, 6, 7]])
     before = loaded.model(ids).logits
     for how in ("merge", "stack"):
-        with pytest.raises(Exception, match="header"), applied(loaded, made._replace(apply=how)):
+        with (
+            pytest.raises(InputError, match=r"safetensors: not readable: .*header"),
+            applied(loaded, made._replace(apply=how)),
+        ):
             pass
         assert torch.equal(loaded.model(ids).logits, before)
         assert not any(module._forward_hooks for module in loaded.model.modules())
