@@ -18,7 +18,7 @@ import numpy as np
 
 from dual_data.errors import InputError
 from dual_data.evaluation.metrics.text import TEXT_SCORES, text_scores
-from dual_data.evaluation.results import read_results
+from dual_data.evaluation.results import json_files, read_results
 from dual_data.matching import ObjectKind, kind_of
 
 AGGREGATES = ("rougeL_recall", "rougeL_f1", "rouge1_recall")
@@ -100,7 +100,7 @@ def log_files(path: Path) -> list[Path]:
     """The file itself, or the results of a folder that hold items. Raises InputError for a folder without any."""
     if not path.is_dir():
         return [path]
-    if not any((path / "cells").glob("*.json")):
+    if not json_files(path / "cells"):
         # Beside logs lie summaries and settings, which a folder's every file would have to be told from.
         raise InputError(
             f"{path}: no results in it: a folder to score must be one that `dual-data eval run` wrote, with cells/ in "

@@ -24,6 +24,7 @@ BASE = "none"
 
 _START = 4096
 """Bytes that hold everything up to the status, which stands before all that is long."""
+_END = b"}\n"
 _HEAD = re.compile(rf'\{{"format":{FORMAT},"id":"[^"]*","base":"[^"]*","grid":.*?,"cell":(\{{.*?\}}),"status":"(\w+)"')
 
 
@@ -189,18 +190,30 @@ def read_json(path: Path) -> Any:
     """What a file of a results' folder holds. Raises InputError where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        raise InputError(f"{path}: not readable: {error}; remove it and run the cell again") from error
+    except OSError as error:
         raise InputError(f"{path}: not readable: {error}") from error
 
 
+def json_files(folder: Path) -> list[Path]:
+    """The JSON files of a folder, by name; not those that a copy from a Mac hides there."""
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+
+
 def head_of(path: Path) -> Head | None:
-    """Coordinates and status of a result, without reading its items; None where there is no result of this layout."""
+    """Coordinates and status of a result, without reading its items.
+
+    None where there is no result of this layout, or one that was cut short.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(_START).decode(errors="replace")
+            file.seek(max(0, path.stat().st_size - len(_END)))
+            whole = file.read() == _END
     except FileNotFoundError:
         return None
-    found = _HEAD.match(start)
+    found = _HEAD.match(start) if whole else None
     return Head(json.loads(found[1]), found[2]) if found else None
 
 
@@ -212,7 +225,7 @@ def status_of(path: Path) -> str:
 
 def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:
     """All results below `folder`, by name. Raises InputError where there is none."""
-    paths = sorted((folder / "cells").glob("*.json"))
+    paths = json_files(folder / "cells")
     if not paths:
         raise InputError(f"{folder}: no results; run `dual-data eval run` first")
     for path in paths:

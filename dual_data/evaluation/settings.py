@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from dual_data.config import Strict, parse, read_toml
 from dual_data.errors import ConfigError, InputError
@@ -16,6 +17,22 @@ from dual_data.evaluation.training.lora import ATTENTION, LoraSpec
 
 PRETRAINED = "pretrained"
 """The stage that trains nothing."""
+
+
+_OWN_SETS = ("forget", "retain_train", "retain_eval", "name", "preferred")
+"""What no further measured set may be called: the sets that every cell has, and what stands beside them."""
+
+
+def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values. Raises ValueError where one is listed twice."""
+    if twice := [value for value, count in Counter(values).items() if count > 1]:
+        raise ValueError(f"lists {twice[0]!r} more than once")
+    return values
+
+
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+Rates = Annotated[tuple[Rate, ...], AfterValidator(_each_once)]
 
 
 class ModelSettings(Strict):
@@ -61,6 +78,13 @@ class DataSettings(Strict):
     paraphrases: str | None = None
     """A table of question and paraphrase, where the rows do not carry their own."""
 
+    @field_validator("measured")
+    @classmethod
+    def _of_other_names(cls, measured: Mapping[str, SplitSettings]) -> Mapping[str, SplitSettings]:
+        if taken := [name for name in measured if name in _OWN_SETS]:
+            raise ValueError(f"a measured set cannot be called {taken[0]!r}, which means another one: rename it")
+        return measured
+
 
 class LoraSettings(Strict):
     """Shape of the adapters."""
@@ -82,7 +106,7 @@ class StageSettings(Optimisation):
     counterfactual: bool = False
     """Every row's answer is first swapped for another of its relation, in training and measurement alike: facts that
     can only have been learned here."""
-    lr: float = 2e-4
+    lr: Rate = 2e-4
     lora: LoraSettings = LoraSettings()
     apply: Literal["merge", "stack"] = "merge"
     """merge: rounded into the base's weights, no cost later; stack: stays a frozen adapter, no rounding."""
@@ -97,7 +121,7 @@ class PresetSettings(Optimisation):
 
     methods: Mapping[str, Mapping[str, Any]]
     """Methods and the options in which they differ from their defaults."""
-    lrs: tuple[float, ...]
+    lrs: Rates
     profile: Literal["chat", "dual-raw"] = "chat"
     max_new_tokens: int = Field(default=64, ge=1)
     lora: LoraSettings = LoraSettings()
@@ -108,17 +132,17 @@ class PresetSettings(Optimisation):
 class GridSettings(Strict):
     """A set of cells: every combination of what is listed."""
 
-    models: tuple[str, ...]
+    models: Names = Field(min_length=1)
     data: str
-    stages: tuple[str, ...] = (PRETRAINED,)
-    sets: tuple[str, ...] = ()
+    stages: Names = Field(default=(PRETRAINED,), min_length=1)
+    sets: Names = ()
     """Sets to forget; all of the data's where none are named."""
     preset: str = "paper"
-    methods: tuple[str, ...] = ()
+    methods: Names = ()
     """All of the preset's where none are named."""
-    lrs: tuple[float, ...] = ()
+    lrs: Rates = ()
     """All of the preset's where none are named."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[int, ...], AfterValidator(_each_once)] = Field(default=(0,), min_length=1)
     limit: int = Field(default=0, ge=0)
     """At most this many rows a split, the first by hash; 0 for all."""
     epochs: int = Field(default=0, ge=0)
@@ -132,7 +156,7 @@ class GridSettings(Strict):
     minilm: bool = False
     """Whether the cosine of MiniLM's embeddings of generation and answer is a score of every item."""
     distractors: int = Field(default=4, ge=0)
-    attacks: tuple[str, ...] = ()
+    attacks: Names = ()
     """Attack prompts that are made for the forget set."""
     panel: str = ""
     """Utility panel of every cell: shipped, or a file of JSON lines, relative to the project, with $VARIABLES."""

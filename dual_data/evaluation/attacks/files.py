@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import InputError
+from dual_data.evaluation.results import json_files
 from dual_data.ids import digest
 
 ATTACKS: Mapping[str, tuple[str, ...]] = {
@@ -55,7 +56,7 @@ def attack_path(folder: Path, cell: str, attack: str, options: Mapping[str, Any]
 def read_attacks(folder: Path, cell: str) -> list[Found]:
     """All that was found on a cell, by attack and options. Raises InputError for a broken file."""
     found = list[Found]()
-    for path in (folder / "attacks" / cell).glob("*.json"):
+    for path in json_files(folder / "attacks" / cell):
         whole = _read(path)
         if whole.get("layout") == LAYOUT:
             attack = whole["attack"]
@@ -68,7 +69,7 @@ def outdated(folder: Path) -> str:
     left = list[Path]()
     for of_cell in sorted((folder / "attacks").glob("*")):
         made, other = set[str](), dict[Path, str]()
-        for path in sorted(of_cell.glob("*.json")):
+        for path in json_files(of_cell):
             with suppress(InputError):  # said by who reads it
                 whole = _read(path)
                 place = key_of({"attack": whole.get("attack"), "options": whole.get("options")})

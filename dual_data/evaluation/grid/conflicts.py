@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dual_data.errors import InputError
-from dual_data.evaluation.results import BASE, cell_path, head_of, read_result
+from dual_data.evaluation.results import BASE, cell_path, head_of, json_files, read_result
 from dual_data.evaluation.settings import PRETRAINED
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
     recipe. Of old results the heads are read, and few whole. Those that failed were not measured: they stand in no
     cell's way, and settings are changed because of them.
     """
-    kept = {path.stem: head for path in (grid.folder / "cells").glob("*.json") if (head := head_of(path))}
+    kept = {path.stem: head for path in json_files(grid.folder / "cells") if (head := head_of(path))}
     measured = {name: head.cell for name, head in kept.items() if head.status != "failed"}
     # What is measured already is run for its adapter alone, and gives the same result.
     new = [(cell, grid.place(cell)) for cell in cells if cell.id not in measured]

@@ -14,7 +14,7 @@ from dual_data.evaluation.grid.conflicts import difference, place_key, settings_
 from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.report.frontier import Point, choose
-from dual_data.evaluation.results import BASE, ItemRow, Result, Wording, read_result, read_results
+from dual_data.evaluation.results import BASE, ItemRow, Result, Wording, json_files, read_result, read_results
 from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.statistics import Floats
@@ -250,7 +250,7 @@ def collect_side(path: Path, *, seeds: bool = False) -> list[Run]:
     """
     if not path.is_dir() and not seeds:
         return [collect_one(path)]
-    paths = sorted((path if path.is_dir() else path.parent).glob("*.json"))
+    paths = json_files(path if path.is_dir() else path.parent)
     if not paths:
         raise InputError(f"{path}: holds no result; name a file below cells/, or a folder of such files")
     found = [(one, read_result(one)) for one in paths]

@@ -16,7 +16,8 @@ import torch
 
 import dual_data
 from dual_data.errors import ConfigError, InputError, UsageError
-from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, read_refusals, refusal_of, spell_out
+from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, is_done, read_refusals, refusal_of, spell_out
+from dual_data.evaluation.grid.conflicts import refuse_mixing
 from dual_data.evaluation.grid.forecast import _rate, forecast
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.models.tiny import tiny
@@ -222,6 +223,52 @@ def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: 
     assert _rate(grid, plan.lines, "cpu")[0] == pytest.approx(pace)
 
 
+def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(project: Path) -> None:
+    grid, cells = opened(project, file=one_stage())
+    assert run(grid, cells, RunOptions(), project=project).done == len(cells)
+    path = cell_path(grid.folder, cells[1].id)
+    whole = path.read_bytes()
+    path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")  # as a Mac's archive has it
+    assert len(list(read_results(grid.folder))) == len(cells)
+    assert is_done(grid.folder, cells[1])
+    path.write_bytes(whole[: len(whole) // 2])
+    assert not is_done(grid.folder, cells[1])
+    with pytest.raises(InputError, match=rf"{path}: not readable: .*; remove it and run the cell again"):
+        list(read_results(grid.folder))
+    refuse_mixing(grid, cells)
+    assert run(grid, cells, RunOptions(), project=project) == (1, 0, 0, 0)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('models = ["tiny"]', "models = []", "grids.one.models: "),
+        ('models = ["tiny"]', 'models = ["tiny", "tiny"]', "grids.one.models: lists 'tiny' more than once"),
+        ("seeds = [0, 1]", "seeds = []", "grids.one.seeds: "),
+        ("seeds = [0, 1]", "seeds = [1, 0, 1]", "grids.one.seeds: lists 1 more than once"),
+        ('stages = ["pretrained", "sft"]', "stages = []", "grids.one.stages: "),
+        ("seeds = [0, 1]", "lrs = [1e-3, 0.0]", "grids.one.lrs.1: "),
+        ("seeds = [0, 1]", "lrs = [nan]", "grids.one.lrs.0: "),
+        ("lrs = [1e-3, 1e-2]", "lrs = [1e-3, 0.001]", "presets.short.lrs: lists 0.001 more than once"),
+        ("lrs = [1e-3, 1e-2]", "lrs = [inf]", "presets.short.lrs.0: "),
+        ("epochs = 2\nlr = 1e-2", "epochs = 2\nlr = -1e-2", "stages.sft.lr: "),
+        *(
+            (
+                "[data.cities]",
+                f'[data.cities]\nmeasured = {{ {name} = "rare.jsonl" }}',
+                f"measured: a measured set cannot be called '{name}'",
+            )
+            for name in ("forget", "retain_train", "retain_eval", "name")
+        ),
+    ],
+)
+def test_lists_of_a_grid_and_names_of_sets_are_checked(project: Path, old: str, new: str, said: str) -> None:
+    assert old in FILE
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        opened(project, file=FILE.replace(old, new, 1))
+
+
 def test_an_adapter_is_there_before_its_result(project: Path) -> None:
     grid, cells = opened(project, file=one_stage())
     grid.folder.mkdir(parents=True)
@@ -307,7 +354,9 @@ def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(proje
 
 
 def test_before_unlearning_a_cell_at_rate_zero_is_its_base(project: Path) -> None:
-    grid, cells = opened(project, file=one_stage(FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [0.0]")))
+    grid, _ = opened(project, file=one_stage())
+    grid = grid._replace(preset=grid.preset.model_copy(update={"lrs": (0.0,)}))
+    cells = cells_of(grid)
     run(grid, cells, RunOptions(), project=project)
     base, *others = (read_result(cell_path(grid.folder, cell.id)) for cell in cells)
     for result in others:
