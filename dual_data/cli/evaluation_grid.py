@@ -141,7 +141,8 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
     for name in table["models"]:
         if name not in whole["models"]:  # a hub name, a folder or a file
             _say_unless_known(name, whole["models"], path)
-            whole["models"][name] = {"spec": name}
+            # A path that is given here is of this folder, one in the file of the project.
+            whole["models"][name] = {"spec": str(Path(name).absolute()) if Path(name).exists() else name}
         if part.dtype is not None:
             dtype_named(part.dtype)
             whole["models"][name]["dtype"] = part.dtype

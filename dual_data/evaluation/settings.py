@@ -39,7 +39,8 @@ class ModelSettings(Strict):
     """One model."""
 
     spec: str
-    """Hub name, folder, GGUF file, `smollm2` for the small real model, or `tiny-llama` and the like for a smoke run."""
+    """Hub name, folder or GGUF file (relative to the project), `smollm2` for the small real model, or `tiny-llama` and
+    the like for a smoke run."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     revision: str | None = None
     trust_remote_code: bool = False

@@ -81,11 +81,11 @@ class Grid(NamedTuple):
 
     @property
     def measure(self) -> MeasureOptions:
-        """What is measured beside the canonical questions."""
+        """What is measured beside the canonical questions; names in one order, however the grid lists them."""
         return MeasureOptions(
             self.settings.distractors,
-            self.settings.paraphrases,
-            attacks=self.settings.attacks,
+            asked if isinstance(asked := self.settings.paraphrases, bool) else tuple(sorted(asked)),
+            attacks=tuple(sorted(self.settings.attacks)),
             minilm=self.settings.minilm,
         )
 
@@ -154,7 +154,7 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
     grid = Grid(
         name,
         chosen,
-        {model: settings.models[model] for model in chosen.models},
+        {model: _below(project, settings.models[model]) for model in chosen.models},
         stages,
         preset,
         profile_named(preset.profile),
@@ -169,6 +169,14 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
     if any(method_named(method).other_answer == "refusals" for method in grid.methods):
         grid = grid._replace(refusals=tuple(read_refusals(project)))
     return grid
+
+
+def _below(project: Path, model: ModelSettings) -> ModelSettings:
+    """A model whose folder or file, where its spec is a relative path of one, is the project's."""
+    path = resolved(model.spec, project)
+    if not path.exists() or path.resolve() == Path(model.spec).expanduser().resolve():
+        return model
+    return model.model_copy(update={"spec": str(path)})
 
 
 def read_utility_panel(grid: GridSettings, project: Path) -> Panel:
@@ -246,7 +254,12 @@ def _cell(
     model, stage, name, method = place
     settings, recipe = grid.models[model], grid.stages[stage]
     identity: dict[str, Any] = {
-        "model": {"name": model, "spec": settings.spec, "dtype": settings.dtype, "weights": known.weights},
+        "model": {
+            "name": model,
+            "dtype": settings.dtype,
+            # Where the files are known, it makes no difference where they lie.
+            **({"weights": known.weights} if known.weights else {"spec": settings.spec}),
+        },
         "template": digest(str(getattr(known.tokenizer, "chat_template", None) or "")),
         "profile": grid.profile._asdict(),
         "stage": {"name": stage},

@@ -169,7 +169,8 @@ class Method(NamedTuple):
                 isinstance(value, int) and isinstance(known[name], float)
             ):
                 raise UsageError(f"{self.name}.{name}: {value!r} is no {type(known[name]).__name__}")
-        return {**known, **chosen}
+        # A whole number for a fraction is the same setting.
+        return {**known, **{name: type(known[name])(value) for name, value in chosen.items()}}
 
     @staticmethod
     def bind(function: Callable[..., Result], options: Mapping[str, Any]) -> Callable[..., Result]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from dual_data.engine.tables import file_hash
 from dual_data.errors import MissingExtra
@@ -27,6 +29,13 @@ _GGUF_NAMES = {
     "pad": "padding_token_id",
 }
 _LAYOUT = 1
+_OTHER_FILES = (
+    "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
+    "merges.txt", "*.model", "chat_template*", "adapter_*", "*.py",
+)  # fmt: skip
+"""What a model is made of beside its weights; transformers puts an adapter that lies there on the model."""
+_ORIGIN = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+"""Settings of a model that change nothing: its type is asked for when it is loaded."""
 
 
 def cache_folder() -> Path:
@@ -45,8 +54,11 @@ def dequantised(gguf: Path) -> Path:
         return folder
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtra("gguf", "eval")
-    with whole_folder(folder) as partial:
-        _convert(gguf, partial)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not folder.exists():
+            with whole_folder(folder) as partial:
+                _convert(gguf, partial)
     return folder
 
 
@@ -59,15 +71,13 @@ def _place(gguf: Path) -> Path:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder that appears under its name complete or not at all; the first of two writers wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    # Machines and containers that share the cache have processes of the same number.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        partial = Path(scratch) / folder.name  # with the rights of a new folder, which the scratch has not
+        partial.mkdir()
         yield partial
         if not folder.exists():
             partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _convert(gguf: Path, out: Path) -> None:
@@ -107,18 +117,50 @@ def _gguf_special_ids(gguf: Path) -> dict[str, int | None]:
 
 
 def files_hash(folder: Path) -> str:
-    """Hash of the weight files, remembered by size and time in the cache, since large ones take a while."""
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    """Hash of all that makes a model of a folder, remembered by size and time in the cache, since weights take a while.
+
+    Of what was converted here it is that of the weights: the rest follows from the GGUF file, and is written otherwise
+    by every version of transformers.
+    """
+    weights = _weight_files(folder)
+    converted = folder.parent == cache_folder()
+    files = (
+        weights
+        if converted
+        else sorted({*weights, *(path for name in _OTHER_FILES for path in folder.glob(name) if path.is_file())})
+    )
     state = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     note = cache_folder() / "hashes" / digest(json.dumps(state))
     if note.exists():
         return note.read_text()
-    found = digest("".join(file_hash(path) for path in files), 64)
+    found = digest("".join(file_hash(path) if converted else f"{path.name}|{_content(path)}|" for path in files), 64)
     note.parent.mkdir(parents=True, exist_ok=True)
     partial = note.with_name(f".{note.name}.{os.getpid()}")
     partial.write_text(found)
     partial.replace(note)
     return found
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that transformers takes the weights from: what lies beside them may be of a training or a copy."""
+    for pattern in ("model*.safetensors", "pytorch_model*.bin"):
+        index = folder / f"{pattern.replace('*', '')}.index.json"
+        if found := sorted(folder.glob(pattern)):
+            named = set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index.exists() else set()
+            return [path for path in found if not named or path.name in named]
+    return []
+
+
+def _content(path: Path) -> str:
+    """Hash of a file; of settings in JSON that of what they say, but for where and by what they were written."""
+    if path.name not in ("config.json", "generation_config.json"):
+        return file_hash(path)
+    settings = json.loads(path.read_text("utf-8"), object_hook=_without_origin)
+    return digest(json.dumps(settings, sort_keys=True), 64)
+
+
+def _without_origin(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in _ORIGIN}
 
 
 def weights_seen(spec: str) -> str | None:
@@ -129,7 +171,7 @@ def weights_seen(spec: str) -> str | None:
     """
     try:
         return _seen(Path(spec).expanduser()) or cached_commit(spec) or None
-    except (OSError, PackageNotFoundError):  # opening it says what is wrong
+    except (OSError, ValueError, PackageNotFoundError):  # opening it says what is wrong
         return None
 
 

@@ -53,7 +53,7 @@ class ModelInfo(NamedTuple):
     revision: str
     """Commit of a hub model; empty for local files."""
     weights: str
-    """SHA-256 over a local model's weight files, the commit of a hub model, or SHA-256 over tensors built in memory."""
+    """SHA-256 over the files of a local model, the commit of a hub model, or SHA-256 over tensors built in memory."""
     dtype: str
     architecture: str
     parameters: int
@@ -126,7 +126,7 @@ class Identity(NamedTuple):
 
     tokenizer: PreTrainedTokenizerBase
     weights: str
-    """Hash of the weight files, or the commit of a hub model."""
+    """Hash of a local model's files, or the commit of a hub model."""
     parameters: int
 
 
@@ -164,7 +164,7 @@ def _asked(spec: str, trust_remote_code: bool, revision: str | None) -> Iterator
 
 
 def _origin(source: str, revision: str | None) -> tuple[str, str]:
-    """Commit of a hub model that was just read, hash of a local one's weight files."""
+    """Commit of a hub model that was just read, hash of a local one's files."""
     return ("", files_hash(Path(source))) if Path(source).is_dir() else (cached_commit(source, revision), "")
 
 

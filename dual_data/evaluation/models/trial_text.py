@@ -25,4 +25,6 @@ def plain_text(loaded: Loaded, count: int) -> tuple[int, ...]:
 
 def kind_of(model: PreTrainedModel) -> str:
     """What a trial holds for, whatever the weights: a process that loads a checkpoint again does not repeat it."""
-    return f"{type(model).__qualname__} {model.dtype} {model.device} {model.config.to_json_string(use_diff=False)}"
+    kind = type(model)  # two models that bring their own code may call their classes the same
+    config = model.config.to_json_string(use_diff=False)
+    return f"{kind.__module__}.{kind.__qualname__} {model.dtype} {model.device} {config}"

@@ -125,6 +125,7 @@ def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(projec
         ("batch = 2", "batch = 2\ndiverged_norm = 1e5", False),
         ("max_new_tokens = 3", "max_new_tokens = 4", False),
         ("beta = 0.5", "beta = 0.5, alpha = 1.0", True),
+        ("beta = 0.5", "beta = 0.5, alpha = 1", True),
         ("lrs = [1e-3, 1e-2]", "lrs = [1e-2, 1e-3]", True),
         ("end = 0.5", "end = 0.4", False),
         ("tiny-llama", "tiny-qwen", False),
@@ -136,6 +137,26 @@ def test_a_cell_is_addressed_by_what_changes_its_numbers(project: Path, old: str
         for text in (FILE, FILE.replace(old, new))
     )
     assert (before == after) is same
+
+
+def test_neither_order_of_names_nor_place_of_a_model_makes_other_cells(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = tiny("llama")
+    for name in ("models/one", "moved"):
+        loaded.model.save_pretrained(project / name)
+        loaded.tokenizer.save_pretrained(project / name)
+    more = 'seeds = [0, 1]\nattacks = ["cloze", "reverse"]\nparaphrases = ["forget", "retain_eval"]'
+    file = FILE.replace("seeds = [0, 1]", more).replace("tiny-llama", "models/one")
+    grid, cells = opened(project, file=file)
+    assert grid.models["tiny"].spec == str(project / "models" / "one")  # wherever the command is given
+    swapped = file.replace('"cloze", "reverse"', '"reverse", "cloze"').replace(
+        '"forget", "retain_eval"]\n', '"retain_eval", "forget"]\n'
+    )
+    moved = swapped.replace("models/one", "moved")
+    assert [cell.id for cell in opened(project, file=moved)[1]] == [cell.id for cell in cells]
+    monkeypatch.chdir(project)
+    assert opened(project, file=file)[0].models["tiny"].spec == "models/one"
 
 
 def test_changed_rows_change_the_cells(project: Path) -> None:

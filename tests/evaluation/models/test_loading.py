@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from dual_data.engine.tables import file_hash
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.measuring.plain import PlainEngine
-from dual_data.evaluation.models.cache import files_hash, weights_seen, whole_folder
+from dual_data.evaluation.models.cache import cache_folder, files_hash, weights_seen, whole_folder
 from dual_data.evaluation.models.loading import check_head, finish, head, identify, last_hidden, load, tensor_hash
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny, tiny_tokenizer
 from dual_data.evaluation.rows.data import encode
@@ -59,6 +60,57 @@ def test_weights_are_identified_by_content_and_the_note_follows_the_file(saved: 
     assert files_hash(copy) != files_hash(saved)
     assert weights_seen(str(copy)) == files_hash(copy)
     assert tensor_hash(tiny(seed=0).model) == tensor_hash(tiny(seed=0).model) != tensor_hash(tiny(seed=1).model)
+
+
+def _copied(saved: Path, to: Path) -> Path:
+    shutil.copytree(saved, to)
+    return to
+
+
+def test_a_model_is_all_that_it_is_loaded_from_and_nothing_beside(saved: Path, tmp_path: Path) -> None:
+    known = identify(str(saved)).weights
+    found = {known}
+    for name, old, new in (
+        ("config.json", '"rms_norm_eps": 1e-06', '"rms_norm_eps": 1e-05'),
+        ("generation_config.json", "{", '{"repetition_penalty": 1.1,'),
+        ("tokenizer.json", "{", "{ "),
+        ("tokenizer_config.json", "{", "{ "),
+        ("modeling_own.py", "", "x = 1\n"),
+    ):
+        copy = _copied(saved, tmp_path / name)
+        was = (copy / name).read_text() if old else ""
+        assert old in was
+        (copy / name).write_text(was.replace(old, new, 1))
+        found.add(files_hash(copy))
+    assert len(found) == 6
+    copy = _copied(saved, tmp_path / "same")
+    for name in ("training_args.bin", "optimizer.safetensors", "README.md"):
+        (copy / name).write_bytes(b"of a training")
+    config = json.loads((copy / "config.json").read_text())
+    config |= {"_name_or_path": "elsewhere", "transformers_version": "0", "torch_dtype": "float16"}
+    (copy / "config.json").write_text(json.dumps(config, indent=4))
+    assert identify(str(copy)).weights == known
+
+
+def test_of_an_index_only_the_named_files_are_the_weights(tmp_path: Path) -> None:
+    model = tiny("qwen")
+    model.model.save_pretrained(tmp_path / "m", max_shard_size="20KB")
+    model.tokenizer.save_pretrained(tmp_path / "m")
+    known = files_hash(tmp_path / "m")
+    shards = sorted((tmp_path / "m").glob("model-*.safetensors"))
+    assert len(shards) > 1
+    (tmp_path / "m" / "model-old.safetensors").write_bytes(b"left over")
+    (tmp_path / "m" / "pytorch_model.bin").write_bytes(b"another form")
+    assert files_hash(tmp_path / "m") == known
+    shards[0].write_bytes(shards[0].read_bytes() + b"x")
+    assert files_hash(tmp_path / "m") != known
+
+
+def test_what_was_converted_is_known_by_its_weights(saved: Path) -> None:
+    folder = _copied(saved, cache_folder() / "some-gguf")
+    known = files_hash(folder)
+    (folder / "tokenizer_config.json").write_text("{}")  # as another version of transformers writes it
+    assert files_hash(folder) == known != files_hash(saved)
 
 
 def test_weights_that_only_loading_tells_are_not_seen(tmp_path: Path) -> None:
