@@ -49,8 +49,9 @@ def card(result: Result) -> str:
     cell, model = result["cell"], result["provenance"]["model"]
     hours = result["run"].get("gpu_hours")
     staged = bool(result["provenance"].get("stage"))
+    stacked = staged and result["provenance"]["identity"]["stage"]["recipe"]["apply"] == "stack"
     head = ["library_name: peft", "tags: [unlearning, dual-data]"]
-    if _on_hub(str(model["spec"])):
+    if model.get("revision"):
         head.insert(0, f"base_model: {model['spec']}")
     lines = [
         "---",
@@ -63,6 +64,7 @@ def card(result: Result) -> str:
         f"`{cell['preset']}`, prompt profile `{cell['profile']}`, on `{model['spec']}` "
         + (f"after the training stage `{cell['stage']}`." if staged else "as it was published."),
         "",
+        *([f"The cell {result['status']}: {result['reason']}.", ""] if result["reason"] else []),
         "| set | ROUGE-L recall | answers held | probability |",
         "|---|---|---|---|",
         *(_row(name, scores) for name, scores in result["summary"].items()),
@@ -74,14 +76,22 @@ def card(result: Result) -> str:
         "```python",
         *_loading(model),
     ]
-    if staged:
-        lines.append(f'model = PeftModel.from_pretrained(model, REPO, subfolder="{STAGE}").merge_and_unload()')
-    return "\n".join([*lines, "model = PeftModel.from_pretrained(model, REPO)", "```", ""])
+    if stacked:  # not rounded into the base: both adapters stay on it
+        lines += [
+            f'model = PeftModel.from_pretrained(model, REPO, subfolder="{STAGE}", adapter_name="stage")',
+            'model.load_adapter(REPO, "unlearned")',
+            'model.base_model.set_adapter(["stage", "unlearned"])',
+        ]
+    else:
+        if staged:
+            lines.append(f'model = PeftModel.from_pretrained(model, REPO, subfolder="{STAGE}").merge_and_unload()')
+        lines.append("model = PeftModel.from_pretrained(model, REPO)")
+    return "\n".join([*lines, "```", ""])
 
 
 def _loading(model: Mapping[str, Any]) -> list[str]:
     """Code that loads the base as it was measured: its revision, in its type."""
-    if not _on_hub(str(model["spec"])):
+    if not model.get("revision"):
         # Of a local folder or file, of a GGUF file and of the small model of a package, which transformers cannot find.
         return [
             "from dual_data.evaluation.models.loading import load",
@@ -90,13 +100,13 @@ def _loading(model: Mapping[str, Any]) -> list[str]:
             f"# weights {model['weights']}",
             f"model = load({json.dumps(model['spec'])}, {json.dumps(model['dtype'])}).model",
         ]
-    revision = f', revision="{model["revision"]}"' if model.get("revision") else ""
     return [
         "import torch",
         "from peft import PeftModel",
         "from transformers import AutoModelForCausalLM",
         "",
-        f'model = AutoModelForCausalLM.from_pretrained("{model["spec"]}"{revision}, dtype=torch.{model["dtype"]})',
+        f'model = AutoModelForCausalLM.from_pretrained("{model["spec"]}", revision="{model["revision"]}", '
+        f"dtype=torch.{model['dtype']})",
     ]
 
 
@@ -111,8 +121,3 @@ def _panel(found: Mapping[str, Any] | None) -> list[str]:
         return []
     said = f"{found['accuracy']:.1%} of {found['questions']:,} right, guessing gives {found['guessing']:.1%}"
     return [f"Utility panel `{found['name']}`: {said}.", ""]
-
-
-def _on_hub(spec: str) -> bool:
-    """Whether a model's name is one of the Hub's: owner/name, and no path."""
-    return spec.count("/") == 1 and not spec.startswith(("/", ".", "~")) and not spec.endswith(".gguf")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 from huggingface_hub import snapshot_download
 from peft import PeftModel
 
 from dual_data.errors import InputError, Refused, ServiceError, UsageError
 from dual_data.evaluation.grid.run import RunOptions, run
+from dual_data.evaluation.grid.stages import Prepared, applied
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.publish import STAGE, adapter_files, card
 from dual_data.evaluation.results import BASE, cell_path, read_result
@@ -82,6 +85,41 @@ def test_the_stage_goes_along_only_where_there_is_one(results: dict[str, Path]) 
     found["provenance"]["model"] |= {"spec": "owner/model", "revision": "c0ffee", "dtype": "bfloat16"}
     assert '("owner/model", revision="c0ffee", dtype=torch.bfloat16)' in card(found)
     assert yaml.safe_load(card(found).split("---\n")[1])["base_model"] == "owner/model"
+    # A folder below this one, which the Hub knows nothing of.
+    found["provenance"]["model"] |= {"spec": "models/one", "revision": ""}
+    assert 'model = load("models/one", "bfloat16").model' in card(found)
+    assert "base_model" not in card(found)
+
+
+def test_a_card_says_how_a_cell_ended_that_was_stopped(results: dict[str, Path]) -> None:
+    found = read_result(results["pretrained"])
+    assert "stopped" not in card(found)
+    found |= {"status": "stopped", "reason": "diverged at step 3"}
+    assert "\nThe cell stopped: diverged at step 3.\n" in card(found)
+
+
+def test_the_card_of_a_stacked_stage_leaves_both_adapters_on_the_base(project: Path, tmp_path: Path) -> None:
+    short = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-2]").replace("GradAscent = {}\n", "")
+    short = short.replace("[stages.sft]", '[stages.sft]\napply = "stack"').replace("seeds = [0, 1]", "seeds = [0]")
+    grid, cells = opened(project, file=short)
+    staged = [cell for cell in cells if cell.stage == "sft"]
+    run(grid, staged, RunOptions(save_adapters=True), project=project)
+    result = cell_path(grid.folder, staged[-1].id)
+    folder = tmp_path / "got"
+    for name, data in adapter_files(result).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data if isinstance(data, bytes) else data.read_bytes())
+    code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert "merge" not in code
+    said: dict[str, Any] = {"REPO": str(folder)}
+    exec(code.replace("tiny-llama-0", "tiny-llama"), said)  # the name of a random model has its seed
+    loaded, ids = tiny("llama"), torch.tensor([[5, 6, 7, 8]])
+    with applied(loaded, Prepared(folder / STAGE, "stack", 0.0, 0.0, ())):
+        adapters = Adapters(loaded.model, read_spec(folder))
+        adapters.load(folder)
+        with torch.no_grad():
+            assert torch.allclose(said["model"](input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5)
+        adapters.remove()
 
 
 def test_a_result_without_an_adapter_is_refused(results: dict[str, Path]) -> None:
