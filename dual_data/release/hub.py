@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dual_data.errors import DualDataError, Refused, ServiceError, UsageError
+from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release.listed import first_of, listed_by
 from dual_data.release.repository import (
     KEPT,
@@ -23,7 +24,6 @@ from dual_data.release.repository import (
     expect_private,
     expect_token,
     made_repository,
-    stopped_as_by_hand,
 )
 from dual_data.release.secrets import redacted
 from dual_data.release.tree import CARD, texts

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release.hub import LOOKING_FIRST, SENDING, translated
 from dual_data.release.repository import (
     added,
@@ -14,7 +15,6 @@ from dual_data.release.repository import (
     expect_private,
     expect_token,
     made_repository,
-    stopped_as_by_hand,
 )
 
 

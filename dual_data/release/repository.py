@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,21 +91,3 @@ def _refused(error: BaseException) -> bool:
     """Whether the Hub said no, so that nothing was made; the repository may be somebody else's."""
     status = getattr(getattr(error, "response", None), "status_code", 0)
     return 400 <= status < 500
-
-
-@contextlib.contextmanager
-def stopped_as_by_hand() -> Iterator[None]:
-    """In this block SIGTERM and SIGHUP do what Ctrl-C does, so that it cleans up; the defaults would end it at once.
-
-    Other handlers than the defaults stay. So does everything outside of the main thread, where none can be set.
-    """
-    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
-    signals = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
-    replaced = [number for number in signals if signal.getsignal(number) is signal.SIG_DFL]
-    for number in replaced:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in replaced:
-            signal.signal(number, signal.SIG_DFL)

@@ -11,13 +11,13 @@ from pathlib import Path
 from dual_data.config import About
 from dual_data.engine.plan import is_here
 from dual_data.errors import DualDataError, UsageError
+from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release import croissant
 from dual_data.release.build import Build
 from dual_data.release.card import card
 from dual_data.release.licences import notices
 from dual_data.release.listed import files_below, first_of, listed_by
 from dual_data.release.reload import reload_all
-from dual_data.release.repository import stopped_as_by_hand
 from dual_data.release.secrets import find_secret
 from dual_data.release.tables import tables_of, write_tables
 from dual_data.released import FORMAT, MANIFEST, File, Place, Release

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -17,6 +19,7 @@ from dual_data.errors import DualDataError
 from dual_data.evaluation.device.sharding import OutOfStep, Ranks, joined
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.run import RunOptions, Tally, run
+from dual_data.interrupts import stopped_as_by_hand
 
 _NOTICED = 2.0
 """Seconds that processes get to notice that one whose weights they wait for is lost."""
@@ -32,7 +35,7 @@ def run_spread(
     this process's threads. Lines go to stderr, with the process in front. Raises DualDataError, once the others have
     ended, where a process did not end as it should; the next start runs what it had in flight.
     """
-    with TemporaryDirectory() as folder:
+    with stopped_as_by_hand(), TemporaryDirectory() as folder:
         ranks = [Ranks(number, len(options), Path(folder) / "meeting") for number in range(len(options))]
         placed = [
             one._replace(ranks=ranks[number]) if shard else one._replace(start=number / len(options))
@@ -93,6 +96,7 @@ def _work(
     project: Path,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the process that started this one says what happened
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if options.device == "cpu":
         torch.set_num_threads(threads)
     try:
@@ -112,6 +116,13 @@ def _work(
         pipe.send("another process was lost")
     else:
         pipe.send(found)
+
+
+def _end_with_parent() -> None:
+    """End this process once the one that started it is gone, however that ended: nobody waits for what it does."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _end(process: SpawnProcess) -> str:

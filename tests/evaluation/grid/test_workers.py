@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +51,42 @@ def test_a_process_that_is_killed_is_named_and_its_cells_are_run_by_the_next_sta
         assert result["status"] == "done", path
     run(grid, cells, RunOptions(), project=project)
     assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from dual_data.evaluation.grid.cells import cells_of, spell_out
+from dual_data.evaluation.grid.run import RunOptions
+from dual_data.evaluation.grid.workers import run_spread
+from dual_data.evaluation.settings import load_settings
+if __name__ == "__main__":
+    root = Path(sys.argv[1])
+    grid = spell_out(load_settings(root / "evaluation.toml"), "one", root, root / "out" / "one")
+    run_spread(grid, cells_of(grid), [RunOptions(), RunOptions()], project=root)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_one_that_started_it(project: Path, number: signal.Signals) -> None:
+    opened(project, file=SEEDS.replace("epochs = 2\nbatch = 2", "epochs = 2000\nbatch = 2"))
+    script = project / "spread.py"
+    script.write_text(SCRIPT)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    process = subprocess.Popen(
+        [sys.executable, script, project], stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+    assert process.stderr is not None
+    started = set[str]()
+    while len(started) < 2:
+        name, _, said = process.stderr.readline().partition("  ")
+        assert name, "it ended"
+        started |= {name} if "loading" in said else set()
+    process.send_signal(number)
+    rest = process.stderr.read()  # ends when the last process that writes there has ended
+    process.stderr.close()
+    assert process.wait() != 0
+    assert ("KeyboardInterrupt" in rest) is (number == signal.SIGTERM)
 
 
 def test_what_goes_wrong_in_every_process_is_said_once_each(project: Path) -> None:
