@@ -44,9 +44,10 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
         met = next(((cell, name) for cell, name in nearest if name and _differing(grid, cell, name)), None)
     if met is not None:
         cell, name = met
+        names = _differing(grid, cell, name) or "named by another version"
         raise InputError(
             f"{grid.folder}: holds results of other rows or settings than the cells to run "
-            f"({_differing(grid, cell, name)}), such as {cell_path(grid.folder, name)} for {cell.label}. Results of "
+            f"({names}), such as {cell_path(grid.folder, name)} for {cell.label}. Results of "
             "both can be neither reported nor compared: name another folder with --out, or remove the old results"
         )
 
