@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _weakrefset
+import gc
 import importlib
 import json
 import resource
@@ -33,8 +34,8 @@ STATE = "state.json"
 
 
 CLIENTS = ("SPARQLWrapper", "mwclient", "openai")
-_SOON, _LATER = 0.01, 3.0
-"""Seconds until the end is tried again: where it would be lost, and where it may have been, in code of an extension."""
+_SOON = 0.01
+"""Seconds until the end is tried again."""
 
 
 class OutOfTime(BaseException):
@@ -46,10 +47,9 @@ def limited(seconds: float) -> Iterator[None]:
     """Raise OutOfTime in the main thread after `seconds`."""
 
     def ring(_: int, frame: FrameType | None) -> None:
-        lost = _would_be_lost(frame)
-        signal.setitimer(signal.ITIMER_REAL, _SOON if lost else _LATER)
-        if not lost:
+        if not _would_be_lost(frame):
             raise OutOfTime
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -61,9 +61,12 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def _would_be_lost(frame: FrameType | None) -> bool:
-    """Whether Python ignores what is raised there: in destructors and in callbacks of weak references."""
+    """Whether Python ignores what is raised there: in destructors, callbacks of weak references and the collector's."""
+    files = (weakref.__file__, _weakrefset.__file__)
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
-        if frame.f_code.co_name == "__del__" or frame.f_code.co_filename in (weakref.__file__, _weakrefset.__file__):
+        code = frame.f_code
+        if code in callbacks or code.co_name == "__del__" or code.co_filename in files:
             return True
         frame = frame.f_back
     return False

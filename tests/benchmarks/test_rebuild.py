@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import importlib.util
 import json
 import math
@@ -107,6 +108,23 @@ def test_time_that_is_over_where_nothing_can_be_raised_is_over_right_after(kind:
     with pytest.raises(OutOfTime):
         work()
     assert time.monotonic() - began < 4
+
+
+def test_time_that_is_over_while_garbage_is_collected_is_over_right_after() -> None:
+    def called_back(*_: object) -> None:
+        time.sleep(0.2)
+
+    def work() -> None:
+        with limited(0.05):
+            gc.collect()
+            time.sleep(5)
+
+    gc.callbacks.append(called_back)
+    try:
+        with pytest.raises(OutOfTime):
+            work()
+    finally:
+        gc.callbacks.remove(called_back)
 
 
 def test_the_world_is_the_same_every_time_and_holds_the_traps(made: tuple[Path, Rehearsal]) -> None:
