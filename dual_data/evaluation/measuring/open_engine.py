@@ -13,7 +13,7 @@ from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.models.loading import Loaded
-from dual_data.evaluation.models.trial_text import kind_of, plain_text
+from dual_data.evaluation.models.trial_text import plain_text, trial_key
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.evaluation.training.lora import Adapters
 
@@ -36,7 +36,7 @@ def open_engine(
     `graphs` is whether decoding steps are replayed as CUDA graphs; None for whenever the model is on a GPU and whole
     there.
     """
-    kind = kind_of(loaded.model)
+    kind = trial_key(loaded.model)
     wanted = can_record(loaded.device) if graphs is None else graphs
     # Many adapters take no batch of two rows, and what is tried is the model, not what an adapter made of it.
     with adapters.disabled() if adapters is not None else nullcontext():

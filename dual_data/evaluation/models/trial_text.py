@@ -23,7 +23,7 @@ def plain_text(loaded: Loaded, count: int) -> tuple[int, ...]:
     return tuple(token % size for token in (ids * -(-count // len(ids)))[:count])
 
 
-def kind_of(model: PreTrainedModel) -> str:
+def trial_key(model: PreTrainedModel) -> str:
     """What a trial holds for, whatever the weights: a process that loads a checkpoint again does not repeat it."""
     kind = type(model)  # two models that bring their own code may call their classes the same
     config = model.config.to_json_string(use_diff=False)

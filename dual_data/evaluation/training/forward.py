@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import is_sharing
 from dual_data.evaluation.models.loading import Loaded, attention_window, decoder_layers, last_hidden
-from dual_data.evaluation.models.trial_text import kind_of, plain_text
+from dual_data.evaluation.models.trial_text import plain_text, trial_key
 from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.packing import Layout, Micro, Rows, Source, pack
 
@@ -70,7 +70,7 @@ def packs(loaded: Loaded, longest: int) -> bool:
     model = loaded.model
     if longest > attention_window(model):
         return False
-    kind = kind_of(model)
+    kind = trial_key(model)
     if kind not in _PACKS:
         ids = plain_text(loaded, 16)
         rows = [Encoded(ids[:6], ids[6:8]), Encoded(ids[:11], ids[11:16])]
