@@ -2,8 +2,8 @@
 
 facts -> links -> questions -> knowledge -> salience -> splits
 
-A file each; wording/ helps questions, probing/ knowledge and salience, recipes/ splits; expected is what a plan assumes
-before anything is known. relations/, topics.toml and the profiles (dual.toml, embedded.toml) are what users edit.
+One file each; wording/ helps questions, probing/ knowledge and salience, recipes/ splits; expected is what a plan
+assumes before the facts are built. Users edit relations/, topics.toml and the profiles (dual.toml, embedded.toml).
 """
 
 from pipeline.facts import FACTS

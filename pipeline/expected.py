@@ -1,9 +1,9 @@
-"""What the stages will ask before the facts are there: the sizes of the published tables carried over.
+"""Forecasts of what the stages will ask, made before the facts are built from the sizes of the published tables.
 
-None where nobody can tell: tables are their own measure.
+None where that cannot be told: the number of facts read from tables depends on the tables.
 
-A plan for a new project has to say whether it takes an hour or a week. It takes every topic to fill its limit, and
-from each subject what the published tables gave a subject. Once the facts are built, the stages' own forecasts take
+A plan for a new project has to say whether it takes an hour or a week. It assumes that every topic fills its limit and
+that a subject gives as many facts as in the published tables. Once the facts are built, the stages' own forecasts take
 over, which are exact.
 """
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pipeline.salience import SalienceParams
 
 TITLES_A_SUBJECT = 3
-"""Articles that the facts of a topic name, for each subject: its own and those of its objects."""
+"""Articles that the facts about a subject name: its own and those of its objects."""
 QUESTIONS_A_SUBJECT = 2.5
-"""The published 10,612 subjects gave 21 to 32 thousand facts that can be asked."""
+"""The 10,612 published subjects gave 21 to 32 thousand facts that can be asked."""
 WORD = "Constantinople"
-"""As long as a usual name, for counting tokens."""
+"""A name of usual length, for counting tokens."""
 BASIS = f"estimated: {TITLES_A_SUBJECT} articles and {QUESTIONS_A_SUBJECT} questions a subject, every topic full"
 
 
@@ -39,7 +39,7 @@ def links(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast]
 
     if params.method not in ("cirrusdoc", "linkshere"):
         return []
-    open_wikipedia(tools)  # A plan says that it is the wrong one before the facts are built.
+    open_wikipedia(tools)  # Raises for the Wikipedia of another language, before the facts are built.
     subjects = _subjects(tools, profile)
     if subjects is None:
         return None
@@ -60,26 +60,26 @@ def knowledge(params: KnowledgeParams, tools: Tools, profile: Profile) -> list[F
     if questions is None:
         return None
     prompt = load_prompt(tools.project / PROMPT)
-    asked = messages(prompt.system, prompt.render({"question": f"Which {WORD} of {WORD} is the {WORD}?"}))
+    conversation = messages(prompt.system, prompt.render({"question": f"Which {WORD} of {WORD} is the {WORD}?"}))
     relations = load_relations(tools.project / "pipeline/relations").values()
-    paraphrases = sum(len(one.questions.validation) for one in relations) / max(1, len(relations))
-    plans = []
+    paraphrases = sum(len(relation.questions.validation) for relation in relations) / max(1, len(relations))
+    forecasts = []
     for model in params.models:
-        for place, rule in enumerate(model.rules):
+        for index, rule in enumerate(model.rules):
             # A local model draws all samples in one call.
             samples = published_rule.SAMPLING.samples if model.endpoint else 1
             calls = round(questions * (samples if rule == "paper" else paraphrases))
-            # The log-probability of each answer, asked once a model.
-            scored = questions if place == 0 else 0
+            # The log-probability of each answer is asked once per model.
+            scored = questions if index == 0 else 0
             note = f"{model.name}, {rule}; {BASIS}"
             if not model.endpoint:
-                plans.append(Forecast(f"local:{model.local}", calls + scored, 0, note=note))
+                forecasts.append(Forecast(f"local:{model.local}", calls + scored, 0, note=note))
                 continue
             new = published_rule.SAMPLING.max_new_tokens if rule == "paper" else params.new_tokens
-            tokens = calls * estimate(asked, new).tokens + scored * estimate(asked, 1).tokens
+            tokens = calls * estimate(conversation, new).tokens + scored * estimate(conversation, 1).tokens
             note += f"; {scored} calls only where it gives log-probabilities of a prompt" if scored else ""
-            plans.append(Forecast(SOURCE, calls + scored, 0, tokens, note))
-    return plans
+            forecasts.append(Forecast(SOURCE, calls + scored, 0, tokens, note))
+    return forecasts
 
 
 def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
@@ -94,15 +94,15 @@ def salience(params: SalienceParams, tools: Tools, profile: Profile) -> list[For
     if params.endpoint is None:
         return [Forecast(f"local:{params.local}", questions, 0, note=BASIS)]
     prompt = load_prompt(tools.project / PROMPT)
-    asked = messages(prompt.system.strip(), prompt.render({"subject": WORD, "relation": WORD, "object": WORD}))
-    tokens = questions * estimate(asked, LABEL_TOKENS).tokens
+    conversation = messages(prompt.system.strip(), prompt.render({"subject": WORD, "relation": WORD, "object": WORD}))
+    tokens = questions * estimate(conversation, LABEL_TOKENS).tokens
     note = f"{BASIS}; {params.samples} calls more for each fact of low label mass"
     return [Forecast(SOURCE, questions, 0, tokens, note)]
 
 
 def _subjects(tools: Tools, profile: Profile) -> int | None:
-    """Subjects where every topic is full; None where the facts come from tables, which are their own measure, or from
-    a stage of the project's own."""
+    """The number of subjects if every topic is full; None where the facts come from tables or from a stage of the
+    project's own."""
     from pipeline import PIPELINE
     from pipeline.facts import FACTS, TOPICS, FactsParams
 
@@ -120,5 +120,5 @@ def _questions(tools: Tools, profile: Profile, sample: int | None) -> int | None
     subjects = _subjects(tools, profile)
     if subjects is None:
         return None
-    limits = [most for most in (sample, tools.limit) if most is not None]
+    limits = [size for size in (sample, tools.limit) if size is not None]
     return min([round(QUESTIONS_A_SUBJECT * subjects), *limits])

@@ -1,6 +1,6 @@
-"""Facts: triplets with ids, from wherever they come, and the reason of every row that is none.
+"""Facts: triplets with ids from any source, and rejected rows with the reason.
 
-Sources deliver statements and entities; `dual_data.sources.assembly` makes facts of them. A further source is one more
+Sources deliver statements and entities; `dual_data.sources.assembly` makes facts of them. A new source is one more
 branch of `_harvest`.
 """
 
@@ -70,19 +70,19 @@ class FactsParams(Strict):
 
 
 def run(params: FactsParams, tools: Tools) -> pl.DataFrame:
-    """All facts of the source, and what was rejected, each with its reason."""
+    """All facts of the source, and the rejected rows with their reasons."""
     relations = load_relations(tools.project / RELATIONS)
     topics = _topics(params, tools.project)
     rows = assemble(_harvest(params, tools, topics, relations), relations, resolved=params.source != "labels")
     if tools.limit is not None:
-        fact = pl.col("reason").is_null()
-        kept = with_rank(rows.filter(fact), "fact_id", "facts").sort("rank").head(tools.limit).drop("rank")
-        rows = pl.concat([kept, rows.filter(~fact)])
+        is_fact = pl.col("reason").is_null()
+        facts = with_rank(rows.filter(is_fact), "fact_id", "facts").sort("rank").head(tools.limit).drop("rank")
+        rows = pl.concat([facts, rows.filter(~is_fact)])
     return rows
 
 
 def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
-    """The queries of `run`: exact as far as the log knows the answers that they follow from."""
+    """The queries of `run`: exact where the log has the answers that they depend on."""
     if params.source in ("tables", "labels", "dump") or params.label_table:
         return []
     endpoint = open_endpoint(tools.services)
@@ -99,25 +99,25 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
 
 
 def sources(params: FactsParams, project: Path, services: Services) -> dict[str, str]:
-    """Hashes of what is read besides topics and relations."""
-    found: dict[str, str] = {}
+    """Hashes of the inputs other than topics and relations."""
+    hashes: dict[str, str] = {}
     if params.source == "dump":
         from dual_data.sources.dumps.engines import identities
         from dual_data.sources.dumps.files import SITELINKS, TRIPLES
 
         return identities(project / params.folder, (TRIPLES, SITELINKS))
     if params.folder:
-        found.update(tables.hashes(project / params.folder))
+        hashes.update(tables.hashes(project / params.folder))
     if params.label_table:
-        found["label_table"] = tables.hash_of(project / params.label_table)
+        hashes["label_table"] = tables.hash_of(project / params.label_table)
     elif params.source in ("sparql", "resolve"):
         if services.sparql == EMBEDDED:
             from dual_data.sources.embedded import EmbeddedGraph
 
-            found["embedded snapshot"] = EmbeddedGraph().sha256
+            hashes["embedded snapshot"] = EmbeddedGraph().sha256
         else:
-            found["endpoint"] = services.sparql
-    return found
+            hashes["endpoint"] = services.sparql
+    return hashes
 
 
 def _harvest(
@@ -139,9 +139,9 @@ def _harvest(
     if params.source == "resolve":
         rows = triplets.read_labels(folder, names, relations, excluded)
         return resolution.through_endpoint(asker, rows, topics, relations, params.queries)
-    found = wikidata.members(asker, topics, params.queries, tools.limit)
-    _expect_members(params, tools, topics, found, tools.services.sparql)
-    return wikidata.harvest(asker, found, relations, params.queries)
+    members = wikidata.members(asker, topics, params.queries, tools.limit)
+    _expect_members(params, tools, topics, members, tools.services.sparql)
+    return wikidata.harvest(asker, members, relations, params.queries)
 
 
 def _from_dump(
@@ -153,16 +153,18 @@ def _from_dump(
     folder = tools.project / params.folder
     with open_engine(params.compute) as engine:
         dump = Tables(folder, engine)
-        found = truthy.members(dump, topics, tools.limit)
-        _expect_members(params, tools, topics, found, str(folder))
-        return truthy.harvest(dump, found, relations)
+        members = truthy.members(dump, topics, tools.limit)
+        _expect_members(params, tools, topics, members, str(folder))
+        return truthy.harvest(dump, members, relations)
 
 
 def _expect_members(
-    params: FactsParams, tools: Tools, topics: Mapping[str, Topic], found: Mapping[str, Sequence[object]], where: str
+    params: FactsParams, tools: Tools, topics: Mapping[str, Topic], members: Mapping[str, Sequence[object]], where: str
 ) -> None:
     """Raise ConfigError for a topic without members, unless such are to be skipped."""
-    for name in (name for name, members in found.items() if not members and params.empty_topics == "error"):
+    if params.empty_topics == "skip":
+        return
+    for name in (name for name, items in members.items() if not items):
         raise ConfigError(
             f"no item belongs to {', '.join(topics[name].classes)} by {topics[name].property} at {where}. Correct the "
             'classes, or set empty_topics = "skip" under [facts].',
@@ -180,7 +182,7 @@ def _topics(params: FactsParams, project: Path) -> dict[str, Topic]:
 
 
 def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
-    """Labels that are left out on purpose, and for which topics ("*": all)."""
+    """Relation labels that are left out on purpose, with the topics where they are ("*": all)."""
     path = project / RELATIONS / "EXCLUDED.toml"
     if not path.is_file():
         return {}

@@ -6,8 +6,8 @@
               with the highest word recall of the answer is compared with it by sentence embedding. Known: cosine > 0.6.
 
 The control asks about up to `controls` other subjects of the relation that have other answers. Where most of them get
-this fact's answer as well, the model says it whatever the subject is, and being right once is no knowledge. Partners
-come from the sample, so that their answers are there anyway; only a relation without one costs calls of its own.
+this fact's answer as well, the model gives it whatever the subject is, and being right once is no knowledge. These
+partners come from the sample, whose answers are asked for anyway; only where the sample has none are extra calls made.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class KnowledgeParams(Strict):
 
     models: tuple[ProbedModel, ...] = ()
     sample: Rows | None = None
-    """Probe only so many facts, the first by hash; none for all."""
+    """Probe only this many facts, the first by hash; None for all."""
     new_tokens: int = Field(default=24, ge=1)
     """matched: longest answer; it is cut at the first line break."""
     controls: int = Field(default=3, ge=0)
-    """matched: most other subjects a fact is held against; 0 for no control."""
+    """matched: largest number of other subjects that a fact is compared with; 0 for no control."""
     batch: int = Field(default=32, ge=1)
     """Questions at once, for local models."""
 
@@ -88,7 +88,7 @@ class KnowledgeParams(Strict):
 
 
 def run(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> Result:
-    """One row a probed fact, model and rule."""
+    """One row per probed fact, model and rule."""
     prompt = _prompt(tools.project)
     probe = _select(params, tools, facts, questions)
     embed = published_rule.Embedding(tools)
@@ -122,9 +122,9 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
     canonical = _canonical(prompt, probe)
     plans = []
     for model in params.models:
-        for place, rule in enumerate(model.rules):
-            # The log-probabilities are asked once a model, whatever its rules.
-            answers = [fact.answer for fact in probe.facts] if place == 0 else []
+        for index, rule in enumerate(model.rules):
+            # The log-probabilities are asked once per model, whatever its rules.
+            answers = [fact.answer for fact in probe.facts] if index == 0 else []
             sampling = published_rule.SAMPLING if rule == "paper" else Sampling(params.new_tokens)
             plan = _plan(model, tools, _chats(prompt, probe, rule), sampling, canonical, answers)
             plans.append(plan._replace(note=f"{model.name}, {rule}; {plan.note}"))
@@ -147,8 +147,8 @@ def _prompt(project: Path) -> Prompt:
 def _chats(prompt: Prompt, probe: Probe, rule: Rule) -> list[Chat]:
     if rule == "paper":
         return _canonical(prompt, probe)
-    asked = [text for fact in (*probe.facts, *probe.extras) for text in fact.paraphrases]
-    return [Chat(prompt.system, prompt.render({"question": text})) for text in asked]
+    wordings = [text for fact in (*probe.facts, *probe.extras) for text in fact.paraphrases]
+    return [Chat(prompt.system, prompt.render({"question": text})) for text in wordings]
 
 
 def _canonical(prompt: Prompt, probe: Probe) -> list[Chat]:
@@ -212,14 +212,14 @@ class _Asker:
             return []
         chats, answers = _canonical(self._prompt, probe), [fact.answer for fact in probe.facts]
         with self._tools.progress.task(f"knowledge, {self._model.name}, answers", total=len(chats)) as advance:
-            found = self._backend.log_probabilities(chats, answers, advance)
+            log_probabilities = self._backend.log_probabilities(chats, answers, advance)
         rows = []
         for rule in self._model.rules:
-            judged = self._matched(probe) if rule == "matched" else self._paper(probe)
-            for fact, log_probability, fields in zip(probe.facts, found, judged, strict=True):
+            verdicts = self._matched(probe) if rule == "matched" else self._paper(probe)
+            for fact, log_probability, fields in zip(probe.facts, log_probabilities, verdicts, strict=True):
                 rounded = None if log_probability is None else round(log_probability, DIGITS)
-                same = {"fact_id": fact.fact_id, "model": self._model.name, "rule": rule, "log_probability": rounded}
-                rows.append({**_NONE, **same, **fields})
+                common = {"fact_id": fact.fact_id, "model": self._model.name, "rule": rule, "log_probability": rounded}
+                rows.append({**_NULLS, **common, **fields})
         return rows
 
     def _ask(self, probe: Probe, rule: Rule, sampling: Sampling) -> list[list[str]]:
@@ -229,17 +229,18 @@ class _Asker:
             return self._backend.generate(chats, sampling, advance)
 
     def _matched(self, probe: Probe) -> list[dict[str, Any]]:
-        asked = [fact for fact in (*probe.facts, *probe.extras) for _ in fact.paraphrases]
-        said: dict[str, list[str]] = {}
-        for fact, (text, *_) in zip(asked, self._ask(probe, "matched", Sampling(self._params.new_tokens)), strict=True):
-            said.setdefault(fact.fact_id, []).append(text.strip().partition("\n")[0].strip())
+        facts = [fact for fact in (*probe.facts, *probe.extras) for _ in fact.paraphrases]
+        answers: dict[str, list[str]] = {}
+        for fact, (text, *_) in zip(facts, self._ask(probe, "matched", Sampling(self._params.new_tokens)), strict=True):
+            answers.setdefault(fact.fact_id, []).append(text.strip().partition("\n")[0].strip())
         rows = []
         for fact in probe.facts:
-            own = said[fact.fact_id]
-            others = [is_majority(fact, said[other.fact_id]) for other in probe.partners[fact.fact_id]]
-            control = 2 * sum(others) > len(others) if others else None
-            known = is_majority(fact, own) and control is not True
-            rows.append({"generations": own, "hits": hits(fact, own), "known": known, "control_known": control})
+            generations = answers[fact.fact_id]
+            controls = [is_majority(fact, answers[other.fact_id]) for other in probe.partners[fact.fact_id]]
+            control = 2 * sum(controls) > len(controls) if controls else None
+            known = is_majority(fact, generations) and control is not True
+            correct = hits(fact, generations)
+            rows.append({"generations": generations, "hits": correct, "known": known, "control_known": control})
         return rows
 
     def _paper(self, probe: Probe) -> list[dict[str, Any]]:
@@ -249,7 +250,8 @@ class _Asker:
         best = [
             published_rule.best_sample(fact.answer, texts) for fact, texts in zip(probe.facts, samples, strict=True)
         ]
-        likeness = self._embed.similarities([(text, f.answer) for text, f in zip(best, probe.facts, strict=True)])
+        pairs = [(text, fact.answer) for text, fact in zip(best, probe.facts, strict=True)]
+        cosines = self._embed.similarities(pairs)
         return [
             {
                 "generations": texts,
@@ -259,11 +261,13 @@ class _Asker:
                 "generation_recall": published_rule.word_recall(fact.answer, text),
                 "embedding_similarity": cosine,
             }
-            for fact, texts, text, cosine in zip(probe.facts, samples, best, likeness, strict=True)
+            for fact, texts, text, cosine in zip(probe.facts, samples, best, cosines, strict=True)
         ]
 
 
-_NONE: dict[str, Any] = dict.fromkeys(("control_known", "best_generation", "generation_recall", "embedding_similarity"))
+_NULLS: dict[str, Any] = dict.fromkeys(
+    ("control_known", "best_generation", "generation_recall", "embedding_similarity")
+)
 
 
 KNOWLEDGE = Stage(

@@ -33,10 +33,10 @@ SELECT ?o (COUNT(DISTINCT ?s) AS ?n) WHERE {
   FILTER(STRSTARTS(STR(?o), "http://www.wikidata.org/entity/Q"))
 } GROUP BY ?o
 """
-"""How many subjects of the graph state something about each entity."""
+"""For each entity, the number of subjects with a statement whose object it is."""
 TO_THE_END = sys.maxsize
 """The cap for titles that the search index lacks: stopping would rank a famous page below all that the index counts.
-The most linked articles take a thousand calls each, five minutes at the usual pace; few are lacking."""
+The most linked articles take a thousand calls each, five minutes at the usual pace; few are missing."""
 
 
 class LinksParams(Strict):
@@ -48,12 +48,12 @@ class LinksParams(Strict):
     how many subjects of the embedded graph state something about the entity; none: no counts (labels mode)."""
     cap: int = Field(default=2000, ge=1)
     """linkshere: counting one title stops here, which saves a call for every 500 links. How titles above it compare is
-    then unknown: splits that depend on it are not made, and the table `capacity` names them."""
+    then unknown: splits that depend on that are not made, and the table `capacity` names them."""
     folder: str = ""
     """dump: folder of the dumps page, redirect, linktarget, pagelinks and page_props, imported; relative to the
     project."""
     hops: int = Field(default=1, ge=1, le=8)
-    """dump: redirects in a row through which a link counts; 1 is what a reader is led on by and linkshere counts."""
+    """dump: longest chain of redirects through which a link counts; Wikipedia follows one, and linkshere counts so."""
     compute: EngineParams = Field(default_factory=EngineParams)
     """dump: what runs the relational part."""
 
@@ -66,7 +66,7 @@ class LinksParams(Strict):
 
 
 def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFrame:
-    """One row an entity that is the subject or the object of a fact."""
+    """One row per entity that is the subject or the object of a fact."""
     entities = _entities(facts, tools.limit)
     counts: Counts = {}
     day = None
@@ -81,12 +81,12 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
     method = pl.lit(params.method)
     if params.method == "none":
         method = pl.when(pl.col("sitelinks").is_not_null()).then(pl.lit("sitelinks")).otherwise(pl.lit("mentions"))
-    # Wikipedia's counts say themselves by which method they were counted: with gaps in its index there are two.
+    # Wikipedia's counts carry their method: where its index has gaps, there are two.
     return _rows(entities, counts, days).select(pl.exclude("method"), method=pl.coalesce("method", method))
 
 
 def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[Forecast]:
-    """The requests of `run`: the least possible for linkshere, and exact for cirrusdoc but for gaps of the index."""
+    """The requests of `run`: a lower bound for linkshere; for cirrusdoc exact except for gaps in the index."""
     if params.method in ("none", "in_degree", "dump"):
         return []
     from dual_data.sources.wikipedia import SOURCE
@@ -102,7 +102,7 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
 
 
 def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
-    """Hashes of the dumps, or of the snapshot, that links are counted in."""
+    """Hashes of the dumps or the snapshot in which links are counted."""
     if params.method == "in_degree":
         from dual_data.sources.embedded import EmbeddedGraph
 
@@ -116,14 +116,14 @@ def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
 
 
 def open_wikipedia(tools: Tools) -> Wikipedia:
-    """The wiki that links are counted in. Raises ConfigError for the Wikipedia of another language than the titles'."""
+    """The wiki in which links are counted. Raises ConfigError for a Wikipedia whose language is not the titles'."""
     from dual_data.sources.wikipedia import Wikipedia
 
-    # A mirror does not say by its name whose titles it has.
-    named = re.match(r"https?://([^/]+)\.wikipedia\.org(?![^:/])", tools.services.wikipedia, re.IGNORECASE)
-    if named and named[1].lower() not in ("en", "en.m"):
+    # The host name of a mirror does not tell its language.
+    match = re.match(r"https?://([^/]+)\.wikipedia\.org(?![^:/])", tools.services.wikipedia, re.IGNORECASE)
+    if match and match[1].lower() not in ("en", "en.m"):
         raise ConfigError(
-            f"{named[1]}.wikipedia.org is not the English Wikipedia, whose titles the facts carry: it lacks most of "
+            f"{match[1]}.wikipedia.org is not the English Wikipedia, whose titles the facts carry: it lacks most of "
             "them, and has other articles under some. Set https://en.wikipedia.org/w/, or a mirror of it.",
             key="services.wikipedia",
         )
@@ -174,17 +174,17 @@ def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -
         if params.method == "cirrusdoc":
             if titles:
                 wiki.require_cirrus()
-            found = wiki.count_by_cirrus(titles, advance)
-            # What the index lacks is neither 0 nor a reason to stop: its log would give the same answer every time.
-            found |= wiki.count_by_linkshere([t for t in titles if t not in found], TO_THE_END, advance)
+            counts = wiki.count_by_cirrus(titles, advance)
+            # A title that the index lacks has not 0 links, and stopping does not help: the log replays the answer.
+            counts |= wiki.count_by_linkshere([t for t in titles if t not in counts], TO_THE_END, advance)
         else:
-            found = wiki.count_by_linkshere(titles, params.cap, advance)
-    named = entities.drop_nulls("title").select("qid", "title")
-    return {qid: found[title]._asdict() for qid, title in named.iter_rows()}
+            counts = wiki.count_by_linkshere(titles, params.cap, advance)
+    titled = entities.drop_nulls("title").select("qid", "title")
+    return {qid: counts[title]._asdict() for qid, title in titled.iter_rows()}
 
 
 def _rows(entities: pl.DataFrame, counts: Counts, days: Mapping[str, str]) -> pl.DataFrame:
-    """`days` are those of the rows whose count has none of its own."""
+    """`days` gives, by id, the day of a count that has none of its own."""
     empty: dict[str, Any] = {"title": None, "inbound_links": None, "capped": False, "method": None}
     rows = [{**empty, "counted_on": days.get(qid), **counts.get(qid, {}), "qid": qid} for qid in entities["qid"]]
     schema = {

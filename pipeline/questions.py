@@ -12,15 +12,15 @@ A fact gets the first reason that applies, in this order:
     answer_in_question  `leak_share` or more of the answer's words stand in the canonical question, or in so many other
                         wordings that none is left for validation, or none for tests
     answer_is_prefix    the subject's name begins with the answer, case and accents aside: "it" of Italian
-    mirrored            another fact that can be asked says it from the other side; one of them is kept
+    mirrored            another fact that can be asked states the same with subject and object swapped; one is kept
     further_object      another object of the same pair carries the question and accepts this one (relations that allow
                         several objects)
     same_question       another fact reads the same and has another answer
 
 The leak is measured on each wording as it is asked, with its hint: that is what an answer could be copied from. A
-paraphrase that leaks is left out for that fact, and of an even rest for validation the last one too, so that a majority
-exists. Another accepted answer (an alias, a further object) that leaks into a wording which is kept is not accepted,
-though it is right: echoing the question must never score.
+paraphrase that leaks is left out for that fact; if an even number remains for validation, the last one is left out too,
+so that a majority exists. Another accepted answer (an alias, a further object) that leaks into a remaining wording is
+dropped, though it is right: echoing the question must never score.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class QuestionsParams(Strict):
     """What makes a question fair."""
 
     leak_share: float = Field(default=0.5, gt=0, le=1)
-    """A wording leaks where it holds this share of the answer's words, or more: a paraphrase is left out, the fact is
-    rejected if it is the canonical question."""
+    """A wording leaks if it holds at least this share of the answer's words: a paraphrase is then left out; if it is
+    the canonical question, the fact is rejected."""
     answer_words: int = Field(default=10, ge=1)
     """Most words of a canonical answer."""
     hint_length: int = Field(default=60, ge=10)
@@ -59,13 +59,13 @@ class QuestionsParams(Strict):
 
 
 def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFrame:
-    """Ask every fact; those that cannot be asked carry a reason."""
+    """The questions of every fact; facts that cannot be asked carry a reason."""
     relations = load_relations(tools.project / RELATIONS)
     chosen = with_rank(facts, "fact_id", "questions")
     if tools.limit is not None:
         chosen = chosen.sort("rank").head(tools.limit)
-    known = chosen.join(_relation_table(relations), on="relation", how="left", maintain_order="left")
-    rows = known.with_columns(reason=_first_reasons()).with_columns(
+    rows = chosen.join(_relation_table(relations), on="relation", how="left", maintain_order="left")
+    rows = rows.with_columns(reason=_first_reasons()).with_columns(
         answer=pl.when(pl.col("object_kind") == "entity").then("object_label")
     )
     rows = _with_literals(rows, relations)
@@ -76,9 +76,9 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     leaks = Leaks(relations, params.leak_share)
     rows = leaks.without_leaking_wordings(rows)
     rows = reject(rows, pl.col("leaks"), "answer_in_question")
-    rows = reject(rows, _begun(rows), "answer_is_prefix")
-    turned = mirrored(rows.filter(pl.col("reason").is_null()), relations)
-    rows = reject(rows, pl.col("fact_id").is_in(turned.implode()), "mirrored")
+    rows = reject(rows, _begins_with_answer(rows), "answer_is_prefix")
+    mirrors = mirrored(rows.filter(pl.col("reason").is_null()), relations)
+    rows = reject(rows, pl.col("fact_id").is_in(mirrors.implode()), "mirrored")
     rows = leaks.without_echoes(_with_all_objects(rows))
     rows = reject(rows, _repeated(), "same_question")
     columns = [name for name in Questions.columns() if name not in ("fact_id", "functional")]
@@ -95,13 +95,13 @@ def _relation_table(relations: Mapping[str, Relation]) -> pl.DataFrame:
         {
             "relation": list(relations),
             "unique_one": [relation.unique == "one" for relation in relations.values()],
-            "template_id": [templates.template_id(stem, one.questions) for stem, one in relations.items()],
+            "template_id": [templates.template_id(stem, relation.questions) for stem, relation in relations.items()],
         }
     )
 
 
 def _first_reasons() -> pl.Expr:
-    """The rules that need no wording, each only where none before it applies."""
+    """The reasons that need no wording; the first that applies."""
     same_label = pl.col("subject_label").str.to_lowercase() == pl.col("object_label").str.to_lowercase()
     bare = pl.col("subject_label").str.contains(BARE_ID) | pl.col("object_label").str.contains(BARE_ID)
     return (
@@ -137,38 +137,38 @@ def _with_subjects(rows: pl.DataFrame, facts: pl.DataFrame, longest: int) -> pl.
     )
     shared = subjects.filter(pl.col("subject_label").str.to_lowercase().is_duplicated())
     forms = templates.disambiguated({qid: (label, text) for qid, label, text in shared.iter_rows()}, longest)
-    asked = rows.filter(pl.col("subject_qid").is_in(list(forms)) & pl.col("reason").is_null())
-    found = [
+    ambiguous = pl.col("subject_qid").is_in(list(forms))
+    open_rows = rows.filter(ambiguous & pl.col("reason").is_null())
+    chosen_forms = [
         _form(forms[qid], label, [answer, *(aliases or [])])
-        for qid, label, answer, aliases in asked.select(
+        for qid, label, answer, aliases in open_rows.select(
             "subject_qid", "subject_label", "answer", "object_aliases"
         ).iter_rows()
     ]
-    table = asked.select("fact_id", form=pl.Series(found, dtype=pl.String))
+    table = open_rows.select("fact_id", form=pl.Series(chosen_forms, dtype=pl.String))
     rows = rows.join(table, on="fact_id", how="left", maintain_order="left")
-    ambiguous = pl.col("subject_qid").is_in(list(forms))
     rows = rows.with_columns(subject=pl.when(ambiguous).then("form").otherwise("subject_label"))
     return reject(rows, pl.col("subject").is_null(), "ambiguous_subject")
 
 
 def _with_article(rows: pl.DataFrame, topics: Mapping[str, Topic]) -> pl.DataFrame:
-    """The subject as it stands inside a sentence: "the" before labels that take it, as their topic says.
+    """The subject as it appears inside a sentence: "the" before labels that take it, as their topic says.
 
-    One with an article of its own keeps it, small where it takes one: "the Gambia", but "The Hague".
+    An article in the label stays, in lower case if the label takes one: "the Gambia", but "The Hague".
     """
     key = ["topic", "subject_label"]
     labels = rows.select(key).unique()
-    # Topic by topic, and each label once: the patterns are many, and nearly every label meets none of them.
+    # Topic by topic, and each label once: the patterns are many, and nearly every label matches none of them.
     patterns = {name: "|".join(f"(?:{pattern})" for pattern in topic.article) for name, topic in topics.items()}
-    takers = [
+    matches = [
         labels.filter(pl.col("topic") == name).filter(pl.col("subject_label").str.contains(pattern))
         for name, pattern in patterns.items()
         if pattern
     ]
-    takes = pl.concat([labels.clear(), *takers]).with_columns(takes=True)
-    small = "the " + pl.col("subject").str.replace(ARTICLE, "")
-    marked = rows.join(takes, on=key, how="left", maintain_order="left")
-    return marked.with_columns(subject=pl.when("takes").then(small).otherwise("subject")).drop("takes")
+    with_article = pl.concat([labels.clear(), *matches]).with_columns(takes=True)
+    with_the = "the " + pl.col("subject").str.replace(ARTICLE, "")
+    marked = rows.join(with_article, on=key, how="left", maintain_order="left")
+    return marked.with_columns(subject=pl.when("takes").then(with_the).otherwise("subject")).drop("takes")
 
 
 def _form(forms: Iterable[str], label: str, answers: list[str]) -> str | None:
@@ -176,40 +176,40 @@ def _form(forms: Iterable[str], label: str, answers: list[str]) -> str | None:
 
 
 def _with_answers(rows: pl.DataFrame) -> pl.DataFrame:
-    """Column `answers`: all that are right, the canonical one first."""
+    """Column `answers`: all accepted answers, the canonical one first."""
     accepted: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
-    owners: list[str] = []
-    several: list[tuple[str, ...]] = []
-    named = pl.col("object_kind") == "entity"
-    found = pl.when(named).then("object_aliases").otherwise(pl.col("forms").list.slice(1))
-    more = rows.select("fact_id", "answer", named, "reason", found=found)
-    more = more.filter(pl.col("reason").is_null() & (pl.col("found").list.len() > 0)).drop("reason")
-    for fact_id, answer, is_entity, texts in more.iter_rows():
+    fact_ids: list[str] = []
+    answer_lists: list[tuple[str, ...]] = []
+    is_named = pl.col("object_kind") == "entity"
+    spellings = pl.when(is_named).then("object_aliases").otherwise(pl.col("forms").list.slice(1))
+    candidates = rows.select("fact_id", "answer", is_named, "reason", spellings=spellings)
+    candidates = candidates.filter(pl.col("reason").is_null() & (pl.col("spellings").list.len() > 0)).drop("reason")
+    for fact_id, answer, is_entity, texts in candidates.iter_rows():
         key = answer, tuple(texts)
         if key not in accepted:
             accepted[key] = templates.accepted(answer, texts) if is_entity else (answer, *texts)
-        owners.append(fact_id)
-        several.append(accepted[key])
-    further = pl.DataFrame(
-        {"fact_id": owners, "several": several}, {"fact_id": pl.String, "several": pl.List(pl.String)}
+        fact_ids.append(fact_id)
+        answer_lists.append(accepted[key])
+    table = pl.DataFrame(
+        {"fact_id": fact_ids, "all_answers": answer_lists}, {"fact_id": pl.String, "all_answers": pl.List(pl.String)}
     )
-    rows = rows.join(further, on="fact_id", how="left", maintain_order="left")
-    answers = pl.coalesce("several", pl.concat_arr("answer").arr.to_list())
-    return rows.with_columns(answers=pl.when(pl.col("answer").is_not_null()).then(answers))
+    rows = rows.join(table, on="fact_id", how="left", maintain_order="left")
+    answers = pl.coalesce("all_answers", pl.concat_arr("answer").arr.to_list())
+    return rows.with_columns(answers=pl.when(pl.col("answer").is_not_null()).then(answers)).drop("all_answers")
 
 
-def _begun(rows: pl.DataFrame) -> pl.Series:
-    """Whether the subject's name begins with the answer: a leak that no whole word shows."""
+def _begins_with_answer(rows: pl.DataFrame) -> pl.Series:
+    """Whether the subject's name begins with the answer: a leak that comparing whole words misses."""
     texts = rows.select("subject_label", "answer", "reason").iter_rows()
-    found = [reason is None and fold(label).startswith(fold(answer)) for label, answer, reason in texts]
-    return pl.Series(found, dtype=pl.Boolean)
+    flags = [reason is None and fold(label).startswith(fold(answer)) for label, answer, reason in texts]
+    return pl.Series(flags, dtype=pl.Boolean)
 
 
 def _with_all_objects(rows: pl.DataFrame) -> pl.DataFrame:
     """Where several objects are allowed, one fact of the pair carries the question and accepts them all.
 
-    The one of lowest rank carries it: no popularity decides what the canonical answer is. An object whose own fact is
-    kept from the other side (mirrored) stays an accepted answer.
+    It is the one of lowest rank, so that popularity does not decide what the canonical answer is. An object whose own
+    fact was rejected as mirrored stays an accepted answer.
     """
     pair = ["relation", "subject_qid"]
     right = ~pl.col("unique_one") & (pl.col("reason").is_null() | (pl.col("reason") == "mirrored"))
@@ -228,7 +228,7 @@ def _with_all_objects(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _repeated() -> pl.Expr:
-    """Questions that several facts ask: no answer to them is right for all, so none of them is kept."""
+    """Whether several facts have this question: no answer is right for all of them, so none is kept."""
     return pl.when(pl.col("reason").is_null()).then(pl.col("question").str.to_lowercase()).is_duplicated()
 
 

@@ -1,4 +1,4 @@
-"""Salience: how widely known each fact is, as an LLM judge says.
+"""Salience: how widely known each fact is, as judged by an LLM.
 
 Our own design; the published prompt, judge and scale are unknown. The judge sees one fact as data and nothing else:
 subject, relation and object as JSON strings, never a question's wording, never another fact.
@@ -48,7 +48,7 @@ PROMPT = "prompts/salience.md"
 RELATIONS = "pipeline/relations"
 
 LABEL_TOKENS = 3
-"""Room for the label, with a space or a quote before it, and for what shows that "1" was the start of "10"."""
+"""Room for the label, a space or a quote before it, and a token that tells "1" from the start of "10"."""
 DIGITS = 6
 """Decimals kept: the last bits of exp and log differ between machines, and the table's hash must not."""
 
@@ -61,11 +61,11 @@ class SalienceParams(Strict):
     local: str | None = Field(default=None, min_length=1)
     """The judge in this process: a name or folder, as the evaluation opens models."""
     sample: Rows | None = None
-    """Judge only so many facts, the first by hash; none for all."""
+    """Judge only this many facts, the first by hash; None for all."""
     mass: float = Field(default=0.5, ge=0, le=1)
-    """Least probability of all labels together; below it the judge did not answer on the scale."""
+    """Smallest total probability of the labels; below it the judge did not answer on the scale."""
     samples: int = Field(default=5, ge=1)
-    """Sampled answers a fact, where log-probabilities do not tell."""
+    """Sampled answers per fact, where log-probabilities are missing or their mass is low."""
     batch: int = Field(default=32, ge=1)
     """Facts at once, for a local judge."""
     budget: Budget = Budget()
@@ -79,10 +79,10 @@ class SalienceParams(Strict):
         return self
 
 
-class Judged(NamedTuple):
+class Verdict(NamedTuple):
     """What the judge said about one fact."""
 
-    found: Distribution | None
+    distribution: Distribution | None
     mass: float | None
     samples: int
     method: str
@@ -90,7 +90,7 @@ class Judged(NamedTuple):
 
 
 def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> pl.DataFrame | Result:
-    """One row a judged fact."""
+    """One row per judged fact."""
     prompt, ids, chats = _prepare(params, tools, facts, questions)
     if params.local is not None:
         model = open_local(tools.open_model, params.local, tools.calls, params.batch)
@@ -100,13 +100,13 @@ def run(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions:
         return _table([], [], params.mass, "", prompt)
     ledger = Ledger("salience.budget", params.endpoint.price, params.budget)
     with ChatServer(params.endpoint, tools.calls, SOURCE, ledger) as server:
-        judged = _Judge(server, params, prompt, tools).judge(chats)
-    rows = _table(ids, judged, params.mass, params.endpoint.model, prompt)
+        verdicts = _Judge(server, params, prompt, tools).judge(chats)
+    rows = _table(ids, verdicts, params.mass, params.endpoint.model, prompt)
     return Result(rows, {"salience_usage": ledger.table(params.endpoint.model)})
 
 
 def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, questions: pl.DataFrame) -> list[Forecast]:
-    """The calls of `run`. What a low mass will cost is counted for the facts whose answers are in the log."""
+    """The calls of `run`. Those that a low mass adds are counted for the facts whose answers are in the log."""
     prompt, ids, chats = _prepare(params, tools, facts, questions)
     if params.local is not None:
         local = recall_local(params.local, tools.calls, weights.seen(params.local))
@@ -152,11 +152,11 @@ def _prompt(project: Path) -> Prompt:
     return prompt
 
 
-def _judge_locally(model: LocalChat, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Judged]:
+def _judge_locally(model: LocalChat, tools: Tools, prompt: Prompt, chats: Sequence[Chat]) -> list[Verdict]:
     with tools.progress.task("salience", total=len(chats)) as advance:
-        rows = model.label_log_probabilities(chats, prompt.labels, advance)
-    found = [distribution(row, prompt.values) for row in rows]
-    return [Judged(each, each.mass if each else 0.0, 0, "logits") for each in found]
+        log_probabilities = model.label_log_probabilities(chats, prompt.labels, advance)
+    results = [distribution(row, prompt.values) for row in log_probabilities]
+    return [Verdict(result, result.mass if result else 0.0, 0, "logits") for result in results]
 
 
 class _Judge:
@@ -165,30 +165,30 @@ class _Judge:
     def __init__(self, server: ChatServer, params: SalienceParams, prompt: Prompt, tools: Tools) -> None:
         self._server, self._params, self._prompt, self._tools = server, params, prompt, tools
 
-    def judge(self, chats: Sequence[Chat]) -> list[Judged]:
-        """Read the labels' probabilities; sample where they are absent or say that it did not answer."""
+    def judge(self, chats: Sequence[Chat]) -> list[Verdict]:
+        """Read the labels' probabilities; sample where there are none or their mass is low."""
         if not chats:
             return []
         can = features.capabilities(self._server)
-        judged: list[Judged | None] = [None] * len(chats)
+        verdicts: list[Verdict | None] = [None] * len(chats)
         if can.top_logprobs:
             with self._tools.progress.task("salience", total=len(chats)) as advance:
                 answers = self._server.ask([self._direct(chat, can) for chat in chats], advance)
-            judged = [self._read(answer) for answer in answers]
-        unsure = [index for index, one in enumerate(judged) if self._is_unsure(one)]
+            verdicts = [self._read(answer) for answer in answers]
+        unsure = [index for index, verdict in enumerate(verdicts) if self._is_unsure(verdict)]
         if unsure:
             form = features.structured(self._server, can)
-            asked = [request for index in unsure for request in self._sampled(chats[index], can, form)]
-            with self._tools.progress.task("salience, samples", total=len(asked)) as advance:
-                answers = self._server.ask(asked, advance)
+            requests = [request for index in unsure for request in self._sampled(chats[index], can, form)]
+            with self._tools.progress.task("salience, samples", total=len(requests)) as advance:
+                answers = self._server.ask(requests, advance)
             k = self._params.samples
             method = "structured" if form and not can.top_logprobs else "samples"
             for place, index in enumerate(unsure):
-                judged[index] = self._sum_up(answers[place * k : (place + 1) * k], judged[index], method)
-        return [one for one in judged if one is not None]
+                verdicts[index] = self._sum_up(answers[place * k : (place + 1) * k], verdicts[index], method)
+        return [verdict for verdict in verdicts if verdict is not None]
 
     def plan(self, chats: Sequence[Chat]) -> Forecast:
-        """The calls that `judge` makes, as far as the log can tell."""
+        """The calls that `judge` makes, as far as the log shows."""
         can = features.recall(self._server) or TYPICAL
         known = self._server.recall_probe("structured")
         form = known["format"] if known else "json_schema"
@@ -226,48 +226,48 @@ class _Judge:
             return [self._server.request({**body, "seed": seed}) for seed in range(1, self._params.samples + 1)]
         return [self._server.request(body, sample) for sample in range(1, self._params.samples + 1)]
 
-    def _read(self, answer: Answer) -> Judged:
+    def _read(self, answer: Answer) -> Verdict:
         if "declined" in answer:
-            return Judged(None, None, 0, "logprobs", answer["declined"])
+            return Verdict(None, None, 0, "logprobs", answer["declined"])
         labels = label_log_probabilities(answer["tokens"], self._prompt.labels)
         if labels is None:
-            return Judged(None, None, 0, "logprobs")
-        found = distribution(labels, self._prompt.values)
-        return Judged(found, found.mass if found else 0.0, 0, "logprobs")
+            return Verdict(None, None, 0, "logprobs")
+        result = distribution(labels, self._prompt.values)
+        return Verdict(result, result.mass if result else 0.0, 0, "logprobs")
 
-    def _is_unsure(self, judged: Judged | None) -> bool:
-        if judged is None:
+    def _is_unsure(self, verdict: Verdict | None) -> bool:
+        if verdict is None:
             return True
-        return judged.reason is None and (judged.found is None or (judged.mass or 0.0) < self._params.mass)
+        return verdict.reason is None and (verdict.distribution is None or (verdict.mass or 0.0) < self._params.mass)
 
-    def _sum_up(self, answers: Sequence[Answer], before: Judged | None, method: str) -> Judged:
+    def _sum_up(self, answers: Sequence[Answer], before: Verdict | None, method: str) -> Verdict:
         value_of = dict(zip(self._prompt.labels, self._prompt.values, strict=True))
         labels = [label_of_text(final_text(answer), self._prompt.labels) for answer in answers]
         values = [value_of[label] for label in labels if label is not None]
         declined = [answer["declined"] for answer in answers if "declined" in answer]
         reason = declined[0] if len(declined) == len(answers) else None
         mass = before.mass if before else None
-        return Judged(of_samples(values, self._prompt.values), mass, len(values), method, reason)
+        return Verdict(of_samples(values, self._prompt.values), mass, len(values), method, reason)
 
 
-def _table(ids: Sequence[str], judged: Sequence[Judged], least: float, judge: str, prompt: Prompt) -> pl.DataFrame:
+def _table(ids: Sequence[str], verdicts: Sequence[Verdict], least: float, judge: str, prompt: Prompt) -> pl.DataFrame:
     def column(read: Callable[[Distribution], float]) -> list[float | None]:
-        return [round(read(one.found), DIGITS) if one.found else None for one in judged]
+        return [round(read(verdict.distribution), DIGITS) if verdict.distribution else None for verdict in verdicts]
 
     return pl.DataFrame(
         {
             "fact_id": list(ids),
-            "score": column(lambda found: found.score),
-            "spread": column(lambda found: found.spread),
-            "entropy": column(lambda found: found.entropy),
-            "mass": [None if one.mass is None else round(one.mass, DIGITS) for one in judged],
-            "low_mass": [one.mass is not None and one.mass < least for one in judged],
-            "argmax": [one.found.argmax if one.found else None for one in judged],
-            "samples": [one.samples for one in judged],
-            "method": [one.method for one in judged],
+            "score": column(lambda distribution: distribution.score),
+            "spread": column(lambda distribution: distribution.spread),
+            "entropy": column(lambda distribution: distribution.entropy),
+            "mass": [None if verdict.mass is None else round(verdict.mass, DIGITS) for verdict in verdicts],
+            "low_mass": [verdict.mass is not None and verdict.mass < least for verdict in verdicts],
+            "argmax": [verdict.distribution.argmax if verdict.distribution else None for verdict in verdicts],
+            "samples": [verdict.samples for verdict in verdicts],
+            "method": [verdict.method for verdict in verdicts],
             "judge": [judge] * len(ids),
             "prompt_version": [prompt.version] * len(ids),
-            "reason": [one.reason for one in judged],
+            "reason": [verdict.reason for verdict in verdicts],
         },
         schema={
             **{name: column.dtype for name, column in Salience.columns().items()},

@@ -1,8 +1,8 @@
 """Splits: which facts are to be forgotten, kept and measured, by every recipe that the data allow.
 
-Beside the memberships the stage writes
+Besides the memberships the stage writes
 
-    examples/RECIPE   the rows of every split of the recipe, with all that is known of them
+    examples/RECIPE   the rows of every split of the recipe, with all columns of the earlier stages
     recipes           which recipes were made, and why the others were not
     capacity          how many rows each split of each recipe could hold, and why some were not made
     baselines         what answers that know nothing score on each split
@@ -24,7 +24,7 @@ from dual_data.engine.stage import Result, Stage, Tools
 from dual_data.sampling import SIDES, with_rank
 from dual_data.schema import Splits
 from pipeline.recipes import balance, examples, matched, paper
-from pipeline.recipes.matched import Family, Made, MatchedParams
+from pipeline.recipes.matched import Family, MatchedParams, SplitOutcome
 from pipeline.recipes.paper import PaperParams
 from pipeline.recipes.popularity import CAPPED, EntitySignal, Side, Signal, capped, popularity
 
@@ -40,7 +40,7 @@ class SplitsParams(Strict):
     """Recipes to make."""
     percents: tuple[Annotated[int, Field(ge=1, le=50)], ...] = Field(default=(1, 5, 10), min_length=1)
     """Sizes of the forget splits, in percent of the eligible facts of a topic, rounded down. The rare and the popular
-    one are apart, so neither has more than half."""
+    split are disjoint, so neither has more than half."""
     smallest: int = Field(default=20, ge=1)
     """A split of fewer rows is not made, and the table `capacity` says so."""
     pooled: bool = True
@@ -54,19 +54,19 @@ class SplitsParams(Strict):
 
 
 class RecipeOutcome(NamedTuple):
-    """What a recipe gave."""
+    """The splits of a recipe."""
 
     recipe: str
-    made: list[Made]
+    splits: list[SplitOutcome]
     reason: str
     """Why the recipe could not be made at all; empty where it could."""
 
 
 class Selection(NamedTuple):
-    """What the recipes gave, before it is measured."""
+    """The splits of all recipes, before they are measured."""
 
     pool: pl.DataFrame
-    """One row a question, with the columns of `pipeline.recipes.examples`."""
+    """One row per question, with the columns of `pipeline.recipes.examples`."""
     outcomes: list[RecipeOutcome]
     members: dict[str, pl.DataFrame]
     """Rows of Splits by recipe."""
@@ -82,7 +82,7 @@ def run(
     knowledge: pl.DataFrame,
     salience: pl.DataFrame,
 ) -> Result:
-    """Make every recipe, and measure what was made. A limit is that of the inputs: no fact is left out here."""
+    """Make the splits of every recipe, and measure them. A limit has cut the inputs already; it is not applied here."""
     pool = examples.pooled(facts, links, questions, knowledge, salience)
     selection = select(params, tools, pool)
     tables = {
@@ -114,15 +114,15 @@ def select(params: SplitsParams, tools: Tools, pool: pl.DataFrame) -> Selection:
 def measures(params: SplitsParams, selection: Selection) -> dict[str, pl.DataFrame]:
     """The tables `baselines` and `balance`."""
     measured = balance.measured(selection.pool)
-    rows = {recipe: examples.joined(found, measured) for recipe, found in selection.members.items()}
+    rows = {recipe: examples.joined(members, measured) for recipe, members in selection.members.items()}
     return {"baselines": _baselines(rows), "balance": _balance(rows, _models(params))}
 
 
 def joined_examples(params: SplitsParams, selection: Selection, knowledge: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """One table a recipe: the rows of its splits with all that is known of them."""
+    """One table per recipe: the rows of its splits with all columns of the earlier stages."""
     tables = {}
-    for recipe, found in selection.members.items():
-        table = examples.joined(found, selection.pool)
+    for recipe, members in selection.members.items():
+        table = examples.joined(members, selection.pool)
         if recipe == "paper":
             table = paper.examples(table, knowledge, params.paper.model)
         tables[f"examples/{recipe}"] = table
@@ -132,7 +132,7 @@ def joined_examples(params: SplitsParams, selection: Selection, knowledge: pl.Da
 def short_names(topics: Sequence[str]) -> dict[str, str]:
     """What split names begin with: the topic without its theme, `places_city` -> `city`, as published.
 
-    Topics that would share a name keep their whole one, which may be another's short name in turn.
+    Topics whose short names clash keep their full names; these may clash with another short name in turn.
     """
     names = {topic: topic.partition("_")[2] or topic for topic in topics}
     while True:
@@ -143,66 +143,68 @@ def short_names(topics: Sequence[str]) -> dict[str, str]:
         names |= {topic: topic for topic in clashing}
 
 
-def _eligible(pool: pl.DataFrame, of: MatchedParams) -> matched.Pool | str:
-    """The facts that the matched recipes choose from, or why there are none."""
-    functional = pool.with_columns(capped=capped(of.signal, of.side)).filter(pl.col("functional"))
-    found = functional.filter(pl.col("popularity").is_not_null())
-    if found.is_empty():
-        others = _set_another("splits.matched.signal", functional, get_args(Signal), of.side)
-        return f"no functional fact has a value of {of.signal}; {others}"
-    for model in of.models:
-        if not found["probed_by"].list.contains(model).any():
+def _eligible(pool: pl.DataFrame, params: MatchedParams) -> matched.Pool | str:
+    """The facts from which the matched recipes choose, or why there are none."""
+    functional = pool.with_columns(capped=capped(params.signal, params.side)).filter(pl.col("functional"))
+    candidates = functional.filter(pl.col("popularity").is_not_null())
+    if candidates.is_empty():
+        remedy = _set_another("splits.matched.signal", functional, get_args(Signal), params.side)
+        return f"no functional fact has a value of {params.signal}; {remedy}"
+    for model in params.models:
+        if not candidates["probed_by"].list.contains(model).any():
             return f"the stage knowledge has no answer of {model} by the rule matched"
-        found = found.filter(pl.col("known_by").list.contains(model))
-    return matched.eligible(found, of)
+        candidates = candidates.filter(pl.col("known_by").list.contains(model))
+    return matched.eligible(candidates, params)
 
 
 def _set_another(key: str, pool: pl.DataFrame, signals: Sequence[Signal], side: Side) -> str:
-    """What to do where a signal has no value: which of the signals have any."""
-    having = [signal for signal in signals if pool.select(popularity(signal, side).is_not_null().any()).item()]
-    return f"set {key} to one that has: {', '.join(having)}" if having else "nor of any other signal"
+    """What to do where a signal has no value: name the signals that have any."""
+    usable = [signal for signal in signals if pool.select(popularity(signal, side).is_not_null().any()).item()]
+    return f"set {key} to one that has: {', '.join(usable)}" if usable else "nor of any other signal"
 
 
 def _matched(recipe: Recipe, pool: matched.Pool | str, params: SplitsParams, names: dict[str, str]) -> RecipeOutcome:
     if isinstance(pool, str):
         return RecipeOutcome(recipe, [], pool)
-    families: list[tuple[str, str | None]] = [(name, topic) for topic, name in names.items()]
+    prefixes: list[tuple[str, str | None]] = [(name, topic) for topic, name in names.items()]
     if params.pooled and len(names) > 1:
-        families.append((POOLED, None))
-    kinds = [Family(prefix, topic, params.matched, params.percents, params.smallest) for prefix, topic in families]
-    made = matched.splits(pool, kinds, MATCHED_BY[recipe])
-    none = f"no topic has enough pairs{pool.stopped(None)}"
-    return RecipeOutcome(recipe, made, "" if any(one.facts for one in made) else none)
+        prefixes.append((POOLED, None))
+    families = [Family(prefix, topic, params.matched, params.percents, params.smallest) for prefix, topic in prefixes]
+    splits = matched.splits(pool, families, MATCHED_BY[recipe])
+    no_pairs = f"no topic has enough pairs{pool.stopped(None)}"
+    return RecipeOutcome(recipe, splits, "" if any(split.facts for split in splits) else no_pairs)
 
 
 def _paper(pool: pl.DataFrame, params: SplitsParams, names: dict[str, str]) -> RecipeOutcome:
     candidates = pool.filter(pl.col("pop_sum").is_not_null())
     if candidates.is_empty():
-        others = _set_another("splits.paper.signal", pool, get_args(EntitySignal), "sum")
-        return RecipeOutcome("paper", [], f"no fact has {params.paper.signal} of subject and object; {others}")
+        remedy = _set_another("splits.paper.signal", pool, get_args(EntitySignal), "sum")
+        return RecipeOutcome("paper", [], f"no fact has {params.paper.signal} of subject and object; {remedy}")
     if model := params.paper.model:
         probes = candidates.select("fact_id", "knowledge").explode("knowledge").unnest("knowledge")
-        found = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
-        if found.is_empty():
+        answers = probes.filter((pl.col("model") == model) & (pl.col("rule") == "paper"))
+        if answers.is_empty():
             return RecipeOutcome("paper", [], f"the stage knowledge has no answer of {model} by the rule paper")
-        candidates = candidates.join(found.filter("known"), on="fact_id", how="semi", maintain_order="left")
+        candidates = candidates.join(answers.filter("known"), on="fact_id", how="semi", maintain_order="left")
     candidates = candidates.select("topic", "fact_id", "question", "pop_sum", capped=capped(params.paper.signal, "sum"))
-    made = []
+    splits = []
     for topic, prefix in names.items():
         family = Family(prefix, topic, params.matched, params.percents, params.smallest)
-        made += paper.splits(candidates.filter(pl.col("topic") == topic), family, params.paper.retain)
+        splits += paper.splits(candidates.filter(pl.col("topic") == topic), family, params.paper.retain)
     ranking = candidates.sort("pop_sum", maintain_order=True)["fact_id"].to_list()
-    made.append(paper.full(ranking, "full_", params.smallest))
-    return RecipeOutcome("paper", made, "" if any(one.facts for one in made) else "no topic has enough candidates")
+    splits.append(paper.full(ranking, "full_", params.smallest))
+    return RecipeOutcome(
+        "paper", splits, "" if any(split.facts for split in splits) else "no topic has enough candidates"
+    )
 
 
 def _members(outcome: RecipeOutcome) -> pl.DataFrame:
     rows = {
-        "recipe": [outcome.recipe for made in outcome.made for _ in made.facts],
-        "split": [made.split for made in outcome.made for _ in made.facts],
-        "fact_id": [fact for made in outcome.made for fact in made.facts],
-        "position": [position for made in outcome.made for position in range(len(made.facts))],
-        "pair": [pair for made in outcome.made for pair in made.pairs],
+        "recipe": [outcome.recipe] * sum(len(split.facts) for split in outcome.splits),
+        "split": [split.name for split in outcome.splits for _ in split.facts],
+        "fact_id": [fact for split in outcome.splits for fact in split.facts],
+        "position": [position for split in outcome.splits for position in range(len(split.facts))],
+        "pair": [pair for split in outcome.splits for pair in split.pairs],
     }
     return pl.DataFrame(rows, schema={name: pl.Int64 if name == "position" else pl.String for name in Splits.columns()})
 
@@ -212,8 +214,8 @@ def _recipes(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
         {
             "recipe": outcome.recipe,
             "made": not outcome.reason,
-            "splits": sum(bool(one.facts) for one in outcome.made),
-            "rows": sum(len(one.facts) for one in outcome.made),
+            "splits": sum(bool(split.facts) for split in outcome.splits),
+            "rows": sum(len(split.facts) for split in outcome.splits),
             "reason": outcome.reason,
         }
         for outcome in outcomes
@@ -224,9 +226,9 @@ def _recipes(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
 
 def _capacity(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
     rows = [
-        (outcome.recipe, one.split, not one.reason, len(one.facts), one.wanted, one.holds, one.reason)
+        (outcome.recipe, split.name, not split.reason, len(split.facts), split.wanted, split.holds, split.reason)
         for outcome in outcomes
-        for one in outcome.made
+        for split in outcome.splits
     ]
     numbers = ("rows", "wanted", "holds")
     schema = {"recipe": pl.String, "split": pl.String, "made": pl.Boolean, **dict.fromkeys(numbers, pl.Int64)}
@@ -234,23 +236,24 @@ def _capacity(outcomes: Sequence[RecipeOutcome]) -> pl.DataFrame:
 
 
 def _baselines(rows: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    """One row a split: each baseline, and `chance`, the largest of them."""
+    """One row per split: each baseline, and `chance`, the largest of them."""
     columns = ["recipe", "split", "answer", "relation", "subject_label"]
     frames = [frame.with_columns(recipe=pl.lit(recipe)).select(columns) for recipe, frame in rows.items()]
-    table = baseline_table(pl.concat(frames).with_columns(of=pl.struct("recipe", "split")), "of")
-    return table.unnest("of")
+    table = baseline_table(pl.concat(frames).with_columns(group=pl.struct("recipe", "split")), "group")
+    return table.unnest("group")
 
 
 def _balance(rows: dict[str, pl.DataFrame], models: tuple[str, ...]) -> pl.DataFrame:
-    found: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = []
     for recipe, frame in rows.items():
-        parts = {str(split): part for (split,), part in frame.group_by("split", maintain_order=True)}
-        for name, part in parts.items():
+        splits = {str(split): members for (split,), members in frame.group_by("split", maintain_order=True)}
+        for name, members in splits.items():
             other = name.replace("_forget_rare_", "_forget_popular_")
-            if other != name and other in parts:
+            if other != name and other in splits:
                 sides = dict(zip(SIDES, (name, other), strict=True))
-                found += [{"recipe": recipe, **sides, **row} for row in balance.compared(part, parts[other], models)]
-    return pl.DataFrame(found, schema=balance.SCHEMA)
+                measured = balance.compared(members, splits[other], models)
+                comparisons += [{"recipe": recipe, **sides, **row} for row in measured]
+    return pl.DataFrame(comparisons, schema=balance.SCHEMA)
 
 
 def _models(params: SplitsParams) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ def main() -> None:
     counts = rejected.group_by("reason", maintain_order=True).len().sort("len", descending=True)
     outcome.removed = dict(counts.iter_rows())
     outcome.splits = {
-        one.recipe: {made.split: (len(made.facts), made.holds) for made in one.made} for one in selection.outcomes
+        recipe.recipe: {split.name: (len(split.facts), split.holds) for split in recipe.splits}
+        for recipe in selection.outcomes
     }
     members = pl.concat(selection.members.values())
     outcome.keep(members.select("recipe", "split", "position", "fact_id").iter_rows())

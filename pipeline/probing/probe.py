@@ -1,4 +1,4 @@
-"""Which facts a probe asks about, and the other subjects that each is held against."""
+"""Which facts a probe asks about, and the other subjects that each is compared with."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import polars as pl
 from dual_data.matching import ObjectKind, contains_answer
 from dual_data.sampling import with_rank
 
-LOOKED_AT = 200
-"""Most facts of a relation that are looked at for a fact's partners: all may have its answer."""
+MOST_CANDIDATES = 200
+"""Limit of the search for a fact's partners: all facts of a relation may have its answer."""
 
 
 class Fact(NamedTuple):
-    """A question as the probe needs it."""
+    """A fact with its questions and accepted answers."""
 
     fact_id: str
     relation: str
@@ -29,7 +29,7 @@ class Fact(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """What is asked: the sampled facts, those asked for control alone, and each sampled fact's partners."""
+    """What is asked: the sampled facts, further facts for control alone, and the partners by id of a sampled fact."""
 
     facts: list[Fact]
     extras: list[Fact]
@@ -38,20 +38,20 @@ class Probe(NamedTuple):
 
 def select(facts: pl.DataFrame, questions: pl.DataFrame, chosen: Collection[str], controls: int) -> Probe:
     """The facts with the ids `chosen`, and for each at most `controls` facts about other subjects."""
-    everything = _facts(facts, questions)
-    asked = [fact for fact in everything if fact.fact_id in chosen]
+    every_fact = _facts(facts, questions)
+    asked = [fact for fact in every_fact if fact.fact_id in chosen]
     if not controls:
         return Probe(asked, [], {fact.fact_id: [] for fact in asked})
     inside = _partners(_by_relation(asked), controls)
-    alone = {fact.relation for fact in asked if not inside[fact.fact_id]}
-    outside = _partners({name: group for name, group in _by_relation(everything).items() if name in alone}, 1)
+    unpartnered = {fact.relation for fact in asked if not inside[fact.fact_id]}
+    outside = _partners({name: group for name, group in _by_relation(every_fact).items() if name in unpartnered}, 1)
     partners = {fact.fact_id: inside[fact.fact_id] or outside[fact.fact_id] for fact in asked}
     extras = {other.fact_id: other for others in partners.values() for other in others if other.fact_id not in chosen}
     return Probe(asked, [extras[fact_id] for fact_id in sorted(extras)], partners)
 
 
 def _facts(facts: pl.DataFrame, questions: pl.DataFrame) -> list[Fact]:
-    """Every question as the probe needs it, in the order of a hash."""
+    """Every fact that has a question, in the order of a hash."""
     rows = questions.join(facts.select("fact_id", "relation", "object_kind", "subject_qid"), on="fact_id", how="inner")
     rows = with_rank(rows, "fact_id", "control").sort("rank", "fact_id")
     return [
@@ -77,14 +77,16 @@ def _by_relation(facts: Sequence[Fact]) -> dict[str, list[Fact]]:
 
 
 def _partners(groups: Mapping[str, Sequence[Fact]], most: int) -> dict[str, list[Fact]]:
-    """For each fact the next `most` of its group, around its end, with another subject and no answer in common."""
-    found: dict[str, list[Fact]] = {}
+    """For each fact the next `most` of its group, cyclically, with another subject and no answer in common."""
+    partners: dict[str, list[Fact]] = {}
     for group in groups.values():
         for place, fact in enumerate(group):
-            behind = (group[(place + step) % len(group)] for step in range(1, min(len(group), LOOKED_AT)))
-            others = (one for one in behind if one.subject_id != fact.subject_id and not hits(fact, one.answers))
-            found[fact.fact_id] = list(islice(others, most))
-    return found
+            following = (group[(place + step) % len(group)] for step in range(1, min(len(group), MOST_CANDIDATES)))
+            suitable = (
+                other for other in following if other.subject_id != fact.subject_id and not hits(fact, other.answers)
+            )
+            partners[fact.fact_id] = list(islice(suitable, most))
+    return partners
 
 
 def hits(fact: Fact, texts: Sequence[str]) -> int:
@@ -93,5 +95,5 @@ def hits(fact: Fact, texts: Sequence[str]) -> int:
 
 
 def is_majority(fact: Fact, texts: Sequence[str]) -> bool:
-    """Whether more than half of the texts do."""
+    """Whether more than half of the texts give an accepted answer of the fact."""
     return 2 * hits(fact, texts) > len(texts)

@@ -37,8 +37,8 @@ def word_recall(answer: str, text: str) -> float:
     >>> word_recall("Gmina Kobylin", "Kobylin is a gmina in P")
     1.0
     """
-    wanted, found = re.findall(r"\w+", answer.lower()), set(re.findall(r"\w+", text.lower()))
-    return sum(word in found for word in wanted) / len(wanted) if wanted else 0.0
+    answer_words, text_words = re.findall(r"\w+", answer.lower()), set(re.findall(r"\w+", text.lower()))
+    return sum(word in text_words for word in answer_words) / len(answer_words) if answer_words else 0.0
 
 
 def best_sample(answer: str, texts: Sequence[str]) -> str:
@@ -47,14 +47,14 @@ def best_sample(answer: str, texts: Sequence[str]) -> str:
 
 
 class Embedding:
-    """Cosines of texts, each one a call; the embedding is opened when it is needed."""
+    """Cosines of pairs of texts, one logged call per pair; the embedding is opened when it is needed."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._embed: Callable[[Sequence[str]], Any] | None = None
 
     def open(self) -> Callable[[Sequence[str]], Any]:
-        """Raises MissingExtra where there is none: without it the published rule cannot decide."""
+        """The embedding. Raises MissingExtra where there is none: the published rule cannot decide without it."""
         if self._embed is None:
             if self._tools.open_embedding is None:
                 raise MissingExtra("the sentence embedding of the knowledge rule `paper`", "eval")
@@ -70,5 +70,5 @@ class Embedding:
             cosines = [float(vectors[i] @ vectors[i + 1]) for i in range(0, 2 * len(group), 2)]
             return [[round(cosine, DIGITS) if math.isfinite(cosine) else None] for cosine in cosines]
 
-        found = iter(self._tools.calls.fetch_batches(f"local:{EMBEDDING}", requests, do, size=128))
-        return [next(found)[0] if text else None for text, _ in pairs]
+        results = iter(self._tools.calls.fetch_batches(f"local:{EMBEDDING}", requests, do, size=128))
+        return [next(results)[0] if text else None for text, _ in pairs]

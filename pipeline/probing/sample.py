@@ -11,6 +11,6 @@ SALT = "sample"
 
 
 def sampled(questions: pl.DataFrame, sample: int | None, limit: int | None) -> pl.DataFrame:
-    """The first `sample` questions (at most `limit`) by hash rank; a larger sample holds a smaller one."""
+    """The first `sample` questions (at most `limit`) by hash rank; a larger sample contains a smaller one."""
     most = min((size for size in (sample, limit) if size is not None), default=questions.height)
     return with_rank(questions, "fact_id", SALT).sort("rank", "fact_id").head(most).drop("rank")

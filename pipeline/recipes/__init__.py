@@ -1,4 +1,4 @@
-"""The recipes of splits: which facts are to be forgotten, which are kept, and what is published beside them.
+"""The recipes of splits: which facts are to be forgotten, which are kept, and which columns are published.
 
 paper        as published
 matched      rare and popular facts paired, on relation and answer length or on the answer itself

@@ -1,8 +1,8 @@
 """Balance: how far the rare and the popular split of a pair differ in what should not differ.
 
-Only what this table calls balanced may be called so: a standardised mean difference of at most 0.1 (Austin 2009,
-"Balance diagnostics for comparing the distribution of baseline covariates") and an area under the ROC curve within
-0.02 of 0.5, each where it is defined. The base model's log-probability says whether rare and popular are compared at
+Balanced means a standardised mean difference of at most 0.1 (Austin 2009, "Balance diagnostics for comparing the
+distribution of baseline covariates") and an area under the ROC curve within 0.02 of 0.5, each where it is defined;
+nothing else may be called balanced. The base model's log-probability says whether rare and popular are compared at
 equal confidence.
 """
 
@@ -30,11 +30,11 @@ SCHEMA = {
     "auc": pl.Float64,
     "balanced": pl.Boolean,
 }
-"""`difference` is standardised: of the means, over the root of the mean variance."""
+"""`difference` is the standardised mean difference: of the means, over the root of the mean variance."""
 
 
 def measured(pool: pl.DataFrame) -> pl.DataFrame:
-    """What `compared` and the baselines look at: lengths in characters, answer_frequency within the topic, and more."""
+    """The columns that `compared` and the baselines need: lengths in characters, answer_frequency within the topic."""
     return pool.select(
         "fact_id",
         "relation",
@@ -51,11 +51,11 @@ def measured(pool: pl.DataFrame) -> pl.DataFrame:
 
 
 def compared(rare: pl.DataFrame, popular: pl.DataFrame, models: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One row a measure: means, standardised difference, area under the curve, and whether it is balanced."""
+    """One row per measure: means, standardised difference, area under the curve, and whether it is balanced."""
     rows = [
         _row("relation", None, auc(rare["relation"], popular["relation"])),
         _row("answer", None, auc(rare["answer_text"], popular["answer_text"])),
-        # Where hardly an answer stands twice, a word of it may: "US" of US-CA, "Province" of Como Province.
+        # Where hardly any answer occurs twice, a word of it may: "US" of US-CA, "Province" of Como Province.
         *(_row(word, None, auc(rare[word], popular[word])) for word in ("answer_first_word", "answer_last_word")),
     ]
     for measure in ("answer_length", "subject_length"):
@@ -69,16 +69,16 @@ def compared(rare: pl.DataFrame, popular: pl.DataFrame, models: tuple[str, ...])
 
 
 def _log_probability(rows: pl.DataFrame, model: str) -> pl.Series:
-    """Of the canonical answer by one model, one value a fact; the rule of the probe does not matter to it."""
+    """The canonical answers' log-probabilities by one model, one per fact; they do not depend on the probe's rule."""
     probes = rows.select("fact_id", "knowledge").explode("knowledge").unnest("knowledge")
-    found = probes.filter((pl.col("model") == model) & pl.col("log_probability").is_not_null())
-    return found.unique("fact_id", keep="first", maintain_order=True)["log_probability"]
+    own_probes = probes.filter((pl.col("model") == model) & pl.col("log_probability").is_not_null())
+    return own_probes.unique("fact_id", keep="first", maintain_order=True)["log_probability"]
 
 
 def _row(measure: str, values: tuple[pl.Series, pl.Series] | None, area: float | None) -> dict[str, Any]:
     means = tuple(_number(side.mean()) for side in values) if values else (None, None)
     difference = standardised_difference(*values) if values else None
-    known = [
+    within_bounds = [
         abs(distance) <= most
         for distance, most in ((difference, LARGEST_DIFFERENCE), (area and area - 0.5, LARGEST_DISTANCE))
         if distance is not None
@@ -89,19 +89,19 @@ def _row(measure: str, values: tuple[pl.Series, pl.Series] | None, area: float |
         "popular_mean": means[1],
         "difference": difference,
         "auc": area,
-        "balanced": all(known) if known else None,
+        "balanced": all(within_bounds) if within_bounds else None,
     }
 
 
 def standardised_difference(rare: pl.Series, popular: pl.Series) -> float | None:
-    """Popular minus rare mean over the root of the mean variance; 0 where both are one same constant.
+    """Popular minus rare mean over the root of the mean variance; 0 where both sides are the same constant.
 
-    None with fewer than two values on a side, and where two different constants have no spread to compare with.
+    None with fewer than two values on a side, and where the sides are two different constants: the variance is 0.
     """
     if min(rare.count(), popular.count()) < 2:
         return None
     means, variances = (
-        [_number(of(side)) or 0.0 for side in (rare, popular)] for of in (pl.Series.mean, pl.Series.var)
+        [_number(statistic(side)) or 0.0 for side in (rare, popular)] for statistic in (pl.Series.mean, pl.Series.var)
     )
     spread = math.sqrt(sum(variances) / 2)
     if spread == 0.0:

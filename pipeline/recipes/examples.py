@@ -13,7 +13,7 @@ from pipeline.recipes.popularity import EntitySignal, signals
 def pooled(
     facts: pl.DataFrame, links: pl.DataFrame, questions: pl.DataFrame, knowledge: pl.DataFrame, salience: pl.DataFrame
 ) -> pl.DataFrame:
-    """One row a question, with the columns of its fact, every popularity signal, and a summary of the probes.
+    """One row per question, with the columns of its fact, every popularity signal, and a summary of the probes.
 
     bond       the two entities of the fact in either order: what a fact shares with its mirror image; the fact's id
                where the object is a literal
@@ -22,7 +22,7 @@ def pooled(
     triple_pop how many facts of the dataset have the same property and object
     """
     triples = facts.group_by("property_id", "object_value").agg(pl.len().cast(pl.Int64).alias("triple_pop"))
-    low, high = (f("subject_qid", "object_qid") for f in (pl.min_horizontal, pl.max_horizontal))
+    low, high = (horizontal("subject_qid", "object_qid") for horizontal in (pl.min_horizontal, pl.max_horizontal))
     bond = pl.when(pl.col("object_qid").is_not_null()).then(low + "|" + high).otherwise("fact_id")
     return (
         questions.join(facts, on="fact_id", maintain_order="left")
@@ -47,7 +47,7 @@ def _probes(knowledge: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_published(pool: pl.DataFrame, signal: EntitySignal, relations: Mapping[str, Relation]) -> pl.DataFrame:
-    """The pool with pop_subject, pop_object and their sum, and the relation as tables of labels name it."""
+    """The pool with pop_subject, pop_object, their sum, and relation_label, the relation's name in tables of labels."""
     labels = {stem: relation.labels[0] if relation.labels else relation.name for stem, relation in relations.items()}
     return pool.with_columns(
         pop_subject=pl.col(f"{signal}_subject"),

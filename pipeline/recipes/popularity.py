@@ -1,4 +1,4 @@
-"""Popularity: how well known the subject and the object of a fact are, by the signal that a recipe names."""
+"""Popularity: how well known the subject and the object of a fact are, by the signal named in a recipe."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ EntitySignal = Literal["inbound_links", "sitelinks", "mentions"]
 Signal = Literal["inbound_links", "sitelinks", "mentions", "salience"]
 Side = Literal["subject", "object", "sum"]
 CAPPED = ("capped_subject", "capped_object")
-"""Columns of `signals` that tell how far its counts go; no table that is written has them, for `links` has `capped`."""
+"""Columns of `signals` that mark capped counts; no table that is written has them, for `links` has `capped`."""
 
 
 def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) -> pl.DataFrame:
-    """One row a fact: every signal of its subject and object, and the judge's salience; null where it is not known.
+    """One row per fact: every signal of its subject and object, and the judge's salience; null where unknown.
 
     Columns: fact_id; {inbound_links, sitelinks, mentions}_{subject, object}; capped_{subject, object}, whether there
-    may be more inbound links than that; salience, its spread and low_mass. A literal object has none.
+    may be more inbound links than counted; salience, its spread and low_mass. A literal object has no signals.
     """
-    counted = links.select("qid", "inbound_links", "sitelinks", "capped")
+    counts = links.select("qid", "inbound_links", "sitelinks", "capped")
     rows = facts.select(
         "fact_id",
         "subject_qid",
@@ -31,7 +31,7 @@ def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) ->
     )
     for side in ("subject", "object"):
         names = {name: f"{name}_{side}" for name in ("inbound_links", "sitelinks", "capped")}
-        of_side = counted.rename({"qid": f"{side}_qid", **names})
+        of_side = counts.rename({"qid": f"{side}_qid", **names})
         rows = rows.join(of_side, on=f"{side}_qid", how="left").with_columns(
             pl.col(f"capped_{side}").fill_null(value=False),
             pl.coalesce(f"sitelinks_{side}", f"{side}_sitelinks").alias(f"sitelinks_{side}"),
@@ -53,7 +53,7 @@ def signals(facts: pl.DataFrame, links: pl.DataFrame, salience: pl.DataFrame) ->
 
 
 def popularity(signal: Signal, side: Side) -> pl.Expr:
-    """The popularity of a fact over the columns of `signals`; salience has no sides: it is of the fact."""
+    """The popularity of a fact over the columns of `signals`; salience belongs to the fact and has no sides."""
     if signal == "salience":
         return pl.col("salience")
     if side == "sum":
@@ -62,12 +62,12 @@ def popularity(signal: Signal, side: Side) -> pl.Expr:
 
 
 def capped(signal: Signal, side: Side) -> pl.Expr:
-    """Whether `popularity` is only the least that it may be, for counting stopped at the cap."""
+    """Whether `popularity` is only a lower bound, because counting stopped at the cap."""
     if signal != "inbound_links":
         return pl.lit(value=False)
     return pl.any_horizontal(CAPPED) if side == "sum" else pl.col(f"capped_{side}")
 
 
 def stopped(where: str) -> str:
-    """The reason for what a capped count leaves open."""
+    """The reason for a split that a capped count makes impossible."""
     return f"counting stopped at links.cap {where}; raise it, or set links.method to cirrusdoc or dump"

@@ -1,1 +1,1 @@
-"""How facts are asked: the wordings of a relation, and those that give their answer away (leaks)."""
+"""How facts are asked: the wordings of a relation, and which of them give the answer away (leaks)."""

@@ -11,14 +11,14 @@ from dual_data.config import Relation
 
 PARAPHRASES = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
 _TEXTS, _NAMES = ("text_0", "text_1", "text_2"), ("name_0", "name_1")
-"""The pieces of a template and the variables between them; one that has fewer ends in empty ones."""
+"""The texts of a template and the variables between them; a template with fewer is padded with empty ones."""
 
 
 def with_questions(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
     """Add question, paraphrases_{validation, training, test} and statement to rows of relation, subject and answer."""
     sentence = templates.rendered([pl.col(text) for text in _TEXTS], [_value(pl.col(name)) for name in _NAMES])
-    # Lazily, so that what the parts of `sentence` have in common is worked out once.
-    said = (
+    # Lazily, so that common subexpressions of `sentence` are evaluated once.
+    sentences = (
         rows.lazy()
         .select("fact_id", "relation", "subject", "answer")
         .join(_templates(relations).lazy(), on="relation", maintain_order="left_right")
@@ -27,25 +27,25 @@ def with_questions(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.
         .collect()
     )
     for column in ("question", *PARAPHRASES, "statement"):
-        of_fact = said.filter(pl.col("column") == column).group_by("fact_id", maintain_order=True)
-        rows = rows.join(of_fact.agg(pl.col("sentence").alias(column)), on="fact_id", how="left", maintain_order="left")
+        by_fact = sentences.filter(pl.col("column") == column).group_by("fact_id", maintain_order=True)
+        rows = rows.join(by_fact.agg(pl.col("sentence").alias(column)), on="fact_id", how="left", maintain_order="left")
     nothing = pl.lit([], dtype=pl.List(pl.String))
     return rows.with_columns(pl.col("question", "statement").list.first(), pl.col(PARAPHRASES).fill_null(nothing))
 
 
 def _value(name: pl.Expr) -> pl.Expr:
-    """What stands in the place of a variable; null where a row has none for it."""
+    """The text that replaces a variable; null where the row has none."""
     return pl.when(name == "subject").then("subject").when(name == "answer").then("answer").otherwise(pl.lit(""))
 
 
 def _templates(relations: Mapping[str, Relation]) -> pl.DataFrame:
-    """One row a template: relation, the column that its sentences belong in, and its pieces."""
-    found = []
+    """One row per template: relation, the column of its sentences, and its pieces."""
+    rows = []
     for stem, relation in relations.items():
         wording = relation.questions
         texts = dict(zip(("question", *PARAPHRASES), wording.by_use().values(), strict=True))
         texts["statement"] = (wording.statement,) if wording.statement else ()
-        for column, templates_of in texts.items():
-            for pieces in map(templates.cut, templates_of):
-                found.append((stem, column, *[*pieces.texts, ""][:3], *[*pieces.variables, ""][:2]))
-    return pl.DataFrame(found, schema=dict.fromkeys(("relation", "column", *_TEXTS, *_NAMES), pl.String), orient="row")
+        for column, wordings in texts.items():
+            for pieces in map(templates.cut, wordings):
+                rows.append((stem, column, *[*pieces.texts, ""][:3], *[*pieces.variables, ""][:2]))
+    return pl.DataFrame(rows, schema=dict.fromkeys(("relation", "column", *_TEXTS, *_NAMES), pl.String), orient="row")
