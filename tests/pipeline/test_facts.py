@@ -73,8 +73,8 @@ def test_countries_of_cities_are_those_of_the_world(built: pl.DataFrame) -> None
     order = sorted(cities, key=lambda qid: (-(model.items[qid].sitelinks or 0), int(qid[1:])))[:160]
     labelled = [qid for qid in order if model.items[qid].label or model.items[qid].mul]
     expected = {(city, value) for city in labelled for value in model.values(city, "P17") if isinstance(value, str)}
-    found = facts(built, "P17").filter(pl.col("topic") == "places_city")
-    assert set(found.select("subject_qid", "object_value").iter_rows()) == expected
+    rows = facts(built, "P17").filter(pl.col("topic") == "places_city")
+    assert set(rows.select("subject_qid", "object_value").iter_rows()) == expected
     assert len(cities) > 160, "the limit must bite"
 
 
@@ -164,8 +164,8 @@ def test_the_same_fact_from_two_sides_is_kept_once(built: pl.DataFrame) -> None:
     model = world()
     marriages = built.filter(pl.col("relation") == "P26")
     assert marriages["reason"].to_list().count("mirrored") == marriages["reason"].null_count() == 45
-    kept = marriages.filter(pl.col("reason").is_null())
-    assert (kept["subject_qid"] < kept["object_qid"]).all()
+    accepted = marriages.filter(pl.col("reason").is_null())
+    assert (accepted["subject_qid"] < accepted["object_qid"]).all()
     capitals = facts(built, "P36")
     assert capitals.height == 12
     states = built.filter(pl.col("relation") == "P1376")
@@ -197,17 +197,17 @@ def test_a_disturbed_build_equals_an_undisturbed_one(server: str, tmp_path: Path
     ]
     with proxy(server, None, rate=0.3, of=faults, seed=5) as plan:
         rows = run(params(), tools(project, plan.url))
-        made = len([name for name in plan.faults_made if name])
-    assert made > 15
+        fault_count = len([name for name in plan.faults_made if name])
+    assert fault_count > 15
     assert content_hash(rows) == content_hash(built)
 
 
 def test_a_second_run_asks_nothing(front: Proxy, tmp_path: Path) -> None:
     project = make_project(tmp_path, relations=RELATIONS)
     rows = run(params(), tools(project, front.url))
-    asked = front.count
+    count = front.count
     again = run(params(), tools(project, front.url, offline=True))
-    assert front.count == asked
+    assert front.count == count
     assert content_hash(rows) == content_hash(again)
 
 
@@ -223,8 +223,8 @@ def test_a_build_that_was_stopped_repeats_no_call(server: str, tmp_path: Path, b
     with proxy(server, port=port) as plan:
         rows = run(params(), tools(project, plan.url))
         total += plan.count
-        asked = {request.body for request in plan.requests}
-        assert len(asked) == plan.count
+        bodies = {request.body for request in plan.requests}
+        assert len(bodies) == plan.count
     assert content_hash(rows) == content_hash(built)
     log = tools(project, f"http://127.0.0.1:{port}").calls
     assert log.counts() == {}
@@ -252,17 +252,17 @@ def test_forecast_after_a_stop_counts_what_is_left(server: str, tmp_path: Path) 
         run(params(), tools(project, plan.url))
     with proxy(server, port=port) as plan:
         kit = tools(project, plan.url)
-        told = forecast(params(), kit)[0]
-        assert 30 <= told.in_log <= 31
+        estimate = forecast(params(), kit)[0]
+        assert 30 <= estimate.in_log <= 31
         run(params(), kit)
-        assert forecast(params(), kit)[0].calls == told.in_log + plan.count
+        assert forecast(params(), kit)[0].calls == estimate.in_log + plan.count
 
 
 def test_limit_takes_the_best_linked_and_then_so_many_facts(front: Proxy, tmp_path: Path) -> None:
     project = make_project(tmp_path, relations=("P17",))
     rows = run(params(), tools(project, front.url, limit=5))
-    found = rows.filter(pl.col("reason").is_null())
-    assert found.height == 5
+    accepted = rows.filter(pl.col("reason").is_null())
+    assert accepted.height == 5
     assert run(params(), tools(project, front.url, limit=5)).equals(rows)
 
 
@@ -277,9 +277,9 @@ def test_an_empty_class_is_named(server: str, tmp_path: Path) -> None:
     path.write_text('[places_city]\nlabel = "city"\nclasses = ["Q899999999"]\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"topics.toml: places_city: no item belongs to Q899999999 by P31"):
         run(params(), tools(project, server))
-    kept = run(FactsParams(empty_topics="skip"), tools(project, server))
-    assert kept.height == 0
-    assert set(Facts.columns()) < set(kept.columns)
+    rows = run(FactsParams(empty_topics="skip"), tools(project, server))
+    assert rows.height == 0
+    assert set(Facts.columns()) < set(rows.columns)
 
 
 def test_no_contact_is_said_before_anything_is_asked(tmp_path: Path) -> None:
@@ -318,10 +318,10 @@ def test_sources_follow_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "a.csv").write_text("x\n", encoding="utf-8")
     labels = FactsParams(source="labels", folder="t")
-    first = sources(labels, tmp_path, Services())
-    assert list(first) == ["a.csv"]
+    hashes = sources(labels, tmp_path, Services())
+    assert list(hashes) == ["a.csv"]
     (tmp_path / "t" / "a.csv").write_text("y\n", encoding="utf-8")
-    assert sources(labels, tmp_path, Services()) != first
+    assert sources(labels, tmp_path, Services()) != hashes
     assert sources(FactsParams(), tmp_path, Services(sparql="http://x/")) == {"endpoint": "http://x/"}
     assert list(sources(FactsParams(), tmp_path, Services(sparql="embedded"))) == ["embedded snapshot"]
 
@@ -348,9 +348,9 @@ def test_tables_with_ids_need_no_service(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     kit = Tools(project, Services(), Calls(tmp_path / "c.sqlite", offline=True))
-    given = FactsParams(source="tables", folder="tables")
-    assert run(given, kit)["reason"].to_list() == [None, "unknown_relation"]
-    assert forecast(given, kit) == []
+    table_params = FactsParams(source="tables", folder="tables")
+    assert run(table_params, kit)["reason"].to_list() == [None, "unknown_relation"]
+    assert forecast(table_params, kit) == []
 
 
 def test_labels_are_resolved_through_the_endpoint_or_a_table(front: Proxy, tmp_path: Path) -> None:
@@ -365,19 +365,19 @@ def test_labels_are_resolved_through_the_endpoint_or_a_table(front: Proxy, tmp_p
         encoding="utf-8",
     )
     (project / "labels.csv").write_text(f"qid,label\n{city},{names[0]}\n{country},{names[1]}\n", encoding="utf-8")
-    asked = FactsParams(source="resolve", folder="tables")
-    looked_up = FactsParams(source="resolve", folder="tables", label_table="labels.csv")
+    endpoint_params = FactsParams(source="resolve", folder="tables")
+    table_params = FactsParams(source="resolve", folder="tables", label_table="labels.csv")
     kit = tools(project, front.url)
-    assert forecast(looked_up, kit) == []
-    by_table = run(looked_up, kit)
+    assert forecast(table_params, kit) == []
+    by_table = run(table_params, kit)
     assert front.count == 0
-    assert forecast(asked, kit)[0].note.startswith("estimated")
-    by_endpoint = run(asked, kit)
-    assert forecast(asked, kit)[0].in_log == forecast(asked, kit)[0].calls == front.count
+    assert forecast(endpoint_params, kit)[0].note.startswith("estimated")
+    by_endpoint = run(endpoint_params, kit)
+    assert forecast(endpoint_params, kit)[0].in_log == forecast(endpoint_params, kit)[0].calls == front.count
     for rows in (by_table, by_endpoint):
         assert facts(rows, "P17").select("subject_qid", "object_qid", "resolved").rows() == [(city, country, True)]
         assert rows["reason"].drop_nulls().to_list() == ["unresolved_label"]
-    assert set(sources(looked_up, project, kit.services)) == {"places_city.csv", "label_table"}
+    assert set(sources(table_params, project, kit.services)) == {"places_city.csv", "label_table"}
 
 
 @needs_reference

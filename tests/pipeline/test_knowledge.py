@@ -42,9 +42,9 @@ ALL = tuple(capitals.CAPITALS.items())
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Iterator[Tools]:
-    made = capitals.tools(capitals.project(tmp_path), open_embedding=lambda: letters)
-    yield made
-    made.calls.close()
+    kit = capitals.tools(capitals.project(tmp_path), open_embedding=lambda: letters)
+    yield kit
+    kit.calls.close()
 
 
 def letters(texts: Sequence[str]) -> Any:
@@ -90,9 +90,9 @@ def by_subject(rows: pl.DataFrame, pairs: Sequence[tuple[str, str]] = ALL) -> di
 
 
 def test_what_is_answered_rightly_is_known(tools: Tools) -> None:
-    found = probe(tools, FakeModel(answer=knows, log_probability=lambda user, answer: -len(answer) - 1e-9))
-    assert set(found) == set(capitals.CAPITALS)
-    for subject, row in found.items():
+    rows = probe(tools, FakeModel(answer=knows, log_probability=lambda user, answer: -len(answer) - 1e-9))
+    assert set(rows) == set(capitals.CAPITALS)
+    for subject, row in rows.items():
         assert row["known"] is True
         assert row["control_known"] is False
         assert row["hits"] == 3
@@ -114,51 +114,51 @@ def test_the_majority_of_the_paraphrases_decides(tools: Tools, right: int, known
 
 
 def test_an_answer_that_is_given_whatever_the_subject_is_no_knowledge(tools: Tools) -> None:
-    found = probe(tools, FakeModel(answer=lambda user, _: "Paris"))
-    assert found["France"]["hits"] == 3
-    assert found["France"]["control_known"] is True
-    assert found["France"]["known"] is False
-    assert found["Peru"]["known"] is False
-    assert found["Peru"]["control_known"] is False
+    rows = probe(tools, FakeModel(answer=lambda user, _: "Paris"))
+    assert rows["France"]["hits"] == 3
+    assert rows["France"]["control_known"] is True
+    assert rows["France"]["known"] is False
+    assert rows["Peru"]["known"] is False
+    assert rows["Peru"]["control_known"] is False
 
 
 def test_the_control_can_be_switched_off(tools: Tools) -> None:
-    found = probe(tools, FakeModel(answer=lambda user, _: "Paris"), controls=0)
-    assert found["France"]["control_known"] is None
-    assert found["France"]["known"] is True
+    rows = probe(tools, FakeModel(answer=lambda user, _: "Paris"), controls=0)
+    assert rows["France"]["control_known"] is None
+    assert rows["France"]["known"] is True
 
 
 def test_only_the_validation_paraphrases_are_asked(tools: Tools) -> None:
     model = FakeModel(answer=knows)
     probe(tools, model)
-    asked = [chat.user for group in model.asked for chat in group]
-    assert not any("has which city as its capital" in user for user in asked)
+    users = [chat.user for group in model.asked for chat in group]
+    assert not any("has which city as its capital" in user for user in users)
     # Each country three times by paraphrase; once by the canonical question, for the log-probability.
-    assert len(asked) == len(ALL) * 4
+    assert len(users) == len(ALL) * 4
     assert all(chat.system.startswith("You are terse") for group in model.asked for chat in group)
 
 
 def test_partners_have_other_subjects_and_other_answers(tools: Tools) -> None:
-    same = [*ALL, ("Gaul", "Paris"), ("Francia", "paris")]
-    facts, questions = capitals.frames(same)
-    chosen = select(facts, questions, set(questions["fact_id"]), 3)
-    for fact in chosen.facts:
-        partners = chosen.partners[fact.fact_id]
+    pairs = [*ALL, ("Gaul", "Paris"), ("Francia", "paris")]
+    facts, questions = capitals.frames(pairs)
+    selection = select(facts, questions, set(questions["fact_id"]), 3)
+    for fact in selection.facts:
+        partners = selection.partners[fact.fact_id]
         assert len(partners) == 3
         assert all(partner.subject_id != fact.subject_id for partner in partners)
         assert all(partner.answer.lower() != fact.answer.lower() for partner in partners)
-    assert chosen.extras == []
+    assert selection.extras == []
 
 
 def test_a_fact_that_is_alone_in_the_sample_borrows_a_partner(tools: Tools) -> None:
     model = FakeModel(answer=knows)
-    found = probe(tools, model, sample=1)
-    ((subject, row),) = found.items()
+    rows = probe(tools, model, sample=1)
+    ((subject, row),) = rows.items()
     assert row["control_known"] is False
     assert len({country_of(chat.user) for group in model.asked for chat in group}) == 2
     facts, questions = capitals.frames(ALL[:1])
-    alone = select(facts, questions, set(questions["fact_id"]), 3)
-    assert alone.partners == {alone.facts[0].fact_id: []}
+    selection = select(facts, questions, set(questions["fact_id"]), 3)
+    assert selection.partners == {selection.facts[0].fact_id: []}
     assert subject in capitals.CAPITALS
 
 
@@ -197,8 +197,8 @@ def test_the_published_rule_takes_the_sample_with_the_best_recall(tools: Tools) 
             else "zzz"
         )
 
-    found = probe(tools, FakeModel(answer=answer), rules=("paper",))
-    france = found["France"]
+    rows = probe(tools, FakeModel(answer=answer), rules=("paper",))
+    france = rows["France"]
     assert len(france["generations"]) == 15
     assert france["generations"][:4] == ["The Paris of old", "Paris", "no", "zzz"]
     assert france["best_generation"] == "The Paris of old"
@@ -206,8 +206,8 @@ def test_the_published_rule_takes_the_sample_with_the_best_recall(tools: Tools) 
     assert france["hits"] == 8
     assert france["control_known"] is None
     assert france["known"] == (france["embedding_similarity"] > 0.6)
-    assert found["Peru"]["generation_recall"] == 0.0
-    assert found["Peru"]["known"] is False
+    assert rows["Peru"]["generation_recall"] == 0.0
+    assert rows["Peru"]["known"] is False
 
 
 def test_both_rules_stand_side_by_side_and_share_the_log_probability(tools: Tools) -> None:
@@ -259,11 +259,11 @@ def test_a_replay_is_of_the_weights_that_were_opened_last(tmp_path: Path) -> Non
     facts, questions = capitals.frames()
     right = FakeModel("x", answer=knows)
     wrong = FakeModel("x", answer=lambda *_: "no idea", weights="w2")
-    for model, known, made in ((right, True, 24), (wrong, False, 24), (right, True, 0)):
+    for model, known, calls_made in ((right, True, 24), (wrong, False, 24), (right, True, 0)):
         with Calls(path, clock=clock) as log:
             tools = capitals.tools(folder, log, open_model=lambda _, model=model: model)  # type: ignore[misc]
             online = run(params, tools, facts=facts, questions=questions)
-            assert log.counts()["local:x"].made == made
+            assert log.counts()["local:x"].made == calls_made
         clock.sleep(60)
         assert set(online.rows["known"]) == {known}
         assert online.sources == {"weights of x": model.identity["weights"]}
@@ -272,8 +272,8 @@ def test_a_replay_is_of_the_weights_that_were_opened_last(tmp_path: Path) -> Non
             replayed = run(params, tools, facts=facts, questions=questions)
             assert replayed.rows.equals(online.rows)
             assert replayed.sources == online.sources
-            (planned,) = forecast(params, tools, facts=facts, questions=questions)
-            assert planned.in_log == planned.calls
+            (estimate,) = forecast(params, tools, facts=facts, questions=questions)
+            assert estimate.in_log == estimate.calls
 
 
 def test_new_weights_in_the_folder_are_seen_before_they_are_opened(
@@ -312,23 +312,23 @@ def test_new_weights_in_the_folder_are_seen_before_they_are_opened(
     def state() -> tuple[str, int]:
         """Why the stage runs, and how many of its answers are in the log."""
         with Calls(root / "calls.sqlite", read_only=True) as log:
-            (planned,) = forecast(
+            (estimate,) = forecast(
                 KnowledgeParams.model_validate(table), capitals.tools(root, log), facts=facts, questions=questions
             )
-        return plan(stages, root, profile, None)[-1].reason, planned.in_log
+        return plan(stages, root, profile, None)[-1].reason, estimate.in_log
 
     clock = FakeClock()
     put(0)
-    first, made = built()
+    first, calls_made = built()
     name = f"weights of {model}"
-    assert (made, set(first.basis.sources), state()) == (24, {name}, ("", 24))
+    assert (calls_made, set(first.basis.sources), state()) == (24, {name}, ("", 24))
 
     put(1)
     assert state() == (f"{name} changed", 0)
     # Offline the answers are those of the log, and the manifest does not pass them for answers of the new weights.
     assert built(offline=True)[0].basis == first.basis
-    second, made = built()
-    assert (made, state()) == (24, ("", 24))
+    second, calls_made = built()
+    assert (calls_made, state()) == (24, ("", 24))
     assert second.basis.sources != first.basis.sources
 
     put(0)
@@ -376,15 +376,15 @@ def test_a_real_server_through_faults(tmp_path: Path, monkeypatch: pytest.Monkey
             tools = capitals.tools(folder, log)
             rows = probed(tools, data, ALL[:4])
             assert sum(bool(name) for name in between.faults_made) == len(faults)
-            asked = between.count
+            count = between.count
             facts, questions = capitals.frames(ALL[:4])
             (plan,) = forecast(KnowledgeParams.model_validate(data), tools, facts=facts, questions=questions)
             assert (plan.source, plan.calls, plan.in_log, plan.tokens) == ("probe", 12, 12, 0)
             assert_frame_equal(probed(tools, data, ALL[:4]), rows)
-            assert between.count == asked
-    found = by_subject(rows, ALL[:4])
-    assert found["France"]["known"]
-    assert sum(row["known"] for row in found.values()) >= 3
+            assert between.count == count
+    results = by_subject(rows, ALL[:4])
+    assert results["France"]["known"]
+    assert sum(row["known"] for row in results.values()) >= 3
     assert rows["log_probability"].is_null().all()  # this server gives none that can be believed
     assert rows["control_known"].is_not_null().all()
 
@@ -420,9 +420,9 @@ def test_a_plan_before_and_after_and_a_budget(tools: Tools, monkeypatch: pytest.
         assert (result.rows["hits"] > 0).all()
         plans = forecast(params, tools, facts=facts, questions=questions)
         assert [(plan.calls, plan.in_log, plan.tokens) for plan in plans] == [(18, 18, 0), (90, 90, 0)]
-        (used,) = result.tables["knowledge_usage"].to_dicts()
-        assert used["model"] == "small"
-        assert used["answers"] >= 108
+        (usage,) = result.tables["knowledge_usage"].to_dicts()
+        assert usage["model"] == "small"
+        assert usage["answers"] >= 108
         seeds = [body["seed"] for body in fake.bodies if body.get("temperature") == 1.5]
         assert sorted(set(seeds)) == list(range(1, 16))
         assert {body["max_tokens"] for body in fake.bodies if body.get("temperature") == 1.5} == {10}
@@ -434,8 +434,8 @@ def test_a_local_plan_opens_no_model(tools: Tools) -> None:
     params = KnowledgeParams.model_validate({"models": [{"name": "m", "local": "fake"}]})
 
     def plan() -> tuple[int, int]:
-        (made,) = forecast(params, replace(tools, open_model=None), facts=facts, questions=questions)
-        return made.calls, made.in_log
+        (estimate,) = forecast(params, replace(tools, open_model=None), facts=facts, questions=questions)
+        return estimate.calls, estimate.in_log
 
     assert plan() == (18 + 6, 0)
     probe(tools, FakeModel(answer=knows), sample=3)

@@ -60,20 +60,20 @@ def tools(folder: Path, services: Services = SERVICES) -> Tools:
     return Tools(folder, services, Calls(folder / "calls.sqlite", offline=True, clock=clock))
 
 
-def rows(found: pl.DataFrame) -> dict[str, tuple[Any, ...]]:
+def rows(links: pl.DataFrame) -> dict[str, tuple[Any, ...]]:
     columns = ("title", "inbound_links", "method", "counted_on")
-    return {qid: tuple(row) for qid, *row in found.select("qid", *columns).iter_rows()}
+    return {qid: tuple(row) for qid, *row in links.select("qid", *columns).iter_rows()}
 
 
 def test_every_entity_carries_the_day_on_which_it_was_asked_about(tmp_path: Path) -> None:
-    found = run(LinksParams(method="cirrusdoc"), tools(tmp_path), facts=facts())
-    assert rows(found) == {
+    links = run(LinksParams(method="cirrusdoc"), tools(tmp_path), facts=facts())
+    assert rows(links) == {
         "Q1": ("One", 7, "cirrusdoc", COUNTED),
         "Q2": (None, None, "cirrusdoc", COUNTED),
         "Q3": (None, None, "cirrusdoc", ASKED),
         "Q4": (None, None, "cirrusdoc", None),
     }
-    assert settle(found, Links, "links").rejected.is_empty()
+    assert settle(links, Links, "links").rejected.is_empty()
 
 
 def test_a_title_that_the_search_index_lacks_is_counted_by_its_links_to_the_end_and_says_so(tmp_path: Path) -> None:
@@ -83,23 +83,25 @@ def test_a_title_that_the_search_index_lacks_is_counted_by_its_links_to_the_end_
         pages = [{"title": "One", "cirrusdoc": [{"source": {"incoming_links": 7}}]}, gap]
         linked = [{"title": "Two", "linkshere": [{"pageid": 1}, {"pageid": 2}, {"pageid": 3}]}]
         (counts,), (redirects,) = wiki.cirrus_requests(["One", "Two"]), wiki.redirect_requests(["Two"])
-        links = {
+        linkshere = {
             "wiki": wiki.api, "prop": "linkshere", "lhnamespace": 0, "lhshow": "!redirect", "lhlimit": "max",
             "lhprop": "pageid", "titles": ["Two"],
         }  # fmt: skip
         answers = {"pages": pages, "day": COUNTED}, {"pages": [{"title": "Two"}], "day": NEXT}
-        for request, answer in zip((counts, redirects, links), (*answers, {"pages": linked, "day": NEXT}), strict=True):
+        for request, answer in zip(
+            (counts, redirects, linkshere), (*answers, {"pages": linked, "day": NEXT}), strict=True
+        ):
             calls.fetch("wikipedia", request, lambda answer=answer: answer)  # type: ignore[misc]
-    known = tools(tmp_path)
-    found = run(LinksParams(method="cirrusdoc", cap=2), known, facts=facts())
-    assert rows(found) == {
+    kit = tools(tmp_path)
+    table = run(LinksParams(method="cirrusdoc", cap=2), kit, facts=facts())
+    assert rows(table) == {
         "Q1": ("One", 7, "cirrusdoc", COUNTED),
         "Q2": ("Two", 3, "linkshere", NEXT),
         "Q3": (None, None, "cirrusdoc", ASKED),
         "Q4": (None, None, "cirrusdoc", None),
     }
-    assert not found["capped"].any(), "a famous page at a cap would rank below all that the index counts"
-    assert settle(found, Links, "links").rejected.is_empty()
+    assert not table["capped"].any(), "a famous page at a cap would rank below all that the index counts"
+    assert settle(table, Links, "links").rejected.is_empty()
 
 
 @pytest.mark.parametrize("method", ["cirrusdoc", "linkshere"])
@@ -121,28 +123,28 @@ def test_a_wikipedia_of_another_language_has_other_titles(tmp_path: Path, method
 )  # fmt: skip
 def test_the_english_wikipedia_and_mirrors_of_unknown_language_are_asked(tmp_path: Path, url: str) -> None:
     services = Services(sparql=SERVICES.sparql, wikipedia=url)
-    (told,) = forecast(LinksParams(), tools(tmp_path, services), facts=facts())
-    assert (told.calls, told.in_log) == (2, 2)
+    (estimate,) = forecast(LinksParams(), tools(tmp_path, services), facts=facts())
+    assert (estimate.calls, estimate.in_log) == (2, 2)
     assert run(LinksParams(), tools(tmp_path, services), facts=facts())["inbound_links"].sum() == 7
 
 
 def test_where_no_links_are_counted_sitelinks_have_the_day_of_their_query(tmp_path: Path) -> None:
-    found = run(LinksParams(method="none"), tools(tmp_path), facts=facts())
-    assert rows(found) == {
+    links = run(LinksParams(method="none"), tools(tmp_path), facts=facts())
+    assert rows(links) == {
         "Q1": (None, None, "sitelinks", ASKED),
         "Q2": (None, None, "mentions", ASKED),
         "Q3": (None, None, "sitelinks", ASKED),
         "Q4": (None, None, "mentions", None),
     }
-    assert settle(found, Links, "links").rejected.is_empty()
+    assert settle(links, Links, "links").rejected.is_empty()
 
 
 def test_an_entity_that_is_asked_about_again_has_the_newer_day(tmp_path: Path) -> None:
     with Calls(tmp_path / "calls.sqlite", clock=FakeClock(1_700_000_000.0 + 2 * DAY)) as calls:
         endpoint = HttpEndpoint(SERVICES.sparql, "")
         calls.fetch(endpoint.source, endpoint.request(Entities(("Q3",)).query()), lambda: {"rows": []})
-    found = run(LinksParams(method="none"), tools(tmp_path), facts=facts())
-    assert {qid: row[-1] for qid, row in rows(found).items()} == {"Q1": ASKED, "Q2": ASKED, "Q3": NEXT, "Q4": None}
+    links = run(LinksParams(method="none"), tools(tmp_path), facts=facts())
+    assert {qid: row[-1] for qid, row in rows(links).items()} == {"Q1": ASKED, "Q2": ASKED, "Q3": NEXT, "Q4": None}
 
 
 def test_degrees_in_the_embedded_graph_carry_its_day(tmp_path: Path) -> None:
@@ -150,17 +152,17 @@ def test_degrees_in_the_embedded_graph_carry_its_day(tmp_path: Path) -> None:
     graph = EmbeddedGraph()
     assert graph.date == max(source["released"] for source in graph.sources["sources"].values())
     embedded = Services(sparql="embedded")
-    found = run(LinksParams(method="in_degree"), tools(tmp_path, embedded), facts=facts())
-    assert found["inbound_links"].null_count() == 0
-    assert found.select("method", "counted_on").unique().rows() == [("in_degree", graph.date)]
+    links = run(LinksParams(method="in_degree"), tools(tmp_path, embedded), facts=facts())
+    assert links["inbound_links"].null_count() == 0
+    assert links.select("method", "counted_on").unique().rows() == [("in_degree", graph.date)]
     with Calls(tmp_path / "calls.sqlite") as calls:
         request = {"snapshot": graph.sha256, "query": Entities(("Q3",)).query()}
         calls.fetch("embedded", request, lambda: {"rows": []})
-        found = run(LinksParams(method="none"), Tools(tmp_path, embedded, calls), facts=facts())
-    assert {qid: row[-1] for qid, row in rows(found).items()} == {"Q1": None, "Q2": None, "Q3": graph.date, "Q4": None}
+        links = run(LinksParams(method="none"), Tools(tmp_path, embedded, calls), facts=facts())
+    assert {qid: row[-1] for qid, row in rows(links).items()} == {"Q1": None, "Q2": None, "Q3": graph.date, "Q4": None}
 
 
 def test_a_count_without_a_day_is_no_row(tmp_path: Path) -> None:
-    found = run(LinksParams(method="cirrusdoc"), tools(tmp_path), facts=facts())
-    settled = settle(found.with_columns(counted_on=pl.lit(None, pl.String)), Links, "links")
+    links = run(LinksParams(method="cirrusdoc"), tools(tmp_path), facts=facts())
+    settled = settle(links.with_columns(counted_on=pl.lit(None, pl.String)), Links, "links")
     assert settled.rejected.select("qid", "reason").rows() == [("Q1", "schema:a_count_has_its_day")]

@@ -26,15 +26,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
     """All splits of the published tables, labels mode, popularity by mentions."""
     with Calls(tmp_path_factory.mktemp("calls") / "calls.sqlite", read_only=True) as calls:
         tools = Tools(ROOT, Services(), calls)
-        chosen = facts.FactsParams(source="labels", folder=str(REFERENCE / "wikidata_triplets"))
-        found = settle(facts.run(chosen, tools), Facts, "facts").rows
-        asked = settle(questions.run(questions.QuestionsParams(), tools, facts=found), Questions, "questions").rows
+        params = facts.FactsParams(source="labels", folder=str(REFERENCE / "wikidata_triplets"))
+        fact_rows = settle(facts.run(params, tools), Facts, "facts").rows
+        question_rows = settle(
+            questions.run(questions.QuestionsParams(), tools, facts=fact_rows), Questions, "questions"
+        ).rows
         mentions = {"signal": "mentions"}
         yield splits.run(
             splits.SplitsParams.model_validate({"matched": mentions, "paper": mentions}),
             tools,
-            facts=found,
-            questions=asked,
+            facts=fact_rows,
+            questions=question_rows,
             links=Links.create_empty(),
             knowledge=Knowledge.create_empty(),
             salience=Salience.create_empty(),
@@ -43,7 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
 
 def tables_of(built: Result, recipe: str) -> dict[str, Table]:
     rows = built.tables[f"examples/{recipe}"]
-    return {str(name): standard(part) for (name,), part in rows.group_by("split", maintain_order=True)}
+    return {str(name): standard(split) for (name,), split in rows.group_by("split", maintain_order=True)}
 
 
 def forget_tables(built: Result, recipe: str) -> dict[str, Table]:
@@ -55,11 +57,11 @@ def test_splits_have_none_of_the_published_defects(built: Result, recipe: str) -
     tables = tables_of(built, recipe)
     assert {"city_forget_rare_5", "city_forget_popular_5", "all_forget_rare_5", "city_retain_train"} <= set(tables)
     for name, table in tables.items():
-        found = measures.measure(table)
+        scores = measures.measure(table)
         for share in ("malformed", "same_id", "answer_in_question", "mirrored", "self_answer", "many_objects"):
-            assert found[f"{share}_share"] == 0.0, (name, share)
-        assert found["top_answer_share"] <= 0.05, name
-        assert found["subject_copy_rouge"] <= 0.02, name
+            assert scores[f"{share}_share"] == 0.0, (name, share)
+        assert scores["top_answer_share"] <= 0.05, name
+        assert scores["subject_copy_rouge"] <= 0.02, name
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_rare_and_popular_are_told_apart_by_nothing_that_is_matched(
         if "_rare_" not in name:
             continue
         popular = tables[name.replace("_rare_", "_popular_")]
-        found = pairs.compare(pairs.side(rare.rows), pairs.side(popular.rows))
-        assert found["shared_subjects"] == found["shared_questions"] == found["mirrored_facts"] == 0, name
+        scores = pairs.compare(pairs.side(rare.rows), pairs.side(popular.rows))
+        assert scores["shared_subjects"] == scores["shared_questions"] == scores["mirrored_facts"] == 0, name
         for feature in features:
-            assert found[f"auc_{feature}"] == pytest.approx(0.5, abs=0.02), (name, feature)
+            assert scores[f"auc_{feature}"] == pytest.approx(0.5, abs=0.02), (name, feature)

@@ -45,11 +45,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
     write_relation(root, "P571", "founding day", kind="date", extra='precision = "day"')
     write_relation(root, "P2048", "height", kind="quantity", extra='unit = "Q11573"\nunit_name = "metres"')
     (root / "pipeline" / "relations" / "P276.toml").write_text(HALL, encoding="utf-8")
-    with tools(root) as found:
-        yield found
+    with tools(root) as kit:
+        yield kit
 
 
-def asked(project: Tools, *rows: dict[str, Any], **params: Any) -> pl.DataFrame:
+def ask(project: Tools, *rows: dict[str, Any], **params: Any) -> pl.DataFrame:
     return run(QuestionsParams(**params), project, facts=facts_frame(rows))
 
 
@@ -64,16 +64,16 @@ def reasons(frame: pl.DataFrame) -> list[str | None]:
 
 def test_a_fact_is_asked_in_every_wording_of_its_relation(project: Tools) -> None:
     row = {"subject": "Q142", "object": "Q90", "subject_label": "France", "object_label": "Paris"}
-    found = only(asked(project, row | {"object_aliases": ["City of Light", "IN"]}))
-    assert found["reason"] is None
-    assert found["question"] == "What is the capital of France?"
-    assert found["answers"] == ["Paris", "City of Light"]
-    assert found["paraphrases_validation"] == ["Name the capital of France."]
-    assert found["paraphrases_training"] == ["Which capital has France?"]
-    assert found["paraphrases_test"] == ["France has which capital?"]
-    assert found["statement"] == "The capital of France is Paris."
-    assert found["template_id"].startswith("P36@")
-    assert found["functional"] is True
+    question = only(ask(project, row | {"object_aliases": ["City of Light", "IN"]}))
+    assert question["reason"] is None
+    assert question["question"] == "What is the capital of France?"
+    assert question["answers"] == ["Paris", "City of Light"]
+    assert question["paraphrases_validation"] == ["Name the capital of France."]
+    assert question["paraphrases_training"] == ["Which capital has France?"]
+    assert question["paraphrases_test"] == ["France has which capital?"]
+    assert question["statement"] == "The capital of France is Paris."
+    assert question["template_id"].startswith("P36@")
+    assert question["functional"] is True
 
 
 @pytest.mark.parametrize(
@@ -96,19 +96,19 @@ def test_a_fact_is_asked_in_every_wording_of_its_relation(project: Tools) -> Non
     ],
 )
 def test_a_fact_that_cannot_be_asked_fairly_says_why(project: Tools, row: dict[str, Any], reason: str | None) -> None:
-    assert only(asked(project, {"subject": "Q1", "object": "Q2"} | row))["reason"] == reason
+    assert only(ask(project, {"subject": "Q1", "object": "Q2"} | row))["reason"] == reason
 
 
 def test_the_share_of_a_leak_is_configurable(project: Tools) -> None:
     row = {"subject": "Q1", "object": "Q2", "subject_label": "Moyamba", "object_label": "Moyamba District"}
-    assert only(asked(project, row, leak_share=0.6))["reason"] is None
-    assert only(asked(project, row | {"object_label": "Big Moyamba Chief Town"}, leak_share=0.25))["reason"] is not None
+    assert only(ask(project, row, leak_share=0.6))["reason"] is None
+    assert only(ask(project, row | {"object_label": "Big Moyamba Chief Town"}, leak_share=0.25))["reason"] is not None
 
 
 def test_an_alias_that_stands_in_the_question_is_not_accepted(project: Tools) -> None:
     row = {"subject": "Q1", "object": "Q2", "subject_label": "Lake Como", "object_label": "Larius"}
-    found = only(asked(project, row | {"object_aliases": ["Como Lake", "Lario"]}))
-    assert found["answers"] == ["Larius", "Lario"]
+    question = only(ask(project, row | {"object_aliases": ["Como Lake", "Lario"]}))
+    assert question["answers"] == ["Larius", "Lario"]
 
 
 MEETING = {"subject": "Q1", "relation": "P276", "subject_label": "Sejm"}
@@ -127,24 +127,24 @@ MEETING = {"subject": "Q1", "relation": "P276", "subject_label": "Sejm"}
 def test_wordings_that_hold_the_answer_are_left_out_and_validation_stays_odd(
     project: Tools, answer: str, validation: int, training: int, test: int
 ) -> None:
-    found = only(asked(project, MEETING | {"object": "Q2", "object_label": answer}))
-    assert found["reason"] is None
+    question = only(ask(project, MEETING | {"object": "Q2", "object_label": answer}))
+    assert question["reason"] is None
     uses = ("paraphrases_validation", "paraphrases_training", "paraphrases_test")
-    assert [len(found[use]) for use in uses] == [validation, training, test]
+    assert [len(question[use]) for use in uses] == [validation, training, test]
 
 
 @pytest.mark.parametrize("answer", ["Which", "Where Hall", "House Building", "Sejm Hall House Meets"])
 def test_a_fact_without_a_wording_left_for_validation_or_for_tests_is_rejected(project: Tools, answer: str) -> None:
-    found = only(asked(project, MEETING | {"object": "Q2", "object_label": answer}))
-    assert found["reason"] == "answer_in_question"
+    question = only(ask(project, MEETING | {"object": "Q2", "object_label": answer}))
+    assert question["reason"] == "answer_in_question"
 
 
 def test_an_alias_is_accepted_only_where_no_wording_that_is_kept_holds_it(project: Tools) -> None:
     row = MEETING | {"object": "Q2", "object_aliases": ["Wiejska House", "Great Hall", "Old Rotunda"]}
-    assert only(asked(project, row | {"object_label": "Rotunda"}))["answers"] == ["Rotunda", "Old Rotunda"]
-    kept = only(asked(project, row | {"object_label": "Old Hall"}))
-    assert kept["paraphrases_validation"] == ["Name the house of Sejm."]
-    assert kept["answers"] == ["Old Hall", "Great Hall", "Old Rotunda"]
+    assert only(ask(project, row | {"object_label": "Rotunda"}))["answers"] == ["Rotunda", "Old Rotunda"]
+    question = only(ask(project, row | {"object_label": "Old Hall"}))
+    assert question["paraphrases_validation"] == ["Name the house of Sejm."]
+    assert question["answers"] == ["Old Hall", "Great Hall", "Old Rotunda"]
 
 
 def test_a_further_object_that_a_kept_wording_holds_is_not_accepted(project: Tools) -> None:
@@ -152,23 +152,23 @@ def test_a_further_object_that_a_kept_wording_holds_is_not_accepted(project: Too
         MEETING | {"object": qid, "object_label": name, "objects_of_pair": 2}
         for qid, name in (("Q2", "Rotunda"), ("Q3", "Old Hall"))
     ]
-    kept = only(asked(project, *rows).filter(pl.col("reason").is_null()))
-    assert kept["answers"] == ["Rotunda"]
-    assert len(kept["paraphrases_validation"]) == 3
+    question = only(ask(project, *rows).filter(pl.col("reason").is_null()))
+    assert question["answers"] == ["Rotunda"]
+    assert len(question["paraphrases_validation"]) == 3
 
 
 def test_a_date_is_asked_at_the_precision_of_its_relation(project: Tools) -> None:
     row = {"subject": "Q1", "relation": "P571", "object_kind": "date", "object_label": "x"}
-    found = only(asked(project, row | {"object": "1889-03-31"}))
-    assert found["answers"] == ["31 March 1889", "March 31, 1889", "1889-03-31"]
-    assert found["statement"].endswith("is 31 March 1889.")
-    assert only(asked(project, row | {"object": "1889"}))["reason"] == "unanswerable"
+    question = only(ask(project, row | {"object": "1889-03-31"}))
+    assert question["answers"] == ["31 March 1889", "March 31, 1889", "1889-03-31"]
+    assert question["statement"].endswith("is 31 March 1889.")
+    assert only(ask(project, row | {"object": "1889"}))["reason"] == "unanswerable"
 
 
 def test_a_quantity_is_asked_in_the_unit_of_its_relation(project: Tools) -> None:
     row = {"subject": "Q1", "relation": "P2048", "object_kind": "quantity", "object_label": "x"}
-    assert only(asked(project, row | {"object": "324 Q11573"}))["answer"] == "324 metres"
-    assert only(asked(project, row | {"object": "324 Q3710"}))["reason"] == "unanswerable"
+    assert only(ask(project, row | {"object": "324 Q11573"}))["answer"] == "324 metres"
+    assert only(ask(project, row | {"object": "324 Q3710"}))["reason"] == "unanswerable"
 
 
 def test_a_namesake_gets_a_hint_or_is_rejected(project: Tools) -> None:
@@ -177,10 +177,10 @@ def test_a_namesake_gets_a_hint_or_is_rejected(project: Tools) -> None:
         {"subject": "Q2", "object": "Q12", "subject_description": "city in Virginia"},
         {"subject": "Q3", "object": "Q13", "subject_description": None},
     ]
-    found = asked(project, *(row | {"subject_label": "Alexandria"} for row in rows))
-    assert set(found["subject"]) == {"Alexandria (city in Egypt)", "Alexandria (city in Virginia)", None}
-    assert reasons(found) == [None, None, "ambiguous_subject"]
-    assert "What is the capital of Alexandria (city in Egypt)?" in found["question"].to_list()
+    questions = ask(project, *(row | {"subject_label": "Alexandria"} for row in rows))
+    assert set(questions["subject"]) == {"Alexandria (city in Egypt)", "Alexandria (city in Virginia)", None}
+    assert reasons(questions) == [None, None, "ambiguous_subject"]
+    assert "What is the capital of Alexandria (city in Egypt)?" in questions["question"].to_list()
 
 
 def test_a_hint_never_gives_the_answer_away(project: Tools) -> None:
@@ -195,13 +195,13 @@ def test_a_hint_never_gives_the_answer_away(project: Tools) -> None:
             "object_aliases": ["ship"],
         },
     ]
-    found = asked(project, *(row | {"subject_label": "Alexandria"} for row in rows))
-    assert reasons(found) == [None, "ambiguous_subject", "ambiguous_subject"]
+    questions = ask(project, *(row | {"subject_label": "Alexandria"} for row in rows))
+    assert reasons(questions) == [None, "ambiguous_subject", "ambiguous_subject"]
 
 
 def test_of_a_symmetric_fact_one_side_is_asked(project: Tools) -> None:
     rows = [{"subject": a, "relation": "P26", "object": b} for a, b in (("Q1", "Q2"), ("Q2", "Q1"), ("Q3", "Q4"))]
-    assert reasons(asked(project, *rows)) == [None, None, "mirrored"]
+    assert reasons(ask(project, *rows)) == [None, None, "mirrored"]
 
 
 def test_a_mirror_image_that_is_rejected_anyway_costs_nothing(project: Tools) -> None:
@@ -209,13 +209,13 @@ def test_a_mirror_image_that_is_rejected_anyway_costs_nothing(project: Tools) ->
         {"subject": "Q1", "relation": "P26", "object": "Q2"},
         {"subject": "Q2", "relation": "P26", "object": "Q1", "objects_of_pair": 2},
     ]
-    assert reasons(asked(project, *rows)) == [None, "several_objects"]
+    assert reasons(ask(project, *rows)) == [None, "several_objects"]
 
 
 def test_a_label_takes_the_article_that_its_topic_gives(project: Tools) -> None:
-    found = only(asked(project, {"subject": "Q1", "object": "Q2", "subject_label": "Cook Islands"}))
-    assert found["question"] == "What is the capital of the Cook Islands?"
-    assert found["paraphrases_test"] == ["The Cook Islands has which capital?"]
+    question = only(ask(project, {"subject": "Q1", "object": "Q2", "subject_label": "Cook Islands"}))
+    assert question["question"] == "What is the capital of the Cook Islands?"
+    assert question["paraphrases_test"] == ["The Cook Islands has which capital?"]
 
 
 def test_where_several_objects_are_allowed_one_question_accepts_them_all(project: Tools) -> None:
@@ -230,27 +230,27 @@ def test_where_several_objects_are_allowed_one_question_accepts_them_all(project
         }
         for qid, name in (("Q1", "Dutch"), ("Q2", "French"), ("Q3", "German"))
     ]
-    found = asked(project, *rows)
-    assert reasons(found) == [None, "further_object", "further_object"]
-    kept = only(found.filter(pl.col("reason").is_null()))
-    assert set(kept["answers"]) == {"Dutch", "Dutchish", "French", "Frenchish", "German", "Germanish"}
-    assert kept["answers"][0] == kept["answer"]
-    assert kept["functional"] is False
+    questions = ask(project, *rows)
+    assert reasons(questions) == [None, "further_object", "further_object"]
+    question = only(questions.filter(pl.col("reason").is_null()))
+    assert set(question["answers"]) == {"Dutch", "Dutchish", "French", "Frenchish", "German", "Germanish"}
+    assert question["answers"][0] == question["answer"]
+    assert question["functional"] is False
 
 
 def test_an_object_that_is_asked_from_the_other_side_is_still_right(project: Tools) -> None:
     pairs = (("Q1", "Q2"), ("Q2", "Q1"), ("Q1", "Q3"), ("Q3", "Q1"))
     rows = [{"subject": a, "relation": "P190", "object": b, "objects_of_pair": 2} for a, b in pairs]
-    found = asked(project, *rows).filter(pl.col("reason").is_null())
-    for row in found.filter(pl.col("subject") == "Subject Q1").iter_rows(named=True):
+    questions = ask(project, *rows).filter(pl.col("reason").is_null())
+    for row in questions.filter(pl.col("subject") == "Subject Q1").iter_rows(named=True):
         assert set(row["answers"]) == {"ObjectQ2", "ObjectQ3"}
 
 
 def test_a_child_whose_father_is_asked_for_is_still_right(project: Tools) -> None:
     pairs = (("Q1", "P40", "Q2"), ("Q1", "P40", "Q3"), ("Q2", "P22", "Q1"))
-    found = asked(project, *({"subject": a, "relation": stem, "object": b} for a, stem, b in pairs))
-    assert reasons(found) == [None, None, "mirrored"]
-    child = only(found.filter(pl.col("reason").is_null() & pl.col("question").str.contains("child")))
+    questions = ask(project, *({"subject": a, "relation": stem, "object": b} for a, stem, b in pairs))
+    assert reasons(questions) == [None, None, "mirrored"]
+    child = only(questions.filter(pl.col("reason").is_null() & pl.col("question").str.contains("child")))
     assert child["answers"] == ["ObjectQ3", "ObjectQ2"]
 
 
@@ -259,12 +259,12 @@ def test_a_fact_is_asked_from_the_side_that_can_be_asked(project: Tools) -> None
         {"subject": "Q1", "relation": "P40", "object": "Q2", "objects_of_pair": 2},
         {"subject": "Q2", "relation": "P22", "object": "Q1", "subject_label": "Ann", "object_label": "Ann Lee"},
     ]
-    assert reasons(asked(project, *rows)) == [None, "answer_in_question"]
+    assert reasons(ask(project, *rows)) == [None, "answer_in_question"]
 
 
 def test_two_facts_that_read_the_same_are_both_rejected(project: Tools) -> None:
     rows = [{"subject": "Q1", "object": "Q2"}, {"subject": "Q1", "object": "Q3"}]
-    assert reasons(asked(project, *rows)) == ["same_question", "same_question"]
+    assert reasons(ask(project, *rows)) == ["same_question", "same_question"]
 
 
 def test_a_limit_takes_the_same_facts_whatever_else_there_is(project: Tools) -> None:
@@ -330,29 +330,29 @@ def test_every_question_keeps_every_rule(
 
     settled = settle(frame, Questions, "questions")
     assert settled.rejected.height == frame.filter(pl.col("reason").is_not_null()).height
-    kept = settled.rows.join(facts, on="fact_id")
-    assert kept["question"].str.to_lowercase().is_unique().all()
-    for one in kept.iter_rows(named=True):
-        paraphrases = [one[f"paraphrases_{use}"] for use in ("validation", "training", "test")]
-        for wording in (one["question"], *(text for texts in paraphrases for text in texts)):
-            told = set(words(wording))
-            for answer in one["answers"]:
-                assert 2 * sum(word in told for word in words(answer)) < max(1, len(words(answer))), wording
+    accepted = settled.rows.join(facts, on="fact_id")
+    assert accepted["question"].str.to_lowercase().is_unique().all()
+    for row in accepted.iter_rows(named=True):
+        paraphrases = [row[f"paraphrases_{use}"] for use in ("validation", "training", "test")]
+        for wording in (row["question"], *(text for texts in paraphrases for text in texts)):
+            wording_words = set(words(wording))
+            for answer in row["answers"]:
+                assert 2 * sum(word in wording_words for word in words(answer)) < max(1, len(words(answer))), wording
         assert len(paraphrases[0]) % 2 == 1
         assert paraphrases[2]
-        assert one["statement"] is None or contains_answer(one["statement"], one["answers"])
-        assert one["subject_qid"] != one["object_qid"]
-        assert one["functional"] is (one["relation"] in {"P36", "P26", "P22"})
-        assert not fold(one["subject_label"]).startswith(fold(one["answer"]))
+        assert row["statement"] is None or contains_answer(row["statement"], row["answers"])
+        assert row["subject_qid"] != row["object_qid"]
+        assert row["functional"] is (row["relation"] in {"P36", "P26", "P22"})
+        assert not fold(row["subject_label"]).startswith(fold(row["answer"]))
     bonds: list[tuple[str, object]] = [
-        (one["relation"], frozenset((one["subject_qid"], one["object_qid"])))
-        for one in kept.iter_rows(named=True)
-        if one["relation"] in ("P26", "P190")
+        (row["relation"], frozenset((row["subject_qid"], row["object_qid"])))
+        for row in accepted.iter_rows(named=True)
+        if row["relation"] in ("P26", "P190")
     ]
     sides = {"P22": ("subject_qid", "object_qid"), "P40": ("object_qid", "subject_qid")}
     bonds += [
-        ("P22", tuple(one[side] for side in sides[one["relation"]]))
-        for one in kept.iter_rows(named=True)
-        if one["relation"] in sides
+        ("P22", tuple(row[side] for side in sides[row["relation"]]))
+        for row in accepted.iter_rows(named=True)
+        if row["relation"] in sides
     ]
     assert len(set(bonds)) == len(bonds)

@@ -221,8 +221,10 @@ def test_answers_rarely_stand_in_the_words_of_the_question_or_of_all_wordings_of
     rows = raw().filter(pl.col("relation").is_in(relation.labels) & pl.col("topic").is_in(topics_of(relation)))
     answers = [set(words(answer)) for answer in rows["objectLabel"].unique()]
     for use in ((relation.questions.canonical,), relation.questions.validation, relation.questions.test):
-        asked = [set(words(question)) for question in use]
+        wordings = [set(words(question)) for question in use]
         leaking = [
-            answer for answer in answers if answer and all(2 * len(answer & one) >= len(answer) for one in asked)
+            answer
+            for answer in answers
+            if answer and all(2 * len(answer & wording) >= len(answer) for wording in wordings)
         ]
         assert len(leaking) <= max(2, len(answers) // 7), (use, leaking)

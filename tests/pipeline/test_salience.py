@@ -42,16 +42,16 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Llama:
 @pytest.fixture
 def quick(tmp_path: Path) -> Iterator[Tools]:
     """Tools of a project with a short prompt."""
-    made = capitals.tools(capitals.project(tmp_path, short=True))
-    yield made
-    made.calls.close()
+    kit = capitals.tools(capitals.project(tmp_path, short=True))
+    yield kit
+    kit.calls.close()
 
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Iterator[Tools]:
-    made = capitals.tools(capitals.project(tmp_path))
-    yield made
-    made.calls.close()
+    kit = capitals.tools(capitals.project(tmp_path))
+    yield kit
+    kit.calls.close()
 
 
 def endpoint(url: str, **more: Any) -> dict[str, Any]:
@@ -151,12 +151,12 @@ def test_a_spent_budget_stops_and_a_larger_one_goes_on(real: Llama, quick: Tools
         tight["endpoint"]["reasoning_tokens"] = 0
         with pytest.raises(BudgetSpent, match=r"Raise salience.budget in the profile"):
             judge(quick, tight, FEW)
-        asked = between.count
+        count = between.count
         answered = quick.calls.counts()["judge"].made
         assert 2 <= answered < 1 + len(FEW)
         with pytest.raises(BudgetSpent, match="= 160 "):
             judge(quick, tight, FEW)
-        assert between.count <= asked + 2
+        assert between.count <= count + 2
         rows = judge(quick, endpoint(url, mass=0.0), FEW)
         assert quick.calls.counts()["judge"].made == 1 + len(FEW)
         assert_same(rows, undisturbed)
@@ -190,12 +190,12 @@ def values_of(body: Body) -> dict[str, str]:
     start = lines.index("Fact:")
     assert lines[start + 4 :] == ["", "Answer with one digit from 1 to 9."]
     assert lines.count("Fact:") == 1
-    found = {}
+    fact = {}
     for name, line in zip(("subject", "relation", "object"), lines[start + 1 : start + 4], strict=True):
         key, _, value = line.partition(": ")
         assert key == name
-        found[name] = json.loads(value)
-    return found
+        fact[name] = json.loads(value)
+    return fact
 
 
 class Teacher:
@@ -242,8 +242,8 @@ def by_subject(rows: pl.DataFrame) -> dict[str, dict[str, Any]]:
 
 def test_the_score_is_read_from_the_labels(tools: Tools) -> None:
     with stand_in(Teacher()) as fake:
-        found = by_subject(judge(tools, open_endpoint(fake.base_url)))
-    for subject, row in found.items():
+        rows = by_subject(judge(tools, open_endpoint(fake.base_url)))
+    for subject, row in rows.items():
         assert row["score"] == expected(subject)
         assert (row["spread"], row["entropy"], row["argmax"]) == (0.0, 0.0, expected(subject))
         assert row["mass"] == pytest.approx(0.9)
@@ -264,12 +264,12 @@ def test_where_log_probabilities_do_not_tell(
     tools: Tools, teacher: Teacher, method: str, low: bool, asked_first: bool
 ) -> None:
     with stand_in(teacher) as fake:
-        found = by_subject(judge(tools, open_endpoint(fake.base_url, samples=6)))
+        rows = by_subject(judge(tools, open_endpoint(fake.base_url, samples=6)))
         seeds = [body["seed"] for body in fake.bodies if "seed" in body and "Fact:" in body["messages"][-1]["content"]]
         assert all("n" not in body for body in fake.bodies)
     assert sorted(set(seeds)) == [1, 2, 3, 4, 5, 6]
     assert len(teacher.facts) == (7 if asked_first else 6) * len(capitals.CAPITALS)
-    for subject, row in found.items():
+    for subject, row in rows.items():
         more = 0 if expected(subject) == 9 else 2 / 6
         assert row["score"] == pytest.approx(expected(subject) + more, abs=1e-6)
         assert (row["method"], row["samples"], row["low_mass"]) == (method, 6, low)
@@ -282,8 +282,8 @@ def test_one_fact_a_request_and_labels_stay_data(tools: Tools) -> None:
         judge(tools, open_endpoint(fake.base_url), [*ALL, *HOSTILE])
         texts = [body["messages"][-1]["content"] for body in fake.bodies]
     # `values_of` has parsed every request already: nothing left its line.
-    given = [(fact["subject"], fact["object"]) for fact in teacher.facts]
-    assert sorted(given) == sorted([*ALL, *HOSTILE])
+    pairs = [(fact["subject"], fact["object"]) for fact in teacher.facts]
+    assert sorted(pairs) == sorted([*ALL, *HOSTILE])
     assert {fact["relation"] for fact in teacher.facts} == {"capital"}
     assert not any(re.search(r"<\||\|>|\[INST|</s>|\x1b|\u202e|\u2028", text) for text in texts)
 
@@ -308,10 +308,10 @@ def test_a_declined_fact_is_a_reject_and_the_rest_goes_on(tools: Tools) -> None:
             return super().__call__(body)
 
     with stand_in(Prude()) as fake:
-        found = by_subject(judge(tools, open_endpoint(fake.base_url)))
-    assert found["Peru"]["reason"] == "content_filter"
-    assert found["Peru"]["score"] is None
-    assert all(row["reason"] is None for subject, row in found.items() if subject != "Peru")
+        rows = by_subject(judge(tools, open_endpoint(fake.base_url)))
+    assert rows["Peru"]["reason"] == "content_filter"
+    assert rows["Peru"]["score"] is None
+    assert all(row["reason"] is None for subject, row in rows.items() if subject != "Peru")
 
 
 def test_a_reasoning_judge_gets_room_and_its_thoughts_are_not_read(tools: Tools) -> None:
@@ -342,7 +342,7 @@ def test_a_plan_knows_what_is_in_the_log(tools: Tools, tmp_path: Path) -> None:
         assert "find out what the server supports" in before.note
         assert fake.bodies == []
         judge(tools, open_endpoint(fake.base_url, samples=2))
-        asked = len(fake.bodies)
+        count = len(fake.bodies)
         with Calls(tmp_path / "calls.sqlite", read_only=True) as log:
             (after,) = forecast(params, replace(tools, calls=log), facts=facts, questions=questions)
             assert (after.calls, after.in_log, after.tokens) == (18, 18, 0)
@@ -352,7 +352,7 @@ def test_a_plan_knows_what_is_in_the_log(tools: Tools, tmp_path: Path) -> None:
         with Calls(tmp_path / "calls.sqlite", offline=True) as log:
             replayed = run(params, replace(tools, calls=log), facts=facts, questions=questions)
             assert isinstance(replayed, Result)
-        assert len(fake.bodies) == asked
+        assert len(fake.bodies) == count
 
 
 def test_a_plan_counts_the_tokens_that_its_requests_grant(tools: Tools) -> None:
@@ -367,8 +367,8 @@ def test_a_plan_counts_the_tokens_that_its_requests_grant(tools: Tools) -> None:
             judge(tools, open_endpoint(fake.base_url, samples=1, sample=1))
             params = SalienceParams.model_validate(open_endpoint(fake.base_url, samples=1))
             (plan,) = forecast(params, tools, facts=facts, questions=questions)
-            asked = [body for body in fake.bodies if "Fact:" in body["messages"][-1]["content"]]
-        assert {body["max_tokens"] for body in asked} == {granted}
+            bodies = [body for body in fake.bodies if "Fact:" in body["messages"][-1]["content"]]
+        assert {body["max_tokens"] for body in bodies} == {granted}
         prompts = plan.tokens - (plan.calls - plan.in_log) * granted
         assert 5 * 300 < prompts < 5 * 600
         assert ("reasoning_tokens" in plan.note) == noted
@@ -385,9 +385,11 @@ def test_the_sample_is_a_prefix_by_hash_and_blind_to_order(tools: Tools) -> None
         assert small < large
         assert set(limited["fact_id"]) == small
         params = SalienceParams.model_validate({**data, "sample": 4})
-        turned = run(params, tools, facts=facts.reverse(), questions=questions.sample(fraction=1, shuffle=True, seed=1))
-        assert isinstance(turned, Result)
-        assert set(turned.rows["fact_id"]) == large
+        shuffled = run(
+            params, tools, facts=facts.reverse(), questions=questions.sample(fraction=1, shuffle=True, seed=1)
+        )
+        assert isinstance(shuffled, Result)
+        assert set(shuffled.rows["fact_id"]) == large
         assert len(fake.bodies) == 3 + 4
 
 
@@ -405,11 +407,11 @@ def test_a_local_judge_is_exact_and_low_mass_is_flagged(tools: Tools) -> None:
 
     model = FakeModel(labels=labels)
     rows = local(tools, model, batch=4)
-    found = by_subject(rows)
+    row_of = by_subject(rows)
     assert [len(group) for group in model.asked] == [4, 2]
-    assert found["France"]["mass"] == pytest.approx(0.8)
-    assert not found["France"]["low_mass"]
-    assert found["Peru"]["low_mass"]
+    assert row_of["France"]["mass"] == pytest.approx(0.8)
+    assert not row_of["France"]["low_mass"]
+    assert row_of["Peru"]["low_mass"]
     assert set(rows["score"]) == {1.5}
     assert set(rows["method"]) == {"logits"}
     assert set(rows["samples"]) == {0}
@@ -422,8 +424,8 @@ def test_other_weights_are_other_calls_and_a_plan_opens_no_model(tools: Tools) -
     params = SalienceParams(local="fake")
 
     def plan() -> tuple[str, int, int]:
-        (made,) = forecast(params, tools, facts=facts, questions=questions)
-        return made[:3]
+        (estimate,) = forecast(params, tools, facts=facts, questions=questions)
+        return estimate[:3]
 
     assert plan() == ("local:fake", 6, 0)
     local(tools, FakeModel(labels=lambda _: [-1.0] * 9), sample=4)

@@ -50,21 +50,21 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
     write_relation(root, "P36", "capital")
     write_relation(root, "P17", "country")
     write_relation(root, "P26", "spouse", symmetric=True)
-    with tools(root) as found:
-        yield found
+    with tools(root) as kit:
+        yield kit
 
 
 def drawn_facts(seed: int, count: int) -> list[dict[str, Any]]:
     """Facts of two topics; popularity is of the subject, some answers are common, some facts have a mirror image."""
-    made = random.Random(seed)
+    rng = random.Random(seed)
     rows: list[dict[str, Any]] = []
     for number in range(count):
-        topic = made.choice((TOPICS[0], TOPICS[0], TOPICS[1]))
-        for relation in made.sample(RELATIONS, made.randint(1, 3)):
+        topic = rng.choice((TOPICS[0], TOPICS[0], TOPICS[1]))
+        for relation in rng.sample(RELATIONS, rng.randint(1, 3)):
             if relation == "P26":
-                value = f"Q{1 + made.randrange(count)}"
+                value = f"Q{1 + rng.randrange(count)}"
             else:
-                value = f"Q{5000 + int(made.paretovariate(0.6)) % 60}"
+                value = f"Q{5000 + int(rng.paretovariate(0.6)) % 60}"
             rows.append(
                 {
                     "subject": f"Q{1 + number}",
@@ -75,9 +75,9 @@ def drawn_facts(seed: int, count: int) -> list[dict[str, Any]]:
                     "object_label": f"Person{value}"
                     if relation == "P26"
                     else f"Place{'x' * (int(value[1:]) % 3)}{value}",
-                    "subject_mentions": 1 + int(made.paretovariate(0.8)) % 500,
+                    "subject_mentions": 1 + int(rng.paretovariate(0.8)) % 500,
                     "object_mentions": 1 + int(value[1:]) % 97,
-                    "objects_of_pair": 2 if made.random() < 0.1 else 1,
+                    "objects_of_pair": 2 if rng.random() < 0.1 else 1,
                 }
             )
     return rows
@@ -85,9 +85,9 @@ def drawn_facts(seed: int, count: int) -> list[dict[str, Any]]:
 
 def world(project: Tools, rows: list[dict[str, Any]]) -> World:
     facts = facts_frame(rows)
-    asked = questions.run(questions.QuestionsParams(), project, facts=facts)
-    kept = asked.filter(pl.col("reason").is_null()).drop("reason")
-    return World(facts, Links.create_empty(), kept, Knowledge.create_empty(), Salience.create_empty())
+    frame = questions.run(questions.QuestionsParams(), project, facts=facts)
+    accepted = frame.filter(pl.col("reason").is_null()).drop("reason")
+    return World(facts, Links.create_empty(), accepted, Knowledge.create_empty(), Salience.create_empty())
 
 
 def drawn_world(project: Tools, seed: int, count: int) -> World:
@@ -97,13 +97,13 @@ def drawn_world(project: Tools, seed: int, count: int) -> World:
 @pytest.fixture(scope="module")
 def draw(project: Tools) -> Draw:
     """Draws a world and makes its splits, each once: many properties look at the same worlds."""
-    drawn: dict[int, tuple[World, Result]] = {}
+    worlds: dict[int, tuple[World, Result]] = {}
 
     def draw(seed: int) -> tuple[World, Result]:
-        if seed not in drawn:
+        if seed not in worlds:
             inputs = drawn_world(project, seed, 260)
-            drawn[seed] = inputs, made(project, inputs)
-        return drawn[seed]
+            worlds[seed] = inputs, make_splits(project, inputs)
+        return worlds[seed]
 
     return draw
 
@@ -120,21 +120,21 @@ def params(**changes: Any) -> SplitsParams:
     return SplitsParams.model_validate(fields)
 
 
-def made(project: Tools, inputs: World, chosen: SplitsParams | None = None) -> Result:
+def make_splits(project: Tools, inputs: World, chosen: SplitsParams | None = None) -> Result:
     return run(chosen or params(), project, **inputs._asdict())
 
 
 def by_split(result: Result, recipe: str) -> dict[str, pl.DataFrame]:
     frame = result.tables[f"examples/{recipe}"]
-    return {str(name): part for (name,), part in frame.group_by("split", maintain_order=True)}
+    return {str(name): split for (name,), split in frame.group_by("split", maintain_order=True)}
 
 
 def families(splits: dict[str, pl.DataFrame]) -> dict[str, dict[str, pl.DataFrame]]:
-    found: dict[str, dict[str, pl.DataFrame]] = {}
-    for name, part in splits.items():
+    by_family: dict[str, dict[str, pl.DataFrame]] = {}
+    for name, split in splits.items():
         prefix = next(prefix for prefix in ("city", "writer", "all") if name.startswith(f"{prefix}_"))
-        found.setdefault(prefix, {})[name.removeprefix(f"{prefix}_")] = part
-    return found
+        by_family.setdefault(prefix, {})[name.removeprefix(f"{prefix}_")] = split
+    return by_family
 
 
 SEEDS = st.integers(0, 2**32)
@@ -165,15 +165,15 @@ def test_splits_of_a_family_are_disjoint(draw: Draw, seed: int) -> None:
 def test_forget_splits_are_nested_prefixes_of_exact_size(draw: Draw, seed: int) -> None:
     inputs, result = draw(seed)
     functional = inputs.questions.filter("functional").join(inputs.facts, on="fact_id")
-    sizes = {"city": TOPICS[0], "writer": TOPICS[1]}
+    topics = {"city": TOPICS[0], "writer": TOPICS[1]}
     for recipe in MATCHED:
         for prefix, splits in families(by_split(result, recipe)).items():
-            own = functional if prefix == "all" else functional.filter(pl.col("topic") == sizes[prefix])
+            own = functional if prefix == "all" else functional.filter(pl.col("topic") == topics[prefix])
             for side in ("rare", "popular"):
                 chain = [splits.get(f"forget_{side}_{percent}") for percent in (2, 4, 8)]
-                for percent, part in zip((2, 4, 8), chain, strict=True):
-                    if part is not None:
-                        assert part.height == own.height * percent // 100
+                for percent, split in zip((2, 4, 8), chain, strict=True):
+                    if split is not None:
+                        assert split.height == own.height * percent // 100
                 for small, large in itertools.pairwise(chain):
                     if small is not None and large is not None:
                         assert small["fact_id"].to_list() == large["fact_id"].head(small.height).to_list()
@@ -195,9 +195,9 @@ def test_pairs_are_matched_and_differ_in_popularity(draw: Draw, seed: int) -> No
                 assert rare["answer"].str.len_chars().to_list() == popular["answer"].str.len_chars().to_list()
                 if recipe == "matched_answer":
                     assert rare["answer"].to_list() == popular["answer"].to_list()
-                for side, part in (("rare", rare), ("popular", popular)):
-                    assert part["subject_qid"].is_unique().all(), side
-                    for topic, relation, mentions in part.select("topic", "relation", "subject_mentions").iter_rows():
+                for side, split in (("rare", rare), ("popular", popular)):
+                    assert split["subject_qid"].is_unique().all(), side
+                    for topic, relation, mentions in split.select("topic", "relation", "subject_mentions").iter_rows():
                         cell = pool.filter((pl.col("topic") == topic) & (pl.col("relation") == relation))
                         ranked = sorted(cell["subject_mentions"])
                         third = len(ranked) // 3
@@ -210,7 +210,7 @@ def test_codes_are_paired_on_what_stands_before_the_hyphen(project: Tools) -> No
     for number, row in enumerate(rows):
         popular = row["subject_mentions"] > 2
         row["object_label"] = f"{'US' if popular is (number % 4 > 0) else 'CH'}-{number:04}"
-    result = made(project, world(project, rows))
+    result = make_splits(project, world(project, rows))
     splits = by_split(result, "matched")
     rare, popular = ([answer[:2] for answer in splits[f"city_forget_{side}_8"]["answer"]] for side in SIDES)
     assert rare == popular
@@ -227,10 +227,10 @@ def test_codes_are_paired_on_what_stands_before_the_hyphen(project: Tools) -> No
 def test_no_answer_has_more_than_its_share(draw: Draw, seed: int) -> None:
     _, result = draw(seed)
     for recipe in MATCHED:
-        for name, part in by_split(result, recipe).items():
-            top = part["answer"].str.to_lowercase().value_counts()["count"].max()
+        for name, split in by_split(result, recipe).items():
+            top = split["answer"].str.to_lowercase().value_counts()["count"].max()
             assert isinstance(top, int)
-            assert top <= max(1, int(0.3 * part.height)), name
+            assert top <= max(1, int(0.3 * split.height)), name
 
 
 def test_few_answers_echo_their_subjects_in_the_other_splits(project: Tools) -> None:
@@ -242,19 +242,19 @@ def test_few_answers_echo_their_subjects_in_the_other_splits(project: Tools) -> 
     inputs = world(project, rows)
     echoing = pl.col("answer").str.starts_with(pl.col("subject_label"))
     assert inputs.facts.select(pl.col("object_label").str.starts_with(pl.col("subject_label")).mean()).item() > 0.3
-    result = made(project, inputs)
+    result = make_splits(project, inputs)
     for recipe in MATCHED:
-        for name, part in by_split(result, recipe).items():
+        for name, split in by_split(result, recipe).items():
             if "_forget_" not in name:
-                assert part.filter(echoing).height <= max(1, int(0.04 * part.height)), name
+                assert split.filter(echoing).height <= max(1, int(0.04 * split.height)), name
 
 
 def test_a_split_that_the_largest_share_leaves_too_small_says_so(project: Tools) -> None:
     rows = [row | {"subject_label": f"{row['subject_label']}s"} for row in drawn_facts(4, 260)]
     rows = [row | {"object_label": f"{row['subject_label']} Old {row['object_label']}"} for row in rows]
-    capacity = made(project, world(project, rows)).tables["capacity"]
-    found = capacity.filter((pl.col("recipe") == "matched") & (pl.col("split") == "city_retain_eval"))
-    assert found["reason"].to_list() == ["1 rows within the largest share of an answer or echo, fewer than 2"]
+    capacity = make_splits(project, world(project, rows)).tables["capacity"]
+    row = capacity.filter((pl.col("recipe") == "matched") & (pl.col("split") == "city_retain_eval"))
+    assert row["reason"].to_list() == ["1 rows within the largest share of an answer or echo, fewer than 2"]
 
 
 @few
@@ -264,11 +264,11 @@ def test_the_other_splits_are_what_their_names_say(draw: Draw, seed: int) -> Non
     topics = {"city": TOPICS[0], "writer": TOPICS[1]}
     for recipe in MATCHED:
         for prefix, splits in families(by_split(result, recipe)).items():
-            forget = pl.concat([part for name, part in splits.items() if name.startswith("forget_")])
-            for name, part in splits.items():
+            forget = pl.concat([split for name, split in splits.items() if name.startswith("forget_")])
+            for name, split in splits.items():
                 if prefix != "all" and name not in {"world_facts", "neighbor_subject"}:
-                    assert set(part["topic"]) == {topics[prefix]}
-                assert part["functional"].all()
+                    assert set(split["topic"]) == {topics[prefix]}
+                assert split["functional"].all()
             if "world_facts" in splits:
                 assert topics[prefix] not in set(splits["world_facts"]["topic"])
                 own = inputs.facts.filter(pl.col("topic") == topics[prefix])
@@ -277,9 +277,9 @@ def test_the_other_splits_are_what_their_names_say(draw: Draw, seed: int) -> Non
                 assert set(splits["neighbor_relation"]["relation"]) <= set(forget["relation"])
             if "neighbor_subject" in splits:
                 assert set(splits["neighbor_subject"]["subject_qid"]) <= set(forget["subject_qid"])
-                named = dict(forget.select("subject_qid", "pair").iter_rows())
+                pair_of = dict(forget.select("subject_qid", "pair").iter_rows())
                 for subject, pair in splits["neighbor_subject"].select("subject_qid", "pair").iter_rows():
-                    assert named[subject] == pair
+                    assert pair_of[subject] == pair
 
 
 @settings(max_examples=4, deadline=None)
@@ -291,7 +291,7 @@ def test_the_order_of_the_rows_changes_nothing(project: Tools, seed: int, shuffl
         return frame[shuffler.sample(range(frame.height), frame.height)]
 
     other = inputs._replace(facts=shuffled(inputs.facts), questions=shuffled(inputs.questions))
-    first, second = made(project, inputs), made(project, other)
+    first, second = make_splits(project, inputs), make_splits(project, other)
     assert first.rows.equals(second.rows)
     for name, table in first.tables.items():
         assert_frame_equal(table, second.tables[name])
@@ -303,8 +303,8 @@ def test_an_extended_dataset_keeps_almost_all_members(project: Tools, seed: int)
     rows = drawn_facts(seed, 700)
     subjects = sorted({row["subject"] for row in rows}, key=lambda qid: int(qid[1:]))
     new = set(subjects[::20])
-    before = made(project, world(project, [row for row in rows if row["subject"] not in new])).rows
-    after = made(project, world(project, rows)).rows
+    before = make_splits(project, world(project, [row for row in rows if row["subject"] not in new])).rows
+    after = make_splits(project, world(project, rows)).rows
     # The last two have 30 or 40 rows, of which chance may take several more than the 5 % of the new subjects.
     shares = {"city_forget_rare_8": 0.85, "city_forget_popular_8": 0.85}
     shares |= {"city_retain_train": 0.6, "city_fast_retain_30": 0.6}
@@ -318,11 +318,11 @@ def test_an_extended_dataset_keeps_almost_all_members(project: Tools, seed: int)
                 assert len(members[0] & members[1]) >= least * len(members[0]), (recipe, split)
 
 
-def counted(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
+def with_link_counts(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
     """The inputs with link counts that stop at the cap, and how many links there are."""
     qids = sorted({*inputs.facts["subject_qid"], *inputs.facts["object_qid"]})
-    drawn = random.Random(len(qids))
-    true = {qid: int(100 * drawn.paretovariate(0.7)) for qid in qids}
+    rng = random.Random(len(qids))
+    true = {qid: int(100 * rng.paretovariate(0.7)) for qid in qids}
     rows = [
         {"qid": qid, "title": qid, "inbound_links": min(count, cap), "capped": count > cap, "sitelinks": None}
         | {"method": "linkshere", "counted_on": "2024-01-01"}
@@ -334,8 +334,8 @@ def counted(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
 
 @pytest.mark.parametrize(("cap", "open_ends"), [(110, 12), (150, 7), (1000, 6), (30_000, 3), (10**9, 0)])
 def test_paper_makes_no_forget_split_that_a_higher_count_would_change(project: Tools, cap: int, open_ends: int) -> None:
-    inputs, true = counted(drawn_world(project, 1, 260), cap)
-    result = made(project, inputs, params(paper={"signal": "inbound_links", "retain": (10,)}))
+    inputs, true = with_link_counts(drawn_world(project, 1, 260), cap)
+    result = make_splits(project, inputs, params(paper={"signal": "inbound_links", "retain": (10,)}))
     capacity = {row["split"]: row for row in result.tables["capacity"].filter(recipe="paper").iter_rows(named=True)}
     facts = inputs.questions.join(inputs.facts, on="fact_id")
     sums = pl.col("subject_qid").replace_strict(true) + pl.col("object_qid").replace_strict(true)
@@ -373,14 +373,14 @@ def test_paper_makes_no_forget_split_that_a_higher_count_would_change(project: T
 def test_matched_pairs_no_relation_whose_sides_a_higher_count_would_change(
     project: Tools, side: str, cap: int, left_out: bool
 ) -> None:
-    inputs, true = counted(drawn_world(project, 1, 260), cap)
+    inputs, true = with_link_counts(drawn_world(project, 1, 260), cap)
     chosen = params(matched={"signal": "inbound_links", "side": side, "answer_share": 0.3}, percents=(8, 40))
-    result = made(project, inputs, chosen)
-    links = [pl.col(f"{of}_qid").replace_strict(true) for of in (("subject", "object") if side == "sum" else (side,))]
+    result = make_splits(project, inputs, chosen)
+    links = [pl.col(f"{end}_qid").replace_strict(true) for end in (("subject", "object") if side == "sum" else (side,))]
     pool = inputs.questions.filter("functional").join(inputs.facts, on="fact_id")
     pool = pool.select("fact_id", "topic", "relation", true=pl.sum_horizontal(links))
-    for name, part in by_split(result, "matched").items():
-        for topic, relation, count in part.select("fact_id").join(pool, on="fact_id").drop("fact_id").iter_rows():
+    for name, split in by_split(result, "matched").items():
+        for topic, relation, count in split.select("fact_id").join(pool, on="fact_id").drop("fact_id").iter_rows():
             known = sorted(pool.filter(topic=topic, relation=relation)["true"])
             third = len(known) // 3
             assert "_rare_" not in name or count <= known[third - 1]
@@ -420,7 +420,7 @@ def test_paper_takes_the_ends_of_the_popularity_ranking(draw: Draw, seed: int) -
 
 
 def test_paper_has_the_published_columns(project: Tools) -> None:
-    result = made(project, drawn_world(project, 1, 260))
+    result = make_splits(project, drawn_world(project, 1, 260))
     assert result.tables["examples/paper"].columns[:13] == [
         *("source_csv", "subjectLabel", "relation", "objectLabel", "subject_qid", "property_pid", "object_qid"),
         *("question", "answer", "pop_subject", "pop_object", "pop_sum", "triple_pop"),
@@ -463,7 +463,7 @@ def test_only_facts_that_the_models_know_are_taken(project: Tools) -> None:
         paper={"signal": "mentions", "retain": (10,), "model": "meta-llama/Llama-3.1-8B-Instruct"},
     )
     published = knowledge(inputs.facts, "meta-llama/Llama-3.1-8B-Instruct", "paper", known)
-    result = made(project, inputs._replace(knowledge=pl.concat([*probes, published])), chosen)
+    result = make_splits(project, inputs._replace(knowledge=pl.concat([*probes, published])), chosen)
     assert set(result.rows["recipe"]) == {"matched", "matched_answer", "paper"}
     assert set(result.rows["fact_id"]) <= known
     assert "best_gen_Llama_8b_Instract" in result.tables["examples/paper"].columns
@@ -478,8 +478,8 @@ def test_columns_of_another_model_are_named_after_it(project: Tools) -> None:
     inputs = drawn_world(project, 3, 260)
     probes = knowledge(inputs.facts, MODEL, "paper", set(inputs.facts["fact_id"]))
     chosen = params(paper={"signal": "mentions", "retain": (10,), "model": MODEL})
-    found = made(project, inputs._replace(knowledge=probes), chosen).tables["examples/paper"]
-    assert found.columns[13:16] == ["best_gen_model_1B", "gen_recall_model_1B", "bert_sim_model_1B"]
+    table = make_splits(project, inputs._replace(knowledge=probes), chosen).tables["examples/paper"]
+    assert table.columns[13:16] == ["best_gen_model_1B", "gen_recall_model_1B", "bert_sim_model_1B"]
 
 
 @pytest.mark.parametrize(
@@ -508,7 +508,7 @@ def test_columns_of_another_model_are_named_after_it(project: Tools) -> None:
 def test_a_recipe_that_cannot_be_made_says_why(
     project: Tools, changes: dict[str, Any], recipe: str, reason: str
 ) -> None:
-    result = made(project, drawn_world(project, 1, 120), params(**changes))
+    result = make_splits(project, drawn_world(project, 1, 120), params(**changes))
     row = result.tables["recipes"].row(by_predicate=pl.col("recipe") == recipe, named=True)
     assert not row["made"]
     assert reason in row["reason"]
@@ -518,7 +518,7 @@ def test_a_recipe_that_cannot_be_made_says_why(
 
 def test_a_split_that_is_too_small_says_so(project: Tools) -> None:
     chosen = params(smallest=9)
-    capacity = made(project, drawn_world(project, 1, 260), chosen).tables["capacity"]
+    capacity = make_splits(project, drawn_world(project, 1, 260), chosen).tables["capacity"]
     small = capacity.filter(~pl.col("made"))
     assert small.height
     assert (small["rows"] == 0).all()
@@ -529,7 +529,7 @@ def test_a_split_that_is_too_small_says_so(project: Tools) -> None:
 
 
 def test_no_facts_make_no_recipe(project: Tools) -> None:
-    result = made(project, world(project, []))
+    result = make_splits(project, world(project, []))
     assert result.rows.is_empty()
     assert not result.tables["recipes"]["made"].any()
 
@@ -544,17 +544,19 @@ def test_the_signal_and_its_side_can_be_chosen(project: Tools, signal: str, side
         | {"method": "linkshere", "counted_on": "2024-01-01"}
         for n, qid in enumerate(qids)
     ]
-    judged = [
+    judgements = [
         {"fact_id": fact_id, "score": float((n * 29) % 101), "spread": 0.5, "entropy": 0.1, "mass": 1.0}
         | {"low_mass": False, "argmax": 1, "samples": 0, "method": "logits", "judge": "j", "prompt_version": "1"}
         for n, fact_id in enumerate(sorted(inputs.facts["fact_id"]))
     ]
     full = inputs._replace(
         links=Links.validate(pl.DataFrame(links, schema={n: c.dtype for n, c in Links.columns().items()})),
-        salience=Salience.validate(pl.DataFrame(judged, schema={n: c.dtype for n, c in Salience.columns().items()})),
+        salience=Salience.validate(
+            pl.DataFrame(judgements, schema={n: c.dtype for n, c in Salience.columns().items()})
+        ),
     )
     chosen = params(matched={"signal": signal, "side": side, "answer_share": 0.3})
-    splits = by_split(made(project, full, chosen), "matched")
+    splits = by_split(make_splits(project, full, chosen), "matched")
     rare, popular = splits["all_forget_rare_8"], splits["all_forget_popular_8"]
     expected = {
         "salience": pl.col("salience"),
@@ -567,13 +569,13 @@ def test_the_signal_and_its_side_can_be_chosen(project: Tools, signal: str, side
             for name in ("inbound_links", "sitelinks")
         },
     }[signal]
-    low, high = (part.select(expected.alias("x")) for part in (rare, popular))
+    low, high = (split.select(expected.alias("x")) for split in (rare, popular))
     assert (low["x"] <= high["x"]).all()
     assert low["x"].cast(pl.Float64).to_list() == rare["popularity"].to_list()
 
 
 def test_matched_measures_as_matched(project: Tools) -> None:
-    result = made(project, drawn_world(project, 8, 600))
+    result = make_splits(project, drawn_world(project, 8, 600))
     for recipe, measures in (("matched", ("relation", "answer_length")), ("matched_answer", ("relation", "answer"))):
         splits = by_split(result, recipe)
         rare, popular = (pairs.side(standard(splits[f"city_forget_{name}_8"]).rows) for name in ("rare", "popular"))
@@ -594,28 +596,30 @@ def test_balance_is_measured_as_stated_and_holds_for_what_is_matched(draw: Draw,
         rare, popular = (splits[row["recipe"]][row[side]] for side in ("rare", "popular"))
         if row["measure"] in ("answer_length", "subject_length"):
             name = row["measure"].replace("subject_length", "subject_label").removesuffix("_length")
-            lengths = [[len(text) for text in part[name]] for part in (rare, popular)]
-            means, variances = ([of(side) for side in lengths] for of in (statistics.mean, statistics.variance))
+            lengths = [[len(text) for text in split[name]] for split in (rare, popular)]
+            means, variances = (
+                [statistic(side) for side in lengths] for statistic in (statistics.mean, statistics.variance)
+            )
             assert (row["rare_mean"], row["popular_mean"]) == pytest.approx(tuple(means))
             if any(variances):
                 spread = math.sqrt(sum(variances) / 2)
                 assert row["difference"] == pytest.approx((means[1] - means[0]) / spread, abs=1e-9)
-        near = [row["difference"] is None or abs(row["difference"]) <= 0.1]
-        near.append(row["auc"] is None or abs(row["auc"] - 0.5) <= 0.02)
-        nothing = row["difference"] is None and row["auc"] is None
-        assert row["balanced"] is (None if nothing else all(near)), row
+        within = [row["difference"] is None or abs(row["difference"]) <= 0.1]
+        within.append(row["auc"] is None or abs(row["auc"] - 0.5) <= 0.02)
+        undefined = row["difference"] is None and row["auc"] is None
+        assert row["balanced"] is (None if undefined else all(within)), row
         if row["measure"] in ("relation", "answer_length", *(["answer"] if row["recipe"] == "matched_answer" else [])):
             assert row["balanced"] is not False, row
 
 
 def test_baselines_are_those_of_the_audit(project: Tools) -> None:
-    result = made(project, drawn_world(project, 2, 200))
+    result = make_splits(project, drawn_world(project, 2, 200))
     table = result.tables["baselines"]
     for recipe in MATCHED:
-        for split, part in by_split(result, recipe).items():
+        for split, rows in by_split(result, recipe).items():
             row = table.row(by_predicate=(pl.col("recipe") == recipe) & (pl.col("split") == split), named=True)
-            expected = baselines(part)
-            assert row["rows"] == part.height
+            expected = baselines(rows)
+            assert row["rows"] == rows.height
             assert {name: row[name] for name in NAMES} == pytest.approx(expected)
             assert row["chance"] == pytest.approx(max(expected.values()))
 
