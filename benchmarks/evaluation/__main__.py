@@ -29,9 +29,9 @@ from dual_data.evaluation.grid.provenance import device_name
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the folder does not have of the parts asked for, and write each piece as it comes.
+    """Run the pieces of the named parts that the folder does not have, and write each when it is done.
 
-    What goes wrong in a piece is its result, which the next call tries again, and ends no other; the exit status is 1.
+    An error in a piece becomes its result, which the next call tries again; the others still run. The exit status is 1.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
     parser.add_argument("--model", default="llama-1m", choices=[*SHAPES, SMOLLM2])
@@ -63,39 +63,39 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--as-shipped", action="store_true", help="also the plain loop in micro-batches with recomputation"
     )
-    chosen = parser.parse_args(arguments)
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
-    names = chosen.parts.split(",")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    names = options.parts.split(",")
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"unknown part {', '.join(unknown)}; known: {', '.join(PARTS)}")
-    dtype = chosen.dtype or ("bfloat16" if is_gpu(chosen.device) else "float32")
-    work = _work(chosen)
-    rows = chosen.rows or (4000 if chosen.model == SMOLLM2 else 1000)
+    dtype = options.dtype or ("bfloat16" if is_gpu(options.device) else "float32")
+    work = _work(options)
+    rows = options.rows or (4000 if options.model == SMOLLM2 else 1000)
     try:
         stored = Stored(
-            chosen.out, _setting(chosen, work, rows, dtype, sys.argv[1:] if arguments is None else arguments)
+            options.out, _setting(options, work, rows, dtype, sys.argv[1:] if arguments is None else arguments)
         )
     except UsageError as error:
         parser.error(str(error))
-    settle(chosen.device)  # for both sides alike, whichever is measured first
+    settle(options.device)  # for both sides, whichever is measured first
     with ExitStack() as stack:
-        folder = chosen.checkpoints or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        scratch = folder / f".scratch-{chosen.model}"
-        shutil.rmtree(scratch, ignore_errors=True)  # of a call that was cut
+        folder = options.checkpoints or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        scratch = folder / f".scratch-{options.model}"
+        shutil.rmtree(scratch, ignore_errors=True)  # of an interrupted call
         bench = Bench(
-            name=chosen.model,
-            device=chosen.device,
+            name=options.model,
+            device=options.device,
             dtype=dtype,
             work=work,
-            methods=tuple(chosen.methods.split(",")),
+            methods=tuple(options.methods.split(",")),
             rows=rows,
-            cells_at_once=chosen.cells_at_once,
-            plain_steps=chosen.plain_steps,
-            plain_requests=chosen.plain_requests,
-            as_shipped=chosen.as_shipped,
+            cells_at_once=options.cells_at_once,
+            plain_steps=options.plain_steps,
+            plain_requests=options.plain_requests,
+            as_shipped=options.as_shipped,
             checkpoints=folder,
-            temporary=not chosen.checkpoints,
+            temporary=not options.checkpoints,
             scratch=scratch,
             say=_say,
         )
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(part: str, bench: Bench, stored: Stored) -> list[str]:
-    """Run the pieces of a part that are not there yet; which of them failed."""
+    """Run the pieces of a part that are not there yet; the labels of those that failed."""
     failed = []
     for path, make in PARTS[part](bench):
         label = " ".join((part, *path))
@@ -118,47 +118,49 @@ def _run(part: str, bench: Bench, stored: Stored) -> list[str]:
         began = time.perf_counter()
         try:
             release()
-            found = make()
-        except Exception as error:  # whatever it is: what is measured beside it is worth keeping
+            result = make()
+        except Exception as error:  # of any kind: the other pieces are worth keeping
             _say(traceback.format_exc())
-            found = {"error": f"{type(error).__name__}: {str(error).split(chr(10))[0]}"}
+            result = {"error": f"{type(error).__name__}: {str(error).split(chr(10))[0]}"}
             failed.append(label)
-        stored.put(found, part, *path)
-        _say(f"{label}: {found.get('error') or found.get('note') or 'done'} ({time.perf_counter() - began:.1f} s)")
+        stored.put(result, part, *path)
+        _say(f"{label}: {result.get('error') or result.get('note') or 'done'} ({time.perf_counter() - began:.1f} s)")
     return failed
 
 
-def _work(chosen: argparse.Namespace) -> Work:
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    reference = Path(os.environ.get("DUAL_DATA_REFERENCE", beside))
-    if chosen.made_up or not (reference / "duet").is_dir():
-        count = chosen.limit or 500
+def _work(options: argparse.Namespace) -> Work:
+    shared_data = Path(__file__).resolve().parents[3] / "shared" / "data"
+    reference = Path(os.environ.get("DUAL_DATA_REFERENCE", shared_data))
+    if options.made_up or not (reference / "duet").is_dir():
+        count = options.limit or 500
         forget, retain, source = made_up(min(count, 482), count)
     else:
         forget, retain, source = published(reference)
-    return Work(first(forget, chosen.limit), first(retain, chosen.limit), source, new_tokens=chosen.new_tokens)
+    return Work(first(forget, options.limit), first(retain, options.limit), source, new_tokens=options.new_tokens)
 
 
-def _setting(chosen: argparse.Namespace, work: Work, rows: int, dtype: str, arguments: Sequence[str]) -> dict[str, Any]:
+def _setting(
+    options: argparse.Namespace, work: Work, rows: int, dtype: str, arguments: Sequence[str]
+) -> dict[str, Any]:
     names = ("torch", "transformers", "peft", "tokenizers")
     processor = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
     return {
         "command": " ".join(["python -m benchmarks.evaluation", *arguments]),
-        "model": chosen.model,
-        "device": device_name(torch.device(chosen.device)),
-        "torch_device": chosen.device,
-        **({} if is_gpu(chosen.device) else processor),  # on which a GPU's figures hardly hang
+        "model": options.model,
+        "device": device_name(torch.device(options.device)),
+        "torch_device": options.device,
+        **({} if is_gpu(options.device) else processor),  # a GPU's figures hardly depend on it
         "dtype": dtype,
-        "methods": chosen.methods,
+        "methods": options.methods,
         "rows": {"forget": len(work.forget), "retain": len(work.retain), "source": work.source},
         "vocabulary": vocabulary(),
         "epochs": work.epochs,
         "batch": work.batch,
         "new_tokens": work.new_tokens,
         "rows_at_once": rows,
-        "cells_at_once": chosen.cells_at_once,
-        "plain_steps": chosen.plain_steps,
-        "plain_requests": chosen.plain_requests,
+        "cells_at_once": options.cells_at_once,
+        "plain_steps": options.plain_steps,
+        "plain_requests": options.plain_requests,
         "packages": {name: version(name) for name in names} | {"python": platform.python_version()},
     }
 

@@ -12,18 +12,18 @@ from benchmarks.evaluation.clock import is_gpu, wait
 
 
 class Ceilings(NamedTuple):
-    """Rates that no version of the code can exceed."""
+    """Rates that no code can exceed."""
 
     flops: float
     """Operations a second of a large product of bfloat16 matrices (float32 on a CPU)."""
     bytes: float
-    """Bytes a second of a large copy within the device's memory, read and written ones counted."""
+    """Bytes a second, read and written, of a large copy within the device's memory."""
     launch_seconds: float
-    """Host time of one small operation: what a run of small kernels cannot be faster than without graphs."""
+    """Host time of one small operation: the least time of a small kernel without graphs."""
 
 
 def ceilings(device: str) -> Ceilings:
-    """Measure them: the best of five means over repeats."""
+    """Measure the rates: the best of five means over repeats."""
     on_gpu = is_gpu(device)
     size = 8192 if on_gpu else 1024
     dtype = torch.bfloat16 if on_gpu else torch.float32
@@ -39,7 +39,7 @@ def ceilings(device: str) -> Ceilings:
 
 
 def _best(do: Callable[[], object], device: str, repeats: int = 10) -> float:
-    found = []
+    means = []
     for _ in range(5):
         do()
         wait(device)
@@ -47,5 +47,5 @@ def _best(do: Callable[[], object], device: str, repeats: int = 10) -> float:
         for _ in range(repeats):
             do()
         wait(device)
-        found.append((time.perf_counter() - began) / repeats)
-    return min(found)
+        means.append((time.perf_counter() - began) / repeats)
+    return min(means)

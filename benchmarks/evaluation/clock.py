@@ -15,7 +15,7 @@ def is_gpu(device: str) -> bool:
 
 
 def wait(device: str) -> None:
-    """Until the device has done all that it was given; a processor always has."""
+    """Wait until a GPU has done all its work; nothing to wait for on a processor."""
     if is_gpu(device):
         torch.cuda.synchronize(device)
 
@@ -23,8 +23,8 @@ def wait(device: str) -> None:
 class Clock:
     """Seconds by part; every reading waits for the device first.
 
-    Processor seconds are those of this process in all its threads: on a machine that others use too, they alone mean
-    something for work done on the processor.
+    Processor seconds are those of all threads of this process: on a shared machine only they are meaningful for work
+    done on the processor.
     """
 
     def __init__(self, device: str) -> None:
@@ -35,7 +35,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Add the time of what is inside to `name`, and keep the largest memory in use meanwhile."""
+        """Add the time of the block to `name`, and keep the peak memory of all such blocks."""
         wait(self.device)
         if is_gpu(self.device):
             torch.cuda.reset_peak_memory_stats(self.device)

@@ -1,8 +1,8 @@
-"""Work counted without a card: the real code runs on tensors that have a shape and no content.
+"""Work counted without a GPU: the real code runs on tensors that have a shape and no content.
 
-Counted are operations, bytes, kernels and the memory in use, at the sizes of the real model. Every kernel is also given
-the time that a machine's two ceilings leave it, max(operations / rate, bytes / bandwidth): their sum is what a replayed
-graph cannot beat, and what eager code cannot beat either, which besides waits for a launch a kernel.
+Counted are operations, bytes, kernels and the memory in use, at the sizes of the real model. A kernel takes at least
+max(operations / rate, bytes / bandwidth) seconds at a machine's two ceilings. The sum over kernels is a lower bound for
+a replayed graph, and for eager code, which also waits for one launch per kernel.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ H100 = (798e12, 3.0e12, 9.8e-6)
 
 
 class Work(NamedTuple):
-    """What some code does."""
+    """The work of a piece of code."""
 
     flops: float
     bytes: float
-    """Read and written by all kernels, each operand once a kernel."""
+    """Read and written by all kernels, each operand once per kernel."""
     kernels: int
     seconds: float
-    """Sum over kernels of the time that the ceilings leave them."""
+    """Sum over kernels of their least time at the ceilings."""
     peak_bytes: int
     """Most memory in use at once, weights included."""
     slowest: list[tuple[str, float]]
-    """Kernels by name with their part of the seconds, the longest first."""
+    """Kernels by name with their share of the seconds, the longest first."""
 
     def eager_seconds(self, launch: float = H100[2]) -> float:
-        """The least where kernels are launched one by one: a launch hides behind the kernel before it."""
+        """The least time where kernels are launched one by one; a launch overlaps with the kernel before it."""
         return max(self.seconds, self.kernels * launch)
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts while it is on. Views cost nothing; memory is that of the storages that are alive."""
+    """Counts while it is active. Views cost nothing; memory is that of the storages that are alive."""
 
     def __init__(self, flops: float = H100[0], bandwidth: float = H100[1]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -79,7 +79,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)]
         name = str(func.overloadpacket).removeprefix("aten.").removeprefix("counted.")
         if outputs and not _is_view(func, name):
-            if name == "baddbmm":  # copies what it adds to, and adds there
+            if name == "baddbmm":  # copies its first operand, and adds to the copy
                 self._count("copy_", 2 * _bytes(args[0]))
             self._count(name, _moved(name, args, inputs, outputs), _flops(name, args, outputs[0]))
         return result
@@ -109,12 +109,12 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def counting(meter: Meter | None = None) -> Iterator[Meter]:
-    """Tensors made inside have no content, and what is done to them is counted."""
+    """Inside, new tensors have no content, and operations on them are counted."""
     meter = meter or Meter()
     real = order.plan
 
     def plan(*args: Any, **kwargs: Any) -> order.Plan:
-        with unset_fake_temporarily():  # the order of rows is drawn for real
+        with unset_fake_temporarily():  # the order of rows needs real tensors
             return real(*args, **kwargs)
 
     kernel = mock.patch.object(norms, "rms_norm", _rms_norm_kernel)
@@ -123,26 +123,26 @@ def counting(meter: Meter | None = None) -> Iterator[Meter]:
 
 
 def counted(meter: Meter, do: Callable[[], object]) -> Work:
-    """What `do` costs."""
+    """The work of `do`."""
     meter.reset()
     do()
     return meter.read()
 
 
 def _rms_norm_kernel(rows: Tensor, _: object, weight: Tensor, __: float) -> Tensor:
-    """As on a GPU: a processor's torch takes the norm apart."""
+    """One kernel, as on a GPU: on a processor torch splits the norm into several."""
     output: Tensor = torch.ops.counted.rms_norm(rows, weight)[0]
     return output
 
 
 @torch.library.custom_op("counted::rms_norm", mutates_args=())
 def _rms_norm(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in the scale of their norm, and what of it is kept for the backward pass."""
+    """Rows divided by their root mean square, and the root mean squares, which the backward pass needs."""
     raise NotImplementedError("counted, and never computed")
 
 
 @torch.library.custom_op("counted::rms_norm_backward", mutates_args=())
-def _rms_norm_backward(gradient: Tensor, rows: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+def _rms_norm_backward(gradient: Tensor, rows: Tensor, weight: Tensor, rms: Tensor) -> Tensor:
     raise NotImplementedError("counted, and never computed")
 
 
@@ -152,11 +152,11 @@ def _(rows: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @_rms_norm_backward.register_fake
-def _(gradient: Tensor, rows: Tensor, weight: Tensor, kept: Tensor) -> Tensor:  # noqa: ARG001
+def _(gradient: Tensor, rows: Tensor, weight: Tensor, rms: Tensor) -> Tensor:  # noqa: ARG001
     return torch.empty_like(rows)
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+def _save_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs, output[1])
 
 
@@ -164,7 +164,7 @@ def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None]:
     return torch.ops.counted.rms_norm_backward(gradient, *ctx.saved_tensors), None
 
 
-_rms_norm.register_autograd(_backward, setup_context=_keep)
+_rms_norm.register_autograd(_backward, setup_context=_save_for_backward)
 
 _ALIASES = ("detach", "alias", "_unsafe_view", "lift_fresh", "_reshape_alias", "prim.device", "arange")
 _UNWRITTEN = ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided")
@@ -172,7 +172,7 @@ _FREE = frozenset((*_ALIASES, *_UNWRITTEN))
 
 
 def _moved(name: str, args: tuple[Any, ...], inputs: list[Tensor], outputs: list[Tensor]) -> int:
-    """Bytes read and written: of what picks or places rows only these rows."""
+    """Bytes read and written; gathering and scattering count only the rows that they touch."""
     if name in ("embedding", "index_select", "gather"):
         return 2 * _bytes(outputs[0])
     if name in ("index_copy_", "index_add_"):
@@ -189,7 +189,7 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _flops(name: str, args: tuple[Any, ...], output: Tensor) -> float:
-    """Operations of products and attention, multiply and add counted apart; nothing else counts."""
+    """Operations of products and attention, a multiplication and an addition being two; nothing else counts."""
     if name in ("mm", "bmm"):
         return 2.0 * output.numel() * int(args[0].shape[-1])
     if name in ("addmm", "baddbmm", "baddbmm_"):

@@ -1,4 +1,4 @@
-"""The counts of our parts and of the plain loop's, for a model of any shape."""
+"""The counts of the parts of our cell and of the plain loop, for a model of any shape."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dual_data.evaluation.training.train import CellData, TrainingRun
 def step(
     shape: str, tokenizer: PreTrainedTokenizerBase, work: Cell, *, cells: int = 1, dtype: str = "bfloat16"
 ) -> tuple[Work, int]:
-    """One of our training steps of `cells` cells at once, and the bytes of the weights."""
+    """One of our training steps with `cells` cells at once, and the bytes of the weights."""
     forget, retain = (encode(tokenizer, rows, "chat") for rows in (work.forget, work.retain))
     with counting() as meter, repeatable(torch.device("cuda")):
         loaded, weights = _loaded(shape, tokenizer, dtype)
@@ -52,7 +52,7 @@ def step(
 def batch(
     shape: str, tokenizer: PreTrainedTokenizerBase, work: Cell, *, rows: int, cells: int = 1, dtype: str = "bfloat16"
 ) -> dict[str, Work]:
-    """The parts of our measurement of one batch: prompts with all scored answers, and one decoding step."""
+    """The parts of measuring one batch: prompts with all scored answers, and one decoding step."""
     requests = workload_of(tokenizer, work).requests[:rows]
     with counting() as meter:
         loaded, _ = _loaded(shape, tokenizer, dtype)
@@ -82,7 +82,7 @@ def plain_step(
     options: PlainOptions = FAIREST,
     dtype: str = "bfloat16",
 ) -> tuple[Work, int]:
-    """One forward and backward pass of the plain loop, without what the reference adds, and the bytes of weights."""
+    """One forward and backward pass of the plain loop, without a reference model, and the bytes of the weights."""
     rows = encode(tokenizer, work.forget[: options.micro or work.batch], "chat")
     with counting() as meter:
         loaded, weights = _loaded(shape, tokenizer, dtype, fused=False)
@@ -100,9 +100,9 @@ def plain_step(
             loss.backward()  # type: ignore[no-untyped-call]
 
         once()
-        found = counted(meter, once)
+        cost = counted(meter, once)
         adapters.remove()
-        return found, weights
+        return cost, weights
 
 
 def _padded(rows: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:

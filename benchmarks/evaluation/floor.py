@@ -1,4 +1,4 @@
-"""The least that a cell can take: operations and bytes that no version of the code can do without."""
+"""The floor of a cell: the operations and bytes that no code can do without."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Part(NamedTuple):
     bytes: float
 
     def seconds(self, ceilings: Ceilings) -> float:
-        """Time at the ceilings: the larger of arithmetic and memory."""
+        """Time at the ceilings: the larger of those of arithmetic and memory."""
         return max(self.flops / ceilings.flops, self.bytes / ceilings.bytes)
 
 
 def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *, width: int = 2) -> list[Part]:
-    """The parts of one cell; `width` bytes a weight.
+    """The parts of one cell, with `width` bytes per weight.
 
-    Counted as if every prompt were shared where rows begin alike, nothing were padded, logits were made only where a
-    label is, keys and values of a generation were read once a token, and nothing but products cost arithmetic. A
-    multiplication and an addition are two operations. Frozen weights take 2 operations a token forward and 2 backward.
-    Loading the weights, which a grid does once, is not in it.
+    The count assumes that common prefixes of prompts are shared, nothing is padded, logits are made only where a label
+    is, keys and values are read once per generated token, and only products cost arithmetic. A multiplication and an
+    addition are two operations. A frozen weight takes 2 operations per token forward and 2 backward. Loading the
+    weights, which a grid does once, is left out.
     """
     body, head = _body(config), config.vocab_size * config.hidden_size
     cache = 2 * config.num_hidden_layers * _shared(config) * width
@@ -63,12 +63,12 @@ def floor(config: LlamaConfig, tokenizer: PreTrainedTokenizerBase, work: Work, *
 
 
 def _body(config: LlamaConfig) -> int:
-    """Weights of the layers: what every token is multiplied with."""
+    """Number of weights of the layers, with which every token is multiplied."""
     attention = 2 * config.hidden_size**2 + 2 * config.hidden_size * _shared(config)
     return int(config.num_hidden_layers * (attention + 3 * config.hidden_size * config.intermediate_size))
 
 
 def _shared(config: LlamaConfig) -> int:
-    """Width of the keys of a layer, and of its values."""
+    """Width of the keys of a layer, which is that of its values too."""
     heads = config.num_key_value_heads or config.num_attention_heads
     return int(heads * (config.hidden_size // config.num_attention_heads))

@@ -1,4 +1,4 @@
-"""The same cell, and whole grids, through the package: what people run."""
+"""The same cell, and whole grids, through the package, as users run them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from dual_data.evaluation.training.train import CellData, Trace, train, ways_not
 
 
 class OurCell(NamedTuple):
-    """What a cell took and gave."""
+    """Time and results of a cell."""
 
     clock: Clock
     trace: Trace
-    measured: Measurement
+    measurement: Measurement
     how: dict[str, Any]
 
 
@@ -42,7 +42,7 @@ def run_cell(
 ) -> OurCell:
     """Run a cell from the checkpoint in `folder`; `rows` are asked at once.
 
-    The adapter that training begins with is left in `start`, in peft's format: so the other side can begin with it.
+    The adapter before training is saved in `start`, in peft's format, so that the plain loop can begin with it.
     """
     identify(str(folder))  # remembers the hash of the weights, which can take as long as the cell
     clock = Clock(device)
@@ -56,16 +56,16 @@ def run_cell(
     with clock.part("measure"):
         workload = workload_of(loaded.tokenizer, work)
         engine = fast_engine(loaded, adapters, rows=rows, new_tokens=work.new_tokens, graphs=graphs)
-        measured = measure(engine, workload)[0]
+        measurement = measure(engine, workload)[0]
     adapters.remove()
-    ran = how(engine)
-    return OurCell(clock, trace, measured, ran | {"notes": [*ran["notes"], *ways_not_taken(trace.notes)]})
+    info = how(engine)
+    return OurCell(clock, trace, measurement, info | {"notes": [*info["notes"], *ways_not_taken(trace.notes)]})
 
 
 def fast_engine(
     loaded: Loaded, adapters: Adapters, *, rows: int, new_tokens: int, graphs: bool | None = None
 ) -> FastEngine:
-    """The engine that the package opens. Raises RuntimeError where that is its slow one: another thing to measure."""
+    """The engine that the package opens. Raises RuntimeError if it is the slow one, which is not measured here."""
     engine = open_engine(loaded, adapters, rows=rows, max_new_tokens=new_tokens, graphs=graphs)
     if not isinstance(engine, FastEngine):
         raise RuntimeError(f"the package does not serve {loaded.info.spec} by its fast engine: {engine.notes}")
@@ -73,7 +73,7 @@ def fast_engine(
 
 
 def how(engine: FastEngine) -> dict[str, Any]:
-    """What an engine that has run did; fewer rows than were asked for are those that fit."""
+    """How an engine has run; its rows are fewer than asked for if no more fit."""
     return {
         "rows_at_once": engine.rows,
         "cells_at_once": engine.cells,
@@ -84,7 +84,7 @@ def how(engine: FastEngine) -> dict[str, Any]:
 
 
 def attention_kernels() -> list[str]:
-    """Those that torch may choose from on a GPU."""
+    """The attention kernels that torch may choose from on a GPU."""
     names = ("flash", "mem_efficient", "cudnn", "math")
     return [name for name in names if getattr(torch.backends.cuda, f"{name}_sdp_enabled")()]
 
@@ -92,24 +92,24 @@ def attention_kernels() -> list[str]:
 def train_cells(
     loaded: Loaded, adapters: Adapters, work: Work, lrs: Sequence[float], *, graphs: bool | None
 ) -> list[Trace]:
-    """Train one cell a learning rate, all at once."""
+    """Train one cell per learning rate, all at once."""
     forget, retain = (encode(loaded.tokenizer, rows, "chat") for rows in (work.forget, work.retain))
     cells = [CellData(forget, retain, lr, work.seed) for lr in lrs]
-    how = Optimisation(epochs=work.epochs, batch=work.batch)
-    return train(loaded, adapters, method_named(work.method), cells, how, graphs=graphs)
+    optimisation = Optimisation(epochs=work.epochs, batch=work.batch)
+    return train(loaded, adapters, method_named(work.method), cells, optimisation, graphs=graphs)
 
 
 class OurGrid(NamedTuple):
-    """What a grid took."""
+    """Time and size of a grid."""
 
     cells: int
-    """Cells that were trained; the models before unlearning come on top."""
+    """Cells that were trained, without the models before unlearning."""
     clock: Clock
     failed: int
     written_bytes: int
     """Results and the adapters of training stages; a cell leaves no model."""
     how: dict[str, Any]
-    """As of a cell: the most of rows and of cells at once, and the notes of all cells."""
+    """As for a cell: the most rows and cells at once, and the notes of all cells."""
 
 
 def run_grid(
@@ -176,9 +176,10 @@ def run_grid(
         tally = run(grid, cells, options, project=scratch, say=say)
     paths = list((grid.folder / "cells").glob("*.json"))
     runs = [json.loads(run_path(path).read_text()) for path in paths]
-    trained = [json.loads(path.read_text())["training"] or {"notes": {}} for path in paths]
-    said = [*(found.get("notes", ()) for found in runs), *(ways_not_taken(found["notes"]) for found in trained)]
-    notes = sorted({note for some in said for note in some})
+    trainings = [json.loads(path.read_text())["training"] or {"notes": {}} for path in paths]
+    note_lists = [row.get("notes", ()) for row in runs]
+    note_lists += [ways_not_taken(training["notes"]) for training in trainings]
+    notes = sorted({note for note_list in note_lists for note in note_list})
     if slow := [note for note in notes if note.startswith("slow evaluation")]:
         raise RuntimeError(f"the package does not serve {folder} by its fast engine: {slow}")
     return OurGrid(
@@ -187,7 +188,7 @@ def run_grid(
         tally.failed,
         sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file() and data not in path.parents),
         {
-            **{name: max(found.get(name) or 0 for found in runs) for name in ("rows_at_once", "cells_at_once")},
+            **{name: max(row.get(name) or 0 for row in runs) for name in ("rows_at_once", "cells_at_once")},
             "graphs": is_gpu(device),
             "attention": attention_kernels(),
             "notes": notes,

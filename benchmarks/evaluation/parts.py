@@ -1,4 +1,4 @@
-"""The parts of the benchmark: each is a list of pieces, and a piece makes something that JSON can hold."""
+"""The parts of the benchmark: each is a list of pieces, and the result of a piece can be written as JSON."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from dual_data.evaluation.models.loading import Loaded, identify, load
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 
 Piece = tuple[tuple[str, ...], Callable[[], dict[str, Any]]]
-"""Where in the part's result it stands, and what makes it. Whatever takes time or memory is done by that."""
+"""Path of a piece's result within the part's, and the function that makes it, which does all that takes time."""
 
 _COUNTED_CELLS = 4
-"""Cells at once of the step that is counted beside that of one."""
+"""A training step is counted for one cell and for so many cells at once."""
 _MOST_ON_PROCESSOR = 10**7
-"""Parameters."""
+"""Largest number of parameters whose growth is measured on a processor."""
 
 
 class Bench(NamedTuple):
-    """What is measured and how."""
+    """Settings of the benchmark."""
 
     name: str
     device: str
@@ -63,12 +63,12 @@ class Bench(NamedTuple):
     as_shipped: bool
     checkpoints: Path
     temporary: bool
-    """Whether the checkpoints are: then there is one at a time, as a small disk has no room for more."""
+    """Whether the checkpoints are temporary: then there is one at a time, as a small disk has no room for more."""
     scratch: Path
     say: Callable[[str], None]
 
     def folder(self, dtype: str = "") -> Path:
-        """The checkpoint that both sides load, made where it is not there."""
+        """The checkpoint that both sides load, made if it is not there."""
         name = f"{self.name}-{dtype or self.dtype}"
         for other in self.checkpoints.glob(f"{self.name}-*") if self.temporary else ():
             if other.name != name:
@@ -77,60 +77,60 @@ class Bench(NamedTuple):
 
     @property
     def on_gpu(self) -> bool:
-        """Whether there is anything to replay graphs on."""
+        """Whether there is a GPU, which can replay graphs."""
         return is_gpu(self.device)
 
     @contextmanager
     def new_folder(self) -> Iterator[Path]:
-        """An empty folder, gone afterwards whatever happens: a merged model is as large as the one it came from."""
+        """An empty folder that is always removed afterwards: a merged model is as large as the original."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             yield Path(folder)
 
 
 def ceilings_part(bench: Bench) -> Iterator[Piece]:
-    """The machine's two ceilings and the cell's floor under them."""
+    """The machine's two ceilings and the floor of a cell at them."""
 
     def make() -> dict[str, Any]:
-        found = ceilings(bench.device)
-        return {**found._asdict(), "floor": _floor(bench, found)}
+        rates = ceilings(bench.device)
+        return {**rates._asdict(), "floor": _floor(bench, rates)}
 
     yield (), make
 
 
 def counts_part(bench: Bench) -> Iterator[Piece]:
-    """Operations, bytes, kernels and memory of training steps and of a batch, no device needed; shapes alone."""
+    """Operations, bytes, kernels and memory of training steps and of a batch, from shapes alone, without a device."""
     if bench.name in SHAPES:
         yield (), partial(_counts, bench)
 
 
 def _counts(bench: Bench) -> dict[str, Any]:
-    tokenizer, found = tokenizer_of(), dict[str, Any]()
-    card = Ceilings(*count.H100)
-    found["floor"] = _floor(bench, card)
+    tokenizer, counts = tokenizer_of(), dict[str, Any]()
+    rates = Ceilings(*count.H100)
+    counts["floor"] = _floor(bench, rates)
     for method in bench.methods:
         for cells in sorted({1, bench.cells_at_once or _COUNTED_CELLS}):
             work, weights = counted.step(bench.name, tokenizer, bench.work._replace(method=method), cells=cells)
-            found[f"{method} step of {cells}"] = _counted(work) | {"weights_bytes": weights}
+            counts[f"{method} step of {cells}"] = _counted(work) | {"weights_bytes": weights}
     for name, options in (("plain step", plain.FAIREST), ("plain step as shipped", plain.AS_SHIPPED)):
         work, weights = counted.plain_step(bench.name, tokenizer, bench.work, options=options)
-        found[name] = _counted(work) | {"weights_bytes": weights}
+        counts[name] = _counted(work) | {"weights_bytes": weights}
     for part, work in counted.batch(bench.name, tokenizer, bench.work, rows=bench.rows).items():
-        found[part] = _counted(work)
-    found["modelled"] = modelled(found, bench.methods, bench.work, bench.rows)
-    return found
+        counts[part] = _counted(work)
+    counts["modelled"] = modelled(counts, bench.methods, bench.work, bench.rows)
+    return counts
 
 
-def modelled(found: Mapping[str, Any], methods: Sequence[str], work: Work, rows: int) -> dict[str, Any]:
-    """Seconds of a cell if every kernel ran at the ceilings and nothing came between; loading and the host left out."""
+def modelled(counts: Mapping[str, Any], methods: Sequence[str], work: Work, rows: int) -> dict[str, Any]:
+    """Seconds of a cell by method if every kernel ran at the ceilings, one right after the other; loading left out."""
     batches = math.ceil((len(work.forget) + len(work.retain)) / rows)
-    measured = found["prompts and answers"]["seconds"] + (work.new_tokens - 1) * found["decoding step"]["seconds"]
+    measured = counts["prompts and answers"]["seconds"] + (work.new_tokens - 1) * counts["decoding step"]["seconds"]
     steps = math.ceil(len(work.forget) / work.batch) * work.epochs
     cells = {}
     for method in methods:
-        floor = found["floor"][method]
-        once = sum(part["seconds"] for part in floor["parts"] if part["name"] == "reference")
-        seconds = steps * found[f"{method} step of 1"]["seconds"] + once + batches * measured
+        floor = counts["floor"][method]
+        reference = sum(part["seconds"] for part in floor["parts"] if part["name"] == "reference")
+        seconds = steps * counts[f"{method} step of 1"]["seconds"] + reference + batches * measured
         cells[method] = {"seconds": seconds, "over_floor": seconds / floor["seconds"]}
     return cells
 
@@ -158,7 +158,7 @@ def _after(first: Callable[[], None], make: Callable[[], dict[str, Any]]) -> Cal
 
 
 def _warm_up(bench: Bench) -> None:
-    """Take what a process pays once out of the first timing: the device's context, its libraries and kernels."""
+    """Load the device's context, libraries and kernels, which a process pays for once, before the first timing."""
     if bench.on_gpu:
         few = bench.work._replace(forget=bench.work.forget[:64], retain=bench.work.retain[:64], new_tokens=4)
         ours.run_cell(bench.folder(), few, device=bench.device, dtype=bench.dtype, rows=bench.rows, graphs=True)
@@ -190,7 +190,7 @@ def _plain_cell(bench: Bench, work: Work, options: plain.PlainOptions) -> dict[s
 
 
 def grid_part(bench: Bench) -> Iterator[Piece]:
-    """The grid of 48 cells by the package in full, a training stage a piece, each with its own loading."""
+    """The full grid of 48 cells by the package: one piece per training stage, which loads the model itself."""
     for stage in GRID_STAGES:
         yield (stage,), partial(_grid, bench, stage)
 
@@ -226,10 +226,10 @@ def _parity(bench: Bench, method: str) -> dict[str, Any]:
     work = bench.work._replace(method=method, forget=forget, retain=bench.work.retain[:64], epochs=epochs, lr=1e-4)
     with bench.new_folder() as scratch:
         adapter = scratch / "fresh"
-        mine = ours.run_cell(
+        our_cell = ours.run_cell(
             folder, work, device=bench.device, dtype="float32", rows=bench.rows, graphs=None, start=adapter
         )
-        other = plain.run_cell(
+        plain_cell = plain.run_cell(
             folder,
             identify(str(folder)).tokenizer,
             work,
@@ -240,7 +240,7 @@ def _parity(bench: Bench, method: str) -> dict[str, Any]:
             adapter=adapter,
             options=plain.SMALL,
         )
-    return parity(mine, other)._asdict() | {"how": mine.how}
+    return parity(our_cell, plain_cell)._asdict() | {"how": our_cell.how}
 
 
 def profile_part(bench: Bench) -> Iterator[Piece]:
@@ -283,13 +283,13 @@ def growth_part(bench: Bench) -> Iterator[Piece]:
 
 
 def _timed(bench: Bench, model: Callable[[], Loaded], work: Work, cells: int) -> dict[str, Any]:
-    """Seconds of cells at once; a note alone where they do not fit."""
+    """Seconds of training and measuring `cells` cells at once; only a note if they do not fit."""
     clock = Clock(bench.device)
     try:
         with enough_memory(f"with {cells} cells at once"):
             loaded = model()
             with _adapters(loaded, [work.seed] * cells) as adapters:
-                # Opened first: that tries the model, once, and would be in the time of one point.
+                # Opened first: the first engine of a model tries it out, which would distort the time of one point.
                 rows = max(1, bench.rows // cells)
                 engine = ours.fast_engine(loaded, adapters, rows=rows, new_tokens=work.new_tokens)
                 with clock.part("train"):
@@ -311,19 +311,19 @@ def _adapters(loaded: Loaded, seeds: Sequence[int]) -> Iterator[Adapters]:
         adapters.remove()
 
 
-def _floor(bench: Bench, card: Ceilings) -> dict[str, Any]:
+def _floor(bench: Bench, rates: Ceilings) -> dict[str, Any]:
     config = config_of(bench.name) if bench.name in SHAPES else AutoConfig.from_pretrained(bench.folder())
     width = 2 if bench.dtype == "bfloat16" else 4
-    found: dict[str, Any] = {}
+    floors: dict[str, Any] = {}
     for method in bench.methods:
         parts = floor(config, tokenizer_of(), bench.work._replace(method=method), width=width)
-        found[method] = {
-            "parts": [{**part._asdict(), "seconds": part.seconds(card)} for part in parts],
+        floors[method] = {
+            "parts": [{**part._asdict(), "seconds": part.seconds(rates)} for part in parts],
             "flops": sum(part.flops for part in parts),
             "bytes": sum(part.bytes for part in parts),
-            "seconds": sum(part.seconds(card) for part in parts),
+            "seconds": sum(part.seconds(rates) for part in parts),
         }
-    return found
+    return floors
 
 
 def _counted(work: count.Work) -> dict[str, Any]:

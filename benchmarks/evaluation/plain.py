@@ -1,10 +1,10 @@
-"""The plain way: transformers and peft, a process's worth of steps a cell, as the established framework goes about it.
+"""The plain loop: one cell with transformers and peft, in the steps of the established framework.
 
-    load -> train -> merge and save -> load -> generate in batches of 32 -> one forward pass a metric
+    load -> train -> merge and save -> load -> generate in batches of 32 -> one forward pass per metric
 
-It is given every advantage that costs it no change of kind: rows tokenised beforehand, one forward pass a step in place
-of micro-batches with recomputation (see `PlainOptions`), the fast ROUGE, no start of a process. So what is measured
-against it is a lower bound.
+It gets every advantage that leaves it the same kind of loop: rows tokenised beforehand, one forward pass per step in
+place of micro-batches with recomputation (see `PlainOptions`), the fast ROUGE, no start of a process. So a speed-up
+over it is a lower bound.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _NO_LABEL = -100
 
 
 class PlainOptions(NamedTuple):
-    """How a step is split; the loss is the same."""
+    """How a step is split, which does not change the loss."""
 
     micro: int = 0
-    """Rows a forward pass; 0 for the whole step. The framework ships 4."""
+    """Rows per forward pass; 0 for the whole step. The framework's default is 4."""
     checkpointing: bool = False
     """Whether activations are computed again in the backward pass; the framework always does."""
 
@@ -47,20 +47,20 @@ class PlainOptions(NamedTuple):
 FAIREST = PlainOptions()
 AS_SHIPPED = PlainOptions(micro=4, checkpointing=True)
 SMALL = PlainOptions(micro=8)
-"""Where memory is short: two copies of an 8B model in float32 alone take 60 GiB."""
+"""Where memory is short: already two copies of an 8B model in float32 take 60 GiB."""
 
 
 class PlainCell(NamedTuple):
-    """What a cell took and gave."""
+    """Time and results of a cell."""
 
     clock: Clock
     scale: dict[str, float]
-    """By part of which only a share was run: what its seconds were multiplied by."""
+    """For each part that was run only in part: the factor by which its seconds were multiplied."""
     losses: list[float]
     generations: list[tuple[int, ...]]
-    """By request of the workload, up to and without the first stop token."""
+    """Tokens per request of the workload, without the first stop token and what follows."""
     log_p: list[list[float]]
-    """By request, log-probabilities of the gold answer's tokens."""
+    """Per request, log-probabilities of the gold answer's tokens."""
     scores: dict[str, float]
     """Means of the metrics."""
 
@@ -79,10 +79,10 @@ def run_cell(
     most_steps: int = 0,
     most_requests: int = 0,
 ) -> PlainCell:
-    """Run a cell from the checkpoint in `folder`. `adapter` is where training starts; a fresh one otherwise.
+    """Run a cell from the checkpoint in `folder`. Training starts from `adapter`, or from a fresh one for None.
 
-    With `most_steps` and `most_requests` only so many are run, and the seconds of those parts are scaled up, which
-    `scale` of the result says.
+    With `most_steps` and `most_requests` only so many are run, and the seconds of those parts are scaled up by the
+    factors in `scale` of the result.
     """
     clock = Clock(device)
     with clock.part("load"):
@@ -121,7 +121,7 @@ def run_cell(
 
 
 def workload_of(tokenizer: PreTrainedTokenizerBase, work: Work) -> Workload:
-    """All that a cell is asked: the same for both sides."""
+    """All requests of a cell, the same for both sides."""
     options = MeasureOptions(distractors=work.distractors, paraphrases=False)
     return build_workload(tokenizer, {"forget": work.forget, "retain": work.retain}, "chat", options)
 
@@ -151,8 +151,8 @@ def _train(
 ) -> list[float]:
     forget = encode(tokenizer, work.forget, "chat")
     retain = encode(tokenizer, work.retain, "chat")
-    kinds = {"forget": forget} if work.method == "GradAscent" else {"forget": forget, "retain": retain}
-    labels = {name: [len(row.answer_ids) + len(row.end_ids) for row in rows] for name, rows in kinds.items()}
+    sets = {"forget": forget} if work.method == "GradAscent" else {"forget": forget, "retain": retain}
+    labels = {name: [len(row.answer_ids) + len(row.end_ids) for row in rows] for name, rows in sets.items()}
     optimisation = Optimisation(epochs=work.epochs, batch=work.batch, micro=options.micro)
     steps = [step for epoch in plan(labels, optimisation, work.seed) for step in epoch]
     weights = [parameter for parameter in policy.parameters() if parameter.requires_grad]
@@ -165,7 +165,7 @@ def _train(
     for step in steps[: most_steps or None]:
         total = 0.0
         for micro in step:
-            loss = _loss(policy, reference, kinds, micro, work.method)
+            loss = _loss(policy, reference, sets, micro, work.method)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -178,9 +178,9 @@ def _train(
     return losses
 
 
-def _loss(policy: Any, reference: Any, kinds: dict[str, list[Encoded]], micro: Micro, method: str) -> Tensor:
-    """Loss of one micro-batch; `micro` has the weights that add up to the mean over the step."""
-    batches = {name: _right_padded([kinds[name][i] for i in indices], policy) for name, indices in micro.rows.items()}
+def _loss(policy: Any, reference: Any, sets: dict[str, list[Encoded]], micro: Micro, method: str) -> Tensor:
+    """Loss of one micro-batch, with the weights in `micro`, so that the sum over a step is the step's mean."""
+    batches = {name: _right_padded([sets[name][i] for i in indices], policy) for name, indices in micro.rows.items()}
     nll = {name: _nll(policy, *batch) for name, batch in batches.items()}
 
     def token_mean(name: str) -> Tensor:
@@ -203,15 +203,15 @@ def _loss(policy: Any, reference: Any, kinds: dict[str, list[Encoded]], micro: M
 
 
 def _right_padded(rows: Sequence[Encoded], model: Any) -> tuple[Tensor, Tensor, Tensor]:
-    whole = [row.prompt_ids + row.answer_ids + row.end_ids for row in rows]
-    width = max(map(len, whole))
+    sequences = [row.prompt_ids + row.answer_ids + row.end_ids for row in rows]
+    width = max(map(len, sequences))
     ids, mask, labels = [], [], []
-    for row, tokens in zip(rows, whole, strict=True):
+    for row, tokens in zip(rows, sequences, strict=True):
         padding = width - len(tokens)
         ids.append([*tokens, *[0] * padding])
         mask.append([1] * len(tokens) + [0] * padding)
-        silent = len(row.prompt_ids)
-        labels.append([_NO_LABEL] * silent + list(tokens[silent:]) + [_NO_LABEL] * padding)
+        prompt_length = len(row.prompt_ids)
+        labels.append([_NO_LABEL] * prompt_length + list(tokens[prompt_length:]) + [_NO_LABEL] * padding)
     return (
         torch.tensor(ids).to(model.device),
         torch.tensor(mask).to(model.device),
@@ -220,19 +220,19 @@ def _right_padded(rows: Sequence[Encoded], model: Any) -> tuple[Tensor, Tensor, 
 
 
 def _nll(model: Any, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-    """-log p of every label [rows, tokens - 1], 0 where there is none; logits of all positions, as the trainer has."""
+    """-log p of every label [rows, tokens - 1], 0 where there is none; as in a trainer, all positions have logits."""
     logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
-    found: Tensor = torch.nn.functional.cross_entropy(
+    losses: Tensor = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_NO_LABEL, reduction="none"
     )
-    return found.view(len(ids), -1)
+    return losses.view(len(ids), -1)
 
 
 @torch.no_grad()
 def _generate(
     model: Any, workload: Workload, requests: int, new_tokens: int, stops: Sequence[int]
 ) -> list[tuple[int, ...]]:
-    found: list[tuple[int, ...]] = []
+    generations: list[tuple[int, ...]] = []
     for start in range(0, requests, EVALUATION_ROWS):
         prompts = [request.prompt for request in workload.requests[start : min(start + EVALUATION_ROWS, requests)]]
         width = max(map(len, prompts))
@@ -248,12 +248,12 @@ def _generate(
         )
         for row in output[:, width:].tolist():
             end = next((place for place, token in enumerate(row) if token in stops), len(row))
-            found.append(tuple(row[:end]))
-    return found
+            generations.append(tuple(row[:end]))
+    return generations
 
 
 _Metric = Callable[[Tensor, Tensor, int], float]
-"""From logits [tokens, vocabulary] and ids [tokens] of an answer with its end, and the tokens of the answer alone."""
+"""Of logits [tokens, vocabulary] and ids [tokens] of an answer with its end, and the length of the answer alone."""
 
 
 def _probability(logits: Tensor, gold: Tensor, tokens: int) -> float:
@@ -281,7 +281,7 @@ METRICS: dict[str, _Metric] = {
     "extraction_strength": _extraction,
     "member_min_k_40": _min_k,
 }
-"""Each takes its own pass over all rows, as in the framework; the truth ratio takes one a distractor besides."""
+"""Each takes its own pass over all rows, as in the framework; the truth ratio takes one more per distractor."""
 
 
 def _log_p(logits: Tensor, gold: Tensor) -> Tensor:
@@ -295,14 +295,18 @@ def _metrics(model: Any, workload: Workload, requests: int) -> tuple[dict[str, f
     scores = {name: _mean(_pass(model, gold, metric)) for name, metric in METRICS.items()}
     log_p = _pass(model, gold, lambda logits, ids, tokens: _log_p(logits, ids)[:tokens].tolist())
     means = [sum(values) / len(values) for values in log_p]
-    others: list[list[float]] = [[] for _ in chosen]
+    distractor_means: list[list[float]] = [[] for _ in chosen]
     for place in range(1, max(len(request.answers) for request in chosen)):
         rows = [row for row, request in enumerate(chosen) if len(request.answers) > place]
         pairs = [(chosen[row].prompt, chosen[row].answers[place]) for row in rows]
-        found = _pass(model, pairs, lambda logits, ids, tokens: _log_p(logits, ids)[:tokens].mean().item())
-        for row, value in zip(rows, found, strict=True):
-            others[row].append(value)
-    ratios = [math.exp(sum(wrong) / len(wrong) - right) for wrong, right in zip(others, means, strict=True) if wrong]
+        values = _pass(model, pairs, lambda logits, ids, tokens: _log_p(logits, ids)[:tokens].mean().item())
+        for row, value in zip(rows, values, strict=True):
+            distractor_means[row].append(value)
+    ratios = [
+        math.exp(sum(distractors) / len(distractors) - mean)
+        for distractors, mean in zip(distractor_means, means, strict=True)
+        if distractors
+    ]
     scores["truth_ratio_forget"] = _mean([min(ratio, 1 / ratio) if ratio else 0.0 for ratio in ratios])
     return scores, log_p
 
@@ -310,8 +314,8 @@ def _metrics(model: Any, workload: Workload, requests: int) -> tuple[dict[str, f
 def _pass(
     model: Any, rows: Sequence[tuple[tuple[int, ...], Answer]], metric: Callable[[Tensor, Tensor, int], Any]
 ) -> list[Any]:
-    """One metric of all rows, logits of all positions."""
-    found = []
+    """One metric for all rows, from logits of all positions."""
+    values = []
     for start in range(0, len(rows), EVALUATION_ROWS):
         batch = rows[start : start + EVALUATION_ROWS]
         encoded = [
@@ -323,18 +327,18 @@ def _pass(
         for row, (prompt, answer) in enumerate(batch):
             first = len(prompt)
             gold = ids[row, first : first + len(answer.ids)]
-            found.append(metric(logits[row, first - 1 : first - 1 + len(answer.ids)], gold, answer.answer_tokens))
-    return found
+            values.append(metric(logits[row, first - 1 : first - 1 + len(answer.ids)], gold, answer.answer_tokens))
+    return values
 
 
 def _recall(tokenizer: PreTrainedTokenizerBase, workload: Workload, generations: Sequence[tuple[int, ...]]) -> float:
-    found = []
+    recalls = []
     for places in workload.sets.values():
         for place in places:
             if place.canonical < len(generations):
                 text = str(tokenizer.decode(list(generations[place.canonical]), skip_special_tokens=True))
-                found.append(text_scores(text, place.item.answer, place.item.answers)["rougeL_recall"])
-    return _mean(found)
+                recalls.append(text_scores(text, place.item.answer, place.item.answers)["rougeL_recall"])
+    return _mean(recalls)
 
 
 def _mean(values: Sequence[float]) -> float:

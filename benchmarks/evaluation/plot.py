@@ -15,22 +15,22 @@ PANELS = (("cells", "cells at once"), ("facts", "facts to forget"), ("parameters
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the part `growth` of one or several results.json, a line each; those without it are named and left out."""
+    """Draw the part `growth` of each results.json; files without it are named and left out."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation.plot", description=__doc__)
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    chosen = parser.parse_args(arguments)
-    results = {path: json.loads(path.read_text()) for path in chosen.results}
-    for path in [path for path, one in results.items() if not one.get("growth")]:
+    options = parser.parse_args(arguments)
+    results = {path: json.loads(path.read_text()) for path in options.results}
+    for path in [path for path, result in results.items() if not result.get("growth")]:
         print(f"{path}: has no growth, which --parts growth measures: left out", file=sys.stderr)
         del results[path]
     if results:
-        draw(list(results.values()), chosen.out)
+        draw(list(results.values()), options.out)
     return 0 if results else 1
 
 
 def draw(results: Sequence[Mapping[str, Any]], target: Path) -> None:
-    """One panel a quantity, training and measuring apart; processor time where there is no GPU."""
+    """One panel per quantity, with a line each for training and measuring; processor time where there is no GPU."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -38,15 +38,15 @@ def draw(results: Sequence[Mapping[str, Any]], target: Path) -> None:
     FigureCanvasAgg(figure)
     for place, (name, label) in enumerate(PANELS):
         axes = figure.add_subplot(1, len(PANELS), place + 1)
-        for one in results:
-            on_gpu = is_gpu(one["setting"].get("torch_device", "cpu"))
+        for result in results:
+            on_gpu = is_gpu(result["setting"].get("torch_device", "cpu"))
             unit = "seconds" if on_gpu else "cpu_seconds"
-            measured = one["growth"].get(name, {}).items()
+            measured = result["growth"].get(name, {}).items()
             points = sorted((float(x), value[unit]) for x, value in measured if unit in value)
             for part, style in (("train", "-"), ("measure", "--")) if points else ():
-                drawn = [(x, parts[part]) for x, parts in points]
-                title = f"{one['setting']['model']}, {part}"
-                axes.plot([x for x, _ in drawn], [y for _, y in drawn], style, marker="o", label=title)
+                series = [(x, parts[part]) for x, parts in points]
+                title = f"{result['setting']['model']}, {part}"
+                axes.plot([x for x, _ in series], [y for _, y in series], style, marker="o", label=title)
         axes.set(xlabel=label, ylabel="seconds")
         if axes.lines:
             axes.set(xscale="log", yscale="log")

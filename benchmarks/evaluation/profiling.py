@@ -17,7 +17,7 @@ class Profile(NamedTuple):
     seconds: float
     """Wall time, without the profiler."""
     busy: float
-    """Seconds in which a kernel ran; the rest are gaps: launches, host code, copies waited for."""
+    """Seconds in which a kernel ran; the rest are gaps: launches, host code, waiting for copies."""
     kernels: int
     top: list[tuple[str, float, int]]
     """Kernels by name with seconds and count, the longest first."""
@@ -33,11 +33,11 @@ def profiled(do: Callable[[], object], device: str, most: int = 15) -> Profile:
     wait(device)
     seconds = time.perf_counter() - began
     activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
-    with profile(activities=[activity]) as seen:
+    with profile(activities=[activity]) as profiler:
         do()
         wait(device)
     rows: list[tuple[str, float, int]] = []
-    for event in seen.key_averages():
+    for event in profiler.key_averages():
         row: Any = event
         spent = row.self_device_time_total if on_gpu else row.self_cpu_time_total
         if spent:

@@ -52,7 +52,7 @@ SMOLLM2 = "smollm2"
 
 
 class Work(NamedTuple):
-    """One cell: what is trained on, what is asked, and how long answers may get."""
+    """One cell: its rows, method and sizes."""
 
     forget: list[Item]
     retain: list[Item]
@@ -73,7 +73,7 @@ def config_of(shape: str) -> LlamaConfig:
 
 
 def tokenizer_of() -> PreTrainedTokenizerBase:
-    """SmolLM2's where its package is there, for every shape alike; else a tiny one. Time depends on lengths alone."""
+    """SmolLM2's tokenizer if its package is installed, else a tiny one: the weights are random, so either will do."""
     try:
         return identify(SMOLLM2).tokenizer
     except DualDataError:
@@ -81,7 +81,7 @@ def tokenizer_of() -> PreTrainedTokenizerBase:
 
 
 def vocabulary() -> int:
-    """Its size, which tells the two apart: with the tiny one a row has half as many tokens again, so other work."""
+    """Size of the tokenizer's vocabulary, for the record: with the tiny one a row has 1.5 times as many tokens."""
     return len(tokenizer_of())
 
 
@@ -92,10 +92,10 @@ def random_model(shape: str, dtype: str, device: str) -> Loaded:
 
 
 def checkpoint(name: str, dtype: str, device: str, folder: Path) -> Path:
-    """A folder with the model and its tokenizer, written where it is not there yet: what both sides start from."""
+    """A folder with the model and its tokenizer, from which both sides start; written if it is not there yet."""
     target = folder / f"{name}-{dtype}"
     if not target.exists():
-        partial = folder / f".{target.name}"  # a call that is cut leaves no half of one
+        partial = folder / f".{target.name}"  # so that an interrupted call leaves no incomplete checkpoint
         loaded = load(name, dtype, device) if name not in SHAPES else random_model(name, dtype, device)
         loaded.model.save_pretrained(partial)
         loaded.tokenizer.save_pretrained(partial)
@@ -106,7 +106,7 @@ def checkpoint(name: str, dtype: str, device: str, folder: Path) -> Path:
 
 
 def stop_ids(checkpoint: Path) -> tuple[int, ...]:
-    """Every token at which generation stops, as `checkpoint` wrote them: no weights are read."""
+    """Every token at which generation stops, read from a folder of `checkpoint` without its weights."""
     return tuple(GenerationConfig.from_pretrained(checkpoint).eos_token_id)
 
 
@@ -118,7 +118,7 @@ def published(folder: Path, popularity: str = "popular") -> tuple[list[Item], li
 
 
 def made_up(forget: int, retain: int) -> tuple[list[Item], list[Item], str]:
-    """Rows about invented places, for machines without the published splits: of the same lengths, about."""
+    """Rows about invented places, of about the same lengths, for machines without the published splits."""
     items = [_place(index) for index in range(forget + retain)]
     return items[:forget], items[forget:], "made up"
 

@@ -10,7 +10,7 @@ GRID_STAGES = ("pretrained", "sft")
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """Every part that `results` has, one table each."""
+    """One table for every part in `results`."""
     setting = results["setting"]
     lines = [
         f"## {setting['model']} on {setting['device']}, {setting['dtype']}",
@@ -22,46 +22,46 @@ def markdown(results: Mapping[str, Any]) -> str:
     ]
     makers = {"ceilings": _ceilings, "counts": _counts, "cells": _cells, "parity": _parity}
     for name, make in makers.items():
-        found = results.get(name)
-        if found and "error" in found:
-            lines += [f"{name}: {found['error']}", ""]
-        elif found:
-            lines += [*make(found), ""]
+        part = results.get(name)
+        if part and "error" in part:
+            lines += [f"{name}: {part['error']}", ""]
+        elif part:
+            lines += [*make(part), ""]
     if grid := results.get("grid"):
         lines += [*_grid(grid, results.get("cells", {})), ""]
     return "\n".join(lines)
 
 
-def _ceilings(found: Mapping[str, Any]) -> list[str]:
-    first = f"Ceilings: {found['flops'] / 1e12:.4g} TFLOP/s, {found['bytes'] / 1e9:.4g} GB/s"
-    return [f"{first}, {found['launch_seconds'] * 1e6:.3g} us a small operation.", "", *_floors(found["floor"])]
+def _ceilings(ceilings: Mapping[str, Any]) -> list[str]:
+    first = f"Ceilings: {ceilings['flops'] / 1e12:.4g} TFLOP/s, {ceilings['bytes'] / 1e9:.4g} GB/s"
+    return [f"{first}, {ceilings['launch_seconds'] * 1e6:.3g} us a small operation.", "", *_floors(ceilings["floor"])]
 
 
-def _floors(found: Mapping[str, Any]) -> list[str]:
+def _floors(floors: Mapping[str, Any]) -> list[str]:
     rows = [
         [method, part["name"], f"{part['flops'] / 1e12:.4g}", f"{part['bytes'] / 1e9:.4g}", f"{part['seconds']:.3g}"]
-        for method, one in found.items()
-        for part in [*one["parts"], {"name": "**sum**", **one}]
+        for method, floor in floors.items()
+        for part in [*floor["parts"], {"name": "**sum**", **floor}]
     ]
     return _table(["floor of a cell", "part", "TFLOP", "GB", "s"], rows)
 
 
-def _counts(found: Mapping[str, Any]) -> list[str]:
+def _counts(counts: Mapping[str, Any]) -> list[str]:
     rows = []
-    for name, one in found.items():
+    for name, count in counts.items():
         if name in ("floor", "modelled"):
             continue
-        weights = one.get("weights_bytes")
+        weights = count.get("weights_bytes")
         rows.append(
             [
                 name,
-                f"{one['flops'] / 1e12:.4g}",
-                f"{one['bytes'] / 1e9:.4g}",
-                str(one["kernels"]),
-                f"{one['seconds'] * 1e3:.3g}",
-                f"{one['eager_seconds'] * 1e3:.3g}",
-                f"{one['peak_bytes'] / 2**30:.2f}",
-                f"{one['peak_bytes'] / weights:.2f}" if weights else "",
+                f"{count['flops'] / 1e12:.4g}",
+                f"{count['bytes'] / 1e9:.4g}",
+                str(count["kernels"]),
+                f"{count['seconds'] * 1e3:.3g}",
+                f"{count['eager_seconds'] * 1e3:.3g}",
+                f"{count['peak_bytes'] / 2**30:.2f}",
+                f"{count['peak_bytes'] / weights:.2f}" if weights else "",
             ]
         )
     head = [
@@ -74,90 +74,94 @@ def _counts(found: Mapping[str, Any]) -> list[str]:
         "peak GiB",
         "x weights",
     ]
-    cells = [[method, f"{one['seconds']:.3g}", f"{one['over_floor']:.3g}"] for method, one in found["modelled"].items()]
+    cells = [
+        [method, f"{count['seconds']:.3g}", f"{count['over_floor']:.3g}"]
+        for method, count in counts["modelled"].items()
+    ]
     modelled = _table(["a cell at the ceilings (modelled, not measured)", "s", "x floor"], cells)
-    return [*_floors(found["floor"]), "", *_table(head, rows), "", *modelled]
+    return [*_floors(counts["floor"]), "", *_table(head, rows), "", *modelled]
 
 
-def _cells(found: Mapping[str, Any]) -> list[str]:
+def _cells(cells: Mapping[str, Any]) -> list[str]:
     rows = []
-    for method, variants in found.items():
+    for method, variants in cells.items():
         base = variants.get("plain", {})
-        for name, one in variants.items():
-            if "error" in one:
-                rows.append([method, name, *[""] * 5, one["error"]])
+        for name, run in variants.items():
+            if "error" in run:
+                rows.append([method, name, *[""] * 5, run["error"]])
                 continue
-            parts = ", ".join(f"{part} {seconds:.3g}" for part, seconds in one["seconds"].items())
+            parts = ", ".join(f"{part} {seconds:.3g}" for part, seconds in run["seconds"].items())
             rows.append(
                 [
                     method,
                     name,
-                    f"{one['total']:.3g}",
-                    _times(base, one, "total"),
-                    f"{one['cpu_total']:.3g}",
-                    _times(base, one, "cpu_total"),
-                    f"{max(peaks) / 2**30:.3g}" if (peaks := one["peak_bytes"].values()) else "",
-                    "; ".join([parts, *_remarks(one)]),
+                    f"{run['total']:.3g}",
+                    _times(base, run, "total"),
+                    f"{run['cpu_total']:.3g}",
+                    _times(base, run, "cpu_total"),
+                    f"{max(peaks) / 2**30:.3g}" if (peaks := run["peak_bytes"].values()) else "",
+                    "; ".join([parts, *_remarks(run)]),
                 ]
             )
     return _table(["one cell", "by", "s", "times faster", "processor s", "times less", "peak GiB", "parts"], rows)
 
 
-def _remarks(one: Mapping[str, Any]) -> list[str]:
-    scaled = ["scaled up: " + ", ".join(one["scaled"])] if one.get("scaled") else []
-    return scaled + list(one.get("how", {}).get("notes", ()))
+def _remarks(run: Mapping[str, Any]) -> list[str]:
+    scaled = ["scaled up: " + ", ".join(run["scaled"])] if run.get("scaled") else []
+    return scaled + list(run.get("how", {}).get("notes", ()))
 
 
-def _times(base: Mapping[str, Any], one: Mapping[str, Any], unit: str) -> str:
-    return f"{base[unit] / one[unit]:.3g}" if unit in base else ""
+def _times(base: Mapping[str, Any], run: Mapping[str, Any], unit: str) -> str:
+    return f"{base[unit] / run[unit]:.3g}" if unit in base else ""
 
 
-def _grid(found: Mapping[str, Any], cells: Mapping[str, Any]) -> list[str]:
-    """The whole of it where all of its pieces are there; the plain loop's is its cells' time, method by method."""
-    rows = [[f"ours, {stage}", *_spent(one)] for stage, one in found.items()]
-    done = [one for one in found.values() if "error" not in one]
-    count = sum(one["cells"] for one in done)
-    if len(done) == len(GRID_STAGES) == len(found):
-        total, busy = (sum(one["clock"][unit] for one in done) for unit in ("total", "cpu_total"))
+def _grid(pieces: Mapping[str, Any], cells: Mapping[str, Any]) -> list[str]:
+    """The pieces, and if all are there, their sum and the plain loop's time, extrapolated from its cells by method."""
+    rows = [[f"ours, {stage}", *_spent(piece)] for stage, piece in pieces.items()]
+    done = [piece for piece in pieces.values() if "error" not in piece]
+    count = sum(piece["cells"] for piece in done)
+    if len(done) == len(GRID_STAGES) == len(pieces):
+        total, busy = (sum(piece["clock"][unit] for piece in done) for unit in ("total", "cpu_total"))
         rows.append(["ours, whole", f"{total:.4g}", f"{busy:.4g}", "", ""])
-        plain = {method: one for method, of in cells.items() if "total" in (one := of.get("plain", {}))}
+        runs = {method: variants.get("plain", {}) for method, variants in cells.items()}
+        plain = {method: run for method, run in runs.items() if "total" in run}
         if plain:
-            wall, other = (_extrapolated(plain, unit) * count for unit in ("total", "cpu_total"))
-            faster = f"{wall / total:.3g} ({other / busy:.3g} in processor time)"
-            rows.append(["plain, extrapolated from its cells", f"{wall:.4g}", f"{other:.4g}", faster, ""])
+            wall, cpu = (_extrapolated(plain, unit) * count for unit in ("total", "cpu_total"))
+            faster = f"{wall / total:.3g} ({cpu / busy:.3g} in processor time)"
+            rows.append(["plain, extrapolated from its cells", f"{wall:.4g}", f"{cpu:.4g}", faster, ""])
     return _table([f"grid of {count} cells", "s", "processor s", "times slower", "notes"], rows)
 
 
-def _spent(one: Mapping[str, Any]) -> list[str]:
-    if "error" in one:
-        return ["", "", "", one["error"]]
+def _spent(piece: Mapping[str, Any]) -> list[str]:
+    if "error" in piece:
+        return ["", "", "", piece["error"]]
     notes = [
-        f"{one['how']['cells_at_once']} cells and {one['how']['rows_at_once']} rows at once",
-        f"{one['written_bytes'] / 1e6:.3g} MB written",
-        *([f"{one['failed']} failed"] if one["failed"] else []),
-        *one["how"]["notes"],
+        f"{piece['how']['cells_at_once']} cells and {piece['how']['rows_at_once']} rows at once",
+        f"{piece['written_bytes'] / 1e6:.3g} MB written",
+        *([f"{piece['failed']} failed"] if piece["failed"] else []),
+        *piece["how"]["notes"],
     ]
-    return [f"{one['clock']['total']:.4g}", f"{one['clock']['cpu_total']:.4g}", "", ", ".join(notes)]
+    return [f"{piece['clock']['total']:.4g}", f"{piece['clock']['cpu_total']:.4g}", "", ", ".join(notes)]
 
 
 def _extrapolated(plain: Mapping[str, Any], unit: str) -> float:
-    """Of a mean cell of a grid: a method that was not measured costs what the cheapest does."""
-    cheapest = min(one[unit] for one in plain.values())
-    known = [plain[method][unit] if method in plain else cheapest for method in GRID_METHODS]
-    return float(sum(known) / len(known))
+    """Mean time of a cell of a grid; a method that was not measured counts as much as the cheapest."""
+    cheapest = min(run[unit] for run in plain.values())
+    costs = [plain[method][unit] if method in plain else cheapest for method in GRID_METHODS]
+    return float(sum(costs) / len(costs))
 
 
-def _parity(found: Mapping[str, Any]) -> list[str]:
+def _parity(cells: Mapping[str, Any]) -> list[str]:
     head = ["parity, float32", "loss, step 0", "loss, step 10", "loss, worst", "log p, worst", "same greedy text"]
     rows = [
-        [method, *[""] * 4, one["error"]]
-        if "error" in one
+        [method, *[""] * 4, cell["error"]]
+        if "error" in cell
         else [
             method,
-            *(f"{one[name]:.1e}" for name in ("loss_first", "loss_tenth", "loss_worst", "log_p_worst")),
-            f"{one['same_generations']} of {one['generations']}",
+            *(f"{cell[name]:.1e}" for name in ("loss_first", "loss_tenth", "loss_worst", "log_p_worst")),
+            f"{cell['same_generations']} of {cell['generations']}",
         ]
-        for method, one in found.items()
+        for method, cell in cells.items()
     ]
     return _table(head, rows)
 

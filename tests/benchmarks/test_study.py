@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from benchmarks.evaluation.study import __main__ as study
-from benchmarks.evaluation.study.asked import Asked, ask, countries_of
+from benchmarks.evaluation.study.asked import ProbeResult, ask, countries_of
 from benchmarks.evaluation.study.facts import city_facts, read_triplets, with_population
 from benchmarks.evaluation.study.names import guessed_countries, invented_names
 from benchmarks.evaluation.study.sets import STYLES, splits
@@ -70,11 +70,11 @@ def test_facts_have_one_country_and_a_count_of_triplets(reference: Path) -> None
 @pytest.mark.usefixtures("_packages")
 def test_population_and_accepted_names_come_from_geonames() -> None:
     rows = {"subject": ["Warsaw", "Kraków", "Nowhere"], "answer": ["Poland", "Poland", "United States of America"]}
-    found = with_population(pl.DataFrame(rows))
-    assert found["population"][0] > 1_000_000
-    assert found["population"][1] > 500_000
-    assert found["population"][2] is None
-    assert found["answers"].to_list() == [["Poland"], ["Poland"], ["United States of America", "United States"]]
+    facts = with_population(pl.DataFrame(rows))
+    assert facts["population"][0] > 1_000_000
+    assert facts["population"][1] > 500_000
+    assert facts["population"][2] is None
+    assert facts["answers"].to_list() == [["Poland"], ["Poland"], ["United States of America", "United States"]]
 
 
 @pytest.mark.usefixtures("_packages")
@@ -82,19 +82,20 @@ def test_letters_give_away_what_follows_from_them_and_nothing_else(reference: Pa
     facts = city_facts(read_triplets(reference))
     names, countries = facts["subject"].to_list(), facts["answer"].to_list()
     guessed = guessed_countries(names, countries)
-    assert sum(one == other for one, other in zip(guessed, countries, strict=True)) > 55
-    drawn = [sorted(ENDS)[int(digest(f"x{name}", 8), 16) % 4] for name in names]
-    assert sum(one == other for one, other in zip(guessed_countries(names, drawn), drawn, strict=True)) < 32
+    assert sum(guess == country for guess, country in zip(guessed, countries, strict=True)) > 55
+    unrelated = [sorted(ENDS)[int(digest(f"x{name}", 8), 16) % 4] for name in names]
+    guessed = guessed_countries(names, unrelated)
+    assert sum(guess == country for guess, country in zip(guessed, unrelated, strict=True)) < 32
 
 
 def test_invented_names_are_new_and_the_same_every_time() -> None:
     starts, middles, ends = ("War", "Kra", "Kat", "Gli"), ("o", "sza", "ni"), ("wice", "kow", "wa")
     names = [f"{a}{b}{c}" for a in starts for b in middles for c in ends][::2]
-    found = invented_names(names, 5)
-    assert found == invented_names(names, 5)
-    assert len(set(found)) == 5
+    invented = invented_names(names, 5)
+    assert invented == invented_names(names, 5)
+    assert len(set(invented)) == 5
     assert invented_names(["Warka"], 3) == []
-    assert not {name.casefold() for name in found} & {name.casefold() for name in names}
+    assert not {name.casefold() for name in invented} & {name.casefold() for name in names}
 
 
 def _known(count: int = 240) -> pl.DataFrame:
@@ -140,9 +141,9 @@ def test_too_few_facts_are_said(reference: Path) -> None:
 
 def test_a_model_that_knows_nothing_is_found_out(reference: Path) -> None:
     facts = city_facts(read_triplets(reference)).head(6)
-    asked = ask(tiny("llama"), facts, rows=8)
-    assert not asked.facts["known"].any()
-    assert asked.control == 0
+    probe = ask(tiny("llama"), facts, rows=8)
+    assert not probe.facts["known"].any()
+    assert probe.control == 0
     assert countries_of(tiny("llama"), facts["question"].to_list(), ["Poland"], rows=8) == [""] * 6
 
 
@@ -150,8 +151,8 @@ def test_a_model_that_knows_nothing_is_found_out(reference: Path) -> None:
 def test_data_are_made_and_the_grids_run_on_them(
     reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def knows_all(_: Any, facts: pl.DataFrame, *, rows: int) -> Asked:
-        return Asked(facts.with_columns(known=True, answered=True, log_probability=-1.0), 0.25)
+    def knows_all(_: Any, facts: pl.DataFrame, *, rows: int) -> ProbeResult:
+        return ProbeResult(facts.with_columns(known=True, answered=True, log_probability=-1.0), 0.25)
 
     monkeypatch.setattr(study, "ask", knows_all)
     styles = ("published", "matched", "matched_answer")
@@ -172,9 +173,9 @@ def test_data_are_made_and_the_grids_run_on_them(
     monkeypatch.setenv("DUAL_DATA_STUDY", str(out))
     settings = load_settings(ROOT / "benchmarks" / "evaluation" / "study" / "study.toml")
     for style in styles:
-        spelled = spell_out(settings, style, ROOT, tmp_path / style)
+        grid_of_style = spell_out(settings, style, ROOT, tmp_path / style)
         # Of the whole grid, bases in it: 5 stages x 2 sets x 7 methods x 5 rates x 3 seeds.
-        assert len(cells_of(spelled, lambda one: identify("tiny-llama"))) == 1050 + 2 * (1 + 4 * 3)
+        assert len(cells_of(grid_of_style, lambda one: identify("tiny-llama"))) == 1050 + 2 * (1 + 4 * 3)
     narrow = settings.grids["matched"].model_copy(
         update={"models": ("tiny",), "stages": ("sft_new",), "sets": ("rare",), "methods": ("AdaPop",), "lrs": (1e-3,),
                 "seeds": (0,), "limit": 3, "max_new_tokens": 3, "minilm": False}

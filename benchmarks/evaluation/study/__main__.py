@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from benchmarks.evaluation.study.asked import Asked, ask, countries_of
+from benchmarks.evaluation.study.asked import ProbeResult, ask, countries_of
 from benchmarks.evaluation.study.facts import WORDINGS, city_facts, neighbours, read_triplets, with_population
 from benchmarks.evaluation.study.names import classifier, guessed_countries, invented_names
 from benchmarks.evaluation.study.sets import STYLES, balance, splits
@@ -27,7 +27,7 @@ INVENTED = 500
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write a folder of sets a style, facts.parquet with every fact, and summary.json."""
+    """Write a folder of sets per style, facts.parquet with every fact, and summary.json."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation.study", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the data; set DUAL_DATA_STUDY to it")
     parser.add_argument("--model", default="smollm2")
@@ -37,35 +37,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--most", type=int, default=100, help="facts to forget on each side, at most")
     parser.add_argument("--limit", type=int, default=0, help="ask the model this many facts, by hash; 0 for all")
     parser.add_argument("--rows", type=int, default=512, help="questions asked at once")
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     reference = Path(os.environ.get("DUAL_DATA_REFERENCE", ROOT.parent / "shared" / "data"))
     relations = load_relations(ROOT / "pipeline" / "relations")
     triplets = read_triplets(reference / "wikidata_triplets")
     facts = with_population(city_facts(triplets))
     guessed = guessed_countries(facts["subject"].to_list(), facts["answer"].to_list())
-    facts = facts.with_columns(guessed=pl.Series(guessed), popularity=pl.col(chosen.popularity))
+    facts = facts.with_columns(guessed=pl.Series(guessed), popularity=pl.col(options.popularity))
     facts = facts.with_columns(guessable=pl.col("guessed") == pl.col("answer"))
     given_away = _share(facts["guessable"])
     _say(f"{facts.height} facts; the letters of the name give the country away in {given_away:.1%}")
-    loaded = load(chosen.model, chosen.dtype, chosen.device)
-    part = with_rank(facts, "fact_id", "limit").sort("rank").drop("rank")
-    asked = ask(loaded, part.head(chosen.limit or facts.height), rows=chosen.rows)
+    loaded = load(options.model, options.dtype, options.device)
+    ranked = with_rank(facts, "fact_id", "limit").sort("rank").drop("rank")
+    probe = ask(loaded, ranked.head(options.limit or facts.height), rows=options.rows)
     _say(
-        f"{asked.facts['known'].sum()} of {asked.facts.height} known; another city's answer fits in {asked.control:.1%}"
+        f"{probe.facts['known'].sum()} of {probe.facts.height} known; another city's answer fits in {probe.control:.1%}"
     )
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    asked.facts.write_parquet(chosen.out / "facts.parquet")
+    options.out.mkdir(parents=True, exist_ok=True)
+    probe.facts.write_parquet(options.out / "facts.parquet")
     summary = {
-        "model": {"spec": chosen.model, "weights": loaded.info.weights, "dtype": chosen.dtype},
-        "popularity": chosen.popularity,
+        "model": {"spec": options.model, "weights": loaded.info.weights, "dtype": options.dtype},
+        "popularity": options.popularity,
         "facts": facts.height,
         "name_classifier": given_away,
         "triplets_and_population": _agreement(facts),
-        "asked": _summary(asked),
-        "invented": _invented(loaded, facts, min(INVENTED, asked.facts.height), chosen.rows),
-        "styles": _write(chosen.out, asked.facts, triplets, list(relations.values()), chosen.most),
+        "asked": _summary(probe),
+        "invented": _invented(loaded, facts, min(INVENTED, probe.facts.height), options.rows),
+        "styles": _write(options.out, probe.facts, triplets, list(relations.values()), options.most),
     }
-    (chosen.out / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    (options.out / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(summary, indent=1, ensure_ascii=False))
     return 0
 
@@ -73,26 +73,28 @@ def main(arguments: list[str] | None = None) -> int:
 def _write(
     out: Path, facts: pl.DataFrame, triplets: pl.DataFrame, relations: list[Relation], most: int
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    asked = [one for one in relations if {"places_city", "*"} & set(one.topics)]
+    styles: dict[str, Any] = {}
+    city_relations = [relation for relation in relations if {"places_city", "*"} & set(relation.topics)]
     for style in STYLES:
         try:
             sets = splits(facts.filter("known"), style, most)
         except InputError as error:  # the other styles may still have enough
             _say(str(error))
-            found[style] = {"not_made": str(error)}
+            styles[style] = {"not_made": str(error)}
             continue
-        sets["neighbor_subject"] = neighbours(triplets, asked, [*sets["rare"]["subject"], *sets["popular"]["subject"]])
+        sets["neighbor_subject"] = neighbours(
+            triplets, city_relations, [*sets["rare"]["subject"], *sets["popular"]["subject"]]
+        )
         (out / style).mkdir(exist_ok=True)
         for name, rows in sets.items():
             rows.write_parquet(out / style / f"{name}.parquet")
-        found[style] = {"rows": {name: rows.height for name, rows in sets.items()}, "balance": balance(sets)}
-    return found
+        styles[style] = {"rows": {name: rows.height for name, rows in sets.items()}, "balance": balance(sets)}
+    return styles
 
 
-def _summary(asked: Asked) -> dict[str, float]:
-    """Shares of the facts that were asked, and by whether the name gives the country away."""
-    table, known = asked.facts, asked.facts.filter("known")
+def _summary(probe: ProbeResult) -> dict[str, float]:
+    """Numbers and shares of the facts that were asked, also by whether the name gives the country away."""
+    table, known = probe.facts, probe.facts.filter("known")
     return {
         "facts": table.height,
         "known": known.height,
@@ -100,20 +102,20 @@ def _summary(asked: Asked) -> dict[str, float]:
         "known_of_guessable": _share(table.filter("guessable")["known"]),
         "known_of_unguessable": _share(table.filter(~pl.col("guessable"))["known"]),
         "guessable_of_known": _share(known["guessable"]),
-        "another_citys_answer": asked.control,
+        "another_citys_answer": probe.control,
     }
 
 
 def _invented(loaded: Loaded, facts: pl.DataFrame, count: int, rows: int) -> dict[str, float]:
-    """How often the model gives a name that nobody has the country that a classifier of letters gives it."""
+    """How often the model and a classifier of letters name the same country for an invented name."""
     names = invented_names(facts["subject"].to_list(), count)
     guessed = classifier().fit(facts["subject"].to_list(), facts["answer"].to_list()).predict(names)
     questions = [WORDINGS.canonical.format(subject=name) for name in names]
-    said = countries_of(loaded, questions, facts["answer"].to_list(), rows=rows)
+    answers = countries_of(loaded, questions, facts["answer"].to_list(), rows=rows)
     return {
         "names": len(names),
-        "some_country": sum(map(bool, said)) / len(said),
-        "the_classifiers": sum(one == other for one, other in zip(said, guessed, strict=True)) / len(said),
+        "some_country": sum(map(bool, answers)) / len(answers),
+        "the_classifiers": sum(answer == guess for answer, guess in zip(answers, guessed, strict=True)) / len(answers),
     }
 
 

@@ -1,4 +1,4 @@
-"""What the model answers before anything is trained: the facts themselves, and names that nobody has."""
+"""What the model answers before any training: about the facts, and about invented names."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from dual_data.matching import contains_answer
 TOKENS = 24
 
 
-class Asked(NamedTuple):
-    """The facts with what the model makes of them, and how often another city's answer holds the right country."""
+class ProbeResult(NamedTuple):
+    """The facts with the model's answers, and how often another city's answer holds the right country."""
 
     facts: pl.DataFrame
     """With known, answered (the canonical question), log_probability of the answer."""
     control: float
-    """Share of facts whose country the answer about another city holds: what luck and a favourite country give."""
+    """Share of facts whose country is in the answer about another city: the effect of luck and a favourite country."""
 
 
-def ask(loaded: Loaded, facts: pl.DataFrame, *, rows: int) -> Asked:
+def ask(loaded: Loaded, facts: pl.DataFrame, *, rows: int) -> ProbeResult:
     """Ask every fact in its canonical and its validation wordings.
 
     known: most of the validation wordings, which no evaluation uses, are answered with the country.
@@ -38,26 +38,26 @@ def ask(loaded: Loaded, facts: pl.DataFrame, *, rows: int) -> Asked:
              paraphrases=tuple(row["paraphrases_validation"]))
         for row in facts.iter_rows(named=True)
     ]  # fmt: skip
-    found = _measured(loaded, items, rows)
-    hits = [[one["scores"]["contains_answer"] for one in item["paraphrases"]] for item in found]
+    answers = _measured(loaded, items, rows)
+    correct = [[wording["scores"]["contains_answer"] for wording in item["paraphrases"]] for item in answers]
     shuffled = sorted(range(len(items)), key=lambda index: digest(f"control|{items[index].id}"))
-    luck = [
-        contains_answer(found[other]["generation"], items[index].answers)
+    control = [
+        contains_answer(answers[other]["generation"], items[index].answers)
         for index, other in zip(shuffled, shuffled[1:] + shuffled[:1], strict=True)
         if not set(items[index].answers) & set(items[other].answers)
     ]
-    return Asked(
+    return ProbeResult(
         facts.with_columns(
-            known=pl.Series([2 * sum(one) > len(one) for one in hits]),
-            answered=pl.Series([item["scores"]["contains_answer"] > 0 for item in found]),
-            log_probability=pl.Series([item["scores"]["mean_log_probability"] for item in found]),
+            known=pl.Series([2 * sum(flags) > len(flags) for flags in correct]),
+            answered=pl.Series([item["scores"]["contains_answer"] > 0 for item in answers]),
+            log_probability=pl.Series([item["scores"]["mean_log_probability"] for item in answers]),
         ),
-        sum(luck) / len(luck) if luck else 0.0,
+        sum(control) / len(control) if control else 0.0,
     )
 
 
 def countries_of(loaded: Loaded, questions: Sequence[str], countries: Sequence[str], *, rows: int) -> list[str]:
-    """The country that the model names for each question; empty where it names none of `countries`."""
+    """The country in the model's answer to each question; empty where it names none of `countries`."""
     items = [Item(digest(text), text, "none", ("none",)) for text in questions]
     longest = sorted(set(countries), key=len, reverse=True)  # "Guinea" is in "Equatorial Guinea"
     return [

@@ -20,7 +20,7 @@ class Wordings(NamedTuple):
 
     canonical: str
     validation: tuple[str, ...]
-    """What the model knows is decided by these, and nothing else is."""
+    """Used only to decide what the model knows."""
     test: tuple[str, ...]
 
 
@@ -34,12 +34,12 @@ WORDINGS = Wordings(
     ("The city of {subject} is in which country?", "Of which country is {subject} a city?"),
 )
 """They say that the subject is a city. Of 300 facts the small model answers 27 % in the canonical wording and 25 % in
-those of validation; in the relation's own, which serve landmarks and volcanoes as well, 18 %."""
+those of validation; in the wordings of the relation file, which serve landmarks and volcanoes as well, 18 %."""
 CODES = {
     "united states of america": "US", "people's republic of china": "CN", "czech republic": "CZ", "netherlands": "NL",
     "kingdom of the netherlands": "NL", "state of palestine": "PS", "republic of ireland": "IE", "turkey": "TR",
 }  # fmt: skip
-"""Countries that geonames calls otherwise; its name is an accepted answer too."""
+"""Countries with another name in geonames, which is an accepted answer too."""
 COLUMNS = ("subjectLabel", "relation", "objectLabel")
 
 
@@ -95,7 +95,7 @@ def with_population(facts: pl.DataFrame) -> pl.DataFrame:
         for name in (city["name"], *city["alternatenames"]):
             key = (_plain(name), city["countrycode"])
             largest[key] = max(largest.get(key, 0), int(city["population"]))
-    found = [
+    populations = [
         largest.get((_plain(city), codes.get(_plain(country), "")))
         for city, country in facts.select("subject", "answer").iter_rows()
     ]
@@ -103,16 +103,16 @@ def with_population(facts: pl.DataFrame) -> pl.DataFrame:
         list(dict.fromkeys([answer, *([countries[code]["name"]] if (code := codes.get(_plain(answer))) else [])]))
         for answer in facts["answer"]
     ]
-    return facts.with_columns(population=pl.Series(found, dtype=pl.Float64), answers=pl.Series(accepted))
+    return facts.with_columns(population=pl.Series(populations, dtype=pl.Float64), answers=pl.Series(accepted))
 
 
 def neighbours(triplets: pl.DataFrame, relations: list[Relation], subjects: list[str]) -> pl.DataFrame:
-    """Other facts of some cities: every relation that is asked of cities and has one object here."""
-    asked = {label: one for one in relations for label in one.labels if one.name != RELATION}
+    """Other facts of some cities, of relations that are asked of cities and have one object here."""
+    by_label = {label: relation for relation in relations for label in relation.labels if relation.name != RELATION}
     own = triplets.filter(
         pl.col("topic") == "places_city",
         pl.col("subjectLabel").is_in(subjects),
-        pl.col("relation").is_in(list(asked)),
+        pl.col("relation").is_in(list(by_label)),
     )
     single = own.unique(list(COLUMNS)).filter(pl.len().over("subjectLabel", "relation") == 1).sort(*COLUMNS)
     rows = [
@@ -120,7 +120,7 @@ def neighbours(triplets: pl.DataFrame, relations: list[Relation], subjects: list
             "fact_id": digest(f"{relation}|{city}|{answer}"),
             "subject": city,
             "relation": relation,
-            "question": asked[relation].questions.canonical.format(subject=city),
+            "question": by_label[relation].questions.canonical.format(subject=city),
             "answer": answer,
             "answers": [answer],
         }
@@ -130,6 +130,6 @@ def neighbours(triplets: pl.DataFrame, relations: list[Relation], subjects: list
 
 
 def _plain(name: str) -> str:
-    """Without accents and case: how two gazetteers agree on a name."""
+    """A name without accents and case, to compare two gazetteers."""
     folded = unicodedata.normalize("NFKD", name).casefold()
     return "".join(char for char in folded if not unicodedata.combining(char)).strip()

@@ -1,4 +1,4 @@
-"""What a name alone gives away: a classifier on its letters, and names that nobody has."""
+"""What a name alone gives away: a classifier of its letters, and invented names."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def guessed_countries(names: Sequence[str], countries: Sequence[str]) -> list[st
     """
     folds = np.array([int(digest(f"fold|{name}", 8), 16) % FOLDS for name in names])
     texts, labels = np.array(names, dtype=object), np.array(countries, dtype=object)
-    found = np.empty(len(names), dtype=object)
+    predictions = np.empty(len(names), dtype=object)
     for fold in range(FOLDS):
         inside = folds == fold
         if inside.any():
             model = classifier().fit(texts[~inside], labels[~inside])
-            found[inside] = model.predict(texts[inside])
-    return [str(name) for name in found]
+            predictions[inside] = model.predict(texts[inside])
+    return [str(name) for name in predictions]
 
 
 def classifier() -> Any:
-    """Names to countries, to be fitted: scikit-learn's interface."""
+    """An unfitted scikit-learn classifier from names to countries."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
@@ -43,24 +43,24 @@ def classifier() -> Any:
 
 
 def invented_names(names: Sequence[str], count: int, *, seed: int = 0) -> list[str]:
-    """Names that look like these and are none of them: letters drawn by the three that stand before.
+    """Names that look like `names` and are none of them: each letter is drawn given the three before it.
 
-    At most `count`; fewer where few names leave little to draw from.
+    At most `count`; fewer where there are few names to draw from.
     """
     follows: dict[str, list[str]] = defaultdict(list)
     for name in names:
         text = _END * _ORDER + name + _END
         for place in range(_ORDER, len(text)):
             follows[text[place - _ORDER : place]].append(text[place])
-    draw = random.Random(seed)
-    known, found = {name.casefold() for name in names}, dict[str, None]()
+    rng = random.Random(seed)
+    known, invented = {name.casefold() for name in names}, dict[str, None]()
     for _ in range(100 * count):
-        if len(found) == count:
+        if len(invented) == count:
             break
         text = _END * _ORDER
         while len(text) == _ORDER or text[-1] != _END:
-            text += draw.choice(follows[text[-_ORDER:]])
+            text += rng.choice(follows[text[-_ORDER:]])
         name = text.strip()
         if 4 <= len(name) <= 16 and name.casefold() not in known:
-            found.setdefault(name)
-    return list(found)
+            invented.setdefault(name)
+    return list(invented)

@@ -1,4 +1,4 @@
-"""Rare and popular facts in four ways: as published; matched on length, on the answer, or where names say nothing."""
+"""Rare and popular facts selected in four ways: as published, or matched (see `STYLES`)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dual_data import sampling
 from dual_data.errors import InputError
 
 STYLES = ("published", "matched", "matched_answer", "matched_unguessable")
-"""matched_unguessable: matched, of facts whose country the letters of the name do not give away."""
+"""matched: on the length of the answer; matched_answer: on the answer; matched_unguessable: on the length, of facts
+whose country the letters of the name do not give away."""
 ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation", "format")
-"""What the hash of a city that is not to be forgotten makes it."""
+"""A city that is not to be forgotten gets one of these by hash."""
 ANSWER_SHARE = 0.05
 _FEWEST = 2
 
@@ -22,8 +23,9 @@ def splits(known: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame
 
     `known` are facts that the model knows, with a column popularity. published: the first and the last by popularity,
     whatever they ask for. The others take the lowest and the highest third and pair their facts, on the length of the
-    answer or on the answer itself. No answer has more facts there than 5 % of `most`, on each side: of fewer pairs that
-    is a little more, and would cost a quarter of them to hold. Raises InputError where there is hardly a pair.
+    answer or on the answer itself. No answer has more facts than 5 % of `most` on either side; with fewer pairs than
+    `most` that is more than 5 % of them, but an exact limit would cost a quarter of them. Raises InputError where there
+    is hardly a pair.
     """
     pool = sampling.with_rank(known.filter(pl.col("popularity").is_not_null()), "fact_id", "study")
     if style == "published":
@@ -36,16 +38,18 @@ def splits(known: pl.DataFrame, style: str, most: int) -> dict[str, pl.DataFrame
         raise InputError(
             f"{style}: {sides['rare'].height} pairs of {pool.height} known facts; ask the model more facts (--limit)"
         )
-    forgotten = pl.concat([one.select("subject") for one in sides.values()])
-    left = pool.join(forgotten, on="subject", how="anti").sort("rank")
-    role = sampling.hash_rank(left["subject"], "role") % len(ROLES)
-    named = left.with_columns(role=role.cast(pl.Int64).replace_strict(dict(enumerate(ROLES)), return_dtype=pl.String))
-    found = sides | {name: named.filter(pl.col("role") == name) for name in dict.fromkeys(ROLES)}
-    return {name: rows.drop("rank", "role", strict=False) for name, rows in found.items()}
+    forgotten = pl.concat([rows.select("subject") for rows in sides.values()])
+    remaining = pool.join(forgotten, on="subject", how="anti").sort("rank")
+    role = sampling.hash_rank(remaining["subject"], "role") % len(ROLES)
+    with_roles = remaining.with_columns(
+        role=role.cast(pl.Int64).replace_strict(dict(enumerate(ROLES)), return_dtype=pl.String)
+    )
+    sets = sides | {name: with_roles.filter(pl.col("role") == name) for name in dict.fromkeys(ROLES)}
+    return {name: rows.drop("rank", "role", strict=False) for name, rows in sets.items()}
 
 
 def balance(sets: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, float]]:
-    """Of rare and popular: facts, distinct answers, share of the most frequent one, means of what may differ."""
+    """By side: numbers of facts and of distinct answers, share of the most frequent answer, and means of columns."""
     return {name: {
         "facts": float(sets[name].height),
         "answers": float(sets[name]["answer"].n_unique()),
