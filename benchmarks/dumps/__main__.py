@@ -28,7 +28,7 @@ SPARK = ["count_on_spark_1", "count_on_spark_2"]
 
 
 def main() -> None:
-    """Generate what is not there yet, measure, print, and write the figures down."""
+    """Generate missing files, measure, print, and write the figures down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dumps", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the files go; kept for the next run")
     parser.add_argument("--rows", type=int, default=20_000_000, help="rows of pagelinks; 0 to leave out")
@@ -39,35 +39,35 @@ def main() -> None:
     parser.add_argument("--spark", action="store_true", help="the smallest and the largest count on Spark too, once")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the fastest counts")
     parser.add_argument("--out", type=Path, help="JSON file for machine, load and all measurements")
-    chosen = parser.parse_args()
-    found: dict[str, Any] = {"machine": machine(), "repeat": chosen.repeat, "tables": []}
-    print(f"load before the runs: {os.getloadavg()[0]:.1f} on {found['machine']['cores']} cores", flush=True)
-    for name, size in (("pagelinks", chosen.rows), ("linktarget", chosen.titles), ("truthy", chosen.lines)):
+    options = parser.parse_args()
+    results: dict[str, Any] = {"machine": machine(), "repeat": options.repeat, "tables": []}
+    print(f"load before the runs: {os.getloadavg()[0]:.1f} on {results['machine']['cores']} cores", flush=True)
+    for name, size in (("pagelinks", options.rows), ("linktarget", options.titles), ("truthy", options.lines)):
         if size:
             make, unit, works = FILES[name]
-            path = _ready(make, chosen.folder / f"{name}-{size}", size)
-            found["tables"].append(_table(name, size, unit, works, path, chosen.repeat))
-            _write(chosen.out, found)
-    for links in chosen.links:
-        path = chosen.folder / f"wiki-{links}"
+            path = _ready(make, options.folder / f"{name}-{size}", size)
+            results["tables"].append(_table(name, size, unit, works, path, options.repeat))
+            _write(options.out, results)
+    for links in options.links:
+        path = options.folder / f"wiki-{links}"
         if not path.is_dir():
             shutil.rmtree(path.with_suffix(".new"), ignore_errors=True)
             generate.wiki(path.with_suffix(".new"), links).rename(path)
-        works = COUNTS + (SPARK if chosen.spark and links in (min(chosen.links), max(chosen.links)) else [])
-        works += ["count_plainly"] if links <= chosen.plain_up_to else []
-        found["tables"].append(_table("wiki", links, "links", works, path, chosen.repeat))
-        _write(chosen.out, found)
+        works = COUNTS + (SPARK if options.spark and links in (min(options.links), max(options.links)) else [])
+        works += ["count_plainly"] if links <= options.plain_up_to else []
+        results["tables"].append(_table("wiki", links, "links", works, path, options.repeat))
+        _write(options.out, results)
 
 
 def _ready(make: Callable[[Path, int], Path], folder: Path, size: int) -> Path:
-    made = sorted(folder.glob("*.gz"))
-    return made[0] if made else make(folder, size)
+    files = sorted(folder.glob("*.gz"))
+    return files[0] if files else make(folder, size)
 
 
-def _write(path: Path | None, found: dict[str, Any]) -> None:
-    """After every table, so that a run that is stopped leaves what it had."""
+def _write(path: Path | None, results: dict[str, Any]) -> None:
+    """Called after every table, so that a stopped run leaves its results."""
     if path is not None:
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def _table(name: str, size: int, unit: str, works: Sequence[str], path: Path, repeat: int) -> dict[str, Any]:
@@ -86,11 +86,11 @@ def _table(name: str, size: int, unit: str, works: Sequence[str], path: Path, re
             f"{best['ratio']:>8.1f}" + (f"   after {best['start']:.1f} s of start" if best["start"] > 1 else ""),
             flush=True,
         )
-    there = (path.parent if path.is_file() else path) / FOLDER
+    imported = (path.parent if path.is_file() else path) / FOLDER
     return {
         "name": name, "size": size, "unit": unit, "load": round(load, 1),
         "packed_megabytes": path.stat().st_size / 1e6 if path.is_file() else None,
-        "imported_megabytes": sum(file.stat().st_size for file in there.rglob("*.parquet")) / 1e6,
+        "imported_megabytes": sum(file.stat().st_size for file in imported.rglob("*.parquet")) / 1e6,
         "measured": measured,
     }  # fmt: skip
 
@@ -100,8 +100,8 @@ def _measure(work: str, path: Path) -> dict[str, float]:
         shutil.rmtree(path.parent / FOLDER, ignore_errors=True)
     command = [sys.executable, "-m", "benchmarks.dumps.measured", work, str(path.resolve())]
     printed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found: dict[str, float] = json.loads(printed.splitlines()[-1])
-    return found
+    run: dict[str, float] = json.loads(printed.splitlines()[-1])
+    return run
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Files shaped like dumps, by a seed: the same bytes every time.
+"""Files shaped like dumps, from a fixed seed: the same bytes every time.
 
-Page ids rise through pagelinks, as its primary key has it; targets are heavy-tailed; three of ten links come from other
+Page ids rise through pagelinks, as in its primary key; targets are heavy-tailed; three of ten links come from other
 namespaces. Items have labels, descriptions and aliases in many languages, most of which no build reads, as in Wikidata.
 """
 
@@ -34,7 +34,7 @@ _ENTITY, _DIRECT = "http://www.wikidata.org/entity/", "http://www.wikidata.org/p
 
 
 def links(rng: np.random.Generator, start: int, rows: int, pages: int, all_rows: int, targets: int) -> pl.DataFrame:
-    """Columns source (rising), namespace and target of some rows."""
+    """Columns source (rising), namespace and target of `rows` rows from `start`, of `all_rows`."""
     low, high = 1 + start * pages // all_rows, 1 + (start + rows) * pages // all_rows
     return pl.DataFrame(
         {
@@ -46,21 +46,21 @@ def links(rng: np.random.Generator, start: int, rows: int, pages: int, all_rows:
 
 
 def pagelinks(folder: Path, rows: int) -> Path:
-    """A pagelinks dump of about so many rows."""
+    """A pagelinks dump of about `rows` rows."""
     path = folder / f"benchwiki-{DAY}-pagelinks.sql.gz"
     rng = np.random.default_rng(1)
 
     def fill(file: gzip.GzipFile) -> None:
         file.write(_HEAD.encode())
         for start in range(0, rows, SLICE):
-            part = links(rng, start, min(SLICE, rows - start), rows // 15, rows, rows // 10)
-            _insert(file, "pagelinks", part)
+            slice_links = links(rng, start, min(SLICE, rows - start), rows // 15, rows, rows // 10)
+            _insert(file, "pagelinks", slice_links)
 
     return _written(path, fill)
 
 
 def linktarget(folder: Path, rows: int) -> Path:
-    """A linktarget dump of so many rows, three of ten in the article namespace, as in the largest wiki.
+    """A linktarget dump of `rows` rows, three of ten in the article namespace, as in the largest wiki.
 
     Some titles have quotes, which are escaped, and letters of more than one byte.
     """
@@ -83,12 +83,12 @@ def linktarget(folder: Path, rows: int) -> Path:
 
 def _insert(file: gzip.GzipFile, table: str, rows: pl.DataFrame) -> None:
     lines = rows.write_csv(include_header=False, quote_style="never").encode().split(b"\n")[:-1]
-    for at in range(0, len(lines), LINE):
-        file.write(f"INSERT INTO `{table}` VALUES (".encode() + b"),(".join(lines[at : at + LINE]) + b");\n")
+    for start in range(0, len(lines), LINE):
+        file.write(f"INSERT INTO `{table}` VALUES (".encode() + b"),(".join(lines[start : start + LINE]) + b");\n")
 
 
 def truthy(folder: Path, lines: int) -> Path:
-    """A truthy dump of about so many lines: an eighth of them claims about items, an eighth other claims."""
+    """A truthy dump of about `lines` lines: an eighth are claims about items, an eighth other claims."""
     path = folder / f"wikidata-{DAY}-truthy-BETA.nt.gz"
     rng = np.random.default_rng(2)
     written = 0
@@ -108,8 +108,8 @@ def truthy(folder: Path, lines: int) -> Path:
 
 
 def _item(rng: np.random.Generator, number: int) -> list[str]:
-    me = f"<{_ENTITY}Q{number}>"
-    found = []
+    subject = f"<{_ENTITY}Q{number}>"
+    lines = []
     for language in _LANGUAGES[: int(rng.integers(1, len(_LANGUAGES)))]:
         nickname = ' \\"Née\\"' if number % 20 == 0 else ""
         name = f'"Name {number}{nickname} Élan"@{language} .\n'
@@ -118,12 +118,12 @@ def _item(rng: np.random.Generator, number: int) -> list[str]:
             "http://www.w3.org/2004/02/skos/core#prefLabel",
             "http://schema.org/name",
         ):
-            found.append(f"{me} <{predicate}> {name}")
-        found.append(f'{me} <http://schema.org/description> "thing number {number} of many"@{language} .\n')
+            lines.append(f"{subject} <{predicate}> {name}")
+        lines.append(f'{subject} <http://schema.org/description> "thing number {number} of many"@{language} .\n')
     for item in rng.integers(1, 1_000_000, 7):
-        found.append(f"{me} <{_DIRECT}P{item % 300 + 1}> <{_ENTITY}Q{item}> .\n")
-        found.append(f'{me} <{_DIRECT}P{item % 900 + 1000}> "{item:09d}" .\n')
-    return found
+        lines.append(f"{subject} <{_DIRECT}P{item % 300 + 1}> <{_ENTITY}Q{item}> .\n")
+        lines.append(f'{subject} <{_DIRECT}P{item % 900 + 1000}> "{item:09d}" .\n')
+    return lines
 
 
 def _written(path: Path, fill: Callable[[gzip.GzipFile], None]) -> Path:
@@ -135,10 +135,10 @@ def _written(path: Path, fill: Callable[[gzip.GzipFile], None]) -> Path:
 
 
 def wiki(folder: Path, rows: int) -> Path:
-    """An imported wiki with about so many links between articles, straight as Parquet: the sizes of a large one.
+    """An imported wiki with about `rows` links between articles, in the proportions of a large one, as Parquet.
 
-    One page for 15 links; of the pages 40 of 100 are articles with an item, the others redirects to one of them; one
-    target for 10 links, of which 6 of 10 exist.
+    There is one page per 15 links; 40 % of the pages are articles with an item, the others redirects to one of them.
+    There is one target per 10 links; 60 % of the targets exist.
     """
     rng = np.random.default_rng(3)
     targets, pages = rows // 10, rows // 15
@@ -171,7 +171,7 @@ def wiki(folder: Path, rows: int) -> Path:
 
 
 def _imported(folder: Path, table: str, sizes: list[int], make: Callable[[int], pl.DataFrame]) -> None:
-    """What an import of the table would have left."""
+    """Write what an import of the table would have left."""
     place = folder / "imported" / f"benchwiki-{DAY}-{table}.sql"
     place.mkdir(parents=True, exist_ok=True)
     parts = []

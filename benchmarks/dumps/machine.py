@@ -1,4 +1,4 @@
-"""What a measurement was made on, and what it took of it."""
+"""The machine of a measurement, and the memory and processor time that it takes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PACKAGES = ("polars", "pyarrow", "isal", "narwhals", "pyspark")
 
 
 def machine() -> dict[str, Any]:
-    """Day, processor, memory, and the packages that do the work."""
-    # Not above: the processes that are measured would hold it too.
+    """Day, load, processor, memory, and versions of the packages that do the work."""
+    # Imported here, since it would count in the memory of the measured processes.
     from dual_data.engine.manifest import versions
 
     return {
@@ -29,20 +29,20 @@ def machine() -> dict[str, Any]:
 
 
 def peak_megabytes() -> float:
-    """Most memory held by this process and those below it, such as Spark's Java, each at its own highest.
+    """Sum of the peak memory of this process and its descendants, such as Spark's Java.
 
-    getrusage would tell the parent's where that held more before the fork.
+    getrusage would give the parent's peak if that was higher before the fork.
     """
     kilobytes = 0
     for process in _family():
         status = (process / "status").read_text(encoding="ascii", errors="replace")
-        # One that has ended and was not waited for has none.
+        # A process that has ended and was not waited for has no such line.
         kilobytes += int((status.partition("VmHWM:")[2].split() or ["0"])[0])
     return kilobytes / 1024
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process and those below it."""
+    """Processor time of this process and its descendants."""
     ticks = 0
     for process in _family()[1:]:
         ticks += sum(int(word) for word in _fields(process)[11:13])
@@ -50,21 +50,21 @@ def cpu_seconds() -> float:
 
 
 def _family() -> list[Path]:
-    """This process, then its children and theirs."""
+    """Folders in /proc of this process and its descendants, this one first."""
     parents: dict[str, list[str]] = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             parents.setdefault(_fields(process)[1], []).append(process.name)
         except (FileNotFoundError, ProcessLookupError):
-            continue  # It has just ended.
-    found = [str(os.getpid())]
-    for number in found:
-        found += parents.get(number, [])
-    return [Path("/proc") / number for number in found]
+            continue  # The process has just ended.
+    pids = [str(os.getpid())]
+    for pid in pids:
+        pids += parents.get(pid, [])
+    return [Path("/proc") / pid for pid in pids]
 
 
 def _fields(process: Path) -> list[str]:
-    """Of /proc/PID/stat, those after the name, which may hold spaces."""
+    """Fields of /proc/PID/stat after the name, which may hold spaces."""
     return (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
 
 

@@ -24,7 +24,7 @@ from dual_data.sources.dumps.manifests import FOLDER
 
 
 def unpack(path: Path) -> int:
-    """Plain decompression, hash included: bytes of text."""
+    """Plain decompression, with the hash: bytes of text."""
     return sum(len(block) for block in Source(path).lines())
 
 
@@ -35,52 +35,52 @@ def unpack_with_python(path: Path) -> int:
 
 
 def parse_links(path: Path) -> int:
-    """SQL to frames: rows."""
-    return sum(p.counts["rows"] for p in kept.pieces(Source(path).lines(), "pagelinks", str(path), 0, BATCH))
+    """SQL to frames: number of rows."""
+    return sum(piece.counts["rows"] for piece in kept.pieces(Source(path).lines(), "pagelinks", str(path), 0, BATCH))
 
 
 def parse_links_plainly(path: Path) -> int:
-    """As one writes it first: a regular expression over each line, numbers to int."""
-    row, found = re.compile(rb"\((\d+),(-?\d+),(\d+)\)"), 0
+    """The naive version: a regular expression over each line, numbers to int."""
+    row, row_count = re.compile(rb"\((\d+),(-?\d+),(\d+)\)"), 0
     links: list[tuple[int, int]] = []
     with gzip.open(path) as file:
         for line in file:
             if line.startswith(b"INSERT"):
                 rows = row.findall(line)
-                found += len(rows)
+                row_count += len(rows)
                 links = [(int(source), int(target)) for source, namespace, target in rows if namespace == b"0"]
     assert links
-    return found
+    return row_count
 
 
 def parse_titles(path: Path) -> int:
-    """SQL with strings to frames: rows."""
-    return sum(p.counts["rows"] for p in kept.pieces(Source(path).lines(), "linktarget", str(path), 0, BATCH))
+    """SQL with strings to frames: number of rows."""
+    return sum(piece.counts["rows"] for piece in kept.pieces(Source(path).lines(), "linktarget", str(path), 0, BATCH))
 
 
 def parse_titles_plainly(path: Path) -> int:
-    """As one writes it first: a regular expression over each line, titles unescaped and decoded."""
-    row, found = re.compile(rb"\((\d+),(-?\d+),'((?:[^'\\]|\\.)*)'\)"), 0
+    """The naive version: a regular expression over each line, titles unescaped and decoded."""
+    row, row_count = re.compile(rb"\((\d+),(-?\d+),'((?:[^'\\]|\\.)*)'\)"), 0
     titles: dict[int, str] = {}
     with gzip.open(path) as file:
         for line in file:
             if line.startswith(b"INSERT"):
                 rows = row.findall(line)
-                found += len(rows)
+                row_count += len(rows)
                 for target, namespace, title in rows:
                     if namespace == b"0":
                         titles[int(target)] = re.sub(rb"\\(.)", rb"\1", title).decode()
     assert titles
-    return found
+    return row_count
 
 
 def parse_triples(path: Path) -> int:
-    """N-Triples to frames: lines."""
+    """N-Triples to frames: number of lines."""
     return sum(piece.counts["lines"] for piece in triple_frames.pieces(Source(path).lines(), 0))
 
 
 def parse_triples_plainly(path: Path) -> int:
-    """As one writes it first: split each line, look at the predicate."""
+    """The naive version: split each line, look at the predicate."""
     lines = 0
     kept_rows: list[tuple[str, str, str]] = []
     with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -93,14 +93,14 @@ def parse_triples_plainly(path: Path) -> int:
 
 
 def take_in(path: Path) -> int:
-    """The whole import, Parquet written: rows or lines read."""
+    """The whole import into Parquet: number of rows or lines read."""
     ((_, manifest, _),) = import_folder(path.parent, Progress().task)
     counts = manifest.counts()
     return counts.get("rows") or counts["lines"]
 
 
 def group(path: Path) -> int:
-    """The least that counting can be: links by target, without redirects, namespaces or items."""
+    """The lower bound of counting: links by target, without redirects, namespaces or items."""
     rows = pl.scan_parquet(path / FOLDER / "*pagelinks*" / "*.parquet").group_by("target").agg(pl.len())
     rows.select(pl.col("len").sum()).collect(engine="streaming").item()
     return Tables(path, Polars()).rows("pagelinks")
@@ -117,7 +117,7 @@ def count_all(path: Path) -> int:
 
 
 def count_on_spark(path: Path, engine: Engine) -> int:
-    """Links of 50,000 items on Spark, which runs already."""
+    """Links of 50,000 items on Spark, which is already running."""
     return _count(path, engine, pl.Series([f"Q{n}" for n in range(1, 125_000) if n % 5 < 2]))
 
 
@@ -128,7 +128,7 @@ def _count(path: Path, engine: Engine, qids: pl.Series | None) -> int:
 
 
 def count_plainly(path: Path) -> int:
-    """As one writes it first: dictionaries and sets, all items."""
+    """The naive version: dictionaries and sets, all items."""
 
     def read(table: str) -> pl.DataFrame:
         return pl.read_parquet(path / FOLDER / f"*-{table}.sql" / "*.parquet")
@@ -137,7 +137,7 @@ def count_plainly(path: Path) -> int:
     final = {pages[source][0]: title for source, title in read("redirect").iter_rows() if source in pages}
     titles = {target: final.get(title, title) for target, title in read("linktarget").iter_rows()}
     items = {pages[page][0]: qid for page, qid in read("page_props").iter_rows() if page in pages}
-    seen, found, last = set[str](), Counter[str](), None
+    seen, counts, last = set[str](), Counter[str](), None
     links = read("pagelinks")
     for source, target in links.iter_rows():
         if source != last:
@@ -145,8 +145,8 @@ def count_plainly(path: Path) -> int:
         title = titles[target]
         if title in items and title not in seen and not pages[source][1]:
             seen.add(title)
-            found[items[title]] += 1
-    assert found
+            counts[items[title]] += 1
+    assert counts
     return links.height
 
 
@@ -167,11 +167,11 @@ def main() -> None:
     spark = Spark(MASTERS[what]) if what in MASTERS else None
     started, busy = time.perf_counter(), cpu_seconds()
     done = WORK[what](path) if spark is None else count_on_spark(path, spark)
-    found = {"done": done, "seconds": time.perf_counter() - started, "cpu": cpu_seconds() - busy}
-    found |= {"start": started - before, "peak_megabytes": peak_megabytes()}
+    result = {"done": done, "seconds": time.perf_counter() - started, "cpu": cpu_seconds() - busy}
+    result |= {"start": started - before, "peak_megabytes": peak_megabytes()}
     if spark is not None:
         spark.close()
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -16,43 +16,43 @@ NAIVE = {
 PARSED = {"pagelinks": "parse_links", "linktarget": "parse_titles", "truthy": "parse_triples"}
 COUNTS = ("group", "count_some", "count_all")
 RATES = {"pagelinks": 7.0, "truthy": 3.0}
-"""Targets, in million rows or lines a second."""
+"""Targets in million rows or lines per second."""
 SECONDS, GIGABYTES, LINKS = 20.0, 4.0, 200_000_000
-"""Target of a count of so many links."""
+"""Targets of a count: seconds and gigabytes for so many links."""
 ENGLISH = {"pagelinks": 1.5e9, "linktarget": 100e6}
-"""Rows of the English Wikipedia's tables; the first is an assumption, for no source says it."""
+"""Rows of the English Wikipedia's tables; the first is an assumption without a source."""
 PAGES, PAGE_GIGABYTES, PACKED_PAGELINKS = 17.2e6, 2.0, "6.4-6.8"
 TRUTHY = 8e9
-"""Lines of a full truthy dump: an assumption as well."""
+"""Lines of a full truthy dump, also an assumption."""
 
 Table = Mapping[str, Any]
 
 
-def rendered(found: Mapping[str, Any]) -> str:
-    """The sections that results.json fills."""
-    parts = [_machine(found), _measurements(found), _targets(found), _growth(found), _spark(found)]
-    return "\n\n".join([HEADING, *(part for part in parts if part), "## Extrapolation", _extrapolation(found)]) + "\n"
+def rendered(results: Mapping[str, Any]) -> str:
+    """The sections of the README that are made from results.json."""
+    parts = [_machine(results), _measurements(results), _targets(results), _growth(results), _spark(results)]
+    return "\n\n".join([HEADING, *(part for part in parts if part), "## Extrapolation", _extrapolation(results)]) + "\n"
 
 
-def written_into(text: str, found: Mapping[str, Any]) -> str:
-    """A README with these sections at its end in place of what it had."""
-    return text.partition(HEADING)[0] + rendered(found)
+def written_into(text: str, results: Mapping[str, Any]) -> str:
+    """The text of a README with these sections in place of those at its end."""
+    return text.partition(HEADING)[0] + rendered(results)
 
 
-def _machine(found: Mapping[str, Any]) -> str:
-    on = found["machine"]
-    loads = [table["load"] for table in found["tables"]]
-    packages = ", ".join(f"{name} {number}" for name, number in on["packages"].items())
+def _machine(results: Mapping[str, Any]) -> str:
+    host = results["machine"]
+    loads = [table["load"] for table in results["tables"]]
+    packages = ", ".join(f"{name} {number}" for name, number in host["packages"].items())
     return (
-        f"{on['date']}: {on['processor']}, {on['cores']} cores, {on['memory_gigabytes']} GB; Python {on['python']}, "
-        f"{packages}.\nLoad {on['load']} before the runs, {min(loads)} to {max(loads)} before each table, the work "
-        f"on those before it included. Fastest of {found['repeat']} (`results.json`)."
+        f"{host['date']}: {host['processor']}, {host['cores']} cores, {host['memory_gigabytes']} GB; "
+        f"Python {host['python']}, {packages}.\nLoad {host['load']} before the runs, {min(loads)} to {max(loads)} before each table, the work "
+        f"on those before it included. Fastest of {results['repeat']} (`results.json`)."
     )
 
 
-def _measurements(found: Mapping[str, Any]) -> str:
+def _measurements(results: Mapping[str, Any]) -> str:
     rows = []
-    for table in found["tables"]:
+    for table in results["tables"]:
         for work, run in table["measured"].items():
             rate = "" if work.startswith("unpack") else f"{_rate(run):.2f} M {table['unit']}/s"
             naive = table["measured"].get(NAIVE.get(work, ""))
@@ -65,15 +65,15 @@ def _measurements(found: Mapping[str, Any]) -> str:
     return _table(head, rows)
 
 
-def _targets(found: Mapping[str, Any]) -> str:
+def _targets(results: Mapping[str, Any]) -> str:
     rows = []
     for name, target in RATES.items():
-        for table in _named(found, name):
+        for table in _named(results, name):
             reached = _rate(table["measured"][PARSED[name]])
             rows.append(
                 (f"`{PARSED[name]}`, M {table['unit']}/s", f"{target:g}", f"{reached:.2f}", _met(reached >= target))
             )
-    for table in _named(found, "wiki"):
+    for table in _named(results, "wiki"):
         for work in COUNTS if table["size"] >= LINKS else ():
             run = table["measured"][work]
             gigabytes = run["peak_megabytes"] / 1024
@@ -83,14 +83,14 @@ def _targets(found: Mapping[str, Any]) -> str:
     return _table(("aim", "target", "reached", ""), rows)
 
 
-def _growth(found: Mapping[str, Any]) -> str:
-    wikis = _named(found, "wiki")
+def _growth(results: Mapping[str, Any]) -> str:
+    wikis = _named(results, "wiki")
     if len(wikis) < 2:
         return ""
     rows = []
     for work in COUNTS:
-        each = [table["measured"][work]["seconds"] / table["size"] * 1e9 for table in wikis]
-        rows.append((f"`{work}`", *(f"{one:.1f}" for one in each), f"{each[-1] / each[0]:.2f}"))
+        costs = [table["measured"][work]["seconds"] / table["size"] * 1e9 for table in wikis]
+        rows.append((f"`{work}`", *(f"{cost:.1f}" for cost in costs), f"{costs[-1] / costs[0]:.2f}"))
     head = ("ns a link at", *(f"{table['size'] / 1e6:g} M" for table in wikis), "largest to smallest")
     text = (
         "Growth: 1 in the last column is linear; less is the start that small counts pay, more is caches outgrown by\n"
@@ -99,9 +99,9 @@ def _growth(found: Mapping[str, Any]) -> str:
     return text + _table(head, rows)
 
 
-def _spark(found: Mapping[str, Any]) -> str:
+def _spark(results: Mapping[str, Any]) -> str:
     rows = []
-    for table in _named(found, "wiki"):
+    for table in _named(results, "wiki"):
         one, two = (table["measured"].get(f"count_on_spark_{cores}") for cores in (1, 2))
         if one and two:
             here = table["measured"]["count_some"]["seconds"]
@@ -114,25 +114,25 @@ def _spark(found: Mapping[str, Any]) -> str:
     return text + _table(head, rows) if rows else ""
 
 
-def _extrapolation(found: Mapping[str, Any]) -> str:
+def _extrapolation(results: Mapping[str, Any]) -> str:
     rows = []
-    taken = {table["name"]: table for table in found["tables"] if "take_in" in table["measured"]}
+    imports = {table["name"]: table for table in results["tables"] if "take_in" in table["measured"]}
     for name, size in ENGLISH.items():
-        if name in taken:
+        if name in imports:
             text = f"import {name}, {size / 1e6:,.0f} M rows"
-            rows.append((text, _minutes(_each(taken[name], "take_in") * size), _disk(taken[name], size)))
-    if "linktarget" in taken:
-        table = taken["linktarget"]
+            rows.append((text, _minutes(_each(imports[name], "take_in") * size), _disk(imports[name], size)))
+    if "linktarget" in imports:
+        table = imports["linktarget"]
         seconds = table["measured"]["take_in"]["seconds"] / table["packed_megabytes"] * PAGE_GIGABYTES * 1e3
         text = f"import page, {PAGES / 1e6:g} M articles in {PAGE_GIGABYTES:g} GB, as linktarget by the packed byte"
         rows.append((text, _minutes(seconds), ""))
-    for table in _named(found, "wiki")[-1:]:
+    for table in _named(results, "wiki")[-1:]:
         for work in COUNTS[1:]:
             seconds = _each(table, work) * ENGLISH["pagelinks"]
             rows.append((f"`{work}` of them, from {table['size'] / 1e6:g} M links", _minutes(seconds), ""))
-    if "truthy" in taken:
+    if "truthy" in imports:
         text = f"import a truthy dump, {TRUTHY / 1e9:g} G lines"
-        rows.append((text, _minutes(_each(taken["truthy"], "take_in") * TRUTHY), _disk(taken["truthy"], TRUTHY)))
+        rows.append((text, _minutes(_each(imports["truthy"], "take_in") * TRUTHY), _disk(imports["truthy"], TRUTHY)))
     return f"""A full English Wikipedia and a full Wikidata on this machine, if everything grew in proportion:
 
 {_table(("step", "minutes", "GB of Parquet"), rows)}
@@ -146,8 +146,8 @@ without a source to quote.
   than the reading are left out."""
 
 
-def _named(found: Mapping[str, Any], name: str) -> list[Table]:
-    return sorted((table for table in found["tables"] if table["name"] == name), key=lambda table: int(table["size"]))
+def _named(results: Mapping[str, Any], name: str) -> list[Table]:
+    return sorted((table for table in results["tables"] if table["name"] == name), key=lambda table: int(table["size"]))
 
 
 def _rate(run: Mapping[str, float]) -> float:
@@ -181,16 +181,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dumps.report", description=__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("--into", type=Path, help="README whose sections are replaced")
-    chosen = parser.parse_args(arguments)
-    if not chosen.results.is_file():
-        parser.error(f"{chosen.results}: no such file; write it with: python -m benchmarks.dumps FOLDER --out RESULTS")
-    if chosen.into is not None and not chosen.into.is_file():
-        parser.error(f"{chosen.into}: no such file; --into takes a README that is there")
-    found = json.loads(chosen.results.read_text(encoding="utf-8"))
-    if chosen.into is None:
-        print(rendered(found), end="")
+    options = parser.parse_args(arguments)
+    if not options.results.is_file():
+        parser.error(f"{options.results}: no such file; write it with: python -m benchmarks.dumps FOLDER --out RESULTS")
+    if options.into is not None and not options.into.is_file():
+        parser.error(f"{options.into}: no such file; --into takes a README that is there")
+    results = json.loads(options.results.read_text(encoding="utf-8"))
+    if options.into is None:
+        print(rendered(results), end="")
     else:
-        chosen.into.write_text(written_into(chosen.into.read_text(encoding="utf-8"), found), encoding="utf-8")
+        options.into.write_text(written_into(options.into.read_text(encoding="utf-8"), results), encoding="utf-8")
 
 
 if __name__ == "__main__":

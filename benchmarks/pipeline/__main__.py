@@ -13,7 +13,7 @@ from benchmarks.pipeline.outcome import Outcome, read
 
 ROOT = Path(__file__).resolve().parents[2]
 MATCHED = ("imports", "facts", "questions", "splits")
-"""What all versions do."""
+"""The parts of a run that all versions have."""
 VERSIONS = {"ours": ("ours",), "with_pandas": ("with_pandas",), "pandas_objects": ("with_pandas", "--objects")}
 """Module and options: pandas with its own strings, and with Python's, which were its default before version 3."""
 
@@ -26,12 +26,12 @@ def main() -> None:
         "--repeat", type=int, default=2, help="runs of each version after the first; the fastest counts"
     )
     parser.add_argument("--only", choices=VERSIONS, help="run one version alone")
-    chosen = parser.parse_args()
-    if not any(chosen.folder.glob("*.csv")):
-        parser.error(f"{chosen.folder}: no CSV files of subjectLabel, relation, objectLabel there")
+    options = parser.parse_args()
+    if not any(options.folder.glob("*.csv")):
+        parser.error(f"{options.folder}: no CSV files of subjectLabel, relation, objectLabel there")
     print(f"load of this machine before the runs: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
-    versions = [chosen.only] if chosen.only else list(VERSIONS)
-    best = {version: fastest(version, chosen.folder, chosen.repeat) for version in versions}
+    versions = [options.only] if options.only else list(VERSIONS)
+    best = {version: fastest(version, options.folder, options.repeat) for version in versions}
     for line in times(best):
         print(line)
     first = next(iter(best.values()))
@@ -51,12 +51,12 @@ def main() -> None:
 
 
 def fastest(version: str, folder: Path, repeat: int) -> Outcome:
-    """The run of least total time, each in a process of its own."""
+    """The fastest run; each runs in a process of its own."""
     module, *options = VERSIONS[version]
     command = [sys.executable, "-m", f"benchmarks.pipeline.{module}", str(ROOT), str(folder.resolve()), *options]
     runs = []
     with tempfile.TemporaryDirectory() as compiled:
-        # Modules are compiled once, as after any installation, also where the environment keeps Python from doing so.
+        # Modules are compiled once, as after any installation, even if the environment forbids writing bytecode.
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": compiled}
         for _ in range(repeat + 1):
             printed = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -65,7 +65,7 @@ def fastest(version: str, folder: Path, repeat: int) -> Outcome:
 
 
 def times(best: dict[str, Outcome]) -> list[str]:
-    """Wall (and processor) seconds by part, rows a second, peak memory, and how many times faster ours is."""
+    """Wall (and processor) seconds by part, rows per second, peak memory, and how many times as fast ours is."""
     lines = [f"{'wall (cpu) s':<14}" + "".join(f"{version:>18}" for version in best)]
     parts = dict.fromkeys(part for run in best.values() for part in run.seconds)
     for part in parts:
@@ -87,11 +87,11 @@ def times(best: dict[str, Outcome]) -> list[str]:
 
 
 def capacities(run: Outcome) -> list[str]:
-    """How many rows each split has, and could have."""
+    """How many rows each split has and could have."""
     lines = []
     for recipe, splits in run.splits.items():
-        made = sum(rows > 0 for rows, _ in splits.values())
-        lines += ["", f"{recipe}: {made} of {len(splits)} splits made", f"  {'split':<44}{'rows':>7}{'holds':>8}"]
+        count = sum(rows > 0 for rows, _ in splits.values())
+        lines += ["", f"{recipe}: {count} of {len(splits)} splits made", f"  {'split':<44}{'rows':>7}{'holds':>8}"]
         lines += [f"  {split:<44}{rows or '-':>7}{holds:>8}" for split, (rows, holds) in splits.items()]
     return lines
 

@@ -18,13 +18,13 @@ BUILD = [sys.executable, "-c", "from dual_data.cli import main; main(['build', '
 
 
 class Run(NamedTuple):
-    """What one build took."""
+    """Time, memory and calls of one build."""
 
     seconds: float
     processor: float
     """Seconds of all threads."""
     peak_megabytes: float
-    """Largest of this and the earlier builds: the system counts children together."""
+    """Largest of this and the earlier builds: the system reports all child processes together."""
     calls: int
     """Calls in the log afterwards."""
 
@@ -45,8 +45,8 @@ def main() -> None:
     print(f"{'':<15}{'wall s':>9}{'cpu s':>9}{'peak MB':>9}{'calls made':>12}")
     before = 0
     for title, run in runs.items():
-        made = run.calls - before
-        print(f"{title:<15}{run.seconds:>9.1f}{run.processor:>9.1f}{run.peak_megabytes:>9.0f}{made:>12}")
+        calls = run.calls - before
+        print(f"{title:<15}{run.seconds:>9.1f}{run.processor:>9.1f}{run.peak_megabytes:>9.0f}{calls:>12}")
         before = run.calls
 
 

@@ -25,11 +25,11 @@ def main() -> None:
 
         tools = Tools(project, Services(), Calls(project / "no-calls.sqlite", read_only=True))
     with outcome.part("facts"):
-        found = facts.run(facts.FactsParams(source="labels", folder=str(folder)), tools)
-        settled = settle(found, Facts, "facts")
+        triplets = facts.run(facts.FactsParams(source="labels", folder=str(folder)), tools)
+        fact_table = settle(triplets, Facts, "facts")
     with outcome.part("questions"):
-        asked = questions.run(questions.QuestionsParams(), tools, facts=settled.rows)
-        kept = settle(asked, Questions, "questions")
+        question_rows = questions.run(questions.QuestionsParams(), tools, facts=fact_table.rows)
+        question_table = settle(question_rows, Questions, "questions")
     params = splits.SplitsParams.model_validate(
         {
             "recipes": RECIPES,
@@ -39,15 +39,17 @@ def main() -> None:
             "paper": {"signal": "mentions"},
         }
     )
-    nothing = Knowledge.create_empty()
+    no_knowledge = Knowledge.create_empty()
     with outcome.part("splits"):
-        pool = examples.pooled(settled.rows, Links.create_empty(), kept.rows, nothing, Salience.create_empty())
+        pool = examples.pooled(
+            fact_table.rows, Links.create_empty(), question_table.rows, no_knowledge, Salience.create_empty()
+        )
         selection = splits.select(params, tools, pool)
-        splits.joined_examples(params, selection, nothing)
+        splits.joined_examples(params, selection, no_knowledge)
     with outcome.part("measures"):
         splits.measures(params, selection)
-    outcome.rows, outcome.facts, outcome.questions = found.height, settled.rows.height, kept.rows.height
-    rejected = pl.concat([settled.rejected.select("reason"), kept.rejected.select("reason")])
+    outcome.rows, outcome.facts, outcome.questions = triplets.height, fact_table.rows.height, question_table.rows.height
+    rejected = pl.concat([fact_table.rejected.select("reason"), question_table.rejected.select("reason")])
     counts = rejected.group_by("reason", maintain_order=True).len().sort("len", descending=True)
     outcome.removed = dict(counts.iter_rows())
     outcome.splits = {

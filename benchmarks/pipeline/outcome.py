@@ -1,4 +1,4 @@
-"""What a measured process prints: seconds by part, peak memory, and enough of the result to compare two of them."""
+"""The output of a measured process: seconds by part, peak memory, and enough of the result to compare two processes."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time by part."""
     cpu: dict[str, float] = field(default_factory=dict)
-    """Processor time by part, of all threads: what to compare where the machine is busy with other work."""
+    """Processor time by part, of all threads: to be compared where the machine is busy with other work."""
     rows: int = 0
     """Raw triplets read."""
     facts: int = 0
     questions: int = 0
     members: int = 0
     removed: dict[str, int] = field(default_factory=dict)
-    """Triplets that each rule of facts and questions removed, in the order of the rules."""
+    """Triplets that were removed, by rule of facts and questions."""
     splits: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
-    """By recipe and split: rows, and rows that the data could hold (which only ours counts)."""
+    """By recipe and split: rows, and rows that the data could give (which only ours counts)."""
     digest: str = ""
-    """Of all members, with recipe, split and position."""
+    """Hash of all members, with recipe, split and position."""
     peak_megabytes: float = 0.0
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Time what is inside."""
+        """Add the time of the block to `name`."""
         started, busy = time.perf_counter(), time.process_time()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
@@ -59,5 +59,5 @@ class Outcome:
 
 def read(line: str) -> Outcome:
     """The outcome that a process printed."""
-    found: Mapping[str, object] = json.loads(line)
-    return Outcome(**found)  # type: ignore[arg-type]
+    fields: Mapping[str, object] = json.loads(line)
+    return Outcome(**fields)  # type: ignore[arg-type]

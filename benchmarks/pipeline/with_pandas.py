@@ -1,8 +1,8 @@
 """The same steps in plain pandas: python -m benchmarks.pipeline.with_pandas PROJECT FOLDER [--objects].
 
 Written as a competent user of pandas writes it: merges, groupby, boolean masks and list comprehensions over columns,
-no row-wise apply. The project's small text functions (ids, words, rendering of literals) are shared: frames are what is
-compared. The members of all splits come out the same, to the last position.
+no row-wise apply. The project's small text functions (ids, words, rendering of literals) are shared, since the work on
+frames is compared. The members of all splits are the same, to the last position.
 
 From pandas 3 on, text columns hold Arrow strings, and `isin` and boolean masks over them are slower than over objects;
 `--objects` takes the strings of pandas 2.
@@ -43,14 +43,14 @@ ROLES = ("retain_train", "retain_train", "retain_eval", "neighbor_relation")
 
 def hash_rank(keys: Any, salt: str) -> list[int]:
     """The first 8 bytes of sha256("salt|key")."""
-    known = {
+    ranks = {
         key: int.from_bytes(hashlib.sha256(f"{salt}|{key}".encode()).digest()[:8], "big") for key in dict.fromkeys(keys)
     }
-    return [known[key] for key in keys]
+    return [ranks[key] for key in keys]
 
 
 def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: PLR0915 - one script, as such scripts are
-    """All triplets, with ids from labels, counts, and the reason of those that are no facts."""
+    """All triplets, with ids from labels, counts, and the reasons of rejected ones."""
     import pandas as pd
 
     from dual_data.config import load_relations, load_topics
@@ -60,12 +60,12 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
     relations = load_relations(project / "pipeline" / "relations")
     topics = load_topics(project / "pipeline" / "topics.toml")
     excluded = tomllib.loads((project / "pipeline" / "relations" / "EXCLUDED.toml").read_text("utf-8"))
-    parts = []
+    tables = []
     for topic in topics:
         path = folder / f"{topic}.csv"
         if path.is_file():
-            parts.append(pd.read_csv(path, dtype=str, keep_default_na=False).assign(topic=topic))
-    rows = pd.concat(parts, ignore_index=True)
+            tables.append(pd.read_csv(path, dtype=str, keep_default_na=False).assign(topic=topic))
+    rows = pd.concat(tables, ignore_index=True)
     outcome.rows = len(rows)
 
     labels = {text: clean(text) for text in pd.unique(pd.concat([rows.subjectLabel, rows.objectLabel]))}
@@ -73,25 +73,30 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
     rows["subject_label"], rows["object_label"] = rows.subjectLabel.map(labels), rows.objectLabel.map(labels)
     rows["subject"], rows["object"] = rows.subject_label.map(minted), rows.object_label.map(minted)
 
-    stems = {(label, topic): stem for stem, one in relations.items() for label in one.labels for topic in one.topics}
+    stems = {
+        (label, topic): stem
+        for stem, relation in relations.items()
+        for label in relation.labels
+        for topic in relation.topics
+    }
     claimed: dict[str, set[str]] = {}
-    for one in relations.values():
-        for label in one.labels:
-            claimed.setdefault(label, set()).add(one.property)
-    named: list[tuple[str | None, ...]] = []
+    for relation in relations.values():
+        for label in relation.labels:
+            claimed.setdefault(label, set()).add(relation.property)
+    label_rows: list[tuple[str | None, ...]] = []
     for topic, written in rows[["topic", "relation"]].drop_duplicates().itertuples(index=False):
         stem = stems.get((written, topic)) or stems.get((written, "*"))
         if stem is not None:
-            named.append((topic, written, stem, relations[stem].property, relations[stem].object, None))
+            label_rows.append((topic, written, stem, relations[stem].property, relations[stem].object, None))
             continue
         candidates = claimed.get(written, set())
         reason = "not_asked_in_topic" if candidates else "unknown_relation"
-        where = excluded[written].get("topics", ["*"]) if written in excluded else []
-        if topic in where or "*" in where:
+        excluded_topics = excluded[written].get("topics", ["*"]) if written in excluded else []
+        if topic in excluded_topics or "*" in excluded_topics:
             reason = "excluded_relation"
         property_id = next(iter(candidates)) if len(candidates) == 1 else label_id(written)
-        named.append((topic, written, None, property_id, "entity", reason))
-    table = pd.DataFrame(named, columns=["topic", "relation", "stem", "property", "kind", "reason"])
+        label_rows.append((topic, written, None, property_id, "entity", reason))
+    table = pd.DataFrame(label_rows, columns=["topic", "relation", "stem", "property", "kind", "reason"])
     rows = rows.merge(table, on=["topic", "relation"], how="left")
     bare = rows.subject_label.str.fullmatch(r"Q[1-9]\d*") | rows.object_label.str.fullmatch(r"Q[1-9]\d*")
     rows.loc[bare, "reason"] = "no_label"
@@ -115,29 +120,29 @@ def read_facts(project: Path, folder: Path, outcome: Outcome) -> Any:  # noqa: P
     keys = zip(rows.subject, rows.property, rows.kind, rows.value, strict=True)
     rows["fact_id"] = [fact_id(*key) for key in keys]
     usable = rows.reason.isna()
-    again = usable & rows[usable].duplicated("fact_id").reindex(rows.index, fill_value=False)
-    rows.loc[again, "reason"] = "duplicate"
+    repeated = usable & rows[usable].duplicated("fact_id").reindex(rows.index, fill_value=False)
+    rows.loc[repeated, "reason"] = "duplicate"
 
-    one_object = [stem for stem, one in relations.items() if one.unique == "one"]
-    again = mirrored(rows[rows.reason.isna() & rows.stem.isin(one_object)], relations)
-    rows.loc[rows.reason.isna() & rows.fact_id.isin(again), "reason"] = "mirrored"
+    one_object = [stem for stem, relation in relations.items() if relation.unique == "one"]
+    repeated = mirror_images(rows[rows.reason.isna() & rows.stem.isin(one_object)], relations)
+    rows.loc[rows.reason.isna() & rows.fact_id.isin(repeated), "reason"] = "mirrored"
     return rows
 
 
-def mirrored(rows: Any, relations: Any) -> Any:
-    """Ids of facts that another says from the other side, but for the first of each such group."""
+def mirror_images(rows: Any, relations: Any) -> Any:
+    """Ids of facts that another one states with subject and object swapped, except the first of each such group."""
     from dual_data.sources.assembly import sides
 
     family = sides(relations)
     stated = rows[(rows.kind == "entity") & rows.property.isin(list(family))].copy()
-    turned = [
+    is_turned = [
         (value < subject) if family[name].symmetric else family[name].flipped
         for name, subject, value in zip(stated.property, stated.subject, stated.value, strict=True)
     ]
-    ends = zip(turned, stated.subject, stated.value, strict=True)
-    stated["ends"] = [f"{value}|{subject}" if turn else f"{subject}|{value}" for turn, subject, value in ends]
+    ends = zip(is_turned, stated.subject, stated.value, strict=True)
+    stated["ends"] = [f"{value}|{subject}" if turned else f"{subject}|{value}" for turned, subject, value in ends]
     stated["root"] = [family[name].root for name in stated.property]
-    one_object = {stem for stem, one in relations.items() if one.unique == "one"}
+    one_object = {stem for stem, relation in relations.items() if relation.unique == "one"}
     stated["several"] = stated.stem.isin(one_object) & (stated.objects > 1)
     stated["number"] = [int(name[1:]) for name in stated.property]
     stated["length"] = stated.subject.str.len()
@@ -145,14 +150,14 @@ def mirrored(rows: Any, relations: Any) -> Any:
     return ordered.fact_id[ordered.duplicated(["root", "ends"])]
 
 
-def told_by(wording: Any, words: Any) -> list[list[frozenset[str]]]:
-    """The words of every wording, by use, without the subject."""
+def words_by_use(wording: Any, words: Any) -> list[list[frozenset[str]]]:
+    """The words of every wording, without the subject; one list per use."""
     by_use = ((wording.canonical,), *(getattr(wording, use) for use in USES[1:]))
     return [[frozenset(words(text.replace("{subject}", " "))) for text in texts] for texts in by_use]
 
 
 def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
-    """The facts with their questions, and the reason of those that cannot be asked."""
+    """The facts with their questions, and the reasons of those that cannot be asked."""
     import re
 
     import pandas as pd
@@ -164,7 +169,7 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     relations = load_relations(project / "pipeline" / "relations")
     topics = load_topics(project / "pipeline" / "topics.toml")
     facts = facts.assign(rank=hash_rank(facts.fact_id, "questions"), reason=None).sort_values("fact_id")
-    one = facts.stem.map({stem: relation.unique == "one" for stem, relation in relations.items()})
+    one_object = facts.stem.map({stem: relation.unique == "one" for stem, relation in relations.items()})
     literal = [
         templates.literal_answers(relations[stem], kind, value) if kind != "entity" else (label,)
         for stem, kind, value, label in zip(facts.stem, facts.kind, facts.value, facts.text, strict=True)
@@ -176,45 +181,49 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
         facts.loc[wrong & facts.reason.isna(), "reason"] = reason
 
     reject((facts.subject == facts.value) | (facts.subject_label.str.lower() == facts.text.str.lower()), "self_answer")
-    reject(one & (facts.objects > 1), "several_objects")
+    reject(one_object & (facts.objects > 1), "several_objects")
     reject(facts.answer.isna(), "unanswerable")
     reject(facts.answer.fillna("").str.split().str.len() > ANSWER_WORDS, "answer_too_long")
     several = facts.groupby(facts.subject_label.str.lower()).subject.transform("nunique") > 1
     reject(several, "ambiguous_subject")
 
-    takes = facts.topic.isna()
+    takes_article = facts.topic.isna()
     for name, topic in topics.items():
         for pattern in topic.article:
-            takes |= (facts.topic == name) & facts.subject_label.str.contains(re.compile(pattern))
+            takes_article |= (facts.topic == name) & facts.subject_label.str.contains(re.compile(pattern))
     bare = facts.subject_label.str.replace(re.compile("^[Tt]he "), "", regex=True)
-    facts["asked"] = facts.subject_label.where(~takes, "the " + bare)
+    facts["asked"] = facts.subject_label.where(~takes_article, "the " + bare)
 
-    told = {stem: told_by(relation.questions, words) for stem, relation in relations.items()}
-    whole = {stem: frozenset().union(*itertools.chain.from_iterable(uses)) for stem, uses in told.items()}
+    wording_words = {stem: words_by_use(relation.questions, words) for stem, relation in relations.items()}
+    vocabularies = {
+        stem: frozenset().union(*itertools.chain.from_iterable(uses)) for stem, uses in wording_words.items()
+    }
 
-    def wordings_kept(stem: str, asked: str, answer: str) -> tuple[list[int], ...]:
+    def fair_wordings(stem: str, asked: str, answer: str) -> tuple[list[int], ...]:
         """Places of the wordings of each use that do not hold the answer."""
-        subject, uses = words(asked), told[stem]
-        if templates.overlap(answer, whole[stem].union(subject)) < LEAK:
+        subject, uses = words(asked), wording_words[stem]
+        if templates.overlap(answer, vocabularies[stem].union(subject)) < LEAK:
             return tuple(list(range(len(texts))) for texts in uses)
-        kept = tuple(
+        fair = tuple(
             [place for place, text in enumerate(texts) if templates.overlap(answer, text.union(subject)) < LEAK]
             for texts in uses
         )
-        if len(kept[1]) % 2 == 0:
-            del kept[1][-1:]
-        return kept
+        if len(fair[1]) % 2 == 0:
+            del fair[1][-1:]
+        return fair
 
     columns = (facts.stem, facts.asked, facts.answer, facts.reason)
-    facts["kept"] = [
-        ([], [], [], []) if isinstance(reason, str) else wordings_kept(stem, asked, answer)
+    facts["fair"] = [
+        ([], [], [], []) if isinstance(reason, str) else fair_wordings(stem, asked, answer)
         for stem, asked, answer, reason in zip(*columns, strict=True)
     ]
-    reject(~facts.kept.map(lambda kept: bool(kept[0] and kept[1] and kept[3])), "answer_in_question")
+    reject(~facts.fair.map(lambda fair: bool(fair[0] and fair[1] and fair[3])), "answer_in_question")
     names = zip(facts.subject_label, facts.answer, facts.reason, strict=True)
-    begun = [not isinstance(reason, str) and fold(label).startswith(fold(answer)) for label, answer, reason in names]
-    reject(pd.Series(begun, index=facts.index), "answer_is_prefix")
-    reject(facts.fact_id.isin(mirrored(facts[facts.reason.isna()], relations)), "mirrored")
+    begins_with_answer = [
+        not isinstance(reason, str) and fold(label).startswith(fold(answer)) for label, answer, reason in names
+    ]
+    reject(pd.Series(begins_with_answer, index=facts.index), "answer_is_prefix")
+    reject(facts.fact_id.isin(mirror_images(facts[facts.reason.isna()], relations)), "mirrored")
 
     def render(template: str | None, asked: str, answer: str) -> str | None:
         if template is None:
@@ -230,52 +239,54 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     facts["statement"] = [render(relations[stem].questions.statement, *rest) for stem, *rest in triples]
     for use, name in enumerate(USES[1:], start=1):
         facts[name] = [
-            [render(getattr(relations[stem].questions, name)[place], *rest) for place in kept[use]]
-            for (stem, *rest), kept in zip(triples, facts.kept, strict=True)
+            [render(getattr(relations[stem].questions, name)[place], *rest) for place in fair[use]]
+            for (stem, *rest), fair in zip(triples, facts.fair, strict=True)
         ]
 
-    right = facts[~one & (facts.reason.isna() | (facts.reason == "mirrored"))]
-    right = right.assign(last=right.reason.notna()).sort_values(["last", "rank", "fact_id"])
-    grouped = right.groupby(["stem", "subject"], sort=False)
+    right_facts = facts[~one_object & (facts.reason.isna() | (facts.reason == "mirrored"))]
+    right_facts = right_facts.assign(last=right_facts.reason.notna()).sort_values(["last", "rank", "fact_id"])
+    grouped = right_facts.groupby(["stem", "subject"], sort=False)
     carriers = grouped.fact_id.first()
     merged = {
         carriers[key]: list(dict.fromkeys(itertools.chain.from_iterable(lists))) for key, lists in grouped.answers
     }
-    reject(~one & ~facts.fact_id.isin(merged), "further_object")
+    reject(~one_object & ~facts.fact_id.isin(merged), "further_object")
     facts["answers"] = [merged.get(key, own) for key, own in zip(facts.fact_id, facts.answers, strict=True)]
 
-    def accepted(stem: str, asked: str, kept: tuple[list[int], ...], answers: list[str]) -> list[str]:
-        """The canonical answer, and the others that no wording kept for it holds."""
-        if not any(templates.overlap(one, whole[stem].union(words(asked))) >= LEAK for one in answers[1:]):
+    def accepted(stem: str, asked: str, fair: tuple[list[int], ...], answers: list[str]) -> list[str]:
+        """The canonical answer, and the others that no fair wording holds."""
+        if not any(templates.overlap(other, vocabularies[stem].union(words(asked))) >= LEAK for other in answers[1:]):
             return answers
-        wordings = [told[stem][use][place].union(words(asked)) for use, places in enumerate(kept) for place in places]
+        wordings = [
+            wording_words[stem][use][place].union(words(asked)) for use, places in enumerate(fair) for place in places
+        ]
         return answers[:1] + [
-            one for one in answers[1:] if all(templates.overlap(one, text) < LEAK for text in wordings)
+            other for other in answers[1:] if all(templates.overlap(other, text) < LEAK for text in wordings)
         ]
 
     several = facts.reason.isna() & (facts.answers.str.len() > 1)
     facts["answers"] = [
-        accepted(stem, asked, kept, answers) if more else answers
-        for more, stem, asked, kept, answers in zip(
-            several, facts.stem, facts.asked, facts.kept, facts.answers, strict=True
+        accepted(stem, asked, fair, answers) if more else answers
+        for more, stem, asked, fair, answers in zip(
+            several, facts.stem, facts.asked, facts.fair, facts.answers, strict=True
         )
     ]
-    kept = facts.reason.isna()
-    same = facts.question.str.lower().where(kept).duplicated(keep=False) & kept
+    askable = facts.reason.isna()
+    same = facts.question.str.lower().where(askable).duplicated(keep=False) & askable
     reject(same, "same_question")
-    facts["functional"] = one & (facts.objects == 1)
+    facts["functional"] = one_object & (facts.objects == 1)
     return facts
 
 
 def choose(pool: Any) -> dict[str, dict[str, Any]]:
-    """The members of every split of every recipe, in order, with the columns that choosing needs."""
+    """The members of every split of every recipe, in order."""
     from dual_data.rouge import share_a_word
 
     pool = pool[NARROW].assign(rank=hash_rank(pool.fact_id, "facts"))
     ends = zip(pool.subject, pool.value, pool.kind, pool.fact_id, strict=True)
     pool["bond"] = ["|".join(sorted((s, v))) if kind == "entity" else fact for s, v, kind, fact in ends]
     names = {topic: topic.partition("_")[2] or topic for topic in sorted(pool.topic.unique())}
-    found: dict[str, dict[str, Any]] = {}
+    splits: dict[str, dict[str, Any]] = {}
     eligible = pool[pool.functional].copy()
     roles = [ROLES[rank % len(ROLES)] for rank in hash_rank(eligible.subject, "role")]
     words = eligible.answer.str.split().str.len().astype(str)
@@ -285,22 +296,22 @@ def choose(pool: Any) -> dict[str, dict[str, Any]]:
     eligible["length"] = words + "w" + eligible.answer.str.len().astype(str) + code
     sided = thirds(eligible)
     for recipe, by in (("matched", "length"), ("matched_answer", "key")):
-        found[recipe] = {}
+        splits[recipe] = {}
         for topic, name in [*names.items(), (None, "all")]:
-            own = eligible if topic is None else eligible[eligible.topic == topic]
-            part = sided if topic is None else sided[sided.topic == topic]
-            found[recipe].update(family(eligible, own, part, topic, name=name, by=by))
-    found["paper"] = {}
+            facts = eligible if topic is None else eligible[eligible.topic == topic]
+            sided_facts = sided if topic is None else sided[sided.topic == topic]
+            splits[recipe].update(family(eligible, facts, sided_facts, topic, name=name, by=by))
+    splits["paper"] = {}
     pool["pop_sum"] = pool.subject_mentions + pool.object_mentions
     candidates = pool[pool.pop_sum.notna()].sort_values(["pop_sum", "rank"])
     for topic, name in names.items():
-        found["paper"].update(published(candidates[candidates.topic == topic], name))
-    found["paper"]["full_"] = candidates
-    return found
+        splits["paper"].update(published(candidates[candidates.topic == topic], name))
+    splits["paper"]["full_"] = candidates
+    return splits
 
 
 def thirds(eligible: Any) -> Any:
-    """The lowest and the highest third of each relation in each topic, where they do not touch."""
+    """The lowest and the highest third of each relation in each topic, where no popularity is in both."""
     ordered = eligible.sort_values(["topic", "stem", "subject_mentions", "rank"])
     groups = ordered.groupby(["topic", "stem"])
     place, size = groups.cumcount(), groups.subject.transform("size")
@@ -317,7 +328,7 @@ def thirds(eligible: Any) -> Any:
 
 
 def rank_pairs(rows: Any, cell: list[str]) -> Any:
-    """Rare and popular rows of each cell, first with first by rank, in the order of the higher rank."""
+    """Pairs of rare and popular rows of each cell, matched in rank order, in the order of the higher rank."""
     rows = rows.sort_values("rank")
     rows = rows.assign(place=rows.groupby([*cell, "side"]).cumcount())
     rare, popular = rows[rows.side == "rare"], rows[rows.side == "popular"]
@@ -327,29 +338,29 @@ def rank_pairs(rows: Any, cell: list[str]) -> Any:
 
 
 def matched_pairs(sided: Any, cell: list[str], most: int) -> Any:
-    """All pairs in which no subject and no bond stands twice and no answer more than `most` times a side."""
+    """All pairs such that no subject and no bond occurs twice, and no answer more than `most` times per side."""
     import numpy as np
     import pandas as pd
 
-    held: set[str] = set()
+    used: set[str] = set()
     counts: Counter[tuple[str, str]] = Counter()
     rounds: list[Any] = []
-    left = sided[PAIRED].assign(answer_key=sided.key)
+    remaining = sided[PAIRED].assign(answer_key=sided.key)
     while True:
-        left = left[~left.subject.isin(held) & ~left.bond.isin(held)].sort_values("rank")
-        used = [counts[key] for key in zip(left.side, left.answer_key, strict=True)]
-        rows = left[left.groupby(["side", "answer_key"]).cumcount() + used < most]
+        remaining = remaining[~remaining.subject.isin(used) & ~remaining.bond.isin(used)].sort_values("rank")
+        answer_counts = [counts[key] for key in zip(remaining.side, remaining.answer_key, strict=True)]
+        rows = remaining[remaining.groupby(["side", "answer_key"]).cumcount() + answer_counts < most]
         if not rounds:
             rows = rows.drop_duplicates("subject")
         pairs = rank_pairs(rows, cell)
-        kept = []
+        disjoint = []
         columns = (pairs.subject_rare, pairs.subject_popular, pairs.bond_rare, pairs.bond_popular)
         for values in zip(*columns, strict=True):
-            free = held.isdisjoint(values) and len(set(values)) == 4
-            kept.append(free)
-            if free:
-                held.update(values)
-        pairs = pairs[np.array(kept, dtype=bool)]
+            is_free = used.isdisjoint(values) and len(set(values)) == 4
+            disjoint.append(is_free)
+            if is_free:
+                used.update(values)
+        pairs = pairs[np.array(disjoint, dtype=bool)]
         for side in ("rare", "popular"):
             counts.update((side, value) for value in pairs[f"answer_key_{side}"])
         rounds.append(pairs)
@@ -379,34 +390,34 @@ def family(eligible: Any, own: Any, sided: Any, topic: str | None, *, name: str,
             else:
                 passed.append(index)
         filled[size], waiting = len(chosen), passed
-    made: dict[str, Any] = {}
+    splits: dict[str, Any] = {}
     ordered, largest = pairs.iloc[chosen], 0
     by_id = own.set_index("fact_id", drop=False)
     for side in ("rare", "popular"):
         for percent, size in sizes.items():
             if SMALLEST <= size == filled[size]:
-                made[f"{name}_forget_{side}_{percent}"] = by_id.loc[ordered[f"fact_id_{side}"].head(size)]
+                splits[f"{name}_forget_{side}_{percent}"] = by_id.loc[ordered[f"fact_id_{side}"].head(size)]
                 largest = max(largest, size)
-    if not made:
+    if not splits:
         return {}
     top = [
         by_id.loc[ordered[f"fact_id_{side}"].head(largest)].assign(order=range(largest)) for side in ("rare", "popular")
     ]
     forget = pd.concat(top)
     free = own[~own.subject.isin(forget.subject)].sort_values("rank")
-    near = eligible[eligible.subject.isin(forget.subject) & ~eligible.fact_id.isin(forget.fact_id)]
+    neighbors = eligible[eligible.subject.isin(forget.subject) & ~eligible.fact_id.isin(forget.fact_id)]
     order = dict(zip(forget.subject, forget.order, strict=True))
     candidates = {
         "retain_train": free[free.role == "retain_train"],
         "retain_eval": free[free.role == "retain_eval"],
         "neighbor_relation": free[free.role == "neighbor_relation"],
         "world_facts": eligible[(eligible.topic != topic) & ~eligible.subject.isin(own.subject)].sort_values("rank"),
-        "neighbor_subject": near.assign(order=near.subject.map(order)).sort_values(["order", "rank"]),
+        "neighbor_subject": neighbors.assign(order=neighbors.subject.map(order)).sort_values(["order", "rank"]),
     }
     bonds = set(forget.bond)
     shares = forget.stem.value_counts()
-    for split, found in candidates.items():
-        fresh = found[~found.bond.isin(bonds)]
+    for split, facts in candidates.items():
+        fresh = facts[~facts.bond.isin(bonds)]
         if split == "neighbor_relation":
             fresh = fresh[fresh.groupby("key").cumcount() < int(ANSWER_SHARE * SIZES[split] + 1e-9)]
             fresh = fresh[fresh.stem.isin(shares.index)]
@@ -414,38 +425,38 @@ def family(eligible: Any, own: Any, sided: Any, topic: str | None, *, name: str,
             fresh = fresh[fresh.groupby("stem").cumcount() < quota]
         rows = within_shares(fresh, SIZES[split])
         if len(rows) >= SMALLEST and not (topic is None and split == "world_facts"):
-            made[f"{name}_{split}"] = rows
+            splits[f"{name}_{split}"] = rows
             bonds.update(rows.bond)
-    return made
+    return splits
 
 
 def within_shares(rows: Any, wanted: int) -> Any:
-    """The most rows in which no answer, and no echo of the subject, has more than its share."""
+    """The most rows in which no answer exceeds its share, nor do the answers that echo their subjects."""
     answers, echoes = rows.groupby("key").cumcount(), rows.echo.cumsum() - 1
     size, possible = -1, min(wanted, len(rows))
     while size != possible:
         size = possible
         few = answers < max(1, int(ANSWER_SHARE * size + 1e-9))
-        kept = rows[few & (~rows.echo | (echoes < max(1, int(ECHO_SHARE * size + 1e-9))))]
-        possible = min(size, len(kept))
-    return kept.head(size)
+        allowed = rows[few & (~rows.echo | (echoes < max(1, int(ECHO_SHARE * size + 1e-9))))]
+        possible = min(size, len(allowed))
+    return allowed.head(size)
 
 
 def published(own: Any, name: str) -> dict[str, Any]:
     """The published selection of one topic."""
-    made = {f"{name}_full": own} if len(own) >= SMALLEST else {}
-    taken: set[str] = set()
+    splits = {f"{name}_full": own} if len(own) >= SMALLEST else {}
+    forget_ids: set[str] = set()
     for percent in PERCENTS:
         size = len(own) * percent // 100
         if size >= SMALLEST:
             for side, rows in (("rare", own.head(size)), ("popular", own.tail(size))):
-                made[f"{name}_forget_{side}_{percent}"] = rows
-                taken.update(rows.fact_id)
-    others = own[~own.fact_id.isin(taken)].sort_values("rank")
+                splits[f"{name}_forget_{side}_{percent}"] = rows
+                forget_ids.update(rows.fact_id)
+    rest = own[~own.fact_id.isin(forget_ids)].sort_values("rank")
     for wanted in RETAIN:
-        if taken and len(others) >= wanted:
-            made[f"{name}_fast_retain_{wanted}"] = others.head(wanted)
-    return made
+        if forget_ids and len(rest) >= wanted:
+            splits[f"{name}_fast_retain_{wanted}"] = rest.head(wanted)
+    return splits
 
 
 def main() -> None:
@@ -460,21 +471,23 @@ def main() -> None:
     with outcome.part("facts"):
         rows = read_facts(project, folder, outcome)
     with outcome.part("questions"):
-        asked = ask(rows[rows.reason.isna()], project)
-        pool = asked[asked.reason.isna()]
+        questions = ask(rows[rows.reason.isna()], project)
+        pool = questions[questions.reason.isna()]
     with outcome.part("splits"):
-        found = choose(pool)
-        for splits in found.values():
-            named = [part[["fact_id"]].assign(split=name, position=range(len(part))) for name, part in splits.items()]
-            pd.concat(named).merge(pool, on="fact_id", how="left")
+        splits_by_recipe = choose(pool)
+        for splits in splits_by_recipe.values():
+            members = [rows[["fact_id"]].assign(split=name, position=range(len(rows))) for name, rows in splits.items()]
+            pd.concat(members).merge(pool, on="fact_id", how="left")
     outcome.facts, outcome.questions = int(rows.reason.isna().sum()), len(pool)
-    outcome.removed = pd.concat([rows.reason, asked.reason]).value_counts().to_dict()
-    outcome.splits = {recipe: {split: (len(p), 0) for split, p in found[recipe].items()} for recipe in RECIPES}
+    outcome.removed = pd.concat([rows.reason, questions.reason]).value_counts().to_dict()
+    outcome.splits = {
+        recipe: {split: (len(rows), 0) for split, rows in splits_by_recipe[recipe].items()} for recipe in RECIPES
+    }
     outcome.keep(
         (recipe, split, position, fact)
-        for recipe, splits in found.items()
-        for split, part in splits.items()
-        for position, fact in enumerate(part.fact_id)
+        for recipe, splits in splits_by_recipe.items()
+        for split, rows in splits.items()
+        for position, fact in enumerate(rows.fact_id)
     )
     outcome.print()
 

@@ -48,27 +48,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.release", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "data" / "wikidata_triplets")
     parser.add_argument("--record", action="store_true", help="write results.json and the table of the README")
-    chosen = parser.parse_args()
-    if not any(chosen.folder.glob("*.csv")):
-        parser.error(f"{chosen.folder}: no CSV files of subjectLabel, relation, objectLabel there")
-    # Read by the Hub's client when it is imported.
+    options = parser.parse_args()
+    if not any(options.folder.glob("*.csv")):
+        parser.error(f"{options.folder}: no CSV files of subjectLabel, relation, objectLabel there")
+    # The Hub's client reads these when it is imported.
     os.environ |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    found: dict[str, Any] = {"machine": machine(), "seconds": {}}
+    results: dict[str, Any] = {"machine": machine(), "seconds": {}}
     with tempfile.TemporaryDirectory() as name:
         os.environ["HF_HOME"] = f"{name}/home"
         project = Path(name) / "project"
-        measure(project, build(project, chosen.folder.resolve()), Path(name), found)
-    found["peak_megabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    print(table(found))
-    if chosen.record:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        measure(project, build(project, options.folder.resolve()), Path(name), results)
+    results["peak_megabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(table(results))
+    if options.record:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         readme = HERE / "README.md"
         before = readme.read_text(encoding="utf-8").partition(MEASURED)[0]
-        readme.write_text(f"{before}{MEASURED}\n{table(found)}", encoding="utf-8")
+        readme.write_text(f"{before}{MEASURED}\n{table(results)}", encoding="utf-8")
 
 
 def machine() -> dict[str, Any]:
-    """What it is measured on, and how busy that was before."""
+    """The machine of the measurement, and its load before."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -80,19 +80,19 @@ def machine() -> dict[str, Any]:
     }
 
 
-def table(found: dict[str, Any]) -> str:
+def table(results: dict[str, Any]) -> str:
     """The results in Markdown."""
-    on, sizes = found["machine"], found["sizes"]
+    host, sizes = results["machine"], results["sizes"]
     lines = [
-        f"{on['date']}, {on['processor']}, {on['cores']} cores, load {on['load_before']} before; Python {on['python']}"
-        + "".join(f", {name} {number}" for name, number in on["packages"].items()),
+        f"{host['date']}, {host['processor']}, {host['cores']} cores, load {host['load_before']} before; "
+        f"Python {host['python']}" + "".join(f", {name} {number}" for name, number in host["packages"].items()),
         "",
         "| part | seconds | of the processor |",
         "|---|---|---|",
-        *(f"| {part} | {clock:.1f} | {processor:.1f} |" for part, (clock, processor) in found["seconds"].items()),
+        *(f"| {part} | {clock:.1f} | {processor:.1f} |" for part, (clock, processor) in results["seconds"].items()),
         "",
         f"{sizes['configurations']} configurations, {sizes['splits']} splits, {sizes['rows']:,} rows; peak memory "
-        f"{found['peak_megabytes']:,} MB; findings of verify: {found['findings']}.",
+        f"{results['peak_megabytes']:,} MB; findings of verify: {results['findings']}.",
         "",
         "| what | megabytes |",
         "|---|---|",
@@ -102,7 +102,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def build(project: Path, folder: Path) -> Path:
-    """A build of the labels; the folder of its artifacts."""
+    """Build from labels, and return the folder of the artifacts."""
     from dual_data.cli import main as dual_data
 
     for part in ("pipeline", "prompts"):
@@ -113,8 +113,8 @@ def build(project: Path, folder: Path) -> Path:
     return project / "artifacts" / "labels"
 
 
-def measure(project: Path, artifacts: Path, scratch: Path, found: dict[str, Any]) -> None:
-    """Time every part, and note what came out."""
+def measure(project: Path, artifacts: Path, scratch: Path, results: dict[str, Any]) -> None:
+    """Time every part, and note sizes and findings."""
     from dual_data.config import load_relations
     from dual_data.export.lm_eval import lm_eval_files
     from dual_data.export.open_unlearning import open_unlearning_files
@@ -131,11 +131,11 @@ def measure(project: Path, artifacts: Path, scratch: Path, found: dict[str, Any]
     from tests.services.hub import TOKEN, hub
 
     folder, page, stages = scratch / "release", scratch / "report.html", list(STAGES)
-    seconds = found["seconds"]
+    seconds = results["seconds"]
     with timed("read build", seconds):
-        made = read_build(artifacts, stages)
+        built = read_build(artifacts, stages)
     with timed("release", seconds):
-        release = write_release(made, folder, name="labels")
+        release = write_release(built, folder, name="labels")
     with timed("of it reload", seconds):
         list(reload_all(release, folder, scratch / "cache"))
     with timed("verify", seconds):
@@ -155,8 +155,8 @@ def measure(project: Path, artifacts: Path, scratch: Path, found: dict[str, Any]
             with timed(part, seconds):
                 push(resolved, folder, "made-up/dual", f"v{len(part)}", endpoint=served.url, token=TOKEN, force=True)
     files = [file for splits in release.configs.values() for file in splits.values()]
-    found["findings"] = len(findings)
-    found["sizes"] = {
+    results["findings"] = len(findings)
+    results["sizes"] = {
         "configurations": len(release.configs),
         "splits": len(files),
         "rows": sum(file.rows for file in files),
@@ -164,8 +164,8 @@ def measure(project: Path, artifacts: Path, scratch: Path, found: dict[str, Any]
             "tables": sum(file.bytes for file in files),
             **{name: (folder / name).stat().st_size for name in ("README.md", "croissant.json", "manifest.json")},
             **{
-                f"export {name} ({len(of)} files)": sum(len(text.encode()) for text in of.values())
-                for name, of in texts.items()
+                f"export {name} ({len(files)} files)": sum(len(text.encode()) for text in files.values())
+                for name, files in texts.items()
             },
             "report.html": page.stat().st_size,
         },
@@ -174,7 +174,7 @@ def measure(project: Path, artifacts: Path, scratch: Path, found: dict[str, Any]
 
 @contextlib.contextmanager
 def timed(part: str, seconds: dict[str, list[float]]) -> Iterator[None]:
-    """Note the seconds that the block took, by the clock and by the processor."""
+    """Note the wall and processor seconds of the block."""
     clock, processor = time.perf_counter(), time.process_time()
     yield
     seconds[part] = [round(time.perf_counter() - clock, 2), round(time.process_time() - processor, 2)]

@@ -46,11 +46,11 @@ def _transformers_of_two_minds() -> None:
 def test_both_sides_do_the_same_and_the_tables_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*RUN, "--out", str(tmp_path), "--parts", "ceilings,cells,parity", "--as-shipped"]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
-    for found in results["parity"].values():
-        assert found["loss_first"] < 1e-4
-        assert found["loss_tenth"] < 1e-4
-        assert found["log_p_worst"] < 1e-4
-        assert found["same_generations"] == found["generations"] == 12
+    for cell in results["parity"].values():
+        assert cell["loss_first"] < 1e-4
+        assert cell["loss_tenth"] < 1e-4
+        assert cell["log_p_worst"] < 1e-4
+        assert cell["same_generations"] == cell["generations"] == 12
     assert set(results["cells"]["NPO"]) == {"ours, eager", "plain", "plain as shipped"}
     how = results["cells"]["NPO"]["ours, eager"]["how"]
     assert (how["rows_at_once"], how["cells_at_once"], how["graphs"], how["notes"]) == (8, 1, False, [])
@@ -64,7 +64,7 @@ def test_both_sides_do_the_same_and_the_tables_say_so(tmp_path: Path, capsys: py
 def test_a_grid_runs_as_it_does_from_the_command_line(tmp_path: Path) -> None:
     forget, retain, source = subject.made_up(8, 4)
     work = subject.Work(forget[:4], retain, source, epochs=1, new_tokens=2, distractors=1)
-    found = ours.run_grid(
+    grid = ours.run_grid(
         subject.checkpoint("llama-1m", "float32", "cpu", tmp_path),
         work,
         forget[4:],
@@ -76,11 +76,11 @@ def test_a_grid_runs_as_it_does_from_the_command_line(tmp_path: Path) -> None:
         methods=("GradAscent",),
         lrs=(1e-5, 1e-4),
     )
-    assert (found.cells, found.failed) == (4, 0)
-    assert (found.how["cells_at_once"], found.how["rows_at_once"], found.how["notes"]) == (2, 8, [])
+    assert (grid.cells, grid.failed) == (4, 0)
+    assert (grid.how["cells_at_once"], grid.how["rows_at_once"], grid.how["notes"]) == (2, 8, [])
     assert len(list((tmp_path / "grid" / "results" / "cells").glob("*.json"))) == 4 + 2  # and a base of each set
     written = [path for name in ("results", "stages") for path in (tmp_path / "grid" / name).rglob("*")]
-    assert found.written_bytes == sum(path.stat().st_size for path in written if path.is_file())
+    assert grid.written_bytes == sum(path.stat().st_size for path in written if path.is_file())
     assert not list((tmp_path / "grid").rglob("*.safetensors"))  # no model and no adapter
 
 
@@ -93,17 +93,17 @@ def table(**parts: Any) -> list[str]:
 def test_a_grid_is_compared_with_the_plain_cells_once_all_of_it_is_there() -> None:
     clock = {"total": 10.0, "cpu_total": 5.0}
     how = {"cells_at_once": 4, "rows_at_once": 1000, "notes": []}
-    one = {"cells": 24, "clock": clock, "failed": 0, "written_bytes": 5e8, "how": how}
+    piece = {"cells": 24, "clock": clock, "failed": 0, "written_bytes": 5e8, "how": how}
     plain = {"seconds": {}, "total": 100.0, "cpu_total": 50.0, "peak_bytes": {}}
     cells = {"NPO": {"plain": plain}, "GradAscent": {"plain": {"error": "OutOfMemoryError: too large"}}}
-    whole = table(grid={"pretrained": one, "sft": one | {"failed": 1}}, cells=cells)
+    whole = table(grid={"pretrained": piece, "sft": piece | {"failed": 1}}, cells=cells)
     assert "| ours, pretrained | 10 | 5 |  | 4 cells and 1000 rows at once, 500 MB written |" in whole
     assert "| ours, whole | 20 | 10 |  |  |" in whole
     assert "| plain, extrapolated from its cells | 4800 | 2400 | 240 (240 in processor time) |  |" in whole
     assert any("1 failed" in line for line in whole)
-    part = table(grid={"pretrained": one, "sft": {"error": "RuntimeError: no"}}, cells=cells)
-    assert "| ours, sft |  |  |  | RuntimeError: no |" in part
-    assert not any("whole" in line or "extrapolated" in line for line in part)
+    partial_grid = table(grid={"pretrained": piece, "sft": {"error": "RuntimeError: no"}}, cells=cells)
+    assert "| ours, sft |  |  |  | RuntimeError: no |" in partial_grid
+    assert not any("whole" in line or "extrapolated" in line for line in partial_grid)
 
 
 @pytest.mark.usefixtures("_transformers_of_two_minds")
@@ -136,12 +136,12 @@ def test_an_unknown_part_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.usefixtures("_transformers_of_two_minds")
 def test_counts_add_up_to_a_cell(tmp_path: Path) -> None:
     main([*RUN, "--out", str(tmp_path), "--parts", "counts", "--methods", "GradAscent", "--limit", "12"])
-    found = json.loads((tmp_path / "results.json").read_text())["counts"]
-    cell = found["modelled"]["GradAscent"]
-    measured = found["prompts and answers"]["seconds"] + 2 * found["decoding step"]["seconds"]
+    counts = json.loads((tmp_path / "results.json").read_text())["counts"]
+    cell = counts["modelled"]["GradAscent"]
+    measured = counts["prompts and answers"]["seconds"] + 2 * counts["decoding step"]["seconds"]
     batches = 3  # 24 questions, 8 at once
     steps = 2
-    assert cell["seconds"] == pytest.approx(steps * found["GradAscent step of 1"]["seconds"] + batches * measured)
+    assert cell["seconds"] == pytest.approx(steps * counts["GradAscent step of 1"]["seconds"] + batches * measured)
     assert cell["over_floor"] > 1
     assert "modelled, not measured" in (tmp_path / "results.md").read_text()
 
@@ -154,12 +154,12 @@ def test_what_fails_ends_nothing_else_and_the_next_call_goes_on_there(
     real, scratches = plain.run_cell, list[Path]()
 
     def cramped(*args: Any, scratch: Path, **others: Any) -> plain.PlainCell:
-        found = real(*args, scratch=scratch, **others)
+        cell = real(*args, scratch=scratch, **others)
         scratches.append(scratch)
         assert list(scratch.glob("merged/*.safetensors"))
         if args[2].method == "NPO":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
-        return found
+        return cell
 
     monkeypatch.setattr(plain, "run_cell", cramped)
     assert main([*command, "--parts", "cells,ceilings"]) == 1
@@ -183,9 +183,9 @@ def test_what_fails_ends_nothing_else_and_the_next_call_goes_on_there(
     assert again["cells"]["GradAscent"] == results["cells"]["GradAscent"]
     assert again["ceilings"] == results["ceilings"]
     assert len(again["setting"]["command"].split(" ; ")) == 2
-    said = capsys.readouterr().err
-    assert "cells GradAscent plain: is there already" in said
-    assert "cells NPO plain: done" in said
+    messages = capsys.readouterr().err
+    assert "cells GradAscent plain: is there already" in messages
+    assert "cells NPO plain: done" in messages
 
 
 def test_a_call_that_is_cut_leaves_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,8 +209,8 @@ def test_results_of_another_setting_are_not_mixed(tmp_path: Path, capsys: pytest
     before = (tmp_path / "results.json").read_text()
     with pytest.raises(SystemExit):
         main([*RUN, "--out", str(tmp_path), "--parts", "ceilings", "--new-tokens", "4", "--dtype", "bfloat16"])
-    said = capsys.readouterr().err
-    assert "dtype: float32 there, bfloat16 now; new_tokens: 3 there, 4 now" in said
+    messages = capsys.readouterr().err
+    assert "dtype: float32 there, bfloat16 now; new_tokens: 3 there, 4 now" in messages
     assert (tmp_path / "results.json").read_text() == before
 
 
@@ -296,8 +296,8 @@ def test_training_that_went_another_way_says_so(tmp_path: Path, monkeypatch: pyt
         return [trace._replace(notes={"recorded": 0.0}) for trace in real(*args, **others)]
 
     monkeypatch.setattr(ours, "train_cells", eager)
-    found = ours.run_cell(folder, work, device="cpu", dtype="float32", rows=4, graphs=None)
-    assert found.how["notes"] == ["training was not recorded"]
+    cell = ours.run_cell(folder, work, device="cpu", dtype="float32", rows=4, graphs=None)
+    assert cell.how["notes"] == ["training was not recorded"]
 
 
 def test_without_its_package_the_small_model_lends_no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,10 +311,10 @@ def test_without_its_package_the_small_model_lends_no_tokenizer(monkeypatch: pyt
 
 
 def test_all_that_waits_for_a_device_waits_for_the_one_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
+    calls: list[tuple[str, str]] = []
 
     def answer(name: str, device: str) -> int:
-        asked.append((name, device))
+        calls.append((name, device))
         return 7
 
     for name in ("synchronize", "reset_peak_memory_stats", "max_memory_allocated"):
@@ -326,8 +326,8 @@ def test_all_that_waits_for_a_device_waits_for_the_one_that_is_measured(monkeypa
     ceilings._best(lambda: None, "cuda:1", repeats=1)
     monkeypatch.setattr(profiling, "profile", lambda **_: _Seen())
     profiling.profiled(lambda: None, "cuda:1")
-    assert {name for name, _ in asked} == {"synchronize", "reset_peak_memory_stats", "max_memory_allocated"}
-    assert {device for _, device in asked} == {"cuda:1"}
+    assert {name for name, _ in calls} == {"synchronize", "reset_peak_memory_stats", "max_memory_allocated"}
+    assert {device for _, device in calls} == {"cuda:1"}
 
 
 class _Seen(SimpleNamespace):

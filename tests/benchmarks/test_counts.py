@@ -36,13 +36,13 @@ def work(method: str = "GradAscent", **changes: Any) -> Work:
 def test_a_product_is_counted_by_the_textbook() -> None:
     with counting(Meter(flops=1e3, bandwidth=1e3)) as meter:
         a, b = torch.zeros(3, 4), torch.zeros(4, 5)
-        found = count(meter, lambda: a @ b)
-    assert found.flops == 2 * 3 * 4 * 5
-    assert found.bytes == 4 * (3 * 4 + 4 * 5 + 3 * 5)
-    assert found.kernels == 1
-    assert found.seconds == pytest.approx(found.bytes / 1e3)
-    assert found.slowest == [("mm", found.seconds)]
-    assert found.eager_seconds(launch=10.0) == 10.0
+        cost = count(meter, lambda: a @ b)
+    assert cost.flops == 2 * 3 * 4 * 5
+    assert cost.bytes == 4 * (3 * 4 + 4 * 5 + 3 * 5)
+    assert cost.kernels == 1
+    assert cost.seconds == pytest.approx(cost.bytes / 1e3)
+    assert cost.slowest == [("mm", cost.seconds)]
+    assert cost.eager_seconds(launch=10.0) == 10.0
 
 
 def test_views_cost_nothing_and_memory_is_what_is_alive() -> None:
@@ -55,9 +55,9 @@ def test_views_cost_nothing_and_memory_is_what_is_alive() -> None:
             other: Tensor = kept + 1.0
             del other
 
-        found = count(meter, do)
-        assert found.kernels == 2
-        assert found.peak_bytes == 8000
+        cost = count(meter, do)
+        assert cost.kernels == 2
+        assert cost.peak_bytes == 8000
         assert meter.live == 4000
 
 
@@ -75,22 +75,22 @@ def test_attention_is_four_operations_a_pair_and_its_backward_ten() -> None:
 @pytest.mark.parametrize("method", ["GradAscent", "NPO"])
 def test_a_step_does_not_wait_for_the_device(method: str) -> None:
     # Tensors without content cannot be read: a step that looked at one on the host would end here with an error.
-    found, weights = counted.step("small", tiny_tokenizer(), work(method), cells=3, dtype="float32")
-    assert found.kernels > 100
-    assert found.peak_bytes > weights > 0
+    cost, weights = counted.step("small", tiny_tokenizer(), work(method), cells=3, dtype="float32")
+    assert cost.kernels > 100
+    assert cost.peak_bytes > weights > 0
 
 
 def test_cells_at_once_cost_no_more_kernels_than_one() -> None:
-    one, _ = counted.step("small", tiny_tokenizer(), work())
+    single, _ = counted.step("small", tiny_tokenizer(), work())
     four, _ = counted.step("small", tiny_tokenizer(), work(), cells=4)
-    assert four.kernels == one.kernels
-    assert four.flops == pytest.approx(4 * one.flops)
+    assert four.kernels == single.kernels
+    assert four.flops == pytest.approx(4 * single.flops)
 
 
 def test_a_decoding_step_and_the_pass_before_it_do_not_wait_either() -> None:
-    found = counted.batch("small", tiny_tokenizer(), work(), rows=10, dtype="float32")
-    assert found["decoding step"].kernels < found["prompts and answers"].kernels
-    assert found["decoding step"].flops < found["prompts and answers"].flops
+    costs = counted.batch("small", tiny_tokenizer(), work(), rows=10, dtype="float32")
+    assert costs["decoding step"].kernels < costs["prompts and answers"].kernels
+    assert costs["decoding step"].flops < costs["prompts and answers"].flops
 
 
 def test_our_step_does_less_than_the_plain_one_and_more_than_the_floor() -> None:

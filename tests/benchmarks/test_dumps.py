@@ -15,7 +15,7 @@ HERE = ROOT / "benchmarks" / "dumps"
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("dumps")
     sizes = ["--rows", "30000", "--titles", "5000", "--lines", "9000", "--links", "60000", "240000"]
     words = [
@@ -36,16 +36,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return written
 
 
-def test_everything_is_written_down(found: dict[str, Any]) -> None:
-    assert set(found["machine"]) >= {"date", "load", "processor", "cores", "memory_gigabytes", "packages"}
-    assert [(table["name"], table["size"]) for table in found["tables"]] == [
+def test_everything_is_written_down(results: dict[str, Any]) -> None:
+    assert set(results["machine"]) >= {"date", "load", "processor", "cores", "memory_gigabytes", "packages"}
+    assert [(table["name"], table["size"]) for table in results["tables"]] == [
         ("pagelinks", 30_000),
         ("linktarget", 5_000),
         ("truthy", 9_000),
         ("wiki", 60_000),
         ("wiki", 240_000),
     ]
-    for table in found["tables"]:
+    for table in results["tables"]:
         assert table["imported_megabytes"] > 0
         for work, run in table["measured"].items():
             assert run["seconds"] > 0
@@ -53,26 +53,28 @@ def test_everything_is_written_down(found: dict[str, Any]) -> None:
             assert run["peak_megabytes"] > 50
             if not work.startswith("unpack"):
                 assert run["done"] > table["size"] * 0.9, work
-    parsed = {work: run["done"] for table in found["tables"] for work, run in table["measured"].items()}
+    row_counts = {work: run["done"] for table in results["tables"] for work, run in table["measured"].items()}
     for work, plain in list(report.NAIVE.items())[:3]:
-        assert parsed[work] == parsed[plain], "both read the same rows"
+        assert row_counts[work] == row_counts[plain], "both read the same rows"
 
 
-def test_the_report_states_targets_growth_and_what_is_unproven(found: dict[str, Any]) -> None:
-    text = report.rendered(found)
-    for said in ("| `parse_links`, M rows/s | 7 |", "ns a link at", "## Extrapolation", "Unproven", "1.5 G rows"):
-        assert said in text
+def test_the_report_states_targets_growth_and_what_is_unproven(results: dict[str, Any]) -> None:
+    text = report.rendered(results)
+    for phrase in ("| `parse_links`, M rows/s | 7 |", "ns a link at", "## Extrapolation", "Unproven", "1.5 G rows"):
+        assert phrase in text
     assert "Spark" not in text, "it was not measured"
-    largest = found["tables"][-1]
+    largest = results["tables"][-1]
     spark = {"done": 200_000_000, "seconds": 100.0, "cpu": 1.0, "peak_megabytes": 2048.0, "start": 5.0, "ratio": 9.0}
     counts = {work: spark | {"seconds": 12.0} for work in report.COUNTS}
     on_spark = {"count_on_spark_1": spark | {"seconds": 180.0}, "count_on_spark_2": spark}
     full = {**largest, "size": 200_000_000, "measured": counts | on_spark}
-    text = report.rendered({**found, "tables": [*found["tables"][:-1], full]})
+    text = report.rendered({**results, "tables": [*results["tables"][:-1], full]})
     assert "| `count_all`, 200 M links | 20 s, 4 GB | 12.0 s, 2.0 GB | met |" in text
     assert "| 200 M | 5.0 | 180.0 | 100.0 | 1.80 | 12.0 | 8.3 |" in text
     assert "| `count_some` of them, from 200 M links | 1.5 |" in text
-    assert report.written_into("# Head\n\n" + report.rendered(found), found) == "# Head\n\n" + report.rendered(found)
+    assert report.written_into("# Head\n\n" + report.rendered(results), results) == "# Head\n\n" + report.rendered(
+        results
+    )
 
 
 def test_the_readme_says_what_the_results_say() -> None:
@@ -82,8 +84,8 @@ def test_the_readme_says_what_the_results_say() -> None:
 
 
 def test_a_file_that_is_not_there_is_one_clear_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = Path(report.__file__).with_name("results.json")
-    for arguments in ([str(tmp_path / "nope")], [str(made), "--into", str(tmp_path / "nope")]):
+    path = Path(report.__file__).with_name("results.json")
+    for arguments in ([str(tmp_path / "nope")], [str(path), "--into", str(tmp_path / "nope")]):
         with pytest.raises(SystemExit, match="2"):
             report.main(arguments)
         assert f"{tmp_path / 'nope'}: no such file; " in capsys.readouterr().err

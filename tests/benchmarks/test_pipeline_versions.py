@@ -19,28 +19,28 @@ def write_tables(folder: Path) -> None:
 
     Regions with codes; some names begin with their answer; writers whose parents say the same from the other side.
     """
-    drawn = random.Random(4)
+    rng = random.Random(4)
     for topic, count in (("places_city", 900), ("places_region", 300)):
         lines = ["subjectLabel,relation,objectLabel"]
         for number in range(count):
             subject = f"{topic[7:].title()}a{number}e"
-            for _ in range(drawn.randint(1, 3)):
-                lines.append(f"{subject},country,Land{int(drawn.paretovariate(0.5)) % 40}")
-            if drawn.random() < 0.6:
-                lines.append(f"{subject},continent,Part{drawn.randrange(9)}")
-            if drawn.random() < 0.5:
-                named = f"{topic[7:].title()}a{int(drawn.paretovariate(0.7)) % count}"
+            for _ in range(rng.randint(1, 3)):
+                lines.append(f"{subject},country,Land{int(rng.paretovariate(0.5)) % 40}")
+            if rng.random() < 0.6:
+                lines.append(f"{subject},continent,Part{rng.randrange(9)}")
+            if rng.random() < 0.5:
+                city = f"{topic[7:].title()}a{int(rng.paretovariate(0.7)) % count}"
                 # Some without the last letter, and so the beginning of another name.
-                lines.append(f"{subject},named after,{named}{'e' if drawn.random() < 0.9 else ''}")
+                lines.append(f"{subject},named after,{city}{'e' if rng.random() < 0.9 else ''}")
             if topic == "places_region":
-                code = f"{drawn.choice(('US', 'CH', 'RU'))}-{number:03d}"
+                code = f"{rng.choice(('US', 'CH', 'RU'))}-{number:03d}"
                 lines.append(f"{subject},ISO 3166-2 code,{code}")
         (folder / f"{topic}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     lines = ["subjectLabel,relation,objectLabel"]
     for number in range(0, 300, 3):
-        parent, *children = (f"Writer{one}e" for one in range(number, number + 3))
+        parent, *children = (f"Writer{index}e" for index in range(number, number + 3))
         lines += [f"{parent},child,{child}" for child in children]
-        lines += [f"{child},father,{parent}" for child in children if drawn.random() < 0.5]
+        lines += [f"{child},father,{parent}" for child in children if rng.random() < 0.5]
         lines += [f"{children[0]},sibling,{children[1]}", f"{children[1]},sibling,{children[0]}"]
     (folder / "human_writer.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -50,11 +50,11 @@ def test_pandas_and_ours_choose_the_same_members(
 ) -> None:
     write_tables(tmp_path)
     monkeypatch.setattr("sys.argv", ["benchmark", str(ROOT), str(tmp_path)])
-    found: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     for name, version in (("ours", ours), ("with_pandas", with_pandas)):
         version.main()
-        found[name] = read(capsys.readouterr().out)
-    first, second = found.values()
+        outcomes[name] = read(capsys.readouterr().out)
+    first, second = outcomes.values()
     assert first.members > 500
     assert (first.rows, first.facts, first.questions, first.members) == (
         *(second.rows, second.facts, second.questions, second.members),
@@ -62,4 +62,4 @@ def test_pandas_and_ours_choose_the_same_members(
     assert first.removed == second.removed
     assert {"answer_is_prefix", "mirrored", "further_object"} <= set(first.removed)
     assert first.digest == second.digest
-    assert times(found)[-1].endswith("the members are equal")
+    assert times(outcomes)[-1].endswith("the members are equal")
