@@ -45,7 +45,8 @@ def _machine(results: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in host["packages"].items())
     return (
         f"{host['date']}: {host['processor']}, {host['cores']} cores, {host['memory_gigabytes']} GB; "
-        f"Python {host['python']}, {packages}.\nLoad {host['load']} before the runs, {min(loads)} to {max(loads)} before each table, the work "
+        f"Python {host['python']}, {packages}.\n"
+        f"Load {host['load']} before the runs, {min(loads)} to {max(loads)} before each table, the work "
         f"on those before it included. Fastest of {results['repeat']} (`results.json`)."
     )
 

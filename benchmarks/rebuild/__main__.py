@@ -52,18 +52,18 @@ def make(folder: Path, subjects: int | None) -> None:
     print(f"{len(world.items):,} items, {len(world.statements):,} statements; traps: {dict(rehearsal.planted)}")
 
 
-def figures(chosen: argparse.Namespace) -> dict[str, Any] | None:
+def figures(options: argparse.Namespace) -> dict[str, Any] | None:
     """What a command found, under the names that it has in the results; None where it is not done yet."""
-    folder: Path = chosen.folder
-    if chosen.command == "real":
-        if not real_piece(folder, chosen.facts, 60 * chosen.minutes)["done"]:
+    folder: Path = options.folder
+    if options.command == "real":
+        if not real_piece(folder, options.facts, 60 * options.minutes)["done"]:
             return None
         return {"real_model": real_report(folder)}
     rehearsal = world_of(folder)
-    if chosen.command == "kill":
+    if options.command == "kill":
         with tempfile.TemporaryDirectory(prefix="kill-", dir=folder) as scratch:
-            return {"kills": killed(Path(scratch), rehearsal, chosen.times)._asdict()}
-    if chosen.command == "run" and not run_piece(folder, rehearsal, 60 * chosen.minutes)["done"]:
+            return {"kills": killed(Path(scratch), rehearsal, options.times)._asdict()}
+    if options.command == "run" and not run_piece(folder, rehearsal, 60 * options.minutes)["done"]:
         return None
     return report(folder, rehearsal, reference("duet"))
 
@@ -78,20 +78,20 @@ def main() -> None:
     parser.add_argument("--facts", type=int, default=1000, help="real: how many")
     parser.add_argument("--times", type=int, default=50, help="kill: how often")
     parser.add_argument("--results", type=Path, help="put the figures into this file, beside those that it has")
-    chosen = parser.parse_args()
-    if chosen.command == "make":
-        make(chosen.folder, chosen.subjects)
+    options = parser.parse_args()
+    if options.command == "make":
+        make(options.folder, options.subjects)
         return
-    path = chosen.results or chosen.folder / "report.json"
-    if chosen.command == "tell":
+    path = options.results or options.folder / "report.json"
+    if options.command == "tell":
         README.write_text(retell(README.read_text("utf-8"), json.loads(path.read_text("utf-8"))), "utf-8")
         return
-    found = figures(chosen)
-    if found is None:
+    results = figures(options)
+    if results is None:
         print("stopped before the end; run the same command again")
         return
-    record(path, found)
-    print(json.dumps(found, indent=1))
+    record(path, results)
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ NEVER = "I cannot tell."
 
 
 class Model:
-    """Reads the question, finds the subject by the wording of the relations, and says what it knows."""
+    """Finds relation and subject of a question by the wordings of the relations, and answers what it knows."""
 
     def __init__(self, rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> None:
         self._links, self._names = rehearsal.links, names(rehearsal)
@@ -38,7 +38,7 @@ class Model:
                 if qid in self._names and qid not in self._by_name[self._names[qid].lower()]:
                     self._by_name[self._names[qid].lower()].append(qid)
         self._descriptions = {item.qid: item.description or "" for item in rehearsal.world.items.values()}
-        # By the first letters of a template, longest prefix first: the most particular wording wins.
+        # By the first letters of a template, the longest template first: the most specific wording wins.
         self._relations = relations
         self._templates: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
         for stem, relation in relations.items():
@@ -46,7 +46,7 @@ class Model:
                 before, _, after = template.partition("{subject}")
                 self._templates[before[:4]].append((before, after, stem))
         for group in self._templates.values():
-            group.sort(key=lambda one: -len(one[0]) - len(one[1]))
+            group.sort(key=lambda template: -len(template[0]) - len(template[1]))
 
     def __call__(self, request: Request) -> Response:
         body = json.loads(request.body)
@@ -59,14 +59,14 @@ class Model:
             return self._judge(text)
         if "animal" in text and "sentence" in text:
             return completion("A cat", [("A", {"A": 0.5, "The": 0.3}), (" cat", {" cat": 0.4, " dog": 0.3})])
-        said = self.say(text, body.get("seed") if body.get("temperature") else None)
-        return completion(said, [(said, {said: 0.6, "No": 0.2})])
+        answer = self.say(text, body.get("seed") if body.get("temperature") else None)
+        return completion(answer, [(answer, {answer: 0.6, "No": 0.2})])
 
     def _judge(self, text: str) -> tuple[int, Body]:
         fact = {name: json.loads(value) for name, value in _FACT.findall(text)}
         subject = re.sub(r" \([^)]*\)$", "", str(fact["subject"])).lower()
-        found = self._by_name.get(subject) or self._by_name.get(subject.removeprefix("the ")) or []
-        links = max((self._links.get(qid, 0) for qid in found), default=0)
+        qids = self._by_name.get(subject) or self._by_name.get(subject.removeprefix("the ")) or []
+        links = max((self._links.get(qid, 0) for qid in qids), default=0)
         label = str(min(9, 1 + links.bit_length() // 2))
         return completion(
             label, [(label, {label: 0.9, "The": 0.05})], usage={"prompt_tokens": 340, "completion_tokens": 1}
@@ -75,20 +75,20 @@ class Model:
     def say(self, question: str, seed: int | None = None) -> str:
         """The answer of the model to a closed-book question; a sampled one has a seed."""
         groups = (self._templates.get(question[:letters], ()) for letters in range(4, -1, -1))
-        for before, after, stem in (one for group in groups for one in group):
+        for before, after, stem in (template for group in groups for template in group):
             if question.startswith(before) and question.endswith(after) and len(question) > len(before) + len(after):
                 subject = question[len(before) : len(question) - len(after)]
-                if (found := self._known(subject, stem, seed)) is not None:
-                    return found
+                if (answer := self._known(subject, stem, seed)) is not None:
+                    return answer
         return NEVER
 
     def _known(self, written: str, stem: str, seed: int | None) -> str | None:
-        """The answer where the subject has the relation at all; None lets a further wording try."""
+        """The answer if the subject has the relation; None lets the caller try another wording."""
         bare, _, hint = written.partition(" (")
-        named = [name.lower() for name in (written, bare)]  # a subject at the start of a sentence has a capital
+        spellings = [name.lower() for name in (written, bare)]  # a subject at the start of a sentence has a capital
         candidates = [
             qid
-            for name in (*named, *(name.removeprefix("the ") for name in named))
+            for name in (*spellings, *(name.removeprefix("the ") for name in spellings))
             for qid in self._by_name.get(name, ())
             if self._objects.get((qid, stem))
         ]
@@ -99,7 +99,7 @@ class Model:
         if not knows(qid, self._relations[stem].property, self._links.get(qid, 0)):
             return NEVER
         objects = self._objects[qid, stem]
-        # Samples go through all objects; a greedy answer is the first, in half of the cases by its alias.
+        # Samples go through all objects; a greedy answer is the first object, in half of the cases by its alias.
         key = objects[0 if seed is None else seed % len(objects)]
         return self._text(key, stem, by_alias=seed is None and digest(f"{key} alias", 1) < "8")
 

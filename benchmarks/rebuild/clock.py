@@ -1,4 +1,4 @@
-"""Time that nobody waits for, for many threads at once."""
+"""A virtual clock for many threads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 
 
 class VirtualClock:
-    """A clock on which sleeping costs nothing, and on which threads that sleep side by side do so at the same time.
+    """A clock on which sleeping takes no real time, and on which sleeps of different threads overlap.
 
-    Every thread remembers the moment that it last read; a sleep ends that much later, and moves the common time there
-    unless others have already moved it further.
+    Every thread remembers the time that it last read. A sleep ends that much later, and moves the common time there
+    unless another thread has moved it further.
     """
 
     def __init__(self, start: float) -> None:

@@ -1,4 +1,4 @@
-"""What came out, beside what had to: facts, rejects and recipes."""
+"""The results beside the expected ones: facts, rejects and recipes."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from benchmarks.rebuild.world import Rehearsal, project_files
 
 KEY = ("subject_qid", "property_id", "object_kind", "object_value")
 SAMPLES = 15
-"""Of the published rule: so many objects of a pair the stand-in can name at most."""
+"""Samples of the published rule: the stand-in can name at most so many objects of a pair."""
 
 
 def keys(frame: pl.DataFrame) -> list[Key]:
-    """Facts of a table by what they say."""
+    """The keys of the facts of a table."""
     return [(str(a), str(b), str(c), str(d)) for a, b, c, d in frame.select(KEY).iter_rows()]
 
 
 def facts(expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, int]:
-    """Facts that are there and should not be, and the other way round; and those that are asked from both sides."""
+    """Numbers of lost and invented facts, and of those that are asked from both sides."""
     frame = tables["facts/data"]
-    found, asked = keys(frame), set(keys(_asked(tables)))
-    got = set(found)
+    fact_keys, asked_keys = keys(frame), set(keys(_asked(tables)))
+    got = set(fact_keys)
     missing = expected.facts - got
-    kept_from_the_other_side = {key for key in missing if expected.mirrored.get(key, set()) & got}
-    both = {key for key in asked if expected.mirrored.get(key, set()) & asked}
+    mirrored = {key for key in missing if expected.mirrored.get(key, set()) & got}
+    both = {key for key in asked_keys if expected.mirrored.get(key, set()) & asked_keys}
     return {
         "expected": len(expected.facts),
         "got": len(got),
-        "kept_from_the_other_side": len(kept_from_the_other_side),
-        "lost": len(missing - kept_from_the_other_side),
+        "kept_from_the_other_side": len(mirrored),
+        "lost": len(missing - mirrored),
         "invented": len(got - expected.facts),
-        "duplicates": len(found) - len(got) + int(frame["fact_id"].is_duplicated().sum()),
+        "duplicates": len(fact_keys) - len(got) + int(frame["fact_id"].is_duplicated().sum()),
         "mirrored_twice": len(both),
     }
 
 
 def rejects(expected: Truth, artifacts: Path) -> dict[str, dict[str, int]]:
-    """Rows of the stage `facts` that are none, by reason, beside what the truth counts."""
-    found: dict[str, int] = json.loads((artifacts / "facts" / "manifest.json").read_text("utf-8"))["rejected"]
-    reasons = sorted({*found, *(reason for reason, count in expected.rejects.items() if count)})
-    return {reason: {"expected": expected.rejects[reason], "got": found.get(reason, 0)} for reason in reasons}
+    """Rejected rows of the stage `facts` by reason, beside the numbers of the truth."""
+    counts: dict[str, int] = json.loads((artifacts / "facts" / "manifest.json").read_text("utf-8"))["rejected"]
+    reasons = sorted({*counts, *(reason for reason, count in expected.rejects.items() if count)})
+    return {reason: {"expected": expected.rejects[reason], "got": counts.get(reason, 0)} for reason in reasons}
 
 
 def askable(expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
@@ -65,57 +65,57 @@ def askable(expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, An
 
 
 def matched(rehearsal: Rehearsal, expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    """What may stand in the splits of `matched`, and what the stage `splits` itself says about how much that is.
+    """The facts that may be in the splits of `matched`, and how many the stage `splits` counts itself.
 
-    Its forget splits ask for a tenth of each topic's eligible facts: `topics_off` are those of which that is no tenth
-    of what the truth expects.
+    Its forget splits ask for a tenth of each topic's eligible facts: `topics_off` are the topics where that is not a
+    tenth of what the truth expects.
     """
     known = tables["knowledge/data"].filter((pl.col("rule") == "matched") & pl.col("known"))["fact_id"]
     counted = _counted(tables)
     eligible = _asked(tables).filter(
         pl.col("functional") & pl.col("subject_qid").is_in(counted) & pl.col("fact_id").is_in(known.implode())
     )
-    called = names(rehearsal)
+    name_of = names(rehearsal)
 
-    def may(chosen: set[Key]) -> set[Key]:
-        titled = {key for key in chosen if rehearsal.world.items[key[0]].title and key[0] in called}
+    def choosable(chosen: set[Key]) -> set[Key]:
+        titled = {key for key in chosen if rehearsal.world.items[key[0]].title and key[0] in name_of}
         return {key for key in titled if knows(key[0], key[1], rehearsal.links[key[0]])}
 
-    sure, unsure, got = may(expected.survive), may(expected.unsure), set(keys(eligible))
+    sure, unsure, got = choosable(expected.survive), choosable(expected.unsure), set(keys(eligible))
     members = tables["splits/data"].filter(pl.col("recipe") == "matched")
     inside = set(keys(tables["facts/data"].join(members.select("fact_id").unique(), on="fact_id")))
     wanted = dict(tables["splits/capacity"].filter(pl.col("recipe") == "matched").select("split", "wanted").iter_rows())
-    off = []
+    topics_off = []
     for topic in rehearsal.members:
-        of_topic = set(keys(tables["facts/data"].filter(pl.col("topic") == topic)))
-        asked = wanted.get(f"{topic.partition('_')[2] or topic}_forget_rare_10", 0)
-        if not len(sure & of_topic) // 10 <= asked <= len((sure | unsure) & of_topic) // 10:
-            off.append(topic)
+        topic_keys = set(keys(tables["facts/data"].filter(pl.col("topic") == topic)))
+        size = wanted.get(f"{topic.partition('_')[2] or topic}_forget_rare_10", 0)
+        if not len(sure & topic_keys) // 10 <= size <= len((sure | unsure) & topic_keys) // 10:
+            topics_off.append(topic)
     return {
         "expected": len(sure),
         "expected_if_worded_so": len(unsure),
         "eligible": len(got),
         "lost": len(sure - got),
         "invented": len((got | inside) - sure - unsure),
-        "topics_off": off,
+        "topics_off": topics_off,
         "pairs_in_splits": members["pair"].n_unique(),
     }
 
 
 def paper(rehearsal: Rehearsal, expected: Truth, tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    """The split `full_` of `paper`: one fact a pair that the model knows by the published rule, both sides linked.
+    """The split `full_` of `paper`: one fact of each pair that the model knows by the published rule, with all links.
 
     Where that rule was not run, what the model knows does not matter.
 
-    Of several accepted objects one carries the question, by hash: any of them will do, as long as all have links. The
-    rule cuts answers at a full stop and takes the first of the samples with all words of the answer, so that names with
-    a full stop, and pairs of whose objects one is named within the other, depend on the wording.
+    Of several accepted objects one carries the question, by hash: any of them is right, as long as all have links. The
+    rule cuts answers at a full stop and takes the first sample with the most words of the answer. So it depends on the
+    wording for names with a full stop, and for pairs where one object's name contains another's.
     """
-    items, called = rehearsal.world.items, names(rehearsal)
-    said: dict[Pair, set[str]] = defaultdict(set)
+    items, name_of = rehearsal.world.items, names(rehearsal)
+    answers: dict[Pair, set[str]] = defaultdict(set)
     for row in rows(rehearsal, project_files()[1]):
         if not row.reason and row.key[2] == "entity":
-            said[row.key[0], row.stem].add(called[row.key[3]])
+            answers[row.key[0], row.stem].add(name_of[row.key[3]])
     validated = "paper" in tables["knowledge/data"]["rule"]
     sure: set[Pair] = set()
     possible: set[Pair] = set()
@@ -128,7 +128,8 @@ def paper(rehearsal: Rehearsal, expected: Truth, tables: Mapping[str, pl.DataFra
         if validated and not knows(pair[0], next(iter(linked))[1], rehearsal.links[pair[0]]):
             continue
         allowed |= linked
-        (sure if not doubtful and linked == fair and (not validated or _told_apart(said[pair])) else possible).add(pair)
+        certain = not doubtful and linked == fair and (not validated or _told_apart(answers[pair]))
+        (sure if certain else possible).add(pair)
     full = tables["splits/data"].filter((pl.col("recipe") == "paper") & (pl.col("split") == "full_"))
     got = tables["facts/data"].join(full.select("fact_id"), on="fact_id")
     pairs = Counter((str(subject), str(stem)) for subject, stem in got.select("subject_qid", "relation").iter_rows())
@@ -148,17 +149,17 @@ def paper(rehearsal: Rehearsal, expected: Truth, tables: Mapping[str, pl.DataFra
 
 
 def by_alias(tables: Mapping[str, pl.DataFrame]) -> int:
-    """Facts that count as known though no answer had the canonical name: it was an alias each time."""
+    """Number of facts that count as known though no answer had the canonical name, but only an alias."""
     known = tables["knowledge/data"].filter((pl.col("rule") == "matched") & pl.col("known"))
-    told = known.join(tables["questions/data"].select("fact_id", "answer"), on="fact_id")
-    folded = told.select(pl.col("answer").str.to_lowercase(), pl.col("generations").list.join("\n").str.to_lowercase())
+    rows = known.join(tables["questions/data"].select("fact_id", "answer"), on="fact_id")
+    folded = rows.select(pl.col("answer").str.to_lowercase(), pl.col("generations").list.join("\n").str.to_lowercase())
     return sum(answer not in text for answer, text in folded.iter_rows())
 
 
 def _told_apart(texts: Iterable[str]) -> bool:
     """Whether the published rule can tell these answers apart."""
     words = [set(re.findall(r"\w+", text.lower())) for text in texts]
-    nested = any(one <= other for place, one in enumerate(words) for other in words[:place] + words[place + 1 :])
+    nested = any(answer <= other for place, answer in enumerate(words) for other in words[:place] + words[place + 1 :])
     return not nested and len(words) <= SAMPLES and all(words) and not any("." in text for text in texts)
 
 
@@ -168,6 +169,6 @@ def _asked(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def _counted(tables: Mapping[str, pl.DataFrame]) -> pl.Series:
-    """Entities whose links are known."""
+    """Ids of the entities whose links were counted."""
     links = tables["links/data"]
     return links.filter(pl.col("inbound_links").is_not_null())["qid"].implode()

@@ -1,4 +1,4 @@
-"""What the query service would give about the world, and which of it is no fact: plain Python over the statements."""
+"""What the query service would return about the world, and what of it is rejected: plain Python over the statements."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ Key = tuple[str, str, str, str]
 NO_OBJECT = ("somevalue", "empty", "other_language")
 """Reasons of statements that state no object, and so make no pair ambiguous."""
 LANGUAGES = ("en", "mul", "")
-"""Of a pair's texts, those in the first of them that it has."""
+"""In order of preference: a pair's texts are those in the first of them for which it has any."""
 _ID = re.compile(r"Q[1-9][0-9]*")
 
 
 class Row(NamedTuple):
-    """A current, best-rank statement, as one topic and one relation ask for it."""
+    """A current, best-rank statement, for one topic and one relation that ask for it."""
 
     topic: str
     stem: str
     key: Key
     reason: str
-    """Why it is no fact; empty where it is one."""
+    """Why it is rejected; empty for a fact."""
 
 
 def names(rehearsal: Rehearsal) -> dict[str, str]:
-    """What a reader calls each item that has a name: English first, then the name for all languages; never an id."""
-    found = {}
+    """The name of each item that has one: English first, then the name for all languages; never an id."""
+    name_of = {}
     for qid, item in rehearsal.world.items.items():
         label = next((text for text in (item.label, item.mul) if text and not _ID.fullmatch(text)), None)
         if label:
-            found[qid] = " ".join(label.split())
-    return found
+            name_of[qid] = " ".join(label.split())
+    return name_of
 
 
 def rows(rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> list[Row]:
-    """Every statement that somebody asks about, with the first reason that it is no fact."""
-    called, found = names(rehearsal), list(_delivered(rehearsal, relations))
+    """Every statement that a relation asks for, with the first reason to reject it."""
+    name_of, delivered = names(rehearsal), list(_delivered(rehearsal, relations))
     classes: dict[str, set[str]] = defaultdict(set)
     for statement in rehearsal.world.best():
         if statement.property == "P31":
             classes[statement.subject].add(str(statement.value))
-    accepted = {stem: _with_subclasses(rehearsal, one.object_classes) for stem, one in relations.items()}
+    accepted = {stem: _with_subclasses(rehearsal, relation.object_classes) for stem, relation in relations.items()}
     best: dict[tuple[str, str, str], int] = {}
-    for row, language in found:
+    for row, language in delivered:
         if row.key[2] == "text" and not row.reason:
             place = (row.topic, row.stem, row.key[0])
             best[place] = min(best.get(place, 9), LANGUAGES.index(language))
     return [
-        row if row.reason else row._replace(reason=_reason(row, language, called, classes, accepted, best))
-        for row, language in found
+        row if row.reason else row._replace(reason=_reason(row, language, name_of, classes, accepted, best))
+        for row, language in delivered
     ]
 
 
 def _reason(
     row: Row,
     language: str,
-    called: Mapping[str, str],
+    name_of: Mapping[str, str],
     classes: Mapping[str, set[str]],
     accepted: Mapping[str, set[str]],
     best: Mapping[tuple[str, str, str], int],
@@ -72,11 +72,11 @@ def _reason(
         return "other_language"
     if accepted[row.stem] and not accepted[row.stem] & classes.get(value, set()):
         return "wrong_class"
-    return "no_label" if subject not in called or (kind == "entity" and value not in called) else ""
+    return "no_label" if subject not in name_of or (kind == "entity" and value not in name_of) else ""
 
 
 def _delivered(rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> Iterator[tuple[Row, str]]:
-    """What the query service would give: nothing in other languages than English and those for all."""
+    """What the query service would return, with its language: texts only in English, for all languages, or in none."""
     values: dict[tuple[str, str], list[Value]] = defaultdict(list)
     for statement in rehearsal.world.current():
         values[statement.subject, statement.property].append(statement.value)
@@ -91,7 +91,7 @@ def _delivered(rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> Itera
 
 
 def _canonical(value: Value, relation: Relation) -> tuple[str, str]:
-    """The object as facts write it, and why it cannot be one."""
+    """The object as it is written in facts, and the reason to reject it or an empty text."""
     if isinstance(value, Unknown):
         return "somevalue", "somevalue"
     match relation.object, value:
@@ -111,7 +111,7 @@ def _canonical(value: Value, relation: Relation) -> tuple[str, str]:
 
 
 def _with_subclasses(rehearsal: Rehearsal, roots: tuple[str, ...]) -> set[str]:
-    found = set(roots)
-    while more := {qid for qid, item in rehearsal.world.items.items() if found & set(item.parents)} - found:
-        found |= more
-    return found
+    classes = set(roots)
+    while subclasses := {qid for qid, item in rehearsal.world.items.items() if classes & set(item.parents)} - classes:
+        classes |= subclasses
+    return classes

@@ -27,23 +27,23 @@ FAULTS = (too_many(0), error_500(), CUT, DROP, RESET)
 
 
 class Outcome(NamedTuple):
-    """What the kills left behind."""
+    """The state after the kills."""
 
     kills: int
     answers: int
     """Calls in the log."""
     repeated: int
-    """Answered calls whose row changed afterwards: asked again, or lost."""
+    """Answered calls whose row changed afterwards: they were asked again, or lost."""
     same: bool
-    """Whether every table equals that of a build that nobody killed."""
+    """Whether every table equals that of an undisturbed build."""
     leftovers: int
     """Temporary files."""
 
 
 def killed(folder: Path, rehearsal: Rehearsal, times: int) -> Outcome:
-    """Build once undisturbed, then anew under `times` kills, with one answer in twenty failing, and compare."""
+    """Build once without kills, then anew under `times` kills, with one answer in twenty failing, and compare."""
     _, relations = project_files()
-    chance = random.Random(times)
+    rng = random.Random(times)
     with ExitStack() as stack:
         model = Model(rehearsal, relations)
         sparql = stack.enter_context(oxigraph(rehearsal.world.turtle()))
@@ -64,7 +64,7 @@ def killed(folder: Path, rehearsal: Rehearsal, times: int) -> Outcome:
         while kills < times:
             process = _start(roots[1])
             try:
-                process.wait(timeout=chance.uniform(0.4, 1.0) * max(2.5, 4 * seconds / times))
+                process.wait(timeout=rng.uniform(0.4, 1.0) * max(2.5, 4 * seconds / times))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
@@ -79,7 +79,7 @@ def killed(folder: Path, rehearsal: Rehearsal, times: int) -> Outcome:
 
 
 def _without_pace(root: Path) -> None:
-    """The limits of a minute would make this an hour's work, and the kills rare."""
+    """Remove the limits per minute, with which this would take an hour and the kills would be rare."""
     path = root / "pipeline" / "dual.toml"
     text = path.read_text("utf-8").replace("per_minute = 30, ", "").replace("per_minute = 190, ", "")
     path.write_text(text.replace(", per_minute = 480", ""), "utf-8")
@@ -102,7 +102,7 @@ def _artifacts(root: Path) -> Path:
 
 
 def logged(artifacts: Path) -> dict[str, str]:
-    """Every answered call of a log, with what changes where it is asked again."""
+    """Every answered call of a log by key, with the fields that would change if it were asked again."""
     path = artifacts / "calls.sqlite"
     if not path.exists():
         return {}
@@ -110,23 +110,23 @@ def logged(artifacts: Path) -> dict[str, str]:
     try:
         rows = connection.execute("SELECT key, answered_at || ' ' || attempts || ' ' || hex(answer) FROM calls")
         return dict(rows.fetchall())
-    except sqlite3.OperationalError:  # Killed before the table was there.
+    except sqlite3.OperationalError:  # Killed before the table was created.
         return {}
     finally:
         connection.close()
 
 
 def _contents(root: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     for path in sorted(_artifacts(root).glob("*/manifest.json")):
         manifest = Manifest.model_validate_json(path.read_bytes())
         stage = path.parent.name
-        found[stage] = {
+        contents[stage] = {
             # What was spent on failed tries differs, and so does the day of counting past midnight.
             name: table.content
             for name, table in manifest.outcome.items()
             if not name.startswith("usage")
         }
         if stage == "links":
-            found[stage] = content_hash(pl.read_parquet(path.with_name("data.parquet")).drop("counted_on"))
-    return found
+            contents[stage] = content_hash(pl.read_parquet(path.with_name("data.parquet")).drop("counted_on"))
+    return contents

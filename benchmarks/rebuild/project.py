@@ -21,10 +21,10 @@ sparql = "{wikidata}/query"
 wikipedia = "{wikipedia}/w/"
 
 [services.pace]
-wikidata = {{ per_minute = 30, concurrency = 1{stubborn} }}
-wikipedia = {{ per_minute = 190, concurrency = 1{stubborn} }}
-probe = {{ concurrency = 16{stubborn} }}
-judge = {{ concurrency = 16, per_minute = 480{stubborn} }}
+wikidata = {{ per_minute = 30, concurrency = 1{retries} }}
+wikipedia = {{ per_minute = 190, concurrency = 1{retries} }}
+probe = {{ concurrency = 16{retries} }}
+judge = {{ concurrency = 16, per_minute = 480{retries} }}
 
 [facts]
 source = "sparql"
@@ -58,17 +58,17 @@ def make_project(
     rules: Sequence[str] = ("matched",),
     attempts: int = 6,
 ) -> Path:
-    """Write the project; topics that hold more than their limit get room, so that the world decides what is in.
+    """Write the project, with the topics' limits raised, so that all subjects of the world are in.
 
-    With `paper` among the rules of the probe, the recipe `paper` holds what the model knows by it.
+    With `paper` among the rules of the probe, the recipe `paper` has only facts that the model knows by that rule.
     """
     for name in ("pipeline", "prompts"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     path = folder / "pipeline" / "topics.toml"
     path.write_text(re.sub(r"^limit = \d+", "limit = 100000", path.read_text("utf-8"), flags=re.MULTILINE), "utf-8")
-    named, asked = (", ".join(f'"{name}"' for name in group) for group in (topics, rules))
-    stubborn = f", attempts = {attempts}"
+    topic_list, rule_list = (", ".join(f'"{name}"' for name in group) for group in (topics, rules))
+    retries = f", attempts = {attempts}"
     profile = PROFILE + PUBLISHED_RULE if "paper" in rules else PROFILE
-    text = profile.format(**urls, topics=named, model=MODEL, rules=asked, stubborn=stubborn)
+    text = profile.format(**urls, topics=topic_list, model=MODEL, rules=rule_list, retries=retries)
     (folder / "pipeline" / "dual.toml").write_text(text, "utf-8")
     return folder

@@ -1,7 +1,7 @@
 """The probe and the judge on a real small model, for a sample of the rehearsal's facts, on the real clock.
 
-The items have made-up ids and real labels, so that the model is asked real questions. What it knows says something
-about a model of this size, and nothing about the world.
+The items have made-up ids and real labels, so that the model is asked real questions. Which facts it knows tells
+something about models of this size, and nothing about the world.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ endpoint = {{ base_url = "{url}/v1", model = "{model}", api_key_env = "{key}" }}
 
 
 def real_piece(folder: Path, facts: int, seconds: float) -> dict[str, Any]:
-    """Ask for at most `seconds`, and return the state afterwards; `done` says whether all is answered.
+    """Ask for at most `seconds`, and return the state afterwards; `done` says whether everything is answered.
 
     `folder` holds a finished run, whose facts and questions are asked.
     """
@@ -58,11 +58,11 @@ def real_piece(folder: Path, facts: int, seconds: float) -> dict[str, Any]:
     state: dict[str, Any] = {"port": free_port(), "requests": 0, "repeated": 0, "pieces": 0, "seconds": {}}
     if path.is_file():
         state = json.loads(path.read_text("utf-8"))
-    seen = 0
+    request_count = 0
 
     def count(_: Request) -> Fault | None:
-        nonlocal seen
-        seen += 1
+        nonlocal request_count
+        request_count += 1
         return None
 
     with proxy(llama().root, port=state["port"]) as front:
@@ -80,41 +80,41 @@ def real_piece(folder: Path, facts: int, seconds: float) -> dict[str, Any]:
             state["done"] = False
         after = logged(loaded.artifacts)
     state["pieces"] += 1
-    state["requests"] += seen
+    state["requests"] += request_count
     state["repeated"] += sum(after.get(key) != row for key, row in before.items())
     path.write_text(json.dumps(state, indent=1), "utf-8")
     return state
 
 
 def real_report(folder: Path) -> dict[str, Any]:
-    """What the model knew, how well it kept to the judge's scale, and that nothing was lost or asked twice."""
+    """What the model knew, how well it kept to the judge's scale, and how much was lost or asked twice."""
     state = json.loads((folder / STATE).read_text("utf-8"))
     loaded = load_project(folder / "project", "real")
-    probe, judged = (pl.read_parquet(loaded.artifacts / f"{name}.parquet") for name in ("knowledge", "salience"))
-    questions = pl.read_parquet(_made(folder) / "questions" / "data.parquet")
+    probe, salience = (pl.read_parquet(loaded.artifacts / f"{name}.parquet") for name in ("knowledge", "salience"))
+    questions = pl.read_parquet(_artifacts(folder) / "questions" / "data.parquet")
     stage = next(stage for stage in loaded.stages if stage.name == "salience")
     params: Any = loaded.profile.params("salience", stage.params)
     sample = min(questions.height, params.sample)
-    # Where the labels have little of the probability, answers are sampled and read as text.
-    sampled = params.samples * int(judged["low_mass"].sum())
+    # Where the labels have a low mass, answers are sampled and read as text.
+    sampled = params.samples * int(salience["low_mass"].sum())
     return {
         "model": MODEL,
         "facts": sample,
-        "lost": 2 * sample - probe["fact_id"].n_unique() - judged["fact_id"].n_unique(),
+        "lost": 2 * sample - probe["fact_id"].n_unique() - salience["fact_id"].n_unique(),
         "known_share": _mean(probe["known"]),
         "known_share_by_links": _by_links(folder, probe),
         "control_known": int(probe["control_known"].sum()),
         "label_mass": {
-            "mean": _mean(judged["mass"]),
-            "quartiles": [_rounded(judged["mass"].quantile(q, "linear")) for q in (0.25, 0.5, 0.75)],
-            "low": int(judged["low_mass"].sum()),
+            "mean": _mean(salience["mass"]),
+            "quartiles": [_rounded(salience["mass"].quantile(q, "linear")) for q in (0.25, 0.5, 0.75)],
+            "low": int(salience["low_mass"].sum()),
         },
         "parse_failures": {
             "sampled_answers": sampled,
-            "unread": sampled - int(judged["samples"].sum()),
-            "facts_without_score": int(judged["score"].is_null().sum()),
+            "unread": sampled - int(salience["samples"].sum()),
+            "facts_without_score": int(salience["score"].is_null().sum()),
         },
-        "score_mean": _mean(judged["score"]),
+        "score_mean": _mean(salience["score"]),
         "answers": len(logged(loaded.artifacts)),
         "requests_sent": state["requests"],
         "answered_calls_asked_again": state["repeated"],
@@ -123,37 +123,37 @@ def real_report(folder: Path) -> dict[str, Any]:
     }
 
 
-def _made(folder: Path) -> Path:
+def _artifacts(folder: Path) -> Path:
     return folder / "project" / "artifacts" / "rehearsal"
 
 
 def _ask(folder: Path, loaded: Project, seconds: dict[str, float]) -> None:
-    """Run the two stages that ask models over the tables of the rehearsal; what is answered stays in the log."""
-    tables = {name: pl.read_parquet(_made(folder) / name / "data.parquet") for name in ("facts", "questions")}
+    """Run the two stages that ask models over the tables of the rehearsal; answers stay in the log."""
+    tables = {name: pl.read_parquet(_artifacts(folder) / name / "data.parquet") for name in ("facts", "questions")}
     tools = loaded.tools()
     stages = {stage.name: stage for stage in loaded.stages}
     try:
         for name in ("knowledge", "salience"):
             began = time.monotonic()
             try:
-                found = _run(stages[name], loaded, tools, tables)
+                table = _run(stages[name], loaded, tools, tables)
             finally:
                 seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began
-            found.write_parquet(loaded.artifacts / f"{name}.parquet")
+            table.write_parquet(loaded.artifacts / f"{name}.parquet")
     finally:
         tools.calls.close()
 
 
 def _run(stage: Stage, loaded: Project, tools: Tools, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    made = stage.run(loaded.profile.params(stage.name, stage.params), tools, **tables)
-    return made.rows if isinstance(made, Result) else made
+    result = stage.run(loaded.profile.params(stage.name, stage.params), tools, **tables)
+    return result.rows if isinstance(result, Result) else result
 
 
 def _by_links(folder: Path, probe: pl.DataFrame) -> dict[str, float | None]:
-    """Known shares of the facts with the least and the best linked subjects, a third each."""
-    facts, links = (pl.read_parquet(_made(folder) / name / "data.parquet") for name in ("facts", "links"))
-    counted = links.select(subject_qid="qid", links="inbound_links")
-    rows = probe.join(facts.select("fact_id", "subject_qid"), on="fact_id").join(counted, on="subject_qid")
+    """Known shares of the third of the facts whose subjects have the fewest links, and of the third with the most."""
+    facts, links = (pl.read_parquet(_artifacts(folder) / name / "data.parquet") for name in ("facts", "links"))
+    link_counts = links.select(subject_qid="qid", links="inbound_links")
+    rows = probe.join(facts.select("fact_id", "subject_qid"), on="fact_id").join(link_counts, on="subject_qid")
     ordered = rows.filter(pl.col("links").is_not_null()).sort("links", "fact_id")["known"]
     third = len(ordered) // 3
     return {"lowest_third": _mean(ordered.head(third)), "highest_third": _mean(ordered.tail(third))}

@@ -1,4 +1,4 @@
-"""What the rehearsal showed, against the least possible and against the truth."""
+"""The figures of the rehearsal, beside the least possible and the truth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLES = (
 
 
 def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) -> dict[str, Any]:
-    """The figures of a finished run. `published` is the folder of the published splits, to stand beside ours."""
+    """The figures of a finished run. `published` is the folder of the published splits, to compare with ours."""
     state = read_state(folder)
     artifacts = folder / "project" / "artifacts" / "rehearsal"
     tables = {name: pl.read_parquet(artifacts / f"{name}.parquet") for name in TABLES}
@@ -36,7 +36,7 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
     pace = tomllib.loads((folder / "project" / "pipeline" / "dual.toml").read_text("utf-8"))["services"]["pace"]
     least = _least(rehearsal, tables)
     one_sided = {
-        recipe: confounds(rehearsal, artifacts / f"splits/examples/{recipe}.parquet") for recipe in _made(tables)
+        recipe: confounds(rehearsal, artifacts / f"splits/examples/{recipe}.parquet") for recipe in _recipes(tables)
     }
     world = rehearsal.world
     return {
@@ -64,10 +64,10 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
     }
 
 
-def record(path: Path, found: Mapping[str, Any]) -> None:
-    """Put figures into a JSON file beside those that are there."""
+def record(path: Path, figures: Mapping[str, Any]) -> None:
+    """Add figures to a JSON file; those of other names stay."""
     before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    path.write_text(json.dumps({**before, **found}, indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps({**before, **figures}, indent=1) + "\n", "utf-8")
 
 
 def _spread(counts: Iterable[int]) -> dict[str, int]:
@@ -76,13 +76,13 @@ def _spread(counts: Iterable[int]) -> dict[str, int]:
     return {"median": ordered[len(ordered) // 2], "p99": ordered[99 * len(ordered) // 100], "most": ordered[-1]}
 
 
-def _made(tables: Mapping[str, pl.DataFrame]) -> list[str]:
+def _recipes(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     recipes = set(tables["splits/data"]["recipe"])
     return [recipe for recipe in ("paper", "matched", "matched_answer") if recipe in recipes]
 
 
 def _least(rehearsal: Rehearsal, tables: Mapping[str, pl.DataFrame]) -> dict[str, int]:
-    """Fewest calls that give the same rows with the same sizes of a batch."""
+    """Fewest calls that give the same rows with the same batch sizes."""
     _, relations = project_files()
     sizes = Sizes()
     jobs = sum(
@@ -92,15 +92,15 @@ def _least(rehearsal: Rehearsal, tables: Mapping[str, pl.DataFrame]) -> dict[str
         if relation.applies_to(topic)
     )
     facts, questions = tables["facts/data"], tables["questions/data"]
-    named = len({*facts["subject_qid"], *facts["object_qid"].drop_nulls()})
+    entity_count = len({*facts["subject_qid"], *facts["object_qid"].drop_nulls()})
     titles = tables["links/data"]["title"].drop_nulls().n_unique()
-    asked = {"matched": int(questions["paraphrases_validation"].list.len().sum())}
-    asked["paper"] = compared.SAMPLES * questions.height
+    questions_by_rule = {"matched": int(questions["paraphrases_validation"].list.len().sum())}
+    questions_by_rule["paper"] = compared.SAMPLES * questions.height
     return {
         # The classes and the members of each topic, one query each; then statements and entities.
-        "wikidata": 2 * len(rehearsal.members) + jobs + math.ceil(named / sizes.entities),
+        "wikidata": 2 * len(rehearsal.members) + jobs + math.ceil(entity_count / sizes.entities),
         "wikipedia": 1 + math.ceil(titles / 50),
-        "probe": sum(asked[rule] for rule in tables["knowledge/data"]["rule"].unique()),
+        "probe": sum(questions_by_rule[rule] for rule in tables["knowledge/data"]["rule"].unique()),
         "judge": questions.height,
     }
 
@@ -109,47 +109,47 @@ def _calls(
     artifacts: Path, least: Mapping[str, int], pace: Mapping[str, Any], state: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     log = sqlite3.connect(artifacts / "calls.sqlite")
-    logged = log.execute(
+    rows = log.execute(
         "SELECT source, count(*), sum(attempts) FROM calls WHERE source NOT LIKE 'local:%' GROUP BY source"
     ).fetchall()
     log.close()
-    found = {}
-    for source, answers, attempts in logged:
-        seen = state["services"][source]
-        refused = sum(count for name, count in seen.items() if name.startswith("429"))
-        found[source] = {
+    figures = {}
+    for source, answers, attempts in rows:
+        counts = state["services"][source]
+        refused = sum(count for name, count in counts.items() if name.startswith("429"))
+        figures[source] = {
             "least": least[source],
             "answers": answers,
-            "requests_sent": seen["requests"],
+            "requests_sent": counts["requests"],
             "tries_of_answered_calls": attempts,
-            "faults": {name: seen.get(name, 0) for name in ("429", "500", "cut", "slow")},
-            "over_a_limit": seen.get("too fast", 0) + seen.get("too much processing", 0),
-            "sent_during_a_pause": seen.get("during a pause", 0),
-            # What was under way with the request that was told to wait.
+            "faults": {name: counts.get(name, 0) for name in ("429", "500", "cut", "slow")},
+            "over_a_limit": counts.get("too fast", 0) + counts.get("too much processing", 0),
+            "sent_during_a_pause": counts.get("during a pause", 0),
+            # The requests that were under way together with the one that was told to wait.
             "under_way_at_a_pause_at_most": (pace[source]["concurrency"] - 1) * refused,
         }
-    return found
+    return figures
 
 
 def _minutes(
     state: Mapping[str, Any], least: Mapping[str, int], pace: Mapping[str, Any]
 ) -> dict[str, dict[str, float | None]]:
-    """Simulated time of each stage, and the least for the least calls: by the services' limits, and by our own pace."""
+    """Simulated minutes of each stage, and the least for the fewest calls by the services' limits and by our pace."""
 
-    def floor(stage: str, a_minute: float | None) -> float | None:
-        return None if a_minute is None else round(least[STAGES[stage]] / a_minute, 1)
+    def floor(stage: str, per_minute: float | None) -> float | None:
+        return None if per_minute is None else round(least[STAGES[stage]] / per_minute, 1)
 
-    found = {}
+    figures = {}
     for stage, seconds in state["simulated"].items():
         source = STAGES.get(stage, "")
-        found[stage] = {
+        figures[stage] = {
             "simulated": round(seconds / 60, 1),
             "least_by_the_limits": floor(stage, _granted(LIMITS[source]) if source else None),
             "least_by_our_pace": floor(stage, pace[source].get("per_minute") if source else None),
         }
-    return found
+    return figures
 
 
 def _granted(limit: Limit) -> float | None:
-    """Requests a minute; where processing is limited, as many as take that long."""
+    """Requests per minute that a limit allows; one of processing time is divided by the time of an answer."""
     return limit.processing / limit.seconds if limit.processing is not None else limit.per_minute

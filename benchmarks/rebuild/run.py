@@ -1,4 +1,4 @@
-"""One piece of the rehearsal: the build goes on where the last piece stopped, and what happened is added up."""
+"""One piece of the rehearsal: the build goes on where the last piece stopped, and counts and times are added up."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ STATE = "state.json"
 
 CLIENTS = ("SPARQLWrapper", "mwclient", "openai")
 _SOON = 0.01
-"""Seconds until the end is tried again."""
+"""Seconds until another attempt to stop."""
 
 
 class OutOfTime(BaseException):
-    """The piece is over."""
+    """The time of the piece is over."""
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def _would_be_lost(frame: FrameType | None) -> bool:
-    """Whether Python ignores what is raised there: in destructors, callbacks of weak references and the collector's."""
+    """Whether Python ignores exceptions there: in destructors, callbacks of weak references and of the collector."""
     files = (weakref.__file__, _weakrefset.__file__)
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
@@ -73,11 +73,11 @@ def _would_be_lost(frame: FrameType | None) -> bool:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """What earlier pieces added up."""
+    """The sums over earlier pieces."""
     path = folder / STATE
     if path.is_file():
-        found: dict[str, Any] = json.loads(path.read_text())
-        return found
+        state: dict[str, Any] = json.loads(path.read_text())
+        return state
     return {
         "ports": {name: free_port() for name in LIMITS},
         "clock": START,
@@ -94,7 +94,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 def run_piece(
     folder: Path, rehearsal: Rehearsal, seconds: float, *, rules: Sequence[str] = ("matched", "paper")
 ) -> dict[str, Any]:
-    """Build for at most `seconds`, and return the state afterwards; `done` says whether it came to the end.
+    """Build for at most `seconds`, and return the state afterwards; `done` says whether the build is finished.
 
     `rules` are those of the probe.
     """

@@ -1,4 +1,4 @@
-"""The rehearsal's services, each behind a proxy of its own weather."""
+"""The rehearsal's services, each behind a proxy with faults and limits of its own."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.services.oxigraph import executable
 from tests.services.process import free_port, wait_for_port
 
 LIMITS = {
-    # 60 s of processing a minute; Oxigraph's own speed is not Blazegraph's, so the time of a query is assumed.
+    # 60 s of processing a minute; Oxigraph's speed differs from Blazegraph's, so the time of a query is assumed.
     "wikidata": Limit(None, 1.0, processing=60.0),
     "wikipedia": Limit(200, 0.15),
-    # A server of one's own has no limit; a bought judge grants 500 a minute in its first tier.
+    # A server of one's own has no limit; a commercial judge allows 500 requests a minute in its first tier.
     "probe": Limit(None, 0.3, at_once=16),
     "judge": Limit(500, 0.6, at_once=16),
 }
-"""What each service is taken to grant, and the median time of its answers in seconds."""
+"""The assumed limits of each service, and the median time of its answers in seconds."""
 
 
 class Services(NamedTuple):
-    """Addresses, and what each service saw."""
+    """Address of each service, and the faults and counts of its requests."""
 
     urls: Mapping[str, str]
     weather: Mapping[str, Weather]

@@ -1,4 +1,4 @@
-"""The figures as the README tells them, so that nobody copies them by hand."""
+"""The figures as text for the README, so that nobody copies them by hand."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ MARKS = ("<!-- from results.json -->", "<!-- until here -->")
 Figures = Mapping[str, Any]
 
 
-def retell(readme: str, found: Figures) -> str:
+def retell(readme: str, figures: Figures) -> str:
     """The README with the figures between the two marks."""
     start, end = map(re.escape, MARKS)
-    new = f"{MARKS[0]}\n{told(found)}\n{MARKS[1]}"
+    new = f"{MARKS[0]}\n{rendered(figures)}\n{MARKS[1]}"
     return re.sub(f"{start}.*{end}", lambda _: new, readme, flags=re.DOTALL)
 
 
-def told(found: Figures) -> str:
-    """All that was found, as Markdown; what was not run is left out."""
-    parts = [_world(found), _stages(found), _facts(found), _recipes(found), _confounds(found)]
-    parts += [part(found[name]) for name, part in (("kills", _kills), ("real_model", _real)) if name in found]
+def rendered(figures: Figures) -> str:
+    """The figures as Markdown; commands that were not run are left out."""
+    parts = [_world(figures), _stages(figures), _facts(figures), _recipes(figures), _confounds(figures)]
+    parts += [render(figures[name]) for name, render in (("kills", _kills), ("real_model", _real)) if name in figures]
     return "\n\n".join(parts)
 
 
-def _world(found: Figures) -> str:
-    world = found["world"]
+def _world(figures: Figures) -> str:
+    world = figures["world"]
     links = world["links"]
     return (
         f"{world['topics']} topics, {world['items']:,} items, {world['statements']:,} statements; links of an item: "
         f"median {links['median']}, 99 % have up to {links['p99']:,}, at most {links['most']:,}; traps set: "
-        f"{', '.join(f'{name} {count:,}' for name, count in found['traps'].items())}."
+        f"{', '.join(f'{name} {count:,}' for name, count in figures['traps'].items())}."
     )
 
 
-def _stages(found: Figures) -> str:
+def _stages(figures: Figures) -> str:
     rows = [
         "| stage | least calls | answered | requests sent | faults met | simulated min | least by the limits | "
         "least by our pace |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for stage, source in STAGES.items():
-        calls, minutes = found["calls"][source], found["minutes"][stage]
+        calls, minutes = figures["calls"][source], figures["minutes"][stage]
         faults = sum(calls["faults"][name] for name in ("429", "500", "cut"))
         floors = (minutes["least_by_the_limits"], minutes["least_by_our_pace"])
         shown = ["no limit" if floor is None else f"{floor:,}" for floor in floors]
         counts = [calls["least"], calls["answers"], calls["requests_sent"], faults, minutes["simulated"]]
         rows.append(f"| {' | '.join([stage, *(f'{count:,}' for count in counts), *shown])} |")
-    calls = found["calls"].values()
-    over = sum(one["over_a_limit"] for one in calls)
-    paused = [(one["sent_during_a_pause"], one["under_way_at_a_pause_at_most"]) for one in calls]
-    memory, real = found["memory"], sum(found["real_minutes"].values())
+    every_source = figures["calls"].values()
+    over = sum(calls["over_a_limit"] for calls in every_source)
+    paused = [(calls["sent_during_a_pause"], calls["under_way_at_a_pause_at_most"]) for calls in every_source]
+    memory, real = figures["memory"], sum(figures["real_minutes"].values())
     return "\n".join(rows) + (
         f"\n\nRequests beyond a limit: {over}. During a pause that a service had asked for: "
         f"{sum(sent for sent, _ in paused):,}, of at most {sum(most for _, most in paused):,} that could be under way. "
         f"Memory: {memory['peak_mb']:,} MB, {memory['of_which_services_mb']:,} MB of them before the build began, for "
-        f"the world and what answers from it. Real time: {real:.0f} minutes, pieces: {found['pieces']}."
+        f"the world and what answers from it. Real time: {real:.0f} minutes, pieces: {figures['pieces']}."
     )
 
 
-def _facts(found: Figures) -> str:
-    facts = found["facts"]
+def _facts(figures: Figures) -> str:
+    facts = figures["facts"]
     rows = ["| rejected as | expected | got |", "|---|---|---|"]
-    rows += [f"| {name} | {one['expected']:,} | {one['got']:,} |" for name, one in found["rejects"].items()]
+    rows += [f"| {name} | {counts['expected']:,} | {counts['got']:,} |" for name, counts in figures["rejects"].items()]
     return (
         f"Facts: {facts['expected']:,} expected, {facts['got']:,} there, {facts['kept_from_the_other_side']:,} kept "
         f"from the other side. Lost {facts['lost']}, invented {facts['invented']}, duplicates {facts['duplicates']}, "
@@ -74,8 +74,8 @@ def _facts(found: Figures) -> str:
     )
 
 
-def _recipes(found: Figures) -> str:
-    recipes = found["recipes"]
+def _recipes(figures: Figures) -> str:
+    recipes = figures["recipes"]
     names = {"askable": "one object, asked fairly", "paper": "`paper`, in `full_`", "matched": "`matched`, eligible"}
     counted = {"askable": "got", "paper": "in_full", "matched": "eligible"}
     rows = ["| facts | expected | and if worded so | there | lost | invented |", "|---|---|---|---|---|---|"]
@@ -89,28 +89,28 @@ def _recipes(found: Figures) -> str:
         f"Topics of which the stage `splits` counts other eligible facts for `matched` than the truth: "
         f"{len(recipes['matched']['topics_off'])}. Facts of namesakes: {shared.get('kept', 0):,} to be asked with a "
         f"hint, {shared.get('refused', 0):,} refused, {shared.get('doubtful', 0):,} by wording. Known by an alias "
-        f"alone: {found['known_by_alias']:,}."
+        f"alone: {figures['known_by_alias']:,}."
     )
 
 
-def _confounds(found: Figures) -> str:
+def _confounds(figures: Figures) -> str:
     rows = [
         "| city, 5 %: rare / popular | rows | commonest relation | commonest answer | distinct answers | countries | "
         "AUC of relation | AUC of answer |",
         "|---|---|---|---|---|---|---|---|",
     ]
     others = []
-    for name, one in found["confounds"].items():
-        if "auc" in one:
-            rows.append(f"| {name} | {' | '.join([*_both(one), *map(_area, one['auc'].values())])} |")
-        if (middle := one.get("others", {"topics": 0}))["topics"]:
+    for name, sides in figures["confounds"].items():
+        if "auc" in sides:
+            rows.append(f"| {name} | {' | '.join([*_both(sides), *map(_area, sides['auc'].values())])} |")
+        if (middle := sides.get("others", {"topics": 0}))["topics"]:
             relation, answer = (_pair(middle, figure) for figure in ("commonest_relation", "commonest_answer"))
             others.append(
                 f"`{name}` ({middle['topics']} topics): commonest relation {relation}, AUC of relation "
                 f"{_area(middle['auc'])}, commonest answer {answer}, at most {_pair(middle, 'largest_answer')}"
             )
-    told = "\n".join(rows)
-    return f"{told}\n\nThe other topics' 5 %, medians: {'; '.join(others)}." if others else told
+    rendered = "\n".join(rows)
+    return f"{rendered}\n\nThe other topics' 5 %, medians: {'; '.join(others)}." if others else rendered
 
 
 def _both(sides: Figures) -> Iterator[str]:
@@ -127,23 +127,23 @@ def _area(area: float | None) -> str:
     return "none" if area is None else f"{area:.3f}"
 
 
-def _kills(found: Figures) -> str:
-    same = "every table equal to that" if found["same"] else "NOT every table equal to that"
+def _kills(result: Figures) -> str:
+    same = "every table equal to that" if result["same"] else "NOT every table equal to that"
     return (
-        f"A small world killed {found['kills']} times: {found['answers']:,} calls in the log, {found['repeated']} "
-        f"asked again, {same} of a build that nobody killed, {found['leftovers']} temporary files left."
+        f"A small world killed {result['kills']} times: {result['answers']:,} calls in the log, {result['repeated']} "
+        f"asked again, {same} of a build that nobody killed, {result['leftovers']} temporary files left."
     )
 
 
-def _real(found: Figures) -> str:
-    mass, failures = found["label_mass"], found["parse_failures"]
+def _real(result: Figures) -> str:
+    mass, failures = result["label_mass"], result["parse_failures"]
     low, middle, high = mass["quartiles"]
     return (
-        f"{found['model']} on {found['facts']:,} facts: knows {100 * found['known_share']:.1f} % "
-        f"({found['control_known']} more answers that it gives of any subject). As a judge its labels have "
+        f"{result['model']} on {result['facts']:,} facts: knows {100 * result['known_share']:.1f} % "
+        f"({result['control_known']} more answers that it gives of any subject). As a judge its labels have "
         f"{mass['mean']} of the probability (quartiles {low}, {middle}, {high}), less than half for {mass['low']:,} "
         f"facts; {failures['unread']:,} of {failures['sampled_answers']:,} sampled answers could not be read, and "
-        f"{failures['facts_without_score']} facts have no score. Lost {found['lost']}, answered calls asked again "
-        f"{found['answered_calls_asked_again']}; {sum(found['minutes'].values()):.0f} minutes in {found['pieces']} "
+        f"{failures['facts_without_score']} facts have no score. Lost {result['lost']}, answered calls asked again "
+        f"{result['answered_calls_asked_again']}; {sum(result['minutes'].values()):.0f} minutes in {result['pieces']} "
         f"pieces."
     )

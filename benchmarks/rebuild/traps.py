@@ -1,4 +1,4 @@
-"""What the stages have to tell apart: ranks, ends, kinds of values, languages, precisions, units and names."""
+"""Traps: what the stages have to tell apart in ranks, ends, kinds of values, languages, precisions, units and names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SYLLABLES = "ba ce di fo gu ka le mi no pu ra se ti vo wu zy".split()  # noqa: S
 
 
 def word(seed: str) -> str:
-    """A made-up name: the same for the same seed, and hardly ever the same for two.
+    """A made-up name, which depends only on the seed; two seeds hardly ever have the same.
 
     >>> word("Q1")
     'Fodivonofofo'
@@ -47,30 +47,30 @@ def alias_of(qid: str) -> str:
 
 
 def plant_statements(
-    made: Rehearsal, pairs: Iterable[tuple[str, str, str, Sequence[str]]], chance: random.Random
+    rehearsal: Rehearsal, pairs: Iterable[tuple[str, str, str, Sequence[str]]], rng: random.Random
 ) -> None:
-    """Set a trap at some of the pairs: subject, property, its one object, and objects of others."""
-    places = {(s.subject, s.property, s.value): s for s in made.world.statements if isinstance(s.value, str)}
+    """Set a trap at some of the pairs: subject, property, its one object, and objects of other subjects."""
+    places = {(s.subject, s.property, s.value): s for s in rehearsal.world.statements if isinstance(s.value, str)}
     for subject, property_id, target, others in pairs:
-        draw = chance.random()
+        draw = rng.random()
         other = next((qid for qid in others if qid != target), None)
         if draw >= TRAPPED or other is None:
             continue
         trap, stated = TRAPS[int(draw / TRAPPED * len(TRAPS))], places[subject, property_id, target]
-        made.planted[trap] += 1
+        rehearsal.planted[trap] += 1
         if trap == "deprecated":
-            made.say(subject, property_id, other, rank="deprecated")
+            rehearsal.say(subject, property_id, other, rank="deprecated")
         elif trap == "ended":
-            made.say(subject, property_id, other, ended=True)
+            rehearsal.say(subject, property_id, other, ended=True)
         elif trap == "several":
-            made.say(subject, property_id, other)
+            rehearsal.say(subject, property_id, other)
         elif trap in ("preferred", "preferred and ended"):
             stated.rank, stated.ended = "preferred", trap == "preferred and ended"
-            made.say(subject, property_id, other)
+            rehearsal.say(subject, property_id, other)
         elif trap in ("somevalue", "skolem"):
-            made.say(subject, property_id, Unknown(skolem=trap == "skolem"))
+            rehearsal.say(subject, property_id, Unknown(skolem=trap == "skolem"))
         elif trap == "novalue":
-            made.world.novalue.append((subject, property_id))
+            rehearsal.world.novalue.append((subject, property_id))
         elif trap == "only ended":
             stated.ended = True
         elif trap == "only deprecated":
@@ -81,43 +81,43 @@ def plant_statements(
             stated.value = Unknown()
 
 
-def plant_literals(made: Rehearsal, relations: Mapping[str, Relation], chance: random.Random) -> None:
-    """Dates, quantities and texts for some of the subjects that can have them: the published tables hold items alone.
+def plant_literals(rehearsal: Rehearsal, relations: Mapping[str, Relation], rng: random.Random) -> None:
+    """Dates, quantities and texts for some of the subjects that can have them: the published tables have only items.
 
-    One in ten is no answer as it stands, or stands beside another value.
+    One in ten cannot be an answer as it is, or has another value beside it.
     """
     for stem, relation in relations.items():
         if relation.object == "entity":
             continue
-        for topic, members in made.members.items():
+        for topic, members in rehearsal.members.items():
             if relation.applies_to(topic):
-                for qid in chance.sample(members, -(-len(members) // 8)):
-                    made.planted[relation.object] += 1
-                    trap, values = LITERALS[relation.object](relation, f"{qid} {stem}", chance)
+                for qid in rng.sample(members, -(-len(members) // 8)):
+                    rehearsal.planted[relation.object] += 1
+                    trap, values = LITERALS[relation.object](relation, f"{qid} {stem}", rng)
                     if trap:
-                        made.planted[trap] += 1
+                        rehearsal.planted[trap] += 1
                     for value in values:
-                        made.say(qid, relation.property, value)
+                        rehearsal.say(qid, relation.property, value)
 
 
-def _dates(_: Relation, seed: str, chance: random.Random) -> tuple[str, list[Value]]:
-    year, rest = chance.randrange(1600, 2000), f"{chance.randrange(1, 13):02d}-{chance.randrange(1, 29):02d}T00:00:00Z"
-    draw, day = chance.random(), Date(f"{year}-{rest}", 11)
+def _dates(_: Relation, seed: str, rng: random.Random) -> tuple[str, list[Value]]:
+    year, rest = rng.randrange(1600, 2000), f"{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}T00:00:00Z"
+    draw, day = rng.random(), Date(f"{year}-{rest}", 11)
     if draw < 0.05:
-        return "precision_too_low", [day._replace(precision=chance.choice((7, 8)))]
+        return "precision_too_low", [day._replace(precision=rng.choice((7, 8)))]
     if draw < 0.07:
         return "precision_too_low", [day, Date(f"{year + 7}-{rest}", 8)]
     if draw < 0.10:
         return "two days of a year", [day, Date(f"{year}-12-30T00:00:00Z", 11)]
     if draw < 0.12:
         return "somevalue of a literal", [Unknown(skolem=int(digest(seed, 1), 16) % 2 == 0)]
-    return "", [day._replace(precision=chance.choice((9, 10, 11)))]
+    return "", [day._replace(precision=rng.choice((9, 10, 11)))]
 
 
-def _quantities(relation: Relation, _: str, chance: random.Random) -> tuple[str, list[Value]]:
-    amount = Amount(f"+{chance.randrange(2, 5000)}", relation.unit or NO_UNIT)
+def _quantities(relation: Relation, _: str, rng: random.Random) -> tuple[str, list[Value]]:
+    amount = Amount(f"+{rng.randrange(2, 5000)}", relation.unit or NO_UNIT)
     wrong = amount._replace(unit=FOOT if relation.unit else METRE)
-    draw = chance.random()
+    draw = rng.random()
     if draw < 0.06:
         return "unit_not_asked", [wrong]
     if draw < 0.10:
@@ -125,9 +125,9 @@ def _quantities(relation: Relation, _: str, chance: random.Random) -> tuple[str,
     return "", [amount]
 
 
-def _texts(_: Relation, seed: str, chance: random.Random) -> tuple[str, list[Value]]:
+def _texts(_: Relation, seed: str, rng: random.Random) -> tuple[str, list[Value]]:
     text = word(seed)
-    draw = chance.random()
+    draw = rng.random()
     if draw < 0.06:
         return "other_language", [Text(text, "en"), Text(word(f"{seed} mul"), "mul")]
     if draw < 0.08:
@@ -138,32 +138,32 @@ def _texts(_: Relation, seed: str, chance: random.Random) -> tuple[str, list[Val
         return "empty", [Text(" ", "en")]
     if draw < 0.14:
         return "wrong kind of text", [seed.partition(" ")[0]]
-    return "", [Text(text, chance.choice(("en", "mul", "")))]
+    return "", [Text(text, rng.choice(("en", "mul", "")))]
 
 
 LITERALS = {"date": _dates, "quantity": _quantities, "text": _texts}
 
 
-def plant_names(made: Rehearsal, chance: random.Random) -> None:
-    """Names: most in English, some for all languages alone, some only elsewhere, some that are an id; namesakes."""
-    items = made.world.items
+def plant_names(rehearsal: Rehearsal, rng: random.Random) -> None:
+    """Names: most in English, some only for all languages, some missing, some that are an id; and namesakes."""
+    items = rehearsal.world.items
     for qid, item in items.items():
-        draw, label = chance.random(), item.label or ""
+        draw, label = rng.random(), item.label or ""
         if draw < 0.03:
             item.label, item.mul = None, label
-            made.planted["mul"] += 1
+            rehearsal.planted["mul"] += 1
         elif draw < 0.034:
             item.label = None
-            made.planted["no label"] += 1
+            rehearsal.planted["no label"] += 1
         elif draw < 0.036:
             item.label = qid
-            made.planted["id as label"] += 1
+            rehearsal.planted["id as label"] += 1
         if draw > 0.7:
             item.aliases = (f"{label} of old", f"The {label}", alias_of(qid))
-    cities = [qid for qid in made.members.get("places_city", []) if items[qid].label not in (None, qid)]
-    for place, (one, other) in enumerate(zip(cities[0::25], cities[1::25], strict=False)):
-        items[other].label = items[one].label
-        made.planted["namesakes"] += 1
+    cities = [qid for qid in rehearsal.members.get("places_city", []) if items[qid].label not in (None, qid)]
+    for place, (first, second) in enumerate(zip(cities[0::25], cities[1::25], strict=False)):
+        items[second].label = items[first].label
+        rehearsal.planted["namesakes"] += 1
         if place % 4 == 0:
-            items[other].description = items[one].description
-            made.planted["namesakes that nothing tells apart"] += 1
+            items[second].description = items[first].description
+            rehearsal.planted["namesakes that nothing tells apart"] += 1

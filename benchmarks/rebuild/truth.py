@@ -1,10 +1,10 @@
-"""What must come out, told from the world by plain Python.
+"""The expected results, derived from the world by plain Python.
 
-Neither SPARQL nor the code of the stages has a part in it. What it shares with them is `dual_data.words`, which cuts a
-text into words, and the hash `digest`.
+It uses neither SPARQL nor the code of the stages. It shares with them only `dual_data.words`, which splits a text into
+words, and the hash `digest`.
 
 Where the pipeline may choose (which of two mirrored facts it keeps, whether a hint that begins like the answer gives it
-away), the truth says so instead of guessing: such facts are doubtful, counted apart, and never many.
+away), the truth does not guess: such facts are doubtful and counted separately, and there are few.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ class Truth(NamedTuple):
     """Sets of keys."""
 
     facts: set[Key]
-    """Every current, best-rank statement that somebody asks about and whose two sides have names."""
+    """Every current, best-rank statement that a relation asks for and whose two sides have names."""
     rejects: Counter[str]
-    """Statements that are no facts, by reason."""
+    """Number of rejected statements by reason."""
     mirrored: dict[Key, set[Key]]
-    """Facts that are stated from the other side as well; one of each such group is to be asked."""
+    """Facts that are also stated from the other side, with those statements; one of each such group is to be asked."""
     survive: set[Key]
     """Facts with one object that can be asked fairly."""
     unsure: set[Key]
-    """Facts of which the wording decides: some namesakes, quantities, mirrored pairs, answers that share "the" with
-    what is asked."""
+    """Facts with one object that depend on the wording: some namesakes, quantities, mirrored pairs, answers that share
+    "the" with the question."""
     fair: dict[Pair, set[Key]]
-    """Every fact that can be asked fairly, those among several accepted objects included."""
+    """Every fact that can be asked fairly, also with several accepted objects."""
     doubtful: dict[Pair, set[Key]]
-    """The same for facts of which the wording decides."""
+    """The same for facts that depend on the wording."""
     namesakes: Counter[str]
     """Facts of subjects with a namesake: kept, refused (nothing tells the two apart), doubtful."""
 
 
 def truth(rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> Truth:
-    """The facts, and those that the recipes may choose from."""
-    called, delivered = names(rehearsal), rows(rehearsal, relations)
+    """The facts, and those from which the recipes may choose."""
+    name_of, delivered = names(rehearsal), rows(rehearsal, relations)
     stated: dict[Key, list[str]] = defaultdict(list)
     objects: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for row in delivered:
@@ -58,75 +58,73 @@ def truth(rehearsal: Rehearsal, relations: Mapping[str, Relation]) -> Truth:
         if not row.reason:
             stated[row.key].append(row.stem)
     rejects = Counter(row.reason for row in delivered if row.reason)
-    rejects["duplicate"] = sum(len(by) - 1 for by in stated.values())
+    rejects["duplicate"] = sum(len(stems) - 1 for stems in stated.values())
     mirrored = _mirrored(set(stated), relations)
-    # The stage facts keeps one of each group, and all of relations that allow several objects: they are answers.
-    one_object = {key for key, by in stated.items() if relations[by[0]].unique == "one"}
+    # The stage facts keeps one fact of each group, and all of relations that allow several objects: they are answers.
+    one_object = {key for key, stems in stated.items() if relations[stems[0]].unique == "one"}
     groups = {key: frozenset({key, *others} & one_object) for key, others in mirrored.items() if key in one_object}
     rejects["mirrored"] = len(groups) - len(set(groups.values()))
     judge = Namesakes(
-        rehearsal, called, sorted({key[0] for key in stated}), {key[0] for key in set(stated) - set(mirrored)}
+        rehearsal, name_of, sorted({key[0] for key in stated}), {key[0] for key in set(stated) - set(mirrored)}
     )
-    found = Truth(set(stated), rejects, mirrored, set(), set(), defaultdict(set), defaultdict(set), Counter())
-    for key, by in stated.items():
-        for stem in dict.fromkeys(by):
+    result = Truth(set(stated), rejects, mirrored, set(), set(), defaultdict(set), defaultdict(set), Counter())
+    for key, stems in stated.items():
+        for stem in dict.fromkeys(stems):
             relation, alone = relations[stem], len(objects[_scope(key, stem)]) == 1
             if relation.unique == "one" and not alone:
                 continue
-            verdict = _verdict(key, relation, called, judge, found.namesakes)
+            verdict = _verdict(key, relation, name_of, judge, result.namesakes)
             if verdict == "no":
                 continue
-            doubtful = verdict == "doubtful" or key in mirrored or len(by) > 1 or key[2] == "quantity"
-            (found.doubtful if doubtful else found.fair)[key[0], stem].add(key)
+            doubtful = verdict == "doubtful" or key in mirrored or len(stems) > 1 or key[2] == "quantity"
+            (result.doubtful if doubtful else result.fair)[key[0], stem].add(key)
             if relation.unique == "one":
-                (found.unsure if doubtful else found.survive).add(key)
-    return found
+                (result.unsure if doubtful else result.survive).add(key)
+    return result
 
 
 def _scope(key: Key, stem: str) -> tuple[str, str, str]:
-    """Objects are counted a pair; dates, which each relation cuts in its own way, a relation."""
+    """What objects are counted by: subject and property; for dates also the relation, which sets their precision."""
     return key[0], key[1], stem if key[2] == "date" else ""
 
 
-def _verdict(key: Key, relation: Relation, called: Mapping[str, str], judge: Namesakes, counts: Counter[str]) -> str:
+def _verdict(key: Key, relation: Relation, name_of: Mapping[str, str], judge: Namesakes, counts: Counter[str]) -> str:
     """Whether a fact can be asked fairly: yes, no, or doubtful."""
     subject, _, kind, value = key
-    answer = called[value] if kind == "entity" else value
-    if kind in ("entity", "text") and fold(called[subject]).startswith(fold(answer)):
+    answer = name_of[value] if kind == "entity" else value
+    if kind in ("entity", "text") and fold(name_of[subject]).startswith(fold(answer)):
         return "no"
-    if subject == value or (kind == "entity" and called[subject].lower() == answer.lower()):
+    if subject == value or (kind == "entity" and name_of[subject].lower() == answer.lower()):
         return "no"
-    asked, sure = called[subject], True
+    wording, sure = name_of[subject], True
     if subject in judge.shared:
         hint = judge.hint(subject, answer, value if kind == "entity" else "")
         counts["refused" if hint is None else "doubtful" if hint == "" else "kept"] += 1
         if hint is None:
             return "no"
-        asked, sure = f"{asked} ({hint})" if hint else asked, hint != ""
+        wording, sure = f"{wording} ({hint})" if hint else wording, hint != ""
     if kind in ("date", "quantity"):
         return "yes" if sure else "doubtful"
-    fair = _fair(asked, answer, relation)
-    if sure and fair == _fair(f"the {asked}", answer, relation):
+    fair = _fair(wording, answer, relation)
+    if sure and fair == _fair(f"the {wording}", answer, relation):
         return "yes" if fair else "no"
     return "doubtful"
 
 
 def knows(subject: str, property_id: str, links: int) -> bool:
-    """Whether the rehearsal's model knows a fact: the more its subject is linked, the likelier."""
+    """Whether the rehearsal's model knows a fact: the more links its subject has, the likelier."""
     share = min(0.9, 0.3 + 0.06 * links.bit_length())
     return int(digest(f"{subject} {property_id} knows", 8), 16) / 16**8 < share
 
 
 def _fair(subject: str, answer: str, relation: Relation) -> bool:
-    """Not too long, not the subject, and less than half of its words stand in the question.
-
-    Nor in all of the wordings for validation, nor in all of those for tests.
-    """
-    told, wording = words(answer), relation.questions
+    """Whether an answer is not too long, is not the subject, and leaks (half of its words or more) neither into the
+    canonical question, nor into all wordings for validation, nor into all for tests."""
+    answer_words, wording = words(answer), relation.questions
 
     def leaks(template: str) -> bool:
-        asked = {*words(template.replace("{subject}", " ")), *words(subject)}
-        return bool(told) and sum(word in asked for word in told) / len(told) >= LEAK
+        question_words = {*words(template.replace("{subject}", " ")), *words(subject)}
+        return bool(answer_words) and sum(word in question_words for word in answer_words) / len(answer_words) >= LEAK
 
     if len(answer.split()) > LONGEST or subject.lower() == answer.lower() or leaks(wording.canonical):
         return False
@@ -134,20 +132,20 @@ def _fair(subject: str, answer: str, relation: Relation) -> bool:
 
 
 def _mirrored(facts: set[Key], relations: Mapping[str, Relation]) -> dict[Key, set[Key]]:
-    turned: dict[str, set[str]] = defaultdict(set)
+    inverses: dict[str, set[str]] = defaultdict(set)
     for relation in relations.values():
         if relation.symmetric:
-            turned[relation.property].add(relation.property)
+            inverses[relation.property].add(relation.property)
         for other in relation.inverse:
-            turned[relation.property].add(other)
-            turned[other].add(relation.property)
-    found: dict[Key, set[Key]] = {}
+            inverses[relation.property].add(other)
+            inverses[other].add(relation.property)
+    groups: dict[Key, set[Key]] = {}
     for key in facts:
         subject, property_id, kind, value = key
-        others = ({(value, other, kind, subject) for other in turned[property_id]} - {key}) & facts
-        # Two properties with one inverse say the same as well.
-        same = {middle for other in turned[property_id] for middle in turned[other]} - {property_id}
-        others |= {(subject, other, kind, value) for other in same} & facts
-        if others:
-            found[key] = others
-    return found
+        mirrors = ({(value, other, kind, subject) for other in inverses[property_id]} - {key}) & facts
+        # Two properties with the same inverse also state the same.
+        same = {middle for other in inverses[property_id] for middle in inverses[other]} - {property_id}
+        mirrors |= {(subject, other, kind, value) for other in same} & facts
+        if mirrors:
+            groups[key] = mirrors
+    return groups

@@ -1,4 +1,4 @@
-"""How the services misbehave: by rates, by limits, and with delays that are counted and not slept."""
+"""The faults of the services: at random, at limits, and delays on the virtual clock."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from benchmarks.rebuild.clock import VirtualClock
 from tests.faults.proxy import CUT, Fault, Request, error_500, too_many
 
 TOO_MANY, ERROR, BROKEN = 0.02, 0.01, 0.005
-"""Shares of the answers that are 429 with Retry-After, 500, and cut in the middle with status 200."""
+"""Shares of the answers that are 429 with Retry-After, are 500, and are cut in the middle with status 200."""
 SLOW = 0.01
 """Share of the answers that take twenty times as long."""
 
 
 class Limit(NamedTuple):
-    """What a service grants, and how fast it is."""
+    """The limits of a service, and its speed."""
 
     per_minute: int | None
     seconds: float
     """Median time of an answer."""
     processing: float | None = None
-    """Seconds of processing a minute, with twice as many at once, as Wikidata's query service grants."""
+    """Seconds of processing per minute, with a burst of twice as many, as Wikidata's query service allows."""
     at_once: int = 1
-    """Requests that the client has under way together: their times pass side by side."""
+    """Requests that the client has under way together: their times overlap."""
 
 
 class Weather:
-    """Decides what happens to each request of one service, and notes what the client did."""
+    """Decides what happens to each request of one service, and counts what the client did."""
 
     def __init__(self, limit: Limit, clock: VirtualClock, seed: str, *, faults: bool = True) -> None:
         self.limit, self.clock, self.faults = limit, clock, faults
         self.counts: Counter[str] = Counter()
-        self._random = random.Random(seed)
+        self._rng = random.Random(seed)
         self._lock = threading.Lock()
         self._arrivals: deque[float] = deque()
         self._closed_until = 0.0
@@ -49,16 +49,16 @@ class Weather:
                 self.counts["during a pause"] += 1
             if refusal := self._over_the_limit(now):
                 return refusal
-            draw = self._random.random() if self.faults else 1.0
+            draw = self._rng.random() if self.faults else 1.0
             if draw < TOO_MANY:
-                return self._pause(float(self._random.randrange(1, 20)), "429")
-            seconds = self.limit.seconds * math.exp(self._random.gauss(0, 0.5))
-            if self._random.random() < SLOW:
+                return self._pause(float(self._rng.randrange(1, 20)), "429")
+            seconds = self.limit.seconds * math.exp(self._rng.gauss(0, 0.5))
+            if self._rng.random() < SLOW:
                 seconds *= 20
                 self.counts["slow"] += 1
             self._budget -= seconds
-        # The proxy decides one request at a time, so that these sleeps follow each other on the clock; divided, they
-        # add up to what answers take that are under way together.
+        # The proxy decides one request at a time, so these sleeps follow each other on the clock. Divided, they add up
+        # to the time of answers that are under way together.
         self.clock.sleep(seconds / self.limit.at_once)
         if draw < TOO_MANY + ERROR:
             return self._counted(error_500(), "500")

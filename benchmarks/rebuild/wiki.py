@@ -1,4 +1,4 @@
-"""As much of the Action API as counting links by the search index takes, answered from the world."""
+"""The part of the Action API that counting links by the search index needs, answered from the world."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Response = tuple[int, list[tuple[str, str]], bytes]
 
 
 class ActionApi:
-    """Answers `meta=siteinfo` and `prop=cirrusdoc`; more than 50 titles are an error, as they are there."""
+    """Answers `meta=siteinfo` and `prop=cirrusdoc`; more than 50 titles are an error, as in the real API."""
 
     def __init__(self, rehearsal: Rehearsal) -> None:
         items = rehearsal.world.items.values()
@@ -23,8 +23,8 @@ class ActionApi:
 
     def __call__(self, request: Request) -> Response:
         fields = {**parse_qs(urlsplit(request.path).query), **parse_qs(request.body.decode())}
-        found = self._answer({name: values[-1] for name, values in fields.items()})
-        body = json.dumps(found).encode()
+        response = self._answer({name: values[-1] for name, values in fields.items()})
+        body = json.dumps(response).encode()
         return 200, [("Content-Type", "application/json; charset=utf-8")], body
 
     def _answer(self, fields: Mapping[str, str]) -> dict[str, object]:

@@ -50,23 +50,23 @@ SYLLABLES = "ba do fen gor kul lin mar nos pol rak sut tev".split()  # noqa: SIM
 
 def tables(folder: Path) -> Path:
     """Two tables in the form of the published ones, all names invented."""
-    chance = random.Random(7)
-    names = iter(dict.fromkeys("".join(chance.choices(SYLLABLES, k=4)).capitalize() for _ in range(4000)))
+    rng = random.Random(7)
+    names = iter(dict.fromkeys("".join(rng.choices(SYLLABLES, k=4)).capitalize() for _ in range(4000)))
     countries = [next(names) for _ in range(40)]
     cities = [next(names) for _ in range(700)]
     rows: dict[str, list[tuple[str, str, str]]] = {"places_city": [], "human_writer": [], "places_country": []}
     for city in cities:
-        rows["places_city"].append((city, "country", chance.choice(countries)))
+        rows["places_city"].append((city, "country", rng.choice(countries)))
         rows["places_city"].append((city, "located in the administrative territorial entity", next(names)))
     writers = [f"{next(names)} {next(names)}" for _ in range(80)]
-    for one, other in zip(writers[:30:2], writers[1:30:2], strict=True):
-        rows["human_writer"] += [(one, "spouse", other), (other, "spouse", one)]
+    for first, second in zip(writers[:30:2], writers[1:30:2], strict=True):
+        rows["human_writer"] += [(first, "spouse", second), (second, "spouse", first)]
     for writer in writers:
-        rows["human_writer"].append((writer, "place of birth", chance.choice(cities)))
-        rows["human_writer"].append((writer, "country of citizenship", chance.choice(countries)))
+        rows["human_writer"].append((writer, "place of birth", rng.choice(cities)))
+        rows["human_writer"].append((writer, "country of citizenship", rng.choice(countries)))
     # Nobody asks for these; they say which items are countries, and how often those are named.
     for country in countries:
-        rows["places_country"] += [(country, "made-up relation", next(names)) for _ in range(chance.randrange(5, 30))]
+        rows["places_country"] += [(country, "made-up relation", next(names)) for _ in range(rng.randrange(5, 30))]
     folder.mkdir()
     for topic, lines in rows.items():
         with (folder / f"{topic}.csv").open("w", newline="") as file:
@@ -75,7 +75,7 @@ def tables(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Rehearsal]]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Rehearsal]]:
     require(executable(), "the oxigraph server is not installed (pip install oxigraph)")
     folder = tmp_path_factory.mktemp("rebuild")
     rehearsal = build(tables(folder / "tables"))
@@ -127,8 +127,8 @@ def test_time_that_is_over_while_garbage_is_collected_is_over_right_after() -> N
         gc.callbacks.remove(called_back)
 
 
-def test_the_world_is_the_same_every_time_and_holds_the_traps(made: tuple[Path, Rehearsal]) -> None:
-    folder, rehearsal = made
+def test_the_world_is_the_same_every_time_and_holds_the_traps(world: tuple[Path, Rehearsal]) -> None:
+    folder, rehearsal = world
     again = build(folder / "tables")
     assert again.world == rehearsal.world
     assert again.links == rehearsal.links
@@ -138,14 +138,14 @@ def test_the_world_is_the_same_every_time_and_holds_the_traps(made: tuple[Path, 
     }
     counts = sorted(rehearsal.links.values())
     assert counts[-1] > 10 * counts[len(counts) // 2], "heavy-tailed"
-    country, city = (median(rehearsal.links[qid] for qid in rehearsal.members[f"places_{one}"]) for one in CLASSES)
+    country, city = (median(rehearsal.links[qid] for qid in rehearsal.members[f"places_{name}"]) for name in CLASSES)
     assert country > 2 * city > 2 * counts[len(counts) // 2], "by class"
 
 
 @pytest.fixture(scope="module")
-def told(made: tuple[Path, Rehearsal]) -> dict[str, Any]:
+def figures(world: tuple[Path, Rehearsal]) -> dict[str, Any]:
     """The report of a build that was stopped early and went on."""
-    folder, rehearsal = made
+    folder, rehearsal = world
     forget_pipeline()
     assert not run_piece(folder, rehearsal, 2.0, rules=("matched",))["done"]
     state = run_piece(folder, rehearsal, 300.0, rules=("matched",))
@@ -154,31 +154,31 @@ def told(made: tuple[Path, Rehearsal]) -> dict[str, Any]:
     return report(folder, rehearsal)
 
 
-def test_nothing_is_lost_invented_or_doubled(told: dict[str, Any]) -> None:
-    facts = told["facts"]
+def test_nothing_is_lost_invented_or_doubled(figures: dict[str, Any]) -> None:
+    facts = figures["facts"]
     assert facts["expected"] > 300
     assert (facts["lost"], facts["invented"], facts["duplicates"], facts["mirrored_twice"]) == (0, 0, 0, 0)
     for recipe in ("askable", "paper", "matched"):
-        assert told["recipes"][recipe]["expected"] > 50
-        assert (told["recipes"][recipe]["lost"], told["recipes"][recipe]["invented"]) == (0, 0)
-    assert told["recipes"]["matched"]["topics_off"] == []
-    assert told["recipes"]["paper"]["duplicates"] == 0
+        assert figures["recipes"][recipe]["expected"] > 50
+        assert (figures["recipes"][recipe]["lost"], figures["recipes"][recipe]["invented"]) == (0, 0)
+    assert figures["recipes"]["matched"]["topics_off"] == []
+    assert figures["recipes"]["paper"]["duplicates"] == 0
 
 
-def test_every_rule_of_the_stage_facts_catches_what_was_planted_for_it(told: dict[str, Any]) -> None:
-    rejects = told["rejects"]
+def test_every_rule_of_the_stage_facts_catches_what_was_planted_for_it(figures: dict[str, Any]) -> None:
+    rejects = figures["rejects"]
     assert set(rejects) >= {
         "somevalue", "wrong_kind", "precision_too_low", "unit_not_asked", "other_language", "empty", "no_label",
         "mirrored",
     }  # fmt: skip
     assert all(counts["got"] == counts["expected"] > 0 for counts in rejects.values()), rejects
-    assert told["known_by_alias"] > 0
-    assert told["recipes"]["askable"]["namesakes"]["kept"] > 0
-    assert told["recipes"]["askable"]["namesakes"]["refused"] > 0
+    assert figures["known_by_alias"] > 0
+    assert figures["recipes"]["askable"]["namesakes"]["kept"] > 0
+    assert figures["recipes"]["askable"]["namesakes"]["refused"] > 0
 
 
-def test_popularity_alone_finds_relations_and_answers_and_matching_removes_that(told: dict[str, Any]) -> None:
-    paper, matched = told["confounds"]["paper"], told["confounds"]["matched"]
+def test_popularity_alone_finds_relations_and_answers_and_matching_removes_that(figures: dict[str, Any]) -> None:
+    paper, matched = figures["confounds"]["paper"], figures["confounds"]["matched"]
     assert paper["popular"]["relation"] != paper["rare"]["relation"]
     assert min(paper[side]["commonest_relation"] for side in SIDES) > 0.5
     assert paper["popular"]["commonest_answer"] > 5 * paper["rare"]["commonest_answer"]
@@ -189,28 +189,28 @@ def test_popularity_alone_finds_relations_and_answers_and_matching_removes_that(
         assert matched["popular"][figure] == matched["rare"][figure]
     assert max(matched[side]["commonest_answer"] for side in SIDES) <= 0.1
     assert matched["auc"]["relation"] == 0.5
-    assert told["confounds"]["published"] == {}
+    assert figures["confounds"]["published"] == {}
 
 
-def test_the_model_understands_every_wording(made: tuple[Path, Rehearsal]) -> None:
+def test_the_model_understands_every_wording(world: tuple[Path, Rehearsal]) -> None:
     """Also of subjects with an article, and where the subject begins the sentence."""
-    rehearsal = made[1]
+    rehearsal = world[1]
     relations = project_files()[1]
     model = Model(rehearsal, relations)
-    known = names(rehearsal)
-    taken = Counter(name.lower() for name in known.values())
-    asked = 0
+    name_of = names(rehearsal)
+    name_counts = Counter(name.lower() for name in name_of.values())
+    count = 0
     for row in rows(rehearsal, relations):
         subject, property_id = row.key[:2]
-        alone = taken[known.get(subject, "").lower()] == 1
+        alone = name_counts[name_of.get(subject, "").lower()] == 1
         if row.reason or not alone or not knows(subject, property_id, rehearsal.links.get(subject, 0)):
             continue
         for template in relations[row.stem].questions.questions():
-            for called in (known[subject], f"the {known[subject]}"):
-                question = template.replace("{subject}", called)
+            for subject_name in (name_of[subject], f"the {name_of[subject]}"):
+                question = template.replace("{subject}", subject_name)
                 assert model.say(question[0].upper() + question[1:]) != NEVER, question
-                asked += 1
-    assert asked > 5000
+                count += 1
+    assert count > 5000
 
 
 def test_the_published_rule_finds_what_the_model_knows(tmp_path: Path) -> None:
@@ -222,44 +222,44 @@ def test_the_published_rule_finds_what_the_model_knows(tmp_path: Path) -> None:
     forget_pipeline()
     try:
         assert run_piece(tmp_path, rehearsal, 300.0)["done"]
-        found = report(tmp_path, rehearsal)
+        figures = report(tmp_path, rehearsal)
     finally:
         forget_pipeline()
-    paper = found["recipes"]["paper"]
+    paper = figures["recipes"]["paper"]
     assert paper["validated"]
     assert paper["candidates"] > paper["in_full"] >= paper["expected"] > 20
     assert (paper["lost"], paper["invented"], paper["duplicates"]) == (0, 0, 0)
-    assert found["calls"]["probe"]["answers"] >= found["calls"]["probe"]["least"] > 15 * paper["candidates"]
+    assert figures["calls"]["probe"]["answers"] >= figures["calls"]["probe"]["least"] > 15 * paper["candidates"]
 
 
-def test_calls_are_made_once_and_within_the_limits(told: dict[str, Any]) -> None:
-    assert set(told["calls"]) == set(LIMITS)
-    for source, counts in told["calls"].items():
+def test_calls_are_made_once_and_within_the_limits(figures: dict[str, Any]) -> None:
+    assert set(figures["calls"]) == set(LIMITS)
+    for source, counts in figures["calls"].items():
         assert counts["over_a_limit"] == 0, source
         # A stop loses at most what was under way: one request, or sixteen.
         assert 0 <= counts["requests_sent"] - counts["tries_of_answered_calls"] <= 40, source
         assert counts["answers"] >= counts["least"], source
         assert counts["sent_during_a_pause"] <= counts["under_way_at_a_pause_at_most"], source
-    assert told["calls"]["wikipedia"]["answers"] == told["calls"]["wikipedia"]["least"]
-    assert told["calls"]["wikidata"]["under_way_at_a_pause_at_most"] == 0, "one at a time"
-    assert sum(counts["faults"]["429"] for counts in told["calls"].values()) > 0
-    minutes = told["minutes"]["facts"]
-    assert minutes["simulated"] >= 0.9 * (told["calls"]["wikidata"]["answers"] / 30 - 1)
-    assert minutes["least_by_our_pace"] == pytest.approx(told["calls"]["wikidata"]["least"] / 30, abs=0.06)
-    assert minutes["least_by_the_limits"] == pytest.approx(told["calls"]["wikidata"]["least"] / 60, abs=0.06)
+    assert figures["calls"]["wikipedia"]["answers"] == figures["calls"]["wikipedia"]["least"]
+    assert figures["calls"]["wikidata"]["under_way_at_a_pause_at_most"] == 0, "one at a time"
+    assert sum(counts["faults"]["429"] for counts in figures["calls"].values()) > 0
+    minutes = figures["minutes"]["facts"]
+    assert minutes["simulated"] >= 0.9 * (figures["calls"]["wikidata"]["answers"] / 30 - 1)
+    assert minutes["least_by_our_pace"] == pytest.approx(figures["calls"]["wikidata"]["least"] / 30, abs=0.06)
+    assert minutes["least_by_the_limits"] == pytest.approx(figures["calls"]["wikidata"]["least"] / 60, abs=0.06)
 
 
-def test_the_report_would_see_a_loss(made: tuple[Path, Rehearsal], told: dict[str, Any], tmp_path: Path) -> None:
-    folder, rehearsal = made
+def test_the_report_would_see_a_loss(world: tuple[Path, Rehearsal], figures: dict[str, Any], tmp_path: Path) -> None:
+    folder, rehearsal = world
     shutil.copytree(folder / "project", tmp_path / "project")
     shutil.copy(folder / "state.json", tmp_path)
     path = tmp_path / "project/artifacts/rehearsal/facts/data.parquet"
     rows = pl.read_parquet(path)
     sure = next(iter(truth(rehearsal, project_files()[1]).survive))
     rows.filter(~((pl.col("subject_qid") == sure[0]) & (pl.col("property_id") == sure[1]))).write_parquet(path)
-    found = report(tmp_path, rehearsal)
-    assert found["facts"]["lost"] == 1
-    assert found["recipes"]["askable"]["lost"] == 1
+    after = report(tmp_path, rehearsal)
+    assert after["facts"]["lost"] == 1
+    assert after["recipes"]["askable"]["lost"] == 1
 
 
 def test_figures_stand_beside_those_that_are_there(tmp_path: Path) -> None:
@@ -272,22 +272,22 @@ def test_figures_stand_beside_those_that_are_there(tmp_path: Path) -> None:
     }
 
 
-def test_the_readme_tells_the_figures(told: dict[str, Any]) -> None:
+def test_the_readme_tells_the_figures(figures: dict[str, Any]) -> None:
     real = {
         "model": "m", "facts": 9, "lost": 0, "known_share": 0.125, "control_known": 1, "answered_calls_asked_again": 0,
         "label_mass": {"mean": 0.2, "quartiles": [0.1, 0.2, 0.3], "low": 8}, "minutes": {"knowledge": 1.0}, "pieces": 2,
         "parse_failures": {"unread": 3, "sampled_answers": 40, "facts_without_score": 0},
     }  # fmt: skip
     kills = {"kills": 50, "answers": 2623, "repeated": 0, "same": True, "leftovers": 0}
-    text = retell(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n", {**told, "kills": kills, "real_model": real})
+    text = retell(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n", {**figures, "kills": kills, "real_model": real})
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
-    least = told["calls"]["judge"]["least"]
+    least = figures["calls"]["judge"]["least"]
     assert f"| salience | {least:,} |" in text
     assert "killed 50 times: 2,623 calls in the log, 0 asked again, every table equal" in text
     assert "knows 12.5 %" in text
-    assert retell(README.read_text("utf-8"), told) != README.read_text("utf-8"), "the README has the marks"
+    assert retell(README.read_text("utf-8"), figures) != README.read_text("utf-8"), "the README has the marks"
 
 
 def test_published_splits_stand_beside_ours(tmp_path: Path) -> None:
@@ -296,8 +296,8 @@ def test_published_splits_stand_beside_ours(tmp_path: Path) -> None:
         assert published_confounds(rehearsal, tmp_path) == {}, "both are needed"
         rows = pl.DataFrame({"relation": [side, side, side, "y"], "answer": answers})
         rows.write_parquet(tmp_path / f"city_forget_{side}_5.parquet")
-    found = published_confounds(rehearsal, tmp_path)
-    assert found["popular"] == {
+    confounds = published_confounds(rehearsal, tmp_path)
+    assert confounds["popular"] == {
         "rows": 4,
         "relation": "popular",
         "commonest_relation": 0.75,
@@ -305,8 +305,8 @@ def test_published_splits_stand_beside_ours(tmp_path: Path) -> None:
         "distinct_answers": 2,
         "countries": 0.75,
     }
-    assert (found["rare"]["commonest_answer"], found["rare"]["countries"]) == (0.25, 0.0)
-    assert 0.5 < found["auc"]["relation"] <= 1.0
+    assert (confounds["rare"]["commonest_answer"], confounds["rare"]["countries"]) == (0.25, 0.0)
+    assert 0.5 < confounds["auc"]["relation"] <= 1.0
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +333,7 @@ def test_links_follow_the_published_popularity_of_countries(full: Rehearsal) -> 
 @needs_reference
 def test_popularity_tells_relation_answer_and_class_as_strongly_as_published(full: Rehearsal) -> None:
     """In the 5 % of city facts with the smallest and the largest sums of links, of one known fact a pair."""
-    links, cities, called = full.links, set(full.members["places_city"]), names(full)
+    links, cities, name_of = full.links, set(full.members["places_city"]), names(full)
     facts = sorted(
         (links[subject] + links[key[3]], stem, key[3])
         for (subject, stem), keys in truth(full, project_files()[1]).fair.items()
@@ -343,8 +343,8 @@ def test_popularity_tells_relation_answer_and_class_as_strongly_as_published(ful
     countries = set(full.members["places_country"])
     ours = one_sided(
         *(
-            pl.DataFrame([(stem, called[qid], qid in countries) for _, stem, qid in part], COLUMNS, orient="row")
-            for part in (facts[:share], facts[-share:])
+            pl.DataFrame([(stem, name_of[qid], qid in countries) for _, stem, qid in rows], COLUMNS, orient="row")
+            for rows in (facts[:share], facts[-share:])
         )
     )
     published = published_confounds(full, REFERENCE / "duet")
@@ -356,20 +356,20 @@ def test_popularity_tells_relation_answer_and_class_as_strongly_as_published(ful
 
 
 @pytest.mark.slow
-def test_a_real_model_is_asked_in_pieces(made: tuple[Path, Rehearsal], told: dict[str, Any]) -> None:
-    assert told["pieces"] == 2
-    folder = made[0]
+def test_a_real_model_is_asked_in_pieces(world: tuple[Path, Rehearsal], figures: dict[str, Any]) -> None:
+    assert figures["pieces"] == 2
+    folder = world[0]
     assert not real_piece(folder, 3, 0.5)["done"]
     assert real_piece(folder, 3, 300.0)["done"]
-    found = real_report(folder)
-    assert (found["facts"], found["lost"], found["answered_calls_asked_again"]) == (3, 0, 0)
-    assert 0 <= found["known_share"] <= 1
-    assert 0 < found["label_mass"]["mean"] <= 1
+    result = real_report(folder)
+    assert (result["facts"], result["lost"], result["answered_calls_asked_again"]) == (3, 0, 0)
+    assert 0 <= result["known_share"] <= 1
+    assert 0 < result["label_mass"]["mean"] <= 1
 
 
 @pytest.mark.slow
-def test_kills_change_nothing(made: tuple[Path, Rehearsal], tmp_path: Path) -> None:
-    outcome = killed(tmp_path, build(made[0] / "tables", 200), 5)
+def test_kills_change_nothing(world: tuple[Path, Rehearsal], tmp_path: Path) -> None:
+    outcome = killed(tmp_path, build(world[0] / "tables", 200), 5)
     assert outcome.kills == 5
     assert outcome.answers > 500
     assert (outcome.repeated, outcome.same, outcome.leftovers) == (0, True, 0)
