@@ -10,8 +10,9 @@ and then, from the root of the repository:
 
     python -m scripts.build_embedded --modules FOLDER/node_modules [--library /usr/lib/R/site-library] [--out DIR]
 
-Same packages, same snapshot: the text is sorted and carries no time. Its SHA-256 is in sources.toml, and its day: that
-of the newest release among the packages. The build stops where two sources give one item different ISO 3166-1 codes.
+The same packages give the same snapshot: the text is sorted and has no timestamp. Its SHA-256 is in sources.toml, and
+its date, that of the newest release among the packages. The build stops where two sources give one item different ISO
+3166-1 codes.
 """
 
 from __future__ import annotations

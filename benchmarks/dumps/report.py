@@ -105,10 +105,10 @@ def _spark(results: Mapping[str, Any]) -> str:
     for table in _named(results, "wiki"):
         one, two = (table["measured"].get(f"count_on_spark_{cores}") for cores in (1, 2))
         if one and two:
-            here = table["measured"]["count_some"]["seconds"]
+            polars = table["measured"]["count_some"]["seconds"]
             rows.append((
                 f"{table['size'] / 1e6:g} M", f"{two['start']:.1f}", f"{one['seconds']:.1f}", f"{two['seconds']:.1f}",
-                f"{one['seconds'] / two['seconds']:.2f}", f"{here:.1f}", f"{two['seconds'] / here:.1f}",
+                f"{one['seconds'] / two['seconds']:.2f}", f"{polars:.1f}", f"{two['seconds'] / polars:.1f}",
             ))  # fmt: skip
     head = ("links", "start s", "`local[1]` s", "`local[2]` s", "speed-up of 2", "polars s", "Spark to polars")
     text = "Spark, one run each, its start apart; more than two cores and a cluster were not measured.\n\n"

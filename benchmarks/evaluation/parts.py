@@ -209,8 +209,8 @@ def _grid(bench: Bench, stage: str) -> dict[str, Any]:
             stages=[stage],
             say=bench.say,
         )
-    found = grid._asdict()
-    return found | {"clock": _clock(grid.clock)}
+    result = grid._asdict()
+    return result | {"clock": _clock(grid.clock)}
 
 
 def parity_part(bench: Bench) -> Iterator[Piece]:

@@ -192,30 +192,30 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
         for pattern in topic.article:
             takes_article |= (facts.topic == name) & facts.subject_label.str.contains(re.compile(pattern))
     bare = facts.subject_label.str.replace(re.compile("^[Tt]he "), "", regex=True)
-    facts["asked"] = facts.subject_label.where(~takes_article, "the " + bare)
+    facts["form"] = facts.subject_label.where(~takes_article, "the " + bare)
 
     wording_words = {stem: words_by_use(relation.questions, words) for stem, relation in relations.items()}
     vocabularies = {
         stem: frozenset().union(*itertools.chain.from_iterable(uses)) for stem, uses in wording_words.items()
     }
 
-    def fair_wordings(stem: str, asked: str, answer: str) -> tuple[list[int], ...]:
+    def fair_wordings(stem: str, form: str, answer: str) -> tuple[list[int], ...]:
         """Places of the wordings of each use that do not hold the answer."""
-        subject, uses = words(asked), wording_words[stem]
-        if templates.overlap(answer, vocabularies[stem].union(subject)) < LEAK:
+        subject_words, uses = words(form), wording_words[stem]
+        if templates.overlap(answer, vocabularies[stem].union(subject_words)) < LEAK:
             return tuple(list(range(len(texts))) for texts in uses)
         fair = tuple(
-            [place for place, text in enumerate(texts) if templates.overlap(answer, text.union(subject)) < LEAK]
+            [place for place, text in enumerate(texts) if templates.overlap(answer, text.union(subject_words)) < LEAK]
             for texts in uses
         )
         if len(fair[1]) % 2 == 0:
             del fair[1][-1:]
         return fair
 
-    columns = (facts.stem, facts.asked, facts.answer, facts.reason)
+    columns = (facts.stem, facts.form, facts.answer, facts.reason)
     facts["fair"] = [
-        ([], [], [], []) if isinstance(reason, str) else fair_wordings(stem, asked, answer)
-        for stem, asked, answer, reason in zip(*columns, strict=True)
+        ([], [], [], []) if isinstance(reason, str) else fair_wordings(stem, form, answer)
+        for stem, form, answer, reason in zip(*columns, strict=True)
     ]
     reject(~facts.fair.map(lambda fair: bool(fair[0] and fair[1] and fair[3])), "answer_in_question")
     names = zip(facts.subject_label, facts.answer, facts.reason, strict=True)
@@ -225,15 +225,15 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     reject(pd.Series(begins_with_answer, index=facts.index), "answer_is_prefix")
     reject(facts.fact_id.isin(mirror_images(facts[facts.reason.isna()], relations)), "mirrored")
 
-    def render(template: str | None, asked: str, answer: str) -> str | None:
+    def render(template: str | None, form: str, answer: str) -> str | None:
         if template is None:
             return None
-        text = template.format(subject=asked, answer=answer)
+        text = template.format(subject=form, answer=answer)
         first = text.split(" ", 1)[0]
         text = text[:1].upper() + text[1:] if first == first.lower() else text
         return re.sub(r"([^.])\.\.$", r"\1.", text) if text.endswith("..") else text
 
-    wanted = facts[["stem", "asked", "answer"]].fillna("")
+    wanted = facts[["stem", "form", "answer"]].fillna("")
     triples = list(wanted.itertuples(index=False, name=None))
     facts["question"] = [render(relations[stem].questions.canonical, *rest) for stem, *rest in triples]
     facts["statement"] = [render(relations[stem].questions.statement, *rest) for stem, *rest in triples]
@@ -253,12 +253,12 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     reject(~one_object & ~facts.fact_id.isin(merged), "further_object")
     facts["answers"] = [merged.get(key, own) for key, own in zip(facts.fact_id, facts.answers, strict=True)]
 
-    def accepted(stem: str, asked: str, fair: tuple[list[int], ...], answers: list[str]) -> list[str]:
+    def accepted(stem: str, form: str, fair: tuple[list[int], ...], answers: list[str]) -> list[str]:
         """The canonical answer, and the others that no fair wording holds."""
-        if not any(templates.overlap(other, vocabularies[stem].union(words(asked))) >= LEAK for other in answers[1:]):
+        if not any(templates.overlap(other, vocabularies[stem].union(words(form))) >= LEAK for other in answers[1:]):
             return answers
         wordings = [
-            wording_words[stem][use][place].union(words(asked)) for use, places in enumerate(fair) for place in places
+            wording_words[stem][use][place].union(words(form)) for use, places in enumerate(fair) for place in places
         ]
         return answers[:1] + [
             other for other in answers[1:] if all(templates.overlap(other, text) < LEAK for text in wordings)
@@ -266,9 +266,9 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
 
     several = facts.reason.isna() & (facts.answers.str.len() > 1)
     facts["answers"] = [
-        accepted(stem, asked, fair, answers) if more else answers
-        for more, stem, asked, fair, answers in zip(
-            several, facts.stem, facts.asked, facts.fair, facts.answers, strict=True
+        accepted(stem, form, fair, answers) if more else answers
+        for more, stem, form, fair, answers in zip(
+            several, facts.stem, facts.form, facts.fair, facts.answers, strict=True
         )
     ]
     askable = facts.reason.isna()

@@ -80,8 +80,8 @@ def _recipes(figures: Figures) -> str:
     counted = {"askable": "got", "paper": "in_full", "matched": "eligible"}
     rows = ["| facts | expected | and if worded so | there | lost | invented |", "|---|---|---|---|---|---|"]
     for recipe, name in names.items():
-        figures = ("expected", "expected_if_worded_so", counted[recipe], "lost", "invented")
-        rows.append(f"| {name} | {' | '.join(f'{recipes[recipe][figure]:,}' for figure in figures)} |")
+        columns = ("expected", "expected_if_worded_so", counted[recipe], "lost", "invented")
+        rows.append(f"| {name} | {' | '.join(f'{recipes[recipe][column]:,}' for column in columns)} |")
     paper, shared = recipes["paper"], recipes["askable"]["namesakes"]
     rule = "known by the published rule" if paper["validated"] else "which nothing validated"
     return "\n".join(rows) + (

@@ -39,15 +39,15 @@ class Probe(NamedTuple):
 def select(facts: pl.DataFrame, questions: pl.DataFrame, chosen: Collection[str], controls: int) -> Probe:
     """The facts with the ids `chosen`, and for each at most `controls` facts about other subjects."""
     every_fact = _facts(facts, questions)
-    asked = [fact for fact in every_fact if fact.fact_id in chosen]
+    sample = [fact for fact in every_fact if fact.fact_id in chosen]
     if not controls:
-        return Probe(asked, [], {fact.fact_id: [] for fact in asked})
-    inside = _partners(_by_relation(asked), controls)
-    unpartnered = {fact.relation for fact in asked if not inside[fact.fact_id]}
+        return Probe(sample, [], {fact.fact_id: [] for fact in sample})
+    inside = _partners(_by_relation(sample), controls)
+    unpartnered = {fact.relation for fact in sample if not inside[fact.fact_id]}
     outside = _partners({name: group for name, group in _by_relation(every_fact).items() if name in unpartnered}, 1)
-    partners = {fact.fact_id: inside[fact.fact_id] or outside[fact.fact_id] for fact in asked}
+    partners = {fact.fact_id: inside[fact.fact_id] or outside[fact.fact_id] for fact in sample}
     extras = {other.fact_id: other for others in partners.values() for other in others if other.fact_id not in chosen}
-    return Probe(asked, [extras[fact_id] for fact_id in sorted(extras)], partners)
+    return Probe(sample, [extras[fact_id] for fact_id in sorted(extras)], partners)
 
 
 def _facts(facts: pl.DataFrame, questions: pl.DataFrame) -> list[Fact]:

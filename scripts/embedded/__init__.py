@@ -1,1 +1,1 @@
-"""Builds the data snapshot that ships in dual_data.sources.embedded; see scripts/build_embedded.py."""
+"""The build of the data snapshot in dual_data.sources.embedded; see scripts/build_embedded.py."""

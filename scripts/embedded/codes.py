@@ -1,4 +1,4 @@
-"""ISO codes as the sources' test of each other: one item has one code, and one code one item."""
+"""A comparison of the sources by ISO codes: an item should have one code, and a code one item."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 Names = Mapping[tuple[str, str], frozenset[str]]
-"""(source, item) -> what the source calls the item, case-folded."""
+"""(source, item) -> the source's names of the item, case-folded."""
 
 
 class Claim(NamedTuple):
-    """A source gives an item a code."""
+    """A code that a source gives to an item."""
 
     source: str
     property: str
@@ -24,27 +24,27 @@ class Disagreement(ValueError):
 
 
 class Verdict(NamedTuple):
-    """What follows from the claims."""
+    """The result of the comparison."""
 
     agreed: dict[tuple[str, str], str]
     """(property, item) -> code."""
     doubtful_codes: dict[tuple[str, str], str]
     """(property, item) whose code is not stated -> why."""
     doubtful_items: dict[tuple[str, str], str]
-    """(source, item) where the source seems to mean another item, so that nothing it says of it is used -> why."""
+    """(source, item) -> why the source seems to mean another item; nothing that it says about the item is used."""
     compared: Counter[str]
-    """How many items have the code from two or more sources, by property."""
+    """By property, the number of items that have the code from two or more sources."""
 
 
 def compare(claims: Iterable[Claim], names: Names) -> Verdict:
-    """Hold the sources' codes against each other.
+    """Compare the sources' codes.
 
     - Different ISO 3166-1 codes (P297, P298, P299) of one item are an error: `Disagreement`.
     - Different ISO 3166-2 codes (P300) of one item are withheld: divisions are renamed, and the sources differ in age.
-    - One code on several items stays with the item for which most sources have codes of its standard, with none on a
-      tie. Where the items go by one name too, and no other source knows the losing item by that name, the sources
-      mean one thing by different ids: the loser's source is not believed about it.
-    - A source that gives one item two codes has two things under one id, and is not believed about it.
+    - A code on several items stays with the item for which most sources have codes of that standard, with none on a
+      tie. Where the items also share a name, and no other source has that name for the losing item, the sources mean
+      one thing by different ids: what the loser's source says about it is not used.
+    - A source that gives one item two codes has two things under one id; what it says about the item is not used.
     """
     verdict = Verdict({}, {}, {}, Counter())
     sound = _without_doubles(sorted(set(claims)), verdict)
@@ -77,9 +77,9 @@ def _without_doubles(claims: list[Claim], verdict: Verdict) -> list[Claim]:
     codes: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for claim in claims:
         codes[claim[:3]].add(claim.code)
-    for (source, property_id, item), found in codes.items():
-        if len(found) > 1:
-            verdict.doubtful_items[source, item] = f"it has {' and '.join(sorted(found))} as {property_id}"
+    for (source, property_id, item), item_codes in codes.items():
+        if len(item_codes) > 1:
+            verdict.doubtful_items[source, item] = f"it has {' and '.join(sorted(item_codes))} as {property_id}"
     return [claim for claim in claims if (claim.source, claim.item) not in verdict.doubtful_items]
 
 
@@ -87,12 +87,14 @@ def _doubt(item: str, items: dict[str, list[Claim]], names: Names, verdict: Verd
     _, property_id, _, code = items[item][0]
     others = sorted(set(items) - {item})
     for claim in items[item]:
-        known_as = names[claim.source, item]
-        namesakes = [other for other in others if any(known_as & names[rival.source, other] for rival in items[other])]
+        own_names = names[claim.source, item]
+        namesakes = [other for other in others if any(own_names & names[rival.source, other] for rival in items[other])]
         confirmed = any(
-            known_as & also for (source, named), also in names.items() if named == item and source != claim.source
+            own_names & other_names
+            for (source, named_item), other_names in names.items()
+            if named_item == item and source != claim.source
         )
-        # Sources that swap two items between two codes know both of them: the ids are sound, the codes are not.
+        # Sources that swap the codes of two items know both items: the ids are right, the codes are wrong.
         if namesakes and not confirmed and (property_id, item) not in verdict.doubtful_codes:
             why = f"{code} is {' and '.join(namesakes)} elsewhere, under the same name"
             verdict.doubtful_items[claim.source, item] = why

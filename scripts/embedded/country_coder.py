@@ -26,31 +26,31 @@ DESCRIPTIONS = {
 
 
 def codes(features: list[Row]) -> Iterator[Claim]:
-    """ISO codes, and codes of their form that ISO has only reserved or left to users, such as EU and XK."""
+    """ISO codes, and codes of the same form that are only reserved or user-assigned, such as EU and XK."""
     for row in features:
         for key, property_id in (("iso1A2", "P297"), ("iso1A3", "P298"), ("iso1N3", "P299")):
             if row.get(key):
                 yield Claim("country_coder", property_id, row["wikidata"], row[key])
         divisions = [alias for alias in row.get("aliases", ()) if DIVISION_CODE.fullmatch(alias)]
-        if len(divisions) == 1:  # Bonaire is BQ-BO and NL-BQ1: rightly two, and of no use for a comparison
+        if len(divisions) == 1:  # Bonaire rightly has two, BQ-BO and NL-BQ1, which are of no use for a comparison
             yield Claim("country_coder", "P300", row["wikidata"], divisions[0])
 
 
 def without_official_code(features: list[Row]) -> set[str]:
-    """Items whose ISO 3166-1 codes are reserved or user-assigned: good for comparisons, but not to be stated."""
+    """Items whose ISO 3166-1 codes are reserved or user-assigned: used for comparisons, but not stated."""
     return {row["wikidata"] for row in features if row.get("isoStatus") not in (None, "official")}
 
 
 def regions(features: list[Row]) -> dict[str, str]:
-    """Name -> item of the regions of the United Nations geoscheme (M49)."""
+    """Items by name of the regions of the United Nations geoscheme (M49)."""
     return {row["nameEn"]: row["wikidata"] for row in features if row.get("m49") and "iso1N3" not in row}
 
 
 def state(snapshot: Snapshot, features: list[Row], in_doubt: set[str]) -> None:
     """Add the features and their facts.
 
-    `groups` are all that a feature lies in. "Part of" (P361) is said of the nearest only: a group that another of the
-    groups lies in is left out. Countries are "members of" (P463) the UN and the EU. The world is left out.
+    `groups` are all groups that contain a feature. "Part of" (P361) is stated only for the nearest: a group that
+    contains another of them is left out. Countries are "members of" (P463) the UN and the EU. The world is left out.
     """
     items = {row["id"]: row["wikidata"] for row in features}
     names = {row["id"]: row["nameEn"] for row in features}

@@ -1,4 +1,4 @@
-"""From the sources' rows to one snapshot: the codes are compared first, and decide whose word counts."""
+"""From the sources' rows to one snapshot: the codes are compared first, and decide which statements are used."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scripts.embedded.snapshot import CLASSES, SIDES, SUBCLASSES, Fact, Snapshot
 from scripts.embedded.sources import Row, Source
 
 
-def gather(ne: Source, coder: Source, rig: Source, lang: Source) -> Snapshot:
+def gather(natural: Source, coder: Source, rigour_source: Source, languages: Source) -> Snapshot:
     """All facts of the four sources, in one snapshot; `Disagreement` where their ISO 3166-1 codes differ."""
-    countries, states, features = ne.tables["countries50"], ne.tables["states50"], coder.tables["features"]
+    countries, states, features = natural.tables["countries50"], natural.tables["states50"], coder.tables["features"]
     # The EU, the UN, the world and cyberspace are no territories.
-    territories = [row for row in rig.tables["territories"] if row.get("region") != "Supranational"]
+    territories = [row for row in rigour_source.tables["territories"] if row.get("region") != "Supranational"]
     claims = [
         *natural_earth.codes(countries, states),
         *country_coder.codes(features),
@@ -25,18 +25,18 @@ def gather(ne: Source, coder: Source, rig: Source, lang: Source) -> Snapshot:
     verdict = compare(claims, names)
     snapshot = Snapshot(compared={name: verdict.compared[name] for name in ("P297", "P298", "P299")})
     country_coder.state(snapshot, features, _in_doubt(verdict, "country_coder"))
-    rigour.state(snapshot, territories, _in_doubt(verdict, "rigour"), features, lang.tables["languages"])
+    rigour.state(snapshot, territories, _in_doubt(verdict, "rigour"), features, languages.tables["languages"])
     natural_earth.state(snapshot, countries, states, _in_doubt(verdict, "natural_earth"), features)
     unofficial = country_coder.without_official_code(features)
     sayable = [claim for claim in claims if claim.property == "P300" or claim.item not in unofficial]
     disputed = _state_codes(snapshot, verdict, sayable)
     _withhold_namesakes(snapshot, disputed, names)
     _describe_classes(snapshot)
-    called = {item: min(names) for (_, item), names in names.items()}
+    name_of = {item: min(names) for (_, item), names in names.items()}
     for (source, item), why in verdict.doubtful_items.items():
-        snapshot.withheld.append(Withheld(f"all from {source}", item, called[item], why))
+        snapshot.withheld.append(Withheld(f"all from {source}", item, name_of[item], why))
     for (property_id, item), why in verdict.doubtful_codes.items():
-        snapshot.withheld.append(Withheld(property_id, item, called[item], why))
+        snapshot.withheld.append(Withheld(property_id, item, name_of[item], why))
     return snapshot
 
 
@@ -47,7 +47,7 @@ def _in_doubt(verdict: Verdict, source: str) -> set[str]:
 def _names(
     countries: list[Row], states: list[Row], features: list[Row], territories: list[Row]
 ) -> dict[tuple[str, str], frozenset[str]]:
-    def found() -> Iterator[tuple[str, str, str | None]]:
+    def mentions() -> Iterator[tuple[str, str, str | None]]:
         for row in (*countries, *states):
             for key in ("name", "name_en", "name_long"):
                 yield "natural_earth", row["wikidataid"], row.get(key)
@@ -57,16 +57,17 @@ def _names(
             yield "rigour", row["qid"], row["name"]
 
     names: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for source, item, name in found():
+    for source, item, name in mentions():
         names[source, item] |= {name.casefold()} if name else set()
-    return {key: frozenset(called) for key, called in names.items()}
+    return {key: frozenset(item_names) for key, item_names in names.items()}
 
 
 def _state_codes(snapshot: Snapshot, verdict: Verdict, claims: list[Claim]) -> set[str]:
-    """The codes that the sources agree on; a division whose code names a foreign country keeps neither statement.
+    """State the codes that the sources agree on; a division whose code names a foreign country gets neither code nor
+    country.
 
-    Not foreign are the codes of the country and of its territories: Jarvis Island, in the US, is UM-86. Returns the
-    divisions that lost their country.
+    The codes of a country's territories are not foreign: Jarvis Island, in the US, is UM-86. Returns the divisions that
+    lost their country.
     """
     disputed = set()
     nations: dict[str, set[str]] = defaultdict(set)
@@ -97,8 +98,8 @@ def _state_codes(snapshot: Snapshot, verdict: Verdict, claims: list[Claim]) -> s
 
 
 def _withhold_namesakes(snapshot: Snapshot, disputed: set[str], names: Names) -> None:
-    """What is disputed under one id is disputed under another: Crimea is two items of Wikidata."""
-    contested = {name for (_, item), called in names.items() if item in disputed for name in called}
+    """Withhold the country of namesakes of disputed divisions too: Crimea is two items of Wikidata."""
+    contested = {name for (_, item), item_names in names.items() if item in disputed for name in item_names}
     for fact in [fact for fact in snapshot.facts if fact.property == "P17" and fact.subject not in disputed]:
         entity = snapshot.entity(fact.subject)
         if entity.label.casefold() in contested:
@@ -109,7 +110,7 @@ def _withhold_namesakes(snapshot: Snapshot, disputed: set[str], names: Names) ->
 
 
 def _describe_classes(snapshot: Snapshot) -> None:
-    """Labels of classes and driving sides, and the subclass statements: the build's own, not a source's."""
+    """Add labels of classes and driving sides, and the subclass statements, which come from no source."""
     for qid, label in (CLASSES | {qid: side for side, qid in SIDES.items()}).items():
         snapshot.entity(qid).names["build"] = label
     for narrow, wide in SUBCLASSES.items():

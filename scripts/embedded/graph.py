@@ -1,7 +1,7 @@
 """A snapshot as N-Triples in the shape of Wikidata's RDF, sorted, so that equal input gives equal bytes.
 
-Item and property IRIs are Wikidata's. Statement, value and reference nodes are not: their IRIs start with
-`urn:dual-data:embedded:`, because these statements are the sources', not Wikidata's.
+Item and property IRIs are Wikidata's. The IRIs of statement, value and reference nodes start with
+`urn:dual-data:embedded:`, because these statements come from the sources, not from Wikidata.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ XSD = "http://www.w3.org/2001/XMLSchema#"
 OWN = "urn:dual-data:embedded:"
 WIKIPEDIA = "https://en.wikipedia.org/"
 ONE = f"<{WD}Q199>"
-"""The item "1", by which Wikidata's RDF says that a quantity has no unit."""
+"""The item "1", the unit of a quantity without unit in Wikidata's RDF."""
 YEAR_PRECISION, GREGORIAN = 9, f"<{WD}Q1985727>"
 
 Triple = tuple[str, str, str]
 
 
 def ntriples(snapshot: Snapshot, sources: Iterable[Source]) -> str:
-    """The whole graph, one triple a line, sorted and without duplicates."""
+    """The whole graph, one triple per line, sorted and without duplicates."""
     triples: set[Triple] = set()
     for qid, entity in snapshot.entities.items():
         triples.update(_entity(qid, entity))
@@ -53,7 +53,7 @@ def _entity(qid: str, entity: Entity) -> Iterator[Triple]:
     yield subject, RDF_TYPE, f"<{WIKIBASE}Item>"
     yield subject, RDFS_LABEL, _literal(entity.label, "en")
     for alias in (entity.aliases | set(entity.names.values())) - {entity.label}:
-        if not set(alias) & set(",()"):  # an index entry such as "Korea, South" or a gloss is no name
+        if not set(alias) & set(",()"):  # index entries such as "Korea, South" and glosses are not names
             yield subject, ALT_LABEL, _literal(alias, "en")
     if entity.description:
         yield subject, "<http://schema.org/description>", _literal(entity.description, "en")

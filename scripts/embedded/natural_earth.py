@@ -12,9 +12,9 @@ from scripts.embedded.sources import Row
 
 
 def codes(countries: list[Row], states: list[Row]) -> Iterator[Claim]:
-    """ISO codes of countries and divisions; a trailing ~ is Natural Earth's mark of a code that it made up."""
+    """ISO codes of countries and divisions; Natural Earth marks codes that it made up with a trailing ~."""
     for row in countries:
-        # The columns without "_eh" hold no code for France and Norway, whose shapes leave out parts of them.
+        # The columns without "_eh" have no code for France and Norway, whose shapes leave out parts of them.
         for key, property_id in (("iso_a2_eh", "P297"), ("iso_a3_eh", "P298"), ("iso_n3_eh", "P299")):
             if row[key]:
                 yield Claim("natural_earth", property_id, row["wikidataid"], row[key])
@@ -24,7 +24,7 @@ def codes(countries: list[Row], states: list[Row]) -> Iterator[Claim]:
 
 
 def state(snapshot: Snapshot, countries: list[Row], states: list[Row], in_doubt: set[str], features: list[Row]) -> None:
-    """Add countries, dependencies and first-level divisions; continents are identified by country-coder's items."""
+    """Add countries, dependencies and first-level divisions; items of continents come from country-coder."""
     items = {row["nameEn"]: row["wikidata"] for row in features}
     sovereigns = {row["sovereignt"]: row["wikidataid"] for row in countries if row["admin"] == row["sovereignt"]}
     by_code = {row["adm0_a3"]: row for row in countries}
@@ -32,44 +32,44 @@ def state(snapshot: Snapshot, countries: list[Row], states: list[Row], in_doubt:
         if row["wikidataid"] not in in_doubt:
             _add_country(snapshot, row, items.get(row["continent"]), sovereigns.get(row["sovereignt"]))
     for table in (countries, states):
-        for one, other in _neighbours([row for row in table if row["wikidataid"] not in in_doubt]):
-            snapshot.add("natural_earth", Fact(one, "P47", "entity", other))
-            snapshot.add("natural_earth", Fact(other, "P47", "entity", one))
+        for first, second in _neighbours([row for row in table if row["wikidataid"] not in in_doubt]):
+            snapshot.add("natural_earth", Fact(first, "P47", "entity", second))
+            snapshot.add("natural_earth", Fact(second, "P47", "entity", first))
     for row in states:
         if row["wikidataid"] not in in_doubt:
             _add_division(snapshot, row, by_code[row["adm0_a3"]])
 
 
 def _neighbours(rows: list[Row]) -> set[tuple[str, str]]:
-    """Pairs of items whose outlines have a line segment in common; a single common point is no border."""
+    """Pairs of items whose outlines share a line segment; a single common point is not a border."""
     owners: dict[frozenset[tuple[float, float]], set[str]] = defaultdict(set)
     for row in rows:
         for ring in row["geometry"]:
             for segment in pairwise(ring):
                 owners[frozenset(segment)].add(row["wikidataid"])
-    return {(one, other) for items in owners.values() for one in items for other in items if one < other}
+    return {(first, second) for items in owners.values() for first in items for second in items if first < second}
 
 
 def _add_country(snapshot: Snapshot, row: Row, continent: str | None, sovereign: str | None) -> None:
-    """`continent` is None for "Seven seas (open ocean)", which is none."""
-    qid, own = row["wikidataid"], row["admin"] == row["sovereignt"]
+    """`continent` is None for "Seven seas (open ocean)", which is not a continent."""
+    qid, is_sovereign = row["wikidataid"], row["admin"] == row["sovereignt"]
     entity = snapshot.entity(qid)
     entity.names["natural_earth"] = row["name_en"] or row["name_long"]
     entity.aliases.add(row["name_long"])
     facts = []
     if row["type"] == "Dependency":
         facts.append(Fact(qid, "P31", "entity", DEPENDENCY))
-    elif own and row["type"] != "Indeterminate":
+    elif is_sovereign and row["type"] != "Indeterminate":
         facts.append(Fact(qid, "P31", "entity", COUNTRY))
-        if row["formal_en"]:  # a dependency's is not always a name: "Føroyar Is. (Faeroe Is.)"
+        if row["formal_en"]:  # that of a dependency is not always a name: "Føroyar Is. (Faeroe Is.)"
             facts.append(Fact(qid, "P1448", "monolingual", row["formal_en"], "en"))
             entity.aliases.add(row["formal_en"])
     if continent and continent != qid:
         facts += [Fact(qid, "P30", "entity", continent), Fact(continent, "P31", "entity", CONTINENT)]
         snapshot.entity(continent).description = "continent"
-        if own:
+        if is_sovereign:
             entity.description = f"country in {row['continent']}"
-    if not own:
+    if not is_sovereign:
         entity.description = f"territory of {after_of(row['sovereignt'])}"
         if sovereign:
             facts.append(Fact(qid, "P17", "entity", sovereign))
@@ -83,7 +83,7 @@ def _add_country(snapshot: Snapshot, row: Row, continent: str | None, sovereign:
 
 def _add_division(snapshot: Snapshot, row: Row, country: Row) -> None:
     qid, entity = row["wikidataid"], snapshot.entity(row["wikidataid"])
-    if not entity.names:  # elsewhere it is "Amur Oblast" and "Federal District", here "Amur" and "Federal"
+    if not entity.names:  # other sources have "Amur Oblast" and "Federal District", this one "Amur" and "Federal"
         entity.names["natural_earth"] = row["name_en"]
     entity.title = entity.title or article_title(row.get("wikipedia"))
     entity.description = f"{(row['type_en'] or 'division').lower()} of {after_of(country['name_en'])}"

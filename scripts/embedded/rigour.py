@@ -24,7 +24,7 @@ from scripts.embedded.sources import Row
 
 
 def codes(territories: list[Row]) -> Iterator[Claim]:
-    """ISO 3166-1 alpha-3 codes, and the ids of divisions, which are ISO 3166-2 codes where they have that form."""
+    """ISO 3166-1 alpha-3 codes, and the ids of divisions that are ISO 3166-2 codes."""
     for row in territories:
         if row.get("is_historical"):
             continue
@@ -35,7 +35,7 @@ def codes(territories: list[Row]) -> Iterator[Claim]:
 
 
 def _is_coded_division(row: Row) -> bool:
-    """Whether its id is an ISO 3166-2 code; Scotland and Hong Kong have ids of the same form that rigour made up."""
+    """Whether the id is an ISO 3166-2 code; those of Scotland and Hong Kong have that form, but rigour made them up."""
     return country_coder.DIVISION_CODE.fullmatch(row["code"].upper()) is not None and not row["is_ftm"]
 
 
@@ -70,7 +70,7 @@ def state(
         region = regions.get(row.get("subregion", ""))
         if region and region != qid:
             facts.append(Fact(qid, "P361", "entity", region))
-            # Of the regions that country-coder puts it in, one inside another, keep the one that rigour names too.
+            # Of the nested regions that country-coder states, keep the one that rigour states too.
             for other in set(regions.values()) - {region}:
                 snapshot.facts.pop(Fact(qid, "P361", "entity", other), None)
         for fact in facts:
@@ -78,7 +78,8 @@ def state(
 
 
 def _sovereigns(territories: list[Row], features: list[Row]) -> set[str]:
-    """Items of sovereign states, past ones too: rigour alone calls Gibraltar a country, so country-coder must agree."""
+    """Items of sovereign states, also past ones. Present ones must be countries in country-coder too: rigour alone
+    calls Gibraltar a country."""
     countries = {row["wikidata"] for row in features if row["level"] == "country"}
     return {
         row["qid"]
@@ -93,12 +94,12 @@ def _kind(row: Row, by_code: Mapping[str, Row], sovereigns: set[str]) -> Iterato
     elif row["qid"] in sovereigns:
         yield Fact(row["qid"], "P31", "entity", SOVEREIGN)
     elif row.get("parent") and row.get("is_jurisdiction"):
-        first = _is_coded_division(row) and by_code[row["parent"]]["qid"] in sovereigns
-        yield Fact(row["qid"], "P31", "entity", DIVISION if first else ADMINISTRATIVE)
+        first_level = _is_coded_division(row) and by_code[row["parent"]]["qid"] in sovereigns
+        yield Fact(row["qid"], "P31", "entity", DIVISION if first_level else ADMINISTRATIVE)
 
 
 def _place(row: Row, by_code: Mapping[str, Row], sovereigns: set[str]) -> Iterator[Fact]:
-    """The sovereign state at the end of the chain of parents, and the parent itself where it is not that state."""
+    """The sovereign state at the end of the chain of parents, and the parent if it is not that state."""
     if not row.get("parent"):
         return
     parent = root = by_code[row["parent"]]
@@ -119,7 +120,7 @@ def _description(row: Row, by_code: Mapping[str, Row]) -> str:
 
 
 def _by_iso_639_3(languages: list[Row]) -> dict[str, Row]:
-    """The one item of each ISO 639-3 code: where items share it, the one with most kinds of ISO code, none on a tie."""
+    """The item of each ISO 639-3 code: if several items have it, the one with most kinds of ISO code, none on a tie."""
     holders: dict[str, dict[str, tuple[int, Row]]] = defaultdict(dict)
     for row in languages:
         weight = sum(bool(row.get(key)) for key in ("iso6391", "iso6392", "iso6393"))

@@ -1,4 +1,4 @@
-"""What the snapshot holds, before it is written: entities, facts, and what was withheld and why."""
+"""The snapshot before it is written: entities, facts, and what was withheld and why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = {
     REGION: "geographic region",
     LANGUAGE: "language",
 }
-"""Wikidata's classes for the kinds that the sources tell apart."""
+"""Wikidata's classes for the kinds that the sources distinguish."""
 SUBCLASSES = {SOVEREIGN: COUNTRY, DIVISION: ADMINISTRATIVE}
 SIDES = {"left": "Q13196750", "right": "Q14565199"}
 
@@ -58,7 +58,7 @@ PROPERTIES = {
 
 
 class Fact(NamedTuple):
-    """A statement of one of the sources: subject and property by id, and an object of one of four kinds."""
+    """A statement of a source: ids of subject and property, and an object of one of four kinds."""
 
     subject: str
     property: str
@@ -72,7 +72,7 @@ class Fact(NamedTuple):
 
 @dataclass
 class Entity:
-    """What readers need to know of an item beside its facts."""
+    """Names and description of an item."""
 
     names: dict[str, str] = field(default_factory=dict)
     """Name by source, in the order of preference."""
@@ -89,10 +89,10 @@ class Entity:
 
 
 class Withheld(NamedTuple):
-    """Something that a source says and the snapshot does not."""
+    """Something that a source states and the snapshot does not."""
 
     what: str
-    """A property, or all that one source says."""
+    """A property, or everything that one source states."""
     item: str
     name: str
     why: str
@@ -106,14 +106,14 @@ class Snapshot:
     facts: dict[Fact, set[str]] = field(default_factory=dict)
     withheld: list[Withheld] = field(default_factory=list)
     compared: dict[str, int] = field(default_factory=dict)
-    """ISO property -> how many items have the code from two sources or more, all of them alike."""
+    """By ISO property, the number of items that have the code from two sources or more, all of them equal."""
 
     def entity(self, qid: str) -> Entity:
-        """The entity of that id, added if it is new."""
+        """The entity of an id, added if it is new."""
         return self.entities.setdefault(qid, Entity())
 
     def add(self, source: str, fact: Fact) -> None:
-        """State a fact on the word of a source; the same fact of two sources is one fact."""
+        """Add a fact of a source; the same fact of two sources is one fact."""
         self.facts.setdefault(fact, set()).add(source)
 
 
@@ -123,6 +123,6 @@ def article_title(url: str | None) -> str:
 
 
 def after_of(country: str) -> str:
-    """A country's name as it stands after "of": some take the article."""
-    takes = ("United ", "Netherlands", "Philippines", "Kingdom ", "Soviet ", "People's ", "Republic ", "Democratic ")
-    return f"the {country}" if country.startswith(takes) else country
+    """A country's name as it is written after "of": some take the article."""
+    prefixes = ("United ", "Netherlands", "Philippines", "Kingdom ", "Soviet ", "People's ", "Republic ", "Democratic ")
+    return f"the {country}" if country.startswith(prefixes) else country

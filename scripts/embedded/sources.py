@@ -1,4 +1,4 @@
-"""Readers of the four packages that the embedded snapshot is made from; each keeps what it read and its hash."""
+"""Readers of the four packages from which the embedded snapshot is made; each returns rows and hashes of the files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RELEASED = {
     "wikidata-lang 5.0.1": "2026-03-20",
     "rigour 2.6.1": "2026-10-21",
 }
-"""Day on which a package's registry (CRAN, npm, PyPI) has the version; most packages do not carry it themselves."""
+"""Release day in the package's registry (CRAN, npm, PyPI); most packages do not contain it."""
 
 _BORDERS = """
 const coder = require("@rapideditor/country-coder");
@@ -43,7 +43,7 @@ class Source(NamedTuple):
     licence: str
     licence_text: str
     files: dict[str, str]
-    """What was read -> SHA-256."""
+    """SHA-256 by file that was read."""
     tables: dict[str, list[Row]]
 
 
@@ -76,7 +76,7 @@ def read_natural_earth(library: Path) -> Source:
 def read_country_coder(modules: Path) -> Source:
     """Territories and regions of the npm package `@rapideditor/country-coder`, as the package itself derives them.
 
-    Node runs the package, because driving side, calling codes and groups of a country come from its members there.
+    Node runs the package, because it derives driving side, calling codes and groups of a country from its members.
     """
     folder = modules / "@rapideditor" / "country-coder"
     node = subprocess.run(
@@ -101,7 +101,7 @@ def read_country_coder(modules: Path) -> Source:
 
 
 def read_wikidata_lang(modules: Path) -> Source:
-    """Languages of the npm package `wikidata-lang`: items and their ISO 639 codes, queried from Wikidata by it."""
+    """Languages of the npm package `wikidata-lang`: items and their ISO 639 codes, from a query on Wikidata."""
     folder = modules / "wikidata-lang"
     data = folder / "data" / "languages.json"
     package = json.loads((folder / "package.json").read_text())
@@ -122,8 +122,8 @@ def read_wikidata_lang(modules: Path) -> Source:
 def read_rigour() -> Source:
     """Territories of the PyPI package `rigour`.
 
-    They are compiled into its extension module; `territories_jsonl` is the one place that gives them whole, with the
-    fields that its public class keeps to itself. The hash is that of this text: the module differs by platform.
+    They are compiled into its extension module; only `territories_jsonl` returns them with all fields, some of which
+    its public class hides. The hash is that of this text, since the module differs by platform.
     """
     from rigour._core import territories_jsonl
 
@@ -144,7 +144,7 @@ def read_rigour() -> Source:
 
 
 def _released(package: str, version: str) -> str:
-    """Raises SystemExit for a version whose day nobody has written down yet."""
+    """The release day of a package. Raises SystemExit for a version that `_RELEASED` lacks."""
     day = _RELEASED.get(f"{package} {version}")
     if day is None:
         raise SystemExit(f"{package} {version}: write the day of its release into _RELEASED of {__name__}")
@@ -152,15 +152,15 @@ def _released(package: str, version: str) -> str:
 
 
 def _read_lazy_load(index: bytes, objects: bytes, names: Iterable[str]) -> dict[str, list[Row]]:
-    """Data frames of R's lazy-load database: the index says where in `objects` each compressed object lies."""
+    """Data frames of R's lazy-load database: the index has offset and length of each compressed object in `objects`."""
     import rdata
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # classes of R that have no counterpart are read as what they are made of
-        places = rdata.conversion.convert(rdata.parser.parse_data(index, extension=".rds"))["variables"]
+        warnings.simplefilter("ignore")  # R classes without a counterpart are read as their underlying types
+        positions = rdata.conversion.convert(rdata.parser.parse_data(index, extension=".rds"))["variables"]
         tables = {}
         for name in names:
-            offset, length = (int(number) for number in places[name])
+            offset, length = (int(number) for number in positions[name])
             frame = rdata.conversion.convert(
                 rdata.parser.parse_data(_inflate(objects[offset : offset + length]), extension=".rds")
             )
@@ -173,11 +173,11 @@ def _read_lazy_load(index: bytes, objects: bytes, names: Iterable[str]) -> dict[
 def _rings(shape: Any) -> Iterator[list[tuple[float, float]]]:
     """Closed rings of longitudes and latitudes, from the nested lists of R's package sf."""
     if hasattr(shape, "ndim"):
-        # A millionth of a degree is 11 cm; neighbours have their common points to the last bit but one.
+        # A millionth of a degree is 11 cm; common points of neighbours may differ in the last bit.
         yield [(round(float(longitude), 6), round(float(latitude), 6)) for longitude, latitude in shape]
     else:
-        for part in shape:
-            yield from _rings(part)
+        for shape_part in shape:
+            yield from _rings(shape_part)
 
 
 def _inflate(chunk: bytes) -> bytes:

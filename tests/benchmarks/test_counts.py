@@ -47,12 +47,12 @@ def test_a_product_is_counted_by_the_textbook() -> None:
 
 def test_views_cost_nothing_and_memory_is_what_is_alive() -> None:
     with counting() as meter:
-        kept = torch.zeros(1000)
+        alive = torch.zeros(1000)
 
         def do() -> None:
-            gone = kept.view(10, 100).t() + 1.0
+            gone = alive.view(10, 100).t() + 1.0
             del gone
-            other: Tensor = kept + 1.0
+            other: Tensor = alive + 1.0
             del other
 
         cost = count(meter, do)

@@ -98,10 +98,10 @@ class _Plain:
 def test_time_that_is_over_where_nothing_can_be_raised_is_over_right_after(kind: type[object]) -> None:
     def work() -> None:
         with limited(0.05):
-            one = kind()
+            instance = kind()
             if kind is _Plain:
-                weakref.finalize(one, time.sleep, 0.2)  # called back by a weak reference
-            del one
+                weakref.finalize(instance, time.sleep, 0.2)  # called back by a weak reference
+            del instance
             time.sleep(5)
 
     began = time.monotonic()

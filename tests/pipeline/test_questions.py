@@ -332,27 +332,27 @@ def test_every_question_keeps_every_rule(
     assert settled.rejected.height == frame.filter(pl.col("reason").is_not_null()).height
     accepted = settled.rows.join(facts, on="fact_id")
     assert accepted["question"].str.to_lowercase().is_unique().all()
-    for row in accepted.iter_rows(named=True):
-        paraphrases = [row[f"paraphrases_{use}"] for use in ("validation", "training", "test")]
-        for wording in (row["question"], *(text for texts in paraphrases for text in texts)):
+    for fact in accepted.iter_rows(named=True):
+        paraphrases = [fact[f"paraphrases_{use}"] for use in ("validation", "training", "test")]
+        for wording in (fact["question"], *(text for texts in paraphrases for text in texts)):
             wording_words = set(words(wording))
-            for answer in row["answers"]:
+            for answer in fact["answers"]:
                 assert 2 * sum(word in wording_words for word in words(answer)) < max(1, len(words(answer))), wording
         assert len(paraphrases[0]) % 2 == 1
         assert paraphrases[2]
-        assert row["statement"] is None or contains_answer(row["statement"], row["answers"])
-        assert row["subject_qid"] != row["object_qid"]
-        assert row["functional"] is (row["relation"] in {"P36", "P26", "P22"})
-        assert not fold(row["subject_label"]).startswith(fold(row["answer"]))
+        assert fact["statement"] is None or contains_answer(fact["statement"], fact["answers"])
+        assert fact["subject_qid"] != fact["object_qid"]
+        assert fact["functional"] is (fact["relation"] in {"P36", "P26", "P22"})
+        assert not fold(fact["subject_label"]).startswith(fold(fact["answer"]))
     bonds: list[tuple[str, object]] = [
-        (row["relation"], frozenset((row["subject_qid"], row["object_qid"])))
-        for row in accepted.iter_rows(named=True)
-        if row["relation"] in ("P26", "P190")
+        (fact["relation"], frozenset((fact["subject_qid"], fact["object_qid"])))
+        for fact in accepted.iter_rows(named=True)
+        if fact["relation"] in ("P26", "P190")
     ]
     sides = {"P22": ("subject_qid", "object_qid"), "P40": ("object_qid", "subject_qid")}
     bonds += [
-        ("P22", tuple(row[side] for side in sides[row["relation"]]))
-        for row in accepted.iter_rows(named=True)
-        if row["relation"] in sides
+        ("P22", tuple(fact[side] for side in sides[fact["relation"]]))
+        for fact in accepted.iter_rows(named=True)
+        if fact["relation"] in sides
     ]
     assert len(set(bonds)) == len(bonds)

@@ -209,8 +209,8 @@ def test_an_exclusion_counts_its_rows(label: str) -> None:
 def test_the_relations_cover_the_expected_pairs_with_one_object() -> None:
     """28 to 33 thousand (subject, relation) pairs of the tables have one object and can be asked."""
     pairs = raw().unique().group_by("topic", "subjectLabel", "relation").len().filter(pl.col("len") == 1)
-    asked = pl.DataFrame(sorted(ASKED), schema=["relation", "topic"], orient="row")
-    assert 28_000 <= pairs.join(asked, on=["relation", "topic"]).height <= 33_000
+    askable = pl.DataFrame(sorted(ASKED), schema=["relation", "topic"], orient="row")
+    assert 28_000 <= pairs.join(askable, on=["relation", "topic"]).height <= 33_000
 
 
 @needs_reference
