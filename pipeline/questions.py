@@ -9,7 +9,7 @@ A fact gets the first reason that applies, in this order:
     unanswerable        a literal that cannot be asked so: a coarser date, another unit
     answer_too_long     the canonical answer has more than `answer_words` words
     ambiguous_subject   another subject has the same label, and no hint tells them apart without giving the answer away
-    answer_in_question  `leak_share` or more of the answer's words stand in the canonical question, or in so many other
+    answer_in_question  `leak_share` or more of the answer's words occur in the canonical question, or in so many other
                         wordings that none is left for validation, or none for tests
     answer_is_prefix    the subject's name begins with the answer, case and accents aside: "it" of Italian
     mirrored            another fact that can be asked states the same with subject and object swapped; one is kept

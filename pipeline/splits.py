@@ -2,7 +2,7 @@
 
 Besides the memberships the stage writes
 
-    examples/RECIPE   the rows of every split of the recipe, with all columns of the earlier stages
+    examples/RECIPE   the rows of every split of the recipe, joined with the tables of the earlier stages
     recipes           which recipes were made, and why the others were not
     capacity          how many rows each split of each recipe could hold, and why some were not made
     baselines         what answers that know nothing score on each split
@@ -119,7 +119,7 @@ def measures(params: SplitsParams, selection: Selection) -> dict[str, pl.DataFra
 
 
 def joined_examples(params: SplitsParams, selection: Selection, knowledge: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """One table per recipe: the rows of its splits with all columns of the earlier stages."""
+    """One table per recipe: the rows of its splits, joined with the tables of the earlier stages."""
     tables = {}
     for recipe, members in selection.members.items():
         table = examples.joined(members, selection.pool)

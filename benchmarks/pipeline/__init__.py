@@ -1,1 +1,1 @@
-"""From raw label triplets to the splits of every recipe: ours beside plain pandas. See README.md."""
+"""From raw label triplets to the splits of every recipe: ours compared with plain pandas. See README.md."""

@@ -35,7 +35,7 @@ def reference(name: str) -> Path:
 
 
 def world_of(folder: Path) -> Rehearsal:
-    """The world that `make` put there: the same every time."""
+    """The world of the folder that `make` wrote: the same every time."""
     size = (folder / "subjects.txt").read_text().strip()
     return build(reference("wikidata_triplets"), int(size) if size else None)
 
@@ -53,7 +53,7 @@ def make(folder: Path, subjects: int | None) -> None:
 
 
 def figures(options: argparse.Namespace) -> dict[str, Any] | None:
-    """What a command found, under the names that it has in the results; None where it is not done yet."""
+    """The results of a command by their names in the results file; None if the command is not finished yet."""
     folder: Path = options.folder
     if options.command == "real":
         if not real_piece(folder, options.facts, 60 * options.minutes)["done"]:

@@ -15,7 +15,7 @@ Figures = Mapping[str, Any]
 
 
 def retell(readme: str, figures: Figures) -> str:
-    """The README with the figures between the two marks."""
+    """The README with the new figures between the two marks."""
     start, end = map(re.escape, MARKS)
     new = f"{MARKS[0]}\n{rendered(figures)}\n{MARKS[1]}"
     return re.sub(f"{start}.*{end}", lambda _: new, readme, flags=re.DOTALL)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TRAPPED = 0.24
 """Share of the pairs with one object that get one of the traps below."""
 TRAPS = (
-    "deprecated",  # a further object that nobody believes
+    "deprecated",  # a further object of deprecated rank
     "preferred",  # the object is preferred to a further one
     "ended",  # a further object that has ended
     "somevalue",

@@ -32,7 +32,7 @@ def cut(text: str) -> str:
 
 
 def word_recall(answer: str, text: str) -> float:
-    r"""Share of the answer's words (runs of \w, lower case) that stand in the text: the published `gen_recall`.
+    r"""Share of the answer's words (runs of \w, lower case) that occur in the text: the published `gen_recall`.
 
     >>> word_recall("Gmina Kobylin", "Kobylin is a gmina in P")
     1.0

@@ -78,10 +78,11 @@ def _log_probability(rows: pl.DataFrame, model: str) -> pl.Series:
 def _row(measure: str, values: tuple[pl.Series, pl.Series] | None, area: float | None) -> dict[str, Any]:
     means = tuple(_number(side.mean()) for side in values) if values else (None, None)
     difference = standardised_difference(*values) if values else None
+    distance = None if area is None else area - 0.5
     within_bounds = [
-        abs(distance) <= most
-        for distance, most in ((difference, LARGEST_DIFFERENCE), (area and area - 0.5, LARGEST_DISTANCE))
-        if distance is not None
+        abs(value) <= bound
+        for value, bound in ((difference, LARGEST_DIFFERENCE), (distance, LARGEST_DISTANCE))
+        if value is not None
     ]
     return {
         "measure": measure,

@@ -184,7 +184,7 @@ def _rankings(pool: Pool, families: Sequence[Family], by: str) -> list[NDArray[n
     """
     columns = ("fact_id", "place", "side", "rank", "topic", "relation", "length")
 
-    def named(index: int, family: Family, largest: int) -> pl.DataFrame:
+    def rows_of(index: int, family: Family, largest: int) -> pl.DataFrame:
         topic = family.topic
         rows = pool.sided if topic is None else pool.sided.filter(pl.col("topic") == pool.topics.get(topic, -1))
         most = sampling.most_of(largest, family.params.answer_share)
@@ -194,16 +194,16 @@ def _rankings(pool: Pool, families: Sequence[Family], by: str) -> list[NDArray[n
 
     sizes = [len(pool.places_of(family.topic)) * max(family.percents) // 100 for family in families]
     rows = [
-        named(index, family, size)
+        rows_of(index, family, size)
         for index, (family, size) in enumerate(zip(families, sizes, strict=True))
         if size >= family.smallest
     ]
-    keyed = pl.concat(rows or [named(0, families[0], 0).head(0)])
+    keyed = pl.concat(rows or [rows_of(0, families[0], 0).head(0)])
     cell = ["family", "topic", "relation", by]
     matches = sampling.matched_pairs(keyed, cell, subject="subject", bond="bond", answer="answer", most="most")
     places = matches.select("place_rare", "place_popular").to_numpy().T.astype(np.int64)
-    family = matches["family"].to_numpy()
-    return [places[:, family == index] for index in range(len(families))]
+    family_index = matches["family"].to_numpy()
+    return [places[:, family_index == index] for index in range(len(families))]
 
 
 def _forget_splits(

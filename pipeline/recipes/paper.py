@@ -9,7 +9,7 @@ published ones, with the topic's short name in front:
     city_full, full_                 every candidate of the topic, and of all topics
 
 The published rule for the retain rows is unknown; ours is the hash. Nothing is matched and no answer is capped: this
-recipe has the confounds that `matched` removes, and its subjects and answers stand on both sides. Where counting links
+recipe has the confounds that `matched` removes, and subjects and answers may be on both sides. Where counting links
 stopped at a cap, a forget split is made only if no higher count could change its members.
 """
 

@@ -1,1 +1,1 @@
-"""A study of which country a city is in: facts that a small model learned in pretraining, and what unlearning does."""
+"""A study of unlearning in which country a city is: facts that a small model knows from pretraining."""
