@@ -1,1 +1,1 @@
-"""Speed of the evaluation compared with a plain transformers and peft loop, on one machine in one run. See README.md."""
+"""Speed of the evaluation compared with a plain loop of transformers and peft, on one machine. See README.md."""

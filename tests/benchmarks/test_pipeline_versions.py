@@ -1,4 +1,4 @@
-"""The measured versions of the pipeline on a made-up table: two implementations of the rules, one result."""
+"""The measured versions of the pipeline on made-up tables: two implementations of the rules give the same result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_tables(folder: Path) -> None:
-    """Cities in countries and what is named after them, some rows twice, some pairs with several objects.
+    """Cities in countries and places named after them, some rows twice, some pairs with several objects.
 
     Regions with codes; some names begin with their answer; writers whose parents say the same from the other side.
     """
@@ -30,7 +30,7 @@ def write_tables(folder: Path) -> None:
                 lines.append(f"{subject},continent,Part{rng.randrange(9)}")
             if rng.random() < 0.5:
                 city = f"{topic[7:].title()}a{int(rng.paretovariate(0.7)) % count}"
-                # Some without the last letter, and so the beginning of another name.
+                # Some lack the last letter, and so are the beginning of another name.
                 lines.append(f"{subject},named after,{city}{'e' if rng.random() < 0.9 else ''}")
             if topic == "places_region":
                 code = f"{rng.choice(('US', 'CH', 'RU'))}-{number:03d}"

@@ -1,4 +1,4 @@
-"""The rehearsal on a tiny world of made-up labels: it finds what is lost, and nothing is."""
+"""The rehearsal on a tiny world of made-up labels: nothing is lost, and it would detect a loss."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def tables(folder: Path) -> Path:
     for writer in writers:
         rows["human_writer"].append((writer, "place of birth", rng.choice(cities)))
         rows["human_writer"].append((writer, "country of citizenship", rng.choice(countries)))
-    # Nobody asks for these; they say which items are countries, and how often those are named.
+    # No relation asks for these; they tell which items are countries, and how often each is named.
     for country in countries:
         rows["places_country"] += [(country, "made-up relation", next(names)) for _ in range(rng.randrange(5, 30))]
     folder.mkdir()
@@ -193,7 +193,7 @@ def test_popularity_alone_finds_relations_and_answers_and_matching_removes_that(
 
 
 def test_the_model_understands_every_wording(world: tuple[Path, Rehearsal]) -> None:
-    """Also of subjects with an article, and where the subject begins the sentence."""
+    """Also for subjects with an article, and with the subject at the beginning."""
     rehearsal = world[1]
     relations = project_files()[1]
     model = Model(rehearsal, relations)
@@ -236,7 +236,7 @@ def test_calls_are_made_once_and_within_the_limits(figures: dict[str, Any]) -> N
     assert set(figures["calls"]) == set(LIMITS)
     for source, counts in figures["calls"].items():
         assert counts["over_a_limit"] == 0, source
-        # A stop loses at most what was under way: one request, or sixteen.
+        # A stop loses at most the requests that are under way: one, or sixteen.
         assert 0 <= counts["requests_sent"] - counts["tries_of_answered_calls"] <= 40, source
         assert counts["answers"] >= counts["least"], source
         assert counts["sent_during_a_pause"] <= counts["under_way_at_a_pause_at_most"], source
@@ -317,7 +317,7 @@ def full() -> Rehearsal:
 
 @needs_reference
 def test_links_follow_the_published_popularity_of_countries(full: Rehearsal) -> None:
-    """So do their ranks: which countries are the most popular decides which answer is the commonest."""
+    """Their ranks matter: the most popular countries determine the commonest answer."""
     rows = pl.read_parquet(REFERENCE / "duet" / "city_forget_popular_5.parquet").unique("objectLabel")
     countries = set(full.members["places_country"])
     published, links = zip(
@@ -332,7 +332,7 @@ def test_links_follow_the_published_popularity_of_countries(full: Rehearsal) -> 
 
 @needs_reference
 def test_popularity_tells_relation_answer_and_class_as_strongly_as_published(full: Rehearsal) -> None:
-    """In the 5 % of city facts with the smallest and the largest sums of links, of one known fact a pair."""
+    """Among one known fact per pair, the 5 % of city facts with the smallest and with the largest sums of links."""
     links, cities, name_of = full.links, set(full.members["places_city"]), names(full)
     facts = sorted(
         (links[subject] + links[key[3]], stem, key[3])
@@ -412,7 +412,7 @@ def test_answers_under_way_together_take_the_time_of_one() -> None:
 
     def ask() -> None:
         for _ in range(20):
-            with turn:  # As the proxy does: one decision at a time, so that the parts add up.
+            with turn:  # As in the proxy, one decision at a time.
                 weather(Request("GET", "/", {}, b""))
 
     threads = [threading.Thread(target=ask) for _ in range(16)]
@@ -420,13 +420,13 @@ def test_answers_under_way_together_take_the_time_of_one() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    # 320 answers of half a second or a little more each, sixteen at a time.
+    # 320 answers of about half a second each, sixteen at a time.
     assert 0.9 * 320 * 0.5 / 16 < clock.now() < 2 * 320 * 0.5 / 16
 
 
 def test_the_weather_counts_processing_time() -> None:
     clock = VirtualClock(0.0)
-    # Two at once, so that each second brings two seconds of processing: twice what is granted.
+    # Two at once, so that each second takes two seconds of processing: twice the limit.
     weather = Weather(Limit(None, 10.0, processing=60.0, at_once=2), clock, "seed", faults=False)
     faults = [weather(Request("GET", "/", {}, b"")) for _ in range(60)]
     assert faults[:5] == [None] * 5, "two minutes' worth is there at the start"

@@ -1,4 +1,4 @@
-"""The release benchmark's README shows what was recorded."""
+"""The README of the release benchmark agrees with the recorded results."""
 
 from __future__ import annotations
 

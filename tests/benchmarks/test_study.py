@@ -1,4 +1,4 @@
-"""The study's data: which facts, what names give away, the three styles of sets, and that its grids run on them."""
+"""The study's data: the facts, what names give away, the styles of sets, and that its grids run on them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _packages() -> None:
 
 @pytest.fixture
 def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Invented cities whose names end as their country's do, named by 1 to 12 triplets each; and Warsaw."""
+    """Invented cities whose names have an ending by country, with 2 to 13 triplets each; and Warsaw."""
     folder = tmp_path / "reference" / "wikidata_triplets"
     folder.mkdir(parents=True)
     names = [
@@ -174,7 +174,7 @@ def test_data_are_made_and_the_grids_run_on_them(
     settings = load_settings(ROOT / "benchmarks" / "evaluation" / "study" / "study.toml")
     for style in styles:
         grid_of_style = spell_out(settings, style, ROOT, tmp_path / style)
-        # Of the whole grid, bases in it: 5 stages x 2 sets x 7 methods x 5 rates x 3 seeds.
+        # The whole grid has 5 stages x 2 sets x 7 methods x 5 rates x 3 seeds; the bases come on top.
         assert len(cells_of(grid_of_style, lambda one: identify("tiny-llama"))) == 1050 + 2 * (1 + 4 * 3)
     narrow = settings.grids["matched"].model_copy(
         update={"models": ("tiny",), "stages": ("sft_new",), "sets": ("rare",), "methods": ("AdaPop",), "lrs": (1e-3,),

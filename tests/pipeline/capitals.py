@@ -1,4 +1,4 @@
-"""Facts and questions for the stages that ask models: capitals and continents of made-up and real countries."""
+"""Facts and questions for the stages that ask models: capitals of countries."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ object = "json"
 +++
 Fact: {subject}, {relation}, {object}
 """
-"""A prompt that a small model on a busy processor has read in time."""
+"""A prompt that is short enough for a small model on a busy processor."""
 
 
 def project(folder: Path, *, short: bool = False) -> Path:
@@ -68,7 +68,7 @@ def tools(
 
 
 def frames(pairs: Sequence[tuple[str, str]] = tuple(CAPITALS.items())) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The tables facts and questions of (country, capital) pairs; a country's id is made from its place."""
+    """The tables facts and questions of (country, capital) pairs; a country's id is made from its position."""
     facts, questions = [], []
     for place, (subject, answer) in enumerate(pairs, 1):
         ids = (f"Q{place}", "P36", "entity", f"Q{1000 + place}")

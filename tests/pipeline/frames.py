@@ -1,4 +1,4 @@
-"""Small frames of facts with the columns of the schema, for the tests of the stages that read them."""
+"""Small frames of facts with the columns of the schema, for the tests of the stages that read facts."""
 
 from __future__ import annotations
 

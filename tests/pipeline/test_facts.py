@@ -29,7 +29,7 @@ SMALL = {"subjects": 40, "entities": 50, "classes": 2}
 
 @pytest.fixture
 def front(server: str) -> Iterator[Proxy]:
-    """A proxy before it; an undisturbed one passes everything."""
+    """A proxy in front of the SPARQL server, without faults."""
     with proxy(server) as plan:
         yield plan
 

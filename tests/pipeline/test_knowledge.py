@@ -251,7 +251,7 @@ def test_a_replay_needs_neither_the_model_nor_the_packages_that_ran_it(
 
 
 def test_a_replay_is_of_the_weights_that_were_opened_last(tmp_path: Path) -> None:
-    """Those of one name are replaced, and put back."""
+    """The weights under one name are replaced, and then restored."""
     clock = FakeClock()
     folder = capitals.project(tmp_path)
     path = folder / "calls.sqlite"
@@ -301,7 +301,7 @@ def test_new_weights_in_the_folder_are_seen_before_they_are_opened(
     profile = Profile(path=Path("pipeline/toy.toml"), name="toy", services=Services(), stages={"knowledge": table})
 
     def built(*, offline: bool = False) -> tuple[Manifest, int]:
-        """The manifest, and the answers that were asked of the model."""
+        """The manifest, and the number of calls that were made to the model."""
         with Calls(root / "calls.sqlite", clock=clock, offline=offline) as log:
             manifest = build(stages, capitals.tools(root, log, open_model=open_model), profile)[-1].manifest
             assert manifest is not None
@@ -325,7 +325,7 @@ def test_new_weights_in_the_folder_are_seen_before_they_are_opened(
 
     put(1)
     assert state() == (f"{name} changed", 0)
-    # Offline the answers are those of the log, and the manifest does not pass them for answers of the new weights.
+    # Offline the answers come from the log, and the manifest does not attribute them to the new weights.
     assert built(offline=True)[0].basis == first.basis
     second, calls_made = built()
     assert (calls_made, state()) == (24, ("", 24))
@@ -336,7 +336,7 @@ def test_new_weights_in_the_folder_are_seen_before_they_are_opened(
     assert built()[0].outcome == first.outcome
     assert built()[1] == 0
 
-    # On a machine without the weights the log is enough, to the same fingerprint.
+    # On a machine without the weights the log is enough for the same fingerprint.
     shutil.rmtree(model)
     assert state() == ("", 24)
     shutil.rmtree(root / "artifacts")
@@ -385,7 +385,7 @@ def test_a_real_server_through_faults(tmp_path: Path, monkeypatch: pytest.Monkey
     results = by_subject(rows, ALL[:4])
     assert results["France"]["known"]
     assert sum(row["known"] for row in results.values()) >= 3
-    assert rows["log_probability"].is_null().all()  # this server gives none that can be believed
+    assert rows["log_probability"].is_null().all()  # this server returns no correct ones
     assert rows["control_known"].is_not_null().all()
 
 
@@ -477,7 +477,7 @@ def test_the_stage_declares_what_it_reads() -> None:
 
 
 def test_a_real_local_model_answers_through_the_same_door(tools: Tools) -> None:
-    """Random weights, two layers: it knows nothing, and says so in numbers."""
+    """Two layers of random weights: no fact is known, and all log-probabilities are numbers."""
     pytest.importorskip("torch", reason="the evaluation extra is not installed")
     data = {"models": [{"name": "tiny", "local": "tiny-llama", "rules": ["matched", "paper"]}], "new_tokens": 4}
     rows = probed(replace(tools, open_model=open_model), data)

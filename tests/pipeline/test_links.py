@@ -1,4 +1,4 @@
-"""The links stage: what every row says about how and when it came about."""
+"""The links stage: method and day of every count."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAY = 86_400.0
 
 
 def facts() -> pl.DataFrame:
-    """Q1 and Q2 have an article, Q3 and Q4 have none; Q4 was never asked about."""
+    """Q1 and Q2 have an article, Q3 and Q4 have none; the log has no answer about Q4."""
     return facts_frame(
         [
             {"subject": "Q1", "object": "Q2", "subject_title": "One", "object_title": "Two", "subject_sitelinks": 5},
@@ -39,7 +39,7 @@ def facts() -> pl.DataFrame:
 
 
 def tools(folder: Path, services: Services = SERVICES) -> Tools:
-    """Tools whose log knows all answers: those of the endpoint are a day older than those of Wikipedia."""
+    """Tools whose log has all answers: those of the endpoint are a day older than those of Wikipedia."""
     clock = FakeClock()
     with Calls(folder / "calls.sqlite", clock=clock) as calls:
         endpoint = HttpEndpoint(SERVICES.sparql, "")

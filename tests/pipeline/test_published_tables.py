@@ -1,4 +1,4 @@
-"""The matched recipes on the published label tables measure as they should: the audit's own figures."""
+"""The matched recipes on the published label tables, measured by the audit."""
 
 from __future__ import annotations
 

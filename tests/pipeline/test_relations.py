@@ -1,4 +1,4 @@
-"""The content of pipeline/relations and topics.toml: complete over the published tables, and asked without traps."""
+"""The content of pipeline/relations and topics.toml: it covers the published tables, and its questions are fair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge: a real llama.cpp server, a stand-in for what it lacks, and local models."""
+"""The judge: on a real llama.cpp server, on a stand-in for features that it lacks, and on local models."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def open_endpoint(url: str, **more: Any) -> dict[str, Any]:
 
 
 def judge(tools: Tools, data: dict[str, Any], pairs: Sequence[tuple[str, str]] = ALL) -> pl.DataFrame:
-    """The rows, which keep the schema; those with a reason as well."""
+    """All rows, also those with a reason; checked against the schema."""
     facts, questions = capitals.frames(pairs)
     result = run(SalienceParams.model_validate(data), tools, facts=facts, questions=questions)
     rows = result.rows if isinstance(result, Result) else result
@@ -79,7 +79,7 @@ def usage(tools: Tools, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def assert_same(rows: pl.DataFrame, expected: pl.DataFrame) -> None:
-    """Equal but for rounding: how much of a prompt the server has cached changes the last digits."""
+    """Equal except for the last digits, which depend on how much of a prompt the server has cached."""
     assert_frame_equal(rows.drop("argmax"), expected.drop("argmax"), abs_tol=0.02)
 
 
@@ -88,7 +88,7 @@ def assert_same(rows: pl.DataFrame, expected: pl.DataFrame) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    """The rows of a build without faults. The server's address is in the log, so rows alone are compared."""
+    """The rows of a build without faults. Only rows are compared, since the log has the server's address."""
     folder = capitals.project(tmp_path_factory.mktemp("salience"), short=True)
     with pytest.MonkeyPatch.context() as patch, Calls(folder / "calls.sqlite") as calls:
         patch.setenv("JUDGE_KEY", KEY)
@@ -127,7 +127,7 @@ def test_faults_change_nothing(real: Llama, tmp_path: Path, undisturbed: pl.Data
 
 
 def test_a_low_mass_falls_back_to_samples(real: Llama, quick: Tools) -> None:
-    """The small model puts next to nothing on the labels before it is made to; its samples are constrained."""
+    """Unconstrained, the small model gives the labels almost no probability; its samples are constrained."""
     rows = judge(quick, endpoint(real.base_url, mass=1.0, samples=3, sample=1))
     assert rows.height == 1
     assert set(rows["method"]) == {"samples"}
@@ -161,7 +161,7 @@ def test_a_spent_budget_stops_and_a_larger_one_goes_on(real: Llama, quick: Tools
         assert quick.calls.counts()["judge"].made == 1 + len(FEW)
         assert_same(rows, undisturbed)
         spent = usage(quick, endpoint(url, mass=0.0))
-    assert spent["answers"] == len(FEW) + 2  # and two that found out what the server can do
+    assert spent["answers"] == len(FEW) + 2  # and two that found out what the server supports
     assert spent["prompt_tokens"] > 50 * len(FEW)
     assert spent["cost"] is None
 
@@ -185,7 +185,7 @@ def test_a_hostile_label_moves_no_other_score(real: Llama, quick: Tools, undistu
 
 
 def values_of(body: Body) -> dict[str, str]:
-    """The fact as the judge reads it; fails where a label broke out of its place."""
+    """The fact as the judge reads it; fails if a label is not within its line."""
     lines = body["messages"][-1]["content"].split("\n")
     start = lines.index("Fact:")
     assert lines[start + 4 :] == ["", "Answer with one digit from 1 to 9."]
@@ -199,7 +199,7 @@ def values_of(body: Body) -> dict[str, str]:
 
 
 class Teacher:
-    """A judge that marks by the length of the subject: score 1 + letters % 9, and is sure of it by `mass`."""
+    """A judge that scores by the length of the subject, 1 + letters % 9, with the probability `mass`."""
 
     def __init__(self, *, logprobs: bool = True, form: str = "", mass: float = 0.9) -> None:
         self.logprobs, self.form, self.mass = logprobs, form, mass
@@ -220,7 +220,7 @@ class Teacher:
         return completion(f"Score: {self.sampled(label, body)}/9")
 
     def sampled(self, label: str, body: Body) -> str:
-        """One seed in three says one more."""
+        """The label, or for one seed in three the next one."""
         return str(min(9, int(label) + (body["seed"] % 3 == 0)))
 
     def probed(self, body: Body) -> tuple[int, Body]:
@@ -281,7 +281,7 @@ def test_one_fact_a_request_and_labels_stay_data(tools: Tools) -> None:
     with stand_in(teacher) as fake:
         judge(tools, open_endpoint(fake.base_url), [*ALL, *HOSTILE])
         texts = [body["messages"][-1]["content"] for body in fake.bodies]
-    # `values_of` has parsed every request already: nothing left its line.
+    # `values_of` has parsed every request already, so every label is within its line.
     pairs = [(fact["subject"], fact["object"]) for fact in teacher.facts]
     assert sorted(pairs) == sorted([*ALL, *HOSTILE])
     assert {fact["relation"] for fact in teacher.facts} == {"capital"}
@@ -356,7 +356,7 @@ def test_a_plan_knows_what_is_in_the_log(tools: Tools, tmp_path: Path) -> None:
 
 
 def test_a_plan_counts_the_tokens_that_its_requests_grant(tools: Tools) -> None:
-    """A sampled label in JSON takes more than a bare one, and a judge that reasons may take all of its room."""
+    """A sampled label in JSON takes more tokens than a bare one, and a judge that reasons may use all it is granted."""
 
     def thinker(body: Body) -> tuple[int, Body]:
         return completion("<think>4?</think>4")
@@ -486,7 +486,7 @@ def test_the_stage_declares_what_it_reads() -> None:
 
 
 def test_a_real_local_model_judges_through_the_same_door(tools: Tools) -> None:
-    """Random weights, two layers: the numbers mean nothing, the way they come is that of every local judge."""
+    """Two layers of random weights: the numbers mean nothing, but they are made as for every local judge."""
     pytest.importorskip("torch", reason="the evaluation extra is not installed")
     rows = judge(replace(tools, open_model=open_model), {"local": "tiny-llama", "batch": 4})
     assert rows.height == len(ALL)

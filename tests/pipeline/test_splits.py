@@ -55,7 +55,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
 
 
 def drawn_facts(seed: int, count: int) -> list[dict[str, Any]]:
-    """Facts of two topics; popularity is of the subject, some answers are common, some facts have a mirror image."""
+    """Facts of two topics, with random popularity; some answers are common, some facts have a mirror image."""
     rng = random.Random(seed)
     rows: list[dict[str, Any]] = []
     for number in range(count):
@@ -96,7 +96,7 @@ def drawn_world(project: Tools, seed: int, count: int) -> World:
 
 @pytest.fixture(scope="module")
 def draw(project: Tools) -> Draw:
-    """Draws a world and makes its splits, each once: many properties look at the same worlds."""
+    """Draws a world and makes its splits, once per seed: many properties are tested on the same worlds."""
     worlds: dict[int, tuple[World, Result]] = {}
 
     def draw(seed: int) -> tuple[World, Result]:
@@ -109,7 +109,7 @@ def draw(project: Tools) -> Draw:
 
 
 def params(**changes: Any) -> SplitsParams:
-    """Mentions as the signal, and sizes that a small world can fill."""
+    """Parameters with mentions as the signal, and sizes that a small world can fill."""
     fields: dict[str, Any] = {
         "percents": (2, 4, 8),
         "smallest": 2,
@@ -305,7 +305,7 @@ def test_an_extended_dataset_keeps_almost_all_members(project: Tools, seed: int)
     new = set(subjects[::20])
     before = make_splits(project, world(project, [row for row in rows if row["subject"] not in new])).rows
     after = make_splits(project, world(project, rows)).rows
-    # The last two have 30 or 40 rows, of which chance may take several more than the 5 % of the new subjects.
+    # The last two have 30 or 40 rows, of which by chance more may change than the 5 % of new subjects.
     shares = {"city_forget_rare_8": 0.85, "city_forget_popular_8": 0.85}
     shares |= {"city_retain_train": 0.6, "city_fast_retain_30": 0.6}
     for recipe in (*MATCHED, "paper"):
@@ -319,7 +319,7 @@ def test_an_extended_dataset_keeps_almost_all_members(project: Tools, seed: int)
 
 
 def with_link_counts(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
-    """The inputs with link counts that stop at the cap, and how many links there are."""
+    """The inputs with link counts that stop at the cap, and the true counts."""
     qids = sorted({*inputs.facts["subject_qid"], *inputs.facts["object_qid"]})
     rng = random.Random(len(qids))
     true = {qid: int(100 * rng.paretovariate(0.7)) for qid in qids}
