@@ -1,4 +1,4 @@
-"""The file of the call log: answers, and what is left of each service's minute and pause, in SQLite.
+"""The file of the call log, in SQLite: answers, and the latest requests and pauses of each service.
 
 An answer is committed before anybody sees it, so a killed process loses at most the calls in flight.
 """
@@ -24,7 +24,7 @@ Answer = Any
 """Whatever JSON can hold."""
 
 WINDOW = 60.0
-"""Seconds over which a source's requests a minute are counted."""
+"""Seconds over which requests per minute are counted."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -53,8 +53,8 @@ def key_of(source: str, request: Request) -> str:
 class CallLog:
     """One SQLite file, safe to use from several threads of one process.
 
-    `read_only` never creates or changes the file. What the disk refuses is a DualDataError that says so. Another
-    process that holds the file is waited for so many seconds: what is to be written may have been paid for.
+    `read_only` never creates or changes the file. A disk error becomes a DualDataError that says so. While another
+    process holds the file, this one waits up to `patience` seconds: the answer to write may have cost money.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, patience: float = 60.0) -> None:
@@ -80,37 +80,35 @@ class CallLog:
                 f"{self.path}: the answer of call {key} is damaged; delete that row and run again"
             ) from None
 
-    def write(
-        self, source: str, answered: Sequence[tuple[Request, Answer]], *, now: float, attempts: int
-    ) -> list[Answer]:
-        """Keep answers found at `now` (epoch seconds) after so many tries, all or none, in place of older ones.
+    def write(self, source: str, pairs: Sequence[tuple[Request, Answer]], *, now: float, attempts: int) -> list[Answer]:
+        """Store answers received at `now` (epoch seconds) after `attempts` tries, all or none, in place of older ones.
 
-        Returns them as `read` will: without halves of surrogate pairs.
+        Returns them as `read` will: without lone surrogates.
         """
         at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-        rows, kept = [], []
-        for request, answer in answered:
+        rows, answers = [], []
+        for request, answer in pairs:
             if answer is None:
                 raise ValueError("a call's answer must not be None: it could not be told from a miss")
-            blob, as_kept = _well_formed(answer)
+            blob, stored = _well_formed(answer)
             rows.append((key_of(source, request), source, canonical(request), zlib.compress(blob), at, attempts))
-            kept.append(as_kept)
+            answers.append(stored)
         with self._storage() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)", rows)
             connection.execute("COMMIT")
-        return kept
+        return answers
 
     def known(self, keys: Sequence[str]) -> int:
         """How many of these calls, which are distinct, have an answer."""
-        found = 0
+        count = 0
         with self._storage() as connection:
             for start in range(0, len(keys), 500):
                 chunk = keys[start : start + 500]
                 marks = ",".join("?" * len(chunk))
                 query = f"SELECT count(*) FROM calls WHERE key IN ({marks})"
-                found += connection.execute(query, chunk).fetchone()[0]
-        return found
+                count += connection.execute(query, chunk).fetchone()[0]
+        return count
 
     def requests(self, source: str) -> list[tuple[Request, str]]:
         """Every answered request of a source with the time of its answer (ISO 8601, UTC), the oldest first."""
@@ -122,9 +120,9 @@ class CallLog:
     def take_turn(self, service: str, per_minute: int | None, clock: Callable[[], float]) -> Wait | None:
         """Note the start of a request at the clock's time (epoch seconds), or say how long it has to wait.
 
-        Pauses and starts are kept in the file, so that a restart neither begins with a fresh minute nor forgets what
-        the service asked for. The clock is read where no other thread can note a later time meanwhile: that would look
-        as if the clock had gone back.
+        Pauses and starts are kept in the file, so that a restart forgets neither the requests of the last minute nor
+        what the service asked for. The clock is read under the lock: if another thread could note a later time first,
+        it would look as if the clock had gone back.
         """
         with self._storage() as connection:
             now = clock()
@@ -145,7 +143,7 @@ class CallLog:
             return None
 
     def pause(self, service: str, seconds: float, clock: Callable[[], float]) -> None:
-        """Keep that the service wants no request of anybody here before `seconds` from now have passed."""
+        """Record that the service wants no request from this machine for the next `seconds`."""
         with self._storage() as connection:
             now = clock()
             if seconds > self._rest_of_pause(connection, service, now):
@@ -169,10 +167,10 @@ class CallLog:
             else:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 connection = sqlite3.connect(self.path, self._patience, check_same_thread=False, isolation_level=None)
-                # A second for a gigabyte. Written to, a damaged file would lose more than it has lost already.
-                if (found := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+                # A second per gigabyte. Writing to a damaged file would lose more than is lost already.
+                if (status := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
                     connection.close()
-                    raise sqlite3.DatabaseError(found)
+                    raise sqlite3.DatabaseError(status)
                 connection.execute("PRAGMA journal_mode = WAL")
                 # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
                 connection.execute("PRAGMA synchronous = NORMAL")
@@ -196,13 +194,13 @@ class CallLog:
 
     def _open_read_only(self) -> sqlite3.Connection:
         if self.path.exists():
-            # Without a write-ahead file nobody is writing, and SQLite need not put its shared memory beside the log.
-            settled = not self.path.with_name(self.path.name + "-wal").exists()
-            target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if settled else "")
+            # Without a write-ahead file nobody is writing, and SQLite need not create a shared-memory file.
+            immutable = not self.path.with_name(self.path.name + "-wal").exists()
+            target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if immutable else "")
             connection = sqlite3.connect(target, self._patience, uri=True, check_same_thread=False)
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 return connection
-            # Whoever made the file was killed before the first table: it holds no answer.
+            # The process that created the file was killed before the first table: it holds no answer.
             connection.close()
         connection = sqlite3.connect(":memory:", check_same_thread=False)
         connection.executescript(_SCHEMA)
@@ -210,7 +208,7 @@ class CallLog:
 
     @contextmanager
     def _storage(self) -> Iterator[sqlite3.Connection]:
-        """The connection, one thread at a time; what the disk refuses becomes one clear message."""
+        """The connection, for one thread at a time; an error of SQLite becomes one clear message."""
         with self._lock:
             try:
                 yield self._connection
@@ -224,7 +222,7 @@ class CallLog:
 
 
 def _well_formed(answer: Answer) -> tuple[bytes, Answer]:
-    """An answer in JSON, and what that says: JSON can spell half of a surrogate pair, which no table could hold."""
+    """An answer as JSON, and as decoded from it: JSON can hold a lone surrogate, which no table could."""
     text = json.dumps(answer, ensure_ascii=False)
     try:
         return text.encode("utf-8"), answer

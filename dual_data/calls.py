@@ -30,7 +30,7 @@ NAP = 1.0
 """Longest wait in one piece, in seconds, while other calls are under way: one of them may end the run meanwhile."""
 
 _ADDRESSES = ("server", "endpoint", "wiki")
-"""What requests call the address of whoever answers them."""
+"""Keys of a request that hold the address of the service that it goes to."""
 
 
 class Clock(Protocol):
@@ -110,16 +110,16 @@ class Calls:
         with self._lock:
             tally = dict(self._tally)
         sources = sorted({source for source, _ in tally})
-        return {s: Counts(*(tally.get((s, what), 0) for what in Counts._fields)) for s in sources}
+        return {source: Counts(*(tally.get((source, outcome), 0) for outcome in Counts._fields)) for source in sources}
 
     def recall(self, source: str, request: Request) -> Answer | None:
         """The logged answer, or None; counts nothing and asks nobody."""
         return self.log.read(key_of(source, request))
 
-    def latest(self, source: str, part: Request) -> Answer | None:
-        """The newest answer whose request holds all of `part`. Reads every request of the source: for those of few."""
+    def latest(self, source: str, fields: Request) -> Answer | None:
+        """The newest answer whose request has all of `fields`. Reads every request of the source: for small ones."""
         for request, _ in reversed(self.log.requests(source)):
-            if all(request.get(name) == value for name, value in part.items()):
+            if all(request.get(name) == value for name, value in fields.items()):
                 return self.recall(source, request)
         return None
 
@@ -136,9 +136,9 @@ class Calls:
         return self._fetch(source, request, do, None)
 
     def note(self, source: str, request: Request, answer: Answer) -> None:
-        """Log an answer that this process has found out anyway, in place of an older one: it becomes the newest.
+        """Log an answer that this process has without a call, in place of an older one; it becomes the newest.
 
-        Raises Offline when calls are off, for then nothing is logged.
+        Raises Offline when calls are off, since nothing is logged then.
         """
         if self.offline:
             raise Offline(source, [canonical(request)[:200]])
@@ -165,9 +165,9 @@ class Calls:
     ) -> list[Answer]:
         """The answers of many calls in the order of `requests`, with the concurrency of the source's pace.
 
-        Equal requests are one call; the others count as replayed, and `advance` is told of each. The first failure
-        stops further calls, also those that wait for their turn; those in flight are still logged, then it is raised.
-        Ctrl-C does the same; while answers are awaited, it raises Dropped at once.
+        Equal requests are one call; repetitions count as replayed, and `advance` counts them too. The first failure
+        stops further calls, also those that wait for their turn; it is raised once those in flight are logged. Ctrl-C
+        does the same; during that last wait it raises Dropped at once.
         """
         self._refuse_misses(source, requests)
         slots = self.pace(source).concurrency
@@ -194,7 +194,7 @@ class Calls:
                     key, request = entry
                     future = pool.submit(self._fetch, source, request, lambda request=request: do(request), ended)  # type: ignore[misc]
                     running[future] = key
-                # A wait without end would hold back Ctrl-C on some systems.
+                # An unbounded wait would delay Ctrl-C on some systems.
                 finished, _ = wait(running, timeout=NAP, return_when=FIRST_COMPLETED)
                 for future in finished:
                     key = running.pop(future)
@@ -218,8 +218,8 @@ class Calls:
     ) -> list[Answer]:
         """Like `fetch_all`, for models in this process that answer many requests at once.
 
-        What is missing is asked in groups of `size` in the order of `requests`; each answer is a call of its own in the
-        log, so that groups may be cut differently another time.
+        Missing requests are sent in groups of `size` in the order of `requests`; each answer is a call of its own in
+        the log, so that another run may group them differently.
         """
         self._refuse_misses(source, requests)
         distinct, times = _distinct(source, requests)
@@ -239,15 +239,15 @@ class Calls:
             service = _service(source, group[0])
             answers, attempts = self._ask(source, service, lambda group=group: list(do(group)))  # type: ignore[misc]
             done.update(zip(keys, self._write(source, list(zip(group, answers, strict=True)), attempts), strict=True))
-            asked = sum(times[key] for key in keys)
-            self._count(source, "replayed", asked - len(keys))
-            advance(asked)
+            count = sum(times[key] for key in keys)
+            self._count(source, "replayed", count - len(keys))
+            advance(count)
         return [done[key_of(source, request)] for request in requests]
 
     def _refuse_misses(self, source: str, requests: Sequence[Request]) -> None:
-        """When calls are off, name everything that is missing at once, not the first of it."""
+        """When calls are off, raise Offline that names all missing requests, not only the first."""
         if self.offline:
-            missing = [canonical(r)[:200] for r in requests if self.recall(source, r) is None]
+            missing = [canonical(request)[:200] for request in requests if self.recall(source, request) is None]
             if missing:
                 raise Offline(source, missing)
 
@@ -305,39 +305,39 @@ class Calls:
             seconds -= NAP
 
     def _write(
-        self, source: str, answered: Sequence[tuple[Request, Answer]], attempts: int, now: float | None = None
+        self, source: str, pairs: Sequence[tuple[Request, Answer]], attempts: int, now: float | None = None
     ) -> list[Answer]:
         """Log answers, count them, and return them as the log gives them back."""
-        kept = self.log.write(source, answered, now=self.clock.now() if now is None else now, attempts=attempts)
-        self._count(source, "made", len(answered))
-        return kept
+        answers = self.log.write(source, pairs, now=self.clock.now() if now is None else now, attempts=attempts)
+        self._count(source, "made", len(pairs))
+        return answers
 
-    def _count(self, source: str, what: str, times: int = 1) -> None:
+    def _count(self, source: str, outcome: str, times: int = 1) -> None:
         with self._lock:
-            self._tally[source, what] += times
+            self._tally[source, outcome] += times
 
 
 def _service(source: str, request: Request) -> str:
-    """Who answers a request: a pause that one server asks for is none for another of the same source."""
+    """Source and address of the service: a pause that one server asks for binds no other of the same source."""
     return " ".join([source, *(str(request[name]) for name in _ADDRESSES if name in request)])
 
 
 def _distinct(source: str, requests: Sequence[Request]) -> tuple[dict[str, Request], Counter[str]]:
-    """Each request once by its key, in order of first appearance, and how often each stands there."""
+    """The distinct requests by key, in order of first appearance, and how often each occurs."""
     keys = [key_of(source, request) for request in requests]
     return dict(zip(keys, requests, strict=True)), Counter(keys)
 
 
 def _await(source: str, running: Iterable[Future[Answer]]) -> None:
-    """Wait for what is in flight, however long, and say once what is waited for."""
+    """Wait for the calls in flight, however long, and print once that they are waited for."""
     try:
-        # The cancelled ones never count as done. Those that wait for their turn are gone after a nap.
-        _, left = wait([one for one in running if not one.cancelled()], timeout=NAP + 0.2)
-        if left:
-            line = f"\n{source}: waiting for {len(left)} answer(s) in flight; Ctrl-C drops them and ends at once"
+        # Cancelled futures never count as done. Calls that wait for their turn end within a nap.
+        _, pending = wait([future for future in running if not future.cancelled()], timeout=NAP + 0.2)
+        if pending:
+            line = f"\n{source}: waiting for {len(pending)} answer(s) in flight; Ctrl-C drops them and ends at once"
             print(line, file=sys.stderr, flush=True)
-        while left:
-            _, left = wait(left, timeout=NAP)
+        while pending:
+            _, pending = wait(pending, timeout=NAP)
     except KeyboardInterrupt:
         raise Dropped from None
 
@@ -346,13 +346,13 @@ def _delay(state: tenacity.RetryCallState, pace: Pace) -> float:
     """Seconds until the next try: what the service asked for, else exponential with jitter."""
     outcome = state.outcome
     error = outcome.exception() if outcome is not None else None
-    asked = error.retry_after if isinstance(error, Transient) else None
-    if asked is None:
-        doubled = 2.0 ** min(state.attempt_number - 1, sys.float_info.max_exp - 1)
-        return float(min(pace.longest_wait, doubled + random.random()))
-    if asked > pace.longest_wait:
-        raise _too_long(asked, pace)
-    return asked
+    requested = error.retry_after if isinstance(error, Transient) else None
+    if requested is None:
+        backoff = 2.0 ** min(state.attempt_number - 1, sys.float_info.max_exp - 1)
+        return float(min(pace.longest_wait, backoff + random.random()))
+    if requested > pace.longest_wait:
+        raise _too_long(requested, pace)
+    return requested
 
 
 def _too_long(seconds: float, pace: Pace) -> ServiceError:
