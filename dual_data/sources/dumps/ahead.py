@@ -1,4 +1,4 @@
-"""Work on the next blocks while the last one is used: what parses them releases the GIL."""
+"""Parse the next blocks in threads while the current one is used: the parsers release the GIL."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def in_order(work: Callable[[Given], Made], things: Iterable[Given], workers: int | None = None) -> Iterator[Made]:
-    """`map(work, things)` on as many threads as there are cores; at most that many results wait to be used."""
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
+    """`map(work, items)` on as many threads as there are cores; at most that many results wait to be used."""
     count = workers or os.cpu_count() or 1
-    waiting: deque[Future[Made]] = deque()
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(count) as pool:
         try:
-            for thing in things:
-                waiting.append(pool.submit(work, thing))
+            for item in items:
+                waiting.append(pool.submit(work, item))
                 if len(waiting) > count:
                     yield waiting.popleft().result()
             while waiting:

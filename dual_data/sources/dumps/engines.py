@@ -26,7 +26,7 @@ class Engine(Protocol):
     """Runs lazy frames."""
 
     rows_at_once: int | None
-    """How many rows are made distinct at once, so that they fit into memory; None where the engine sees to that."""
+    """How many rows are made distinct at once, so that they fit into memory; None where the engine limits itself."""
 
     def scan(self, files: Sequence[Path]) -> Lazy:
         """Parquet files of one schema as one frame."""
@@ -34,13 +34,13 @@ class Engine(Protocol):
     def local(self, frame: pl.DataFrame) -> Lazy:
         """Rows of this process."""
 
-    def lookup(self, found: pl.DataFrame, on: str) -> Callable[[Lazy], Lazy]:
+    def lookup(self, table: pl.DataFrame, on: str) -> Callable[[Lazy], Lazy]:
         """The inner join with rows of this process, for many frames: `on` and one column of whole numbers above 0."""
 
-    def tally(self, rows: Lazy, by: str, of: str) -> pl.DataFrame:
-        """Columns `by` and different: how many different `of` each has.
+    def tally(self, rows: Lazy, by: str, value: str) -> pl.DataFrame:
+        """Columns `by` and different: how many different `value` each has.
 
-        Whole numbers from 0: `by` below 2^31 and not far above the rows, `of` below 2^32, as ids of pages are.
+        Whole numbers from 0: `by` below 2^31 and not far above the rows, `value` below 2^32, as ids of pages are.
         """
 
     def collect(self, frame: Lazy) -> pl.DataFrame:
@@ -52,7 +52,7 @@ class Polars:
 
     rows_at_once: int | None = 50_000_000
     most_apart = 16
-    """A table by number may span so many times its rows: it then takes no more memory than a hash table."""
+    """An array by number may have this many times as many places as rows: it is then no larger than a hash table."""
 
     def scan(self, files: Sequence[Path]) -> Lazy:
         return nw.from_native(pl.scan_parquet(list(files)))
@@ -60,22 +60,22 @@ class Polars:
     def local(self, frame: pl.DataFrame) -> Lazy:
         return nw.from_native(frame.lazy())
 
-    def lookup(self, found: pl.DataFrame, on: str) -> Callable[[Lazy], Lazy]:
-        found = found.drop_nulls()
-        (name,) = (column for column in found.columns if column != on)
-        places = _places(found[on], found[name], self.most_apart)
-        if places is None:
-            return _join(self.local(found), on)
+    def lookup(self, table: pl.DataFrame, on: str) -> Callable[[Lazy], Lazy]:
+        table = table.drop_nulls()
+        (name,) = (column for column in table.columns if column != on)
+        by_number = _array_by_number(table[on], table[name], self.most_apart)
+        if by_number is None:
+            return _join(self.local(table), on)
 
         def look_up(numbers: pl.Series) -> pl.Series:
-            return pl.Series(places.take(numbers.fill_null(0).to_numpy(), mode="clip"))
+            return pl.Series(by_number.take(numbers.fill_null(0).to_numpy(), mode="clip"))
 
-        values = pl.col(on).map_batches(look_up, found[name].dtype, is_elementwise=True).alias(name)
+        values = pl.col(on).map_batches(look_up, table[name].dtype, is_elementwise=True).alias(name)
         return lambda rows: nw.from_native(rows.to_native().with_columns(values).filter(pl.col(name) > 0))
 
-    def tally(self, rows: Lazy, by: str, of: str) -> pl.DataFrame:
+    def tally(self, rows: Lazy, by: str, value: str) -> pl.DataFrame:
         # A series of numbers is made unique in a fifth of the time that a frame with two columns takes.
-        pairs = self.collect(rows.select(pair=nw.col(by).cast(nw.Int64) * 2**32 + nw.col(of)))["pair"].unique()
+        pairs = self.collect(rows.select(pair=nw.col(by).cast(nw.Int64) * 2**32 + nw.col(value)))["pair"].unique()
         counts = np.bincount(pairs.to_numpy() >> 32)
         numbers = np.flatnonzero(counts)
         return pl.DataFrame({by: numbers, "different": counts[numbers]})
@@ -99,7 +99,7 @@ class Spark:
         builder = SparkSession.builder.master(master).appName("dual-data").config("spark.ui.enabled", "false")
         builder = builder.config("spark.ui.showConsoleProgress", "false")
         if master.startswith("local"):
-            # One machine: no name of a network interface, and as many parts as it can use.
+            # One machine: the loopback address, and as many partitions as it can use.
             for key, value in _LOCAL.items():
                 builder = builder.config(key, value)
         try:
@@ -119,11 +119,11 @@ class Spark:
         rows: Lazy = nw.from_native(self._session.createDataFrame(frame.to_arrow()))
         return rows
 
-    def lookup(self, found: pl.DataFrame, on: str) -> Callable[[Lazy], Lazy]:
-        return _join(self.local(found), on)
+    def lookup(self, table: pl.DataFrame, on: str) -> Callable[[Lazy], Lazy]:
+        return _join(self.local(table), on)
 
-    def tally(self, rows: Lazy, by: str, of: str) -> pl.DataFrame:
-        return self.collect(rows.select(by, of).unique().group_by(by).agg(different=nw.len()))
+    def tally(self, rows: Lazy, by: str, value: str) -> pl.DataFrame:
+        return self.collect(rows.select(by, value).unique().group_by(by).agg(different=nw.len()))
 
     def collect(self, frame: Lazy) -> pl.DataFrame:
         rows = pl.from_arrow(frame.to_native().toArrow())
@@ -156,15 +156,15 @@ def open_engine(params: EngineParams) -> Iterator[Engine]:
         spark.close()
 
 
-def _join(found: Lazy, on: str) -> Callable[[Lazy], Lazy]:
-    return lambda rows: rows.join(found, on=on, how="inner")
+def _join(table: Lazy, on: str) -> Callable[[Lazy], Lazy]:
+    return lambda rows: rows.join(table, on=on, how="inner")
 
 
-def _places(keys: pl.Series, values: pl.Series, most_apart: int) -> NDArray[Any] | None:
-    """Each value at the place of its key, and 0 elsewhere, at both ends too. None where the keys do not allow it.
+def _array_by_number(keys: pl.Series, values: pl.Series, most_apart: int) -> NDArray[Any] | None:
+    """Each value at the index that is its key; 0 elsewhere, at both ends too. None where the keys do not allow it.
 
-    A hash table of millions of rows outgrows the processor's caches, and each look into it waits for memory several
-    times; here it does so once.
+    A hash table of millions of rows outgrows the processor's caches, and each lookup in it waits for memory several
+    times; here only once.
     """
     if not keys.dtype.is_integer() or keys.is_empty():
         return None
@@ -172,10 +172,10 @@ def _places(keys: pl.Series, values: pl.Series, most_apart: int) -> NDArray[Any]
     highest = int(numbers.max())
     if numbers.min() < 1 or highest > most_apart * len(numbers):
         return None
-    places = np.zeros(highest + 2, values.to_numpy().dtype)
-    places[numbers] = values.to_numpy()
-    # Fewer places than keys: a key was repeated.
-    return places if np.count_nonzero(places) == len(numbers) else None
+    array = np.zeros(highest + 2, values.to_numpy().dtype)
+    array[numbers] = values.to_numpy()
+    # Fewer values than keys: a key was repeated.
+    return array if np.count_nonzero(array) == len(numbers) else None
 
 
 class Tables:
@@ -206,11 +206,14 @@ class Tables:
 
     def rows(self, name: str) -> int:
         """How many rows a table has; 0 where it was not imported."""
-        found = self._imports.get(TRIPLES if name in SCHEMAS else name)
-        return found[1].rows().get(name, 0) if found else 0
+        dump = TRIPLES if name in SCHEMAS else name
+        if dump not in self._imports:
+            return 0
+        _, manifest = self._imports[dump]
+        return manifest.rows().get(name, 0)
 
 
 def identities(folder: Path, wanted: Sequence[str]) -> dict[str, str]:
-    """Hashes of the imported dumps of the wanted tables, by file name: what an outcome rests on."""
-    found = imported(folder).items()
-    return {manifest.file: str(manifest.sha256) for table, (_, manifest) in found if table in wanted}
+    """Hashes of the imported dumps of the wanted tables, by file name: what a result depends on."""
+    imports = imported(folder).items()
+    return {manifest.file: str(manifest.sha256) for table, (_, manifest) in imports if table in wanted}

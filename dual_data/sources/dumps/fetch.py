@@ -99,23 +99,23 @@ class _Download:
         self._folder, self._clock = folder, clock
         self._session = requests.Session()
         self._session.headers["User-Agent"] = user_agent(contact, folder, f"requests/{requests.__version__}")
-        # What is packed already must come as it lies there, or its place in the file means nothing.
+        # A compressed file must come as it is stored, or byte offsets in it would mean nothing.
         self._session.headers["Accept-Encoding"] = "identity"
 
     def sums(self, name: str) -> dict[str, str]:
         """SHA-1 by file name."""
         body = bytearray()
-        self._persist(name, lambda: self._take(name, 0, body.clear, body.extend), lambda: len(body))
+        self._persist(name, lambda: self._receive(name, 0, body.clear, body.extend), lambda: len(body))
         lines = (line.split() for line in body.decode("utf-8", "replace").splitlines())
-        found = {words[-1].lstrip("*"): words[0].lower() for words in lines if len(words) == 2}
-        if not found or not all(re.fullmatch("[0-9a-f]{40}", value) for value in found.values()):
+        sums = {words[-1].lstrip("*"): words[0].lower() for words in lines if len(words) == 2}
+        if not sums or not all(re.fullmatch("[0-9a-f]{40}", value) for value in sums.values()):
             raise ServiceError(f"{self._folder}{name}: is no list of SHA-1 sums; choose another --mirror")
-        return found
+        return sums
 
     def file(self, name: str, path: Path, sha1: str, task: Task) -> None:
         """Bring a file to its end, verify it and give it its name."""
-        part = path.with_name(path.name + ".part")
-        with part.open("ab") as file, task(name, None) as advance:
+        partial = path.with_name(path.name + ".part")
+        with partial.open("ab") as file, task(name, None) as advance:
 
             def restart() -> None:
                 file.truncate(0)
@@ -126,20 +126,20 @@ class _Download:
 
             def step() -> None:
                 file.flush()
-                self._take(name, part.stat().st_size, restart, write)
+                self._receive(name, partial.stat().st_size, restart, write)
 
             self._persist(name, step, file.tell)
-        found = _sha1(part)
-        if found != sha1:
-            part.unlink()
+        hashed = _sha1(partial)
+        if hashed != sha1:
+            partial.unlink()
             raise ServiceError(
-                f"{self._folder}{name}: its SHA-1 is {found}, and the dump's list says {sha1}; it was deleted. Run the "
-                "same command again, or choose another --mirror."
+                f"{self._folder}{name}: its SHA-1 is {hashed}, and the dump's list says {sha1}; it was deleted. Run "
+                "the same command again, or choose another --mirror."
             )
-        part.replace(path)
+        partial.replace(path)
 
     def _persist(self, name: str, step: Callable[[], None], size: Callable[[], int]) -> None:
-        """Take steps until one ends well. Each that brings something new starts the counting of tries afresh."""
+        """Repeat `step` until it succeeds. Whenever it brings something new, the count of tries starts afresh."""
         tries, reached = 0, size()
         while True:
             try:
@@ -157,25 +157,25 @@ class _Download:
                     ) from None
                 self._clock.sleep(wait)
 
-    def _take(self, name: str, have: int, restart: Callable[[], None], write: Callable[[bytes], object]) -> None:
-        """Ask for what is missing after `have` bytes. Raises Transient where it may come later."""
+    def _receive(self, name: str, offset: int, restart: Callable[[], None], write: Callable[[bytes], object]) -> None:
+        """Ask for what is missing after `offset` bytes. Raises Transient where it may come later."""
         url = self._folder + name
-        headers: Mapping[str, str] = {"Range": f"bytes={have}-"} if have else {}
+        headers: Mapping[str, str] = {"Range": f"bytes={offset}-"} if offset else {}
         try:
             with self._session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
                 if response.status_code == 416:
                     return  # Nothing is missing, or too much is here: the checksum will tell.
                 self._judge(response, url)
-                begin = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-                if response.status_code != 206 or begin is None or int(begin[1]) != have:
-                    if have and not _may_be_whole(response, have):
+                content_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+                if response.status_code != 206 or content_range is None or int(content_range[1]) != offset:
+                    if offset and not _may_be_whole(response, offset):
                         raise Transient("answered something else than the file")
                     restart()
-                # What has come is taken as it is: iter_content would wait for a whole chunk, and lose it at a cut.
+                # Bytes are written as they arrive: iter_content would wait for a whole chunk, and lose it at a cut.
                 while data := response.raw.read1(_CHUNK, decode_content=False):
                     write(data)
         except _NO_ADDRESS as error:
-            # No address, or led on to none: the same next time.
+            # Not an address, or redirected to none: another try would fail alike.
             raise InputError(f"{url}: cannot be asked for ({error}); choose another --mirror") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Transient(f"the connection broke ({type(error).__name__})") from None
@@ -198,11 +198,11 @@ class _Download:
             raise Transient(f"answered {status} with a page of HTML")
 
 
-def _may_be_whole(response: requests.Response, have: int) -> bool:
-    """Whether this may be the file from its beginning, for which what has arrived can be given up: no notice that the
-    mirror is being repaired, and no shorter than what is here."""
+def _may_be_whole(response: requests.Response, offset: int) -> bool:
+    """Whether this may be the file from its beginning, for which the `offset` bytes here can be given up: it is no
+    text, such as a notice of maintenance, and no shorter than they are."""
     kind, length = response.headers.get("Content-Type", ""), response.headers.get("Content-Length", "")
-    return not kind.lower().startswith("text/") and (not length.isdigit() or int(length) >= have)
+    return not kind.lower().startswith("text/") and (not length.isdigit() or int(length) >= offset)
 
 
 def _sha1(path: Path) -> str:

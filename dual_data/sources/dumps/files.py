@@ -51,11 +51,12 @@ def day_of(name: str, date: str) -> str:
 
 def recognise(path: Path) -> DumpFile | None:
     """What a file is by its name, as the dump servers name them; None for anything else."""
-    if found := _NT.fullmatch(path.name):
-        return DumpFile(path, TRIPLES, "wikidata", found[1])
-    found = _SQL.fullmatch(path.name)
-    if found and found[3] in (*WIKI_TABLES, SITELINKS):
-        return DumpFile(path, found[3], found[1], found[2])
+    if match := _NT.fullmatch(path.name):
+        return DumpFile(path, TRIPLES, "wikidata", match[1])
+    match = _SQL.fullmatch(path.name)
+    if match and match[3] in (*WIKI_TABLES, SITELINKS):
+        wiki, date, table = match.groups()
+        return DumpFile(path, table, wiki, date)
     return None
 
 
@@ -63,26 +64,26 @@ def dump_files(folder: Path) -> list[DumpFile]:
     """The dumps of a folder, one a table. Raises InputError where it has none, or two that exclude each other."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; get the dumps with: dual-data dumps fetch {folder}")
-    found = [file for path in sorted(folder.iterdir()) if (file := recognise(path)) is not None]
-    if not found:
+    dumps = [file for path in sorted(folder.iterdir()) if (file := recognise(path)) is not None]
+    if not dumps:
         raise InputError(
             f"{folder}: holds no dump such as enwiki-20261101-pagelinks.sql.gz or wikidata-20261101-truthy-BETA.nt.gz; "
             f"get them with: dual-data dumps fetch {folder}"
         )
     by_table: dict[str, DumpFile] = {}
-    for file in found:
+    for file in dumps:
         other = by_table.setdefault(file.table, file)
         if other is not file:
             raise InputError(f"{folder}: both {other.path.name} and {file.path.name}; move one of them elsewhere")
-    wiki = [by_table[table] for table in WIKI_TABLES if table in by_table]
-    for file in wiki:
+    of_wiki = [by_table[table] for table in WIKI_TABLES if table in by_table]
+    for file in of_wiki:
         day_of(file.path.name, file.date)
-        if (file.wiki, file.date) != (wiki[0].wiki, wiki[0].date):
+        if (file.wiki, file.date) != (of_wiki[0].wiki, of_wiki[0].date):
             raise InputError(
-                f"{folder}: {wiki[0].path.name} and {file.path.name} are not of one wiki and day; their page ids would "
-                "not fit together"
+                f"{folder}: {of_wiki[0].path.name} and {file.path.name} are not of one wiki and day; their page ids "
+                "would not fit together"
             )
-    return found
+    return dumps
 
 
 class Piece(NamedTuple):
@@ -96,7 +97,7 @@ class Piece(NamedTuple):
 
 
 class Source:
-    """A dump under way: its text, the hash of its bytes and how far it was read.
+    """A dump that is being read: its text, the hash of its bytes and how far it was read.
 
     Truncated or damaged files raise InputError.
     """
@@ -135,14 +136,14 @@ class Source:
         return self._file.hash.hexdigest()
 
     def _text(self, chunk: int) -> Iterator[bytes]:
-        read = 0
+        size = 0
         try:
             for data in _READERS.get(self.path.suffix, _plain)(self._file, chunk):
-                read += len(data)
+                size += len(data)
                 yield data
         except (EOFError, OSError, ValueError) as error:
             raise InputError(
-                f"{self.path}: damaged or cut short after {read} bytes of text ({error}); delete it and fetch it again"
+                f"{self.path}: damaged or cut short after {size} bytes of text ({error}); delete it and fetch it again"
             ) from None
 
 
@@ -177,19 +178,19 @@ def _plain(file: io.RawIOBase | IO[bytes], chunk: int) -> Iterator[bytes]:
 def _gzip(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
     from isal import igzip_threaded, isal_zlib
 
-    damaged: Any = isal_zlib.error
+    isal_error: Any = isal_zlib.error
     try:
         # Unpacks in a thread of its own, ahead of the parser.
         with igzip_threaded.open(file, "rb", threads=1, block_size=1 << 20) as unpacked:  # type: ignore[no-untyped-call]
             yield from _plain(unpacked, chunk)
-    except damaged as error:
+    except isal_error as error:
         raise EOFError(error) from None
 
 
 def _bzip2(file: io.RawIOBase, chunk: int) -> Iterator[bytes]:
-    """Of all members, one after the other, as several programs at once write them.
+    """All members, one after the other, as parallel compressors write them.
 
-    Not through BZ2File: at a damaged member after the first it ends as if the file did.
+    Not through BZ2File: at a damaged member after the first it stops as if the file had ended.
     """
     member = None
     for packed in _plain(file, max(1, chunk >> 3)):

@@ -1,4 +1,4 @@
-"""Every dump once into sharded Parquet: whole or not at all, and going on where it stopped.
+"""Import every dump once into sharded Parquet: whole or not at all, and going on where it stopped.
 
 A file `x.sql.gz` becomes `imported/x.sql/<table>-00000.parquet`, ... and `manifest.json`, which names the parts that
 are complete, how far in the text they reach, and the file that they come from. One process at a time writes there.
@@ -50,10 +50,10 @@ def import_folder(
     if (folder / FOLDER).is_dir() and not any(recognise(path) for path in folder.iterdir()):
         return  # The dumps were deleted after their import, which is fine.
     dumps = dump_files(folder)
-    whole = all(_usable(dump).sha256 for dump in dumps)
+    complete = all(_usable(dump).sha256 for dump in dumps)
     try:
-        # Where nothing is to be done, several may look at once, also where nothing may be written.
-        with nullcontext() if whole else locked(folder / FOLDER / ".lock", "another import"):
+        # With nothing to do, several processes may check at once, also in a folder that is read-only.
+        with nullcontext() if complete else locked(folder / FOLDER / ".lock", "another import"):
             for dump in dumps:
                 before = _usable(dump)
                 if before.sha256 is not None:
@@ -74,26 +74,26 @@ def imported(folder: Path) -> dict[str, tuple[Path, Manifest]]:
 
     Raises InputError where there is none, one is not complete or damaged, or a dump changed since.
     """
-    found: dict[str, tuple[Path, Manifest]] = {}
+    imports: dict[str, tuple[Path, Manifest]] = {}
     if not (folder / FOLDER).is_dir():
         dump_files(folder)
-    here = [_folder(path) for path in folder.iterdir() if recognise(path)]
+    folders = [_folder(path) for path in folder.iterdir() if recognise(path)]
     for path in sorted((folder / FOLDER).glob("*/manifest.json")):
         manifest = read_manifest(path.parent)
-        wrong = fault(path.parent, manifest)
-        if manifest is None or wrong:
-            first = "" if path.parent in here else f"fetch {path.parent.name} again, then "
-            raise InputError(f"{path.parent}: {wrong}; {first}run: dual-data dumps import {folder}")
+        problem = fault(path.parent, manifest)
+        if manifest is None or problem:
+            advice = "" if path.parent in folders else f"fetch {path.parent.name} again, then "
+            raise InputError(f"{path.parent}: {problem}; {advice}run: dual-data dumps import {folder}")
         if manifest.sha256 is None or _changed(folder / manifest.file, manifest):
             raise InputError(f"{path.parent}: not complete, or not of this file; run: dual-data dumps import {folder}")
-        if manifest.table in found:
+        if manifest.table in imports:
             raise InputError(f"{folder / FOLDER}: two imports of {manifest.table}; delete the folder of one of them")
-        found[manifest.table] = path.parent, manifest
-    known = {manifest.file for _, manifest in found.values()}
+        imports[manifest.table] = path.parent, manifest
+    known = {manifest.file for _, manifest in imports.values()}
     new = [path for path in folder.iterdir() if recognise(path) and path.name not in known]
-    if new or not found:
+    if new or not imports:
         raise InputError(f"{(new or [folder])[0]}: not imported yet; run: dual-data dumps import {folder}")
-    return found
+    return imports
 
 
 def _import(dump: DumpFile, manifest: Manifest, advance: Advance, size: int) -> Manifest:
@@ -111,17 +111,17 @@ def _import(dump: DumpFile, manifest: Manifest, advance: Advance, size: int) -> 
             else kept.pieces(blocks, dump.table, str(dump.path), done, min(BATCH, size))
         )
         waiting: list[Piece] = []
-        told = 0
+        reported = 0
         for piece in pieces:
             waiting.append(piece)
             if piece.end - done >= size:
                 manifest = _write_part(folder, manifest, waiting)
                 waiting, done = [], piece.end
-            advance(source.position - told)
-            told = source.position
+            advance(source.position - reported)
+            reported = source.position
         # The last part is written even when it is empty: an import without rows has its columns all the same.
         if waiting or not manifest.parts:
-            manifest = _write_part(folder, manifest, waiting or [_nothing(dump.table)])
+            manifest = _write_part(folder, manifest, waiting or [_empty_piece(dump.table)])
         manifest = manifest.model_copy(update={"sha256": source.sha256()})
         write_manifest(folder, manifest)
         return manifest
@@ -129,7 +129,7 @@ def _import(dump: DumpFile, manifest: Manifest, advance: Advance, size: int) -> 
         source.close()
 
 
-def _nothing(table: str) -> Piece:
+def _empty_piece(table: str) -> Piece:
     return Piece(triple_frames.empty() if table == TRIPLES else kept.empty(table), {}, 0)
 
 

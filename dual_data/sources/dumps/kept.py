@@ -77,7 +77,7 @@ KEPT = {
     "wb_items_per_site": Kept(("ips_item_id", "ips_site_id", "ips_site_page"), _sitelinks),
 }
 _BY_TITLE = Kept(("pl_from", "pl_from_namespace", "pl_namespace", "pl_title"), _pagelinks_by_title)
-"""pagelinks as it was up to 2024; where both layouts are there, ids may still be missing and titles are not."""
+"""pagelinks as it was up to 2024; where a dump has both layouts, ids may still be missing and titles are not."""
 
 
 def pieces(blocks: Iterator[bytes], table: str, place: str, done: int, size: int) -> Iterator[Piece]:
@@ -88,10 +88,10 @@ def pieces(blocks: Iterator[bytes], table: str, place: str, done: int, size: int
     lines = (line for line in statements(blocks, table, place) if line.end > done)
 
     def read(batch: Statement) -> Piece:
-        kept = _layout(table, batch.columns, place)
-        found = sql_frames.read(batch, kept.columns, place)
-        counts = {"rows": found.frame.height, "invalid_utf8": found.invalid, "exact_batches": int(found.exactly)}
-        return Piece({table: kept.rows(found.frame)}, counts, batch.end)
+        layout = _layout(table, batch.columns, place)
+        rows = sql_frames.read(batch, layout.columns, place)
+        counts = {"rows": rows.frame.height, "invalid_utf8": rows.invalid, "exact_batches": int(rows.exactly)}
+        return Piece({table: layout.rows(rows.frame)}, counts, batch.end)
 
     return in_order(read, sql_frames.batches(lines, size))
 
@@ -106,10 +106,10 @@ def empty(table: str) -> dict[str, pl.DataFrame]:
 
 def _layout(table: str, columns: Sequence[Column], place: str) -> Kept:
     names = {column.name for column in columns}
-    kept = _BY_TITLE if table == "pagelinks" and "pl_title" in names else KEPT[table]
-    if missing := [name for name in kept.columns if name not in names]:
+    layout = _BY_TITLE if table == "pagelinks" and "pl_title" in names else KEPT[table]
+    if missing := [name for name in layout.columns if name not in names]:
         raise InputError(
             f"{place}: no column {missing[0]}; it has: {', '.join(sorted(names))}. Is this a dump of {table} by a "
             "MediaWiki of 2013 or later?"
         )
-    return kept
+    return layout

@@ -1,8 +1,8 @@
 """Inbound links of items, counted in Wikipedia's tables as `linkshere` of its API counts them.
 
 A count is the number of distinct articles, not redirects, that link to the article of an item or to a redirect to it.
-A reader of MediaWiki is led on by one redirect and no more, and so its API counts: that is one hop. With more hops,
-links to a redirect to a redirect count too. The article of an item whose page is a redirect is found, as the API does
+MediaWiki follows one redirect and no more, and its API counts likewise: that is one hop. With more hops, links to a
+redirect to a redirect count too. The article of an item whose page is a redirect is found, as the API does
 it, at the end of all redirects; at a circle there is none.
 """
 
@@ -19,7 +19,7 @@ from dual_data.sources.dumps.engines import Lazy, Tables
 _REDIRECT = 1 << 40
 """Above every page id: sorts redirects behind articles."""
 _LONGEST = 16
-"""Redirects in a row that are followed from the page of an item; what still leads on is taken for a circle."""
+"""Redirects in a row that are followed from the page of an item; a longer chain is taken for a circle."""
 
 
 def count(tables: Tables, qids: pl.Series | None = None, hops: int = 1) -> pl.DataFrame:
@@ -40,8 +40,8 @@ def count(tables: Tables, qids: pl.Series | None = None, hops: int = 1) -> pl.Da
     # A page lies in one range, so that counts of distinct pages add up.
     for low, high in _ranges(tables, sources):
         # A page may link to an article by several titles.
-        part = engine.tally(_hits(tables, targets, sources, low, high), by="owner", of="source")
-        links[part["owner"].to_numpy()] += part["different"].to_numpy()
+        counts = engine.tally(_hits(tables, targets, sources, low, high), by="owner", value="source")
+        links[counts["owner"].to_numpy()] += counts["different"].to_numpy()
     return items.select(
         "qid",
         title=pl.col("title").str.replace_all("_", " ", literal=True),
@@ -62,28 +62,28 @@ def _articles_of_items(tables: Tables, props: Lazy) -> pl.DataFrame:
         .join(pages, on="page", how="inner")
         .select("qid", "page", "title", "redirect")
     )
-    found = [first.filter(~pl.col("redirect"))]
-    away = first.filter("redirect")
+    frames = [first.filter(~pl.col("redirect"))]
+    redirects = first.filter("redirect")
     for _ in range(_LONGEST):
-        if away.is_empty():
+        if redirects.is_empty():
             break
-        ends = tables["redirect"].join(engine.local(away.select("qid", source="page")), on="source", how="inner")
-        after = engine.collect(ends.join(pages, on="title", how="inner").select("qid", "page", "title", "redirect"))
-        found.append(after.filter(~pl.col("redirect")))
-        away = after.filter("redirect")
-    articles = pl.concat(found).drop("redirect")
+        ends = tables["redirect"].join(engine.local(redirects.select("qid", source="page")), on="source", how="inner")
+        targets = engine.collect(ends.join(pages, on="title", how="inner").select("qid", "page", "title", "redirect"))
+        frames.append(targets.filter(~pl.col("redirect")))
+        redirects = targets.filter("redirect")
+    articles = pl.concat(frames).drop("redirect")
     return articles.with_columns(owner=pl.col("page").rank("dense").cast(pl.Int32))
 
 
 def _titles(tables: Tables, owners: pl.DataFrame, hops: int) -> Lazy:
     """Columns owner and title: each article (page and owner) under its own title and those of the redirects to it."""
     engine, pages = tables.engine, tables["page"].select("page", "title")
-    found = [engine.lookup(owners, on="page")(pages).select("owner", "title")]
+    frames = [engine.lookup(owners, on="page")(pages).select("owner", "title")]
     for _ in range(hops):
-        leading = tables["redirect"].join(found[-1], on="title", how="inner")
+        leading = tables["redirect"].join(frames[-1], on="title", how="inner")
         redirects = engine.collect(leading.select("owner", page="source"))
-        found.append(engine.lookup(redirects, on="page")(pages).select("owner", "title"))
-    return nw.concat(found, how="vertical")
+        frames.append(engine.lookup(redirects, on="page")(pages).select("owner", "title"))
+    return nw.concat(frames, how="vertical")
 
 
 def _by_title(tables: Tables) -> bool:
@@ -92,20 +92,20 @@ def _by_title(tables: Tables) -> bool:
 
 
 def _targets(tables: Tables, titles: Lazy) -> Lazy:
-    """Columns owner and target: what links name it by."""
+    """Columns owner and target: the title or number by which links name it."""
     if _by_title(tables):
         return titles.rename({"title": "target"})
     return tables["linktarget"].join(titles, on="title", how="inner").select("owner", "target")
 
 
 def _ranges(tables: Tables, sources: Lazy) -> list[tuple[int, int]]:
-    """Ranges of page ids that hold no more links together than the engine likes to have distinct at once.
+    """Ranges of page ids, each with no more links than the engine makes distinct at once.
 
     Dumps are sorted by page, so that a range is read without reading the rest.
     """
     highest = tables.engine.collect(sources.select(nw.col("source").max()))["source"].item() or 0
-    most = tables.engine.rows_at_once
-    count = -(-tables.rows("pagelinks") // most) if most else 1
+    limit = tables.engine.rows_at_once
+    count = -(-tables.rows("pagelinks") // limit) if limit else 1
     step = highest // max(count, 1) + 1
     return [(low, low + step) for low in range(0, highest + 1, step)]
 

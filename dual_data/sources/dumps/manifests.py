@@ -1,6 +1,6 @@
 """What an import says about itself: the dump that it is of, and the parts that are complete.
 
-What a manifest does not name is not there; what it names is checked before it is counted on.
+A file that no manifest names is ignored; one that it names is checked before it is used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Part(Strict):
     """Files that were written together."""
 
     rows: Mapping[str, int]
-    """By table; the file is `<table>-<number>.parquet`, the number being the part's place."""
+    """By table; the file is `<table>-<number>.parquet`, the number being the part's position."""
     sizes: Mapping[str, int]
     """Bytes of the files, by table."""
     end: int
@@ -82,7 +82,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def write_part(frame: pl.DataFrame, path: Path) -> int:
-    """Write Parquet, whole or not at all; its bytes. Raises OSError where the disk does not take it."""
+    """Write Parquet, whole or not at all; returns its bytes. Raises OSError where the disk does not take it."""
 
     def write(temporary: Path) -> None:
         try:
@@ -106,16 +106,16 @@ def parts_of(folder: Path, manifest: Manifest, table: str) -> list[Path]:
 
 
 def clear(folder: Path) -> None:
-    """Delete an import, manifest first: parts without one are nothing, one without its parts would be a lie."""
+    """Delete an import, manifest first: parts without one are ignored, one without its parts would be wrong."""
     (folder / _NAME).unlink(missing_ok=True)
     for path in folder.iterdir():
         path.unlink()
 
 
 def fault(folder: Path, manifest: Manifest | None) -> str:
-    """Why an import cannot be counted on; empty where it can, as far as it goes.
+    """Why an import cannot be used; empty where it can, as far as it goes.
 
-    Rows are counted in the files' footers: reading everything would take as long as the work it is read for.
+    Rows are counted in the files' footers: reading everything would take as long as the work itself.
     """
     if manifest is None:
         return "its manifest cannot be read"
@@ -141,7 +141,7 @@ def _rows(path: Path) -> int:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then move it there. The folder's lock sees to it that one does at once."""
+    """Let `write` fill a file beside `path`, then move it there. By the folder's lock, one does so at a time."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         write(temporary)

@@ -52,7 +52,7 @@ def statements(blocks: Iterator[bytes], table: str, place: str) -> Iterator[Stat
     """The rows of a dump of `table`, a line at a time. Raises InputError where the text is no such dump."""
     columns: dict[str, Column] = {}
     inside = ""
-    chosen: tuple[Column, ...] = ()
+    inserted: tuple[Column, ...] = ()
     position = 0
     for block in blocks:
         for line in block.splitlines(keepends=True) if b"\r" not in block else _split(block):
@@ -60,19 +60,19 @@ def statements(blocks: Iterator[bytes], table: str, place: str) -> Iterator[Stat
             text = line.rstrip(b"\r\n")
             if inside == "insert":
                 values = text
-            elif found := _INSERT.match(text):
-                if not columns or found[1] != table.encode():
-                    name = found[1].decode("utf-8", "replace")
+            elif match := _INSERT.match(text):
+                if not columns or match[1] != table.encode():
+                    name = match[1].decode("utf-8", "replace")
                     raise InputError(f"{place}: rows of {name!r} without its CREATE TABLE; is this a dump of {table}?")
-                inside, values = "insert", text[found.end() :]
-                chosen = _chosen(columns, found[2], place)
+                inside, values = "insert", text[match.end() :]
+                inserted = _inserted(columns, match[2], place)
             else:
                 inside = _definition(text, inside, table, columns)
                 continue
             if values.endswith(b";"):
                 inside = ""
             if values := values.rstrip(b",;"):
-                yield Statement(chosen, values, position)
+                yield Statement(inserted, values, position)
     if inside:
         raise InputError(f"{place}: ends inside a statement; the file is cut short: delete it and fetch it again")
     if not columns:
@@ -85,23 +85,23 @@ def _split(block: bytes) -> list[bytes]:
 
 
 def _definition(text: bytes, inside: str, table: str, columns: dict[str, Column]) -> str:
-    """Learn from a line outside INSERT; returns what the next line is inside of."""
-    if found := _CREATE.match(text):
-        return "create" if found[1] == table.encode() else ""
+    """Read a line outside INSERT into `columns`; returns the statement that the next line is inside of."""
+    if match := _CREATE.match(text):
+        return "create" if match[1] == table.encode() else ""
     if inside == "create" and (column := _COLUMN.match(text)):
         name, kind = column[1].decode(), column[2].lower()
-        python: Kind = int if kind in _INTEGERS else float if kind in _NUMBERS else bytes
-        columns[name] = Column(name, python, b"NOT NULL" not in column[3])
+        type_: Kind = int if kind in _INTEGERS else float if kind in _NUMBERS else bytes
+        columns[name] = Column(name, type_, b"NOT NULL" not in column[3])
     return "" if text.endswith(b";") else inside
 
 
-def _chosen(columns: dict[str, Column], names: bytes | None, place: str) -> tuple[Column, ...]:
+def _inserted(columns: dict[str, Column], names: bytes | None, place: str) -> tuple[Column, ...]:
     if names is None:
         return tuple(columns.values())
-    given = [name.strip(b" `").decode() for name in names[1:-1].split(b",")]
-    if unknown := [name for name in given if name not in columns]:
+    order = [name.strip(b" `").decode() for name in names[1:-1].split(b",")]
+    if unknown := [name for name in order if name not in columns]:
         raise InputError(f"{place}: INSERT names the column {unknown[0]!r}, which CREATE TABLE does not")
-    return tuple(columns[name] for name in given)
+    return tuple(columns[name] for name in order)
 
 
 def rows(values: bytes, columns: Sequence[Column], place: str) -> Iterator[tuple[Value, ...]]:
@@ -114,11 +114,11 @@ def rows(values: bytes, columns: Sequence[Column], place: str) -> Iterator[tuple
         row: list[Value] = []
         end = b","
         while end == b",":
-            found = _VALUE.match(values, at)
-            if found is None or len(row) == len(columns):
+            match = _VALUE.match(values, at)
+            if match is None or len(row) == len(columns):
                 raise InputError(f"{place}: {len(columns)} values are expected, up to {values[at : at + 40]!r}")
-            row.append(_value(found, columns[len(row)].kind))
-            at, end = found.end(), found["end"]
+            row.append(_value(match, columns[len(row)].kind))
+            at, end = match.end(), match["end"]
         if len(row) != len(columns):
             raise InputError(f"{place}: {len(row)} values for {len(columns)} columns before {values[at : at + 40]!r}")
         yield tuple(row)
@@ -129,19 +129,19 @@ def rows(values: bytes, columns: Sequence[Column], place: str) -> Iterator[tuple
 def marks(values: bytes) -> int:
     """How many strings of the first row are marked `_binary`."""
     at, count, end = 1, 0, b","
-    while end == b"," and (found := _VALUE.match(values, at)) is not None:
-        count += found[0].lstrip().startswith(b"_binary")
-        at, end = found.end(), found["end"]
+    while end == b"," and (match := _VALUE.match(values, at)) is not None:
+        count += match[0].lstrip().startswith(b"_binary")
+        at, end = match.end(), match["end"]
     return count
 
 
-def _value(found: re.Match[bytes], kind: Kind) -> Value:
-    if found["null"] is not None:
+def _value(match: re.Match[bytes], kind: Kind) -> Value:
+    if match["null"] is not None:
         return None
-    if found["hex"] is not None:
-        plain = bytes.fromhex(found["hex"].decode())
+    if match["hex"] is not None:
+        plain = bytes.fromhex(match["hex"].decode())
     else:
-        plain = found["number"] if found["text"] is None else unescape(found["text"])
+        plain = match["number"] if match["text"] is None else unescape(match["text"])
     return plain if kind is bytes else kind(plain)
 
 
@@ -149,4 +149,4 @@ def unescape(text: bytes) -> bytes:
     """The value of a string literal, given what stands between its quotes."""
     if b"\\" not in text and b"''" not in text:
         return text
-    return _ESCAPE.sub(lambda found: b"'" if found[1] is None else _MEANING.get(found[1], found[1]), text)
+    return _ESCAPE.sub(lambda match: b"'" if match[1] is None else _MEANING.get(match[1], match[1]), text)

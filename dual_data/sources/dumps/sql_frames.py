@@ -34,24 +34,24 @@ class Rows(NamedTuple):
     invalid: int
     """Strings that are not UTF-8; their stray bytes are written as \\xNN."""
     exactly: bool
-    """Whether the batch had to be read by the slow way."""
+    """Whether the batch had to be read the slow way."""
 
 
 def batches(lines: Iterator[Statement], size: int) -> Iterator[Statement]:
-    """Neighbouring lines together, so that neither long nor short ones cost much."""
+    """Neighbouring lines joined, so that neither long nor short ones cost much."""
     waiting: list[Statement] = []
     length = 0
     for line in lines:
         if waiting and (length >= size or line.columns != waiting[0].columns):
-            yield _together(waiting)
+            yield _joined(waiting)
             waiting, length = [], 0
         waiting.append(line)
         length += len(line.values)
     if waiting:
-        yield _together(waiting)
+        yield _joined(waiting)
 
 
-def _together(lines: Sequence[Statement]) -> Statement:
+def _joined(lines: Sequence[Statement]) -> Statement:
     return lines[-1]._replace(values=b",".join(line.values for line in lines))
 
 
@@ -64,8 +64,8 @@ def read(batch: Statement, wanted: Sequence[str], place: str) -> Rows:
     invalid = 0
     for name, dtype in frame.schema.items():
         if dtype == pl.Binary:
-            frame, wrong = _decoded(frame, name)
-            invalid += wrong
+            frame, count = _decoded(frame, name)
+            invalid += count
     return Rows(frame.select(wanted), invalid, exactly)
 
 
@@ -78,21 +78,21 @@ def _by_arrow(batch: Statement, wanted: Sequence[str]) -> pl.DataFrame | None:
         # Without strings a parenthesis is a parenthesis. Each row then begins with a comma: an empty first column.
         table = _csv(b"," + text.translate(_NUMBERS_ONLY, b"("), batch.columns, wanted, before=(_NOTHING,))
         return None if table is None else _frame(table)
-    # The second look is for an escaped backslash before a letter.
+    # The second search excludes an escaped backslash before a letter.
     if _OTHER_ESCAPE.search(text) and _OTHER_ESCAPE.search(text.replace(rb"\\", b"")):
         return None
     marked = marks(text)
-    between = text.count(_ROWS_BETWEEN)
+    separators = text.count(_ROWS_BETWEEN)
     text = text[1:-1].replace(_ROWS_BETWEEN, b"\n")
     stripped = 0
     if marked:
         text, stripped = re.subn(rb"(^|[,\n])_binary '", rb"\1'", text)
     table = _csv(text, batch.columns, wanted)
-    # A string can hold what looks like a mark; then the count does not come out.
+    # A string can hold what looks like a mark; then the counts differ.
     if table is None or stripped != marked * table.num_rows:
         return None
     frame = _frame(table)
-    if between + 1 != table.num_rows:
+    if separators + 1 != table.num_rows:
         frame = frame.with_columns(
             pl.col(name).map_elements(lambda value: value.replace(b"\n", _ROWS_BETWEEN), pl.Binary)
             for name, dtype in frame.schema.items()
@@ -126,8 +126,8 @@ def _csv(
         )
     except pa.ArrowInvalid:
         return None
-    never = {column.name for column in columns if not column.nullable}
-    return None if any(table.column(name).null_count for name in wanted if name in never) else table
+    not_null = {column.name for column in columns if not column.nullable}
+    return None if any(table.column(name).null_count for name in wanted if name in not_null) else table
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
@@ -137,15 +137,16 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 
 
 def _exactly(batch: Statement, wanted: Sequence[str], place: str) -> pl.DataFrame:
-    found = list(rows(batch.values, batch.columns, place))
-    places = {column.name: (index, _POLARS[column.kind]) for index, column in enumerate(batch.columns)}
+    values = list(rows(batch.values, batch.columns, place))
+    position = {column.name: index for index, column in enumerate(batch.columns)}
+    dtype = {column.name: _POLARS[column.kind] for column in batch.columns}
     return pl.DataFrame(
-        [pl.Series(name, [row[places[name][0]] for row in found], dtype=places[name][1]) for name in wanted]
+        [pl.Series(name, [row[position[name]] for row in values], dtype=dtype[name]) for name in wanted]
     )
 
 
 def _decoded(frame: pl.DataFrame, name: str) -> tuple[pl.DataFrame, int]:
-    """Bytes as text, and how many were none."""
+    """The frame with a column of bytes as text, and how many values were none."""
     try:
         return frame.with_columns(pl.col(name).cast(pl.String)), 0
     except pl.exceptions.PolarsError:

@@ -7,7 +7,7 @@
     articles   item, title                        articles of the English Wikipedia, likewise
 
 Lines in canonical form go through polars. Others are brought into it by `triples`, so comments, tabs and escapes of
-every kind are read right, only slower. Of the lines that are wanted, what is no N-Triples is counted and left out.
+every kind are read right, only slower. Those of the wanted lines that are no N-Triples are counted and left out.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def pieces(blocks: Iterator[bytes], done: int) -> Iterator[Piece]:
             if position > done:
                 yield block, position
 
-    return in_order(lambda given: read(*given), placed())
+    return in_order(lambda pair: read(*pair), placed())
 
 
 def empty() -> dict[str, pl.DataFrame]:
@@ -81,24 +81,24 @@ def read(block: bytes, end: int = 0) -> Piece:
         | written.str.ends_with('"@mul .')
     )
     for predicate in (SITELINKS, ABOUT):
-        # Most blocks of a truthy dump have neither: a look at all of it is quicker than one at each line.
+        # Most blocks of a truthy dump have neither: one search in the block is faster than one in each line.
         if (name := predicate.partition(":")[2] + ">").encode() in block:
             wanted |= written.str.contains(name, literal=True)
     chosen = pl.concat([lines.filter(regular & lines.select(wanted).to_series()), odd])
-    parts = _split(chosen)
-    strange = parts.filter(pl.col("object").is_null())["line"]
-    if strange.len():
-        odd, more = _canonical(strange)
-        parts, malformed = pl.concat([parts.filter(pl.col("object").is_not_null()), _split(odd)]), malformed + more
+    split = _split(chosen)
+    irregular = split.filter(pl.col("object").is_null())["line"]
+    if irregular.len():
+        odd, more = _canonical(irregular)
+        split, malformed = pl.concat([split.filter(pl.col("object").is_not_null()), _split(odd)]), malformed + more
     counts = {"lines": lines.height, "odd_lines": odd.height, "malformed": malformed, "invalid_utf8": invalid}
-    return Piece(_tables(parts), counts, end)
+    return Piece(_tables(split), counts, end)
 
 
 def _lines(block: bytes) -> tuple[pl.DataFrame, int]:
     """Column line, and how many lines are not UTF-8; their stray bytes are written as \\xNN."""
     if _SEPARATOR not in block:
         try:
-            # The quickest way to cut text into lines: a table of one column, whose separator never comes.
+            # The fastest way to cut text into lines: a table of one column, whose separator never occurs.
             table = pl.read_csv(
                 block, separator=_SEPARATOR.decode(), quote_char=None, has_header=False, schema={"line": pl.String}
             )
@@ -118,7 +118,7 @@ def _split(lines: pl.DataFrame) -> pl.DataFrame:
 
 def _canonical(lines: pl.Series) -> tuple[pl.DataFrame, int]:
     """Odd lines as they should be, and how many are no triples."""
-    found, malformed = [], 0
+    canonical, malformed = [], 0
     for line in lines:
         try:
             triple = triples.parse(line)
@@ -126,21 +126,21 @@ def _canonical(lines: pl.Series) -> tuple[pl.DataFrame, int]:
             malformed += 1
             continue
         if triple is not None and triple.subject.kind == "iri":
-            found.append(triples.line(triple))
-    return pl.DataFrame({"line": found}, schema={"line": pl.String}), malformed
+            canonical.append(triples.line(triple))
+    return pl.DataFrame({"line": canonical}, schema={"line": pl.String}), malformed
 
 
-def _tables(parts: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def _tables(split: pl.DataFrame) -> dict[str, pl.DataFrame]:
     subject, predicate, target = pl.col("subject"), pl.col("predicate"), pl.col("object")
     item = _number(subject, ENTITY_PREFIX + "Q")
-    of_items = parts.with_columns(item=item).filter(pl.col("item").is_not_null())
+    of_items = split.with_columns(item=item).filter(pl.col("item").is_not_null())
     claims = of_items.with_columns(property=_number(predicate, DIRECT + "P").cast(pl.Int32, strict=False)).filter(
         pl.col("property").is_not_null()
     )
     to_item = target.str.strip_suffix(">")
     claims = claims.with_columns(target=_number(to_item, "<" + ENTITY_PREFIX + "Q"))
-    spoken = of_items.filter(predicate.is_in(list(FIELDS)))
-    terms = _terms_of(spoken).with_columns(
+    names = of_items.filter(predicate.is_in(list(FIELDS)))
+    terms = _terms_of(names).with_columns(
         field=predicate.replace_strict(FIELDS, return_dtype=pl.String), language="tag", text="value"
     )
     return {
@@ -149,15 +149,15 @@ def _tables(parts: pl.DataFrame) -> dict[str, pl.DataFrame]:
         "terms": terms.filter(
             pl.col("language").is_in(["en", "mul"]) & ~((pl.col("field") == "description") & (pl.col("tag") != "en"))
         ).select(list(SCHEMAS["terms"])),
-        "sitelinks": _sitelinks(parts),
-        "articles": _articles(parts),
+        "sitelinks": _sitelinks(split),
+        "articles": _articles(split),
     }
 
 
 def _number(iri: pl.Expr, prefix: str) -> pl.Expr:
     """The number of an id after a prefix; null for anything else."""
     rest = iri.str.strip_prefix(prefix)
-    # Neither a sign nor a leading zero belongs to an id; ":" follows "9".
+    # An id has neither a sign nor a leading zero; ":" follows "9".
     proper = iri.str.starts_with(prefix) & (rest >= "1") & (rest < ":")
     return pl.when(proper).then(rest.cast(pl.Int64, strict=False))
 
@@ -166,9 +166,9 @@ def _terms_of(rows: pl.DataFrame) -> pl.DataFrame:
     """Adds kind, value and tag of the object: see `dual_data.sources.wikidata.sparql.Term`."""
     target = pl.col("object")
     groups = target.str.extract_groups(_LITERAL).struct.rename_fields(["text", "language", "datatype"])
-    parts = rows.with_columns(groups.alias("literal")).unnest("literal")
+    terms = rows.with_columns(groups.alias("literal")).unnest("literal")
     datatype = pl.when(pl.col("datatype") != triples.STRING).then("datatype")
-    parts = parts.with_columns(
+    terms = terms.with_columns(
         kind=pl.when(target.str.starts_with("<"))
         .then(pl.lit("iri"))
         .when(target.str.starts_with("_"))
@@ -178,30 +178,30 @@ def _terms_of(rows: pl.DataFrame) -> pl.DataFrame:
         tag=pl.coalesce("language", datatype, pl.lit("")),
     )
     escaped = pl.col("value").str.contains("\\", literal=True)
-    if not parts.select(escaped.any()).item():
-        return parts
+    if not terms.select(escaped.any()).item():
+        return terms
     plain = pl.col("value").map_elements(_unescaped, pl.String)
-    return pl.concat([parts.filter(~escaped), parts.filter(escaped).with_columns(value=plain)])
+    return pl.concat([terms.filter(~escaped), terms.filter(escaped).with_columns(value=plain)])
 
 
 def _unescaped(text: str) -> str:
     try:
         return triples.unescape(text)
     except ValueError:
-        # Half a surrogate pair: kept as it was written, which is no character either.
+        # A lone surrogate: kept as it was written, for it is no character.
         return text
 
 
-def _sitelinks(parts: pl.DataFrame) -> pl.DataFrame:
-    rows = parts.filter(pl.col("predicate") == SITELINKS)
+def _sitelinks(split: pl.DataFrame) -> pl.DataFrame:
+    rows = split.filter(pl.col("predicate") == SITELINKS)
     numbers = [_number(pl.col("subject"), prefix + "Q") for prefix in (ENTITY_PREFIX, *_DATA)]
     count = pl.col("object").str.extract(r'^"\+?([0-9]+)"').cast(pl.Int64, strict=False)
     return rows.select(item=pl.coalesce(numbers), count=count).drop_nulls()
 
 
-def _articles(parts: pl.DataFrame) -> pl.DataFrame:
+def _articles(split: pl.DataFrame) -> pl.DataFrame:
     about = (pl.col("predicate") == ABOUT) & pl.col("subject").str.starts_with(ARTICLE)
-    rows = parts.filter(about).select(
+    rows = split.filter(about).select(
         item=_number(pl.col("object").str.strip_suffix(">"), "<" + ENTITY_PREFIX + "Q"),
         title=pl.col("subject").str.strip_prefix(ARTICLE),
     )

@@ -28,12 +28,12 @@ class Triple(NamedTuple):
 
 def parse(line: str) -> Triple | None:
     """The triple of a line; None for a blank line or a comment. Raises ValueError for anything else."""
-    found = _LINE.fullmatch(line)
-    if found is None:
+    match = _LINE.fullmatch(line)
+    if match is None:
         if _NOTHING.fullmatch(line):
             return None
         raise ValueError(f"not a triple: {line[:80]!r}")
-    subject, predicate, target = (term(written) for written in found.groups())
+    subject, predicate, target = (term(written) for written in match.groups())
     if subject.kind == "literal" or predicate.kind != "iri":
         raise ValueError(f"not a triple: {line[:80]!r}")
     return Triple(subject, predicate, target)
@@ -45,11 +45,11 @@ def term(written: str) -> Term:
         return Term("iri", unescape(written[1:-1]))
     if written.startswith("_:"):
         return Term("blank", written[2:])
-    found = _LITERAL.fullmatch(written)
-    if found is None:
+    match = _LITERAL.fullmatch(written)
+    if match is None:
         raise ValueError(f"not a literal: {written[:80]!r}")
-    kind = unescape(found[3] or "")
-    return Term("literal", unescape(found[1]), found[2] or ("" if kind == STRING else kind))
+    kind = unescape(match[3] or "")
+    return Term("literal", unescape(match[1]), match[2] or ("" if kind == STRING else kind))
 
 
 def unescape(text: str) -> str:
@@ -57,30 +57,30 @@ def unescape(text: str) -> str:
     return _ESCAPE.sub(_meaning, text) if "\\" in text else text
 
 
-def _meaning(found: re.Match[str]) -> str:
-    if found[3] is not None:
+def _meaning(match: re.Match[str]) -> str:
+    if match[3] is not None:
         try:
-            return _MEANING[found[3]]
+            return _MEANING[match[3]]
         except KeyError:
-            raise ValueError(f"unknown escape {found[0]!r}") from None
-    number = int(found[1] or found[2], 16)
+            raise ValueError(f"unknown escape {match[0]!r}") from None
+    number = int(match[1] or match[2], 16)
     # Surrogates and what lies above Unicode are no characters.
     if 0xD800 <= number < 0xE000 or number > 0x10FFFF:
-        raise ValueError(f"{found[0]} is no character")
+        raise ValueError(f"{match[0]} is no character")
     return chr(number)
 
 
 def line(triple: Triple) -> str:
     """A triple in canonical form, without a line feed."""
-    return " ".join([*(_written(one) for one in triple), "."])
+    return " ".join([*map(_written, triple), "."])
 
 
-def _written(one: Term) -> str:
-    if one.kind == "iri":
-        # Not even escaped may these stand in an IRI, but what was read is written.
-        return "<" + re.sub(r'[<>"{}|^`\\\x00-\x20]', lambda found: f"\\u{ord(found[0]):04X}", one.value) + ">"
-    if one.kind == "blank":
-        return "_:" + one.value
-    text = one.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    datatype = f"^^<{one.tag}>" if ":" in one.tag else f"@{one.tag}" if one.tag else ""
+def _written(term: Term) -> str:
+    if term.kind == "iri":
+        # An IRI may not hold these, not even escaped; but what was read is written back.
+        return "<" + re.sub(r'[<>"{}|^`\\\x00-\x20]', lambda match: f"\\u{ord(match[0]):04X}", term.value) + ">"
+    if term.kind == "blank":
+        return "_:" + term.value
+    text = term.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    datatype = f"^^<{term.tag}>" if ":" in term.tag else f"@{term.tag}" if term.tag else ""
     return f'"{text}"{datatype}'

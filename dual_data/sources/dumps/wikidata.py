@@ -5,7 +5,7 @@ Direct statements are those of best rank. What they do not tell is left out rath
     end dates           a statement that has ended cannot be told from one that holds; SPARQL leaves it out
     precision of dates  a day other than the first proves a day, a month other than January proves a month; all other
                         dates are `precision_unknown`, and so are days before 1583 that would be of another year or
-                        month in the Julian calendar, then the usual one: which of the two is meant is not told
+                        month in the Julian calendar, then the usual one: dumps do not tell which is meant
     units               a quantity whose relation asks for a unit is `unit_unknown`; others are taken as bare numbers
     sitelinks, titles   full dumps have them; beside a truthy dump, Wikidata's table wb_items_per_site gives both
 """
@@ -32,9 +32,9 @@ INSTANCE_OF, SUBCLASS_OF = 31, 279
 _DAY = re.compile(r"([+-]?\d{4,})-(\d\d)-(\d\d)")
 _JULIAN = Term("iri", values.JULIAN)
 _GREGORIAN_SINCE = 1583
-"""The first whole year in which the Gregorian calendar was in use anywhere; long after it, others wrote Julian days."""
-_UNTOLD = {"precision_too_low": "precision_unknown", "unit_not_asked": "unit_unknown"}
-"""What the reasons of the SPARQL source are here, where precision and unit are not told."""
+"""The first whole year of the Gregorian calendar anywhere; other places wrote Julian days long after it."""
+_REASONS = {"precision_too_low": "precision_unknown", "unit_not_asked": "unit_unknown"}
+"""Reasons that stand in place of the SPARQL source's, because dumps tell neither precision nor unit."""
 WIKI = "enwiki"
 """Site whose titles are taken: the Wikipedia that the SPARQL source asks for too."""
 
@@ -45,9 +45,9 @@ def members(tables: Tables, topics: Mapping[str, Topic], limit: int | None) -> d
     return {name: _subjects(tables, hierarchy, name, topic, limit) for name, topic in topics.items()}
 
 
-def harvest(tables: Tables, found: Mapping[str, Sequence[int]], relations: Mapping[str, Relation]) -> Harvest:
+def harvest(tables: Tables, members: Mapping[str, Sequence[int]], relations: Mapping[str, Relation]) -> Harvest:
     """All statements of the relations about the topics' subjects, and the entities that they name."""
-    statements = _reject_wrong_classes(tables, _statements(tables, found, relations), relations)
+    statements = _reject_wrong_classes(tables, _statements(tables, members, relations), relations)
     entity = pl.col("object_kind") == "entity"
     usable = statements.filter(pl.col("reason").is_null())
     named = pl.concat([usable["subject_qid"], usable.filter(entity)["object_value"]]).unique()
@@ -62,12 +62,12 @@ def _hierarchy(tables: Tables) -> pl.DataFrame:
 
 def _below(hierarchy: pl.DataFrame, roots: Sequence[str]) -> pl.DataFrame:
     """Column object: the classes and all classes below them."""
-    found = edge = pl.DataFrame({"object": [int(qid[1:]) for qid in roots]}, schema={"object": pl.Int64})
-    while edge.height:
-        below = hierarchy.join(edge, on="object", how="semi").select(object="item").unique()
-        edge = below.join(found, on="object", how="anti")
-        found = pl.concat([found, edge])
-    return found.unique()
+    classes = level = pl.DataFrame({"object": [int(qid[1:]) for qid in roots]}, schema={"object": pl.Int64})
+    while level.height:
+        below = hierarchy.join(level, on="object", how="semi").select(object="item").unique()
+        level = below.join(classes, on="object", how="anti")
+        classes = pl.concat([classes, level])
+    return classes.unique()
 
 
 def _subjects(tables: Tables, hierarchy: pl.DataFrame, name: str, topic: Topic, limit: int | None) -> list[int]:
@@ -112,12 +112,14 @@ def _titles(tables: Tables) -> Lazy | None:
     return None
 
 
-def _statements(tables: Tables, found: Mapping[str, Sequence[int]], relations: Mapping[str, Relation]) -> pl.DataFrame:
+def _statements(
+    tables: Tables, members: Mapping[str, Sequence[int]], relations: Mapping[str, Relation]
+) -> pl.DataFrame:
     """Rows of STATEMENTS, by topic, relation, subject and object."""
     jobs = pl.DataFrame(
         [
             (place, topic, order, stem, int(relation.property[1:]), relation.object)
-            for place, topic in enumerate(found)
+            for place, topic in enumerate(members)
             for order, (stem, relation) in enumerate(relations.items())
             if relation.applies_to(topic)
         ],
@@ -129,8 +131,8 @@ def _statements(tables: Tables, found: Mapping[str, Sequence[int]], relations: M
     )  # fmt: skip
     subjects = pl.DataFrame(
         {
-            "place": [place for place, items in enumerate(found.values()) for _ in items],
-            "item": [item for items in found.values() for item in items],
+            "place": [place for place, items in enumerate(members.values()) for _ in items],
+            "item": [item for items in members.values() for item in items],
         },
         schema={"place": pl.Int64, "item": pl.Int64},
     )
@@ -139,15 +141,15 @@ def _statements(tables: Tables, found: Mapping[str, Sequence[int]], relations: M
         _of_values(_read(tables, "values", subjects, jobs), relations),
     ]
     order = ["place", "order", "item", "object_value"]
-    stated = pl.concat([part.select(*STATEMENTS, "language", *order[:3]) for part in rows]).sort(order)
+    stated = pl.concat([frame.select(*STATEMENTS, "language", *order[:3]) for frame in rows]).sort(order)
     return prefer_languages(stated.select(*STATEMENTS, "language"))
 
 
 def _read(tables: Tables, name: str, subjects: pl.DataFrame, jobs: pl.DataFrame) -> pl.DataFrame:
     """What a table says about the subjects with the properties of the jobs, each row with its job."""
     engine = tables.engine
-    asked = engine.local(jobs.select("property").unique())
-    rows = tables[name].join(asked, on="property", how="semi").join(engine.local(subjects), on="item", how="inner")
+    properties = engine.local(jobs.select("property").unique())
+    rows = tables[name].join(properties, on="property", how="semi").join(engine.local(subjects), on="item", how="inner")
     return engine.collect(rows).join(jobs, on=["place", "property"], how="inner")
 
 
@@ -171,9 +173,9 @@ def _of_values(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Data
     foreign = (pl.col("asked") == "text") & ~pl.col("tag").is_in(["", "en", "mul"]) & ~pl.col("tag").str.contains(":")
     rows = rows.filter(~foreign)
     columns = rows.select("relation", "kind", "value", "tag").iter_rows()
-    read = [_value(relations[stem], Term(*parts)) for stem, *parts in columns]
+    parsed = [_value(relations[stem], Term(*term)) for stem, *term in columns]
     schema = {"object_value": pl.String, "object_text": pl.String, "reason": pl.String, "language": pl.String}
-    return pl.concat([rows, pl.DataFrame(read, schema=schema, orient="row")], how="horizontal").with_columns(
+    return pl.concat([rows, pl.DataFrame(parsed, schema=schema, orient="row")], how="horizontal").with_columns(
         property_id=pl.format("P{}", "property"), subject_qid=pl.format("Q{}", "item"), object_kind="asked"
     )
 
@@ -182,13 +184,13 @@ def _value(relation: Relation, term: Term) -> values.Value:
     if relation.object != "date":
         value = values.stated(relation, term, (None, None))
     else:
-        found = _DAY.match(term.value)
-        precision = _precision(found)
+        match = _DAY.match(term.value)
+        precision = _precision(match)
         value = values.date(term, None, precision, relation)
         julian = values.date(term, None, precision, relation, _JULIAN)
-        if found and int(found[1]) < _GREGORIAN_SINCE and value != julian:
+        if match and int(match[1]) < _GREGORIAN_SINCE and value != julian:
             value = values.Value(term.value, reason="precision_unknown")
-    return value._replace(reason=_UNTOLD.get(value.reason or "", value.reason))
+    return value._replace(reason=_REASONS.get(value.reason or "", value.reason))
 
 
 def _precision(time: re.Match[str] | None) -> Term | None:
@@ -200,16 +202,16 @@ def _precision(time: re.Match[str] | None) -> Term | None:
 
 def _reject_wrong_classes(tables: Tables, statements: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
     """Give `wrong_class` to objects that belong to none of the classes that their relation accepts."""
-    choosy = {stem: relation for stem, relation in relations.items() if relation.object_classes}
-    hierarchy = _hierarchy(tables) if choosy else pl.DataFrame()
-    for stem, relation in choosy.items():
+    restricted = {stem: relation for stem, relation in relations.items() if relation.object_classes}
+    hierarchy = _hierarchy(tables) if restricted else pl.DataFrame()
+    for stem, relation in restricted.items():
         here = pl.col("reason").is_null() & (pl.col("relation") == stem)
         objects = statements.filter(here)["object_value"].unique()
         engine = tables.engine
         claims = tables["claims"].filter(nw.col("property") == INSTANCE_OF)
         claims = claims.join(engine.local(_below(hierarchy, relation.object_classes)), on="object", how="semi")
-        right = claims.join(engine.local(_numbers(objects).to_frame("item")), on="item", how="semi")
-        accepted = engine.collect(right.select("item").unique())["item"]
+        accepted_claims = claims.join(engine.local(_numbers(objects).to_frame("item")), on="item", how="semi")
+        accepted = engine.collect(accepted_claims.select("item").unique())["item"]
         wrong = here & ~pl.col("object_value").str.slice(1).cast(pl.Int64, strict=False).is_in(accepted.implode())
         statements = reject(statements, wrong, "wrong_class")
     return statements
@@ -223,14 +225,14 @@ def _entities(tables: Tables, items: pl.Series) -> pl.DataFrame:
     """Rows of ENTITIES, by number: an English label is preferred to one for all languages."""
     engine = tables.engine
     wanted = engine.local(items.to_frame("item"))
-    told = engine.collect(tables["terms"].join(wanted, on="item", how="semi"))
-    told = told.with_columns(text=_clean(pl.col("text")))
+    terms = engine.collect(tables["terms"].join(wanted, on="item", how="semi"))
+    terms = terms.with_columns(text=_clean(pl.col("text")))
     # Some items are called by their own id, which is no name.
     label = (pl.col("field") == "label") & (pl.col("text") != "") & ~pl.col("text").str.contains(r"^Q[1-9][0-9]*$")
     alias = (pl.col("field") == "alias") & (pl.col("text") != "")
     in_english = pl.col("text").filter(label & (pl.col("language") == "en")).max()
     in_all = pl.col("text").filter(label & (pl.col("language") == "mul")).max()
-    entities = told.group_by("item").agg(
+    entities = terms.group_by("item").agg(
         label=pl.coalesce(in_english, in_all),
         aliases=pl.col("text").filter(label | alias).unique().sort(),
         description=pl.col("text").filter(pl.col("field") == "description").min(),

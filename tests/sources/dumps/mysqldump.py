@@ -70,20 +70,20 @@ def dump(
     mark: bool = False,
     row_a_line: bool = False,
 ) -> bytes:
-    """A whole dump; `a_line` rows an INSERT, with `_binary` where `mark`, a line a row where `row_a_line`."""
+    """A whole dump with `a_line` rows per INSERT; `mark` writes `_binary`, `row_a_line` puts each row on a line."""
     columns = COLUMNS[table] if columns is None else columns
-    written = [b"(" + b",".join(literal(value, mark) for value in row) + b")" for row in rows]
+    tuples = [b"(" + b",".join(literal(value, mark) for value in row) + b")" for row in rows]
     text = create(table, columns)
-    between = b",\n" if row_a_line else b","
-    for start in range(0, len(written), a_line):
-        values = between.join(written[start : start + a_line])
+    separator = b",\n" if row_a_line else b","
+    for start in range(0, len(tuples), a_line):
+        values = separator.join(tuples[start : start + a_line])
         text += f"INSERT INTO `{table}` VALUES ".encode() + (b"\n" if row_a_line else b"") + values + b";\n"
     return text + b"UNLOCK TABLES;\n-- Dump completed on 2026-11-01  0:00:00\n"
 
 
 def escape(value: bytes) -> bytes:
     """What mysqldump writes between the quotes for `value`."""
-    for plain, written in ((b"\\", b"\\\\"), (b"\0", b"\\0"), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"'", b"\\'"),
+    for plain, escaped in ((b"\\", b"\\\\"), (b"\0", b"\\0"), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"'", b"\\'"),
                            (b'"', b'\\"'), (b"\x1a", b"\\Z")):  # fmt: skip
-        value = value.replace(plain, written)
+        value = value.replace(plain, escaped)
     return value

@@ -1,4 +1,4 @@
-"""Results in order, however the threads run, and no further ahead than said."""
+"""Results in order, however the threads run, and no further ahead than allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine does in a way of its own: the same rows as the plain relational form of it."""
+"""What an engine does in its own way: the same rows as the plain relational form gives."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ DENSE = pl.DataFrame({"number": [7, 2, 3], "value": [1, 5, 5]}, schema={"number"
 ROWS = pl.DataFrame({"number": [3, 7, 7, None, 0, -1, 1, 8, 9, 2**40], "row": range(10)})
 
 
-def looked_up(found: pl.DataFrame, rows: pl.DataFrame = ROWS) -> tuple[pl.DataFrame, bool]:
+def looked_up(table: pl.DataFrame, rows: pl.DataFrame = ROWS) -> tuple[pl.DataFrame, bool]:
     """What a lookup finds, and whether it needed a join."""
     engine = Polars()
-    frame = engine.lookup(found, on="number")(engine.local(rows))
+    frame = engine.lookup(table, on="number")(engine.local(rows))
     plan = frame.to_native().explain()
     return engine.collect(frame).select("row", "number", "value").sort("row", "value"), "JOIN" in plan
 
 
-def joined(found: pl.DataFrame, rows: pl.DataFrame = ROWS) -> pl.DataFrame:
-    return rows.join(found, on="number").select("row", "number", "value").sort("row", "value")
+def joined(table: pl.DataFrame, rows: pl.DataFrame = ROWS) -> pl.DataFrame:
+    return rows.join(table, on="number").select("row", "number", "value").sort("row", "value")
 
 
 @pytest.mark.parametrize(
-    ("found", "by_join"),
+    ("table", "by_join"),
     [
         (DENSE, False),
         (pl.concat([DENSE, DENSE.select(pl.lit(None, pl.Int64).alias("number"), "value").head(1)]), False),
@@ -39,21 +39,21 @@ def joined(found: pl.DataFrame, rows: pl.DataFrame = ROWS) -> pl.DataFrame:
     ],
     ids=["numbers", "nothing", "large", "repeated", "far apart", "zero", "empty"],
 )
-def test_a_lookup_is_a_join(found: pl.DataFrame, by_join: bool) -> None:
-    rows, needed_join = looked_up(found)
-    assert rows.equals(joined(found))
-    assert rows.schema == joined(found).schema
+def test_a_lookup_is_a_join(table: pl.DataFrame, by_join: bool) -> None:
+    rows, needed_join = looked_up(table)
+    assert rows.equals(joined(table))
+    assert rows.schema == joined(table).schema
     assert needed_join == by_join
 
 
 def test_titles_are_looked_up_too() -> None:
-    found, rows = (frame.with_columns(pl.col("number").cast(pl.String)) for frame in (DENSE, ROWS))
-    assert looked_up(found, rows)[0].equals(joined(found, rows))
-    assert joined(found, rows).height == 3
+    table, rows = (frame.with_columns(pl.col("number").cast(pl.String)) for frame in (DENSE, ROWS))
+    assert looked_up(table, rows)[0].equals(joined(table, rows))
+    assert joined(table, rows).height == 3
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0, 1, 2, 2**32 - 1]))))
 def test_a_tally_counts_what_differs(pairs: list[tuple[int, int]]) -> None:
-    rows = pl.DataFrame(pairs, schema={"by": pl.Int32, "of": pl.Int64}, orient="row")
-    counted = Polars().tally(nw.from_native(rows.lazy()), by="by", of="of")
-    assert dict(counted.iter_rows()) == {by: len({of for b, of in pairs if b == by}) for by, _ in pairs}
+    rows = pl.DataFrame(pairs, schema={"by": pl.Int32, "value": pl.Int64}, orient="row")
+    counts = Polars().tally(nw.from_native(rows.lazy()), by="by", value="value")
+    assert dict(counts.iter_rows()) == {by: len({value for key, value in pairs if key == by}) for by, _ in pairs}

@@ -36,7 +36,7 @@ class Server:
         self.answers: dict[str, list[tuple[int, dict[str, str]]]] = {}
         self.notices: dict[str, list[tuple[str, bytes]]] = {}
         self.ranges = True
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self.agents: set[str] = set()
         self.url = ""
         self.list_sums()
@@ -45,8 +45,8 @@ class Server:
         lines = [f"{hashlib.sha1(data).hexdigest()}  {path.rsplit('/', 1)[1]}" for path, data in FILES.items()]
         self.files[SUMS] = "\n".join(lines).encode()
 
-    def sent(self, path: str) -> list[str]:
-        return [wanted for asked, wanted in self.asked if asked == path]
+    def ranges_of(self, path: str) -> list[str]:
+        return [byte_range for requested, byte_range in self.requests if requested == path]
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def server() -> Iterator[Server]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            wanted = self.headers.get("Range", "")
-            state.asked.append((self.path, wanted))
+            byte_range = self.headers.get("Range", "")
+            state.requests.append((self.path, byte_range))
             state.agents.add(self.headers["User-Agent"])
-            if waiting := state.answers.get(self.path):
-                status, headers = waiting.pop(0)
+            if answers := state.answers.get(self.path):
+                status, headers = answers.pop(0)
                 return self.answer(status, b"", headers)
             if notices := state.notices.get(self.path):
                 kind, body = notices.pop(0)
@@ -69,7 +69,7 @@ def server() -> Iterator[Server]:
             if self.path not in state.files:
                 return self.answer(404, b"nothing here", {})
             data = state.files[self.path]
-            begin = int(wanted[6:-1]) if wanted and state.ranges else 0
+            begin = int(byte_range[6:-1]) if byte_range and state.ranges else 0
             if begin >= len(data) and begin:
                 return self.answer(416, b"", {})
             head = {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"} if begin else {}
@@ -102,17 +102,17 @@ def server() -> Iterator[Server]:
 
 
 def run(server: Server, folder: Path, clock: FakeClock | None = None) -> list[bool]:
-    wanted = remote("enwiki", DAY, server.url)
-    return [new for _, new in fetch(wanted, folder, "", Progress().task, clock=clock or FakeClock())]
+    files = remote("enwiki", DAY, server.url)
+    return [new for _, new in fetch(files, folder, "", Progress().task, clock=clock or FakeClock())]
 
 
-def here(folder: Path) -> list[Path]:
-    """What lies in a folder, but for the lock."""
+def contents(folder: Path) -> list[Path]:
+    """The files of a folder, except for the lock."""
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def complete(folder: Path) -> bool:
-    return {path.name: path.read_bytes() for path in here(folder)} == {
+    return {path.name: path.read_bytes() for path in contents(folder)} == {
         path.rsplit("/", 1)[1]: data for path, data in FILES.items()
     }
 
@@ -120,9 +120,9 @@ def complete(folder: Path) -> bool:
 def test_all_files_arrive_and_are_not_fetched_twice(server: Server, tmp_path: Path) -> None:
     assert run(server, tmp_path) == [True] * 5
     assert complete(tmp_path)
-    asked = len(server.asked)
+    count = len(server.requests)
     assert run(server, tmp_path) == [False] * 5
-    assert [path for path, _ in server.asked[asked:]] == [SUMS]
+    assert [path for path, _ in server.requests[count:]] == [SUMS]
     assert all(agent.startswith("dual-data/") for agent in server.agents)
 
 
@@ -132,7 +132,7 @@ def test_a_download_goes_on_after_every_cut(server: Server, tmp_path: Path) -> N
     clock = FakeClock()
     run(server, tmp_path, clock)
     assert complete(tmp_path)
-    assert server.sent(PAGE) == ["", "bytes=50000-", *["bytes=50001-"] * 3, "bytes=80001-"]
+    assert server.ranges_of(PAGE) == ["", "bytes=50000-", *["bytes=50001-"] * 3, "bytes=80001-"]
     assert len(clock.slept) == 6
 
 
@@ -142,9 +142,9 @@ def test_a_stopped_download_is_taken_up_by_the_next_run(server: Server, tmp_path
         run(server, tmp_path)
     assert (tmp_path / f"enwiki-{DAY}-page.sql.gz.part").stat().st_size == 70_000
     server.cuts.clear()
-    before = len(server.sent(PAGE))
+    before = len(server.ranges_of(PAGE))
     run(server, tmp_path)
-    assert server.sent(PAGE)[before:] == ["bytes=70000-"]
+    assert server.ranges_of(PAGE)[before:] == ["bytes=70000-"]
     assert complete(tmp_path)
 
 
@@ -162,14 +162,14 @@ def test_a_server_without_ranges_begins_again(server: Server, tmp_path: Path) ->
 def test_what_has_arrived_outlives_a_notice_instead_of_the_file(
     server: Server, tmp_path: Path, kind: str, body: bytes
 ) -> None:
-    part = tmp_path / f"enwiki-{DAY}-page.sql.gz.part"
-    part.write_bytes(FILES[PAGE][:70_000])
+    partial = tmp_path / f"enwiki-{DAY}-page.sql.gz.part"
+    partial.write_bytes(FILES[PAGE][:70_000])
     server.notices[PAGE] = [(kind, body)] * TRIES
     with pytest.raises(ServiceError, match=r"answered (200 with a page of HTML|something else).* is kept"):
         run(server, tmp_path)
-    assert part.read_bytes() == FILES[PAGE][:70_000]
+    assert partial.read_bytes() == FILES[PAGE][:70_000]
     run(server, tmp_path)
-    assert server.sent(PAGE)[TRIES:] == ["bytes=70000-"]
+    assert server.ranges_of(PAGE)[TRIES:] == ["bytes=70000-"]
     assert complete(tmp_path)
 
 
@@ -185,20 +185,20 @@ def test_a_wrong_checksum_deletes_what_arrived(server: Server, tmp_path: Path) -
     server.files[PAGE] = b"x" + FILES[PAGE][1:]
     with pytest.raises(ServiceError, match=r"page.sql.gz: its SHA-1 is [0-9a-f]{40}, .* deleted"):
         run(server, tmp_path)
-    assert here(tmp_path) == []
+    assert contents(tmp_path) == []
     server.files[PAGE] = FILES[PAGE]
     assert run(server, tmp_path)[0]
     assert complete(tmp_path)
 
 
 def test_a_part_that_is_too_long_or_another_file_is_found_out(server: Server, tmp_path: Path) -> None:
-    part = tmp_path / f"enwiki-{DAY}-page.sql.gz.part"
-    for wrong in (FILES[PAGE] + b"more", b"another" * 100):
-        part.write_bytes(wrong)
+    partial = tmp_path / f"enwiki-{DAY}-page.sql.gz.part"
+    for data in (FILES[PAGE] + b"more", b"another" * 100):
+        partial.write_bytes(data)
         with pytest.raises(ServiceError, match="deleted"):
             run(server, tmp_path)
-        assert not part.exists()
-    part.write_bytes(FILES[PAGE])
+        assert not partial.exists()
+    partial.write_bytes(FILES[PAGE])
     run(server, tmp_path)
     assert complete(tmp_path)
 
@@ -254,11 +254,11 @@ def test_nowhere_to_write_is_said(server: Server, tmp_path: Path) -> None:
 
 
 def test_of_two_downloads_at_once_one_is_refused(server: Server, tmp_path: Path) -> None:
-    under_way = fetch(remote("enwiki", DAY, server.url), tmp_path, "", Progress().task, clock=FakeClock())
-    next(under_way)
+    download = fetch(remote("enwiki", DAY, server.url), tmp_path, "", Progress().task, clock=FakeClock())
+    next(download)
     with pytest.raises(ProjectBusy, match="another download is running here; wait for it to end, or stop it"):
         run(server, tmp_path)
-    assert [new for _, new in under_way] == [True] * 4
+    assert [new for _, new in download] == [True] * 4
     assert complete(tmp_path)
     assert run(server, tmp_path) == [False] * 5
 

@@ -128,12 +128,12 @@ def test_a_changed_dump_is_imported_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst"])
 def test_a_cut_or_damaged_file_is_refused(tmp_path: Path, ending: str) -> None:
     path = tmp_path / (NAME + ending)
-    whole = PACK[ending](TEXT)
-    for wrong in (whole[: len(whole) // 2], whole[:40] + b"\xff" * 30 + whole[70:], b"hello"):
-        path.write_bytes(wrong)
+    packed = PACK[ending](TEXT)
+    for damaged in (packed[: len(packed) // 2], packed[:40] + b"\xff" * 30 + packed[70:], b"hello"):
+        path.write_bytes(damaged)
         with pytest.raises(InputError, match="damaged or cut short"):
             run(tmp_path)
-    path.write_bytes(whole)
+    path.write_bytes(packed)
     run(tmp_path)
     assert titles(tmp_path) == EXPECTED
 
@@ -149,15 +149,15 @@ COMMAND = (sys.executable, "-c", "from dual_data.cli import main; main()", "dump
 
 
 def test_a_disk_that_fills_up_is_said_and_what_is_complete_is_kept(tmp_path: Path) -> None:
-    """No file may grow beyond 8 kB, which a part of some size does."""
+    """No file may grow beyond 8 kB, which a part does."""
     (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(TEXT))
     # Without bytecode: Python would leave what it compiles cut off at that size, and later tests would read it.
     command = ("prlimit", "--fsize=8000", sys.executable, "-B", *COMMAND[1:], str(tmp_path))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert f"{tmp_path / 'imported'}: cannot be written (" in done.stderr
-    assert "make room or set the permissions" in done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert f"{tmp_path / 'imported'}: cannot be written (" in process.stderr
+    assert "make room or set the permissions" in process.stderr
     assert not list(tmp_path.rglob("*.tmp"))
     with pytest.raises(InputError, match="not imported yet"):
         imported(tmp_path)
@@ -168,12 +168,12 @@ def test_a_disk_that_fills_up_is_said_and_what_is_complete_is_kept(tmp_path: Pat
 def test_of_two_imports_at_once_one_is_refused_and_readers_see_whole_parts(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(TEXT)
     (tmp_path / f"testwiki-{DAY}-page.sql").write_bytes(b"")
-    under_way = import_folder(tmp_path, Progress().task, 20_000)
-    next(under_way)
+    running = import_folder(tmp_path, Progress().task, 20_000)
+    next(running)
     with pytest.raises(ProjectBusy, match="another import is running here; wait for it to end, or stop it"):
         run(tmp_path)
     with pytest.raises(InputError, match=r"page.sql"):
-        next(under_way)
+        next(running)
     (tmp_path / f"testwiki-{DAY}-page.sql").unlink()
     assert [new for _, _, new in run(tmp_path)] == [False]
     with pytest.MonkeyPatch.context() as patch:
@@ -182,21 +182,21 @@ def test_of_two_imports_at_once_one_is_refused_and_readers_see_whole_parts(tmp_p
 
 
 def test_imports_that_start_together_do_not_hurt_each_other(tmp_path: Path) -> None:
-    many = [(n, 0, f"Title_{n}".encode()) for n in range(300_000)]
-    (tmp_path / NAME).write_bytes(dump("linktarget", many))
-    started = [
+    rows = [(n, 0, f"Title_{n}".encode()) for n in range(300_000)]
+    (tmp_path / NAME).write_bytes(dump("linktarget", rows))
+    processes = [
         subprocess.Popen((*COMMAND, str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    while any(process.poll() is None for process in started):
+    while any(process.poll() is None for process in processes):
         for path in tmp_path.rglob("*.parquet"):
             pl.read_parquet(path)
         time.sleep(0.01)
-    ended = [(*process.communicate(), process.returncode) for process in started]
-    assert 0 in [code for _, _, code in ended]
-    for out, errors, code in ended:
+    results = [(*process.communicate(), process.returncode) for process in processes]
+    assert 0 in [code for _, _, code in results]
+    for out, errors, code in results:
         assert code == 0 or (code == 1 and "another import is running here" in errors), out + errors
-    assert len(titles(tmp_path)) == len(many)
+    assert len(titles(tmp_path)) == len(rows)
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -286,7 +286,7 @@ def test_an_import_begun_anew_leaves_nothing_of_the_old_one(tmp_path: Path) -> N
     path.write_bytes(dump("linktarget", ROWS[:30]))
     os.utime(path, ns=(1, 1))
     run(tmp_path)
-    assert sorted(one.name for one in imported(tmp_path)["linktarget"][0].iterdir()) == [
+    assert sorted(file.name for file in imported(tmp_path)["linktarget"][0].iterdir()) == [
         "linktarget-00000.parquet",
         "manifest.json",
     ]
@@ -316,9 +316,9 @@ def test_what_a_file_is_stands_in_its_name() -> None:
         "latest-truthy.nt.zst": ("triples", "wikidata", "latest"),
     }
     for name, expected in names.items():
-        found = recognise(Path(name))
-        assert found is not None
-        assert found[1:] == expected
+        file = recognise(Path(name))
+        assert file is not None
+        assert file[1:] == expected
     for name in ("enwiki-20261101-categorylinks.sql.gz", "enwiki-20261101-page.sql.gz.part", "README"):
         assert recognise(Path(name)) is None
 

@@ -87,11 +87,11 @@ def counted(
 @example(CHAIN, 2)
 def test_counts_equal_a_plain_count_in_both_layouts(pages: dict[int, Page], hops: int) -> None:
     items = sorted({page.item for page in pages.values() if page.item})
-    expected = {item: found for item in items if (found := plain_count(pages, item, hops)) is not None}
+    expected = {item: links for item in items if (links := plain_count(pages, item, hops)) is not None}
     with tempfile.TemporaryDirectory() as name:
-        made = tables(pages)
-        assert counted(write(Path(name) / "new", made), hops) == expected
-        assert counted(write(Path(name) / "old", by_title(made)), hops) == expected
+        rows = tables(pages)
+        assert counted(write(Path(name) / "new", rows), hops) == expected
+        assert counted(write(Path(name) / "old", by_title(rows)), hops) == expected
         for engine in (InSmallParts(), ByNumber()):
             assert counted(Path(name) / "new", hops, engine=engine) == expected
 
@@ -125,13 +125,13 @@ def test_a_real_wikis_tables_give_what_its_api_gives(tmp_path: Path) -> None:
         calls = Calls(tmp_path / "calls.sqlite", {"wikipedia": Pace()})
         source = Wikipedia(Services(wikipedia=wiki.url), calls)
         # One by one: asked together, a redirect that is asked for and leads to another is counted for one of them.
-        asked = {title: source.count_by_linkshere([title], 10_000, lambda _: None)[title] for title in items}
-    expected = {items[title]: answer[:2] for title, answer in asked.items() if answer.title is not None}
-    found = counted(folder, 1)
-    assert found == expected
-    assert found[items["Sarr"]] == ("Sarr", 42)
-    assert found[items["Ostelia"]] == ("Ostel", 3)
-    assert not {items[title] for title in ("Nowhere", "Round", "Roundabout", "Abroad")} & found.keys()
+        answers = {title: source.count_by_linkshere([title], 10_000, lambda _: None)[title] for title in items}
+    expected = {items[title]: answer[:2] for title, answer in answers.items() if answer.title is not None}
+    counts = counted(folder, 1)
+    assert counts == expected
+    assert counts[items["Sarr"]] == ("Sarr", 42)
+    assert counts[items["Ostelia"]] == ("Ostel", 3)
+    assert not {items[title] for title in ("Nowhere", "Round", "Roundabout", "Abroad")} & counts.keys()
 
 
 def test_only_the_items_asked_for_are_counted(tmp_path: Path) -> None:
@@ -141,7 +141,8 @@ def test_only_the_items_asked_for_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_missing_dump_is_named(tmp_path: Path) -> None:
-    made = tables({1: Page(0, "A", None, (), "Q1")})
-    folder = write(tmp_path, {name: rows for name, rows in made.items() if name != "redirect"})
+    rows = tables({1: Page(0, "A", None, (), "Q1")})
+    del rows["redirect"]
+    folder = write(tmp_path, rows)
     with pytest.raises(InputError, match=r"no dump of redirect; get it with dual-data dumps fetch"):
         counted(folder, 1)

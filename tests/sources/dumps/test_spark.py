@@ -60,25 +60,25 @@ def spark(_installed: None) -> Iterator[Engine]:
 def wiki() -> dict[int, Page]:
     """The wiki of the other tests, with chains and circles, in tables of our own."""
     titles = [title for title in PAGES if ":" not in title]
-    found = dict(CIRCLE)
+    pages = dict(CIRCLE)
     for number, title in enumerate(titles, start=100):
-        written = title.replace(" ", "_")
-        to = (0, titles[number % len(titles)].replace(" ", "_"), "") if number % 3 == 0 else None
+        name = title.replace(" ", "_")
+        target = (0, titles[number % len(titles)].replace(" ", "_"), "") if number % 3 == 0 else None
         links = tuple((0, titles[(number * step) % len(titles)].replace(" ", "_")) for step in (3, 5, 7, 11))
-        if written not in {page.title for page in found.values()}:
-            found[number] = Page(0, written, to, links, f"Q{number}")
-    return found
+        if name not in {page.title for page in pages.values()}:
+            pages[number] = Page(0, name, target, links, f"Q{number}")
+    return pages
 
 
 @pytest.mark.parametrize(("old", "hops"), [(False, 1), (True, 3)])
 def test_links(spark: Engine, tmp_path: Path, old: bool, hops: int) -> None:
-    made = tables(wiki())
-    folder = write(tmp_path, by_title(made) if old else made)
-    asked = pl.Series(["Q1", "Q3", "Q40", *(f"Q{n}" for n in range(100, 150, 2))])
-    expected = count(Tables(folder, Polars()), asked, hops)
+    rows = tables(wiki())
+    folder = write(tmp_path, by_title(rows) if old else rows)
+    qids = pl.Series(["Q1", "Q3", "Q40", *(f"Q{n}" for n in range(100, 150, 2))])
+    expected = count(Tables(folder, Polars()), qids, hops)
     assert expected.height > 15
     assert expected["inbound_links"].sum() > 20
-    assert count(Tables(folder, spark), asked, hops).equals(expected)
+    assert count(Tables(folder, spark), qids, hops).equals(expected)
 
 
 def test_facts(spark: Engine, tmp_path: Path) -> None:
@@ -92,8 +92,8 @@ def test_facts(spark: Engine, tmp_path: Path) -> None:
 
     def harvested(engine: Engine) -> tuple[dict[str, list[int]], Harvest]:
         dump = Tables(folder, engine)
-        found = wikidata.members(dump, topics, 80)
-        return found, wikidata.harvest(dump, found, relations)
+        subjects = wikidata.members(dump, topics, 80)
+        return subjects, wikidata.harvest(dump, subjects, relations)
 
     expected, rows = harvested(Polars())
     members, again = harvested(spark)

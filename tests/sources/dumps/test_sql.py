@@ -43,10 +43,10 @@ def blocks(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:
 
 
 def parsed(data: bytes, table: str) -> list[tuple[object, ...]]:
-    found: list[tuple[object, ...]] = []
+    values: list[tuple[object, ...]] = []
     for line in statements(blocks(data), table, "x.sql"):
-        found += rows(line.values, line.columns, "x.sql")
-    return found
+        values += rows(line.values, line.columns, "x.sql")
+    return values
 
 
 @given(st.binary(max_size=40) | TRICKY)
@@ -68,14 +68,14 @@ def test_rows_come_back_exactly_and_fast(
 ) -> None:
     data = dump("t", given_rows, MIXED, mark=mark, row_a_line=row_a_line, a_line=a_line)
     assert parsed(data, "t") == given_rows
-    read = [
+    results = [
         sql_frames.read(batch, ["a", "c", "b"], "x.sql")
         for batch in sql_frames.batches(statements(blocks(data), "t", "x.sql"), 40)
     ]
-    found = [row for part in read for row in part.frame.rows()]
-    assert found == [(a, text_of(c), text_of(b)) for a, b, c, _ in given_rows]
-    wrong = sum(1 for row in given_rows for value in row[1:3] if value is not None and not is_utf8(value))
-    assert sum(part.invalid for part in read) == wrong
+    table = [row for result in results for row in result.frame.rows()]
+    assert table == [(a, text_of(c), text_of(b)) for a, b, c, _ in given_rows]
+    invalid = sum(1 for _, b, c, _ in given_rows for value in (b, c) if value is not None and not is_utf8(value))
+    assert sum(result.invalid for result in results) == invalid
 
 
 def is_utf8(value: bytes) -> bool:
@@ -91,9 +91,9 @@ def test_ordinary_titles_take_the_fast_way(mark: bool) -> None:
     titles = [b"O'Brien", b'"Weird_Al"', b"AC\\DC", b"\xc3\x89t\xc3\xa9", b"a),(b", b"(x)", b"NULL", b""]
     data = dump("linktarget", [(n, 0, title) for n, title in enumerate(titles)], mark=mark)
     (batch,) = sql_frames.batches(statements(blocks(data), "linktarget", "x.sql"), 1 << 20)
-    read = sql_frames.read(batch, ["lt_id", "lt_title"], "x.sql")
-    assert not read.exactly
-    assert read.frame["lt_title"].to_list() == [title.decode() for title in titles]
+    result = sql_frames.read(batch, ["lt_id", "lt_title"], "x.sql")
+    assert not result.exactly
+    assert result.frame["lt_title"].to_list() == [title.decode() for title in titles]
 
 
 def test_columns_are_found_by_name_in_any_order() -> None:

@@ -19,12 +19,12 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.lists(
 LANGUAGES = st.sampled_from(["en", "mul", "en-gb", "de", ""])
 
 
-def written(text: str, how: int) -> str:
+def written(text: str, style: int) -> str:
     """A string literal's inside: escapes as short as can be, as letters, or all by number."""
-    if how == 2:
+    if style == 2:
         return "".join(f"\\u{ord(c):04X}" if ord(c) < 0x10000 else f"\\U{ord(c):08X}" for c in text)
     short = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"}
-    if how == 1:
+    if style == 1:
         short |= {"\t": "\\t", "\b": "\\b", "\f": "\\f", "'": "\\'"}
     return "".join(short.get(c, c) for c in text)
 
@@ -51,13 +51,13 @@ def test_every_form_gives_the_same_tables(
     statements: list[tuple[int, str, tuple[str, str, str], int, str]], windows: bool
 ) -> None:
     lines, claims, values, terms = ["# a comment .", ""], [], [], []
-    for item, predicate, (kind, text, language), how, form in statements:
+    for item, predicate, (kind, text, language), style, form in statements:
         if kind == "item":
             target = f"<{WD}Q{text}>"
         elif kind == "blank":
             target = f"_:{text}"
         else:
-            target = f'"{written(text, how)}"' + (f"@{language}" if language else "")
+            target = f'"{written(text, style)}"' + (f"@{language}" if language else "")
         lines.append(form.format(f"<{WD}Q{item}>", f"<{predicate}>", target))
         if predicate.startswith(WDT):
             number = int(predicate.rpartition("P")[2])

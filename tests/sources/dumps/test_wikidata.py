@@ -50,8 +50,8 @@ def both(folder: Path, relations: tuple[str, ...]) -> Built:
     lines = truthy.chosen(truthy.n_triples(turtle), truthy.ALWAYS)
     truthy.write(project / "dumps", lines, truthy.sitelinks(world()))
     with oxigraph(turtle) as url:
-        asked = run(FactsParams(), kit(project, Services(sparql=f"{url}/query")))
-    return asked, run(DUMP, kit(project)), project
+        from_sparql = run(FactsParams(), kit(project, Services(sparql=f"{url}/query")))
+    return from_sparql, run(DUMP, kit(project)), project
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +72,10 @@ def comparable(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def test_entities_and_texts_are_those_of_the_sparql_source(built: Built) -> None:
-    asked, dumped, _ = built
-    assert asked.filter(pl.col("reason").is_null()).height > 400
-    assert set(asked["reason"].drop_nulls()) >= {"mirrored", "wrong_kind", "somevalue", "no_label"}
-    assert content_hash(comparable(asked)) == content_hash(comparable(dumped))
+    from_sparql, from_dump, _ = built
+    assert from_sparql.filter(pl.col("reason").is_null()).height > 400
+    assert set(from_sparql["reason"].drop_nulls()) >= {"mirrored", "wrong_kind", "somevalue", "no_label"}
+    assert content_hash(comparable(from_sparql)) == content_hash(comparable(from_dump))
 
 
 def test_every_row_without_a_reason_keeps_the_schema(built: Built) -> None:
@@ -84,28 +84,28 @@ def test_every_row_without_a_reason_keeps_the_schema(built: Built) -> None:
 
 
 def test_dates_are_kept_where_their_precision_is_proven(literals: Built) -> None:
-    asked, dumped, _ = literals
-    known = set(asked.filter(pl.col("reason").is_null())["fact_id"])
-    dates = dumped.filter(pl.col("object_kind") == "date")
-    kept = dates.filter(pl.col("reason").is_null())
-    assert kept.height > 60
-    assert set(kept["fact_id"]) <= known, "nothing that SPARQL would not say"
+    from_sparql, from_dump, _ = literals
+    known = set(from_sparql.filter(pl.col("reason").is_null())["fact_id"])
+    dates = from_dump.filter(pl.col("object_kind") == "date")
+    facts = dates.filter(pl.col("reason").is_null())
+    assert facts.height > 60
+    assert set(facts["fact_id"]) <= known, "nothing that SPARQL would not say"
     left_out = dates.filter(pl.col("reason") == "precision_unknown")
     assert left_out["object_value"].str.contains("-01-01T").all()
     assert left_out.height > 20
 
 
 @pytest.mark.parametrize(
-    ("told", "year"),
+    ("day", "year"),
     [
         ("1500-01-09", None), ("1500-01-10", "1500"), ("1500-12-31", "1500"), ("1582-01-10", None),
         ("1583-01-02", "1583"), ("-0043-12-30", None), ("-0043-12-29", "-0043"),
     ],
 )  # fmt: skip
 def test_days_that_are_of_another_year_in_the_julian_calendar_prove_none_while_it_was_the_usual_one(
-    told: str, year: str | None
+    day: str, year: str | None
 ) -> None:
-    value = _value(relation("date"), Term("literal", f"{told}T00:00:00Z"))
+    value = _value(relation("date"), Term("literal", f"{day}T00:00:00Z"))
     assert value == (values.Value(year, value.label) if year else value._replace(reason="precision_unknown"))
 
 
@@ -138,17 +138,17 @@ def test_the_embedded_snapshot_gives_the_same_facts_as_a_dump(tmp_path: Path) ->
             (project / "pipeline" / name).write_bytes(source.read_bytes())
     truthy.write(project / "dumps", truthy.chosen(lines, truthy.FULL))
     topics = ("places_country", "places_region", "language")
-    asked = run(FactsParams(topics=topics), kit(project, Services(sparql="embedded")))
-    dumped = run(DUMP.model_copy(update={"topics": topics}), kit(project))
-    assert asked.filter(pl.col("reason").is_null()).height > 2000
-    assert content_hash(asked) == content_hash(dumped)
+    from_sparql = run(FactsParams(topics=topics), kit(project, Services(sparql="embedded")))
+    from_dump = run(DUMP.model_copy(update={"topics": topics}), kit(project))
+    assert from_sparql.filter(pl.col("reason").is_null()).height > 2000
+    assert content_hash(from_sparql) == content_hash(from_dump)
 
 
 def test_sources_and_forecast_follow_the_imported_dumps(built: Built) -> None:
     project = built[2]
-    found = sources(DUMP, project, Services())
-    assert [name.split("-")[0] for name in found] == ["wikidata", "wikidatawiki"]
-    assert all(len(value) == 64 for value in found.values())
+    hashes = sources(DUMP, project, Services())
+    assert [name.split("-")[0] for name in hashes] == ["wikidata", "wikidatawiki"]
+    assert all(len(digest) == 64 for digest in hashes.values())
     assert forecast(DUMP, kit(project)) == []
 
 

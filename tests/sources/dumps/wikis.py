@@ -54,12 +54,12 @@ def plain_count(pages: Mapping[int, Page], item: str, hops: int) -> tuple[str, i
 
 def tables(pages: Mapping[int, Page]) -> dict[str, list[tuple[Value, ...]]]:
     """The wiki's tables, in the order of `COLUMNS`."""
-    linked = sorted({link for page in pages.values() for link in page.links})
-    number = {link: n for n, link in enumerate(linked, start=1000)}
+    targets = sorted({link for page in pages.values() for link in page.links})
+    number = {link: n for n, link in enumerate(targets, start=1000)}
     return {
         "page": [(n, p.namespace, p.title.encode(), int(p.to is not None), 0.25, None) for n, p in pages.items()],
         "redirect": [(n, p.to[0], p.to[1].encode(), p.to[2].encode() or None, b"") for n, p in pages.items() if p.to],
-        "linktarget": [(number[link], link[0], link[1].encode()) for link in linked],
+        "linktarget": [(number[link], link[0], link[1].encode()) for link in targets],
         "pagelinks": [(n, p.namespace, number[link]) for n, p in pages.items() for link in sorted(set(p.links))],
         "page_props": [
             row
@@ -70,11 +70,13 @@ def tables(pages: Mapping[int, Page]) -> dict[str, list[tuple[Value, ...]]]:
     }
 
 
-def by_title(found: dict[str, list[tuple[Value, ...]]]) -> dict[str, list[tuple[Value, ...]]]:
+def by_title(rows_of: dict[str, list[tuple[Value, ...]]]) -> dict[str, list[tuple[Value, ...]]]:
     """The same wiki with pagelinks as they were up to 2024, without linktarget."""
-    targets = {row[0]: row[1:] for row in found["linktarget"]}
-    links: list[tuple[Value, ...]] = [(source, *targets[target], space) for source, space, target in found["pagelinks"]]
-    return {name: rows for name, rows in found.items() if name not in ("linktarget", "pagelinks")} | {
+    targets = {row[0]: row[1:] for row in rows_of["linktarget"]}
+    links: list[tuple[Value, ...]] = [
+        (source, *targets[target], namespace) for source, namespace, target in rows_of["pagelinks"]
+    ]
+    return {name: rows for name, rows in rows_of.items() if name not in ("linktarget", "pagelinks")} | {
         "pagelinks": links
     }
 
@@ -87,11 +89,11 @@ OLD_PAGELINKS = {
 }
 
 
-def write(folder: Path, found: Mapping[str, Sequence[Sequence[Value]]], wiki: str = "testwiki") -> Path:
+def write(folder: Path, rows_of: Mapping[str, Sequence[Sequence[Value]]], wiki: str = "testwiki") -> Path:
     """Write the tables as gzipped dumps, and import them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in found.items():
-        columns = OLD_PAGELINKS if name == "pagelinks" and "linktarget" not in found else COLUMNS[name]
+    for name, rows in rows_of.items():
+        columns = OLD_PAGELINKS if name == "pagelinks" and "linktarget" not in rows_of else COLUMNS[name]
         (folder / f"{wiki}-{DAY}-{name}.sql.gz").write_bytes(gzip.compress(dump(name, rows, columns), 1))
     list(import_folder(folder, Progress().task))
     return folder
@@ -103,18 +105,18 @@ def export(database: Path, folder: Path, items: Mapping[str, str]) -> Path:
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     connection.text_factory = bytes
     for name in ("page", "redirect", "linktarget", "pagelinks", "page_props"):
-        described = connection.execute(f"PRAGMA table_info({name})").fetchall()
+        schema = connection.execute(f"PRAGMA table_info({name})").fetchall()
         columns = {
             column.decode(): _type(kind.decode().upper()) + (" NOT NULL" if needed else " DEFAULT NULL")
-            for _, column, kind, needed, *_ in described
+            for _, column, kind, needed, *_ in schema
         }
         rows = [tuple(row) for row in connection.execute(f"SELECT * FROM {name}")]
         if name == "page_props":
             numbers = connection.execute("SELECT page_title, page_id FROM page WHERE page_namespace = 0")
             pages = {title.decode(): number for title, number in numbers}
-            made = {"pp_propname": b"wikibase_item", "pp_sortkey": None}
+            constants = {"pp_propname": b"wikibase_item", "pp_sortkey": None}
             for title, item in items.items():
-                row = made | {"pp_page": pages[title.replace(" ", "_")], "pp_value": item.encode()}
+                row = constants | {"pp_page": pages[title.replace(" ", "_")], "pp_value": item.encode()}
                 rows.append(tuple(row[column] for column in columns))
         (folder / f"testwiki-{DAY}-{name}.sql.gz").write_bytes(gzip.compress(dump(name, rows, columns)))
     connection.close()
