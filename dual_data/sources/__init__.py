@@ -3,6 +3,6 @@
 wikidata/    statements from a SPARQL endpoint        wikipedia    inbound links from the Action API
 tables/      triplets from CSV or Parquet files       dumps/       both of them from dumps, without a service
 embedded/    a small graph that ships                 chat/        models that answer, on a server or in this process
-assembly     statements and entities -> facts, whoever delivered them; values: their objects
+assembly     statements and entities of any source -> facts; values: their objects
 etiquette    who asks, and how long to wait when told to
 """

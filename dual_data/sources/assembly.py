@@ -1,4 +1,4 @@
-"""From statements and entities, whoever delivered them, to facts: the one place where rows become facts or rejects.
+"""From statements and entities of any source to facts: the one place where rows become facts or rejects.
 
 A source (SPARQL, dumps, tables with ids, tables with labels) delivers two frames:
 
@@ -9,7 +9,7 @@ and this module counts, joins, and gives every row that cannot be a fact its rea
 
     no_label     subject or object has no English label (nor one for all languages)
     duplicate    the same fact stands further up, in this topic or an earlier one
-    mirrored     another fact says the same from the other side, both of relations that are asked for one object
+    mirrored     another fact says the same from the other side, and both relations are asked for one object
 
 besides the reasons that the source gave itself.
 """
@@ -78,17 +78,17 @@ def assemble(harvest: Harvest, relations: Mapping[str, Relation], *, resolved: b
     rows = reject(rows, pl.col("subject_label").is_null() | pl.col("object_label").is_null(), "no_label")
     fact = pl.when(pl.col("reason").is_null()).then("fact_id")
     rows = reject(rows, ~fact.is_first_distinct(), "duplicate")
-    # Where several objects are right, each of them is needed as an answer: the stage questions rejects those.
+    # Where several objects are right, each is needed as an answer; the stage questions rejects mirrored ones later.
     one_object = [stem for stem, relation in relations.items() if relation.unique == "one"]
-    among = rows.filter(pl.col("reason").is_null() & pl.col("relation").is_in(one_object))
-    rows = reject(rows, pl.col("fact_id").is_in(mirrored(among, relations).implode()), "mirrored")
+    candidates = rows.filter(pl.col("reason").is_null() & pl.col("relation").is_in(one_object))
+    rows = reject(rows, pl.col("fact_id").is_in(mirrored(candidates, relations).implode()), "mirrored")
     return rows.select(*Facts.columns(), "reason")
 
 
 def _fact_ids(rows: pl.DataFrame) -> pl.Series:
-    """`ids.fact_id` of every row at once; a part that is missing reads "None"."""
-    parts = (pl.col(name).fill_null("None") for name in ("subject_qid", "property_id", "object_kind", "object_value"))
-    texts = rows.select(pl.concat_str(*parts, separator="|").cast(pl.Binary)).to_series()
+    """`ids.fact_id` of every row at once; a missing column reads "None"."""
+    columns = (pl.col(name).fill_null("None") for name in ("subject_qid", "property_id", "object_kind", "object_value"))
+    texts = rows.select(pl.concat_str(*columns, separator="|").cast(pl.Binary)).to_series()
     return pl.Series(digests(texts.to_list()), dtype=pl.String)
 
 
@@ -118,11 +118,11 @@ def _with_mentions(statements: pl.DataFrame) -> pl.DataFrame:
     object_key = ["object_kind", "object_value"]
     triplets = statements.select("fact_id", "subject_qid", *object_key).filter(pl.col("fact_id").is_first_distinct())
     entity = pl.col("object_kind") == "entity"
-    of_itself = entity & (pl.col("object_value") == pl.col("subject_qid"))
+    self_reference = entity & (pl.col("object_value") == pl.col("subject_qid"))
     named = pl.concat(
         [
             triplets.select(qid="subject_qid"),
-            triplets.filter(entity & ~of_itself).select(qid="object_value"),
+            triplets.filter(entity & ~self_reference).select(qid="object_value"),
         ]
     )
     entities = named.group_by("qid").agg(mentions=pl.len().cast(pl.Int64))
@@ -148,13 +148,13 @@ def _with_mentions(statements: pl.DataFrame) -> pl.DataFrame:
 
 def _with_labels(rows: pl.DataFrame, entities: pl.DataFrame) -> pl.DataFrame:
     for side in ("subject", "object"):
-        named = entities.rename({name: f"{side}_{name}" for name in ENTITIES})
-        rows = rows.join(named, on=f"{side}_qid", how="left", maintain_order="left")
-    nothing = pl.lit([], dtype=pl.List(pl.String))
+        labels = entities.rename({name: f"{side}_{name}" for name in ENTITIES})
+        rows = rows.join(labels, on=f"{side}_qid", how="left", maintain_order="left")
+    no_aliases = pl.lit([], dtype=pl.List(pl.String))
     return rows.with_columns(
         object_label=pl.coalesce("object_label", "object_text"),
-        subject_aliases=pl.coalesce("subject_aliases", nothing),
-        object_aliases=pl.coalesce("object_aliases", nothing),
+        subject_aliases=pl.coalesce("subject_aliases", no_aliases),
+        object_aliases=pl.coalesce("object_aliases", no_aliases),
     )
 
 
@@ -176,33 +176,33 @@ def sides(relations: Mapping[str, Relation]) -> dict[str, Side]:
     for property_id in symmetric:
         neighbours.setdefault(property_id, set())
     for relation in relations.values():
-        for other in relation.inverse:
-            neighbours.setdefault(relation.property, set()).add(other)
-            neighbours.setdefault(other, set()).add(relation.property)
-    found: dict[str, Side] = {}
+        for inverse in relation.inverse:
+            neighbours.setdefault(relation.property, set()).add(inverse)
+            neighbours.setdefault(inverse, set()).add(relation.property)
+    result: dict[str, Side] = {}
     for root in sorted(neighbours, key=_number):
-        if root in found:
+        if root in result:
             continue
-        flipped, either = {root: False}, root in symmetric
+        flipped, exchangeable = {root: False}, root in symmetric
         queue = deque([root])
         while queue:
-            one = queue.popleft()
-            for other in neighbours[one]:
-                if other not in flipped:
-                    flipped[other] = not flipped[one]
-                    queue.append(other)
+            property_id = queue.popleft()
+            for inverse in neighbours[property_id]:
+                if inverse not in flipped:
+                    flipped[inverse] = not flipped[property_id]
+                    queue.append(inverse)
                 # Its own inverse, directly or around a ring: the direction says nothing.
-                either = either or other in symmetric or flipped[other] == flipped[one]
-        found.update({one: Side(root, turned, either) for one, turned in flipped.items()})
-    return found
+                exchangeable = exchangeable or inverse in symmetric or flipped[inverse] == flipped[property_id]
+        result.update({property_id: Side(root, flip, exchangeable) for property_id, flip in flipped.items()})
+    return result
 
 
 def mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Series:
-    """Ids of the facts of `rows` that another of them says from the other side, but for one of each such group.
+    """Ids of the facts of `rows` that another one states from the other side, except the one of each group to keep.
 
-    Left out is the one that can be asked (its pair has one object, or its relation allows several), then the one of the
-    property with the smaller number, then the one whose subject has the smaller id. None of that depends on the order
-    of the input. No fact stands in `rows` twice.
+    To keep is the one that can be asked (its pair has one object, or its relation allows several), then the one of the
+    property with the smaller number, then the one whose subject has the smaller id, whatever the order of the rows.
+    No fact may stand in `rows` twice.
     """
     table = pl.DataFrame(
         [(property_id, *side, _number(property_id)) for property_id, side in sides(relations).items()],

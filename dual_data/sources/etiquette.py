@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from dual_data import __version__
 from dual_data.errors import UsageError
 
-UNTOLD_WAIT = 60.0
+DEFAULT_WAIT = 60.0
 """Seconds to wait after a 429 that does not say how long: what Wikimedia asks for, and bans clients for ignoring."""
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL points at this very machine."""
+    """Whether a URL points to this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -41,7 +41,7 @@ def user_agent(contact: str, url: str, client: str = "") -> str:
             f"no contact is set, and {urlsplit(url).netloc} asks every client for one. Set DUAL_DATA_CONTACT, or "
             "contact under [services] in the profile, to your own e-mail address or URL. Nothing was asked yet."
         )
-    # Each client fails at other characters in a way of its own.
+    # Each HTTP client fails in its own way, at other characters.
     if not (contact.isascii() and contact.isprintable()):
         raise UsageError(
             f"the contact {contact!r} has characters that a User-Agent cannot carry. Set DUAL_DATA_CONTACT, or contact "
@@ -54,7 +54,7 @@ def user_agent(contact: str, url: str, client: str = "") -> str:
 def retry_after(value: str | None, now: float) -> float | None:
     """Seconds that a Retry-After header asks for: a number, or an HTTP date read against `now` (epoch seconds).
 
-    None where there is no header, or one that says nothing. Some servers send fractions, which the standard does not
+    None where there is no header, or none that can be read. Some servers send fractions, which the standard does not
     allow.
     """
     text = (value or "").strip()

@@ -1,4 +1,4 @@
-"""Objects of statements: from RDF terms or table cells to canonical text, what a reader calls them, or a reason.
+"""Objects of statements: from RDF terms or table cells to canonical text and a label, or a reason to reject them.
 
 Canonical text (the identity of the object inside a fact):
     entity    its id: Q90
@@ -6,8 +6,9 @@ Canonical text (the identity of the object inside a fact):
     quantity  a plain decimal, and the unit's id unless it is a bare number: 324 Q11573
     text      NFC, white space collapsed
 A date is cut to the precision that the relation asks for: two sources that give the year and the day of a birth agree
-on what is asked. Wikibase's RDF gives Julian days as Gregorian ones, and facts keep them so; cut to a month or a year
-they are Julian again, as the sources of their time have them: Newton was born on 25 December 1642, not in 1643.
+on what is asked. Wikibase's RDF converts Julian days to Gregorian ones, and facts keep those; a date that is cut to a
+month or a year is first converted back, to agree with the sources of its time: Newton was born on 25 December 1642, not
+in 1643.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ from dual_data.literals import LARGEST, dates, without_dates, written_year
 from dual_data.sources.wikidata.sparql import Term
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
-"""Wikidata's numbers of the precisions that a relation can ask for; below are decades, centuries and more."""
+"""Wikidata's numbers of the precisions that a relation can ask for; lower ones are decades, centuries and so on."""
 JULIAN = f"{ENTITY_PREFIX}Q1985786"
 """The proleptic Julian calendar, as a statement names it."""
 NO_UNIT = "Q199"
 """The unit of a bare number in Wikidata: the item `1`."""
 
 _TIME = re.compile(r"([+-]?)(\d{4,18})-(\d\d)-(\d\d)(?:T.*)?")
-# Separators stand before groups of three digits alone: "3,6" and "0,125" have a decimal comma, "1 2 3" is a list.
+# Separators count only before groups of three digits: "3,6" and "0,125" have a decimal comma, "1 2 3" is a list.
 _AMOUNT = re.compile(
     r"[+-]?(?:[1-9]\d{0,2}([, \u00a0\u202f])\d{3}(?:\1\d{3})*|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE
 )
 _EARLY_YEAR = re.compile(r"0\d{3}", re.ASCII)
-"""A year below 1000 as facts write it; without its zeros, one below 100 reads as no year."""
+"""A year below 1000 as facts write it, with zeros: without them, one below 100 is not read as a year."""
 _TIME_OF_DAY = re.compile(r"(?<=\d-\d\d)[T ]\d\d:\d\d(?::[\d.]+)?(?:Z|[+-]\d\d:\d\d)?$", re.ASCII)
-"""Behind a date: what exports add to a column of days."""
+"""The time after a date, which exports add to a column of days."""
 
 
 class Value(NamedTuple):
@@ -67,7 +68,7 @@ def stated(relation: Relation, term: Term, details: Sequence[Term | None]) -> Va
 
 
 def entity(term: Term) -> Value:
-    """An item. Somevalue nodes are blank or IRIs of their own; other entities are no answers."""
+    """An item; other entities, such as properties, are no answers."""
     if unknown := _unknown(term):
         return unknown
     qid = item_of_iri(term.value) if term.kind == "iri" else None
@@ -80,17 +81,17 @@ def date(
     """A point in time, cut to what the relation asks for."""
     if unknown := _unknown(term):
         return unknown
-    found = _TIME.fullmatch((time or term).value)
-    if found is None:
+    match = _TIME.fullmatch((time or term).value)
+    if match is None:
         return Value(term.value, reason="wrong_kind")
     if precision is None or int(precision.value) < PRECISIONS[relation.precision]:
         return Value(term.value, reason="precision_too_low")
-    sign, year, month, day = found.groups()
-    named = (int(f"{sign}{year}"), int(month), int(day))
-    converted = calendar_model is not None and calendar_model.value == JULIAN
-    if converted and relation.precision != "day" and int(precision.value) >= PRECISIONS["day"]:
-        named = _julian(*named)
-    return _date(*named, relation.precision)
+    sign, year, month, day = match.groups()
+    moment = (int(f"{sign}{year}"), int(month), int(day))
+    julian = calendar_model is not None and calendar_model.value == JULIAN
+    if julian and relation.precision != "day" and int(precision.value) >= PRECISIONS["day"]:
+        moment = _julian(*moment)
+    return _date(*moment, relation.precision)
 
 
 def quantity(term: Term, amount: Term | None, unit: Term | None, relation: Relation) -> Value:
@@ -118,15 +119,15 @@ def cell(written: str, relation: Relation) -> Value:
         day = _TIME_OF_DAY.sub("", written.strip().removeprefix("+"))
         if _EARLY_YEAR.fullmatch(day):
             day = written_year(int(day))
-        stated = dates(day)
-        # What is left over says more than one date, or another one: "1889-1890", "31/03/1889", "before 1889".
-        if len(stated) != 1 or without_dates(day).strip(" ;"):
+        parsed = dates(day)
+        # Text left over means several dates, or another one: "1889-1890", "31/03/1889", "before 1889".
+        if len(parsed) != 1 or without_dates(day).strip(" ;"):
             return Value(written, reason="wrong_kind")
-        found = stated[0]
-        given = "day" if found.day else "month" if found.month else "year"
-        if PRECISIONS[given] < PRECISIONS[relation.precision]:
+        moment = parsed[0]
+        precision = "day" if moment.day else "month" if moment.month else "year"
+        if PRECISIONS[precision] < PRECISIONS[relation.precision]:
             return Value(written, reason="precision_too_low")
-        return _date(found.year, found.month or 1, found.day or 1, relation.precision)
+        return _date(moment.year, moment.month or 1, moment.day or 1, relation.precision)
     if relation.object == "quantity":
         number, _, unit = written.strip().rpartition(" ")
         if not is_item(unit):
@@ -149,7 +150,7 @@ def _unknown(term: Term) -> Value | None:
 
 
 def _julian(year: int, month: int, day: int) -> tuple[int, int, int]:
-    """The Julian name of a Gregorian day, by way of its Julian day number (E. G. Richards, 2013)."""
+    """The Julian date of a Gregorian day, by its Julian day number (E. G. Richards, 2013)."""
     since_march = (month + 9) % 12
     years = year + 4800 - (month < 3)
     number = day + (153 * since_march + 2) // 5 + 365 * years + years // 4 - years // 100 + years // 400 - 32045
@@ -176,7 +177,7 @@ def _quantity(written: str, unit: str | None, relation: Relation) -> Value:
         if not _AMOUNT.fullmatch(plain):
             raise InvalidOperation
         amount = Decimal(re.sub("[, \u00a0\u202f]", "", plain))
-        # "1e9999999999" would be written out.
+        # "1e9999999999" would be written out in full.
         if abs(amount.adjusted()) > LARGEST:
             raise InvalidOperation
     except InvalidOperation:
@@ -189,7 +190,7 @@ def _quantity(written: str, unit: str | None, relation: Relation) -> Value:
 
 
 def _plain(amount: Decimal, thousands: str = "") -> str:
-    """Without exponent, trailing zeros and plus sign."""
+    """The number without exponent, trailing zeros and plus sign."""
     shown = format(amount, f"{thousands}f")
     if "." in shown:
         shown = shown.rstrip("0").rstrip(".")

@@ -5,8 +5,8 @@ it moves by a fifth, and counts redirects and pages outside the article namespac
 articles that link to the page or to one of its redirects: exact, and many requests for famous pages, hence a cap. It
 also counts what the search index lacks.
 
-mwclient's own retries are off and its answers are judged by a hook on the response, before its own handling can lose
-Retry-After (429), sleep unasked (5xx) or fail on a missing header (lag).
+mwclient's own retries are off. A hook checks each response before mwclient's handling can lose Retry-After (429),
+sleep unasked (5xx) or fail on a missing header (lag).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dual_data.calls import Calls
 from dual_data.config import Services
 from dual_data.errors import ConfigError, InputError, Refused, ServiceError, Transient
 from dual_data.ids import canonical, is_title
-from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after, user_agent
+from dual_data.sources.etiquette import DEFAULT_WAIT, retry_after, user_agent
 
 SOURCE = "wikipedia"
 TITLES_A_REQUEST = 50
@@ -40,9 +40,9 @@ TIMEOUT = 60.0
 WHOLE_TIMEOUT = 300.0
 """Seconds for a whole answer."""
 SILENT_INDEX = 10
-"""So many articles without a single counter are no gaps of the search index: it was not reached, or counts nothing."""
+"""Articles without a single counter that are no gaps of the search index: it was not reached, or counts nothing."""
 _BLOCKED = {"blocked", "autoblocked", "readapidenied", "permissiondenied"}
-_LATER = re.compile(
+_TEMPORARY = re.compile(
     r"maxlag|ratelimited|readonly|cirrussearch-(?:too-busy|backend)-error|internal_api_error_.*", re.DOTALL
 )
 
@@ -90,7 +90,7 @@ class Wikipedia:
 
     def count_by_cirrus(self, titles: Sequence[str], advance: Callable[[int], None]) -> dict[str, LinkCount]:
         """Approximate counts by title as asked for; titles that the search index lacks are left out."""
-        found: dict[str, LinkCount] = {}
+        link_counts: dict[str, LinkCount] = {}
         for request in self.cirrus_requests(titles):
             names = _Names()
             counts: dict[str, int | None] = {}
@@ -104,8 +104,10 @@ class Wikipedia:
                         count = counts[page["title"]] = _incoming_links(page)
                         if count is None:
                             gaps.add(page["title"])
-            indexed = [(asked, title) for asked in request["titles"] if (title := names.final(asked)) not in gaps]
-            for asked, title in indexed:
+            indexed = [
+                (requested, title) for requested in request["titles"] if (title := names.final(requested)) not in gaps
+            ]
+            for requested, title in indexed:
                 if title is not None and title not in counts:
                     raise ServiceError(
                         f"{self.api} gave no cirrusdoc for {title!r}: a missing count is not 0. "
@@ -113,9 +115,9 @@ class Wikipedia:
                     )
                 count = None if title is None else counts[title]
                 day = answer["day"]
-                found[asked] = LinkCount(title if count is not None else None, count, False, day, "cirrusdoc")
+                link_counts[requested] = LinkCount(title if count is not None else None, count, False, day, "cirrusdoc")
             advance(len(indexed))
-        return found
+        return link_counts
 
     def redirect_requests(self, titles: Sequence[str]) -> list[dict[str, Any]]:
         """The requests that `count_by_linkshere` makes first, one a batch."""
@@ -134,7 +136,7 @@ class Wikipedia:
 
         A count that reaches `cap` stops there and is marked.
         """
-        found: dict[str, LinkCount] = {}
+        link_counts: dict[str, LinkCount] = {}
         for request in self.redirect_requests(titles):
             names, targets, day = _Names(), {}, ""
             missing: set[str] = set()
@@ -149,25 +151,25 @@ class Wikipedia:
                     targets[title] = title
                     targets.update({redirect["title"]: title for redirect in page.get("redirects", ())})
             linking, capped, day = self._linking_pages(targets, cap, day)
-            for asked in request["titles"]:
-                title = names.final(asked)
+            for requested in request["titles"]:
+                title = names.final(requested)
                 if title is None or title in missing:
-                    found[asked] = LinkCount(None, None, False, day, "linkshere")
+                    link_counts[requested] = LinkCount(None, None, False, day, "linkshere")
                     continue
                 if title not in linking:
                     raise ServiceError(
-                        f"{self.api} said nothing about {asked!r}: no article has that title. Correct it where the "
+                        f"{self.api} said nothing about {requested!r}: no article has that title. Correct it where the "
                         "facts come from."
                     )
                 count = min(len(linking[title]), cap)
-                found[asked] = LinkCount(title, count, title in capped, day, "linkshere")
+                link_counts[requested] = LinkCount(title, count, title in capped, day, "linkshere")
             advance(len(request["titles"]))
-        return found
+        return link_counts
 
     def _linking_pages(
         self, targets: Mapping[str, str], cap: int, day: str
     ) -> tuple[dict[str, set[int]], set[str], str]:
-        """Ids of the articles that link to each owner of the targets, owners whose counting stopped at the cap, day.
+        """Ids of the articles that link to targets of each owner, owners whose counting stopped at the cap, the day.
 
         `targets` maps a linked title, an article or a redirect, to the article that it counts for.
         """
@@ -176,14 +178,14 @@ class Wikipedia:
         waiting = sorted(targets)
         while waiting:
             batch, waiting = waiting[:TITLES_A_REQUEST], waiting[TITLES_A_REQUEST:]
-            seen: set[str] = set()
+            linked_before: set[str] = set()
             request = {
                 "wiki": self.api, "prop": "linkshere", "lhnamespace": 0, "lhshow": "!redirect", "lhlimit": "max",
                 "lhprop": "pageid", "titles": batch,
             }  # fmt: skip
             for answer in self._pages(request):
                 day = answer["day"]
-                now = {page["title"] for page in answer["pages"] if page.get("linkshere")}
+                linked = {page["title"] for page in answer["pages"] if page.get("linkshere")}
                 for page in answer["pages"]:
                     owner = targets[page["title"]]
                     linking[owner].update(link["pageid"] for link in page.get("linkshere", ()))
@@ -192,10 +194,10 @@ class Wikipedia:
                     # A famous page would fill many more answers: ask for the others anew. Titles that had links in
                     # earlier answers but none in this one are complete.
                     capped |= reached
-                    rest = [t for t in batch if targets[t] not in capped and (t in now or t not in seen)]
+                    rest = [t for t in batch if targets[t] not in capped and (t in linked or t not in linked_before)]
                     waiting = sorted({*rest, *(t for t in waiting if targets[t] not in capped)})
                     break
-                seen |= now
+                linked_before |= linked
         capped |= {owner for owner in linking if len(linking[owner]) > cap}
         return linking, capped, day
 
@@ -204,9 +206,9 @@ class Wikipedia:
         more: Mapping[str, Any] | None = {}
         seen: set[str] = set()
         while more is not None:
-            if (place := canonical(more)) in seen:
+            if (position := canonical(more)) in seen:
                 raise ServiceError(_endless(self.api, request, more))
-            seen.add(place)
+            seen.add(position)
             answer = self._ask({**request, **more})
             yield answer
             more = answer.get("continue")
@@ -221,7 +223,7 @@ class Wikipedia:
         if "titles" in parameters:
             parameters["titles"] = "|".join(parameters["titles"])
         try:
-            return self._kept(request, self._client().api("query", formatversion=2, **parameters))
+            return self._reduced(request, self._client().api("query", formatversion=2, **parameters))
         except mwclient.errors.APIError as error:
             raise _api_error(self.api, str(error.code), str(error.info)) from None
         except (mwclient.errors.MaximumRetriesExceeded, requests.RequestException) as error:
@@ -231,14 +233,14 @@ class Wikipedia:
         except (KeyError, TypeError, AttributeError) as error:
             raise Transient(f"{self.api}: the answer is not one of this API ({error!r})") from None
 
-    def _kept(self, request: Request, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """What the log keeps of an answer. Raises KeyError, TypeError or AttributeError for what has not its form:
-        in the log, it would end every later run at its reading."""
+    def _reduced(self, request: Request, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """What the log keeps of an answer. Raises KeyError, TypeError or AttributeError for an answer of another form:
+        logged, it would fail every later run that reads it."""
         query = answer.get("query", {})
         day = datetime.fromtimestamp(self._calls.clock.now(), UTC).date().isoformat()
         if "siprop" in request:
             return {"extensions": sorted(e.get("name", "") for e in query["extensions"]), "day": day}
-        # Redirects in a circle and titles of other wikis have no page: alone, they are the whole answer.
+        # Redirects in a circle and titles of other wikis have no page: an answer may hold nothing else.
         if not query.keys() & {"pages", "redirects", "interwiki"}:
             raise Transient(f"{self.api}: the answer holds no pages; warnings: {answer.get('warnings')}")
         pages = [_checked(page) for page in query.get("pages", [])]
@@ -249,11 +251,11 @@ class Wikipedia:
                 f"{self.api}: the search index has a counter for none of {len(counts)} articles; where that stays so, "
                 "use method = 'linkshere' in [links]"
             )
-        kept = {key: query[key] for key in ("normalized", "redirects", "interwiki") if key in query}
+        renames = {key: query[key] for key in ("normalized", "redirects", "interwiki") if key in query}
         more = {"continue": answer["continue"]} if "continue" in answer else {}
         if more and more["continue"].items() <= request.items():
             raise Transient(_endless(self.api, request, more["continue"]))
-        return {"pages": pages, **kept, **more, "day": day}
+        return {"pages": pages, **renames, **more, "day": day}
 
     def _client(self) -> mwclient.Site:
         if self._site is None:
@@ -269,12 +271,12 @@ class Wikipedia:
         return self._site
 
     def _read(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        """Read the body here: the client's timeout limits each read, and an answer in drips would never reach it."""
+        """Read the body with a deadline: the client's timeout limits each read only, so a trickle would never end."""
         deadline = time.monotonic() + self._whole_timeout
         body = io.BytesIO()
         try:
-            while part := response.raw.read1(1 << 16, decode_content=True):
-                body.write(part)
+            while chunk := response.raw.read1(1 << 16, decode_content=True):
+                body.write(chunk)
                 if time.monotonic() > deadline:
                     response.close()
                     raise Transient(f"{self.api}: the answer took more than {self._whole_timeout:.0f} s")
@@ -284,7 +286,7 @@ class Wikipedia:
         response.raw = urllib3.HTTPResponse(body, preload_content=False)
 
     def _judge(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        """Turn an answer that is none into an error of ours, before mwclient sees it."""
+        """Raise one of our errors for a response that is no answer, before mwclient sees it."""
         wait = retry_after(response.headers.get("Retry-After"), self._calls.clock.now())
         if response.status_code in (401, 403):
             raise Refused(
@@ -293,7 +295,7 @@ class Wikipedia:
             )
         if response.status_code == 429 or response.status_code >= 500:
             if wait is None and response.status_code == 429:
-                wait = UNTOLD_WAIT
+                wait = DEFAULT_WAIT
             raise Transient(f"{self.api}: {response.status_code} {response.reason}", retry_after=wait)
         if response.status_code != 200:
             raise ServiceError(
@@ -318,9 +320,9 @@ class _Names:
 
     def learn(self, answer: Mapping[str, Any]) -> None:
         for step in answer.get("normalized", ()):
-            # What is not in NFC comes back percent-encoded.
-            asked = unquote(step["from"]) if step.get("fromencoded") else step["from"]
-            self._next[asked] = step["to"]
+            # A title that is not in NFC comes back percent-encoded.
+            requested = unquote(step["from"]) if step.get("fromencoded") else step["from"]
+            self._next[requested] = step["to"]
         for step in answer.get("redirects", ()):
             self._next[step["from"]] = step["to"]
             if "tointerwiki" in step:
@@ -341,8 +343,8 @@ class _Names:
 def _batches(titles: Sequence[str]) -> list[list[str]]:
     """Distinct titles in sorted order, cut to requests: the same titles always give the same calls.
 
-    Raises InputError for a title that would be read as several, or as one that it is not: `|` changes what all of its
-    request mean, and behind `#` stands a place within the article.
+    Raises InputError for a title that the API would read as several or as another one: `|` separates titles, and `#`
+    begins the name of a section.
     """
     ordered = sorted(set(titles))
     for title in ordered:
@@ -355,12 +357,12 @@ def _batches(titles: Sequence[str]) -> list[list[str]]:
 
 
 def _is_page(page: Mapping[str, Any]) -> bool:
-    """Whether an article can be there: the wiki has such a page, and it is none of its own making (Special:Search)."""
+    """Whether this can be an article: the page exists and is none that the software generates (Special:Search)."""
     return not (page.get("missing") or page.get("invalid") or page.get("special"))
 
 
 def _checked(page: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The page, if it has what counting looks at."""
+    """The page, if what is counted in it has the expected form. Raises KeyError or TypeError if not."""
     links = [link["pageid"] for link in page.get("linkshere", ())]
     titles = [page["title"], *(redirect["title"] for redirect in page.get("redirects", ()))]
     if not all(isinstance(title, str) for title in titles) or not all(isinstance(link, int) for link in links):
@@ -379,7 +381,7 @@ def _endless(api: str, request: Request, more: Mapping[str, Any]) -> str:
 def _incoming_links(page: Mapping[str, Any]) -> int | None:
     """The counter in a page's cirrusdoc, a list of index documents of which the first is the article.
 
-    None where the index lacks it: what is empty is an empty list there, also where an object belongs.
+    None where the index lacks it: an empty field is an empty list there, even where an object belongs.
     """
     source = page["cirrusdoc"][0].get("source") if page["cirrusdoc"] else None
     count = source.get("incoming_links") if isinstance(source, dict) else None
@@ -387,10 +389,10 @@ def _incoming_links(page: Mapping[str, Any]) -> int | None:
 
 
 def _api_error(api: str, code: str, info: str) -> ServiceError:
-    if _LATER.fullmatch(code):
+    if _TEMPORARY.fullmatch(code):
         lag = re.search(r"([\d.]+) seconds? lagged", info)
-        untold = UNTOLD_WAIT if code == "ratelimited" else None
-        return Transient(f"{api}: {code}: {info}", retry_after=float(MAX_LAG) if lag else untold)
+        default = DEFAULT_WAIT if code == "ratelimited" else None
+        return Transient(f"{api}: {code}: {info}", retry_after=float(MAX_LAG) if lag else default)
     if code in _BLOCKED:
         return Refused(f"{api}: {code}: {info}")
     return ServiceError(f"{api}: {code}: {info}")

@@ -55,26 +55,29 @@ ROWS = st.lists(
 
 @given(ROWS)
 def test_counts_are_those_of_plain_python(rows: list[tuple[str | None, ...]]) -> None:
-    triplets = {(row[3], row[2], row[4], row[5]) for row in rows}
-    found = assembled(rows)
-    assert found.height == len(rows)
-    for row, out in zip(rows, found.iter_rows(named=True), strict=True):
-        assert out["fact_id"] == fact_id(
-            out["subject_qid"], out["property_id"], out["object_kind"], out["object_value"]
-        )
-        objects = {(r[4], r[5]) for r in rows if (r[3], r[2]) == (row[3], row[2]) and r[7] != "somevalue"}
-        assert (out["objects_of_pair"] or 0) == len(objects)
-        assert out["subject_mentions"] == sum(t[0] == row[3] or (t[2] == "entity" and t[3] == row[3]) for t in triplets)
-        if row[4] == "entity":
-            assert out["object_mentions"] == sum(
-                t[0] == row[5] or (t[2] == "entity" and t[3] == row[5]) for t in triplets
-            )
+    triplets = {row[2:6] for row in rows}
+
+    def mentions(qid: str) -> int:
+        return sum(subject == qid or (kind, value) == ("entity", qid) for _, subject, kind, value in triplets)
+
+    facts = assembled(rows)
+    assert facts.height == len(rows)
+    for row, fact in zip(rows, facts.iter_rows(named=True), strict=True):
+        names = ("property_id", "subject_qid", "object_kind", "object_value")
+        property_id, subject, kind, value = (fact[name] for name in names)
+        assert (property_id, subject, kind, value) == row[2:6]
+        assert fact["fact_id"] == fact_id(subject, property_id, kind, value)
+        objects = {r[4:6] for r in rows if r[2:4] == (property_id, subject) and r[7] != "somevalue"}
+        assert (fact["objects_of_pair"] or 0) == len(objects)
+        assert fact["subject_mentions"] == mentions(subject)
+        if kind == "entity":
+            assert fact["object_mentions"] == mentions(value)
         else:
-            assert out["object_mentions"] == sum((t[2], t[3]) == (row[4], row[5]) for t in triplets)
+            assert fact["object_mentions"] == sum(triplet[2:] == (kind, value) for triplet in triplets)
 
 
 def meaning(row: dict[str, Any]) -> object:
-    """What a fact says, whichever side it says it from; each side apart where several objects are right."""
+    """What a fact says, from whichever side; for relations with several right objects, each side is a meaning."""
     subject, value = row["subject_qid"], row["object_value"]
     if row["property_id"] == "P26":
         return row["property_id"], frozenset((subject, value))
@@ -85,19 +88,19 @@ def meaning(row: dict[str, Any]) -> object:
 
 @given(ROWS, st.randoms())
 def test_every_meaning_is_kept_once_whatever_the_order(rows: list[tuple[str | None, ...]], random: Any) -> None:
-    found = assembled(rows)
-    kept = [row for row in found.iter_rows(named=True) if row["reason"] is None]
-    stated = {meaning(row) for row, given_ in zip(found.iter_rows(named=True), rows, strict=True) if given_[7] is None}
-    assert len(kept) == len(stated)
-    assert {meaning(row) for row in kept} == stated
+    results = assembled(rows).to_dicts()
+    facts = [result for result in results if result["reason"] is None]
+    stated = {meaning(result) for result, (*_, reason) in zip(results, rows, strict=True) if reason is None}
+    assert len(facts) == len(stated)
+    assert {meaning(fact) for fact in facts} == stated
     shuffled = list(rows)
     random.shuffle(shuffled)
     again = assembled(shuffled).filter(pl.col("reason").is_null())
-    assert set(again["fact_id"]) == {row["fact_id"] for row in kept}
+    assert set(again["fact_id"]) == {fact["fact_id"] for fact in facts}
 
 
-def reasons(found: pl.DataFrame) -> list[str | None]:
-    return found["reason"].to_list()
+def reasons(rows: pl.DataFrame) -> list[str | None]:
+    return rows["reason"].to_list()
 
 
 def test_the_side_that_can_be_asked_is_kept() -> None:
@@ -122,11 +125,11 @@ def test_an_object_of_several_stays_a_fact_whatever_is_said_from_the_other_side(
 
 
 def test_of_a_family_the_first_that_can_be_asked_is_left_out() -> None:
-    found = assembled([statement("Q3", "P40", "Q2"), statement("Q2", "P22", "Q3"), statement("Q2", "P22", "Q10")])
-    child, father, _ = found["fact_id"]
+    rows = assembled([statement("Q3", "P40", "Q2"), statement("Q2", "P22", "Q3"), statement("Q2", "P22", "Q10")])
+    child, father, _ = rows["fact_id"]
     # Q2 has two fathers, which is one too many to be asked for.
-    assert mirrored(found, RELATIONS).to_list() == [father]
-    alone = found.head(2).with_columns(objects_of_pair=pl.lit(1, pl.Int64))
+    assert mirrored(rows, RELATIONS).to_list() == [father]
+    alone = rows.head(2).with_columns(objects_of_pair=pl.lit(1, pl.Int64))
     assert mirrored(alone, RELATIONS).to_list() == [child]
 
 
@@ -152,11 +155,11 @@ def test_dates_of_other_precisions_do_not_make_a_pair_ambiguous() -> None:
 
 
 def test_families_of_inverse_properties() -> None:
-    found = sides(RELATIONS)
-    assert found["P36"] == Side("P36", False, False)
-    assert found["P1376"] == Side("P36", True, False)
-    assert found["P26"] == Side("P26", False, True)
-    assert "P17" not in found
+    families = sides(RELATIONS)
+    assert families["P36"] == Side("P36", False, False)
+    assert families["P1376"] == Side("P36", True, False)
+    assert families["P26"] == Side("P26", False, True)
+    assert "P17" not in families
 
 
 def test_a_family_without_direction_is_symmetric() -> None:
@@ -167,6 +170,5 @@ def test_a_family_without_direction_is_symmetric() -> None:
 
 @given(ROWS)
 def test_nothing_is_lost(rows: list[tuple[str | None, ...]]) -> None:
-    found = assembled(rows)
-    for row, reason in zip(rows, reasons(found), strict=True):
-        assert reason == row[7] if row[7] is not None else reason in (None, "duplicate", "mirrored")
+    for (*_, given_reason), reason in zip(rows, reasons(assembled(rows)), strict=True):
+        assert reason == given_reason if given_reason is not None else reason in (None, "duplicate", "mirrored")

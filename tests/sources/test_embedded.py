@@ -61,11 +61,11 @@ def text() -> bytes:
 
 
 def test_what_is_written_about_the_snapshot_is_true(graph: EmbeddedGraph) -> None:
-    stated = graph.sources["snapshot"]
-    assert hashlib.sha256(text()).hexdigest() == stated["sha256"] == graph.sha256
-    assert text().count(b"\n") == stated["triples"]
-    assert count(graph, "?s a wikibase:Item") == stated["entities"]
-    assert count(graph, "?s a wikibase:Statement") == stated["facts"] == sum(graph.sources["facts"].values())
+    snapshot = graph.sources["snapshot"]
+    assert hashlib.sha256(text()).hexdigest() == snapshot["sha256"] == graph.sha256
+    assert text().count(b"\n") == snapshot["triples"]
+    assert count(graph, "?s a wikibase:Item") == snapshot["entities"]
+    assert count(graph, "?s a wikibase:Statement") == snapshot["facts"] == sum(graph.sources["facts"].values())
     for name, facts in graph.sources["facts"].items():
         assert count(graph, f"?s wdt:{name} ?o") == facts, name
     for name, source in graph.sources["sources"].items():
@@ -175,13 +175,13 @@ def test_disputed_territories_have_no_country(graph: EmbeddedGraph) -> None:
 
 
 def test_a_quantity_has_its_value_node_and_year(graph: EmbeddedGraph) -> None:
-    found = rows(
+    bindings = rows(
         graph,
         """SELECT ?amount ?unit ?time ?precision WHERE { wd:Q142 p:P1082 ?st .
         ?st psv:P1082 [ wikibase:quantityAmount ?amount ; wikibase:quantityUnit ?unit ] ; pq:P585 ?time ;
         <http://www.wikidata.org/prop/qualifier/value/P585> [ wikibase:timePrecision ?precision ] }""",
     )
-    assert found == [{"amount": "67059887", "unit": "Q199", "time": "2019-01-01T00:00:00Z", "precision": "9"}]
+    assert bindings == [{"amount": "67059887", "unit": "Q199", "time": "2019-01-01T00:00:00Z", "precision": "9"}]
 
 
 def test_articles_are_where_wikidata_has_them(graph: EmbeddedGraph) -> None:
@@ -199,15 +199,15 @@ def test_a_real_server_answers_the_same_text_alike(graph: EmbeddedGraph, query: 
             headers={"Content-Type": "application/sparql-query", "Accept": "application/sparql-results+json"},
             timeout=30,
         ).json()
-    here = graph.select(PREFIXES + query)
-    assert here.keys() == answer.keys()
-    assert here["head"]["vars"] == answer["head"]["vars"]
+    embedded = graph.select(PREFIXES + query)
+    assert embedded.keys() == answer.keys()
+    assert embedded["head"]["vars"] == answer["head"]["vars"]
 
-    def order(found: dict[str, Any]) -> list[str]:
-        return sorted(str(sorted(row.items())) for row in found["results"]["bindings"])
+    def order(results: dict[str, Any]) -> list[str]:
+        return sorted(str(sorted(row.items())) for row in results["results"]["bindings"])
 
-    assert order(here) == order(answer)
-    assert order(here)
+    assert order(embedded) == order(answer)
+    assert order(embedded)
 
 
 def test_ask_is_answered(graph: EmbeddedGraph) -> None:
@@ -227,14 +227,14 @@ def test_without_the_extra_the_message_names_it() -> None:
         "try: EmbeddedGraph().select('ASK {}')\n"
         "except MissingExtra as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "dual-data[embedded]" in done.stdout
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "dual-data[embedded]" in process.stdout
 
 
 def test_importing_the_module_imports_no_engine() -> None:
     code = "import sys, dual_data.sources.embedded; print('pyoxigraph' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "False"
 
 
 def test_the_packages_give_the_same_snapshot_again(graph: EmbeddedGraph, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ NOW = 1_700_000_000.0
 
 
 def test_the_agent_names_version_operator_and_client() -> None:
-    found = user_agent("me@example.org", "https://query.wikidata.org/sparql", "SPARQLWrapper/2.0")
-    assert found == f"dual-data/{__version__} (me@example.org) SPARQLWrapper/2.0"
+    agent = user_agent("me@example.org", "https://query.wikidata.org/sparql", "SPARQLWrapper/2.0")
+    assert agent == f"dual-data/{__version__} (me@example.org) SPARQLWrapper/2.0"
 
 
 def test_a_contact_is_required_away_from_this_machine() -> None:

@@ -45,7 +45,7 @@ def iri(qid: str) -> Term:
 
 
 @pytest.mark.parametrize(
-    ("asked", "stated", "precision", "text", "label"),
+    ("cut", "written", "precision", "text", "label"),
     [
         ("year", "1889-03-31T00:00:00Z", 11, "1889", "1889"),
         ("month", "1889-03-31T00:00:00Z", 11, "1889-03", "March 1889"),
@@ -57,21 +57,21 @@ def iri(qid: str) -> Term:
         ("year", "-13798000000-01-01T00:00:00Z", 9, "-13798000000", "13798000001 BC"),
     ],
 )
-def test_dates_are_cut_to_what_is_asked(asked: str, stated: str, precision: int, text: str, label: str) -> None:
-    found = values.date(time(stated), time(stated), number(str(precision)), relation("date", precision=asked))
-    assert found == values.Value(text, label)
+def test_dates_are_cut_to_what_is_asked(cut: str, written: str, precision: int, text: str, label: str) -> None:
+    value = values.date(time(written), time(written), number(str(precision)), relation("date", precision=cut))
+    assert value == values.Value(text, label)
 
 
-@pytest.mark.parametrize(("asked", "precision"), [("year", 8), ("year", 7), ("month", 9), ("day", 10), ("year", 0)])
-def test_coarse_dates_are_rejected(asked: str, precision: int) -> None:
-    stated = time("1880-01-01T00:00:00Z")
-    found = values.date(stated, stated, number(str(precision)), relation("date", precision=asked))
-    assert found.reason == "precision_too_low"
-    assert values.date(stated, None, None, relation("date")).reason == "precision_too_low"
+@pytest.mark.parametrize(("cut", "precision"), [("year", 8), ("year", 7), ("month", 9), ("day", 10), ("year", 0)])
+def test_coarse_dates_are_rejected(cut: str, precision: int) -> None:
+    day = time("1880-01-01T00:00:00Z")
+    value = values.date(day, day, number(str(precision)), relation("date", precision=cut))
+    assert value.reason == "precision_too_low"
+    assert values.date(day, None, None, relation("date")).reason == "precision_too_low"
 
 
 @pytest.mark.parametrize(
-    ("asked", "told", "precision", "text"),
+    ("cut", "written", "precision", "text"),
     [
         ("year", "1643-01-04", 11, "1642"),
         ("month", "1643-01-04", 11, "1642-12"),
@@ -85,38 +85,38 @@ def test_coarse_dates_are_rejected(asked: str, precision: int) -> None:
     ],
 )
 def test_a_julian_day_is_cut_to_the_year_and_month_that_its_time_wrote(
-    asked: str, told: str, precision: int, text: str
+    cut: str, written: str, precision: int, text: str
 ) -> None:
     """The first is Newton's birthday, 25 December 1642, as Wikidata's RDF has it."""
-    day = time(f"{told}T00:00:00Z")
-    gregorian = told[: {"year": -6, "month": -3, "day": None}[asked]]
+    day = time(f"{written}T00:00:00Z")
+    gregorian = written[: {"year": -6, "month": -3, "day": None}[cut]]
     for calendar, expected in (("Q1985786", text), ("Q1985727", gregorian)):
         details = [day, number(str(precision)), iri(calendar)]
-        assert values.stated(relation("date", precision=asked), day, details).text == expected
+        assert values.stated(relation("date", precision=cut), day, details).text == expected
 
 
 @given(st.dates(max_value=datetime.date(9998, 12, 31)))
 def test_julian_days_follow_each_other(day: datetime.date) -> None:
-    def months(of: datetime.date) -> int:
-        told = time(f"{of.isoformat()}T00:00:00Z")
-        asked = relation("date", precision="month")
-        year, month = values.date(told, told, number("11"), asked, iri("Q1985786")).text.split("-")
+    def months(day: datetime.date) -> int:
+        gregorian = time(f"{day.isoformat()}T00:00:00Z")
+        to_month = relation("date", precision="month")
+        year, month = values.date(gregorian, gregorian, number("11"), to_month, iri("Q1985786")).text.split("-")
         return 12 * int(year) + int(month)
 
     assert months(day + datetime.timedelta(1)) - months(day) in (0, 1)
     # The two calendars are 13 days apart from March 1900 to February 2100.
     if day.year in range(1901, 2100):
-        before = day - datetime.timedelta(13)
-        assert months(day) == 12 * before.year + before.month
+        julian = day - datetime.timedelta(13)
+        assert months(day) == 12 * julian.year + julian.month
 
 
 @given(st.dates())
 def test_a_label_of_a_date_reads_back_as_the_date(day: Any) -> None:
-    stated = time(f"{day.isoformat()}T00:00:00Z")
-    found = values.date(stated, stated, number("11"), relation("date", precision="day"))
-    assert found.text == day.isoformat()
-    assert found.label is not None
-    assert parse_date(found.label) == parse_date(found.text) == (day.year, day.month, day.day)
+    term = time(f"{day.isoformat()}T00:00:00Z")
+    value = values.date(term, term, number("11"), relation("date", precision="day"))
+    assert value.text == day.isoformat()
+    assert value.label is not None
+    assert parse_date(value.label) == parse_date(value.text) == (day.year, day.month, day.day)
 
 
 @given(
@@ -126,12 +126,12 @@ def test_a_label_of_a_date_reads_back_as_the_date(day: Any) -> None:
     st.sampled_from(sorted(values.PRECISIONS)),
 )
 def test_a_date_as_facts_write_it_is_read_back_from_a_table(year: int, month: int, day: int, precision: str) -> None:
-    asked = relation("date", precision=precision)
-    stated = time(f"{'-' if year < 0 else ''}{abs(year):04d}-{month:02d}-{day:02d}T00:00:00Z")
-    found = values.date(stated, stated, number("11"), asked)
-    assert found.label is not None
-    assert values.cell(found.text, asked) == values.cell(found.label, asked) == found
-    assert exact_answer(found.label, [found.label], "date")
+    date_relation = relation("date", precision=precision)
+    term = time(f"{'-' if year < 0 else ''}{abs(year):04d}-{month:02d}-{day:02d}T00:00:00Z")
+    value = values.date(term, term, number("11"), date_relation)
+    assert value.label is not None
+    assert values.cell(value.text, date_relation) == values.cell(value.label, date_relation) == value
+    assert exact_answer(value.label, [value.label], "date")
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_a_date_as_facts_write_it_is_read_back_from_a_table(year: int, month: in
     ],
 )
 def test_quantities_are_plain_decimals(amount: str, unit: str, text: str, label: str) -> None:
-    asked = relation("quantity", unit="Q11573", unit_name="metres")
-    found = values.quantity(number("0"), number(amount), iri(unit), asked)
-    assert found == values.Value(text, label)
+    metres = relation("quantity", unit="Q11573", unit_name="metres")
+    value = values.quantity(number("0"), number(amount), iri(unit), metres)
+    assert value == values.Value(text, label)
 
 
 def test_other_units_are_rejected_and_the_unit_one_is_none() -> None:
@@ -158,13 +158,13 @@ def test_other_units_are_rejected_and_the_unit_one_is_none() -> None:
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=3))
 def test_a_label_of_a_quantity_reads_back_as_the_number(amount: Decimal) -> None:
-    found = values.quantity(number("0"), number(f"{amount:f}"), None, relation("quantity"))
-    assert Decimal(found.text) == amount
-    assert "E" not in found.text
-    assert found.label is not None
-    read = parse_quantity(found.label)
-    assert read is not None
-    assert read.amount == amount
+    value = values.quantity(number("0"), number(f"{amount:f}"), None, relation("quantity"))
+    assert Decimal(value.text) == amount
+    assert "E" not in value.text
+    assert value.label is not None
+    quantity = parse_quantity(value.label)
+    assert quantity is not None
+    assert quantity.amount == amount
 
 
 @given(
@@ -172,15 +172,15 @@ def test_a_label_of_a_quantity_reads_back_as_the_number(amount: Decimal) -> None
     st.sampled_from([("Q712226", "km²", "area"), ("Q712226", "km^2", "area"), ("Q11573", "metres", "length")]),
 )
 def test_a_quantity_as_facts_write_it_is_read_back(amount: Decimal, unit: tuple[str, str, str]) -> None:
-    asked = relation("quantity", unit=unit[0], unit_name=unit[1])
-    found = values.quantity(number("0"), number(f"{amount:f}"), iri(unit[0]), asked)
-    assert found.label is not None
-    assert values.cell(found.text, asked) == found
-    for text in (found.text, found.label):
-        read = parse_quantity(text)
-        assert read is not None
-        assert read.measure == unit[2]
-        assert exact_answer(text, [found.label], "quantity")
+    quantity_relation = relation("quantity", unit=unit[0], unit_name=unit[1])
+    value = values.quantity(number("0"), number(f"{amount:f}"), iri(unit[0]), quantity_relation)
+    assert value.label is not None
+    assert values.cell(value.text, quantity_relation) == value
+    for text in (value.text, value.label):
+        quantity = parse_quantity(text)
+        assert quantity is not None
+        assert quantity.measure == unit[2]
+        assert exact_answer(text, [value.label], "quantity")
 
 
 @pytest.mark.parametrize(
@@ -188,13 +188,13 @@ def test_a_quantity_as_facts_write_it_is_read_back(amount: Decimal, unit: tuple[
     [Term("blank", "b0"), Term("iri", "http://www.wikidata.org/.well-known/genid/0123")],
 )
 def test_somevalue_in_both_forms(term: Term) -> None:
-    for found in (
+    for value in (
         values.entity(term),
         values.date(term, None, None, relation("date")),
         values.quantity(term, None, None, relation("quantity")),
         values.text(term),
     ):
-        assert found.reason == "somevalue"
+        assert value.reason == "somevalue"
 
 
 def test_only_items_are_entities() -> None:
@@ -215,9 +215,9 @@ def test_texts_are_clean_and_know_their_language() -> None:
 
 @given(st.text())
 def test_clean_is_stable(text: str) -> None:
-    found = values.clean(text)
-    assert found == values.clean(found) == found.strip()
-    assert unicodedata.is_normalized("NFC", found)
+    clean = values.clean(text)
+    assert clean == values.clean(clean) == clean.strip()
+    assert unicodedata.is_normalized("NFC", clean)
 
 
 @pytest.mark.parametrize(

@@ -81,14 +81,14 @@ def test_exact_counts_equal_the_wikis_own_tables(wiki: Wiki, tmp_path: Path) -> 
 
 
 def test_redirects_normalisation_and_missing_pages(wiki: Wiki, tmp_path: Path) -> None:
-    asked = ["Ostelia", "varn", "Kingdom_of_Ostel", "No such page"]
-    exact = client(wiki.url, tmp_path).count_by_linkshere(asked, 1000, ignore)
-    assert [exact[title].title for title in asked] == ["Ostel", "Varn", "Ostel", None]
-    assert [exact[title].inbound_links for title in asked] == [3, 2, 3, None]
-    rough = client(wiki.url, tmp_path).count_by_cirrus(asked, ignore)
-    assert [rough[title].title for title in asked] == ["Ostel", "Varn", "Ostel", None]
+    titles = ["Ostelia", "varn", "Kingdom_of_Ostel", "No such page"]
+    exact = client(wiki.url, tmp_path).count_by_linkshere(titles, 1000, ignore)
+    assert [exact[title].title for title in titles] == ["Ostel", "Varn", "Ostel", None]
+    assert [exact[title].inbound_links for title in titles] == [3, 2, 3, None]
+    rough = client(wiki.url, tmp_path).count_by_cirrus(titles, ignore)
+    assert [rough[title].title for title in titles] == ["Ostel", "Varn", "Ostel", None]
     # Two redirects to it, and Varn, Pelm, Ünd & Söhne and the template link there.
-    assert [rough[title].inbound_links for title in asked] == [6, 3, 6, None]
+    assert [rough[title].inbound_links for title in titles] == [6, 3, 6, None]
 
 
 NOWHERE = [
@@ -98,17 +98,17 @@ NOWHERE = [
 """Titles for which the API gives no page, or none that is an article."""
 
 
-@pytest.mark.parametrize("asked", [*([title] for title in NOWHERE), [*NOWHERE, "Ostel"]], ids=lambda titles: titles[0])
+@pytest.mark.parametrize("titles", [*([title] for title in NOWHERE), [*NOWHERE, "Ostel"]], ids=lambda titles: titles[0])
 def test_redirects_in_a_circle_and_to_other_wikis_lead_to_no_article(
-    wiki: Wiki, tmp_path: Path, asked: list[str]
+    wiki: Wiki, tmp_path: Path, titles: list[str]
 ) -> None:
     for _ in ("asked", "replayed"):
-        exact = client(wiki.url, tmp_path).count_by_linkshere(asked, 1000, ignore)
-        rough = client(wiki.url, tmp_path).count_by_cirrus(asked, ignore)
+        exact = client(wiki.url, tmp_path).count_by_linkshere(titles, 1000, ignore)
+        rough = client(wiki.url, tmp_path).count_by_cirrus(titles, ignore)
         for counts, links in ((exact, 3), (rough, 6)):
-            found = {title: count[:2] for title, count in counts.items()}
-            assert found.pop("Ostel", None) == (("Ostel", links) if "Ostel" in asked else None)
-            assert found == {title: (None, None) for title in asked if title != "Ostel"}
+            articles = {title: count[:2] for title, count in counts.items()}
+            assert articles.pop("Ostel", None) == (("Ostel", links) if "Ostel" in titles else None)
+            assert articles == {title: (None, None) for title in titles if title != "Ostel"}
 
 
 JSON = "application/json; charset=utf-8"
@@ -126,8 +126,8 @@ NO_PAGES: list[Mapping[str, Any]] = [
 @pytest.mark.parametrize("query", NO_PAGES, ids=["circle", "itself", "abroad", "interwiki"])
 def test_an_answer_without_pages_is_whole_where_it_says_why(tmp_path: Path, query: Mapping[str, Any]) -> None:
     """As a real wiki gave them for a lone title."""
-    told = Fault("told", content_type=JSON, body=json.dumps({"batchcomplete": True, "query": query}).encode())
-    with proxy("http://127.0.0.1:9/", told, told) as front:
+    answer = Fault("told", content_type=JSON, body=json.dumps({"batchcomplete": True, "query": query}).encode())
+    with proxy("http://127.0.0.1:9/", answer, answer) as front:
         (exact,) = client(front.url, tmp_path).count_by_linkshere(["Round"], 1000, ignore).values()
         (rough,) = client(front.url, tmp_path).count_by_cirrus(["Round"], ignore).values()
         assert (exact[:2], rough[:2], front.count) == ((None, None), (None, None), 2)
@@ -177,8 +177,8 @@ def test_a_wiki_that_failed_inside_is_asked_again(wiki: Wiki, tmp_path: Path, co
 
 def continued(at: str) -> Fault:
     """An answer that is to be continued there."""
-    more = {"continue": {"rdcontinue": at, "continue": "||"}, "query": {"pages": [{"title": "Sarr", "pageid": 1}]}}
-    return Fault("continued", content_type=JSON, body=json.dumps(more).encode())
+    answer = {"continue": {"rdcontinue": at, "continue": "||"}, "query": {"pages": [{"title": "Sarr", "pageid": 1}]}}
+    return Fault("continued", content_type=JSON, body=json.dumps(answer).encode())
 
 
 def test_an_answer_that_continues_where_it_began_is_never_logged(tmp_path: Path) -> None:
@@ -211,11 +211,11 @@ def test_a_title_that_the_answer_leaves_out_is_an_error_not_a_count(tmp_path: Pa
 
 
 def test_a_title_in_another_normal_form_is_found(wiki: Wiki, tmp_path: Path) -> None:
-    asked = unicodedata.normalize("NFD", "Ünd & Söhne")
-    assert asked != "Ünd & Söhne"
-    exact = client(wiki.url, tmp_path).count_by_linkshere([asked, "Ostel"], 1000, ignore)
-    rough = client(wiki.url, tmp_path).count_by_cirrus([asked, "Ostel"], ignore)
-    assert exact[asked][:2] == rough[asked][:2] == ("Ünd & Söhne", 0)
+    title = unicodedata.normalize("NFD", "Ünd & Söhne")
+    assert title != "Ünd & Söhne"
+    exact = client(wiki.url, tmp_path).count_by_linkshere([title, "Ostel"], 1000, ignore)
+    rough = client(wiki.url, tmp_path).count_by_cirrus([title, "Ostel"], ignore)
+    assert exact[title][:2] == rough[title][:2] == ("Ünd & Söhne", 0)
     assert (exact["Ostel"].inbound_links, rough["Ostel"].inbound_links) == (3, 6)
 
 
@@ -262,16 +262,16 @@ def test_a_wiki_without_cirrus_is_an_error_not_zeros(tmp_path: Path) -> None:
 
 
 def test_titles_that_the_index_lacks_are_left_out(wiki: Wiki, tmp_path: Path) -> None:
-    asked = ["Sarr", "Unindexed isle", "Uncounted isle", "No such page"]
+    titles = ["Sarr", "Unindexed isle", "Uncounted isle", "No such page"]
     source = client(wiki.url, tmp_path)
-    found = source.count_by_cirrus(asked, ignore)
-    assert {title: (count.inbound_links, count.method) for title, count in found.items()} == {
+    counts = source.count_by_cirrus(titles, ignore)
+    assert {title: (count.inbound_links, count.method) for title, count in counts.items()} == {
         "Sarr": (34, "cirrusdoc"),
         "No such page": (None, "cirrusdoc"),
     }
     assert source.count_by_cirrus(["Unindexed isle"], ignore) == {}
-    counted = source.count_by_linkshere(["Unindexed isle"], 1000, ignore)["Unindexed isle"]
-    assert (counted.inbound_links, counted.method) == (13, "linkshere")
+    exact = source.count_by_linkshere(["Unindexed isle"], 1000, ignore)["Unindexed isle"]
+    assert (exact.inbound_links, exact.method) == (13, "linkshere")
 
 
 def test_an_index_that_gives_nothing_at_all_is_a_passing_trouble(wiki: Wiki, tmp_path: Path) -> None:
@@ -386,6 +386,6 @@ def test_no_request_without_a_contact(tmp_path: Path) -> None:
 def test_answers_are_replayed(wiki: Wiki, tmp_path: Path) -> None:
     with proxy(wiki.url) as front:
         first = client(front.url, tmp_path).count_by_linkshere(ARTICLES, 1000, ignore)
-        asked = front.count
+        requests = front.count
         assert client(front.url, tmp_path).count_by_linkshere(ARTICLES, 1000, ignore) == first
-        assert front.count == asked
+        assert front.count == requests

@@ -24,8 +24,8 @@ _LEADING_SPACE = "\u2581\u0120"
 """How SentencePiece and byte-level tokenizers write a leading space, where a server does not decode it."""
 _DECORATION = "\"'*_`({[]})."
 _CLOSED = re.compile(r"""[^\S\n]*(?:\Z|[\n<]|[.:)\]*"](?!\w))""")
-"""What may follow a letter: its end or closing punctuation, lest "A widely known fact" and "I cannot" be ratings. With
-"<" begin the ends of a turn that some servers list as tokens: <|im_end|>."""
+"""What may follow a letter: the end or closing punctuation, lest "A widely known fact" and "I cannot" be ratings. "<"
+begins the end-of-turn tokens that some servers list: <|im_end|>."""
 
 
 class Distribution(NamedTuple):
@@ -70,11 +70,11 @@ def of_samples(samples: Sequence[int], values: Sequence[int]) -> Distribution | 
 
 
 def label_log_probabilities(tokens: Sequence[Sequence[Any]] | None, labels: Sequence[str]) -> list[float | None] | None:
-    """The log-probability of each label at the place of the answer, from a reply's [token, p, top tokens] list.
+    """The log-probability of each label at the position of the answer, from a reply's [token, p, top tokens] list.
 
-    The place is the first label that the judge wrote with nothing but a preface before it, else the first token that
-    is more than space and quotes: there the mass tells that it did not answer. None where the server gave no
-    log-probabilities there, or the label goes on: to be another number ("10", "7.5"), or a sentence ("I cannot").
+    The position is the first label that the judge wrote with nothing but a preface before it, else the first token
+    that is more than space and quotes: there the mass shows that it did not answer. None where the server gave no
+    log-probabilities there, or the label continues, as another number ("10", "7.5") or a sentence ("I cannot").
     """
     if not tokens or not all(isinstance(token, str) for token, _, _ in tokens):
         return None
@@ -91,7 +91,7 @@ def label_log_probabilities(tokens: Sequence[Sequence[Any]] | None, labels: Sequ
 
 
 def _goes_on(label: str, after: str) -> bool:
-    """Whether what follows makes it no label. An explanation may stand behind a digit, not behind a letter."""
+    """Whether the text after it makes it no label. An explanation may follow a digit, not a letter."""
     return bool(re.match(r"\w|[.,]\d", after)) if label.isdigit() else not _CLOSED.match(after)
 
 
@@ -102,8 +102,8 @@ def _merge(token: Sequence[Any], labels: Sequence[str]) -> list[float | None] | 
         return None
     merged: list[float | None] = []
     for label in labels:
-        same = [math.exp(p) for text, p in top.items() if _clean(text) == label]
-        merged.append(math.log(total) if (total := math.fsum(same)) > 0.0 else None)
+        probabilities = [math.exp(p) for text, p in top.items() if _clean(text) == label]
+        merged.append(math.log(total) if (total := math.fsum(probabilities)) > 0.0 else None)
     return merged
 
 
@@ -127,11 +127,11 @@ def label_of_text(text: str, labels: Sequence[str]) -> str | None:
         return label if label in labels else None
     preface = _PREFACE.match(text)
     rest = text[preface.end() :] if preface else text
-    found = re.match(r"(\w+)(.*)", rest, re.DOTALL)
-    if found is None or (label := _clean(found.group(1))) not in labels or _goes_on(label, found.group(2)):
+    match = re.match(r"(\w+)(.*)", rest, re.DOTALL)
+    if match is None or (label := _clean(match.group(1))) not in labels or _goes_on(label, match.group(2)):
         return None
     # What may follow: the scale's end ("/9", " out of 9"), punctuation, an explanation without another number.
-    after = re.sub(r"^\s*(?:/|out of)\s*\w+", "", found.group(2))
+    after = re.sub(r"^\s*(?:/|out of)\s*\w+", "", match.group(2))
     if re.search(r"\d", after) or any(_clean(word) in labels for word in re.findall(r"\w+", after)):
         return None
     return label

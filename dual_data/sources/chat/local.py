@@ -1,8 +1,8 @@
 """A chat model in this process, with the call log in front of it.
 
 Every answer is a call, keyed by the model's identity (weights, dtype, packages), because rounding differs between
-machines and versions. What a name stood for is noted whenever it is opened, so that a plan can tell what is in the
-log without loading, or fetching, a model, and an offline build which answers are the last ones.
+machines and versions. The identity behind a name is logged whenever the model is opened: from it a plan can tell what
+is in the log without loading or downloading a model, and an offline build which answers are the newest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dual_data.sources.chat.protocol import Chat, ChatModel, Sampling
 Request = Mapping[str, Any]
 
 SOURCE = "local"
-"""Source of the calls that note what was opened; answers are of `local:<name>`."""
+"""Source of the calls that log which model was opened; the source of answers is `local:<name>`."""
 
 
 class LocalChat:
@@ -55,8 +55,9 @@ class LocalChat:
         """Sum of the log-probabilities (nats) of each answer's tokens; None where the model gives no number."""
 
         def do(group: Sequence[Request]) -> list[list[float | None]]:
-            found = self._model.log_probabilities([_chat(r) for r in group], [str(r["answer"]) for r in group])
-            return [[_finite(p)] for p in found]
+            chats = [_chat(request) for request in group]
+            sums = self._model.log_probabilities(chats, [str(request["answer"]) for request in group])
+            return [[_finite(p)] for p in sums]
 
         # A list of one: an answer of the log must not be None.
         return [p if p is None else min(0.0, p) for (p,) in self._fetch(self._score(chats, answers), do, advance)]
@@ -67,8 +68,8 @@ class LocalChat:
         """Log-probability of each label as the very next token, [conversation][label]."""
 
         def do(group: Sequence[Request]) -> list[list[float | None]]:
-            found = self._model.label_log_probabilities([_chat(request) for request in group], labels)
-            return [[_finite(p) for p in row] for row in found]
+            rows = self._model.label_log_probabilities([_chat(request) for request in group], labels)
+            return [[_finite(p) for p in row] for row in rows]
 
         return self._fetch(self._labels(chats, labels), do, advance)
 
@@ -86,8 +87,8 @@ class LocalChat:
         return len(requests), self._calls.known(self.source, requests)
 
     def _generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[dict[str, Any]]:
-        drawn = sampling._asdict()
-        return [self._request("generate", chat, sampling=drawn) for chat in chats]
+        parameters = sampling._asdict()
+        return [self._request("generate", chat, sampling=parameters) for chat in chats]
 
     def _score(self, chats: Sequence[Chat], answers: Sequence[str]) -> list[dict[str, Any]]:
         return [self._request("answer", chat, answer=answer) for chat, answer in zip(chats, answers, strict=True)]
@@ -110,8 +111,8 @@ class LocalChat:
 def open_local(open_model: Callable[[str], ChatModel] | None, spec: str, calls: Calls, batch: int) -> LocalChat:
     """The model that a profile names. Raises MissingExtra where no local model can be opened here.
 
-    Offline it is the model as it was when it was opened last, with whatever packages: its answers are in the log, and
-    a miss is an error before anything is asked of it.
+    Offline it is the model as last opened, with whatever packages: its answers are in the log, and a miss is an error
+    before the model would be asked.
     """
     if calls.offline and (opened := calls.latest(SOURCE, {"task": "open", "model": spec})):
         return LocalChat(opened["name"], opened["identity"], None, calls, batch)
@@ -124,8 +125,10 @@ def open_local(open_model: Callable[[str], ChatModel] | None, spec: str, calls: 
 
 
 def recall_local(spec: str, calls: Calls, weights: str | None = None) -> LocalChat | None:
-    """The model as it was when it was opened last with these packages, and these weights where they are known; None
-    where it never was. For plans alone."""
+    """The model as last opened with the installed packages (and `weights`, if given); None where it never was.
+
+    For plans only.
+    """
     opened = calls.latest(SOURCE, _opening(spec) | ({} if weights is None else {"weights": weights}))
     return None if opened is None else LocalChat(opened["name"], opened["identity"], None, calls)
 

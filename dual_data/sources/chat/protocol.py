@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class Chat(NamedTuple):
-    """One closed conversation up to the model's turn."""
+    """One conversation up to the model's turn."""
 
     system: str
     """Empty for none."""

@@ -26,7 +26,7 @@ TOKENS_PER_MESSAGE = 4
 
 
 class Price(Strict):
-    """What a model costs, as somebody looked it up."""
+    """What a model costs, by a price list."""
 
     date: datetime.date
     """Day of the price list."""
@@ -54,10 +54,10 @@ class Usage(NamedTuple):
     answers: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    """Those of the prompt tokens that the server had in its cache."""
+    """The prompt tokens that the server had in its cache."""
     completion_tokens: int = 0
     estimated: int = 0
-    """Those of the answers whose tokens the server did not report: counted as `estimate` says, the longest answer."""
+    """The answers whose tokens the server did not report: counted as `estimate` says, as the longest answer."""
 
     @property
     def tokens(self) -> int:
@@ -121,13 +121,13 @@ class Ledger:
             return self._spent
 
     def count(self, usage: Usage) -> None:
-        """Add an answer that is there already."""
+        """Add the usage of an answer that exists already."""
         with self._lock:
             self._spent = self._spent.plus(usage)
 
     @contextmanager
     def spending(self, expected: Usage) -> Iterator[Callable[[Usage], None]]:
-        """Set `expected` aside during one call; the context's value takes what it really was.
+        """Set `expected` aside during one call; the context's value is called with the real usage.
 
         Raises BudgetSpent where the budget does not hold it.
         """
@@ -142,18 +142,18 @@ class Ledger:
 
     def _refuse(self, total: Usage) -> None:
         budget, price, spent = self._budget, self._price, self._spent
-        over = ""
+        fault = ""
         if budget.tokens is not None and total.tokens > budget.tokens:
-            over = f"{self._key}.tokens = {budget.tokens:,} is used up: {spent.tokens:,} tokens"
+            fault = f"{self._key}.tokens = {budget.tokens:,} is used up: {spent.tokens:,} tokens"
         elif budget.money is not None and price is not None and total.cost(price) > budget.money:
             money = f"{spent.cost(price):.4f} {price.currency}"
-            over = f"{self._key}.money = {budget.money:g} {price.currency} is used up: {money}"
-        if over:
+            fault = f"{self._key}.money = {budget.money:g} {price.currency} is used up: {money}"
+        if fault:
             answers = f"{spent.answers:,} answers"
             if spent.estimated:
                 answers += f", {spent.estimated:,} of them estimated, because the server did not report their tokens"
             raise BudgetSpent(
-                f"{over} in {answers}. All of them are in the call log. Raise {self._key} in the "
+                f"{fault} in {answers}. All of them are in the call log. Raise {self._key} in the "
                 "profile and run the same command again to go on from there."
             )
 

@@ -1,6 +1,6 @@
-"""Folders of CSV or Parquet files, one file a topic, read strictly: what is wrong is said once, with file and line.
+"""Folders of CSV or Parquet files, one file a topic, read strictly: the first fault is reported with file and line.
 
-Every value is text. Further columns than those asked for are allowed and left out. The topic of a row is the value of
+Every value is text. Columns beyond those asked for are allowed and ignored. The topic of a row is the value of
 the column `topic`, else the name of the file without its ending.
 """
 
@@ -18,19 +18,19 @@ from dual_data.errors import InputError
 
 ENDINGS = (".csv", ".parquet")
 LIST_MARK = "|"
-"""Between the aliases of a CSV cell."""
+"""Separates the aliases in a CSV cell."""
 _LINE = "\0line"
-"""A column name that no table can have."""
+"""The column of line numbers: a name that no table can have."""
 
 
 def table_files(folder: Path) -> list[Path]:
     """The tables of a folder, by name. Raises InputError where it is absent or holds none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; one with {' or '.join(ENDINGS)} files is expected there")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
-    if not found:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+    if not paths:
         raise InputError(f"{folder}: holds no {' or '.join(ENDINGS)} file; put one table a topic there")
-    return found
+    return paths
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -53,19 +53,19 @@ def read_folder(folder: Path, required: Sequence[str], optional: Sequence[str] =
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pl.DataFrame:
     """One table, as `read_folder` gives it. Raises InputError for whatever is wrong with the file as such."""
     frame = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
-    has = ", ".join(name for name in frame.columns if name != _LINE)
+    names = ", ".join(name for name in frame.columns if name != _LINE)
     if absent := [name for name in required if name not in frame.columns]:
-        raise InputError(f"{path}: no column {', '.join(absent)}; it has: {has}. Needed are: {', '.join(required)}")
-    wanted = [name for name in dict.fromkeys([*required, *optional, "topic"]) if name in frame.columns]
-    texts = frame.lazy().select(pl.col(_LINE).alias("line"), *(_as_text(frame, name) for name in wanted))
+        raise InputError(f"{path}: no column {', '.join(absent)}; it has: {names}. Needed are: {', '.join(required)}")
+    present = [name for name in dict.fromkeys([*required, *optional, "topic"]) if name in frame.columns]
+    columns = frame.lazy().select(pl.col(_LINE).alias("line"), *(_as_text(frame, name) for name in present))
     missing = [name for name in (*required, *optional) if name not in frame.columns]
-    whole = texts.with_columns(
+    table = columns.with_columns(
         *(pl.lit(None, pl.String).alias(name) for name in missing),
-        topic=pl.coalesce("topic", pl.lit(path.stem)) if "topic" in wanted else pl.lit(path.stem),
+        topic=pl.coalesce("topic", pl.lit(path.stem)) if "topic" in present else pl.lit(path.stem),
         file=pl.lit(str(path)),
     )
     try:
-        return whole.select(*required, *optional, "topic", "file", "line").collect()
+        return table.select(*required, *optional, "topic", "file", "line").collect()
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: a column cannot be read as text ({error})") from None
 
@@ -96,8 +96,8 @@ def _read_csv(path: Path) -> pl.DataFrame:
 def _even_rows(data: bytes) -> tuple[pl.DataFrame, Sequence[int]] | None:
     """The rows and their lines, of a file of which every line is one well-formed row; None for any other.
 
-    Nearly all files are so, and polars reads them many times faster. It overlooks much that is wrong; but where it
-    writes the very same bytes again, nothing was wrong.
+    Nearly all files are like that, and polars reads them many times faster. It overlooks many faults; but if it
+    writes the very same bytes again, there were none.
     """
     lines = data.replace(b"\r\n", b"\n") if b"\r" in data else data
     lines = lines if lines.endswith(b"\n") else lines + b"\n"
@@ -116,7 +116,7 @@ def _even_rows(data: bytes) -> tuple[pl.DataFrame, Sequence[int]] | None:
 
 
 def _rows_one_by_one(data: bytes, path: Path) -> tuple[pl.DataFrame, Sequence[int]]:
-    """The same of any file. Raises InputError with the line of what is wrong."""
+    """The rows and their lines, of any file. Raises InputError with the line of a fault."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -127,19 +127,19 @@ def _rows_one_by_one(data: bytes, path: Path) -> tuple[pl.DataFrame, Sequence[in
     header: list[str] = []
     rows: list[list[str]] = []
     lines: list[int] = []
-    before = 0
+    last_line = 0
     try:
         for row in reader:
             if not header:
                 header = row
             elif row:
                 if len(row) != len(header):
-                    raise InputError(f"{path}: line {before + 1}: {len(row)} values for {len(header)} columns")
+                    raise InputError(f"{path}: line {last_line + 1}: {len(row)} values for {len(header)} columns")
                 rows.append(row)
-                lines.append(before + 1)
-            before = reader.line_num
+                lines.append(last_line + 1)
+            last_line = reader.line_num
     except csv.Error as error:
-        raise InputError(f"{path}: line {before + 1}: not well-formed CSV ({error})") from None
+        raise InputError(f"{path}: line {last_line + 1}: not well-formed CSV ({error})") from None
     return pl.DataFrame(rows, schema=dict.fromkeys(_names(header, path), pl.String), orient="row"), lines
 
 
@@ -163,7 +163,7 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:  # What no file system can hold in a name.
+    except ValueError:  # A name that no file system can hold.
         raise InputError(f"{path}: no file can have a NUL byte in its name; take it out") from None
 
 

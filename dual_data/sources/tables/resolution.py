@@ -63,35 +63,37 @@ def through_endpoint(
         .iter_rows()
     ):
         statements_of[topic, stem, qid].append((value, text, reason is None))
-    settled: list[tuple[str | None, ...]] = []
-    agreed: set[tuple[str, str, str, str]] = set()
+    resolved: list[tuple[str | None, ...]] = []
+    confirmed: set[tuple[str, str, str, str]] = set()
     for row in usable.iter_rows(named=True):
         topic, stem = row["topic"], row["stem"]
         carriers = candidates[topic].get(row["subject_label"], set())
-        found = [
-            (qid, value, text, right)
+        matches = [
+            (qid, value, text, accepted)
             for qid in sorted(carriers, key=number)
-            for value, text, right in statements_of[topic, stem, qid]
+            for value, text, accepted in statements_of[topic, stem, qid]
             if _agrees(row, value, names)
         ]
-        accepted = {(qid, value): text for qid, value, text, right in found if right}
-        if len(accepted) == 1:
-            (((qid, value), text),) = accepted.items()
-            agreed.add((topic, stem, qid, value))
-            settled.append((topic, stem, row["property_id"], qid, row["object_kind"], value, text, None))
+        usable_matches = {(qid, value): text for qid, value, text, accepted in matches if accepted}
+        if len(usable_matches) == 1:
+            (qid, value), text = next(iter(usable_matches.items()))
+            confirmed.add((topic, stem, qid, value))
+            resolved.append((topic, stem, row["property_id"], qid, row["object_kind"], value, text, None))
+        elif usable_matches:
+            resolved.append(_unresolved(row, "ambiguous_label"))
         else:
-            missing = "wrong_class" if found else "unconfirmed" if carriers else "unresolved_label"
-            settled.append(_unsettled(row, "ambiguous_label" if accepted else missing))
-    subjects = {qid for _, _, qid, _ in agreed}
-    others = [
-        (*row[:7], row[7] or "not_in_table")
-        for row in stated.iter_rows()
-        if row[3] in subjects and (row[0], row[1], row[3], row[5]) not in agreed
+            reason = "wrong_class" if matches else "unconfirmed" if carriers else "unresolved_label"
+            resolved.append(_unresolved(row, reason))
+    subjects = {qid for _, _, qid, _ in confirmed}
+    absent = [
+        (topic, stem, property_id, qid, kind, value, text, reason or "not_in_table")
+        for topic, stem, property_id, qid, kind, value, text, reason in stated.iter_rows()
+        if qid in subjects and (topic, stem, qid, value) not in confirmed
     ]
     rejected = [
-        _unsettled(row, row["reason"]) for row in rows.filter(pl.col("reason").is_not_null()).iter_rows(named=True)
+        _unresolved(row, row["reason"]) for row in rows.filter(pl.col("reason").is_not_null()).iter_rows(named=True)
     ]
-    frame = pl.DataFrame([*settled, *others, *rejected], schema=STATEMENTS, orient="row")
+    frame = pl.DataFrame([*resolved, *absent, *rejected], schema=STATEMENTS, orient="row")
     # Minted ids have their labels too, so that a rejected row can be read.
     return Harvest(frame, pl.concat([entities, minted_entities(rows)]))
 
@@ -106,26 +108,26 @@ def through_table(
         for name in {label, *aliases}:
             carriers[name].append((qid, of_class))
 
-    def bearers(label: str, classes: Sequence[str]) -> list[str]:
+    def carriers_of(label: str, classes: Sequence[str]) -> list[str]:
         return sorted({qid for qid, of_class in carriers[label] if not (of_class and classes) or of_class in classes})
 
-    settled: list[tuple[str | None, ...]] = []
+    resolved: list[tuple[str | None, ...]] = []
     for row in rows.iter_rows(named=True):
         if row["reason"] is not None:
-            settled.append(_unsettled(row, row["reason"]))
+            resolved.append(_unresolved(row, row["reason"]))
             continue
         relation = relations[row["stem"]]
         entity = relation.object == "entity"
-        subjects = bearers(row["subject_label"], topics[row["topic"]].classes)
-        objects = bearers(row["object_label"], relation.object_classes) if entity else [row["object_value"]]
+        subjects = carriers_of(row["subject_label"], topics[row["topic"]].classes)
+        objects = carriers_of(row["object_label"], relation.object_classes) if entity else [row["object_value"]]
         if len(subjects) == len(objects) == 1:
             text = None if entity else row["object_text"]
-            fact = (row["topic"], row["stem"], row["property_id"], subjects[0], relation.object)
-            settled.append((*fact, objects[0], text, None))
+            statement = (row["topic"], row["stem"], row["property_id"], subjects[0], relation.object)
+            resolved.append((*statement, objects[0], text, None))
         else:
-            settled.append(_unsettled(row, "ambiguous_label" if subjects and objects else "unresolved_label"))
+            resolved.append(_unresolved(row, "ambiguous_label" if subjects and objects else "unresolved_label"))
     return Harvest(
-        pl.DataFrame(settled, schema=STATEMENTS, orient="row"),
+        pl.DataFrame(resolved, schema=STATEMENTS, orient="row"),
         pl.concat([table.select(*ENTITIES), minted_entities(rows)]),
     )
 
@@ -144,12 +146,12 @@ def forecast(
         usable = rows.filter(pl.col("reason").is_null())
         by_topic = usable.group_by("topic").agg(pl.col("subject_label").n_unique())["subject_label"]
         by_relation = usable.group_by("topic", "stem").agg(pl.col("subject_label").n_unique())["subject_label"]
-        named = usable["subject_label"].n_unique() + usable["object_label"].n_unique()
+        labels = usable["subject_label"].n_unique() + usable["object_label"].n_unique()
         calls = (
             len(by_topic)
             + sum(math.ceil(count / sizes.labels) for count in by_topic)
             + sum(math.ceil(count / sizes.subjects) for count in by_relation)
-            + math.ceil(named / sizes.entities)
+            + math.ceil(labels / sizes.entities)
             + sum(1 for stem in usable["stem"].unique() if relations[stem].object_classes)
         )
         return max(calls, asker.in_log + asker.missing), asker.in_log, False
@@ -159,15 +161,15 @@ def forecast(
 def _carriers(asker: Asker, name: str, topic: Topic, labels: Sequence[str], sizes: Sizes) -> dict[str, set[str]]:
     """Members of a topic by the label or alias that they carry."""
     accepted = set(subclasses(asker, name, topic.classes))
-    found: dict[str, set[str]] = defaultdict(set)
+    carriers: dict[str, set[str]] = defaultdict(set)
     groups = in_batches(labels, sizes.labels)
     for _, answer in asker.ask(f"labels of {name}", [Named(topic.property, group) for group in groups]):
         for label, item, of_class in answer.rows:
             if label is None or item is None or of_class is None or item_of_iri(of_class.value) not in accepted:
                 continue
             if qid := item_of_iri(item.value):
-                found[values.clean(label.value)].add(qid)
-    return found
+                carriers[values.clean(label.value)].add(qid)
+    return carriers
 
 
 def _jobs(
@@ -196,7 +198,7 @@ def _agrees(row: Mapping[str, str], value: str, names: Mapping[str, set[str]]) -
     return row["object_value"] == value
 
 
-def _unsettled(row: Mapping[str, str | None], reason: str | None) -> tuple[str | None, ...]:
+def _unresolved(row: Mapping[str, str | None], reason: str | None) -> tuple[str | None, ...]:
     entity = row["object_kind"] == "entity"
     return (
         row["topic"],
@@ -211,7 +213,7 @@ def _unsettled(row: Mapping[str, str | None], reason: str | None) -> tuple[str |
 
 
 def _label_table(path: Path) -> pl.DataFrame:
-    """Columns of ENTITIES and `class`. Raises InputError for ids that are none or stand there twice."""
+    """Columns of ENTITIES and `class`. Raises InputError for malformed or repeated ids."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; a CSV or Parquet table with the columns qid and label is expected")
     table = read_table(path, ("qid", "label"), ("aliases", "class"))

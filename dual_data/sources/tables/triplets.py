@@ -87,8 +87,8 @@ def read_labels(
     rows = written.select("topic", "relation", "subjectLabel", "objectLabel")
     minted = _minted(pl.concat([rows["subjectLabel"], rows["objectLabel"]]))
     for side in ("subject", "object"):
-        of_side = minted.select(pl.all().name.prefix(f"{side}_"))
-        rows = rows.join(of_side, left_on=f"{side}Label", right_on=f"{side}_written", how="left", maintain_order="left")
+        ids = minted.select(pl.all().name.prefix(f"{side}_"))
+        rows = rows.join(ids, left_on=f"{side}Label", right_on=f"{side}_written", how="left", maintain_order="left")
     rows = rows.join(
         _relation_table(rows.select("topic", "relation").unique(), relations, excluded),
         on=["topic", "relation"],
@@ -97,18 +97,18 @@ def read_labels(
         nulls_equal=True,
     )
     empty = pl.any_horizontal(pl.col(name).is_null() for name in ("subject_label", "relation", "object_label"))
-    bare = pl.col("subject_label").str.contains(r"^Q[1-9]\d*$") | pl.col("object_label").str.contains(r"^Q[1-9]\d*$")
+    is_id = pl.col("subject_label").str.contains(r"^Q[1-9]\d*$") | pl.col("object_label").str.contains(r"^Q[1-9]\d*$")
     rows = rows.with_columns(
-        reason=pl.when(empty).then(pl.lit("empty")).when(bare).then(pl.lit("no_label")).otherwise("relation_reason")
+        reason=pl.when(empty).then(pl.lit("empty")).when(is_id).then(pl.lit("no_label")).otherwise("relation_reason")
     )
     return _with_literals(rows, relations).drop("subjectLabel", "objectLabel", "relation_reason")
 
 
 def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
     """Rows in the order of topics.toml. Raises InputError for a topic that is not there."""
-    strange = rows.filter(~pl.col("topic").is_in(list(topics)))
-    if strange.height:
-        first = strange.row(0, named=True)
+    unknown = rows.filter(~pl.col("topic").is_in(list(topics)))
+    if unknown.height:
+        first = unknown.row(0, named=True)
         raise InputError(
             f"{place(first)}: {first['topic']!r} is no topic of topics.toml; a table's name, or its column `topic`, "
             f"says which topic its rows belong to. Known are: {', '.join(topics)}"
@@ -122,9 +122,9 @@ def minted_entities(rows: pl.DataFrame) -> pl.DataFrame:
     return with_details(ids.filter(pl.col("qid").is_not_null() & pl.col("qid").is_first_distinct()))
 
 
-def with_details(named: pl.DataFrame) -> pl.DataFrame:
+def with_details(labels: pl.DataFrame) -> pl.DataFrame:
     """Rows of ENTITIES from qid and label alone."""
-    return named.with_columns(
+    return labels.with_columns(
         aliases=pl.lit([], dtype=pl.List(pl.String)),
         description=pl.lit(None, pl.String),
         sitelinks=pl.lit(None, pl.Int64),
@@ -137,15 +137,19 @@ def _minted(labels: pl.Series) -> pl.DataFrame:
     written = labels.drop_nulls().unique().to_list()
     cleaned = [values.clean(label) for label in written]
     return pl.DataFrame(
-        {"written": written, "label": [label or None for label in cleaned], "id": [label_id(c) for c in cleaned]},
+        {
+            "written": written,
+            "label": [label or None for label in cleaned],
+            "id": [label_id(label) for label in cleaned],
+        },
         schema=dict.fromkeys(("written", "label", "id"), pl.String),
     )
 
 
 def _relation_table(
-    named: pl.DataFrame, relations: Mapping[str, Relation], excluded: Mapping[str, Collection[str]]
+    pairs: pl.DataFrame, relations: Mapping[str, Relation], excluded: Mapping[str, Collection[str]]
 ) -> pl.DataFrame:
-    """What each (topic, relation as written) is: stem, property_id, object_kind, relation_reason.
+    """What each (topic, relation as written) stands for: stem, property_id, object_kind, relation_reason.
 
     `excluded` has the topics, or "*", for which a label was left out on purpose.
     """
@@ -159,12 +163,12 @@ def _relation_table(
     for relation in relations.values():
         for label in relation.labels:
             properties.setdefault(label, set()).add(relation.property)
-    found: list[tuple[str | None, ...]] = []
-    for topic, written in named.iter_rows():
+    rows: list[tuple[str | None, ...]] = []
+    for topic, written in pairs.iter_rows():
         label = values.clean(written or "")
         stem = stems.get((label, topic)) or stems.get((label, "*"))
         if stem is not None:
-            found.append((topic, written, stem, relations[stem].property, relations[stem].object, None))
+            rows.append((topic, written, stem, relations[stem].property, relations[stem].object, None))
             continue
         # The same words name one property in every topic, unless two properties claim them.
         candidates = properties.get(label, set())
@@ -173,18 +177,18 @@ def _relation_table(
         left_out = excluded.get(label, ())
         if topic in left_out or "*" in left_out:
             reason = "excluded_relation"
-        found.append((topic, written, None, property_id, "entity", reason))
+        rows.append((topic, written, None, property_id, "entity", reason))
     columns = ["topic", "relation", "stem", "property_id", "object_kind", "relation_reason"]
-    return pl.DataFrame(found, schema=dict.fromkeys(columns, pl.String), orient="row")
+    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
 
 
 def _with_literals(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
     """Columns object_value and object_text of literals, and the reason of those that cannot be read."""
     literal = (pl.col("object_kind") != "entity") & pl.col("reason").is_null()
     distinct = rows.filter(literal).select("stem", "object_label").unique()
-    read = [(stem, label, *values.cell(label, relations[stem])[:3]) for stem, label in distinct.iter_rows()]
+    parsed = [(stem, label, *values.cell(label, relations[stem])[:3]) for stem, label in distinct.iter_rows()]
     names = ["stem", "object_label", "object_value", "object_text", "literal_reason"]
-    table = pl.DataFrame(read, schema=dict.fromkeys(names, pl.String), orient="row")
+    table = pl.DataFrame(parsed, schema=dict.fromkeys(names, pl.String), orient="row")
     return (
         rows.join(table, on=["stem", "object_label"], how="left", maintain_order="left")
         .with_columns(
@@ -211,8 +215,12 @@ def _check_ids(rows: pl.DataFrame) -> None:
     for name in ("subject_title", "object_title"):
         _check_column(rows, name, _may_be_title, "Paris, without # | < > [ ] { } or control characters", nullable=True)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
-    firsts = labels.unique("qid", keep="first", maintain_order=True).select("qid", first="label", at="line", of="file")
-    for row in labels.join(firsts, on="qid").filter(pl.col("label") != pl.col("first")).head(1).iter_rows(named=True):
+    first_labels = labels.unique("qid", keep="first", maintain_order=True).select(
+        "qid", first="label", at="line", of="file"
+    )
+    for row in (
+        labels.join(first_labels, on="qid").filter(pl.col("label") != pl.col("first")).head(1).iter_rows(named=True)
+    ):
         raise InputError(
             f"{place(row)}: {row['qid']} is called {row['label']!r} here and {row['first']!r} in {row['of']}: line "
             f"{row['at']}; an id has one label, its other names belong in the aliases"
@@ -274,5 +282,5 @@ def _entities_of(rows: pl.DataFrame) -> pl.DataFrame:
 
 def split_aliases(written: str | None) -> list[str]:
     """The aliases of a cell, each once, in their order."""
-    parts: Iterable[str] = (values.clean(part) for part in (written or "").split(LIST_MARK))
-    return list(dict.fromkeys(part for part in parts if part))
+    aliases: Iterable[str] = (values.clean(alias) for alias in (written or "").split(LIST_MARK))
+    return list(dict.fromkeys(alias for alias in aliases if alias))

@@ -1,8 +1,8 @@
 """Getting batches of SPARQL answered: for real through the call log, or in a forecast from the log alone.
 
-A query that the service cannot finish is halved; that it could not is kept in the call log like an answer, so that a
-resumed build asks neither the same question nor the same impossible one again. An answer that breaks off twice counts
-as such: a timeout may look like that, and asking for it again and again would get the client banned.
+A query that the service cannot finish is halved; the failure is kept in the call log like an answer, so that a resumed
+build does not send the impossible query again. An answer that breaks off twice counts as such a failure: a timeout may
+look like that, and repeating the query again and again would get the client banned.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Live:
         with self.task(label, len(batches)) as advance:
             for start in range(0, len(batches), GROUP):
                 group = batches[start : start + GROUP]
-                for position, answers in enumerate(self._settle(group, advance), start):
+                for position, answers in enumerate(self._answers(group, advance), start):
                     for answer in answers:
                         yield position, answer
 
-    def _settle(self, batches: Sequence[Batch], advance: Callable[[int], None]) -> Iterator[list[Answer]]:
+    def _answers(self, batches: Sequence[Batch], advance: Callable[[int], None]) -> Iterator[list[Answer]]:
         requests = [self.endpoint.request(batch.query()) for batch in batches]
         by_query = dict(zip((request["query"] for request in requests), batches, strict=True))
 
@@ -59,7 +59,7 @@ class Live:
                 return self.endpoint.ask(request["query"]).to_json()
             except TooLarge as error:
                 if not by_query[request["query"]].halves():
-                    # Not kept: at a better hour the service may manage it.
+                    # Not logged: at a quieter hour the service may manage it.
                     raise _indivisible(str(error), request["query"]) from None
                 return {"too_large": str(error)}
             except BrokenOff as error:
@@ -71,7 +71,7 @@ class Live:
         answers = self.calls.fetch_all(self.endpoint.source, requests, fetch, advance)
         for batch, answer in zip(batches, answers, strict=True):
             if "too_large" in answer:
-                yield [part for half in self._settle(batch.halves(), lambda _: None) for part in half]
+                yield [part for parts in self._answers(batch.halves(), lambda _: None) for part in parts]
             else:
                 yield [Answer.from_json(answer)]
 
@@ -85,12 +85,12 @@ class Foresight:
         self.missing = 0
 
     def ask(self, label: str, batches: Sequence[Batch]) -> Iterator[tuple[int, Answer]]:
-        """Counts every batch before anything is given."""
+        """Counts every batch before any answer is returned."""
         before = self.missing
-        found = [(position, answer) for position, batch in enumerate(batches) for answer in self._recall(batch)]
+        answers = [(position, answer) for position, batch in enumerate(batches) for answer in self._recall(batch)]
         if self.missing > before:
             raise NotKnown
-        return iter(found)
+        return iter(answers)
 
     def _recall(self, batch: Batch) -> Iterator[Answer]:
         answer = self.calls.recall(self.endpoint.source, self.endpoint.request(batch.query()))

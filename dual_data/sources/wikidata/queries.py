@@ -51,7 +51,7 @@ class Subclasses:
         return _select("?class", f"{_values('?root', self.roots)} ?class wdt:P279* ?root .")
 
     def halves(self) -> tuple[Batch, ...]:
-        return tuple(Subclasses(part) for part in _split(self.roots))
+        return tuple(Subclasses(half) for half in _split(self.roots))
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Members:
 
     def halves(self) -> tuple[Batch, ...]:
         if len(self.classes) > 1:
-            return tuple(replace(self, classes=part) for part in _split(self.classes))
+            return tuple(replace(self, classes=half) for half in _split(self.classes))
         if self.high is None:
-            # No item has so many that this could go on for long.
+            # No item has so many sitelinks that this could go on for long.
             middle = max(1, 2 * self.low)
             return () if middle > 1024 else (replace(self, high=middle), replace(self, low=middle))
         middle = (self.low + self.high) // 2
@@ -100,21 +100,21 @@ class Statements:
     subjects: tuple[str, ...]
 
     def query(self) -> str:
-        variables = " ".join(["?subject ?object", *_PARTS[self.kind].split()])
+        variables = " ".join(["?subject ?object", *_VARIABLES[self.kind].split()])
         body = (
             f"{_values('?subject', self.subjects)} "
             f"?subject p:{self.property} ?statement . ?statement ps:{self.property} ?object . "
             f"?statement a wikibase:BestRank . FILTER NOT EXISTS {{ ?statement pq:P582 ?end }}"
-            f"{_DETAILS[self.kind].replace('PROPERTY', self.property)}"
+            f"{_PATTERNS[self.kind].replace('PROPERTY', self.property)}"
         )
         return _select(variables, body)
 
     def halves(self) -> tuple[Batch, ...]:
-        return tuple(replace(self, subjects=part) for part in _split(self.subjects))
+        return tuple(replace(self, subjects=half) for half in _split(self.subjects))
 
 
-_PARTS = {"entity": "", "date": "?time ?precision ?calendar", "quantity": "?amount ?unit", "text": ""}
-_DETAILS = {
+_VARIABLES = {"entity": "", "date": "?time ?precision ?calendar", "quantity": "?amount ?unit", "text": ""}
+_PATTERNS = {
     "entity": "",
     "date": " OPTIONAL { ?statement psv:PROPERTY ?value . ?value wikibase:timeValue ?time ; "
     "wikibase:timePrecision ?precision ; wikibase:timeCalendarModel ?calendar . }",
@@ -133,10 +133,10 @@ class Entities:
 
     def query(self) -> str:
         values = _values("?item", self.items)
-        spoken = 'FILTER(LANG(?value) = "en" || LANG(?value) = "mul")'
+        languages = 'FILTER(LANG(?value) = "en" || LANG(?value) = "mul")'
         branches = (
-            ("label", f"?item rdfs:label ?value . {spoken}"),
-            ("alias", f"?item skos:altLabel ?value . {spoken}"),
+            ("label", f"?item rdfs:label ?value . {languages}"),
+            ("alias", f"?item skos:altLabel ?value . {languages}"),
             ("description", '?item schema:description ?value . FILTER(LANG(?value) = "en")'),
             ("sitelinks", "?item wikibase:sitelinks ?value ."),
             (
@@ -146,11 +146,11 @@ class Entities:
             ),
             ("class", "?item wdt:P31 ?value ."),
         )
-        parts = [f'{{ {values} {body} BIND("{field}" AS ?field) }}' for field, body in branches]
-        return _select("?item ?field ?value", "\n  UNION ".join(parts))
+        blocks = [f'{{ {values} {body} BIND("{field}" AS ?field) }}' for field, body in branches]
+        return _select("?item ?field ?value", "\n  UNION ".join(blocks))
 
     def halves(self) -> tuple[Batch, ...]:
-        return tuple(Entities(part) for part in _split(self.items))
+        return tuple(Entities(half) for half in _split(self.items))
 
 
 @dataclass(frozen=True)
@@ -163,25 +163,25 @@ class Named:
     def query(self) -> str:
         texts = " ".join(f"{literal(label)}@{language}" for label in self.labels for language in ("en", "mul"))
         values = f"VALUES ?label {{ {texts} }}"
-        parts = [
+        blocks = [
             f"{{ {values} ?item {predicate} ?label . ?item wdt:{self.property} ?class . }}"
             for predicate in ("rdfs:label", "skos:altLabel")
         ]
-        return _select("?label ?item ?class", "\n  UNION ".join(parts))
+        return _select("?label ?item ?class", "\n  UNION ".join(blocks))
 
     def halves(self) -> tuple[Batch, ...]:
-        return tuple(replace(self, labels=part) for part in _split(self.labels))
+        return tuple(replace(self, labels=half) for half in _split(self.labels))
 
 
 def described_in(query: str) -> list[str]:
     """The items that a query of `Entities` asks about; none for any other query."""
-    found = _DESCRIBED.search(query)
-    return found[1].replace("wd:", "").split() if found else []
+    match = _DESCRIBED.search(query)
+    return match[1].replace("wd:", "").split() if match else []
 
 
-def in_batches(things: Iterable[str], size: int) -> list[tuple[str, ...]]:
+def in_batches(items: Iterable[str], size: int) -> list[tuple[str, ...]]:
     """Consecutive groups of at most `size`."""
-    ordered = list(things)
+    ordered = list(items)
     return [tuple(ordered[start : start + size]) for start in range(0, len(ordered), size)]
 
 
@@ -190,9 +190,9 @@ def literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _split(things: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    middle = len(things) // 2
-    return (tuple(things[:middle]), tuple(things[middle:])) if middle else ()
+def _split(items: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    middle = len(items) // 2
+    return (tuple(items[:middle]), tuple(items[middle:])) if middle else ()
 
 
 def _values(variable: str, qids: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dual_data.config import EMBEDDED, Services
 from dual_data.errors import BrokenOff, Refused, ServiceError, TooLarge, Transient
-from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after, user_agent
+from dual_data.sources.etiquette import DEFAULT_WAIT, retry_after, user_agent
 
 if TYPE_CHECKING:
     from dual_data.sources.embedded import EmbeddedGraph
@@ -38,7 +38,7 @@ _OUT_OF_TIME = re.compile(
     r"Operation was cancelled|memory limit",
     re.IGNORECASE,
 )
-# With an error status less counts: there Blazegraph prints the query before every exception, and gateways speak of
+# With an error status fewer words count: there Blazegraph prints the query before every exception, and gateways report
 # connections that timed out.
 _GAVE_UP = re.compile(
     r"TimeoutException|has been cancelled|Operation was cancelled|memory limit|MemoryManagerOutOfMemory|"
@@ -46,7 +46,7 @@ _GAVE_UP = re.compile(
     re.IGNORECASE,
 )
 _GATEWAY = {502, 503, *range(520, 530)}
-"""Said by whoever stands before the service, of the service and not of the query."""
+"""Statuses of a gateway before the service: they concern the service, not the query."""
 _PASSING = re.compile(
     r"too many|rate.?limit|retry|try again|unavailable|overload|maintenance|timeout|server error|\b50[0-4]\b", re.I
 )
@@ -152,17 +152,17 @@ class HttpEndpoint:
         except TimeoutError:
             raise TooLarge(f"{self.url}: silent for {self.read_timeout} s") from None
         except (http.client.HTTPException, OSError) as error:
-            # Besides ConnectionError: a broken encryption, and a network that is gone.
+            # Besides ConnectionError: TLS errors, and a network that is down.
             raise Transient(f"{self.url}: the connection broke ({error!r})") from None
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
-        """The whole body. `setTimeout` limits each read; drips are caught here."""
+        """The whole body. `setTimeout` limits each read; a slow trickle is caught here."""
         deadline = time.monotonic() + self.whole_timeout
         announced = response.headers.get("Content-Length")
         body = bytearray()
         try:
-            while part := response.read1(1 << 16):
-                body += part
+            while chunk := response.read1(1 << 16):
+                body += chunk
                 if time.monotonic() > deadline:
                     raise TooLarge(f"{self.url}: the answer took more than {self.whole_timeout:.0f} s")
                 if len(body) > WHOLE_SIZE:
@@ -203,9 +203,9 @@ def open_endpoint(services: Services) -> Endpoint:
 
 
 def read_answer(content_type: str, body: bytes, url: str, *, patient: bool) -> Answer:
-    """Rows of an answer that came with status 200; raises what it really is where it is none.
+    """Rows of an answer that came with status 200; raises the error that it stands for where it has none.
 
-    `patient`: the endpoint has given good answers before, so that an HTML page is a passing trouble and not the sign
+    `patient`: the endpoint has given good answers before, so that an HTML page is a temporary failure and not the sign
     of a wrong URL.
     """
     kind = content_type.partition(";")[0].strip().lower()
@@ -262,7 +262,7 @@ def failure(status: int, headers: Message, text: str, url: str, now: float) -> S
         )
     if status in (408, 429) or (status >= 500 and status not in (501, 504, 505)):
         wait = retry_after(headers.get("Retry-After"), now)
-        return Transient(shown, retry_after=UNTOLD_WAIT if wait is None and status == 429 else wait)
+        return Transient(shown, retry_after=DEFAULT_WAIT if wait is None and status == 429 else wait)
     if status in (413, 504):
         return TooLarge(shown)
     return ServiceError(f"{shown}. Set sparql under [services] to a SPARQL 1.1 query endpoint.")

@@ -24,7 +24,7 @@ from dual_data.sources.wikidata.queries import Entities, Members, Statements, Su
 from dual_data.sources.wikidata.sparql import EmbeddedEndpoint, HttpEndpoint, Term
 
 ENTITIES_A_SUBJECT = 3
-"""For forecasts: distinct entities in the facts of a topic, for each subject."""
+"""For forecasts: distinct entities in the facts of a topic, per subject."""
 _LANGUAGES = ("en", "mul", "")
 
 
@@ -50,20 +50,20 @@ def members(asker: Asker, topics: Mapping[str, Topic], sizes: Sizes, limit: int 
 
 
 def harvest(
-    asker: Asker, found: Mapping[str, Sequence[str]], relations: Mapping[str, Relation], sizes: Sizes
+    asker: Asker, members: Mapping[str, Sequence[str]], relations: Mapping[str, Relation], sizes: Sizes
 ) -> Harvest:
     """All statements of the relations about the topics' subjects, and the entities that they name."""
-    statements = read_statements(asker, jobs_of(found, relations, sizes), relations)
+    statements = read_statements(asker, jobs_of(members, relations, sizes), relations)
     entities, classes = describe(asker, named_in(statements), sizes)
     return Harvest(reject_wrong_classes(asker, statements, classes, relations), entities)
 
 
 def subclasses(asker: Asker, label: str, roots: Sequence[str]) -> list[str]:
     """Classes and everything below them, by number."""
-    found = set(roots)
+    classes = set(roots)
     for _, answer in asker.ask(f"classes of {label}", [Subclasses(tuple(roots))]):
-        found.update(_items([row[0] for row in answer.rows]))
-    return sorted(found, key=number)
+        classes.update(_items([row[0] for row in answer.rows]))
+    return sorted(classes, key=number)
 
 
 def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | None) -> list[str]:
@@ -72,7 +72,7 @@ def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | N
     groups = in_batches(subclasses(asker, name, topic.classes), sizes.classes)
     sitelinks: dict[str, int] = {}
     high: int | None = None
-    # By hash every member counts, famous or not; and a band that is complete settles who is above it.
+    # By hash every member counts, famous or not: one band. By sitelinks, a full list needs no band further down.
     bounds = sorted({*sizes.bands, 0} if topic.order == "sitelinks" else {0}, reverse=True)
     for low in bounds:
         batches = [Members(topic.property, group, low, high) for group in groups]
@@ -98,13 +98,13 @@ def looked_up(calls: Calls, services: Services) -> dict[str, str]:
         from dual_data.sources.embedded import EmbeddedGraph
 
         graph = EmbeddedGraph()
-        log, asked, own_day = EmbeddedEndpoint.source, ("snapshot", graph.sha256), graph.date
+        source, origin, own_day = EmbeddedEndpoint.source, ("snapshot", graph.sha256), graph.date
     else:
-        log, asked, own_day = HttpEndpoint.source, ("endpoint", services.sparql), ""
+        source, origin, own_day = HttpEndpoint.source, ("endpoint", services.sparql), ""
     return {
         qid: own_day or day
-        for request, day in calls.answered(log)
-        if asked in request.items()
+        for request, day in calls.answered(source)
+        if origin in request.items()
         for qid in described_in(request["query"])
     }
 
@@ -146,7 +146,7 @@ def read_statements(asker: Asker, jobs: Sequence[Job], relations: Mapping[str, R
 
 def prefer_languages(rows: pl.DataFrame) -> pl.DataFrame:
     """Of the texts of a pair keep those in English, else those for all languages, else those without a language."""
-    rank = pl.col("language").replace_strict({name: place for place, name in enumerate(_LANGUAGES)}, default=9)
+    rank = pl.col("language").replace_strict({name: position for position, name in enumerate(_LANGUAGES)}, default=9)
     stated = pl.col("reason").is_null() & (pl.col("object_kind") == "text")
     best = pl.when(stated).then(rank).min().over("relation", "subject_qid")
     return reject(rows, stated & (rank > best), "other_language").drop("language")
@@ -164,15 +164,15 @@ def describe(asker: Asker, qids: Sequence[str], sizes: Sizes) -> tuple[pl.DataFr
     rows: list[tuple[Any, ...]] = []
     classes: dict[str, set[str]] = {}
     groups = in_batches(qids, sizes.entities)
-    found: dict[str, dict[str, list[Term]]] = defaultdict(lambda: defaultdict(list))
+    fields_of: dict[str, dict[str, list[Term]]] = defaultdict(lambda: defaultdict(list))
     for _, answer in asker.ask("entities", [Entities(group) for group in groups]):
         for item, field, value in answer.rows:
             qid = item_of_iri(item.value) if item is not None else None
             if qid is not None and field is not None and value is not None:
-                found[qid][field.value].append(value)
-    for qid in sorted(found, key=number):
-        rows.append((qid, *_entity(found[qid])))
-        classes[qid] = set(_items(found[qid]["class"]))
+                fields_of[qid][field.value].append(value)
+    for qid in sorted(fields_of, key=number):
+        rows.append((qid, *_entity(fields_of[qid])))
+        classes[qid] = set(_items(fields_of[qid]["class"]))
     return pl.DataFrame(rows, schema=ENTITIES, orient="row"), classes
 
 
@@ -184,11 +184,11 @@ def _entity(
     # Some items are called by their own id, which is no name.
     labels = {language: label for language, label in labels.items() if label and not is_item(label)}
     label = labels.get("en") or labels.get("mul")
-    others = {values.clean(term.value) for term in fields["alias"]} | set(labels.values())
+    names = {values.clean(term.value) for term in fields["alias"]} | set(labels.values())
     description = next((values.clean(term.value) for term in sorted(fields["description"])), None)
     counts = [int(term.value) for term in fields["sitelinks"]]
     title = next((term.value for term in sorted(fields["title"])), None)
-    return label, sorted(others - {label or "", ""}), description, max(counts, default=None), title
+    return label, sorted(names - {label or "", ""}), description, max(counts, default=None), title
 
 
 def reject_wrong_classes(
@@ -221,7 +221,7 @@ def forecast(
             known[name] = subjects(asker, name, topic, sizes, limit)
         except NotKnown:
             unknown[name] = topic.limit if limit is None else min(limit, topic.limit)
-            # The classes are asked first; where they are missing, no question for members has been counted yet.
+            # The classes are asked for first; where they are missing, no query for members has been counted yet.
             guessed += not _classes_known(asker, topic)
     for name, count in unknown.items():
         applying = sum(relation.applies_to(name) for relation in relations.values())

@@ -31,18 +31,18 @@ def token(text: str, /, **top: float) -> list[Any]:
 
 
 def read(*tokens: list[Any]) -> list[float | None] | None:
-    found = label_log_probabilities(list(tokens), DIGITS)
-    return found and [None if p is None else round(math.exp(p), 6) for p in found]
+    scores = label_log_probabilities(list(tokens), DIGITS)
+    return scores and [None if p is None else round(math.exp(p), 6) for p in scores]
 
 
 def test_the_score_is_the_mean_over_the_labels_alone() -> None:
-    found = distribution([math.log(0.3), math.log(0.1), None], (1, 2, 3))
-    assert found is not None
-    assert found.score == pytest.approx(1.25)
-    assert found.mass == pytest.approx(0.4)
-    assert found.spread == pytest.approx(math.sqrt(0.75 * 0.25))
-    assert found.entropy == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
-    assert found.argmax == 1
+    result = distribution([math.log(0.3), math.log(0.1), None], (1, 2, 3))
+    assert result is not None
+    assert result.score == pytest.approx(1.25)
+    assert result.mass == pytest.approx(0.4)
+    assert result.spread == pytest.approx(math.sqrt(0.75 * 0.25))
+    assert result.entropy == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert result.argmax == 1
 
 
 @pytest.mark.parametrize("bad", [[None, None], [math.nan, None], [0.2, 0.2], [5.0, None], [-math.inf, -math.inf]])
@@ -53,23 +53,23 @@ def test_what_is_no_probability_gives_no_score(bad: list[float | None]) -> None:
 @given(st.lists(st.floats(-50, 0) | st.none() | st.just(math.nan), min_size=2, max_size=9))
 def test_a_score_lies_on_the_scale(log_probabilities: list[float | None]) -> None:
     values = VALUES[: len(log_probabilities)]
-    found = distribution(log_probabilities, values)
-    if found is not None:
-        assert values[0] - 1e-9 <= found.score <= values[-1] + 1e-9
-        assert 0 <= found.spread <= (values[-1] - values[0]) / 2 + 1e-9
-        assert 0 <= found.entropy <= math.log(len(values)) + 1e-9
-        assert 0 < found.mass <= 1
-        assert found.argmax in values
+    result = distribution(log_probabilities, values)
+    if result is not None:
+        assert values[0] - 1e-9 <= result.score <= values[-1] + 1e-9
+        assert 0 <= result.spread <= (values[-1] - values[0]) / 2 + 1e-9
+        assert 0 <= result.entropy <= math.log(len(values)) + 1e-9
+        assert 0 < result.mass <= 1
+        assert result.argmax in values
 
 
 @given(st.lists(st.sampled_from(VALUES), min_size=1, max_size=30))
 def test_samples_give_their_mean_and_deviation(samples: list[int]) -> None:
-    found = of_samples(samples, VALUES)
+    result = of_samples(samples, VALUES)
     mean = sum(samples) / len(samples)
-    assert found is not None
-    assert found.score == pytest.approx(mean)
-    assert found.spread == pytest.approx(math.sqrt(sum((s - mean) ** 2 for s in samples) / len(samples)), abs=1e-6)
-    assert samples.count(found.argmax) == max(map(samples.count, samples))
+    assert result is not None
+    assert result.score == pytest.approx(mean)
+    assert result.spread == pytest.approx(math.sqrt(sum((s - mean) ** 2 for s in samples) / len(samples)), abs=1e-6)
+    assert samples.count(result.argmax) == max(map(samples.count, samples))
     assert of_samples([], VALUES) is None
 
 
@@ -91,12 +91,12 @@ def test_tokens_without_a_text_tell_nothing() -> None:
 @pytest.mark.parametrize("before", ["Score", " ", "\n", '"', "**", "The answer is", "Rating:", '{"label": "'])
 def test_a_label_behind_a_preface_is_found(before: str) -> None:
     first = [before, -0.1, [[before, -0.1], ["1", -3.0]]]
-    found = read(first, token("7", p7=0.9, p6=0.1))
+    scores = read(first, token("7", p7=0.9, p6=0.1))
     expected = [None] * 5 + [0.1, 0.9, None, None]
     if before.startswith("{"):
-        assert found != expected  # a structured answer is read as text
+        assert scores != expected  # a structured answer is read as text
     else:
-        assert found == expected
+        assert scores == expected
 
 
 def test_a_number_in_a_sentence_is_no_label() -> None:
@@ -179,11 +179,11 @@ def test_letters_are_labels_too() -> None:
 
 
 def read_letter(*texts: str) -> list[float | None] | None:
-    """What is read of these tokens, of which the one of one letter has 0.95 of the probability."""
+    """What is read of these tokens; the one that is a letter has a probability of 0.95."""
     likely = math.log(0.95)
     tokens = [[text, likely, [[text, likely]]] for text in texts]
-    found = label_log_probabilities(tokens, LETTERS)
-    return found and [None if p is None else round(math.exp(p), 6) for p in found]
+    scores = label_log_probabilities(tokens, LETTERS)
+    return scores and [None if p is None else round(math.exp(p), 6) for p in scores]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tables are read strictly, and what is wrong is said with file and line."""
+"""Tables are read strictly, and faults are reported with file and line."""
 
 from __future__ import annotations
 
@@ -69,25 +69,25 @@ def test_csv_and_parquet_give_the_same(tmp_path: Path) -> None:
     (tmp_path / "parquet").mkdir()
     frame.write_csv(tmp_path / "csv" / "city.csv")
     frame.with_columns(pl.col("r").replace("", None)).write_parquet(tmp_path / "parquet" / "city.parquet")
-    one, other = (read_folder(tmp_path / kind, ["s", "r"], ["o"]) for kind in ("csv", "parquet"))
-    assert one.drop("file", "line").equals(other.drop("file", "line"))
-    assert one.columns == ["s", "r", "o", "topic", "file", "line"]
-    assert one["line"].to_list() == [2, 3, 4]
-    assert other["line"].to_list() == [1, 2, 3]
-    assert one["topic"].unique().to_list() == ["city"]
+    from_csv, from_parquet = (read_folder(tmp_path / kind, ["s", "r"], ["o"]) for kind in ("csv", "parquet"))
+    assert from_csv.drop("file", "line").equals(from_parquet.drop("file", "line"))
+    assert from_csv.columns == ["s", "r", "o", "topic", "file", "line"]
+    assert from_csv["line"].to_list() == [2, 3, 4]
+    assert from_parquet["line"].to_list() == [1, 2, 3]
+    assert from_csv["topic"].unique().to_list() == ["city"]
 
 
 def test_a_column_names_the_topic_and_lists_are_joined(tmp_path: Path) -> None:
     path = tmp_path / "any.parquet"
     pl.DataFrame({"s": ["a", "b"], "topic": ["city", None], "names": [["x", "y"], []]}).write_parquet(path)
-    found = read_folder(tmp_path, ["s"], ["names"])
-    assert found["topic"].to_list() == ["city", "any"]
-    assert found["names"].to_list() == ["x|y", ""]
+    rows = read_folder(tmp_path, ["s"], ["names"])
+    assert rows["topic"].to_list() == ["city", "any"]
+    assert rows["names"].to_list() == ["x|y", ""]
 
 
 def test_a_byte_order_mark_and_other_line_ends(tmp_path: Path) -> None:
-    found = read_folder(folder(tmp_path, b"\xef\xbb\xbfs , r\r\na,b\r\n\r\nc,d\r\n"), ["s", "r"])
-    assert found.select("s", "r", "line").rows() == [("a", "b", 2), ("c", "d", 4)]
+    rows = read_folder(folder(tmp_path, b"\xef\xbb\xbfs , r\r\na,b\r\n\r\nc,d\r\n"), ["s", "r"])
+    assert rows.select("s", "r", "line").rows() == [("a", "b", 2), ("c", "d", 4)]
 
 
 CELLS = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8)
@@ -98,8 +98,8 @@ def test_what_csv_writes_is_read(tmp_path_factory: pytest.TempPathFactory, rows:
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([("s", "r"), *rows])
     target = folder(tmp_path_factory.mktemp("t"), buffer.getvalue().encode())
-    found = read_folder(target, ["s", "r"]).select("s", "r").rows()
-    assert found == [(s or None, r or None) for s, r in rows]
+    cells = read_folder(target, ["s", "r"]).select("s", "r").rows()
+    assert cells == [(s or None, r or None) for s, r in rows]
 
 
 @settings(max_examples=500)
@@ -111,13 +111,13 @@ def test_any_text_reads_as_the_csv_module_reads_it(tmp_path_factory: pytest.Temp
     target = folder(tmp_path_factory.mktemp("t"), text.encode())
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     expected: list[tuple[str | None, str | None, int]] = []
-    before, well_formed = 0, True
+    last_line, well_formed = 0, True
     try:
         for row in reader:
             well_formed = well_formed and len(row) in (0, 2)
             if len(row) == 2:
-                expected.append((row[0] or None, row[1] or None, before + 1))
-            before = reader.line_num
+                expected.append((row[0] or None, row[1] or None, last_line + 1))
+            last_line = reader.line_num
     except csv.Error:
         well_formed = False
     if well_formed:

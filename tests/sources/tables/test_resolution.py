@@ -41,8 +41,8 @@ class Case:
 
     def resolve(self, url: str) -> pl.DataFrame:
         asker = Live(HttpEndpoint(f"{url}/query", ""), self.calls, lambda _label, _total: nullcontext(lambda _: None))
-        found = through_endpoint(asker, self.rows, self.topics, self.relations, SIZES)
-        return assemble(found, self.relations, resolved=True)
+        harvest = through_endpoint(asker, self.rows, self.topics, self.relations, SIZES)
+        return assemble(harvest, self.relations, resolved=True)
 
     def forecast(self, url: str) -> tuple[int, int, bool]:
         asker = Foresight(HttpEndpoint(f"{url}/query", ""), self.calls)
@@ -65,54 +65,50 @@ def outcome(rows: pl.DataFrame) -> list[tuple[str, str | None, str | None]]:
 
 
 def test_an_endpoint_settles_namesakes_by_the_fact(server: str, tmp_path: Path) -> None:
-    one, other, third = (world().named[key] for key in ("namesake_1", "namesake_2", "alias_of_namesake"))
-    case = Case(
-        tmp_path, {"places_city": [label(name(qid), "country", name(country_of(qid))) for qid in (one, other, third)]}
-    )
+    cities = [world().named[key] for key in ("namesake_1", "namesake_2", "alias_of_namesake")]
+    case = Case(tmp_path, {"places_city": [label(name(qid), "country", name(country_of(qid))) for qid in cities]})
     facts = case.resolve(server).filter(pl.col("reason").is_null())
-    assert set(facts.select("subject_qid", "object_qid").iter_rows()) == {
-        (qid, country_of(qid)) for qid in (one, other, third)
-    }
+    assert set(facts.select("subject_qid", "object_qid").iter_rows()) == {(qid, country_of(qid)) for qid in cities}
     assert facts["resolved"].all()
-    settled = facts.filter(pl.col("subject_qid") == one).row(0, named=True)
-    assert settled["subject_label"] == name(one)
-    assert settled["subject_sitelinks"] == world().items[one].sitelinks
+    first = facts.filter(pl.col("subject_qid") == cities[0]).row(0, named=True)
+    assert first["subject_label"] == name(cities[0])
+    assert first["subject_sitelinks"] == world().items[cities[0]].sitelinks
 
 
 def test_what_is_in_doubt_is_rejected_with_its_reason(server: str, tmp_path: Path) -> None:
-    one, other = (world().named[key] for key in ("namesake_1", "several"))
+    namesake, several = (world().named[key] for key in ("namesake_1", "several"))
     writer = world().of_class(world().named["writer"], by="P106")[0]
     countries = world().of_class(world().named["country"])
-    wrong = next(qid for qid in countries if qid not in world().values(other, "P17"))
+    wrong = next(qid for qid in countries if qid not in world().values(several, "P17"))
     case = Case(
         tmp_path,
         {
             "places_city": [
                 label("Atlantis", "country", name(countries[0])),
-                label(name(other), "country", name(wrong)),
+                label(name(several), "country", name(wrong)),
                 label(name(writer), "country", name(countries[0])),
-                label(name(one), "elevation above sea level", "nothing"),
+                label(name(namesake), "elevation above sea level", "nothing"),
             ],
         },
     )
     rows = case.resolve(server)
-    found = rows.filter(pl.col("subject_qid").str.starts_with("label:")).sort("object_label")
-    assert set(found.select("subject_label", "reason").iter_rows()) == {
+    unresolved = rows.filter(pl.col("subject_qid").str.starts_with("label:")).sort("object_label")
+    assert set(unresolved.select("subject_label", "reason").iter_rows()) == {
         ("Atlantis", "unresolved_label"),
-        (name(other), "unconfirmed"),
+        (name(several), "unconfirmed"),
         (name(writer), "unresolved_label"),
-        (name(one), "wrong_kind"),
+        (name(namesake), "wrong_kind"),
     }
     assert rows["reason"].null_count() == 0
 
 
 def test_two_things_of_which_both_are_true_are_ambiguous(tmp_path: Path) -> None:
     model = world()
-    one, other = model.named["namesake_1"], model.named["namesake_2"]
-    same = country_of(one)
-    twin = f"wd:{other} p:P17 wd:twin . wd:twin ps:P17 wd:{same} ; a <http://wikiba.se/ontology#BestRank> ."
+    first, second = model.named["namesake_1"], model.named["namesake_2"]
+    country = country_of(first)
+    twin = f"wd:{second} p:P17 wd:twin . wd:twin ps:P17 wd:{country} ; a <http://wikiba.se/ontology#BestRank> ."
     with oxigraph(model.turtle() + twin.replace("wd:twin", "<urn:twin>")) as url:
-        case = Case(tmp_path, {"places_city": [label(name(one), "country", name(same))]})
+        case = Case(tmp_path, {"places_city": [label(name(first), "country", name(country))]})
         assert [reason for _, _, reason in outcome(case.resolve(url))] == ["ambiguous_label"]
 
 
@@ -138,22 +134,24 @@ def test_objects_of_other_classes_are_rejected_as_by_the_source_sparql(
     assert rows.select("subject_label", "object_label", "reason").rows() == [
         (name(city), name(country_of(city)), reason)
     ]
-    made = case.calls.counts()["wikidata"].made
-    assert case.forecast(server) == (made, made, True)
+    count = case.calls.counts()["wikidata"].made
+    assert case.forecast(server) == (count, count, True)
 
 
 def test_the_class_tells_which_of_two_namesakes_is_meant(tmp_path: Path) -> None:
     model = world()
-    one, other = model.named["namesake_1"], model.named["namesake_2"]
-    country, city = country_of(one), model.of_class(model.named["city"])[110]
-    stated = f"<urn:{city}> ps:P17 wd:{city} ; a <http://wikiba.se/ontology#BestRank> . wd:{other} p:P17 <urn:{city}> ."
-    called = f'wd:{city} skos:altLabel "{name(country)}"@en .'
-    with oxigraph(model.turtle() + stated + called) as url:
-        case = Case(tmp_path, {"places_city": [label(name(one), "country", name(country))]})
+    first, second = model.named["namesake_1"], model.named["namesake_2"]
+    country, city = country_of(first), model.of_class(model.named["city"])[110]
+    statement = (
+        f"<urn:{city}> ps:P17 wd:{city} ; a <http://wikiba.se/ontology#BestRank> . wd:{second} p:P17 <urn:{city}> ."
+    )
+    alias = f'wd:{city} skos:altLabel "{name(country)}"@en .'
+    with oxigraph(model.turtle() + statement + alias) as url:
+        case = Case(tmp_path, {"places_city": [label(name(first), "country", name(country))]})
         assert [reason for _, _, reason in outcome(case.resolve(url))] == ["ambiguous_label"]
         classes = (model.named["country"],)
         case.relations["P17"] = case.relations["P17"].model_copy(update={"object_classes": classes})
-        assert outcome(case.resolve(url)) == [(one, country, None)]
+        assert outcome(case.resolve(url)) == [(first, country, None)]
 
 
 def test_literals_are_resolved_by_value(server: str, tmp_path: Path) -> None:
@@ -166,14 +164,18 @@ def test_the_forecast_is_exact_once_the_log_knows(server: str, tmp_path: Path) -
     cities = world().of_class(world().named["city"])[100:120]
     case = Case(
         tmp_path,
-        {"places_city": [label(name(q), "country", name(country_of(q))) for q in cities if world().values(q, "P17")]},
+        {
+            "places_city": [
+                label(name(qid), "country", name(country_of(qid))) for qid in cities if world().values(qid, "P17")
+            ]
+        },
     )
     calls, in_log, exact = case.forecast(server)
     assert (in_log, exact) == (0, False)
     case.resolve(server)
-    made = case.calls.counts()["wikidata"].made
-    assert case.forecast(server) == (made, made, True)
-    assert calls == pytest.approx(made, rel=0.5)
+    count = case.calls.counts()["wikidata"].made
+    assert case.forecast(server) == (count, count, True)
+    assert calls == pytest.approx(count, rel=0.5)
 
 
 def test_a_label_table_resolves_what_it_names_once(tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_a_label_table_resolves_what_it_names_once(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     rows = assemble(through_table(path, case.rows, case.topics, case.relations), case.relations, resolved=True)
-    assert [row[2] for row in outcome(rows)] == [
+    assert [reason for _, _, reason in outcome(rows)] == [
         None,
         "ambiguous_label",
         "unresolved_label",

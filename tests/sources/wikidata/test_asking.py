@@ -52,9 +52,9 @@ def too_large_above(most: int) -> object:
     return when
 
 
-def live(plan: Proxy, log: Path, steps: Steps | None = None) -> Live:
+def live(front: Proxy, log: Path, steps: Steps | None = None) -> Live:
     calls = Calls(log, {"wikidata": Pace(concurrency=2)}, clock=FakeClock())
-    return Live(HttpEndpoint(f"{plan.url}/query", ""), calls, (steps or Steps()).task)  # type: ignore[arg-type]
+    return Live(HttpEndpoint(f"{front.url}/query", ""), calls, (steps or Steps()).task)  # type: ignore[arg-type]
 
 
 def rows(asker: Live | Foresight, batches: list[Entities]) -> list[tuple[int, int]]:
@@ -64,37 +64,37 @@ def rows(asker: Live | Foresight, batches: list[Entities]) -> list[tuple[int, in
 def test_a_batch_that_is_too_large_is_halved_until_it_fits(server: str, tmp_path: Path) -> None:
     qids = sorted(world().items, key=lambda qid: int(qid[1:]))[:100]
     batches = [Entities(group) for group in in_batches(qids, 40)]
-    with proxy(server) as plan:
-        whole = rows(live(plan, tmp_path / "whole.sqlite"), batches)
-    with proxy(server) as plan:
-        plan.when = too_large_above(11)  # type: ignore[assignment]
+    with proxy(server) as front:
+        whole = rows(live(front, tmp_path / "whole.sqlite"), batches)
+    with proxy(server) as front:
+        front.when = too_large_above(11)  # type: ignore[assignment]
         steps = Steps()
-        parts = rows(live(plan, tmp_path / "parts.sqlite", steps), batches)
-        assert sorted(size(request) for request in plan.requests) == sorted(
+        parts = rows(live(front, tmp_path / "parts.sqlite", steps), batches)
+        assert sorted(size(request) for request in front.requests) == sorted(
             [40, 20, 20, 10, 10, 10, 10] * 2 + [20, 10, 10]
         )
         assert (steps.seen, steps.done) == ([("entities", 3)], 3)
-        asked = plan.count
-        again = rows(live(plan, tmp_path / "parts.sqlite"), batches)
-        assert plan.count == asked, "neither the good nor the impossible questions are asked again"
+        sent = front.count
+        again = rows(live(front, tmp_path / "parts.sqlite"), batches)
+        assert front.count == sent, "neither the good nor the impossible questions are asked again"
     assert again == parts
     assert [position for position, _ in parts] == [0] * 4 + [1] * 4 + [2] * 2
     for position, count in whole:
-        assert count == sum(part for place, part in parts if place == position)
+        assert count == sum(part for number, part in parts if number == position)
 
 
 def test_an_answer_that_breaks_off_twice_is_halved(server: str, tmp_path: Path) -> None:
-    """A timeout may arrive as an answer without an end, and with nothing in it that says so."""
+    """A timeout may arrive as an answer that breaks off, with nothing in it that says so."""
     qids = sorted(world().items, key=lambda qid: int(qid[1:]))[:40]
-    with proxy(server) as plan:
-        whole = rows(live(plan, tmp_path / "whole.sqlite"), [Entities(tuple(qids))])
-    with proxy(server) as plan:
-        plan.when = lambda request: CUT if size(request) > 11 else None
-        parts = rows(live(plan, tmp_path / "parts.sqlite"), [Entities(tuple(qids))])
-        assert sorted(size(request) for request in plan.requests) == [10] * 4 + [20] * 4 + [40] * 2
-        asked = plan.count
-        assert rows(live(plan, tmp_path / "parts.sqlite"), [Entities(tuple(qids))]) == parts
-        assert plan.count == asked
+    with proxy(server) as front:
+        whole = rows(live(front, tmp_path / "whole.sqlite"), [Entities(tuple(qids))])
+    with proxy(server) as front:
+        front.when = lambda request: CUT if size(request) > 11 else None
+        parts = rows(live(front, tmp_path / "parts.sqlite"), [Entities(tuple(qids))])
+        assert sorted(size(request) for request in front.requests) == [10] * 4 + [20] * 4 + [40] * 2
+        sent = front.count
+        assert rows(live(front, tmp_path / "parts.sqlite"), [Entities(tuple(qids))]) == parts
+        assert front.count == sent
     assert sum(count for _, count in parts) == sum(count for _, count in whole)
 
 
@@ -103,29 +103,29 @@ def test_what_says_nothing_about_the_query_is_repeated(
     server: str, tmp_path: Path, fault: Fault, sizes: list[int]
 ) -> None:
     """A connection that fails before an answer, and an answer to a question that cannot be smaller."""
-    with proxy(server, fault, fault) as plan:
-        rows(live(plan, tmp_path / "log.sqlite"), [Entities(tuple(sorted(world().items)[: sizes[0]]))])
-        assert [size(request) for request in plan.requests] == sizes
+    with proxy(server, fault, fault) as front:
+        rows(live(front, tmp_path / "log.sqlite"), [Entities(tuple(sorted(world().items)[: sizes[0]]))])
+        assert [size(request) for request in front.requests] == sizes
 
 
 def test_what_cannot_be_halved_is_an_error_with_the_query(server: str, tmp_path: Path) -> None:
-    with proxy(server) as plan:
-        plan.when = too_large_above(0)  # type: ignore[assignment]
+    with proxy(server) as front:
+        front.when = too_large_above(0)  # type: ignore[assignment]
         with pytest.raises(ServiceError, match=r"(?s)cannot be made smaller.*SELECT \?item"):
-            rows(live(plan, tmp_path / "log.sqlite"), [Entities(("Q900000001", "Q900000002"))])
-        # Where the first half fails before the second has begun, that is not asked any more.
-        assert [size(request) for request in plan.requests] in ([2, 1], [2, 1, 1])
+            rows(live(front, tmp_path / "log.sqlite"), [Entities(("Q900000001", "Q900000002"))])
+        # If the first half fails before the second has begun, the second is not sent.
+        assert [size(request) for request in front.requests] in ([2, 1], [2, 1, 1])
 
 
 def test_foresight_counts_and_asks_nothing(server: str, tmp_path: Path) -> None:
     qids = sorted(world().items)[:60]
     batches = [Entities(group) for group in in_batches(qids, 20)]
-    with proxy(server) as plan:
-        plan.when = too_large_above(11)  # type: ignore[assignment]
-        asker = live(plan, tmp_path / "log.sqlite")
+    with proxy(server) as front:
+        front.when = too_large_above(11)  # type: ignore[assignment]
+        asker = live(front, tmp_path / "log.sqlite")
         rows(asker, batches[:2])
-        asked = plan.count
-        assert asked == 6
+        sent = front.count
+        assert sent == 6
         ahead = Foresight(asker.endpoint, asker.calls)
         with pytest.raises(NotKnown):
             rows(ahead, batches)
@@ -133,4 +133,4 @@ def test_foresight_counts_and_asks_nothing(server: str, tmp_path: Path) -> None:
         known = Foresight(asker.endpoint, asker.calls)
         assert len(rows(known, batches[:2])) == 4
         assert (known.in_log, known.missing) == (6, 0)
-        assert plan.count == asked
+        assert front.count == sent

@@ -105,24 +105,29 @@ QIDS = st.lists(st.integers(1, 10**9).map("Q{}".format), min_size=1, max_size=40
 @given(QIDS)
 def test_halves_hold_the_same_things_in_the_same_order(qids: tuple[str, ...]) -> None:
     for batch in (Statements("entity", "P17", qids), Entities(qids), Subclasses(qids), Named("P31", qids)):
-        parts = list(leaves(batch))
-        assert len(parts) == len(qids)
-        assert [next(iter(vars(part).values())) for part in parts if isinstance(part, Entities | Subclasses)] in (
+        singles = list(leaves(batch))
+        assert len(singles) == len(qids)
+        assert [
+            next(iter(vars(single).values())) for single in singles if isinstance(single, Entities | Subclasses)
+        ] in (
             [],
             [(qid,) for qid in qids],
         )
-        assert [part.subjects for part in parts if isinstance(part, Statements)] in ([], [(qid,) for qid in qids])
-        assert [part.labels for part in parts if isinstance(part, Named)] in ([], [(qid,) for qid in qids])
+        assert [single.subjects for single in singles if isinstance(single, Statements)] in (
+            [],
+            [(qid,) for qid in qids],
+        )
+        assert [single.labels for single in singles if isinstance(single, Named)] in ([], [(qid,) for qid in qids])
 
 
 @given(QIDS.filter(lambda qids: len(qids) < 4), st.integers(0, 60), st.one_of(st.none(), st.integers(1, 80)))
 def test_halves_of_members_cover_every_band_once(qids: tuple[str, ...], low: int, width: int | None) -> None:
     batch = Members("P31", qids, low, None if width is None else low + width)
     covered: dict[tuple[str, int], int] = {}
-    for part in leaves(batch):
-        assert isinstance(part, Members)
-        for qid in part.classes:
-            for count in range(part.low, 3000 if part.high is None else part.high):
+    for leaf in leaves(batch):
+        assert isinstance(leaf, Members)
+        for qid in leaf.classes:
+            for count in range(leaf.low, 3000 if leaf.high is None else leaf.high):
                 covered[qid, count] = covered.get((qid, count), 0) + 1
     expected = {(qid, n) for qid in qids for n in range(low, 3000 if width is None else low + width)}
     assert set(covered) == expected
@@ -130,9 +135,9 @@ def test_halves_of_members_cover_every_band_once(qids: tuple[str, ...], low: int
 
 
 @given(st.lists(st.text(), max_size=50), st.integers(1, 9))
-def test_batches_keep_order_and_size(things: list[str], size: int) -> None:
-    groups = in_batches(things, size)
-    assert [thing for group in groups for thing in group] == things
+def test_batches_keep_order_and_size(items: list[str], size: int) -> None:
+    groups = in_batches(items, size)
+    assert [item for group in groups for item in group] == items
     assert all(len(group) == size for group in groups[:-1])
 
 

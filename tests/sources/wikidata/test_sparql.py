@@ -64,9 +64,9 @@ def test_rows_come_whole_and_typed(server: str) -> None:
 
 
 def test_the_request_is_a_post_with_the_operators_agent(server: str) -> None:
-    with proxy(server) as plan:
-        endpoint(plan.url).ask(QUERY)
-    (request,) = plan.requests
+    with proxy(server) as front:
+        endpoint(front.url).ask(QUERY)
+    (request,) = front.requests
     assert (request.method, request.path) == ("POST", "/query")
     assert request.headers["User-Agent"].startswith(f"dual-data/{__version__} (me@example.org) SPARQLWrapper/")
     assert "sparql-results+json" in request.headers["Accept"]
@@ -102,39 +102,39 @@ def test_no_contact_no_request() -> None:
     ],
 )
 def test_every_fault_has_its_name(server: str, fault: Fault, error: type[ServiceError], message: str) -> None:
-    with proxy(server, fault) as plan, pytest.raises(ServiceError, match=message) as caught:
-        endpoint(plan.url).ask(QUERY)
+    with proxy(server, fault) as front, pytest.raises(ServiceError, match=message) as caught:
+        endpoint(front.url).ask(QUERY)
     assert type(caught.value) is error
-    assert plan.count == 1, "retry is not the client's business"
+    assert front.count == 1, "retry is not the client's business"
 
 
 @pytest.mark.parametrize("as_date", [False, True])
 def test_retry_after_survives_the_client(server: str, as_date: bool) -> None:
-    with proxy(server, too_many(40, as_date=as_date)) as plan, pytest.raises(Transient) as caught:
-        endpoint(plan.url).ask(QUERY)
+    with proxy(server, too_many(40, as_date=as_date)) as front, pytest.raises(Transient) as caught:
+        endpoint(front.url).ask(QUERY)
     assert caught.value.retry_after == pytest.approx(40, abs=2)
 
 
 def test_a_429_that_does_not_say_how_long_means_a_minute(server: str) -> None:
-    with proxy(server, too_many()) as plan, pytest.raises(Transient) as caught:
-        endpoint(plan.url).ask(QUERY)
+    with proxy(server, too_many()) as front, pytest.raises(Transient) as caught:
+        endpoint(front.url).ask(QUERY)
     assert caught.value.retry_after == 60
-    with proxy(server, unavailable(503)) as plan, pytest.raises(Transient) as caught:
-        endpoint(plan.url).ask(QUERY)
+    with proxy(server, unavailable(503)) as front, pytest.raises(Transient) as caught:
+        endpoint(front.url).ask(QUERY)
     assert caught.value.retry_after is None
 
 
 def test_retry_after_of_a_500_survives_the_client(server: str) -> None:
     busy = Fault("500", 500, headers=(("Retry-After", "9"),))
-    with proxy(server, busy) as plan, pytest.raises(Transient) as caught:
-        endpoint(plan.url).ask(QUERY)
+    with proxy(server, busy) as front, pytest.raises(Transient) as caught:
+        endpoint(front.url).ask(QUERY)
     assert caught.value.retry_after == 9
 
 
 def test_html_after_good_answers_is_a_passing_trouble(server: str) -> None:
     strange = html_200(b"<title>Welcome to nginx!</title>")
-    with proxy(server, None, strange, None) as plan:
-        client = endpoint(plan.url)
+    with proxy(server, None, strange, None) as front:
+        client = endpoint(front.url)
         client.ask(QUERY)
         with pytest.raises(Transient):
             client.ask(QUERY)
@@ -153,16 +153,16 @@ def test_a_syntax_error_is_not_retried(server: str) -> None:
 
 
 def test_drips_have_a_deadline(server: str) -> None:
-    with proxy(server, slow(8)) as plan:
+    with proxy(server, slow(8)) as front:
         started = time.monotonic()
         with pytest.raises(TooLarge, match="took more than"):
-            endpoint(plan.url, whole_timeout=0.5).ask(QUERY)
+            endpoint(front.url, whole_timeout=0.5).ask(QUERY)
         assert time.monotonic() - started < 5
 
 
 def test_slow_is_fine_below_the_deadline(server: str) -> None:
-    with proxy(server, slow(0.5)) as plan:
-        assert len(endpoint(plan.url).ask(QUERY).rows) == 300
+    with proxy(server, slow(0.5)) as front:
+        assert len(endpoint(front.url).ask(QUERY).rows) == 300
 
 
 @contextmanager

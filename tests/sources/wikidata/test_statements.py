@@ -29,15 +29,15 @@ NAMED = world().named
 
 
 @pytest.fixture
-def plan(server: str) -> Iterator[Proxy]:
+def front(server: str) -> Iterator[Proxy]:
     with proxy(server) as running:
         yield running
 
 
 @pytest.fixture
-def asker(plan: Proxy, tmp_path: Path) -> Live:
+def asker(front: Proxy, tmp_path: Path) -> Live:
     calls = Calls(tmp_path / "calls.sqlite", clock=FakeClock())
-    return Live(HttpEndpoint(f"{plan.url}/query", ""), calls, lambda _label, _total: nullcontext(lambda _: None))
+    return Live(HttpEndpoint(f"{front.url}/query", ""), calls, lambda _label, _total: nullcontext(lambda _: None))
 
 
 def topic(name: str, **more: Any) -> Topic:
@@ -62,20 +62,20 @@ def test_the_best_linked_are_taken_in_order(asker: Live, limit: int) -> None:
 
 
 def test_ties_go_by_number_and_the_unlinked_come_last(asker: Live) -> None:
-    found = subjects(asker, "city", topic("city"), SIZES, None)
-    one, other = NAMED["tie_1"], NAMED["tie_2"]
-    assert found.index(other) == found.index(one) + 1 + sum(
-        linked(qid) == linked(one) and int(one[1:]) < int(qid[1:]) < int(other[1:]) for qid in found
+    cities = subjects(asker, "city", topic("city"), SIZES, None)
+    first, second = NAMED["tie_1"], NAMED["tie_2"]
+    assert cities.index(second) == cities.index(first) + 1 + sum(
+        linked(qid) == linked(first) and int(first[1:]) < int(qid[1:]) < int(second[1:]) for qid in cities
     )
-    assert linked(found[-1]) == 0
-    assert NAMED["no_sitelinks"] in found
+    assert linked(cities[-1]) == 0
+    assert NAMED["no_sitelinks"] in cities
 
 
-def test_no_more_bands_are_asked_than_needed(asker: Live, plan: Proxy) -> None:
+def test_no_more_bands_are_asked_than_needed(asker: Live, front: Proxy) -> None:
     enough = sum(linked(qid) >= 150 for qid in CITIES)
     assert enough > 0
     subjects(asker, "city", topic("city", limit=enough), SIZES, None)
-    assert plan.count == 1 + 3, "one query for the classes, then one for each of them"
+    assert front.count == 1 + 3, "one query for the classes, then one for each of them"
 
 
 def test_the_limit_of_a_run_is_a_limit_of_each_topic(asker: Live) -> None:
@@ -84,8 +84,8 @@ def test_the_limit_of_a_run_is_a_limit_of_each_topic(asker: Live) -> None:
 
 
 def test_order_by_hash_takes_from_all(asker: Live) -> None:
-    found = subjects(asker, "city", topic("city", limit=10, order="hash"), SIZES, None)
-    assert found == sorted(CITIES, key=digest)[:10]
+    cities = subjects(asker, "city", topic("city", limit=10, order="hash"), SIZES, None)
+    assert cities == sorted(CITIES, key=digest)[:10]
 
 
 def test_people_belong_by_occupation(asker: Live) -> None:
@@ -94,30 +94,30 @@ def test_people_belong_by_occupation(asker: Live) -> None:
     assert len(writers) == 90
 
 
-def test_a_class_that_is_too_large_is_asked_band_by_band(asker: Live, plan: Proxy) -> None:
+def test_a_class_that_is_too_large_is_asked_band_by_band(asker: Live, front: Proxy) -> None:
     def too_large(request: Request) -> Any:
         wide = b"%3Fsitelinks+%3E%3D+20" in request.body and b"%3C+60" in request.body
         return stack_trace(b'{"head":{"vars":["item"]},"results":{"bindings":[') if wide else None
 
-    plan.when = too_large
+    front.when = too_large
     assert subjects(asker, "city", topic("city"), SIZES, None) == CITIES
-    assert any(b"%3E%3D+40" in request.body for request in plan.requests)
+    assert any(b"%3E%3D+40" in request.body for request in front.requests)
 
 
 def test_wrong_classes_are_told_by_subclass(asker: Live) -> None:
-    asked = {
+    relations = {
         "P36": relation("entity", property="P36", object_classes=[NAMED["settlement"]]),
         "P37": relation("entity", property="P37", object_classes=[NAMED["settlement"]]),
     }
     countries = world().of_class(NAMED["country"])
-    rows = harvest(asker, {"countries": countries}, asked, SIZES).statements
+    rows = harvest(asker, {"countries": countries}, relations, SIZES).statements
     by_relation = dict(rows.group_by("relation").agg(pl.col("reason").unique()).iter_rows())
     assert by_relation == {"P36": [None], "P37": ["wrong_class"]}
 
 
 def test_jobs_are_the_same_whatever_the_order_of_subjects() -> None:
-    asked = {"P17": relation("entity", property="P17", topics=["a"]), "P36": relation("entity", property="P36")}
-    jobs = jobs_of({"a": ["Q10", "Q9", "Q2"], "b": ["Q1"]}, asked, Sizes(subjects=2))
+    relations = {"P17": relation("entity", property="P17", topics=["a"]), "P36": relation("entity", property="P36")}
+    jobs = jobs_of({"a": ["Q10", "Q9", "Q2"], "b": ["Q1"]}, relations, Sizes(subjects=2))
     assert [(job.topic, job.relation, job.batch.subjects) for job in jobs] == [
         ("a", "P17", ("Q2", "Q9")),
         ("a", "P17", ("Q10",)),
@@ -125,7 +125,7 @@ def test_jobs_are_the_same_whatever_the_order_of_subjects() -> None:
         ("a", "P36", ("Q10",)),
         ("b", "P36", ("Q1",)),
     ]
-    assert jobs == jobs_of({"a": ["Q2", "Q10", "Q9"], "b": ["Q1"]}, asked, Sizes(subjects=2))
+    assert jobs == jobs_of({"a": ["Q2", "Q10", "Q9"], "b": ["Q1"]}, relations, Sizes(subjects=2))
 
 
 def test_the_english_label_is_preferred_and_the_other_is_an_alias(tmp_path: Path) -> None:

@@ -2,5 +2,5 @@
 
 server       a model there: one request and its answer; closed_book: whole answers to questions
 capabilities what a server can do with a model, found out by trying
-connection   the HTTP client; completions: what is kept of what it says; errors: what its failures mean
+connection   the HTTP client; completions: what is kept of an answer; errors: what failures mean
 """

@@ -1,8 +1,8 @@
 """What a server can do with a model, found out by trying.
 
 Servers accept parameters that they ignore (llama-cpp-python: max_completion_tokens, n; transformers serve:
-response_format), refuse some with 400 and some with 500, and answer log-probabilities that are none. So each feature
-is asked for once and its effect is looked at. The outcome is one call in the log a server, model and feature.
+response_format), refuse some with 400 and some with 500, and return log-probabilities that are none. So each feature is
+asked for once and its effect is checked. The result is one call in the log for each server, model and feature.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dual_data.sources.chat.openai.server import ChatServer, Declined, Rejected
 
 PROBE = messages("", "Write one long sentence about an animal of your choice.")
 BRIEF = messages("", "Write one short sentence about an animal.")
-"""Asked where the end of an answer has to be seen."""
+"""For probes that have to see the end of an answer."""
 PROBE_TOKENS = 4
 STRUCTURED_TOKENS = 48
 """Room for {"label": "7"} with the spaces that some grammars allow."""
@@ -69,11 +69,12 @@ _FORMS = (
     ("max_completion_tokens", False, 0),
     ("max_tokens", False, 0),
 )
-"""From what tells most to what asks least; the first that the server takes and follows is kept."""
+"""Limit key, temperature, alternatives: from the most informative to the least demanding form. The first that the
+server accepts and obeys is used."""
 
 
 def capabilities(server: ChatServer) -> Capabilities:
-    """Probe the basics, or recall them. Raises Refused where the server takes no form of request."""
+    """Probe the basics, or recall them. Raises Refused where the server accepts no form of request."""
     return _read(server.probe("capabilities", lambda: _basics(server)))
 
 
@@ -102,7 +103,7 @@ def response_format(name: str, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _basics(server: ChatServer) -> Answer:
-    refused: dict[str, None] = {}
+    reasons: dict[str, None] = {}
     ignored: set[str] = set()
     for limit_key, temperature, top in _FORMS:
         if limit_key in ignored:
@@ -114,18 +115,18 @@ def _basics(server: ChatServer) -> Answer:
         try:
             answer = server.send(body)
         except Rejected as error:
-            refused[str(error)] = None
+            reasons[str(error)] = None
             continue
         if _length(answer) > tokens:
-            refused[f"{limit_key} = {tokens} was accepted and ignored"] = None
+            reasons[f"{limit_key} = {tokens} was accepted and ignored"] = None
             ignored.add(limit_key)
             continue
         reasoning = _reasons(answer) or (temperature and _reasons_unannounced(server, limit_key))
-        found = 0 if reasoning or not top else _top(answer["tokens"])
-        seed = _takes(server, {**body, "seed": 1})
-        can = Capabilities(limit_key, temperature, seed, found, reasoning)
+        alternatives = 0 if reasoning or not top else _top(answer["tokens"])
+        seed = _accepts(server, {**body, "seed": 1})
+        can = Capabilities(limit_key, temperature, seed, alternatives, reasoning)
         return can._asdict() | {"model": answer["model"]}
-    tried = "".join(f"\n  {reason}" for reason in refused)
+    tried = "".join(f"\n  {reason}" for reason in reasons)
     raise Refused(
         f"{server.endpoint.base_url} ({server.endpoint.model}): no form of chat request works. Check that this is the "
         f"OpenAI-compatible server of a chat model. It said:{tried}"
@@ -154,7 +155,7 @@ def _reasons(answer: Answer) -> bool:
 
 
 def _reasons_unannounced(server: ChatServer, limit_key: str) -> bool:
-    """Whether there is a block that the chat template opened: only its end shows, and that needs room."""
+    """Whether there is a reasoning block that the chat template opened: only its end shows, and that needs room."""
     room = server.endpoint.reasoning_tokens
     if not room:
         return False
@@ -164,7 +165,7 @@ def _reasons_unannounced(server: ChatServer, limit_key: str) -> bool:
         return False
 
 
-def _takes(server: ChatServer, body: Mapping[str, Any]) -> bool:
+def _accepts(server: ChatServer, body: Mapping[str, Any]) -> bool:
     try:
         server.send(body)
     except Rejected:
@@ -182,23 +183,23 @@ def _top(tokens: Sequence[Sequence[Any]] | None) -> int:
     probabilities = [[math.exp(min(p, 1.0)) for p in top.values()] for top in tops]
     if any(not 0.0 < math.fsum(group) <= HIGHEST_MASS for group in probabilities):
         return 0
-    # All the weight on the chosen token, again and again: probabilities after greedy sampling, which say nothing.
+    # All the weight on the chosen token at every position: probabilities after greedy sampling, which say nothing.
     if all(max(group) >= 1.0 and sorted(group)[-2] == 0.0 for group in probabilities):
         return 0
     return min(len(top) for top in tops)
 
 
 def _length(answer: Answer) -> int:
-    """Tokens of an answer; where the server does not say, no fewer than its words."""
+    """Tokens of an answer; where the server does not say, its words, which are no more."""
     usage = answer["usage"]
     return (not usage.get("estimated") and usage["completion"]) or len(answer["text"].split())
 
 
 def prompt_probabilities(server: ChatServer, can: Capabilities) -> bool:
-    """Whether the server gives the log-probabilities of an answer that it is handed (vLLM's prompt_logprobs).
+    """Whether the server gives the log-probabilities of an answer that it is given (vLLM's prompt_logprobs).
 
     Checked on an answer of its own: the numbers must be those it gave when it generated that answer. The completions
-    of llama-cpp-python, for one, echo log-probabilities that are shifted by one token.
+    of llama-cpp-python, for example, echo log-probabilities that are shifted by one token.
     """
     if not can.top_logprobs:
         return False
@@ -210,37 +211,37 @@ def _prompt_probabilities(server: ChatServer, can: Capabilities) -> Answer:
     written = server.send({"messages": PROBE, **limit, **can.sampling(0.0), "logprobs": True, "top_logprobs": 2})
     text = written["text"]
     try:
-        echoed = server.send(echo(PROBE, text, can))
+        echo_answer = server.send(echo(PROBE, text, can))
     except (Rejected, TooLarge, Declined):
         return {"verified": False}
-    given = tail(echoed, text)
-    made = [p for _, p, _ in written["tokens"] or []]
+    echoed_scores = tail(echo_answer, text)
+    own_scores = [p for _, p, _ in written["tokens"] or []]
     verified = (
-        given is not None
-        and len(given) == len(made)
-        and all(b is not None and abs(a - b) <= TOLERANCE for a, b in zip(given, made, strict=True))
+        echoed_scores is not None
+        and len(echoed_scores) == len(own_scores)
+        and all(b is not None and abs(a - b) <= TOLERANCE for a, b in zip(echoed_scores, own_scores, strict=True))
     )
     return {"verified": verified}
 
 
 def echo(chat: Sequence[Mapping[str, str]], answer: str, can: Capabilities) -> dict[str, Any]:
-    """Body that hands the model its answer and asks for the log-probabilities of the prompt with it."""
+    """Body that gives the model its answer and asks for the log-probabilities of the prompt that includes it."""
     turns = [*chat, {"role": "assistant", "content": answer}]
     extras = {"add_generation_prompt": False, "continue_final_message": True, "prompt_logprobs": 0}
     return {"messages": turns, **can.limit(1, 0), **can.sampling(0.0), **extras}
 
 
 def tail(answer: Answer, text: str) -> list[float] | None:
-    """Log-probabilities of the prompt's last tokens that spell `text`; None where they do not, or are not there."""
-    found: list[float] = []
-    spelt = ""
+    """Log-probabilities of the prompt's last tokens, which spell `text`; None where they do not, or are absent."""
+    scores: list[float] = []
+    suffix = ""
     for token, p in reversed(answer.get("prompt_tokens") or []):
         if p is None or not isinstance(token, str):
             return None
-        found.insert(0, p)
-        spelt = token + spelt
-        if spelt.strip() == text.strip():
-            return found
-        if len(spelt.strip()) > len(text.strip()):
+        scores.insert(0, p)
+        suffix = token + suffix
+        if suffix.strip() == text.strip():
+            return scores
+        if len(suffix.strip()) > len(text.strip()):
             return None
     return None

@@ -35,8 +35,8 @@ class ServerAnswers:
         if not features.prompt_probabilities(self._server, can):
             advance(len(chats))
             return [None] * len(chats)
-        got = self._server.ask(self._echo(chats, answers, can), advance)
-        tails = [features.tail(answer, text) for answer, text in zip(got, answers, strict=True)]
+        replies = self._server.ask(self._echo(chats, answers, can), advance)
+        tails = [features.tail(answer, text) for answer, text in zip(replies, answers, strict=True)]
         return [None if tail is None else min(0.0, sum(tail)) for tail in tails]
 
     def plan(
@@ -64,10 +64,10 @@ class ServerAnswers:
 
     def _generate(self, chats: Sequence[Chat], sampling: Sampling, can: Capabilities) -> list[dict[str, Any]]:
         limit = can.limit(sampling.max_new_tokens, self._server.endpoint.reasoning_tokens)
-        drawn = limit | can.sampling(sampling.temperature, sampling.top_p)
+        parameters = limit | can.sampling(sampling.temperature, sampling.top_p)
         requests = []
         for chat in chats:
-            body = {"messages": messages(*chat), **drawn}
+            body = {"messages": messages(*chat), **parameters}
             for sample in range(sampling.samples):
                 if sampling.temperature > 0 and can.seed:
                     requests.append(self._server.request({**body, "seed": sampling.seed + sample + 1}))

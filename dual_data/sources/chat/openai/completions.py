@@ -18,7 +18,7 @@ from dual_data.errors import Transient
 Answer = dict[str, Any]
 
 MOST_TOKENS = 1 << 40
-"""Of one answer: no model reads or writes as many, and sums of larger numbers would leave what a table can hold."""
+"""Of one answer: no model reads or writes as many, and sums of larger numbers would not fit into a table."""
 
 _TEXTS = {"text", "output_text"}
 _THOUGHTS = {"thinking", "reasoning"}
@@ -32,7 +32,7 @@ def reduce(data: Mapping[str, Any]) -> Answer:
         message = choice["message"]
         if choice.get("finish_reason") == "error":
             raise ValueError("finish_reason is error")
-        text, thought = _written(message.get("content"))
+        text, thought = _text_and_thought(message.get("content"))
         usage = data.get("usage") or {}
         reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
         details = usage.get("completion_tokens_details") or {}
@@ -56,7 +56,7 @@ def reduce(data: Mapping[str, Any]) -> Answer:
     return answer
 
 
-def _written(content: Any) -> tuple[str, bool]:
+def _text_and_thought(content: Any) -> tuple[str, bool]:
     """The text of a message, whole or in parts as of Mistral's reasoning models, and whether a part is a thought."""
     if content is None or isinstance(content, str):
         return content or "", False
@@ -89,13 +89,13 @@ def _prompt_tokens(entries: Any) -> list[list[Any]] | None:
             continue
         if len(entry) != 1:
             return None
-        (only,) = entry.values()
-        tokens.append([_token(only["decoded_token"]), _finite(only["logprob"])])
+        (token,) = entry.values()
+        tokens.append([_token(token["decoded_token"]), _finite(token["logprob"])])
     return tokens
 
 
 def _token(value: Any) -> str:
-    """A token's text. Raises TypeError for what is none: in the log, it would end every later run at its reading."""
+    """A token's text. Raises TypeError for anything else: logged, it would fail every later run that reads it."""
     if not isinstance(value, str):
         raise TypeError(f"a token is {type(value).__name__}, not str")
     return value
@@ -110,7 +110,7 @@ def _count(value: Any) -> int:
 
 
 def _finite(value: Any) -> float | None:
-    """A log-probability, or None for what is none: NaN, infinite, absent."""
+    """A log-probability; None for NaN, infinite or absent."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 

@@ -46,8 +46,8 @@ class Connection:
             raise Transient(f"{self._server}: the answer is not complete JSON; it starts: {start!r}") from None
         if not isinstance(data, dict):
             raise Transient(f"{self._server}: the answer is no JSON object: {redact(str(data), self._key)}")
-        if failed := of_answer(data, self._server, self._key, self._endpoint.api_key_env):
-            raise failed
+        if fault := of_answer(data, self._server, self._key, self._endpoint.api_key_env):
+            raise fault
         return data
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ def _key(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
 
 
 def _deadline(seconds: float) -> Callable[[httpx2.Response], None]:
-    """A hook that ends a body which is not there after `seconds`: the client's timeout is one for each read."""
+    """A hook that fails a body which is incomplete after `seconds`: the client's timeout limits each read only."""
 
     def limit(response: httpx2.Response) -> None:
         response.stream = _Timed(response, seconds)

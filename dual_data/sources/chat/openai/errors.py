@@ -1,6 +1,6 @@
 """What an OpenAI-compatible server's failures mean: another try, a smaller request, or the end.
 
-The server's text reaches the message shortened and without the key; of a refused key it reaches nothing, because
+The server's text goes into the message shortened and without the key; for a refused key it is left out, because
 servers like to repeat the key.
 """
 
@@ -15,19 +15,19 @@ import openai
 
 from dual_data.errors import Refused, ServiceError, TooLarge, Transient
 from dual_data.sources.chat.openai.server import Declined, Rejected
-from dual_data.sources.etiquette import UNTOLD_WAIT, retry_after
+from dual_data.sources.etiquette import DEFAULT_WAIT, retry_after
 
 _TOO_LONG = re.compile(
     r"context_length_exceeded|maximum context length|exceed(?:s|ed)?\s.*context|context (?:size|window)", re.I
 )
-# "You exceeded your current quota, please check your plan and billing details" is said of limits a minute too.
+# "You exceeded your current quota, please check your plan and billing details" stands for limits per minute too.
 _QUOTA = re.compile(r"insufficient_quota|credit balance", re.I)
 _DECLINED = re.compile(r"content_filter|content_policy|ResponsibleAI|moderation", re.I)
-# With 403, "moderation" alone may be a model that the key does not open.
+# With 403, "moderation" alone may mean a model that the key gives no access to.
 _FLAGGED = re.compile(r"content_filter|content_policy|ResponsibleAI|flagged", re.I)
 # llama-cpp-python answers a response_format that it does not know with 500, not 400.
 _UNSUPPORTED = re.compile(r"validation error|literal_error|not supported|unsupported|not implemented", re.I)
-_FORM = (400, 405, 409, 415, 422, 501)
+_FORM_STATUSES = (400, 405, 409, 415, 422, 501)
 _MESSAGE_LENGTH = 300
 
 
@@ -38,7 +38,7 @@ def redact(text: str, key: str) -> str:
 
 
 def translate(error: openai.OpenAIError, server: str, key: str, key_name: str) -> ServiceError:
-    """The error of ours that says what to do about one of the client's."""
+    """Our error for one of the client's: it says what to do."""
     if isinstance(error, openai.APITimeoutError):
         return Transient(f"{server}: no answer in time")
     if isinstance(error, openai.APIConnectionError):
@@ -46,14 +46,16 @@ def translate(error: openai.OpenAIError, server: str, key: str, key_name: str) -
     if not isinstance(error, openai.APIStatusError):
         return Refused(f"{server}: {redact(str(error), key)}")
     headers = error.response.headers
-    said = _Said(_text(error), str(error.type), "json" in headers.get("content-type", ""), _wait(headers, time.time()))
-    return _of_status(error.status_code, said, f"{server}: HTTP {error.status_code}", key, key_name)
+    failure = _Failure(
+        _text(error), str(error.type), "json" in headers.get("content-type", ""), _wait(headers, time.time())
+    )
+    return _of_status(error.status_code, failure, f"{server}: HTTP {error.status_code}", key, key_name)
 
 
 def of_answer(data: Mapping[str, Any], server: str, key: str, key_name: str) -> ServiceError | None:
-    """The error that an answer with status 200 states, for itself or for its choice, as of OpenRouter; None for none.
+    """The error that an answer with status 200 holds, for itself or, as of OpenRouter, for its choice; None for none.
 
-    Its code, where it is a number, means what it means as a status.
+    Its code, where it is a number, is read as a status.
     """
     choices = data.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -61,12 +63,12 @@ def of_answer(data: Mapping[str, Any], server: str, key: str, key_name: str) -> 
     if not error:
         return None
     code, kind = (error.get("code"), error.get("type")) if isinstance(error, dict) else (None, None)
-    said = _Said(_text_of({"error": error}), str(kind), True, None)
+    failure = _Failure(_text_of({"error": error}), str(kind), True, None)
     status = code if isinstance(code, int) else 200
-    return _of_status(status, said, f"{server}: an error with status 200", key, key_name)
+    return _of_status(status, failure, f"{server}: an error with status 200", key, key_name)
 
 
-class _Said(NamedTuple):
+class _Failure(NamedTuple):
     """What a failure says beside its status."""
 
     text: str
@@ -77,8 +79,8 @@ class _Said(NamedTuple):
     """Seconds that the server asks for."""
 
 
-def _of_status(status: int, said: _Said, where: str, key: str, key_name: str) -> ServiceError:
-    text = redact(said.text, key)
+def _of_status(status: int, failure: _Failure, where: str, key: str, key_name: str) -> ServiceError:
+    text = redact(failure.text, key)
     message = f"{where}: {text}"
     final: ServiceError | None = None
     if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(text)):
@@ -89,14 +91,16 @@ def _of_status(status: int, said: _Said, where: str, key: str, key_name: str) ->
         who = f"the key in the environment variable {key_name}" if key_name else "a request without a key"
         advice = "set api_key_env to a variable with a valid key"
         final = Refused(f"{where}: the server refuses {who}; {advice}")
-    elif status == 402 or (status == 429 and _QUOTA.search(f"{said.kind} {text}")):
+    elif status == 402 or (status == 429 and _QUOTA.search(f"{failure.kind} {text}")):
         final = Refused(f"{message}. The quota of this key is used up; what was answered is kept.")
     elif status == 404:
         final = Refused(f"{message}. Check base_url (it usually ends in /v1) and model.")
-    elif said.json and (status in _FORM or (status == 500 and _UNSUPPORTED.search(text))):
+    elif failure.json and (status in _FORM_STATUSES or (status == 500 and _UNSUPPORTED.search(text))):
         final = Rejected(message)
-    # All else may pass: 408, 429, 5xx, and a gateway's HTML page under any status.
-    return final or Transient(message, retry_after=UNTOLD_WAIT if said.wait is None and status == 429 else said.wait)
+    # All else may be temporary: 408, 429, 5xx, and a gateway's HTML page under any status.
+    return final or Transient(
+        message, retry_after=DEFAULT_WAIT if failure.wait is None and status == 429 else failure.wait
+    )
 
 
 def _wait(headers: Mapping[str, str], now: float) -> float | None:

@@ -1,8 +1,8 @@
 """Chat models behind an OpenAI-compatible server: OpenAI, vLLM, llama.cpp and their like.
 
 One client a server; its own retries are off, because pacing and retrying live in the call log. Nothing that a server
-claims is trusted: bodies are checked in `openai_answers`, features in `openai_capabilities`, and whether a constraint
-was kept by whoever asked for it.
+claims is trusted: bodies are checked in `completions`, features in `capabilities`, and constraints on an answer by the
+code that asked for them.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class ChatServer:
 
         `sample` tells equal bodies apart, for servers that take no seed.
         """
-        asked = {"server": self.endpoint.base_url, "model": self.endpoint.model, "body": dict(body)}
-        return {**asked, "sample": sample} if sample else asked
+        request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "body": dict(body)}
+        return {**request, "sample": sample} if sample else request
 
     def ask(
         self, requests: Sequence[Mapping[str, Any]], advance: Callable[[int], None] = lambda _: None
@@ -104,42 +104,42 @@ class ChatServer:
         return [request for request in requests if not self.calls.known(self.source, [request])]
 
     def probe(self, name: str, do: Callable[[], Answer]) -> Answer:
-        """What `do` finds out about the server, once for ever: one call in the log, with the usage of its requests."""
+        """What `do` finds out about the server, once for all: one call in the log, with the usage of its requests."""
         request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "probe": name}
         self._count_logged([request])
 
         def attempt() -> Answer:
             before = self.ledger.spent
             try:
-                found = do()
+                result = do()
             except ServiceError:
-                # Its requests are made again: counted twice, they would not be what a replay of the log counts.
+                # Its requests will be made again: counted twice, they would not be what a replay of the log counts.
                 self.ledger.count(before.minus(self.ledger.spent))
                 raise
-            return {**found, "usage": self.ledger.spent.minus(before).to_log()}
+            return {**result, "usage": self.ledger.spent.minus(before).to_log()}
 
         answer: Answer = self.calls.fetch(self.source, request, attempt)
         return answer
 
     def recall_probe(self, name: str) -> Answer | None:
-        """What the log knows of a probe; asks nobody."""
+        """The logged answer of a probe, or None; asks nobody."""
         request = {"server": self.endpoint.base_url, "model": self.endpoint.model, "probe": name}
         return self.calls.recall(self.source, request)
 
     def send(self, body: Body) -> Answer:
         """Ask the server now, past the log, within the budget. Raises ServiceError in all its kinds, BudgetSpent."""
         expected = expected_usage(body)
-        with self.ledger.spending(expected) as spent:
+        with self.ledger.spending(expected) as count:
             answer = reduce(self._post({"model": self.endpoint.model, **body}))
             if not any(answer["usage"].values()):
-                # Not reported is not free: without an estimate a budget would stop nothing.
+                # Unreported is not free: without an estimate a budget would stop nothing.
                 counts = {"prompt": expected.prompt_tokens, "cached": 0, "completion": expected.completion_tokens}
                 answer["usage"] = counts | {"estimated": 1}
-            spent(usage_of(answer))
+            count(usage_of(answer))
         return answer
 
     def _do(self, request: Mapping[str, Any]) -> Answer:
-        # What this server will never answer is an answer too: the build goes on, and does not ask again.
+        # A final refusal counts as an answer: the build goes on, and does not ask again.
         try:
             return self.send(request["body"])
         except TooLarge:

@@ -55,19 +55,19 @@ def server(url: str, calls: Calls, *, ledger: Ledger | None = None, timeout: flo
     return ChatServer(endpoint, calls, "judge", ledger or Ledger("salience.budget"), ENVIRONMENT)
 
 
-def france(one: ChatServer, new_tokens: int = 8) -> dict[str, Any]:
-    return one.request({"messages": FRANCE, "max_tokens": new_tokens, "temperature": 0})
+def france(judge: ChatServer, new_tokens: int = 8) -> dict[str, Any]:
+    return judge.request({"messages": FRANCE, "max_tokens": new_tokens, "temperature": 0})
 
 
 def test_a_real_server_is_probed_once_and_answers(real: Llama, calls: Calls) -> None:
-    with proxy(real.root) as between:
-        with server(f"{between.url}/v1", calls) as one:
-            can = features.capabilities(one)
+    with proxy(real.root) as front:
+        with server(f"{front.url}/v1", calls) as judge:
+            can = features.capabilities(judge)
             assert can == features.Capabilities("max_tokens", True, True, 20, False)
-            asked = between.count
-            assert features.capabilities(one) == can
-            assert between.count == asked
-            (answer,) = one.ask([france(one)])
+            requests = front.count
+            assert features.capabilities(judge) == can
+            assert front.count == requests
+            (answer,) = judge.ask([france(judge)])
         assert "Paris" in answer["text"]
         assert answer["usage"]["completion"] >= 1
         assert answer["usage"]["prompt"] > 10
@@ -75,25 +75,25 @@ def test_a_real_server_is_probed_once_and_answers(real: Llama, calls: Calls) -> 
 
 def test_structured_output_is_believed_when_it_is_seen(real: Llama, calls: Calls) -> None:
     """This server answers json_schema with 500; json_object with a schema it really keeps."""
-    with server(real.base_url, calls) as one:
-        assert features.structured(one, features.capabilities(one)) == "json_object"
+    with server(real.base_url, calls) as judge:
+        assert features.structured(judge, features.capabilities(judge)) == "json_object"
         form = features.response_format("json_object", ("4", "5"))
-        request = one.request({"messages": FRANCE, "max_tokens": 48, "temperature": 0, **form})
-        (answer,) = one.ask([request])
+        request = judge.request({"messages": FRANCE, "max_tokens": 48, "temperature": 0, **form})
+        (answer,) = judge.ask([request])
         assert json.loads(answer["text"])["label"] in ("4", "5")
 
 
 def test_this_server_cannot_tell_an_answers_probability(real: Llama, calls: Calls) -> None:
     """It ignores prompt_logprobs; its completions echo numbers that are off by one token, so they are not used."""
-    with server(real.base_url, calls) as one:
-        assert features.prompt_probabilities(one, features.capabilities(one)) is False
-        assert ServerAnswers(one).log_probabilities([Chat("", "x")], ["y"]) == [None]
+    with server(real.base_url, calls) as judge:
+        assert features.prompt_probabilities(judge, features.capabilities(judge)) is False
+        assert ServerAnswers(judge).log_probabilities([Chat("", "x")], ["y"]) == [None]
 
 
 def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
     chats = [Chat("Answer with one word.", "What is the capital of France?"), Chat("", "Tell me about rivers.")]
-    with server(real.base_url, calls) as one:
-        answers = ServerAnswers(one)
+    with server(real.base_url, calls) as judge:
+        answers = ServerAnswers(judge)
         first = answers.generate(chats, Sampling(8))
         assert "Paris" in first[0][0]
         sampled = answers.generate(chats, Sampling(6, temperature=1.5, top_p=0.95, samples=4))
@@ -129,31 +129,34 @@ def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
 def test_what_may_pass_is_tried_again(
     real: Llama, calls: Calls, clock: FakeClock, fault: Fault, waited: float | None
 ) -> None:
-    with proxy(real.root, fault) as between, server(f"{between.url}/v1", calls) as one:
-        (answer,) = one.ask([france(one)])
+    with proxy(real.root, fault) as front, server(f"{front.url}/v1", calls) as judge:
+        (answer,) = judge.ask([france(judge)])
         assert "Paris" in answer["text"]
-        assert between.count == 2
+        assert front.count == 2
     assert sum(clock.slept) == pytest.approx(waited) if waited else 1 <= sum(clock.slept) <= 2
     assert calls.counts()["judge"] == (1, 0, 1)
 
 
 def test_a_date_in_retry_after_is_kept(real: Llama, calls: Calls, clock: FakeClock) -> None:
-    with proxy(real.root, too_many(30, as_date=True)) as between, server(f"{between.url}/v1", calls) as one:
-        one.ask([france(one)])
+    with proxy(real.root, too_many(30, as_date=True)) as front, server(f"{front.url}/v1", calls) as judge:
+        judge.ask([france(judge)])
     assert 25 < sum(clock.slept) <= 31
 
 
 def test_a_body_in_drips_ends_at_the_timeout(real: Llama, calls: Calls) -> None:
-    """Each drip comes well within the client's own timeout, which is one for each read."""
-    with proxy(real.root, slow(60.0)) as between, server(f"{between.url}/v1", calls, timeout=4.0) as one:
-        (answer,) = one.ask([france(one)])
+    """Each drip comes well within the client's own timeout, which applies to each read."""
+    with proxy(real.root, slow(60.0)) as front, server(f"{front.url}/v1", calls, timeout=4.0) as judge:
+        (answer,) = judge.ask([france(judge)])
         assert "Paris" in answer["text"]
-        assert between.faults_made == ["slow", ""]
+        assert front.faults_made == ["slow", ""]
 
 
 def test_a_server_that_stays_down_ends_with_one_message(calls: Calls, clock: FakeClock) -> None:
-    with server("http://127.0.0.1:9/v1", calls) as one, pytest.raises(ServiceError, match="gave up after 6 tries") as e:
-        one.ask([france(one)])
+    with (
+        server("http://127.0.0.1:9/v1", calls) as judge,
+        pytest.raises(ServiceError, match="gave up after 6 tries") as e,
+    ):
+        judge.ask([france(judge)])
     assert not isinstance(e.value, Transient)
     assert 31 <= sum(clock.slept) <= 36, "five pauses that double, and up to a second each by chance"
 
@@ -165,10 +168,10 @@ def test_a_refused_key_stops_at_once_and_is_never_shown(
     secret = "sk-a-wrong-key-0123456789"
     endpoint = Endpoint(base_url=real.base_url, model=MODEL, api_key_env="JUDGE_KEY")
     with (
-        ChatServer(endpoint, calls, "judge", Ledger("b"), {"JUDGE_KEY": secret}) as one,
+        ChatServer(endpoint, calls, "judge", Ledger("b"), {"JUDGE_KEY": secret}) as judge,
         pytest.raises(Refused, match="JUDGE_KEY") as caught,
     ):
-        one.ask([france(one)])
+        judge.ask([france(judge)])
     assert secret not in str(caught.value) + caplog.text
     assert calls.counts()["judge"] == (0, 0, 1)
 
@@ -176,18 +179,18 @@ def test_a_refused_key_stops_at_once_and_is_never_shown(
 def test_a_key_that_the_server_repeats_is_removed(calls: Calls) -> None:
     with (
         stand_in(lambda _: error(400, f"no parameter {KEY} known")) as fake,
-        server(fake.base_url, calls) as one,
+        server(fake.base_url, calls) as judge,
         pytest.raises(Refused, match=r"no parameter \*\*\* known") as caught,
     ):
-        one.ask([france(one)])
+        judge.ask([france(judge)])
     assert KEY not in str(caught.value)
 
 
 def test_the_key_is_sent_and_stands_nowhere_in_the_log(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite"
     with stand_in(lambda _: completion("Paris")) as fake:
-        with Calls(path) as log, server(fake.base_url, log) as one:
-            one.ask([france(one)])
+        with Calls(path) as log, server(fake.base_url, log) as judge:
+            judge.ask([france(judge)])
         assert fake.headers[0]["authorization"] == f"Bearer {KEY}"
     with sqlite3.connect(path) as connection:
         rows = connection.execute("SELECT request, answer FROM calls").fetchall()
@@ -202,19 +205,19 @@ def test_the_key_is_sent_and_stands_nowhere_in_the_log(tmp_path: Path) -> None:
 )
 def test_an_unset_key_is_a_clear_message(calls: Calls, environ: dict[str, str], message: str) -> None:
     endpoint = Endpoint(base_url="http://127.0.0.1:9/v1", model="m", api_key_env="JUDGE_KEY")
-    with ChatServer(endpoint, calls, "judge", Ledger("b"), environ) as one, pytest.raises(UsageError, match=message):
-        one.ask([france(one)])
+    with ChatServer(endpoint, calls, "judge", Ledger("b"), environ) as judge, pytest.raises(UsageError, match=message):
+        judge.ask([france(judge)])
 
 
 def test_half_an_emoji_is_an_answer_that_a_table_can_hold(calls: Calls) -> None:
-    with stand_in(lambda _: completion("Paris \ud83d")) as fake, server(fake.base_url, calls) as one:
-        for (answer,) in (one.ask([france(one)]), one.ask([france(one)])):
+    with stand_in(lambda _: completion("Paris \ud83d")) as fake, server(fake.base_url, calls) as judge:
+        for (answer,) in (judge.ask([france(judge)]), judge.ask([france(judge)])):
             assert final_text(answer) == "Paris \N{REPLACEMENT CHARACTER}"
 
 
 def test_a_replay_needs_neither_key_nor_server(calls: Calls) -> None:
-    with stand_in(lambda _: completion("Paris")) as fake, server(fake.base_url, calls) as one:
-        url, first = fake.base_url, one.ask([france(one)])
+    with stand_in(lambda _: completion("Paris")) as fake, server(fake.base_url, calls) as judge:
+        url, first = fake.base_url, judge.ask([france(judge)])
     endpoint = Endpoint(base_url=url, model=MODEL, api_key_env="JUDGE_KEY")
     with ChatServer(endpoint, calls, "judge", Ledger("b"), {}) as again:
         assert again.ask([france(again)]) == first
@@ -235,18 +238,18 @@ def test_a_replay_needs_neither_key_nor_server(calls: Calls) -> None:
 def test_what_will_not_pass_stops_at_once(
     calls: Calls, status: int, message: str, code: str | None, kind: type[DualDataError]
 ) -> None:
-    with stand_in(lambda _: error(status, message, code)) as fake, server(fake.base_url, calls) as one:
+    with stand_in(lambda _: error(status, message, code)) as fake, server(fake.base_url, calls) as judge:
         with pytest.raises(kind):
-            one.ask([france(one, n) for n in range(1, 31)])
+            judge.ask([france(judge, n) for n in range(1, 31)])
         assert len(fake.bodies) <= 6  # some were under way
 
 
 def test_an_exhausted_account_is_told_by_its_type_too(calls: Calls) -> None:
     """As OpenAI answered before it sent a code with it."""
     body = {"error": {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": None}}
-    with stand_in(lambda _: (429, body)) as fake, server(fake.base_url, calls) as one:
+    with stand_in(lambda _: (429, body)) as fake, server(fake.base_url, calls) as judge:
         with pytest.raises(Refused, match="quota of this key is used up"):
-            one.ask([france(one)])
+            judge.ask([france(judge)])
         assert len(fake.bodies) == 1
 
 
@@ -257,25 +260,25 @@ def test_a_limit_a_minute_in_the_words_of_a_spent_quota_waits_for_a_minute(
     """As Gemini, whose words are those of OpenAI's exhausted accounts."""
     text = "You exceeded your current quota, please check your plan and billing details."
     replies = iter([error(429, text, code), completion("Paris")])
-    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as one:
-        (answer,) = one.ask([france(one)])
+    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as judge:
+        (answer,) = judge.ask([france(judge)])
     assert answer["text"] == "Paris"
     assert sum(clock.slept) == pytest.approx(60.0)
 
 
 def test_a_prompt_that_is_too_long_is_an_answer_and_not_the_end(real: Llama, calls: Calls) -> None:
-    with server(real.base_url, calls) as one:
-        long = one.request({"messages": messages("", "word " * (CONTEXT + 100)), "max_tokens": 2})
-        answers = one.ask([long, france(one)])
+    with server(real.base_url, calls) as judge:
+        long = judge.request({"messages": messages("", "word " * (CONTEXT + 100)), "max_tokens": 2})
+        answers = judge.ask([long, france(judge)])
         assert answers[0] == {"declined": "prompt_too_large"}
         assert "Paris" in answers[1]["text"]
-        assert ServerAnswers(one).generate([Chat("", "word " * (CONTEXT + 100))], Sampling(2)) == [[""]]
+        assert ServerAnswers(judge).generate([Chat("", "word " * (CONTEXT + 100))], Sampling(2)) == [[""]]
 
 
 def test_a_content_filter_is_an_answer(calls: Calls) -> None:
     refusal = error(400, "The response was filtered", "content_filter")
-    with stand_in(lambda _: refusal) as fake, server(fake.base_url, calls) as one:
-        assert one.ask([france(one)]) == [{"declined": "content_filter"}]
+    with stand_in(lambda _: refusal) as fake, server(fake.base_url, calls) as judge:
+        assert judge.ask([france(judge)]) == [{"declined": "content_filter"}]
 
 
 FLAGGED = {
@@ -304,8 +307,8 @@ def of_choice(failed: Any) -> Body:
 def test_one_question_that_is_refused_wherever_that_is_said_stops_nothing(
     calls: Calls, status: int, body: Body, rule: str
 ) -> None:
-    with stand_in(lambda _: (status, body)) as fake, server(fake.base_url, calls) as one:
-        assert one.ask([france(one)]) == [{"declined": rule}]
+    with stand_in(lambda _: (status, body)) as fake, server(fake.base_url, calls) as judge:
+        assert judge.ask([france(judge)]) == [{"declined": rule}]
         assert len(fake.bodies) == 1
 
 
@@ -319,9 +322,9 @@ def test_one_question_that_is_refused_wherever_that_is_said_stops_nothing(
 def test_an_error_in_an_answer_means_what_it_means_as_a_status(
     calls: Calls, failed: dict[str, Any], message: str
 ) -> None:
-    with stand_in(lambda _: (200, {"error": failed})) as fake, server(fake.base_url, calls) as one:
+    with stand_in(lambda _: (200, {"error": failed})) as fake, server(fake.base_url, calls) as judge:
         with pytest.raises(Refused, match=message) as caught:
-            one.ask([france(one)])
+            judge.ask([france(judge)])
         assert KEY not in str(caught.value)
         assert len(fake.bodies) == 1
 
@@ -340,8 +343,8 @@ def test_an_answer_that_broke_down_is_asked_for_again_and_never_logged(
     calls: Calls, clock: FakeClock, body: Body, waited: float | None
 ) -> None:
     replies = iter([(200, body), completion("Paris")])
-    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as one:
-        (answer,) = one.ask([france(one)])
+    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as judge:
+        (answer,) = judge.ask([france(judge)])
     assert answer["text"] == "Paris"
     assert sum(clock.slept) == pytest.approx(waited) if waited else 1 <= sum(clock.slept) <= 2
 
@@ -351,11 +354,11 @@ def test_a_declined_call_counts_the_same_in_a_replay(tmp_path: Path) -> None:
         return error(400, "blocked", "content_filter") if body["max_tokens"] == 1 else completion("Paris")
 
     log = tmp_path / "c.sqlite"
-    with stand_in(reply) as fake, Calls(log) as live, server(fake.base_url, live) as one:
-        one.ask([france(one, 1), france(one, 2)])
+    with stand_in(reply) as fake, Calls(log) as live, server(fake.base_url, live) as judge:
+        judge.ask([france(judge, 1), france(judge, 2)])
     with Calls(log, offline=True) as offline, server(fake.base_url, offline) as again:
         again.ask([france(again, 1), france(again, 2)])
-    assert one.ledger.spent == again.ledger.spent == Usage(1, 100, 0, 2)
+    assert judge.ledger.spent == again.ledger.spent == Usage(1, 100, 0, 2)
 
 
 # What a server can do ------------------------------------------------------------------------------------------------
@@ -450,34 +453,34 @@ def thinking_unsaid(_: Body) -> tuple[int, Body]:
 def test_features_are_found_by_their_effect(
     calls: Calls, reply: Callable[[Body], tuple[int, Body]], expected: features.Capabilities
 ) -> None:
-    with stand_in(reply) as fake, server(fake.base_url, calls) as one:
-        assert features.capabilities(one) == expected
-        assert features.recall(one) == expected
-        assert features.structured(one, expected) == ""
+    with stand_in(reply) as fake, server(fake.base_url, calls) as judge:
+        assert features.capabilities(judge) == expected
+        assert features.recall(judge) == expected
+        assert features.structured(judge, expected) == ""
 
 
 def test_a_limit_that_is_ignored_is_no_limit(calls: Calls) -> None:
-    with stand_in(deaf) as fake, server(fake.base_url, calls) as one:
+    with stand_in(deaf) as fake, server(fake.base_url, calls) as judge:
         with pytest.raises(Refused, match="accepted and ignored"):
-            features.capabilities(one)
-        assert features.recall(one) is None
+            features.capabilities(judge)
+        assert features.recall(judge) is None
 
 
 def test_a_probe_that_failed_for_a_while_is_not_remembered(real: Llama, calls: Calls) -> None:
-    with proxy(real.root, error_500(), too_many(1), CUT, RESET) as between, server(f"{between.url}/v1", calls) as one:
-        assert features.capabilities(one).top_logprobs == 20
+    with proxy(real.root, error_500(), too_many(1), CUT, RESET) as front, server(f"{front.url}/v1", calls) as judge:
+        assert features.capabilities(judge).top_logprobs == 20
 
 
 def test_a_probe_that_failed_halfway_counts_as_a_replay_counts_it(real: Llama, calls: Calls) -> None:
-    with proxy(real.root, None, RESET) as between:
-        with server(f"{between.url}/v1", calls) as one:
-            features.capabilities(one)
-            assert between.faults_made == ["", "reset", "", "", ""]
-        with server(f"{between.url}/v1", calls) as again:
+    with proxy(real.root, None, RESET) as front:
+        with server(f"{front.url}/v1", calls) as judge:
+            features.capabilities(judge)
+            assert front.faults_made == ["", "reset", "", "", ""]
+        with server(f"{front.url}/v1", calls) as again:
             features.capabilities(again)
-        assert between.count == 5
-    assert one.ledger.spent == again.ledger.spent
-    assert one.ledger.spent.answers == 3
+        assert front.count == 5
+    assert judge.ledger.spent == again.ledger.spent
+    assert judge.ledger.spent.answers == 3
 
 
 def test_json_schema_is_tried_first(calls: Calls) -> None:
@@ -488,8 +491,8 @@ def test_json_schema_is_tried_first(calls: Calls) -> None:
         assert form["json_schema"]["strict"] is True
         return completion(json.dumps({"label": form["json_schema"]["schema"]["properties"]["label"]["enum"][0]}))
 
-    with stand_in(constrained) as fake, server(fake.base_url, calls) as one:
-        assert features.structured(one, features.capabilities(one)) == "json_schema"
+    with stand_in(constrained) as fake, server(fake.base_url, calls) as judge:
+        assert features.structured(judge, features.capabilities(judge)) == "json_schema"
 
 
 def vllm(shift: int) -> Callable[[Body], tuple[int, Body]]:
@@ -515,16 +518,16 @@ def vllm(shift: int) -> Callable[[Body], tuple[int, Body]]:
 
 
 def test_an_answers_probability_is_the_sum_of_its_tokens(calls: Calls) -> None:
-    with stand_in(vllm(0)) as fake, server(fake.base_url, calls) as one:
-        answers = ServerAnswers(one)
-        found = answers.log_probabilities([Chat("", "q"), Chat("", "r")], ["Paris", "Rome"])
-        assert found[0] == pytest.approx(-2.1)
-        assert found[1] is None  # its tokens do not spell that answer
+    with stand_in(vllm(0)) as fake, server(fake.base_url, calls) as judge:
+        answers = ServerAnswers(judge)
+        sums = answers.log_probabilities([Chat("", "q"), Chat("", "r")], ["Paris", "Rome"])
+        assert sums[0] == pytest.approx(-2.1)
+        assert sums[1] is None  # its tokens do not spell that answer
 
 
 def test_probabilities_that_are_off_by_one_token_are_not_believed(calls: Calls) -> None:
-    with stand_in(vllm(1)) as fake, server(fake.base_url, calls) as one:
-        assert ServerAnswers(one).log_probabilities([Chat("", "q")], ["Paris"]) == [None]
+    with stand_in(vllm(1)) as fake, server(fake.base_url, calls) as judge:
+        assert ServerAnswers(judge).log_probabilities([Chat("", "q")], ["Paris"]) == [None]
 
 
 def test_a_block_that_the_template_opens_gets_room_and_is_no_answer(calls: Calls) -> None:
@@ -532,8 +535,8 @@ def test_a_block_that_the_template_opens_gets_room_and_is_no_answer(calls: Calls
         long = body["max_tokens"] > 500
         return completion("Okay, Lyon or Paris?\n</think>\n\nParis" if long else "Okay, Lyon")
 
-    with stand_in(reply) as fake, server(fake.base_url, calls) as one:
-        answers = ServerAnswers(one)
+    with stand_in(reply) as fake, server(fake.base_url, calls) as judge:
+        answers = ServerAnswers(judge)
         chats = [Chat("", "What is the capital of France?")]
         assert [text.strip() for (text,) in answers.generate(chats, Sampling(24))] == ["Paris"]
         *_, tokens, note = answers.plan([Chat("", "Of Peru?")], Sampling(24), [], [])
@@ -551,19 +554,19 @@ def test_the_budget_stops_in_time_and_counts_the_log(tmp_path: Path) -> None:
         spent = Usage()
         for _ in range(2):  # the second run has next to nothing left to spend
             ledger = Ledger("salience.budget", price, Budget(tokens=320))
-            with server(fake.base_url, calls, ledger=ledger) as one:
-                requests = [france(one, n) for n in range(1, 31)]
+            with server(fake.base_url, calls, ledger=ledger) as judge:
+                requests = [france(judge, n) for n in range(1, 31)]
                 with pytest.raises(
                     BudgetSpent, match=r"salience.budget.tokens = 320 is used up: .* Raise salience.budget"
                 ):
-                    one.ask(requests)
+                    judge.ask(requests)
             assert ledger.spent.tokens <= 320 + 4 * 32
             assert ledger.spent.tokens >= spent.tokens
             spent = ledger.spent
         assert len(fake.bodies) == calls.known("judge", requests)
         full = Ledger("salience.budget", price, Budget(money=1.0))
-        with server(fake.base_url, calls, ledger=full) as one:
-            one.ask(requests)
+        with server(fake.base_url, calls, ledger=full) as judge:
+            judge.ask(requests)
         assert len(fake.bodies) == 30
         assert full.spent == Usage(30, 900, 0, 60)
         row = full.table("m").to_dicts()[0]
@@ -583,39 +586,39 @@ def test_a_server_that_reports_no_tokens_has_a_budget_too(tmp_path: Path) -> Non
     with stand_in(lambda _: uncounted("Paris")) as fake, Calls(log) as live:
         ledger = Ledger("salience.budget", None, Budget(tokens=120))
         with (
-            server(fake.base_url, live, ledger=ledger) as one,
+            server(fake.base_url, live, ledger=ledger) as judge,
             pytest.raises(BudgetSpent, match=r"in 2 answers, 2 of them estimated, because the server did not report"),
         ):
-            one.ask([france(one, n) for n in (20, 21, 22)])
+            judge.ask([france(judge, n) for n in (20, 21, 22)])
         assert len(fake.bodies) == 2
-        with server(fake.base_url, live) as two:
-            features.capabilities(two)
-            two.ask([france(two, n) for n in (20, 21)])
+        with server(fake.base_url, live) as probed:
+            features.capabilities(probed)
+            probed.ask([france(probed, n) for n in (20, 21)])
     with Calls(log, offline=True) as offline, server(fake.base_url, offline) as again:
         again.ask([france(again, n) for n in (20, 21)])
         assert again.ledger.spent == ledger.spent
         assert again.ledger.table("m")["estimated"].to_list() == [2]
         features.capabilities(again)
-        assert again.ledger.spent == two.ledger.spent
+        assert again.ledger.spent == probed.ledger.spent
         assert again.ledger.spent.estimated == again.ledger.spent.answers == 5
 
 
 def test_a_limit_that_is_ignored_shows_also_where_no_tokens_are_reported(calls: Calls) -> None:
     with (
         stand_in(lambda _: uncounted("on and on and on and on")) as fake,
-        server(fake.base_url, calls) as one,
+        server(fake.base_url, calls) as judge,
         pytest.raises(Refused, match="accepted and ignored"),
     ):
-        features.capabilities(one)
+        features.capabilities(judge)
 
 
 def test_money_is_a_limit_too(calls: Calls) -> None:
     price = Price.model_validate({"date": "2026-01-01", "input": 1000.0, "output": 0, "cached_input": 100.0})
     assert Usage(1, 1000, 400, 7).cost(price) == pytest.approx(0.6 + 0.04)
     ledger = Ledger("salience.budget", price, Budget(money=0.001))
-    with stand_in(lambda _: completion("x")) as fake, server(fake.base_url, calls, ledger=ledger) as one:
+    with stand_in(lambda _: completion("x")) as fake, server(fake.base_url, calls, ledger=ledger) as judge:
         with pytest.raises(BudgetSpent, match=r"salience.budget.money = 0.001 USD is used up"):
-            one.ask([france(one)])
+            judge.ask([france(judge)])
         assert fake.bodies == []
 
 
@@ -687,10 +690,10 @@ def test_log_probabilities_that_are_none_are_asked_for_again_and_never_logged(ca
     else:
         wrong["choices"][0]["logprobs"]["content"][0]["token"] = None
     replies = iter([(status, wrong), completion("7", [("7", {"7": 0.8, "8": 0.1})])])
-    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as one:
-        (answer,) = one.ask([france(one)])
+    with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as judge:
+        (answer,) = judge.ask([france(judge)])
         assert [token for token, _, _ in answer["tokens"]] == ["7"]
-        assert one.ask([france(one)]) == [answer]
+        assert judge.ask([france(judge)]) == [answer]
         assert len(fake.bodies) == 2
 
 
@@ -732,5 +735,5 @@ def test_errors_are_those_of_the_tree() -> None:
 def test_the_client_is_imported_at_the_first_call_only() -> None:
     heavy = "{'openai', 'httpx2', 'torch'}"
     code = f"import sys, pipeline.salience, pipeline.knowledge; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert process.stdout.strip() == "[]"
