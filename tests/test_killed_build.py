@@ -99,7 +99,7 @@ def services() -> Iterator[Services]:
         wiki = stack.enter_context(mediawiki(pages))
         model = llama()
         fronts = [
-            stack.enter_context(proxy(url, rate=0.05, of=PASSING, seed=seed))
+            stack.enter_context(proxy(url, rate=0.05, kinds=PASSING, seed=seed))
             for seed, url in enumerate((sparql, wiki.url.rstrip("/"), model.root))
         ]
         yield Services(*fronts)

@@ -50,7 +50,7 @@ def killed(folder: Path, rehearsal: Rehearsal, times: int) -> Outcome:
         urls = {}
         answers = {"wikidata": None, "wikipedia": ActionApi(rehearsal), "probe": model, "judge": model}
         for name, answer in answers.items():
-            front = stack.enter_context(proxy(sparql, rate=0.05, of=FAULTS, seed=times))
+            front = stack.enter_context(proxy(sparql, rate=0.05, kinds=FAULTS, seed=times))
             front.answer, front.keep = answer, False
             urls[name] = front.url
         roots = [make_project(folder / name, urls, list(rehearsal.members), attempts=9) for name in ("whole", "killed")]

@@ -101,11 +101,11 @@ class Proxy:
         self.when: Callable[[Request], Fault | None] | None = None
         """Where set, it decides alone."""
         self.rewrite: Callable[[Request], Request] = lambda request: request
-        """Changes what the real server is asked."""
+        """Changes the request that the real server gets."""
         self.answer: Callable[[Request], tuple[int, list[tuple[str, str]], bytes]] | None = None
         """Where set, it answers in this process instead of a server upstream."""
         self.keep = True
-        """Whether requests and faults are recorded; for long runs, which would fill the memory."""
+        """Whether requests and faults are recorded; off for long runs, which would fill the memory."""
         self.url = ""
         """Root of the proxy: http://127.0.0.1:port."""
         self._script = list(script)
@@ -153,8 +153,10 @@ class Proxy:
                 body = answer.read()
             except http.client.IncompleteRead as error:
                 body = error.partial
-            kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in _HOP_BY_HOP | {"content-length"}]
-            return answer.status, kept, body
+            answer_headers = [
+                (k, v) for k, v in answer.getheaders() if k.lower() not in _HOP_BY_HOP | {"content-length"}
+            ]
+            return answer.status, answer_headers, body
         finally:
             connection.close()
 
@@ -167,28 +169,28 @@ def proxy(
     upstream: str,
     *faults: Fault | None,
     rate: float = 0.0,
-    of: Sequence[Fault] = (),
+    kinds: Sequence[Fault] = (),
     seed: int = 0,
     port: int = 0,
 ) -> Iterator[Proxy]:
     """Run a proxy in front of `upstream` (http://127.0.0.1:port) on a free port, or on `port`.
 
     The first answers follow `faults` (None: a good one); after them each answer misbehaves with probability `rate`,
-    in a way drawn from `of` by `seed`.
+    in a way drawn from `kinds` by `seed`.
     """
-    plan = Proxy(upstream, faults, rate, of, seed)
+    front = Proxy(upstream, faults, rate, kinds, seed)
 
     class Handler(_Handler):
-        proxy = plan
+        proxy = front
 
     server = _Server(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    plan.url = f"http://127.0.0.1:{server.server_address[1]}"
+    front.url = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        yield plan
+        yield front
     finally:
-        plan.stopping.set()
+        front.stopping.set()
         server.shutdown()
         server.server_close()
         thread.join(timeout=10)
@@ -248,11 +250,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _mangle(self, fault: Fault, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        part = body[: len(body) * 2 // 3]
+        start = body[: len(body) * 2 // 3]
         if fault.mangle == "cut":
-            self._answer(status, headers, part)
+            self._answer(status, headers, start)
         elif fault.mangle == "drop":
-            self._answer(status, headers, part, length=len(body))
+            self._answer(status, headers, start, length=len(body))
             self.close_connection = True
         else:
             self._answer(status, headers, b"", length=len(body))

@@ -55,49 +55,53 @@ def status(url: str) -> tuple[int, str | None]:
 
 
 def test_a_script_is_followed_and_then_all_is_well(upstream: str) -> None:
-    with proxy(upstream, None, too_many(7), too_many(), error_500(), BANNED) as plan:
-        assert ask(plan.url) == ("text/x-test", BODY)
-        assert [status(plan.url) for _ in range(4)] == [(429, "7"), (429, None), (500, None), (403, None)]
-        assert ask(plan.url) == ("text/x-test", BODY)
-        assert plan.count == 6
-        assert plan.faults_made == ["", "429", "429", "500", "403", ""]
-        assert (plan.requests[0].method, plan.requests[0].path, plan.requests[0].body) == ("POST", "/path?x=1", b"ask")
+    with proxy(upstream, None, too_many(7), too_many(), error_500(), BANNED) as front:
+        assert ask(front.url) == ("text/x-test", BODY)
+        assert [status(front.url) for _ in range(4)] == [(429, "7"), (429, None), (500, None), (403, None)]
+        assert ask(front.url) == ("text/x-test", BODY)
+        assert front.count == 6
+        assert front.faults_made == ["", "429", "429", "500", "403", ""]
+        assert (front.requests[0].method, front.requests[0].path, front.requests[0].body) == (
+            "POST",
+            "/path?x=1",
+            b"ask",
+        )
 
 
 def test_a_date_says_when_to_come_back(upstream: str) -> None:
-    with proxy(upstream, too_many(30, as_date=True)) as plan:
-        _, value = status(plan.url)
+    with proxy(upstream, too_many(30, as_date=True)) as front:
+        _, value = status(front.url)
     assert value is not None
     assert parsedate_to_datetime(value).timestamp() == pytest.approx(time.time() + 30, abs=3)
 
 
 def test_answers_of_its_own_with_status_200(upstream: str) -> None:
-    with proxy(upstream, html_200(b"<p>x"), REFUSED_AGENT) as plan:
-        assert ask(plan.url) == ("text/html; charset=utf-8", b"<p>x")
-        kind, body = ask(plan.url)
+    with proxy(upstream, html_200(b"<p>x"), REFUSED_AGENT) as front:
+        assert ask(front.url) == ("text/html; charset=utf-8", b"<p>x")
+        kind, body = ask(front.url)
         assert kind.startswith("text/plain")
         assert body.startswith(b"Please set a user-agent")
 
 
 def test_mangled_answers(upstream: str) -> None:
-    with proxy(upstream, CUT, DROP, RESET, slow(0.4)) as plan:
-        assert ask(plan.url)[1] == BODY[:200]
+    with proxy(upstream, CUT, DROP, RESET, slow(0.4)) as front:
+        assert ask(front.url)[1] == BODY[:200]
         with pytest.raises(http.client.IncompleteRead) as caught:
-            ask(plan.url)
+            ask(front.url)
         assert caught.value.partial == BODY[:200]
         with pytest.raises((ConnectionResetError, urllib.error.URLError)):
-            ask(plan.url)
+            ask(front.url)
         started = time.monotonic()
-        assert ask(plan.url)[1] == BODY
+        assert ask(front.url)[1] == BODY
         assert time.monotonic() - started >= 0.35
 
 
 def test_a_rate_is_drawn_from_its_seed(upstream: str) -> None:
-    def made(seed: int) -> list[str]:
-        with proxy(upstream, rate=0.5, of=[html_200(), REFUSED_AGENT], seed=seed) as plan:
+    def faults(seed: int) -> list[str]:
+        with proxy(upstream, rate=0.5, kinds=[html_200(), REFUSED_AGENT], seed=seed) as front:
             for _ in range(20):
-                ask(plan.url)
-            return plan.faults_made
+                ask(front.url)
+            return front.faults_made
 
-    assert made(1) == made(1) != made(2)
-    assert set(made(1)) == {"", "html", "user agent"}
+    assert faults(1) == faults(1) != faults(2)
+    assert set(faults(1)) == {"", "html", "user agent"}

@@ -195,7 +195,7 @@ def test_a_disturbed_build_equals_an_undisturbed_one(server: str, tmp_path: Path
         RESET,
         unavailable(503),
     ]
-    with proxy(server, None, rate=0.3, of=faults, seed=5) as plan:
+    with proxy(server, None, rate=0.3, kinds=faults, seed=5) as plan:
         rows = run(params(), tools(project, plan.url))
         fault_count = len([name for name in plan.faults_made if name])
     assert fault_count > 15
@@ -216,7 +216,7 @@ def test_a_build_that_was_stopped_repeats_no_call(server: str, tmp_path: Path, b
     port = free_port()
     total = 0
     for good in (1, 5, 11, 17):
-        with proxy(server, *[None] * good, rate=1.0, of=[BANNED], port=port) as plan:
+        with proxy(server, *[None] * good, rate=1.0, kinds=[BANNED], port=port) as plan:
             with pytest.raises(Refused, match="answered 403"):
                 run(params(), tools(project, plan.url))
             total += plan.faults_made.count("")
@@ -248,7 +248,7 @@ def test_forecast_is_exact_once_the_log_knows(front: Proxy, tmp_path: Path) -> N
 def test_forecast_after_a_stop_counts_what_is_left(server: str, tmp_path: Path) -> None:
     project = make_project(tmp_path, relations=RELATIONS)
     port = free_port()
-    with proxy(server, *[None] * 30, rate=1.0, of=[BANNED], port=port) as plan, pytest.raises(Refused, match="403"):
+    with proxy(server, *[None] * 30, rate=1.0, kinds=[BANNED], port=port) as plan, pytest.raises(Refused, match="403"):
         run(params(), tools(project, plan.url))
     with proxy(server, port=port) as plan:
         kit = tools(project, plan.url)

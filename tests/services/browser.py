@@ -31,7 +31,7 @@ PATIENCE = 60
 """Seconds for one answer."""
 TALLEST = 16_000
 """Pixels that the browser draws in one piece."""
-UNFOLD = "document.querySelectorAll('details').forEach(one => { one.open = true })"
+UNFOLD = "document.querySelectorAll('details').forEach(element => { element.open = true })"
 AXE = NODE_MODULES / "axe-core" / "axe.min.js"
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -84,16 +84,16 @@ class Page:
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression of JavaScript; promises are waited for."""
-        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+        result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
 
     def press(self, key: str) -> None:
         """Press and release a key by its DOM name, such as Tab or Enter."""
         codes = {"Tab": 9, "Enter": 13, " ": 32}
-        more = {"text": "\r" if key == "Enter" else key} if key != "Tab" else {}
+        text = {"text": "\r" if key == "Enter" else key} if key != "Tab" else {}
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key], **more)
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=codes[key], **text)
 
     def begin(self, address: str) -> None:
         """Load a page as if nothing had been looked at before."""
@@ -109,12 +109,12 @@ class Page:
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
 
     def width(self, pixels: int) -> None:
-        """Make the window as wide."""
+        """Set the width of the window."""
         self.call("Emulation.setDeviceMetricsOverride", width=pixels, height=900, deviceScaleFactor=1, mobile=False)
 
     def screenshot(self, path: Path) -> None:
         """Write the whole page as PNG, also what lies below the window; at most TALLEST pixels of it."""
-        # What is folded open or hidden by a medium is laid out with the next frame.
+        # Elements that were unfolded, or hidden by a medium, are laid out with the next frame.
         self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], TALLEST), "scale": 1}
@@ -131,33 +131,37 @@ class Page:
         """Violations that axe finds in the page as it stands: rule, impact and the elements."""
         require(AXE.is_file(), f"{AXE} is not there (npm package axe-core; DUAL_DATA_NODE_MODULES names node_modules)")
         self.evaluate(AXE.read_text(encoding="utf-8") + ";0")
-        found = self.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        results = self.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
-            {"rule": one["id"], "impact": one["impact"], "elements": [node["html"] for node in one["nodes"]][:5]}
-            for one in found["violations"]
+            {
+                "rule": violation["id"],
+                "impact": violation["impact"],
+                "elements": [node["html"] for node in violation["nodes"]][:5],
+            }
+            for violation in results["violations"]
         ]
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
             assert select.select([self._receive], [], [], PATIENCE)[0], f"no answer of the browser in {PATIENCE} s"
-            got = os.read(self._receive, 1 << 20)
-            assert got, "the browser went away"
-            self._rest += got
+            data = os.read(self._receive, 1 << 20)
+            assert data, "the browser went away"
+            self._rest += data
         text, _, self._rest = self._rest.partition(b"\0")
         message: dict[str, Any] = json.loads(text)
         self._note(message.get("method", ""), message.get("params", {}))
         return message
 
-    def _note(self, event: str, told: dict[str, Any]) -> None:
+    def _note(self, event: str, parameters: dict[str, Any]) -> None:
         self._events.append(event)
         if event == "Network.requestWillBeSent":
-            self.requests.append(told["request"]["url"])
+            self.requests.append(parameters["request"]["url"])
         elif event == "Log.entryAdded":
-            self.messages.append(told["entry"]["text"])
+            self.messages.append(parameters["entry"]["text"])
         elif event == "Runtime.exceptionThrown":
-            self.messages.append(str(told["exceptionDetails"]))
-        elif event == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning"):
-            self.messages.append(str(told["args"]))
+            self.messages.append(str(parameters["exceptionDetails"]))
+        elif event == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning"):
+            self.messages.append(str(parameters["args"]))
 
 
 @contextmanager
@@ -198,19 +202,19 @@ def drawings(page: Page, paper: int, folder: Path, start: str = "") -> dict[str,
     }
     folder = Path(os.environ.get("DUAL_DATA_SCREENSHOTS", folder))
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = {}
+    images = {}
     for name, (scheme, media, width) in readers.items():
         page.width(width)
         page.media(scheme, media)
         page.screenshot(folder / f"{start}{name}.png")
         with Image.open(folder / f"{start}{name}.png") as image:
-            drawn[name] = pixels = np.asarray(image.convert("L"))
+            images[name] = pixels = np.asarray(image.convert("L"))
         assert pixels.shape[1] <= width, "nothing sticks out to the side"
         assert pixels.shape[0] > 900, "more than the window"
         # The paper is one shade; text and figures are a few per cent of others, everywhere down the page.
         ink = pixels != np.bincount(pixels.ravel()).argmax()
         assert 0.01 < ink.mean() < 0.6, name
-        assert all(part.any() for part in np.array_split(ink, 20)), name
-    assert drawn["dark"].mean() < 80
-    assert min(drawn[name].mean() for name in ("light", "narrow", "print")) > 200
-    return drawn
+        assert all(band.any() for band in np.array_split(ink, 20)), name
+    assert images["dark"].mean() < 80
+    assert min(images[name].mean() for name in ("light", "narrow", "print")) > 200
+    return images

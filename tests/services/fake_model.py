@@ -1,4 +1,4 @@
-"""A local chat model without weights: what it answers is given, and what it was asked is kept."""
+"""A local chat model without weights: its answers are given, and the chats that it was asked are recorded."""
 
 from __future__ import annotations
 

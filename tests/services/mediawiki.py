@@ -97,13 +97,13 @@ def _install(folder: Path, port: int, cirrus: bool) -> Path:
 
 def _maintain(environment: Mapping[str, str], *arguments: str) -> None:
     command = ["php", str(ROOT / "maintenance" / "run.php"), *arguments]
-    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments[:1])} failed: {done.stdout[-500:]}{done.stderr[-500:]}")
+    process = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments[:1])} failed: {process.stdout[-500:]}{process.stderr[-500:]}")
 
 
 def _dump(pages: Mapping[str, str]) -> str:
-    """MediaWiki's export format, as little of it as the importer needs."""
+    """MediaWiki's export format, reduced to what the importer needs."""
     entries = []
     for title, text in pages.items():
         namespace = _NAMESPACES.get(title.partition(":")[0], 0)

@@ -17,8 +17,8 @@ from tests.services.process import free_port, stop, wait_for_port
 def executable() -> Path | None:
     """The oxigraph binary beside this Python, or on the path."""
     beside = Path(sys.executable).parent / "oxigraph"
-    found = shutil.which("oxigraph")
-    return beside if beside.is_file() else Path(found) if found else None
+    on_path = shutil.which("oxigraph")
+    return beside if beside.is_file() else Path(on_path) if on_path else None
 
 
 @contextmanager

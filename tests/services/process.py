@@ -30,7 +30,7 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = 10.0) -> None:
-    """End the process: asked first, killed where it has not ended in time."""
+    """Terminate the process; kill it where it has not ended in time."""
     process.terminate()
     try:
         process.wait(timeout=seconds)

@@ -1,4 +1,4 @@
-"""A simulated day of a service with limits: it notes every request, and whether the client kept to what it was told."""
+"""A simulated day of a service with limits: it records every request, and whether the client obeyed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Service:
             raise Transient("500")
         return self.arrivals
 
-    def _refuse(self, seconds: float, why: str) -> None:
+    def _refuse(self, seconds: float, message: str) -> None:
         self.pauses += 1
         self._closed_until = self.clock.now() + seconds
-        raise Transient(why, retry_after=seconds)
+        raise Transient(message, retry_after=seconds)

@@ -1,4 +1,4 @@
-"""A project of two stages whose service is a folder of files: whoever answered what can be counted from outside."""
+"""A project of two stages whose service is a folder of files, so that its answers can be counted from outside."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def artifacts(folder: Path) -> Path:
     return folder / "artifacts" / "dual"
 
 
-def asked(folder: Path) -> dict[int, int]:
+def answer_counts(folder: Path) -> dict[int, int]:
     """How often the service answered each number."""
     return {int(path.name): path.stat().st_size for path in (folder / "asked").iterdir()}
 

@@ -1,7 +1,7 @@
 """What breaks on a user's machine: full disk, read-only folder, hand-edited manifest, damaged log, two builds at once.
 
 All with the command line in its own process. In every case: one message that says what to do, no traceback, and after
-the repair no answer is fetched twice that was kept once.
+the repair no answer that was kept is fetched again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pytest
 from dual_data.ids import digest
 from tests.cli.command import copy_project
 from tests.services import require
-from tests.soak.project import artifacts, asked, finish, make, start
+from tests.soak.project import answer_counts, artifacts, finish, make, start
 
 PAGE = 4096
 
@@ -55,14 +55,14 @@ def contents(folder: Path) -> dict[str, Any]:
 def test_of_two_builds_at_once_one_is_refused_and_nothing_is_asked_twice(tmp_path: Path) -> None:
     folder = make(tmp_path / "project", count=40, seconds=0.05)
     first = start(folder)
-    while len(asked(folder)) < 5:
+    while len(answer_counts(folder)) < 5:
         assert first.poll() is None
         time.sleep(0.02)
     second = refused(folder)
     assert "another build is running here; wait for it to end, or stop it" in second
     code, messages = finish(first)
     assert code == 0, messages
-    assert asked(folder) == dict.fromkeys(range(40), 1)
+    assert answer_counts(folder) == dict.fromkeys(range(40), 1)
     before = contents(folder)
     build(folder)
     assert contents(folder) == before
@@ -70,20 +70,20 @@ def test_of_two_builds_at_once_one_is_refused_and_nothing_is_asked_twice(tmp_pat
 
 def test_of_many_builds_that_start_together_one_gets_through(tmp_path: Path) -> None:
     folder = make(tmp_path / "project", count=40, seconds=0.05)
-    ended = [finish(process) for process in [start(folder) for _ in range(4)]]
-    assert [code for code, _ in ended].count(0) >= 1
-    for code, messages in ended:
+    results = [finish(process) for process in [start(folder) for _ in range(4)]]
+    assert [code for code, _ in results].count(0) >= 1
+    for code, messages in results:
         assert code in (0, 1)
         assert code == 0 or "another build is running here" in messages
-    assert asked(folder) == dict.fromkeys(range(40), 1)
+    assert answer_counts(folder) == dict.fromkeys(range(40), 1)
     build(folder)
-    assert asked(folder) == dict.fromkeys(range(40), 1)
+    assert answer_counts(folder) == dict.fromkeys(range(40), 1)
 
 
 def started(folder: Path, calls: int) -> subprocess.Popen[str]:
-    """A build that has asked so many calls."""
+    """A build that has made at least `calls` calls."""
     process = start(folder)
-    while len(asked(folder)) < calls:
+    while len(answer_counts(folder)) < calls:
         assert process.poll() is None
         time.sleep(0.02)
     return process
@@ -99,7 +99,7 @@ def test_ctrl_c_ends_calls_that_wait_for_minutes(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
     assert code == 130
     assert "Traceback" not in messages
-    assert len(asked(folder)) <= 4
+    assert len(answer_counts(folder)) <= 4
 
 
 @pytest.mark.parametrize("twice", [False, True])
@@ -119,11 +119,11 @@ def test_ctrl_c_waits_for_answers_in_flight_and_a_second_one_drops_them(tmp_path
     assert time.monotonic() - began < 10
     assert code == 130
     assert messages == "\nstopped; run the same command again to go on\n"
-    kept = 8 if twice else 12
+    count = 8 if twice else 12
     log = artifacts(folder) / "calls.sqlite"
     assert not log.with_name("calls.sqlite-wal").exists(), "the log was not closed"
     with sqlite3.connect(log) as connection:
-        assert connection.execute("SELECT count(*) FROM calls").fetchone()[0] == kept
+        assert connection.execute("SELECT count(*) FROM calls").fetchone()[0] == count
     connection.close()
 
 
@@ -134,10 +134,10 @@ def test_a_disk_that_fills_up_in_the_log(tmp_path: Path) -> None:
     assert "the call log cannot be" in messages
     assert "what was answered before is kept" in messages
     assert "If the disk is full" in messages
-    kept = asked(folder)
-    assert 3 < len(kept) < 60
+    counts = answer_counts(folder)
+    assert 3 < len(counts) < 60
     build(folder)
-    repeated = [n for n, times in asked(folder).items() if times > 1]
+    repeated = [n for n, times in answer_counts(folder).items() if times > 1]
     # The answer that found no room is asked again, and no other.
     assert len(repeated) <= 1
     assert not list(folder.rglob("*.tmp"))
@@ -154,11 +154,11 @@ def test_a_disk_that_fills_up_in_a_table(tmp_path: Path) -> None:
     assert not list(folder.rglob("*.tmp"))
     build(folder)
     assert contents(folder) == before
-    assert asked(folder) == dict.fromkeys(range(40), 1)
+    assert answer_counts(folder) == dict.fromkeys(range(40), 1)
 
 
 def unprivileged() -> tuple[str, ...]:
-    """What takes the right to write everywhere from root; nothing for others."""
+    """A command prefix that takes from root the right to write everywhere; empty for other users."""
     if os.geteuid() != 0:
         return ()
     require(shutil.which("setpriv"), "setpriv is not installed (Debian package util-linux)")
@@ -183,7 +183,7 @@ def test_a_read_only_folder(tmp_path: Path, where: str) -> None:
     assert "ermission" in messages or "read-only" in messages or "may not be written" in messages
     locked.chmod(0o755)
     build(folder)
-    assert asked(folder) == dict.fromkeys(range(40), 1)
+    assert answer_counts(folder) == dict.fromkeys(range(40), 1)
 
 
 @pytest.mark.parametrize("command", ["check", "build"])
@@ -191,9 +191,9 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, command: str) -> None:
     relations = copy_project(tmp_path / "mine") / "pipeline" / "relations"
     relations.chmod(0)
     words = [*unprivileged(), sys.executable, "-c", "from dual_data.cli import main; main()", command]
-    done = subprocess.run([*words, "--project", tmp_path / "mine"], capture_output=True, text=True, check=False)
+    process = subprocess.run([*words, "--project", tmp_path / "mine"], capture_output=True, text=True, check=False)
     relations.chmod(0o755)
-    assert (done.returncode, done.stderr) == (1, f"error: {relations}: Permission denied\n")
+    assert (process.returncode, process.stderr) == (1, f"error: {relations}: Permission denied\n")
 
 
 def test_a_relation_of_a_read_only_project_is_previewed(tmp_path: Path) -> None:
@@ -204,11 +204,11 @@ def test_a_relation_of_a_read_only_project_is_previewed(tmp_path: Path) -> None:
         folder.chmod(0o555)
     words = [*unprivileged(), sys.executable, "-c", "from dual_data.cli import main; main()", "relations", "preview"]
     words += ["P30", "--profile", "embedded", "--limit", "1", "--project", str(root)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
     for folder in locked:
         folder.chmod(0o755)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "which continent" in done.stdout
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "which continent" in process.stdout
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -236,7 +236,7 @@ def test_a_manifest_edited_by_hand(tmp_path: Path, name: str) -> None:
     edit(artifacts(folder) / "numbers" / "manifest.json", EDITS[name])
     assert "numbers: its manifest was edited" in build(folder)
     assert contents(folder) == before
-    assert asked(folder) == dict.fromkeys(range(40), 1)
+    assert answer_counts(folder) == dict.fromkeys(range(40), 1)
 
 
 def halved(data: bytes) -> bytes:
@@ -256,9 +256,9 @@ def garbage(data: bytes) -> bytes:
 
 
 def swapped(data: bytes) -> bytes:
-    """Two whole pages in each other's place: every byte is there, and answers would be found under wrong keys."""
-    one, two = data[5 * PAGE : 6 * PAGE], data[6 * PAGE : 7 * PAGE]
-    return data[: 5 * PAGE] + two + one + data[7 * PAGE :]
+    """Two whole pages exchanged: every byte is there, but answers would be found under wrong keys."""
+    first, second = data[5 * PAGE : 6 * PAGE], data[6 * PAGE : 7 * PAGE]
+    return data[: 5 * PAGE] + second + first + data[7 * PAGE :]
 
 
 @pytest.mark.parametrize("damage", [halved, cut, garbage, swapped])
@@ -276,7 +276,7 @@ def test_a_damaged_log(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None
     assert "the call log cannot be opened" in messages
     assert "sqlite3 calls.sqlite .recover | sqlite3 rescued.sqlite" in messages
     assert log.read_bytes() == damaged, "what is left is not touched"
-    assert asked(folder) == dict.fromkeys(range(400), 1), "nobody is asked again before the user has decided"
+    assert answer_counts(folder) == dict.fromkeys(range(400), 1), "nobody is asked again before the user has decided"
 
     # What the message says to do.
     subprocess.run("sqlite3 calls.sqlite .recover | sqlite3 rescued.sqlite", shell=True, cwd=log.parent, check=True)
@@ -287,7 +287,7 @@ def test_a_damaged_log(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None
     connection.close()
     build(folder)
     assert contents(folder) == before
-    again = sum(times > 1 for times in asked(folder).values())
-    assert again == 400 - rescued
+    repeated = sum(times > 1 for times in answer_counts(folder).values())
+    assert repeated == 400 - rescued
     # Half a file has few pages left that any other page leads to, and a page of noise may lead to a dozen others.
     assert rescued > (0 if damage is halved else 100 if damage is garbage else 300)

@@ -21,7 +21,7 @@ PACE = {"wikidata": Pace(per_minute=30), "wikipedia": Pace(per_minute=190)}
 
 
 def live(path: Path, hours: float, seed: int) -> dict[str, Service]:
-    """Build after build on one log for some hours, each stopped at a moment that nobody chose."""
+    """Build after build on one log for some hours, each stopped at a random moment."""
     clock, chance = FakeClock(), random.Random(seed)
     services = {
         "wikidata": Service(clock, 30, latency=0.8, seed=seed + 1),
@@ -48,7 +48,7 @@ def live(path: Path, hours: float, seed: int) -> dict[str, Service]:
     return services
 
 
-def assert_kept(services: dict[str, Service]) -> None:
+def assert_limits_kept(services: dict[str, Service]) -> None:
     for service in services.values():
         assert service.pauses > 0
         assert service.broken == []
@@ -56,7 +56,7 @@ def assert_kept(services: dict[str, Service]) -> None:
 
 def test_hours_of_builds_keep_to_the_limits(tmp_path: Path) -> None:
     services = live(tmp_path / "calls.sqlite", 1, seed=1)
-    assert_kept(services)
+    assert_limits_kept(services)
     # Never too fast, and not needlessly slow either: pauses and failures cost less than half of the time.
     assert sum(service.arrivals / service.per_minute for service in services.values()) > 30
 
@@ -64,7 +64,7 @@ def test_hours_of_builds_keep_to_the_limits(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_day_of_builds_keeps_to_the_limits(tmp_path: Path) -> None:
     services = live(tmp_path / "calls.sqlite", 24, seed=24)
-    assert_kept(services)
+    assert_limits_kept(services)
     assert sum(service.arrivals / service.per_minute for service in services.values()) > 24 * 30
 
 

@@ -49,7 +49,7 @@ LAG = Fault(
 )
 
 
-class Kept:
+class Record:
     """Moments of a service's requests, and what it answers by turns."""
 
     def __init__(self, clock: FakeClock, answer: Callable[[int], Fault | None]) -> None:
@@ -61,10 +61,10 @@ class Kept:
         return self.answer(len(self.moments))
 
     def most_in_a_minute(self) -> int:
-        return max(sum(start <= other < start + WINDOW for other in self.moments) for start in self.moments)
+        return max(sum(start <= moment < start + WINDOW for moment in self.moments) for start in self.moments)
 
 
-class Set(NamedTuple):
+class Services(NamedTuple):
     """A project and its two services, each behind a proxy."""
 
     root: Path
@@ -84,50 +84,50 @@ class Set(NamedTuple):
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Iterator[Set]:
-    rehearsal = Rehearsal(world(), links={qid: 10 + place for place, qid in enumerate(world().items)})
+def services(tmp_path: Path) -> Iterator[Services]:
+    rehearsal = Rehearsal(world(), links={qid: 10 + number for number, qid in enumerate(world().items)})
     with oxigraph(world().turtle()) as upstream, proxy(upstream) as sparql, proxy(upstream) as wikipedia:
         wikipedia.answer = ActionApi(rehearsal)
         root = project(tmp_path / "project", sparql.url, "http://127.0.0.1:9/v1")
         text = PROFILE.format(sparql=sparql.url, wikipedia=wikipedia.url)
         (root / "pipeline" / "dual.toml").write_text(text, encoding="utf-8")
-        yield Set(root, FakeClock(), sparql, wikipedia)
+        yield Services(root, FakeClock(), sparql, wikipedia)
     forget_pipeline()
 
 
-def test_limits_hold_across_stages_and_restarts(services: Set) -> None:
-    asked = Kept(services.clock, lambda n: too_many(40) if n % 17 == 0 else None)
-    linked = Kept(services.clock, lambda n: LAG if n in (2, 5) else None)
-    services.sparql.when, services.wikipedia.when = asked, linked
+def test_limits_hold_across_stages_and_restarts(services: Services) -> None:
+    sparql = Record(services.clock, lambda n: too_many(40) if n % 17 == 0 else None)
+    wikipedia = Record(services.clock, lambda n: LAG if n in (2, 5) else None)
+    services.sparql.when, services.wikipedia.when = sparql, wikipedia
     services.build()
     # A changed batch makes new queries: they start in the minute that the last run has filled.
     path = services.root / "pipeline" / "dual.toml"
     path.write_text(path.read_text().replace("entities = 40", "entities = 30"))
-    first = len(asked.moments)
+    first = len(sparql.moments)
     services.build()
-    assert len(asked.moments) > first > 40
-    assert asked.most_in_a_minute() == 30
-    assert linked.most_in_a_minute() == 3
-    for moments, places, seconds in (
-        (asked.moments, range(16, len(asked.moments), 17), 40),
-        (linked.moments, (1, 4), 12),
+    assert len(sparql.moments) > first > 40
+    assert sparql.most_in_a_minute() == 30
+    assert wikipedia.most_in_a_minute() == 3
+    for moments, indices, seconds in (
+        (sparql.moments, range(16, len(sparql.moments), 17), 40),
+        (wikipedia.moments, (1, 4), 12),
     ):
-        for place in places:
-            if place + 1 < len(moments):
-                assert moments[place + 1] - moments[place] >= seconds
+        for index in indices:
+            if index + 1 < len(moments):
+                assert moments[index + 1] - moments[index] >= seconds
 
 
 @pytest.mark.parametrize("banned", ["sparql", "wikipedia"])
-def test_a_ban_stops_at_once_and_loses_nothing(services: Set, banned: str) -> None:
+def test_a_ban_stops_at_once_and_loses_nothing(services: Services, banned: str) -> None:
     front: Proxy = getattr(services, banned)
-    kept = Kept(services.clock, lambda n: BANNED if n > 2 else None)
-    front.when = kept
+    record = Record(services.clock, lambda n: BANNED if n > 2 else None)
+    front.when = record
     with pytest.raises(Refused) as caught:
         services.build()
     assert front.count == 3, "nothing is sent after the ban"
-    for said in ("403", "contact", "wait a day"):
-        assert said in str(caught.value)
-    assert services.clock.now() == kept.moments[-1], "nobody waits for a ban to pass"
+    for words in ("403", "contact", "wait a day"):
+        assert words in str(caught.value)
+    assert services.clock.now() == record.moments[-1], "nobody waits for a ban to pass"
     front.when = None
     before = [(request.path, request.body) for request in front.requests[:2]]
     services.build()

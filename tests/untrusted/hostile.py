@@ -34,7 +34,7 @@ LABELS = {
     "long_words": "Pi " + "verylong " * 11_000,
     "surrogates": "Rho \U0001f3f4\U000e0067\U000e0062 \ufeff\u2028\u2029",
 }
-"""By what they try."""
+"""By what they attack."""
 
 TOML = """\
 [project]
@@ -73,17 +73,17 @@ RELATIONS = ("P17", "P19", "P27", "P36", "P569", "P2044")
 
 def spiced() -> tuple[World, dict[str, str], set[str]]:
     """The world, the writer who carries each label, and everything that carries one: birthplaces as well."""
-    made = copy.deepcopy(world())
-    born = [s for s in made.current() if s.property == "P19"]
-    subjects = [s.subject for s in born][: len(LABELS)]
+    model = copy.deepcopy(world())
+    births = [s for s in model.current() if s.property == "P19"]
+    subjects = [s.subject for s in births][: len(LABELS)]
     # A birthplace that nothing else is about: neither the traps nor the places of the topics keep other names.
-    objects = list(dict.fromkeys(s.value for s in born[len(LABELS) :] if isinstance(s.value, str)))[: len(LABELS)]
+    objects = list(dict.fromkeys(s.value for s in births[len(LABELS) :] if isinstance(s.value, str)))[: len(LABELS)]
     owners = {}
     for (name, label), subject, target in zip(LABELS.items(), subjects, objects, strict=True):
-        made.items[subject].label = label
-        made.items[target].label = f"{label} as an object"
+        model.items[subject].label = label
+        model.items[target].label = f"{label} as an object"
         owners[name] = subject
-    return made, owners, {*subjects, *objects}
+    return model, owners, {*subjects, *objects}
 
 
 def project(folder: Path, sparql: str, model: str) -> Path:
@@ -116,19 +116,19 @@ def quoted(message: str) -> dict[str, str]:
     start = lines.index("Fact:")
     assert lines.count("Fact:") == 1
     assert lines[start + 4 :] == ["", "Answer with one digit from 1 to 9."]
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for name, line in zip(("subject", "relation", "object"), lines[start + 1 : start + 4], strict=True):
         key, _, value = line.partition(": ")
         assert key == name
-        read: Any = json.loads(value)
-        assert isinstance(read, str)
-        found[name] = read
-    return found
+        text: Any = json.loads(value)
+        assert isinstance(text, str)
+        fields[name] = text
+    return fields
 
 
 @contextmanager
-def served(folder: Path, made: World) -> Iterator[tuple[Path, Judge]]:
+def served(folder: Path, model: World) -> Iterator[tuple[Path, Judge]]:
     """A project over a world, with its services running."""
     judge = Judge()
-    with oxigraph(made.turtle()) as sparql, stand_in(judge) as fake:
+    with oxigraph(model.turtle()) as sparql, stand_in(judge) as fake:
         yield project(folder, sparql, fake.base_url), judge

@@ -42,12 +42,12 @@ class Built(NamedTuple):
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     folder = tmp_path_factory.mktemp("untrusted")
     forget_pipeline()
-    made, owners, touched = spiced()
+    model, owners, touched = spiced()
     outcomes = {}
     with served(folder / "clean", world()) as (clean, _):
         assert dual_data("build", "--project", clean).code == 0
     forget_pipeline()
-    with served(folder / "spiced", made) as (root, judge):
+    with served(folder / "spiced", model) as (root, judge):
         for name, command in {
             "plan": ("build", "--dry-run"),
             "build": ("build",),
@@ -72,20 +72,20 @@ def test_labels_reach_the_facts_as_they_are(built: Built) -> None:
 
 
 def test_every_other_fact_and_question_is_untouched(built: Built) -> None:
-    def others(table: str, *, clean: bool) -> pl.DataFrame:
+    def untouched_rows(table: str, *, clean: bool) -> pl.DataFrame:
         facts = built.rows("facts/data", clean=clean)
         touched = pl.col("subject_qid").is_in(built.touched) | pl.col("object_qid").is_in(built.touched)
-        kept = facts.filter(touched.not_().fill_null(True)).select("fact_id")
-        return built.rows(table, clean=clean).join(kept, on="fact_id", how="semi").sort("fact_id")
+        untouched = facts.filter(touched.not_().fill_null(True)).select("fact_id")
+        return built.rows(table, clean=clean).join(untouched, on="fact_id", how="semi").sort("fact_id")
 
     for table in ("facts/data", "questions/data"):
-        assert others(table, clean=False).height > 300
-        assert others(table, clean=False).equals(others(table, clean=True)), table
+        assert untouched_rows(table, clean=False).height > 300
+        assert untouched_rows(table, clean=False).equals(untouched_rows(table, clean=True)), table
 
 
 def test_no_label_moves_another_score_or_leaves_its_line(built: Built) -> None:
-    asked = [quoted(text) for text in built.judge.messages if "\nFact:\n" in text]
-    assert len(asked) > 300
+    judged = [quoted(text) for text in built.judge.messages if "\nFact:\n" in text]
+    assert len(judged) > 300
     scores, before = built.rows("salience/data"), built.rows("salience/data", clean=True)
     both = scores.join(before, on="fact_id", suffix="_before")
     assert both.height > 300

@@ -127,8 +127,8 @@ class World:
         below = set(classes)
         while more := {qid for qid, item in self.items.items() if below & set(item.parents)} - below:
             below |= more
-        found = {s.subject for s in self.best() if s.property == by and s.value in below}
-        return sorted(found, key=lambda qid: int(qid[1:]))
+        members = {s.subject for s in self.best() if s.property == by and s.value in below}
+        return sorted(members, key=lambda qid: int(qid[1:]))
 
     def turtle(self) -> str:
         """The world as RDF."""
@@ -148,26 +148,26 @@ class World:
 
 
 def _item_lines(item: Item) -> Iterator[str]:
-    me = f"wd:{item.qid}"
+    subject = f"wd:{item.qid}"
     if item.label is not None:
-        yield f"{me} rdfs:label {_text(item.label)}@en , {_text(item.label + ' (de)')}@de ."
+        yield f"{subject} rdfs:label {_text(item.label)}@en , {_text(item.label + ' (de)')}@de ."
     if item.mul is not None:
-        yield f"{me} rdfs:label {_text(item.mul)}@mul ."
+        yield f"{subject} rdfs:label {_text(item.mul)}@mul ."
     for alias in item.aliases:
-        yield f"{me} skos:altLabel {_text(alias)}@en ."
-    yield f"{me} skos:altLabel {_text('Falsch ' + item.qid)}@de ."
+        yield f"{subject} skos:altLabel {_text(alias)}@en ."
+    yield f"{subject} skos:altLabel {_text('Falsch ' + item.qid)}@de ."
     if item.description is not None:
-        yield f"{me} schema:description {_text(item.description)}@en , {_text('auf Deutsch')}@de ."
+        yield f"{subject} schema:description {_text(item.description)}@en , {_text('auf Deutsch')}@de ."
     if item.sitelinks is not None:
-        yield f"{me} wikibase:sitelinks {item.sitelinks} ."
+        yield f"{subject} wikibase:sitelinks {item.sitelinks} ."
     if item.title is not None:
         for wiki in ("en", "de"):
             article = f"<https://{wiki}.wikipedia.org/wiki/{item.title.replace(' ', '_')}>"
             name = _text(item.title if wiki == "en" else item.title + " (de)")
-            yield f"{article} schema:about {me} ; schema:name {name}@{wiki} ."
+            yield f"{article} schema:about {subject} ; schema:name {name}@{wiki} ."
             yield f"{article} schema:isPartOf <https://{wiki}.wikipedia.org/> ."
     for parent in item.parents:
-        yield f"{me} wdt:P279 wd:{parent} ."
+        yield f"{subject} wdt:P279 wd:{parent} ."
 
 
 def _statement_lines(statement: Statement, index: int, best: bool) -> Iterator[str]:

@@ -46,10 +46,10 @@ class _Maker:
         """A name that nobody has yet."""
         while True:
             syllables = [self.random.choice(_STARTS) + self.random.choice(_VOWELS) for _ in range(2)]
-            found = ("".join(syllables) + self.random.choice(_ENDS)).capitalize()
-            if found not in self._names:
-                self._names.add(found)
-                return found
+            name = ("".join(syllables) + self.random.choice(_ENDS)).capitalize()
+            if name not in self._names:
+                self._names.add(name)
+                return name
 
     def item(self, label: str | None, description: str, **details: object) -> str:
         """A new item; most have an article of their label's name."""
@@ -85,18 +85,20 @@ def world() -> World:
 
 
 def _classes(make: _Maker) -> dict[str, str]:
-    found = {name: make.item(name, "class", sitelinks=90) for name in ("settlement", "country", "language", "volcano")}
-    found["city"] = make.item("city", "class", parents=(found["settlement"],))
-    found["town"] = make.item("town", "class", parents=(found["city"],))
-    found["spa town"] = make.item("spa town", "class", parents=(found["town"],))
-    found["human"] = make.item("human", "class")
-    found["writer"] = make.item("writer", "occupation")
-    found["poet"] = make.item("poet", "occupation", parents=(found["writer"],))
-    return found
+    classes = {
+        name: make.item(name, "class", sitelinks=90) for name in ("settlement", "country", "language", "volcano")
+    }
+    classes["city"] = make.item("city", "class", parents=(classes["settlement"],))
+    classes["town"] = make.item("town", "class", parents=(classes["city"],))
+    classes["spa town"] = make.item("spa town", "class", parents=(classes["town"],))
+    classes["human"] = make.item("human", "class")
+    classes["writer"] = make.item("writer", "occupation")
+    classes["poet"] = make.item("poet", "occupation", parents=(classes["writer"],))
+    return classes
 
 
 def _countries(make: _Maker, classes: dict[str, str], languages: list[str]) -> list[str]:
-    found = []
+    countries = []
     for index in range(12):
         name = make.name() + "ia"
         country = make.item(name, "country in the invented world", aliases=(f"Republic of {name}", name[:2].upper()))
@@ -111,13 +113,13 @@ def _countries(make: _Maker, classes: dict[str, str], languages: list[str]) -> l
             make.say(country, "P1448", Text(f"Rep. {name}", "mul"))
         elif index % 3 == 1:
             make.say(country, "P1448", Text(f"{name} e\u0301tat", "mul"))
-        found.append(country)
-    return found
+        countries.append(country)
+    return countries
 
 
 def _cities(make: _Maker, classes: dict[str, str], countries: list[str]) -> list[str]:
     named = make.world.named
-    found = []
+    cities = []
     for index in range(170):
         name = make.name()
         kind = ("city", "city", "town", "spa town")[index % 4]
@@ -130,48 +132,48 @@ def _cities(make: _Maker, classes: dict[str, str], countries: list[str]) -> list
             make.say(city, "P17", country)
         make.say(city, "P2044", Amount(f"+{37 * index + 5}", METRE if index % 5 else FOOT))
         make.say(city, "P571", _founded(index))
-        found.append(city)
-    for country, capital in zip(countries, found, strict=False):
+        cities.append(city)
+    for country, capital in zip(countries, cities, strict=False):
         make.say(country, "P36", capital)
         make.say(capital, "P1376", country)
-    for one, other in zip(found[20:40:2], found[21:40:2], strict=True):
-        make.say(one, "P190", other)
-        make.say(other, "P190", one)
+    for first, second in zip(cities[20:40:2], cities[21:40:2], strict=True):
+        make.say(first, "P190", second)
+        make.say(second, "P190", first)
     items = make.world.items
     # The same label twice, in different countries, and once more as an alias.
-    named["namesake_1"], named["namesake_2"], named["alias_of_namesake"] = found[50], found[51], found[52]
-    items[found[51]].label = items[found[50]].label
-    items[found[51]].title = f"{items[found[50]].label} (town)"
-    items[found[52]].aliases = (str(items[found[50]].label),)
-    named["mul_only"], named["no_label"], named["no_sitelinks"], named["no_article"] = found[53:57]
-    items[found[53]].label, items[found[53]].mul = None, "Mulheim"
-    items[found[54]].label = None
-    items[found[55]].sitelinks = None
-    items[found[56]].title = None
+    named["namesake_1"], named["namesake_2"], named["alias_of_namesake"] = cities[50], cities[51], cities[52]
+    items[cities[51]].label = items[cities[50]].label
+    items[cities[51]].title = f"{items[cities[50]].label} (town)"
+    items[cities[52]].aliases = (str(items[cities[50]].label),)
+    named["mul_only"], named["no_label"], named["no_sitelinks"], named["no_article"] = cities[53:57]
+    items[cities[53]].label, items[cities[53]].mul = None, "Mulheim"
+    items[cities[54]].label = None
+    items[cities[55]].sitelinks = None
+    items[cities[56]].title = None
     # Equal numbers of sitelinks: the smaller id comes first.
-    named["tie_1"], named["tie_2"] = found[57], found[58]
-    items[found[57]].sitelinks = items[found[58]].sitelinks = 77
+    named["tie_1"], named["tie_2"] = cities[57], cities[58]
+    items[cities[57]].sitelinks = items[cities[58]].sitelinks = 77
     # A preferred country beside a normal one; a deprecated one beside a normal one; one that has ended.
-    named["preferred"], named["deprecated"], named["ended"], named["several"] = found[60:64]
-    make.say(found[60], "P17", countries[7], "preferred")
-    make.say(found[61], "P17", countries[7], "deprecated")
-    make.say(found[62], "P17", countries[7], ended=True)
-    make.say(found[63], "P17", countries[7])
+    named["preferred"], named["deprecated"], named["ended"], named["several"] = cities[60:64]
+    make.say(cities[60], "P17", countries[7], "preferred")
+    make.say(cities[61], "P17", countries[7], "deprecated")
+    make.say(cities[62], "P17", countries[7], ended=True)
+    make.say(cities[63], "P17", countries[7])
     # Instead of a country: somevalue in both forms, novalue, a property, and the city itself.
     for name, city, value in (
-        ("somevalue_blank", found[3], Unknown()),
-        ("somevalue_skolem", found[20], Unknown(skolem=True)),
-        ("not_an_item", found[37], Other("http://www.wikidata.org/entity/P17")),
-        ("itself", found[71], found[71]),
+        ("somevalue_blank", cities[3], Unknown()),
+        ("somevalue_skolem", cities[20], Unknown(skolem=True)),
+        ("not_an_item", cities[37], Other("http://www.wikidata.org/entity/P17")),
+        ("itself", cities[71], cities[71]),
     ):
         named[name] = city
         make.say(city, "P17", value)
     # Well linked, so that a topic's limit does not cut the traps off.
-    for place in (3, 20, 37, 50, 51, 52, 53, 54, 56, 60, 61, 62, 63, 71, 88):
-        items[found[place]].sitelinks = 120 + place
-    named["novalue"] = found[88]
-    make.world.novalue.append((found[88], "P17"))
-    return found
+    for position in (3, 20, 37, 50, 51, 52, 53, 54, 56, 60, 61, 62, 63, 71, 88):
+        items[cities[position]].sitelinks = 120 + position
+    named["novalue"] = cities[88]
+    make.world.novalue.append((cities[88], "P17"))
+    return cities
 
 
 def _founded(index: int) -> Value:
