@@ -1,4 +1,4 @@
-"""Where the relational part runs: polars on this machine, or Spark beyond it; the same narwhals either way."""
+"""Engines of the relational part: polars on this machine, or Spark beyond it, with the same narwhals code."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Engine(Protocol):
         """Parquet files of one schema as one frame."""
 
     def local(self, frame: pl.DataFrame) -> Lazy:
-        """Rows of this process."""
+        """Rows of this process as a lazy frame."""
 
     def lookup(self, table: pl.DataFrame, on: str) -> Callable[[Lazy], Lazy]:
-        """The inner join with rows of this process, for many frames: `on` and one column of whole numbers above 0."""
+        """A function that joins a frame with `table`: column `on`, and one of whole numbers above 0 (an inner join)."""
 
     def tally(self, rows: Lazy, by: str, value: str) -> pl.DataFrame:
         """Columns `by` and different: how many different `value` each has.
@@ -52,7 +52,7 @@ class Polars:
 
     rows_at_once: int | None = 50_000_000
     most_apart = 16
-    """An array by number may have this many times as many places as rows: it is then no larger than a hash table."""
+    """Places per row that an array by number may have: with no more, it is no larger than a hash table."""
 
     def scan(self, files: Sequence[Path]) -> Lazy:
         return nw.from_native(pl.scan_parquet(list(files)))
@@ -191,7 +191,7 @@ class Tables:
         return self.engine.scan(parts_of(path, manifest, name))
 
     def day(self, name: str) -> str:
-        """Day of the dump that a table comes from, YYYY-MM-DD. Raises InputError where it is not there or not known."""
+        """Day of the dump that a table comes from, YYYY-MM-DD. Raises InputError where it is absent or unknown."""
         _, manifest = self._import(name)
         return day_of(manifest.file, manifest.date)
 

@@ -1,8 +1,8 @@
 """Downloading dumps: from a mirror, going on after every cut, and kept only if the dump's own checksums agree.
 
 A file arrives as `NAME.part` and gets its name once its SHA-1 is the published one. Each request asks for what is still
-missing (Range); a server that cannot do that begins again. The call log has no part in this: what is fetched is a file
-that its checksum identifies.
+missing (Range); a server that cannot do that begins again. The call log is not used: a file is identified by its
+checksum.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Remote(NamedTuple):
 
 def remote(wiki: str, date: str, mirror: str = MIRROR) -> Remote:
     """Where the dumps of a wiki lie: `wikidata` for truthy statements, `wikidatawiki` for the table of sitelinks, any
-    other for the five tables that links are counted in. Raises InputError for a mirror or a date that is none."""
+    other for the five tables that links are counted in. Raises InputError for a malformed mirror, date or wiki."""
     if url_fault(mirror):
         raise InputError(f"--mirror {mirror}: an address such as {MIRROR} is expected")
     if not re.fullmatch(r"\d{8}", date):
@@ -113,7 +113,7 @@ class _Download:
         return sums
 
     def file(self, name: str, path: Path, sha1: str, task: Task) -> None:
-        """Bring a file to its end, verify it and give it its name."""
+        """Complete the download of a file, verify it and give it its name."""
         partial = path.with_name(path.name + ".part")
         with partial.open("ab") as file, task(name, None) as advance:
 

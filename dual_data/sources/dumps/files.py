@@ -87,13 +87,13 @@ def dump_files(folder: Path) -> list[DumpFile]:
 
 
 class Piece(NamedTuple):
-    """What some lines of a dump gave."""
+    """What was read from some lines of a dump."""
 
     tables: Mapping[str, pl.DataFrame]
     counts: Mapping[str, int]
-    """What is worth knowing about the lines, such as `invalid_utf8`."""
+    """Statistics of the lines, such as `invalid_utf8`."""
     end: int
-    """Bytes of the text up to and with these lines."""
+    """Bytes of the text up to the end of these lines."""
 
 
 class Source:
@@ -130,7 +130,7 @@ class Source:
         self._file.close()
 
     def sha256(self) -> str:
-        """Hash of the whole file; reads what the text did not need."""
+        """Hash of the whole file; reads what is left of it."""
         while self._file.read(CHUNK):
             pass
         return self._file.hash.hexdigest()

@@ -28,8 +28,8 @@ _ARTICLES = 0
 ITEM = r"^Q[1-9][0-9]*$"
 
 
-class Kept(NamedTuple):
-    """What is read of a table, and the rows that come of it."""
+class Layout(NamedTuple):
+    """The columns that are read of a table, and the function that makes its rows of them."""
 
     columns: tuple[str, ...]
     rows: Callable[[pl.DataFrame], pl.DataFrame]
@@ -68,28 +68,28 @@ def _sitelinks(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(item="ips_item_id", site="ips_site_id", title="ips_site_page")
 
 
-KEPT = {
-    "page": Kept(("page_id", "page_namespace", "page_title", "page_is_redirect"), _page),
-    "redirect": Kept(("rd_from", "rd_namespace", "rd_title", "rd_interwiki"), _redirect),
-    "linktarget": Kept(("lt_id", "lt_namespace", "lt_title"), _linktarget),
-    "pagelinks": Kept(("pl_from", "pl_from_namespace", "pl_target_id"), _pagelinks),
-    "page_props": Kept(("pp_page", "pp_propname", "pp_value"), _page_props),
-    "wb_items_per_site": Kept(("ips_item_id", "ips_site_id", "ips_site_page"), _sitelinks),
+LAYOUTS = {
+    "page": Layout(("page_id", "page_namespace", "page_title", "page_is_redirect"), _page),
+    "redirect": Layout(("rd_from", "rd_namespace", "rd_title", "rd_interwiki"), _redirect),
+    "linktarget": Layout(("lt_id", "lt_namespace", "lt_title"), _linktarget),
+    "pagelinks": Layout(("pl_from", "pl_from_namespace", "pl_target_id"), _pagelinks),
+    "page_props": Layout(("pp_page", "pp_propname", "pp_value"), _page_props),
+    "wb_items_per_site": Layout(("ips_item_id", "ips_site_id", "ips_site_page"), _sitelinks),
 }
-_BY_TITLE = Kept(("pl_from", "pl_from_namespace", "pl_namespace", "pl_title"), _pagelinks_by_title)
+_BY_TITLE = Layout(("pl_from", "pl_from_namespace", "pl_namespace", "pl_title"), _pagelinks_by_title)
 """pagelinks as it was up to 2024; where a dump has both layouts, ids may still be missing and titles are not."""
 
 
-def pieces(blocks: Iterator[bytes], table: str, place: str, done: int, size: int) -> Iterator[Piece]:
+def pieces(blocks: Iterator[bytes], table: str, path: str, done: int, size: int) -> Iterator[Piece]:
     """What the lines after `done` bytes of the text give, about `size` bytes at once.
 
     Raises InputError for what is no dump of the table.
     """
-    lines = (line for line in statements(blocks, table, place) if line.end > done)
+    lines = (line for line in statements(blocks, table, path) if line.end > done)
 
     def read(batch: Statement) -> Piece:
-        layout = _layout(table, batch.columns, place)
-        rows = sql_frames.read(batch, layout.columns, place)
+        layout = _layout(table, batch.columns, path)
+        rows = sql_frames.read(batch, layout.columns, path)
         counts = {"rows": rows.frame.height, "invalid_utf8": rows.invalid, "exact_batches": int(rows.exactly)}
         return Piece({table: layout.rows(rows.frame)}, counts, batch.end)
 
@@ -98,18 +98,18 @@ def pieces(blocks: Iterator[bytes], table: str, place: str, done: int, size: int
 
 def empty(table: str) -> dict[str, pl.DataFrame]:
     """A table without rows."""
-    columns = KEPT[table].columns
+    columns = LAYOUTS[table].columns
     texts = ("_title", "_interwiki", "_propname", "_value", "_site_id", "_site_page")
     schema = {name: pl.String if name.endswith(texts) else pl.Int64 for name in columns}
-    return {table: KEPT[table].rows(pl.DataFrame(schema=schema))}
+    return {table: LAYOUTS[table].rows(pl.DataFrame(schema=schema))}
 
 
-def _layout(table: str, columns: Sequence[Column], place: str) -> Kept:
+def _layout(table: str, columns: Sequence[Column], path: str) -> Layout:
     names = {column.name for column in columns}
-    layout = _BY_TITLE if table == "pagelinks" and "pl_title" in names else KEPT[table]
+    layout = _BY_TITLE if table == "pagelinks" and "pl_title" in names else LAYOUTS[table]
     if missing := [name for name in layout.columns if name not in names]:
         raise InputError(
-            f"{place}: no column {missing[0]}; it has: {', '.join(sorted(names))}. Is this a dump of {table} by a "
+            f"{path}: no column {missing[0]}; it has: {', '.join(sorted(names))}. Is this a dump of {table} by a "
             "MediaWiki of 2013 or later?"
         )
     return layout

@@ -2,8 +2,8 @@
 
 A count is the number of distinct articles, not redirects, that link to the article of an item or to a redirect to it.
 MediaWiki follows one redirect and no more, and its API counts likewise: that is one hop. With more hops, links to a
-redirect to a redirect count too. The article of an item whose page is a redirect is found, as the API does
-it, at the end of all redirects; at a circle there is none.
+redirect to a redirect count too. The article of an item whose page is a redirect is, as for the API, at the end of all
+redirects; a circle has none.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def count(tables: Tables, qids: pl.Series | None = None, hops: int = 1) -> pl.Da
     engine = tables.engine
     props = tables["page_props"]
     if qids is not None:
-        asked = engine.local(pl.DataFrame({"qid": qids.unique()}, schema={"qid": pl.String}))
-        props = props.join(asked, on="qid", how="semi")
+        selected = engine.local(pl.DataFrame({"qid": qids.unique()}, schema={"qid": pl.String}))
+        props = props.join(selected, on="qid", how="semi")
     items = _articles_of_items(tables, props)
     titles = _titles(tables, items.select("page", "owner").unique("page"), hops)
     targets = engine.lookup(engine.collect(_targets(tables, titles)), on="target")
@@ -39,7 +39,7 @@ def count(tables: Tables, qids: pl.Series | None = None, hops: int = 1) -> pl.Da
     links = np.zeros(items.height + 1, dtype=np.int64)
     # A page lies in one range, so that counts of distinct pages add up.
     for low, high in _ranges(tables, sources):
-        # A page may link to an article by several titles.
+        # A page may link to an article under several titles.
         counts = engine.tally(_hits(tables, targets, sources, low, high), by="owner", value="source")
         links[counts["owner"].to_numpy()] += counts["different"].to_numpy()
     return items.select(
@@ -111,7 +111,7 @@ def _ranges(tables: Tables, sources: Lazy) -> list[tuple[int, int]]:
 
 
 def _hits(tables: Tables, targets: Callable[[Lazy], Lazy], sources: Lazy, low: int, high: int) -> Lazy:
-    """Columns owner and source of links that come from pages in [low, high), more than once for several titles."""
+    """Columns owner and source of links that come from pages in [low, high), once for each title that a page uses."""
     inside = (nw.col("source") >= low) & (nw.col("source") < high)
     links = tables["pagelinks"].filter(inside)
     if _by_title(tables):

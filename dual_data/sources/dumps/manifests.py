@@ -32,7 +32,7 @@ class Part(Strict):
     sizes: Mapping[str, int]
     """Bytes of the files, by table."""
     end: int
-    """Bytes of the text up to and with this part."""
+    """Bytes of the text up to the end of this part."""
     counts: Mapping[str, int]
 
 

@@ -45,11 +45,11 @@ class Statement(NamedTuple):
     values: bytes
     """Rows in parentheses with commas between, nothing before and nothing after."""
     end: int
-    """Bytes of the text up to and with this line."""
+    """Bytes of the text up to the end of this line."""
 
 
-def statements(blocks: Iterator[bytes], table: str, place: str) -> Iterator[Statement]:
-    """The rows of a dump of `table`, a line at a time. Raises InputError where the text is no such dump."""
+def statements(blocks: Iterator[bytes], table: str, path: str) -> Iterator[Statement]:
+    """The rows of a dump of `table`, a line at a time; `path` is for messages. Raises InputError for any other text."""
     columns: dict[str, Column] = {}
     inside = ""
     inserted: tuple[Column, ...] = ()
@@ -63,9 +63,9 @@ def statements(blocks: Iterator[bytes], table: str, place: str) -> Iterator[Stat
             elif match := _INSERT.match(text):
                 if not columns or match[1] != table.encode():
                     name = match[1].decode("utf-8", "replace")
-                    raise InputError(f"{place}: rows of {name!r} without its CREATE TABLE; is this a dump of {table}?")
+                    raise InputError(f"{path}: rows of {name!r} without its CREATE TABLE; is this a dump of {table}?")
                 inside, values = "insert", text[match.end() :]
-                inserted = _inserted(columns, match[2], place)
+                inserted = _inserted(columns, match[2], path)
             else:
                 inside = _definition(text, inside, table, columns)
                 continue
@@ -74,9 +74,9 @@ def statements(blocks: Iterator[bytes], table: str, place: str) -> Iterator[Stat
             if values := values.rstrip(b",;"):
                 yield Statement(inserted, values, position)
     if inside:
-        raise InputError(f"{place}: ends inside a statement; the file is cut short: delete it and fetch it again")
+        raise InputError(f"{path}: ends inside a statement; the file is cut short: delete it and fetch it again")
     if not columns:
-        raise InputError(f"{place}: no CREATE TABLE `{table}`; is this a dump of that table?")
+        raise InputError(f"{path}: no CREATE TABLE `{table}`; is this a dump of that table?")
 
 
 def _split(block: bytes) -> list[bytes]:
@@ -95,32 +95,32 @@ def _definition(text: bytes, inside: str, table: str, columns: dict[str, Column]
     return "" if text.endswith(b";") else inside
 
 
-def _inserted(columns: dict[str, Column], names: bytes | None, place: str) -> tuple[Column, ...]:
+def _inserted(columns: dict[str, Column], names: bytes | None, path: str) -> tuple[Column, ...]:
     if names is None:
         return tuple(columns.values())
     order = [name.strip(b" `").decode() for name in names[1:-1].split(b",")]
     if unknown := [name for name in order if name not in columns]:
-        raise InputError(f"{place}: INSERT names the column {unknown[0]!r}, which CREATE TABLE does not")
+        raise InputError(f"{path}: INSERT names the column {unknown[0]!r}, which CREATE TABLE does not")
     return tuple(columns[name] for name in order)
 
 
-def rows(values: bytes, columns: Sequence[Column], place: str) -> Iterator[tuple[Value, ...]]:
+def rows(values: bytes, columns: Sequence[Column], path: str) -> Iterator[tuple[Value, ...]]:
     """The rows of one line, unescaped. Exact for whatever MySQL reads; slow. Raises InputError where it is not SQL."""
     at = 0
     while at < len(values):
         if values[at : at + 1] != b"(":
-            raise InputError(f"{place}: '(' is expected at {values[at : at + 40]!r}")
+            raise InputError(f"{path}: '(' is expected at {values[at : at + 40]!r}")
         at += 1
         row: list[Value] = []
         end = b","
         while end == b",":
             match = _VALUE.match(values, at)
             if match is None or len(row) == len(columns):
-                raise InputError(f"{place}: {len(columns)} values are expected, up to {values[at : at + 40]!r}")
+                raise InputError(f"{path}: {len(columns)} values are expected, up to {values[at : at + 40]!r}")
             row.append(_value(match, columns[len(row)].kind))
             at, end = match.end(), match["end"]
         if len(row) != len(columns):
-            raise InputError(f"{place}: {len(row)} values for {len(columns)} columns before {values[at : at + 40]!r}")
+            raise InputError(f"{path}: {len(row)} values for {len(columns)} columns before {values[at : at + 40]!r}")
         yield tuple(row)
         while values[at : at + 1] in (b",", b" ", b"\n"):
             at += 1

@@ -55,12 +55,12 @@ def _joined(lines: Sequence[Statement]) -> Statement:
     return lines[-1]._replace(values=b",".join(line.values for line in lines))
 
 
-def read(batch: Statement, wanted: Sequence[str], place: str) -> Rows:
+def read(batch: Statement, wanted: Sequence[str], path: str) -> Rows:
     """The wanted columns of a batch. Raises InputError where it is not what CREATE TABLE says."""
     frame = _by_arrow(batch, wanted)
     exactly = frame is None
     if frame is None:
-        frame = _exactly(batch, wanted, place)
+        frame = _exactly(batch, wanted, path)
     invalid = 0
     for name, dtype in frame.schema.items():
         if dtype == pl.Binary:
@@ -136,8 +136,8 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _exactly(batch: Statement, wanted: Sequence[str], place: str) -> pl.DataFrame:
-    values = list(rows(batch.values, batch.columns, place))
+def _exactly(batch: Statement, wanted: Sequence[str], path: str) -> pl.DataFrame:
+    values = list(rows(batch.values, batch.columns, path))
     position = {column.name: index for index, column in enumerate(batch.columns)}
     dtype = {column.name: _POLARS[column.kind] for column in batch.columns}
     return pl.DataFrame(

@@ -84,8 +84,8 @@ def read(block: bytes, end: int = 0) -> Piece:
         # Most blocks of a truthy dump have neither: one search in the block is faster than one in each line.
         if (name := predicate.partition(":")[2] + ">").encode() in block:
             wanted |= written.str.contains(name, literal=True)
-    chosen = pl.concat([lines.filter(regular & lines.select(wanted).to_series()), odd])
-    split = _split(chosen)
+    wanted_lines = pl.concat([lines.filter(regular & lines.select(wanted).to_series()), odd])
+    split = _split(wanted_lines)
     irregular = split.filter(pl.col("object").is_null())["line"]
     if irregular.len():
         odd, more = _canonical(irregular)

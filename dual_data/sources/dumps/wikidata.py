@@ -76,8 +76,8 @@ def _subjects(tables: Tables, hierarchy: pl.DataFrame, name: str, topic: Topic, 
     items = claims.join(classes, on="object", how="semi").select("item").unique()
     most = topic.limit if limit is None else min(limit, topic.limit)
     if topic.order == "hash":
-        chosen = tables.engine.collect(items)["item"].to_list()
-        return sorted(chosen, key=lambda number: digest(f"Q{number}"))[:most]
+        numbers = tables.engine.collect(items)["item"].to_list()
+        return sorted(numbers, key=lambda number: digest(f"Q{number}"))[:most]
     counts = _sitelinks(tables)
     if counts is None:
         rows = tables.engine.collect(items).sort("item")
@@ -118,29 +118,29 @@ def _statements(
     """Rows of STATEMENTS, by topic, relation, subject and object."""
     jobs = pl.DataFrame(
         [
-            (place, topic, order, stem, int(relation.property[1:]), relation.object)
-            for place, topic in enumerate(members)
-            for order, (stem, relation) in enumerate(relations.items())
+            (topic_number, topic, number, stem, int(relation.property[1:]), relation.object)
+            for topic_number, topic in enumerate(members)
+            for number, (stem, relation) in enumerate(relations.items())
             if relation.applies_to(topic)
         ],
         schema={
-            "place": pl.Int64, "topic": pl.String, "order": pl.Int64, "relation": pl.String, "property": pl.Int32,
-            "asked": pl.String,
+            "topic_number": pl.Int64, "topic": pl.String, "relation_number": pl.Int64, "relation": pl.String,
+            "property": pl.Int32, "kind_asked": pl.String,
         },
         orient="row",
     )  # fmt: skip
     subjects = pl.DataFrame(
         {
-            "place": [place for place, items in enumerate(members.values()) for _ in items],
+            "topic_number": [number for number, items in enumerate(members.values()) for _ in items],
             "item": [item for items in members.values() for item in items],
         },
-        schema={"place": pl.Int64, "item": pl.Int64},
+        schema={"topic_number": pl.Int64, "item": pl.Int64},
     )
     rows = [
         _of_items(_read(tables, "claims", subjects, jobs)),
         _of_values(_read(tables, "values", subjects, jobs), relations),
     ]
-    order = ["place", "order", "item", "object_value"]
+    order = ["topic_number", "relation_number", "item", "object_value"]
     stated = pl.concat([frame.select(*STATEMENTS, "language", *order[:3]) for frame in rows]).sort(order)
     return prefer_languages(stated.select(*STATEMENTS, "language"))
 
@@ -150,17 +150,17 @@ def _read(tables: Tables, name: str, subjects: pl.DataFrame, jobs: pl.DataFrame)
     engine = tables.engine
     properties = engine.local(jobs.select("property").unique())
     rows = tables[name].join(properties, on="property", how="semi").join(engine.local(subjects), on="item", how="inner")
-    return engine.collect(rows).join(jobs, on=["place", "property"], how="inner")
+    return engine.collect(rows).join(jobs, on=["topic_number", "property"], how="inner")
 
 
 def _of_items(rows: pl.DataFrame) -> pl.DataFrame:
     """Statements whose object is an item."""
-    entity = pl.col("asked") == "entity"
+    entity = pl.col("kind_asked") == "entity"
     qid = pl.format("Q{}", "object")
     return rows.with_columns(
         property_id=pl.format("P{}", "property"),
         subject_qid=pl.format("Q{}", "item"),
-        object_kind="asked",
+        object_kind="kind_asked",
         object_value=pl.when(entity).then(qid).otherwise(pl.lit(ENTITY_PREFIX) + qid),
         object_text=pl.lit(None, pl.String),
         reason=pl.when(~entity).then(pl.lit("wrong_kind")),
@@ -170,13 +170,15 @@ def _of_items(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _of_values(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
     """Statements with any other object. Texts in other languages are nobody's answer, as in the SPARQL source."""
-    foreign = (pl.col("asked") == "text") & ~pl.col("tag").is_in(["", "en", "mul"]) & ~pl.col("tag").str.contains(":")
+    foreign = (
+        (pl.col("kind_asked") == "text") & ~pl.col("tag").is_in(["", "en", "mul"]) & ~pl.col("tag").str.contains(":")
+    )
     rows = rows.filter(~foreign)
     columns = rows.select("relation", "kind", "value", "tag").iter_rows()
     parsed = [_value(relations[stem], Term(*term)) for stem, *term in columns]
     schema = {"object_value": pl.String, "object_text": pl.String, "reason": pl.String, "language": pl.String}
     return pl.concat([rows, pl.DataFrame(parsed, schema=schema, orient="row")], how="horizontal").with_columns(
-        property_id=pl.format("P{}", "property"), subject_qid=pl.format("Q{}", "item"), object_kind="asked"
+        property_id=pl.format("P{}", "property"), subject_qid=pl.format("Q{}", "item"), object_kind="kind_asked"
     )
 
 

@@ -90,8 +90,8 @@ def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: 
     (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(TEXT))
     read = kept.pieces
 
-    def stopping(blocks: Iterator[bytes], table: str, place: str, done: int, size: int) -> Iterator[Piece]:
-        for number, piece in enumerate(read(blocks, table, place, done, size)):
+    def stopping(blocks: Iterator[bytes], table: str, path: str, done: int, size: int) -> Iterator[Piece]:
+        for number, piece in enumerate(read(blocks, table, path, done, size)):
             if number == 2:
                 raise KeyboardInterrupt
             yield piece
