@@ -198,11 +198,11 @@ def sides(relations: Mapping[str, Relation]) -> dict[str, Side]:
 
 
 def mirrored(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.Series:
-    """Ids of the facts of `rows` that another one states from the other side, except the one of each group to keep.
+    """Ids of the facts of `rows` that others state from the other side, except one of each such group.
 
-    To keep is the one that can be asked (its pair has one object, or its relation allows several), then the one of the
-    property with the smaller number, then the one whose subject has the smaller id, whatever the order of the rows.
-    No fact may stand in `rows` twice.
+    The exception is the fact that can be asked (its pair has one object, or its relation allows several), then that of
+    the property with the smaller number, then that whose subject has the smaller id. The order of the rows does not
+    matter. No fact may stand in `rows` twice.
     """
     table = pl.DataFrame(
         [(property_id, *side, _number(property_id)) for property_id, side in sides(relations).items()],

@@ -48,7 +48,7 @@ def user_agent(contact: str, url: str, client: str = "") -> str:
             "under [services] in the profile, to your own e-mail address or URL in plain ASCII: letters without "
             "accents, digits and punctuation."
         )
-    return " ".join(part for part in (f"dual-data/{__version__}", f"({contact})" if contact else "", client) if part)
+    return " ".join(word for word in (f"dual-data/{__version__}", f"({contact})" if contact else "", client) if word)
 
 
 def retry_after(value: str | None, now: float) -> float | None:

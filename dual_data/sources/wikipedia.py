@@ -40,7 +40,7 @@ TIMEOUT = 60.0
 WHOLE_TIMEOUT = 300.0
 """Seconds for a whole answer."""
 SILENT_INDEX = 10
-"""Articles without a single counter that are no gaps of the search index: it was not reached, or counts nothing."""
+"""So many articles, none with a counter, are no gaps: the search index was not reached, or counts nothing."""
 _BLOCKED = {"blocked", "autoblocked", "readapidenied", "permissiondenied"}
 _TEMPORARY = re.compile(
     r"maxlag|ratelimited|readonly|cirrussearch-(?:too-busy|backend)-error|internal_api_error_.*", re.DOTALL

@@ -4,7 +4,7 @@
  *
  * CirrusSearch itself needs a search cluster. This module computes the same formula from the wiki's own link tables
  * (redirects to the page, and distinct pages that link to it or to one of them), and proves our client, not Wikipedia.
- * Of pages that are named so, the index lacks the document or the counter; the API says that with empty lists.
+ * For titles that begin with Unindexed or Uncounted, the index lacks the document or the counter: empty lists, as in the API.
  */
 use MediaWiki\Api\ApiQueryBase;
 use Wikimedia\ParamValidator\ParamValidator;

@@ -50,7 +50,7 @@ LAG = Fault(
 
 
 class Record:
-    """Moments of a service's requests, and what it answers by turns."""
+    """Records the times of a service's requests; `answer` decides each answer by its number."""
 
     def __init__(self, clock: FakeClock, answer: Callable[[int], Fault | None]) -> None:
         self.clock, self.answer = clock, answer

@@ -70,7 +70,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
         raise InputError(f"{path}: a column cannot be read as text ({error})") from None
 
 
-def place(row: Mapping[str, object]) -> str:
+def location(row: Mapping[str, object]) -> str:
     """Where a row of `read_folder` stands: `file: line n`."""
     return f"{row['file']}: line {row['line']}"
 

@@ -26,7 +26,7 @@ from dual_data.errors import InputError
 from dual_data.ids import is_item, item_of_iri
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
-from dual_data.sources.tables.files import place, read_table
+from dual_data.sources.tables.files import location, read_table
 from dual_data.sources.tables.triplets import minted_entities, split_aliases, with_details
 from dual_data.sources.wikidata.asking import Asker, Foresight, NotKnown
 from dual_data.sources.wikidata.queries import Named, Statements, in_batches
@@ -137,8 +137,8 @@ def forecast(
 ) -> tuple[int, int, bool]:
     """Calls that `through_endpoint` makes in all, those in the log, and whether both numbers are exact.
 
-    Where the log does not know who carries the labels, each label is taken to have one carrier, and each carrier and
-    each object to be described once.
+    Where the log does not know who carries the labels, it assumes one carrier for each label, and one description for
+    each carrier and each object.
     """
     try:
         through_endpoint(asker, rows, topics, relations, sizes)
@@ -220,11 +220,11 @@ def _label_table(path: Path) -> pl.DataFrame:
     lines: dict[str, int] = {}
     for row in table.iter_rows(named=True):
         if row["qid"] is None or not is_item(row["qid"]):
-            raise InputError(f"{place(row)}: qid: {row['qid']!r} is not a Wikidata item id such as Q90")
+            raise InputError(f"{location(row)}: qid: {row['qid']!r} is not a Wikidata item id such as Q90")
         if row["qid"] in lines:
             raise InputError(
-                f"{place(row)}: qid: {row['qid']} stands in line {lines[row['qid']]} already; an id has one line, its "
-                "other names belong in the column aliases"
+                f"{location(row)}: qid: {row['qid']} stands in line {lines[row['qid']]} already; an id has one line, "
+                "its other names belong in the column aliases"
             )
         lines[row["qid"]] = row["line"]
     named = table.filter(pl.col("label").is_not_null()).with_columns(

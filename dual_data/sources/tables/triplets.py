@@ -19,7 +19,7 @@ from dual_data.errors import InputError
 from dual_data.ids import is_item, is_property, is_title, label_id
 from dual_data.sources import values
 from dual_data.sources.assembly import ENTITIES, STATEMENTS, Harvest
-from dual_data.sources.tables.files import LIST_MARK, place, read_folder
+from dual_data.sources.tables.files import LIST_MARK, location, read_folder
 
 DETAILS = ("aliases", "description", "sitelinks", "title")
 ID_COLUMNS = ("subject_qid", "subject_label", "property_id")
@@ -110,7 +110,7 @@ def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
     if unknown.height:
         first = unknown.row(0, named=True)
         raise InputError(
-            f"{place(first)}: {first['topic']!r} is no topic of topics.toml; a table's name, or its column `topic`, "
+            f"{location(first)}: {first['topic']!r} is no topic of topics.toml; a table's name, or its column `topic`, "
             f"says which topic its rows belong to. Known are: {', '.join(topics)}"
         )
     return rows.sort(pl.col("topic").cast(pl.Enum(topics)), maintain_order=True)
@@ -209,21 +209,23 @@ def _check_ids(rows: pl.DataFrame) -> None:
     for row in (
         rows.filter(pl.col("object_qid").is_null() & pl.col("object_value").is_null()).head(1).iter_rows(named=True)
     ):
-        raise InputError(f"{place(row)}: neither object_qid nor object_value has a value; a triplet needs one of them")
+        raise InputError(
+            f"{location(row)}: neither object_qid nor object_value has a value; a triplet needs one of them"
+        )
     for name in ("subject_sitelinks", "object_sitelinks"):
         _check_column(rows, name, _is_count, "31", nullable=True)
     for name in ("subject_title", "object_title"):
         _check_column(rows, name, _may_be_title, "Paris, without # | < > [ ] { } or control characters", nullable=True)
     labels = _side(rows, "subject").vstack(_side(rows, "object")).filter(pl.col("label").is_not_null())
     first_labels = labels.unique("qid", keep="first", maintain_order=True).select(
-        "qid", first="label", at="line", of="file"
+        "qid", first="label", first_line="line", first_file="file"
     )
     for row in (
         labels.join(first_labels, on="qid").filter(pl.col("label") != pl.col("first")).head(1).iter_rows(named=True)
     ):
         raise InputError(
-            f"{place(row)}: {row['qid']} is called {row['label']!r} here and {row['first']!r} in {row['of']}: line "
-            f"{row['at']}; an id has one label, its other names belong in the aliases"
+            f"{location(row)}: {row['qid']} is called {row['label']!r} here and {row['first']!r} in "
+            f"{row['first_file']}: line {row['first_line']}; an id has one label, its other names belong in the aliases"
         )
 
 
@@ -239,10 +241,10 @@ def _may_be_title(text: str) -> bool:
 def _check_column(rows: pl.DataFrame, name: str, valid: Callable[[str], bool], example: str, *, nullable: bool) -> None:
     wrong = {text for text in rows[name].drop_nulls().unique() if not valid(text)}
     for row in rows.filter(pl.col(name).is_in(list(wrong))).head(1).iter_rows(named=True):
-        raise InputError(f"{place(row)}: {name}: {row[name]!r} is not of the form {example}")
+        raise InputError(f"{location(row)}: {name}: {row[name]!r} is not of the form {example}")
     if not nullable:
         for row in rows.filter(pl.col(name).is_null()).head(1).iter_rows(named=True):
-            raise InputError(f"{place(row)}: {name}: is empty; {example}, for example, is expected")
+            raise InputError(f"{location(row)}: {name}: is empty; {example}, for example, is expected")
 
 
 def _object(row: Mapping[str, str | None], relation: Relation) -> values.Value:

@@ -20,7 +20,7 @@ Task = Callable[[str, "int | None"], AbstractContextManager[Callable[[int], None
 """`task(label, total)` shows the progress of a piece of work, as the engine's Progress does."""
 
 GROUP = 16
-"""Batches that are handed over at once; the service's pace says how many are under way together."""
+"""Batches that are handed over at once; the service's pace limits how many are in flight."""
 
 
 class NotKnown(Exception):
@@ -71,7 +71,7 @@ class Live:
         answers = self.calls.fetch_all(self.endpoint.source, requests, fetch, advance)
         for batch, answer in zip(batches, answers, strict=True):
             if "too_large" in answer:
-                yield [part for parts in self._answers(batch.halves(), lambda _: None) for part in parts]
+                yield [answer for group in self._answers(batch.halves(), lambda _: None) for answer in group]
             else:
                 yield [Answer.from_json(answer)]
 

@@ -138,7 +138,7 @@ class HttpEndpoint:
             with wrapper.query().response as response:
                 return response.headers.get("Content-Type", ""), self._read(response)
         except SPARQLWrapperException as error:
-            # The exception keeps the body alone; status and headers are those of the error behind it.
+            # The exception keeps the body only; status and headers are those of the error that caused it.
             cause = error.__context__
             if not isinstance(cause, urllib.error.HTTPError):
                 raise
@@ -168,7 +168,7 @@ class HttpEndpoint:
                 if len(body) > WHOLE_SIZE:
                     raise TooLarge(f"{self.url}: the answer has more than {WHOLE_SIZE >> 20} MiB")
         except TimeoutError:
-            raise  # Silence says something about the query; what follows does not.
+            raise  # Silence says something about the query; the errors below do not.
         except (http.client.HTTPException, OSError) as error:
             raise _broken_off(f"{self.url}: the connection broke after {len(body)} bytes ({error!r})", body) from None
         if announced is not None and len(body) < int(announced):
@@ -280,7 +280,7 @@ def _not_json(kind: str, text: str, url: str, patient: bool) -> ServiceError:
 
 
 def _text(error: urllib.error.HTTPError) -> str:
-    """The body of an error; none where the connection fails in it, as the status says enough."""
+    """The body of an error; empty where the connection fails in it, since the status says enough."""
     with error:
         try:
             return error.read(100_000).decode("utf-8", "replace")

@@ -72,7 +72,7 @@ def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | N
     groups = in_batches(subclasses(asker, name, topic.classes), sizes.classes)
     sitelinks: dict[str, int] = {}
     high: int | None = None
-    # By hash every member counts, famous or not: one band. By sitelinks, a full list needs no band further down.
+    # Order by hash needs all members, in one band. Order by sitelinks needs no lower band once there are enough.
     bounds = sorted({*sizes.bands, 0} if topic.order == "sitelinks" else {0}, reverse=True)
     for low in bounds:
         batches = [Members(topic.property, group, low, high) for group in groups]
@@ -92,7 +92,7 @@ def subjects(asker: Asker, name: str, topic: Topic, sizes: Sizes, limit: int | N
 def looked_up(calls: Calls, services: Services) -> dict[str, str]:
     """Day on which the endpoint was asked about each entity (its article, its sitelinks), by id, from the call log.
 
-    The UTC day of the newest such answer; of the embedded snapshot its own day.
+    The UTC day of the newest such answer; for the embedded snapshot its own day.
     """
     if services.sparql == EMBEDDED:
         from dual_data.sources.embedded import EmbeddedGraph

@@ -121,5 +121,5 @@ def _text_of(body: Mapping[str, Any]) -> str:
     inner = body.get("error", body)
     if not isinstance(inner, dict):
         return str(inner)
-    parts = [inner.get("code"), inner.get("message") or inner.get("detail") or inner]
-    return " ".join(str(part) for part in parts if part is not None)
+    fields = [inner.get("code"), inner.get("message") or inner.get("detail") or inner]
+    return " ".join(str(field) for field in fields if field is not None)
