@@ -27,7 +27,7 @@ from dual_data.errors import Dropped, Offline, ServiceError, Transient
 from dual_data.ids import canonical
 
 NAP = 1.0
-"""Longest wait in one piece, in seconds, while other calls are under way: one of them may end the run meanwhile."""
+"""Longest single sleep, in seconds, while other calls are in flight: one of them may end the run meanwhile."""
 
 _ADDRESSES = ("server", "endpoint", "wiki")
 """Keys of a request that hold the address of the service that it goes to."""

@@ -40,7 +40,7 @@ STATEMENTS = pl.Schema(
         "reason": pl.String(),
     }
 )
-"""One row a statement as delivered, repetitions and rejects included, the topics in the order of topics.toml."""
+"""One row per statement as delivered, repetitions and rejects included, the topics in the order of topics.toml."""
 
 ENTITIES = pl.Schema(
     {
@@ -52,7 +52,7 @@ ENTITIES = pl.Schema(
         "title": pl.String(),
     }
 )
-"""One row an entity that a statement names."""
+"""One row per entity that a statement names."""
 
 
 class Harvest(NamedTuple):

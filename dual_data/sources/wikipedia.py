@@ -1,6 +1,6 @@
 """Wikipedia's Action API through mwclient: how many articles link to a page.
 
-Two methods. `cirrusdoc` reads the search index's counter: 50 titles a request, approximate (it is rewritten only when
+Two methods. `cirrusdoc` reads the search index's counter: 50 titles per request, approximate (it is rewritten only when
 it moves by a fifth, and counts redirects and pages outside the article namespace). `linkshere` counts the distinct
 articles that link to the page or to one of its redirects: exact, and many requests for famous pages, hence a cap. It
 also counts what the search index lacks.
@@ -82,7 +82,7 @@ class Wikipedia:
             )
 
     def cirrus_requests(self, titles: Sequence[str]) -> list[dict[str, Any]]:
-        """The requests that `count_by_cirrus` makes first, one a batch."""
+        """The requests that `count_by_cirrus` makes first, one per batch."""
         return [
             {"wiki": self.api, "prop": "cirrusdoc", "cdincludes": "incoming_links", "redirects": 1, "titles": batch}
             for batch in _batches(titles)
@@ -120,7 +120,7 @@ class Wikipedia:
         return link_counts
 
     def redirect_requests(self, titles: Sequence[str]) -> list[dict[str, Any]]:
-        """The requests that `count_by_linkshere` makes first, one a batch."""
+        """The requests that `count_by_linkshere` makes first, one per batch."""
         return [
             {
                 "wiki": self.api, "prop": "redirects", "rdnamespace": 0, "rdlimit": "max", "rdprop": "title",

@@ -201,7 +201,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hung up is part of the game."""
+        """Ignore clients that hung up."""
 
 
 class _Handler(BaseHTTPRequestHandler):

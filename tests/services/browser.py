@@ -190,7 +190,7 @@ def browser() -> Iterator[Page]:
 
 
 def drawings(page: Page, paper: int, folder: Path, start: str = "") -> dict[str, NDArray[np.uint8]]:
-    """The page in shades of grey as each reader sees it; on paper, it is as many pixels wide.
+    """The page in shades of grey as each reader sees it; `paper` is its width in print, in pixels.
 
     The pictures go to `folder` or that of DUAL_DATA_SCREENSHOTS, under names with this `start`.
     """

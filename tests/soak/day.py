@@ -26,7 +26,7 @@ class Service:
         self._closed_until = 0.0
 
     def answer(self) -> int:
-        """One request. Raises Transient as a client makes it of 429, maxlag and 500."""
+        """One request. Raises Transient, as a client does for 429, maxlag and 500."""
         now = self.clock.now()
         self.arrivals += 1
         while self._window and self._window[0] <= now - WINDOW:

@@ -289,5 +289,5 @@ def test_a_damaged_log(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None
     assert contents(folder) == before
     repeated = sum(times > 1 for times in answer_counts(folder).values())
     assert repeated == 400 - rescued
-    # Half a file has few pages left that any other page leads to, and a page of noise may lead to a dozen others.
+    # In half a file, few pages can still be reached from others; a page of noise may have led to a dozen others.
     assert rescued > (0 if damage is halved else 100 if damage is garbage else 300)

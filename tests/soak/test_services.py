@@ -73,7 +73,7 @@ class Services(NamedTuple):
     wikipedia: Proxy
 
     def build(self) -> None:
-        """Facts and links, in what might be a new process."""
+        """Facts and links, as in a new process."""
         forget_pipeline()
         loaded = load_project(self.root, "dual")
         tools = loaded.tools()

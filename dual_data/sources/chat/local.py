@@ -42,7 +42,7 @@ class LocalChat:
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, advance: Callable[[int], None] = lambda _: None
     ) -> list[list[str]]:
-        """`sampling.samples` answers a conversation."""
+        """`sampling.samples` answers per conversation."""
 
         def do(group: Sequence[Request]) -> list[list[str]]:
             return self._model.generate([_chat(request) for request in group], sampling)

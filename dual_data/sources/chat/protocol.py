@@ -36,7 +36,7 @@ class ChatModel(Protocol):
         """What rounding depends on, for the keys of the call log: hash of the weights, dtype, package versions."""
 
     def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[list[str]]:
-        """`sampling.samples` answers a conversation, special tokens removed.
+        """`sampling.samples` answers per conversation, special tokens removed.
 
         A conversation's samples depend on the seed and its text alone, never on what else is in the batch.
         """

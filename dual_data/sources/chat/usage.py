@@ -1,8 +1,8 @@
 """Tokens and money: what a model's answers cost, and a limit that stops in time.
 
 A ledger counts the answers that a table rests on, whether they come from the log or are fetched now, so that a build
-in several runs keeps one budget. Before each call its estimated cost is set aside, so that calls under way together do
-not overshoot the limit by more than the estimate is wrong.
+in several runs keeps one budget. Before each call its estimated cost is set aside, so that concurrent calls overshoot
+the limit by no more than the error of the estimate.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Ledger:
     def spending(self, expected: Usage) -> Iterator[Callable[[Usage], None]]:
         """Set `expected` aside during one call; the context's value is called with the real usage.
 
-        Raises BudgetSpent where the budget does not hold it.
+        Raises BudgetSpent where the budget does not cover it.
         """
         with self._lock:
             self._refuse(self._spent.plus(self._reserved).plus(expected))

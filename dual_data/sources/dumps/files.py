@@ -61,7 +61,7 @@ def recognise(path: Path) -> DumpFile | None:
 
 
 def dump_files(folder: Path) -> list[DumpFile]:
-    """The dumps of a folder, one a table. Raises InputError where it has none, or two that exclude each other."""
+    """The dumps of a folder, one per table. Raises InputError where it has none, or two that exclude each other."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; get the dumps with: dual-data dumps fetch {folder}")
     dumps = [file for path in sorted(folder.iterdir()) if (file := recognise(path)) is not None]

@@ -147,7 +147,7 @@ def _write_part(folder: Path, manifest: Manifest, pieces: list[Piece]) -> Manife
 
 
 def _usable(dump: DumpFile) -> Manifest:
-    """The manifest as far as it belongs to this very file and its parts are there; else an empty one."""
+    """The manifest as far as it belongs to this file and its parts are there; else an empty one."""
     folder = _folder(dump.path)
     manifest = read_manifest(folder)
     if manifest is not None and not _changed(dump.path, manifest) and not fault(folder, manifest):

@@ -23,7 +23,7 @@ _LONGEST = 16
 
 
 def count(tables: Tables, qids: pl.Series | None = None, hops: int = 1) -> pl.DataFrame:
-    """Columns qid, title (with spaces) and inbound_links: one row an item that has an article, sorted by qid.
+    """Columns qid, title (with spaces) and inbound_links: one row per item that has an article, sorted by qid.
 
     `qids` are the items asked for, None for all. An item whose page is missing, or leads to no article, has no row.
     """

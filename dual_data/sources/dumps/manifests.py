@@ -141,7 +141,7 @@ def _rows(path: Path) -> int:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then move it there. By the folder's lock, one does so at a time."""
+    """Let `write` fill a file beside `path`, then move it there. The folder's lock admits one writer."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         write(temporary)

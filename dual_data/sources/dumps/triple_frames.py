@@ -117,7 +117,7 @@ def _split(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _canonical(lines: pl.Series) -> tuple[pl.DataFrame, int]:
-    """Odd lines as they should be, and how many are no triples."""
+    """Odd lines in canonical form, and how many are no triples."""
     canonical, malformed = [], 0
     for line in lines:
         try:
@@ -157,7 +157,7 @@ def _tables(split: pl.DataFrame) -> dict[str, pl.DataFrame]:
 def _number(iri: pl.Expr, prefix: str) -> pl.Expr:
     """The number of an id after a prefix; null for anything else."""
     rest = iri.str.strip_prefix(prefix)
-    # An id has neither a sign nor a leading zero; ":" follows "9".
+    # An id has neither a sign nor a leading zero; in ASCII, ":" follows "9".
     proper = iri.str.starts_with(prefix) & (rest >= "1") & (rest < ":")
     return pl.when(proper).then(rest.cast(pl.Int64, strict=False))
 

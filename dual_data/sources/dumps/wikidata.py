@@ -169,7 +169,7 @@ def _of_items(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_values(rows: pl.DataFrame, relations: Mapping[str, Relation]) -> pl.DataFrame:
-    """Statements with any other object. Texts in other languages are nobody's answer, as in the SPARQL source."""
+    """Statements with any other object. Texts in other languages are no answers, as in the SPARQL source."""
     foreign = (
         (pl.col("kind_asked") == "text") & ~pl.col("tag").is_in(["", "en", "mul"]) & ~pl.col("tag").str.contains(":")
     )

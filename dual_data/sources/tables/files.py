@@ -1,4 +1,4 @@
-"""Folders of CSV or Parquet files, one file a topic, read strictly: the first fault is reported with file and line.
+"""Folders of CSV or Parquet files, one per topic, read strictly: the first fault is reported with file and line.
 
 Every value is text. Columns beyond those asked for are allowed and ignored. The topic of a row is the value of
 the column `topic`, else the name of the file without its ending.

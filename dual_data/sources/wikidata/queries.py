@@ -2,8 +2,8 @@
 
 Standard SPARQL 1.1 and Wikidata's RDF mapping, nothing else: no label service, no hints, no functions of one vendor;
 prefixes always declared; VALUES inside every branch of a UNION (an engine need not push them down); one fixed
-predicate a query; no ORDER BY and no OFFSET (whole sets are fetched, and sorted here). The same text has to run on the
-Wikidata Query Service, QLever and Oxigraph. Values stand in a fixed order, so that a resumed run asks the same.
+predicate per query; no ORDER BY and no OFFSET (whole sets are fetched, and sorted here). The same text has to run on
+the Wikidata Query Service, QLever and Oxigraph. Values are in a fixed order, so that a resumed run sends the same text.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def test_a_token_that_is_listed_twice_counts_once() -> None:
 
 
 def test_tokens_without_a_text_tell_nothing() -> None:
-    """As a log may have them that another program wrote."""
+    """A log that another program wrote may have them."""
     assert read([None, -0.1, [["7", -0.1]]]) is None
 
 

@@ -190,7 +190,7 @@ def _top(tokens: Sequence[Sequence[Any]] | None) -> int:
 
 
 def _length(answer: Answer) -> int:
-    """Tokens of an answer; where the server does not say, its words, which are no more."""
+    """Tokens of an answer; where the server does not report them, its words, a lower bound."""
     usage = answer["usage"]
     return (not usage.get("estimated") and usage["completion"]) or len(answer["text"].split())
 

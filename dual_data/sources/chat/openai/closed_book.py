@@ -13,7 +13,7 @@ from dual_data.sources.chat.protocol import Chat, Sampling
 
 
 class ServerAnswers:
-    """Asks one question a request; several samples are several requests, because servers ignore `n`."""
+    """Asks one question per request; several samples are several requests, because servers ignore `n`."""
 
     def __init__(self, server: ChatServer) -> None:
         self._server = server
@@ -22,7 +22,7 @@ class ServerAnswers:
     def generate(
         self, chats: Sequence[Chat], sampling: Sampling, advance: Callable[[int], None] = lambda _: None
     ) -> list[list[str]]:
-        """`sampling.samples` answers a conversation, reasoning removed; empty where the server declines."""
+        """`sampling.samples` answers per conversation, reasoning removed; empty where the server declines."""
         requests = self._generate(chats, sampling, features.capabilities(self._server))
         texts = [final_text(answer) for answer in self._server.ask(requests, advance)]
         return [texts[start : start + sampling.samples] for start in range(0, len(texts), sampling.samples)]

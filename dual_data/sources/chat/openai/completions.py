@@ -57,7 +57,7 @@ def reduce(data: Mapping[str, Any]) -> Answer:
 
 
 def _text_and_thought(content: Any) -> tuple[str, bool]:
-    """The text of a message, whole or in parts as of Mistral's reasoning models, and whether a part is a thought."""
+    """The text of a message, whole or (Mistral's reasoning models) in parts, and whether a part is a thought."""
     if content is None or isinstance(content, str):
         return content or "", False
     kinds = {part["type"] for part in content}

@@ -53,7 +53,7 @@ def translate(error: openai.OpenAIError, server: str, key: str, key_name: str) -
 
 
 def of_answer(data: Mapping[str, Any], server: str, key: str, key_name: str) -> ServiceError | None:
-    """The error that an answer with status 200 holds, for itself or, as of OpenRouter, for its choice; None for none.
+    """The error in an answer with status 200, its own or (OpenRouter) that of its choice; None where there is none.
 
     Its code, where it is a number, is read as a status.
     """

@@ -257,7 +257,7 @@ def test_an_exhausted_account_is_told_by_its_type_too(calls: Calls) -> None:
 def test_a_limit_a_minute_in_the_words_of_a_spent_quota_waits_for_a_minute(
     calls: Calls, clock: FakeClock, code: str | None
 ) -> None:
-    """As Gemini, whose words are those of OpenAI's exhausted accounts."""
+    """Gemini uses the words that OpenAI has for exhausted accounts."""
     text = "You exceeded your current quota, please check your plan and billing details."
     replies = iter([error(429, text, code), completion("Paris")])
     with stand_in(lambda _: next(replies)) as fake, server(fake.base_url, calls) as judge:
@@ -290,7 +290,7 @@ TOO_LONG = {"code": 400, "message": "This endpoint's maximum context length is 8
 
 
 def of_choice(failed: Any) -> Body:
-    """As OpenRouter, where the model breaks down after the answer has begun."""
+    """Like OpenRouter, where the model breaks down after the answer has begun."""
     choice = {"message": {"content": ""}, "finish_reason": "error", "error": failed}
     return {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 0}}
 
@@ -368,7 +368,7 @@ STORY = [("A", EVEN), (" cat", {" cat": 0.4, " dog": 0.4}), (" sat", {" sat": 0.
 
 
 def reasoning(body: Body) -> tuple[int, Body]:
-    """As OpenAI's reasoning models: max_completion_tokens only, no temperature, no log-probabilities."""
+    """Like OpenAI's reasoning models: max_completion_tokens only, no temperature, no log-probabilities."""
     if "max_tokens" in body:
         return error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
     if "temperature" in body or "logprobs" in body:
@@ -377,7 +377,7 @@ def reasoning(body: Body) -> tuple[int, Body]:
 
 
 def strict(body: Body) -> tuple[int, Body]:
-    """As servers that validate: few alternatives, no seed."""
+    """Like servers that validate: few alternatives, no seed."""
     if body.get("top_logprobs", 0) > 5:
         return error(400, "Requested sample logprobs of 20, which is greater than max allowed: 5")
     if "seed" in body:
@@ -386,14 +386,14 @@ def strict(body: Body) -> tuple[int, Body]:
 
 
 def deaf(body: Body) -> tuple[int, Body]:
-    """As llama-cpp-python with the newer parameter: the limit is ignored."""
+    """Like llama-cpp-python with the newer parameter: the limit is ignored."""
     if "max_tokens" in body:
         return error(400, "unknown field max_tokens")
     return completion("on and on", usage={"completion_tokens": 78})
 
 
 def silent(_: Body) -> tuple[int, Body]:
-    """As transformers serve: everything is accepted, nothing is done."""
+    """Like transformers serve: everything is accepted, nothing is done."""
     return completion("A cat sat")
 
 
@@ -411,14 +411,14 @@ def thinking(_: Body) -> tuple[int, Body]:
 
 
 def thinking_unopened(body: Body) -> tuple[int, Body]:
-    """As vLLM without a reasoning parser: the chat template ends with <think>, and the text begins within."""
+    """Like vLLM without a reasoning parser: the chat template ends with <think>, and the text begins within."""
     if body["max_tokens"] < 100:
         return completion("Okay, the user", STORY)
     return completion("Okay, the user wants a cat.\n</think>\n\nA cat.", STORY)
 
 
 def short_of_room(body: Body) -> tuple[int, Body]:
-    """As vLLM, which refuses a limit that prompt and context do not leave room for."""
+    """Like vLLM, which refuses a limit that prompt and context do not leave room for."""
     if body["max_tokens"] > 100:
         return error(400, "This model's maximum context length is 100 tokens. However, you requested 2070 tokens")
     return completion("A cat sat", STORY)
@@ -429,7 +429,7 @@ def thinking_apart(_: Body) -> tuple[int, Body]:
 
 
 def thinking_unsaid(_: Body) -> tuple[int, Body]:
-    """As Gemini: the limit is spent on thoughts that are neither shown nor counted."""
+    """Like Gemini: the limit is spent on thoughts that are neither shown nor counted."""
     status, data = completion(None, usage={"completion_tokens": 0})
     data["choices"][0]["finish_reason"] = "length"
     return status, data
@@ -496,7 +496,7 @@ def test_json_schema_is_tried_first(calls: Calls) -> None:
 
 
 def vllm(shift: int) -> Callable[[Body], tuple[int, Body]]:
-    """As vLLM: prompt_logprobs for a conversation that ends with the assistant; `shift` puts them off by tokens."""
+    """Like vLLM: prompt_logprobs for a conversation that ends with the assistant; `shift` puts them off by tokens."""
     numbers = {"A": -0.7, " cat": -0.9, " sat": -1.6, "Par": -2.0, "is": -0.1, "<|end|>": -0.01}
 
     def reply(body: Body) -> tuple[int, Body]:
@@ -575,7 +575,7 @@ def test_the_budget_stops_in_time_and_counts_the_log(tmp_path: Path) -> None:
 
 
 def uncounted(text: str) -> tuple[int, Body]:
-    """As proxies that leave `usage` out."""
+    """Like proxies that leave `usage` out."""
     status, data = completion(text)
     del data["usage"]
     return status, data
@@ -635,7 +635,7 @@ def test_a_reasoning_block_is_not_the_answer() -> None:
 
 
 def test_of_an_answer_in_parts_the_text_alone_is_kept() -> None:
-    """As of Mistral's reasoning models."""
+    """Mistral's reasoning models answer so."""
     thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Berlin? No."}]}
     parts = [thought, {"type": "text", "text": "Ly"}, {"type": "output_text", "text": "on"}]
     for content, text, reasoning in ((parts, "Lyon", True), (parts[1:], "Lyon", False), ([thought], "", True)):
@@ -683,7 +683,7 @@ def test_a_body_that_is_no_completion_may_pass(data: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("entries", [None, [{"5": {"logprob": -1.0}}]], ids=["tokens", "prompt_logprobs"])
 def test_log_probabilities_that_are_none_are_asked_for_again_and_never_logged(calls: Calls, entries: Any) -> None:
-    """What stands in the log once is read by every later run."""
+    """Whatever is logged is read by every later run."""
     status, wrong = completion("7", [("7", {"7": 0.8, "8": 0.1})])
     if entries:
         wrong["prompt_logprobs"] = entries
