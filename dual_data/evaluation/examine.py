@@ -1,8 +1,8 @@
-"""The attacks that need the model, on the cells that a grid's report shows: relearning, quantisation, tasks of lm-eval.
+"""Attacks that need the model, on the cells that a grid's report shows: relearning, quantisation, tasks of lm-eval.
 
-For every method in its place, the learning rate that the rule chose and its seeds. The cell's adapter must have been
-kept; it is put on its base again, which takes seconds and no training. What an attack found is written when it is
-found, under the options that decide it: attacks by the same ones are not made again, those by others stay.
+Attacked are, for every method in its place, the cells at the chosen learning rate, by seed. A cell's adapter must have
+been saved; loading it onto its base again takes seconds and no training. Every result is written at once, under the
+options that determine it: an attack is not repeated with the same options, and its results with others stay.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SHARE = 0.2
 
 
 class AttackOptions(NamedTuple):
-    """What is run."""
+    """Which attacks are run, and how."""
 
     device: str = "cpu"
     lr: float = 1e-4
@@ -51,17 +51,17 @@ class AttackOptions(NamedTuple):
     tasks: tuple[str, ...] = ()
     """Tasks of lm-eval."""
     task_folder: Path | None = None
-    """Definitions of tasks that lm-eval does not come with."""
+    """Definitions of tasks that are not part of lm-eval."""
     shots: int = 0
     """Worked examples before each question of a task."""
     seeds: int = 0
-    """Most seeds of a cell that are attacked, the first ones; 0 for all. What unlearning cost (the tasks) is measured
-    on the first alone."""
+    """Only the first so many seeds of a cell are attacked; 0 for all. The tasks, which measure the cost of unlearning,
+    run on the first seed only."""
 
     def of(self, attack: str) -> dict[str, Any]:
-        """What decides beside the cell what an attack finds, as JSON has it."""
+        """The options that, with the cell, determine the result of an attack, as JSON values."""
         definitions = sorted(self.task_folder.rglob("*")) if self.task_folder is not None else []
-        every = {
+        values = {
             "lr": self.lr,
             "steps": list(self.steps),
             "share": SHARE,
@@ -70,15 +70,15 @@ class AttackOptions(NamedTuple):
             "task_folder": [file_hash(path) for path in definitions if path.is_file()],
             "shots": self.shots,
         }
-        return {name: every[name] for name in ATTACKS[attack]}
+        return {name: values[name] for name in ATTACKS[attack]}
 
     def wanted(self, *, first: bool) -> list[str]:
-        """The attacks on a cell, that of the first seed or another."""
+        """The attacks on a cell, which depend on whether it has the first seed."""
         return [attack for attack in ATTACKS if attack != "tasks" or (first and self.tasks)]
 
 
 class Target(NamedTuple):
-    """A chosen cell and the attacks on it that are not made yet."""
+    """A chosen cell and the attacks on it that are still to be run."""
 
     cell: Cell
     group: Group
@@ -87,62 +87,62 @@ class Target(NamedTuple):
 
 
 class Attacks(NamedTuple):
-    """How a run of attacks ended."""
+    """The outcome of a run of attacks."""
 
     written: list[Path]
     failed: list[str]
-    """The attacks that could not be made, each with its cell and its reason."""
+    """The attacks that failed, each with its cell and the reason."""
 
 
 def targets(
     grid: Grid, cells: Sequence[Cell], options: AttackOptions, *, say: Callable[[str], None] = lambda _: None
 ) -> list[Target]:
-    """The chosen cells that lack attacks by these options, of seeds whose adapters were kept; `say` is told of others.
+    """The chosen cells that lack attacks with these options, of seeds with a saved adapter; `say` reports the others.
 
-    Raises UsageError for a grid that keeps no adapters and where no result is of a cell, DualDataError where no seed's
-    adapter was kept.
+    Raises UsageError for a grid that saves no adapters and where no result belongs to a cell, DualDataError where no
+    seed has a saved adapter.
     """
     if grid.preset.full:
         raise UsageError(f"{grid.name} trains all weights and keeps no adapters, and an attack starts from one")
-    if old := outdated(grid.folder):
-        say(old)
+    if warning := outdated(grid.folder):
+        say(warning)
     by_id = {cell.id: cell for cell in cells}
-    asked = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
-    found, matched, others, lacking, without = list[Target](), 0, 0, 0, 0
+    coordinates = {(cell.model, cell.stage, cell.set, cell.method) for cell in cells}
+    chosen, matched, unmatched, lacking, skipped = list[Target](), 0, 0, 0, 0
     for group in collect([grid.folder]).groups:
         key, lr = group.key, group.chosen()
-        if lr is None or (key.model, key.stage, key.set, key.method) not in asked:
+        if lr is None or (key.model, key.stage, key.set, key.method) not in coordinates:
             continue
-        runs = [one for one in group.at(lr) if one.id in by_id]
+        runs = [run for run in group.at(lr) if run.id in by_id]
         matched += bool(runs)
-        others += not runs
-        if kept := [run for run in runs if adapter_path(grid.folder, run.id).is_dir()]:
-            without += len(runs) - len(kept)
-            runs = kept
+        unmatched += not runs
+        if with_adapter := [run for run in runs if adapter_path(grid.folder, run.id).is_dir()]:
+            skipped += len(runs) - len(with_adapter)
+            runs = with_adapter
         runs = runs[: options.seeds or None]
         for run in runs:
-            done = {(one.attack, one.key) for one in read_attacks(grid.folder, run.id)}
+            done = {(result.attack, result.key) for result in read_attacks(grid.folder, run.id)}
             wanted = options.wanted(first=run is runs[0])
-            todo = tuple(one for one in wanted if (one, key_of(options.of(one))) not in done)
+            todo = tuple(name for name in wanted if (name, key_of(options.of(name))) not in done)
             if todo:
                 lacking += not adapter_path(grid.folder, run.id).is_dir()
-                found.append(Target(by_id[run.id], group, run, todo))
+                chosen.append(Target(by_id[run.id], group, run, todo))
     if lacking:
         raise DualDataError(
-            f"{grid.folder}: {lacking} of {len(found)} cells to attack have no adapter: give `dual-data eval run` the "
+            f"{grid.folder}: {lacking} of {len(chosen)} cells to attack have no adapter: give `dual-data eval run` the "
             "options that it had and --save-adapters; it runs the cells without one again and keeps theirs"
         )
-    if without:
-        say(f"{grid.folder}: {without} further seeds have no adapter and are left out; --save-adapters keeps them")
-    if others:
-        what = (
-            f"{grid.folder}: of {others} group(s) of results the chosen one is no cell of {grid.name} as it is here: "
-            "give the options that `dual-data eval run` had, such as --limit, --dtype or --seed"
+    if skipped:
+        say(f"{grid.folder}: {skipped} further seeds have no adapter and are left out; --save-adapters keeps them")
+    if unmatched:
+        message = (
+            f"{grid.folder}: of {unmatched} group(s) of results the chosen one is no cell of {grid.name} as it is here"
+            ": give the options that `dual-data eval run` had, such as --limit, --dtype or --seed"
         )
         if not matched:
-            raise UsageError(what)
-        say(what)
-    return found
+            raise UsageError(message)
+        say(message)
+    return chosen
 
 
 def attack(
@@ -153,66 +153,66 @@ def attack(
     project: Path,
     say: Callable[[str], None] = lambda _: None,
 ) -> Attacks:
-    """Make the attacks that some cells lack and write one JSON file each; a model is loaded once.
+    """Run the attacks that the chosen cells lack and write one JSON file each; every model is loaded once.
 
-    What goes wrong with one, memory that runs out for it, ends no other.
+    An attack that fails, for lack of memory too, does not end the others.
     """
-    ended = Attacks([], [])
+    outcome = Attacks([], [])
     loaded: Loaded | None = None
-    name = ""
+    model = ""
 
-    def failed(cell: Cell, what: str, error: DualDataError) -> None:
-        say(f"{cell.label}: {what} failed: {error}")
-        ended.failed.append(f"{cell.label}: {what}: {error}")
+    def failed(cell: Cell, names: str, error: DualDataError) -> None:
+        say(f"{cell.label}: {names} failed: {error}")
+        outcome.failed.append(f"{cell.label}: {names}: {error}")
 
     def attack_cell(loaded: Loaded, target: Target) -> None:
-        """A function, so that no name keeps its adapters, and with them their model, when the next one is loaded."""
+        """A function, so that no variable keeps the adapters, and with them the model, when the next one is loaded."""
         cell = target.cell
         with _restored(grid, loaded, cell) as restored:
-            for what in target.todo:
-                say(f"{cell.label}: {what}")
+            for name in target.todo:
+                say(f"{cell.label}: {name}")
                 try:
-                    with enough_memory(f"attacking by {what}"):
-                        found = _MADE_BY[what](grid, restored, target, options)
+                    with enough_memory(f"attacking by {name}"):
+                        result = _RUNNERS[name](grid, restored, target, options)
                 except DualDataError as error:
-                    failed(cell, what, error)
+                    failed(cell, name, error)
                     continue
-                for note in found.get("notes", ()):
-                    say(f"{cell.label}: {what} {note}")
-                settled = options.of(what)
-                whole = {
+                for note in result.get("notes", ()):
+                    say(f"{cell.label}: {name} {note}")
+                attack_options = options.of(name)
+                content = {
                     "layout": LAYOUT,
                     "cell": cell.id,
-                    "attack": what,
-                    "options": settled,
-                    "provenance": provenance(loaded, project, ("lm_eval",) if what == "tasks" else ()),
-                    **found,
+                    "attack": name,
+                    "options": attack_options,
+                    "provenance": provenance(loaded, project, ("lm_eval",) if name == "tasks" else ()),
+                    **result,
                 }
-                ended.written.append(write_json(attack_path(grid.folder, cell.id, what, settled), whole))
+                outcome.written.append(write_json(attack_path(grid.folder, cell.id, name, attack_options), content))
 
-    for target in sorted(chosen, key=lambda one: (one.cell.model, one.cell.stage, one.cell.seed)):
+    for target in sorted(chosen, key=lambda target: (target.cell.model, target.cell.stage, target.cell.seed)):
         cell = target.cell
         try:
             with enough_memory("putting the cell on its base"):
-                if loaded is None or name != cell.model:
+                if loaded is None or model != cell.model:
                     loaded = None  # so that two models are never held at once
                     release()
-                    loaded, name = load_model(grid.models[cell.model], options.device), cell.model
-                    open_engine(loaded)  # tried now: the model, and not what an adapter made of it
+                    loaded, model = load_model(grid.models[cell.model], options.device), cell.model
+                    open_engine(loaded)  # now, so that it tries the model itself, without an adapter
                 attack_cell(loaded, target)
         except DualDataError as error:
             failed(cell, ", ".join(target.todo), error)
         release()
-    return ended
+    return outcome
 
 
 class _Restored(NamedTuple):
-    """A cell's model: its adapter on the base in its stage."""
+    """A cell's model: its adapter on the base after its stage."""
 
     loaded: Loaded
     adapters: Adapters
     stage: Adapters | None
-    """The stage's adapter where it stays one (`apply = "stack"`)."""
+    """The stage's adapter where it is not merged (`apply = "stack"`)."""
 
 
 @contextmanager
@@ -222,11 +222,11 @@ def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[_Restored]:
         rows = grid.sets[cell.stage].trained(recipe)
         folder = grid.folder.parent / "stages"
         stage = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder)
-    kept = adapter_path(grid.folder, cell.id)
+    adapter = adapter_path(grid.folder, cell.id)
     with applied(loaded, stage) as stacked:
-        adapters = Adapters(loaded.model, read_spec(kept))
+        adapters = Adapters(loaded.model, read_spec(adapter))
         try:
-            adapters.load(kept)
+            adapters.load(adapter)
             yield _Restored(loaded, adapters, stacked)
         finally:
             adapters.remove()
@@ -236,28 +236,28 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
     cell, loaded = target.cell, restored.loaded
     sets = grid.sets[cell.stage]
     items = sets.forget[cell.set]
-    shown, scored = halves(items, SHARE)
+    tuned, scored = halves(items, SHARE)
     held_out = [items[i] for i in scored]
-    tune = {"forget facts": [items[i] for i in shown], "retain facts": sample(sets.retain_train, len(shown))}
-    if others := unrelated(sets.measured, items):
-        tune["other facts of the relations"] = sample(others, len(shown))
-    encoded = encode(loaded.tokenizer, held_out, grid.profile)
+    rows_by_name = {"forget facts": [items[i] for i in tuned], "retain facts": sample(sets.retain_train, len(tuned))}
+    if other_facts := unrelated(sets.measured, items):
+        rows_by_name["other facts of the relations"] = sample(other_facts, len(tuned))
+    held_out_rows = encode(loaded.tokenizer, held_out, grid.profile)
     curves = {
         name: relearn(
             loaded,
             restored.adapters,
             0,
             encode(loaded.tokenizer, rows, grid.profile),
-            held_out=encoded,
+            held_out=held_out_rows,
             items=held_out,
             lr=options.lr,
             steps=options.steps,
             seed=cell.seed,
             train_end=grid.profile.train_end,
         )
-        for name, rows in tune.items()
+        for name, rows in rows_by_name.items()
     }
-    found = [
+    entries = [
         {
             "tuned_on": name,
             "points": [point._asdict() for point in curve.points],
@@ -267,17 +267,17 @@ def _relearning(grid: Grid, restored: _Restored, target: Target, options: Attack
         for name, curve in curves.items()
     ]
     notes = [f"on {name}: {note}" for name, curve in curves.items() for note in curve.notes]
-    return {"relearning": found, "notes": notes}
+    return {"relearning": entries, "notes": notes}
 
 
 def sample(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` items, by hash: the first rows of a sorted file are no sample of it."""
-    by_id = {item.id: item for item in items}  # sets that are measured may share facts
+    """At most `count` items, chosen by hash: the first rows of a sorted file would be no random sample."""
+    by_id = {item.id: item for item in items}  # measured sets may share facts
     return [by_id[name] for name in sorted(by_id, key=lambda name: digest(f"relearn|{name}"))[:count]]
 
 
 def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> list[Item]:
-    """Facts of the forget facts' relations about other subjects, from the sets that are never trained on."""
+    """Facts with the relations of the forget facts but other subjects, from the sets that are never trained on."""
     relations, subjects = {item.relation for item in items}, {item.subject for item in items}
     return [
         item
@@ -288,24 +288,24 @@ def unrelated(measured: Mapping[str, Sequence[Item]], items: Sequence[Item]) -> 
 
 
 def _quantisation(grid: Grid, restored: _Restored, target: Target, options: AttackOptions) -> dict[str, Any]:
-    """Scores after rounding, of the unlearned model and, as its control, of the model before unlearning."""
+    """Scores after rounding of the unlearned model and, as a control, of the model before unlearning."""
     loaded, adapters, stage = restored
     sets = grid.sets[target.cell.stage]
     rows = {"forget": sets.forget[target.cell.set], "retain_eval": sets.retain_eval}
-    quick = MeasureOptions(distractors=0, paraphrases=False)
-    first = before_of(target.group.before, target.run)
-    before, unlearned = stack([first, target.run], "forget", "rougeL_recall")
+    measure_options = MeasureOptions(distractors=0, paraphrases=False)
+    base_run = before_of(target.group.before, target.run)
+    before, unlearned = stack([base_run, target.run], "forget", "rougeL_recall")
 
-    def measured(bits: int, cell: int | None, names: Sequence[str]) -> Measurement:
-        workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, quick)
+    def measure_rounded(bits: int, cell: int | None, names: Sequence[str]) -> Measurement:
+        workload = build_workload(loaded.tokenizer, {name: rows[name] for name in names}, grid.profile, measure_options)
         with quantised(loaded, bits, adapters, cell, stage):
             rows_a_batch = rows_at_once(options.device, loaded.info.parameters)
             return measure(open_engine(loaded, rows=rows_a_batch, max_new_tokens=grid.max_new_tokens), workload)[0]
 
-    def said(found: Measurement, name: str) -> list[dict[str, Any]]:
+    def saved_items(measurement: Measurement, name: str) -> list[dict[str, Any]]:
         return [
-            {name: row[name] for name in ("id", "generation")} | {"rougeL_recall": row["scores"]["rougeL_recall"]}
-            for row in found.items[name]
+            {key: row[key] for key in ("id", "generation")} | {"rougeL_recall": row["scores"]["rougeL_recall"]}
+            for row in measurement.items[name]
         ]
 
     def recalls(rows: list[dict[str, Any]]) -> list[float]:
@@ -313,19 +313,19 @@ def _quantisation(grid: Grid, restored: _Restored, target: Target, options: Atta
 
     by_bits = {}
     for bits in BITS:
-        found = measured(bits, 0, ("forget", "retain_eval"))
-        control = measured(bits, None, ("forget",))
+        measurement = measure_rounded(bits, 0, ("forget", "retain_eval"))
+        control = measure_rounded(bits, None, ("forget",))
         items = {
-            "forget": said(found, "forget"),
-            "retain_eval": said(found, "retain_eval"),
-            "base_rounded": said(control, "forget"),
+            "forget": saved_items(measurement, "forget"),
+            "retain_eval": saved_items(measurement, "retain_eval"),
+            "base_rounded": saved_items(control, "forget"),
         }
         by_bits[f"int{bits}"] = {
             "forget_before": float(before.mean()),
             "forget_unlearned": float(unlearned.mean()),
-            "forget": found.summary["forget"]["rougeL_recall"],
-            "retain_eval": found.summary["retain_eval"]["rougeL_recall"],
-            "forget_probability": found.summary["forget"]["probability"],
+            "forget": measurement.summary["forget"]["rougeL_recall"],
+            "retain_eval": measurement.summary["retain_eval"]["rougeL_recall"],
+            "forget_probability": measurement.summary["forget"]["probability"],
             "base_rounded": control.summary["forget"]["rougeL_recall"],
             "recovered": recovered_share(
                 before,
@@ -342,19 +342,19 @@ def _quantisation(grid: Grid, restored: _Restored, target: Target, options: Atta
 def _tasks(_: Grid, restored: _Restored, __: Target, options: AttackOptions) -> dict[str, Any]:
     loaded, adapters, _stage = restored
 
-    def measured() -> TaskScores:
-        # A row keeps the worked examples before it, many times as long as a fact's prompt.
+    def run_tasks() -> TaskScores:
+        # A row includes the worked examples, so it is many times as long as the prompt of a fact.
         rows = rows_at_once(options.device, loaded.info.parameters) // 4
         return lm_eval_scores(loaded, options.tasks, folder=options.task_folder, shots=options.shots, rows=rows)
 
-    after = measured()
+    after = run_tasks()
     with adapters.disabled():
-        before = measured()
+        before = run_tasks()
     items = {"tasks_items": after.items, "tasks_items_before": before.items}
     return {"tasks": after.scores, "tasks_before": before.scores, **items}
 
 
-_MADE_BY: Mapping[str, Callable[[Grid, _Restored, Target, AttackOptions], dict[str, Any]]] = {
+_RUNNERS: Mapping[str, Callable[[Grid, _Restored, Target, AttackOptions], dict[str, Any]]] = {
     "relearning": _relearning,
     "quantisation": _quantisation,
     "tasks": _tasks,

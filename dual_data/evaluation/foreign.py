@@ -1,9 +1,9 @@
-"""Scores recomputed from saved generations: our item files, and logs in open-unlearning's format.
+"""Recomputes scores from saved generations: from our item files, and from logs in open-unlearning's format.
 
 Open-unlearning's log is one JSON object, plain or gzipped: {section: {"agg_value": mean, "value_by_index": {"0": {
-"input", "ground_truth", "generation", "rouge1_recall", "rougeL_f1", "rougeL_recall"}}}}, each a list where a question
-has several answers. Ours is {"items": {set: [{"question", "ground_truth", "answers", "generation", "scores": {...}}]}}.
-Either way generation and scoring are apart, so that a new metric needs no GPU.
+"input", "ground_truth", "generation", "rouge1_recall", "rougeL_f1", "rougeL_recall"}}}}. Where a question has several
+answers, each of these values is a list. Ours is {"items": {set: [{"question", "ground_truth", "answers", "generation",
+"scores": {...}}]}}. Generation and scoring are separate in both, so a new metric needs no GPU.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from dual_data.evaluation.results import json_files, read_results
 from dual_data.matching import ObjectKind, kind_of
 
 AGGREGATES = ("rougeL_recall", "rougeL_f1", "rouge1_recall")
-"""The scores that `agg_value` may be the mean of; which one a log does not say."""
+"""The scores that `agg_value` may be the mean of: a log does not say which one."""
 
 
 class LogItem(NamedTuple):
@@ -33,97 +33,99 @@ class LogItem(NamedTuple):
     answers: tuple[str, ...]
     generation: str
     scores: Mapping[str, float]
-    """The scores that the log holds."""
+    """Scores as logged."""
     kind: ObjectKind = "entity"
 
 
 class Log(NamedTuple):
-    """A log: its items and the means that it states by section."""
+    """A log: its items, and the logged mean (`agg_value`) of each section."""
 
     items: tuple[LogItem, ...]
     aggregates: Mapping[str, float]
     others: tuple[str, ...] = ()
     """Sections without generations."""
     cell: Mapping[str, Any] = MappingProxyType({})
-    """Coordinates of the cell that it is the result of; empty for other logs."""
+    """Coordinates of the cell whose result it is; empty for other logs."""
 
 
 class Rescored(NamedTuple):
-    """What recomputing a log gave."""
+    """The recomputed scores of a log."""
 
     items: int
     max_abs_difference: float
-    """Largest absolute difference from the scores and means that the log holds; 0.0 is equality to the last bit."""
+    """Largest absolute difference from the logged scores and means; 0.0 means equal to the last bit."""
     differences: Mapping[str, float]
-    """The same by score."""
+    """The largest absolute difference by score."""
     means: Mapping[str, Mapping[str, float]]
-    """Recomputed mean of every text score by section, also of those that the log lacks."""
+    """Recomputed mean of every text score by section, including scores that the log lacks."""
     aggregates: Mapping[str, str]
-    """The score whose mean the section's `agg_value` is: of `AGGREGATES` the nearest."""
+    """By section, the score of `AGGREGATES` whose mean is nearest to `agg_value`."""
     left_alone: tuple[str, ...]
-    """Scores and sections of the log that do not follow from generations."""
+    """Scores and sections of the log that cannot be computed from generations."""
 
 
 def read_log(path: Path) -> Log:
-    """Read a log of either kind. Raises InputError with what is wrong and where."""
+    """Read a log in either format. Raises InputError that says what is wrong and where."""
     data = _read_json(path)
     if isinstance(data, dict) and isinstance(data.get("items"), dict):
-        found = [
+        items = [
             _our_item(path, name, index, row) for name, rows in data["items"].items() for index, row in enumerate(rows)
         ]
         aggregates, others = dict[str, float](), ()
-        cell = named if isinstance(named := data.get("cell"), dict) else {}
-    elif isinstance(data, dict) and (said := {name: section for name, section in data.items() if _says(section)}):
-        found = [
+        cell = coordinates if isinstance(coordinates := data.get("cell"), dict) else {}
+    elif isinstance(data, dict) and (
+        sections := {name: section for name, section in data.items() if _holds_generations(section)}
+    ):
+        items = [
             _their_item(path, name, index, row)
-            for name, section in said.items()
+            for name, section in sections.items()
             for index, answers in section["value_by_index"].items()
             for row in _by_answer(answers)
         ]
         aggregates = {
             name: float(section["agg_value"])
-            for name, section in said.items()
+            for name, section in sections.items()
             if isinstance(section.get("agg_value"), int | float)
         }
-        others, cell = tuple(name for name in data if name not in said), {}
+        others, cell = tuple(name for name in data if name not in sections), {}
     else:
         raise InputError(
             f"{path}: neither an item file of this package (a JSON object with `items`) nor a log of open-unlearning "
             "(sections with `value_by_index` that hold generations)"
         )
-    if not found:
+    if not items:
         raise InputError(f"{path}: the log holds no items")
-    return Log(tuple(found), aggregates, others, cell)
+    return Log(tuple(items), aggregates, others, cell)
 
 
 def log_files(path: Path) -> list[Path]:
-    """The file itself, or the results of a folder that hold items. Raises InputError for a folder without any."""
+    """The file itself, or the results with items in a folder. Raises InputError for a folder without any."""
     if not path.is_dir():
         return [path]
     if not json_files(path / "cells"):
-        # Beside logs lie summaries and settings, which a folder's every file would have to be told from.
+        # A folder of logs also holds summaries and settings, so every file would have to be checked.
         raise InputError(
             f"{path}: no results in it: a folder to score must be one that `dual-data eval run` wrote, with cells/ in "
             "it; logs of open-unlearning are named file by file"
         )
-    found = [file for file, result in read_results(path) if any(result["items"].values())]
-    if not found:
+    files = [file for file, result in read_results(path) if any(result["items"].values())]
+    if not files:
         raise InputError(f"{path}: none of its results holds items")
-    return found
+    return files
 
 
 def rescore(log: Log) -> Rescored:
-    """Recompute every score of a log from its generations and compare with what it holds."""
+    """Recompute every score of a log from its generations and compare it with the logged one."""
     differences: dict[str, float] = {}
     means: dict[str, dict[str, list[float]]] = {}
     left_alone = set(log.others)
     for item in log.items:
-        fresh = text_scores(item.generation, item.answer, item.answers, item.kind)
-        for name, value in fresh.items():
+        recomputed = text_scores(item.generation, item.answer, item.answers, item.kind)
+        for name, value in recomputed.items():
             means.setdefault(item.section, {}).setdefault(name, []).append(value)
-        for name, held in item.scores.items():
-            if name in fresh:
-                differences[name] = max(differences.get(name, 0.0), _distance(fresh[name], held))
+        for name, logged in item.scores.items():
+            if name in recomputed:
+                differences[name] = max(differences.get(name, 0.0), _distance(recomputed[name], logged))
             else:
                 left_alone.add(name)
     averaged = {
@@ -131,16 +133,16 @@ def rescore(log: Log) -> Rescored:
         for section, columns in means.items()
     }
     aggregates: dict[str, str] = {}
-    for section, held in log.aggregates.items():
-        distances = {name: _distance(averaged[section][name], held) for name in AGGREGATES}
+    for section, logged in log.aggregates.items():
+        distances = {name: _distance(averaged[section][name], logged) for name in AGGREGATES}
         aggregates[section] = min(distances, key=distances.__getitem__)
         differences["agg_value"] = max(differences.get("agg_value", 0.0), distances[aggregates[section]])
     largest = max(differences.values(), default=0.0)
     return Rescored(len(log.items), largest, differences, averaged, aggregates, tuple(sorted(left_alone)))
 
 
-def _distance(fresh: float, held: float) -> float:
-    return abs(fresh - held) if math.isfinite(held) else math.inf
+def _distance(recomputed: float, logged: float) -> float:
+    return abs(recomputed - logged) if math.isfinite(logged) else math.inf
 
 
 def _read_json(path: Path) -> Any:
@@ -153,26 +155,26 @@ def _read_json(path: Path) -> Any:
         raise InputError(f"{path}: not a readable JSON file: {error}") from error
 
 
-def _says(section: Any) -> bool:
-    """Whether a section holds generations to score; others are of likelihoods, or aggregates of aggregates."""
+def _holds_generations(section: Any) -> bool:
+    """Whether a section holds generations to score; others hold likelihoods, or aggregates of aggregates."""
     rows = section.get("value_by_index") if isinstance(section, dict) else None
     return isinstance(rows, dict) and any(
-        # A classifier's sections repeat the generation, without what it should have been.
+        # Sections of classifiers repeat the generation without the ground truth.
         isinstance(row, dict) and "ground_truth" in row
         for row in rows.values()
     )
 
 
 def _by_answer(row: Any) -> list[Any]:
-    """A row for each answer of a question that has several: there every value is a list."""
-    if not isinstance(row, dict) or not isinstance(said := row.get("generation"), list):
+    """One row per answer: for a question with several answers, every value in its row is a list."""
+    if not isinstance(row, dict) or not isinstance(generations := row.get("generation"), list):
         return [row]
     return [
         {
-            name: value[index] if isinstance(value, list) and len(value) == len(said) else value
+            name: value[index] if isinstance(value, list) and len(value) == len(generations) else value
             for name, value in row.items()
         }
-        for index in range(len(said))
+        for index in range(len(generations))
     ]
 
 

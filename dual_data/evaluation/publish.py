@@ -1,4 +1,4 @@
-"""An unlearned adapter as files for others: the adapter as peft reads it, the cell's result, and a card."""
+"""The files of an unlearned adapter for publication: the adapter in peft's format, the cell's result, and a card."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from dual_data.errors import InputError
 from dual_data.evaluation.results import BASE, Result, read_result
 
 STAGE = "stage_adapter"
-"""Folder of the training stage's adapter, which becomes part of the base before the unlearned one is put on."""
+"""Folder of the training stage's adapter, which is applied to the base before the unlearned one."""
 _WEIGHTS = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def adapter_files(result: Path) -> dict[str, bytes | Path]:
-    """Files by path in a model repository, for the result cells/ID.json of a grid that kept its adapters.
+    """Files by path in a model repository, for the result cells/ID.json of a grid that saved its adapters.
 
-    result.json is the result without its items and the panel's. Raises InputError where there is no adapter to the
-    result.
+    result.json is the result without its items and those of the panel. Raises InputError where the result has no
+    adapter.
     """
-    found = read_result(result)
+    cell_result = read_result(result)
     folder = result.resolve().parent.parent
-    kept = folder / "adapters" / result.stem
-    if found["cell"]["method"] == BASE or not kept.is_dir():
+    adapter = folder / "adapters" / result.stem
+    if cell_result["cell"]["method"] == BASE or not adapter.is_dir():
         raise InputError(
             f"{result}: no adapter was kept of this cell; run the grid with --save-adapters (a cell before unlearning "
             "has none)"
         )
-    files: dict[str, bytes | Path] = {name: kept / name for name in _WEIGHTS}
-    if stage := found["provenance"].get("stage"):
-        below = folder.parent / "stages" / stage
-        if not all((below / name).is_file() for name in _WEIGHTS):
+    files: dict[str, bytes | Path] = {name: adapter / name for name in _WEIGHTS}
+    if stage := cell_result["provenance"].get("stage"):
+        stage_adapter = folder.parent / "stages" / stage
+        if not all((stage_adapter / name).is_file() for name in _WEIGHTS):
             raise InputError(
-                f"{below}: the adapter of the training stage is gone; remove {kept} and run the grid again with "
-                "--save-adapters, which makes both anew"
+                f"{stage_adapter}: the adapter of the training stage is gone; remove {adapter} and run the grid again "
+                "with --save-adapters, which makes both anew"
             )
-        files |= {f"{STAGE}/{name}": below / name for name in _WEIGHTS}
-    summary = {key: value for key, value in found.items() if key not in ("items", "panel_items")}
+        files |= {f"{STAGE}/{name}": stage_adapter / name for name in _WEIGHTS}
+    summary = {key: value for key, value in cell_result.items() if key not in ("items", "panel_items")}
     files["result.json"] = (json.dumps(summary, ensure_ascii=False, indent=1) + "\n").encode()
-    files["README.md"] = card(found).encode()
+    files["README.md"] = card(cell_result).encode()
     return files
 
 
@@ -48,8 +48,8 @@ def card(result: Result) -> str:
     """The model card: what was unlearned from what and how, what was measured, and how to load it."""
     cell, model = result["cell"], result["provenance"]["model"]
     hours = result["run"].get("gpu_hours")
-    staged = bool(result["provenance"].get("stage"))
-    stacked = staged and result["provenance"]["identity"]["stage"]["recipe"]["apply"] == "stack"
+    has_stage = bool(result["provenance"].get("stage"))
+    is_stacked = has_stage and result["provenance"]["identity"]["stage"]["recipe"]["apply"] == "stack"
     head = ["library_name: peft", "tags: [unlearning, dual-data]"]
     if model.get("revision"):
         head.insert(0, f"base_model: {model['spec']}")
@@ -62,7 +62,7 @@ def card(result: Result) -> str:
         "",
         f"A LoRA adapter that unlearns: {cell['method']} at learning rate {cell['lr']:g}, seed {cell['seed']}, preset "
         f"`{cell['preset']}`, prompt profile `{cell['profile']}`, on `{model['spec']}` "
-        + (f"after the training stage `{cell['stage']}`." if staged else "as it was published."),
+        + (f"after the training stage `{cell['stage']}`." if has_stage else "as it was published."),
         "",
         *([f"The cell {result['status']}: {result['reason']}.", ""] if result["reason"] else []),
         "| set | ROUGE-L recall | answers held | probability |",
@@ -76,23 +76,23 @@ def card(result: Result) -> str:
         "```python",
         *_loading(model),
     ]
-    if stacked:  # not rounded into the base: both adapters stay on it
+    if is_stacked:  # the stage is not merged into the base, so both adapters stay on it
         lines += [
             f'model = PeftModel.from_pretrained(model, REPO, subfolder="{STAGE}", adapter_name="stage")',
             'model.load_adapter(REPO, "unlearned")',
             'model.base_model.set_adapter(["stage", "unlearned"])',
         ]
     else:
-        if staged:
+        if has_stage:
             lines.append(f'model = PeftModel.from_pretrained(model, REPO, subfolder="{STAGE}").merge_and_unload()')
         lines.append("model = PeftModel.from_pretrained(model, REPO)")
     return "\n".join([*lines, "```", ""])
 
 
 def _loading(model: Mapping[str, Any]) -> list[str]:
-    """Code that loads the base as it was measured: its revision, in its type."""
+    """Code that loads the base model that was measured: its revision, in its dtype."""
     if not model.get("revision"):
-        # Of a local folder or file, of a GGUF file and of the small model of a package, which transformers cannot find.
+        # A local folder or file, a GGUF file, or the small model of a package: transformers cannot find these by name.
         return [
             "from dual_data.evaluation.models.loading import load",
             "from peft import PeftModel",
@@ -111,13 +111,13 @@ def _loading(model: Mapping[str, Any]) -> list[str]:
 
 
 def _row(name: str, scores: Mapping[str, Any]) -> str:
-    shown = (scores.get(key) for key in ("rougeL_recall", "contains_answer", "probability"))
-    return f"| {name} | {' | '.join('-' if value is None else f'{value:.3f}' for value in shown)} |"
+    values = (scores.get(key) for key in ("rougeL_recall", "contains_answer", "probability"))
+    return f"| {name} | {' | '.join('-' if value is None else f'{value:.3f}' for value in values)} |"
 
 
-def _panel(found: Mapping[str, Any] | None) -> list[str]:
-    """What is left of other knowledge, where it was measured."""
-    if found is None or found["accuracy"] is None:
+def _panel(summary: Mapping[str, Any] | None) -> list[str]:
+    """Accuracy on the utility panel, where it was measured."""
+    if summary is None or summary["accuracy"] is None:
         return []
-    said = f"{found['accuracy']:.1%} of {found['questions']:,} right, guessing gives {found['guessing']:.1%}"
-    return [f"Utility panel `{found['name']}`: {said}.", ""]
+    accuracy = f"{summary['accuracy']:.1%} of {summary['questions']:,} right, guessing gives {summary['guessing']:.1%}"
+    return [f"Utility panel `{summary['name']}`: {accuracy}.", ""]

@@ -1,12 +1,12 @@
 """Intervals and tests for item-level scores: hierarchical bootstrap, AUC, Kolmogorov-Smirnov, corrections.
 
-Items of one subject are not independent and neither are items of one training seed, so resampling draws seeds and
-subjects with replacement. The two are crossed and not nested: every seed is measured on the same subjects, so one
-draw of subjects holds for all seeds drawn (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122; a fresh draw
-of subjects in each seed would average away how hard the subjects are, which all seeds share). Two systems scored on
-the same items are compared with the same draws: the interval is that of the difference. A handful of seeds cannot be
-resampled: their mean is drawn from Student's distribution of as many, which gives its textbook interval where subjects
-are all alike. One seed says nothing of others, and intervals are of the models that it gave.
+Items of one subject are not independent, and neither are items of one training seed, so resampling draws subjects and
+seeds. The two are crossed, not nested: every seed is measured on the same subjects, so one draw of subjects holds for
+all seeds (the pigeonhole bootstrap, Owen 2007, doi 10.1214/07-AOAS122). A fresh draw of subjects in each seed would
+average away how hard the subjects are, which all seeds share. Two systems scored on the same items are compared with
+the same draws: the interval is that of the difference. Subjects are drawn with replacement. A handful of seeds cannot
+be resampled: their mean is drawn from Student's t distribution, which gives the textbook interval where all subjects
+are alike. One seed says nothing about others: its intervals hold for the models that it gave.
 """
 
 import json
@@ -22,38 +22,38 @@ Floats = NDArray[np.float64]
 _TAIL = 0.025
 """Share of the draws on either side of a 95 % interval."""
 _REPLICATES = 2000
-_DEAR_REPLICATES = 500
-"""Draws where each costs a pass over all items, or over all pairs."""
-_OFF = 5000
-"""Draws of how far the variance of a few seeds is off."""
-_FEW = 10
-"""Draws beyond zero that are too few to read a small p-value from."""
+_COSTLY_REPLICATES = 500
+"""Fewer draws, where each costs a pass over all items or all pairs."""
+_CHI_SQUARE_DRAWS = 5000
+"""Draws of the true variance of seeds, given the variance of a few."""
+_FEWEST_IN_TAIL = 10
+"""Draws beyond zero that are needed to read a p-value from their share."""
 
 
 class Spread(NamedTuple):
-    """Variances of an estimate, by what could have come out otherwise."""
+    """Variances of an estimate, by source of variation."""
 
     subjects: float
-    """By the subjects, the seeds held."""
+    """Over draws of subjects, with the seeds fixed."""
     seeds: tuple[tuple[float, int], ...]
-    """By the seeds, the subjects held, with the degrees of freedom of each such variance; none for one seed."""
+    """Over seeds, with the subjects fixed: (variance, degrees of freedom) each; empty for one seed."""
 
     def tail(self, value: float) -> float:
-        """Two-sided p-value of "the estimate is zero": normal by subjects, and Student's by seeds, as they are drawn.
+        """Two-sided p-value of "the estimate is zero": normal over subjects plus Student's t over seeds.
 
-        Given how far the seeds' variance is off, both are normal; so it is a mean over what that can be.
+        Given the true variance of the seeds, both are normal; the p-value is the mean over draws of that variance.
         """
         random = np.random.default_rng(0)
-        total = np.full(_OFF, self.subjects)
-        for variance, freedom in self.seeds:
-            total += variance * freedom / random.chisquare(freedom, _OFF)
+        total = np.full(_CHI_SQUARE_DRAWS, self.subjects)
+        for variance, degrees in self.seeds:
+            total += variance * degrees / random.chisquare(degrees, _CHI_SQUARE_DRAWS)
         if not total.any():
             return 0.0 if value else 1.0
         return float(np.mean([math.erfc(deviate) for deviate in (abs(value) / np.sqrt(2 * total)).tolist()]))
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % interval, and the two-sided p-value of "it is zero" where that was asked."""
+    """An estimate with its 95 % interval, and the two-sided p-value of "it is zero" where that was tested."""
 
     value: float
     low: float
@@ -62,10 +62,10 @@ class Interval(NamedTuple):
 
 
 def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], *, share: bool = False) -> Interval:
-    """Mean with an interval over seeds and clusters, drawn crossed.
+    """Mean with an interval over seeds and clusters, which are crossed.
 
-    `values` is [items] or [seeds, items]; `clusters` names each item's subject. Where all values of a `share` are 0, or
-    all 1, draws have no spread: the other end is then that of the exact binomial interval of as many subjects. Raises
+    `values` is [items] or [seeds, items]; `clusters` names each item's subject. With `share`, where all values are 0 or
+    all are 1, draws have no spread: the far end is then that of the exact binomial interval of as many subjects. Raises
     ValueError for no items and for shapes that do not fit.
     """
     sums = _cluster_sums(values, clusters)
@@ -79,32 +79,36 @@ def bootstrap_mean(values: ArrayLike, clusters: Sequence[Hashable], *, share: bo
 def bootstrap_function(
     function: Callable[..., Floats], tables: Sequence[ArrayLike], clusters: Sequence[Hashable]
 ) -> Interval:
-    """A function of the means of several tables of the same seeds and items, all drawn together.
+    """A function of the means of several tables of the same seeds and items, all with the same draws.
 
-    `function` takes one array a table, of a mean in each draw, and gives an array of the same length. Tables and
-    clusters as in :func:`bootstrap_mean`.
+    `function` takes one array per table, the table's mean in each draw, and returns an array of the same length. Tables
+    and clusters as in :func:`bootstrap_mean`.
     """
-    sides = [_cluster_sums(values, clusters) for values in tables]
-    exact = function(*(np.array([side.mean()]) for side in sides))
-    # A generator each, of one seed: tables of one shape get the same draws.
-    draws = function(*(_draw_means(side, np.random.default_rng(0), _REPLICATES) for side in sides))
+    sums = [_cluster_sums(values, clusters) for values in tables]
+    exact = function(*(np.array([table_sums.mean()]) for table_sums in sums))
+    # A generator each, with the same seed, so that all tables get the same draws.
+    draws = function(*(_draw_means(table_sums, np.random.default_rng(0), _REPLICATES) for table_sums in sums))
     return Interval(float(exact[0]), *quantiles(draws))
 
 
 def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replicates: int = 1000) -> Interval:
-    """Median over seeds and items with an interval over seeds and clusters, drawn crossed; arrays as in the mean's."""
+    """Median over seeds and items with an interval over seeds and clusters; arrays as in :func:`bootstrap_mean`."""
     table = np.atleast_2d(np.asarray(values, dtype=float))
     random = np.random.default_rng(0)
-    seeds = np.maximum(seed_weights(len(table), random, replicates), 0.0)  # an item cannot count less than not at all
-    picked = item_weights(clusters, random, replicates)
+    seeds = np.maximum(
+        seed_weights(len(table), random, replicates), 0.0
+    )  # weights of seeds can be negative, those of items cannot
+    counts = item_weights(clusters, random, replicates)
     order = np.argsort(table, axis=None, kind="stable")
-    rising = table.ravel()[order]
-    below = (seeds[:, :, None] * picked[:, None, :]).reshape(replicates, -1)[:, order].cumsum(1)
+    ascending = table.ravel()[order]
+    below = (seeds[:, :, None] * counts[:, None, :]).reshape(replicates, -1)[:, order].cumsum(1)
     half = below[:, -1:] / 2
-    # As many of them lie on either side; of an even number the two in the middle count half each.
-    near = 1e-9 * half  # weights that sum to a half are not summed exactly
-    last = len(rising) - 1
-    draws = (rising[(below < half - near).sum(1)] + rising[np.minimum((below <= half + near).sum(1), last)]) / 2
+    # The weighted median: the mean of the two middle values where exactly half of the weight lies below.
+    tolerance = 1e-9 * half  # sums of weights are not exact
+    last = len(ascending) - 1
+    draws = (
+        ascending[(below < half - tolerance).sum(1)] + ascending[np.minimum((below <= half + tolerance).sum(1), last)]
+    ) / 2
     return Interval(float(np.median(table)), *quantiles(draws))
 
 
@@ -113,12 +117,14 @@ def bootstrap_difference(
 ) -> Interval:
     """Mean of `first - second` on the same items (and seeds), paired, with its interval and p-value.
 
-    Arrays as in :func:`bootstrap_mean`; one of the two may lack the seed axis (a base model, say).
+    Arrays as in :func:`bootstrap_mean`; one of the two may lack the seed axis, as for a base model.
     """
-    one, two = np.atleast_2d(np.asarray(first, dtype=float)), np.atleast_2d(np.asarray(second, dtype=float))
-    if one.shape[1] != two.shape[1] or (one.shape[0] != two.shape[0] and 1 not in (one.shape[0], two.shape[0])):
-        raise ValueError(f"cannot pair {one.shape} with {two.shape}: [seeds, items] of the same items are needed")
-    sums = _cluster_sums(one - two, clusters)
+    left, right = np.atleast_2d(np.asarray(first, dtype=float)), np.atleast_2d(np.asarray(second, dtype=float))
+    if left.shape[1] != right.shape[1] or (
+        left.shape[0] != right.shape[0] and 1 not in (left.shape[0], right.shape[0])
+    ):
+        raise ValueError(f"cannot pair {left.shape} with {right.shape}: [seeds, items] of the same items are needed")
+    sums = _cluster_sums(left - right, clusters)
     draws = _draw_means(sums, np.random.default_rng(0), replicates)
     return interval_of(sums.mean(), draws, len(sums.sizes), lambda: _spread(sums))
 
@@ -131,10 +137,11 @@ def mean_draws(
     seed: int | Sequence[int] = 0,
     replicates: int = _REPLICATES,
 ) -> Floats:
-    """The means that an interval is made of, by draw; NaN where none of the items is drawn.
+    """The mean in every bootstrap draw; NaN where none of the items is drawn.
 
-    Subjects are drawn from `among`, which holds those of the items; from these where it is None. The same seed and the
-    same `among` draw the same subjects, whatever is measured on them: draws of several figures can be combined.
+    Subjects are drawn from `among`, which must contain those of the items (default: those of the items). The same seed
+    and the same `among` draw the same subjects, whatever is measured on them, so draws of several figures can be
+    combined.
     """
     return _draw_means(_cluster_sums(values, clusters, among), np.random.default_rng(seed), replicates)
 
@@ -145,16 +152,16 @@ def mean_spread(values: ArrayLike, clusters: Sequence[Hashable]) -> Spread:
 
 
 def interval_of(value: float, draws: Floats, clusters: int, spread: Callable[[], Spread]) -> Interval:
-    """Percentile interval of bootstrap draws of so many clusters, and the p-value of "it is zero".
+    """Percentile interval of bootstrap draws over so many clusters, and the p-value of "it is zero".
 
-    The share of the draws beyond zero cannot be below one draw, which a correction over a hundred comparisons makes no
-    finding of whatever the data. Where fewer than ten lie there, the tail of the spread counts if it is lower; but
-    never less than 2 ** (1 - clusters), the least that a sign test of as many subjects can say. `spread` is asked there
-    alone, for it costs draws of its own.
+    The p-value is twice the share of the draws beyond zero. That share cannot be below one draw, which no correction
+    over a hundred comparisons would leave significant. Where fewer than ten draws lie beyond zero, the tail of the
+    spread replaces it if it is lower. The p-value is never below 2 ** (1 - clusters), the least that a sign test of as
+    many subjects can give. `spread` is called only where it is needed, since it costs draws of its own.
     """
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     p_value = min(1.0, 2 * (tail + 1) / (len(draws) + 1))
-    if tail < _FEW:
+    if tail < _FEWEST_IN_TAIL:
         p_value = min(p_value, spread().tail(value))
     return Interval(value, *quantiles(draws), max(p_value, 2.0 ** (1 - clusters)))
 
@@ -162,29 +169,29 @@ def interval_of(value: float, draws: Floats, clusters: int, spread: Callable[[],
 def bootstrap(statistic: Callable[[NDArray[np.intp]], float], clusters: Sequence[Hashable]) -> Interval:
     """Interval of any statistic of item indices, by drawing whole clusters with replacement.
 
-    Draws on which the statistic is not a number (one class only, say) are left out. What is left can lie all on one
-    side of the estimate where they are many, so the interval is widened to hold it.
+    Draws for which the statistic is NaN (with one class only, for example) are left out. Where many are, the rest can
+    all lie on one side of the estimate, so the interval is widened to contain it.
     """
-    of_item, count = _numbered(clusters)
-    order, sizes = np.argsort(of_item, kind="stable"), np.bincount(of_item)
+    cluster_of_item, count = _number_clusters(clusters)
+    order, sizes = np.argsort(cluster_of_item, kind="stable"), np.bincount(cluster_of_item)
     starts = np.cumsum(sizes) - sizes
     random = np.random.default_rng(0)
-    drawn = []
-    for _ in range(_DEAR_REPLICATES):
-        picks = random.integers(count, size=count)
-        lengths = sizes[picks]
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        drawn.append(statistic(order[np.repeat(starts[picks], lengths) + within]))
-    kept = np.array([value for value in drawn if not math.isnan(value)])
+    values = []
+    for _ in range(_COSTLY_REPLICATES):
+        chosen = random.integers(count, size=count)
+        lengths = sizes[chosen]
+        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        values.append(statistic(order[np.repeat(starts[chosen], lengths) + offsets]))
+    finite = np.array([value for value in values if not math.isnan(value)])
     value = statistic(np.arange(len(clusters)))
-    if math.isnan(value) or not len(kept):
+    if math.isnan(value) or not len(finite):
         return Interval(value, math.nan, math.nan)
-    low, high = quantiles(kept)
+    low, high = quantiles(finite)
     return Interval(value, min(low, value), max(high, value))
 
 
 def auc(positive: ArrayLike, negative: ArrayLike) -> float:
-    """Area under the ROC curve: chance that a positive scores above a negative, ties counting half.
+    """Area under the ROC curve: the probability that a positive scores above a negative, ties counting half.
 
     NaN where one of the two is empty.
     """
@@ -201,36 +208,37 @@ def auc_interval(
     positive_clusters: Sequence[Hashable],
     negative_clusters: Sequence[Hashable],
 ) -> Interval:
-    """AUC with an interval over clusters drawn within each class, so that no draw lacks one.
+    """AUC with an interval over clusters drawn within each class, so that no draw lacks a class.
 
-    At 0 and 1 it is that of a share of as many as the class of fewer clusters has, as in :func:`bootstrap_mean`.
+    An AUC of 0 or 1 has the interval that :func:`bootstrap_mean` gives a share, with as many items as the class with
+    fewer clusters has.
     """
     random = np.random.default_rng(0)
     first, second = np.asarray(positive, dtype=float), np.asarray(negative, dtype=float)
-    weights = [item_weights(names, random, _DEAR_REPLICATES) for names in (positive_clusters, negative_clusters)]
+    weights = [item_weights(names, random, _COSTLY_REPLICATES) for names in (positive_clusters, negative_clusters)]
     # An AUC is a weighted mean over pairs, so all draws are two matrix products.
     wins = np.sign(first[:, None] - second[None, :]) / 2 + 0.5
-    drawn = ((weights[0] @ wins) * weights[1]).sum(1) / (weights[0].sum(1) * weights[1].sum(1))
+    draws = ((weights[0] @ wins) * weights[1]).sum(1) / (weights[0].sum(1) * weights[1].sum(1))
     area = auc(first, second)
     if area in (0, 1):
         fewest = min(len(set(positive_clusters)), len(set(negative_clusters)))
         return bootstrap_mean(np.full(fewest, area), range(fewest), share=True)
-    return Interval(area, *quantiles(drawn))
+    return Interval(area, *quantiles(draws))
 
 
 def kolmogorov_smirnov(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
     """Two-sample statistic and two-sided p-value.
 
-    The p-value is exact (share of lattice paths that leave the band, Hodges 1958) up to 10^6 pairs and
-    asymptotic above. Raises ValueError for an empty sample.
+    The p-value is exact up to 10^6 pairs (the share of lattice paths that leave the band, Hodges 1958) and asymptotic
+    above. Raises ValueError for an empty sample.
     """
-    one, two = np.sort(np.asarray(first, dtype=float)), np.sort(np.asarray(second, dtype=float))
-    n, m = len(one), len(two)
+    left, right = np.sort(np.asarray(first, dtype=float)), np.sort(np.asarray(second, dtype=float))
+    n, m = len(left), len(right)
     if not n or not m:
         raise ValueError("the Kolmogorov-Smirnov test needs two samples that are not empty")
-    points = np.concatenate([one, two])
-    # Whole numbers of steps, so that the band of the exact test has no rounding.
-    steps = int(np.abs(np.searchsorted(one, points, "right") * m - np.searchsorted(two, points, "right") * n).max())
+    points = np.concatenate([left, right])
+    # An integer, n * m times the statistic, so that the band of the exact test has no rounding.
+    steps = int(np.abs(np.searchsorted(left, points, "right") * m - np.searchsorted(right, points, "right") * n).max())
     statistic = steps / (n * m)
     if n * m <= 1_000_000:
         return statistic, _exact_tail(n, m, steps)
@@ -245,25 +253,25 @@ def holm(p_values: Sequence[float]) -> list[float]: ...
 @overload
 def holm(p_values: Sequence[float | None]) -> list[float | None]: ...
 def holm(p_values: Sequence[float | None]) -> Sequence[float | None]:
-    """Holm's step-down correction: p-values that keep the family-wise error, in the order given.
+    """Holm's step-down correction, which controls the family-wise error rate: p-values in the order given.
 
-    None is what was not tested: it stays, and counts for nothing.
+    None stands for "not tested": it stays None and does not count as a comparison.
     """
     order = sorted((value, index) for index, value in enumerate(p_values) if value is not None)
     corrected: list[float | None] = [None] * len(p_values)
-    running = 0.0
-    for place, (value, index) in enumerate(order):
-        running = max(running, min(1.0, (len(order) - place) * value))
-        corrected[index] = running
+    largest = 0.0
+    for rank, (value, index) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * value))
+        corrected[index] = largest
     return corrected
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
     """Rank correlation with average ranks for ties; NaN where one side is constant."""
-    one, two = average_ranks(np.asarray(first, dtype=float)), average_ranks(np.asarray(second, dtype=float))
-    one, two = one - one.mean(), two - two.mean()
-    scale = math.sqrt(float((one**2).sum() * (two**2).sum()))
-    return float((one * two).sum()) / scale if scale else math.nan
+    left, right = average_ranks(np.asarray(first, dtype=float)), average_ranks(np.asarray(second, dtype=float))
+    left, right = left - left.mean(), right - right.mean()
+    scale = math.sqrt(float((left**2).sum() * (right**2).sum()))
+    return float((left * right).sum()) / scale if scale else math.nan
 
 
 def average_ranks(values: Floats) -> Floats:
@@ -274,7 +282,7 @@ def average_ranks(values: Floats) -> Floats:
 
 
 def harmonic_mean(values: Sequence[float]) -> float:
-    """n / sum(1 / x); 0 where one value is 0 or less. Raises ValueError for none."""
+    """n / sum(1 / x); 0 where a value is 0 or less. Raises ValueError for no values."""
     if not values:
         raise ValueError("the harmonic mean of nothing")
     if min(values) <= 0:
@@ -283,17 +291,17 @@ def harmonic_mean(values: Sequence[float]) -> float:
 
 
 def draw_counts(size: int, random: np.random.Generator, replicates: int) -> Floats:
-    """How often each of `size` things is drawn in `size` draws with replacement, [replicates, size]; not to be written.
+    """How often each of `size` things is drawn in `size` draws with replacement, [replicates, size]; read-only.
 
-    A report draws the same for hundreds of figures: generators that stand at one place share what they draw from there.
+    A report needs the same draws for hundreds of figures, so they are cached by the state of the generator.
     """
-    counts, after = _drawn(json.dumps(random.bit_generator.state), size, replicates)
-    random.bit_generator.state = json.loads(after)
+    counts, next_state = _counts_from(json.dumps(random.bit_generator.state), size, replicates)
+    random.bit_generator.state = json.loads(next_state)
     return counts
 
 
 @lru_cache(maxsize=32)
-def _drawn(state: str, size: int, replicates: int) -> tuple[Floats, str]:
+def _counts_from(state: str, size: int, replicates: int) -> tuple[Floats, str]:
     random = np.random.default_rng()
     random.bit_generator.state = json.loads(state)
     counts: Floats = random.multinomial(size, np.full(size, 1 / size), size=replicates).astype(float)
@@ -302,10 +310,10 @@ def _drawn(state: str, size: int, replicates: int) -> tuple[Floats, str]:
 
 
 def seed_weights(size: int, random: np.random.Generator, replicates: int) -> Floats:
-    """What each seed counts in a draw of their mean, [replicates, size]; ones where there is only one.
+    """The weight of each seed in a draw of their mean, [replicates, size]; ones where there is only one seed.
 
-    Rows sum to `size`. The weighted mean of seeds spreads about their mean as Student's distribution of size - 1
-    degrees of freedom does, at the mean's standard error: some weights are below zero.
+    Rows sum to `size`. The weighted mean of the seeds is distributed about their mean as Student's t with size - 1
+    degrees of freedom, scaled by the standard error of the mean. Some weights are negative.
     """
     if size == 1:
         return np.ones((replicates, 1))
@@ -316,9 +324,9 @@ def seed_weights(size: int, random: np.random.Generator, replicates: int) -> Flo
 
 
 def item_weights(clusters: Sequence[Hashable], random: np.random.Generator, replicates: int) -> Floats:
-    """How often each item is drawn when whole clusters are, [replicates, items]."""
-    of_item, count = _numbered(clusters)
-    counts: Floats = draw_counts(count, random, replicates)[:, of_item]
+    """How often each item is drawn when whole clusters are drawn, [replicates, items]."""
+    cluster_of_item, count = _number_clusters(clusters)
+    counts: Floats = draw_counts(count, random, replicates)[:, cluster_of_item]
     return counts
 
 
@@ -328,10 +336,12 @@ def quantiles(draws: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _numbered(clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None) -> tuple[NDArray[np.intp], int]:
-    """Of each item the number of its cluster, as they first come up in `among`, and how many there are of these.
+def _number_clusters(
+    clusters: Sequence[Hashable], among: Sequence[Hashable] | None = None
+) -> tuple[NDArray[np.intp], int]:
+    """The cluster number of each item, in order of first appearance in `among`, and the number of clusters.
 
-    Raises ValueError for none.
+    Raises ValueError for no clusters.
     """
     numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters if among is None else among))}
     if not numbers:
@@ -340,14 +350,14 @@ def _numbered(clusters: Sequence[Hashable], among: Sequence[Hashable] | None = N
 
 
 class _Sums(NamedTuple):
-    """Sums of the items of each cluster."""
+    """Sums of the values of each cluster."""
 
     sums: Floats
     """[clusters, seeds]."""
     sizes: Floats
     """Items of each cluster."""
     ends: tuple[float, float]
-    """The least and the largest item, beyond which no mean lies."""
+    """The least and the largest value, beyond which no mean lies."""
 
     def mean(self) -> float:
         return float(self.sums.sum() / (self.sums.shape[1] * self.sizes.sum()))
@@ -357,35 +367,37 @@ def _cluster_sums(values: ArrayLike, clusters: Sequence[Hashable], among: Sequen
     table = np.atleast_2d(np.asarray(values, dtype=float))
     if table.ndim != 2 or table.shape[1] != len(clusters):
         raise ValueError(f"{len(clusters)} cluster names for values of shape {table.shape}")
-    of_item, count = _numbered(clusters, among)
+    cluster_of_item, count = _number_clusters(clusters, among)
     sums = np.zeros((count, len(table)))
-    np.add.at(sums, of_item, table.T)
-    return _Sums(sums, np.bincount(of_item, minlength=count).astype(float), (float(table.min()), float(table.max())))
+    np.add.at(sums, cluster_of_item, table.T)
+    return _Sums(
+        sums, np.bincount(cluster_of_item, minlength=count).astype(float), (float(table.min()), float(table.max()))
+    )
 
 
 def _draw_means(table: _Sums, random: np.random.Generator, replicates: int) -> Floats:
-    count, seeds = table.sums.shape
-    picked = draw_counts(count, random, replicates)  # first, so that they do not depend on how many seeds there are
-    return _means(table, picked, seed_weights(seeds, random, replicates))
+    clusters, seeds = table.sums.shape
+    counts = draw_counts(clusters, random, replicates)  # before the seeds, so that the number of seeds changes nothing
+    return _means(table, counts, seed_weights(seeds, random, replicates))
 
 
-def _means(table: _Sums, picked: Floats, seeds: Floats) -> Floats:
-    """Means of the clusters and seeds drawn so often; NaN where no item is."""
-    totals, items = ((picked @ table.sums) * seeds).sum(1), picked @ table.sizes
-    known = items > 0
-    means = np.clip(totals / (seeds.sum(1) * np.maximum(items, 1.0)), *table.ends)
-    found: Floats = np.where(known, means, np.nan)
-    return found
+def _means(table: _Sums, counts: Floats, weights: Floats) -> Floats:
+    """Mean in each draw, from counts of clusters and weights of seeds; NaN where no item is drawn."""
+    totals, items = ((counts @ table.sums) * weights).sum(1), counts @ table.sizes
+    not_empty = items > 0
+    means = np.clip(totals / (weights.sum(1) * np.maximum(items, 1.0)), *table.ends)
+    result: Floats = np.where(not_empty, means, np.nan)
+    return result
 
 
 def _spread(table: _Sums) -> Spread:
-    count, seeds = table.sums.shape
-    picked = draw_counts(count, np.random.default_rng(0), _DEAR_REPLICATES)
-    by_subject = float(np.nanvar(_means(table, picked, np.ones((1, seeds)))))
+    clusters, seeds = table.sums.shape
+    counts = draw_counts(clusters, np.random.default_rng(0), _COSTLY_REPLICATES)
+    by_subject = float(np.nanvar(_means(table, counts, np.ones((1, seeds)))))
     if seeds == 1:
         return Spread(by_subject, ())
-    of_seed = table.sums.sum(0) / table.sizes.sum()
-    return Spread(by_subject, ((float(of_seed.var(ddof=1)) / seeds, seeds - 1),))
+    seed_means = table.sums.sum(0) / table.sizes.sum()
+    return Spread(by_subject, ((float(seed_means.var(ddof=1)) / seeds, seeds - 1),))
 
 
 def _exact_tail(n: int, m: int, steps: int) -> float:

@@ -13,7 +13,7 @@ from dual_data.evaluation.results import cell_path, read_result, read_results, w
 from tests.evaluation.report.made_up import write_cell
 
 HELD = set(COMPARED) - {"minilm_cosine"}
-"""What made-up cells hold: the cosine is measured only where it is asked for."""
+"""Scores of made-up cells: the cosine is measured only on request."""
 
 
 def test_paired_differences(tmp_path: Path) -> None:
@@ -22,8 +22,8 @@ def test_paired_differences(tmp_path: Path) -> None:
     rows = {(row.set, row.score): row for row in compare_results(cell, base).rows}
     assert set(rows) == {(name, score) for name in ("forget", "retain_train", "retain_eval") for score in HELD}
     forget, retain = rows["forget", "rougeL_recall"], rows["retain_eval", "rougeL_recall"]
-    held = [row["scores"]["rougeL_recall"] for row in read_result(cell)["items"]["forget"]]
-    assert forget.difference.value == pytest.approx(np.mean(held) - 1)
+    recalls = [row["scores"]["rougeL_recall"] for row in read_result(cell)["items"]["forget"]]
+    assert forget.difference.value == pytest.approx(np.mean(recalls) - 1)
     assert forget.difference.high < 0
     assert forget.corrected < 0.05
     assert (retain.difference.value, retain.corrected) == (0, 1)  # the same facts are still answered
@@ -47,31 +47,31 @@ def test_order_does_not_matter_but_items_do(tmp_path: Path) -> None:
 
 def _two_methods(folder: Path) -> tuple[Path, Path]:
     for seed in (0, 1, 2):
-        for method, left in (("NPO", 0.2), ("GradDiff", 0.6)):
-            write_cell(folder, method=method, lr=1e-4, seed=seed, forget=left, retain=0.9)
+        for method, forget in (("NPO", 0.2), ("GradDiff", 0.6)):
+            write_cell(folder, method=method, lr=1e-4, seed=seed, forget=forget, retain=0.9)
     cells = [
-        write_cell(folder, method=method, lr=1e-4, forget=left, retain=0.9)
-        for method, left in (("NPO", 0.2), ("GradDiff", 0.6))
+        write_cell(folder, method=method, lr=1e-4, forget=forget, retain=0.9)
+        for method, forget in (("NPO", 0.2), ("GradDiff", 0.6))
     ]
     return cell_path(folder, cells[0]), cell_path(folder, cells[1])
 
 
 def test_seeds_are_paired(tmp_path: Path) -> None:
     npo, diff = _two_methods(tmp_path)
-    alone = {(row.set, row.score): row for row in compare_results(npo, diff).rows}["forget", "rougeL_recall"]
+    single = {(row.set, row.score): row for row in compare_results(npo, diff).rows}["forget", "rougeL_recall"]
     several = {(row.set, row.score): row for row in compare_results(npo, diff, seeds=True).rows}[
         "forget", "rougeL_recall"
     ]
-    assert (alone.seeds, several.seeds) == (1, 3)
-    held = [
+    assert (single.seeds, several.seeds) == (1, 3)
+    means = [
         [np.mean([row["scores"]["rougeL_recall"] for row in result["items"]["forget"]]) for result in side]
         for side in (
             [result for _, result in read_results(tmp_path) if result["cell"]["method"] == method]
             for method in ("NPO", "GradDiff")
         )
     ]
-    assert several.difference.value == pytest.approx(np.mean(held[0]) - np.mean(held[1]))
-    assert several.difference.value != alone.difference.value
+    assert several.difference.value == pytest.approx(np.mean(means[0]) - np.mean(means[1]))
+    assert several.difference.value != single.difference.value
 
 
 def test_a_folder_is_a_side_where_its_results_differ_in_seed_alone(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_the_model_before_is_paired_with_every_seed_and_others_by_their_own(tmp_
     npo, _ = _two_methods(tmp_path)
     base = cell_path(tmp_path, write_cell(tmp_path, forget=1.0, retain=1.0))
     assert {row.seeds for row in compare_results(npo, base, seeds=True).rows} == {3}
-    one = cell_path(tmp_path, write_cell(tmp_path, method="RMU", lr=1e-4, seed=2, forget=0.5, retain=0.9))
-    assert {row.seeds for row in compare_results(npo, one, seeds=True).rows} == {1}
+    rmu = cell_path(tmp_path, write_cell(tmp_path, method="RMU", lr=1e-4, seed=2, forget=0.5, retain=0.9))
+    assert {row.seeds for row in compare_results(npo, rmu, seeds=True).rows} == {1}
     for seed in (7, 8):
         write_cell(tmp_path, method="WGA", lr=1e-4, seed=seed, forget=0.5, retain=0.9)
     wga = cell_path(tmp_path, write_cell(tmp_path, method="WGA", lr=1e-4, seed=7, forget=0.5, retain=0.9))

@@ -60,7 +60,7 @@ preset = "small"
 
 
 def _project(folder: Path, *, adapters: bool, more: Sequence[str] = (), grid: str = GRID) -> list[str]:
-    """A project with one grid that has run; the options that name it."""
+    """Write a project and run its one grid; the command-line options that name the grid."""
     (folder / "pipeline").mkdir()
     (folder / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     (folder / "pipeline" / "evaluation.toml").write_text(grid)
@@ -69,21 +69,21 @@ def _project(folder: Path, *, adapters: bool, more: Sequence[str] = (), grid: st
     write_rows(folder / "retain.jsonl", other_cities())
     write_rows(folder / "neighbours.jsonl", [item._replace(question=f"Say: {item.question}") for item in items[4:]])
     options = ["--grid", "one", "--project", str(folder), "--device", "cpu"]
-    kept = ["--save-adapters"] if adapters else []
-    with pytest.raises(SystemExit) as ended:
-        main(["eval", "run", *options, *kept, *more])
-    assert ended.value.code == 0
+    save_adapters = ["--save-adapters"] if adapters else []
+    with pytest.raises(SystemExit) as exit_info:
+        main(["eval", "run", *options, *save_adapters, *more])
+    assert exit_info.value.code == 0
     return options
 
 
 def _run(arguments: list[str]) -> int:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main(arguments)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    assert isinstance(exit_info.value.code, int)
+    return exit_info.value.code
 
 
-def _kept(folder: Path) -> dict[str, bytes]:
+def _attack_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("attacks/*/*.json")}
 
 
@@ -91,41 +91,41 @@ def _means(items: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
     return {name: math.fsum(row["rougeL_recall"] for row in rows) / len(rows) for name, rows in items.items()}
 
 
-def _expect_whole(found: dict[str, Any]) -> None:
-    """By attack, all that a file is to hold."""
-    tuned = {curve["tuned_on"] for curve in found["relearning"]["relearning"]}
+def _expect_whole(by_attack: dict[str, Any]) -> None:
+    """What the file of each attack must hold."""
+    tuned = {curve["tuned_on"] for curve in by_attack["relearning"]["relearning"]}
     assert tuned == {"forget facts", "retain facts", "other facts of the relations"}
-    for curve in found["relearning"]["relearning"]:
+    for curve in by_attack["relearning"]["relearning"]:
         assert [point["step"] for point in curve["points"]] == [0, 1, 2, 4, 8, 16, 32, 64]
         assert (len(curve["control"]), len(curve["points"][0]["probabilities"])) == (8, len(curve["subjects"]))
-    rounded = found["quantisation"]["quantisation"]
+    rounded = by_attack["quantisation"]["quantisation"]
     assert set(rounded) == {"int8", "int4"}
     assert all({"base_rounded", "recovered"} < set(scores) for scores in rounded.values())
     assert all(_means(scores["items"]).items() <= scores.items() for scores in rounded.values())
-    assert found["relearning"]["options"]["lr"] == 1e-4
-    assert all("torch" in one["provenance"]["packages"] for one in found.values())
+    assert by_attack["relearning"]["options"]["lr"] == 1e-4
+    assert all("torch" in content["provenance"]["packages"] for content in by_attack.values())
 
 
 def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = _project(tmp_path, adapters=True)
     folder = tmp_path / "artifacts" / "evaluation" / "one"
-    asked = ["eval", "attack", *options]
-    assert _run(asked) == 0
+    command = ["eval", "attack", *options]
+    assert _run(command) == 0
     assert "2 attacks on 1 cell\n" in capsys.readouterr().out
-    kept = _kept(folder)
-    found = {name.partition("-")[0]: json.loads(content) for name, content in kept.items()}
-    assert sorted(found) == ["quantisation", "relearning"]
-    _expect_whole(found)
-    # What is done is not done again; what other options find stands beside it.
+    files = _attack_files(folder)
+    by_attack = {name.partition("-")[0]: json.loads(content) for name, content in files.items()}
+    assert sorted(by_attack) == ["quantisation", "relearning"]
+    _expect_whole(by_attack)
+    # An attack is not repeated; results with other options are added to it.
     threads = torch.get_num_threads()
-    assert _run([*asked, "--threads", str(threads + 1)]) == 0
+    assert _run([*command, "--threads", str(threads + 1)]) == 0
     assert torch.get_num_threads() == threads + 1
     torch.set_num_threads(threads)
     assert "0 attacks on 0 cells" in capsys.readouterr().out
-    assert _run([*asked, "--lr", "1e-3"]) == 0
+    assert _run([*command, "--lr", "1e-3"]) == 0
     assert "1 attack on 1 cell\n" in capsys.readouterr().out
-    assert _kept(folder).items() > kept.items()
-    assert len(_kept(folder)) == 3
+    assert _attack_files(folder).items() > files.items()
+    assert len(_attack_files(folder)) == 3
 
     assert _run(["eval", "report", str(folder), "--title", "Small"]) == 0
     assert {"lr 0.0001, 64 steps", "lr 0.001, 64 steps"} <= set((folder / "report.md").read_text().split(" | "))
@@ -136,15 +136,15 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
 
     assert _run(["eval", "run", *options, "--dry-run"]) == 0
     assert "3 cells, 0 to do" in capsys.readouterr().out
-    both = [*options[:-1], "cpu,cpu", "--out", str(tmp_path / "both")]
-    assert _run(["eval", "run", *both, "--shard"]) == 0
+    on_two_devices = [*options[:-1], "cpu,cpu", "--out", str(tmp_path / "both")]
+    assert _run(["eval", "run", *on_two_devices, "--shard"]) == 0
     assert "3 done, 0 stopped, 0 failed, 0 elsewhere; 0 of 3 cells had their results already" in capsys.readouterr().out
 
     assert _run(["eval", "score", str(folder), "--json"]) == 0
-    scored = json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out)
     results = dict(read_results(folder))
     items = sum(len(rows) for result in results.values() for rows in result["items"].values())
-    assert (scored["items"], scored["max_abs_difference"]) == (items, 0)
+    assert (report["items"], report["max_abs_difference"]) == (items, 0)
     assert _run(["eval", "score", str(folder)]) == 0
     assert f"{items} items, largest absolute difference 0" in capsys.readouterr().out
 
@@ -161,15 +161,17 @@ def test_files_of_another_version_are_said_until_they_are_made_again(
     options = _project(tmp_path, adapters=True)
     grid, cells = _opened(tmp_path)
     (path, _) = attack(grid, targets(grid, cells, AttackOptions()), AttackOptions(), project=tmp_path).written
-    old = path.rename(path.with_name("relearning-0123456789abcdef.json"))
-    old.write_text(json.dumps(json.loads(old.read_text()) | {"layout": LAYOUT - 1}))
+    outdated = path.rename(path.with_name("relearning-0123456789abcdef.json"))
+    outdated.write_text(json.dumps(json.loads(outdated.read_text()) | {"layout": LAYOUT - 1}))
     capsys.readouterr()
-    said = f"1 attack file(s) of another version of dual-data are not read ({old.relative_to(grid.folder)} is one)"
+    warning = (
+        f"1 attack file(s) of another version of dual-data are not read ({outdated.relative_to(grid.folder)} is one)"
+    )
     assert _run(["eval", "report", str(grid.folder)]) == 0
-    assert said in capsys.readouterr().err
+    assert warning in capsys.readouterr().err
     assert _run(["eval", "attack", *options]) == 0
     out, err = capsys.readouterr()
-    assert said in err
+    assert warning in err
     assert "1 attack on 1 cell\n" in out
     assert _run(["eval", "report", str(grid.folder)]) == 0
     assert "another version" not in capsys.readouterr().err
@@ -179,9 +181,9 @@ def test_adapters_that_were_not_kept_are_asked_for_and_made(tmp_path: Path, caps
     options = _project(tmp_path, adapters=False)
     capsys.readouterr()
     assert _run(["eval", "attack", *options]) == 1
-    said = capsys.readouterr().err
-    assert "1 of 1 cells to attack have no adapter" in said
-    assert "--save-adapters" in said
+    error = capsys.readouterr().err
+    assert "1 of 1 cells to attack have no adapter" in error
+    assert "--save-adapters" in error
     assert _run(["eval", "run", *options, "--save-adapters", "--dry-run"]) == 0
     assert "3 cells, 2 to do" in capsys.readouterr().out
     assert _run(["eval", "run", *options, "--save-adapters"]) == 0
@@ -211,16 +213,16 @@ def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
 ) -> None:
     options = _project(tmp_path, adapters=False)
 
-    def asked(spec: str, **_: object) -> None:
+    def identify(spec: str, **_: object) -> None:
         raise UsageError(f"asked for {spec}")
 
-    monkeypatch.setattr("dual_data.evaluation.grid.cells.identify", asked)
-    for name, said in (("nope", True), ("owner/name", False), ("tiny", False), ("tiny-qwen", False)):
+    monkeypatch.setattr("dual_data.evaluation.grid.cells.identify", identify)
+    for name, explained in (("nope", True), ("owner/name", False), ("tiny", False), ("tiny-qwen", False)):
         capsys.readouterr()
         assert _run(["eval", "run", *options, "--model", name]) == 2
         first, *_ = capsys.readouterr().err.splitlines()
-        assert first.startswith(f"{name}: no model of ") is said
-        assert ("(tiny) and no folder here: asking the Hub for it" in first) is said
+        assert first.startswith(f"{name}: no model of ") is explained
+        assert ("(tiny) and no folder here: asking the Hub for it" in first) is explained
 
 
 def _opened(folder: Path) -> tuple[Grid, list[Cell]]:
@@ -232,8 +234,8 @@ def _opened(folder: Path) -> tuple[Grid, list[Cell]]:
 def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _project(tmp_path, adapters=True)
     grid, cells = _opened(tmp_path)
-    asked = AttackOptions(steps=(1,))
-    (target,) = targets(grid, cells, asked)
+    options = AttackOptions(steps=(1,))
+    (target,) = targets(grid, cells, options)
     lost = target._replace(cell=target.cell._replace(model="lost"))
     broken = grid._replace(models={**grid.models, "lost": ModelSettings(spec="/no/such/model")})
 
@@ -242,37 +244,37 @@ def test_an_attack_that_fails_ends_no_other(tmp_path: Path, monkeypatch: pytest.
 
     with monkeypatch.context() as patch:
         patch.setattr(examine, "quantised", refuse)
-        tally = attack(broken, [lost, target], asked, project=tmp_path)
-    assert [path.name.partition("-")[0] for path in tally.written] == ["relearning"]
-    gone, failed = tally.failed
-    assert "relearning, quantisation: /no/such/model" in gone
+        outcome = attack(broken, [lost, target], options, project=tmp_path)
+    assert [path.name.partition("-")[0] for path in outcome.written] == ["relearning"]
+    lost_cell, failed = outcome.failed
+    assert "relearning, quantisation: /no/such/model" in lost_cell
     assert failed == f"{target.cell.label}: quantisation: no"
-    (left,) = targets(grid, cells, asked)
-    assert left.todo == ("quantisation",)
-    assert attack(grid, [left], asked, project=tmp_path).failed == []
-    assert targets(grid, cells, asked) == []
+    (remaining,) = targets(grid, cells, options)
+    assert remaining.todo == ("quantisation",)
+    assert attack(grid, [remaining], options, project=tmp_path).failed == []
+    assert targets(grid, cells, options) == []
 
 
 def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _project(tmp_path, adapters=True)
     grid, cells = _opened(tmp_path)
-    asked = AttackOptions(steps=(1,), tasks=("t",), shots=5)
-    (target,) = targets(grid, cells, asked)
+    attack_options = AttackOptions(steps=(1,), tasks=("t",), shots=5)
+    (target,) = targets(grid, cells, attack_options)
     after, before = (TaskScores({"t/acc": acc}, {"t": [{"doc_id": 0, "acc": acc}]}) for acc in (0.0, 1.0))
-    measured, given = iter((after, before)), list[Any]()
+    scores, calls = iter((after, before)), list[Any]()
 
     def lm_eval_scores(*_: object, **options: object) -> TaskScores:
-        given.append(options)
-        return next(measured)
+        calls.append(options)
+        return next(scores)
 
     monkeypatch.setattr(examine, "lm_eval_scores", lm_eval_scores)
-    monkeypatch.setattr(examine, "provenance", lambda *_: {})  # names the version of lm-eval
-    (path,) = attack(grid, [target._replace(todo=("tasks",))], asked, project=tmp_path).written
-    found = json.loads(path.read_bytes())
-    assert (found["tasks"], found["tasks_items"]) == after
-    assert (found["tasks_before"], found["tasks_items_before"]) == before
-    assert given == [{"folder": None, "shots": 5, "rows": 16}] * 2
-    assert found["options"]["shots"] == 5
+    monkeypatch.setattr(examine, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
+    (path,) = attack(grid, [target._replace(todo=("tasks",))], attack_options, project=tmp_path).written
+    content = json.loads(path.read_bytes())
+    assert (content["tasks"], content["tasks_items"]) == after
+    assert (content["tasks_before"], content["tasks_items_before"]) == before
+    assert calls == [{"folder": None, "shots": 5, "rows": 16}] * 2
+    assert content["options"]["shots"] == 5
 
 
 def test_a_model_is_tried_before_an_adapter_is_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +287,7 @@ def test_a_model_is_tried_before_an_adapter_is_on_it(tmp_path: Path, monkeypatch
         hooked.append(any(module._forward_hooks for module in loaded.model.modules()))
         return ""
 
-    monkeypatch.setattr(engine, "_NO_CACHE", {})  # its kind has been tried
+    monkeypatch.setattr(engine, "_NO_CACHE", {})  # earlier tests have tried its class
     monkeypatch.setattr(engine, "why_not_fast", why_not_fast)
     attack(grid, [target._replace(todo=("quantisation",))], AttackOptions(), project=tmp_path)
     assert hooked == [False]
@@ -295,18 +297,18 @@ def test_two_models_are_never_held_at_once(tmp_path: Path, monkeypatch: pytest.M
     second = '[models.second]\nspec = "tiny-qwen"\ndtype = "float32"\n'
     _project(tmp_path, adapters=True, grid=second + GRID.replace('["tiny"]', '["tiny", "second"]'))
     grid, cells = _opened(tmp_path)
-    asked = AttackOptions(steps=(1,))
-    loaded_before, held = list[weakref.ref[Any]](), list[int]()
+    options = AttackOptions(steps=(1,))
+    loaded_before, alive = list[weakref.ref[Any]](), list[int]()
 
     def load_model(settings: ModelSettings, device: str) -> Loaded:
-        held.append(sum(model() is not None for model in loaded_before))
+        alive.append(sum(model() is not None for model in loaded_before))
         loaded = grid_module.load_model(settings, device)
         loaded_before.append(weakref.ref(loaded.model))
         return loaded
 
     monkeypatch.setattr(examine, "load_model", load_model)
-    assert len(attack(grid, targets(grid, cells, asked), asked, project=tmp_path).written) == 4
-    assert held == [0, 0]
+    assert len(attack(grid, targets(grid, cells, options), options, project=tmp_path).written) == 4
+    assert alive == [0, 0]
 
 
 @pytest.mark.parametrize("how", ["merge", "stack"])
@@ -321,13 +323,13 @@ def test_what_is_rounded_is_all_there_is_of_the_model_and_of_its_control(
     rounded = list[set[str]]()
 
     @contextmanager
-    def watched(loaded: Loaded, *given: Any) -> Iterator[None]:
-        linear = {name: one for name, one in loaded.model.named_modules() if isinstance(one, nn.Linear)}
-        before = {name: one.weight for name, one in linear.items()}
-        with quantised(loaded, *given), torch.no_grad():
-            for one in linear.values():  # an adapter beside the weights would add to them
-                assert torch.equal(one(torch.eye(one.in_features)[None])[0].T, one.weight)
-            rounded.append({name for name, one in linear.items() if one.weight is not before[name]})
+    def watched(loaded: Loaded, *arguments: Any) -> Iterator[None]:
+        linear = {name: layer for name, layer in loaded.model.named_modules() if isinstance(layer, nn.Linear)}
+        before = {name: layer.weight for name, layer in linear.items()}
+        with quantised(loaded, *arguments), torch.no_grad():
+            for layer in linear.values():  # an adapter left on the layer would add to its weights
+                assert torch.equal(layer(torch.eye(layer.in_features)[None])[0].T, layer.weight)
+            rounded.append({name for name, layer in linear.items() if layer.weight is not before[name]})
             yield
 
     monkeypatch.setattr(examine, "quantised", watched)
@@ -342,13 +344,13 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
 ) -> None:
     _project(tmp_path, adapters=True, grid=f"{GRID}seeds = [0, 1, 2]\n")
     grid, cells = _opened(tmp_path)
-    asked = AttackOptions(steps=(1,))
-    assert [len(targets(grid, cells, asked._replace(seeds=seeds))) for seeds in (0, 1, 2, 9)] == [3, 1, 2, 3]
-    chosen = targets(grid, cells, asked._replace(seeds=2))
+    options = AttackOptions(steps=(1,))
+    assert [len(targets(grid, cells, options._replace(seeds=seeds))) for seeds in (0, 1, 2, 9)] == [3, 1, 2, 3]
+    chosen = targets(grid, cells, options._replace(seeds=2))
     assert [target.cell.seed for target in chosen] == [0, 1]
     assert [target.todo for target in chosen] == [("relearning", "quantisation")] * 2
-    # What unlearning cost is measured once.
-    tasks = targets(grid, cells, asked._replace(tasks=("t",)))
+    # The tasks, which measure the cost of unlearning, run on the first seed only.
+    tasks = targets(grid, cells, options._replace(tasks=("t",)))
     assert [target.todo for target in tasks] == [("relearning", "quantisation", "tasks")] + [
         target.todo for target in chosen
     ]
@@ -359,18 +361,18 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
     with monkeypatch.context() as patch:
         patch.setattr(examine, "quantised", stop)
         with pytest.raises(KeyboardInterrupt):
-            attack(grid, chosen, asked, project=tmp_path)
-    before = _kept(grid.folder)
+            attack(grid, chosen, options, project=tmp_path)
+    before = _attack_files(grid.folder)
     assert [name.partition("-")[0] for name in before] == ["relearning"]
-    left = targets(grid, cells, asked._replace(seeds=2))
-    assert [target.todo for target in left] == [("quantisation",), ("relearning", "quantisation")]
-    assert len(attack(grid, left, asked, project=tmp_path).written) == 3
+    remaining = targets(grid, cells, options._replace(seeds=2))
+    assert [target.todo for target in remaining] == [("quantisation",), ("relearning", "quantisation")]
+    assert len(attack(grid, remaining, options, project=tmp_path).written) == 3
     assert len(list(grid.folder.glob("attacks/*/*.json"))) == 4
-    assert before.items() <= _kept(grid.folder).items()
+    assert before.items() <= _attack_files(grid.folder).items()
     text = write_report([grid.folder], tmp_path / "report").markdown.read_text()
-    relearned = [line for line in text.splitlines() if "lr 0.0001, 1 steps" in line and line.startswith("| cities")]
-    assert len(relearned) == 3
-    assert all("seed 0" in line and "seed 1" in line and "seed 2" not in line for line in relearned)
+    lines = [line for line in text.splitlines() if "lr 0.0001, 1 steps" in line and line.startswith("| cities")]
+    assert len(lines) == 3
+    assert all("seed 0" in line and "seed 1" in line and "seed 2" not in line for line in lines)
 
 
 def test_seeds_without_an_adapter_are_left_out_where_another_has_one(
@@ -379,25 +381,25 @@ def test_seeds_without_an_adapter_are_left_out_where_another_has_one(
     options = _project(tmp_path, adapters=True, more=["--seed", "1"], grid=f"{GRID}seeds = [0, 1]\n")
     assert _run(["eval", "run", *options]) == 0
     grid, cells = _opened(tmp_path)
-    said: list[str] = []
-    (target,) = targets(grid, cells, AttackOptions(), say=said.append)
+    messages: list[str] = []
+    (target,) = targets(grid, cells, AttackOptions(), say=messages.append)
     assert (target.cell.seed, target.todo) == (1, ("relearning", "quantisation"))
-    assert said == [f"{grid.folder}: 1 further seeds have no adapter and are left out; --save-adapters keeps them"]
+    assert messages == [f"{grid.folder}: 1 further seeds have no adapter and are left out; --save-adapters keeps them"]
 
 
 def test_relearning_that_diverged_is_said_and_reported(tmp_path: Path) -> None:
     _project(tmp_path, adapters=True, grid=f"{GRID}seeds = [0, 1, 2, 3]\n")
     grid, cells = _opened(tmp_path)
-    asked, said = AttackOptions(lr=3.0), list[str]()
-    chosen = [target._replace(todo=("relearning",)) for target in targets(grid, cells, asked)]
-    written = attack(grid, chosen, asked, project=tmp_path, say=said.append).written
-    for found in (json.loads(path.read_bytes()) for path in written):
-        label = next(target.cell.label for target in chosen if target.cell.id == found["cell"])
-        assert {f"{label}: relearning {note}" for note in found["notes"]} <= set(said)
-        for curve in found["relearning"]:
+    options, messages = AttackOptions(lr=3.0), list[str]()
+    chosen = [target._replace(todo=("relearning",)) for target in targets(grid, cells, options)]
+    written = attack(grid, chosen, options, project=tmp_path, say=messages.append).written
+    for content in (json.loads(path.read_bytes()) for path in written):
+        label = next(target.cell.label for target in chosen if target.cell.id == content["cell"])
+        assert {f"{label}: relearning {note}" for note in content["notes"]} <= set(messages)
+        for curve in content["relearning"]:
             for points in (curve["points"], curve["control"]):
                 assert [point["step"] for point in points] == [0, *STEPS]
-    assert any("on forget facts: tuning of the unlearned model ended early" in line for line in said)
+    assert any("on forget facts: tuning of the unlearned model ended early" in line for line in messages)
     assert "lr 3, 64 steps" in write_report([grid.folder], tmp_path / "report").markdown.read_text()
 
 
@@ -406,10 +408,10 @@ def test_relearning_of_one_subject_is_said_and_not_a_crash(tmp_path: Path) -> No
     grid, cells = _opened(tmp_path)
     (target,) = targets(grid, cells, AttackOptions())
     sets = grid.sets["pretrained"]
-    one = grid._replace(sets={"pretrained": sets._replace(forget={"rare": sets.forget["rare"][:1]})})
-    tally = attack(one, [target._replace(todo=("relearning",))], AttackOptions(), project=tmp_path)
-    assert tally.written == []
-    assert "facts of at least two subjects" in tally.failed[0]
+    one_fact = grid._replace(sets={"pretrained": sets._replace(forget={"rare": sets.forget["rare"][:1]})})
+    outcome = attack(one_fact, [target._replace(todo=("relearning",))], AttackOptions(), project=tmp_path)
+    assert outcome.written == []
+    assert "facts of at least two subjects" in outcome.failed[0]
 
 
 def test_unrelated_facts_share_a_relation_and_no_subject() -> None:
@@ -420,7 +422,7 @@ def test_unrelated_facts_share_a_relation_and_no_subject() -> None:
 
 def test_what_relearning_tunes_on_does_not_depend_on_the_order_of_the_file() -> None:
     items = cities()
-    some = sample(items, 4)
-    assert len({item.id for item in some}) == 4
-    assert some == sample(items[::-1], 4) != items[:4]
+    rows = sample(items, 4)
+    assert len({item.id for item in rows}) == 4
+    assert rows == sample(items[::-1], 4) != items[:4]
     assert sample([*items, *items], 99) == sample(items, len(items))  # each fact once

@@ -21,15 +21,15 @@ PAIRS = [("Indus River", "It is the Indus river."), ("Brasília", "Brasilia"), (
 def _foreign(tmp_path: Path, **changes: Any) -> Path:
     scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
     rows = {}
-    for index, (gold, said) in enumerate(PAIRS):
-        found = scorer.score(gold, said)
+    for index, (truth, generation) in enumerate(PAIRS):
+        scores = scorer.score(truth, generation)
         rows[str(index)] = {
-            "rouge1_recall": found["rouge1"].recall,
-            "rougeL_f1": found["rougeL"].fmeasure,
-            "rougeL_recall": found["rougeL"].recall,
+            "rouge1_recall": scores["rouge1"].recall,
+            "rougeL_f1": scores["rougeL"].fmeasure,
+            "rougeL_recall": scores["rougeL"].recall,
             "input": "?",
-            "ground_truth": gold,
-            "generation": said,
+            "ground_truth": truth,
+            "generation": generation,
         }
     rows["0"] |= changes
     mean = sum(row["rougeL_recall"] for row in rows.values()) / len(rows)
@@ -41,26 +41,26 @@ def _foreign(tmp_path: Path, **changes: Any) -> Path:
 @needs_reference
 @pytest.mark.parametrize("name", ["llama31_8b_grad_ascent_lr1e-5", "llama31_8b_npo_lr1e-4"])
 def test_published_logs_are_reproduced_exactly(name: str) -> None:
-    found = rescore(read_log(REFERENCE / "eval_logs" / f"{name}.json.gz"))
-    assert found.items == 1464
-    assert found.max_abs_difference == 0
-    assert set(found.differences) == {"rouge1_recall", "rougeL_f1", "rougeL_recall", "agg_value"}
+    rescored = rescore(read_log(REFERENCE / "eval_logs" / f"{name}.json.gz"))
+    assert rescored.items == 1464
+    assert rescored.max_abs_difference == 0
+    assert set(rescored.differences) == {"rouge1_recall", "rougeL_f1", "rougeL_recall", "agg_value"}
 
 
 def test_a_foreign_log(tmp_path: Path) -> None:
-    found = rescore(read_log(_foreign(tmp_path, probability=0.5, ground_truth=["Indus River"])))
-    assert found.items == 3
-    assert found.max_abs_difference < 1e-15
-    assert found.left_alone == ("probability",)
-    assert found.means["forget"]["contains_answer"] == pytest.approx(2 / 3)
+    rescored = rescore(read_log(_foreign(tmp_path, probability=0.5, ground_truth=["Indus River"])))
+    assert rescored.items == 3
+    assert rescored.max_abs_difference < 1e-15
+    assert rescored.left_alone == ("probability",)
+    assert rescored.means["forget"]["contains_answer"] == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize(("held", "difference"), [(0.5, 4 / 7 - 0.5), (float("nan"), float("inf"))])
-def test_a_wrong_score_is_seen(tmp_path: Path, held: float, difference: float) -> None:
-    found = rescore(read_log(_foreign(tmp_path, rougeL_f1=held)))
+@pytest.mark.parametrize(("logged", "difference"), [(0.5, 4 / 7 - 0.5), (float("nan"), float("inf"))])
+def test_a_wrong_score_is_seen(tmp_path: Path, logged: float, difference: float) -> None:
+    rescored = rescore(read_log(_foreign(tmp_path, rougeL_f1=logged)))
     # gold "indus river", said "it is the indus river": precision 2/5, recall 1, f1 4/7
-    assert found.differences["rougeL_f1"] == pytest.approx(difference)
-    assert found.max_abs_difference == found.differences["rougeL_f1"]
+    assert rescored.differences["rougeL_f1"] == pytest.approx(difference)
+    assert rescored.max_abs_difference == rescored.differences["rougeL_f1"]
 
 
 def test_sections_without_generations_are_named_and_left_alone(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_sections_without_generations_are_named_and_left_alone(tmp_path: Path) -
         "empty": {"agg_value": 0.0, "value_by_index": {}},
     }
     path.write_bytes(gzip.compress(json.dumps(log).encode()))
-    found = rescore(read_log(path))
-    assert (found.items, found.left_alone) == (3, ("empty", "forget_Prob", "model_utility"))
-    assert found.max_abs_difference < 1e-15
+    rescored = rescore(read_log(path))
+    assert (rescored.items, rescored.left_alone) == (3, ("empty", "forget_Prob", "model_utility"))
+    assert rescored.max_abs_difference < 1e-15
 
 
 def _log(path: Path, **sections: Any) -> Path:
@@ -94,26 +94,26 @@ ROW = {
 
 def test_generations_without_a_truth_are_left_alone(tmp_path: Path) -> None:
     gibberish = {"agg_value": 0.9, "value_by_index": {"0": {"score": 0.9, "generation": "Paris is the capital"}}}
-    said = {"agg_value": 1.0, "value_by_index": {"0": ROW}}
-    found = rescore(read_log(_log(tmp_path / "log.json", forget_Q_A_ROUGE=said, forget_Q_A_gibberish=gibberish)))
-    assert (found.items, found.max_abs_difference, found.left_alone) == (1, 0, ("forget_Q_A_gibberish",))
+    rouge = {"agg_value": 1.0, "value_by_index": {"0": ROW}}
+    rescored = rescore(read_log(_log(tmp_path / "log.json", forget_Q_A_ROUGE=rouge, forget_Q_A_gibberish=gibberish)))
+    assert (rescored.items, rescored.max_abs_difference, rescored.left_alone) == (1, 0, ("forget_Q_A_gibberish",))
 
 
 def test_every_answer_of_a_question_is_an_item(tmp_path: Path) -> None:
     wrong = {"ground_truth": "Rome", "rouge1_recall": 0.0, "rougeL_f1": 0.0, "rougeL_recall": 0.0}
-    both = {name: [value, wrong.get(name, value)] for name, value in ROW.items()}
-    section = {"agg_value": 0.5, "value_by_index": {"0": both}}
-    found = rescore(read_log(_log(tmp_path / "log.json", forget_Q_A_PERT_ROUGE=section)))
-    assert (found.items, found.max_abs_difference) == (2, 0)
-    assert set(found.differences) == {"rouge1_recall", "rougeL_f1", "rougeL_recall", "agg_value"}
+    row = {name: [value, wrong.get(name, value)] for name, value in ROW.items()}
+    section = {"agg_value": 0.5, "value_by_index": {"0": row}}
+    rescored = rescore(read_log(_log(tmp_path / "log.json", forget_Q_A_PERT_ROUGE=section)))
+    assert (rescored.items, rescored.max_abs_difference) == (2, 0)
+    assert set(rescored.differences) == {"rouge1_recall", "rougeL_f1", "rougeL_recall", "agg_value"}
 
 
-@pytest.mark.parametrize(("held", "name", "difference"), [(0.4, "rougeL_f1", 0), (0.9, "rougeL_recall", 0.1)])
-def test_what_an_aggregate_is_the_mean_of_is_found(tmp_path: Path, held: float, name: str, difference: float) -> None:
-    log = _log(tmp_path / "log.json", forget_knowmem_ROUGE={"agg_value": held, "value_by_index": {"0": ROW}})
-    found = rescore(read_log(log))
-    assert found.aggregates == {"forget_knowmem_ROUGE": name}
-    assert found.max_abs_difference == pytest.approx(difference)
+@pytest.mark.parametrize(("logged", "name", "difference"), [(0.4, "rougeL_f1", 0), (0.9, "rougeL_recall", 0.1)])
+def test_what_an_aggregate_is_the_mean_of_is_found(tmp_path: Path, logged: float, name: str, difference: float) -> None:
+    log = _log(tmp_path / "log.json", forget_knowmem_ROUGE={"agg_value": logged, "value_by_index": {"0": ROW}})
+    rescored = rescore(read_log(log))
+    assert rescored.aggregates == {"forget_knowmem_ROUGE": name}
+    assert rescored.max_abs_difference == pytest.approx(difference)
 
 
 def test_our_own_items(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_our_own_items(tmp_path: Path) -> None:
     row = {"ground_truth": "Rome", "answers": ["Rome", "Roma"], "generation": "Rome, of course"}
     path = tmp_path / "items.json"
     path.write_text(json.dumps({"items": {"forget": [{**row, "scores": {**scores, "probability": 0.3}}]}}))
-    found = rescore(read_log(path))
-    assert (found.items, found.max_abs_difference, found.left_alone) == (1, 0, ())
+    rescored = rescore(read_log(path))
+    assert (rescored.items, rescored.max_abs_difference, rescored.left_alone) == (1, 0, ())
 
 
 def test_our_own_dates_are_compared_as_dates(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Adapters on the Hub: what is sent, that it loads as it was, and what is refused."""
+"""Adapters on the Hub: which files are sent, that they load as measured, and what is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.services.hub import TOKEN, Answer, Hub
 
 __all__ = ["online", "project"]
 
-# Of the Hub's client, and of peft, which reads an attribute that transformers has renamed.
+# Warnings of the Hub's client, and of peft, which reads an attribute that transformers has renamed.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
@@ -37,18 +37,18 @@ pytestmark = [
 
 @pytest.fixture
 def results(project: Path) -> dict[str, Path]:
-    """Results by training stage, adapters kept; under `base` the one before unlearning."""
+    """Paths of results by training stage, with saved adapters; under `base` the one before unlearning."""
     short = FILE.replace("lrs = [1e-3, 1e-2]", "lrs = [1e-2]").replace("GradAscent = {}\n", "")
     grid, cells = opened(project, file=short.replace("seeds = [0, 1]", "seeds = [0]"))
     run(grid, cells, RunOptions(save_adapters=True), project=project)
-    found = {cell.stage: cell_path(grid.folder, cell.id) for cell in cells if cell.method != BASE}
-    return found | {"base": next(cell_path(grid.folder, cell.id) for cell in cells if cell.method == BASE)}
+    paths = {cell.stage: cell_path(grid.folder, cell.id) for cell in cells if cell.method != BASE}
+    return paths | {"base": next(cell_path(grid.folder, cell.id) for cell in cells if cell.method == BASE)}
 
 
 def test_a_pushed_adapter_is_the_one_that_was_measured(online: Hub, results: dict[str, Path], tmp_path: Path) -> None:
-    shown = dual_data("eval", "push", results["sft"], "someone/unlearned", "--dry-run")
-    assert shown.code == 0
-    assert "would write 6 files" in shown.out
+    dry_run = dual_data("eval", "push", results["sft"], "someone/unlearned", "--dry-run")
+    assert dry_run.code == 0
+    assert "would write 6 files" in dry_run.out
     assert online.repositories == {}
     files = adapter_files(results["sft"])
     commit = push_model("someone/unlearned", files, message="Add", private=True, endpoint=online.url, token=TOKEN)
@@ -57,8 +57,8 @@ def test_a_pushed_adapter_is_the_one_that_was_measured(online: Hub, results: dic
     assert commit in repository.commits
     folder = Path(snapshot_download("someone/unlearned", endpoint=online.url, token=TOKEN, local_dir=tmp_path / "got"))
 
-    kept = results["sft"].parent.parent / "adapters" / results["sft"].stem
-    assert (folder / "adapter_model.safetensors").read_bytes() == (kept / "adapter_model.safetensors").read_bytes()
+    adapter = results["sft"].parent.parent / "adapters" / results["sft"].stem
+    assert (folder / "adapter_model.safetensors").read_bytes() == (adapter / "adapter_model.safetensors").read_bytes()
     for below in (folder, folder / STAGE):
         Adapters(tiny("llama").model, read_spec(below)).load(below)
     # As the card says: the stage first, then the adapter.
@@ -77,25 +77,25 @@ def test_a_pushed_adapter_is_the_one_that_was_measured(online: Hub, results: dic
 
 
 def test_the_stage_goes_along_only_where_there_is_one(results: dict[str, Path]) -> None:
-    plain = adapter_files(results["pretrained"])
-    assert set(plain) == {"README.md", "result.json", "adapter_config.json", "adapter_model.safetensors"}
+    files = adapter_files(results["pretrained"])
+    assert set(files) == {"README.md", "result.json", "adapter_config.json", "adapter_model.safetensors"}
     assert STAGE not in card(read_result(results["pretrained"]))
-    found = read_result(results["pretrained"])
-    assert 'model = load("tiny-llama-0", "float32").model' in card(found)
-    found["provenance"]["model"] |= {"spec": "owner/model", "revision": "c0ffee", "dtype": "bfloat16"}
-    assert '("owner/model", revision="c0ffee", dtype=torch.bfloat16)' in card(found)
-    assert yaml.safe_load(card(found).split("---\n")[1])["base_model"] == "owner/model"
-    # A folder below this one, which the Hub knows nothing of.
-    found["provenance"]["model"] |= {"spec": "models/one", "revision": ""}
-    assert 'model = load("models/one", "bfloat16").model' in card(found)
-    assert "base_model" not in card(found)
+    result = read_result(results["pretrained"])
+    assert 'model = load("tiny-llama-0", "float32").model' in card(result)
+    result["provenance"]["model"] |= {"spec": "owner/model", "revision": "c0ffee", "dtype": "bfloat16"}
+    assert '("owner/model", revision="c0ffee", dtype=torch.bfloat16)' in card(result)
+    assert yaml.safe_load(card(result).split("---\n")[1])["base_model"] == "owner/model"
+    # A local folder: not on the Hub.
+    result["provenance"]["model"] |= {"spec": "models/one", "revision": ""}
+    assert 'model = load("models/one", "bfloat16").model' in card(result)
+    assert "base_model" not in card(result)
 
 
 def test_a_card_says_how_a_cell_ended_that_was_stopped(results: dict[str, Path]) -> None:
-    found = read_result(results["pretrained"])
-    assert "stopped" not in card(found)
-    found |= {"status": "stopped", "reason": "diverged at step 3"}
-    assert "\nThe cell stopped: diverged at step 3.\n" in card(found)
+    result = read_result(results["pretrained"])
+    assert "stopped" not in card(result)
+    result |= {"status": "stopped", "reason": "diverged at step 3"}
+    assert "\nThe cell stopped: diverged at step 3.\n" in card(result)
 
 
 def test_the_card_of_a_stacked_stage_leaves_both_adapters_on_the_base(project: Path, tmp_path: Path) -> None:
@@ -111,22 +111,24 @@ def test_the_card_of_a_stacked_stage_leaves_both_adapters_on_the_base(project: P
         (folder / name).write_bytes(data if isinstance(data, bytes) else data.read_bytes())
     code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
     assert "merge" not in code
-    said: dict[str, Any] = {"REPO": str(folder)}
-    exec(code.replace("tiny-llama-0", "tiny-llama"), said)  # the name of a random model has its seed
+    namespace: dict[str, Any] = {"REPO": str(folder)}
+    exec(code.replace("tiny-llama-0", "tiny-llama"), namespace)  # the name of a random model contains its seed
     loaded, ids = tiny("llama"), torch.tensor([[5, 6, 7, 8]])
     with applied(loaded, Prepared(folder / STAGE, "stack", 0.0, 0.0, ())):
         adapters = Adapters(loaded.model, read_spec(folder))
         adapters.load(folder)
         with torch.no_grad():
-            assert torch.allclose(said["model"](input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5)
+            assert torch.allclose(
+                namespace["model"](input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5
+            )
         adapters.remove()
 
 
 def test_a_result_without_an_adapter_is_refused(results: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="a cell before unlearning"):
         adapter_files(results["base"])
-    asked = dual_data("eval", "push", results["pretrained"], "not a name")
-    assert (asked.code, "owner/name" in asked.err) == (2, True)
+    command = dual_data("eval", "push", results["pretrained"], "not a name")
+    assert (command.code, "owner/name" in command.err) == (2, True)
 
 
 def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(
@@ -134,16 +136,16 @@ def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(
 ) -> None:
     stage = read_result(results["sft"])["provenance"]["stage"]
     before, weights = adapter_files(results["sft"]), project / "out" / "stages" / stage / "adapter_model.safetensors"
-    made = weights.read_bytes()
+    content = weights.read_bytes()
     weights.unlink()
-    kept = project / "out" / "one" / "adapters" / results["sft"].stem
-    with pytest.raises(InputError, match=f"is gone; remove {kept} and run the grid again with --save-adapters"):
+    adapter = project / "out" / "one" / "adapters" / results["sft"].stem
+    with pytest.raises(InputError, match=f"is gone; remove {adapter} and run the grid again with --save-adapters"):
         adapter_files(results["sft"])
-    shutil.rmtree(kept)
+    shutil.rmtree(adapter)
     file = (project / "evaluation.toml").read_text()
     grid, cells = opened(project, file=file)
     assert run(grid, cells, RunOptions(save_adapters=True), project=project) == (1, 0, 0, 0)
-    assert weights.read_bytes() == made
+    assert weights.read_bytes() == content
     assert set(adapter_files(results["sft"])) == set(before)
 
 

@@ -17,69 +17,71 @@ NUMBERS = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=8)
 
 def test_bootstrap_interval_is_that_of_the_mean() -> None:
     values = np.random.default_rng(1).normal(2.0, 1.0, 400)
-    found = statistics.bootstrap_mean(values, range(400))
+    interval = statistics.bootstrap_mean(values, range(400))
     half = 1.96 * values.std() / math.sqrt(400)
-    assert found.value == pytest.approx(values.mean())
-    assert found.low == pytest.approx(values.mean() - half, abs=0.02)
-    assert found.high == pytest.approx(values.mean() + half, abs=0.02)
-    assert found == statistics.bootstrap_mean(values, range(400))
+    assert interval.value == pytest.approx(values.mean())
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.02)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.02)
+    assert interval == statistics.bootstrap_mean(values, range(400))
 
 
 def test_items_of_one_subject_widen_the_interval() -> None:
     subjects = np.random.default_rng(2).normal(size=40)
     values = np.repeat(subjects, 10)
-    alone = statistics.bootstrap_mean(values, range(400))
+    unclustered = statistics.bootstrap_mean(values, range(400))
     clustered = statistics.bootstrap_mean(values, [index // 10 for index in range(400)])
-    ratio = (clustered.high - clustered.low) / (alone.high - alone.low)
+    ratio = (clustered.high - clustered.low) / (unclustered.high - unclustered.low)
     assert ratio == pytest.approx(math.sqrt(10), rel=0.15)
 
 
 def test_seeds_are_resampled_too() -> None:
     # Seeds differ by 1, items do not: an interval over items alone would have no width.
     table = np.repeat(np.array([[0.0], [1.0], [2.0]]), 50, axis=1)
-    found = statistics.bootstrap_mean(table, range(50))
-    assert found.value == 1.0
-    assert found.low < 0.5
-    assert found.high > 1.5
+    interval = statistics.bootstrap_mean(table, range(50))
+    assert interval.value == 1.0
+    assert interval.low < 0.5
+    assert interval.high > 1.5
 
 
 def test_a_function_of_means_is_of_the_same_draws() -> None:
     random = np.random.default_rng(6)
-    score, lengths = random.normal(size=(2, 60)), random.uniform(1, 3, (2, 60))
+    scores, lengths = random.normal(size=(2, 60)), random.uniform(1, 3, (2, 60))
     names = [index // 3 for index in range(60)]
-    same = statistics.bootstrap_function(lambda mean: mean, [score], names)
-    assert same == statistics.bootstrap_mean(score, names)
-    none = statistics.bootstrap_function(lambda one, other: one - other, [score, score], names)
-    assert none[:3] == (0, 0, 0)
-    ratio = statistics.bootstrap_function(lambda one, other: one / other, [2 * lengths, lengths], names)
+    same = statistics.bootstrap_function(lambda mean: mean, [scores], names)
+    assert same == statistics.bootstrap_mean(scores, names)
+    difference = statistics.bootstrap_function(lambda left, right: left - right, [scores, scores], names)
+    assert difference[:3] == (0, 0, 0)
+    ratio = statistics.bootstrap_function(lambda left, right: left / right, [2 * lengths, lengths], names)
     assert ratio[:3] == pytest.approx((2, 2, 2))
 
 
 @given(st.lists(st.lists(st.integers(0, 4).map(float), min_size=4, max_size=4), min_size=1, max_size=3))
 def test_the_median_of_every_draw_is_that_of_its_items(table: list[list[float]]) -> None:
     clusters = ["a", "a", "b", "c"]
-    found = statistics.bootstrap_median(table, clusters, replicates=50)
+    interval = statistics.bootstrap_median(table, clusters, replicates=50)
     random = np.random.default_rng(0)
     seeds = np.maximum(statistics.seed_weights(len(table), random, 50), 0)
     items = statistics.item_weights(clusters, random, 50)
     medians = [
-        weighted_median([(v, one[s] * other[i]) for s, row in enumerate(table) for i, v in enumerate(row)])
-        for one, other in zip(seeds, items, strict=True)
+        weighted_median(
+            [(v, seed_weights[s] * item_weights[i]) for s, row in enumerate(table) for i, v in enumerate(row)]
+        )
+        for seed_weights, item_weights in zip(seeds, items, strict=True)
     ]
-    assert found[:3] == pytest.approx((np.median(table), *np.quantile(medians, [0.025, 0.975])))
+    assert interval[:3] == pytest.approx((np.median(table), *np.quantile(medians, [0.025, 0.975])))
 
 
 def weighted_median(pairs: list[tuple[float, float]]) -> float:
-    """The value with as much weight below as above it; halfway to the next where half of it lies at or below it."""
+    """The value with as much weight below as above it; halfway to the next where exactly half lies at or below it."""
     half, below = sum(weight for _, weight in pairs) / 2, 0.0
-    rising = sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: pair[0])
-    for (value, weight), (after, _) in zip(rising, [*rising[1:], rising[-1]], strict=True):
+    ascending = sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: pair[0])
+    for (value, weight), (next_value, _) in zip(ascending, [*ascending[1:], ascending[-1]], strict=True):
         below += weight
         if below > half + 1e-9:
             return value
         if below > half - 1e-9:
-            return (value + after) / 2
-    return rising[-1][0]
+            return (value + next_value) / 2
+    return ascending[-1][0]
 
 
 def test_the_median_of_what_is_no_number_is_none() -> None:
@@ -87,20 +89,20 @@ def test_the_median_of_what_is_no_number_is_none() -> None:
 
 
 def test_unequal_clusters_weigh_by_their_items() -> None:
-    found = statistics.bootstrap_mean([1.0, 1.0, 1.0, 5.0], ["a", "a", "a", "b"])
-    assert found.value == 2.0
-    assert (found.low, found.high) == (1.0, 5.0)
+    interval = statistics.bootstrap_mean([1.0, 1.0, 1.0, 5.0], ["a", "a", "a", "b"])
+    assert interval.value == 2.0
+    assert (interval.low, interval.high) == (1.0, 5.0)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_few_seeds_spread_as_their_mean_does(count: int) -> None:
-    # Subjects that are all alike, so that the seeds alone make the draws differ.
-    of_seed = np.random.default_rng(5).normal(size=count)
-    draws = statistics.mean_draws(of_seed[:, None] + np.zeros((count, 4)), range(4), replicates=20_000)
-    deviates = (draws - of_seed.mean()) / (of_seed.std(ddof=1) / math.sqrt(count))
-    # Student's distribution, cut at the least and the largest seed, beyond which no mean of theirs lies.
-    inner = {2: 1.0, 3: 0.816, 5: 0.741}[count]  # its upper quartile with one degree of freedom less
-    assert np.quantile(deviates, [0.25, 0.75]) == pytest.approx([-inner, inner], rel=0.05)
+    # All subjects are alike, so that only the seeds make the draws differ.
+    seed_means = np.random.default_rng(5).normal(size=count)
+    draws = statistics.mean_draws(seed_means[:, None] + np.zeros((count, 4)), range(4), replicates=20_000)
+    deviates = (draws - seed_means.mean()) / (seed_means.std(ddof=1) / math.sqrt(count))
+    # Student's t distribution, clipped at the least and the largest seed, beyond which no mean lies.
+    upper_quartile = {2: 1.0, 3: 0.816, 5: 0.741}[count]  # with count - 1 degrees of freedom
+    assert np.quantile(deviates, [0.25, 0.75]) == pytest.approx([-upper_quartile, upper_quartile], rel=0.05)
 
 
 def test_a_share_that_is_all_or_nothing_has_an_interval_as_wide_as_its_subjects_allow() -> None:
@@ -108,7 +110,7 @@ def test_a_share_that_is_all_or_nothing_has_an_interval_as_wide_as_its_subjects_
     assert nothing[:3] == pytest.approx((0, 0, upper_end(87)), abs=1e-12)
     everything = statistics.bootstrap_mean(np.ones(87), range(87), share=True)
     assert everything[:3] == pytest.approx((1, 1 - upper_end(87), 1))
-    assert statistics.bootstrap_mean(np.zeros(87), range(87))[:3] == (0, 0, 0)  # of a change, say
+    assert statistics.bootstrap_mean(np.zeros(87), range(87))[:3] == (0, 0, 0)  # not a share but a change, for example
 
 
 def upper_end(trials: int) -> float:
@@ -124,11 +126,11 @@ def test_paired_difference() -> None:
     noise = np.random.default_rng(3).normal(0, 5, 200)
     base = noise[None]
     better = noise + np.random.default_rng(4).normal(0.5, 0.2, (3, 200))
-    found = statistics.bootstrap_difference(better, base, range(200))
-    assert found.value == pytest.approx(0.5, abs=0.05)
-    assert found.high - found.low < 0.2  # the common noise cancels
-    assert found.p_value is not None
-    assert found.p_value < 2e-3
+    interval = statistics.bootstrap_difference(better, base, range(200))
+    assert interval.value == pytest.approx(0.5, abs=0.05)
+    assert interval.high - interval.low < 0.2  # the common noise cancels
+    assert interval.p_value is not None
+    assert interval.p_value < 2e-3
     one_seed = statistics.bootstrap_difference(better[:1], base, range(200))
     assert one_seed.high - one_seed.low < 0.1  # of this seed's model
     assert one_seed.p_value is not None
@@ -142,70 +144,70 @@ def test_the_same_subjects_are_drawn_whatever_is_measured_on_them() -> None:
     draws = statistics.mean_draws(values, names)
     assert statistics.bootstrap_mean(values, names)[1:3] == statistics.quantiles(draws)
     assert statistics.mean_draws(np.stack([values] * 3), names) == pytest.approx(draws)  # three seeds, all alike
-    # Some of the facts, drawn among all: in a draw, the mean of those of them that are in it.
-    some = slice(0, 30)
+    # A subset of the facts, with subjects drawn among all: in each draw, the mean of the subset's facts in it.
+    subset = slice(0, 30)
     whole = statistics.mean_draws(np.where(np.arange(60) < 30, values, 0.0), names)
     share = statistics.mean_draws(np.arange(60) < 30, names)
-    assert statistics.mean_draws(values[some], names[some], among=names) == pytest.approx(whole / share)
+    assert statistics.mean_draws(values[subset], names[subset], among=names) == pytest.approx(whole / share)
     assert np.isnan(statistics.mean_draws([1.0], ["a"], among=["a", "b"])).any()
 
 
 def test_an_interval_holds_its_estimate_though_draws_without_a_number_are_left_out() -> None:
-    # One fact of twelve was lost: the draws without it say nothing, those that hold it twice correlate more.
+    # One fact of twelve was lost: draws without it have no correlation, those that hold it twice a higher one.
     drops, lost = np.arange(12.0), (np.arange(12) == 11).astype(float)
-    found = statistics.bootstrap(lambda picks: statistics.spearman(drops[picks], lost[picks]), range(12))
-    assert found.value == pytest.approx(statistics.spearman(drops, lost))
-    assert found.low <= found.value < found.high
-    nothing = statistics.bootstrap(lambda picks: statistics.spearman(drops[picks], 0 * lost[picks]), range(12))
-    assert all(math.isnan(one) for one in nothing[:3])
+    interval = statistics.bootstrap(lambda chosen: statistics.spearman(drops[chosen], lost[chosen]), range(12))
+    assert interval.value == pytest.approx(statistics.spearman(drops, lost))
+    assert interval.low <= interval.value < interval.high
+    nothing = statistics.bootstrap(lambda chosen: statistics.spearman(drops[chosen], 0 * lost[chosen]), range(12))
+    assert all(math.isnan(value) for value in nothing[:3])
 
 
 def test_what_is_plain_is_found_among_many_comparisons_and_few_subjects_prove_nothing() -> None:
     everything = statistics.bootstrap_difference(np.ones((3, 200)), np.zeros((3, 200)), range(200))
     random = np.random.default_rng(0)
     most = statistics.bootstrap_difference(random.random((1, 200)) < 0.8, random.random((1, 200)) < 0.2, range(200))
-    for found in (everything, most):
-        assert found.p_value is not None
-        assert 300 * found.p_value < 1e-6
+    for difference in (everything, most):
+        assert difference.p_value is not None
+        assert 300 * difference.p_value < 1e-6
     few = statistics.bootstrap_difference(np.ones(4), np.zeros(4), range(4))
-    assert few.p_value == 2**-3  # as of a sign test
+    assert few.p_value == 2**-3  # as in a sign test
 
 
 @pytest.mark.parametrize(("seeds", "apart"), [(2, 0.1), (3, 0.0), (3, 0.1), (3, 0.3), (5, 0.1)])
 def test_few_seeds_are_no_evidence_of_what_they_differ_in(seeds: int, apart: float) -> None:
-    # Methods that are alike but for how their seeds fall: the interval should hold zero in 95 of 100.
+    # Methods that differ only by the noise of their seeds: 95 of 100 intervals should contain zero.
     random = np.random.default_rng(3)
-    found = []
+    intervals = []
     for _ in range(400):
-        item, noise = random.normal(0, 0.4, (1, 80)), random.normal(0, 0.2, (seeds, 80))
-        scores = item + random.normal(0, apart, (seeds, 1)) + noise
-        found.append(statistics.bootstrap_difference(scores, np.zeros((1, 80)), range(80), replicates=500))
-    assert np.mean([one.low <= 0 <= one.high for one in found]) > 0.93
-    p_values = np.array([one.p_value for one in found], dtype=float)
+        item_effects, noise = random.normal(0, 0.4, (1, 80)), random.normal(0, 0.2, (seeds, 80))
+        scores = item_effects + random.normal(0, apart, (seeds, 1)) + noise
+        intervals.append(statistics.bootstrap_difference(scores, np.zeros((1, 80)), range(80), replicates=500))
+    assert np.mean([interval.low <= 0 <= interval.high for interval in intervals]) > 0.93
+    p_values = np.array([interval.p_value for interval in intervals], dtype=float)
     for level in (0.05, 0.01, 0.002):
         assert (p_values < level).mean() < 1.5 * level + 0.003
 
 
 def test_small_p_values_are_as_rare_as_they_say() -> None:
     random = np.random.default_rng(1)
-    found = [
+    intervals = [
         statistics.bootstrap_difference(random.random(60) < 0.3, random.random(60) < 0.3, range(60), replicates=300)
         for _ in range(2000)
     ]
-    small = np.array([one.p_value for one in found], dtype=float)
+    p_values = np.array([interval.p_value for interval in intervals], dtype=float)
     for level in (0.05, 0.01, 0.002):
-        # A bootstrap of 60 subjects is a little too sure of itself.
-        assert 0.5 * level < (small < level).mean() < 2 * level + 3e-3
+        # A bootstrap of 60 subjects gives p-values that are a little too small.
+        assert 0.5 * level < (p_values < level).mean() < 2 * level + 3e-3
 
 
 def test_p_values_are_uniform_without_an_effect() -> None:
     random = np.random.default_rng(5)
     p_values = []
     for _ in range(150):
-        one, two = random.normal(size=(2, 60))
-        found = statistics.bootstrap_difference(one, two, range(60), replicates=300)
-        assert found.p_value is not None
-        p_values.append(found.p_value)
+        left, right = random.normal(size=(2, 60))
+        interval = statistics.bootstrap_difference(left, right, range(60), replicates=300)
+        assert interval.p_value is not None
+        p_values.append(interval.p_value)
     assert 0.01 < np.mean(np.array(p_values) < 0.1) < 0.2
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.1)
 
@@ -236,9 +238,9 @@ def test_auc_counts_pairs(positive: list[float], negative: list[float]) -> None:
 def test_auc_interval() -> None:
     random = np.random.default_rng(6)
     positive, negative = random.normal(1, 1, 150).tolist(), random.normal(0, 1, 150).tolist()
-    found = statistics.auc_interval(positive, negative, range(150), range(150))
-    assert found.low < 0.76 < found.high  # Phi(1 / sqrt 2)
-    assert 0.05 < found.high - found.low < 0.2
+    interval = statistics.auc_interval(positive, negative, range(150), range(150))
+    assert interval.low < 0.76 < interval.high  # Phi(1 / sqrt 2)
+    assert 0.05 < interval.high - interval.low < 0.2
     assert math.isnan(statistics.auc([], [1.0]))
 
 
@@ -252,8 +254,8 @@ def test_exact_kolmogorov_smirnov_counts_all_orders(n: int, m: int, random: obje
         return max(abs(sum(v <= x for v in chosen) / n - sum(v <= x for v in others) / m) for x in values)
 
     observed = distance(tuple(values[:n]))
-    every = [distance(chosen) for chosen in itertools.combinations(sorted(values), n)]
-    expected = sum(d >= observed - 1e-9 for d in every) / len(every)
+    distances = [distance(chosen) for chosen in itertools.combinations(sorted(values), n)]
+    expected = sum(d >= observed - 1e-9 for d in distances) / len(distances)
     statistic, p_value = statistics.kolmogorov_smirnov(values[:n], values[n:])
     assert statistic == pytest.approx(observed)
     assert p_value == pytest.approx(expected)
@@ -261,8 +263,8 @@ def test_exact_kolmogorov_smirnov_counts_all_orders(n: int, m: int, random: obje
 
 def test_asymptotic_kolmogorov_smirnov_is_near_the_exact_one() -> None:
     random = np.random.default_rng(7)
-    one, two = random.normal(0, 1, 1001), random.normal(0.08, 1, 1001)
-    statistic, asymptotic = statistics.kolmogorov_smirnov(one, two)
+    left, right = random.normal(0, 1, 1001), random.normal(0.08, 1, 1001)
+    statistic, asymptotic = statistics.kolmogorov_smirnov(left, right)
     assert asymptotic == pytest.approx(statistics._exact_tail(1001, 1001, round(statistic * 1001 * 1001)), abs=0.01)
 
 
@@ -275,7 +277,7 @@ def test_holm_leaves_out_what_was_not_tested() -> None:
 def test_holm_is_the_closed_test(p_values: list[float]) -> None:
     corrected = statistics.holm(p_values)
     for index, value in enumerate(p_values):
-        # Largest Bonferroni-adjusted minimum over the sets that Holm's steps go through up to this value.
+        # The largest Bonferroni-adjusted minimum over the sets of p-values that Holm's steps test up to this one.
         below = sorted(p_values)
         place = max(k for k, other in enumerate(below) if other <= value)
         expected = max(min(1.0, (len(below) - k) * below[k]) for k in range(place + 1))
@@ -288,12 +290,12 @@ def test_spearman_is_pearson_of_average_ranks(pairs: list[tuple[int, int]]) -> N
     def ranks(values: list[int]) -> list[float]:
         return [sum(v < x for v in values) + (sum(v == x for v in values) + 1) / 2 for x in values]
 
-    one, two = ranks([a for a, _ in pairs]), ranks([b for _, b in pairs])
-    found = statistics.spearman([a for a, _ in pairs], [b for _, b in pairs])
-    if len(set(one)) == 1 or len(set(two)) == 1:
-        assert math.isnan(found)
+    left, right = ranks([a for a, _ in pairs]), ranks([b for _, b in pairs])
+    correlation = statistics.spearman([a for a, _ in pairs], [b for _, b in pairs])
+    if len(set(left)) == 1 or len(set(right)) == 1:
+        assert math.isnan(correlation)
     else:
-        assert found == pytest.approx(float(np.corrcoef(one, two)[0, 1]))
+        assert correlation == pytest.approx(float(np.corrcoef(left, right)[0, 1]))
 
 
 def test_harmonic_mean() -> None:
@@ -303,17 +305,17 @@ def test_harmonic_mean() -> None:
 
 def test_bootstrap_of_any_statistic() -> None:
     values = np.random.default_rng(8).normal(size=300)
-    found = statistics.bootstrap(lambda picks: float(np.median(values[picks])), range(300))
-    assert found.low < found.value < found.high
-    assert found.value == np.median(values)
+    interval = statistics.bootstrap(lambda chosen: float(np.median(values[chosen])), range(300))
+    assert interval.low < interval.value < interval.high
+    assert interval.value == np.median(values)
     nothing = statistics.bootstrap(lambda _: math.nan, range(3))
     assert math.isnan(nothing.low)
 
 
 def test_shared_draws_are_what_the_generator_would_have_given() -> None:
-    for _ in range(2):  # the second time they are there already
-        ours, theirs = np.random.default_rng(7), np.random.default_rng(7)
+    for _ in range(2):  # the second time from the cache
+        cached, reference = np.random.default_rng(7), np.random.default_rng(7)
         for size in (5, 3, 5):
-            wanted = theirs.multinomial(size, np.full(size, 1 / size), size=40)
-            assert np.array_equal(statistics.draw_counts(size, ours, 40), wanted)
-        assert ours.random() == theirs.random()
+            wanted = reference.multinomial(size, np.full(size, 1 / size), size=40)
+            assert np.array_equal(statistics.draw_counts(size, cached, 40), wanted)
+        assert cached.random() == reference.random()
