@@ -58,7 +58,7 @@ class AttackOptions(NamedTuple):
     """Only the first so many seeds of a cell are attacked; 0 for all. The tasks, which measure the cost of unlearning,
     run on the first seed only."""
 
-    def of(self, attack: str) -> dict[str, Any]:
+    def relevant_to(self, attack: str) -> dict[str, Any]:
         """The options that, with the cell, determine the result of an attack, as JSON values."""
         definitions = sorted(self.task_folder.rglob("*")) if self.task_folder is not None else []
         values = {
@@ -72,7 +72,7 @@ class AttackOptions(NamedTuple):
         }
         return {name: values[name] for name in ATTACKS[attack]}
 
-    def wanted(self, *, first: bool) -> list[str]:
+    def attacks(self, *, first: bool) -> list[str]:
         """The attacks on a cell, which depend on whether it has the first seed."""
         return [attack for attack in ATTACKS if attack != "tasks" or (first and self.tasks)]
 
@@ -122,8 +122,8 @@ def targets(
         runs = runs[: options.seeds or None]
         for run in runs:
             done = {(result.attack, result.key) for result in read_attacks(grid.folder, run.id)}
-            wanted = options.wanted(first=run is runs[0])
-            todo = tuple(name for name in wanted if (name, key_of(options.of(name))) not in done)
+            names = options.attacks(first=run is runs[0])
+            todo = tuple(name for name in names if (name, key_of(options.relevant_to(name))) not in done)
             if todo:
                 lacking += not adapter_path(grid.folder, run.id).is_dir()
                 chosen.append(Target(by_id[run.id], group, run, todo))
@@ -155,7 +155,7 @@ def attack(
 ) -> Attacks:
     """Run the attacks that the chosen cells lack and write one JSON file each; every model is loaded once.
 
-    An attack that fails, for lack of memory too, does not end the others.
+    A failed attack, for example for lack of memory, does not end the others.
     """
     outcome = Attacks([], [])
     loaded: Loaded | None = None
@@ -179,7 +179,7 @@ def attack(
                     continue
                 for note in result.get("notes", ()):
                     say(f"{cell.label}: {name} {note}")
-                attack_options = options.of(name)
+                attack_options = options.relevant_to(name)
                 content = {
                     "layout": LAYOUT,
                     "cell": cell.id,

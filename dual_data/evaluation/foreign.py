@@ -42,7 +42,7 @@ class Log(NamedTuple):
 
     items: tuple[LogItem, ...]
     aggregates: Mapping[str, float]
-    others: tuple[str, ...] = ()
+    other_sections: tuple[str, ...] = ()
     """Sections without generations."""
     cell: Mapping[str, Any] = MappingProxyType({})
     """Coordinates of the cell whose result it is; empty for other logs."""
@@ -71,7 +71,7 @@ def read_log(path: Path) -> Log:
         items = [
             _our_item(path, name, index, row) for name, rows in data["items"].items() for index, row in enumerate(rows)
         ]
-        aggregates, others = dict[str, float](), ()
+        aggregates, other_sections = dict[str, float](), ()
         cell = coordinates if isinstance(coordinates := data.get("cell"), dict) else {}
     elif isinstance(data, dict) and (
         sections := {name: section for name, section in data.items() if _holds_generations(section)}
@@ -87,7 +87,7 @@ def read_log(path: Path) -> Log:
             for name, section in sections.items()
             if isinstance(section.get("agg_value"), int | float)
         }
-        others, cell = tuple(name for name in data if name not in sections), {}
+        other_sections, cell = tuple(name for name in data if name not in sections), {}
     else:
         raise InputError(
             f"{path}: neither an item file of this package (a JSON object with `items`) nor a log of open-unlearning "
@@ -95,7 +95,7 @@ def read_log(path: Path) -> Log:
         )
     if not items:
         raise InputError(f"{path}: the log holds no items")
-    return Log(tuple(items), aggregates, others, cell)
+    return Log(tuple(items), aggregates, other_sections, cell)
 
 
 def log_files(path: Path) -> list[Path]:
@@ -118,7 +118,7 @@ def rescore(log: Log) -> Rescored:
     """Recompute every score of a log from its generations and compare it with the logged one."""
     differences: dict[str, float] = {}
     means: dict[str, dict[str, list[float]]] = {}
-    left_alone = set(log.others)
+    left_alone = set(log.other_sections)
     for item in log.items:
         recomputed = text_scores(item.generation, item.answer, item.answers, item.kind)
         for name, value in recomputed.items():

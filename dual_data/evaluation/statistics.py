@@ -95,9 +95,7 @@ def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replica
     """Median over seeds and items with an interval over seeds and clusters; arrays as in :func:`bootstrap_mean`."""
     table = np.atleast_2d(np.asarray(values, dtype=float))
     random = np.random.default_rng(0)
-    seeds = np.maximum(
-        seed_weights(len(table), random, replicates), 0.0
-    )  # weights of seeds can be negative, those of items cannot
+    seeds = np.maximum(seed_weights(len(table), random, replicates), 0.0)  # a median needs weights of at least 0
     counts = item_weights(clusters, random, replicates)
     order = np.argsort(table, axis=None, kind="stable")
     ascending = table.ravel()[order]
@@ -106,10 +104,9 @@ def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replica
     # The weighted median: the mean of the two middle values where exactly half of the weight lies below.
     tolerance = 1e-9 * half  # sums of weights are not exact
     last = len(ascending) - 1
-    draws = (
-        ascending[(below < half - tolerance).sum(1)] + ascending[np.minimum((below <= half + tolerance).sum(1), last)]
-    ) / 2
-    return Interval(float(np.median(table)), *quantiles(draws))
+    lower = ascending[(below < half - tolerance).sum(1)]
+    upper = ascending[np.minimum((below <= half + tolerance).sum(1), last)]
+    return Interval(float(np.median(table)), *quantiles((lower + upper) / 2))
 
 
 def bootstrap_difference(

@@ -279,8 +279,8 @@ def test_holm_is_the_closed_test(p_values: list[float]) -> None:
     for index, value in enumerate(p_values):
         # The largest Bonferroni-adjusted minimum over the sets of p-values that Holm's steps test up to this one.
         below = sorted(p_values)
-        place = max(k for k, other in enumerate(below) if other <= value)
-        expected = max(min(1.0, (len(below) - k) * below[k]) for k in range(place + 1))
+        rank = max(k for k, other in enumerate(below) if other <= value)
+        expected = max(min(1.0, (len(below) - k) * below[k]) for k in range(rank + 1))
         assert corrected[index] == pytest.approx(expected)
         assert corrected[index] >= value
 
