@@ -2,7 +2,7 @@
 
 collect      results as arrays -> places and levels: where a cell belongs, estimates and their draws
 frontier     which learning rate is chosen; contrast, pairs, swapped, held_out, reference: what is compared with what
-frequency    quality: analyses after other papers
+frequency    and quality: analyses that follow other papers
 answers      the findings, in sentences; sections, main_table, every_cell, attacked, traces, panel, extras: the rest
 document     headings, tables and figures as HTML or Markdown; chart, plots: SVG; write: the files
 """

@@ -1,4 +1,4 @@
-"""Sections on what `dual-data eval attack` found: relearning, quantisation, tasks of lm-eval."""
+"""Sections on the results of `dual-data eval attack`: relearning, quantisation, tasks of lm-eval."""
 
 from __future__ import annotations
 
@@ -23,62 +23,69 @@ _BEFORE = "the model before unlearning, which knows the facts"
 _RETRAINED = "the model that never learned the facts"
 
 
-class _Line(NamedTuple):
-    """A chosen cell, what was found of it, and the texts of its line between its method and its links."""
+class _Row(NamedTuple):
+    """A row of a table of attacks: a chosen cell, the attack, and the texts between its method and its links."""
 
-    one: Extras
+    cell: Extras
     attack: AttackResults
     texts: tuple[str, ...]
 
 
 class Relearned(NamedTuple):
-    """Relearning curves of some seeds, each with the control that it is held against."""
+    """Relearning curves of some seeds, each with its control."""
 
-    one: Extras
+    cell: Extras
     attack: AttackResults
     curves: Sequence[Mapping[str, Any]]
     controls: Sequence[Sequence[Mapping[str, Any]]]
-    """Points of the same tuning where nothing was unlearned."""
+    """Points of the same tuning of a model that nothing was unlearned from."""
     control_is: str
 
 
-def attacks(collection: Collection, found: Sequence[Extras], folder: Path) -> list[Block]:
-    """What there is of the attacks; nothing where they were not run."""
+def attacks(collection: Collection, cells: Sequence[Extras], folder: Path) -> list[Block]:
+    """Sections on the attacks that were run."""
     return [
-        *_relearning(relearned(collection, found), folder),
-        *_quantisation(found, folder),
-        *_tasks(found, folder),
+        *_relearning(relearned(collection, cells), folder),
+        *_quantisation(cells, folder),
+        *_tasks(cells, folder),
     ]
 
 
-def relearned(collection: Collection, found: Sequence[Extras]) -> list[Relearned]:
-    """All curves with their controls: those of the retrained reference where the grid attacked one on the same facts
-    by the same options, of the same seed where there is one."""
-    references: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}
-    for one, attack in _every(found, "relearning"):
-        for run, by_seed in zip(attack.runs, attack.found, strict=True):
-            for curve in by_seed.found:
-                place = (one.group.key._replace(method=""), by_seed.key, curve["tuned_on"], tuple(curve["subjects"]))
-                references.setdefault(place, {})[run.seed] = curve
+def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned]:
+    """All curves with their controls.
+
+    The control is the retrained reference where the grid attacked one on the same facts with the same options, of the
+    same seed where there is one; else the model before unlearning.
+    """
+    references: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = {}  # curves by seed
+    for cell, attack in _results_of(cells, "relearning"):
+        place = cell.group.key._replace(method="")
+        for run, result in zip(attack.runs, attack.results, strict=True):
+            for curve in result.found:
+                key = (place, result.key, curve["tuned_on"], tuple(curve["subjects"]))
+                references.setdefault(key, {})[run.seed] = curve
     paired = []
-    for one, attack in _every(found, "relearning"):
-        reference = retrained(collection, one.group)
-        where = None if reference is None else reference._replace(method="")
-        for number, first in enumerate(attack.found[0].found):
-            curves = [by_seed.found[number] for by_seed in attack.found]
-            others = references.get((where, attack.found[0].key, first["tuned_on"], tuple(first["subjects"])), {})
-            held = [others.get(run.seed, next(iter(others.values()))) for run in attack.runs] if others else curves
-            controls = [curve["control"] for curve in held]
-            paired.append(Relearned(one, attack, curves, controls, _RETRAINED if others else _BEFORE))
+    for cell, attack in _results_of(cells, "relearning"):
+        reference = retrained(collection, cell.group)
+        reference_place = None if reference is None else reference._replace(method="")
+        for index, first in enumerate(attack.results[0].found):
+            curves = [result.found[index] for result in attack.results]
+            reference_key = (reference_place, attack.results[0].key, first["tuned_on"], tuple(first["subjects"]))
+            if by_seed := references.get(reference_key):
+                any_seed = next(iter(by_seed.values()))
+                controls = [by_seed.get(run.seed, any_seed)["control"] for run in attack.runs]
+            else:
+                controls = [curve["control"] for curve in curves]
+            paired.append(Relearned(cell, attack, curves, controls, _RETRAINED if by_seed else _BEFORE))
     return paired
 
 
-def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
+def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
     charts = []
-    rows, ids = list[_Line](), list[str]()
-    for number, (one, attack, curves, controls, control_is) in enumerate(found):
-        key, subjects = one.group.key, curves[0]["subjects"]
-        how = f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
+    rows, ids = list[_Row](), list[str]()
+    for number, (cell, attack, curves, controls, control_is) in enumerate(all_curves):
+        key, subjects = cell.group.key, curves[0]["subjects"]
+        tuning = f"lr {attack.options['lr']:g}, {max(attack.options['steps'])} steps"
         ids.append(f"{row_id('relearning', attack.runs)}-{number}")
         sides: list[tuple[str, Sequence[Sequence[Mapping[str, Any]]]]] = [
             ("unlearned", [curve["points"] for curve in curves]),
@@ -87,14 +94,16 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
         if control_is == _RETRAINED:
             sides.append(("never learned", controls))
         series = [Series(name, tuple(_relearned_spots(points, subjects, ids[-1]))) for name, points in sides]
-        title = f"{key.method}, {key.stage}, {key.set}: tuned on {curves[0]['tuned_on']}, {how}"
+        title = f"{key.method}, {key.stage}, {key.set}: tuned on {curves[0]['tuned_on']}, {tuning}"
         axes = (Axis("1 + steps", log=True), Axis("share of held-out forget facts answered", 0, 1))
         charts.append(chart(title, *axes, series))
-        tuned, before, held = (_hits(points) for points in (sides[0][1], sides[1][1], controls))
-        share = recovery([point["step"] for point in curves[0]["points"]], tuned, held, before[:, 0], subjects)
-        steps = (_steps(share.steps_to(level)) for level in LEVELS)
-        texts = (curves[0]["tuned_on"], how, control_is, shown(share.area), *steps)
-        rows.append(_Line(one, attack, texts))
+        tuned_hits, before_hits, control_hits = (_hits(points) for points in (sides[0][1], sides[1][1], controls))
+        recovered = recovery(
+            [point["step"] for point in curves[0]["points"]], tuned_hits, control_hits, before_hits[:, 0], subjects
+        )
+        steps = (_steps_text(recovered.steps_to(level)) for level in LEVELS)
+        texts = (curves[0]["tuned_on"], tuning, control_is, shown(recovered.area), *steps)
+        rows.append(_Row(cell, attack, texts))
     header = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), ITEMS)
     caption = (
         "Of the held-out forget facts that unlearning lost, the share recovered: what fine-tuning brings back, less "
@@ -102,11 +111,11 @@ def _relearning(found: Sequence[Relearned], folder: Path) -> list[Block]:
         "log2(1 + steps). Steps: the first scored step by which that much is recovered. Intervals are over seeds and "
         "subjects. A control that knows the facts has little to gain, so against it the share is an upper bound."
     )
-    lines = (
+    chart_caption = (
         "Ordinary fine-tuning after unlearning, and the same of models without unlearning; bars are 95 % intervals "
         "over seeds and subjects."
     )
-    figures = (Charts(tuple(charts), lines),)
+    figures = (Charts(tuple(charts), chart_caption),)
     return _section("Relearning", header, rows, caption, folder, charts=figures, exact=("tuning",), ids=ids)
 
 
@@ -118,25 +127,27 @@ def _hits(points: Sequence[Sequence[Mapping[str, Any]]]) -> Floats:
 def _relearned_spots(
     points: Sequence[Sequence[Mapping[str, Any]]], subjects: Sequence[str], link: str
 ) -> Iterator[Spot]:
-    for place, point in enumerate(points[0]):
-        found = bootstrap_mean([seed[place]["hits"] for seed in points], subjects, share=True)
-        yield spot(1 + point["step"], found, f"step {point['step']}: ", link)
+    for index, point in enumerate(points[0]):
+        share = bootstrap_mean([seed[index]["hits"] for seed in points], subjects, share=True)
+        yield spot(1 + point["step"], share, f"step {point['step']}: ", link)
 
 
-def _steps(found: Interval) -> str:
-    value, low, high = ("never" if math.isinf(step) else f"{step:g}" for step in found[:3])
+def _steps_text(steps: Interval) -> str:
+    value, low, high = ("never" if math.isinf(step) else f"{step:g}" for step in steps[:3])
     return f"{value} [{low}, {high}]"
 
 
-def _quantisation(found: Sequence[Extras], folder: Path) -> list[Block]:
-    rows = list[_Line]()
-    for one, attack in _every(found, "quantisation"):
-        befores = {run.id: run for run in attack.befores}
-        unrounded = [shown(estimate(runs, "forget", "rougeL_recall")) for runs in (list(befores.values()), attack.runs)]
-        for bits in attack.found[0].found:
-            scores = [by_seed.found[bits] for by_seed in attack.found]
+def _quantisation(cells: Sequence[Extras], folder: Path) -> list[Block]:
+    rows = list[_Row]()
+    for cell, attack in _results_of(cells, "quantisation"):
+        runs_before = {run.id: run for run in attack.before}
+        unrounded = [
+            shown(estimate(runs, "forget", "rougeL_recall")) for runs in (list(runs_before.values()), attack.runs)
+        ]
+        for bits in attack.results[0].found:
+            scores = [result.found[bits] for result in attack.results]
             rounded = [_rounded(attack, scores, name) for name in ("forget", "retain_eval", "base_rounded")]
-            rows.append(_Line(one, attack, (bits, *unrounded, *rounded, _recovered(attack, scores))))
+            rows.append(_Row(cell, attack, (bits, *unrounded, *rounded, _recovered(attack, scores))))
     header = (
         "weights", "forget before", "forget unlearned", "forget rounded", "retain rounded", "forget before, rounded",
         "recovered", ITEMS,
@@ -150,25 +161,26 @@ def _quantisation(found: Sequence[Extras], folder: Path) -> list[Block]:
 
 
 def _rounded(attack: AttackResults, scores: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Mean over the rounded models' items."""
+    """Mean over the items of the rounded models."""
     items = attack.runs[0].sets["retain_eval" if name == "retain_eval" else "forget"]
     subjects = dict(zip(items.ids, items.subjects, strict=True))
     ids, table = _recalls(scores, name)
-    return shown(bootstrap_mean(table, [subjects[one] for one in ids]))
+    return shown(bootstrap_mean(table, [subjects[item] for item in ids]))
 
 
 def _recovered(attack: AttackResults, scores: Sequence[Mapping[str, Any]]) -> str:
     ids, attacked = _recalls(scores, "forget")
     subjects = dict(zip(attack.runs[0].sets["forget"].ids, attack.runs[0].sets["forget"].subjects, strict=True))
     before, unlearned = (
-        [[known[one] for one in ids] for known in map(_forget_recalls, runs)] for runs in (attack.befores, attack.runs)
+        [[recalls[item] for item in ids] for recalls in map(_forget_recalls, runs)]
+        for runs in (attack.before, attack.runs)
     )
     control = _recalls(scores, "base_rounded")[1]
-    return shown(recovered_share(before, unlearned, attacked, control, [subjects[one] for one in ids]))
+    return shown(recovered_share(before, unlearned, attacked, control, [subjects[item] for item in ids]))
 
 
 def _recalls(scores: Sequence[Mapping[str, Any]], name: str) -> tuple[list[str], list[list[float]]]:
-    """Ids of the items of the rounded models, and ROUGE-L recall [seeds, items]."""
+    """Ids of the items of the rounded models, and their ROUGE-L recall [seeds, items]."""
     return (
         [row["id"] for row in scores[0]["items"][name]],
         [[row["rougeL_recall"] for row in seed["items"][name]] for seed in scores],
@@ -180,18 +192,18 @@ def _forget_recalls(run: Run) -> dict[str, float]:
     return dict(zip(items.ids, items.scores["rougeL_recall"].tolist(), strict=True))
 
 
-def _every(found: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, AttackResults]]:
-    """What an attack found, by cell and options."""
-    return ((one, every) for one in found for every in one.attacks.get(attack, ()))
+def _results_of(cells: Sequence[Extras], attack: str) -> Iterator[tuple[Extras, AttackResults]]:
+    """Results of one attack, by cell and options."""
+    return ((cell, results) for cell in cells for results in cell.attacks.get(attack, ()))
 
 
-def _tasks(found: Sequence[Extras], folder: Path) -> list[Block]:
-    rows = list[_Line]()
-    for one, every in _every(found, "tasks"):
-        first = every._replace(runs=every.runs[:1], befores=every.befores[:1], found=every.found[:1])
-        after, before, shots = first.found[0].found, first.found[0].before, str(first.options["shots"])
+def _tasks(cells: Sequence[Extras], folder: Path) -> list[Block]:
+    rows = list[_Row]()
+    for cell, attack in _results_of(cells, "tasks"):
+        first = attack._replace(runs=attack.runs[:1], before=attack.before[:1], results=attack.results[:1])
+        after, before, shots = first.results[0].found, first.results[0].before, str(first.options["shots"])
         for name in sorted(name for name in after if "_stderr" not in name):
-            rows.append(_Line(one, first, (name, shots, _with_error(after, name), _with_error(before, name))))
+            rows.append(_Row(cell, first, (name, shots, _with_error(after, name), _with_error(before, name))))
     caption = (
         "As lm-eval computed them, after so many worked examples (shots) and without a chat template, of one seed; "
         "intervals from its standard errors."
@@ -203,7 +215,7 @@ def _tasks(found: Sequence[Extras], folder: Path) -> list[Block]:
 def _section(
     title: str,
     header: tuple[str, ...],
-    lines: Sequence[_Line],
+    lines: Sequence[_Row],
     caption: str,
     folder: Path,
     *,
@@ -211,11 +223,12 @@ def _section(
     exact: tuple[str, ...] = (),
     ids: Sequence[str] = (),
 ) -> list[Block]:
-    """A table of lines, each after its place and method and before its links; nothing where there is none."""
+    """A table with the place and method before each row, and the links after it; empty where there are no rows."""
     if not lines:
         return []
     rows: list[tuple[Entry, ...]] = [
-        (*place_of(one.group.key), one.group.key.method, *texts, _files(attack, folder)) for one, attack, texts in lines
+        (*place_of(cell.group.key), cell.group.key.method, *texts, _links(attack, folder))
+        for cell, attack, texts in lines
     ]
     return [Heading(title), *charts, Table((*PLACE, "method", *header), tuple(rows), caption, exact, tuple(ids))]
 
@@ -232,6 +245,6 @@ def _with_error(scores: Mapping[str, float | None], name: str) -> str:
     return shown(Interval(value, value - 1.96 * error, value + 1.96 * error))
 
 
-def _files(attack: AttackResults, folder: Path) -> LinkList:
-    pairs = zip(attack.runs, attack.found, strict=True)
-    return LinkList(tuple(TableCell(f"seed {run.seed}", os.path.relpath(found.path, folder)) for run, found in pairs))
+def _links(attack: AttackResults, folder: Path) -> LinkList:
+    pairs = zip(attack.runs, attack.results, strict=True)
+    return LinkList(tuple(TableCell(f"seed {run.seed}", os.path.relpath(result.path, folder)) for run, result in pairs))

@@ -1,4 +1,4 @@
-"""Results of a grid as arrays: read one by one, and only what the report needs is kept."""
+"""Results of grids as arrays: files are read one by one, and only what the report needs is kept in memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PANEL_SCORES = {
     "probability": "probability of the right option",
     "nll": "NLL of the texts",
 }
-"""What is kept of a utility panel, by question or by text, and what its mean is called."""
+"""Scores of a utility panel that are kept, by question or by text, and what their means are called."""
 _EXAMPLES = 6
 
 
@@ -47,27 +47,27 @@ class Items(NamedTuple):
 
     ids: tuple[str, ...]
     subjects: tuple[str, ...]
-    """The subject, or the id of an item without one: what is resampled."""
+    """The subject of each item, or its id if it has none: the units that are resampled."""
     scores: Mapping[str, Floats]
-    """By SCORES; `worst` is whether the question, another wording or a fair attack brought the answer out."""
+    """By SCORES; `worst` is whether the question, another wording or a fair attack elicited the answer."""
     rephrased: bool
     """Whether any item was asked in another wording or by an attack."""
     examples: tuple[tuple[str, str, str], ...]
-    """Question, answer and generation of some items, the same in every result of a set."""
+    """Question, answer and generation of the first items, which are the same in every result of a set."""
 
 
 class PanelTable(NamedTuple):
-    """What one result holds of a utility panel."""
+    """The utility panel in one result."""
 
     name: str
     hash: str
-    """Of what was asked."""
+    """Hash of the questions and texts."""
     guessing: float
     """Accuracy of a model that knows nothing."""
     kinds: Mapping[str, Sequence[int]]
-    """By kind, the numbers of its questions."""
+    """Indices of the questions of each kind."""
     scores: Mapping[str, Floats]
-    """By PANEL_SCORES, of each question or text; NaN where the model gave no number."""
+    """By PANEL_SCORES, the score of each question or text; NaN where the model gave no number."""
 
 
 class Run(NamedTuple):
@@ -84,35 +84,35 @@ class Run(NamedTuple):
     sets: Mapping[str, Items]
     norms: tuple[float, ...]
     hours: float
-    """Of a GPU, without those of its stage."""
+    """GPU hours, without those of its stage."""
     stage: tuple[str, float]
-    """Address of the training stage before, which other runs may share, and its GPU hours."""
+    """Address of the training stage before it, which other runs may share, and that stage's GPU hours."""
     notes: tuple[str, ...]
     recipe: Mapping[str, Any] | None
-    """How the stage before was trained; None for the stage that trains nothing."""
+    """How the stage before it was trained; None for the stage that trains nothing."""
     same_as_stage: tuple[str, ...]
     """Sets whose rows are exactly those that the stage was trained on."""
     panel: PanelTable | None
-    """None where the grid has none."""
+    """None where the grid has no utility panel."""
     trivial: Floats
-    """What the best rule that knows no fact scores on each forget item; empty but before unlearning."""
+    """Score of the best trivial rule, which knows no fact, on each forget item; empty except before unlearning."""
     limit: int | None
     """The most rows of a set that the grid took; None where it took all."""
     settings: Mapping[str, Any]
-    """What it must have in common with runs of other seeds, learning rates and sets."""
+    """Settings that must equal those of runs with other seeds, learning rates and sets."""
 
     @property
     def trained(self) -> tuple[str, ...]:
         """The sets that the stage was trained on, as its recipe names them."""
         return tuple(self.recipe["train"]) if self.recipe else ()
 
-    def keeps(self, name: str) -> bool:
-        """Whether a set shows what was kept: not where its answers were swapped for others and then not taught."""
+    def shows_retention(self, name: str) -> bool:
+        """Whether a set measures retention: not where the recipe swaps answers but did not train on the set."""
         return not (self.recipe or {}).get("counterfactual") or name in self.trained
 
 
 class Key(NamedTuple):
-    """What the runs of a group share: all but learning rate and seed."""
+    """What the runs of a group share: all coordinates except learning rate and seed."""
 
     data: str
     model: str
@@ -132,7 +132,7 @@ class Group(NamedTuple):
 
     @property
     def lrs(self) -> list[float]:
-        """Learning rates with a measured run, rising."""
+        """Learning rates with a measured run, in ascending order."""
         return sorted({run.lr for run in self.runs if run.sets})
 
     def at(self, lr: float) -> list[Run]:
@@ -149,37 +149,36 @@ class Group(NamedTuple):
 
 
 class Collection(NamedTuple):
-    """Everything in a folder of results."""
+    """Everything in some folders of results."""
 
     groups: tuple[Group, ...]
-    """By method, those before unlearning not among them."""
+    """Unlearned cells by method; those before unlearning are in `bases`."""
     bases: Mapping[Key, tuple[Run, ...]]
     """Measured runs before unlearning, by key."""
     provenance: Mapping[str, Any]
-    """Of the first result: versions, device, git state."""
+    """Versions, device and git state of the first result."""
     grids: tuple[str, ...]
     failed: tuple[Run, ...]
-    """Those that were not measured, or stopped."""
+    """Runs that were not measured, or stopped early."""
     runs: int
-    """How many results there are."""
+    """Number of results."""
     planned: int
-    """How many cells the runs were asked for; 0 where that was not kept."""
+    """Number of cells that were planned; 0 where the plan was not saved."""
     missing: tuple[Mapping[str, Any], ...]
-    """Coordinates of those of them that were not measured yet."""
+    """Coordinates of the planned cells that are not measured yet."""
 
     @property
     def gpu_hours(self) -> float:
-        """Of all runs, those before unlearning among them, and of the stages that they rest on, each once."""
+        """GPU hours of all runs, also those before unlearning, and of the stages before them, each counted once."""
         runs = [run for group in self.groups for run in group.runs]
-        runs += [run for found in self.bases.values() for run in found]
+        runs += [run for base_runs in self.bases.values() for run in base_runs]
         return sum(run.hours for run in runs) + sum(dict(run.stage for run in runs).values())
 
 
 def collect(folders: Sequence[Path]) -> Collection:
-    """Read the results of some grids; one that two folders hold counts once.
+    """Read the results of some grids; a result that is in two folders counts once.
 
-    Raises InputError for a folder without any, and for results that differ in what their place in the report does not
-    say.
+    Raises InputError for a folder without results, and for results of one group that differ in their settings.
     """
     by_key: dict[Key, list[Run]] = defaultdict(list)
     provenance: Mapping[str, Any] = {}
@@ -195,30 +194,30 @@ def collect(folders: Sequence[Path]) -> Collection:
     recipes: dict[Key, Run] = {}
     for key, runs in sorted(by_key.items()):
         for run in (run for run in runs if run.sets):
-            _one_recipe(recipes.setdefault(key, run), run)
-            _one_recipe(recipes.setdefault(key._replace(set=""), run), run)
-    measured = {key: tuple(run for run in runs if run.sets) for key, runs in by_key.items() if key.method == BASE}
-    bases = {key: runs for key, runs in measured.items() if runs}
+            _require_same_recipe(recipes.setdefault(key, run), run)
+            _require_same_recipe(recipes.setdefault(key._replace(set=""), run), run)
+    measured_bases = {key: tuple(run for run in runs if run.sets) for key, runs in by_key.items() if key.method == BASE}
+    bases = {key: runs for key, runs in measured_bases.items() if runs}
     groups = [
         Group(key, tuple(sorted(runs, key=lambda run: (run.lr, run.seed))), bases.get(key._replace(method=BASE), ()))
         for key, runs in sorted(by_key.items())
         if key.method != BASE
     ]
-    every = [run for _, runs in sorted(by_key.items()) for run in runs]
-    settled = {place_key(run.cell) for run in every if run.sets}
-    # Of a cell that failed and was then measured with other settings, the second is what became of it.
-    every = [run for run in every if run.sets or place_key(run.cell) not in settled]
-    failed = tuple(run for run in every if run.status != "done")
-    there = {run.id for run in every if run.sets}
-    missing = tuple(place for name, place in planned.items() if name not in there)
-    return Collection(tuple(groups), bases, provenance, tuple(grids), failed, len(every), len(planned), missing)
+    all_runs = [run for _, runs in sorted(by_key.items()) for run in runs]
+    measured_places = {place_key(run.cell) for run in all_runs if run.sets}
+    # A cell that failed and was later measured with other settings counts as measured.
+    all_runs = [run for run in all_runs if run.sets or place_key(run.cell) not in measured_places]
+    failed = tuple(run for run in all_runs if run.status != "done")
+    measured_ids = {run.id for run in all_runs if run.sets}
+    missing = tuple(coordinates for name, coordinates in planned.items() if name not in measured_ids)
+    return Collection(tuple(groups), bases, provenance, tuple(grids), failed, len(all_runs), len(planned), missing)
 
 
 def _add(runs: list[Run], new: Run) -> None:
-    for number, old in enumerate(runs):
+    for index, old in enumerate(runs):
         if old.id == new.id:
-            if not old.sets:  # failed in one folder and was measured in another
-                runs[number] = new
+            if not old.sets:  # failed in one folder, measured in another
+                runs[index] = new
             return
         if (old.lr, old.seed) == (new.lr, new.seed) and old.sets and new.sets:
             raise InputError(
@@ -228,8 +227,8 @@ def _add(runs: list[Run], new: Run) -> None:
     runs.append(new)
 
 
-def _one_recipe(old: Run, new: Run) -> None:
-    """Raise InputError for runs of two recipes, which neither a mean nor a difference of sets may take together."""
+def _require_same_recipe(old: Run, new: Run) -> None:
+    """Raise InputError for runs of two recipes: no mean and no difference between sets may mix them."""
     if names := difference(old.settings, new.settings):
         raise InputError(
             f"{old.path} and {new.path} are of one model, stage and method and differ in more than set, learning rate "
@@ -238,45 +237,45 @@ def _one_recipe(old: Run, new: Run) -> None:
 
 
 def collect_one(path: Path) -> Run:
-    """One result by the path of its file."""
+    """Read one result file."""
     return _run(path, read_result(path))
 
 
 def collect_side(path: Path, *, seeds: bool = False) -> list[Run]:
-    """One result, or all of a folder, by seed; with `seeds`, a result and those beside it that differ in seed alone.
+    """One result, or all of a folder, by seed; with `seeds`, a result and those in its folder that differ only in seed.
 
-    Raises InputError for a folder without results or with results that differ in more than their seed, and for two
-    results of one seed.
+    Raises InputError for a folder without results, for one whose results differ in more than their seed, and for two
+    results with the same seed.
     """
     if not path.is_dir() and not seeds:
         return [collect_one(path)]
     paths = json_files(path if path.is_dir() else path.parent)
     if not paths:
         raise InputError(f"{path}: holds no result; name a file below cells/, or a folder of such files")
-    found = [(one, read_result(one)) for one in paths]
-    wanted = setting((found[0][1] if path.is_dir() else read_result(path))["cell"])
-    same = [(one, result) for one, result in found if setting(result["cell"]) == wanted]
-    if path.is_dir() and len(same) < len(found):
-        other = next(one for one, result in found if setting(result["cell"]) != wanted)
+    results = [(file, read_result(file)) for file in paths]
+    first_setting = setting((results[0][1] if path.is_dir() else read_result(path))["cell"])
+    matching = [(file, result) for file, result in results if setting(result["cell"]) == first_setting]
+    if path.is_dir() and len(matching) < len(results):
+        different = next(file for file, result in results if setting(result["cell"]) != first_setting)
         raise InputError(
-            f"{path}: {found[0][0].name} and {other.name} differ in more than their seed: name one result and give "
-            "--seeds, or part the folder"
+            f"{path}: {results[0][0].name} and {different.name} differ in more than their seed: name one result and "
+            "give --seeds, or part the folder"
         )
-    runs = sorted((_run(*one) for one in same), key=lambda run: run.seed)
+    runs = sorted((_run(file, result) for file, result in matching), key=lambda run: run.seed)
     if len({run.seed for run in runs}) < len(runs):
         raise InputError(f"{path}: several results of one setting and seed: rows or settings changed in between")
     for run in runs:
-        _one_recipe(runs[0], run)
+        _require_same_recipe(runs[0], run)
     return runs
 
 
 def setting(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Coordinates of a result but its seed."""
+    """Coordinates of a result except its seed."""
     return {name: value for name, value in cell.items() if name != "seed"}
 
 
 def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
-    """A score of the items of a set, [runs, items]. Raises InputError where the runs are of different items."""
+    """A score of the items of a set, [runs, items]. Raises InputError where the runs have different items."""
     tables = [run.sets[name] for run in runs]
     if len({table.ids for table in tables}) != 1:
         raise InputError(
@@ -287,12 +286,12 @@ def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
 
 
 def stack_panel(runs: Sequence[Run], score: str) -> Floats:
-    """A score of the utility panel, [runs, questions or texts]. Raises InputError for runs of different panels."""
+    """A score of the utility panel, [runs, questions or texts]. Raises InputError for runs with different panels."""
     by_hash = {run.panel and run.panel.hash: run for run in runs}
     if len(by_hash) > 1 or None in by_hash:
-        examples = " and ".join(str(run.path) for run in by_hash.values())
+        paths = " and ".join(str(run.path) for run in by_hash.values())
         raise InputError(
-            f"{examples} were not asked the same utility panel, or none: remove the results of the setting that is "
+            f"{paths} were not asked the same utility panel, or none: remove the results of the setting that is "
             "over, or give every setting its own --out"
         )
     return np.stack([run.panel.scores[score] for run in runs if run.panel is not None])
@@ -339,9 +338,9 @@ def _run(path: Path, result: Result) -> Run:
 def _panel(result: Result) -> PanelTable | None:
     if "panel" not in result:
         return None
-    known, items = result["panel"], result["panel_items"]
+    summary, items = result["panel"], result["panel_items"]
     scores = {name: _column(items[name]) for name in PANEL_SCORES}
-    return PanelTable(known["name"], known["hash"], known["guessing"], items["kinds"], scores)
+    return PanelTable(summary["name"], summary["hash"], summary["guessing"], items["kinds"], scores)
 
 
 def _column(values: Sequence[float | None]) -> Floats:
@@ -359,7 +358,7 @@ def _trivial(rows: Sequence[ItemRow]) -> Floats:
 
 def _items(rows: Sequence[ItemRow]) -> Items:
     scores = {name: _column([row["scores"].get(name) for row in rows]) for name in SCORES}
-    scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in fair(row)) for row in rows])
+    scores["worst"] = _column([any(entry["scores"]["contains_answer"] for entry in fair_wordings(row)) for row in rows])
     return Items(
         ids=tuple(row["id"] for row in rows),
         subjects=tuple(row["subject"] or row["id"] for row in rows),
@@ -369,6 +368,10 @@ def _items(rows: Sequence[ItemRow]) -> Items:
     )
 
 
-def fair(row: ItemRow) -> list[Wording]:
-    """The question, its wordings and the attacks whose prompt does not hold the answer."""
-    return [row, *row["paraphrases"], *(one for one in row["attacks"] if one["attack"] not in GIVES_ANSWER_AWAY)]
+def fair_wordings(row: ItemRow) -> list[Wording]:
+    """The question, its other wordings and the attacks whose prompt does not contain the answer."""
+    return [
+        row,
+        *row["paraphrases"],
+        *(attack for attack in row["attacks"] if attack["attack"] not in GIVES_ANSWER_AWAY),
+    ]

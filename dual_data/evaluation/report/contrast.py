@@ -1,7 +1,7 @@
-"""The comparisons that the report's answers rest on, each with an interval over seeds and subjects.
+"""The comparisons behind the report's answers, each with an interval over seeds and subjects.
 
-Forgetting is the drop of ROUGE-L recall on the forget set. Two sets of different facts are compared by drawing each
-side's subjects apart; two stages on the same facts by drawing them together.
+Forgetting is the drop of ROUGE-L recall on the forget set. For two sets of different facts, the subjects of each side
+are drawn separately; for two stages on the same facts, they are drawn together.
 """
 
 from __future__ import annotations
@@ -33,28 +33,29 @@ from dual_data.evaluation.statistics import (
 _REPLICATES = 1000
 _SEED = 0
 CALIPER = 0.25
-"""Largest difference in base log-probability a token between two facts that are paired, in nats."""
-_FEWEST = 10
-"""Pairs that a comparison of paired facts needs."""
-_FORGOTTEN = 0.2
-"""Share of the forget score that must be gone at some learning rate before jumps say anything."""
+"""Largest difference in base log-probability per token between two paired facts, in nats."""
+_MIN_PAIRS = 10
+"""Least number of pairs for a comparison of paired facts."""
+_MIN_FORGOTTEN = 0.2
+"""Share of the forget score that must be lost at some learning rate for jumps to be compared."""
 SHARE = 0.5
-"""Retention is compared where this share of the forget score is gone."""
-_WIDEST = 0.5
-"""Retention is read where rates were measured on both sides no further apart than this share of the forget score."""
+"""Retention is compared where this share of the forget score is lost."""
+_MAX_GAP = 0.5
+"""Largest gap between the points on either side that retention is interpolated over, as a share of the forget score."""
 
 Statistic = Callable[[list[Point]], float | None]
-"""Of the points of a curve, of which the last is before unlearning."""
+"""A statistic of the points of a curve, the last of which is before unlearning; None where it is undefined."""
 
 
 class Pairing(NamedTuple):
-    """Facts of two sets that the models before unlearning treat alike."""
+    """Pairs of facts of two sets on which the models before unlearning behave alike."""
 
     pairs: list[tuple[int, int]]
+    """Indices of the items."""
     confidence: Interval
-    """Mean of first minus second in the base's mean log-probability of the answer, in nats a token."""
+    """Mean difference, first minus second, in the base's log-probability of the answer, in nats per token."""
     score: Interval
-    """The same of its ROUGE-L recall."""
+    """The same for its ROUGE-L recall."""
 
 
 class Contrast(NamedTuple):
@@ -64,16 +65,16 @@ class Contrast(NamedTuple):
     first: Interval
     second: Interval
     facts: int
-    """Facts on each side that it is measured on."""
+    """Least number of facts that a side is measured on."""
     seeds: int
-    """Training seeds of the side and learning rate that has the fewest."""
+    """Number of training seeds, of the side and learning rate that have the fewest."""
     draws: Floats
-    """The difference in bootstrap draws, NaN in one that has none. The k-th draw is of the same subjects in every
+    """The difference in every bootstrap draw; NaN where it is undefined. The k-th draw has the same subjects in every
     contrast over the same sets, however many of their facts it uses."""
 
 
 def forgetting(group: Group, lr: float) -> tuple[Floats, tuple[str, ...]]:
-    """Drop of each forget item [seeds, items] from before, and the items' subjects."""
+    """Drop in the score of each forget item since before unlearning, [seeds, items], and the items' subjects."""
     runs = group.at(lr)
     before = [before_of(group.before, run) for run in runs]
     drops = stack(before, "forget", "rougeL_recall") - stack(runs, "forget", "rougeL_recall")
@@ -83,139 +84,147 @@ def forgetting(group: Group, lr: float) -> tuple[Floats, tuple[str, ...]]:
 def compare_sets(first: Group, second: Group, lr: float) -> Contrast:
     """Forgetting of `first` minus that of `second` at one learning rate, over all their facts."""
     sides = forgetting(first, lr), forgetting(second, lr)
-    return _contrast(sides, [names for _, names in sides])
+    return _mean_contrast(sides, [names for _, names in sides])
 
 
 def pair_facts(first: Group, second: Group) -> Pairing | None:
-    """Pair facts that the model before unlearning answers both or neither, with like probability, within `CALIPER`.
+    """Pair facts that the model before unlearning answers both or neither and with similar probability.
 
-    Both are means over its seeds. None where fewer than ten facts can be paired.
+    Log-probabilities differ by at most `CALIPER`. Both criteria use means over seeds. None for fewer than ten pairs.
     """
 
     def before(score: str) -> tuple[Floats, Floats]:
-        one, two = (stack(group.before, "forget", score).mean(0) for group in (first, second))
-        return one, two
+        left, right = (stack(group.before, "forget", score).mean(0) for group in (first, second))
+        return left, right
 
     confidence, answered, recall = before("mean_log_probability"), before("contains_answer"), before("rougeL_recall")
     pairs = nearest_pairs(*confidence, apart=(answered[0] >= 0.5)[:, None] != (answered[1] >= 0.5)[None, :])
-    if len(pairs) < _FEWEST:
+    if len(pairs) < _MIN_PAIRS:
         return None
     left, right = (list(side) for side in zip(*pairs, strict=True))
-    gaps = (bootstrap_difference(one[left], two[right], range(len(pairs))) for one, two in (confidence, recall))
+    gaps = (bootstrap_difference(a[left], b[right], range(len(pairs))) for a, b in (confidence, recall))
     return Pairing(pairs, *gaps)
 
 
 def nearest_pairs(
     first: Floats, second: Floats, caliper: float = CALIPER, *, apart: NDArray[np.bool_] | None = None
 ) -> list[tuple[int, int]]:
-    """Index pairs of like value, each value used once, the closest first; none where `apart` [first, second] holds."""
+    """Index pairs of similar values, each used once, closest first; no pair where `apart` [first, second] is true."""
     distance = np.abs(first[:, None] - second[None, :])
-    near = distance <= caliper if apart is None else (distance <= caliper) & ~apart
-    left, right = np.nonzero(near)
+    eligible = distance <= caliper if apart is None else (distance <= caliper) & ~apart
+    left, right = np.nonzero(eligible)
     pairs: dict[int, int] = {}
-    taken: set[int] = set()
-    for place in np.argsort(distance[near], kind="stable").tolist():
-        one, two = int(left[place]), int(right[place])
-        if one not in pairs and two not in taken:
-            pairs[one] = two
-            taken.add(two)
+    used: set[int] = set()
+    for index in np.argsort(distance[eligible], kind="stable").tolist():
+        i, j = int(left[index]), int(right[index])
+        if i not in pairs and j not in used:
+            pairs[i] = j
+            used.add(j)
     return sorted(pairs.items())
 
 
 def compare_pairs(first: Group, second: Group, lr: float, pairing: Pairing) -> Contrast:
     """Forgetting of `first` minus that of `second` at one learning rate, over paired facts."""
     sides = forgetting(first, lr), forgetting(second, lr)
-    some = [
-        (drops[:, places], [names[place] for place in places])
-        for (drops, names), places in zip(sides, map(list, zip(*pairing.pairs, strict=True)), strict=True)
+    paired = [
+        (drops[:, indices], [names[index] for index in indices])
+        for (drops, names), indices in zip(sides, map(list, zip(*pairing.pairs, strict=True)), strict=True)
     ]
-    return _contrast(some, [names for _, names in sides])
+    return _mean_contrast(paired, [names for _, names in sides])
 
 
 def compare_retention(first: Group, second: Group) -> Contrast | None:
     """Retention of `first` minus that of `second` where both have lost `SHARE` of the forget score.
 
-    Both are relative to the model before unlearning, and read between the measurements on either side. None where one
-    of them does not get there, or has no two points close to it, or gets there in fewer than half of the draws.
+    Both are relative to the model before unlearning, and interpolated between the points on either side. None where a
+    group does not lose that much, has no points close enough on either side, or has a value in fewer than half of the
+    draws.
     """
-    return _of_curves(first, second, _retention)
+    return _curve_contrast(first, second, _retention)
 
 
 def compare_jumps(first: Group, second: Group) -> Contrast | None:
     """Largest jump of `first` minus that of `second` over the learning rates of both.
 
-    None for fewer than two, and where one of them has hardly forgotten at any. The largest of several changes is large
-    by noise alone, and more so where there is more noise: the difference is described, and no test of it holds.
+    None for fewer than two rates, and where a group hardly forgets at any. Noise alone makes the largest of several
+    changes large, the more so the more noise there is: the difference is descriptive, and no test of it is valid.
     """
     common = set(first.lrs) & set(second.lrs)
-    one, two = (group._replace(runs=tuple(run for run in group.runs if run.lr in common)) for group in (first, second))
-    return _of_curves(one, two, lambda points: _jump(points) if _has_forgotten(points) else None)
+    left, right = (
+        group._replace(runs=tuple(run for run in group.runs if run.lr in common)) for group in (first, second)
+    )
+    return _curve_contrast(left, right, lambda points: _jump(points) if _has_forgotten(points) else None)
 
 
 def largest_jump(group: Group) -> Interval | None:
-    """Largest change of the forget score, relative to before, between neighbouring learning rates; None for one.
+    """Largest change of the forget score, relative to before, between neighbouring learning rates; None for one rate.
 
-    The interval is of the change between the two where it is largest.
+    The interval is that of the change between these two rates.
     """
-    return _of_curve(group, _jump)
+    return _curve_interval(group, _jump)
 
 
 def frontier_area(group: Group) -> Interval | None:
-    """Area under the frontier of forget and retain_eval, as `frontier.area` has it; None where nothing was measured."""
-    return _of_curve(group, lambda _: lambda points: area(points[:-1], points[-1]))
+    """Area under the frontier of forget and retain_eval (`frontier.area`); None where nothing was measured."""
+    return _curve_interval(group, lambda _: lambda points: area(points[:-1], points[-1]))
 
 
 def _jump(points: Sequence[Point]) -> Statistic | None:
-    """The change of the forget score at the step where it is largest, relative to before, in that direction."""
+    """The relative change of the forget score at the step where it is largest, positive in its direction there."""
     *rates, base = points
     if len(rates) < 2 or base.forget <= 0:
         return None
-    steps = [b.forget - a.forget for a, b in itertools.pairwise(rates)]
-    place = max(range(len(steps)), key=lambda step: abs(steps[step]))
-    sign = 1 if steps[place] > 0 else -1
-    return lambda drawn: (
-        sign * (drawn[place + 1].forget - drawn[place].forget) / drawn[-1].forget if drawn[-1].forget > 0 else None
-    )
+    changes = [b.forget - a.forget for a, b in itertools.pairwise(rates)]
+    step = max(range(len(changes)), key=lambda index: abs(changes[index]))
+    sign = 1 if changes[step] > 0 else -1
+
+    def jump(points: Sequence[Point]) -> float | None:
+        before = points[-1].forget
+        return sign * (points[step + 1].forget - points[step].forget) / before if before > 0 else None
+
+    return jump
 
 
 def _has_forgotten(points: Sequence[Point]) -> bool:
     *rates, base = points
-    return min((point.forget for point in rates), default=base.forget) <= (1 - _FORGOTTEN) * base.forget
+    return min((point.forget for point in rates), default=base.forget) <= (1 - _MIN_FORGOTTEN) * base.forget
 
 
 def _retention(points: Sequence[Point]) -> Statistic | None:
     forgets = [point.forget for point in _relative(points)]
     below = max((forget for forget in forgets if forget <= 1 - SHARE), default=-math.inf)
     above = min((forget for forget in forgets if forget >= 1 - SHARE), default=math.inf)
-    if above - below > _WIDEST:
+    if above - below > _MAX_GAP:
         return None
-    return lambda drawn: retain_at(_relative(drawn), 1 - SHARE)
+    return lambda points: retain_at(_relative(points), 1 - SHARE)
 
 
 def _relative(points: Sequence[Point]) -> list[Point]:
-    """To the last, which is before unlearning; nothing where that knows nothing."""
+    """Points relative to the last, which is before unlearning; empty where that scores 0."""
     base = points[-1]
     if base.forget <= 0 or base.retain <= 0:
         return []
     return [Point(point.lr, point.forget / base.forget, point.retain / base.retain) for point in points]
 
 
-def _of_curve(group: Group, of: Callable[[list[Point]], Statistic | None]) -> Interval | None:
-    """`of` the exact points is the statistic of every draw; None where they have none."""
+def _curve_interval(group: Group, make_statistic: Callable[[list[Point]], Statistic | None]) -> Interval | None:
+    """`make_statistic` of the exact points gives the statistic for every draw; None where it gives none."""
     levels = levels_of(group)
-    statistic = None if levels is None else of(levels.points())
+    statistic = None if levels is None else make_statistic(levels.points())
     if levels is None or statistic is None:
         return None
     exact = statistic(levels.points())
     random = np.random.default_rng(_SEED)
-    found = [statistic(points) for points in levels.drawn(levels.weights(random, _REPLICATES), random)]
-    kept = np.array([value for value in found if value is not None])
-    return Interval(exact, *quantiles(kept)) if exact is not None and len(kept) else None
+    values = [statistic(points) for points in levels.draws(levels.weights(random, _REPLICATES), random)]
+    defined = np.array([value for value in values if value is not None])
+    return Interval(exact, *quantiles(defined)) if exact is not None and len(defined) else None
 
 
-def _of_curves(first: Group, second: Group, of: Callable[[list[Point]], Statistic | None]) -> Contrast | None:
+def _curve_contrast(
+    first: Group, second: Group, make_statistic: Callable[[list[Point]], Statistic | None]
+) -> Contrast | None:
     sides = [levels for group in (first, second) if (levels := levels_of(group)) is not None]
-    statistics = [statistic for side in sides if (statistic := of(side.points())) is not None]
+    statistics = [statistic for side in sides if (statistic := make_statistic(side.points())) is not None]
     if len(statistics) < 2:
         return None
     exact = [statistic(side.points()) for statistic, side in zip(statistics, sides, strict=True)]
@@ -223,58 +232,60 @@ def _of_curves(first: Group, second: Group, of: Callable[[list[Point]], Statisti
         return None
     random = np.random.default_rng(_SEED)
     weights = [side.weights(random, _REPLICATES) for side in sides]
-    # The same facts are drawn for both where they are the same: popular and rare are two sets, with one to retain.
+    # The same draws for both sides where the facts are the same: popular and rare sets share one retain set.
     if sides[0].forget_names == sides[1].forget_names:
         weights[1] = weights[1]._replace(forget=weights[0].forget)
     if sides[0].retain_names == sides[1].retain_names:
         weights[1] = weights[1]._replace(retain=weights[0].retain)
-    draws = [side.drawn(picked, random) for side, picked in zip(sides, weights, strict=True)]
-    pairs = [(statistics[0](one), statistics[1](two)) for one, two in zip(*draws, strict=True)]
-    one, two = np.array([pair if None not in pair else (np.nan, np.nan) for pair in pairs], dtype=float).T
-    if np.isnan(one).sum() > _REPLICATES / 2:
+    draws = [side.draws(side_weights, random) for side, side_weights in zip(sides, weights, strict=True)]
+    pairs = [(statistics[0](left), statistics[1](right)) for left, right in zip(*draws, strict=True)]
+    values = np.array([pair if None not in pair else (np.nan, np.nan) for pair in pairs], dtype=float)
+    if np.isnan(values[:, 0]).sum() > _REPLICATES / 2:
         return None
     clusters = min(len(names) for side in sides for names in (side.forget_names, side.retain_names))
     facts = int(min(sizes.sum() for side in sides for sizes in (side.forget_sizes, side.retain_sizes)))
     seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)
-    spread = partial(_spread_of_curves, statistics, sides, weights)
-    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters, seeds, spread)
+    spread = partial(_curve_spread, statistics, sides, weights)
+    return _contrast_of_draws((exact[0], exact[1]), (values[:, 0], values[:, 1]), facts, clusters, seeds, spread)
 
 
-def _spread_of_curves(statistics: Sequence[Statistic], sides: Sequence[Levels], weights: Sequence[Weights]) -> Spread:
-    """Of the difference of two curves' statistics: by subjects from draws of them, by seeds from leaving each out."""
-    drawn = [
-        np.array([statistic(points) for points in side.held(picked)], dtype=float)
-        for statistic, side, picked in zip(statistics, sides, weights, strict=True)
+def _curve_spread(statistics: Sequence[Statistic], sides: Sequence[Levels], weights: Sequence[Weights]) -> Spread:
+    """Spread of the difference of two curves' statistics: draws of subjects, and a jackknife over seeds."""
+    values = [
+        np.array([statistic(points) for points in side.draws_with_fixed_seeds(side_weights)], dtype=float)
+        for statistic, side, side_weights in zip(statistics, sides, weights, strict=True)
     ]
     by_seed = []
     for statistic, side in zip(statistics, sides, strict=True):
         for level in side.without_each_seed():
-            found = [value for points in level if (value := statistic(points)) is not None]
-            if len(found) > 1:  # the jackknife
-                by_seed.append((float(np.var(found)) * (len(found) - 1), len(found) - 1))
-    return Spread(float(np.nanvar(drawn[0] - drawn[1])), tuple(by_seed))
+            estimates = [value for points in level if (value := statistic(points)) is not None]
+            if len(estimates) > 1:  # jackknife
+                by_seed.append((float(np.var(estimates)) * (len(estimates) - 1), len(estimates) - 1))
+    return Spread(float(np.nanvar(values[0] - values[1])), tuple(by_seed))
 
 
-def _contrast(sides: Sequence[tuple[Floats, Sequence[str]]], among: Sequence[Sequence[str]]) -> Contrast:
-    """Of two sides' items [seeds, items] with their subjects, each drawn for itself among all subjects of its set."""
-    one, two = (
-        mean_draws(*side, among=names, seed=(_SEED, place))
-        for place, (side, names) in enumerate(zip(sides, among, strict=True))
+def _mean_contrast(sides: Sequence[tuple[Floats, Sequence[str]]], among: Sequence[Sequence[str]]) -> Contrast:
+    """Contrast of the means of two sides: items [seeds, items] with their subjects, drawn among all of the set."""
+    left, right = (
+        mean_draws(*side, among=names, seed=(_SEED, number))
+        for number, (side, names) in enumerate(zip(sides, among, strict=True))
     )
     exact = [float(values.mean()) for values, _ in sides]
     facts = min(values.shape[1] for values, _ in sides)
     clusters = min(len(set(names)) for _, names in sides)
     seeds = min(len(values) for values, _ in sides)
-    return _of_draws((exact[0], exact[1]), (one, two), facts, clusters, seeds, partial(_spread_of_means, sides))
+    return _contrast_of_draws((exact[0], exact[1]), (left, right), facts, clusters, seeds, partial(_mean_spread, sides))
 
 
-def _spread_of_means(sides: Sequence[tuple[Floats, Sequence[str]]]) -> Spread:
-    """Of the difference of two sides' means."""
+def _mean_spread(sides: Sequence[tuple[Floats, Sequence[str]]]) -> Spread:
+    """Spread of the difference of two sides' means."""
     spreads = [mean_spread(*side) for side in sides]
-    return Spread(sum(one.subjects for one in spreads), tuple(term for one in spreads for term in one.seeds))
+    return Spread(
+        sum(spread.subjects for spread in spreads), tuple(term for spread in spreads for term in spread.seeds)
+    )
 
 
-def _of_draws(
+def _contrast_of_draws(
     exact: tuple[float, float],
     draws: tuple[Floats, Floats],
     facts: int,
@@ -282,12 +293,12 @@ def _of_draws(
     seeds: int,
     spread: Callable[[], Spread],
 ) -> Contrast:
-    known = ~np.isnan(draws[0] - draws[1])
-    one, two = draws[0][known], draws[1][known]
+    defined = ~np.isnan(draws[0] - draws[1])
+    left, right = draws[0][defined], draws[1][defined]
     return Contrast(
-        interval_of(exact[0] - exact[1], one - two, clusters, spread),
-        Interval(exact[0], *quantiles(one)),
-        Interval(exact[1], *quantiles(two)),
+        interval_of(exact[0] - exact[1], left - right, clusters, spread),
+        Interval(exact[0], *quantiles(left)),
+        Interval(exact[1], *quantiles(right)),
         facts,
         seeds,
         draws[0] - draws[1],
@@ -295,13 +306,13 @@ def _of_draws(
 
 
 def average(contrasts: Sequence[Contrast]) -> Interval:
-    """Mean difference of several contrasts, its interval of the same draws of subjects in all of them.
+    """Mean difference of several contrasts, with an interval from the same draws of subjects in all of them.
 
-    So it is as narrow as the facts that they do not share make it, and no narrower. In a draw that some of them have
-    not, it is the mean of the others.
+    Facts that contrasts share therefore do not narrow the interval. In a draw where some contrasts are undefined, the
+    mean is that of the others.
     """
-    draws = np.stack([one.draws for one in contrasts])
-    known = ~np.isnan(draws)
-    counts = known.sum(0)
-    means = np.where(known, draws, 0.0).sum(0)[counts > 0] / counts[counts > 0]
-    return Interval(float(np.mean([one.difference.value for one in contrasts])), *quantiles(means))
+    draws = np.stack([contrast.draws for contrast in contrasts])
+    defined = ~np.isnan(draws)
+    counts = defined.sum(0)
+    means = np.where(defined, draws, 0.0).sum(0)[counts > 0] / counts[counts > 0]
+    return Interval(float(np.mean([contrast.difference.value for contrast in contrasts])), *quantiles(means))

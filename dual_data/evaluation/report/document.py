@@ -12,23 +12,23 @@ from dual_data.markup import Html, element, escaped, html_page
 
 
 class TableCell(NamedTuple):
-    """A table's cell: text, and where it links to."""
+    """A cell of a table: its text and the target of its link."""
 
     text: str
     link: str = ""
 
 
 class LinkList(NamedTuple):
-    """A table's cell of several links."""
+    """A cell of a table with several links."""
 
     cells: tuple[TableCell, ...]
 
 
 Entry = TableCell | LinkList | str
 EXACT = "No intervals for counts, settings and results of tests: "
-"""What a caption ends with, before the names of the columns."""
+"""The end of a caption, before the names of the columns."""
 ITEMS = "items"
-"""The column of tables that links to the results behind a row."""
+"""The column with links to the results behind a row."""
 
 
 class Heading(NamedTuple):
@@ -51,18 +51,18 @@ class Points(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; its caption says what the numbers are, and at its end which columns hold no estimates."""
+    """A table; its caption explains the numbers and says which columns hold no estimates."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     caption: str
     exact: tuple[str, ...] = ()
-    """Columns whose numbers are counts, settings or results of tests: all others have their intervals."""
+    """Columns whose numbers are counts, settings or results of tests; all other numbers have intervals."""
     ids: tuple[str, ...] = ()
-    """What charts call the rows by; none, or one a row."""
+    """Ids of the rows, which charts link to; none, or one per row."""
 
-    def told(self) -> str:
-        """The whole caption."""
+    def full_caption(self) -> str:
+        """The caption, with the exact columns at its end."""
         return f"{self.caption} {EXACT}{', '.join(self.exact)}." if self.exact else self.caption
 
 
@@ -84,14 +84,16 @@ Block = Heading | Paragraph | Points | Table | Charts | Folded
 
 
 def without_items(block: Block) -> Block:
-    """A block without the column of items, and without links out of the document."""
+    """A block without the column of items and without links to other files."""
     match block:
         case Folded(title, blocks):
             return Folded(title, tuple(map(without_items, blocks)))
         case Table(header, rows):
-            kept = [place for place, name in enumerate(header) if name != ITEMS]
-            texts = tuple(tuple(" ".join(cell.text for cell in _cells(row[place])) for place in kept) for row in rows)
-            return block._replace(header=tuple(header[place] for place in kept), rows=texts)
+            columns = [index for index, name in enumerate(header) if name != ITEMS]
+            texts = tuple(
+                tuple(" ".join(cell.text for cell in _cells(row[index])) for index in columns) for row in rows
+            )
+            return block._replace(header=tuple(header[index] for index in columns), rows=texts)
         case _:
             return block
 
@@ -125,11 +127,11 @@ th,td{white-space:normal;padding:.15rem .3rem}td.text{min-width:0}a{color:inheri
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """One HTML page that needs nothing else."""
+    """One self-contained HTML page."""
     colours = "".join(
         f".dot.c{n}{{fill:var(--c{n})}}.line.c{n},.bar.c{n}{{stroke:var(--c{n})}}" for n in range(COLOURS)
     )
-    # Every mark of a chart is a stop of the Tab key, so there must be a way past them.
+    # Every mark of a chart is a stop of the Tab key, so readers need links that skip the charts.
     sections = (
         element("li", element("a", block.text, href=f"#{_slug(block.text)}"))
         for block in blocks
@@ -143,7 +145,7 @@ _SPECIAL = re.compile(r"[\\`*~|$]|(?<![^\W_])_|_(?![^\W_])|\[(?=[^\]]*\]\s*[(\[:
 
 
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The same as Markdown, charts left out."""
+    """The same document as Markdown, without charts."""
     return f"# {title}\n\n" + "".join(map(_markdown, blocks)).rstrip() + "\n"
 
 
@@ -156,16 +158,16 @@ def _html(block: Block) -> Html:
         case Points(texts):
             return element("ul", *(element("li", text) for text in texts))
         case Charts(charts, caption):
-            drawn = element("div", *map(Html, charts), class_="charts")
-            return element("figure", drawn, element("figcaption", caption))
+            figures = element("div", *map(Html, charts), class_="charts")
+            return element("figure", figures, element("figcaption", caption))
         case Folded(title, blocks):
             return element("details", element("summary", title), *map(_html, blocks))
         case Table():
             head = element("tr", *(element("th", name, scope="col") for name in block.header))
             ids = block.ids or [None] * len(block.rows)
-            rows = (element("tr", *map(_td, row), id=name) for row, name in zip(block.rows, ids, strict=True))
+            rows = (element("tr", *map(_html_cell, row), id=name) for row, name in zip(block.rows, ids, strict=True))
             table = element("table", element("thead", head), element("tbody", *rows))
-            caption = element("figcaption", block.told())
+            caption = element("figcaption", block.full_caption())
             return element("figure", caption, element("div", table, class_="wide", tabindex=0))
 
 
@@ -173,7 +175,7 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _td(entry: Entry) -> Html:
+def _html_cell(entry: Entry) -> Html:
     cells = _cells(entry)
     shown = (element("a", cell.text, href=cell.link) if cell.link else escaped(cell.text) for cell in cells)
     is_long = len(" ".join(cell.text for cell in cells)) > 40
@@ -200,19 +202,19 @@ def _markdown(block: Block) -> str:
             return f"**{title}**\n\n" + "".join(map(_markdown, blocks))
         case Table():
             lines = [block.header, tuple("---" for _ in block.header), *block.rows]
-            table = "".join(f"| {' | '.join(map(_md_cell, row))} |\n" for row in lines)
-            return f"{table}\n{block.told()}\n\n"
+            table = "".join(f"| {' | '.join(map(_markdown_cell, row))} |\n" for row in lines)
+            return f"{table}\n{block.full_caption()}\n\n"
 
 
-def _md_cell(entry: Entry) -> str:
+def _markdown_cell(entry: Entry) -> str:
     texts = []
     for cell in _cells(entry):
-        shown = _literal(visible(cell.text))
+        shown = _escaped_markdown(visible(cell.text))
         texts.append(f"[{shown}]({cell.link})" if cell.link else shown)
     return " ".join(texts)
 
 
-def _literal(text: str) -> str:
-    """Text that Markdown shows as it is, what a model wrote too; intervals and names need no escape."""
+def _escaped_markdown(text: str) -> str:
+    """Text, of models too, escaped so that Markdown shows it literally; intervals and names stay unescaped."""
     escaped = _SPECIAL.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
     return escaped.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")

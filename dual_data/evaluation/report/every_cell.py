@@ -1,4 +1,4 @@
-"""Every cell with its scores, gradients and items: what the marks of the charts over learning rates lead to."""
+"""Every cell with its scores, gradient norms and items: the targets of links in charts over learning rates."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _SETS = ("forget", "retain_train", "retain_eval")
 
 
 def every_cell(collection: Collection, folder: Path) -> list[Block]:
-    """A table a place: the model before unlearning, and every method at every learning rate."""
-    said = f"ROUGE-L recall; learning rates are chosen on forget and retain_train. {NORMS}"
-    blocks: list[Block] = [Heading("Every learning rate"), Paragraph(said)]
+    """One table per place: the model before unlearning, and every method at every learning rate."""
+    introduction = f"ROUGE-L recall; learning rates are chosen on forget and retain_train. {NORMS}"
+    blocks: list[Block] = [Heading("Every learning rate"), Paragraph(introduction)]
     for _, before, groups, title in starts(collection):
         rows = [(BEFORE, before)] if before else []
         rows += [(group.key.method, tuple(group.at(lr))) for group in groups for lr in group.lrs]
         panel = any(has_panel(runs) for _, runs in rows)
-        lines = tuple(_line(method, runs, folder, panel=panel) for method, runs in rows)
+        table_rows = tuple(_row(method, runs, folder, panel=panel) for method, runs in rows)
         ids = tuple(row_id("cell", runs) for _, runs in rows)
         header = ("method", "lr", "seeds", *_SETS, *([PANEL] if panel else []), "gradient norm", ITEMS)
         caption = f"ROUGE-L recall, {title}{f'; {PANEL}: accuracy' if panel else ''}."
-        blocks += [Heading(title, 3), Table(header, lines, caption, ("lr", "seeds"), ids)]
+        blocks += [Heading(title, 3), Table(header, table_rows, caption, ("lr", "seeds"), ids)]
     return blocks
 
 
-def _line(method: str, runs: Sequence[Run], folder: Path, *, panel: bool) -> tuple[Entry, ...]:
+def _row(method: str, runs: Sequence[Run], folder: Path, *, panel: bool) -> tuple[Entry, ...]:
     scores = [shown(estimate(runs, name, "rougeL_recall")) for name in _SETS]
     if panel:
         scores.append(shown(panel_accuracy(runs)) if has_panel(runs) else "-")

@@ -1,4 +1,4 @@
-"""What only the chosen cells are asked: figures from their items, and the results of attacks that needed the model."""
+"""Figures of the chosen cells only: computed from their items, and the results of attacks that needed the model."""
 
 from __future__ import annotations
 
@@ -15,60 +15,60 @@ from dual_data.evaluation.report.collect import Collection, Group, Run, clusters
 from dual_data.evaluation.report.frequency import Frequency, frequency
 from dual_data.evaluation.report.held_out import HeldOut, held_out
 from dual_data.evaluation.report.places import before_of
-from dual_data.evaluation.report.quality import ForgetQuality, Kept, forget_quality, model_utility
+from dual_data.evaluation.report.quality import ForgetQuality, RetainScores, forget_quality, model_utility
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.results import ItemRow, read_result
 from dual_data.evaluation.statistics import Interval
 
 Items = Mapping[str, Sequence[ItemRow]]
-KEPT = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
-"""Sets that model utility is taken over."""
+UTILITY_SETS = ("retain_eval", "neighbor_relation", "neighbor_subject", "world_facts")
+"""Sets that model utility is computed over."""
 
 
 class AttackResults(NamedTuple):
-    """An attack by one set of options, on one or more seeds of a cell."""
+    """An attack with one set of options, on one or more seeds of a cell."""
 
     options: Mapping[str, Any]
     runs: tuple[Run, ...]
     """By seed."""
-    befores: tuple[Run, ...]
-    """The model before unlearning of each: seeds may share one."""
-    found: tuple[Found, ...]
-    """Of each."""
+    before: tuple[Run, ...]
+    """The model before unlearning of each run: seeds may share one."""
+    results: tuple[Found, ...]
+    """The result on each run."""
 
 
 class Membership(NamedTuple):
-    """AUCs of telling the same facts apart, by attack; empty where there is no such model or it gave no number."""
+    """AUCs for the same facts, by attack; empty where there is no such model or it gave no number."""
 
     unlearned: Mapping[str, Interval]
     before: Mapping[str, Interval]
     retrained: Mapping[str, Interval]
-    """Of the model whose stage learned the same but for the forget facts."""
+    """Of the model whose stage learned the same except the forget facts."""
 
 
 class Extras(NamedTuple):
-    """Of the chosen learning rate and, where nothing else is said, its first seed."""
+    """Figures of a group at its chosen learning rate; of the first seed where nothing else is said."""
 
     group: Group
     runs: tuple[Run, ...]
     """By seed."""
-    befores: tuple[Run, ...]
-    """The model before unlearning of each: seeds may share one."""
+    before: tuple[Run, ...]
+    """The model before unlearning of each run: seeds may share one."""
     held_out: str
-    """The facts that forget facts are compared with, or why there are none."""
+    """Label of the facts that forget facts are compared with, or the reason why there are none."""
     membership: Membership
     audit: Interval | None
-    """AUC of the posterior-difference audit; None for too few facts and a model that diverged."""
+    """AUC of the posterior-difference audit; None for too few facts or a model that diverged."""
     frequency: Frequency | None
     fluency: Fluency
     quality: ForgetQuality | None
-    """Against the model that was tuned on all but the forget facts, where the grid has it."""
+    """Against the model that was trained on all but the forget facts, where the grid has it."""
     model_utility: Interval | None
     """Over all seeds of the chosen learning rate."""
     utility_before: Interval | None
-    """The same of the model before unlearning of each seed, on the same facts."""
+    """The same for the model before unlearning of each seed, on the same facts."""
     attacks: Mapping[str, Sequence[AttackResults]]
-    """What `dual-data eval attack` found of all seeds, by attack and options; empty where it was not run."""
+    """Results of `dual-data eval attack` on all seeds, by attack and options; empty where it was not run."""
 
 
 def extras(collection: Collection, group: Group) -> Extras | None:
@@ -77,83 +77,89 @@ def extras(collection: Collection, group: Group) -> Extras | None:
     if lr is None:
         return None
     runs = tuple(group.at(lr))
-    run = runs[0]
-    items = read_result(run.path)["items"]
-    everything = [row for rows in items.values() for row in rows]
-    befores = tuple(before_of(group.before, one) for one in runs)
-    before = read_result(befores[0].path)["items"]
-    never = _never_learned(collection, group, run)
-    kept = [name for name in KEPT if all(name in one.sets for one in (*runs, *befores)) and run.keeps(name)]
+    first = runs[0]
+    items = read_result(first.path)["items"]
+    all_rows = [row for rows in items.values() for row in rows]
+    before = tuple(before_of(group.before, run) for run in runs)
+    items_before = read_result(before[0].path)["items"]
+    items_retrained = _retrained_items(collection, group, first)
+    utility_sets = [
+        name
+        for name in UTILITY_SETS
+        if all(name in run.sets for run in (*runs, *before)) and first.shows_retention(name)
+    ]
     forget = items["forget"]
-    apart = held_out(items, run)
+    held_out_facts = held_out(items, first)
     return Extras(
         group=group,
         runs=runs,
-        befores=befores,
-        held_out=apart.label,
-        membership=Membership(*(_aucs(apart, by_model) for by_model in (items, before, never))),
-        audit=_audit(apart) if apart.set else None,
-        frequency=frequency(before["forget"], forget) if _finite(forget) else None,
-        fluency=fluency([row["generation"] for row in everything], [row["subject"] or row["id"] for row in everything]),
-        quality=forget_quality(forget, never["forget"]) if never else None,
-        model_utility=_utility(runs, kept),
-        utility_before=_utility(befores, kept),
+        before=before,
+        held_out=held_out_facts.label,
+        membership=Membership(
+            *(_aucs(held_out_facts, model_items) for model_items in (items, items_before, items_retrained))
+        ),
+        audit=_audit(held_out_facts) if held_out_facts.set else None,
+        frequency=frequency(items_before["forget"], forget) if _finite(forget) else None,
+        fluency=fluency([row["generation"] for row in all_rows], [row["subject"] or row["id"] for row in all_rows]),
+        quality=forget_quality(forget, items_retrained["forget"]) if items_retrained else None,
+        model_utility=_utility(runs, utility_sets),
+        utility_before=_utility(before, utility_sets),
         attacks=_attacks(group, runs),
     )
 
 
 def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[AttackResults]]:
-    """What was found with the same options on several seeds goes together."""
+    """Results by attack, those with the same options on several seeds together."""
     by_options: dict[tuple[str, str], list[tuple[Run, Found]]] = {}
     for run in runs:
-        for found in read_attacks(run.path.parent.parent, run.id):
-            by_options.setdefault((found.attack, found.key), []).append((run, found))
+        for result in read_attacks(run.path.parent.parent, run.id):
+            by_options.setdefault((result.attack, result.key), []).append((run, result))
     attacks: dict[str, list[AttackResults]] = {name: [] for name in ATTACKS}
     for (name, _), pairs in sorted(by_options.items(), key=lambda entry: entry[0]):
-        seeds, found_there = zip(*pairs, strict=True)
-        befores = tuple(before_of(group.before, run) for run in seeds)
-        attacks[name].append(AttackResults(found_there[0].options, seeds, befores, found_there))
+        seeds, results = zip(*pairs, strict=True)
+        before = tuple(before_of(group.before, run) for run in seeds)
+        attacks[name].append(AttackResults(results[0].options, seeds, before, results))
     return attacks
 
 
 def _finite(rows: Sequence[ItemRow]) -> bool:
-    """Whether the model gave numbers at all: one that diverged did not."""
+    """Whether the model gave a number for every item: one that diverged did not."""
     return all(row["scores"]["probability"] is not None for row in rows)
 
 
-def _aucs(apart: HeldOut, items: Items) -> dict[str, Interval]:
-    """By what a model said; nothing where it was not asked all of the facts, or gave no number for one."""
+def _aucs(held_out_facts: HeldOut, items: Items) -> dict[str, Interval]:
+    """AUCs of a model from its items; empty where it lacks some of the facts or gave no number for one."""
     sides = []
-    for name, wanted in (("forget", apart.forget), (apart.set, apart.rows)):
+    for name, facts in (("forget", held_out_facts.forget), (held_out_facts.set, held_out_facts.rows)):
         by_id = {row["id"]: row for row in items.get(name, ())}
-        sides.append([by_id[row["id"]] for row in wanted if row["id"] in by_id])
-        if not wanted or len(sides[-1]) < len(wanted) or not _finite(sides[-1]):
+        sides.append([by_id[row["id"]] for row in facts if row["id"] in by_id])
+        if not facts or len(sides[-1]) < len(facts) or not _finite(sides[-1]):
             return {}
     return membership_aucs(*sides)
 
 
-def _audit(apart: HeldOut) -> Interval | None:
+def _audit(held_out_facts: HeldOut) -> Interval | None:
     try:
-        return posterior_audit(apart.forget, apart.rows)
+        return posterior_audit(held_out_facts.forget, held_out_facts.rows)
     except ValueError:
         return None
 
 
 def _utility(runs: Sequence[Run], names: Sequence[str]) -> Interval | None:
-    """None where a model gave no number for an item: it would count as one that had no wrong answers to offer."""
+    """None where a model gave no number for an item: it would be taken for an item without wrong answers."""
     if any(np.isnan(stack(runs, name, "probability")).any() for name in names):
         return None
-    return model_utility([_kept(runs, name) for name in names])
+    return model_utility([_retain_scores(runs, name) for name in names])
 
 
-def _kept(runs: Sequence[Run], name: str) -> Kept:
-    # After TOFU: among wrong answers, which its questions offer as options, but of what is like what was trained on.
+def _retain_scores(runs: Sequence[Run], name: str) -> RetainScores:
+    # As in TOFU: the probability among wrong answers (its options), but the plain one for facts like the trained ones.
     probability = "probability" if name == "retain_eval" else "normalised_probability"
     scores = (stack(runs, name, score) for score in (probability, "rougeL_recall", "truth_ratio"))
-    return Kept(clusters(runs, name), *scores)
+    return RetainScores(clusters(runs, name), *scores)
 
 
-def _never_learned(collection: Collection, group: Group, run: Run) -> Items:
-    """What the retrained reference of the same model, data and set said; empty where there is none."""
+def _retrained_items(collection: Collection, group: Group, run: Run) -> Items:
+    """Items of the retrained reference of the same model, data and set; empty where there is none."""
     key = retrained(collection, group)
     return {} if key is None else read_result(before_of(collection.bases[key], run).path)["items"]

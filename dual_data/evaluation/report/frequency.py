@@ -1,7 +1,7 @@
-"""The frequency analysis: is forgetting a matter of popularity, and do likelihoods and answers agree on it?
+"""The frequency analysis: does forgetting depend on popularity, and do likelihoods and answers agree about it?
 
 After "Not All Data Are Unlearned Equally" (Krishnan et al. 2025, arXiv 2504.05058): forgetting by decile of popularity,
-once as the drop of the answer's probability and once as the drop of answers that hold it.
+measured as the drop of the answer's probability and as the drop in the share of generations that contain the answer.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy as np
 from dual_data.evaluation.results import ItemRow
 from dual_data.evaluation.statistics import Interval, bootstrap, bootstrap_mean, spearman
 
-_PARTS = 10
-_FEWEST = 5
-"""Facts of a part at least: small sets have fewer than ten parts."""
+_MAX_PARTS = 10
+_MIN_FACTS = 5
+"""Least number of facts in a part: small sets have fewer than ten parts."""
 
 
 class Decile(NamedTuple):
-    """Facts of like popularity."""
+    """Facts of similar popularity."""
 
     items: int
     probability_drop: Interval
     """Base minus unlearned model."""
     answer_drop: Interval
-    """The same of the share of generations that hold the answer."""
+    """The same for the share of generations that contain the answer."""
 
 
 class Frequency(NamedTuple):
@@ -40,11 +40,11 @@ class Frequency(NamedTuple):
     agreement: Interval
     """Rank correlation of the two drops over facts."""
     disagreeing: tuple[str, ...]
-    """Ids of facts whose answer was lost though half or more of its probability is left, or the other way round."""
+    """Ids of facts whose answer was lost though half or more of its probability is left, or the reverse."""
 
 
 def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency | None:
-    """Compare items of base and unlearned model, in the same order; None where no fact has a popularity.
+    """Compare the items of the base and of the unlearned model, in the same order; None where no fact has a popularity.
 
     Raises ValueError where the two are of different facts.
     """
@@ -55,18 +55,24 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
         return None
     pairs.sort(key=lambda pair: (pair[1]["popularity"], pair[1]["id"]))
     popularity = np.array([new["popularity"] for _, new in pairs], dtype=float)
-    chance = np.array([old["scores"]["probability"] - new["scores"]["probability"] for old, new in pairs])
-    answer = np.array([old["scores"]["contains_answer"] - new["scores"]["contains_answer"] for old, new in pairs])
+    probability_drop = np.array([old["scores"]["probability"] - new["scores"]["probability"] for old, new in pairs])
+    answer_drop = np.array([old["scores"]["contains_answer"] - new["scores"]["contains_answer"] for old, new in pairs])
     subjects = [new["subject"] or new["id"] for _, new in pairs]
     deciles = []
-    for part in np.array_split(np.arange(len(pairs)), min(_PARTS, max(1, len(pairs) // _FEWEST))):
-        names = [subjects[index] for index in part]
-        deciles.append(Decile(len(part), bootstrap_mean(chance[part], names), bootstrap_mean(answer[part], names)))
+    for indices in np.array_split(np.arange(len(pairs)), min(_MAX_PARTS, max(1, len(pairs) // _MIN_FACTS))):
+        names = [subjects[index] for index in indices]
+        deciles.append(
+            Decile(
+                len(indices),
+                bootstrap_mean(probability_drop[indices], names),
+                bootstrap_mean(answer_drop[indices], names),
+            )
+        )
     return Frequency(
         tuple(deciles),
-        bootstrap(lambda picks: spearman(popularity[picks], chance[picks]), subjects),
-        bootstrap(lambda picks: spearman(popularity[picks], answer[picks]), subjects),
-        bootstrap(lambda picks: spearman(chance[picks], answer[picks]), subjects),
+        bootstrap(lambda chosen: spearman(popularity[chosen], probability_drop[chosen]), subjects),
+        bootstrap(lambda chosen: spearman(popularity[chosen], answer_drop[chosen]), subjects),
+        bootstrap(lambda chosen: spearman(probability_drop[chosen], answer_drop[chosen]), subjects),
         tuple(new["id"] for old, new in pairs if _disagree(old["scores"], new["scores"])),
     )
 
@@ -74,5 +80,5 @@ def frequency(before: Sequence[ItemRow], after: Sequence[ItemRow]) -> Frequency 
 def _disagree(old: Mapping[str, float], new: Mapping[str, float]) -> bool:
     if not old["contains_answer"]:
         return False
-    kept_chance = new["probability"] >= 0.5 * old["probability"]
-    return kept_chance != bool(new["contains_answer"])
+    keeps_probability = new["probability"] >= 0.5 * old["probability"]
+    return keeps_probability != bool(new["contains_answer"])

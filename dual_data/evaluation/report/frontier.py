@@ -1,4 +1,4 @@
-"""Forgetting against retention over learning rates: the choice of one, the frontier, retention at equal forgetting."""
+"""Forgetting against retention over learning rates: the chosen rate, the frontier, retention at equal forgetting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RULE = (
 
 
 class Point(NamedTuple):
-    """One learning rate of a method: what is left of forget, and what of a set that must be kept."""
+    """One learning rate of a method: its scores on the forget set and on a set to retain."""
 
     lr: float
     forget: float
@@ -22,14 +22,14 @@ class Point(NamedTuple):
 
 
 def choose(points: Sequence[Point], base: Point) -> Point:
-    """The point that `RULE` picks; `retain` must be of retain_train. Raises ValueError for none."""
+    """The point that `RULE` picks; `retain` must be of retain_train. Raises ValueError for no points."""
     if not points:
         raise ValueError("no learning rate to choose from")
     return max(sorted(points), key=lambda point: balance(point, base))
 
 
 def balance(point: Point, base: Point) -> float:
-    """Harmonic mean of forgetting and retention relative to the base; 0 where one is nil."""
+    """Harmonic mean of forgetting and retention relative to the base; 0 where one of them is 0."""
     forgetting = _unit((base.forget - point.forget) / base.forget) if base.forget > 0 else 0.0
     retention = _unit(point.retain / base.retain) if base.retain > 0 else 0.0
     total = forgetting + retention
@@ -37,22 +37,28 @@ def balance(point: Point, base: Point) -> float:
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
-    """Points that no other beats on both sides (lower forget, higher retain), by rising forget score."""
-    found: list[Point] = []
-    for point in sorted(points, key=lambda one: (one.forget, -one.retain)):
-        if not found or point.retain > found[-1].retain:
-            found.append(point)
-    return found
+    """Pareto-optimal points (lower forget, higher retain), by ascending forget score."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.forget, -point.retain)):
+        if not best or point.retain > best[-1].retain:
+            best.append(point)
+    return best
 
 
 def retain_at(points: Sequence[Point], forget: float) -> float | None:
-    """Retention at a given forget score: linear between the measurements next to it on either side; None outside.
+    """Retention at a given forget score, interpolated linearly between the nearest points on either side; None outside.
 
-    Not along the frontier: that would pass over a worse one nearby for a better one far away.
+    It does not follow the frontier, which would skip a worse point nearby for a better one far away.
     """
-    below = max((one for one in points if one.forget <= forget), key=lambda one: (one.forget, one.retain), default=None)
+    below = max(
+        (point for point in points if point.forget <= forget),
+        key=lambda point: (point.forget, point.retain),
+        default=None,
+    )
     above = min(
-        (one for one in points if one.forget >= forget), key=lambda one: (one.forget, -one.retain), default=None
+        (point for point in points if point.forget >= forget),
+        key=lambda point: (point.forget, -point.retain),
+        default=None,
     )
     if below is None or above is None:
         return None
@@ -63,15 +69,15 @@ def retain_at(points: Sequence[Point], forget: float) -> float | None:
 def area(points: Sequence[Point], base: Point) -> float:
     """Area under the frontier from forget score 0 to the base's, relative to the base's rectangle; 1 is ideal.
 
-    To the left of the frontier nothing is retained; to its right the base itself is a point of it.
+    To the left of the frontier nothing is retained; at its right end the base itself is a point.
     """
     if base.forget <= 0 or base.retain <= 0:
         return 0.0
-    edge = frontier([point for point in points if point.forget <= base.forget])
-    if edge:
-        edge.append(Point(base.lr, base.forget, max(base.retain, edge[-1].retain)))
+    curve = frontier([point for point in points if point.forget <= base.forget])
+    if curve:
+        curve.append(Point(base.lr, base.forget, max(base.retain, curve[-1].retain)))
     total = sum(
-        (right.forget - left.forget) * (left.retain + right.retain) / 2 for left, right in itertools.pairwise(edge)
+        (right.forget - left.forget) * (left.retain + right.retain) / 2 for left, right in itertools.pairwise(curve)
     )
     return total / (base.forget * base.retain)
 

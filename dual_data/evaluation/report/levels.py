@@ -1,4 +1,7 @@
-"""Mean scores of a group at every learning rate and before unlearning, exact and drawn: statistics of whole curves."""
+"""Mean scores of a group at every learning rate and before unlearning, exact and in bootstrap draws.
+
+Statistics of whole curves are computed from them.
+"""
 
 from __future__ import annotations
 
@@ -21,69 +24,77 @@ class Weights(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """Sums of ROUGE-L recall of forget and retain_eval by learning rate, rising, and before unlearning at the end."""
+    """Sums of ROUGE-L recall by level: learning rates in ascending order, then before unlearning."""
 
     forget: list[Floats]
     """By level, [seeds, subjects]."""
     retain: list[Floats]
+    """The same for retain_eval."""
     forget_names: tuple[str, ...]
+    """The subjects."""
     retain_names: tuple[str, ...]
     forget_sizes: Floats
+    """Items of each subject."""
     retain_sizes: Floats
 
     def points(self) -> list[Point]:
-        """The means; a point's rate is the level's number."""
-        return self.held(self._each_subject())[0]
+        """The exact means; the lr of a point is the index of its level."""
+        return self.draws_with_fixed_seeds(self._each_subject())[0]
 
     def weights(self, random: np.random.Generator, replicates: int) -> Weights:
-        """Draws of the subjects, which hold for every level and seed."""
+        """Draws of subjects, the same for every level and seed."""
         return Weights(
             draw_counts(len(self.forget_names), random, replicates),
             draw_counts(len(self.retain_names), random, replicates),
         )
 
-    def drawn(self, weights: Weights, random: np.random.Generator) -> list[list[Point]]:
-        """The means in every draw; the seeds of each level are drawn for themselves."""
+    def draws(self, weights: Weights, random: np.random.Generator) -> list[list[Point]]:
+        """The means in every draw; seeds are drawn for each level separately."""
         return self._means(weights, [seed_weights(len(level), random, len(weights.forget)) for level in self.forget])
 
-    def held(self, weights: Weights) -> list[list[Point]]:
-        """The means in every draw of subjects, of the seeds that there are."""
+    def draws_with_fixed_seeds(self, weights: Weights) -> list[list[Point]]:
+        """The means in every draw of subjects, with the seeds fixed."""
         return self._means(weights, [np.ones((1, len(level))) for level in self.forget])
 
     def without_each_seed(self) -> list[list[list[Point]]]:
-        """By level of several seeds, the means without each of its seeds in turn."""
-        found = []
-        for place, count in enumerate(map(len, self.forget)):
+        """For each level with several seeds, the means without each of its seeds in turn."""
+        levels = []
+        for index, count in enumerate(map(len, self.forget)):
             if count > 1:
                 seeds = [np.ones((1, len(level))) for level in self.forget]
-                without = (1 - np.eye(count))[:, None]
-                picked = self._each_subject()
-                found.append([self._means(picked, [*seeds[:place], one, *seeds[place + 1 :]])[0] for one in without])
-        return found
+                leave_one_out = (1 - np.eye(count))[:, None]
+                subjects = self._each_subject()
+                levels.append(
+                    [
+                        self._means(subjects, [*seeds[:index], weights, *seeds[index + 1 :]])[0]
+                        for weights in leave_one_out
+                    ]
+                )
+        return levels
 
     def _each_subject(self) -> Weights:
         return Weights(np.ones((1, len(self.forget_names))), np.ones((1, len(self.retain_names))))
 
     def _means(self, weights: Weights, seeds: Sequence[Floats]) -> list[list[Point]]:
-        def means(tables: Sequence[Floats], picked: Floats, sizes: Floats) -> Floats:
-            whole = picked @ sizes
+        def means(tables: Sequence[Floats], subject_weights: Floats, sizes: Floats) -> Floats:
+            items = subject_weights @ sizes
             columns = [
-                ((drawn @ table) * picked).sum(1) / (drawn.sum(1) * whole)
-                for table, drawn in zip(tables, seeds, strict=True)
+                ((level_seeds @ table) * subject_weights).sum(1) / (level_seeds.sum(1) * items)
+                for table, level_seeds in zip(tables, seeds, strict=True)
             ]
-            found: Floats = np.clip(np.stack(columns, axis=1), 0, 1)  # what seeds count in a draw can be below zero
-            return found
+            clipped: Floats = np.clip(np.stack(columns, axis=1), 0, 1)  # weights of seeds can be negative
+            return clipped
 
         forget = means(self.forget, weights.forget, self.forget_sizes).tolist()
         retain = means(self.retain, weights.retain, self.retain_sizes).tolist()
         return [
-            [Point(float(place), *pair) for place, pair in enumerate(zip(*row, strict=True))]
+            [Point(float(level), *pair) for level, pair in enumerate(zip(*row, strict=True))]
             for row in zip(forget, retain, strict=True)
         ]
 
 
 def levels_of(group: Group) -> Levels | None:
-    """The levels of a group; None without a measured run, or without one before unlearning."""
+    """The levels of a group; None without a measured run or without one before unlearning."""
     if not group.before or not group.lrs:
         return None
     runs = [group.at(lr) for lr in group.lrs] + [list(group.before)]
@@ -100,10 +111,10 @@ def levels_of(group: Group) -> Levels | None:
 
 def _sums(runs: Sequence[Run], name: str, subjects: Sequence[str]) -> Floats:
     table = stack(runs, name, "rougeL_recall")
-    places = {subject: place for place, subject in enumerate(dict.fromkeys(subjects))}
-    found = np.zeros((len(table), len(places)))
-    np.add.at(found.T, [places[subject] for subject in subjects], table.T)
-    return found
+    columns = {subject: column for column, subject in enumerate(dict.fromkeys(subjects))}
+    sums = np.zeros((len(table), len(columns)))
+    np.add.at(sums.T, [columns[subject] for subject in subjects], table.T)
+    return sums
 
 
 def _sizes(subjects: Sequence[str]) -> Floats:

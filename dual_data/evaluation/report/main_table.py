@@ -1,6 +1,6 @@
 """The main table: every place before unlearning, and every method at its chosen learning rate.
 
-As a table of texts for the page, and as columns of numbers for a program.
+It exists as a table of texts for the page and as columns of numbers for programs.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ _CAPTION = (
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """One row of the table."""
 
     key: Key
     method: str
-    """A method's name, or before for the model before unlearning."""
+    """The name of a method, or "before" for the model before unlearning."""
     lr: str
     runs: tuple[Run, ...]
     baseline: Interval
     scores: Mapping[str, Interval]
     """By column."""
     others: Mapping[str, Interval]
-    """ROUGE-L recall of the further sets that were measured, by name."""
+    """ROUGE-L recall of further measured sets, by name."""
 
 
 def main_rows(collection: Collection) -> list[Row]:
-    """All lines, by place."""
+    """All rows, by place."""
     rows = list[Row]()
     for key, before, groups, _ in starts(collection):
         if not before:
@@ -67,7 +67,7 @@ def main_rows(collection: Collection) -> list[Row]:
 
 
 def main_table(rows: Sequence[Row], folder: Path) -> Table:
-    """The lines for a reader; links are relative to `folder`."""
+    """The rows for a reader; links are relative to `folder`."""
     panel = (PANEL,) if any(PANEL in row.scores for row in rows) else ()
     header = (
         *PLACE, "method", "lr", "seeds", "forget", "corrected", "baseline", "answers held", "probability",
@@ -86,19 +86,19 @@ def main_table(rows: Sequence[Row], folder: Path) -> Table:
 
 
 def main_columns(rows: Sequence[Row], folder: Path) -> list[dict[str, str]]:
-    """The lines for a program: a score is a column, and the ends of its interval are two more; empty where unknown."""
+    """The rows for programs: three columns per score, with the ends of its interval; empty where there is no number."""
     scores = [{"baseline": row.baseline, **row.scores, **row.others} for row in rows]
-    names = list(dict.fromkeys(name for found in scores for name in found))
+    names = list(dict.fromkeys(name for row_scores in scores for name in row_scores))
     lines = []
-    for row, found in zip(rows, scores, strict=True):
-        line = _place(row)
+    for row, row_scores in zip(rows, scores, strict=True):
+        columns = _place(row)
         for name in names:
-            score = found.get(name)
+            score = row_scores.get(name)
             column = name.replace(" ", "_")
-            line[column], line[f"{column}_low"], line[f"{column}_high"] = (
+            columns[column], columns[f"{column}_low"], columns[f"{column}_high"] = (
                 ("", "", "") if score is None else tuple(map(_number, score[:3]))
             )
-        lines.append(line | {ITEMS: " ".join(cell.link for cell in sources(row.runs, folder).cells)})
+        lines.append(columns | {ITEMS: " ".join(cell.link for cell in sources(row.runs, folder).cells)})
     return lines
 
 
@@ -114,29 +114,31 @@ def _row(key: Key, runs: Sequence[Run], method: str, before: Sequence[Run]) -> R
     }
     if has_panel(runs):
         scores[PANEL] = panel_accuracy(runs)
-    further = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
-    others = {name: estimate(runs, name, "rougeL_recall") for name in further if runs[0].keeps(name)}
-    return Row(key, method, rate_of(runs), tuple(runs), trivial_rule(before), scores, others)
+    further_sets = [name for name in runs[0].sets if name not in ("forget", "retain_train", "retain_eval")]
+    other_scores = {
+        name: estimate(runs, name, "rougeL_recall") for name in further_sets if runs[0].shows_retention(name)
+    }
+    return Row(key, method, rate_of(runs), tuple(runs), trivial_rule(before), scores, other_scores)
 
 
 def _corrected(runs: Sequence[Run], trivial: Floats) -> Interval:
-    """(score - baseline) / (1 - baseline), both of the same draws; NaN where there is no number or nothing above."""
+    """(score - baseline) / (1 - baseline), both with the same draws; NaN without numbers or where the baseline is 1."""
     table = stack(runs, "forget", "rougeL_recall")
     if np.isnan(table).any() or trivial.mean() >= 1:
         return Interval(math.nan, math.nan, math.nan)
 
     def corrected(score: Floats, baseline: Floats) -> Floats:
-        # A draw may hold but rows that the rule answers: the score is at the baseline then, whatever it is.
+        # In a draw of only facts that the rule answers the baseline is 1: the difference is then divided by 1.
         return (score - baseline) / np.where(baseline < 1, 1 - baseline, 1.0)
 
-    if table.min() == 1:  # all draws are alike then: the ends are those of the score, the rule held
+    if table.min() == 1:  # all draws are equal: use the ends of the score, with the rule fixed
         return Interval(*corrected(np.array(estimate(runs, "forget", "rougeL_recall")[:3]), trivial.mean()).tolist())
     return bootstrap_function(corrected, (table, np.broadcast_to(trivial, table.shape)), clusters(runs, "forget"))
 
 
 def _place(row: Row) -> dict[str, str]:
-    named = dict(zip(PLACE, place_of(row.key), strict=True))
-    return {**named, "method": row.method, "lr": row.lr, "seeds": str(len(row.runs))}
+    place = dict(zip(PLACE, place_of(row.key), strict=True))
+    return {**place, "method": row.method, "lr": row.lr, "seeds": str(len(row.runs))}
 
 
 def _number(value: float) -> str:

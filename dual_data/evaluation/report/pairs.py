@@ -1,4 +1,4 @@
-"""Methods against each other in one place, each at its chosen learning rate, on the same facts and seeds."""
+"""Methods compared within one place, each at its chosen learning rate, on the same facts and seeds."""
 
 from __future__ import annotations
 
@@ -25,51 +25,51 @@ class Pair(NamedTuple):
     runs: tuple[Run, ...]
     seeds: int
     corrected: float | None = None
-    """p-value after Holm's correction over all pairs of the report; None for one seed, which tests no method."""
+    """p-value after Holm's correction over all pairs of the report; None for one seed, where nothing is tested."""
 
 
 def method_pairs(collection: Collection) -> list[Pair]:
-    """ROUGE-L recall of every two methods of one place, preset and profile, first minus second, paired over seeds."""
-    found = list[Pair]()
+    """Difference in ROUGE-L recall of every two methods with the same place, preset and profile, paired over seeds."""
+    all_pairs = list[Pair]()
     for start in starts(collection):
-        for (one, left), (two, right) in itertools.combinations(chosen_cells(start.groups), 2):
+        for (first, left), (second, right) in itertools.combinations(chosen_cells(start.groups), 2):
             sides = same_seeds(left, right)
             if sides is None:
                 continue
             for name in _SETS:
                 runs = (*sides[0], *sides[1])
-                scores = stack(runs, name, "rougeL_recall")  # raises where the two were measured on other facts
-                half = len(sides[0])
-                difference = bootstrap_difference(scores[:half], scores[half:], clusters(runs, name), replicates=1000)
-                found.append(Pair(one, two, name, difference, runs, half))
-    corrected = holm([pair.difference.p_value if pair.seeds > 1 else None for pair in found])
-    return [pair._replace(corrected=value) for pair, value in zip(found, corrected, strict=True)]
+                scores = stack(runs, name, "rougeL_recall")  # raises where the two were measured on different facts
+                seeds = len(sides[0])
+                difference = bootstrap_difference(scores[:seeds], scores[seeds:], clusters(runs, name), replicates=1000)
+                all_pairs.append(Pair(first, second, name, difference, runs, seeds))
+    corrected = holm([pair.difference.p_value if pair.seeds > 1 else None for pair in all_pairs])
+    return [pair._replace(corrected=value) for pair, value in zip(all_pairs, corrected, strict=True)]
 
 
 def same_seeds(first: Sequence[Run], second: Sequence[Run]) -> tuple[list[Run], list[Run]] | None:
-    """The runs of the seeds that both have, in the same order; None where they have none in common."""
+    """The runs of the common seeds, in the same order; None where there is no common seed."""
     left, right = ({run.seed: run for run in side} for side in (first, second))
     common = sorted(left.keys() & right.keys())
     return ([left[seed] for seed in common], [right[seed] for seed in common]) if common else None
 
 
 def pairs(collection: Collection, folder: Path) -> list[Block]:
-    """The table of all pairs; nothing where no place has two methods."""
-    found = method_pairs(collection)
-    if not found:
+    """The table of all pairs; empty where no place has two methods."""
+    all_pairs = method_pairs(collection)
+    if not all_pairs:
         return []
     rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
-            *place_of(one.first.key), one.set, one.first.key.method, one.second.key.method, str(one.seeds),
-            shown(one.difference), p_value(one.corrected), sources(one.runs, folder),
+            *place_of(pair.first.key), pair.set, pair.first.key.method, pair.second.key.method, str(pair.seeds),
+            shown(pair.difference), p_value(pair.corrected), sources(pair.runs, folder),
         )
-        for one in found
+        for pair in all_pairs
     )  # fmt: skip
     caption = (
         "ROUGE-L recall of the first method minus that of the second, each at its chosen learning rate, on the same "
         "facts and over the seeds that both have, so that means of other tables can differ; p-values after Holm's "
-        f"correction over the {sum(one.corrected is not None for one in found)} rows of several seeds: what one seed "
-        "gives is no test of a method. On forget, lower is better. "
+        f"correction over the {sum(pair.corrected is not None for pair in all_pairs)} rows of several seeds: what one "
+        "seed gives is no test of a method. On forget, lower is better. "
         "Methods have not forgotten equally much, so keeping less may be the price of forgetting more: see the "
         "frontiers."
     )

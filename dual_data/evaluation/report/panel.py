@@ -1,4 +1,4 @@
-"""The section on the utility panel: what unlearning left of what has nothing to do with the facts."""
+"""The section on the utility panel: abilities of the model that are unrelated to the facts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from dual_data.evaluation.report.places import (
 from dual_data.evaluation.statistics import Interval, bootstrap_difference
 
 PANEL = "utility panel"
-"""What a column or row is called that is of it."""
+"""Name of its columns and rows."""
 
 
 def has_panel(runs: Sequence[Run]) -> bool:
@@ -40,45 +40,45 @@ def has_panel(runs: Sequence[Run]) -> bool:
 
 
 def panel_accuracy(runs: Sequence[Run]) -> Interval:
-    """Share of the questions that are answered rightly, over seeds and questions; NaN where a model gave no number."""
+    """Share of correctly answered questions, over seeds and questions; NaN where a model gave no number."""
     return _mean(stack_panel(runs, "right"), share=True)
 
 
 def panel(collection: Collection, folder: Path) -> list[Block]:
-    """Accuracy over learning rates, and what the chosen cells lost; nothing where no panel was measured."""
+    """Accuracy over learning rates, and the changes of the chosen cells; empty where no panel was measured."""
     measured = [start for start in starts(collection) if has_panel(start.before)]
-    charts, lines, kinds, ids = list[str](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
+    charts, rows, kind_rows, ids = list[str](), list[tuple[Entry, ...]](), list[tuple[Entry, ...]](), list[str]()
     look = looks(collection.groups)
-    every_kind = list(dict.fromkeys(kind for _, before, *_ in measured for kind in _table(before).kinds))
+    kinds = list(dict.fromkeys(kind for _, before, *_ in measured for kind in _table(before).kinds))
     for key, before, groups, title in measured:
         charts.append(_by_rate(title, before, groups, look))
-        found: list[tuple[str, Sequence[Run]]] = [(BEFORE, before)]
-        found += [(group.key.method, runs) for group, runs in chosen_cells(groups)]
-        for method, runs in found:
-            start = (*place_of(key), method, rate_of(runs), str(len(runs)), _name(_table(before)))
+        cells: list[tuple[str, Sequence[Run]]] = [(BEFORE, before)]
+        cells += [(group.key.method, runs) for group, runs in chosen_cells(groups)]
+        for method, runs in cells:
+            row_start = (*place_of(key), method, rate_of(runs), str(len(runs)), _name(_table(before)))
             texts = [text for name in PANEL_SCORES for text in _texts(runs, before, name, changed=method != BEFORE)]
-            lines.append((*start, *texts, sources(runs, folder)))
-            kinds.append((*start, *_of_kinds(runs, every_kind), sources(runs, folder)))
+            rows.append((*row_start, *texts, sources(runs, folder)))
+            kind_rows.append((*row_start, *_accuracy_by_kind(runs, kinds), sources(runs, folder)))
             ids.append(row_id("panel", runs))
     if not measured:
         return []
-    asked = "; ".join(dict.fromkeys(_said(_table(before)) for _, before, *_ in measured))
+    panels = "; ".join(dict.fromkeys(_description(_table(before)) for _, before, *_ in measured))
     caption = (
-        f"Panel: {asked}. Accuracy: share of the questions whose right option has the highest log-probability; by "
+        f"Panel: {panels}. Accuracy: share of the questions whose right option has the highest log-probability; by "
         "length: the highest a character; probability: of the right option among the options; NLL: nats a token, so "
         "that a rise is a loss. Changes are from the model before unlearning, question by question and text by text. "
         "Intervals are over seeds and questions, or texts, whose scores the results hold in the order of the panel."
     )
-    start = (*PLACE, "method", "lr", "seeds", "panel")
+    header_start = (*PLACE, "method", "lr", "seeds", "panel")
     scores = (column for name in PANEL_SCORES.values() for column in (name, f"change of {name}"))
     exact = ("lr", "seeds", "panel")
-    drawn = "Accuracy on the panel against the learning rate; bars are 95 % intervals."
-    by_kind = Table((*start, *every_kind, ITEMS), tuple(kinds), "Accuracy by kind of question.", exact)
+    chart_caption = "Accuracy on the panel against the learning rate; bars are 95 % intervals."
+    by_kind = Table((*header_start, *kinds, ITEMS), tuple(kind_rows), "Accuracy by kind of question.", exact)
     return [
         Heading("Utility panel"),
-        Charts(tuple(charts), drawn),
-        Table((*start, *scores, ITEMS), tuple(lines), caption, exact, tuple(ids)),
-        Folded(f"Accuracy by kind of question ({len(every_kind)} kinds)", (by_kind,)),
+        Charts(tuple(charts), chart_caption),
+        Table((*header_start, *scores, ITEMS), tuple(rows), caption, exact, tuple(ids)),
+        Folded(f"Accuracy by kind of question ({len(kinds)} kinds)", (by_kind,)),
     ]
 
 
@@ -96,7 +96,7 @@ def _by_rate(title: str, before: Sequence[Run], groups: Sequence[Group], look: M
 
 
 def _table(runs: Sequence[Run]) -> PanelTable:
-    """That of some runs which have one."""
+    """The panel of the first run that has one."""
     return next(run.panel for run in runs if run.panel is not None)
 
 
@@ -104,26 +104,26 @@ def _name(table: PanelTable) -> str:
     return f"{table.name} ({len(table.scores['right'])})"
 
 
-def _said(table: PanelTable) -> str:
+def _description(table: PanelTable) -> str:
     questions, texts = len(table.scores["right"]), len(table.scores["nll"])
     return f"{table.name}, {questions} questions, of which guessing answers {table.guessing:.0%}, and {texts} texts"
 
 
 def _texts(runs: Sequence[Run], before: Sequence[Run], score: str, *, changed: bool) -> tuple[str, str]:
-    """A score and its change."""
+    """A score and its change from before unlearning."""
     table = stack_panel(runs, score)
     if not table.size:
         return "-", "-"
     share = score in ("right", "right_by_length")
-    old = stack_panel([before_of(before, run) for run in runs], score)
-    if not changed or np.isnan(table).any() or np.isnan(old).any():
+    table_before = stack_panel([before_of(before, run) for run in runs], score)
+    if not changed or np.isnan(table).any() or np.isnan(table_before).any():
         return shown(_mean(table, share=share)), "-"
-    return shown(_mean(table, share=share)), shown(bootstrap_difference(table, old, range(table.shape[1])))
+    return shown(_mean(table, share=share)), shown(bootstrap_difference(table, table_before, range(table.shape[1])))
 
 
-def _of_kinds(runs: Sequence[Run], kinds: Sequence[str]) -> list[str]:
-    table, places = stack_panel(runs, "right"), _table(runs).kinds
-    return [shown(_mean(table[:, list(places[kind])], share=True)) if kind in places else "-" for kind in kinds]
+def _accuracy_by_kind(runs: Sequence[Run], kinds: Sequence[str]) -> list[str]:
+    table, indices = stack_panel(runs, "right"), _table(runs).kinds
+    return [shown(_mean(table[:, list(indices[kind])], share=True)) if kind in indices else "-" for kind in kinds]
 
 
 def _mean(table: np.ndarray, *, share: bool) -> Interval:

@@ -1,4 +1,4 @@
-"""What the sections share: where a cell belongs, its estimates, and how numbers are shown."""
+"""Shared by the sections: the place of a cell, its estimates, and how numbers are formatted."""
 
 from __future__ import annotations
 
@@ -26,57 +26,60 @@ NORMS = (
     "Gradient norm: before clipping, the median over all steps and seeds, with the smallest and the largest in "
     "brackets (a range, not a confidence interval)."
 )
-"""What a caption says of :func:`gradient_norms`."""
+"""Explains :func:`gradient_norms` in captions."""
 
 _SHARES = ("rougeL_recall", "contains_answer", "worst")
-"""Scores that are 0 or 1 where they are plain."""
+"""Scores of items that lie between 0 and 1 and can all be 0 or all be 1."""
 
 
 class Start(NamedTuple):
-    """A model before unlearning, and what starts from it."""
+    """A model before unlearning, and the groups that start from it."""
 
     key: Key
-    """Of its cell."""
+    """Key of the model before unlearning."""
     before: tuple[Run, ...]
-    """Empty where it could not be measured."""
+    """Its runs; empty where it could not be measured."""
     groups: list[Group]
     title: str
-    """How a chart or a table of it is named."""
+    """Title of its charts and tables."""
 
 
 def starts(collection: Collection) -> list[Start]:
-    """All models that something was unlearned from, each preset's and profile's for itself."""
-    found: dict[Key, list[Group]] = defaultdict(list)
+    """All models that something was unlearned from, separate for each preset and profile."""
+    groups_by_key: dict[Key, list[Group]] = defaultdict(list)
     for group in collection.groups:
-        found[group.key._replace(method=BASE)].append(group)
-    return [Start(key, collection.bases.get(key, ()), found[key], title_of(key, found)) for key in sorted(found)]
+        groups_by_key[group.key._replace(method=BASE)].append(group)
+    return [
+        Start(key, collection.bases.get(key, ()), groups_by_key[key], title_of(key, groups_by_key))
+        for key in sorted(groups_by_key)
+    ]
 
 
 def looks(groups: Iterable[Group]) -> dict[str, int]:
-    """How charts draw each method, in all of them alike, and the model before unlearning."""
+    """The look of each method, and of the model before unlearning: a number, the same in all charts."""
     methods = sorted({group.key.method for group in groups})
     return {name: number for number, name in enumerate((*methods, BEFORE))}
 
 
 def before_of(before: Sequence[Run], run: Run) -> Run:
-    """The model before unlearning, of the same seed where there is one."""
-    return next((one for one in before if one.seed == run.seed), before[0])
+    """The run before unlearning, with the same seed where there is one."""
+    return next((base_run for base_run in before if base_run.seed == run.seed), before[0])
 
 
 def estimate(runs: Sequence[Run], name: str, score: str) -> Interval:
-    """Mean of a score over seeds and items with its interval; NaN where a model gave no number."""
+    """Mean of a score over seeds and items, with its interval; NaN where a model gave no number."""
     return mean_of(stack(runs, name, score), clusters(runs, name), share=score in _SHARES)
 
 
 def mean_of(table: Floats, subjects: Sequence[Hashable], *, share: bool = False) -> Interval:
-    """Mean of [seeds, items], of a `share` between 0 and 1, with its interval; NaN where a model gave no number."""
+    """Mean of [seeds, items] with its interval (:func:`bootstrap_mean`); NaN where a model gave no number."""
     if np.isnan(table).any():
         return Interval(math.nan, math.nan, math.nan)
     return bootstrap_mean(table, subjects, share=share)
 
 
-def middle(runs: Sequence[Run], name: str, score: str) -> Interval:
-    """Median of a score over seeds and items with its interval; NaN where a model gave no number."""
+def median(runs: Sequence[Run], name: str, score: str) -> Interval:
+    """Median of a score over seeds and items, with its interval; NaN where a model gave no number."""
     table = stack(runs, name, score)
     if np.isnan(table).any():
         return Interval(math.nan, math.nan, math.nan)
@@ -84,28 +87,28 @@ def middle(runs: Sequence[Run], name: str, score: str) -> Interval:
 
 
 def trivial_rule(before: Sequence[Run]) -> Interval:
-    """What the best rule that knows no fact scores on the forget facts, the rule held."""
+    """Score of the best trivial rule, which knows no fact, on the forget facts; the interval is for this rule."""
     return bootstrap_mean(before[0].trivial, clusters(before, "forget"))
 
 
 def chosen_cells(groups: Sequence[Group]) -> list[tuple[Group, list[Run]]]:
-    """Every group that has a chosen learning rate, with its runs there."""
+    """Every group that has a chosen learning rate, with its runs at that rate."""
     return [(group, group.at(lr)) for group in groups if (lr := group.chosen()) is not None]
 
 
 def place_of(key: Key) -> Place:
-    """Where a group belongs."""
+    """The place of a group."""
     return (key.data, key.model, key.stage, key.set)
 
 
 def title_of(key: Key, among: Iterable[Key]) -> str:
-    """How a chart or a fold names it: stage and set, and else, but for the method, what those of `among` differ in."""
-    others = list(among)
+    """Title of a chart or fold: stage, set and the other fields, except method, in which the keys of `among` differ."""
+    keys = list(among)
 
-    def named(field: str) -> bool:
-        return field in ("stage", "set") or (field != "method" and len({getattr(one, field) for one in others}) > 1)
+    def is_named(field: str) -> bool:
+        return field in ("stage", "set") or (field != "method" and len({getattr(other, field) for other in keys}) > 1)
 
-    return ", ".join(getattr(key, field) for field in Key._fields if named(field))
+    return ", ".join(getattr(key, field) for field in Key._fields if is_named(field))
 
 
 def shown(interval: Interval, digits: int = 3) -> str:
@@ -115,12 +118,12 @@ def shown(interval: Interval, digits: int = 3) -> str:
 
 
 def rate_of(runs: Sequence[Run]) -> str:
-    """The learning rate of some runs; nothing before unlearning."""
+    """The learning rate of some runs; empty before unlearning."""
     return f"{runs[0].lr:g}" if runs[0].lr else ""
 
 
 def gradient_norms(runs: Iterable[Run]) -> str:
-    """Median of the gradient norms of all steps of some runs, and in brackets the least and the largest of them."""
+    """Median of the gradient norms over all steps of some runs, with the least and the largest in brackets."""
     norms = [norm for run in runs for norm in run.norms]
     return f"{np.median(norms):.3g} [{min(norms):.3g}, {max(norms):.3g}]" if norms else "-"
 
@@ -132,44 +135,49 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def spot(place: float, found: Interval, start: str, link: str, digits: int = 3, *, hollow: bool = False) -> Spot:
-    """A point of a chart of categories, what it is of at the start of its note, linked to the row behind it."""
-    return Spot(place, found.value, None, (found.low, found.high), f"{start}{shown(found, digits)}", link, hollow)
+def spot(x: float, interval: Interval, start: str, link: str, digits: int = 3, *, hollow: bool = False) -> Spot:
+    """A point with its interval; its note begins with `start`, and it links to the row behind it."""
+    return Spot(
+        x, interval.value, None, (interval.low, interval.high), f"{start}{shown(interval, digits)}", link, hollow
+    )
 
 
 def method_series(
     groups: Iterable[Group], look: Mapping[str, int], spots: Callable[[Group], tuple[Spot, ...]]
 ) -> list[Series]:
-    """A series a method, drawn as :func:`looks` says."""
+    """One series per group, with the look of its method (:func:`looks`)."""
     return [Series(group.key.method, spots(group), look=look[group.key.method]) for group in groups]
 
 
 def spots_by_rate(group: Group, score: Callable[[Sequence[Run]], Interval]) -> tuple[Spot, ...]:
-    """A score against the learning rate, linked to the rows of every cell."""
-    found = [(lr, group.at(lr)) for lr in group.lrs]
-    return tuple(spot(lr, score(runs), f"lr {lr:g}: ", row_id("cell", runs), hollow=alone(runs)) for lr, runs in found)
+    """A score against the learning rate, each point linked to the row of its cell."""
+    runs_by_rate = [(lr, group.at(lr)) for lr in group.lrs]
+    return tuple(
+        spot(lr, score(runs), f"lr {lr:g}: ", row_id("cell", runs), hollow=is_single_seed(runs))
+        for lr, runs in runs_by_rate
+    )
 
 
-def alone(runs: Sequence[Run]) -> bool:
-    """Whether they are of one seed, so that intervals leave out what another would change; unlearned models alone."""
+def is_single_seed(runs: Sequence[Run]) -> bool:
+    """Whether these are unlearned models of one seed only: their intervals leave out the variation between seeds."""
     return len(runs) == 1 and bool(runs[0].lr)
 
 
 def row_id(table: str, runs: Sequence[Run]) -> str:
-    """What a chart calls the row of these runs in a table of the page."""
+    """Id, on the page, of the row of these runs in a table; charts link to it."""
     return f"{table}-{runs[0].id}"
 
 
 def sources(runs: Iterable[Run], folder: Path) -> LinkList:
-    """Links to the results of some runs, whose items are behind a number; by seed, and by rate where they have several.
+    """Links to the results of some runs, which hold the items behind a number; named by seed, and by rate if several.
 
-    LinkList are relative to `folder`, where the report is written.
+    Links are relative to `folder`, where the report is written.
     """
-    found = list(runs)
-    rates = {run.lr for run in found if run.lr}
+    all_runs = list(runs)
+    rates = {run.lr for run in all_runs if run.lr}
 
     def name(run: Run) -> str:
         rate = (BEFORE if not run.lr else f"{run.lr:g}") if len(rates) > 1 or (rates and not run.lr) else ""
         return f"{rate} seed {run.seed}".strip()
 
-    return LinkList(tuple(TableCell(name(run), os.path.relpath(run.path, folder)) for run in found))
+    return LinkList(tuple(TableCell(name(run), os.path.relpath(run.path, folder)) for run in all_runs))

@@ -15,13 +15,13 @@ from dual_data.evaluation.report.places import (
     BEFORE,
     NORMS,
     PLACE,
-    alone,
     chosen_cells,
     estimate,
     gradient_norms,
+    is_single_seed,
     looks,
+    median,
     method_series,
-    middle,
     place_of,
     rate_of,
     row_id,
@@ -35,20 +35,20 @@ from dual_data.evaluation.report.places import (
 from dual_data.evaluation.statistics import Interval
 
 _SETS = ("forget", "retain_eval")
-_ASKED = {"contains_answer": "the question itself", "worst": "any wording or prompt"}
-"""Whether a forget fact is answered, by score, and what it was asked with."""
-_BESIDE = (-0.1, 0.1)
-"""Where two series stand beside a category's place, so that their bars do not cover each other."""
+_ASKED_WITH = {"contains_answer": "the question itself", "worst": "any wording or prompt"}
+"""Scores of whether a forget fact is answered, with the prompts that each counts."""
+_OFFSETS = (-0.1, 0.1)
+"""Offsets of two series from the position of a category, so that their bars do not cover each other."""
 
 
 def frontiers(collection: Collection) -> list[Block]:
-    """Forget against retain score, one chart a stage and set, baselines drawn in."""
+    """Forget against retain score, one chart per stage and set, with baselines."""
     charts, look = [], looks(collection.groups)
     for _, before, groups, title in starts(collection):
-        series = method_series(groups, look, _spots)
+        series = method_series(groups, look, _frontier_spots)
         lines = []
         if before:
-            series.append(Series(BEFORE, (_spot(before, ""),), joined=False, look=look[BEFORE]))
+            series.append(Series(BEFORE, (_frontier_spot(before, ""),), joined=False, look=look[BEFORE]))
             rule = trivial_rule(before)
             lines.append(Line("x", rule.value, "trivial rule", shown(rule), row_id("chosen", before)))
         axes = (Axis("forget, ROUGE-L recall", 0, 1), Axis("retain_eval, ROUGE-L recall", 0, 1))
@@ -69,14 +69,14 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
         for name in _SETS:
             score = partial(estimate, name=name, score="rougeL_recall")
             series = method_series(groups, look, partial(spots_by_rate, score=score))
-            lines = [_before(before, score(before), "cell")] if before else []
+            lines = [_line_before(before, score(before), "cell")] if before else []
             axes = (Axis("learning rate", log=True, aside=True), Axis(f"{name}, ROUGE-L recall", 0, 1))
             charts.append(chart(title, *axes, series, lines))
         for group in groups:
-            jump, under = largest_jump(group), frontier_area(group)
-            said = ("-" if one is None else shown(one) for one in (jump, under))
+            jump, under_frontier = largest_jump(group), frontier_area(group)
+            texts = ("-" if interval is None else shown(interval) for interval in (jump, under_frontier))
             norms = gradient_norms(group.runs)
-            rows.append((*place_of(key), group.key.method, *said, norms, sources(group.runs, folder)))
+            rows.append((*place_of(key), group.key.method, *texts, norms, sources(group.runs, folder)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, as a share of the "
         "score before; its interval is of the change between these two, and noise alone makes the largest of several "
@@ -94,7 +94,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
 
 
 class _Shift(NamedTuple):
-    """What moved, on each of the two sets."""
+    """Changes of log-probability, and ranks, on each of the two sets."""
 
     method: str
     runs: Sequence[Run]
@@ -111,22 +111,25 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         chosen = chosen_cells(groups)
         if not chosen:
             continue
-        start = _shift(BEFORE, before)
-        found = [_shift(group.key.method, runs) for group, runs in chosen]
-        methods = Axis("method", names=tuple(one.method for one in found))
-        changes = _beside(_SETS, [(one.method, one.runs, one.changes) for one in found], "shift")
+        shift_before = _shift(BEFORE, before)
+        unlearned = [_shift(group.key.method, runs) for group, runs in chosen]
+        methods = Axis("method", names=tuple(shift.method for shift in unlearned))
+        changes = _side_by_side(_SETS, [(shift.method, shift.runs, shift.changes) for shift in unlearned], "shift")
         y = Axis("change of log p a token, nats")
         charts.append(chart(title, methods, y, changes, (Line("y", 0.0, "no change"),)))
-        ranks = _beside(_SETS, [(one.method, one.runs, one.ranks) for one in found], "shift", digits=1)
+        ranks = _side_by_side(
+            _SETS, [(shift.method, shift.runs, shift.ranks) for shift in unlearned], "shift", digits=1
+        )
         lines = [
-            _before(before, one, "shift", f"{name} before", 1) for name, one in zip(_SETS, start.ranks, strict=True)
+            _line_before(before, rank, "shift", f"{name} before", 1)
+            for name, rank in zip(_SETS, shift_before.ranks, strict=True)
         ]
         y = Axis("median rank of the first answer token", low=0.8, log=True)
         charts.append(chart(title, methods, y, ranks, lines))
-        for one in (start, *found):
-            numbers = (*map(shown, one.changes), *(shown(rank, 1) for rank in one.ranks))
-            rows.append((*place_of(key), one.method, rate_of(one.runs), *numbers, sources(one.runs, folder)))
-            ids.append(row_id("shift", one.runs))
+        for shift in (shift_before, *unlearned):
+            numbers = (*map(shown, shift.changes), *(shown(rank, 1) for rank in shift.ranks))
+            rows.append((*place_of(key), shift.method, rate_of(shift.runs), *numbers, sources(shift.runs, folder)))
+            ids.append(row_id("shift", shift.runs))
     header = (
         *PLACE, "method", "lr", "change on forget", "change on retain_eval", "rank on forget", "rank on retain_eval",
         ITEMS,
@@ -135,8 +138,10 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         "Change: of the mean log-probability of an answer token, in nats, from before unlearning. Rank: of the first "
         "answer token, the median over the facts."
     )
-    drawn = "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals. Hollow: of one seed."
-    return [Charts(tuple(charts), drawn), Table(header, tuple(rows), caption, ("lr",), tuple(ids))]
+    chart_caption = (
+        "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals. Hollow: of one seed."
+    )
+    return [Charts(tuple(charts), chart_caption), Table(header, tuple(rows), caption, ("lr",), tuple(ids))]
 
 
 def _shift(method: str, runs: Sequence[Run]) -> _Shift:
@@ -144,24 +149,25 @@ def _shift(method: str, runs: Sequence[Run]) -> _Shift:
         method,
         runs,
         [estimate(runs, name, "change_mean_log_probability") for name in _SETS],
-        [middle(runs, name, "first_rank") for name in _SETS],
+        [median(runs, name, "first_rank") for name in _SETS],
     )
 
 
 def worst_cases(collection: Collection) -> list[Block]:
-    """Share of forget facts that are answered to the question itself, and to any wording or prompt."""
+    """Share of forget facts that are answered with the question itself, and with any wording or prompt."""
     charts = []
     for _, before, groups, title in starts(collection):
         chosen = chosen_cells(groups)
         if not chosen:
             continue
         answered = [
-            (group.key.method, runs, [estimate(runs, "forget", score) for score in _ASKED]) for group, runs in chosen
+            (group.key.method, runs, [estimate(runs, "forget", score) for score in _ASKED_WITH])
+            for group, runs in chosen
         ]
         methods = Axis("method", names=tuple(group.key.method for group, _ in chosen))
         y = Axis("share of forget facts answered", 0, 1)
-        line = _before(before, estimate(before, "forget", "contains_answer"), "chosen")
-        series = _beside(tuple(_ASKED.values()), answered, "chosen")
+        line = _line_before(before, estimate(before, "forget", "contains_answer"), "chosen")
+        series = _side_by_side(tuple(_ASKED_WITH.values()), answered, "chosen")
         charts.append(chart(title, methods, y, series, (line,)))
     caption = (
         "Share of forget facts with a greedy answer that contains an accepted one, at the chosen learning rates. "
@@ -170,35 +176,46 @@ def worst_cases(collection: Collection) -> list[Block]:
     return [Charts(tuple(charts), caption)]
 
 
-def _spots(group: Group) -> tuple[Spot, ...]:
-    return tuple(_spot(group.at(lr), f"lr {lr:g}: ") for lr in group.lrs)
+def _frontier_spots(group: Group) -> tuple[Spot, ...]:
+    return tuple(_frontier_spot(group.at(lr), f"lr {lr:g}: ") for lr in group.lrs)
 
 
-def _spot(runs: Sequence[Run], start: str) -> Spot:
-    """Forget against retain score."""
+def _frontier_spot(runs: Sequence[Run], start: str) -> Spot:
+    """A point of the frontier: forget against retain score."""
     forget, retain = (estimate(runs, name, "rougeL_recall") for name in _SETS)
     ranges = ((forget.low, forget.high), (retain.low, retain.high))
     note = f"{start}forget {shown(forget)}, retain_eval {shown(retain)}"
-    return Spot(forget.value, retain.value, *ranges, note, row_id("cell", runs), alone(runs))
+    return Spot(forget.value, retain.value, *ranges, note, row_id("cell", runs), is_single_seed(runs))
 
 
-def _beside(
-    names: Sequence[str], found: Sequence[tuple[str, Sequence[Run], Sequence[Interval]]], table: str, *, digits: int = 3
+def _side_by_side(
+    names: Sequence[str],
+    scores_by_method: Sequence[tuple[str, Sequence[Run], Sequence[Interval]]],
+    table: str,
+    *,
+    digits: int = 3,
 ) -> list[Series]:
-    """Two scores of every method as points side by side, each linked to the row of its runs in a table."""
+    """Two scores of every method as points side by side, each linked to the row of its runs in the table."""
     return [
         Series(
             name,
             tuple(
-                spot(i + side, scores[j], f"{method}: ", row_id(table, runs), digits, hollow=alone(runs))
-                for i, (method, runs, scores) in enumerate(found)
+                spot(
+                    i + offset,
+                    scores[j],
+                    f"{method}: ",
+                    row_id(table, runs),
+                    digits,
+                    hollow=is_single_seed(runs),
+                )
+                for i, (method, runs, scores) in enumerate(scores_by_method)
             ),
             joined=False,
         )
-        for j, (side, name) in enumerate(zip(_BESIDE, names, strict=True))
+        for j, (offset, name) in enumerate(zip(_OFFSETS, names, strict=True))
     ]
 
 
-def _before(runs: Sequence[Run], found: Interval, table: str, name: str = BEFORE, digits: int = 3) -> Line:
-    """A line at a score before unlearning."""
-    return Line("y", found.value, name, shown(found, digits), row_id(table, runs))
+def _line_before(runs: Sequence[Run], score: Interval, table: str, name: str = BEFORE, digits: int = 3) -> Line:
+    """A reference line at a score before unlearning."""
+    return Line("y", score.value, name, shown(score, digits), row_id(table, runs))

@@ -34,32 +34,35 @@ from dual_data.evaluation.report.traces import by_popularity, membership
 
 
 def build(
-    collection: Collection, rows: Sequence[Row], found: Sequence[Extras], folder: Path, *, items: bool
+    collection: Collection, rows: Sequence[Row], cells: Sequence[Extras], folder: Path, *, items: bool
 ) -> list[Block]:
-    """All sections around the `rows` of the main table; links are relative to `folder`, where the report is written.
+    """All sections, with the `rows` of the main table and the figures of the chosen `cells`.
 
-    Without `items` nothing that was asked or answered is in them, and no link to it.
+    Links are relative to `folder`, where the report is written. Without `items`, sections contain no questions or
+    answers and no links to them.
     """
     blocks: list[Block] = [Paragraph(_opening(collection, items)), Heading("Findings")]
     popularity, compared = answers.popularity_answer(collection)
     stages, retained = answers.stage_answer(collection)
     smoother, jumps = answers.smoothness_answer(collection)
-    more = (*answers.wording_answer(collection), *answers.baseline_answer(collection))
-    blocks.append(Points((*popularity, *stages, *smoother, *more)))
-    paired = "Loss of ROUGE-L recall on popular and on rare facts, paired on the confidence before unlearning"
-    kept = f"Share of the retain_eval score that is left where {SHARE:.0%} of the forget score is gone"
-    jump = "Largest jump of the forget score between neighbouring learning rates, as a share of that before unlearning"
-    blocks += _comparisons(paired, ("popular", "rare"), compared, folder)
-    blocks += _comparisons(kept, ("after the stage", "pretrained"), retained, folder)
-    blocks += _comparisons(jump, ("after the stage", "pretrained"), jumps, folder)
+    further = (*answers.wording_answer(collection), *answers.baseline_answer(collection))
+    blocks.append(Points((*popularity, *stages, *smoother, *further)))
+    popularity_title = "Loss of ROUGE-L recall on popular and on rare facts, paired on the confidence before unlearning"
+    retention_title = f"Share of the retain_eval score that is left where {SHARE:.0%} of the forget score is gone"
+    jump_title = (
+        "Largest jump of the forget score between neighbouring learning rates, as a share of that before unlearning"
+    )
+    blocks += _comparisons(popularity_title, ("popular", "rare"), compared, folder)
+    blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained, folder)
+    blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps, folder)
     blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_overlaps(collection)]
     blocks.append(main_table(rows, folder))
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
     blocks += [Heading("Ranks and log-probabilities"), *shifts(collection, folder)]
     blocks += [Heading("Other wordings and prompts"), *worst_cases(collection)]
-    blocks += [*by_popularity(collection, found, folder), *membership(found, folder)]
-    blocks += [*panel(collection, folder), *attacks(collection, found, folder)]
+    blocks += [*by_popularity(collection, cells, folder), *membership(cells, folder)]
+    blocks += [*panel(collection, folder), *attacks(collection, cells, folder)]
     if items:
         blocks += [Heading("Examples"), *_examples(collection)]
     blocks += [*every_cell(collection, folder), *_failures(collection, folder)]
@@ -72,11 +75,11 @@ def _opening(collection: Collection, items: bool) -> str:
     data = sorted({group.key.data for group in collection.groups})
     seeds = sorted({run.seed for group in collection.groups for run in group.runs})
     hours = collection.gpu_hours
-    there = collection.planned - len(collection.missing)
-    part = f", incomplete: {there} of {collection.planned} planned cells" if collection.missing else ""
+    measured = collection.planned - len(collection.missing)
+    incomplete = f", incomplete: {measured} of {collection.planned} planned cells" if collection.missing else ""
     text = (
         f"{collection.runs} results of the grid {', '.join(collection.grids)}: {', '.join(models)} on "
-        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}{part}. Intervals are 95 % "
+        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}{incomplete}. Intervals are 95 % "
         "intervals over subjects, drawn with replacement, and seeds, whose mean is drawn from Student's distribution, "
         "crossed, since every seed is measured on the same subjects; for an average over comparisons, the same draws "
         "in all of them. p-values are Holm-corrected. "
@@ -100,7 +103,7 @@ def _opening(collection: Collection, items: bool) -> str:
 
 
 def _facts(collection: Collection) -> str:
-    """How many facts a set holds, and whether they are all of it."""
+    """The number of facts in each set, and whether they are a sample."""
     by_data: dict[str, dict[str, int]] = {}
     limits: dict[str, int] = {}
     for key, runs in sorted(collection.bases.items()):
@@ -109,11 +112,11 @@ def _facts(collection: Collection) -> str:
             by_data.setdefault(key.data, {})[label] = len(items.ids)
         if runs[0].limit:
             limits[key.data] = runs[0].limit
-    said = []
+    sentences = []
     for data, counts in by_data.items():
         whole = f", a sample: the grid takes at most {limits[data]} of a set" if data in limits else ""
-        said.append(f"{data}: {', '.join(f'{name} {count}' for name, count in counts.items())}{whole}")
-    return f"Facts in each set of {'; '.join(said)}." if said else ""
+        sentences.append(f"{data}: {', '.join(f'{name} {count}' for name, count in counts.items())}{whole}")
+    return f"Facts in each set of {'; '.join(sentences)}." if sentences else ""
 
 
 def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[answers.Compared], folder: Path) -> list[Block]:
@@ -121,16 +124,16 @@ def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[answers.
         return []
     rows = tuple(
         (
-            one.place,
-            shown(one.contrast.first),
-            shown(one.contrast.second),
-            shown(one.contrast.difference),
-            p_value(one.p_value),
-            str(one.contrast.facts),
-            str(one.contrast.seeds),
-            sources(one.runs, folder),
+            comparison.label,
+            shown(comparison.contrast.first),
+            shown(comparison.contrast.second),
+            shown(comparison.contrast.difference),
+            p_value(comparison.p_value),
+            str(comparison.contrast.facts),
+            str(comparison.contrast.seeds),
+            sources(comparison.runs, folder),
         )
-        for one in compared
+        for comparison in compared
     )
     header = ("comparison", *sides, "difference", "p (Holm)", "facts", "seeds", ITEMS)
     table = Table(header, rows, f"{title}.", ("comparison", "p (Holm)", "facts", "seeds"))
@@ -138,32 +141,34 @@ def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[answers.
 
 
 def _overlaps(collection: Collection) -> list[Block]:
-    """What must be said where the sets that are kept apart are not: by data, from the ids of the rows."""
-    said: dict[str, None] = {}
+    """Warnings where sets that should be disjoint share rows, by data."""
+    sentences: dict[str, None] = {}
     for key, runs in sorted(collection.bases.items()):
         sets = {name: set(items.ids) for name, items in runs[0].sets.items()}
         shared = len(sets.get("retain_train", set()) & sets.get("retain_eval", set()))
         if shared:
-            said.setdefault(
+            sentences.setdefault(
                 f"{key.data}: {shared} of the {len(sets['retain_eval'])} rows of retain_eval are rows of retain_train "
                 "too, so the retain score is taken on what was trained on, and the learning rate is chosen on it."
             )
         for name in ("retain_train", "retain_eval"):
-            if both := len(sets["forget"] & sets.get(name, set())):
-                said.setdefault(f"{key.data}, {key.set}: {both} forget rows are rows of {name} too.")
-    return [Points(tuple(said))] if said else []
+            if common := len(sets["forget"] & sets.get(name, set())):
+                sentences.setdefault(f"{key.data}, {key.set}: {common} forget rows are rows of {name} too.")
+    return [Points(tuple(sentences))] if sentences else []
 
 
 def _examples(collection: Collection) -> list[Block]:
     blocks: list[Block] = []
-    known = [start.key for start in starts(collection)]
+    keys = [start.key for start in starts(collection)]
     for group, runs in chosen_cells(collection.groups):
         run = runs[0]
         before = group.before[0].sets["forget"].examples
         after = run.sets["forget"].examples
-        rows = tuple((q, answer, old[2], new) for (q, answer, new), old in zip(after, before, strict=True))
+        rows = tuple(
+            (question, answer, old[2], new) for (question, answer, new), old in zip(after, before, strict=True)
+        )
         header = ("question", "answer", "before", "after")
-        title = f"{title_of(group.key, known)}, {group.key.method} at {run.lr:g}"
+        title = f"{title_of(group.key, keys)}, {group.key.method} at {run.lr:g}"
         blocks.append(Folded(title, (Table(header, rows, f"First forget items of seed {run.seed}, word for word."),)))
     return blocks
 
@@ -181,11 +186,11 @@ def _failures(collection: Collection, folder: Path) -> list[Block]:
 
 
 def _provenance(collection: Collection) -> Table:
-    known = collection.provenance
-    rows: list[tuple[TableCell | str, ...]] = [("dual-data", str(known.get("dual_data", "")))]
-    rows += [(name, str(value)) for name, value in known.get("packages", {}).items()]
-    rows += [("device", str(known.get("device", ""))), ("git", git_text(known.get("git")))]
-    model: Mapping[str, object] = known.get("model", {})
+    provenance = collection.provenance
+    rows: list[tuple[TableCell | str, ...]] = [("dual-data", str(provenance.get("dual_data", "")))]
+    rows += [(name, str(value)) for name, value in provenance.get("packages", {}).items()]
+    rows += [("device", str(provenance.get("device", ""))), ("git", git_text(provenance.get("git")))]
+    model: Mapping[str, object] = provenance.get("model", {})
     rows += [(name, str(model[name])) for name in ("spec", "revision", "weights", "dtype") if model.get(name)]
     keys = {(group.key.preset, group.key.profile) for group in collection.groups}
     rows += [("preset and profile", ", ".join(" / ".join(pair) for pair in sorted(keys)))]

@@ -17,36 +17,36 @@ from dual_data.evaluation.report.places import PLACE, looks, place_of, row_id, s
 from dual_data.evaluation.results import BASE
 
 
-def by_popularity(collection: Collection, found: Sequence[Extras], folder: Path) -> list[Block]:
-    """Forgetting by tenth of popularity."""
+def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path) -> list[Block]:
+    """Forgetting by decile of popularity."""
     rows: list[tuple[Entry, ...]] = []
     ids: list[str] = []
     charts, look = [], looks(collection.groups)
     drops: dict[tuple[Key, str], list[Series]] = defaultdict(list)
-    for one in found:
-        if one.frequency is None:
+    for cell in cells:
+        if cell.frequency is None:
             continue
-        key = one.group.key
-        frequency = one.frequency
-        ids.append(row_id("popularity", one.runs))
-        for what, of_parts in (
+        key = cell.group.key
+        frequency = cell.frequency
+        ids.append(row_id("popularity", cell.runs))
+        for measure, drops_by_part in (
             ("the answer's probability", [part.probability_drop for part in frequency.deciles]),
             ("generations with the answer", [part.answer_drop for part in frequency.deciles]),
         ):
-            spots = tuple(spot(i, drop, f"part {i + 1}: ", ids[-1]) for i, drop in enumerate(of_parts))
-            drops[key._replace(method=BASE), what].append(Series(key.method, spots, look=look[key.method]))
+            spots = tuple(spot(i, drop, f"part {i + 1}: ", ids[-1]) for i, drop in enumerate(drops_by_part))
+            drops[key._replace(method=BASE), measure].append(Series(key.method, spots, look=look[key.method]))
         rows.append(
             (
                 *place_of(key), key.method, shown(frequency.by_probability), shown(frequency.by_answer),
                 shown(frequency.agreement), str(len(frequency.disagreeing)),
-                sources(one.runs[:1], folder),
+                sources(cell.runs[:1], folder),
             )
         )  # fmt: skip
-    known = [start for start, _ in drops]
-    for (start, what), series in drops.items():
-        names = tuple(str(i + 1) for i in range(max(len(one.spots) for one in series)))
-        axes = (Axis("part by popularity, least popular first", names=names), Axis(f"drop of {what}"))
-        charts.append(chart(f"{title_of(start, known)}: {what}", *axes, series))
+    keys = [key for key, _ in drops]
+    for (key, measure), series in drops.items():
+        names = tuple(str(i + 1) for i in range(max(len(line.spots) for line in series)))
+        axes = (Axis("part by popularity, least popular first", names=names), Axis(f"drop of {measure}"))
+        charts.append(chart(f"{title_of(key, keys)}: {measure}", *axes, series))
     if not rows:
         return []
     header = (
@@ -69,26 +69,30 @@ def by_popularity(collection: Collection, found: Sequence[Extras], folder: Path)
     ]
 
 
-def membership(found: Sequence[Extras], folder: Path) -> list[Block]:
+def membership(cells: Sequence[Extras], folder: Path) -> list[Block]:
     """Membership inference and posterior-difference audit; forget quality, model utility, fluency."""
-    if not found:
+    if not cells:
         return []
     heading = Heading("Traces of unlearning, quality and utility")
-    return [heading, _traces(found, folder), _quality(found, folder)]
+    return [heading, _traces(cells, folder), _quality(cells, folder)]
 
 
-def _traces(found: Sequence[Extras], folder: Path) -> Table:
+def _traces(cells: Sequence[Extras], folder: Path) -> Table:
     rows: list[tuple[Entry, ...]] = []
-    for one in found:
-        aucs = one.membership.unlearned
+    for cell in cells:
+        aucs = cell.membership.unlearned
         strongest = max(aucs, key=lambda name: abs(aucs[name].value - 0.5), default="")
         rows.append(
             (
-                *place_of(one.group.key), one.group.key.method, one.held_out,
-                *(shown(by[name]) if by else "-" for name in (FIXED, "min_k_plus_plus_20") for by in one.membership),
+                *place_of(cell.group.key), cell.group.key.method, cell.held_out,
+                *(
+                    shown(model_aucs[name]) if model_aucs else "-"
+                    for name in (FIXED, "min_k_plus_plus_20")
+                    for model_aucs in cell.membership
+                ),
                 f"{strongest} {shown(aucs[strongest])}" if aucs else "-",
-                "over-unlearned" if over_unlearned(aucs, one.membership.retrained) else "",
-                shown(one.audit) if one.audit else "-", sources((one.befores[0], one.runs[0]), folder),
+                "over-unlearned" if over_unlearned(aucs, cell.membership.retrained) else "",
+                shown(cell.audit) if cell.audit else "-", sources((cell.before[0], cell.runs[0]), folder),
             )
         )  # fmt: skip
     header = (
@@ -112,16 +116,16 @@ def _traces(found: Sequence[Extras], folder: Path) -> Table:
     return Table(header, tuple(rows), caption, ("held-out facts",))
 
 
-def _quality(found: Sequence[Extras], folder: Path) -> Table:
+def _quality(cells: Sequence[Extras], folder: Path) -> Table:
     rows: list[tuple[Entry, ...]] = []
-    for one in found:
-        quality, runs = one.quality, {run.id: run for run in (*one.befores, *one.runs)}
+    for cell in cells:
+        quality, runs = cell.quality, {run.id: run for run in (*cell.before, *cell.runs)}
         rows.append(
             (
-                *place_of(one.group.key), one.group.key.method,
+                *place_of(cell.group.key), cell.group.key.method,
                 f"{quality.p_value:.3g} (D {quality.distance:.3f})" if quality else "-",
-                *("-" if mean is None else shown(mean) for mean in (one.utility_before, one.model_utility)),
-                shown(one.fluency.entropy), shown(one.fluency.looping), sources(runs.values(), folder),
+                *("-" if mean is None else shown(mean) for mean in (cell.utility_before, cell.model_utility)),
+                shown(cell.fluency.entropy), shown(cell.fluency.looping), sources(runs.values(), folder),
             )
         )  # fmt: skip
     header = (

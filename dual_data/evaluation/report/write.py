@@ -18,7 +18,7 @@ from dual_data.evaluation.report.sections import build
 
 
 class Written(NamedTuple):
-    """Where the report is."""
+    """The files of a report."""
 
     html: Path
     markdown: Path
@@ -37,16 +37,16 @@ def write_report(
 ) -> Written:
     """Read the results of some grids and write their report into `out`. Raises InputError where there are none.
 
-    Without `items` nothing that was asked or answered is in it, and no link to it.
+    Without `items`, the report contains no questions or answers and no links to them.
     """
     say("reading results")
     collection = collect([folder.resolve() for folder in folders])
     say(f"{collection.runs} results; examining the chosen cells")
     out = out.resolve()
-    found = [one for group in collection.groups if (one := extras(collection, group)) is not None]
+    cells = [cell for group in collection.groups if (cell := extras(collection, group)) is not None]
     say("writing")
     rows = main_rows(collection)
-    blocks = build(collection, rows, found, out, items=items)
+    blocks = build(collection, rows, cells, out, items=items)
     columns = main_columns(rows, out)
     if not items:
         columns = [{name: value for name, value in line.items() if name != ITEMS} for line in columns]
@@ -61,11 +61,11 @@ def write_report(
 
 
 def _texts(table: Table) -> list[dict[str, str]]:
-    """A table's rows by column; links in place of their texts."""
-    return [dict(zip(table.header, map(_links, row), strict=True)) for row in table.rows]
+    """The rows of a table by column, with the targets of links in place of their texts."""
+    return [dict(zip(table.header, map(_entry_text, row), strict=True)) for row in table.rows]
 
 
-def _links(entry: Entry) -> str:
+def _entry_text(entry: Entry) -> str:
     if isinstance(entry, LinkList):
         return " ".join(cell.link for cell in entry.cells)
     return entry.link if isinstance(entry, TableCell) else entry

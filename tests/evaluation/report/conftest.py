@@ -18,7 +18,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     write_cell(folder, stage="sft_retain", recipe=SFT_RETAIN, forget=0.1, retain=1.0, panel=0.7)
     write_cell(folder, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
     for stage, recipe, retain, shift in (("sft", SFT, 0.85, 0.0), ("sft_retain", SFT_RETAIN, 0.9, 0.1)):
-        # That of sft again, for its id.
+        # Written again with the same content, for its id.
         scores: dict[str, Any] = {"forget": 0.2, "retain": retain, "panel": 0.7}
         identifier = write_cell(folder, stage=stage, recipe=recipe, method="NPO", lr=1e-4, **scores)
         write_attacks(folder, identifier, attacked(shift))

@@ -16,19 +16,19 @@ from dual_data.ids import digest
 LRS = (1e-5, 1e-4, 1e-3)
 SFT: dict[str, Any] = {"train": ["forget", "retain_train", "retain_eval"], "lr": 2e-4}
 SFT_RETAIN: dict[str, Any] = SFT | {"train": ["retain_train", "retain_eval"]}
-"""How the stages of these names are trained."""
+"""Recipes of the stages with these names."""
 FACTS = 60
 _TRAINING: Training = {
     "steps": 2, "loss": [2.0, 1.0], "parts": {}, "gradient_norm": [1.0, 7.5], "notes": {}, "token_ids": {},
 }  # fmt: skip
 
 
-def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: float) -> ItemRow:
-    """An item whose answer is given or not; likelihoods follow."""
-    said = float(hit)
+def _row(name: str, index: int, *, hit: bool, confidence: float, popularity: float) -> ItemRow:
+    """An item with the right answer or not; likelihoods follow from that."""
+    score = float(hit)
     scores = {
-        "rougeL_recall": said,
-        "contains_answer": said,
+        "rougeL_recall": score,
+        "contains_answer": score,
         "probability": 0.8 if hit else 0.1,
         "mean_log_probability": confidence if hit else confidence - 3.0,
         "change_mean_log_probability": 0.0 if hit else -3.0,
@@ -37,22 +37,22 @@ def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: fl
         "first_rank": 1.0 if hit else 50.0,
         "kl": 0.01 if hit else 0.5,
         "truth_ratio": 0.2 if hit else 1.5,
-        **{f"member_{name}": confidence + said for name in (
+        **{f"member_{name}": confidence + score for name in (
             "loss", "zlib", "min_k_20", "min_k_40", "min_k_plus_plus_20", "min_k_plus_plus_40",
         )},
     }  # fmt: skip
     wording: Wording = {
         "generation": "",
         "question": "?",
-        "scores": {**scores, "contains_answer": 1.0 if index % 10 == 0 else said},
+        "scores": {**scores, "contains_answer": 1.0 if index % 10 == 0 else score},
     }
     return {
-        "id": f"{place}-{index}",
-        "subject": f"{place}-subject-{index // 2}",
+        "id": f"{name}-{index}",
+        "subject": f"{name}-subject-{index // 2}",
         "relation": "P17",
         "popularity": popularity,
-        "question": f"Which <country> is {place} {index} in?",
-        # Always saying France is right for every fifth: the best rule that knows no fact.
+        "question": f"Which <country> is {name} {index} in?",
+        # Always answering "France" is right for every fifth item: the best trivial rule.
         "ground_truth": "France" if index % 5 == 0 else f"Land{index}",
         "answers": ["France"],
         "kind": "entity",
@@ -65,18 +65,18 @@ def _row(place: str, index: int, *, hit: bool, confidence: float, popularity: fl
     }
 
 
-def _rows(place: str, share: float, seed: int) -> list[ItemRow]:
-    """Items of which about `share` still hold their answer; which ones depends on the seed."""
-    random = np.random.default_rng([seed, int(digest(place, 6), 16)])
+def _rows(name: str, share: float, seed: int) -> list[ItemRow]:
+    """Items of which about `share` still have their answer; which ones depends on the seed."""
+    random = np.random.default_rng([seed, int(digest(name, 6), 16)])
     hits = random.random(FACTS) < share
     return [
-        _row(place, index, hit=bool(hit), confidence=-0.5 - 0.01 * index, popularity=float(index))
+        _row(name, index, hit=bool(hit), confidence=-0.5 - 0.01 * index, popularity=float(index))
         for index, hit in enumerate(hits)
     ]
 
 
 def _panel(share: float, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a result holds of a panel of 40 questions, the odd ones about birds, and 3 texts."""
+    """Summary and items of a panel of 40 questions, the odd ones about birds, and 3 texts."""
     random = np.random.default_rng([seed, 7])
     right, by_length = ((random.random(40) < chance).astype(int).tolist() for chance in (share, share / 2))
     kinds = {"birds": list(range(1, 40, 2)), "fish": list(range(0, 40, 2))}
@@ -106,8 +106,8 @@ def write_cell(
 ) -> str:
     """Write one result in which these shares of the facts are still answered.
 
-    `recipe` is how its stage was trained, `retain_rows` the rows of retain_eval ("train" for those of retain_train),
-    `more` further sets, `limit` the grid's; `panel` the share of a utility panel's questions that are answered.
+    `recipe` is that of its stage, `retain_rows` names the rows of retain_eval ("train" for those of retain_train),
+    `more` are further sets, `limit` is that of the grid, `panel` the share of a utility panel that is answered.
     """
     identifier = digest(f"{stage}|{forget_set}|{method}|{lr}|{seed}")
     items = {
@@ -117,7 +117,7 @@ def write_cell(
         **{name: _rows(name, retain, seed) for name in more},
     }
     cell = {"model": "m", "data": "d", "stage": stage, "set": forget_set, "method": method}
-    known = {"identity": {"stage": {"name": stage} | ({"recipe": recipe} if recipe else {}), "data": {}}}
+    identity = {"stage": {"name": stage} | ({"recipe": recipe} if recipe else {}), "data": {}}
     result: Result = {
         "format": FORMAT,
         "id": identifier,
@@ -135,7 +135,7 @@ def write_cell(
             "git": {"commit": "0123456789abcdef", "dirty": True},
             "model": {},
             "limit": limit,
-            **known,
+            "identity": identity,
         },
         "items": items if status != "failed" else {},
         "run": {"gpu_hours": 0.5, "notes": ["halved"]},
@@ -147,49 +147,49 @@ def write_cell(
 
 
 def write_grid(folder: Path, *, popular_resists: bool = True, sft: dict[str, Any] | None = None) -> None:
-    """Two stages, two sets, one method: on popular facts less is forgotten, and after sft more is retained.
+    """Two stages, two sets, one method: popular facts are forgotten less, and after sft more is retained.
 
-    `sft` is how that stage was trained.
+    `sft` is the recipe of that stage.
     """
-    for stage, recipe, kept in (("pretrained", None, (0.9, 0.5, 0.0)), ("sft", sft, (0.9, 0.85, 0.3))):
+    for stage, recipe, retained in (("pretrained", None, (0.9, 0.5, 0.0)), ("sft", sft, (0.9, 0.85, 0.3))):
         for forget_set in ("rare", "popular"):
             resists = popular_resists and forget_set == "popular"
-            left = (0.9, 0.7, 0.3) if resists else (0.7, 0.25, 0.0)
+            remaining = (0.9, 0.7, 0.3) if resists else (0.7, 0.25, 0.0)
             for seed in (0, 1, 2):
                 place: dict[str, Any] = {"stage": stage, "recipe": recipe, "forget_set": forget_set, "seed": seed}
                 write_cell(folder, **place, forget=1.0, retain=1.0, panel=0.8)
-                for lr, forget, retain in zip(LRS, left, kept, strict=True):
-                    of_it: dict[str, Any] = {"forget": forget, "retain": retain, "panel": 0.3 + retain / 2}
-                    write_cell(folder, **place, method="NPO", lr=lr, **of_it)
+                for lr, forget, retain in zip(LRS, remaining, retained, strict=True):
+                    scores: dict[str, Any] = {"forget": forget, "retain": retain, "panel": 0.3 + retain / 2}
+                    write_cell(folder, **place, method="NPO", lr=lr, **scores)
 
 
 OPTIONS: dict[str, Any] = {
     "lr": 1e-4, "steps": [1, 3], "share": 0.2, "bits": [4], "tasks": ["mmlu"], "shots": 0, "task_folder": [],
 }  # fmt: skip
-"""Of all attacks."""
+"""Options of all attacks."""
 
 
-def write_attacks(folder: Path, cell: str, found: dict[str, Any], **options: Any) -> None:
-    """Keep what attacks on a cell found, as `dual-data eval attack` does; `options` over the usual ones."""
-    every = OPTIONS | options
+def write_attacks(folder: Path, cell: str, results: dict[str, Any], **options: Any) -> None:
+    """Write results of attacks on a cell as `dual-data eval attack` does; `options` override `OPTIONS`."""
+    all_options = OPTIONS | options
     for attack, names in ATTACKS.items():
-        if attack in found:
-            settled = {name: every[name] for name in names}
-            path = attack_path(folder, cell, attack, settled)
+        if attack in results:
+            attack_options = {name: all_options[name] for name in names}
+            path = attack_path(folder, cell, attack, attack_options)
             path.parent.mkdir(parents=True, exist_ok=True)
-            sides = {name: found[name] for name in (attack, f"{attack}_before") if name in found}
-            path.write_text(json.dumps({"layout": LAYOUT, "attack": attack, "options": settled, **sides}))
+            sides = {name: results[name] for name in (attack, f"{attack}_before") if name in results}
+            path.write_text(json.dumps({"layout": LAYOUT, "attack": attack, "options": attack_options, **sides}))
 
 
 def attacked(shift: float = 0.0, more: float = 0.0) -> dict[str, Any]:
-    """What attacks on a cell found; `shift` is what the control gains at each of two steps, `more` what the first step
-    of relearning and rounding bring back beside the usual."""
+    """Results of attacks on a cell; `shift` is the gain of the control at each of two steps, `more` is what the first
+    step of relearning and rounding recover in addition."""
 
     def point(step: int, share: float) -> dict[str, Any]:
         return {"step": step, "hits": [share] * 4, "probabilities": [0.0] * 4}
 
     points = [point(step, share) for step, share in ((0, 0.1), (1, 0.3 + more), (3, 0.5))]
-    control = [point(step, 0.5 + shift * times) for times, step in enumerate((0, 1, 3))]
+    control = [point(step, 0.5 + shift * factor) for factor, step in enumerate((0, 1, 3))]
     return {
         "relearning": [
             {

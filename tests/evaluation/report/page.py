@@ -1,4 +1,4 @@
-"""What a reader of the report finds in its HTML: tables, points, marks of charts."""
+"""Reads the HTML of a report: tables, points, marks of charts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BOUND = r"(?:[-+]?\d[\d.]*(?:e[-+]?\d+)?|never)"
 INTERVAL = re.compile(rf"{_BOUND} \[{_BOUND}, {_BOUND}\]")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?!\w)")
 TEXTS = (("question", "answer", "before", "after"),)
-"""Headers of tables of items, whose cells are what was asked and said."""
+"""Headers of tables of items, whose cells are questions and answers."""
 _VOID = ("meta", "br")
 
 
@@ -21,21 +21,21 @@ class Row(NamedTuple):
 
     id: str
     texts: tuple[str, ...]
-    """By cell, without what is a link."""
+    """The texts of its cells, without links."""
     links: tuple[str, ...]
 
 
-class Shown(NamedTuple):
-    """A table as it is shown."""
+class ShownTable(NamedTuple):
+    """A table of the page."""
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[Row, ...]
 
     def exact(self) -> set[str]:
-        """Columns that the caption says to hold no estimates."""
-        _, said, names = self.caption.partition(EXACT)
-        return set(names.removesuffix(".").split(", ")) if said else set()
+        """Columns that hold no estimates, according to the caption."""
+        _, marker, names = self.caption.partition(EXACT)
+        return set(names.removesuffix(".").split(", ")) if marker else set()
 
 
 class Mark(NamedTuple):
@@ -44,7 +44,7 @@ class Mark(NamedTuple):
     kind: str
     """dot or ref."""
     link: str
-    """Empty where it is none."""
+    """Its target; empty where the mark is no link."""
     title: str
 
 
@@ -54,7 +54,7 @@ class Page(HTMLParser):
     def __init__(self, source: str) -> None:
         super().__init__()
         self.open: list[tuple[str, dict[str, str]]] = []
-        self.tables: list[Shown] = []
+        self.tables: list[ShownTable] = []
         self.points: list[str] = []
         self.marks: list[Mark] = []
         self.ids: list[str] = []
@@ -71,12 +71,12 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        held = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         self.counts[tag] = self.counts.get(tag, 0) + 1
-        self.ids += [held["id"]] if "id" in held else []
-        self.links += [held[name] for name in ("href", "src") if name in held]
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.links += [attributes[name] for name in ("href", "src") if name in attributes]
         if tag not in _VOID:
-            self.open.append((tag, held))
+            self.open.append((tag, attributes))
         if tag == "figure":
             self._caption = ""
         elif tag == "table":
@@ -88,25 +88,25 @@ class Page(HTMLParser):
         elif tag == "li" and not self._inside("nav"):
             self.points.append("")
         elif tag == "a" and self._inside("td"):
-            self._row_links.append(held["href"])
+            self._row_links.append(attributes["href"])
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.counts[tag] = self.counts.get(tag, 0) + 1
         kind, *_ = (dict(attrs).get("class") or "").split() or [""]
-        if kind in ("dot", "ref") and not any("legend" in held.get("class", "") for _, held in self.open):
-            link = next((held["href"] for name, held in self.open if name == "a"), "")
+        if kind in ("dot", "ref") and not any("legend" in attributes.get("class", "") for _, attributes in self.open):
+            link = next((attributes["href"] for name, attributes in self.open if name == "a"), "")
             self.marks.append(Mark(kind, link, self._title))
 
     def handle_endtag(self, tag: str) -> None:
-        opened, held = self.open.pop()
+        opened, attributes = self.open.pop()
         assert opened == tag
         if tag == "tr" and self._inside("thead"):
             self._header = self._cells
         elif tag == "tr":
             assert len(self._cells) == len(self._header)
-            self._rows.append(Row(held.get("id", ""), tuple(self._cells), tuple(self._row_links)))
+            self._rows.append(Row(attributes.get("id", ""), tuple(self._cells), tuple(self._row_links)))
         elif tag == "figure" and self._header:
-            self.tables.append(Shown(self._caption, tuple(self._header), tuple(self._rows)))
+            self.tables.append(ShownTable(self._caption, tuple(self._header), tuple(self._rows)))
             self._header = []
         elif tag in ("a", "g"):
             self._title = ""
@@ -131,8 +131,8 @@ def bare_numbers(text: str) -> list[str]:
     return _NUMBER.findall(INTERVAL.sub("", text))
 
 
-def without_interval(table: Shown) -> list[tuple[str, str]]:
-    """Column and text of every cell that holds a number without an interval, but where the caption says why."""
+def without_interval(table: ShownTable) -> list[tuple[str, str]]:
+    """Column and text of every cell with a number that has no interval, except in exact columns of the caption."""
     if table.header in TEXTS:
         return []
     exact = table.exact()

@@ -34,11 +34,11 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
         "of the retain_eval score from before unlearning than forgetting rare ones, on average over 2 " in sentences[3]
     )
     assert len(compared) == 2
-    for one in compared:
-        assert one.contrast.difference.high < 0
-        assert one.contrast.facts == 60  # the same confidences on both sides: all are paired
-        assert one.p_value is not None
-        assert one.p_value >= (one.contrast.difference.p_value or 0)
+    for comparison in compared:
+        assert comparison.contrast.difference.high < 0
+        assert comparison.contrast.facts == 60  # the same confidences on both sides: all are paired
+        assert comparison.p_value is not None
+        assert comparison.p_value >= (comparison.contrast.difference.p_value or 0)
 
 
 def test_no_effect_is_no_claim(tmp_path: Path) -> None:
@@ -65,21 +65,21 @@ def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     assert " percentage points more of the retain_eval score" in sentences[0]
     assert "than unlearning the pretrained model, on average over 2 comparisons." in sentences[0]
     assert "without its controls the grid cannot say why" in sentences[1]
-    assert all(one.contrast.difference.value > 0.15 for one in compared)
-    assert max(one.contrast.difference.low for one in compared) > 0
+    assert all(comparison.contrast.difference.value > 0.15 for comparison in compared)
+    assert max(comparison.contrast.difference.low for comparison in compared) > 0
 
 
 def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
-        for stage, left in (("pretrained", (1.0, 0.9, 0.0)), ("sft", (0.9, 0.5, 0.2))):
+        for stage, remaining in (("pretrained", (1.0, 0.9, 0.0)), ("sft", (0.9, 0.5, 0.2))):
             write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
-            for lr, forget in zip(LRS, left, strict=True):
+            for lr, forget in zip(LRS, remaining, strict=True):
                 write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
     (sentence,), (compared,) = answers.smoothness_answer(collect([tmp_path]))
     assert sentence.startswith("d, sft: the largest jump of the forget score between neighbouring learning rates, ")
     assert "percentage points smaller than on the pretrained model, on average over 1 comparison" in sentence
     assert "and smaller in 1 of them." in sentence
-    assert compared.p_value is None  # no test of a largest change holds
+    assert compared.p_value is None  # no test of a largest change is valid
     assert compared.contrast.difference.high < 0
     assert len(compared.runs) == 2 * 3 * 4
 
@@ -90,7 +90,9 @@ def test_controls_are_set_against_the_gain(tmp_path: Path) -> None:
     for lr, forget, retain in ((1e-5, 0.7, 0.9), (1e-4, 0.25, 0.85), (1e-3, 0.0, 0.3)):
         write_cell(tmp_path, stage="sft_format", method="NPO", lr=lr, forget=forget, retain=retain)
     sentences, _ = answers.stage_answer(collect([tmp_path]))
-    assert any("the form of the answers, learned on other subjects (sft_format) gives +" in one for one in sentences)
+    assert any(
+        "the form of the answers, learned on other subjects (sft_format) gives +" in sentence for sentence in sentences
+    )
 
 
 def test_retention_that_cannot_be_compared_is_said(tmp_path: Path) -> None:
@@ -106,11 +108,11 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     write_grid(tmp_path)
     collection = collect([tmp_path])
     (wordings,) = answers.wording_answer(collection)
-    # One fact in ten comes with its other wording; where most facts are lost, some of those were lost to the question.
+    # One fact in ten is answered with its other wording; some of these are no longer answered with the question.
     assert wordings.startswith(
         "In 4 of 4 cells the answers of some facts that were known before unlearning come with another wording or "
         "prompt though no longer with the question; there is no other answer of the relation to hold them against. "
-        "Most clearly with NPO (d, m, pretrained, rare): 0.0"  # every answer of these facts is right for all
+        "Most clearly with NPO (d, m, pretrained, rare): 0.0"  # "France" is an accepted answer of all facts
     )
     asked_once = [
         group._replace(
@@ -125,7 +127,7 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     baselines = answers.baseline_answer(collection)
     assert len(baselines) == 2
     rule = "reaches 0.200 [0.117, 0.283] ROUGE-L recall, the model before unlearning 1.000 [0.884, 1.000];"
-    assert all(rule in one for one in baselines)
+    assert all(rule in sentence for sentence in baselines)
 
 
 def test_leaks_that_chance_does_not_explain(tmp_path: Path) -> None:
@@ -136,24 +138,24 @@ def test_leaks_that_chance_does_not_explain(tmp_path: Path) -> None:
         for number, row in enumerate(result["items"]["forget"]):
             wording = row["paraphrases"][0]
             wording["scores"]["contains_answer"] = float(number % 3 == 0)
-            # What it says by chance is the answer of no fact of its own.
+            # The answer of another fact, elicited by chance.
             wording["generation"] = "Land7" if number % 30 == 1 else ""
             row["answers"] = []
         path.write_text(json.dumps(result))
-    (said,) = answers.wording_answer(collect([tmp_path]))
-    assert "In 1 of 1 cells" in said
-    assert "in 1 of them more often than the answer of another" in said
-    assert "0.333 [0.250, 0.417] of the facts known before, and by chance 0." in said
+    (sentence,) = answers.wording_answer(collect([tmp_path]))
+    assert "In 1 of 1 cells" in sentence
+    assert "in 1 of them more often than the answer of another" in sentence
+    assert "0.333 [0.250, 0.417] of the facts known before, and by chance 0." in sentence
 
 
 def test_one_seed_is_compared_and_not_tested(tmp_path: Path) -> None:
     write_grid(tmp_path)
     collection = collect([tmp_path])
-    one = [group._replace(runs=tuple(run for run in group.runs if run.seed == 0)) for group in collection.groups]
-    sentences, compared = answers.popularity_answer(collection._replace(groups=tuple(one)))
+    groups = [group._replace(runs=tuple(run for run in group.runs if run.seed == 0)) for group in collection.groups]
+    sentences, compared = answers.popularity_answer(collection._replace(groups=tuple(groups)))
     assert "no difference between popular and rare facts is shown" in sentences[0]
     assert "in 2 no difference is shown (2 of one seed, not tested)." in sentences[0]
-    assert all(found.p_value is None and found.contrast.difference.high < 0 for found in compared)
+    assert all(comparison.p_value is None and comparison.contrast.difference.high < 0 for comparison in compared)
 
 
 def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> None:
@@ -167,40 +169,40 @@ def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> N
             else group
             for group in collection.groups
         )
-        said = answers.baseline_answer(collection._replace(groups=groups))
-        return [re.findall(r"(\d) of (\d) cells are at or below the rule of their own", one)[0] for one in said]
+        sentences = answers.baseline_answer(collection._replace(groups=groups))
+        return [re.findall(r"(\d) of (\d) cells are at or below the rule of their own", text)[0] for text in sentences]
 
     low, high = below(0.0), below(1.0)
     assert [total for _, total in low] == [total for _, total in high] == ["2", "2"]
-    assert [int(one[0]) - int(other[0]) for one, other in zip(high, low, strict=True)] == [1, 1]
+    assert [int(above[0]) - int(under[0]) for above, under in zip(high, low, strict=True)] == [1, 1]
 
 
 def test_a_grid_of_one_kind_answers_nothing(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=1.0)
     write_cell(tmp_path, method="NPO", lr=1e-5, forget=0.2, retain=0.9)
     collection = collect([tmp_path])
-    said = [answer(collection)[0] for answer in (answers.popularity_answer, answers.stage_answer)]
+    sentences = [answer(collection)[0] for answer in (answers.popularity_answer, answers.stage_answer)]
     popularity = "There are no results of one method and learning rate on both a rare and a popular set"
     stage = "There are no results of a stage beside pretrained"
-    assert said == [
+    assert sentences == [
         [f"{popularity}, so nothing is said about popularity."],
         [f"{stage}, so nothing is said about a training stage first."],
     ]
-    # What is planned and not there yet is said to be that, and no more.
-    place = {"stage": "pretrained", "set": "rare"}
-    for missing, yet in (
-        (place, ()), (place | {"set": "popular"}, (popularity,)), (place | {"stage": "sft"}, (stage,)),
+    # Where planned cells are missing, the sentence says "yet".
+    cell = {"stage": "pretrained", "set": "rare"}
+    for missing, with_yet in (
+        (cell, ()), (cell | {"set": "popular"}, (popularity,)), (cell | {"stage": "sft"}, (stage,)),
     ):  # fmt: skip
         partial = collection._replace(planned=3, missing=(missing,))
         for answer, start in ((answers.popularity_answer, popularity), (answers.stage_answer, stage)):
-            assert answer(partial)[0][0].startswith(f"{start} yet, " if start in yet else f"{start}, ")
+            assert answer(partial)[0][0].startswith(f"{start} yet, " if start in with_yet else f"{start}, ")
 
 
 def test_a_stage_without_the_pretrained_model_beside_it_is_not_said_to_be_none(tmp_path: Path) -> None:
     write_cell(tmp_path, stage="sft", forget=1.0, retain=1.0)
     write_cell(tmp_path, stage="sft", method="NPO", lr=1e-5, forget=0.2, retain=0.9)
-    (said,) = answers.stage_answer(collect([tmp_path]))[0]
-    assert said.startswith("There are no results of one method both after a stage and on the pretrained model, so ")
+    (sentence,) = answers.stage_answer(collect([tmp_path]))[0]
+    assert sentence.startswith("There are no results of one method both after a stage and on the pretrained model, so ")
 
 
 def test_one_rate_for_both_sets(tmp_path: Path) -> None:

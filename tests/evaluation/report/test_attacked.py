@@ -1,4 +1,4 @@
-"""What attacks found, and what it is held against."""
+"""Results of attacks, and their controls."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tests.evaluation.report.made_up import SFT, SFT_RETAIN, attacked, write_att
 
 
 def _attack(
-    folder: Path, found: dict[str, Any], stage: str, recipe: dict[str, Any] | None, seed: int = 0, **options: Any
+    folder: Path, results: dict[str, Any], stage: str, recipe: dict[str, Any] | None, seed: int = 0, **options: Any
 ) -> str:
-    """A cell that was attacked; its id."""
-    place: dict[str, Any] = {"stage": stage, "recipe": recipe, "seed": seed}
-    write_cell(folder, **place, forget=1.0, retain=1.0)
-    identifier = write_cell(folder, **place, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
-    write_attacks(folder, identifier, found, **options)
+    """Write a cell and attacks on it; its id."""
+    coordinates: dict[str, Any] = {"stage": stage, "recipe": recipe, "seed": seed}
+    write_cell(folder, **coordinates, forget=1.0, retain=1.0)
+    identifier = write_cell(folder, **coordinates, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    write_attacks(folder, identifier, results, **options)
     return identifier
 
 
-def _found(folder: Path) -> tuple[Collection, list[Extras]]:
+def _chosen_cells(folder: Path) -> tuple[Collection, list[Extras]]:
     collection = collect([folder])
-    return collection, [one for group in collection.groups if (one := extras(collection, group)) is not None]
+    return collection, [cell for group in collection.groups if (cell := extras(collection, group)) is not None]
 
 
 def _tables(folder: Path) -> dict[str, Table]:
-    blocks = attacks(*_found(folder), folder)
+    blocks = attacks(*_chosen_cells(folder), folder)
     tables = [block for block in blocks if isinstance(block, Table)]
     return dict(zip(("relearning", "quantisation", "tasks"), tables, strict=True))
 
@@ -59,7 +59,7 @@ def test_the_control_is_the_model_that_never_learned_the_facts_where_there_is_on
         "never [never, never]",
     )
     assert str(rows["sft_retain"][7]).startswith("the model before unlearning")
-    # By other options there is no such control.
+    # With other options there is no such control.
     _attack(tmp_path, {"relearning": attacked()["relearning"]}, "sft", SFT, lr=1e-3)
     controls = {row[6]: row[7] for row in _tables(tmp_path)["relearning"].rows if row[2] == "sft"}
     assert controls == {
@@ -74,8 +74,8 @@ def test_seeds_go_together_and_options_do_not(tmp_path: Path) -> None:
     _attack(tmp_path, {"relearning": attacked()["relearning"]}, "sft", SFT, lr=1e-3)
     tables = _tables(tmp_path)
     first, other = tables["relearning"].rows
-    # At step 1 the seeds have 0.5 and 0.75 of the gap, and areas of 0.5 and 0.625. Two seeds leave open whether it is
-    # none of the gap or all of it.
+    # At step 1 the seeds recover 0.5 and 0.75 of the gap, so their areas are 0.5 and 0.625. The interval of only two
+    # seeds reaches from none of the gap to all of it.
     assert (first[6], first[8]) == ("lr 0.0001, 3 steps", "0.562 [0.250, 0.750]")
     assert (other[6], other[8]) == ("lr 0.001, 3 steps", "0.500 [0.500, 0.500]")
     assert [len(links.cells) for row in (first, other) if isinstance(links := row[-1], LinkList)] == [2, 1]
@@ -90,11 +90,12 @@ def test_files_of_another_layout_are_not_read_and_broken_ones_are_said(tmp_path:
     identifier = _attack(tmp_path, attacked(), "sft", SFT)
     (path,) = (tmp_path / "attacks" / identifier).glob("relearning-*.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"layout": LAYOUT - 1}))
-    ((one,),) = ([one for one in extras if one.attacks["tasks"]] for _, extras in [_found(tmp_path)])
-    assert one.attacks["relearning"] == []
+    _, cells = _chosen_cells(tmp_path)
+    (cell,) = (cell for cell in cells if cell.attacks["tasks"])
+    assert cell.attacks["relearning"] == []
     path.write_text("{")
     with pytest.raises(InputError, match=r"not readable.*remove it and run the attack again"):
-        _found(tmp_path)
+        _chosen_cells(tmp_path)
 
 
 def test_a_reference_of_other_facts_is_no_control(tmp_path: Path) -> None:
@@ -102,8 +103,8 @@ def test_a_reference_of_other_facts_is_no_control(tmp_path: Path) -> None:
     other = attacked(shift=0.1)
     other["relearning"][0]["subjects"] = ["e", "f", "g", "h"]
     _attack(tmp_path, other, "sft_retain", SFT_RETAIN)
-    collection, found = _found(tmp_path)
-    assert {one.control_is for one in relearned(collection, found)} == {
+    collection, cells = _chosen_cells(tmp_path)
+    assert {curves.control_is for curves in relearned(collection, cells)} == {
         "the model before unlearning, which knows the facts"
     }
 
@@ -112,7 +113,7 @@ def test_rounding_and_tasks(tmp_path: Path) -> None:
     _attack(tmp_path, attacked(), "pretrained", None)
     tables = _tables(tmp_path)
     rounded = tables["quantisation"].rows[0]
-    # What is said of the rounded models is of their items, what of the others of the cell's.
+    # Scores of the rounded models are of their own items, the others of the items of the cells.
     assert rounded[6:12] == (
         "1.000 [0.884, 1.000]", "0.333 [0.217, 0.450]", "0.600 [0.600, 0.600]", "0.700 [0.700, 0.700]",
         "0.900 [0.900, 0.900]", "0.400 [0.273, 0.489]",
@@ -121,7 +122,7 @@ def test_rounding_and_tasks(tmp_path: Path) -> None:
 
 
 def test_a_score_without_a_standard_error_says_so(tmp_path: Path) -> None:
-    found = attacked()
-    del found["tasks"]["mmlu/acc_stderr"]
-    _attack(tmp_path, found, "pretrained", None)
+    results = attacked()
+    del results["tasks"]["mmlu/acc_stderr"]
+    _attack(tmp_path, results, "pretrained", None)
     assert _tables(tmp_path)["tasks"].rows[0][7] == "0.250 [no standard error]"

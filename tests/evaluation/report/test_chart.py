@@ -14,7 +14,7 @@ _DOT = r'class="dot (c\d)" d="([^"]+)"'
 
 
 def _numbers(svg: str, kind: str) -> list[tuple[float, float]]:
-    """Where the circles of the first series are."""
+    """Positions of the circles of the first series."""
     return [(float(x) + 3.5, float(y)) for x, y in re.findall(rf'class="{kind} c0" d="M([-\d.]+) ([-\d.]+)a', svg)]
 
 
@@ -29,7 +29,7 @@ def test_values_go_where_the_axes_say() -> None:
     assert "A &amp; B" in svg
     assert "<title>one middle</title>" in svg
     assert ">rule<" in svg
-    assert "<a " not in svg  # it stands alone
+    assert "<a " not in svg  # no mark has a link
     assert 'role="img"' in svg
 
 
@@ -38,16 +38,16 @@ def test_marks_with_a_link_are_links_with_a_name_and_all_that_is_drawn_of_them()
     line = Line("y", 0.2, "before", "0.2", "row-2")
     svg = chart("t", Axis("x", 0, 1), Axis("y", 0, 1), [Series("one", spots)], [line, Line("x", 0.1, "plain")])
     root = ElementTree.fromstring(svg)
-    assert root.get("role") == "group"  # a picture hides its links from who is read it
-    links = {one.get("href"): one for one in root.iter("a")}
+    assert root.get("role") == "group"  # role="img" would hide its links from screen readers
+    links = {link.get("href"): link for link in root.iter("a")}
     assert set(links) == {"#row-1", "#row-2"}
-    assert [part.get("class", part.text) for part in links["#row-1"]] == [
+    assert [element.get("class", element.text) for element in links["#row-1"]] == [
         "one 0.5 & more",
         "bar c0",
         "bar c0",
         "dot c0",
     ]
-    assert [part.get("class", part.text) for part in links["#row-2"]] == ["before 0.2", "ref", "small"]
+    assert [element.get("class", element.text) for element in links["#row-2"]] == ["before 0.2", "ref", "small"]
 
 
 def test_a_hollow_point_has_a_hole_where_it_is() -> None:
@@ -60,17 +60,17 @@ def test_a_hollow_point_has_a_hole_where_it_is() -> None:
 
 def test_a_line_lies_within_the_axis_that_it_is_at() -> None:
     svg = chart("t", Axis("x"), Axis("y"), [Series("one", (Spot(0, -1), Spot(1, -0.5)))], [Line("y", 0.0, "no change")])
-    found = re.search(r'class="ref" d="M52 ([\d.]+)H', svg)
-    assert found is not None
-    assert float(found[1]) > 26  # below the top of the frame
+    match = re.search(r'class="ref" d="M52 ([\d.]+)H', svg)
+    assert match is not None
+    assert float(match[1]) > 26  # below the top of the frame
 
 
 def test_logarithmic_axes_and_what_they_cannot_show() -> None:
     spots = (Spot(1e-6, 1.0), Spot(1e-5, 0.5), Spot(1e-4, math.nan), Spot(0.0, 0.3), Spot(1e-4, 0.0))
     svg = chart("t", Axis("x", log=True), Axis("y", 0, 1), [Series("one", spots)])
     ElementTree.fromstring(svg)
-    found = _numbers(svg, "dot")[:3]
-    assert found[1][0] - found[0][0] == pytest.approx(found[2][0] - found[1][0], abs=0.2)  # a decade each
+    dots = _numbers(svg, "dot")[:3]
+    assert dots[1][0] - dots[0][0] == pytest.approx(dots[2][0] - dots[1][0], abs=0.2)  # a decade each
     assert "nan" not in svg
     assert ">1e-5<" in svg
 
@@ -93,38 +93,38 @@ def test_a_logarithmic_axis_names_more_than_its_powers_where_they_are_few(
 
 def test_series_stand_beside_each_other_at_one_rate() -> None:
     series = [Series(name, (Spot(1e-4, 0.5, None, (0.4, 0.6)), Spot(1e-3, 0.5))) for name in "abc"]
-    places = []
+    positions = []
     for aside in (False, True):
         svg = chart("t", Axis("x", log=True, aside=aside), Axis("y", 0, 1), series)
-        places.append([float(x) for x in re.findall(r'class="bar c\d" d="M([\d.]+) ', svg)])
-    apart, together = places[1], places[0]
+        positions.append([float(x) for x in re.findall(r'class="bar c\d" d="M([\d.]+) ', svg)])
+    apart, together = positions[1], positions[0]
     assert len(set(together)) == 1
     assert [x - together[0] for x in apart] == pytest.approx([-3, 0, 3])
 
 
 def test_a_series_looks_alike_in_every_chart_whatever_stands_before_it() -> None:
-    one, other = Series("one", (Spot(0, 1),), look=0), Series("other", (Spot(1, 0),), look=5)
-    drawn = [
+    first, second = Series("one", (Spot(0, 1),), look=0), Series("other", (Spot(1, 0),), look=5)
+    charts = [
         ElementTree.fromstring(chart("t", Axis("x", 0, 1), Axis("y", 0, 1), series))
-        for series in ([one, other], [other])
+        for series in ([first, second], [second])
     ]
-    marks = [[mark for mark in root.iter("path") if mark.get("class") == "dot c5"] for root in drawn]
-    assert [len(found) for found in marks] == [2, 2]  # the point and the legend
+    marks = [[mark for mark in root.iter("path") if mark.get("class") == "dot c5"] for root in charts]
+    assert [len(dots) for dots in marks] == [2, 2]  # the point and the legend
     assert marks[0][0].get("d") == marks[1][0].get("d")
 
 
 def test_a_series_whose_colour_starts_over_has_another_mark() -> None:
     svg = chart("t", Axis("x", 0, 1), Axis("y", 0, 1), [Series(str(k), (Spot(0.5, 0.5),)) for k in range(13)])
-    marks = [(found[0], re.sub(r"[\d.]+ [\d.]+", "", found[1], count=1)) for found in re.findall(_DOT, svg)[:13]]
+    marks = [(match[0], re.sub(r"[\d.]+ [\d.]+", "", match[1], count=1)) for match in re.findall(_DOT, svg)[:13]]
     assert len(set(marks)) == 13
 
 
 def test_names_of_two_lines_do_not_stand_on_each_other() -> None:
     lines = (Line("y", 0.5, "one"), Line("y", 0.5, "other"))
     svg = chart("t", Axis("x"), Axis("y", 0, 1), [Series("s", (Spot(0, 1), Spot(1, 0)))], lines)
-    places = re.findall(r'class="small" x="(\d+)" y="[^"]+" text-anchor="(\w+)"', svg)
-    assert [anchor for _, anchor in places] == ["end", "start"]
-    assert int(places[0][0]) - int(places[1][0]) > 200
+    labels = re.findall(r'class="small" x="(\d+)" y="[^"]+" text-anchor="(\w+)"', svg)
+    assert [anchor for _, anchor in labels] == ["end", "start"]
+    assert int(labels[0][0]) - int(labels[1][0]) > 200
 
 
 def test_a_long_title_is_in_lines_above_the_frame() -> None:

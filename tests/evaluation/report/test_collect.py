@@ -18,10 +18,10 @@ def test_groups(tmp_path: Path) -> None:
     write_grid(tmp_path)
     write_cell(tmp_path, method="NPO", lr=1e-2, forget=0, retain=0, status="failed")
     write_cell(tmp_path, method="NPO", lr=3e-3, forget=0.1, retain=0.1, status="stopped")
-    found = collect([tmp_path])
-    assert found.runs == 2 * 2 * 3 * 4 + 2
-    assert {run.status for run in found.failed} == {"failed", "stopped"}
-    group = next(group for group in found.groups if group.key[2:4] == ("pretrained", "rare"))
+    collection = collect([tmp_path])
+    assert collection.runs == 2 * 2 * 3 * 4 + 2
+    assert {run.status for run in collection.failed} == {"failed", "stopped"}
+    group = next(group for group in collection.groups if group.key[2:4] == ("pretrained", "rare"))
     assert group.lrs == [1e-5, 1e-4, 1e-3, 3e-3]  # the failed one measured nothing
     assert [run.seed for run in group.at(1e-4)] == [0, 1, 2]
     assert stack(group.at(1e-4), "forget", "rougeL_recall").shape == (3, 60)
@@ -47,10 +47,10 @@ def test_results_of_two_settings_are_no_two_seeds_and_a_shared_base_is_one(tmp_p
         write_cell(tmp_path / name, forget=1.0, retain=1.0)
     write_cell(tmp_path / "one", method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     write_cell(tmp_path / "two", method="NPO", lr=1e-3, forget=0.3, retain=0.9)
-    both = collect([tmp_path / "one", tmp_path / "two"])
-    assert [len(runs) for runs in both.bases.values()] == [1]
-    assert (both.runs, both.groups[0].lrs) == (3, [1e-4, 1e-3])
-    (path,) = (run.path for run in both.groups[0].at(1e-4))
+    collection = collect([tmp_path / "one", tmp_path / "two"])
+    assert [len(runs) for runs in collection.bases.values()] == [1]
+    assert (collection.runs, collection.groups[0].lrs) == (3, [1e-4, 1e-3])
+    (path,) = (run.path for run in collection.groups[0].at(1e-4))
     write_result(tmp_path / "one", "other", read_result(path) | {"id": "other"})
     with pytest.raises(InputError, match="settings changed in between; remove the older") as raised:
         collect([tmp_path / "one"])
@@ -61,13 +61,13 @@ def test_results_of_two_settings_are_no_two_seeds_and_a_shared_base_is_one(tmp_p
 
 
 def _with_identity(folder: Path, identifier: str, identity: dict[str, Any]) -> None:
-    found = read_result(cell_path(folder, identifier))
-    known = found["provenance"] | {"identity": found["provenance"]["identity"] | identity}
-    write_result(folder, identifier, found | {"provenance": known})
+    result = read_result(cell_path(folder, identifier))
+    provenance = result["provenance"] | {"identity": result["provenance"]["identity"] | identity}
+    write_result(folder, identifier, result | {"provenance": provenance})
 
 
 @pytest.mark.parametrize(
-    ("second", "identity", "named"),
+    ("second", "identity", "difference"),
     [
         ({"seed": 1}, {"options": {"beta": 0.1}}, "options.beta"),
         ({"lr": 1e-3}, {"lora": {"rank": 8}}, "lora.rank"),
@@ -78,33 +78,33 @@ def _with_identity(folder: Path, identifier: str, identity: dict[str, Any]) -> N
     ],
 )
 def test_recipes_are_neither_averaged_nor_contrasted(
-    tmp_path: Path, second: dict[str, Any], identity: dict[str, Any], named: str
+    tmp_path: Path, second: dict[str, Any], identity: dict[str, Any], difference: str
 ) -> None:
-    place: dict[str, Any] = {"method": "NPO", "lr": 1e-4, "forget": 0.3, "retain": 0.9}
-    write_cell(tmp_path, **place)
-    _with_identity(tmp_path, write_cell(tmp_path, **place | second), identity)
-    if not named:
+    coordinates: dict[str, Any] = {"method": "NPO", "lr": 1e-4, "forget": 0.3, "retain": 0.9}
+    write_cell(tmp_path, **coordinates)
+    _with_identity(tmp_path, write_cell(tmp_path, **coordinates | second), identity)
+    if not difference:
         assert collect([tmp_path]).runs == 2
         return
-    with pytest.raises(InputError, match=rf"differ in more than set, learning rate and seed \({named}\): remove"):
+    with pytest.raises(InputError, match=rf"differ in more than set, learning rate and seed \({difference}\): remove"):
         collect([tmp_path])
     if "seed" in second:
-        with pytest.raises(InputError, match=named):
+        with pytest.raises(InputError, match=difference):
             collect_side(tmp_path / "cells")
 
 
 def test_a_cell_that_failed_gives_way_to_its_measurement(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    place: dict[str, Any] = {"method": "NPO", "lr": 1e-4, "retain": 0.9}
-    name = write_cell(one, **place, forget=0.3, status="failed")
-    assert [run.id for run in collect([one]).failed] == [name]
-    write_cell(two, **place, forget=0.3)
-    for folders in ([one, two], [two, one]):
-        found = collect(folders)
-        assert (found.runs, found.failed, found.groups[0].lrs) == (1, (), [1e-4])
-    # Measured with other settings, and so under another name.
-    write_result(one, "other", read_result(cell_path(two, name)) | {"id": "other"})
-    assert (collect([one]).runs, collect([one]).failed) == (1, ())
+    first_folder, second_folder = tmp_path / "one", tmp_path / "two"
+    coordinates: dict[str, Any] = {"method": "NPO", "lr": 1e-4, "retain": 0.9}
+    name = write_cell(first_folder, **coordinates, forget=0.3, status="failed")
+    assert [run.id for run in collect([first_folder]).failed] == [name]
+    write_cell(second_folder, **coordinates, forget=0.3)
+    for folders in ([first_folder, second_folder], [second_folder, first_folder]):
+        collection = collect(folders)
+        assert (collection.runs, collection.failed, collection.groups[0].lrs) == (1, (), [1e-4])
+    # Measured with other settings, and so with another id.
+    write_result(first_folder, "other", read_result(cell_path(second_folder, name)) | {"id": "other"})
+    assert (collect([first_folder]).runs, collect([first_folder]).failed) == (1, ())
 
 
 def test_retain_eval_plays_no_part_in_the_choice(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_retain_eval_plays_no_part_in_the_choice(tmp_path: Path) -> None:
     group = next(group for group in collect([tmp_path]).groups if group.key[2:4] == ("pretrained", "rare"))
     runs = []
     for run in group.runs:
-        swapped = {**run.sets, "retain_eval": run.sets["retain_eval"]._replace(scores={})}
-        runs.append(run._replace(sets=swapped))
+        sets = {**run.sets, "retain_eval": run.sets["retain_eval"]._replace(scores={})}
+        runs.append(run._replace(sets=sets))
     assert group._replace(runs=tuple(runs)).chosen() == group.chosen()
 
 
@@ -122,11 +122,11 @@ def test_faults(tmp_path: Path) -> None:
         collect([tmp_path])
     write_grid(tmp_path)
     group = collect([tmp_path]).groups[0]
-    one, two, _ = group.at(1e-4)
-    other = two._replace(sets={"forget": two.sets["forget"]._replace(ids=("x",) * 60)})
+    first, second, _ = group.at(1e-4)
+    other = second._replace(sets={"forget": second.sets["forget"]._replace(ids=("x",) * 60)})
     with pytest.raises(InputError, match="measured other items"):
-        stack([one, other], "forget", "rougeL_recall")
-    bare = group._replace(runs=(one._replace(sets={"forget": one.sets["forget"]}),))
+        stack([first, other], "forget", "rougeL_recall")
+    unmeasured = group._replace(runs=(first._replace(sets={"forget": first.sets["forget"]}),))
     with pytest.raises(InputError, match="retain_train was not measured"):
-        bare.chosen()
+        unmeasured.chosen()
     assert group._replace(before=()).chosen() is None

@@ -1,4 +1,4 @@
-"""Markdown shows a text as it is."""
+"""Markdown shows texts literally."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
 def _cell(text: str) -> str:
-    """What a reader sees of a text in a table, and any element that it made."""
+    """The HTML of a table cell that Markdown makes from a text."""
     page = _READER.render(to_markdown("t", [Table(("name",), ((text,),), "caption", ("name",))]))
-    found = re.search(r"<td>(.*?)</td>", page, re.DOTALL)
-    assert found is not None, page
-    return found[1]
+    match = re.search(r"<td>(.*?)</td>", page, re.DOTALL)
+    assert match is not None, page
+    return match[1]
 
 
 @given(st.text("ab_*`~<>&;[]()!\\|:/. 1#-$", max_size=30))

@@ -11,29 +11,29 @@ from tests.evaluation.items import item
 def test_popular_facts_that_lose_less() -> None:
     before = [item(i, popularity=i, probability=0.9, contains_answer=1.0) for i in range(100)]
     after = [item(i, popularity=i, probability=0.9 * i / 100, contains_answer=float(i >= 80)) for i in range(100)]
-    found = frequency(before, after)
-    assert found is not None
-    assert found.by_probability.value == pytest.approx(-1)
-    assert found.by_answer.value < -0.5
-    assert found.agreement.value > 0.5
-    assert [decile.items for decile in found.deciles] == [10] * 10
-    assert found.deciles[0].probability_drop.value == pytest.approx(0.9 - 0.9 * 0.045)
-    assert [decile.answer_drop.value for decile in found.deciles] == [1.0] * 8 + [0.0] * 2
+    result = frequency(before, after)
+    assert result is not None
+    assert result.by_probability.value == pytest.approx(-1)
+    assert result.by_answer.value < -0.5
+    assert result.agreement.value > 0.5
+    assert [decile.items for decile in result.deciles] == [10] * 10
+    assert result.deciles[0].probability_drop.value == pytest.approx(0.9 - 0.9 * 0.045)
+    assert [decile.answer_drop.value for decile in result.deciles] == [1.0] * 8 + [0.0] * 2
     # Half the probability left, answer lost: facts 50 to 79.
-    assert found.disagreeing == tuple(f"fact-{i}" for i in range(50, 80))
+    assert result.disagreeing == tuple(f"fact-{i}" for i in range(50, 80))
 
 
 def test_a_small_set_has_fewer_parts() -> None:
     rows = [item(i, popularity=i) for i in range(16)]
-    found = frequency(rows, rows)
-    assert found is not None
-    assert [part.items for part in found.deciles] == [6, 5, 5]
+    result = frequency(rows, rows)
+    assert result is not None
+    assert [part.items for part in result.deciles] == [6, 5, 5]
 
 
 def test_facts_without_popularity_and_other_facts() -> None:
     assert frequency([item(0)], [item(0)]) is None
-    some = frequency([item(0), item(1, popularity=3.0)], [item(0), item(1, popularity=3.0)])
-    assert some is not None
-    assert len(some.deciles) == 1
+    result = frequency([item(0), item(1, popularity=3.0)], [item(0), item(1, popularity=3.0)])
+    assert result is not None
+    assert len(result.deciles) == 1
     with pytest.raises(ValueError, match="different facts"):
         frequency([item(0)], [item(1)])

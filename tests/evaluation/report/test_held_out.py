@@ -1,4 +1,4 @@
-"""What forget facts are told apart from."""
+"""The held-out facts that forget facts are compared with."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from tests.evaluation.report.made_up import write_cell
 SFT = {"train": ["forget", "retain_train", "retain_eval"]}
 
 
-def _found(folder: Path, **given: Any) -> HeldOut:
-    path = cell_path(folder, write_cell(folder, forget=0.5, retain=0.9, method="NPO", lr=1e-4, **given))
+def _held_out(folder: Path, **options: Any) -> HeldOut:
+    path = cell_path(folder, write_cell(folder, forget=0.5, retain=0.9, method="NPO", lr=1e-4, **options))
     return held_out(read_result(path)["items"], collect_one(path))
 
 
 def test_a_set_that_was_never_trained_on(tmp_path: Path) -> None:
-    found = _found(tmp_path)
-    assert (found.set, len(found.forget), len(found.rows)) == ("retain_eval", 60, 60)
-    assert found.label == "retain_eval (60 pairs of like popularity)"
-    assert _found(tmp_path, more=["world_facts", "neighbor_relation"]).set == "neighbor_relation"
+    facts = _held_out(tmp_path)
+    assert (facts.set, len(facts.forget), len(facts.rows)) == ("retain_eval", 60, 60)
+    assert facts.label == "retain_eval (60 pairs of like popularity)"
+    assert _held_out(tmp_path, more=["world_facts", "neighbor_relation"]).set == "neighbor_relation"
 
 
 def test_sets_that_the_stage_was_trained_on_hold_members(tmp_path: Path) -> None:
-    found = _found(tmp_path, stage="sft", recipe=SFT)
-    assert (found.set, list(found.rows)) == ("", [])
-    assert found.label == "none: retain_eval was trained on"
-    assert _found(tmp_path, stage="sft", recipe=SFT, more=["world_facts"]).set == "world_facts"
-    # What was never trained is held out though the stage has a recipe.
-    assert _found(tmp_path, stage="sft_format", recipe={"train": ["format"]}).set == "retain_eval"
+    facts = _held_out(tmp_path, stage="sft", recipe=SFT)
+    assert (facts.set, list(facts.rows)) == ("", [])
+    assert facts.label == "none: retain_eval was trained on"
+    assert _held_out(tmp_path, stage="sft", recipe=SFT, more=["world_facts"]).set == "world_facts"
+    # Sets that were not trained on are held out though the stage has a recipe.
+    assert _held_out(tmp_path, stage="sft_format", recipe={"train": ["format"]}).set == "retain_eval"
 
 
 def test_one_file_as_both_retain_sets_holds_members(tmp_path: Path) -> None:
-    assert _found(tmp_path, retain_rows="train").label == "none: retain_eval was trained on"
+    assert _held_out(tmp_path, retain_rows="train").label == "none: retain_eval was trained on"
 
 
 def test_a_set_that_the_stage_knows_by_another_name_holds_members(tmp_path: Path) -> None:
@@ -59,37 +59,41 @@ def test_some_members_are_left_out_and_missing_popularity_is_said(tmp_path: Path
     items = read_result(path)["items"]
     items["retain_eval"][0]["id"] = items["retain_train"][0]["id"]
     items["retain_eval"][1]["popularity"] = None
-    found = held_out(items, collect_one(path))
-    assert (len(found.forget), len(found.rows)) == (60, 59)
-    assert found.label == "retain_eval (1 trained on left out; unmatched: no popularity)"
+    facts = held_out(items, collect_one(path))
+    assert (len(facts.forget), len(facts.rows)) == (60, 59)
+    assert facts.label == "retain_eval (1 trained on left out; unmatched: no popularity)"
 
 
-def _popular(first: int, popularity: Iterable[float | None]) -> list[ItemRow]:
+def _rows_of_popularity(first: int, popularity: Iterable[float | None]) -> list[ItemRow]:
     return [item(first + number, popularity=count) for number, count in enumerate(popularity)]
 
 
 def test_pairs_are_of_like_popularity_and_the_others_are_left_out() -> None:
-    forget = _popular(0, [2.0**power for power in range(12)])
-    others = _popular(100, [0, *(2.0**power * 1.05 for power in range(40))])
-    for sides in ((forget, others), (forget[::-1], others[::-1])):  # in whatever order
-        left, right, said = matched_by_popularity(*sides)
-        assert said == "12 pairs of like popularity"
+    forget = _rows_of_popularity(0, [2.0**power for power in range(12)])
+    candidates = _rows_of_popularity(100, [0, *(2.0**power * 1.05 for power in range(40))])
+    for sides in ((forget, candidates), (forget[::-1], candidates[::-1])):  # in whatever order
+        left, right, label = matched_by_popularity(*sides)
+        assert label == "12 pairs of like popularity"
         assert {row["id"] for row in left} == {row["id"] for row in forget}
-        one, two = ([row["popularity"] or 0.0 for row in side] for side in (left, right))
-        assert two == [popularity * 1.05 for popularity in one]
-        fewer, more, said = matched_by_popularity(*sides[::-1])
-        assert (len(fewer), len(more), said) == (12, 12, "12 pairs of like popularity")
+        left_popularity, right_popularity = ([row["popularity"] or 0.0 for row in side] for side in (left, right))
+        assert right_popularity == [popularity * 1.05 for popularity in left_popularity]
+        few_left, few_right, label = matched_by_popularity(*sides[::-1])
+        assert (len(few_left), len(few_right), label) == (12, 12, "12 pairs of like popularity")
 
 
 def test_facts_too_far_apart_are_no_pairs() -> None:
-    """Pairing the nearest whatever its distance matches nothing where as many stand on both sides."""
-    forget, others = _popular(0, range(40)), _popular(100, range(1000, 1040))
-    assert matched_by_popularity(forget, others) == (forget, others, "unmatched: under 10 pairs of like popularity")
-    near = _popular(200, range(30))
-    left, right, said = matched_by_popularity(forget, [*others, *near])
+    """Without a caliper, pairing two sides of equal size would match every fact, however far apart."""
+    forget, candidates = _rows_of_popularity(0, range(40)), _rows_of_popularity(100, range(1000, 1040))
+    assert matched_by_popularity(forget, candidates) == (
+        forget,
+        candidates,
+        "unmatched: under 10 pairs of like popularity",
+    )
+    near = _rows_of_popularity(200, range(30))
+    left, right, label = matched_by_popularity(forget, [*candidates, *near])
     assert {row["id"] for row in right} <= {row["id"] for row in near}
-    assert said == f"{len(left)} pairs of like popularity"
-    unknown = _popular(300, [None] * 20)
+    assert label == f"{len(left)} pairs of like popularity"
+    unknown = _rows_of_popularity(300, [None] * 20)
     assert matched_by_popularity(forget, unknown) == (forget, unknown, "unmatched: no popularity")
 
 

@@ -10,7 +10,7 @@ from dual_data.evaluation.report.write import Written
 from tests.services.browser import UNFOLD, Page, drawings
 
 PAPER = 1032
-"""Width in pixels of A4 across, less its margins."""
+"""Width in pixels of A4 in landscape, without its margins."""
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_page_itself_never_scrolls_sideways(page: Page) -> None:
 def test_marks_are_stops_of_the_tab_key_in_the_order_of_the_page(page: Page) -> None:
     wanted = page.evaluate("(window.marks = [...document.querySelectorAll('svg')[1].querySelectorAll('a')]).length")
     assert wanted >= 5
-    # Where the last link before the chart is, the next stop is its first mark.
+    # From the last link before the chart, the next stop is its first mark.
     page.evaluate("[...document.querySelectorAll('svg')[0].querySelectorAll('a')].at(-1).focus()")
     reached = []
     for _ in range(wanted):
@@ -72,7 +72,7 @@ def test_screenshots_show_the_page_as_each_reader_sees_it(page: Page, tmp_path: 
 def test_print_shows_what_is_folded_and_no_table_is_cut(page: Page) -> None:
     page.width(PAPER)
     page.media(media="print")
-    # What is folded is laid out with the next frame.
+    # Folded content is laid out with the next frame.
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert page.evaluate("document.querySelector('details td').checkVisibility({contentVisibilityAuto: true})")
     assert page.evaluate("document.querySelector('nav').checkVisibility()") is False

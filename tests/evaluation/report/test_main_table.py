@@ -19,29 +19,29 @@ def test_baseline_and_score_are_corrected_in_the_same_draws(tmp_path: Path) -> N
     (group,) = collection.groups
     (run,) = group.runs
     forget = run.sets["forget"]
-    # A model that answers as the rule does: at chance whichever facts are drawn.
-    same = forget._replace(scores={**forget.scores, "rougeL_recall": group.before[0].trivial})
-    at_chance = group._replace(runs=(run._replace(sets={**run.sets, "forget": same}),))
+    # A model with the scores of the trivial rule: at the baseline in every draw.
+    rule_scores = forget._replace(scores={**forget.scores, "rougeL_recall": group.before[0].trivial})
+    at_chance = group._replace(runs=(run._replace(sets={**run.sets, "forget": rule_scores}),))
     before, after = main_rows(collection._replace(groups=(at_chance,)))
     assert (before.method, after.method) == ("before", "NPO")
     assert after.scores["forget"][:3] == after.baseline[:3] == pytest.approx((0.2, 0.117, 0.283), abs=0.001)
     assert after.scores["corrected"][:3] == (0, 0, 0)
-    # All are answered: no draw differs, and the end is that of the score (1, 0.884, 1) over a rule that is held.
+    # All facts are answered, so all draws are equal: the ends are those of the score (1, 0.884, 1), the rule fixed.
     assert before.scores["corrected"][:3] == pytest.approx((1, (0.8843 - 0.2) / 0.8, 1), abs=1e-3)
 
 
 def test_sets_with_swapped_answers_that_no_stage_taught_show_nothing_that_was_kept(tmp_path: Path) -> None:
     for name, swapped in (("sft", False), ("sft_new", True)):
-        place: dict[str, Any] = {"stage": name, "recipe": SFT | {"counterfactual": swapped}, "more": ["world_facts"]}
-        write_cell(tmp_path, **place, forget=1.0, retain=1.0)
-        write_cell(tmp_path, **place, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+        settings: dict[str, Any] = {"stage": name, "recipe": SFT | {"counterfactual": swapped}, "more": ["world_facts"]}
+        write_cell(tmp_path, **settings, forget=1.0, retain=1.0)
+        write_cell(tmp_path, **settings, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
     assert {row.key.stage: set(row.others) for row in main_rows(collection)} == {
         "sft": {"world_facts"},
         "sft_new": set(),
     }
     runs = {group.key.stage: group.runs[0] for group in collection.groups}
-    assert [runs["sft_new"].keeps(name) for name in ("retain_eval", "world_facts")] == [True, False]
+    assert [runs["sft_new"].shows_retention(name) for name in ("retain_eval", "world_facts")] == [True, False]
 
 
 def test_two_presets_in_one_place_each_have_their_rows_once(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_two_presets_in_one_place_each_have_their_rows_once(tmp_path: Path) -> N
     collection = collect([tmp_path])
     (group,), ((key, base),) = collection.groups, collection.bases.items()
     other = group._replace(key=group.key._replace(preset="q"))
-    both = collection._replace(groups=(group, other), bases={key: base, key._replace(preset="q"): base})
-    assert [(row.key.preset, row.method) for row in main_rows(both)] == [
+    combined = collection._replace(groups=(group, other), bases={key: base, key._replace(preset="q"): base})
+    assert [(row.key.preset, row.method) for row in main_rows(combined)] == [
         ("p", "before"), ("p", "NPO"), ("q", "before"), ("q", "NPO"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every number of the report has its interval or is said to have none, and leads to the items behind it."""
+"""Every number of the report has an interval or is declared exact, and links to the items behind it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_markdown_says_the_same_of_every_table(page: Page, written: Written) -> 
     for table in page.tables:
         head = lines.index(f"| {' | '.join(table.header)} |")
         end = head + 2 + len(table.rows)
-        shown = [re.sub(r"\[([^]]*)\]\([^)]*\)", "", line) for line in lines[head + 2 : end]]
+        table_lines = [re.sub(r"\[([^]]*)\]\([^)]*\)", "", line) for line in lines[head + 2 : end]]
         assert lines[end + 1] == table.caption
-        for line, row in zip(shown, table.rows, strict=True):
+        for line, row in zip(table_lines, table.rows, strict=True):
             cells = [
                 cell.strip().replace("\\|", "|").replace("&lt;", "<") for cell in re.split(r"(?<!\\)\|", line)[1:-1]
             ]
@@ -38,10 +38,10 @@ def test_markdown_says_the_same_of_every_table(page: Page, written: Written) -> 
 
 
 def test_every_row_of_scores_leads_to_items_that_are_there(page: Page, written: Written) -> None:
-    plain = (*TEXTS, ("what", "value"))  # the items themselves, versions and settings
+    without_links = (*TEXTS, ("what", "value"))  # items, versions and settings
     for table in page.tables:
         for row in table.rows:
-            assert row.links or table.header in plain, table.header
+            assert row.links or table.header in without_links, table.header
             assert all((written.html.parent / link).is_file() for link in row.links)
 
 
@@ -54,7 +54,7 @@ def test_every_decimal_of_a_sentence_has_an_interval(page: Page) -> None:
 def test_every_mark_of_a_chart_leads_to_the_row_of_its_items(page: Page, written: Written) -> None:
     rows = {row.id: row for table in page.tables for row in table.rows if row.id}
     assert len(page.ids) == len(set(page.ids))
-    # Nothing was measured where these two lines are.
+    # These two lines are no measurements.
     marks = [mark for mark in page.marks if mark.title not in ("no change", "guessing")]
     assert sum(mark.kind == "dot" for mark in marks) > 100
     for mark in marks:
@@ -72,7 +72,7 @@ def test_every_mark_of_a_chart_leads_to_the_row_of_its_items(page: Page, written
             method = row.texts[4]
             start = r"(trivial rule|.*before) " if method == "before" else rf".* {method}: "
             assert re.match(start, mark.title), mark
-        # What is read at the mark is what stands in its row, where the row has that number and no curve.
+        # The numbers of a mark are those of its row, unless it is a point of a curve that the row summarises.
         if kind not in ("popularity", "relearning"):
             assert set(INTERVAL.findall(stated)) <= set(INTERVAL.findall(" ".join(row.texts)))
 
@@ -83,7 +83,7 @@ def test_charts_have_a_mark_for_every_learning_rate_and_before(page: Page) -> No
 
 
 @pytest.mark.parametrize(
-    ("cell", "exact", "found"),
+    ("cell", "exact", "expected"),
     [
         ("0.500", (), [("score", "0.500")]),
         ("0.500", ("score",), []),
@@ -96,11 +96,11 @@ def test_charts_have_a_mark_for_every_learning_rate_and_before(page: Page) -> No
     ],
 )
 def test_a_number_without_an_interval_would_be_found(
-    cell: str, exact: tuple[str, ...], found: list[tuple[str, str]]
+    cell: str, exact: tuple[str, ...], expected: list[tuple[str, str]]
 ) -> None:
     page = Page(to_html("t", [Heading("h"), Points(("0.5",)), Table(("score",), ((cell,),), "c.", exact)]))
     (table,) = page.tables
-    assert without_interval(table) == found
+    assert without_interval(table) == expected
     assert page.points == ["0.5"]
 
 

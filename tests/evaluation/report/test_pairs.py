@@ -33,7 +33,7 @@ def test_differences_are_paired_over_seeds_and_corrected(tmp_path: Path) -> None
     assert forget.difference.value == pytest.approx(means[0] - means[1])
     assert forget.difference.low > 0
     assert forget.corrected == pytest.approx(min(1.0, 2 * (forget.difference.p_value or 0)))
-    # The same facts are kept by both, and the seeds are the same: nothing varies.
+    # Both retain the same facts with the same seeds, so the difference does not vary.
     assert (retain.difference.value, retain.difference.low, retain.difference.high) == (0, 0, 0)
     assert retain.corrected == 1
 

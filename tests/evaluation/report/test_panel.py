@@ -44,12 +44,12 @@ def _by_column(table: Table) -> list[dict[str, Any]]:
 
 
 def _items(folder: Path, cells: list[str], name: str) -> np.ndarray:
-    return np.array([read_result(cell_path(folder, one))["panel_items"][name] for one in cells], dtype=float)
+    return np.array([read_result(cell_path(folder, cell))["panel_items"][name] for cell in cells], dtype=float)
 
 
-def _replace(folder: Path, cell: str, part: str, **changed: Any) -> Path:
+def _replace(folder: Path, cell: str, key: str, **changes: Any) -> Path:
     result: Any = read_result(cell_path(folder, cell))
-    return write_result(folder, cell, result | {part: result[part] | changed})
+    return write_result(folder, cell, result | {key: result[key] | changes})
 
 
 @pytest.mark.parametrize("seeds_before", [2, 1])
@@ -67,7 +67,7 @@ def test_scores_and_their_changes_are_over_seeds_and_questions(tmp_path: Path, s
         assert second[label].startswith(f"{new.mean():.3f} [")
         change = bootstrap_difference(new, old, range(old.shape[1]))
         assert second[f"change of {label}"] == f"{change.value:.3f} [{change.low:.3f}, {change.high:.3f}]"
-    # Every question is as much less likely: paired, there is no doubt about the change.
+    # The probability drops by the same amount on every question, so the paired change has no spread.
     assert second["change of probability of the right option"] == "-0.300 [-0.300, -0.300]"
 
 
@@ -85,8 +85,8 @@ def test_each_method_is_held_against_its_own_base(tmp_path: Path) -> None:
     (group,), ((key, base),) = collection.groups, collection.bases.items()
     worse = tuple(run._replace(panel=group.at(1e-4)[0].panel) for run in base)
     other = group._replace(key=group.key._replace(preset="q"), before=worse)
-    both = collection._replace(groups=(group, other), bases={key: base, key._replace(preset="q"): worse})
-    scores: list[Block] = [block for block in panel(both, tmp_path) if isinstance(block, Table)]
+    combined = collection._replace(groups=(group, other), bases={key: base, key._replace(preset="q"): worse})
+    scores: list[Block] = [block for block in panel(combined, tmp_path) if isinstance(block, Table)]
     (table,) = scores
     assert isinstance(table, Table)
     rows = _by_column(table)
@@ -99,14 +99,14 @@ def test_tables_have_its_column_where_it_was_measured(tmp_path: Path) -> None:
     write_cell(tmp_path / "none", forget=1.0, retain=1.0)
     write_cell(tmp_path / "none", method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     _cells(tmp_path / "some")
-    for name, there in (("none", False), ("some", True)):
+    for name, measured in (("none", False), ("some", True)):
         collection = collect([tmp_path / name])
         tables = [main_table(main_rows(collection), tmp_path)]
         tables += [block for block in every_cell(collection, tmp_path) if isinstance(block, Table)]
-        assert [("utility panel" in table.header) for table in tables] == [there, there]
+        assert [("utility panel" in table.header) for table in tables] == [measured, measured]
         assert all(len(row) == len(table.header) for table in tables for row in table.rows)
-        assert ["panel" in table.caption for table in tables] == [there, there]
-        assert bool(panel(collection, tmp_path)) is there
+        assert ["panel" in table.caption for table in tables] == [measured, measured]
+        assert bool(panel(collection, tmp_path)) is measured
     accuracy = panel_accuracy(collection.groups[0].runs)
     assert accuracy.low < accuracy.value < accuracy.high
     assert main_rows(collection)[1].scores["utility panel"] == accuracy
@@ -114,8 +114,8 @@ def test_tables_have_its_column_where_it_was_measured(tmp_path: Path) -> None:
 
 def test_a_model_without_numbers_has_none_here(tmp_path: Path) -> None:
     _, (after, *_) = _cells(tmp_path, 1)
-    lost: dict[str, Any] = {"right": [None, *[1] * 39], "right_by_length": [None] * 40, "probability": [None] * 40}
-    _replace(tmp_path, after, "panel_items", **lost, nll=[None, 1.0, 2.0])
+    missing: dict[str, Any] = {"right": [None, *[1] * 39], "right_by_length": [None] * 40, "probability": [None] * 40}
+    _replace(tmp_path, after, "panel_items", **missing, nll=[None, 1.0, 2.0])
     scores, kinds = _tables(tmp_path)
     row = _by_column(scores)[1]
     assert {text for name, text in row.items() if name.startswith(("acc", "change", "prob", "NLL"))} == {"-"}
@@ -134,15 +134,15 @@ def test_cells_of_different_panels_are_not_mixed(tmp_path: Path) -> None:
 
 def test_two_results_are_compared_on_it_where_both_were_asked_the_same(tmp_path: Path) -> None:
     (before, _), (after, _) = _cells(tmp_path)
-    one, two = cell_path(tmp_path, after), cell_path(tmp_path, before)
-    rows = {row.score: row for row in compare_results(one, two).rows if row.set == "utility panel"}
+    after_path, before_path = cell_path(tmp_path, after), cell_path(tmp_path, before)
+    rows = {row.score: row for row in compare_results(after_path, before_path).rows if row.set == "utility panel"}
     assert set(rows) == {"accuracy", "accuracy by length", "probability of the right option", "NLL of the texts"}
     assert (rows["accuracy"].items, rows["NLL of the texts"].items) == (40, 3)
     assert rows["accuracy"].difference.value == pytest.approx(rows["accuracy"].first - rows["accuracy"].second)
     assert rows["accuracy"].difference.high < 0
-    result = read_result(one)
+    result = read_result(after_path)
     del result["panel"]
     without = write_result(tmp_path, "without", result)
     other = _replace(tmp_path, after, "panel", hash="other")
     for path in (other, without):
-        assert not [row for row in compare_results(path, two).rows if row.set == "utility panel"]
+        assert not [row for row in compare_results(path, before_path).rows if row.set == "utility panel"]

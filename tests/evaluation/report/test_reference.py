@@ -18,13 +18,15 @@ LEARNED: dict[str, Any] = {"train": ["forget", "retain_train", "retain_eval"], "
 WITHOUT: dict[str, Any] = LEARNED | {"train": ["retain_train", "retain_eval"]}
 
 
-def _stage(folder: Path, stage: str, recipe: dict[str, Any] | None, *, forget: float = 1.0, left: float = 0.1) -> None:
+def _stage(
+    folder: Path, stage: str, recipe: dict[str, Any] | None, *, forget: float = 1.0, forget_after: float = 0.1
+) -> None:
     write_cell(folder, stage=stage, recipe=recipe, forget=forget, retain=1.0)
-    write_cell(folder, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=left, retain=0.9)
+    write_cell(folder, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=forget_after, retain=0.9)
 
 
 @pytest.mark.parametrize(
-    ("learned", "without", "there"),
+    ("learned", "without", "expected"),
     [
         (LEARNED, WITHOUT, True),
         (LEARNED, WITHOUT | {"train": ["retain_eval", "retain_train"]}, True),
@@ -36,29 +38,30 @@ def _stage(folder: Path, stage: str, recipe: dict[str, Any] | None, *, forget: f
     ],
 )
 def test_only_the_forget_facts_may_be_missing(
-    tmp_path: Path, learned: dict[str, Any] | None, without: dict[str, Any], there: bool
+    tmp_path: Path, learned: dict[str, Any] | None, without: dict[str, Any], expected: bool
 ) -> None:
     _stage(tmp_path, "any_name", learned)
     _stage(tmp_path, "other_name", without)
     collection = collect([tmp_path])
     group = next(group for group in collection.groups if group.key.stage == "any_name")
-    found = retrained(collection, group)
-    assert (found is not None) is there
-    assert found is None or found.stage == "other_name"
+    reference = retrained(collection, group)
+    assert (reference is not None) is expected
+    assert reference is None or reference.stage == "other_name"
 
 
 def test_forget_quality_is_against_the_retrained_reference(tmp_path: Path) -> None:
-    _stage(tmp_path, "sft", LEARNED, left=0.0)
+    _stage(tmp_path, "sft", LEARNED, forget_after=0.0)
     _stage(tmp_path, "pretrained", None)
     _stage(tmp_path, "sft_retain", WITHOUT, forget=0.0)
     collection = collect([tmp_path])
-    found = {group.key.stage: extras(collection, group) for group in collection.groups}
-    sft = found["sft"]
+    by_stage = {group.key.stage: extras(collection, group) for group in collection.groups}
+    sft = by_stage["sft"]
     assert sft is not None
     assert sft.quality is not None
-    assert (sft.quality.p_value, sft.quality.facts) == (1, 60)  # nothing is left, as where nothing was learned
-    others = [one for stage, one in found.items() if stage != "sft"]
-    assert all(one is not None and one.quality is None for one in others)
+    # The forget facts score as in the model that never learned them.
+    assert (sft.quality.p_value, sft.quality.facts) == (1, 60)
+    others = [figures for stage, figures in by_stage.items() if stage != "sft"]
+    assert all(figures is not None and figures.quality is None for figures in others)
 
 
 def test_model_utility_is_over_all_seeds(tmp_path: Path) -> None:
@@ -66,14 +69,16 @@ def test_model_utility_is_over_all_seeds(tmp_path: Path) -> None:
         write_cell(tmp_path, seed=seed, forget=1.0, retain=1.0)
         write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.9)
     collection = collect([tmp_path])
-    found = extras(collection, collection.groups[0])
-    assert found is not None
-    assert found.model_utility is not None
-    held = [run.sets["retain_eval"].scores for run in collection.groups[0].runs]
-    means = [sum(float(scores[name].mean()) for scores in held) / 2 for name in ("probability", "rougeL_recall")]
-    truth = sum(float((1 - scores["truth_ratio"]).clip(min=0).mean()) for scores in held) / 2
-    assert found.model_utility.value == pytest.approx(3 / sum(1 / value for value in (*means, truth)))
-    assert found.model_utility.low < found.model_utility.value < found.model_utility.high
+    figures = extras(collection, collection.groups[0])
+    assert figures is not None
+    assert figures.model_utility is not None
+    retain_scores = [run.sets["retain_eval"].scores for run in collection.groups[0].runs]
+    means = [
+        sum(float(scores[name].mean()) for scores in retain_scores) / 2 for name in ("probability", "rougeL_recall")
+    ]
+    truth = sum(float((1 - scores["truth_ratio"]).clip(min=0).mean()) for scores in retain_scores) / 2
+    assert figures.model_utility.value == pytest.approx(3 / sum(1 / value for value in (*means, truth)))
+    assert figures.model_utility.low < figures.model_utility.value < figures.model_utility.high
 
 
 def test_model_utility_before_is_of_the_same_facts(tmp_path: Path) -> None:
@@ -81,24 +86,24 @@ def test_model_utility_before_is_of_the_same_facts(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_cell(tmp_path, method="NPO", lr=1e-4, seed=seed, forget=0.3, retain=0.5, more=["world_facts"])
     collection = collect([tmp_path])
-    found = extras(collection, collection.groups[0])
-    assert found is not None
-    # Of the set that both were measured on, where nothing was lost yet: probability 0.8, recall 1, truth ratio 0.2.
-    assert found.utility_before is not None
-    assert found.utility_before[:3] == pytest.approx([3 / (1 / 0.8 + 1 + 1 / 0.8)] * 3)
-    assert found.model_utility is not None
-    assert found.model_utility.high < found.utility_before.value
+    figures = extras(collection, collection.groups[0])
+    assert figures is not None
+    # Over the only set that both were measured on, before any loss: probability 0.8, recall 1, truth ratio 0.2.
+    assert figures.utility_before is not None
+    assert figures.utility_before[:3] == pytest.approx([3 / (1 / 0.8 + 1 + 1 / 0.8)] * 3)
+    assert figures.model_utility is not None
+    assert figures.model_utility.high < figures.utility_before.value
 
 
 def test_a_model_that_diverged_on_some_items_has_no_utility(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=1.0)
     path = cell_path(tmp_path, write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9))
     result = json.loads(path.read_text())
-    for score, there in (("truth_ratio", True), ("probability", False)):
+    for score, has_utility in (("truth_ratio", True), ("probability", False)):
         result["items"]["retain_eval"][0]["scores"][score] = None
         path.write_text(json.dumps(result))
         collection = collect([tmp_path])
-        found = extras(collection, collection.groups[0])
-        assert found is not None
-        assert (found.model_utility is not None) is there
-        assert found.utility_before is not None
+        figures = extras(collection, collection.groups[0])
+        assert figures is not None
+        assert (figures.model_utility is not None) is has_utility
+        assert figures.utility_before is not None

@@ -21,7 +21,7 @@ def page(written: Written) -> Page:
 
 
 def test_both_drops_are_drawn_by_part(page: Page) -> None:
-    """Of 60 facts in 10 parts, in a chart each."""
+    """60 facts are in 10 parts, with one chart per drop."""
     marks = [mark for mark in page.marks if mark.link.startswith("#popularity-")]
     by_row: dict[str, list[float]] = {}
     for mark in marks:
@@ -35,7 +35,7 @@ def test_both_drops_are_drawn_by_part(page: Page) -> None:
 
 
 def _traces(folder: Path) -> dict[str, dict[str, str]]:
-    """By stage, the row of its only method."""
+    """The row of the only method, by stage."""
     page = Page(write_report([folder], folder / "report").html.read_text())
     (table,) = (table for table in page.tables if "held-out facts" in table.header)
     rows = [dict(zip(table.header, row.texts, strict=True)) for row in table.rows]
@@ -47,22 +47,22 @@ def _auc(text: str) -> float:
 
 
 def test_over_unlearned_is_said_only_against_a_model_that_never_learned_the_facts(tmp_path: Path) -> None:
-    held: dict[str, Any] = {"retain": 0.9, "more": ["world_facts"]}
+    options: dict[str, Any] = {"retain": 0.9, "more": ["world_facts"]}
     for stage, recipe in (("pretrained", None), ("sft", SFT)):
-        write_cell(tmp_path, stage=stage, recipe=recipe, forget=1.0, **held)
-        write_cell(tmp_path, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=0.0, **held)
+        write_cell(tmp_path, stage=stage, recipe=recipe, forget=1.0, **options)
+        write_cell(tmp_path, stage=stage, recipe=recipe, method="NPO", lr=1e-4, forget=0.0, **options)
     without = _traces(tmp_path)
-    for row in without.values():  # far less likely than facts that the model knows, before it more likely
+    for row in without.values():  # less likely than held-out facts after unlearning, more likely before
         assert (_auc(row["AUC by loss"]) < 0.2, _auc(row["AUC by loss, before"]) > 0.5) == (True, True)
         assert (row["AUC by loss, retrained"], row["note"]) == ("-", "")
-    # By chance a model that never learned them knows some.
-    write_cell(tmp_path, stage="sft_retain", recipe=SFT_RETAIN, forget=0.5, **held)
-    found = _traces(tmp_path)
-    assert _auc(found["sft"]["AUC by loss"]) < _auc(found["sft"]["AUC by loss, retrained"]) < 0.5
-    assert (found["sft"]["note"], found["pretrained"]["note"]) == ("over-unlearned", "")
-    assert found["pretrained"] == without["pretrained"]
-    # As little known as that: forgotten, though the AUC and the change from before are as low.
-    write_cell(tmp_path, stage="sft_retain", recipe=SFT_RETAIN, forget=0.0, **held)
+    # The model that never learned the facts answers some of them by chance.
+    write_cell(tmp_path, stage="sft_retain", recipe=SFT_RETAIN, forget=0.5, **options)
+    with_reference = _traces(tmp_path)
+    assert _auc(with_reference["sft"]["AUC by loss"]) < _auc(with_reference["sft"]["AUC by loss, retrained"]) < 0.5
+    assert (with_reference["sft"]["note"], with_reference["pretrained"]["note"]) == ("over-unlearned", "")
+    assert with_reference["pretrained"] == without["pretrained"]
+    # The reference knows as little: the facts are just forgotten, though the AUC is as low as before.
+    write_cell(tmp_path, stage="sft_retain", recipe=SFT_RETAIN, forget=0.0, **options)
     same = _traces(tmp_path)["sft"]
     assert _auc(same["AUC by loss"]) == _auc(same["AUC by loss, retrained"])
     assert same["note"] == ""
@@ -79,4 +79,4 @@ def test_the_models_are_asked_the_facts_that_have_a_pair(tmp_path: Path) -> None
     assert _traces(tmp_path)["pretrained"]["held-out facts"] == "retain_eval (20 pairs of like popularity)"
     result["items"]["retain_eval"][59]["id"] = "another"
     path.write_text(json.dumps(result))
-    assert _traces(tmp_path)["pretrained"]["AUC by loss, before"] == "-"  # it was not asked that fact
+    assert _traces(tmp_path)["pretrained"]["AUC by loss, before"] == "-"  # the base has no item of that id

@@ -96,14 +96,14 @@ def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_the
     for stage in ("pretrained", "sft"):
         write_cell(tmp_path, stage=stage, forget=0, retain=0, status="failed")
         write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, forget=0, retain=0, status="failed")
-    nothing = write_report([tmp_path], tmp_path / "report")
-    assert nothing.rows == []
-    assert nothing.markdown.read_text().count("| failed | loss not finite at step 3 |") == 4
+    empty = write_report([tmp_path], tmp_path / "report")
+    assert empty.rows == []
+    assert empty.markdown.read_text().count("| failed | loss not finite at step 3 |") == 4
     write_cell(tmp_path, forget=1.0, retain=1.0)
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
-    some = write_report([tmp_path], tmp_path / "report")
-    assert [(row["stage"], row["method"]) for row in some.rows] == [("pretrained", "before"), ("pretrained", "NPO")]
-    assert some.markdown.read_text().count("| failed | loss not finite at step 3 |") == 2
+    report = write_report([tmp_path], tmp_path / "report")
+    assert [(row["stage"], row["method"]) for row in report.rows] == [("pretrained", "before"), ("pretrained", "NPO")]
+    assert report.markdown.read_text().count("| failed | loss not finite at step 3 |") == 2
 
 
 def test_a_report_without_items_has_the_same_numbers_and_nothing_that_was_asked_or_said(
@@ -112,30 +112,30 @@ def test_a_report_without_items_has_the_same_numbers_and_nothing_that_was_asked_
     folder = written.html.parent.parent
     bare = write_report([folder], tmp_path, title="A <grid>", items=False)
     whole, page = Page(written.html.read_text()), Page(bare.html.read_text())
-    said = {
+    texts = {
         item[field]
         for path in (folder / "cells").glob("*.json")
         for items in read_result(path)["items"].values()
         for item in items
         for field in ("question", "generation", "subject")
     }
-    assert "It is France | sure." in said
+    assert "It is France | sure." in texts
     for text in (page.text, *(path.read_text() for path in (bare.markdown, bare.table))):
-        assert not any(one in text for one in said)
+        assert not any(item_text in text for item_text in texts)
         assert "cells/" not in text
     assert all(link.startswith("#") for link in page.links)
     assert {link[1:] for link in page.links} <= set(page.ids)
-    kept = [table for table in whole.tables if table.header != TEXTS[0]]
+    tables = [table for table in whole.tables if table.header != TEXTS[0]]
     assert [table.header for table in page.tables] == [
-        tuple(name for name in table.header if name != "items") for table in kept
+        tuple(name for name in table.header if name != "items") for table in tables
     ]
-    for table, other in zip(page.tables, kept, strict=True):
-        places = [place for place, name in enumerate(other.header) if name in table.header]
-        figures = [[row.texts[place] for place in places] for row in other.rows]
+    for table, whole_table in zip(page.tables, tables, strict=True):
+        columns = [column for column, name in enumerate(whole_table.header) if name in table.header]
+        figures = [[row.texts[column] for column in columns] for row in whole_table.rows]
         if "cell" not in table.header:  # a link there
             assert [list(row.texts) for row in table.rows] == figures
-    rows, others = (list(csv.DictReader(path.read_text().splitlines())) for path in (bare.table, written.table))
-    assert rows == [{name: value for name, value in row.items() if name != "items"} for row in others]
+    rows, whole_rows = (list(csv.DictReader(path.read_text().splitlines())) for path in (bare.table, written.table))
+    assert rows == [{name: value for name, value in row.items() if name != "items"} for row in whole_rows]
 
 
 def test_a_method_has_one_colour_in_all_charts_though_some_lack_others(tmp_path: Path) -> None:
@@ -162,10 +162,10 @@ def test_points_of_one_seed_are_hollow_and_the_model_before_is_not(tmp_path: Pat
             write_cell(tmp_path, method=method, lr=lr, seed=seed, forget=forget, retain=0.9)
     page = write_report([tmp_path], tmp_path / "report").html.read_text()
     charts = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    frontier = next(one for one in charts if "forget, ROUGE-L recall" in one and "retain_eval" in one)
+    frontier = next(svg for svg in charts if "forget, ROUGE-L recall" in svg and "retain_eval" in svg)
     marks = {
-        name[1]: "hole" in one
-        for one in re.findall(r"<a .*?</a>", frontier, re.DOTALL)
-        if (name := re.search(r"<title>(\w+)", one))
+        match[1]: "hole" in link
+        for link in re.findall(r"<a .*?</a>", frontier, re.DOTALL)
+        if (match := re.search(r"<title>(\w+)", link))
     }
     assert {name: marks[name] for name in ("NPO", "WGA", "before")} == {"NPO": True, "WGA": False, "before": False}
