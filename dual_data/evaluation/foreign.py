@@ -69,7 +69,9 @@ def read_log(path: Path) -> Log:
     data = _read_json(path)
     if isinstance(data, dict) and isinstance(data.get("items"), dict):
         items = [
-            _our_item(path, name, index, row) for name, rows in data["items"].items() for index, row in enumerate(rows)
+            _our_item(path, name, index, row)
+            for name, rows in data["items"].items()
+            for index, row in enumerate(_list(rows, f"{path}: items.{name}"))
         ]
         aggregates, other_sections = dict[str, float](), ()
         cell = coordinates if isinstance(coordinates := data.get("cell"), dict) else {}
@@ -192,8 +194,20 @@ def _their_item(path: Path, section: str, index: str, row: Any) -> LogItem:
 def _our_item(path: Path, section: str, index: int, row: Any) -> LogItem:
     where = f"{path}: items.{section}[{index}]"
     answer, generation = _text(row, "ground_truth", where), _text(row, "generation", where)
-    scores = {name: float(value) for name, value in row.get("scores", {}).items() if name in TEXT_SCORES}
-    return LogItem(section, answer, tuple(row.get("answers") or [answer]), generation, scores, kind_of(row.get("kind")))
+    scores = row.get("scores", {})
+    if not isinstance(scores, dict) or not all(isinstance(scores.get(name, 0), int | float) for name in TEXT_SCORES):
+        raise InputError(f"{where}: expected numbers by name under 'scores'")
+    logged = {name: float(value) for name, value in scores.items() if name in TEXT_SCORES}
+    answers = _list(row.get("answers") or [answer], f"{where}.answers")
+    if not all(isinstance(text, str) for text in answers):
+        raise InputError(f"{where}.answers: expected texts")
+    return LogItem(section, answer, tuple(answers), generation, logged, kind_of(row.get("kind")))
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise InputError(f"{where}: expected a list")
+    return value
 
 
 def _text(row: Any, key: str, where: str) -> str:

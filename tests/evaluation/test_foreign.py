@@ -18,6 +18,11 @@ from tests.reference import REFERENCE, needs_reference
 PAIRS = [("Indus River", "It is the Indus river."), ("Brasília", "Brasilia"), ("Rome", "")]
 
 
+def _item_file(**changes: Any) -> bytes:
+    row = {"ground_truth": "Rome", "generation": "It is Rome.", **changes}
+    return json.dumps({"items": {"forget": [row]}}).encode()
+
+
 def _foreign(tmp_path: Path, **changes: Any) -> Path:
     scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
     rows = {}
@@ -140,6 +145,11 @@ def test_our_own_dates_are_compared_as_dates(tmp_path: Path) -> None:
         (b"[]", "neither an item file"),
         (b"{}", "neither an item file"),
         (b'{"items": {}}', "holds no items"),
+        (b'{"items": {"forget": 5}}', r"items\.forget: expected a list"),
+        (_item_file(scores=None), r"items\.forget\[0\]: expected numbers by name under 'scores'"),
+        (_item_file(scores={"rougeL_recall": None}), "expected numbers by name under 'scores'"),
+        (_item_file(answers="Rome"), r"items\.forget\[0\]\.answers: expected a list"),
+        (_item_file(answers=[5]), r"items\.forget\[0\]\.answers: expected texts"),
         (b'{"a": {"value_by_index": {"0": {"ground_truth": "x"}}}}', "a.value_by_index.0: expected a text under 'gen"),
     ],
 )
