@@ -1,4 +1,4 @@
-"""Measurements of any DUAL-like dataset, ours or anyone's."""
+"""Measurements of any DUAL-like dataset."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def audit(
     """Measure every split, and every pair of splits of one group.
 
     `groups` maps a split to its group, such as a configuration of a release; without it all splits are compared with
-    each other. `say` gets a line for every column of which values are left out. Returns {"splits": {name: {...}},
-    "pairs": {"A|B": {...}}}, the splits in the order given.
+    each other. `say` gets a line for every column with values that are left out. Returns {"splits": {name: {...}},
+    "pairs": {"A|B": {...}}}, the splits in the given order.
 
-    Raises `InputError` for a table that holds neither question-answer pairs nor triplets.
+    Raises `InputError` for a table with neither question-answer pairs nor triplets.
     """
     tables = {name: standard(frame, name, say) for name, frame in splits.items()}
     ambiguous = ambiguous_subjects([table.rows for table in tables.values()])

@@ -1,4 +1,4 @@
-"""Scores of trivial rules, which know nothing: what a model must beat before its score says anything.
+"""Scores of trivial rules, which know no fact: a model must beat them before its score means anything.
 
 Every score is ROUGE-L recall with the stemmer of rouge_score. The rules:
 
@@ -23,44 +23,44 @@ from dual_data.words import fold
 
 NAMES = ("subject_copy", "majority_answer", "relation_majority", "shuffled_answers", "subject_prefix")
 _DIGITS = 9
-"""Decimals kept of a table."""
+"""Decimals of a table's scores."""
 
 
 def baselines(frame: pl.DataFrame) -> dict[str, float]:
     """Mean score of each rule on one split, with the published column names or ours.
 
-    A rule that the columns do not allow is left out. The largest of them is the `b` of the chance-corrected score
+    A rule that the columns do not allow is left out. The largest score is the `b` of the chance-corrected score
     (s - b) / (1 - b).
     """
     return {name: score for name, score in mean_scores(standard(frame).rows).items() if score is not None}
 
 
 def mean_scores(rows: pl.DataFrame) -> dict[str, float | None]:
-    """Mean score of each rule over the rows that allow it; None where none does."""
+    """Mean score of each rule over the rows that it applies to; None if there are none."""
     known = {column.name: column.drop_nulls().to_list() for column in rule_scores(rows)}
     return {name: sum(scores) / len(scores) if scores else None for name, scores in known.items()}
 
 
 def rule_scores(rows: pl.DataFrame) -> pl.DataFrame:
-    """What each rule scores on each row; null where the row lacks what the rule needs."""
+    """The score of each rule on each row; null if the row lacks what the rule needs."""
     known = rows.drop_nulls(["answer", "relation"])
-    found = rows.join(_most_frequent_by(known, ["relation"]), on="relation", how="left", maintain_order="left")
-    found = found.join(_shuffled(known), on=["relation", "answer"], how="left", maintain_order="left")
+    joined = rows.join(_most_frequent_by(known, ["relation"]), on="relation", how="left", maintain_order="left")
+    joined = joined.join(_shuffled(known), on=["relation", "answer"], how="left", maintain_order="left")
     top = most_frequent(rows["answer"])
     texts: dict[str, Iterable[str | None]] = {
         "subject_copy": rows["subject_label"],
         "majority_answer": [top and top[0]] * rows.height,
-        "relation_majority": found["top"],
+        "relation_majority": joined["top"],
         "subject_prefix": _prefixes(rows),
     }
-    scores = [pl.Series(name, _recalls(rows["answer"], given), pl.Float64) for name, given in texts.items()]
-    return pl.DataFrame([*scores, found["score"].alias("shuffled_answers")]).select(NAMES)
+    scores = [pl.Series(name, _recalls(rows["answer"], guesses), pl.Float64) for name, guesses in texts.items()]
+    return pl.DataFrame([*scores, joined["score"].alias("shuffled_answers")]).select(NAMES)
 
 
 def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
-    """One row a value of `by`, in the order of first appearance: rows, the baselines, and `chance`, their largest.
+    """One row for each value of `by`, in order of first appearance: rows, the baselines, and `chance`, their maximum.
 
-    They are those of :func:`baselines` for many splits at once: each distinct pair of texts is scored once. `rows` has
+    The same as :func:`baselines` for many splits at once, with each distinct pair of texts scored once. `rows` has
     answer, relation and subject_label, without nulls.
     """
     relation = [by, "relation"]
@@ -78,12 +78,12 @@ def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
         scored = guess.join(scores, on=["gold", "text"], how="left")
         means = scored.group_by(by).agg((pl.col("score").sum() / pl.len()).alias(name))
         table = table.join(means, on=by, how="left", maintain_order="left")
-    drawn = _shuffled(rows.select(pl.struct(relation).alias("relation"), "answer")).unnest("relation")
-    means = drawn.group_by(by).agg(
+    shuffled = _shuffled(rows.select(pl.struct(relation).alias("relation"), "answer")).unnest("relation")
+    means = shuffled.group_by(by).agg(
         ((pl.col("rows") * pl.col("score")).sum() / pl.col("rows").sum()).alias("shuffled_answers")
     )
     table = table.join(means, on=by, how="left", maintain_order="left")
-    # Sums over groups are added up in no fixed order: rounding keeps the table the same on every machine.
+    # Groups are summed in no fixed order: rounding makes the table the same on every machine.
     figures = table.select(by, "rows", pl.col(NAMES).round(_DIGITS))
     return figures.with_columns(chance=pl.max_horizontal(NAMES))
 
@@ -92,11 +92,11 @@ def _pair_scores(pairs: pl.DataFrame) -> pl.DataFrame:
     """Columns gold, text, score: the ROUGE-L recall of each distinct pair that has a word in common; others score 0."""
     distinct = pairs.unique().with_row_index("pair")
     texts = pl.concat([distinct["gold"], distinct["text"]]).unique().to_list()
-    found = [(text, plain_tokens(text)) for text in texts]
+    tokenised = [(text, plain_tokens(text)) for text in texts]
     words = pl.DataFrame(
         {
-            "gold": [text for text, tokens in found for _ in tokens],
-            "word": [word for _, tokens in found for word in tokens],
+            "gold": [text for text, tokens in tokenised for _ in tokens],
+            "word": [word for _, tokens in tokenised for word in tokens],
         },
         schema={"gold": pl.String, "word": pl.String},
     )
@@ -109,7 +109,7 @@ def _pair_scores(pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _recalls(golds: Iterable[str | None], texts: Iterable[str | None]) -> list[float | None]:
-    """Null where one of the two is absent."""
+    """ROUGE-L recall of each pair; None where a text is absent."""
     recall = cache(recall_l)  # pairs repeat
     pairs = zip(golds, texts, strict=True)
     return [None if gold is None or text is None else recall(gold, text) for gold, text in pairs]
@@ -122,7 +122,7 @@ def _prefixes(rows: pl.DataFrame) -> list[str | None]:
 
 
 def most_frequent(values: pl.Series) -> tuple[str, float] | None:
-    """The most frequent value and its share; of several the first in order of code points."""
+    """The most frequent value and its share; ties go to the first by code points."""
     counts = values.drop_nulls().value_counts(name="rows").sort(["rows", values.name], descending=[True, False])
     if counts.is_empty():
         return None
@@ -131,35 +131,37 @@ def most_frequent(values: pl.Series) -> tuple[str, float] | None:
 
 
 def _most_frequent_by(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Columns `by` and top: the most frequent answer of each group; of several the first in order of code points."""
+    """Columns `by` and top: the most frequent answer of each group; ties go to the first by code points."""
     counts = rows.group_by(*by, "answer").len("rows")
     ordered = counts.sort(*by, "rows", "answer", descending=[False] * len(by) + [True, False])
     return ordered.unique(by, keep="first", maintain_order=True).select(*by, top="answer")
 
 
 def _shuffled(rows: pl.DataFrame) -> pl.DataFrame:
-    """Columns relation, answer, rows and score: what the answers of a relation score on average against each of them.
+    """Columns relation, answer, rows and score: the mean score of all answers of the relation against each answer.
 
     `rows` has answer and relation, without nulls. With c_b rows of answer b among the n of the relation, answer a has
-    the score sum_b c_b recall(a, b) / n. Summing over the shared words instead of over all pairs of answers keeps it
-    linear in the rows: the longest common subsequence of two answers is the number of words they share, but where they
-    share words in different orders, and those few pairs are corrected one by one.
+    the score sum_b c_b recall(a, b) / n. Summing over shared words instead of over all pairs of answers keeps this
+    linear in the rows: the length of the longest common subsequence of two answers is the number of words they share,
+    except where they share words in different orders; those few pairs are corrected one by one.
     """
     cells = rows.group_by("relation", "answer").len("rows").with_row_index("cell")
     tokens = [plain_tokens(answer) for answer in cells["answer"]]
-    numbered = [_numbered(row) for row in tokens]
+    distinct_words = [_numbered(row) for row in tokens]
     flat = pl.DataFrame(
         {
-            "cell": [cell for cell, row in enumerate(numbered) for _ in row],
-            "length": [len(row) for row in numbered for _ in row],
-            "place": [place for row in numbered for place in range(len(row))],
-            "word": [word for row in numbered for word in row],
+            "cell": [cell for cell, row in enumerate(distinct_words) for _ in row],
+            "length": [len(row) for row in distinct_words for _ in row],
+            "place": [place for row in distinct_words for place in range(len(row))],
+            "word": [word for row in distinct_words for word in row],
         },
         schema={"cell": pl.UInt32, "length": pl.Int64, "place": pl.Int64, "word": pl.String},
     )
     words = flat.join(cells.select("cell", "relation", "rows"), on="cell")
-    given = words.group_by("relation", "word").agg(pl.col("rows").sum().alias("given"))
-    shared = words.join(given, on=["relation", "word"]).select("cell", overlap=pl.col("given") / pl.col("length"))
+    rows_of_word = words.group_by("relation", "word").agg(pl.col("rows").sum().alias("given"))
+    shared = words.join(rows_of_word, on=["relation", "word"]).select(
+        "cell", overlap=pl.col("given") / pl.col("length")
+    )
     crossed = _crossed(words)
     corrections = [
         (longest_common_subsequence(tokens[gold], tokens[given]) - overlap) / len(tokens[gold])
@@ -168,25 +170,25 @@ def _shuffled(rows: pl.DataFrame) -> pl.DataFrame:
     corrected = crossed.select(cell="gold", overlap=pl.col("rows_given") * pl.Series(corrections, dtype=pl.Float64))
     overlaps = pl.concat([shared, corrected]).group_by("cell").agg(pl.col("overlap").sum())
     sizes = cells.group_by("relation").agg(size=pl.col("rows").sum())
-    found = cells.join(sizes, on="relation").join(overlaps, on="cell", how="left")
-    return found.select("relation", "answer", "rows", score=pl.col("overlap").fill_null(0.0) / pl.col("size"))
+    joined = cells.join(sizes, on="relation").join(overlaps, on="cell", how="left")
+    return joined.select("relation", "answer", "rows", score=pl.col("overlap").fill_null(0.0) / pl.col("size"))
 
 
 def _numbered(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Words made distinct by counting their repeats, so that a set of them is a multiset of the words."""
-    seen: dict[str, int] = {}
+    """Words made distinct by numbering their repeats, so that a set of them represents a multiset of words."""
+    counts: dict[str, int] = {}
     numbered = []
     for word in words:
-        seen[word] = seen.get(word, 0) + 1
-        numbered.append(f"{word} {seen[word]}")
+        counts[word] = counts.get(word, 0) + 1
+        numbered.append(f"{word} {counts[word]}")
     return tuple(numbered)
 
 
 def _crossed(words: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of cells of a relation that share two words in different orders, with how many words they share."""
+    """Pairs of cells of a relation that share two words in different orders, and the number of words they share."""
     right = words.select("cell", second="word", place_second="place")
     orders = words.join(right, on="cell").filter(pl.col("place") < pl.col("place_second"))
-    # A pair of words matters only where some cell has it in the other order.
+    # Joined with the pairs of words that some cell has in the opposite order.
     reversed_orders = orders.select("relation", word="second", second="word", given="cell", rows_given="rows")
     pairs = (
         orders.join(reversed_orders, on=["relation", "word", "second"])

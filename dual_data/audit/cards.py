@@ -1,4 +1,4 @@
-"""What the card of a dataset says of its configurations."""
+"""The configurations in the card of a dataset."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dual_data.errors import InputError
 
 
 class Config(BaseModel):
-    """A configuration of a dataset card, with every form that the Hub's authors give `data_files`."""
+    """A configuration of a dataset card; `data_files` is normalised from every form that the Hub allows."""
 
     config_name: Annotated[str, BeforeValidator(str)] = "default"
     data_files: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(split, patterns of its files below the folder)."""
     data_dir: str = "."
-    """Where the files of a configuration without data_files are."""
+    """Folder of the files of a configuration without data_files."""
 
     @field_validator("data_dir")
     @classmethod
@@ -26,18 +26,18 @@ class Config(BaseModel):
 
     @field_validator("data_files", mode="before")
     @classmethod
-    def _splits(cls, given: Any) -> list[tuple[str, list[str]]]:
-        if isinstance(given, list) and any(isinstance(entry, dict) for entry in given):
-            if not all(isinstance(entry, dict) and "path" in entry for entry in given):
+    def _splits(cls, value: Any) -> list[tuple[str, list[str]]]:
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            if not all(isinstance(entry, dict) and "path" in entry for entry in value):
                 raise ValueError("each entry needs split and path")
-            pairs = [(entry.get("split", "train"), entry["path"]) for entry in given]
+            pairs = [(entry.get("split", "train"), entry["path"]) for entry in value]
         else:
-            pairs = list(given.items()) if isinstance(given, dict) else [("train", given)] if given else []
+            pairs = list(value.items()) if isinstance(value, dict) else [("train", value)] if value else []
         return [(str(split), _patterns(paths)) for split, paths in pairs]
 
 
 class _Card(BaseModel):
-    """What the audit reads of a dataset card's front matter."""
+    """The part of a dataset card's front matter that the audit reads."""
 
     configs: tuple[Config, ...] | None = None
 
@@ -53,7 +53,7 @@ def _patterns(paths: Any) -> list[str]:
 
 
 def configurations(card: Path) -> tuple[Config, ...]:
-    """The configurations in a card's front matter; none without a card. Raises `InputError` for a broken one."""
+    """The configurations in a card's front matter; none without a card. Raises `InputError` for an invalid one."""
     if not card.is_file():
         return ()
     from huggingface_hub import metadata_load

@@ -1,4 +1,4 @@
-"""One set of column names for every DUAL-like table: the published names, ours, and bare label triplets."""
+"""Standard column names for every DUAL-like table: with the published names, with ours, or of label triplets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dual_data.errors import InputError
 
 
 class Column(NamedTuple):
-    """A column of the standard frame: its name, type, and the names it may carry in a table, best first."""
+    """A column of the standard frame: its name, its type, and its possible names in a table, best first."""
 
     name: str
     dtype: type[pl.DataType]
@@ -34,19 +34,19 @@ COLUMNS = (
     Column("objects_of_pair", pl.Int64, ("objects_of_pair",)),
     Column("popularity", pl.Float64, ("popularity", "pop_sum", "inbound_links", "sitelinks", "mentions")),
 )
-"""`stated_relation` is the relation of the table itself, never one read off the question, which would agree with any
-question; `subject` is how the subject stands in the question, `subject_label` its bare label; `popularity` is whatever
-signal the table has, also with the prefix `subject_`."""
+"""`stated_relation` is the relation from the table, never one parsed from the question, which would always agree with
+the question; `subject` is the subject as named in the question, `subject_label` its bare label; `popularity` is
+whatever signal the table has, also with the prefix `subject_`."""
 
 PARSED_SHARE = 0.95
-"""A table without subjects or relations gets them from its questions if this share of them has the published form."""
+"""Share of questions of the published form from which on a table without subjects or relations gets them from these."""
 
 
 class Table(NamedTuple):
-    """A table under standard names; columns that it lacks are null throughout.
+    """A table under standard names; columns that it lacks are null.
 
-    `names_subjects`: it says how the subject stands in the question and what its bare label is.
-    `lists_objects`: it holds triplets without questions, so that its rows are all the objects there are.
+    `names_subjects`: it has both the subject as named in the question and its bare label.
+    `lists_objects`: it has triplets without questions, so that its rows list all objects.
     """
 
     rows: pl.DataFrame
@@ -55,18 +55,18 @@ class Table(NamedTuple):
 
 
 def is_auditable(columns: list[str]) -> bool:
-    """Whether a table with these columns holds question-answer pairs or triplets."""
-    found = {column.name for column in COLUMNS if _source(column, columns)}
-    return {"question", "answer"} <= found or {"subject", "relation", "answer"} <= found
+    """Whether a table with these columns has question-answer pairs or triplets."""
+    names = {column.name for column in COLUMNS if _source(column, columns)}
+    return {"question", "answer"} <= names or {"subject", "relation", "answer"} <= names
 
 
 def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str], None] = lambda _: None) -> Table:
     """The table under standard names.
 
-    An `answer` that is a number into a list of `choices` or `options` is looked up there. `say` gets a line for every
-    column that the table may lack and that holds other values than its name says; these are left out.
+    An `answer` that is an index into a list of `choices` or `options` is looked up there. `say` gets a line for every
+    optional column with values of the wrong type; these values are left out.
 
-    Raises `InputError` where it has neither question and answer nor subject, relation and object, one text a row.
+    Raises `InputError` if it has neither question and answer nor subject, relation and object, one text for each row.
     """
     if not is_auditable(frame.columns):
         raise InputError(
@@ -76,21 +76,21 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
     lists_objects = "question" not in frame.columns
     needed = ("subject", "relation", "answer") if lists_objects else ("question", "answer")
     frame = _with_chosen(frame)
-    found, left_out = dict[str, pl.Series](), dict[str, str]()
+    columns, messages = dict[str, pl.Series](), dict[str, str]()
     for column in COLUMNS:
         source = _source(column, frame.columns)
-        given = pl.repeat(None, frame.height, eager=True) if source is None else frame[source]
-        found[column.name], lost = _typed(given, column.dtype)
+        series = pl.repeat(None, frame.height, eager=True) if source is None else frame[source]
+        columns[column.name], lost = _typed(series, column.dtype)
         if lost and column.name in needed:
-            raise InputError(f"{where}: {_not_text(given)}")
+            raise InputError(f"{where}: {_not_text(series)}")
         if lost and source:
             kind = "text" if column.dtype == pl.String else "finite number"
-            left_out[source] = f"{where}: {lost} value(s) of the column {source} are no {kind}, and left out"
-    for line in left_out.values():
+            messages[source] = f"{where}: {lost} value(s) of the column {source} are no {kind}, and left out"
+    for line in messages.values():
         say(line)
-    # An empty cell of a CSV file is null, one of JSON a text; neither asks or answers anything.
+    # An empty cell is null in a CSV file but an empty text in JSON: both become null.
     texts = pl.col("question", "answer")
-    rows = pl.DataFrame(found).with_columns(pl.when(texts.str.strip_chars() != "").then(texts))
+    rows = pl.DataFrame(columns).with_columns(pl.when(texts.str.strip_chars() != "").then(texts))
     if _absent(rows, "subject") or _absent(rows, "relation"):
         rows = _with_parsed(rows)
     return Table(
@@ -106,7 +106,7 @@ def _source(column: Column, columns: list[str]) -> str | None:
 
 
 def _with_chosen(frame: pl.DataFrame) -> pl.DataFrame:
-    """The table with texts for answers that are indices into a list, as those of multiple-choice sets are."""
+    """The table with texts in place of answers that are indices into a list, as in multiple-choice sets."""
     lists = [name for name in ("choices", "options") if isinstance(frame.schema.get(name), pl.List)]
     if not lists or not frame.schema.get("answer", pl.String()).is_integer():
         return frame
@@ -115,27 +115,29 @@ def _with_chosen(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(answer=chosen)
 
 
-def _typed(given: pl.Series, dtype: type[pl.DataType]) -> tuple[pl.Series, int]:
-    """The column as this type, and how many of its values are none of it: they are null."""
-    if dtype != pl.String and given.dtype == pl.String:
-        given = given.str.strip_chars().replace("", None)
-    if given.dtype.is_float():
-        given = given.fill_nan(None)
-    values = pl.repeat(None, len(given), dtype=dtype, eager=True)
-    if not given.dtype.is_nested():
+def _typed(series: pl.Series, dtype: type[pl.DataType]) -> tuple[pl.Series, int]:
+    """The column as this type, and how many of its values are null because they are not of this type."""
+    if dtype != pl.String and series.dtype == pl.String:
+        series = series.str.strip_chars().replace("", None)
+    if series.dtype.is_float():
+        series = series.fill_nan(None)
+    values = pl.repeat(None, len(series), dtype=dtype, eager=True)
+    if not series.dtype.is_nested():
         with suppress(pl.exceptions.PolarsError):  # Of types that cannot be cast at all.
-            values = given.cast(dtype, strict=False)
+            values = series.cast(dtype, strict=False)
     if values.dtype.is_float():
         values = values.set(~values.is_finite(), None)
-    return values, given.count() - values.count()
+    return values, series.count() - values.count()
 
 
-def _not_text(given: pl.Series) -> str:
-    """What a column holds in place of texts, and what to do."""
-    nested = "lists" if isinstance(given.dtype, pl.List | pl.Array) else "objects"
-    holds = nested if given.dtype.is_nested() else f"values of type {given.dtype}"
+def _not_text(series: pl.Series) -> str:
+    """Message on what a column holds instead of texts, and what to do."""
+    nested = "lists" if isinstance(series.dtype, pl.List | pl.Array) else "objects"
+    holds = nested if series.dtype.is_nested() else f"values of type {series.dtype}"
     hint = "; write one JSON object a row: in pandas, to_json(..., orient='records', lines=True)"
-    return f"the column {given.name} holds {holds}, and the audit needs one text a row{hint if len(given) == 1 else ''}"
+    return (
+        f"the column {series.name} holds {holds}, and the audit needs one text a row{hint if len(series) == 1 else ''}"
+    )
 
 
 def _absent(rows: pl.DataFrame, column: str) -> bool:
@@ -143,12 +145,12 @@ def _absent(rows: pl.DataFrame, column: str) -> bool:
 
 
 def _with_parsed(rows: pl.DataFrame) -> pl.DataFrame:
-    """Relation and subject read off questions of the form "What is the RELATION of SUBJECT?", where nearly all are."""
-    parsed = [grammar.ask(question) if question else None for question in rows["question"]]
-    if sum(asked is not None for asked in parsed) < PARSED_SHARE * max(rows.height, 1):
+    """Rows with relation and subject parsed from "What is the RELATION of SUBJECT?" if nearly all are of this form."""
+    questions = [grammar.parse(text) if text else None for text in rows["question"]]
+    if sum(question is not None for question in questions) < PARSED_SHARE * max(rows.height, 1):
         return rows
-    phrases = pl.Series([asked.phrase if asked else None for asked in parsed], dtype=pl.String)
-    subjects = pl.Series([asked.rest if asked else None for asked in parsed], dtype=pl.String)
+    phrases = pl.Series([question.phrase if question else None for question in questions], dtype=pl.String)
+    subjects = pl.Series([question.rest if question else None for question in questions], dtype=pl.String)
     return rows.with_columns(
         pl.col("relation").fill_null(phrases),
         pl.col("subject").fill_null(subjects),

@@ -36,9 +36,9 @@ _INVERSE_PAIRS = (
 )
 
 _INVERSES: dict[str, set[str]] = {}
-for _one, _other in _INVERSE_PAIRS:
-    _INVERSES.setdefault(_one, set()).add(_other)
-    _INVERSES.setdefault(_other, set()).add(_one)
+for _relation, _inverse in _INVERSE_PAIRS:
+    _INVERSES.setdefault(_relation, set()).add(_inverse)
+    _INVERSES.setdefault(_inverse, set()).add(_relation)
 
 FACT = ("subject_key", "relation", "object_key")
 Fact = tuple[str, str, str]
@@ -46,10 +46,10 @@ Fact = tuple[str, str, str]
 
 
 def inverses(relation: str) -> set[str]:
-    """The relations that state the same facts from the other side, by label or property.
+    """The inverse relations, which state the same facts from the other side, by label or property.
 
-    A relation that is not known to have one counts as its own, so that a symmetric fact stated from both sides is found
-    whatever the relation is called. P17_river is known by its property.
+    A relation without a known inverse counts as its own inverse, so that a symmetric fact stated from both sides is
+    found for any relation. P17_river is looked up by its property.
     """
     return _INVERSES.get(relation) or _INVERSES.get(relation.partition("_")[0]) or {relation}
 
@@ -63,7 +63,7 @@ def keyed(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def labelled(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with both keys made of lower-cased labels, for tables of which one has no ids."""
+    """The rows with both keys from lower-cased labels, to compare two tables of which one has no ids."""
     return rows.with_columns(
         pl.col("subject_label").str.to_lowercase().alias("subject_key"),
         pl.col("answer").str.to_lowercase().alias("object_key"),
@@ -90,33 +90,33 @@ def mirrored_share(rows: pl.DataFrame) -> float | None:
     if known.is_empty():
         return None
     facts = list(known.iter_rows())
-    turned = _turned(set(facts))
-    return sum(_is_mirrored(fact, turned) for fact in facts) / len(facts)
+    reversed_facts = _reversed(set(facts))
+    return sum(_is_mirrored(fact, reversed_facts) for fact in facts) / len(facts)
 
 
 def mirrored_facts(first: set[Fact], second: set[Fact]) -> int:
-    """How many facts of `first` stand in `second` from the other side."""
-    turned = _turned(second)
-    return sum(_is_mirrored(fact, turned) for fact in first)
+    """How many facts of `first` are stated from the other side in `second`."""
+    reversed_facts = _reversed(second)
+    return sum(_is_mirrored(fact, reversed_facts) for fact in first)
 
 
-def _turned(facts: set[Fact]) -> dict[tuple[str, str], set[str]]:
+def _reversed(facts: set[Fact]) -> dict[tuple[str, str], set[str]]:
     """(object, subject) -> the properties that relate them."""
-    turned: dict[tuple[str, str], set[str]] = {}
+    relations: dict[tuple[str, str], set[str]] = {}
     for subject, relation, value in facts:
-        turned.setdefault((value, subject), set()).add(relation)
-    return turned
+        relations.setdefault((value, subject), set()).add(relation)
+    return relations
 
 
-def _is_mirrored(fact: Fact, turned: dict[tuple[str, str], set[str]]) -> bool:
+def _is_mirrored(fact: Fact, reversed_facts: dict[tuple[str, str], set[str]]) -> bool:
     subject, relation, value = fact
-    others = turned.get((subject, value), ()) if subject != value else ()
-    inverse = inverses(relation) if others else set()
-    return any(other in inverse or other.partition("_")[0] in inverse for other in others)
+    relations = reversed_facts.get((subject, value), ()) if subject != value else ()
+    inverse = inverses(relation) if relations else set()
+    return any(reverse in inverse or reverse.partition("_")[0] in inverse for reverse in relations)
 
 
 def duplicate_share(rows: pl.DataFrame) -> float | None:
-    """Share of the rows that repeat an earlier row's fact (its question and answer, where there are no facts)."""
+    """Share of the rows that repeat an earlier row's fact (or its question and answer, if there are no facts)."""
     columns = list(FACT)
     facts = keyed(rows).drop_nulls(columns)
     if facts.is_empty():
@@ -136,9 +136,9 @@ def bare_id_share(rows: pl.DataFrame) -> float | None:
 
 
 def ambiguous_subjects(tables: list[pl.DataFrame]) -> frozenset[str]:
-    """Subjects, as questions name them, that stand for several entities.
+    """Names of subjects in questions that stand for several entities.
 
-    By id: one name with two ids. Without ids: one name with two countries ("country" or P17), since a place has one.
+    With ids: one name with two ids. Without ids: one name with two countries ("country" or P17), since a place has one.
     """
     columns = ["subject", "subject_id", "relation", "answer"]
     rows = (

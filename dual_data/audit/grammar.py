@@ -2,13 +2,14 @@
 
 A question counts once, in the first kind that applies.
 
-ungrammatical   what stands between "What is the" and "of X" is no singular noun phrase ("the located in of X"),
-                or "Who" asks for what is neither person nor group, or "What" for a person's kin, trade or office.
+ungrammatical   the phrase between "What is the" and "of X" is no singular noun phrase ("the located in of X"),
+                or "Who" asks for something that is neither person nor group, or "What" for a person's relative,
+                occupation or office.
 inverted        it asks for the other end of the relation: "What is the capital of X?" where X is the capital.
-vacuous         its relation says where an item stands in a knowledge base (its class, what it is not to be confused
-                with, which source describes it) and no fact about it, so that there is no one answer.
+vacuous         its relation only places an item in a knowledge base (its class, what it is not to be confused with,
+                which source describes it) and states no fact about it, so that there is no single answer.
 
-The rules read the question, its answer and, where the table has them, relation and subject.
+The rules use the question, its answer and, if the table has them, relation and subject.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ _WHO_LIES = re.compile(
 )
 
 _SUBJECT = "\ue000"
-"""Stands for the subject in a question, so that the patterns are compiled once for all subjects."""
+"""Placeholder for the subject in a question, so that patterns are compiled once for all subjects."""
 
 
-class Asked(NamedTuple):
+class Question(NamedTuple):
     """A question of the form "What is the PHRASE of X?": its question word, verb, phrase, and the rest (X)."""
 
     word: str
@@ -55,8 +56,8 @@ class Asked(NamedTuple):
     rest: str
 
 
-def ask(question: str, subject: str | None = None) -> Asked | None:
-    """Split a question of the published form; None for every other form."""
+def parse(question: str, subject: str | None = None) -> Question | None:
+    """Parse a question of the published form; None for any other form."""
     match = _NAIVE.match(question.strip())
     if match is None:
         return None
@@ -66,9 +67,9 @@ def ask(question: str, subject: str | None = None) -> Asked | None:
         while before and before[-1].lower() in {"the", "a", "an"}:
             before.pop()
         if before and before[-1].lower() in lexicon.PREPOSITIONS:
-            return Asked(word, verb, " ".join(before[:-1]), subject)
+            return Question(word, verb, " ".join(before[:-1]), subject)
     split = _OF_NAME.match(rest) or _OF_ANY.match(rest)
-    return Asked(word, verb, split.group(1), split.group(2)) if split else None
+    return Question(word, verb, split.group(1), split.group(2)) if split else None
 
 
 @lru_cache(maxsize=1 << 17)
@@ -76,19 +77,19 @@ def malformed(
     question: str, answer: str, relation: str | None = None, subject: str | None = None, property_id: str | None = None
 ) -> Kind | None:
     """The first kind of malformation that applies, or None for a well-formed question."""
-    asked = ask(question, subject)
+    parsed = parse(question, subject)
     label = relation_label(relation, property_id)
-    if _ungrammatical(question, answer, asked, label):
+    if _ungrammatical(question, answer, parsed, label):
         return "ungrammatical"
-    if _inverted(question, answer, asked, label, subject):
+    if _inverted(question, answer, parsed, label, subject):
         return "inverted"
-    if _vacuous(question, asked, label, subject):
+    if _vacuous(question, parsed, label, subject):
         return "vacuous"
     return None
 
 
 def relation_label(relation: str | None, property_id: str | None = None) -> str | None:
-    """The relation in words, lower case; None where the table names it by an id whose label the rules do not know."""
+    """The relation in words, lower case; None if the table names it by an id without a known label."""
     for name in (relation, property_id):
         if name is None or not name.strip():
             continue
@@ -99,23 +100,23 @@ def relation_label(relation: str | None, property_id: str | None = None) -> str 
     return None
 
 
-def _ungrammatical(question: str, answer: str, asked: Asked | None, label: str | None) -> bool:
-    if asked is None:
+def _ungrammatical(question: str, answer: str, parsed: Question | None, label: str | None) -> bool:
+    if parsed is None:
         return _who_for_a_place(question, answer, label)
-    phrase = phrases.parse(asked.phrase)
+    phrase = phrases.parse(parsed.phrase)
     if phrase.fault is not None:
-        return not (asked.verb in {"are", "were"} and phrase.fault.endswith("plural"))
-    if asked.word == "who":
+        return not (parsed.verb in {"are", "were"} and phrase.fault.endswith("plural"))
+    if parsed.word == "who":
         return not _is_agent(phrase.head)
     return (
-        _is_person(phrase.head, asked.phrase)
+        _is_person(phrase.head, parsed.phrase)
         and not _is_organisation(answer)
         and not question.rstrip("?. ").endswith("called")
     )
 
 
 def _is_person(head: str, phrase: str) -> bool:
-    """Whether only a person can be it; "head" is an office where it heads a body, and a part of one elsewhere."""
+    """Whether the noun can only be a person; "head" only as an office, not as a part of a body."""
     if head == "head":
         return re.search(r"\bhead of (?:the )?(?:government|state|household|school|mission)\b", phrase) is not None
     if head == "member":
@@ -147,24 +148,24 @@ def _is_area(answer: str) -> bool:
     return any(word in lexicon.ADMINISTRATIVE_WORDS for word in words(answer))
 
 
-def _inverted(question: str, answer: str, asked: Asked | None, label: str | None, subject: str | None) -> bool:
+def _inverted(question: str, answer: str, parsed: Question | None, label: str | None, subject: str | None) -> bool:
     if label is None:
-        return _inverted_by_answer(question, answer, asked)
+        return _inverted_by_answer(question, answer, parsed)
     if label in lexicon.VACUOUS_RELATIONS:
         return False
     if label.endswith(" of"):
         role = label.removesuffix(" of").split()[-1]
-        name = subject or (asked.rest if asked else _named(question))
+        name = subject or (parsed.rest if parsed else _named(question))
         return role not in lexicon.SYMMETRIC_ROLES and _asks_for_role(question.lower(), role, name.lower())
     if " of " in label and label.split()[0] in lexicon.SUBJECT_ROLES:
-        return asked is not None and phrases.parse(asked.phrase).head in lexicon.SUBJECT_ROLES
+        return parsed is not None and phrases.parse(parsed.phrase).head in lexicon.SUBJECT_ROLES
     return _CONTAINERS.match(label) is not None and _asks_inside(question, subject or _named(question))
 
 
 def _asks_for_role(question: str, role: str, subject: str) -> bool:
-    """Whether the question wants the holder of the role, where the subject is the holder.
+    """Whether the question asks for the holder of the role, although the subject is the holder.
 
-    "The capital of X", "X's capital" and "X and its capital" want the holder; "X is the capital of which ..." and
+    "The capital of X", "X's capital" and "X and its capital" ask for the holder; "X is the capital of which ..." and
     "which state has X as its capital" say that X is the holder.
     """
     marked = question.replace(subject, _SUBJECT) if subject else question
@@ -184,19 +185,19 @@ def _wants_role(role: str) -> re.Pattern[str]:
 
 
 def _named(question: str) -> str:
-    """The last run of words that starts with a capital or a digit: the subject of a question whose table names none."""
+    """The last run of words that start with a capital or a digit: taken as the subject if the table names none."""
     match = re.search(r"(?:(?<=\s)[^\Wa-z_][^\s?]*(?:\s+|(?=[?.]|$)))+(?=[^A-Z]*$)", question.rstrip("?. ") + "?")
     return match.group(0).strip() if match else ""
 
 
-def _inverted_by_answer(question: str, answer: str, asked: Asked | None) -> bool:
-    """Without a relation the answer must tell: an area with an administration is no capital."""
-    if asked is None:
+def _inverted_by_answer(question: str, answer: str, parsed: Question | None) -> bool:
+    """Whether a question without a known relation is inverted, by its answer: an administrative area is no capital."""
+    if parsed is None:
         return _is_area(answer) and _LOCATIVE.match(question.lower()) is not None and _ends_in_name(question)
-    if asked.phrase.lower() in {"part", "member", "facet"}:
+    if parsed.phrase.lower() in {"part", "member", "facet"}:
         return True
-    capital = asked.phrase.lower() in {"capital", "capital city", "administrative capital"}
-    return capital and (_is_area(answer) or answer.lower() in lexicon.COUNTRIES) and not _is_country(asked.rest)
+    capital = parsed.phrase.lower() in {"capital", "capital city", "administrative capital"}
+    return capital and (_is_area(answer) or answer.lower() in lexicon.COUNTRIES) and not _is_country(parsed.rest)
 
 
 def _is_country(name: str) -> bool:
@@ -204,12 +205,12 @@ def _is_country(name: str) -> bool:
 
 
 def _ends_in_name(question: str) -> bool:
-    words_asked = question.rstrip("?. ").split()
-    return bool(words_asked) and not words_asked[-1][0].islower()
+    question_words = question.rstrip("?. ").split()
+    return bool(question_words) and not question_words[-1][0].islower()
 
 
 def _asks_inside(question: str, subject: str) -> bool:
-    """Whether the question asks what lies inside the subject, where the answer is what the subject lies in."""
+    """Whether the question asks what lies inside the subject, although the answer is what the subject lies in."""
     lowered = question.lower().rstrip("?. ")
     if not subject or not lowered.endswith(subject.lower()):
         return False
@@ -217,10 +218,10 @@ def _asks_inside(question: str, subject: str) -> bool:
     return _LOCATIVE.match(before) is not None and _CONTAINING.search(before) is None
 
 
-def _vacuous(question: str, asked: Asked | None, label: str | None, subject: str | None) -> bool:
+def _vacuous(question: str, parsed: Question | None, label: str | None, subject: str | None) -> bool:
     if label is not None:
         return label in lexicon.VACUOUS_RELATIONS
-    if asked is not None:
-        return asked.phrase.lower() in lexicon.VACUOUS_PHRASES
+    if parsed is not None:
+        return parsed.phrase.lower() in lexicon.VACUOUS_PHRASES
     wording = question.replace(subject, "") if subject else question
     return _DIFFERENCE.search(wording.lower()) is not None

@@ -1,4 +1,4 @@
-"""Which splits are compared with which."""
+"""Groups of splits that are compared with each other."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dual_data.audit.read import Split
 from dual_data.split_names import parse
 
 MOST = 30
-"""Among more splits not every pair is measured."""
+"""Most splits of which every pair is measured."""
 
 
 class Groups(NamedTuple):
-    """The group of every split, and what is not compared because there are too many splits, in words."""
+    """The group of every split, and messages on pairs that are not compared because there are too many splits."""
 
-    of: dict[str, str]
+    by_split: dict[str, str]
     skipped: list[str]
 
 
 def grouped(splits: Sequence[Split]) -> Groups:
-    """Splits of one configuration are compared with each other; of several topics, those of one topic.
+    """Group splits by configuration, or by topic if the configuration has several.
 
-    A release of 26 topics would else be compared with itself 40,000 times. Topics are read off split names such as
-    city_forget_rare_5, and only where all names of a configuration have one. Single files and configurations of one
-    split are compared with each other.
+    Otherwise a release of 26 topics would need 40,000 comparisons. Topics are parsed from split names such as
+    city_forget_rare_5, only if all names of a configuration have one. Single files and configurations of one split
+    form one group.
     """
     configs: dict[str, list[Split]] = {}
     for split in splits:
@@ -36,9 +36,9 @@ def grouped(splits: Sequence[Split]) -> Groups:
         topics = {split.name: _topic(split.name) for split in members}
         named = bool(config) and None not in topics.values()
         if not named and len(members) <= MOST:
-            groups.of.update(dict.fromkeys(topics, config))
+            groups.by_split.update(dict.fromkeys(topics, config))
             continue
-        groups.of.update({name: f"{config}/{name if topic is None else topic}" for name, topic in topics.items()})
+        groups.by_split.update({name: f"{config}/{name if topic is None else topic}" for name, topic in topics.items()})
         if not named:
             groups.skipped.append(
                 f"{config or 'single tables'}: {len(members)} splits are too many to compare each with each; compared "
@@ -49,7 +49,7 @@ def grouped(splits: Sequence[Split]) -> Groups:
 
 
 def _topic(name: str) -> str | None:
-    """The topic with the folder; None for a name of another form."""
+    """FOLDER/TOPIC of a split's name; None for a name of another form."""
     folder, _, last = name.rpartition("/")
-    parts = parse(last)
-    return None if parts is None else f"{folder}/{parts.topic}"
+    split_name = parse(last)
+    return None if split_name is None else f"{folder}/{split_name.topic}"

@@ -1,7 +1,7 @@
-"""Closed word lists of English that the malformed-question rules look words up in.
+"""Closed word lists of English for the rules that find malformed questions.
 
-Function words, irregular forms and role nouns, so that the rules judge relations which they never saw; of Wikidata's
-own labels only those stand here which say nothing about the world, or whose direction has to be known.
+Function words, irregular forms and role nouns, so that the rules also apply to unseen relations. Of Wikidata's labels
+only those are listed that state no fact of the world, or whose direction matters.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ PREDICATE_ADJECTIVES = _words(
     """adjacent available coextensive coincident compatible different equal equivalent identical indigenous
     responsible separate similar unlike"""
 )
-"""Adjectives that name a relation but no thing: alone they leave a phrase without a noun."""
+"""Adjectives that name a relation: a phrase of such an adjective alone lacks a noun."""
 
 SINGULAR_IN_S = _words(
     """alias arms asbestos atlas bias canvas chaos christmas cosmos diabetes ethos gas goods headquarters kudos lens
     mars means molasses news operations pancreas pathos politics rabies sales series species sports texas"""
 )
-"""Words in -s that may follow "What is the" or modify a noun; -ss, -us, -is and -ics are known by their ending."""
+"""Words in -s that may follow "What is the" or modify a noun; those in -ss, -us, -is and -ics need no list."""
 
 PERSONS = _words(
     """actor actress architect astronaut aunt author bishop brother captain chairman chairperson chairwoman chancellor
@@ -65,7 +65,7 @@ AGENTS = PERSONS | _words(
     producer proponent public publisher recipient relative representative rival runner-up saint sponsor star
     successor predecessor supporter target vendor victim victor voice winner"""
 )
-"""Roles that people, or groups and firms of people, play: "Who is the ..." may ask for them."""
+"""Roles of people, groups or firms: "Who is the ..." may ask for them."""
 
 NOT_AGENTS = _words(
     """anchor border calendar center centre character chapter color colour computer container corner corridor counter
@@ -74,7 +74,7 @@ NOT_AGENTS = _words(
     parameter pillar power precursor quarter river rumor sector sensor server shower suffer summer tenor theater
     theatre tower tumor vector volunteer water weather winter"""
 )
-"""Nouns in -er and -or that are no agents."""
+"""Nouns in -er and -or that are not agents."""
 
 ORGANISATION_WORDS = _words(
     """academy agency alliance architects army assembly associates association authority bank band board brothers bureau
@@ -90,10 +90,10 @@ ADMINISTRATIVE_WORDS = _words(
     prefecture province raion regency region subdistrict taluk taluka tehsil territory township upazila
     voivodeship wilaya"""
 )
-"""A name that holds one of these is an area with an administration, so it is no capital."""
+"""A name with one of these words is an administrative area, so it is no capital."""
 
 SUBJECT_ROLES = _words("citizen coach employee member part student")
-"""Heads of relation labels which, before "of", say what the subject is ("member of sports team")."""
+"""First words of relation labels that, before "of", say what the subject is ("member of sports team")."""
 
 SYMMETRIC_ROLES = _words("cousin opposite partner sibling spouse synonym twin")
 
@@ -119,7 +119,7 @@ COUNTRIES = _words(
     yemen, zambia, zimbabwe""",
     separator=",",
 )
-"""States other than city states: no state is a capital, so as an answer it shows a question asked backwards."""
+"""States other than city states: no state is a capital, so as an answer it reveals an inverted question."""
 
 VACUOUS_RELATIONS = frozenset(
     {
@@ -136,7 +136,7 @@ VACUOUS_RELATIONS = frozenset(
         "has part(s) of the class",
     }
 )
-"""Relations that say where an item stands in the knowledge base and state no fact of the world about it."""
+"""Relations that only place an item in the knowledge base and state no fact of the world about it."""
 
 VACUOUS_PHRASES = frozenset({"instance", "subclass", "class", "kind", "type", "example", "sort", "item", "has part"})
 

@@ -1,4 +1,4 @@
-"""What each measurement of an audit is, in one sentence."""
+"""One sentence on each measurement of an audit."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ OF_PAIR: Mapping[str, str] = {
 
 
 def explained() -> str:
-    """All of them as text."""
+    """All sentences as text."""
     width = max(map(len, (*OF_SPLIT, *OF_PAIR)))
-    parts = (("Of a split", OF_SPLIT), ("Of two splits", OF_PAIR))
+    sections = (("Of a split", OF_SPLIT), ("Of two splits", OF_PAIR))
     return "\n\n".join(
         "\n".join([f"{title}:", *(f"  {name:{width}}  {meaning}" for name, meaning in meanings.items())])
-        for title, meanings in parts
+        for title, meanings in sections
     )

@@ -12,16 +12,16 @@ from dual_data.audit import baselines, facts, grammar
 from dual_data.audit.columns import Table
 
 ANSWER_IN_QUESTION = 0.5
-"""The share of the answer's words that must stand in the question for it to be given away."""
+"""Share of the answer's words in the question from which on the question gives the answer away."""
 
 _WORD = re.compile(r"[^\W_]+")
 
 
 def measure(table: Table, ambiguous: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """All measurements of a split; None where the columns cannot tell.
+    """All measurements of a split; None for those that the columns do not allow.
 
-    `ambiguous`: subjects that stand for several entities (see `facts.ambiguous_subjects`), found over all splits.
-    Shares are of the rows whose columns tell. Times are linear in the rows.
+    `ambiguous`: subjects that stand for several entities (see `facts.ambiguous_subjects`), over all splits. Shares are
+    of the rows with the necessary values. Time is linear in the rows.
     """
     rows = table.rows
     relation = baselines.most_frequent(rows["relation"])
@@ -57,19 +57,20 @@ def measure(table: Table, ambiguous: frozenset[str] = frozenset()) -> dict[str, 
 
 
 def answer_in_question_share(rows: pl.DataFrame) -> float | None:
-    """Share of the questions that hold half or more of their answer's words, lower-cased."""
+    """Share of the questions with half or more of their answer's words, lower-cased."""
     known = rows.drop_nulls(["question", "answer"])
     if known.is_empty():
         return None
     given_away = 0
     for question, answer in known.select("question", "answer").iter_rows():
-        tokens, stand = _WORD.findall(answer.lower()), set(_WORD.findall(question.lower()))
-        given_away += bool(tokens) and sum(token in stand for token in tokens) >= ANSWER_IN_QUESTION * len(tokens)
+        answer_words, question_words = _WORD.findall(answer.lower()), set(_WORD.findall(question.lower()))
+        shared = sum(word in question_words for word in answer_words)
+        given_away += bool(answer_words) and shared >= ANSWER_IN_QUESTION * len(answer_words)
     return given_away / known.height
 
 
 def same_id_share(rows: pl.DataFrame) -> float | None:
-    """Share of the rows whose subject and object are one entity; a literal object is never the subject."""
+    """Share of the rows whose subject and object are the same entity; a literal object never is the subject."""
     known = rows.filter(
         pl.col("subject_id").is_not_null() & (pl.col("object_id").is_not_null() | pl.col("object_kind").is_not_null())
     )
@@ -80,37 +81,37 @@ def same_id_share(rows: pl.DataFrame) -> float | None:
 def malformed_shares(rows: pl.DataFrame) -> dict[str, float | None]:
     """Share of malformed questions, and of each kind; a question counts once, in the first kind that applies.
 
-    Whether a question is inverted or vacuous rests on its relation. Where no column and no form of the questions names
-    one, both are None, and `malformed_share` counts the ungrammatical alone.
+    Whether a question is inverted or vacuous depends on its relation. Where neither a column nor the form of the
+    questions names one, both shares are None, and `malformed_share` counts ungrammatical questions alone.
     """
     known = rows.drop_nulls("question")
     if known.is_empty():
         return dict.fromkeys(("malformed_share", *(f"{kind}_share" for kind in grammar.KINDS)))
-    asked = known.select("question", pl.col("answer").fill_null(""), "stated_relation", "subject", "property_id")
-    found = Counter(grammar.malformed(*row) for row in asked.iter_rows())
-    told = grammar.KINDS if known["relation"].count() else ("ungrammatical",)
-    shares: dict[str, float | None] = {"malformed_share": sum(found[kind] for kind in told) / known.height}
-    return shares | {f"{kind}_share": found[kind] / known.height if kind in told else None for kind in grammar.KINDS}
+    questions = known.select("question", pl.col("answer").fill_null(""), "stated_relation", "subject", "property_id")
+    counts = Counter(grammar.malformed(*row) for row in questions.iter_rows())
+    kinds = grammar.KINDS if known["relation"].count() else ("ungrammatical",)
+    shares: dict[str, float | None] = {"malformed_share": sum(counts[kind] for kind in kinds) / known.height}
+    return shares | {f"{kind}_share": counts[kind] / known.height if kind in kinds else None for kind in grammar.KINDS}
 
 
 def ambiguous_subject_share(table: Table, ambiguous: frozenset[str]) -> float | None:
     """Share of the rows whose subject, as the question names it, stands for several entities.
 
-    None where nothing shows it: ids that were guessed from labels give each label one id, so that no ambiguity among
-    them says nothing. A table which has both the subject's name in the question and its bare label tells.
+    None if there is no evidence: ids that were guessed from labels give each label one id, so that a share of 0 means
+    nothing. A table with both the subject's name in the question and its bare label provides evidence.
     """
     subjects = table.rows["subject"].drop_nulls()
     if subjects.is_empty():
         return None
     share = _share(subjects.is_in(list(ambiguous)))
-    told = table.names_subjects and table.rows["subject_id"].null_count() < table.rows.height
-    return share if share or told else None
+    has_evidence = table.names_subjects and table.rows["subject_id"].null_count() < table.rows.height
+    return share if share or has_evidence else None
 
 
 def many_objects_share(table: Table) -> float | None:
     """Share of the rows whose subject has several objects of the relation.
 
-    From the column objects_of_pair; else from the rows, where they are triplets and so list all objects; else None.
+    From the column objects_of_pair; else from the rows if they are triplets, which list all objects; else None.
     """
     rows = table.rows
     counted = rows["objects_of_pair"].drop_nulls()

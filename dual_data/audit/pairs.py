@@ -1,4 +1,4 @@
-"""What two splits share, and how far one feature alone tells them apart."""
+"""What two splits share, and how well one feature alone distinguishes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dual_data.words import words
 Counts = Counter[Any]
 
 UNTOLD = "most rows share their value with no other row, or with too few"
-"""Why there is no area where both splits have values."""
+"""Reason for a missing area although both splits have values."""
 
 
 class Named(NamedTuple):
@@ -26,7 +26,7 @@ class Named(NamedTuple):
 
 
 class Side(NamedTuple):
-    """What a comparison needs of a split, counted once for all its comparisons. Counts are rows a value."""
+    """The data of a split that comparisons need, computed once for all of them. Counts are of rows by value."""
 
     questions: Counts
     answers: Counts
@@ -59,17 +59,17 @@ def _counts(rows: pl.DataFrame, value: pl.Expr) -> Counts:
 
 
 def word_at(texts: pl.Series, place: int) -> pl.Series:
-    """The first (0) or the last (-1) word of each text, folded; null where it has none."""
-    found = (words(text) if text is not None else () for text in texts)
-    return pl.Series([told[place] if told else None for told in found], dtype=pl.String)
+    """The first (0) or the last (-1) word of each text, folded; null for a text without words."""
+    tokenised = (words(text) if text is not None else () for text in texts)
+    return pl.Series([tokens[place] if tokens else None for tokens in tokenised], dtype=pl.String)
 
 
 def compare(first: Side, second: Side) -> dict[str, Any]:
-    """All measurements of a pair of splits; None where the columns cannot tell.
+    """All measurements of a pair of splits; None for those that the columns do not allow.
 
-    Subjects and facts are compared by id where both splits have ids, else by label; questions and answers by their
-    lower-cased text. `shared_*` count distinct values, `shared_*_rows` how many rows of the first and of the second
-    split hold them. `untold` says why an area is None although both splits have values.
+    Subjects and facts are compared by id if both splits have ids, else by label; questions and answers by their
+    lower-cased text. `shared_*` are numbers of distinct values, `shared_*_rows` the numbers of rows of the first and of
+    the second split with these values. `untold` says why an area is None although both splits have values.
     """
     left, right = (first.by_id, second.by_id) if first.by_id and second.by_id else (first.by_label, second.by_label)
     comparable = bool(left.facts and right.facts)

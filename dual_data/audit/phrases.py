@@ -1,7 +1,7 @@
 """Whether an English relation phrase is a noun phrase, and which noun heads it.
 
-There is no part-of-speech tagger here: a tagger guessed the published questions. Relation phrases are short, and the
-ways in which a predicate ("located in", "shares border with", "has effect") fails to be a noun phrase are few.
+Without a part-of-speech tagger, which would only guess on the published questions: relation phrases are short, and a
+predicate ("located in", "shares border with", "has effect") fails to be a noun phrase in only a few ways.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SINGULAR_ENDINGS = ("ss", "us", "is", "ics", "'s", "’s")
 
 
 class Phrase(NamedTuple):
-    """A relation phrase: `head` is its head noun, `fault` says why it is no singular noun phrase (null: it is one)."""
+    """A relation phrase: `head` is its head noun, `fault` says why it is no singular noun phrase (None if it is)."""
 
     head: str
     fault: str | None
@@ -31,7 +31,7 @@ def is_participle(word: str) -> bool:
 
 
 def ends_as_plural(word: str) -> bool:
-    """Whether the word ends as a plural noun or a verb of the third person; capitalised words are left alone."""
+    """Whether the word ends like a plural noun or a third-person verb; never for capitalised words."""
     return (
         len(word) > 2
         and word[0].islower()
@@ -52,7 +52,7 @@ def parse(phrase: str) -> Phrase:
 
 
 def _before_clause(tokens: list[str]) -> list[str]:
-    """The tokens before a relative clause: what follows "that" may hold any verb."""
+    """The tokens before a relative clause, in which any verb may occur."""
     for index, token in enumerate(tokens):
         if index and token.lower() in lexicon.RELATIVES:
             return tokens[:index]
@@ -69,7 +69,7 @@ def _head(tokens: list[str]) -> str:
 
 
 def _modifies_backwards(tokens: list[str], index: int) -> bool:
-    """A participle at the end or before a preposition or conjunction follows its noun; before a noun it precedes it."""
+    """Whether the participle modifies the noun before it: if at the end, or before a preposition or conjunction."""
     following = tokens[index + 1].lower() if index + 1 < len(tokens) else ""
     return not following or following in lexicon.PREPOSITIONS or following in {"and", "or"}
 

@@ -1,4 +1,4 @@
-"""Tables from files, release folders and Hub datasets, as the splits to audit."""
+"""Reads the splits to audit from files, release folders and Hub datasets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dual_data.released import expect_no_folder, hub_error, is_repository, quiet
 _SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv")
 _SHARD = re.compile(r"-\d{5}(-of-\d{5})$")
 _BLANK = 16
-"""Bytes below which a file of text may be blank: what writers make of a table without rows."""
+"""Smaller text files, in bytes, are checked for being blank, as some writers write a table without rows."""
 _SHOWN = 12
-"""Columns that a message about a table lists."""
+"""Most columns that a message about a table lists."""
 
 
 class Split(NamedTuple):
@@ -33,55 +33,55 @@ class Split(NamedTuple):
 
 
 class NotAuditable(InputError):
-    """A table that can be read and holds nothing to audit."""
+    """A readable table without anything to audit."""
 
 
 class _Listed(NamedTuple):
-    """A table that a folder is said to hold: its name, configuration and files."""
+    """A table of a folder, not yet read: its name, configuration and files."""
 
     name: str
     config: str
     files: list[Path]
     certain: bool
-    """Whether a card names the files: then they must be tables."""
+    """Whether a card names the files, so that they must be tables."""
 
 
-class Asked(NamedTuple):
-    """The configurations and the splits that are asked for, each by its name; empty means all."""
+class Selection(NamedTuple):
+    """The configurations and splits to audit, by name; empty means all."""
 
     configs: Sequence[str] = ()
     names: Sequence[str] = ()
-    """With or without the configuration in front."""
+    """Of splits, with or without the configuration as a prefix."""
 
     def has(self, name: str, config: str) -> bool:
-        """Whether the split is asked for."""
+        """Whether the split is selected."""
         named = not self.names or name in self.names or name.rpartition("/")[2] in self.names
         return named and (not self.configs or config in self.configs)
 
 
-ALL = Asked()
+ALL = Selection()
 
 
-def read(target: str, say: Callable[[str], None] = lambda _: None, asked: Asked = ALL) -> list[Split]:
+def read(target: str, say: Callable[[str], None] = lambda _: None, selection: Selection = ALL) -> list[Split]:
     """The splits of a file, a folder, or a Hub dataset named `owner/name[@revision]`.
 
     A folder with a dataset card is read by the configurations of its card; any other folder file by file, the shards of
-    a table together. A table with a column `split` is divided by it. Tables of a folder which hold neither
-    question-answer pairs nor triplets are passed over, and so are files that are no tables, unless a card names them;
-    `say` gets a line for each, and one for a table without rows, of those that are `asked` for. The Hub is asked by
-    huggingface_hub, with its settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
+    a table together. A table with a column `split` is divided by it. Tables of a folder with neither question-answer
+    pairs nor triplets are skipped, and so are unreadable ones unless a card names them. `say` gets a line for each
+    skipped table and each table without rows, if it is in the `selection`. The Hub is accessed by huggingface_hub, with
+    its settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE ...).
 
-    Raises `InputError` where there is nothing to audit, `ServiceError` where the Hub does not answer.
+    Raises `InputError` if there is nothing to audit, `ServiceError` if the Hub does not answer.
     """
     path = Path(target)
     if path.is_file():
         splits = list(_divided(path.stem, "", _auditable(path, _table(path), say)))
     elif path.is_dir():
-        splits = _folder(path, say, asked)
+        splits = _folder(path, say, selection)
     elif is_repository(target.partition("@")[0]):
         if "@" not in target:
             expect_no_folder(target)
-        splits = _folder(_downloaded(target), say, asked)
+        splits = _folder(_downloaded(target), say, selection)
     else:
         raise InputError(f"{target}: no such file or folder, and not the name of a Hub dataset (owner/name[@revision])")
     if not splits:
@@ -91,44 +91,46 @@ def read(target: str, say: Callable[[str], None] = lambda _: None, asked: Asked 
     return splits
 
 
-def read_all(targets: Iterable[str], say: Callable[[str], None] = lambda _: None, asked: Asked = ALL) -> list[Split]:
-    """The splits of several targets; a name that occurs twice gets its target, then a number, in front.
+def read_all(
+    targets: Iterable[str], say: Callable[[str], None] = lambda _: None, selection: Selection = ALL
+) -> list[Split]:
+    """The splits of several targets; a repeated name gets its target as a prefix, then also a number.
 
-    A table without anything to audit is passed over if other targets have something: `*.parquet` may name it. A target
-    that is absent or cannot be read is an error all the same.
+    A target without anything to audit is skipped if others have something, since `*.parquet` may match it. A target
+    that is missing or cannot be read is an error in any case.
     """
-    found: dict[str, Split] = {}
+    splits_by_name: dict[str, Split] = {}
     unfit: list[NotAuditable] = []
     for target in targets:
         try:
-            splits = read(target, say, asked)
+            splits = read(target, say, selection)
         except NotAuditable as error:
             unfit.append(error)
             continue
         for split in splits:
             name, number = split.name, 1
-            while name in found:
+            while name in splits_by_name:
                 name = f"{Path(target).parent.name or target}/{split.name}" + (f" ({number})" if number > 1 else "")
                 number += 1
-            found[name] = split._replace(name=name)
-    if unfit and not found:
+            splits_by_name[name] = split._replace(name=name)
+    if unfit and not splits_by_name:
         raise InputError("\n".join(map(str, unfit)))
     for reason in unfit:
         say(f"passed over: {reason}")
-    return list(found.values())
+    return list(splits_by_name.values())
 
 
-def _folder(folder: Path, say: Callable[[str], None], asked: Asked) -> list[Split]:
+def _folder(folder: Path, say: Callable[[str], None], selection: Selection) -> list[Split]:
     auditable = []
     for name, config, files, certain in _configured(folder) or _plain(folder):
-        # Nobody has to be told of tables that were not asked for.
-        tell = say if asked.has(name, config or name) else lambda _: None
+        # Tables outside the selection are not reported.
+        report = say if selection.has(name, config or name) else lambda _: None
         try:
-            auditable.append((name, config, _auditable(files[0], _concat(files), tell)))
+            auditable.append((name, config, _auditable(files[0], _concat(files), report)))
         except InputError as error:
             if certain and not isinstance(error, NotAuditable):
                 raise
-            tell(f"passed over: {error}")
+            report(f"passed over: {error}")
     single = len({config for _, config, _ in auditable}) == 1
     return [
         split
@@ -138,7 +140,7 @@ def _folder(folder: Path, say: Callable[[str], None], asked: Asked) -> list[Spli
 
 
 def _auditable(file: Path, rows: pl.DataFrame, say: Callable[[str], None]) -> pl.DataFrame:
-    """The rows themselves. Raises `NotAuditable` without the columns for it; a table without rows is told."""
+    """The rows themselves; `say` gets a line if there are none. Raises `NotAuditable` without the necessary columns."""
     if not rows.columns:
         raise NotAuditable(f"{file}: has no rows, and so no columns to audit")
     if not is_auditable(rows.columns):
@@ -153,15 +155,15 @@ def _auditable(file: Path, rows: pl.DataFrame, say: Callable[[str], None]) -> pl
 
 
 def _configured(folder: Path) -> list[_Listed]:
-    """The tables as the dataset card lists them; empty without a card or configurations."""
+    """The tables that the dataset card lists; empty without a card or configurations."""
     card = folder / "README.md"
     tables: list[_Listed] = []
     for config in configurations(card):
         if not config.data_files:
-            found = _plain(folder / config.data_dir, config.config_name)
-            if not found:
+            listed = _plain(folder / config.data_dir, config.config_name)
+            if not listed:
                 raise InputError(f"{card}: configs: {config.config_name}: no table below {config.data_dir}")
-            tables += found
+            tables += listed
         for split, patterns in config.data_files:
             try:
                 files = sorted({file for pattern in patterns for file in folder.glob(pattern) if _is_table(file)})
@@ -174,7 +176,7 @@ def _configured(folder: Path) -> list[_Listed]:
 
 
 def _plain(folder: Path, config: str = "") -> list[_Listed]:
-    """Every table below the folder, shards of one together; where two share a name, the suffix belongs to it."""
+    """Every table below the folder, with its shards; if two share a name, the file suffix is added to it."""
     tables: dict[tuple[str, str, str], list[Path]] = {}
     for file in sorted(filter(_is_table, folder.rglob("*"))):
         relative = file.relative_to(folder)
@@ -251,31 +253,31 @@ def _json(file: Path) -> pl.DataFrame:
 
 
 def _divided(name: str, config: str, rows: pl.DataFrame) -> Iterator[Split]:
-    """The table itself, or its parts where it has a column `split` (and `recipe`), in order of first appearance."""
+    """The table itself, or its rows by the columns `split` (and `recipe`) if it has them, in order of appearance."""
     keys = [column for column in ("recipe", "split") if column in rows.columns]
     if "split" not in keys or rows.is_empty():
         yield Split(name, config, rows)
         return
-    for values, part in rows.partition_by(keys, as_dict=True, maintain_order=True).items():
+    for values, group in rows.partition_by(keys, as_dict=True, maintain_order=True).items():
         label = "/".join(str(value) for value in values)
-        yield Split(f"{name}/{label}", config or "/".join([name, *map(str, values[:-1])]), part)
+        yield Split(f"{name}/{label}", config or "/".join([name, *map(str, values[:-1])]), group)
 
 
-def select(splits: list[Split], asked: Asked) -> list[Split]:
-    """The splits that are asked for. Raises `InputError` where nothing is left."""
-    of_configs = [split for split in splits if not asked.configs or split.config in asked.configs]
+def select(splits: list[Split], selection: Selection) -> list[Split]:
+    """The selected splits. Raises `InputError` if there are none."""
+    of_configs = [split for split in splits if not selection.configs or split.config in selection.configs]
     if not of_configs:
-        raise _unknown("configuration", asked.configs, [split.config for split in splits if split.config])
-    chosen = [split for split in of_configs if asked.has(split.name, split.config)]
+        raise _unknown("configuration", selection.configs, [split.config for split in splits if split.config])
+    chosen = [split for split in of_configs if selection.has(split.name, split.config)]
     if not chosen:
-        raise _unknown("split", asked.names, [split.name for split in of_configs])
+        raise _unknown("split", selection.names, [split.name for split in of_configs])
     return chosen
 
 
-def _unknown(kind: str, asked: Sequence[str], known: Sequence[str]) -> InputError:
-    words = [*known, *(name.rpartition("/")[2] for name in known)]
-    close = [word for name in asked for word in get_close_matches(name, words, n=1)]
+def _unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> InputError:
+    candidates = [*known, *(name.rpartition("/")[2] for name in known)]
+    close = [word for name in names for word in get_close_matches(name, candidates, n=1)]
     hint = f"; did you mean {close[0]!r}?" if close else "."
     return InputError(
-        f"{', '.join(asked)}: no such {kind}{hint} There are: {', '.join(dict.fromkeys(known)) or 'none'}"
+        f"{', '.join(names)}: no such {kind}{hint} There are: {', '.join(dict.fromkeys(known)) or 'none'}"
     )

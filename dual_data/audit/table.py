@@ -1,4 +1,4 @@
-"""The audit as text: measurements down, splits across."""
+"""The audit as text: a row for each measurement, a column for each split."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LONGEST = 34
 
 
 def render(report: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
-    """The report of `dual_data.audit.audit` as plain tables, as many splits beside each other as fit in `width`."""
-    blocks = [_block("split", part) for part in _chunks(report["splits"], width)]
+    """The report of `dual_data.audit.audit` as plain tables, each with as many splits as fit into `width`."""
+    blocks = [_block("split", chunk) for chunk in _chunks(report["splits"], width)]
     pairs = report["pairs"]
-    shown = {name: {key: value for key, value in pair.items() if key != "untold"} for name, pair in pairs.items()}
-    blocks += [_block("pair", part) for part in _chunks(shown, width)]
+    measures = {name: {key: value for key, value in pair.items() if key != "untold"} for name, pair in pairs.items()}
+    blocks += [_block("pair", chunk) for chunk in _chunks(measures, width)]
     notes = [
         f"{' and '.join(_heading(name))}: no {measure}, as {reason}"
         for name, pair in pairs.items()
@@ -68,7 +68,7 @@ def _text(value: object) -> str:
         case float():
             return f"{value:.3f}"
         case dict():
-            return " / ".join(f"{part:g}" for part in value.values())
+            return " / ".join(f"{number:g}" for number in value.values())
         case list():
             return " / ".join(map(_text, value))
     text = visible(str(value))

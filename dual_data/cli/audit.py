@@ -51,18 +51,18 @@ def audit(
     """
     from dual_data.audit import audit as measure_splits
     from dual_data.audit.groups import grouped
-    from dual_data.audit.read import Asked, read_all, select
+    from dual_data.audit.read import Selection, read_all, select
     from dual_data.audit.table import render
 
     def say(line: str) -> None:
         print(visible(line), file=sys.stderr)
 
-    asked = Asked(config or [], split or [])
-    splits = select(read_all(targets, say, asked), asked)
+    selection = Selection(config or [], split or [])
+    splits = select(read_all(targets, say, selection), selection)
     groups = grouped(splits)
     for line in groups.skipped:
         say(line)
-    report = measure_splits({part.name: part.rows for part in splits}, groups.of, say)
+    report = measure_splits({item.name: item.rows for item in splits}, groups.by_split, say)
     if json:
         print(as_json(report))
     else:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_data.audit import phrases
-from dual_data.audit.grammar import KINDS, ask, malformed, relation_label
+from dual_data.audit.grammar import KINDS, malformed, parse, relation_label
 from dual_data.report.statistics import wilson
 from tests.audit.draw import draw, question_key
 from tests.audit.made_up import MADE_UP, MadeUp
@@ -92,14 +92,14 @@ def test_no_template_of_ours_is_malformed(label: bool) -> None:
     ],
 )
 def test_a_question_of_the_published_form_is_split(question: str, subject: str | None, phrase: str, rest: str) -> None:
-    asked = ask(question, subject)
+    asked = parse(question, subject)
     assert asked is not None
     assert asked.phrase == phrase
     assert asked.rest.startswith(rest.rstrip("?"))
 
 
 def test_other_forms_are_not_split() -> None:
-    assert ask("In which country is Alphaville located?") is None
+    assert parse("In which country is Alphaville located?") is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ ROWS = pl.DataFrame({"question": ["What is the country of A?", "When was B born?
 
 
 def pairs(splits: list[Split]) -> set[str]:
-    groups = grouped(splits).of
+    groups = grouped(splits).by_split
     return {f"{one}|{other}" for one, other in combinations(groups, 2) if groups[one] == groups[other]}
 
 
@@ -40,7 +40,7 @@ def named(config: str, *names: str) -> list[Split]:
 )
 def test_our_splits_are_grouped_by_topic(name: str, topic: str) -> None:
     folder = name.rpartition("/")[0]
-    assert grouped(named("c", name, "other_retain_eval")).of[name] == f"c/{folder}/{topic}"
+    assert grouped(named("c", name, "other_retain_eval")).by_split[name] == f"c/{folder}/{topic}"
 
 
 def test_topics_of_a_release_are_not_compared() -> None:

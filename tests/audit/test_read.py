@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dual_data.audit.read import Asked, NotAuditable, read, read_all, select
+from dual_data.audit.read import NotAuditable, Selection, read, read_all, select
 from dual_data.errors import InputError
 
 ROWS = pl.DataFrame({"question": ["What is the country of A?", "When was B born?"], "answer": ["Nu", "1900"]})
@@ -220,22 +220,27 @@ def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
 
 def test_configurations_and_splits_are_selected(tmp_path: Path) -> None:
     splits = read(str(release(tmp_path / "release")))
-    assert len(select(splits, Asked())) == 3
-    assert [split.name for split in select(splits, Asked(["paper"]))] == ["paper/city_forget_rare_5"]
-    assert [split.config for split in select(splits, Asked(names=["city_forget_rare_5"]))] == ["matched", "paper"]
+    assert len(select(splits, Selection())) == 3
+    assert [split.name for split in select(splits, Selection(["paper"]))] == ["paper/city_forget_rare_5"]
+    assert [split.config for split in select(splits, Selection(names=["city_forget_rare_5"]))] == ["matched", "paper"]
     with pytest.raises(InputError, match=r"x: no such split\. There are: matched/city_forget_rare_5, matched/country"):
-        select(splits, Asked(["matched"], ["x"]))
+        select(splits, Selection(["matched"], ["x"]))
     with pytest.raises(InputError, match=r"^matchd: no such configuration; did you mean 'matched'\? There are: "):
-        select(splits, Asked(["matchd"]))
+        select(splits, Selection(["matchd"]))
     with pytest.raises(InputError, match=r"did you mean 'country_forget_rare_5'\? There are: matched/city"):
-        select(splits, Asked(names=["contry_forget_rare_5"]))
+        select(splits, Selection(names=["contry_forget_rare_5"]))
 
 
 @pytest.mark.parametrize(
     ("asked", "lines"),
-    [(Asked(), 1), (Asked(["matched"]), 0), (Asked(names=["city_forget_rare_5"]), 0), (Asked(["links"]), 1)],
+    [
+        (Selection(), 1),
+        (Selection(["matched"]), 0),
+        (Selection(names=["city_forget_rare_5"]), 0),
+        (Selection(["links"]), 1),
+    ],
 )
-def test_only_of_what_is_asked_for_is_told_that_it_is_passed_over(tmp_path: Path, asked: Asked, lines: int) -> None:
+def test_only_of_what_is_asked_for_is_told_that_it_is_passed_over(tmp_path: Path, asked: Selection, lines: int) -> None:
     told: list[str] = []
     splits = read_all([str(release(tmp_path / "release"))], told.append, asked)
     assert len(told) == lines
