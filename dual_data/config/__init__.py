@@ -1,4 +1,4 @@
-"""What users edit: profiles, topics.toml and the relation files, as frozen models.
+"""The files that users edit, as frozen models: profiles, topics.toml and the relation files.
 
 Unknown keys are errors everywhere: a misspelt parameter must never be a silent default.
 """

@@ -1,4 +1,4 @@
-"""Files of a project: read, parsed and validated, with errors that name file and key."""
+"""Reading, parsing and validating files of a project, with errors that name file and key."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _property(text: str) -> str:
 Item = Annotated[str, AfterValidator(_item)]
 Property = Annotated[str, AfterValidator(_property)]
 Rows = Annotated[int, Field(ge=1, le=2**31)]
-"""How many rows of a table are wanted; no frame can be asked for more than it could number."""
+"""A number of rows; bounded, since a frame cannot index more."""
 
 
 class Strict(BaseModel):
@@ -40,19 +40,19 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def each_once(wanted: tuple[Value, ...]) -> tuple[Value, ...]:
-    """The values, as a validator. Raises ValueError where one stands there twice."""
-    if twice := next((one for one in wanted if wanted.count(one) > 1), None):
-        raise ValueError(f"{twice} stands there {wanted.count(twice)} times; each is made once")
-    return wanted
+def each_once(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Validator that returns the values. Raises ValueError if one occurs twice."""
+    if twice := next((value for value in values if values.count(value) > 1), None):
+        raise ValueError(f"{twice} stands there {values.count(twice)} times; each is made once")
+    return values
 
 
 def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str = "") -> Model:
-    """Validate `data` as `model`; all that is wrong goes in one ConfigError that names file and keys."""
+    """Validate `data` as `model`. Raises one ConfigError for all faults, with file and keys."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        found = []
+        faults = []
         for item in error.errors(include_url=False):
             key = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
             message = item["msg"].removeprefix("Value error, ")
@@ -62,9 +62,9 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
             if item["type"] == "too_short":
                 least = item["ctx"]["min_length"]
                 message = "name at least one" if least == 1 else f"name at least {least}"
-            found.append((key, message))
-        first_key, first = found[0]
-        rest = "".join(f"\n{path}: {key}: {message}" for key, message in found[1:])
+            faults.append((key, message))
+        first_key, first = faults[0]
+        rest = "".join(f"\n{path}: {key}: {message}" for key, message in faults[1:])
         raise ConfigError(first + rest, file=path, key=first_key) from None
 
 
@@ -86,7 +86,7 @@ def read_text(path: Path, kind: str = "a TOML file") -> str:
 
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
-    """The tables of the text of `path`. Raises ConfigError with the line for broken TOML."""
+    """Parse the text of the file `path`. Raises ConfigError with the line for broken TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -94,7 +94,7 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
 
 
 def table(data: Any, path: Path, key: str) -> Mapping[str, Any]:
-    """`data`, which stands under `key`. Raises ConfigError where it is no table."""
+    """`data`, the value of `key`. Raises ConfigError if it is not a table."""
     if not isinstance(data, dict):
         raise ConfigError("must be a table", file=path, key=key)
     return data

@@ -14,10 +14,10 @@ from dual_data.errors import ConfigError
 
 
 class About(Strict):
-    """What a profile's [project] says of its dataset; a release claims nothing that does not stand there."""
+    """A profile's description of its dataset, from [project]; a release makes no claims beyond it."""
 
     title: str = ""
-    """Short, such as DUAL; the name of the profile where it is empty."""
+    """Short, such as DUAL; the name of the profile is used if it is empty."""
     description: str = ""
     """First words of the dataset's card, in Markdown."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{1,8})*$")] = "en"
@@ -25,9 +25,9 @@ class About(Strict):
     creator: str = ""
     """Who made the dataset."""
     citation: str = ""
-    """BibTeX of what is to be cited."""
+    """BibTeX of the work to cite."""
     url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
-    """Page of the dataset or of its paper; one at arxiv.org links the two on the Hub."""
+    """Page of the dataset or of its paper; the Hub links a page at arxiv.org as the paper."""
 
 
 class Profile(Strict):
@@ -35,7 +35,7 @@ class Profile(Strict):
 
     path: Path
     name: str
-    """Folder below artifacts/ that it writes to."""
+    """Also the folder below artifacts/ that the build writes."""
     services: Services
     about: About = About()
     stages: Mapping[str, Mapping[str, Any]]
@@ -62,12 +62,12 @@ def load_profile(path: Path) -> Profile:
 
 
 def is_profile(path: Path) -> bool:
-    """Whether a file has what profiles have, and grids and topics beside them have not."""
+    """Whether a file has the table [project], which files of grids and topics do not have."""
     return path.is_file() and "[project]" in path.read_text(encoding="utf-8", errors="replace")
 
 
 def same_name(profile: Profile, owner: Profile) -> str:
-    """What to say of a profile that would write over another's artifacts."""
+    """Message on a profile that would overwrite another's artifacts."""
     return (
         f"{profile.path}: project.name: {profile.name!r} is the name of {owner.path.name} too; both would write to "
         f"artifacts/{profile.name}, so give one of them another"

@@ -1,4 +1,4 @@
-"""Relations: what is asked and how, a file each, and EXCLUDED.toml for what is not asked."""
+"""Relations: what is asked and how, one file each, and EXCLUDED.toml for what is not asked."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from dual_data.errors import ConfigError, InputError
 
 
 class Wording(Strict):
-    """The questions of a relation; which of them may be used for what is fixed here."""
+    """The questions of a relation, by permitted use."""
 
     canonical: str
     """The question that is trained and evaluated on."""
     validation: tuple[str, ...] = Field(min_length=1)
     """Used by the knowledge probe alone; an odd number, so that a majority exists."""
     training: tuple[str, ...] = ()
-    """May be trained on beside the canonical question."""
+    """May be trained on in addition to the canonical question."""
     test: tuple[str, ...] = Field(min_length=1)
-    """Held out of validation and training: used by tests of generalisation alone."""
+    """Held out of validation and training; used only to test generalisation."""
     statement: str | None = None
     """Cloze form with {subject} and {answer}."""
 
     def by_use(self) -> dict[str, tuple[str, ...]]:
-        """The question templates by what they may be used for."""
+        """The question templates by permitted use."""
         return {
             "canonical": (self.canonical,),
             "validation": self.validation,
@@ -77,7 +77,7 @@ class Relation(Strict):
     name: str = Field(min_length=1)
     """English noun phrase of the relation."""
     labels: tuple[str, ...] = ()
-    """How label-only tables name it."""
+    """Its names in tables that have labels but no ids."""
     topics: tuple[str, ...] = Field(min_length=1)
     """Topics that it applies to; ["*"] for all."""
     object: Literal["entity", "date", "quantity", "text"]
@@ -88,13 +88,13 @@ class Relation(Strict):
     inverse: tuple[Property, ...] = ()
     """Properties that state the same fact from the other side."""
     precision: Literal["year", "month", "day"] = "year"
-    """dates: what is asked for."""
+    """Of dates: the precision that is asked for."""
     unit: Item | None = None
-    """quantities: the unit (Q-id) that is asked for; other units are rejected. None for a plain number."""
+    """Of quantities: the unit (Q-id) that is asked for; other units are rejected. None for a plain number."""
     unit_name: str = ""
-    """quantities: how the unit is written after the number, such as metres."""
+    """Of quantities: how the unit is written after the number, such as metres."""
     object_classes: tuple[Item, ...] = ()
-    """Classes (Q-ids) of accepted objects; none for all."""
+    """Classes (Q-ids) of accepted objects; empty for all."""
     note: str = ""
     questions: Wording
 
@@ -110,30 +110,30 @@ class Relation(Strict):
         return "*" in self.topics or topic in self.topics
 
     def topics_with(self, other: Relation) -> list[str]:
-        """Topics that both apply to, as they are written: "*" where both apply to all."""
+        """Topics that both apply to; "*" where both apply to all."""
         if "*" in self.topics:
             return list(other.topics)
         return [topic for topic in self.topics if other.applies_to(topic)]
 
 
 _KEYS_OF_ONE_KIND = {"precision": "date", "unit": "quantity", "unit_name": "quantity", "object_classes": "entity"}
-"""Keys of a relation that mean something for one kind of object alone."""
+"""Keys of a relation that apply to one kind of object only -> that kind."""
 
 
 class Excluded(Strict):
     """A label of the tables that no relation asks about."""
 
     reason: str = Field(min_length=1)
-    """Why, in one word: the head of EXCLUDED.toml says what each means."""
+    """One word, explained at the top of EXCLUDED.toml."""
     topics: tuple[str, ...] = Field(default=("*",), min_length=1)
     """Topics for which it is left out; ["*"] for all."""
     rows: int = Field(default=0, ge=0)
-    """Raw rows of the tables that carry it."""
+    """Number of raw rows of the tables with this label."""
     note: str = ""
 
 
 def load_relation(path: Path) -> Relation:
-    """Read one relation file; its stem must be the property id, or that and a variant: P17_river.toml."""
+    """Read one relation file; its stem must be the property id, or this and a variant: P17_river.toml."""
     relation = _relation(read_text(path), path)
     if path.stem.split("_")[0] != relation.property:
         raise ConfigError(f"is {relation.property}, but the file is named {path.name}", file=path, key="property")
@@ -142,39 +142,39 @@ def load_relation(path: Path) -> Relation:
 
 @lru_cache(maxsize=1024)
 def _relation(text: str, path: Path) -> Relation:
-    # Every stage reads all relations: what has not changed is parsed once.
+    # Cached, since every stage reads all relations.
     return parse(Relation, parse_toml(text, path), path)
 
 
 def load_relations(folder: Path) -> dict[str, Relation]:
-    """Read every relation file of a folder, by stem. Raises ConfigError where two claim what only one can have."""
+    """Read every relation file of a folder, by stem. Raises ConfigError if two claim the same topic or label."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; relation files are expected there")
-    # Not by glob: to that, a folder that may not be read is an empty one.
+    # Not by glob, which takes an unreadable folder for an empty one.
     paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml" and path.stem != "EXCLUDED")
     if not paths:
         raise InputError(f"{folder}: holds no relation file such as P36.toml")
     relations = {path.stem: load_relation(path) for path in paths}
-    if found := list(_double_claims(relations)):
-        raise ConfigError("\n".join(f"{folder / stem}.toml: {message}" for stem, message in found))
+    if conflicts := list(_double_claims(relations)):
+        raise ConfigError("\n".join(f"{folder / stem}.toml: {message}" for stem, message in conflicts))
     return relations
 
 
 def _double_claims(relations: Mapping[str, Relation]) -> Iterator[tuple[str, str]]:
-    """Stem and message: two files of a property in one topic, or two that a label of the tables might mean there."""
+    """Stem and message for two files of one property in a topic, or two properties with one label in a topic."""
     claims: dict[tuple[str, str], list[str]] = {}
     for stem, relation in relations.items():
         for kind, name in [("property", relation.property), *(("label", label) for label in relation.labels)]:
-            others = claims.setdefault((kind, name), [])
-            for other in others:
-                topics = ", ".join(relation.topics_with(relations[other]))
+            claimants = claims.setdefault((kind, name), [])
+            for claimant in claimants:
+                topics = ", ".join(relation.topics_with(relations[claimant]))
                 if topics and kind == "property":
-                    yield stem, f"topics: {topics} is claimed by {other}.toml already"
-                elif topics and relations[other].property != relation.property:
-                    yield stem, f"labels: {name!r} is claimed by {other}.toml already, in {topics}"
-            others.append(stem)
+                    yield stem, f"topics: {topics} is claimed by {claimant}.toml already"
+                elif topics and relations[claimant].property != relation.property:
+                    yield stem, f"labels: {name!r} is claimed by {claimant}.toml already, in {topics}"
+            claimants.append(stem)
 
 
 def load_excluded(path: Path) -> dict[str, Excluded]:
-    """Read relations/EXCLUDED.toml: what is left out on purpose, by label."""
+    """Read relations/EXCLUDED.toml: what is excluded on purpose, by label."""
     return {label: parse(Excluded, table(data, path, label), path, label) for label, data in read_toml(path).items()}

@@ -1,4 +1,4 @@
-"""Services: where they are, and how fast each may be asked."""
+"""Services: where they are, and how fast each may be queried."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from dual_data.config.files import Strict
 from dual_data.config.urls import Url, check_url
 
 EMBEDDED = "embedded"
-"""Value of `services.sparql` for the snapshot inside the package."""
+"""Value of `services.sparql` for the snapshot in the package."""
 LONGEST_TIMEOUT = 86_400
-"""Seconds that anything may be waited for: a day. Clocks overflow at much longer ones."""
+"""Upper bound of every timeout in seconds: a day. Much longer ones overflow the clocks."""
 
 
 class Pace(Strict):
-    """How fast and how stubbornly one service is asked."""
+    """How fast one service is queried, and how often a failed request is retried."""
 
     per_minute: int | None = Field(default=None, ge=1)
-    """Most requests in any 60 seconds to one address, counted across runs; none for no limit."""
+    """Most requests in any 60 seconds to one address, counted across runs; None for no limit."""
     concurrency: int = Field(default=1, ge=1)
-    """Most requests under way at once."""
+    """Most requests in flight at once."""
     attempts: int = Field(default=6, ge=1)
     """Most tries of one request before the stage stops."""
     longest_wait: float = Field(default=300.0, gt=0, le=LONGEST_TIMEOUT)
-    """Longest wait before the next try in seconds; a service that asks for more stops the run instead."""
+    """Longest wait before a retry in seconds; a service that asks for a longer one stops the run."""
 
 
 PACES: Mapping[str, Pace] = {
@@ -37,13 +37,13 @@ PACES: Mapping[str, Pace] = {
     "local": Pace(),
     "own": Pace(),
 }
-"""Every source that has a pace, and that which it has unless a profile sets another. `local:<model>` is a model in this
-process, `own:<name>` a source of a project's own stages; what has no pace of its own takes that before the colon."""
+"""Default pace of every source. `local:<model>` is a model in this process, `own:<name>` a source of a project's own
+stages; a source without a pace of its own uses that of the name before the colon."""
 _PREFIXES = ("local:", "own:")
 
 
 class Services(Strict):
-    """Where the services are and how they are treated."""
+    """Addresses of the services, and the pace of each."""
 
     contact: str = ""
     """E-mail address or URL of whoever operates this build: the User-Agent policy of the services asks for it.
@@ -51,11 +51,11 @@ class Services(Strict):
     The environment variable DUAL_DATA_CONTACT takes precedence.
     """
     sparql: str = "https://query.wikidata.org/sparql"
-    """SPARQL 1.1 endpoint with Wikidata's data model, or `embedded` for the snapshot inside the package."""
+    """SPARQL 1.1 endpoint with Wikidata's data model, or `embedded` for the snapshot in the package."""
     wikipedia: Url = "https://en.wikipedia.org/w/"
-    """URL of the folder that holds api.php: of the English Wikipedia, whose titles Wikidata gives, or of its mirror."""
+    """URL of the folder with api.php of the English Wikipedia, whose titles Wikidata gives, or of a mirror of it."""
     pace: dict[str, Pace] = Field(default_factory=lambda: dict(PACES))
-    """Pace of each source by name. One that is set here is set whole; the others keep theirs."""
+    """Pace of each source by name. A pace set here replaces the source's default as a whole."""
 
     @field_validator("sparql")
     @classmethod

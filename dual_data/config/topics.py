@@ -1,4 +1,4 @@
-"""Topics: which subjects facts are taken of. A table each in topics.toml."""
+"""Topics: the classes of subjects that facts are about, each a table in topics.toml."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dual_data.config.files import Item, Property, Strict, parse, parse_toml, re
 from dual_data.errors import ConfigError
 
 _TOPIC = re.compile("[a-z0-9_]+")
-"""Names that a release keeps as they are, on file systems without case too."""
+"""Names that a release can keep unchanged, even on file systems that ignore case."""
 POOLED = "all"
-"""What splits of all topics together are named after, so that no topic may be."""
+"""Name in place of a topic for splits of all topics together; no topic may have it."""
 
 
 class Topic(Strict):
@@ -30,23 +30,23 @@ class Topic(Strict):
     property: Property = "P31"
     """How an item belongs to a class: instance of (P31), or for people their occupation (P106)."""
     article: tuple[str, ...] = ()
-    """Regular expressions of the labels that take "the" inside a sentence, such as ^United."""
+    """Regular expressions for labels that take "the" inside a sentence, such as ^United."""
     limit: int = Field(default=1000, ge=1)
     """Most subjects taken."""
     order: Literal["sitelinks", "hash"] = "sitelinks"
-    """Which subjects are taken where there are more than the limit: most sitelinks first, or by hash."""
+    """Which subjects are taken if there are more than the limit: those with most sitelinks, or by hash."""
 
     @field_validator("article")
     @classmethod
     def _article_compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
-            # Compiled by what matches it: Rust's engine has neither look-around nor backreferences.
+            # Compiled by polars, which matches it: Rust's engine has neither look-around nor backreferences.
             try:
                 pl.Series([""]).str.contains(pattern)
             except pl.exceptions.ComputeError as error:
                 reason = re.search("^error: (.*)", str(error), re.MULTILINE)
-                said = reason[1] if reason else "not valid"
-                raise ValueError(f"{pattern!r} is no regular expression here: {said}") from None
+                fault = reason[1] if reason else "not valid"
+                raise ValueError(f"{pattern!r} is no regular expression here: {fault}") from None
         return patterns
 
 
@@ -60,8 +60,8 @@ def load_topics(path: Path) -> dict[str, Topic]:
 
 @lru_cache(maxsize=16)
 def _topics(text: str, path: Path) -> Mapping[str, Topic]:
-    # Read by several stages: what has not changed is parsed once, as relations are.
-    found = {}
+    # Cached, since several stages read the topics.
+    topics = {}
     for name, data in parse_toml(text, path).items():
         if not _TOPIC.fullmatch(name):
             raise ConfigError(
@@ -77,5 +77,5 @@ def _topics(text: str, path: Path) -> Mapping[str, Topic]:
                 file=path,
                 key=name,
             )
-        found[name] = parse(Topic, table(data, path, name), path, name)
-    return found
+        topics[name] = parse(Topic, table(data, path, name), path, name)
+    return topics

@@ -1,6 +1,6 @@
-"""URLs of services, held to what every HTTP client can ask.
+"""URLs of services, restricted to those that every HTTP client here can handle.
 
-At all others each of the clients fails in a way of its own, one of them as if the network were down for a while.
+On any other URL each client fails differently, one of them as if the network were down for a while.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 
 
 def url_fault(url: str) -> str:
-    """What is wrong with a URL; empty where nothing is."""
+    """What is wrong with a URL; empty for a valid one."""
     if not (url.isascii() and url.isprintable()) or " " in url:
         return "it has white space or letters beyond ASCII; write those of the host as xn--..., all others as %.."
     try:
@@ -34,7 +34,7 @@ def url_fault(url: str) -> str:
 
 
 def check_url(url: str) -> str:
-    """The URL. Raises ValueError where no service can be asked there, and for a password in it."""
+    """Validator that returns the URL. Raises ValueError for an invalid one, and for one with a password."""
     if fault := url_fault(url):
         raise ValueError(f"{url!r} is not a URL such as https://example.org/api: {fault}")
     if "@" in urlsplit(url).netloc:

@@ -1,1 +1,1 @@
-"""What runs a pipeline: stages, why they must run, their tables and manifests."""
+"""Runs a pipeline: its stages, the reasons why they must run, their tables and manifests."""

@@ -1,7 +1,8 @@
-"""The manifest of a stage: what it was made from, what came out, and the calls that it took.
+"""The manifest of a stage: its inputs, its output, and the calls that it made.
 
-`basis` holds everything that the outcome depends on, `outcome` its hashes. Neither holds a time or a path, so the same
-call log gives the same two on any machine; `build` tells when, where and how, and enters no hash.
+`basis` holds everything that the output depends on, `outcome` the output's hashes. Neither holds a time or an absolute
+path, so both are the same on any machine with the same call log; `build` records when, where and how, and is not
+hashed into the fingerprint.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from dual_data.engine.tables import file_hash, write_whole
 from dual_data.ids import canonical, digest
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
-"""Packages whose version can be seen in a result."""
+"""Packages whose version may affect a result."""
 
 
 class Basis(Strict):
-    """Everything that the outcome of a stage depends on; its hash is the stage's fingerprint."""
+    """Everything that the output of a stage depends on; its hash is the stage's fingerprint."""
 
     stage: str
     version: int
@@ -70,10 +71,10 @@ class Manifest(Strict):
     rejected: Mapping[str, int]
     """Rejected rows by reason."""
     calls: Mapping[str, Counts]
-    """By source: answers fetched, answers replayed, tries that failed, in the run that wrote this."""
+    """By source: answers fetched, answers replayed and failed tries of the run that wrote this."""
     build: Mapping[str, Any]
     seal: str = ""
-    """Hash of all the above, as it was written: shows later edits."""
+    """Hash of all fields above; reveals later edits."""
 
     def sealed(self) -> Manifest:
         """The manifest with its seal."""
@@ -86,7 +87,7 @@ class Manifest(Strict):
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a stage's folder, or None where there is none that can be read."""
+    """The manifest in a stage's folder; None if it is missing or invalid."""
     try:
         return Manifest.model_validate_json((folder / "manifest.json").read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
@@ -94,13 +95,13 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json, the last file of a stage."""
+    """Write manifest.json; a stage writes it last."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     write_whole(folder / "manifest.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def faults(folder: Path, manifests: Mapping[str, Manifest]) -> Iterator[str]:
-    """What of a build in `folder` is not as its manifests say: tables, and inputs that are others now."""
+    """Deviations of the build in `folder` from its manifests: changed tables, and stages built from other inputs."""
     for stage, manifest in manifests.items():
         for name, table in manifest.outcome.items():
             path = folder / stage / f"{name}.parquet"
@@ -112,7 +113,7 @@ def faults(folder: Path, manifests: Mapping[str, Manifest]) -> Iterator[str]:
 
 
 def build_facts(project: Path, seconds: float) -> dict[str, Any]:
-    """When, where and with what a stage was built; enters no hash."""
+    """When, where and with what a stage was built; not part of the fingerprint."""
     return {
         "built_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
@@ -125,18 +126,18 @@ def build_facts(project: Path, seconds: float) -> dict[str, Any]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Those of the packages that are installed, by name."""
-    found = {}
+    """Versions by name of the packages that are installed."""
+    installed = {}
     for name in packages:
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            installed[name] = version(name)
+    return installed
 
 
 def git_state(project: Path) -> dict[str, Any] | None:
-    """Commit of the project and whether anything in it is uncommitted; None where git names no commit.
+    """Commit of the project and whether anything in it is uncommitted; None if git names no commit.
 
-    That need not mean that there is none: in a container git refuses to read folders of another user, for instance.
+    There may be one all the same: in a container, for instance, git refuses to read folders of another user.
     """
     commit = _git(project, "rev-parse", "HEAD")
     if commit is None:
@@ -154,7 +155,7 @@ def git_text(state: Mapping[str, Any] | None) -> str:
 
 def _git(project: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False)
+        process = subprocess.run(["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None

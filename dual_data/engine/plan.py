@@ -1,4 +1,4 @@
-"""What has to run and why, decided from fingerprints alone; reading, never writing."""
+"""Which stages must run and why, decided from fingerprints alone; reads files and writes none."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Step(NamedTuple):
 
     stage: Stage
     basis: Basis | None
-    """None where an input is not known before an earlier stage has run."""
+    """None if an input is unknown until an earlier stage has run."""
     reason: str
-    """Why the stage runs; empty where its output is current."""
+    """Why the stage runs; empty if its output is current."""
     manifest: Manifest | None
-    """What stands on disk, where that can be read."""
+    """The manifest on disk, if it can be read."""
 
 
 def artifacts(project: Path, profile: Profile) -> Path:
@@ -33,25 +33,25 @@ def artifacts(project: Path, profile: Profile) -> Path:
 
 
 def command(project: Path, words: str, profile: Profile | str = "") -> str:
-    """`dual-data WORDS` with the options that it needs where the user is; arguments may follow.
+    """`dual-data WORDS` with the options that it needs in the working directory; arguments may follow.
 
-    A profile is always named: without it the default one is built, which asks public services for hours.
+    A profile is always named, since the default one would query public services for hours.
     """
     if isinstance(profile, Profile):
         own = profile.path.parent == project / "pipeline"
         profile = profile.path.stem if own else str(profile.path)
     options = {"--project": "" if is_here(project) else str(project), "--profile": profile}
-    given = [f"{name} {shlex.quote(value)}" for name, value in options.items() if value]
-    return " ".join(["dual-data", words, *given])
+    arguments = [f"{name} {shlex.quote(value)}" for name, value in options.items() if value]
+    return " ".join(["dual-data", words, *arguments])
 
 
 def builder(folder: Path) -> str:
-    """The command that builds a folder below the artifacts of a project; empty where none of its profiles does."""
-    for place in (folder.resolve(), *folder.resolve().parents):
-        root = place.parent.parent
-        profile = root / "pipeline" / f"{place.name}.toml"
-        if place.parent.name == "artifacts" and is_profile(profile):
-            return command(root, "build", place.name)
+    """The command that builds a folder below a project's artifacts; empty if it belongs to none of its profiles."""
+    for candidate in (folder.resolve(), *folder.resolve().parents):
+        root = candidate.parent.parent
+        profile = root / "pipeline" / f"{candidate.name}.toml"
+        if candidate.parent.name == "artifacts" and is_profile(profile):
+            return command(root, "build", candidate.name)
     return ""
 
 
@@ -79,16 +79,16 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
     if pending:
         reason = "never built" if manifest is None else f"may rerun: {' and '.join(pending)} will be built anew"
         return Step(stage, None, reason, manifest)
-    inputs = {name: found.content() for name in stage.inputs if (found := earlier[name].manifest) is not None}
-    known = {} if manifest is None else manifest.basis.sources
-    basis = basis_of(stage, project, profile, limit, inputs, known)
+    inputs = {name: upstream.content() for name in stage.inputs if (upstream := earlier[name].manifest) is not None}
+    known_sources = {} if manifest is None else manifest.basis.sources
+    basis = basis_of(stage, project, profile, limit, inputs, known_sources)
     return Step(stage, basis, why_stale(basis, manifest, folder), manifest)
 
 
 def outdated(stages: Sequence[Stage], project: Path, profile: Profile) -> list[Step]:
-    """The stages that stand on disk and that a build with the limit of each would make anew, or might.
+    """The stages on disk that a build, with the limit of each, would or might run again.
 
-    One whose inputs cannot be looked at, such as tables that are elsewhere by now, is taken for current.
+    A stage whose inputs cannot be read, such as tables that have been moved, counts as current.
     """
     steps: dict[str, Step] = {}
     for stage in stages:
@@ -107,14 +107,16 @@ def basis_of(
     profile: Profile,
     limit: int | None,
     inputs: Mapping[str, str],
-    known: Mapping[str, str],
+    known_sources: Mapping[str, str],
 ) -> Basis:
-    """Everything that the stage's outcome depends on; `known` has the sources' hashes of the last run, for those that
-    cannot be told here. Raises ConfigError for wrong parameters."""
+    """Everything that the stage's output depends on. Raises ConfigError for wrong parameters.
+
+    `known_sources` has the last run's hashes of the sources, used for those that only a run can determine.
+    """
     params = profile.params(stage.name, stage.params)
     services = profile.services.model_dump(mode="json")
     sources = stage.sources(params, project, profile.services) if stage.sources else {}
-    told = {name: known.get(name) if found is None else found for name, found in sources.items()}
+    hashes = {name: known_sources.get(name) if content is None else content for name, content in sources.items()}
     return Basis(
         stage=stage.name,
         version=stage.version,
@@ -123,13 +125,13 @@ def basis_of(
         params=params.model_dump(mode="json"),
         services={name: services[name] for name in stage.services},
         files=_hashes(stage, project),
-        sources={name: found for name, found in told.items() if found is not None},
+        sources={name: content for name, content in hashes.items() if content is not None},
         inputs=inputs,
     )
 
 
 def why_stale(basis: Basis, manifest: Manifest | None, folder: Path) -> str:
-    """The first reason why what stands on disk is not what `basis` would give; empty where it is."""
+    """Why the output on disk is not that of `basis`, by the first difference; empty if it is."""
     if manifest is None:
         return "never built"
     if manifest.basis.fingerprint() != manifest.fingerprint or manifest.sealed().seal != manifest.seal:
@@ -146,13 +148,13 @@ def why_stale(basis: Basis, manifest: Manifest | None, folder: Path) -> str:
 
 
 def _changes(old: Basis, new: Basis) -> list[str]:
-    found = []
+    changes = []
     if old.version != new.version:
-        found.append(f"the stage's code is version {new.version}, was {old.version}")
+        changes.append(f"the stage's code is version {new.version}, was {old.version}")
     if old.output_schema != new.output_schema:
-        found.append("the schema of its table changed")
+        changes.append("the schema of its table changed")
     if old.limit != new.limit:
-        found.append(f"limit {_shown(new.limit)}, was {_shown(old.limit)}")
+        changes.append(f"limit {_shown(new.limit)}, was {_shown(old.limit)}")
     for title, before, after in (
         ("parameter", old.params, new.params),
         ("service", old.services, new.services),
@@ -162,16 +164,16 @@ def _changes(old: Basis, new: Basis) -> list[str]:
     ):
         for key, was, now in _differing(before, after):
             if title in ("file", "source", "input"):
-                found.append(f"{key} {'is new' if was is None else 'is gone' if now is None else 'changed'}")
-            elif _shown(now) == _shown(was):  # Long lists may differ where the text is cut.
-                found.append(f"{title} {key} changed")
+                changes.append(f"{key} {'is new' if was is None else 'is gone' if now is None else 'changed'}")
+            elif _shown(now) == _shown(was):  # Long values may differ only beyond the cut.
+                changes.append(f"{title} {key} changed")
             else:
-                found.append(f"{title} {key} is {_shown(now)}, was {_shown(was)}")
-    return found
+                changes.append(f"{title} {key} is {_shown(now)}, was {_shown(was)}")
+    return changes
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Key, old and new value of what differs, None where it is not there; of tables in tables `outer.inner`."""
+    """Key, old and new value of each difference, None if absent; keys of nested tables are `outer.inner`."""
     for key in [*after, *(key for key in before if key not in after)]:
         was, now = before.get(key), after.get(key)
         if isinstance(was, Mapping) and isinstance(now, Mapping):
@@ -186,12 +188,12 @@ def _shown(value: object) -> str:
 
 
 def _hashes(stage: Stage, project: Path) -> dict[str, str]:
-    found = {}
+    hashes = {}
     for pattern in stage.files:
         paths = sorted(path for path in project.glob(pattern) if path.is_file())
         if not paths:
             if (folder := (project / pattern).parent).is_dir():
-                next(folder.iterdir(), None)  # To glob, a folder that may not be read is an empty one.
+                next(folder.iterdir(), None)  # Raises for an unreadable folder, which glob takes for an empty one.
             raise InputError(f"{project / pattern}: no such file; the stage {stage.name} needs it")
-        found.update({path.relative_to(project).as_posix(): file_hash(path) for path in paths})
-    return found
+        hashes.update({path.relative_to(project).as_posix(): file_hash(path) for path in paths})
+    return hashes

@@ -1,4 +1,4 @@
-"""Progress of long work: bars on a terminal, a line now and then in a log."""
+"""Progress of long tasks: bars on a terminal, an occasional line in a log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LINE_EVERY = 15.0
 
 
 class Progress:
-    """Reports nothing; the base of those that do, and what tests use."""
+    """Reports nothing; base class of the reporters, used as it is by tests."""
 
     @contextmanager
     def task(self, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """A piece of work of `total` steps; the context's value is called with the steps done."""
+        """A task of `total` steps; yields a function to call with the number of steps just done."""
         yield lambda _: None
 
 
@@ -44,7 +44,7 @@ def _bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     )
     from rich.progress import Progress as Bar
 
-    # A label holds names of models, and theirs may look like markup.
+    # A label may hold a model's name that looks like markup.
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
@@ -61,7 +61,7 @@ def _lines(label: str, total: int | None) -> Callable[[int], None]:
         now = time.monotonic()
         if now - last >= LINE_EVERY:
             last = now
-            of = f"/{total}" if total is not None else ""
-            print(f"{label}: {done}{of} after {now - started:.0f} s", file=sys.stderr, flush=True)
+            of_total = f"/{total}" if total is not None else ""
+            print(f"{label}: {done}{of_total} after {now - started:.0f} s", file=sys.stderr, flush=True)
 
     return advance

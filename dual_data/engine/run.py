@@ -1,4 +1,4 @@
-"""Running a plan: stage by stage, under a lock, manifest last."""
+"""Runs a plan: stage by stage, under a lock; a stage's manifest is written last."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
 from dual_data.engine.plan import Step, artifacts, command, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
-from dual_data.engine.tables import content_hash, expect_kept, file_hash, read_table, settle, write_table
+from dual_data.engine.tables import content_hash, expect_hashable, file_hash, read_table, settle, write_table
 from dual_data.errors import DualDataError
 from dual_data.locks import locked
 
 Report = Callable[[Step, "Manifest | None"], None]
-"""Called before a stage runs (None) and after it stands (its manifest); a step without a reason did not run."""
+"""Called before a stage runs (with None) and after it (with its manifest); a step without a reason did not run."""
 
 
 def build(
@@ -29,16 +29,16 @@ def build(
     only: Sequence[str] = (),
     report: Report = lambda _step, _manifest: None,
 ) -> list[Step]:
-    """Bring the stages up to date, in order, and return the steps as they stand afterwards.
+    """Bring the stages up to date, in order, and return the final steps.
 
-    `only` names the last stages wanted; what they depend on is built too. Equal output of a changed stage stops there:
-    what follows it stays as it is.
+    `only` names the stages wanted; their dependencies are built too. If a stage runs again with equal output, the
+    stages after it do not.
     """
     folder = artifacts(tools.project, profile)
-    done: dict[str, Step] = {}
+    steps: dict[str, Step] = {}
     with locked(folder / ".lock", "another build"):
         for stage in needed(stages, only) if only else stages:
-            step = plan_stage(stage, tools.project, profile, tools.limit, done)
+            step = plan_stage(stage, tools.project, profile, tools.limit, steps)
             if step.reason and step.basis is not None:
                 report(step, None)
                 manifest = _run_stage(stage, step.basis, tools, profile)
@@ -46,8 +46,8 @@ def build(
                 step = step._replace(manifest=manifest, reason="")
             else:
                 report(step, step.manifest)
-            done[stage.name] = step
-    return list(done.values())
+            steps[stage.name] = step
+    return list(steps.values())
 
 
 def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Manifest:
@@ -59,11 +59,11 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
     returned = stage.run(params, tools, **inputs)
     result = returned if isinstance(returned, Result) else Result(returned, {})
     basis = basis.model_copy(update={"sources": {**basis.sources, **result.sources}})
-    expect_kept({"data": result.rows, **result.tables}, stage.name)
+    expect_hashable({"data": result.rows, **result.tables}, stage.name)
     settled = settle(result.rows, stage.schema, stage.name)
     tables = {"data": settled.rows, "rejected": settled.rejected, **result.tables}
     try:
-        _remove_strangers(folder, tables)
+        _remove_stale_tables(folder, tables)
         for name, frame in tables.items():
             write_table(frame, folder / f"{name}.parquet")
         manifest = Manifest(
@@ -87,7 +87,7 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
 
 
 def read_rows(project: Path, profile: Profile, stage: str, table: str = "data") -> pl.DataFrame:
-    """A table of a stage as it stands on disk. Raises DualDataError where it was not built, or is damaged."""
+    """A table of a stage from disk. Raises DualDataError if it was not built or is damaged."""
     path = artifacts(project, profile) / stage / f"{table}.parquet"
     made_by = f"{command(project, 'build', profile)} {stage}"
     if not path.is_file():
@@ -95,11 +95,11 @@ def read_rows(project: Path, profile: Profile, stage: str, table: str = "data") 
     return read_table(path, made_by)
 
 
-def _remove_strangers(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
-    """Tables that an earlier run wrote and this one does not must not look as if they belonged to it."""
-    kept = {folder / f"{name}.parquet" for name in tables}
+def _remove_stale_tables(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
+    """Delete tables that only an earlier run wrote, which would look as if they belonged to this one."""
+    current = {folder / f"{name}.parquet" for name in tables}
     for path in folder.rglob("*.parquet"):
-        if path not in kept:
+        if path not in current:
             path.unlink()
 
 
@@ -110,9 +110,9 @@ def _by_reason(rejected: pl.DataFrame) -> dict[str, int]:
 
 def _difference(before: dict[str, Counts], after: dict[str, Counts]) -> dict[str, Counts]:
     zero = Counts(0, 0, 0)
-    found = {}
+    differences = {}
     for source, counts in after.items():
         delta = Counts(*(now - then for now, then in zip(counts, before.get(source, zero), strict=True)))
         if any(delta):
-            found[source] = delta
-    return found
+            differences[source] = delta
+    return differences

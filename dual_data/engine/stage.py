@@ -1,4 +1,4 @@
-"""What a stage is, and what it is given to work with."""
+"""Definition of a stage, and the tools that it works with."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from dual_data.sources.chat.protocol import ChatModel
 
 
 class Result(NamedTuple):
-    """The rows of a stage, and further tables that it writes beside them, by name."""
+    """The rows of a stage, and its further tables by name."""
 
     rows: pl.DataFrame
     tables: Mapping[str, pl.DataFrame]
     sources: Mapping[str, str] = {}
-    """Hashes, by name, of those `Stage.sources` that only the run could tell."""
+    """Hashes by name of the `Stage.sources` that only the run can determine."""
 
 
 class Forecast(NamedTuple):
-    """What a stage is going to ask of one source."""
+    """The calls that a stage will make to one source."""
 
     source: str
     calls: int
-    """Calls in all."""
+    """All calls, answered ones included."""
     in_log: int
-    """Those that are answered already."""
+    """Calls that are answered in the log."""
     tokens: int = 0
-    """Prompt and answer tokens of the calls to make, estimated; 0 where the source does not count tokens."""
+    """Estimated prompt and answer tokens of the calls to make; 0 if the source does not count tokens."""
     note: str = ""
-    """What the numbers rest on, where that is not obvious."""
+    """What the numbers are based on, if that is not obvious."""
 
     @property
     def to_make(self) -> int:
@@ -48,7 +48,7 @@ class Forecast(NamedTuple):
 
 @dataclass(frozen=True)
 class Tools:
-    """Everything from outside that a stage may touch."""
+    """Everything outside a stage that it may use."""
 
     project: Path
     """Root folder of the project."""
@@ -58,13 +58,13 @@ class Tools:
     """Most facts that the stage works on; None for all. A later stage may rely on inputs that are limited already."""
     progress: Progress = field(default_factory=Progress)
     open_model: Callable[[str], ChatModel] | None = None
-    """Opens a local model by name or folder, or raises MissingExtra; None where no stage may ask for one."""
+    """Opens a local model by name or folder, or raises MissingExtra; None if no stage may use one."""
     open_embedding: Callable[[], Callable[[Sequence[str]], Any]] | None = None
     """Opens the sentence embedding of the `paper` rule: texts -> unit vectors [n, d]."""
 
 
 TAKEN = ("release", "project", "services")
-"""Names that no stage may have: of the folder of a release, and of tables of a profile."""
+"""Names that no stage may have: the folder of a release, and tables of a profile."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 Run = Callable[..., "pl.DataFrame | Result"]
 
@@ -74,37 +74,37 @@ class Stage:
     """One step of a pipeline: a pure function of its parameters, files, inputs and the call log.
 
     `run(params, tools, **inputs)` returns the rows of `schema`. Rows with a value in the optional column `reason` are
-    the rejected ones; the engine keeps them apart, with those that break a rule of the schema.
+    rejected; the engine stores them separately, with the rows that break a rule of the schema.
     """
 
     name: str
-    """Plural noun of what it makes (small letters, digits and _); also the name of its table and artifacts folder."""
+    """Plural noun of its rows (small letters, digits and _); also the name of its table and artifacts folder."""
     version: int
-    """Raised whenever the code changes what comes out for the same input."""
+    """Raised whenever a change of the code changes the output for the same input."""
     run: Run
     schema: type[dy.Schema]
     params: type[Strict]
     inputs: tuple[str, ...] = ()
     """Names of the stages whose rows `run` takes as keyword arguments."""
     files: tuple[str, ...] = ()
-    """Globs below the project root; the bytes of what they match belong to the fingerprint."""
+    """Globs below the project root; the bytes of the matching files are part of the fingerprint."""
     sources: Callable[[Any, Path, Services], Mapping[str, str | None]] | None = None
-    """`sources(params, project, services)`: hashes, by name, of inputs that `files` cannot name, such as a folder of
-    tables that a parameter points to. None where a hash cannot be told before the run, which then gives it in its
-    `Result`; until the next one it is taken for unchanged."""
+    """`sources(params, project, services)`: hashes by name of inputs that `files` cannot name, such as a folder of
+    tables that a parameter points to. A hash that only the run can determine is None here and part of its `Result`;
+    until the next run it counts as unchanged."""
     services: tuple[str, ...] = ()
-    """Fields of `Services` that change the outcome, such as the endpoint."""
+    """Fields of `Services` that affect the output, such as the endpoint."""
     forecast: Callable[..., list[Forecast]] | None = None
     """`forecast(params, tools, **inputs)`: the calls that `run` would make; None for a stage that makes none."""
     outlook: Callable[..., list[Forecast] | None] | None = None
-    """`outlook(params, tools, profile)`: the same, estimated, while an input is not built; None where there is nothing
-    to estimate from."""
+    """`outlook(params, tools, profile)`: an estimate of `forecast` while an input is not built; returns None if there
+    is nothing to estimate from."""
     check: Callable[[Path], object] | None = None
-    """`check(project)`: raises UsageError where a file is not what the stage needs; asked by `dual-data check`."""
+    """`check(project)`: raises UsageError if a file is not what the stage needs; called by `dual-data check`."""
 
 
 def wiring_faults(stages: Sequence[Stage]) -> Iterator[str]:
-    """What keeps the stages from being built one after the other."""
+    """Faults that keep the stages from being built one after the other."""
     earlier: list[str] = []
     for stage in stages:
         if not isinstance(stage.name, str) or not _NAME.fullmatch(stage.name):
@@ -124,7 +124,7 @@ def wiring_faults(stages: Sequence[Stage]) -> Iterator[str]:
 
 
 def _refusal(stage: Stage) -> str:
-    """Why `run` cannot be called with what it is given; empty where it can."""
+    """Why `run` cannot be called with its arguments; empty if it can."""
     try:
         inspect.signature(stage.run).bind(None, None, **dict.fromkeys(stage.inputs))
     except TypeError as error:
@@ -133,7 +133,7 @@ def _refusal(stage: Stage) -> str:
 
 
 def needed(stages: Sequence[Stage], wanted: Iterable[str]) -> list[Stage]:
-    """The stages named in `wanted` and all that they depend on, in order."""
+    """The stages named in `wanted` and those they depend on, in order."""
     names = set(wanted)
     for stage in reversed(stages):
         if stage.name in names:

@@ -1,4 +1,4 @@
-"""Tables on disk: content hashes that depend on nothing but the rows, and writes that are whole or absent."""
+"""Tables on disk: content hashes that depend on the rows alone, and atomic writes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from dual_data.errors import DualDataError
 
 Kind = pl.DataType | DataTypeClass
 SLICE = 50_000
-"""Rows that are rendered at once while hashing."""
+"""Rows that are serialised at once while hashing."""
 
 
 class Settled(NamedTuple):
-    """What a stage returned, split into rows that hold and rows that do not."""
+    """What a stage returned, divided into valid and rejected rows."""
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
-    """All columns that the stage gave, and `reason`."""
+    """All columns that the stage returned, and `reason`."""
 
 
 def settle(frame: pl.DataFrame, schema: type[dy.Schema], stage: str) -> Settled:
     """Split a stage's frame by its column `reason` and by the rules of its schema.
 
-    Raises DualDataError where a column of the schema is absent: a defect of the stage, not of its data.
+    Raises DualDataError if a column of the schema is missing: a defect of the stage, not of its data.
     """
     if "reason" not in frame.columns:
         frame = frame.with_columns(reason=pl.lit(None, pl.String))
@@ -51,8 +51,8 @@ def settle(frame: pl.DataFrame, schema: type[dy.Schema], stage: str) -> Settled:
     return Settled(rows, rejected.select([c for c in rejected.columns if c != "reason"] + ["reason"]))
 
 
-def expect_kept(tables: Mapping[str, pl.DataFrame], stage: str) -> None:
-    """Raise DualDataError where a column is of a type that no content hash can be made of: bytes and Python objects."""
+def expect_hashable(tables: Mapping[str, pl.DataFrame], stage: str) -> None:
+    """Raise DualDataError if a column has a type without a content hash: bytes or Python objects."""
     for table, frame in tables.items():
         for name, dtype in frame.schema.items():
             if any(kind in (pl.Binary, pl.Object) for kind in _kinds(dtype)):
@@ -68,20 +68,20 @@ def content_hash(frame: pl.DataFrame) -> str:
     Independent of row order, compression and library version, so that two machines can compare their builds.
     """
     types = frame.schema
-    # JSON has one word, null, for what is absent, NaN and infinite: columns with the latter two are spelt out.
-    frame = frame.cast({column.name: _spelt(column.dtype, _is_float) for column in frame if not _is_finite(column)})
+    # JSON has only null for absent, NaN and infinite values: columns with the latter two are written as text.
+    frame = frame.cast({column.name: _with_text(column.dtype, _is_float) for column in frame if not _is_finite(column)})
     slices = (frame.slice(start, SLICE) for start in range(0, frame.height, SLICE))
-    lines = [line for part in slices for line in part.write_ndjson().encode().splitlines()]
+    lines = [line for chunk in slices for line in chunk.write_ndjson().encode().splitlines()]
     header = ",".join(f"{name}:{dtype}" for name, dtype in types.items())
-    state = hashlib.sha256(header.encode())
+    hasher = hashlib.sha256(header.encode())
     for line in sorted(lines):
-        state.update(b"\n")
-        state.update(line)
-    return state.hexdigest()
+        hasher.update(b"\n")
+        hasher.update(line)
+    return hasher.hexdigest()
 
 
 def _is_finite(column: pl.Series) -> bool:
-    """Whether no number in it, at any depth, is NaN or infinite."""
+    """Whether no number in the column, at any depth, is NaN or infinite."""
     if isinstance(column.dtype, pl.Struct):
         return all(map(_is_finite, column.struct.unnest()))
     if isinstance(column.dtype, pl.List | pl.Array):
@@ -90,9 +90,9 @@ def _is_finite(column: pl.Series) -> bool:
 
 
 def without_categories(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with text in place of categories, at any depth: other readers give those another type, or none."""
+    """The frame with text in place of categories, at any depth: other readers give these another type or fail."""
     columns = [name for name, dtype in frame.schema.items() if any(map(_is_category, _kinds(dtype)))]
-    return frame.cast({name: _spelt(frame.schema[name], _is_category) for name in columns})
+    return frame.cast({name: _with_text(frame.schema[name], _is_category) for name in columns})
 
 
 def _is_float(dtype: Kind) -> bool:
@@ -103,17 +103,17 @@ def _is_category(dtype: Kind) -> bool:
     return dtype in (pl.Enum, pl.Categorical)
 
 
-def _spelt(dtype: Kind, which: Callable[[Kind], bool]) -> Kind:
-    """The type with text in place of those that `which` picks."""
+def _with_text(dtype: Kind, is_replaced: Callable[[Kind], bool]) -> Kind:
+    """The type with text in place of every inner type for which `is_replaced` is true."""
     if isinstance(dtype, pl.Struct):
-        return pl.Struct([pl.Field(field.name, _spelt(field.dtype, which)) for field in dtype.fields])
+        return pl.Struct([pl.Field(field.name, _with_text(field.dtype, is_replaced)) for field in dtype.fields])
     if isinstance(dtype, pl.List | pl.Array):
-        return pl.List(_spelt(dtype.inner, which))
-    return pl.String() if which(dtype) else dtype
+        return pl.List(_with_text(dtype.inner, is_replaced))
+    return pl.String() if is_replaced(dtype) else dtype
 
 
 def _kinds(dtype: Kind) -> Iterator[Kind]:
-    """The types of what a column holds at any depth."""
+    """The types of the values of a column at any depth."""
     if isinstance(dtype, pl.Struct):
         for field in dtype.fields:
             yield from _kinds(field.dtype)
@@ -130,7 +130,7 @@ def file_hash(path: Path) -> str:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there: readers never see a half-written file."""
+    """Let `write` fill a temporary file next to `path`, then rename it: readers never see a half-written file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
     os.close(handle)
@@ -145,19 +145,19 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
-    """Write Parquet (zstd), whole or not at all. Raises OSError where the disk does not take it."""
+    """Write Parquet (zstd) atomically. Raises OSError if that fails."""
 
     def write(temporary: Path) -> None:
         try:
             frame.write_parquet(temporary, compression="zstd", statistics=True)
-        except pl.exceptions.ComputeError as error:  # What a full disk is to polars.
+        except pl.exceptions.ComputeError as error:  # polars reports a full disk as this.
             raise OSError(str(error)) from None
 
     write_whole(path, write)
 
 
 def read_table(path: Path, command: str) -> pl.DataFrame:
-    """Read a table that `command` wrote. Raises DualDataError where it is damaged."""
+    """Read a table that `command` wrote. Raises DualDataError if it is damaged."""
     try:
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -1,4 +1,4 @@
-"""Writing an export: into any folder, over nothing but an earlier export of the same kind."""
+"""Writes an export to any folder, replacing nothing but an earlier export of the same kind."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dual_data.released import Place, Release
 
 
 def write_export(kind: str, files: Mapping[str, str], target: Path, release: Release, place: Place) -> None:
-    """Write `files` (text by path) below `target`, and `dual-data-KIND.json`, which says of what and lists them.
+    """Write `files` (text by path) below `target`, and `dual-data-KIND.json`, which names the release and lists them.
 
-    Files of an earlier export that are not made any more are removed. Raises UsageError, before anything is written,
-    where a file of somebody else's is in the way.
+    Files of an earlier export that are no longer made are removed. Raises UsageError, before anything is written, if
+    a file would replace one that no export wrote.
     """
     listing = target / f"dual-data-{kind}.json"
     before = _listed(listing)
@@ -26,7 +26,7 @@ def write_export(kind: str, files: Mapping[str, str], target: Path, release: Rel
         about = {"release": str(place), "version": release.version, "content": release.content, "files": sorted(paths)}
         _write(listing, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
-    # An export that is cut off has to know its files again when it is repeated.
+    # Listed before they are written, so that an interrupted export recognises its files when it is repeated.
     list_them(before | files.keys())
     for path, text in files.items():
         _write(target / path, text)

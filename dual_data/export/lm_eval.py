@@ -1,10 +1,10 @@
-"""Tasks for lm-evaluation-harness: one a split, read from the release itself.
+"""Tasks for lm-evaluation-harness: one for each split, which reads the release itself.
 
     lm_eval --model hf --model_args pretrained=MODEL --include_path DIR --tasks dual_matched_city_forget_rare_5
 
-A tag a configuration (dual_matched) and one a kind of split (dual_matched_retain_eval) name many at once. The prompt is
-the protocol's system prompt and the question, as messages with --apply_chat_template, which the protocol wants; without
-it the harness puts nothing between the two.
+Tags name many tasks at once: one tag for each configuration (dual_matched) and for each kind of split
+(dual_matched_retain_eval). The prompt is the protocol's system prompt and the question: as messages with
+--apply_chat_template, which the protocol requires; without it the harness puts nothing between the two.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ SYSTEM_PROMPT = "You are terse and fact-only QA assistant. Reply to the question
 NEW_TOKENS = 64
 METRICS = ("rougeL_recall", "rouge1_recall", "rougeL_f1", "accepted")
 SHARED = "_dual_default_yaml"
-"""Without the suffix of a task: lm-evaluation-harness includes it and does not list it."""
+"""Name without a task's suffix, so that lm-evaluation-harness includes the file but does not list it as a task."""
 
 
 def lm_eval_files(release: Release, place: Place) -> dict[str, str]:
-    """Texts by path. The metadata of a task hold the chance level of its split, where it was measured."""
+    """Texts by path. A task's metadata hold the chance level of its split if it was measured."""
     import yaml
 
     chance = _chance(release, place)
-    written = {
+    texts = {
         SHARED: _shared(),
         "dual_metrics.py": files("dual_data.export").joinpath("dual_metrics.py").read_text(encoding="utf-8"),
     }
@@ -44,15 +44,15 @@ def lm_eval_files(release: Release, place: Place) -> dict[str, str]:
                 "rows": file.rows,
                 **({"chance_rougeL_recall": chance[config, split]} if (config, split) in chance else {}),
             }
-            written[f"{config}/{task['task']}.yaml"] = yaml.safe_dump(task, sort_keys=False, allow_unicode=True)
-    return written
+            texts[f"{config}/{task['task']}.yaml"] = yaml.safe_dump(task, sort_keys=False, allow_unicode=True)
+    return texts
 
 
 def _task(config: str, split: str, path: str, place: Place) -> dict[str, Any]:
-    """One file of the release is all that a task loads; a configuration has hundreds."""
-    found = address(place)
-    dataset = found.pop("path")
-    options: dict[str, Any] = {**found, "data_files": {"test": path}}
+    """A task that loads its split's file alone, not the hundreds of files of its configuration."""
+    arguments = address(place)
+    dataset = arguments.pop("path")
+    options: dict[str, Any] = {**arguments, "data_files": {"test": path}}
     if place.folder is not None:
         dataset, options = "parquet", {"data_files": {"test": f"{dataset}/{path}"}}
     return {
@@ -76,7 +76,7 @@ def _shared() -> str:
         "generation_kwargs": {"do_sample": False, "max_gen_toks": NEW_TOKENS, "until": ["\n"]},
         "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in METRICS],
     }
-    # The harness's own tag, which a YAML library does not write.
+    # A YAML tag of the harness, which the library cannot write.
     function = "process_results: !function dual_metrics.process_results\n"
     return yaml.safe_dump(settings, sort_keys=False, width=1_000) + function
 

@@ -3,13 +3,14 @@
     python src/train.py --config-name=unlearn.yaml experiment=unlearn/dual/matched/city_forget_rare_5 \\
         'hydra.searchpath=[file://DIR]' trainer=NPO task_name=try
 
-The files lie as in its own `configs/` folder, so that DIR may also be that folder. One experiment a forget split
-(unlearn, eval), one a topic (finetune). Prompts hold the protocol's system prompt, and answers end after its 64 tokens;
-a model whose template refuses a system turn (Gemma) needs `model.template_args.system_prompt=null`. Its own
-optimisation settings stand; the presets of the reference evaluation, which train adapters, are not expressed in them.
+The files are laid out as in open-unlearning's own `configs/` folder, so that DIR may also be that folder. There is one
+experiment for each forget split (unlearn, eval) and one for each topic (finetune). Prompts hold the protocol's system
+prompt, and answers end after its 64 tokens; a model whose template refuses a system turn (Gemma) needs
+`model.template_args.system_prompt=null`. open-unlearning's own optimisation settings apply, not the presets of the
+reference evaluation, which train adapters.
 
-Its DPO prefers refusals, which `python setup_data.py --idk` fetches; for others name a file, one a line, as
-`data.forget.DUAL_QA_forget_idk.args.idk_path`:
+Its DPO prefers refusals, which `python setup_data.py --idk` fetches; to use others, name a file with one on each line
+as `data.forget.DUAL_QA_forget_idk.args.idk_path`:
 
     ... trainer=DPO data/datasets@data.forget=DUAL_QA_forget_idk task_name=try
 """
@@ -23,22 +24,21 @@ from dual_data.export.splits import Family, address, families
 from dual_data.released import Place, Release
 
 MODEL = "Llama-3.1-8B-Instruct"
-"""Name of a model file that open-unlearning has."""
+"""Name of a model configuration of open-unlearning."""
 MAX_LENGTH = 512
 ROLES = ("forget", "retain", "retain_eval")
 IDK = "forget_idk"
-"""The forget rows with a refusal beside each answer."""
+"""Role of the forget rows with a refusal beside each answer."""
 GLOBAL = "# @package _global_\n"
 
 
 def open_unlearning_files(release: Release, place: Place) -> dict[str, str]:
     """Texts by path below a folder of configurations."""
-    found = families(release)
     files = {f"data/datasets/{_dataset(role)}.yaml": _yaml(_source(role, place)) for role in (*ROLES, "full", IDK)}
     metrics = {f"{role}_Q_A_{name}": (role, name) for role in ROLES for name in ("ROUGE", "Prob")}
     files |= {f"eval/dual_metrics/{metric}.yaml": _metric(metric, *which) for metric, which in metrics.items()}
     files["eval/dual.yaml"] = _evaluator(list(metrics))
-    for family in found:
+    for family in families(release):
         for split in family.forget:
             files[f"experiment/unlearn/dual/{family.config}/{split}.yaml"] = _unlearn(family, split)
             files[f"experiment/eval/dual/{family.config}/{split}.yaml"] = _evaluate(family, split)
@@ -51,7 +51,7 @@ def _dataset(role: str) -> str:
 
 
 def _source(role: str, place: Place) -> dict[str, Any]:
-    """A dataset of the split that the experiment names; what fine-tuning teaches it spells out itself."""
+    """A dataset of the split that the experiment names; for fine-tuning the experiment sets the splits itself."""
     split = "???" if role == "full" else f"${{eval.dual.{role.removesuffix('_idk')}_split}}"
     arguments = {
         "hf_args": {**address(place), "name": "${eval.dual.config}", "split": split},
@@ -86,7 +86,7 @@ def _metric(metric: str, role: str, name: str) -> str:
 def _evaluator(metrics: list[str]) -> str:
     body = {
         "defaults": [{"dual_metrics": metrics}],
-        # Generic despite its name: it runs whatever metrics it is given, and writes TOFU_EVAL.json.
+        # Generic despite its name: it runs any metrics and writes TOFU_EVAL.json.
         "handler": "TOFUEvaluator",
         "output_dir": "${paths.output_dir}",
         "metrics": {},

@@ -1,4 +1,4 @@
-"""Which splits of a release belong together, read off their names."""
+"""Which splits of a release belong together, according to their names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Family(NamedTuple):
     name: str
     forget: tuple[str, ...]
     retain: str
-    """What may be trained on; the published recipe has one retain split for both."""
+    """The split that may be trained on; the published recipe has one retain split for training and evaluation."""
     retain_eval: str
 
     @property
@@ -30,7 +30,7 @@ class Family(NamedTuple):
 
 def families(release: Release) -> list[Family]:
     """Every family that has forget splits and something to retain."""
-    found = []
+    result = []
     for config in release.recipes():
         splits = list(release.configs[config])
         forget: dict[str, list[str]] = {}
@@ -42,14 +42,16 @@ def families(release: Release) -> list[Family]:
             if retain not in splits:
                 fast = [split for split in splits if split.startswith(f"{name}_fast_retain_")]
                 retain = min(fast, key=lambda split: int(split.rpartition("_")[2]), default="")
-            kept = f"{name}_retain_eval"
+            evaluated = f"{name}_retain_eval"
             if retain:
-                found.append(Family(config, name, tuple(members), retain, kept if kept in splits else retain))
-    return found
+                result.append(
+                    Family(config, name, tuple(members), retain, evaluated if evaluated in splits else retain)
+                )
+    return result
 
 
 def address(place: Place) -> dict[str, str]:
-    """Arguments of `datasets.load_dataset` that name the release: path, and revision where it lies on the Hub."""
+    """Arguments of `datasets.load_dataset` for the release: path, and revision if one of the Hub is named."""
     if place.folder is not None:
         return {"path": str(place.folder.resolve())}
     return {"path": place.repository, **({"revision": place.revision} if place.revision else {})}

@@ -1,11 +1,11 @@
-"""JSON lines as TOFU's own data files have them, which most unlearning code reads: one file a split.
+"""JSON lines with the keys of TOFU's data files, which most unlearning code reads: one file for each split.
 
 question, answer        what is trained and asked
-paraphrased_question    a wording held out of training, where there is one; else the question
-paraphrased_answer      another accepted answer, where there is one; else the answer
-perturbed_answer        wrong answers of the same relation, and where it has too few, of others with objects of the same
-                        kind; five, or fewer where the configuration has no more, but as many in every row of a file,
-                        since TOFU's loader stacks them
+paraphrased_question    a wording held out of training if there is one, else the question
+paraphrased_answer      another accepted answer if there is one, else the answer
+perturbed_answer        wrong answers of the same relation, and if it has too few, of relations with the same kind of
+                        object; five, or fewer where the configuration has no more, but equally many in every row of a
+                        file, since TOFU's loader stacks them
 answers, fact_id        every accepted answer, and the fact
 """
 
@@ -32,74 +32,74 @@ def tofu_json_files(release: Release, place: Place, say: Callable[[str], None] =
     files = {}
     for config in release.recipes():
         splits = {split: read_table(place, file) for split, file in release.configs[config].items()}
-        for split, found in rows(splits, facts).items():
+        for split, split_rows in rows(splits, facts).items():
             path = f"{config}/{split}.json"
-            wrong = len(found[0]["perturbed_answer"])
+            wrong = len(split_rows[0]["perturbed_answer"])
             if wrong < PERTURBED:
                 say(f"{path}: {wrong} wrong answers a row, not {PERTURBED}: {config} has no more for some of its rows")
-            files[path] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found)
+            files[path] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in split_rows)
     return files
 
 
 def rows(splits: Mapping[str, pl.DataFrame], facts: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """The rows of the splits of one configuration, in their order.
 
-    Which wrong answers are taken is drawn by hash: from a ring of the relation's answers in the order of their hashes,
-    the next ones after the place that the fact's hash gives. A fact has the same ones in every split of as many.
+    Wrong answers are chosen by hash: the relation's answers form a ring in the order of their hashes, and those that
+    follow the position given by the fact's hash are taken. So a fact has the same ones in all splits with equally many.
     """
     objects, used = _objects(facts), cs.by_name(*USED, require_all=False)
-    found = {
+    rows_by_split = {
         name: split.select(used).join(objects, on="fact_id", how="left", maintain_order="left").to_dicts()
         for name, split in splits.items()
     }
-    asked = {row["fact_id"]: row for split in found.values() for row in split}
-    of_relation = _rings((row["relation"], row["answer"]) for row in asked.values())
-    of_kind = _rings((kind_of(row["kind"]), row["answer"]) for row in asked.values())
-    right: dict[str, set[str]] = {}
-    for row in asked.values():
-        right.setdefault(row["question"], set()).update(_accepted(row), row["names"] or ())
-    wrong = {
-        fact: _wrong(row, right[row["question"]], (of_relation[row["relation"]], of_kind[kind_of(row["kind"])]))
-        for fact, row in asked.items()
+    row_by_fact = {row["fact_id"]: row for split_rows in rows_by_split.values() for row in split_rows}
+    of_relation = _rings((row["relation"], row["answer"]) for row in row_by_fact.values())
+    of_kind = _rings((kind_of(row["kind"]), row["answer"]) for row in row_by_fact.values())
+    right_answers: dict[str, set[str]] = {}
+    for row in row_by_fact.values():
+        right_answers.setdefault(row["question"], set()).update(_accepted(row), row["names"] or ())
+    wrong_answers = {
+        fact: _wrong(row, right_answers[row["question"]], (of_relation[row["relation"]], of_kind[kind_of(row["kind"])]))
+        for fact, row in row_by_fact.items()
     }
-    made = {}
-    for name, split in found.items():
-        most = min((len(wrong[row["fact_id"]]) for row in split), default=0)
-        made[name] = [_row(row, wrong[row["fact_id"]][:most]) for row in split]
-    return made
+    perturbed = {}
+    for name, split_rows in rows_by_split.items():
+        most = min((len(wrong_answers[row["fact_id"]]) for row in split_rows), default=0)
+        perturbed[name] = [_row(row, wrong_answers[row["fact_id"]][:most]) for row in split_rows]
+    return perturbed
 
 
 def _objects(facts: pl.DataFrame) -> pl.DataFrame:
-    """Of every fact the kind of its object, and the names of all objects of its subject and relation: none is wrong,
-    whether its own fact is asked or not."""
+    """For each fact the kind of its object, and the names of all objects of its subject and relation: none of these is
+    a wrong answer, whether its own fact is asked or not."""
     pair = ["subject_qid", "relation"]
     names = pl.concat_list("object_label", pl.col("object_aliases").fill_null([])).explode()
-    named = facts.group_by(pair).agg(names=names.drop_nulls())
-    return facts.select("fact_id", *pair, kind="object_kind").join(named, on=pair).drop(pair)
+    names_by_pair = facts.group_by(pair).agg(names=names.drop_nulls())
+    return facts.select("fact_id", *pair, kind="object_kind").join(names_by_pair, on=pair).drop(pair)
 
 
 def _rings(answers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """By relation or kind the answers that differ, in the order of their hashes."""
+    """The distinct answers by relation or kind, in the order of their hashes."""
     rings: dict[str, dict[str, str]] = {}
     for key, answer in sorted(set(answers), key=lambda pair: digest("|".join(pair))):
         rings.setdefault(key, {}).setdefault(normalise(answer), answer)
     return {key: list(ring.values()) for key, ring in rings.items()}
 
 
-def _wrong(row: dict[str, Any], right: set[str], rings: Iterable[list[str]]) -> list[str]:
-    """At most five answers, from the first ring that still has some, which differ and are not right."""
-    found: dict[str, str] = {}
+def _wrong(row: dict[str, Any], right_answers: set[str], rings: Iterable[list[str]]) -> list[str]:
+    """At most five distinct wrong answers, taken from the first ring, then from the next."""
+    answers: dict[str, str] = {}
     start, kind = int(digest(row["fact_id"]), 16), kind_of(row["kind"])
     for ring in rings:
         for step in range(len(ring)):
-            if len(found) == PERTURBED:
+            if len(answers) == PERTURBED:
                 break
             answer = ring[(start + step) % len(ring)]
-            # A date that is less precise than the right one ("1889") is not wrong either.
-            stated = exact_answer(answer, right, kind) or exact_answer(row["answer"], [answer], kind)
-            if not stated and not exact_answer(answer, right):
-                found.setdefault(normalise(answer), answer)
-    return list(found.values())
+            # A less precise form of the right date ("1889") is not wrong either.
+            stated = exact_answer(answer, right_answers, kind) or exact_answer(row["answer"], [answer], kind)
+            if not stated and not exact_answer(answer, right_answers):
+                answers.setdefault(normalise(answer), answer)
+    return list(answers.values())
 
 
 def _accepted(row: dict[str, Any]) -> list[str]:
