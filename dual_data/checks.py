@@ -1,4 +1,4 @@
-"""All faults of a project's files at once, for `dual-data check`."""
+"""Collects all faults of a project's files, for `dual-data check`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from dual_data.errors import UsageError
 from dual_data.prompts import load_prompt
 
 _EXPLAINED = re.compile(r"^#\s{2,}([a-z_]+)\s{2,}\S", re.MULTILINE)
-"""A reason with its meaning, in the comment at the head of EXCLUDED.toml."""
+"""A line of the comment at the top of EXCLUDED.toml: a reason and its meaning."""
 _TO_FILL_IN = "..."
-"""What the skeleton of a relation has where words are missing."""
+"""Placeholder for missing words in the skeleton of a relation file."""
 
 
 def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
-    """Every fault as `file: key: message`, and a line that says how much was checked."""
+    """Every fault as `file: key: message`, and a line with the numbers of checked items."""
     findings: list[str] = []
 
     def attempt(read: Callable[..., Any], *arguments: Any) -> Any:
@@ -53,24 +53,24 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         findings.extend(_stage_faults(profile, stages))
     findings.extend(_same_names(profiles))
     topics = [loaded for path in topic_files if (loaded := attempt(load_topics, path)) is not None]
-    relations = {path: one for path in relation_files if (one := attempt(load_relation, path)) is not None}
+    relations = {path: relation for path in relation_files if (relation := attempt(load_relation, path)) is not None}
     if len(relations) == len(relation_files):
         attempt(load_relations, root / "pipeline" / "relations")
     findings.extend(_unfilled(relations))
     findings.extend(_same_questions(relations))
     known = {name for loaded in topics for name in loaded}
-    named = {
+    topics_by_place = {
         f"{path}: topics": relations[path].topics if path in relations else _stated_topics(path)
         for path in relation_files
     }
     exclusions = root / "pipeline" / "relations" / "EXCLUDED.toml"
     if exclusions.exists() and (excluded := attempt(load_excluded, exclusions)) is not None:
         findings.extend(_wrong_exclusions(exclusions, excluded, relations))
-        named |= {f"{exclusions}: {label}.topics": entry.topics for label, entry in excluded.items()}
+        topics_by_place |= {f"{exclusions}: {label}.topics": entry.topics for label, entry in excluded.items()}
     if not topic_files and "broken" not in kinds.values():
         findings.append(f"{root / 'pipeline'}: holds no file of topics, such as topics.toml")
     elif topics and len(topics) == len(topic_files):
-        findings.extend(_unknown_topics(named, known, topic_files))
+        findings.extend(_unknown_topics(topics_by_place, known, topic_files))
     for path in prompt_files:
         attempt(load_prompt, path)
     for stage in stages:
@@ -78,21 +78,21 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
             attempt(stage.check, root)
     summary = (
         f"{len(profiles)} profiles, {len(known)} topics, {len(relations)} relations with "
-        f"{sum(len(one.questions.questions()) for one in relations.values())} questions, "
+        f"{sum(len(relation.questions.questions()) for relation in relations.values())} questions, "
         f"{len(prompt_files)} prompts: no fault found"
     )
-    # A prompt is read on its own and by its stage.
+    # Without duplicates: a prompt is read here and again by the check of its stage.
     return list(dict.fromkeys(findings)), summary
 
 
 def load_all_topics(root: Path) -> dict[str, Topic]:
-    """The topics of all files of the project that hold some."""
+    """The topics of all topic files of the project."""
     paths = [path for path in sorted((root / "pipeline").glob("*.toml")) if _kind(path) == "topics"]
     return {name: topic for path in paths for name, topic in load_topics(path).items()}
 
 
 def _stated_topics(path: Path) -> list[str]:
-    """What a relation file with another fault says of its topics, so that a misspelt one is told beside that."""
+    """The topics that a faulty relation file names, so that misspelt topics are reported together with its fault."""
     try:
         topics = read_toml(path).get("topics")
     except UsageError:
@@ -101,10 +101,10 @@ def _stated_topics(path: Path) -> list[str]:
 
 
 def _unknown_topics(
-    named: Mapping[str, Sequence[str]], known: Collection[str], topic_files: Sequence[Path]
+    topics_by_place: Mapping[str, Sequence[str]], known: Collection[str], topic_files: Sequence[Path]
 ) -> Iterator[str]:
-    """Topics that are named, file and key, and in no file of topics; if one cannot be read, nobody can tell."""
-    for place, topics in named.items():
+    """Faults for topics by file and key that no topic file defines; all topic files must have been readable."""
+    for place, topics in topics_by_place.items():
         for topic in topics:
             if topic != "*" and topic not in known:
                 yield f"{place}: {topic!r} is not in {' or '.join(p.name for p in topic_files)}"
@@ -113,17 +113,17 @@ def _unknown_topics(
 def _wrong_exclusions(
     path: Path, excluded: Mapping[str, Excluded], relations: Mapping[Path, Relation]
 ) -> Iterator[str]:
-    """Labels that a relation asks about all the same, and reasons that the head of the file does not explain."""
+    """Faults for excluded labels that a relation asks about, and for reasons that the top of the file lacks."""
     head = path.read_text(encoding="utf-8").partition("\n[")[0]
     reasons = _EXPLAINED.findall(head)
     for label, entry in excluded.items():
         if reasons and entry.reason not in reasons:
             known = ", ".join(reasons)
             yield f"{path}: {label}.reason: {entry.reason!r} is not explained at its head; there are {known}"
-        for other, relation in relations.items():
-            asked = "*" in entry.topics or any(relation.applies_to(topic) for topic in entry.topics)
-            if asked and label in relation.labels:
-                yield f"{path}: {label}: {other.name} asks about it; take it out here, or out of the labels there"
+        for file, relation in relations.items():
+            applies = "*" in entry.topics or any(relation.applies_to(topic) for topic in entry.topics)
+            if applies and label in relation.labels:
+                yield f"{path}: {label}: {file.name} asks about it; take it out here, or out of the labels there"
 
 
 def _same_names(profiles: Sequence[Profile]) -> list[str]:
@@ -137,7 +137,7 @@ def _same_names(profiles: Sequence[Profile]) -> list[str]:
 
 
 def _unfilled(relations: Mapping[Path, Relation]) -> list[str]:
-    """Wordings that `relations new` wrote and nobody filled in; its empty ones are no questions in any case."""
+    """Faults for wordings that still hold the placeholder of `relations new`; empty wordings are rejected elsewhere."""
     return [
         f"{path}: questions: {wording!r} is not filled in; write words in the place of {_TO_FILL_IN!r}"
         for path, relation in relations.items()
@@ -147,46 +147,46 @@ def _unfilled(relations: Mapping[Path, Relation]) -> list[str]:
 
 
 def _same_questions(relations: Mapping[Path, Relation]) -> list[str]:
-    """Questions that two relations of one topic would both ask: what answers the one would be wrong for the other."""
-    found = []
-    asked: dict[str, list[Path]] = {}
+    """Faults for questions that two relations of one topic share: an answer right for one is wrong for the other."""
+    faults = []
+    files_by_question: dict[str, list[Path]] = {}
     for path, relation in relations.items():
         for question in dict.fromkeys(relation.questions.questions()):
-            others = asked.setdefault(question.casefold(), [])
-            found += [
+            earlier = files_by_question.setdefault(question.casefold(), [])
+            faults += [
                 f"{path}: questions: {question!r} is asked by {other.name} too, in {', '.join(topics)}; "
                 "word one of the two so that its answers are not right for the other"
-                for other in others
+                for other in earlier
                 if (topics := _common_topics(relation, relations[other]))
             ]
-            others.append(path)
-    return found
+            earlier.append(path)
+    return faults
 
 
 def _common_topics(first: Relation, second: Relation) -> list[str]:
-    """Topics in which both are asked; the files of one property divide the topics among them."""
+    """Topics in which both relations are asked; none for two files of one property, which may not share topics."""
     return [] if first.property == second.property else sorted(first.topics_with(second))
 
 
 def _stage_faults(profile: Profile, stages: Sequence[Stage]) -> list[str]:
-    """Wrong parameters, and tables of stages that do not exist."""
-    found = []
+    """Faults for wrong parameters, and for tables named after no stage."""
+    faults = []
     for stage in stages:
         try:
             profile.params(stage.name, stage.params)
         except UsageError as error:
-            found.extend(str(error).split("\n"))
+            faults.extend(str(error).split("\n"))
     names = [stage.name for stage in stages]
-    found += [
+    faults += [
         f"{profile.path}: {name}: unknown table; the stages are: {', '.join(names)}"
         for name in profile.stages
         if name not in names
     ]
-    return found
+    return faults
 
 
 def _kind(path: Path) -> str:
-    """profile, topics or other, told by content, since users name their files as they like; broken: not TOML."""
+    """profile, topics or other, judged by content, since users choose file names freely; broken for invalid TOML."""
     try:
         data = read_toml(path)
     except UsageError:

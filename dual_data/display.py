@@ -1,4 +1,4 @@
-"""Text from outside, made fit to be shown: in a terminal, a page or a figure."""
+"""Makes text from outside safe to show in a terminal, a page or a figure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def visible(text: str) -> str:
-    """`text` with every control and direction character replaced: a label must not steer what shows it.
+    """`text` with every control and direction character replaced, so that a label cannot control what displays it.
 
-    As long as before: white space becomes spaces, other such characters U+FFFD.
+    The length stays the same: white space becomes spaces, other such characters U+FFFD.
 
     >>> visible("a\\u202eb")
     'a�b'

@@ -7,7 +7,7 @@
     |-- MissingExtra            an optional dependency is not installed
     |-- ServiceError            a remote service did not do its part
     |   |-- Transient           worth another try, perhaps later
-    |   |   `-- BrokenOff       the answer began and did not end
+    |   |   `-- BrokenOff       the answer was cut short
     |   |-- TooLarge            the request must be split, not repeated
     |   |-- Refused             no try will help: ban, key, quota, contact
     |   `-- Offline             the answer is not in the call log
@@ -74,7 +74,7 @@ class Transient(ServiceError):
 
 
 class BrokenOff(Transient):
-    """An answer that began and has no end: by chance, or because the service ran out of time and does not say so."""
+    """An answer that was cut short: by chance, or because the service hit a time limit without reporting it."""
 
 
 class TooLarge(ServiceError):
@@ -105,4 +105,4 @@ class ProjectBusy(DualDataError):
 
 
 class Dropped(KeyboardInterrupt):
-    """Ctrl-C while answers were awaited: threads that still wait for them would hold up an orderly end."""
+    """Ctrl-C while answers were awaited: threads that still wait for them would delay a normal exit."""

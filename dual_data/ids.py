@@ -22,13 +22,13 @@ def digest(text: str, length: int = 16) -> str:
 
 
 def digests(encoded: Iterable[bytes]) -> list[str]:
-    """`digest` of many texts, which are in UTF-8 already, without a call for each."""
+    """`digest` of many texts that are already encoded in UTF-8, without a function call for each."""
     sha256 = hashlib.sha256
     return [sha256(text).hexdigest()[:16] for text in encoded]
 
 
 def canonical(value: Mapping[str, Any]) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, characters as they are."""
+    """Canonical JSON of a value: sorted keys, no spaces, characters unescaped."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -61,7 +61,7 @@ def is_property(text: str) -> bool:
 
 
 def is_title(text: str) -> bool:
-    """Whether a page of a wiki could have that title, by its characters.
+    """Whether a wiki page could have this title, judged by its characters.
 
     >>> [is_title(text) for text in ("C", "C#", "A|B")]
     [True, False, False]

@@ -1,4 +1,4 @@
-"""Being stopped from outside, as Ctrl-C does it."""
+"""Termination signals handled like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def stopped_as_by_hand() -> Iterator[None]:
-    """In this block SIGTERM and SIGHUP do what Ctrl-C does, so that it cleans up; the defaults would end it at once.
+    """In this block SIGTERM and SIGHUP act as Ctrl-C does, so that it can clean up; by default they end it at once.
 
-    Other handlers than the defaults stay. So does everything outside of the main thread, where none can be set.
+    Handlers other than the default stay, and outside the main thread, where none can be set, nothing changes.
     """
     names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
     signals = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP

@@ -6,20 +6,20 @@ from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 _MONTHS = tuple(calendar.month_name[month].lower() for month in range(1, 13))
-# ASCII, because a long s and a dotless i are "s" and "i" to a pattern that ignores case, but to no table of words.
+# ASCII only: ignoring case, a pattern matches a long s as "s" and a dotless i as "i", which no table of words has.
 _MONTH = "(?a:" + "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS) + "|sept\\.?)"
-_BEFORE = r"b\.?\s?c\.?(?:\s?e\.?)?"
-_ERA = rf"(?:\s*(?P<era>{_BEFORE}|a\.?\s?d\.?|c\.?\s?e\.?)(?![a-z]))?"
+_BC = r"b\.?\s?c\.?(?:\s?e\.?)?"
+_ERA = rf"(?:\s*(?P<era>{_BC}|a\.?\s?d\.?|c\.?\s?e\.?)(?![a-z]))?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
-# Five digits and more are a year only where they count back: "12001 BC".
-_YEAR = rf"(?P<year>\d{{1,4}}|\d{{5,18}}(?=\s*{_BEFORE}(?![a-z])))"
+# Five or more digits are a year only before Christ: "12001 BC".
+_YEAR = rf"(?P<year>\d{{1,4}}|\d{{5,18}}(?=\s*{_BC}(?![a-z])))"
 _DATE_FORMS = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
-        # The universe is a year of eleven digits old; of thousands, Python makes no number.
+        # Up to 18 digits: the age of the universe takes eleven, and Python refuses to parse thousands.
         r"(?<![\d-])(?P<iso>-?\d{4,18})-(?P<month>\d\d)(?:-(?P<day>\d\d))?(?![\d-])",
         r"(?<![\w-])(?P<iso>-\d{4,18})(?![\d-])",
-        # Between dots the day stands first, or the year; between slashes nobody knows.
+        # With dots, the day or the year stands first; with slashes the order is ambiguous, so there is no such form.
         rf"(?<![\w.,-])(?P<day>\d{{1,2}})\.\s?(?P<month>\d{{1,2}})\.\s?(?P<year>\d{{4}})(?![.,]?\d)\b{_ERA}",
         r"(?<![\w.,-])(?P<iso>\d{4})\.(?P<month>\d\d)\.(?P<day>\d\d)(?![.,]?\d)\b",
         rf"\b{_DAY}\s+(?:of\s+)?(?P<name>{_MONTH})(?:\s+of)?,?\s+{_YEAR}\b{_ERA}",
@@ -28,25 +28,25 @@ _DATE_FORMS = tuple(
         rf"(?<![\w.,]){_YEAR}(?![.,]?\d)\b{_ERA}",
     )
 )
-# Spellings of years that the forms do not know -> those that they do: "AD 79", "79AD", "c.1889", "3,000 BC".
+# Spellings of years that the forms do not match, such as "AD 79", "79AD", "c.1889", "3,000 BC" -> ones that they do.
 _YEAR_SPELLINGS = (
     (re.compile(r"\b(?:AD|A\.D\.|CE|C\.E\.)\s*(\d{1,4})\b"), r"\1 AD"),
     (re.compile(r"(?<=\d)(?=(?:AD|BC|CE|BCE)\b)"), " "),
     (re.compile(r"\b(c|ca|circa)\.\s*(?=\d)", re.IGNORECASE), r"\1 "),
-    (re.compile(rf"(?<=\d),(?=(?:\d{{3}},){{0,5}}\d{{3}}\s*{_BEFORE}(?![a-z]))", re.IGNORECASE), ""),
+    (re.compile(rf"(?<=\d),(?=(?:\d{{3}},){{0,5}}\d{{3}}\s*{_BC}(?![a-z]))", re.IGNORECASE), ""),
 )
-# Behind "^" stands a power: that of "km^2", not a number of its own.
+# A number after "^" is an exponent, as in "km^2", not a quantity.
 _NUMBER = re.compile(
     r"(?<![\w.,^])[-−]?\d{1,3}(?:[, \u00a0\u202f]\d{3})+(?:\.\d+)?(?!\d)"
     r"|(?<![\w.^])[-−]?\d+(?:\.\d+)?(?:e[+-]?\d+)?",
     re.IGNORECASE,
 )
 _SCALES = {"thousand": 3, "m": 6, "million": 6, "billion": 9, "trillion": 12}
-# "1.2M" are millions; what is "1.2 m" or "1.2m" high are metres.
+# "1.2M" means millions, "1.2 m" and "1.2m" mean metres.
 _SCALE = re.compile(r"(?:\s*(?a:(thousand|million|billion|trillion))|((?-i:M)))\b", re.IGNORECASE)
 LARGEST = 100_000
-"""Most digits before the point, or zeros behind it, of a number: far from where its arithmetic overflows."""
-# Unit -> (what it measures, how many of the base unit it is); the Q-ids are Wikidata's.
+"""Most digits before the decimal point of a number, or zeros after it: far below where Decimal overflows."""
+# Unit -> (measure, size in its base unit); the Q-ids are Wikidata's.
 _UNITS: dict[str, tuple[str, Decimal]] = {
     spelling: (kind, Decimal(size))
     for kind, size, spellings in (
@@ -73,7 +73,7 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
     for spelling in spellings.split()
 }
 _UNIT = re.compile(r"\s*-?\s*(?:(square|sq\.?)\s+)?(Q\d+|[a-z]+(?:\^?[²2])?|%)", re.IGNORECASE)
-# Length, which "square" or "sq" makes an area -> that area.
+# Unit of length after "square" or "sq" -> unit of area.
 _SQUARE = {
     spelling: area
     for area, spellings in (
@@ -93,32 +93,32 @@ class Date(NamedTuple):
     month: int | None = None
     day: int | None = None
 
-    def states(self, asked: "Date") -> bool:
-        """Whether this date says what ``asked`` says, at the precision of ``asked``."""
-        return all(want is None or have == want for have, want in zip(self, asked, strict=True))
+    def states(self, expected: "Date") -> bool:
+        """Whether this date agrees with ``expected``, at the precision of ``expected``."""
+        return all(want is None or have == want for have, want in zip(self, expected, strict=True))
 
 
 class Quantity(NamedTuple):
-    """A number, the count of its significant digits, and what its unit measures in base units, if known."""
+    """A number in base units if its unit is known, the count of its significant digits, and what the unit measures."""
 
     amount: Decimal
     digits: int
     measure: str | None = None
 
-    def states(self, asked: "Quantity") -> bool:
-        """Whether this quantity is ``asked``: the same number, or it rounded to three or more stated digits.
+    def states(self, expected: "Quantity") -> bool:
+        """Whether this is ``expected``: the same number, or ``expected`` rounded to this one's three or more digits.
 
-        Units are compared when both are known; a missing or unknown unit is taken for the one asked for.
+        Measures are compared when both are known; a missing or unknown unit is taken for the expected one.
         """
-        if self.measure and asked.measure and self.measure != asked.measure:
+        if self.measure and expected.measure and self.measure != expected.measure:
             return False
-        if self.amount == asked.amount:
+        if self.amount == expected.amount:
             return True
-        return self.digits >= 3 and _rounded(asked.amount, self.digits) == _rounded(self.amount, self.digits)
+        return self.digits >= 3 and _rounded(expected.amount, self.digits) == _rounded(self.amount, self.digits)
 
 
 def dates(text: str) -> list[Date]:
-    """Every date of a text in English or ISO form; a number of a longer date is not a date of its own."""
+    """Every date of a text in English or ISO form; the year inside a longer date does not count again."""
     return _dates(text)[0]
 
 
@@ -128,7 +128,7 @@ def parse_date(text: str) -> Date | None:
 
 
 def written_year(year: int) -> str:
-    """A year as a reader writes it. ISO 8601 counts a year 0, readers do not; a bare number below 100 reads as no year.
+    """A year of ISO 8601, which has a year 0, as a reader writes it; a bare number below 100 would not read as a year.
 
     >>> [written_year(year) for year in (-43, 79, 1889)]
     ['44 BC', '79 AD', '1889']
@@ -160,32 +160,32 @@ def without_quantities(text: str) -> str:
 
 def _dates(text: str) -> tuple[list[Date], str]:
     """The dates, and the text with them blanked."""
-    found: list[Date] = []
+    dates: list[Date] = []
 
     def take(match: re.Match[str]) -> str:
         date = _date(match.groupdict())
         if date is None:
             return match.group()
-        found.append(date)
+        dates.append(date)
         return " ; "
 
     for pattern, plain in _YEAR_SPELLINGS:
         text = pattern.sub(plain, text)
     for form in _DATE_FORMS:
         text = form.sub(take, text)
-    return found, text
+    return dates, text
 
 
-def _date(parts: dict[str, str | None]) -> Date | None:
-    name = parts.get("name")
-    month = _month(name) if name else int(parts.get("month") or 0) or None
-    day = int(parts.get("day") or 0) or None
-    year = int(parts.get("iso") or parts.get("year") or 0)
-    era = (parts.get("era") or "").lower()
+def _date(groups: dict[str, str | None]) -> Date | None:
+    name = groups.get("name")
+    month = _month(name) if name else int(groups.get("month") or 0) or None
+    day = int(groups.get("day") or 0) or None
+    year = int(groups.get("iso") or groups.get("year") or 0)
+    era = (groups.get("era") or "").lower()
     if era.startswith("b"):
         year = 1 - year
-    elif not era and parts.get("year") and name is None and year < 100:
-        return None  # a bare "12" is a day or a count sooner than a year
+    elif not era and groups.get("year") and name is None and year < 100:
+        return None  # a bare "12" is more likely a day or a count than a year
     if (month and not 1 <= month <= 12) or (day and not 1 <= day <= 31):
         return None
     return Date(year, month, day)
@@ -196,7 +196,7 @@ def _month(name: str) -> int:
 
 
 def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:
-    found: list[tuple[Quantity, tuple[int, int]]] = []
+    quantities: list[tuple[Quantity, tuple[int, int]]] = []
     for match in _NUMBER.finditer(text):
         plain = re.sub("[, \u00a0\u202f]", "", match.group()).replace("−", "-")
         try:
@@ -210,10 +210,11 @@ def _quantities(text: str) -> list[tuple[Quantity, tuple[int, int]]]:
         if scale := _SCALE.match(text, end):
             amount, end = amount.scaleb(_SCALES[scale.group().strip().lower()]), scale.end()
         measure = None
-        if (unit := _UNIT.match(text, end)) and (size := _unit(unit.group(2), bool(unit.group(1)))):
-            measure, amount, end = size[0], amount * size[1], unit.end()
-        found.append((Quantity(amount, digits, measure), (match.start(), end)))
-    return found
+        if (unit := _UNIT.match(text, end)) and (definition := _unit(unit.group(2), bool(unit.group(1)))):
+            measure, size = definition
+            amount, end = amount * size, unit.end()
+        quantities.append((Quantity(amount, digits, measure), (match.start(), end)))
+    return quantities
 
 
 def _unit(spelling: str, square: bool) -> tuple[str, Decimal] | None:
@@ -226,7 +227,7 @@ def _unit(spelling: str, square: bool) -> tuple[str, Decimal] | None:
 def _significant(number: str) -> int:
     mantissa = number.lower().split("e")[0].lstrip("-")
     if "." not in mantissa:
-        mantissa = mantissa.rstrip("0")  # the zeros of "3,600,000" need not be measured ones
+        mantissa = mantissa.rstrip("0")  # the zeros of "3,600,000" need not be significant
     return len(mantissa.replace(".", "").lstrip("0"))
 
 

@@ -1,4 +1,4 @@
-"""One writer at a time in a folder."""
+"""A lock that lets one process at a time write to a folder."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dual_data.errors import ProjectBusy
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file, whose folder is made. Raises ProjectBusy where another process has it."""
+def locked(path: Path, task: str) -> Iterator[None]:
+    """Hold a lock file, making its folder. Raises ProjectBusy, which names `task`, if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise ProjectBusy(f"{path.parent}: {what} is running here; wait for it to end, or stop it") from None
+        raise ProjectBusy(f"{path.parent}: {task} is running here; wait for it to end, or stop it") from None
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""HTML by construction: whatever is not `Html` already is text, and is escaped when it becomes part of an element."""
+"""HTML elements from Python: content that is not of type `Html` is text, and is escaped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VOID = frozenset({"meta", "input", "br", "hr"})
 
 
 class Html(str):
-    """Markup that is safe to put into a page; only this module and what draws figures make it from text."""
+    """Markup that is safe to put into a page; only this module and the figures may turn text into it."""
 
     __slots__ = ()
 
@@ -64,12 +64,12 @@ def element(tag: str, *contents: Content, **attributes: str | int | bool | None)
 
 
 def label(text: str) -> Html:
-    """Text from outside: its direction must not reorder what stands around it."""
+    """Text from outside, isolated so that its writing direction cannot reorder the text around it."""
     return element("bdi", text)
 
 
 def html_page(title: str, style: str, *body: Content, script: str = "") -> str:
-    """A whole page in the colours of the palette, which loads nothing and runs nothing but `script`."""
+    """A whole page in the colours of the palette, which loads no resources and runs no script but `script`."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # Even if a label got through as markup, it could load nothing and run nothing.
     policy = (

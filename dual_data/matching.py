@@ -17,7 +17,7 @@ ObjectKind = Literal["entity", "text", "date", "quantity"]
 
 _POSSESSIVE = re.compile(r"['’ʼ`]s\b", re.IGNORECASE)
 _APOSTROPHE = re.compile(r"(?<=\w)['‘’`´](?=\w)")
-# The Hawaiian okina, the Arabic ayin and their like are letters to Unicode, yet readers write apostrophes or nothing.
+# The Hawaiian okina, the Arabic ayin and the like are letters in Unicode, yet readers write apostrophes or nothing.
 _LETTER_APOSTROPHES = str.maketrans(dict.fromkeys("\u02bb\u02bc\u02bd\u02be\u02bf"))
 # Signs that are part of a name when they follow a letter: without them "C++" and "C#" would both be "C".
 _NAME_SIGNS = {"+": " plus ", "#": " sharp "}
@@ -27,7 +27,7 @@ _FILLERS = frozenset({"in", "on", "the", "of", "year", "about", "circa", "c"})
 
 
 def kind_of(value: Any) -> ObjectKind:
-    """The kind that a table names; an entity where it names none that is known."""
+    """`value` of a table as a kind of object; entity if it is not a known kind."""
     return next((kind for kind in get_args(ObjectKind) if kind == value), "entity")
 
 
@@ -61,8 +61,8 @@ def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity")
         return _all(_right_dates(text, answers)) and _only_fillers(literals.without_dates(text))
     if kind == "quantity":
         return _all(_right_quantities(text, answers)) and _only_fillers(literals.without_quantities(text))
-    said = normalise(text)
-    return bool(said) and any(said == normalise(answer) for answer in answers)
+    normal = normalise(text)
+    return bool(normal) and any(normal == normalise(answer) for answer in answers)
 
 
 def _is_in(answer: str, text: str, readings: set[str]) -> bool:
@@ -72,44 +72,44 @@ def _is_in(answer: str, text: str, readings: set[str]) -> bool:
     return bool(answer.strip()) and answer.casefold().strip() in text.casefold()
 
 
-def _bounded(found: tuple[str, ...]) -> str:
-    return f" {' '.join(found)} "
+def _bounded(tokens: tuple[str, ...]) -> str:
+    return f" {' '.join(tokens)} "
 
 
 @lru_cache(maxsize=1 << 17)
 def _normal_words(text: str) -> tuple[str, ...]:
-    named = _NAME_SIGN.sub(lambda signs: "".join(_NAME_SIGNS[sign] for sign in signs.group()), text)
-    found = words(_APOSTROPHE.sub("", named))
-    if not named.isascii():
-        # After the folding, which makes some of them: of "ŉ".
-        found = tuple(word for letters in found if (word := letters.translate(_LETTER_APOSTROPHES)))
-    kept = tuple(word for word in found if word != "the") or found
-    # Two in a row are no articles but initials: "A. A. Milne".
-    return kept[1:] if len(kept) > 1 and kept[0] in _ARTICLES and kept[1] not in _ARTICLES else kept
+    spelled = _NAME_SIGN.sub(lambda signs: "".join(_NAME_SIGNS[sign] for sign in signs.group()), text)
+    tokens = words(_APOSTROPHE.sub("", spelled))
+    if not spelled.isascii():
+        # After the folding, which produces some of them: from "ŉ".
+        tokens = tuple(word for letters in tokens if (word := letters.translate(_LETTER_APOSTROPHES)))
+    rest = tuple(word for word in tokens if word != "the") or tokens
+    # Two in a row are initials, not articles: "A. A. Milne".
+    return rest[1:] if len(rest) > 1 and rest[0] in _ARTICLES and rest[1] not in _ARTICLES else rest
 
 
 def _right_dates(text: str, answers: Iterable[str]) -> list[bool]:
-    """For each date in the text, whether it is an accepted one."""
-    asked = [date for answer in answers if (date := literals.parse_date(answer))]
-    return [any(date.states(wanted) for wanted in asked) for date in literals.dates(text)]
+    """For each date in the text, whether it is accepted."""
+    accepted = [date for answer in answers if (date := literals.parse_date(answer))]
+    return [any(date.states(expected) for expected in accepted) for date in literals.dates(text)]
 
 
 def _right_quantities(text: str, answers: Iterable[str]) -> list[bool]:
-    """For each quantity in the text, whether it is an accepted one.
+    """For each quantity in the text, whether it is accepted.
 
-    The bare number is accepted of a text that names no unit: "6,650 m" does not answer "6,650 km", nor "6,650".
+    An answer without a unit counts only for a text without one: "6,650 m" answers neither "6,650 km" nor "6,650".
     """
-    asked = [quantity for answer in answers if (quantity := literals.parse_quantity(answer))]
-    measured = [quantity for quantity in asked if quantity.measure]
+    accepted = [quantity for answer in answers if (quantity := literals.parse_quantity(answer))]
+    with_unit = [quantity for quantity in accepted if quantity.measure]
     return [
-        any(quantity.states(wanted) for wanted in (measured if quantity.measure and measured else asked))
+        any(quantity.states(expected) for expected in (with_unit if quantity.measure and with_unit else accepted))
         for quantity in literals.quantities(text)
     ]
 
 
-def _all(right: list[bool]) -> bool:
-    return bool(right) and all(right)
+def _all(verdicts: list[bool]) -> bool:
+    return bool(verdicts) and all(verdicts)
 
 
-def _only_fillers(rest: str) -> bool:
-    return all(word in _FILLERS for word in words(rest))
+def _only_fillers(text: str) -> bool:
+    return all(word in _FILLERS for word in words(text))

@@ -1,4 +1,4 @@
-"""A project: a folder with pipeline/ and prompts/, whose stages and profiles are loaded from there."""
+"""A project: a folder with pipeline/ and prompts/, from which stages and profiles are loaded."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from dual_data.errors import ConfigError, DualDataError, InputError, MissingExtr
 from dual_data.sources.chat.protocol import ChatModel
 
 _ABOUT = re.compile(r"(^\[project\]\n(?:#[^\n]*\n)*name = [^\n]*\n).*?(?=^\[services\]$)", re.MULTILINE | re.DOTALL)
-"""What the shipped profiles say of their dataset beside its name."""
+"""The part of a shipped profile's [project] that describes the dataset, after its name."""
 
 
 class Project(NamedTuple):
-    """A project and one of its profiles, loaded."""
+    """A loaded project with one of its profiles."""
 
     root: Path
     stages: tuple[Stage, ...]
@@ -82,25 +82,25 @@ def load_project(start: Path, profile: str) -> Project:
     profiles = [file for file in sorted((root / "pipeline").glob("*.toml")) if is_profile(file)]
     path = Path(profile) if profile.endswith(".toml") else root / "pipeline" / f"{profile}.toml"
     if not path.is_file():
-        found = ", ".join(file.stem for file in profiles)
-        raise InputError(f"{path}: no such profile; {root / 'pipeline'} has: {found}")
+        names = ", ".join(file.stem for file in profiles)
+        raise InputError(f"{path}: no such profile; {root / 'pipeline'} has: {names}")
     stages = load_stages(root)
     loaded = load_profile(path)
     if unknown := [name for name in loaded.stages if name not in {stage.name for stage in stages}]:
         known = ", ".join(stage.name for stage in stages)
         raise UsageError(f"{path}: {unknown[0]}: unknown table; the stages are: {known}; and [project], [services]")
     for other in (file for file in profiles if not file.samefile(path)):
-        with suppress(ConfigError):  # The faults of other profiles are for `check` to tell.
+        with suppress(ConfigError):  # `check` reports the faults of other profiles.
             if (owner := load_profile(other)).name == loaded.name:
                 raise UsageError(same_name(loaded, owner))
     return Project(root, stages, loaded)
 
 
 def load_stages(root: Path) -> tuple[Stage, ...]:
-    """The PIPELINE of a project's own pipeline/, loaded by path: it is not an installed package."""
+    """The PIPELINE of a project's pipeline/, loaded by path, since it is not an installed package."""
     folder = root / "pipeline"
-    loaded = sys.modules.get("pipeline")
-    if loaded is None or Path(str(loaded.__file__)).parent.resolve() != folder.resolve():
+    module = sys.modules.get("pipeline")
+    if module is None or Path(str(module.__file__)).parent.resolve() != folder.resolve():
         for name in [name for name in sys.modules if name == "pipeline" or name.startswith("pipeline.")]:
             del sys.modules[name]
         spec = importlib.util.spec_from_file_location(
@@ -108,16 +108,16 @@ def load_stages(root: Path) -> tuple[Stage, ...]:
         )
         if spec is None or spec.loader is None:
             raise InputError(f"{folder}: cannot be loaded as a package")
-        loaded = importlib.util.module_from_spec(spec)
-        sys.modules["pipeline"] = loaded
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["pipeline"] = module
         try:
-            spec.loader.exec_module(loaded)
+            spec.loader.exec_module(module)
         except BaseException as error:
             del sys.modules["pipeline"]
             if place := _place_of(error, folder):
                 raise UsageError(f"{place}: {error.msg if isinstance(error, SyntaxError) else error}") from None
             raise
-    stages = getattr(loaded, "PIPELINE", None)
+    stages = getattr(module, "PIPELINE", None)
     if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
         raise UsageError(f"{folder / '__init__.py'}: PIPELINE must be a tuple of stages")
     if fault := next(wiring_faults(stages), None):
@@ -126,7 +126,7 @@ def load_stages(root: Path) -> tuple[Stage, ...]:
 
 
 def _place_of(error: BaseException, folder: Path) -> str:
-    """File and line of the project's own code that cannot be read or imports what is not there; empty for others."""
+    """`FILE:LINE` of the project's code with a syntax error or a failing import; empty for any other error."""
     if isinstance(error, SyntaxError):
         places = [(error.filename or "", error.lineno)]
     elif isinstance(error, ImportError):
@@ -138,22 +138,22 @@ def _place_of(error: BaseException, folder: Path) -> str:
 
 
 def template_folder() -> Path:
-    """Where the project that ships with dual-data lies: in the wheel, or in the repository of an editable install."""
+    """The folder of the project shipped with dual-data: in the wheel, or the repository of an editable install."""
     package = Path(__file__).parent
-    carried = package / "_project"
-    return carried if carried.is_dir() else package.parent
+    packaged = package / "_project"
+    return packaged if packaged.is_dir() else package.parent
 
 
 def init(target: Path, source: Path | None = None) -> None:
-    """Make a new project in `target`, which must be absent or empty: a copy of `source`, by default the shipped one.
+    """Copy the project `source`, by default the shipped one, to `target`, which must be absent or empty.
 
-    A failure leaves nothing behind. Raises DualDataError where the disk does not take it.
+    A failure leaves nothing behind. Raises DualDataError where the files cannot be written.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: exists and is not an empty folder; choose another name")
-    if strangers := [parent for parent in target.parents if parent.exists() and not parent.is_dir()]:
-        raise UsageError(f"{target}: cannot be made, for {strangers[0]} is a file; choose another name")
-    made = not target.exists()
+    if obstacles := [parent for parent in target.parents if parent.exists() and not parent.is_dir()]:
+        raise UsageError(f"{target}: cannot be made, for {obstacles[0]} is a file; choose another name")
+    is_new = not target.exists()
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target, prefix=".init-") as scratch:
@@ -161,7 +161,7 @@ def init(target: Path, source: Path | None = None) -> None:
             for path in list(Path(scratch).iterdir()):
                 path.rename(target / path.name)
     except BaseException as error:
-        if made:
+        if is_new:
             with suppress(OSError):
                 target.rmdir()
         if isinstance(error, OSError):
@@ -172,17 +172,17 @@ def init(target: Path, source: Path | None = None) -> None:
 
 
 def _fill(folder: Path, source: Path, title: str) -> None:
-    """Copy the project in `source`; what its profiles say of their dataset does not hold for another one."""
-    for path in (found for name in ("pipeline", "prompts") for found in (source / name).rglob("*")):
+    """Copy the project in `source` with `title` in place of its profiles' descriptions of the original dataset."""
+    for path in (entry for name in ("pipeline", "prompts") for entry in (source / name).rglob("*")):
         copy = folder / path.relative_to(source)
         if path.is_file() and copy.parent.name != "__pycache__":
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())  # An installation may be read-only; its modes are not for a copy.
+            copy.write_bytes(path.read_bytes())  # Without file modes: an installation may be read-only.
     own = f"title = {json.dumps(title, ensure_ascii=False)}\n\n"
     for profile in filter(is_profile, (folder / "pipeline").glob("*.toml")):
-        profile.write_bytes(_ABOUT.sub(lambda found: found[1] + own, profile.read_text("utf-8")).encode())
+        profile.write_bytes(_ABOUT.sub(lambda match: match[1] + own, profile.read_text("utf-8")).encode())
     (folder / "artifacts").mkdir()
-    # Else its own results would make every build of a committed project one with uncommitted changes.
+    # Otherwise the results themselves would count as uncommitted changes in every later build.
     (folder / ".gitignore").write_text("/artifacts/\n__pycache__/\n")
 
 

@@ -12,8 +12,8 @@
     Subject: {subject}
     Question: {question}
 
-Every variable that is declared is used, and the other way round; a literal brace is written twice. Values are put in
-once, in a single pass, so a value that looks like a variable stays what it is.
+Every declared variable must be used and every used variable declared; a literal brace is written twice. Values are
+filled in in a single pass, so a value that looks like a variable stays as it is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Kind = Literal["json", "text"]
 
 _FENCE = "+++"
 _MARKUP = frozenset("<>[]")
-"""Signs that open the control tokens of chat templates: `<|im_end|>`, `<s>`, `[INST]`."""
+"""Characters that delimit the control tokens of chat templates: `<|im_end|>`, `<s>`, `[INST]`."""
 _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _TEXT_MARKUP = re.compile(r"<(?=[|｜])|(?<=[|｜])>|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|<(?=</?SYS>>)|\[(?=/?INST\])")
@@ -48,13 +48,13 @@ class Prompt(Strict):
     name: str
     """Stem of the file."""
     version: str = Field(min_length=1)
-    """Raised by whoever changes the wording; stands in every row that rests on the prompt."""
+    """Raised by whoever changes the wording; recorded in every row made with the prompt."""
     system: str
     """The system message; empty for none. Braces have no meaning here."""
     variables: dict[str, Kind] = Field(min_length=1)
-    """How each variable's value is written: `json` or `text`."""
+    """How each variable's value is inserted: `json` or `text`."""
     labels: tuple[str, ...] = ()
-    """The scale's labels from the lowest to the highest, one sign each; none where the answer is free text."""
+    """The scale's labels from lowest to highest, one character each; empty where the answer is free text."""
     body: str
 
     @model_validator(mode="after")
@@ -82,9 +82,9 @@ class Prompt(Strict):
         """The user message. Raises KeyError unless `values` names exactly the declared variables."""
         if set(values) != set(self.variables):
             raise KeyError(f"{self.name}: expected {sorted(self.variables)}, got {sorted(values)}")
-        written = {name: _WRITERS[kind](values[name]) for name, kind in self.variables.items()}
+        rendered = {name: _WRITERS[kind](values[name]) for name, kind in self.variables.items()}
         return "".join(
-            literal + ("" if name is None else written[name])
+            literal + ("" if name is None else rendered[name])
             for literal, name, _, _ in string.Formatter().parse(self.body)
         )
 
@@ -115,13 +115,13 @@ def load_prompt(path: Path) -> Prompt:
 def _variables(body: str) -> list[str]:
     """The variables of a body in order. Raises ValueError for anything but plain {names}."""
     try:
-        parts = list(string.Formatter().parse(body))
+        fields = list(string.Formatter().parse(body))
     except ValueError as error:
         raise ValueError(f"body: {error}; a literal brace is written twice") from None
-    for _, name, spec, conversion in parts:
+    for _, name, spec, conversion in fields:
         if name is not None and (not name.isidentifier() or spec or conversion):
             raise ValueError(f"body: {{{name}}} is not a plain variable; a literal brace is written twice")
-    return [name for _, name, _, _ in parts if name is not None]
+    return [name for _, name, _, _ in fields if name is not None]
 
 
 def _check_labels(labels: tuple[str, ...], text: str) -> None:
@@ -139,7 +139,7 @@ def _check_labels(labels: tuple[str, ...], text: str) -> None:
 
 
 def quote(value: str) -> str:
-    r"""A JSON string that reads as data: what could open markup, end a line or hide is escaped.
+    r"""A JSON string in which markup brackets, line breaks and invisible characters are escaped.
 
     >>> quote('a "b" <|im_end|>')
     '"a \\"b\\" \\u003c|im_end|\\u003e"'
@@ -161,7 +161,7 @@ def plain(value: str) -> str:
     'What is < |im_end| > this?'
     """
     spaced = _BREAKS.sub(" ", value).strip()
-    return _TEXT_MARKUP.sub(lambda found: f"{found.group()} " if found.group() in "<[" else f" {found.group()}", spaced)
+    return _TEXT_MARKUP.sub(lambda match: f"{match.group()} " if match.group() in "<[" else f" {match.group()}", spaced)
 
 
 _WRITERS = {"json": quote, "text": plain}

@@ -1,4 +1,4 @@
-"""Adding a relation: a file to fill in, and a look at the questions that it gives."""
+"""Adding a relation: a file to fill in, and a preview of its questions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ statement = "The ... of {{subject}} is {{answer}}."
 """
 
 WIDENING = (1, 20, 400)
-"""By how much more subjects are asked, step by step, where the first ones do not have the relation."""
+"""Factors by which the number of subjects grows, step by step, while too few have the relation."""
 
 
 class Preview(NamedTuple):
@@ -52,7 +52,7 @@ class Preview(NamedTuple):
 
 
 def new_relation(folder: Path, stem: str) -> Path:
-    """Write a relation file to fill in; never over an existing one."""
+    """Write a relation file to fill in. Raises UsageError for a wrong name or an existing file."""
     if re.fullmatch(r"P[1-9]\d*(_[a-z0-9_]+)?", stem) is None:
         raise UsageError(f"{stem}: not a relation's name; use a property id, or that and a variant: P36, P17_river")
     path = folder / f"{stem}.toml"
@@ -63,9 +63,9 @@ def new_relation(folder: Path, stem: str) -> Path:
 
 
 def preview_relation(project: Project, stem: str, limit: int) -> list[Preview]:
-    """At most `limit` questions of one relation, rejected ones last; nothing but calls is kept.
+    """At most `limit` questions of one relation, rejected ones last; nothing is stored but the calls.
 
-    Few subjects are asked first, and more where they do not have the relation.
+    Starts with few subjects and takes more while too few of them have the relation.
     """
     path = project.root / "pipeline" / "relations" / f"{stem}.toml"
     if not path.is_file():
@@ -79,24 +79,24 @@ def preview_relation(project: Project, stem: str, limit: int) -> list[Preview]:
             questions, rejected = _questions(project, narrowed)
             if questions.height >= limit:
                 break
-    shown = pl.concat([questions.with_columns(reason=pl.lit("")), rejected], how="diagonal_relaxed")
-    return [_preview(row) for row in shown.head(limit).iter_rows(named=True)]
+    rows = pl.concat([questions.with_columns(reason=pl.lit("")), rejected], how="diagonal_relaxed")
+    return [_preview(row) for row in rows.head(limit).iter_rows(named=True)]
 
 
 def _expect_no_conflict(path: Path) -> None:
-    """Raise ConfigError where another file claims what this one does: the build would refuse both.
+    """Raise ConfigError where another relation file conflicts with this one, so that the build would refuse both.
 
-    Faults of other files are none of its business.
+    Faults of other files alone are ignored.
     """
     try:
         load_relations(path.parent)
     except ConfigError as error:
-        if found := [line for line in str(error).split("\n") if path.name in line]:
-            raise ConfigError("\n".join(found)) from None
+        if conflicts := [line for line in str(error).split("\n") if path.name in line]:
+            raise ConfigError("\n".join(conflicts)) from None
 
 
 def _questions(project: Project, tools: Tools) -> Settled:
-    """What the stages up to the questions make, in memory."""
+    """The rows and rejects of the stage questions, with the stages before it run in memory."""
     frames: dict[str, pl.DataFrame] = {}
     if "questions" not in {stage.name for stage in project.stages}:
         raise UsageError("the pipeline of this project has no stage called questions, so nothing can be previewed")
@@ -111,9 +111,9 @@ def _questions(project: Project, tools: Tools) -> Settled:
 
 @contextmanager
 def _alone(root: Path, stem: str) -> Iterator[Path]:
-    """The project as if it had this one relation: a temporary folder that shares everything else.
+    """A temporary copy of the project with this relation alone, linked to the project for everything else.
 
-    Errors that name it name the project's folder instead.
+    Error messages name the project's folder instead of the temporary one.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

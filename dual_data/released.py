@@ -37,11 +37,11 @@ SNAPSHOT = "embedded snapshot"
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LATER = (408, 429)
-"""Statuses below 500 that say nothing against what was asked for."""
+"""HTTP statuses below 500 after which the same request may succeed later."""
 
 
 class NoSuchFile(InputError):
-    """A release on the Hub that can be read and does not hold the file."""
+    """The release on the Hub can be read but lacks the file."""
 
 
 class File(Strict):
@@ -61,16 +61,16 @@ class State(Strict):
     """What decides whether a build may be published."""
 
     limit: int | None
-    """The `--limit` of the build; None for a whole one."""
+    """The `--limit` of the build; None for a build without one."""
     commit: str | None
-    """Git commit of the project, by the last stage; None where git named none."""
+    """Git commit of the project at the last stage; None where git named none."""
     dirty: bool
-    """Whether the project had uncommitted changes, or its stages were built from different commits: no commit then
+    """Whether the project had uncommitted changes, or its stages were built from different commits, so that no commit
     reproduces the build."""
     unresolved: int
     """Facts whose ids were minted from labels."""
     snapshot: bool
-    """Whether it rests on the snapshot inside the package: other sources than Wikidata, under several licences."""
+    """Whether it was built from the snapshot in the package: sources other than Wikidata, under several licences."""
 
     @classmethod
     def of(cls, stages: Iterable[Manifest], unresolved: int) -> State:
@@ -78,18 +78,19 @@ class State(Strict):
         manifests = list(stages)
         states = [manifest.build.get("git") or {} for manifest in manifests]
         return cls(
-            limit=min((limit for one in manifests if (limit := one.basis.limit) is not None), default=None),
+            limit=min((limit for manifest in manifests if (limit := manifest.basis.limit) is not None), default=None),
             commit=states[-1].get("commit") if states else None,
             dirty=any(state.get("dirty") for state in states) or len({state.get("commit") for state in states}) > 1,
             unresolved=unresolved,
             snapshot=any(
-                SNAPSHOT in one.basis.sources or one.basis.services.get("sparql") == "embedded" for one in manifests
+                SNAPSHOT in manifest.basis.sources or manifest.basis.services.get("sparql") == "embedded"
+                for manifest in manifests
             ),
         )
 
 
 class _Format(BaseModel):
-    """What the manifest of a release has in every version."""
+    """The field that the manifest of a release has in every format version."""
 
     format: int
 
@@ -99,15 +100,15 @@ class Release(Strict):
 
     format: int
     name: str
-    """The profile that it was built by."""
+    """The profile that it was built with."""
     about: About = About()
-    """What that profile says of the dataset."""
+    """The profile's description of the dataset."""
     repository: str | None
     """`owner/name` on the Hub; None before it is pushed."""
     version: str | None
     """The tag without its v; None before it is pushed."""
     content: str
-    """Hash over the content of all tables: two releases with the same one hold the same rows."""
+    """Hash over the content of all tables: equal for two releases with the same rows."""
     state: State
     configs: Mapping[str, Mapping[str, File]]
     """By configuration and split."""
@@ -124,11 +125,11 @@ class Release(Strict):
         return self.about.title or self.name
 
     def recipes(self) -> list[str]:
-        """Configurations of question-answer splits, as opposed to tables of one split."""
+        """Configurations of question-answer splits, without the tables of one split."""
         return [config for config, splits in self.configs.items() if set(splits) != {WHOLE}]
 
     def file(self, config: str, split: str) -> File:
-        """The file of a split. Raises InputError with what there is instead."""
+        """The file of a split. Raises InputError, which lists the alternatives, where there is none."""
         if config not in self.configs:
             reason = f" ({self.absent[config]})" if config in self.absent else ""
             raise InputError(f"{config}: no such configuration{reason}; there are: {', '.join(self.configs)}")
@@ -152,7 +153,7 @@ class Place(NamedTuple):
         return f"{self.repository}@{self.revision}" if self.revision else self.repository
 
     def file(self, path: str) -> Path:
-        """A file of the release on this machine; from the Hub it comes through the Hub client's cache."""
+        """A local path of the release's file; from the Hub it is downloaded to the Hub client's cache."""
         if self.folder is not None:
             return self.folder / path
         return _downloaded(self, path)
@@ -168,18 +169,18 @@ def locate(target: str | Path, revision: str | None = None, *, endpoint: str | N
         if revision:
             raise InputError(f"{target}: is a folder, which has no revisions; leave revision out")
         return Place(folder=path)
-    name, _, given = str(target).partition("@")
+    name, _, target_revision = str(target).partition("@")
     if isinstance(target, Path) or not is_repository(name):
         raise InputError(f"{target}: no such release folder, and not the name of a Hub dataset (owner/name[@revision])")
-    if not given and not revision:
+    if not target_revision and not revision:
         expect_no_folder(name)
-    if given and revision and given != revision:
-        raise InputError(f"{target}: names the revision {given}, but {revision} is asked for")
-    return Place(repository=name, revision=revision or given or None, endpoint=endpoint)
+    if target_revision and revision and target_revision != revision:
+        raise InputError(f"{target}: names the revision {target_revision}, but {revision} is asked for")
+    return Place(repository=name, revision=revision or target_revision or None, endpoint=endpoint)
 
 
 def expect_no_folder(name: str) -> None:
-    """Raise InputError where `name`, which is not there, begins with a folder that is: then no dataset is meant."""
+    """Raise InputError where the folder of the missing path `name` exists: then `name` is no Hub dataset but a typo."""
     folder = Path(name).parent
     if folder.is_dir():
         close = get_close_matches(Path(name).name, (entry.name for entry in folder.iterdir()), n=1)
@@ -188,7 +189,7 @@ def expect_no_folder(name: str) -> None:
 
 
 def is_repository(name: str) -> bool:
-    """Whether `name` has the form of a Hub dataset's: owner/name."""
+    """Whether `name` has the form of a Hub dataset's name: owner/name."""
     return _REPOSITORY.fullmatch(name) is not None
 
 
@@ -197,8 +198,8 @@ def read_release(place: Place) -> Release:
     path = place.file(MANIFEST)
     try:
         text = path.read_bytes()
-        if (found := _Format.model_validate_json(text).format) != FORMAT:
-            raise InputError(f"{place}: {MANIFEST} has format {found}; this version reads {FORMAT}")
+        if (version := _Format.model_validate_json(text).format) != FORMAT:
+            raise InputError(f"{place}: {MANIFEST} has format {version}; this version reads {FORMAT}")
         release = Release.model_validate_json(text)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{place}: holds no {MANIFEST}; make a release with: dual-data release") from None
@@ -211,7 +212,7 @@ def read_release(place: Place) -> Release:
 
 
 def read_table(place: Place, file: File) -> pl.DataFrame:
-    """A table of the release; its bytes are checked. Raises InputError where they are not what was released."""
+    """A table of the release. Raises InputError where its bytes are not what was released."""
     return pl.read_parquet(checked(place, file))
 
 
@@ -250,33 +251,35 @@ def load(
     return read_table(place, read_release(place).file(config, split))
 
 
-def hub_error(asked: str, error: Exception) -> DualDataError:
-    """An error of the Hub's client in our words; the message begins with `asked`.
+def hub_error(context: str, error: Exception) -> DualDataError:
+    """An error of the Hub's client as one of ours, with a message that begins with `context`.
 
-    InputError where the Hub refused what was asked for, ServiceError where it failed or could not be reached.
+    InputError where the Hub refused the request, ServiceError where it failed or could not be reached.
     """
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     if isinstance(error, HFValidationError):
-        return InputError(f"{asked} this is not the name of a Hub dataset (owner/name[@revision])")
+        return InputError(f"{context} this is not the name of a Hub dataset (owner/name[@revision])")
     if isinstance(error, LocalEntryNotFoundError):
-        # What the Hub said stands behind the client's word for: nor is it in the cache.
+        # The client's own error only says that the cache lacks the file; its cause is the Hub's error.
         error = error.__cause__ if isinstance(error.__cause__, Exception) else error
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is None:  # the client passes on its HTTP library's errors, which differ between its versions
-        return ServiceError(f"{asked} the Hub could not be reached ({type(error).__name__}), and its cache has no copy")
+        return ServiceError(
+            f"{context} the Hub could not be reached ({type(error).__name__}), and its cache has no copy"
+        )
     if status in _LATER or status >= 500:
-        return ServiceError(f"{asked} the Hub failed ({status}); try again later")
+        return ServiceError(f"{context} the Hub failed ({status}); try again later")
     return InputError(
-        f"{asked} the Hub refused it ({status}). Check name and revision; log in if the dataset is private."
+        f"{context} the Hub refused it ({status}). Check name and revision; log in if the dataset is private."
     )
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep off stderr, for the length of a block, what the Hub's client logs of each try: one error says how it ended.
+    """Silence, in a block, the Hub client's log of each retry on stderr: the final error is enough.
 
-    Whoever sets the client's HF_HUB_VERBOSITY gets what it asks for.
+    A set HF_HUB_VERBOSITY, the client's own variable, is respected.
     """
     log = logging.getLogger("huggingface_hub.utils._http")
     before = log.level
@@ -296,7 +299,7 @@ def _downloaded(place: Place, path: str) -> Path:
         with quietly():
             if not isinstance(try_to_load_from_cache(place.repository, path, None, place.revision, "dataset"), str):
                 _ask_for(place)
-            found = hf_hub_download(
+            file = hf_hub_download(
                 place.repository, path, repo_type="dataset", revision=place.revision, endpoint=place.endpoint
             )
     except Exception as error:
@@ -304,14 +307,14 @@ def _downloaded(place: Place, path: str) -> Path:
             raise NoSuchFile(f"{place}: holds no {path}; is it a dataset released by dual-data?") from None
         # A mistyped path has the form of a dataset's name.
         raise hub_error(f"{place}: no such folder, and", error) from None
-    return Path(found)
+    return Path(file)
 
 
 @functools.cache
 def _ask_for(place: Place) -> None:
     """Raise the client's error where the Hub has no such dataset or cannot be reached.
 
-    Asked for a file, the client would first try for half a minute.
+    A request for a file would be retried for half a minute first.
     """
     from huggingface_hub import HfApi, constants
 

@@ -43,13 +43,13 @@ def unicode_tokens(text: str) -> tuple[str, ...]:
 def rouge(gold: str, text: str, *, unicode: bool = False) -> Rouge:
     """Score ``text`` against one ``gold`` answer."""
     tokens = unicode_tokens if unicode else plain_tokens
-    target, found = tokens(gold), tokens(text)
-    if not target or not found:
+    gold_words, text_words = tokens(gold), tokens(text)
+    if not gold_words or not text_words:
         return Rouge(0.0, 0.0, 0.0, 0.0)
-    # Precision, recall and f1 are computed in the order rouge_score computes them: equal to the last bit.
-    words_recall, words_f1 = _recall_and_f1(_overlap(target, found), target, found)
-    order_recall, order_f1 = _recall_and_f1(longest_common_subsequence(target, found), target, found)
-    return Rouge(words_recall, order_recall, order_f1, words_f1)
+    # In the order of operations of rouge_score, so that scores are equal to the last bit.
+    unigram_recall, unigram_f1 = _recall_and_f1(_overlap(gold_words, text_words), gold_words, text_words)
+    lcs_recall, lcs_f1 = _recall_and_f1(longest_common_subsequence(gold_words, text_words), gold_words, text_words)
+    return Rouge(unigram_recall, lcs_recall, lcs_f1, unigram_f1)
 
 
 def rouge_best(answers: Sequence[str], text: str, *, unicode: bool = False) -> Rouge:
@@ -62,8 +62,8 @@ def rouge_best(answers: Sequence[str], text: str, *, unicode: bool = False) -> R
 
 def recall_l(gold: str, text: str) -> float:
     """ROUGE-L recall: the longest common subsequence of words over the number of gold words."""
-    target = plain_tokens(gold)
-    return longest_common_subsequence(target, plain_tokens(text)) / len(target) if target else 0.0
+    gold_words = plain_tokens(gold)
+    return longest_common_subsequence(gold_words, plain_tokens(text)) / len(gold_words) if gold_words else 0.0
 
 
 def recalls_l(golds: Iterable[str], texts: Iterable[str]) -> list[float]:
@@ -77,7 +77,7 @@ def recalls_l(golds: Iterable[str], texts: Iterable[str]) -> list[float]:
 
 
 def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
-    """Whether `recall_l` is above 0, pair by pair: whether any word is the same once stemmed.
+    """Whether `recall_l` is above 0 for each pair: whether the two share a word once stemmed.
 
     Raises ValueError when the two differ in length.
     """
@@ -86,25 +86,25 @@ def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
 
 
 def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Length of the longest common subsequence, one integer operation a word of ``second``."""
-    places: dict[str, int] = {}
+    """Length of the longest common subsequence, with a few integer operations for each word of ``second``."""
+    positions: dict[str, int] = {}
     for index, word in enumerate(first):
-        places[word] = places.get(word, 0) | 1 << index
-    every = (1 << len(first)) - 1
-    unmatched = every
+        positions[word] = positions.get(word, 0) | 1 << index
+    mask = (1 << len(first)) - 1
+    unmatched = mask
     for word in second:
-        hits = unmatched & places.get(word, 0)
-        unmatched = ((unmatched + hits) | (unmatched - hits)) & every
+        hits = unmatched & positions.get(word, 0)
+        unmatched = ((unmatched + hits) | (unmatched - hits)) & mask
     return len(first) - unmatched.bit_count()
 
 
-def _recall_and_f1(matched: int, target: tuple[str, ...], found: tuple[str, ...]) -> tuple[float, float]:
-    precision, recall = matched / len(found), matched / len(target)
+def _recall_and_f1(matched: int, gold_words: tuple[str, ...], text_words: tuple[str, ...]) -> tuple[float, float]:
+    precision, recall = matched / len(text_words), matched / len(gold_words)
     return recall, 2 * precision * recall / (precision + recall) if matched else 0.0
 
 
-def _overlap(target: tuple[str, ...], found: tuple[str, ...]) -> int:
-    return (Counter(target) & Counter(found)).total()
+def _overlap(gold_words: tuple[str, ...], text_words: tuple[str, ...]) -> int:
+    return (Counter(gold_words) & Counter(text_words)).total()
 
 
 @lru_cache(maxsize=1 << 17)

@@ -1,7 +1,7 @@
 """Selection by hash: ranks that depend on ids alone, thirds, caps, pairs and nested prefixes.
 
-Nothing here draws from a generator. A row's rank is a hash of its id, so the order of the input does not matter, and a
-dataset that grows by a few rows keeps almost all members of every selection.
+Nothing here uses a random generator. A row's rank is a hash of its id, so the order of the input does not matter, and
+a dataset that grows by a few rows keeps almost all members of every selection.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def with_rank(frame: pl.DataFrame, key: str, salt: str) -> pl.DataFrame:
 def thirds(frame: pl.DataFrame, value: str, within: Sequence[str], least: str | None = None) -> pl.DataFrame:
     """Rows of the lowest and the highest third of `value` in each group, with column `side`: rare or popular.
 
-    Ties are ordered by the column `rank`, so that each third has floor(n / 3) rows. A group whose two thirds touch
-    (the highest value of the lowest third is not below the lowest of the highest) is left out: it has no rare and
-    popular to tell apart. Rows without a value are left out before.
+    Ties are ordered by the column `rank`, so that each third has floor(n / 3) rows. Rows without a value are dropped
+    first. A group is left out if its two thirds touch (the highest value of the lowest third is not below the lowest
+    value of the highest third): its rare and popular rows cannot be told apart.
 
-    Where the column `least` is true, the value is the least that it may be. Such a row is certainly popular in the
-    highest third alone; a group that has one below it is left out too, for its sides are not known.
+    Where the column `least` is true, the value is a lower bound. Such a row is certainly popular only if it is in the
+    highest third; a group with such a row in a lower third is left out too, since its sides are not known.
     """
     ties = ["rank"] if least is None else [least, "rank"]
     ordered = frame.filter(pl.col(value).is_not_null()).sort(*within, value, *ties)
@@ -61,41 +61,42 @@ def thirds(frame: pl.DataFrame, value: str, within: Sequence[str], least: str | 
 
 
 def within_share(columns: Sequence[NDArray[np.int64]], shares: Sequence[float], wanted: int) -> NDArray[np.int64]:
-    """Places of the first rows, as many as there can be up to `wanted`, such that no value has more than its share.
+    """Indices of as many rows as possible, up to `wanted`, such that no value has more than its share of them.
 
-    `columns` hold the numbers of the rows' values (`numbered`; below 0 is no value), `shares` the share of each. Of n
-    rows a value has at most `most_of(n, share)`; its first rows are kept, and the order stays.
+    Each of `columns` holds a number for every row's value (`numbered`; negative: no value), `shares` the largest share
+    of a value of that column. Of n rows a value has at most `most_of(n, share)`, its first ones, in the given order.
     """
     places = [np.where(values < 0, -1, nth(values)) for values in columns]
     size = -1
-    kept = np.arange(len(columns[0]))
-    possible = min(wanted, len(kept))
+    rows = np.arange(len(columns[0]))
+    possible = min(wanted, len(rows))
     while possible != size:
-        # Fewer rows allow fewer of each value: this walks down to the largest size that holds.
+        # Fewer rows allow fewer of each value: this decreases to the largest size that satisfies the caps.
         size = possible
-        within = [place < most_of(size, share) for place, share in zip(places, shares, strict=True)]
-        kept = np.flatnonzero(np.logical_and.reduce(within))
-        possible = min(size, len(kept))
-    return kept[:size]
+        allowed = [place < most_of(size, share) for place, share in zip(places, shares, strict=True)]
+        rows = np.flatnonzero(np.logical_and.reduce(allowed))
+        possible = min(size, len(rows))
+    return rows[:size]
 
 
 def matched_pairs(
     frame: pl.DataFrame, cell: Sequence[str], *, subject: str, bond: str, answer: str, most: str
 ) -> pl.DataFrame:
-    """Pair rare with popular rows of the same cell: all pairs in which no subject and no bond stands twice.
+    """Pair rare with popular rows of the same cell, such that no subject and no bond is in two pairs.
 
-    Needs the columns fact_id, side, rank and those that are named; gives the columns of the rare and the popular row
-    with the suffixes _rare and _popular, and `rank`: the higher of the two members' ranks.
+    A cell is a combination of values of the columns `cell`. Needs these, the other named columns, fact_id, side and
+    rank; returns the columns of the rare and of the popular row with the suffixes _rare and _popular, and `rank`: the
+    higher of the two members' ranks.
 
-    In each cell the first row of one side by rank goes with the first of the other, the second with the second. So a
-    pair's rank rises with its place in the cell, every prefix of the ranking takes the first pairs of each cell, and
-    one fact more or less moves few others. (A hash of the two ids would draw all later pairs of the cell anew.) The
-    higher of the two ranks spreads a cell's pairs evenly over the ranking where one side is scarcer.
+    In each cell the first row of one side by rank is paired with the first of the other, the second with the second.
+    So a pair's rank rises with its position in the cell, every prefix of the ranking takes the first pairs of each
+    cell, and one fact more or less moves few others. (A hash of the two ids would reorder all later pairs of the cell.)
+    The higher of the two ranks spreads a cell's pairs evenly over the ranking where one side is scarcer.
 
-    A bond is what a fact shares with its mirror image. On each side no answer has more pairs than column `most` says.
-    Families that are to be independent are told apart by their values in the columns `subject`, `bond` and `answer`.
-    The first round lets each subject stand for one fact, that of lowest rank, whatever the others do: this is the
-    stable part, and the front of the ranking. Later rounds pair what is left, until nothing new comes.
+    A bond is what a fact shares with its mirror image. On each side no answer has more pairs than the column `most`
+    says. To keep families independent, give them different values in the columns `subject`, `bond` and `answer`.
+    The first round takes one fact of each subject, that of lowest rank, whatever the others do: these pairs are stable
+    and come first in the ranking. Later rounds pair the remaining rows until no new pair is found.
     """
     rows = frame.sort("rank", "fact_id")
     limits = rows[most].to_numpy()
@@ -104,29 +105,30 @@ def matched_pairs(
     numbers = keys.select(numbered(name) for name in keys.columns)
     subjects, bonds, answers, cells = (numbers[name].to_numpy() for name in keys.columns)
     bonds, answers = rows.height + bonds, 2 * answers + popular
-    held = np.zeros(2 * rows.height, dtype=np.bool_)
-    used = np.zeros(2 * rows.height, dtype=np.int64)
+    paired = np.zeros(2 * rows.height, dtype=np.bool_)
+    pair_counts = np.zeros(2 * rows.height, dtype=np.int64)
     rounds: list[NDArray[np.int64]] = []
-    left = np.arange(rows.height)
+    remaining = np.arange(rows.height)
     while len(rounds) < 2 or rounds[-1].size:
-        left = left[~held[subjects[left]] & ~held[bonds[left]]]
-        free = left[nth(answers[left]) + used[answers[left]] < limits[left]]
+        remaining = remaining[~paired[subjects[remaining]] & ~paired[bonds[remaining]]]
+        free = remaining[nth(answers[remaining]) + pair_counts[answers[remaining]] < limits[remaining]]
         if not rounds:
             free = free[nth(subjects[free]) == 0]
         place = cells[free] * rows.height + nth(2 * cells[free] + popular[free])
-        rare, other = (np.flatnonzero(popular[free] == side) for side in range(len(SIDES)))
-        _, first, second = np.intersect1d(place[rare], place[other], assume_unique=True, return_indices=True)
-        found = np.stack([free[rare[first]], free[other[second]]])
-        # Rows stand in the order of rank: the later of two has the higher one.
-        found = found[:, np.argsort(found.max(axis=0))]
-        taken = found[:, _unheld(np.concatenate([subjects[found], bonds[found]]), held)]
-        np.add.at(used, answers[taken], 1)
+        rare_free, popular_free = (free[popular[free] == side] for side in range(len(SIDES)))
+        rare_places, popular_places = (place[popular[free] == side] for side in range(len(SIDES)))
+        _, first, second = np.intersect1d(rare_places, popular_places, assume_unique=True, return_indices=True)
+        candidates = np.stack([rare_free[first], popular_free[second]])
+        # Rows are in the order of rank: the later row of a pair has the higher rank.
+        candidates = candidates[:, np.argsort(candidates.max(axis=0))]
+        taken = candidates[:, _unpaired(np.concatenate([subjects[candidates], bonds[candidates]]), paired)]
+        np.add.at(pair_counts, answers[taken], 1)
         rounds.append(taken)
     pairs = np.concatenate(rounds, axis=1)
-    others = [name for name in frame.columns if name not in (*cell, "side")]
-    named = rows.select(*cell, pl.col(others).name.suffix("_rare"))
-    partners = rows.select(pl.col(others).name.suffix("_popular"))
-    joined: pl.DataFrame = named[pairs[0]].hstack(partners[pairs[1]])
+    columns = [name for name in frame.columns if name not in (*cell, "side")]
+    rare_rows = rows.select(*cell, pl.col(columns).name.suffix("_rare"))
+    popular_rows = rows.select(pl.col(columns).name.suffix("_popular"))
+    joined: pl.DataFrame = rare_rows[pairs[0]].hstack(popular_rows[pairs[1]])
     return joined.with_columns(rank=pl.max_horizontal("rank_rare", "rank_popular"))
 
 
@@ -136,40 +138,41 @@ def numbered(column: str) -> pl.Expr:
 
 
 def nth(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many equal keys stand before each; no key is below -1."""
+    """For each key, how many equal keys precede it; no key is below -1."""
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=-2))
-    found = np.empty_like(keys)
-    found[order] = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))
-    return found
+    counts = np.empty_like(keys)
+    counts[order] = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))
+    return counts
 
 
-def _unheld(pairs: NDArray[np.int64], held: NDArray[np.bool_]) -> list[int]:
-    """The columns of `pairs` that, taken in order, repeat nothing that is held; `held` grows by what they hold."""
+def _unpaired(pairs: NDArray[np.int64], paired: NDArray[np.bool_]) -> list[int]:
+    """Indices of the columns of `pairs` that, in order, repeat no paired value; `paired` gains their values."""
     taken: set[int] = set()
-    kept = []
+    columns = []
     for index, values in enumerate(pairs.T.tolist()):
         if len({*values}) == len(values) and taken.isdisjoint(values):
             taken.update(values)
-            kept.append(index)
-    held[list(taken)] = True
-    return kept
+            columns.append(index)
+    paired[list(taken)] = True
+    return columns
 
 
 class Nested(NamedTuple):
-    """Indices in the order of choice, and how many of them stand in the prefix of each size."""
+    """Indices of nested prefixes, and the length of each prefix."""
 
     chosen: list[int]
+    """In the order of choice."""
     filled: dict[int, int]
-    """By requested size; smaller than the size where the choices ran out."""
+    """Length by requested size; shorter than the size where the choices ran out."""
 
 
 def nested(choices: Sequence[Sequence[Hashable]], sizes: Iterable[int], share: float) -> Nested:
     """Choose prefixes of a ranking, each inside the next, so that no value has more than its share in any of them.
 
-    `choices` come in rank order; each names the values that it counts for. For each size n in rising order, choices
-    are taken from the front until there are n. One that would bring a value above `most_of(n, share)` is passed over
-    and looked at again for the next size, so the cap holds in each prefix and not only in the largest.
+    `choices` are in rank order; each lists the values that it counts for. For each size n in ascending order, choices
+    are taken from the front until there are n. One that would bring a value above `most_of(n, share)` is skipped and
+    considered again for the next size, so the cap holds in every prefix and not only in the largest.
     """
     counts: dict[Hashable, int] = {}
     chosen: list[int] = []

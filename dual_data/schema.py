@@ -1,7 +1,7 @@
-"""The tables between the stages: one class a table, one column a full word.
+"""The tables between the stages: one class for each table.
 
-A stage's frame is checked against its schema when it is written. Rows that break a rule are kept apart with the rule's
-name, so nothing disappears silently.
+A stage's frame is checked against its schema when it is written. Rows that break a rule are stored separately with the
+rule's name, so nothing disappears silently.
 """
 
 from __future__ import annotations
@@ -169,12 +169,12 @@ class Splits(dy.Schema):
 def describe(schema: type[dy.Schema]) -> str:
     """Hash of a schema's columns, types and rules, part of a stage's fingerprint: 64 hexadecimal digits.
 
-    A rule counts as it is written, since polars' own text of an expression differs between versions; what a rule calls
-    does not count.
+    A rule enters as its source code, since polars' text of an expression differs between versions; functions that the
+    rule calls do not enter.
     """
     lines = [f"{name}:{column!r}" for name, column in schema.columns().items()]
-    rules = {name: rule for part in reversed(schema.__mro__) for name, rule in vars(part).items()}
+    rules = {name: rule for base in reversed(schema.__mro__) for name, rule in vars(base).items()}
     for name, rule in rules.items():
-        if (written := getattr(rule, "validation_fn", None)) is not None:
-            lines.append(f"{name}:{textwrap.dedent(inspect.getsource(written))}")
+        if (function := getattr(rule, "validation_fn", None)) is not None:
+            lines.append(f"{name}:{textwrap.dedent(inspect.getsource(function))}")
     return digest("\n".join([schema.__name__, *sorted(lines)]), 64)

@@ -1,4 +1,4 @@
-"""What a split's name says: its topic, and what it is for, as published and as this package names splits.
+"""Parses split names, published ones and this package's, into topic and kind.
 
 city_forget_rare_5    city_fast_retain_500    city_retain_eval    all_neighbor_relation    city_full    world_facts
 """
@@ -12,7 +12,7 @@ _OURS = re.compile(
     r"(?P<topic>.+)_(?P<kind>forget_(?P<side>rare|popular)_(?P<percent>\d+)|retain_train|retain_eval|neighbor_subject"
     r"|neighbor_relation|world_facts|fast_retain_\d+|full)"
 )
-"""The kinds that this package makes, behind any topic: full_time_job_forget_rare_5."""
+"""The kinds that this package makes, after any topic: full_time_job_forget_rare_5."""
 _NAME = re.compile(
     r"(?:(?P<topic>.*?)_)??"
     r"(?P<kind>forget_(?P<side>rare|popular)(?:_(?P<percent>\d+)|_.*)?|(?:fast_retain|retain|neighbor|full)(?:_.*)?|world_facts)"
@@ -29,7 +29,7 @@ class SplitName(NamedTuple):
     side: str = ""
     """Of a forget split: rare or popular."""
     percent: int | None = None
-    """Of a forget split: its size. None also where a forget split's name ends in another way."""
+    """Of a forget split: its size in percent, if its name ends in it; else None."""
 
 
 def parse(name: str) -> SplitName | None:
@@ -40,8 +40,8 @@ def parse(name: str) -> SplitName | None:
     >>> parse("city_retain_eval")
     SplitName(topic='city', kind='retain_eval', side='', percent=None)
     """
-    found = _OURS.fullmatch(name) or _NAME.fullmatch(name)
-    if found is None:
+    match = _OURS.fullmatch(name) or _NAME.fullmatch(name)
+    if match is None:
         return None
-    percent = found["percent"]
-    return SplitName(found["topic"] or "", found["kind"], found["side"] or "", int(percent) if percent else None)
+    percent = match["percent"]
+    return SplitName(match["topic"] or "", match["kind"], match["side"] or "", int(percent) if percent else None)

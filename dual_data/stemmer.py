@@ -1,9 +1,9 @@
 """Porter's stemmer in the form that nltk has by default and `rouge_score` takes from there, without importing nltk.
 
-Importing nltk takes two seconds, and its stemmer several times as long as this one; the tests hold the two together.
+Importing nltk takes two seconds, and its stemmer is several times slower than this one; the tests compare the two.
 The algorithm: M. Porter, "An algorithm for suffix stripping", Program 14.3 (1980), with nltk's NLTK_EXTENSIONS. In it a
-word has the shape [C](VC){m}[V] of runs of consonants and vowels; m is its measure. Each step takes off or replaces the
-first suffix of its table that fits, if what is left is long enough.
+word has the shape [C](VC){m}[V] of runs of consonants and vowels; m is its measure. Each step removes or replaces the
+first suffix of its table that matches, if the rest of the word is long enough.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _IRREGULAR = {
     **dict.fromkeys(("cannings", "canning"), "canning"),
     **{word: word for word in ("howe", "proceed", "exceed", "succeed")},
 }
-# Longer suffixes stand before those that they end in.
+# A suffix that ends in another one comes before it.
 _STEP_2 = {
     "ational": "ate",
     "tional": "tion",
@@ -55,11 +55,11 @@ _STEP_4 = dict.fromkeys([
 
 
 def _by_last_letter(table: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
-    """The suffixes and what replaces them, in their order: a word is compared with those alone that end as it does."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for suffix, other in table.items():
-        found.setdefault(suffix[-1], []).append((suffix, other))
-    return found
+    """(suffix, replacement) by the suffix's last letter, in order, so that a word is compared with few suffixes."""
+    suffixes: dict[str, list[tuple[str, str]]] = {}
+    for suffix, replacement in table.items():
+        suffixes.setdefault(suffix[-1], []).append((suffix, replacement))
+    return suffixes
 
 
 class _Shapes(dict[int, str]):
@@ -93,10 +93,10 @@ def _shape(word: str) -> str:
     shape = word.translate(_SHAPES)
     if "y" not in shape:
         return shape
-    found = ""
+    resolved = ""
     for letter in shape:
-        found += letter if letter != "y" else "v" if found.endswith("c") else "c"
-    return found
+        resolved += letter if letter != "y" else "v" if resolved.endswith("c") else "c"
+    return resolved
 
 
 def _measure(word: str) -> int:
@@ -104,12 +104,12 @@ def _measure(word: str) -> int:
 
 
 def _replaced(word: str, table: Mapping[str, Sequence[tuple[str, str]]], above: int) -> str:
-    """The word with its suffix of the table replaced, where what stands before it has a measure above `above`."""
-    for suffix, other in table.get(word[-1], ()):
+    """The word with its suffix of the table replaced, if the part before the suffix has a measure above `above`."""
+    for suffix, replacement in table.get(word[-1], ()):
         if word.endswith(suffix):
             start = word[: -len(suffix)]
             replaces = _measure(start) > above and (suffix != "ion" or start[-1] in "st")
-            return start + other if replaces else word
+            return start + replacement if replaces else word
     return word
 
 
@@ -138,7 +138,7 @@ def _without_ed_or_ing(word: str) -> str:
 
 
 def _ends_short(word: str) -> bool:
-    """Whether an e may follow: consonant, vowel, consonant other than w, x and y; or a word of vowel and consonant."""
+    """Porter's *o: ends in consonant, vowel, consonant other than w, x, y; or the word is a vowel and a consonant."""
     shape = _shape(word)
     return (shape.endswith("cvc") and word[-1] not in "wxy") or shape == "vc"
 
@@ -151,7 +151,7 @@ def _step_2(word: str) -> str:
     if word.endswith("alli") and _measure(word[:-4]) > 0:
         return _step_2(word[:-2])
     if word.endswith("logi"):
-        # The l belongs to what is measured, so that "geologi" counts as "archaeologi" does.
+        # The l is part of the measured word, so that "geologi" and "archaeologi" are treated alike.
         return word[:-1] if _measure(word[:-3]) > 0 else word
     return _replaced(word, _SUFFIXES_2, 0)
 

@@ -1,4 +1,4 @@
-"""Rendering: sentences, literals as a reader writes them, and short hints that tell namesakes apart."""
+"""Rendering of sentences, of literals as readers write them, and of short hints that distinguish namesakes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from dual_data.words import words
 
 _ISO_DATE = re.compile(r"(-?\d{4,})(?:-(\d\d)(?:-(\d\d))?)?")
 _PRECISIONS = ("year", "month", "day")
-# Where the noun phrase of a Wikidata description ends and its complements begin.
+# The end of the noun phrase of a Wikidata description, where its complements begin.
 _COMPLEMENT = re.compile(r"\s+(?:in|of|by|from|who|that|which|on|at|for|near|with|located|based|held)\b|\s*[,;(]")
 _CLAUSE = re.compile(r"\s*[,;(]")
-# Normalised aliases that English answers contain by chance: as a word-bounded answer, "IN" (India) would be a hit
-# in every "in Paris".
+# Normalised aliases that English answers contain by chance: the alias "IN" (India) would match every "in Paris".
 _CHANCE_WORDS = frozenset(
     words(
         "a am an and are as at be but by can do for go he her him his i if in is it its may me my no nor not of on or "
         "our out she so that the they this to up was we who yes you"
     )
 )
-# Adjectives that do not begin like their country; all others are caught by their first letters.
+# Adjectives that do not begin like the name of their country; all others are recognised by their first letters.
 _DEMONYMS: Mapping[str, tuple[str, ...]] = {
     "american": ("states", "usa", "us"),
     "british": ("kingdom", "uk", "england", "scotland", "wales"),
@@ -69,12 +68,12 @@ def cut(template: str) -> Pieces:
 
 
 def rendered(texts: Sequence[pl.Expr], values: Sequence[pl.Expr]) -> pl.Expr:
-    """Sentences: the pieces of the templates and the values between them; null where one is null.
+    """Sentences made of the templates' texts and the values between them; null where one of these is null.
 
-    Each has a capital at the start, unless the first word has one elsewhere ("iPhone"), and one full stop at the end.
+    A sentence starts with a capital, unless its first word has one elsewhere ("iPhone"); ".." at its end becomes ".".
     """
-    between = [part for pair in zip(texts, values, strict=False) for part in pair]
-    sentence = pl.concat_str([*between, texts[-1]])
+    pieces = [piece for pair in zip(texts, values, strict=False) for piece in pair]
+    sentence = pl.concat_str([*pieces, texts[-1]])
     first = sentence.str.extract(r"^([^ ]*)")
     capital = sentence.str.slice(0, 1).str.to_uppercase() + sentence.str.slice(1)
     plain = first == first.str.to_lowercase()
@@ -88,9 +87,9 @@ def template_id(stem: str, wording: Wording) -> str:
 
 
 def literal_answers(relation: Relation, kind: str, value: str) -> tuple[str, ...]:
-    """Accepted answers for a literal object, the canonical one first; none where it cannot be asked so.
+    """Accepted answers for a literal object, the canonical one first.
 
-    A date coarser than the relation's precision and a quantity in another unit cannot.
+    None for a date coarser than the relation's precision, and for a quantity in another unit.
 
     >>> from dual_data.literals import parse_date
     >>> [parse_date(text) for text in ("31 March 1889", "March 31, 1889", "1889-03-31")] == [(1889, 3, 31)] * 3
@@ -107,11 +106,11 @@ def _date_answers(value: str, precision: str) -> tuple[str, ...]:
     match = _ISO_DATE.fullmatch(value)
     if match is None:
         return ()
-    parts = [int(part) for part in match.groups() if part is not None]
-    wanted = _PRECISIONS.index(precision) + 1
-    if len(parts) < wanted:
+    numbers = [int(part) for part in match.groups() if part is not None]
+    count = _PRECISIONS.index(precision) + 1
+    if len(numbers) < count:
         return ()
-    year, month, day = [*parts[:wanted], 0, 0][:3]
+    year, month, day = [*numbers[:count], 0, 0][:3]
     if not (0 <= month <= 12 and 0 <= day <= 31):
         return ()
     written = written_year(year)
@@ -140,30 +139,30 @@ def _quantity_answers(value: str, unit: str | None, unit_name: str) -> tuple[str
 
 
 def accepted(answer: str, aliases: Iterable[str]) -> tuple[str, ...]:
-    """The answer and those of its aliases that may count as right, each once up to case, accents and punctuation.
+    """The answer and those of its aliases that count as right, without duplicates up to case, accents and punctuation.
 
     Left out: aliases without a word (flags, signs), of one letter, and those that a sentence holds by chance ("IN").
 
     >>> accepted("India", ["IN", "Bharat", "india", "🇮🇳", "Republic of India"])
     ('India', 'Bharat', 'Republic of India')
     """
-    kept = {normalise(answer): answer}
+    spellings = {normalise(answer): answer}
     for alias in aliases:
         text = alias.strip()
         normal = normalise(text)
         if words(text) and len(normal) > 1 and normal not in _CHANCE_WORDS:
-            kept.setdefault(normal, text)
-    return tuple(kept.values())
+            spellings.setdefault(normal, text)
+    return tuple(spellings.values())
 
 
-def overlap(answer: str, asked: frozenset[str]) -> float:
-    """Share of the answer's words that stand in `asked`, a set of folded words; 0 for an answer without words.
+def overlap(answer: str, question_words: frozenset[str]) -> float:
+    """Share of the answer's words that are in `question_words`, which are folded; 0 for an answer without words.
 
     >>> overlap("Moyamba District", frozenset({"what", "moyamba", "is"}))
     0.5
     """
-    found = words(answer)
-    return sum(map(asked.__contains__, found)) / len(found) if found else 0.0
+    answer_words = words(answer)
+    return sum(map(question_words.__contains__, answer_words)) / len(answer_words) if answer_words else 0.0
 
 
 def hints(description: str, longest: int) -> tuple[str, ...]:
@@ -178,10 +177,10 @@ def hints(description: str, longest: int) -> tuple[str, ...]:
 
 
 def disambiguated(subjects: Mapping[str, tuple[str, str | None]], longest: int) -> dict[str, tuple[str, ...]]:
-    """Forms such as "Alexandria (city in Egypt)" for every subject whose label another one has, best first.
+    """Forms such as "Alexandria (city in Egypt)" for every subject that shares its label with another, best first.
 
-    `subjects` gives label and description by id. A form that would fit a namesake as well is left out, so a subject
-    without forms cannot be asked about; a subject with a label of its own is absent from the result.
+    `subjects` gives label and description by id. A form that also fits a namesake is left out, so a subject without
+    forms cannot be asked about; a subject with a unique label is absent from the result.
     """
     namesakes: dict[str, list[str]] = {}
     for qid, (label, _) in subjects.items():
@@ -192,28 +191,28 @@ def disambiguated(subjects: Mapping[str, tuple[str, str | None]], longest: int) 
             continue
         candidates = {qid: hints(subjects[qid][1] or "", longest) for qid in qids}
         uses: dict[str, int] = {}
-        for found in candidates.values():
-            for hint in {hint.casefold() for hint in found}:
+        for options in candidates.values():
+            for hint in {hint.casefold() for hint in options}:
                 uses[hint] = uses.get(hint, 0) + 1
-        for qid, found in candidates.items():
+        for qid, options in candidates.items():
             label = subjects[qid][0]
-            forms[qid] = tuple(f"{label} ({hint})" for hint in found if uses[hint.casefold()] == 1)
+            forms[qid] = tuple(f"{label} ({hint})" for hint in options if uses[hint.casefold()] == 1)
     return forms
 
 
 def hint_leaks(form: str, label: str, answers: Iterable[str]) -> bool:
-    """Whether the hint in a disambiguated form gives an answer away: a shared word, or an adjective of its name.
+    """Whether the hint in a disambiguated form gives an answer away: by a shared word, or an adjective of its name.
 
-    Strict on purpose: the next form, or rejecting the fact, costs less than a leak.
+    Strict on purpose: using the next form or rejecting the fact costs less than a leak.
 
     >>> hint_leaks("Springfield (Egyptian city)", "Springfield", ["Egypt"])
     True
     >>> hint_leaks("Springfield (city)", "Springfield", ["Egypt"])
     False
     """
-    told = re.findall(r"[^\W_]+", form.removeprefix(label))
-    said = [word for answer in answers for word in re.findall(r"[^\W_]+", answer)]
-    return any(_tells(hint, word) for hint in told for word in said)
+    hint_words = re.findall(r"[^\W_]+", form.removeprefix(label))
+    answer_words = [word for answer in answers for word in re.findall(r"[^\W_]+", answer)]
+    return any(_tells(hint, word) for hint in hint_words for word in answer_words)
 
 
 def _tells(hint: str, word: str) -> bool:

@@ -1,4 +1,4 @@
-"""Words of a text in any script: the folding and splitting which matching and the Unicode ROUGE share."""
+"""Words of a text in any script: the folding and splitting that matching and the Unicode ROUGE share."""
 
 import re
 import unicodedata
@@ -6,19 +6,19 @@ from functools import lru_cache
 
 _PLAIN = re.compile(r"[a-z0-9]+")
 _DIACRITICS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
-# Letters with a stroke or a ligature have no decomposition in Unicode, yet readers write them plain.
+# Letters with a stroke and ligatures have no decomposition in Unicode, yet readers write plain letters for them.
 _STROKES = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"}
 )
-# Scripts written without spaces: each sign counts as a word, else a sentence would be one word.
+# Scripts written without spaces: each character counts as a word, else a sentence would be one word.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 
 
 def fold(text: str) -> str:
     """Casefold, decompose (NFKD), drop the diacritics of Latin, Greek and Cyrillic letters, compose again.
 
-    Casefolded twice, because some signs (U+1F110) have no lower case and decompose into capitals. Vowel signs of Indic,
-    Arabic or Hebrew letters are not diacritics here: they tell words apart.
+    Casefolded twice, because some characters (U+1F110) have no lower case and decompose into capitals. Vowel signs of
+    Indic, Arabic or Hebrew letters are not diacritics here: they distinguish words.
     """
     if text.isascii():
         return text.lower()
@@ -28,7 +28,7 @@ def fold(text: str) -> str:
 
 @lru_cache(maxsize=1 << 17)
 def words(text: str) -> tuple[str, ...]:
-    """Split folded text into words of letters, digits and their marks; one sign a word in unspaced scripts.
+    """Split folded text into words of letters, digits and their marks; in unspaced scripts each character is a word.
 
     >>> words("Brasília é a capital")
     ('brasilia', 'e', 'a', 'capital')
@@ -36,9 +36,9 @@ def words(text: str) -> tuple[str, ...]:
     folded = fold(text)
     if folded.isascii():
         return tuple(_PLAIN.findall(folded))
-    found: list[str] = []
+    tokens: list[str] = []
     open_word = False
-    # By category: a regular expression counts a mark as no letter and would cut its word in two.
+    # By category: a regular expression does not count a mark as a letter and would cut the word in two.
     for letter in folded:
         mark = unicodedata.category(letter)[0] == "M"
         if not (letter.isalnum() or mark):
@@ -46,8 +46,8 @@ def words(text: str) -> tuple[str, ...]:
             continue
         alone = _UNSPACED.match(letter) is not None
         if open_word and (mark or not alone):
-            found[-1] += letter
+            tokens[-1] += letter
         else:
-            found.append(letter)
+            tokens.append(letter)
         open_word = not alone
-    return tuple(found)
+    return tuple(tokens)
