@@ -1,6 +1,6 @@
-"""The command line: a thin skin over the library, one file a noun.
+"""The command line: a thin layer over the library, with a file for each group of commands.
 
-Nothing heavy is imported before a command needs it, so that `dual-data --help` answers at once.
+Heavy packages are imported only by the commands that need them, so that `dual-data --help` is fast.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from dual_data.errors import Dropped, DualDataError
 
 
 class Commands(typer.core.TyperGroup):
-    """All commands; whatever is stopped by hand says so."""
+    """All commands; after Ctrl-C they print a message."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C is taken here, for Typer would end it without a word."""
+        """Run the command; Ctrl-C is handled here, since Typer would end it without a message."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stopped:
             # The terminal shows ^C where the cursor is.
             print("\nstopped; run the same command again to go on", file=sys.stderr, flush=True)
             if isinstance(stopped, Dropped):
-                # An orderly exit waits for every thread. The log is closed, and what it has is on disk.
+                # A normal exit would wait for every thread. The log is closed, and its content is on disk.
                 sys.stdout.flush()
                 os._exit(130)
             sys.exit(130)
@@ -94,12 +94,12 @@ app.add_typer(unlearning, name="eval")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; expected errors become one message and an exit code, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        # A label in another script must not end a command where the terminal is not UTF-8.
+        # A label in another script must not crash a command on a terminal that is not UTF-8.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if "OMP_WAIT_POLICY" not in os.environ:
-        # torch's threads spin for milliseconds while they wait for each other: where other programs want the processor
-        # too, everything takes twenty times as long. A short spin costs nothing.
+        # torch's threads spin for milliseconds while they wait for each other: if other programs use the processor too,
+        # everything takes twenty times as long. A short spin costs nothing.
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="dual-data")
@@ -107,11 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader of our output went away, as `| head` does; closing stderr keeps the interpreter from saying so.
+        # The reader of our output is gone, as after `| head`; closing stderr keeps the interpreter from reporting it.
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
-        # A folder that may not be written, a full disk: the system's reason says what to do.
+        # Such as a read-only folder or a full disk: the system's message says what to do.
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(1)

@@ -96,7 +96,7 @@ def _report(step: Step, manifest: Manifest | None) -> None:
         return
     data = manifest.outcome["data"].rows
     if not step.reason:
-        # What it rejected and asked was said by the build that made it.
+        # Rejects and calls were reported by the build that made it.
         print(f"{name}: up to date, {data} rows", file=sys.stderr, flush=True)
         return
     rejected = sum(manifest.rejected.values())

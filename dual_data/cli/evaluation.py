@@ -96,7 +96,7 @@ def run(
 
 
 def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: Path, shard: bool) -> None:
-    """Run cells on one device or several, and say how they ended. Raises DualDataError where some failed."""
+    """Run cells on one device or several, and print how they ended. Raises DualDataError if some failed."""
     from dual_data.evaluation.grid.cells import is_done
     from dual_data.evaluation.grid.planned import keep_plan
     from dual_data.evaluation.grid.run import run as run_grid
@@ -104,7 +104,7 @@ def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: P
 
     folder = grid.folder
     keep_plan(grid, cells)
-    held = sum(is_done(folder, cell, adapter=options[0].save_adapters) for cell in cells)
+    already_done = sum(is_done(folder, cell, adapter=options[0].save_adapters) for cell in cells)
     if len(options) > 1:
         tally = run_spread(grid, cells, options, project=project, shard=shard)
     else:
@@ -112,7 +112,7 @@ def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: P
         tally = run_grid(grid, cells, options[0], project=project, say=say)
     print(
         f"{folder}: {tally.done} done, {tally.stopped} stopped, {tally.failed} failed, {tally.elsewhere} elsewhere; "
-        f"{held} of {len(cells)} cells had their results already"
+        f"{already_done} of {len(cells)} cells had their results already"
     )
     if tally.failed:
         raise DualDataError(f"{tally.failed} cell(s) failed; each result in {folder / 'cells'} has its reason")

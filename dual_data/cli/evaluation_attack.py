@@ -1,4 +1,4 @@
-"""`dual-data eval attack`: the attacks that need the model, on results of `eval run`."""
+"""`dual-data eval attack`: attacks that need the model, on results of `eval run`."""
 
 from __future__ import annotations
 

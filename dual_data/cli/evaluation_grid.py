@@ -1,4 +1,4 @@
-"""Options that name a grid or a part of it, which `eval run` and `eval attack` share, and the cells that they mean."""
+"""Options for a grid or a part of it, which `eval run` and `eval attack` share, and the selected cells."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threa
 
 @dataclass(frozen=True)
 class GridPart:
-    """A grid of a file, or the part of it that the options leave: each is an option of the command line."""
+    """A grid of a file, or a part of it; each field is an option of the command line."""
 
     grid: Annotated[str, typer.Option("--grid", "-g", help="Grid of the file.")] = "demo"
     file: Annotated[
@@ -44,7 +44,7 @@ class GridPart:
     stage: Annotated[str | None, typer.Option("--stage", help="One training stage only.")] = None
     forget: Annotated[str | None, typer.Option("--set", help="One set to forget only.")] = None
     method: Annotated[str | None, typer.Option("--method", help="One method only.")] = None
-    # Not `lr`: that is what `eval attack`, which takes this option out, calls the learning rate of relearning.
+    # Not `lr`: in `eval attack`, which leaves this option out, that is the learning rate of relearning.
     rate: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None
     seed: Annotated[int | None, typer.Option("--seed", help="One seed only.")] = None
     dtype: Annotated[
@@ -61,7 +61,7 @@ class GridPart:
     ] = False
 
     def open(self) -> Opened:
-        """The project, the grid cut down to this part, and its cells."""
+        """The project, the grid reduced to this part, and its cells."""
         from dual_data.evaluation.grid.cells import cells_of, spell_out
         from dual_data.evaluation.settings import load_settings
         from dual_data.project import find_root
@@ -74,7 +74,7 @@ class GridPart:
 
 
 class Opened(NamedTuple):
-    """What a part of a grid means."""
+    """A project, a grid reduced to a part, and its cells."""
 
     project: Path
     grid: Grid
@@ -82,41 +82,42 @@ class Opened(NamedTuple):
 
 
 def on_grid(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of :class:`GridPart`, but those `without`, around its own; it is called with the part.
+    """Decorate a command to take the options of :class:`GridPart`, except `without`, and call it with the part.
 
-    Typer reads options from a signature, so the command gets one that lists them all.
+    Typer reads options from the signature, so the command gets one that lists them all: the last option of the part
+    follows the command's own.
     """
 
     def give(command: Callable[..., None]) -> Callable[..., None]:
-        _, *own = inspect.signature(command, eval_str=True).parameters.values()
-        *shared, last = (
-            one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for one in inspect.signature(GridPart, eval_str=True).parameters.values()
-            if one.name not in without
+        _, *own_parameters = inspect.signature(command, eval_str=True).parameters.values()
+        *shared_parameters, last = (
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(GridPart, eval_str=True).parameters.values()
+            if parameter.name not in without
         )
-        parameters = [*shared, *own, last]
+        parameters = [*shared_parameters, *own_parameters, last]
 
         @functools.wraps(command)
-        def run(**given: Any) -> None:
-            part = GridPart(**{one.name: given.pop(one.name) for one in (*shared, last)})
-            command(part, **given)
+        def run(**options: Any) -> None:
+            part = GridPart(**{parameter.name: options.pop(parameter.name) for parameter in (*shared_parameters, last)})
+            command(part, **options)
 
         vars(run)["__signature__"] = inspect.Signature(parameters)
-        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
     return give
 
 
 def need_torch() -> None:
-    """Raise MissingExtra where the packages of the evaluation are not installed."""
+    """Raise MissingExtra if the packages of the evaluation are not installed."""
     for package in ("torch", "transformers"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, "eval")
 
 
 def use_threads(threads: Threads) -> None:
-    """Let torch compute on so many threads, or on as many as it chooses."""
+    """Set torch's number of threads; None leaves its default."""
     import torch
 
     if threads is not None:
@@ -141,7 +142,7 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
     for name in table["models"]:
         if name not in whole["models"]:  # a hub name, a folder or a file
             _say_unless_known(name, whole["models"], path)
-            # A path that is given here is of this folder, one in the file of the project.
+            # A path on the command line is relative to the working directory, one in the file to the project.
             whole["models"][name] = {"spec": str(Path(name).absolute()) if Path(name).exists() else name}
         if part.dtype is not None:
             dtype_named(part.dtype)
@@ -153,7 +154,7 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
 
 
 def _say_unless_known(name: str, known: Mapping[str, object], path: Path) -> None:
-    """Tell of a bare word that may be a slip: the Hub, which has a few such names, takes long to say no."""
+    """Print a note on an unknown bare name, which may be a typo: it may exist on the Hub, but a refusal takes long."""
     if "/" in name or Path(name).exists() or name == "smollm2" or name.startswith("tiny-"):
         return
     print(f"{name}: no model of {path} ({', '.join(known)}) and no folder here: asking the Hub for it", file=sys.stderr)

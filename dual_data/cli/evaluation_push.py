@@ -1,4 +1,4 @@
-"""`dual-data eval push`: an unlearned adapter on the Hub."""
+"""`dual-data eval push`: publish an unlearned adapter on the Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dual-data eval score`, `report`, `compare`: what is done with results, without the model."""
+"""`dual-data eval score`, `report`, `compare`: commands on results that do not need the model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 _ALWAYS = ("stage", "set", "method", "lr", "forget", "retain_eval")
 _SHOWN = ("data", "model", *_ALWAYS)
-"""Columns of the main table that a terminal has room for; those that tell no rows apart are left out."""
+"""Columns of the main table that fit into a terminal; those with one value, except `_ALWAYS`, are left out."""
 _ALWAYS_NAMED = ("stage", "set", "method", "lr", "seed")
 _CELL = ("data", "model", *_ALWAYS_NAMED)
-"""Coordinates that a table of results shows."""
+"""Coordinates in a table of results."""
 
 
 def score(
@@ -43,43 +43,44 @@ def score(
     from dual_data.evaluation.foreign import log_files, read_log, rescore
     from dual_data.evaluation.results import finite
 
-    found: dict[str, Rescored] = {}
+    rescored: dict[str, Rescored] = {}
     cells: dict[str, Mapping[str, Any]] = {}
-    for path in (path for given in paths for path in log_files(given)):
+    for path in (path for argument in paths for path in log_files(argument)):
         log = read_log(path)
-        found[str(path)], cells[str(path)] = rescore(log), log.cell
-    items = sum(one.items for one in found.values())
-    largest = max(one.max_abs_difference for one in found.values())
+        rescored[str(path)], cells[str(path)] = rescore(log), log.cell
+    items = sum(result.items for result in rescored.values())
+    largest = max(result.max_abs_difference for result in rescored.values())
     if json:
         files = {
             path: {
                 "cell": dict(cells[path]) or None,
-                "items": one.items,
-                "max_abs_difference": one.max_abs_difference,
-                "differences": dict(one.differences),
-                "aggregates": dict(one.aggregates),
-                "left_alone": one.left_alone,
-                "means": {section: dict(means) for section, means in one.means.items()},
+                "items": result.items,
+                "max_abs_difference": result.max_abs_difference,
+                "differences": dict(result.differences),
+                "aggregates": dict(result.aggregates),
+                "left_alone": result.left_alone,
+                "means": {section: dict(means) for section, means in result.means.items()},
             }
-            for path, one in found.items()
+            for path, result in rescored.items()
         }
         whole = {"items": items, "max_abs_difference": largest, "files": files}
         print(as_json(finite(whole)))
         return
-    named = {path: {name: _coordinate(cell, name) for name in _CELL} for path, cell in cells.items()}
-    kept = [
+    coordinates = {path: {name: _coordinate(cell, name) for name in _CELL} for path, cell in cells.items()}
+    columns = [
         name
         for name in _CELL
-        if len(values := {one[name] for one in named.values()}) > 1 or (name in _ALWAYS_NAMED and values != {None})
+        if len(values := {row[name] for row in coordinates.values()}) > 1
+        or (name in _ALWAYS_NAMED and values != {None})
     ]
     rows = [
-        (Path(path).name, *(named[path][name] for name in kept), section, f"{means['rougeL_recall']:.4f}",
-         f"{means['contains_answer']:.4f}", f"{one.max_abs_difference:g}")
-        for path, one in found.items()
-        for section, means in one.means.items()
+        (Path(path).name, *(coordinates[path][name] for name in columns), section, f"{means['rougeL_recall']:.4f}",
+         f"{means['contains_answer']:.4f}", f"{result.max_abs_difference:g}")
+        for path, result in rescored.items()
+        for section, means in result.means.items()
     ]  # fmt: skip
-    print(table(("file", *kept, "items of", "ROUGE-L recall", "answers held", "largest difference"), rows))
-    alone = {name for one in found.values() for name in one.left_alone}
+    print(table(("file", *columns, "items of", "ROUGE-L recall", "answers held", "largest difference"), rows))
+    alone = {name for result in rescored.values() for name in result.left_alone}
     print(f"{items} items, largest absolute difference {largest:g}")
     if alone:
         print(f"{len(alone)} scores need the model and were left alone: --json names them")
@@ -118,11 +119,11 @@ def report(
         print(line, file=sys.stderr)
 
     written = write_report(folders, out or folders[0], title=title, items=not no_items, say=say)
-    for old in filter(None, map(outdated, folders)):
-        say(old)
+    for remark in filter(None, map(outdated, folders)):
+        say(remark)
     if written.rows:
-        kept = [name for name in _SHOWN if len({row[name] for row in written.rows}) > 1 or name in _ALWAYS]
-        print(table(kept, [[row[name] for name in kept] for row in written.rows]))
+        columns = [name for name in _SHOWN if len({row[name] for row in written.rows}) > 1 or name in _ALWAYS]
+        print(table(columns, [[row[name] for name in columns] for row in written.rows]))
         print("ROUGE-L recall with its 95 % interval at the learning rate that was chosen on forget and retain_train\n")
     for path in (written.html, written.markdown, written.table):
         print(path)
@@ -153,28 +154,28 @@ def compare(
     """
     from dual_data.evaluation.compare import compare_results
 
-    found = compare_results(first, second, seeds=seeds)
-    sides = {"A": found.first, "B": found.second}
+    comparison = compare_results(first, second, seeds=seeds)
+    sides = {"A": comparison.first, "B": comparison.second}
     if json:
-        rows = [{**row._asdict(), "difference": row.difference._asdict()} for row in found.rows]
-        named = {side: {**one.cell, "seeds": list(one.seeds)} for side, one in sides.items()}
-        print(as_json({**named, "rows": rows}))
+        rows = [{**row._asdict(), "difference": row.difference._asdict()} for row in comparison.rows]
+        cells = {name: {**side.cell, "seeds": list(side.seeds)} for name, side in sides.items()}
+        print(as_json({**cells, "rows": rows}))
         return
-    # Most results have them in common; those that do not could read as the same.
-    more = [name for name in ("preset", "profile") if found.first.cell[name] != found.second.cell[name]]
-    for side, one in sides.items():
-        print(f"{side}: {_said(one, more)}")
-    cells = [
+    # Shown only if they differ, since otherwise the two sides could read as the same.
+    more = [name for name in ("preset", "profile") if comparison.first.cell[name] != comparison.second.cell[name]]
+    for name, side in sides.items():
+        print(f"{name}: {_described(side, more)}")
+    lines = [
         (row.set, row.score, str(row.items), str(row.seeds), f"{row.first:z.4f}", f"{row.second:z.4f}",
          _signed(row.difference.value), f"[{_signed(row.difference.low)}, {_signed(row.difference.high)}]",
          f"{row.corrected:.4f}")
-        for row in found.rows
+        for row in comparison.rows
     ]  # fmt: skip
-    print(table(("set", "score", "items", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"), cells))
+    print(table(("set", "score", "items", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"), lines))
 
 
 def _coordinate(cell: Mapping[str, Any], name: str) -> str | None:
-    """How a table shows a coordinate of a cell; None for what it has not."""
+    """A coordinate of a cell as shown in a table; None if the cell lacks it."""
     from dual_data.evaluation.results import BASE
 
     if name not in cell or (name == "lr" and cell.get("method") == BASE):
@@ -183,8 +184,8 @@ def _coordinate(cell: Mapping[str, Any], name: str) -> str | None:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _said(side: Side, more: Sequence[str]) -> str:
-    """A side of a comparison in a line: where, what was done, and the seeds that were taken."""
+def _described(side: Side, more: Sequence[str]) -> str:
+    """One line on a side of a comparison: data, model, stage and set, method, and the seeds used."""
     from dual_data.evaluation.results import BASE
 
     cell = side.cell
@@ -194,6 +195,6 @@ def _said(side: Side, more: Sequence[str]) -> str:
 
 
 def _signed(value: float) -> str:
-    """A difference with its sign, which nothing has not."""
+    """A difference with its sign; zero has none."""
     text = f"{value:+z.4f}"
     return text.removeprefix("+") if float(text) == 0 else text

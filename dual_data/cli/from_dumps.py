@@ -1,4 +1,4 @@
-"""`dual-data build --source dump:DIR`: facts, and links where the dumps have them, from dumps for this one run."""
+"""`dual-data build --source dump:DIR`: facts, and links if the dumps have them, from dumps for this run only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dual_data.project import Project
 
 
 def dump_folder(source: str) -> Path:
-    """The folder that --source names. Raises UsageError for any other source: those stand in the profile."""
+    """The folder that --source names. Raises UsageError for any other source, which must be set in the profile."""
     kind, _, folder = source.partition(":")
     if kind != "dump" or not folder:
         raise UsageError(f"--source {source}: dump:DIR is expected; other sources are chosen in the profile ([facts])")
@@ -21,30 +21,30 @@ def dump_folder(source: str) -> Path:
 
 
 def from_dumps(loaded: Project, folder: Path, engine: str, master: str) -> Project:
-    """The project with a profile that reads dumps; what it says about facts and links otherwise stays.
+    """The project with a profile that reads dumps; its other parameters of facts and links stay.
 
-    Links come from the dumps where pagelinks are among them.
+    Links are read from the dumps if pagelinks are among them.
     """
     from dual_data.sources.dumps.files import recognise
     from dual_data.sources.dumps.manifests import FOLDER
 
     root = loaded.root.resolve()
-    there = folder.resolve()
-    path = str(there.relative_to(root) if there.is_relative_to(root) else there)
+    dumps = folder.resolve()
+    path = str(dumps.relative_to(root) if dumps.is_relative_to(root) else dumps)
     compute = {"engine": engine, **({"master": master} if master else {})}
     stages: dict[str, Mapping[str, Any]] = dict(loaded.profile.stages)
     facts = {key: value for key, value in stages.get("facts", {}).items() if key != "label_table"}
     stages["facts"] = {**facts, "source": "dump", "folder": path, "compute": compute}
-    names = [file.name for place in (there, there / FOLDER) if place.is_dir() for file in place.iterdir()]
-    if any(found.table == "pagelinks" for name in names if (found := recognise(Path(name)))):
+    names = [file.name for directory in (dumps, dumps / FOLDER) if directory.is_dir() for file in directory.iterdir()]
+    if any(dump.table == "pagelinks" for name in names if (dump := recognise(Path(name)))):
         stages["links"] = {**stages.get("links", {}), "method": "dump", "folder": path, "compute": compute}
     return loaded._replace(profile=loaded.profile.model_copy(update={"stages": stages}))
 
 
 def as_built(loaded: Project) -> Project:
-    """The project with the dumps that facts and links were built from, where its profile has another source.
+    """The project with the dumps from which facts and links were built, if its profile has another source.
 
-    Whether --source named them or the profile was changed since cannot be told apart; the former is taken for true.
+    Either --source named the dumps or the profile was changed later; the former is assumed.
     """
     stages: dict[str, Mapping[str, Any]] = dict(loaded.profile.stages)
     for name, key in (("facts", "source"), ("links", "method")):
@@ -52,30 +52,30 @@ def as_built(loaded: Project) -> Project:
         built = {} if manifest is None else manifest.basis.params
         own = stages.get(name, {})
         if built.get(key) == "dump" and own.get(key) != "dump":
-            kept = {option: value for option, value in own.items() if option != "label_table"}
-            stages[name] = kept | {option: built[option] for option in (key, "folder", "compute") if option in built}
+            params = {option: value for option, value in own.items() if option != "label_table"}
+            stages[name] = params | {option: built[option] for option in (key, "folder", "compute") if option in built}
     return loaded._replace(profile=loaded.profile.model_copy(update={"stages": stages}))
 
 
 def dump_options(loaded: Project, built: Project) -> str:
-    """The options of `build` that make `built` of the project; empty where the profile says it all."""
+    """The options with which `build` makes `built` from the project; empty if the profile suffices."""
     facts = built.profile.stages.get("facts", {})
     if built.profile.stages == loaded.profile.stages or facts.get("source") != "dump":
         return ""
     compute = facts.get("compute", {})
     spark = compute if compute.get("engine") == "spark" else {}  # Polars has no master.
-    given = {"source": f"dump:{loaded.root / facts['folder']}", **spark}
-    return "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items())
+    options = {"source": f"dump:{loaded.root / facts['folder']}", **spark}
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in options.items())
 
 
 def imported_lines(folder: Path) -> Iterator[str]:
-    """Import what is new in a folder of dumps; a line a dump."""
+    """Import the new dumps of a folder; yields a line for each dump."""
     from dual_data.engine.progress import TerminalProgress
     from dual_data.sources.dumps.imports import import_folder
 
     for dump, manifest, new in import_folder(folder, TerminalProgress().task):
         rows = ", ".join(f"{count} {table}" for table, count in manifest.rows().items())
         counts = manifest.counts()
-        odd = ", ".join(f"{counts[name]} {name}" for name in ("invalid_utf8", "malformed") if counts.get(name))
+        remarks = ", ".join(f"{counts[name]} {name}" for name in ("invalid_utf8", "malformed") if counts.get(name))
         state = "imported" if new else "was imported"
-        yield f"{dump.path.name}: {state}: {rows}" + (f" ({odd})" if odd else "")
+        yield f"{dump.path.name}: {state}: {rows}" + (f" ({remarks})" if remarks else "")

@@ -17,4 +17,4 @@ HERE = Path()
 """Default of `ProjectFolder`."""
 DEFAULT_PROFILE = "dual"
 MOST_ROWS = 2**31
-"""Most that a limit of rows may be: the bound of `dual_data.config.Rows`, which help is not to import."""
+"""Upper bound of a limit of rows: that of `dual_data.config.Rows`, which is too heavy to import for --help."""

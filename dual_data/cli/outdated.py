@@ -1,4 +1,4 @@
-"""Whether what stands in the artifacts is what the project would give now: `release`, `report` and `show` ask."""
+"""Whether the artifacts are up to date with the project, for `release`, `report` and `show`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dual_data.project import Project
 
 
 def outdated(project: Project) -> str:
-    """Which stages must or may rerun, why, and the command; empty for a build that is up to date.
+    """Which stages must or may rerun, why, and the command; empty for an up-to-date build.
 
-    The plan is that of `build --dry-run` with the options that the build had; no service is asked, no model opened.
+    The plan is that of `build --dry-run` with the options of the build; no service is called, no model opened.
     """
     built = as_built(project)
     steps = find(built.stages, built.root, built.profile)
     if not steps:
         return ""
-    said = [f"{step.stage.name} must rerun ({step.reason})" for step in steps if step.basis is not None]
+    reasons = [f"{step.stage.name} must rerun ({step.reason})" for step in steps if step.basis is not None]
     if later := [step.stage.name for step in steps if step.basis is None]:
-        said.append(f"{', '.join(later)} may rerun")
+        reasons.append(f"{', '.join(later)} may rerun")
     limits = [step.manifest.basis.limit for step in steps if step.manifest is not None]
     limit = f" --limit {limits[0]}" if limits[0] else ""
-    return f"{'; '.join(said)}; run: {project.command('build')}{dump_options(project, built)}{limit}"
+    return f"{'; '.join(reasons)}; run: {project.command('build')}{dump_options(project, built)}{limit}"

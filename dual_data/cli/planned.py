@@ -18,11 +18,11 @@ _GRANTED = {
     "wikidata": "the service grants 60 s of processing a minute, so a query may take 2 s on average",
     "wikipedia": "the service grants 200 a minute to a client that names a contact",
 }
-"""What the public services grant; what a profile sets for others is its own affair."""
+"""Limits of the public services."""
 
 
 def planned(project: Project, wanted: Sequence[str], limit: int | None) -> str:
-    """What a build would do, without touching anything: no file is written and no service asked."""
+    """What a build would do; writes no file and calls no service."""
     tools = project.tools(limit=limit, read_only=True)
     with tools.calls:
         steps = plan(needed(project.stages, wanted), project.root, project.profile, limit)
@@ -46,7 +46,7 @@ def planned(project: Project, wanted: Sequence[str], limit: int | None) -> str:
 
 
 def _forecast(step: Step, project: Project, tools: Tools) -> list[Forecast]:
-    """The stage's own forecast, from the inputs that stand on disk; a note where they are not there yet."""
+    """The stage's own forecast, from the inputs on disk; an estimate or a note if one is missing."""
     stage = step.stage
     if stage.forecast is None:
         return []
@@ -56,8 +56,8 @@ def _forecast(step: Step, project: Project, tools: Tools) -> list[Forecast]:
         try:
             inputs[name] = read_rows(project.root, project.profile, name)
         except DualDataError:
-            if stage.outlook is not None and (found := stage.outlook(params, tools, project.profile)) is not None:
-                return found
+            if stage.outlook is not None and (estimate := stage.outlook(params, tools, project.profile)) is not None:
+                return estimate
             return [Forecast("-", 0, 0, note=f"known once {name} is built")]
     forecasts = stage.forecast(params, tools, **inputs)
     if step.basis is None:
@@ -66,13 +66,13 @@ def _forecast(step: Step, project: Project, tools: Tools) -> list[Forecast]:
 
 
 def _minutes(forecast: Forecast, pace: Callable[[str], Pace]) -> float | None:
-    """The least time that the pace of the source allows; None where it sets no limit."""
+    """The least time in minutes by the pace of the source; None if it sets no limit."""
     per_minute = pace(forecast.source).per_minute
     return None if per_minute is None else forecast.to_make / per_minute
 
 
 def _limits(forecasts: Sequence[Forecast], pace: Callable[[str], Pace]) -> list[str]:
-    """The sum of the least times, and what each rests on."""
+    """Lines with the sum of the least times, and the limits behind them."""
     minutes: dict[str, float] = {}
     for forecast in forecasts:
         if (least := _minutes(forecast, pace)) is not None:

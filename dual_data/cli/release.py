@@ -53,13 +53,13 @@ def release(
     if stale := outdated(loaded):
         raise DualDataError(f"{loaded.artifacts}: is out of date: {stale}")
     target = folder or loaded.artifacts / FOLDER
-    made = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, report=_say)
-    for name, reason in made.absent.items():
+    written = write_release(build, target, name=loaded.profile.name, about=loaded.profile.about, report=_say)
+    for name, reason in written.absent.items():
         _say(f"absent: {name}: {reason}")
-    never, unless_forced = refusals(made.state)
+    never, unless_forced = refusals(written.state)
     for reason in (*never, *unless_forced):
         _say(f"push will refuse it: {reason}")
-    print(f"{target}\ncontent {made.content}")
+    print(f"{target}\ncontent {written.content}")
 
 
 def verify(
@@ -74,14 +74,14 @@ def verify(
     from dual_data.release.verify import verify as check
     from dual_data.released import locate
 
-    found, findings = check(locate(target))
+    released, findings = check(locate(target))
     for finding in findings:
         print(f"error: {printable(finding)}", file=sys.stderr)
     if findings:
         print(f"{len(findings)} finding(s)", file=sys.stderr)
         raise typer.Exit(1)
-    files = sum(map(len, found.configs.values()))
-    print(f"{files} tables and {len(found.files)} texts are what was released\ncontent {found.content}")
+    files = sum(map(len, released.configs.values()))
+    print(f"{files} tables and {len(released.files)} texts are what was released\ncontent {released.content}")
 
 
 def diff(
@@ -98,8 +98,8 @@ def diff(
     """
     from dual_data.release.diff import compare, read_snapshot
 
-    found = compare(read_snapshot(before), read_snapshot(after))
-    print(as_json(found.summary()) if json else _shown(found))
+    difference = compare(read_snapshot(before), read_snapshot(after))
+    print(as_json(difference.summary()) if json else _shown(difference))
 
 
 def push(
@@ -144,17 +144,17 @@ def push(
         folder = loaded.artifacts / FOLDER
     if not is_repository(repository):
         raise UsageError(f"{repository}: is not the name of a Hub dataset (owner/name)")
-    found, findings = check(Place(folder=folder))
+    released, findings = check(Place(folder=folder))
     if findings:
         remedy = f"run: {loaded.command('release')}" if loaded else "get it again, or make another"
         raise UsageError(f"{folder}: is not what was released: {findings[0]}; {remedy}")
-    if loaded and (later := _built_since(found, loaded)):
+    if loaded and (later := _built_since(released, loaded)):
         raise UsageError(
             f"{folder}: is not of the build that stands in {loaded.artifacts} (others there: {', '.join(later)}); "
             f"run: {loaded.command('release')}"
         )
     pushed = publish(
-        found,
+        released,
         folder,
         repository,
         tag,
@@ -174,30 +174,36 @@ def push(
         print(f"{repository}@{tag}\ncommit {pushed.commit}")
 
 
-def _built_since(found: Release, project: Project) -> list[str]:
-    """Stages that stand in the artifacts as another run left them than the one that was released."""
+def _built_since(released: Release, project: Project) -> list[str]:
+    """Stages whose manifest in the artifacts is not the one that was released."""
     from dual_data.engine.manifest import read_manifest
 
-    standing = {stage: read_manifest(project.artifacts / stage) for stage in found.stages}
-    return [stage for stage, one in standing.items() if one is not None and one.seal != found.stages[stage].get("seal")]
+    standing = {stage: read_manifest(project.artifacts / stage) for stage in released.stages}
+    return [
+        stage
+        for stage, manifest in standing.items()
+        if manifest is not None and manifest.seal != released.stages[stage].get("seal")
+    ]
 
 
-def _shown(found: Difference) -> str:
-    counts = [(name, len(getattr(found, name))) for name in ("added", "removed", "corrected", "changed")]
+def _shown(difference: Difference) -> str:
+    counts = [(name, len(getattr(difference, name))) for name in ("added", "removed", "corrected", "changed")]
     parts = [table(("facts", "count"), counts)]
-    if found.corrected.height:
-        parts += _first(found.corrected.columns, found.corrected.rows())
+    if difference.corrected.height:
+        parts += _first(difference.corrected.columns, difference.corrected.rows())
     for name in ("added", "removed"):
-        frame = getattr(found, name)
+        frame = getattr(difference, name)
         parts += _first((name, *frame.columns[1:]), frame.rows()) if frame.height else []
-    if found.changed.height:
-        parts += _first(("changed", "columns"), [(fact, ", ".join(columns)) for fact, columns in found.changed.rows()])
-    parts.append(table(found.splits.columns, found.splits.rows()))
+    if difference.changed.height:
+        parts += _first(
+            ("changed", "columns"), [(fact, ", ".join(columns)) for fact, columns in difference.changed.rows()]
+        )
+    parts.append(table(difference.splits.columns, difference.splits.rows()))
     return "\n\n".join(parts)
 
 
 def _first(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """A table of the first rows, and how many are not shown."""
+    """A table of the first rows, with the number of further ones."""
     more = len(rows) - SHOWN
     return [table(header, rows[:SHOWN]) + (f"\nand {more} more; --json prints everything" if more > 0 else "")]
 

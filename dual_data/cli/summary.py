@@ -1,4 +1,4 @@
-"""The text of `dual-data show`: what a build made."""
+"""The text of `dual-data show`: the results of a build."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dual_data.ids import digest
 from dual_data.project import Project
 
 MOST_LINES = 60
-"""Rows of one table that are printed."""
+"""Most rows of one table that are printed."""
 
 
 def summary(project: Project, sample: int) -> str:
-    """Rows and rejects of every stage, the recipes and their splits, sample questions, and where it all lies."""
+    """Rows and rejects of every stage, the recipes and their splits, sample questions, and the folder of the build."""
     manifests = {
-        stage.name: found for stage in project.stages if (found := read_manifest(project.artifacts / stage.name))
+        stage.name: manifest for stage in project.stages if (manifest := read_manifest(project.artifacts / stage.name))
     }
     if not manifests:
         raise DualDataError(f"{project.artifacts}: nothing is built here yet; run: {project.command('build')}")
@@ -51,19 +51,21 @@ def _rows(manifests: dict[str, Manifest]) -> str:
 
 
 def _rejects(manifests: dict[str, Manifest]) -> str:
-    rows = [(name, reason, count) for name, found in manifests.items() for reason, count in found.rejected.items()]
+    rows = [
+        (name, reason, count) for name, manifest in manifests.items() for reason, count in manifest.rejected.items()
+    ]
     return table(("stage", "rejected because", "rows"), rows) if rows else "Nothing was rejected."
 
 
 def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
-    """What a reader must know before believing a number: how links were counted, what models knew, a judge unfit."""
-    found = []
+    """Remarks on the numbers: how links were counted, what models knew, and whether the judge fits the scale."""
+    remarks = []
     if "links" in manifests:
-        found.append(_popularity(read_rows(project.root, project.profile, "links")))
+        remarks.append(_popularity(read_rows(project.root, project.profile, "links")))
     if "knowledge" in manifests:
         known = read_rows(project.root, project.profile, "knowledge").group_by("model", "rule", maintain_order=True)
         for (model, rule), rows in known:
-            found.append(
+            remarks.append(
                 f"Knowledge: {model} knows {rows['known'].sum()} of {rows.height} facts asked, by the rule {rule}."
             )
     if "salience" in manifests:
@@ -76,26 +78,25 @@ def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
                     f"; in {low} of them it put little probability on the scale (median mass "
                     f"{rows.select(pl.col('mass').median()).item():.2f}), so its scores show the path, not the truth"
                 )
-            found.append(line + ".")
-    return found
+            remarks.append(line + ".")
+    return remarks
 
 
 def _popularity(links: pl.DataFrame) -> str:
-    """How many entities were counted by which method, and what there is of those that were not."""
+    """How many entities were counted by which method, and what the others have instead."""
     counted = pl.col("inbound_links").is_not_null()
     groups = links.group_by("method", counted=counted).len().sort("counted", "method", descending=[True, False])
-    said = []
+    phrases = []
     for method, known, count in groups.iter_rows():
-        # Where links are not to be counted, the method names what there is instead.
+        # For entities whose links are not counted, the method names the signal used instead.
         alone = f"by {method} alone" if method in ("sitelinks", "mentions") else "without an article"
-        said.append(f"{count:,} entities {f'by {method}' if known else alone}")
-    return (
-        f"Popularity: {', '.join(said) or 'no entities'}{'' if groups['counted'].any() else '; no links were counted'}."
-    )
+        phrases.append(f"{count:,} entities {f'by {method}' if known else alone}")
+    ending = "" if groups["counted"].any() else "; no links were counted"
+    return f"Popularity: {', '.join(phrases) or 'no entities'}{ending}."
 
 
 def _tables(project: Project, manifests: dict[str, Manifest]) -> list[str]:
-    """The small tables that the splits stage writes: recipes, splits made, splits not made and why."""
+    """The small tables of the splits stage: recipes, splits made, splits not made and why."""
     if "splits" not in manifests:
         return []
     written = manifests["splits"].outcome
@@ -126,7 +127,7 @@ def _sides_together(missing: pl.DataFrame) -> pl.DataFrame:
 
 
 def _first(frame: pl.DataFrame) -> str:
-    """The first rows, and how many there are beyond them."""
+    """The first rows, and the number of further ones."""
     shown = table(frame.columns, frame.head(MOST_LINES).rows())
     beyond = frame.height - MOST_LINES
     return f"{shown}\n... and {beyond} more" if beyond > 0 else shown

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dual_data.display import visible
 
 LONGEST = 500
-"""Characters of a label or a message that a terminal shows."""
+"""Most characters of a label or a message that are shown in a terminal."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns aligned by width: numbers to the right, everything else to the left."""
+    """Aligned columns: numbers to the right, everything else to the left."""
     cells = [[printable(str(value)) if value is not None else "-" for value in row] for row in rows]
     right = [all(_is_number(row[i]) for row in cells) for i in range(len(header))]
     widths = [max(len(title), *(len(row[i]) for row in cells), 0) for i, title in enumerate(header)]
@@ -28,13 +28,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without control and direction characters, cut where it is endless."""
+    """`text` without control and direction characters, cut to `LONGEST` characters."""
     return visible(text if len(text) <= LONGEST else text[: LONGEST - 3] + "...")
 
 
-def as_json(found: object) -> str:
-    """JSON in ASCII: any terminal and any encoding takes it, and nothing in it steers what shows it."""
-    return json.dumps(found, allow_nan=False, indent=2)
+def as_json(value: object) -> str:
+    """JSON in ASCII: works in any terminal and encoding, and contains no control characters."""
+    return json.dumps(value, allow_nan=False, indent=2)
 
 
 def _is_number(cell: str) -> bool:

@@ -1,4 +1,4 @@
-"""A finished build, read from its artifacts and checked to be one: every table as written, every stage of one run."""
+"""A finished build, read from its artifacts and checked: every table as written, all stages of one state."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Build(NamedTuple):
     manifests: Mapping[str, Manifest]
 
     def table(self, stage: str, name: str = "data") -> pl.DataFrame:
-        """A table of a stage. Raises DualDataError where it is not, or no longer, what the stage's manifest says."""
+        """A table of a stage. Raises DualDataError if it is not, or no longer, what the stage's manifest says."""
         path = self.folder / stage / f"{name}.parquet"
-        # What is hashed is what is read, whatever another build puts there meanwhile.
+        # Hashed and parsed from the same bytes, since another build may replace the file meanwhile.
         data = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(data).hexdigest() != self.manifests[stage].outcome[name].file:
             raise DualDataError(f"{path}: changed while it was released; run the same command again")
         return pl.read_parquet(io.BytesIO(data))
 
     def tables(self) -> list[tuple[str, str]]:
-        """(stage, table) of every table beside data and rejected."""
+        """(stage, table) of every table other than data and rejected."""
         return [
             (stage, name)
             for stage, manifest in self.manifests.items()
@@ -51,10 +51,10 @@ class Build(NamedTuple):
 
 
 def read_build(folder: Path, stages: Sequence[str], command: str = "dual-data build") -> Build:
-    """Read and check what `command`, a `dual-data build`, wrote to `folder`.
+    """Read and check the build in `folder`, which `command` made.
 
-    Raises DualDataError where a stage is missing, a table is not what its manifest says, or a stage was made from
-    other inputs than those that stand there now.
+    Raises DualDataError if a stage is missing, a table differs from its manifest, or a stage was built from inputs
+    other than the present ones.
     """
     manifests: dict[str, Manifest] = {}
     for stage in stages:

@@ -1,4 +1,4 @@
-"""The dataset card: YAML that the Hub and `datasets` read, and text for people. Made of the manifest and the tables."""
+"""The dataset card: YAML for the Hub and `datasets`, and text for people, made from the manifest and the tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dual_data.released import WHOLE, Place, Release, read_table
 
 DEFAULT = "matched"
 FOLD = 40
-"""Longer tables open on a click."""
+"""Tables with more rows are collapsed."""
 SAMPLES = 5
 SOURCES = 30
 RECIPES = {
@@ -42,16 +42,16 @@ _ARXIV = re.compile(r"https?://arxiv\.org/abs/(\d{4}\.\d{4,5})")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-class Sections(NamedTuple):
-    """A release and where its tables lie."""
+class Source(NamedTuple):
+    """The release that a card describes, and the place of its tables."""
 
     release: Release
     place: Place
 
     def small(self, name: str) -> pl.DataFrame | None:
         """A table of one split, if the release has it."""
-        found = self.release.configs.get(name, {}).get(WHOLE)
-        return None if found is None else read_table(self.place, found)
+        file = self.release.configs.get(name, {}).get(WHOLE)
+        return None if file is None else read_table(self.place, file)
 
     def recipes(self) -> list[str]:
         """Configurations that hold splits, the recommended one first."""
@@ -64,7 +64,7 @@ def card(release: Release, place: Place) -> str:
 
     head = yaml.safe_dump(front_matter(release), sort_keys=False, allow_unicode=True, width=1_000)
     template = Template(files("dual_data.release").joinpath("card.md").read_text(encoding="utf-8"))
-    return f"---\n{head}---\n\n{template.substitute(_values(Sections(release, place)))}"
+    return f"---\n{head}---\n\n{template.substitute(_values(Source(release, place)))}"
 
 
 def front_matter(release: Release) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def front_matter(release: Release) -> dict[str, Any]:
         "annotations_creators": ["machine-generated"],
         "multilinguality": ["monolingual"],
         "source_datasets": ["original"],
-        "tags": [*TAGS, *(f"arxiv:{found[1]}" for found in [_ARXIV.match(release.about.url)] if found)],
+        "tags": [*TAGS, *(f"arxiv:{match[1]}" for match in [_ARXIV.match(release.about.url)] if match)],
         "configs": [
             {
                 "config_name": config,
@@ -92,12 +92,12 @@ def front_matter(release: Release) -> dict[str, Any]:
     }
 
 
-def _values(of: Sections) -> dict[str, str]:
-    release = of.release
-    config = next(iter(of.recipes()), next(iter(release.configs), "facts"))
+def _values(source: Source) -> dict[str, str]:
+    release = source.release
+    config = next(iter(source.recipes()), next(iter(release.configs), "facts"))
     split = next((name for name in release.configs.get(config, {}) if "forget" in name), None)
     split = split or next(iter(release.configs.get(config, {WHOLE: None})))
-    models = sorted(set(_models(of)))
+    models = sorted(set(_models(source)))
     about = release.about
     return {
         "title": text(release.title),
@@ -105,48 +105,48 @@ def _values(of: Sections) -> dict[str, str]:
         "citation": f"Please cite:\n\n```bibtex\n{about.citation.strip()}\n```\n" if about.citation.strip() else "",
         "builder": text(release.stages.get("facts", {}).get("build", {}).get("dual_data", "")),
         "warnings": _warnings(release),
-        "recipes": _contents(of),
+        "recipes": _contents(source),
         "absent": _absent(release),
         "repository": release.repository or "PATH/OF/THIS/FOLDER",
         "revision": f', revision="v{release.version}"' if release.version else "",
         "config": config,
         "split": split,
-        "samples": _samples(of, config, split),
-        "baselines": _baselines(of.small("baselines")),
-        "balance": _balance(of.small("balance")),
+        "samples": _samples(source, config, split),
+        "baselines": _baselines(source.small("baselines")),
+        "balance": _balance(source.small("balance")),
         "models": ", ".join(map(text, models)) or "none in this build",
         "origin": _origin(release),
         "stages": _stages(release),
-        "columns": _columns(of),
+        "columns": _columns(source),
         "content": release.content,
         "licence": _licence(release),
     }
 
 
 def _warnings(release: Release) -> str:
-    state, found = release.state, []
+    state, lines = release.state, []
     if state.unresolved:
-        found.append(
+        lines.append(
             f"{state.unresolved:,} facts are **unresolved**: their ids were minted from labels, so that two things of "
             "one name are one. This dataset must not be published."
         )
     if state.limit is not None:
-        found.append(f"This is a **limited** build (at most {state.limit:,} facts a stage): a try, not the benchmark.")
+        lines.append(f"This is a **limited** build (at most {state.limit:,} facts a stage): a try, not the benchmark.")
     if state.snapshot:
-        found.append(
+        lines.append(
             "Its facts come from the **snapshot inside dual-data**, which is for trying things out: facts of the "
             "sources in `sources/`, identified by Wikidata ids, and not Wikidata's statements."
         )
     if state.dirty:
-        found.append("It was built from **uncommitted** changes, or its stages from different commits.")
-    return "".join(f"\n> [!WARNING]\n> {line}\n" for line in found)
+        lines.append("It was built from **uncommitted** changes, or its stages from different commits.")
+    return "".join(f"\n> [!WARNING]\n> {line}\n" for line in lines)
 
 
-def _contents(of: Sections) -> str:
+def _contents(source: Source) -> str:
     rows = []
-    recipes = of.recipes()
-    for config in [*recipes, *(name for name in of.release.configs if name not in recipes)]:
-        splits = of.release.configs[config]
+    recipes = source.recipes()
+    for config in [*recipes, *(name for name in source.release.configs if name not in recipes)]:
+        splits = source.release.configs[config]
         about = RECIPES.get(config) or TABLES.get(config) or ""
         rows.append((code(config), number(len(splits)), number(sum(f.rows for f in splits.values())), about))
     return table(("configuration", "splits", "rows", "what it is"), rows)
@@ -167,9 +167,9 @@ def _absent(release: Release) -> str:
     )
 
 
-def _samples(of: Sections, config: str, split: str) -> str:
-    file = of.release.configs.get(config, {}).get(split)
-    frame = None if file is None else read_table(of.place, file)
+def _samples(source: Source, config: str, split: str) -> str:
+    file = source.release.configs.get(config, {}).get(split)
+    frame = None if file is None else read_table(source.place, file)
     if frame is None or not {"question", "answer"} <= set(frame.columns):
         return ""
     rows = frame.head(SAMPLES).select("question", "answer").rows()
@@ -180,40 +180,40 @@ def _baselines(frame: pl.DataFrame | None) -> str:
     if frame is None:
         return "Not measured in this build."
     figures = [name for name in frame.columns if name not in ("recipe", "split", "rows")]
-    parts = []
-    for (recipe,), part in frame.group_by("recipe", maintain_order=True):
+    sections = []
+    for (recipe,), group in frame.group_by("recipe", maintain_order=True):
         rows = [
             (code(row["split"]), number(row["rows"]), *(number(row[name]) for name in figures))
-            for row in part.iter_rows(named=True)
+            for row in group.iter_rows(named=True)
         ]
-        shown = table(("split", "rows", *(name.replace("_", " ") for name in figures)), rows)
-        parts.append(_titled(str(recipe), shown, len(rows)))
-    return "\n\n".join(parts)
+        rendered = table(("split", "rows", *(name.replace("_", " ") for name in figures)), rows)
+        sections.append(_titled(str(recipe), rendered, len(rows)))
+    return "\n\n".join(sections)
 
 
 def _balance(frame: pl.DataFrame | None) -> str:
     if frame is None:
         return "No pair of rare and popular splits was made in this build."
-    parts = []
-    for (recipe,), part in frame.group_by("recipe", maintain_order=True):
+    sections = []
+    for (recipe,), group in frame.group_by("recipe", maintain_order=True):
         measures = [
             (measure, column)
-            for measure in part["measure"].unique(maintain_order=True)
+            for measure in group["measure"].unique(maintain_order=True)
             for column in ("difference", "auc")
-            if part.filter(pl.col("measure") == measure)[column].count()
+            if group.filter(pl.col("measure") == measure)[column].count()
         ]
         rows = [
             (
                 code(str(rare)),
                 *(_figure(pair.filter(pl.col("measure") == measure), column) for measure, column in measures),
             )
-            for (rare,), pair in part.group_by("rare", maintain_order=True)
+            for (rare,), pair in group.group_by("rare", maintain_order=True)
         ]
         titles = [
             text(measure.replace("_", " ")) + (", AUC" if column == "auc" else "") for measure, column in measures
         ]
-        parts.append(_titled(str(recipe), table(("rare split, and its popular twin", *titles), rows), len(rows)))
-    return "\n\n".join(parts)
+        sections.append(_titled(str(recipe), table(("rare split, and its popular twin", *titles), rows), len(rows)))
+    return "\n\n".join(sections)
 
 
 def _figure(row: pl.DataFrame, column: str) -> str:
@@ -224,9 +224,9 @@ def _figure(row: pl.DataFrame, column: str) -> str:
     return number(value) if fits else f"**{number(value)}**"
 
 
-def _titled(name: str, shown: str, rows: int) -> str:
+def _titled(name: str, content: str, rows: int) -> str:
     title = code(name)
-    return folded(f"<code>{text(name)}</code>: {rows} rows", shown) if rows > FOLD else f"{title}\n\n{shown}"
+    return folded(f"<code>{text(name)}</code>: {rows} rows", content) if rows > FOLD else f"{title}\n\n{content}"
 
 
 def _origin(release: Release) -> str:
@@ -238,12 +238,14 @@ def _origin(release: Release) -> str:
         for stage in release.stages.values()
         for name, value in stage.get("basis", {}).get("services", {}).items()
     }
-    read = [name for stage in release.stages.values() for name in stage.get("basis", {}).get("sources", {})]
-    used = "; services: " + ", ".join(map(text, sorted(services))) if services else ""
-    used += (
-        f"; read: {', '.join(map(text, read[:SOURCES]))}{' and more' if len(read) > SOURCES else ''}" if read else ""
+    sources = [name for stage in release.stages.values() for name in stage.get("basis", {}).get("sources", {})]
+    inputs = "; services: " + ", ".join(map(text, sorted(services))) if services else ""
+    inputs += (
+        f"; read: {', '.join(map(text, sources[:SOURCES]))}{' and more' if len(sources) > SOURCES else ''}"
+        if sources
+        else ""
     )
-    return f"Profile {text(release.name)}, {commit}, built {dates[0]} to {dates[-1]}{used}."
+    return f"Profile {text(release.name)}, {commit}, built {dates[0]} to {dates[-1]}{inputs}."
 
 
 def _stages(release: Release) -> str:
@@ -252,21 +254,21 @@ def _stages(release: Release) -> str:
         rejected = stage.get("rejected", {})
         reasons = ", ".join(f"{text(reason)} {count:,}" for reason, count in list(rejected.items())[:5])
         more = f", and {len(rejected) - 5} more" if len(rejected) > 5 else ""
-        kept = stage["outcome"]["data"]["rows"]
-        rows.append((code(name), number(kept), number(sum(rejected.values())), reasons + more))
+        accepted = stage["outcome"]["data"]["rows"]
+        rows.append((code(name), number(accepted), number(sum(rejected.values())), reasons + more))
     return table(("stage", "rows", "rejected", "most frequent reasons"), rows)
 
 
-def _columns(of: Sections) -> str:
+def _columns(source: Source) -> str:
     parts = []
-    for config, splits in of.release.configs.items():
-        schema = pl.read_parquet_schema(of.place.file(next(iter(splits.values())).path))
+    for config, splits in source.release.configs.items():
+        schema = pl.read_parquet_schema(source.place.file(next(iter(splits.values())).path))
         rows = [(code(name), text(str(kind)), text(describe(name, config))) for name, kind in schema.items()]
         parts.append(folded(f"<code>{config}</code>", table(("column", "type", "meaning"), rows)))
     return "\n\n".join(parts)
 
 
-def _models(of: Sections) -> list[str]:
-    params = of.release.stages.get("splits", {}).get("basis", {}).get("params", {})
-    found = [*params.get("matched", {}).get("models", []), params.get("paper", {}).get("model", "")]
-    return [str(model) for model in found if model]
+def _models(source: Source) -> list[str]:
+    params = source.release.stages.get("splits", {}).get("basis", {}).get("params", {})
+    models = [*params.get("matched", {}).get("models", []), params.get("paper", {}).get("model", "")]
+    return [str(model) for model in models if model]

@@ -1,4 +1,4 @@
-"""What the columns of the released tables mean, in one sentence each."""
+"""One sentence on each column of the released tables."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ JOINED: Mapping[str, str] = {
     "auc": "How well this alone tells rare from popular: 0.5 is not at all; null where most values stand in one row.",
     "balanced": "Whether |difference| <= 0.1 and |auc - 0.5| <= 0.02, each where it is defined.",
 }
-"""Columns that no schema documents, or that read differently once the tables are joined."""
+"""Columns that no schema documents, or whose meaning differs once the tables are joined."""
 
 USAGE: Mapping[str, str] = {
     "model": "Model that was asked, by the name its server knows.",
@@ -71,7 +71,7 @@ _SIGNALS = {
 
 
 def describe(column: str, table: str = "") -> str:
-    """One sentence on a column of a table; empty where there is none to say."""
+    """One sentence on a column of a table; empty for an unknown column."""
     if table.endswith("_usage") and column in USAGE:
         return USAGE[column]
     documented = _documented()
@@ -87,12 +87,12 @@ def describe(column: str, table: str = "") -> str:
 
 @functools.cache
 def _documented() -> dict[str, dict[str, str]]:
-    """The docs that stand under the fields of `dual_data.schema`, by stage and column."""
-    found: dict[str, dict[str, str]] = {}
+    """The docs of the fields of `dual_data.schema`, by stage and column."""
+    docs_by_table: dict[str, dict[str, str]] = {}
     for node in ast.parse(inspect.getsource(schema)).body:
         if not isinstance(node, ast.ClassDef):
             continue
-        docs = found.setdefault(node.name.lower(), {})
+        docs = docs_by_table.setdefault(node.name.lower(), {})
         for field, doc in zip(node.body, node.body[1:], strict=False):
             if (
                 isinstance(field, ast.Assign)
@@ -101,4 +101,4 @@ def _documented() -> dict[str, dict[str, str]]:
                 and isinstance(doc.value, ast.Constant)
             ):
                 docs[field.targets[0].id] = " ".join(str(doc.value.value).split())
-    return found
+    return docs_by_table

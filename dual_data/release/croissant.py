@@ -1,11 +1,11 @@
 """Croissant 1.0 metadata of a release, with the fields of its extension for responsible AI.
 
 Formats: https://docs.mlcommons.org/croissant/docs/croissant-spec.html and .../croissant-rai-spec.html. Every Parquet
-file stands there with its hash; every configuration is a record set over its file or files.
+file is listed with its hash; every configuration is a record set over its file or files.
 
-In a folder all paths are relative to it. A pushed release is read from the Hub: single files by the address that they
-have at the tag, sets of files out of the git repository, which is the one container of sets that mlcroissant reads
-tables from, and what the Hub's own Croissant does.
+In a folder all paths are relative to it. A pushed release is read from the Hub: single files from their address at the
+tag, sets of files from the git repository, which is the only container of file sets that mlcroissant reads tables from
+and is also used by the Hub's own Croissant.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dual_data.released import Place, Release
 
 FILE = "croissant.json"
 BASE = "croissant_base.json"
-"""What is the same in every release: context, keywords, and the fields for responsible AI."""
+"""The parts that every release has in common: context, keywords, and the fields for responsible AI."""
 PARQUET = "application/x-parquet"
 LICENCES = {WIKIDATA: "https://creativecommons.org/publicdomain/zero/1.0/"}
 HUB = "https://huggingface.co/datasets"
@@ -37,7 +37,7 @@ def croissant(release: Release, place: Place) -> str:
     dates = [str(stage.get("build", {}).get("built_at", ""))[:10] for stage in release.stages.values()]
     base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
     about = release.about
-    said = {
+    optional = {
         "citeAs": " ".join(about.citation.split()),
         "creator": {"@type": "Organization", "name": about.creator} if about.creator else "",
         "url": f"{HUB}/{release.repository}" if release.repository else about.url,
@@ -47,7 +47,7 @@ def croissant(release: Release, place: Place) -> str:
         "name": release.title,
         "description": " ".join([*about.description.split(), base["description"]]),
         "inLanguage": about.language,
-        **{key: value for key, value in said.items() if value},
+        **{key: value for key, value in optional.items() if value},
         "license": [LICENCES.get(name, f"https://spdx.org/licenses/{name.upper()}.html") for name in licences(release)],
         "datePublished": max(dates, default=""),
         "version": release.version or "0.0.0",
@@ -68,7 +68,7 @@ def _git(release: Release) -> list[dict[str, Any]]:
             "description": "The git repository, at its branch main: the newest version of this dataset.",
             "contentUrl": f"{HUB}/{release.repository}",
             "encodingFormat": "git+https",
-            # A repository has no hash of its own; this is what the Hub and others write instead.
+            # A repository has no hash; the Hub and others write this address instead.
             "sha256": "https://github.com/mlcommons/croissant/issues/80",
         }
     ]
@@ -110,7 +110,7 @@ def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
     first = next(iter(splits.values())).path
     schema = pl.read_parquet_schema(place.file(first))
     several = config in release.recipes()
-    of = {"fileSet": {"@id": f"{config}-files"}} if several else {"fileObject": {"@id": first}}
+    container = {"fileSet": {"@id": f"{config}-files"}} if several else {"fileObject": {"@id": first}}
     split = {
         "@type": "cr:Field",
         "@id": f"{config}/split_of_file",
@@ -118,12 +118,12 @@ def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
         "description": "Name of the split.",
         "dataType": "sc:Text",
         "source": {
-            **of,
+            **container,
             "extract": {"fileProperty": "fullpath"},
             "transform": {"regex": f"{re.escape(config)}/([^/]+)\\.parquet$"},
         },
     }
-    fields = [_field(f"{config}/{name}", name, kind, of, config) for name, kind in schema.items()]
+    fields = [_field(f"{config}/{name}", name, kind, container, config) for name, kind in schema.items()]
     return {
         "@type": "cr:RecordSet",
         "@id": config,
@@ -133,7 +133,7 @@ def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
     }
 
 
-def _field(identity: str, column: str, kind: pl.DataType, of: dict[str, Any], config: str) -> dict[str, Any]:
+def _field(identity: str, column: str, kind: pl.DataType, container: dict[str, Any], config: str) -> dict[str, Any]:
     inner = kind.inner if isinstance(kind, pl.List) else kind
     field: dict[str, Any] = {
         "@type": "cr:Field",
@@ -144,19 +144,19 @@ def _field(identity: str, column: str, kind: pl.DataType, of: dict[str, Any], co
     if isinstance(kind, pl.List):
         field["repeated"] = True
     if isinstance(inner, pl.Struct):
-        # The parts of a struct are read out of the column as JSON.
+        # The fields of a struct are extracted from the column as JSON.
         field["subField"] = [
             {
                 "@type": "cr:Field",
-                "@id": f"{identity}/{part.name}",
-                "name": f"{identity}/{part.name}",
-                "dataType": _kind(part.dtype),
-                "source": {**of, "extract": {"column": column}, "transform": {"jsonPath": part.name}},
+                "@id": f"{identity}/{member.name}",
+                "name": f"{identity}/{member.name}",
+                "dataType": _kind(member.dtype),
+                "source": {**container, "extract": {"column": column}, "transform": {"jsonPath": member.name}},
             }
-            for part in inner.fields
+            for member in inner.fields
         ]
     else:
-        field |= {"dataType": _kind(inner), "source": {**of, "extract": {"column": column}}}
+        field |= {"dataType": _kind(inner), "source": {**container, "extract": {"column": column}}}
     return field
 
 

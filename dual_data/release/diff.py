@@ -1,4 +1,4 @@
-"""What changed between two datasets: facts added, removed, corrected or asked differently, and members of splits."""
+"""Differences of two datasets: facts added, removed, corrected or asked differently, and members of splits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMPARED = {"facts": Facts, "questions": Questions, "splits": Splits}
 PAIR = ("subject_qid", "property_id")
 SHOWN = ("fact_id", "subject_label", "property_id", "object_label")
 _COUNTS = ("subject_mentions", "object_mentions", "subject_sitelinks", "object_sitelinks")
-"""Columns that every build counts anew: that they differ says nothing about the fact."""
+"""Columns that every build counts anew, so that a difference says nothing about the fact."""
 
 
 class Snapshot(NamedTuple):
@@ -32,17 +32,17 @@ class Snapshot(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """The second dataset as compared with the first."""
+    """The second dataset compared with the first."""
 
     added: pl.DataFrame
     """Facts of the second alone: fact_id, subject_label, property_id, object_label."""
     removed: pl.DataFrame
     corrected: pl.DataFrame
-    """Pairs (subject, property) whose one object is another now: also among the added and the removed."""
+    """Pairs (subject, property) whose single object changed; these facts are also among the added and the removed."""
     changed: pl.DataFrame
     """Facts of both that differ in text: fact_id and the list of columns."""
     splits: pl.DataFrame
-    """One row a recipe and split: before, after, kept, added, removed."""
+    """One row for each recipe and split: before, after, kept, added, removed."""
 
     def summary(self) -> dict[str, Any]:
         """Everything as JSON."""
@@ -52,7 +52,7 @@ class Difference(NamedTuple):
 def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     """A release folder, a Hub dataset (`owner/name[@revision]`), or the artifacts folder of a build.
 
-    Raises InputError where it is none of them, or a release folder with tables that are not what was released.
+    Raises InputError if it is none of them, or a release folder with tables that are not what was released.
     """
     folder = Path(target)
     if (folder / "facts" / "data.parquet").is_file():
@@ -64,14 +64,14 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     place = locate(target, endpoint=endpoint)
     release = read_release(place)
     if place.folder is not None:
-        # Three tables are compared, but what they say holds for the others only while those are what was released. On
-        # the Hub a version does not change, and all of it would have to be fetched.
+        # Three tables are compared; they represent the others only if those are unchanged as well. A version on the Hub
+        # does not change, and checking it would download all files.
         for splits in release.configs.values():
             for file in splits.values():
                 checked(place, file)
     return _snapshot(
         str(place),
-        # A table without rows is absent from a release.
+        # A release lacks tables without rows.
         {
             name: schema.create_empty() if name in release.absent else read_table(place, release.file(name, WHOLE))
             for name, schema in COMPARED.items()
@@ -81,13 +81,13 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
 
 def _snapshot(name: str, tables: Mapping[str, pl.DataFrame]) -> Snapshot:
     splits = tables["splits"].select("recipe", "split", "fact_id")
-    # A release has plain split names, a build may have others.
+    # Split names are plain in a release, but not always in a build.
     names = plain_names(splits["split"].unique(maintain_order=True))
     return Snapshot(name, tables["facts"], tables["questions"], splits.with_columns(pl.col("split").replace(names)))
 
 
 def compare(before: Snapshot, after: Snapshot) -> Difference:
-    """What is different in `after`. Rows are in a fixed order, whatever the order of the tables."""
+    """The differences of `after` from `before`. The order of rows does not depend on that of the tables."""
     added = after.facts.join(before.facts, on="fact_id", how="anti")
     removed = before.facts.join(after.facts, on="fact_id", how="anti")
     return Difference(
@@ -113,8 +113,8 @@ def _changed(before: Snapshot, after: Snapshot) -> pl.DataFrame:
     shared = [column for column in sides[0].columns if column in sides[1].columns and column != "fact_id"]
     both = sides[0].select("fact_id", *shared).join(sides[1].select("fact_id", *shared), on="fact_id", suffix="_now")
     differs = [pl.when(pl.col(column).ne_missing(pl.col(f"{column}_now"))).then(pl.lit(column)) for column in shared]
-    found = both.select("fact_id", columns=pl.concat_list(differs).list.drop_nulls())
-    return found.filter(pl.col("columns").list.len() > 0).sort("fact_id")
+    changes = both.select("fact_id", columns=pl.concat_list(differs).list.drop_nulls())
+    return changes.filter(pl.col("columns").list.len() > 0).sort("fact_id")
 
 
 def _splits(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

@@ -1,9 +1,9 @@
-"""The Hub: one commit with the whole release, then the tag. The only module that writes to a remote.
+"""Pushes a release to the Hub: one commit with all files, then the tag. The only module that writes to a remote.
 
-The order keeps the remote as it was for as long as anything can fail: everything is checked first; large files are
-uploaded to storage, where no reader sees them; one commit, made against the state seen at the start, shows them all;
-the tag follows. A repository that was made for a push which then failed is taken away again. Files that no release
-wrote are removed only if forced: beside an earlier release they stay, and a repository without one is refused.
+The order keeps the remote unchanged for as long as anything can fail: everything is checked first; large files are
+uploaded to storage, where no reader sees them; one commit, based on the state seen at the start, publishes them all;
+the tag follows. A repository that was created for a failed push is deleted again. Files that no release wrote are
+removed only if forced: next to an earlier release they stay, and a repository with such files alone is refused.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release.listed import first_of, listed_by
 from dual_data.release.repository import (
     KEPT,
-    added,
+    additions,
     bars_on_terminals_only,
     expect_private,
     expect_token,
-    made_repository,
+    new_repository,
 )
 from dual_data.release.secrets import redacted
 from dual_data.release.tree import CARD, texts
@@ -36,34 +36,34 @@ _AGAIN = "move the stages' folders out of its artifacts, keep calls.sqlite there
 
 
 class Pushed(NamedTuple):
-    """What a push did, or in a dry run would do."""
+    """What a push did, or would do in a dry run."""
 
     commit: str
     """Commit id; empty in a dry run."""
     pull_request: str
-    """Its address; empty where the commit went to main."""
+    """Its address; empty if the commit went to main."""
     tagged: bool
     written: tuple[str, ...]
     removed: tuple[str, ...]
     bytes: int
 
 
-class Doing(NamedTuple):
-    """What is done at the Hub, in the words of its errors."""
+class Action(NamedTuple):
+    """The wording of error messages for an operation on the Hub."""
 
     failed: str
-    """What did not work."""
+    """What failed."""
     again: str
-    """What to do."""
+    """What to do next."""
 
 
-LOOKING = Doing("could not be looked at on the Hub", "try again")
-LOOKING_FIRST = Doing("could not be looked at on the Hub, so nothing was sent", _PUSH)
-SENDING = Doing("the upload failed", _PUSH)
+LOOKING = Action("could not be looked at on the Hub", "try again")
+LOOKING_FIRST = Action("could not be looked at on the Hub, so nothing was sent", _PUSH)
+SENDING = Action("the upload failed", _PUSH)
 
 
 def refusals(state: State) -> tuple[list[str], list[str]]:
-    """Why a build must never be published, and why it is published only if forced; each with the way out."""
+    """Reasons why a build is never published, and reasons why only if forced, each with a remedy."""
     never = []
     if state.unresolved:
         never.append(
@@ -104,16 +104,16 @@ def push(
     token: str | None = None,
     report: Report = lambda _line: None,
 ) -> Pushed:
-    """Publish the release in `folder` as dataset `repository`, tagged `tag`.
+    """Publish the release in `folder`, which must be verified, as dataset `repository`, tagged `tag`.
 
-    `folder` has been verified. The card and the manifest name repository and version. With `create_pr` the commit is
-    a pull request and no tag is set: merge it, then push again without, which adds only the tag. A push that was cut
-    off can be repeated: what is there already is not sent again. Files that others put beside an earlier release stay
-    unless forced; `report` is told which, and `verify` names them.
+    The published card and manifest name repository and version. With `create_pr` the commit is a pull request and no
+    tag is set: merge it, then push again without `create_pr`, which adds only the tag. An interrupted push can be
+    repeated: files that are on the Hub already are not sent again. Files that no release wrote stay next to an earlier
+    release unless forced; `report` gets their names, and `verify` reports them.
 
-    Raises UsageError for a build that must not be published, for a tag that stands for other data, for a repository
-    that holds files and no release, and for a public one where a private one is asked for; Refused where the Hub says
-    no, ServiceError where it does not answer.
+    Raises UsageError for a build that must not be published, for a tag of other data, for a repository with files but
+    no release, and for a public repository if a private one is requested; Refused if the Hub refuses, ServiceError if
+    it does not answer.
     """
     _expect_publishable(release.state, tag, force)
     import huggingface_hub
@@ -122,19 +122,19 @@ def push(
     api = huggingface_hub.HfApi(endpoint=endpoint, token=token or False)
     target = _Target(api, repository, token, private, tag, release.content)
     stamped = release.model_copy(update={"repository": repository, "version": tag.removeprefix("v")})
-    stamped, written = texts(stamped, Place(folder=folder))
-    files: dict[str, bytes | Path] = {path: text.encode() for path, text in written.items()}
+    stamped, contents = texts(stamped, Place(folder=folder))
+    files: dict[str, bytes | Path] = {path: text.encode() for path, text in contents.items()}
     files |= {file.path: folder / file.path for splits in stamped.configs.values() for file in splits.values()}
     with stopped_as_by_hand():
         with translated(repository, token, LOOKING if dry_run else LOOKING_FIRST):
             remote = target.look()
             if remote.tagged:
-                target.expect_same(written[MANIFEST].encode())
+                target.expect_same(contents[MANIFEST].encode())
                 return Pushed(remote.head, "", True, (), (), 0)
-            kept = frozenset() if force else target.strangers(remote) - files.keys()
-        if kept:
-            report(f"keeping what no release wrote: {first_of(kept)}; verify will name it, --force removes it")
-        removed = tuple(sorted(remote.files - files.keys() - kept - set(KEPT)))
+            strangers = frozenset() if force else target.strangers(remote) - files.keys()
+        if strangers:
+            report(f"keeping what no release wrote: {first_of(strangers)}; verify will name it, --force removes it")
+        removed = tuple(sorted(remote.files - files.keys() - strangers - set(KEPT)))
         size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
         if dry_run:
@@ -157,16 +157,16 @@ def paths_at(place: Place) -> list[str]:
 
 
 class _Remote(NamedTuple):
-    """The repository as it stands."""
+    """The present state of the repository."""
 
     head: str
-    """Commit of main; empty where there is no repository."""
+    """Commit of main; empty if there is no repository."""
     files: frozenset[str]
     tagged: bool
 
 
 class _Target(NamedTuple):
-    """The dataset at the Hub that a release goes to, and as which version."""
+    """The dataset on the Hub to which a release is pushed, and the version."""
 
     api: Any
     repository: str
@@ -187,10 +187,10 @@ class _Target(NamedTuple):
             expect_private(self.repository, info)
         refs = self.api.list_repo_refs(self.repository, repo_type="dataset")
         files = frozenset(sibling.rfilename for sibling in info.siblings or ())
-        return _Remote(info.sha, files, tagged=self.tag in {found.name for found in refs.tags})
+        return _Remote(info.sha, files, tagged=self.tag in {ref.name for ref in refs.tags})
 
     def expect_same(self, manifest: bytes) -> None:
-        """Raise UsageError where the tag stands for other data."""
+        """Raise UsageError if the tag exists with another manifest, so with other data."""
         if self._manifest_at(self.tag) != manifest:
             raise UsageError(
                 f"{self.repository}: the tag {self.tag} exists and stands for other data. A published version never "
@@ -198,29 +198,29 @@ class _Target(NamedTuple):
             )
 
     def strangers(self, remote: _Remote) -> frozenset[str]:
-        """Files beside an earlier release that none wrote. Raises UsageError where there are files and no release."""
-        found = remote.files - {*KEPT, CARD}
-        if not found:
-            return found
+        """Files that the earlier release did not write. Raises UsageError if there are files but no release."""
+        files = remote.files - {*KEPT, CARD}
+        if not files:
+            return files
         listed = listed_by(self._manifest_at(remote.head))
         if listed is None:
             raise UsageError(
-                f"{self.repository}: holds files that no release of dual-data wrote ({first_of(found)}), and a release "
+                f"{self.repository}: holds files that no release of dual-data wrote ({first_of(files)}), and a release "
                 "would take their place. Choose another name, or add --force to remove them."
             )
-        return found - listed
+        return files - listed
 
     def send(
         self, files: Mapping[str, bytes | Path], plan: Pushed, head: str, *, create_pr: bool, report: Report
     ) -> Any:
-        """The one commit, onto `head`; a repository is made where that is empty."""
+        """Make the commit on top of `head`; if that is empty, create the repository first."""
         from huggingface_hub import CommitOperationDelete
 
         expect_token(self.token)
-        there = contextlib.nullcontext(head)
+        existing = contextlib.nullcontext(head)
         with (
             translated(self.repository, self.token, SENDING),
-            there if head else made_repository(self.api, self.repository, "dataset", private=self.private) as parent,
+            existing if head else new_repository(self.api, self.repository, "dataset", private=self.private) as parent,
         ):
             for path in plan.removed:
                 report(f"removing {path}")
@@ -228,7 +228,7 @@ class _Target(NamedTuple):
             with bars_on_terminals_only():
                 return self.api.create_commit(
                     self.repository,
-                    [*(CommitOperationDelete(path_in_repo=path) for path in plan.removed), *added(files)],
+                    [*(CommitOperationDelete(path_in_repo=path) for path in plan.removed), *additions(files)],
                     commit_message=f"Release {self.tag}",
                     commit_description=f"Content {self.content}",
                     repo_type="dataset",
@@ -237,8 +237,8 @@ class _Target(NamedTuple):
                 )
 
     def set_tag(self, commit: str) -> None:
-        doing = Doing(f"commit {commit} is there, and its tag {self.tag} could not be set", _PUSH)
-        with translated(self.repository, self.token, doing):
+        action = Action(f"commit {commit} is there, and its tag {self.tag} could not be set", _PUSH)
+        with translated(self.repository, self.token, action):
             self.api.create_tag(
                 self.repository,
                 tag=self.tag,
@@ -268,8 +268,8 @@ def _expect_publishable(state: State, tag: str, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def translated(repository: str, token: str | None, doing: Doing) -> Iterator[None]:
-    """Errors of the Hub's client as ours, without tokens and signed addresses; `doing` is what the block does."""
+def translated(repository: str, token: str | None, action: Action) -> Iterator[None]:
+    """Translate errors of the Hub's client in a block into ours, without tokens and signed addresses."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -278,22 +278,24 @@ def translated(repository: str, token: str | None, doing: Doing) -> Iterator[Non
         raise
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
-        said = redacted(" ".join(str(error).split()), token)
+        message = redacted(" ".join(str(error).split()), token)
         if status in (401, 403, 404):
             raise Refused(
-                f"{repository}: {doing.failed}: the Hub refused it ({status}). Check the name, and that the token may "
-                f"write there. {said}"
+                f"{repository}: {action.failed}: the Hub refused it ({status}). Check the name, and that the token may "
+                f"write there. {message}"
             ) from None
         if status in (409, 412):
             raise ServiceError(
-                f"{repository}: {doing.failed}: somebody else changed it meanwhile ({status}); look at it, then "
-                f"{doing.again}. {said}"
+                f"{repository}: {action.failed}: somebody else changed it meanwhile ({status}); look at it, then "
+                f"{action.again}. {message}"
             ) from None
         raise ServiceError(
-            f"{repository}: {doing.failed}: the Hub failed ({status}); {doing.again} later. {said}"
+            f"{repository}: {action.failed}: the Hub failed ({status}); {action.again} later. {message}"
         ) from None
     except Exception as error:  # the client passes on its HTTP library's errors, which differ between its versions
-        # The client wraps errors of the one below it under the same words.
-        words = dict.fromkeys(str(part) for part in (error, error.__cause__) if part is not None)
-        said = redacted(" ".join(" ".join(words).split()), token)
-        raise ServiceError(f"{repository}: {doing.failed} ({type(error).__name__}); {doing.again}. {said}") from None
+        # The client may wrap an error of its HTTP library with the same message.
+        words = dict.fromkeys(str(exception) for exception in (error, error.__cause__) if exception is not None)
+        message = redacted(" ".join(" ".join(words).split()), token)
+        raise ServiceError(
+            f"{repository}: {action.failed} ({type(error).__name__}); {action.again}. {message}"
+        ) from None

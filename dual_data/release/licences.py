@@ -1,4 +1,4 @@
-"""Under which licences a release stands, and the notices that go with them."""
+"""The licences of a release and their notices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SNAPSHOT = "dual_data.sources.embedded"
 
 
 def licences(release: Release) -> list[str]:
-    """Identifiers as the Hub spells them: that of Wikidata's statements, or those of the snapshot's sources."""
+    """Identifiers in the Hub's spelling: that of Wikidata's statements, or those of the snapshot's sources."""
     if not release.state.snapshot:
         return [WIKIDATA]
     from dual_data.sources.embedded import EmbeddedGraph
@@ -20,7 +20,7 @@ def licences(release: Release) -> list[str]:
 
 
 def notices(release: Release) -> dict[str, str]:
-    """Texts that must travel with the rows, by path: what the snapshot was made of, and its licences."""
+    """Texts that must accompany the rows, by path: the snapshot's sources and their licences."""
     if not release.state.snapshot:
         return {}
     folder = files(_SNAPSHOT)

@@ -1,4 +1,4 @@
-"""The files that a release's manifest lists, and those that lie beside them."""
+"""The files that a release's manifest lists, and all files of its folder."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ _SHOWN = 3
 
 
 def listed_by(manifest: bytes | None) -> frozenset[str] | None:
-    """Paths that the manifest of a release lists, or None where it is not that of a release.
+    """Paths that the manifest of a release lists; None if it is not the manifest of a release.
 
-    The release may be of another version of the format: what of it lists files as this one does is read.
+    The manifest may have another format version: its lists of files are read as far as they have this version's form.
     """
     try:
-        found = json.loads(manifest or b"")
+        content = json.loads(manifest or b"")
     except ValueError:
         return None
-    if not isinstance(found, dict) or not {"format", "content", "configs"} <= found.keys():
+    if not isinstance(content, dict) or not {"format", "content", "configs"} <= content.keys():
         return None
-    return paths_in(found)
+    return paths_in(content)
 
 
 def paths_in(manifest: Mapping[str, Any]) -> frozenset[str]:
-    """Paths of the texts and tables that a manifest lists, and its own."""
+    """Paths of the texts and tables that a manifest lists, and of the manifest itself."""
     configs = _mapping(manifest.get("configs"))
     tables = [_mapping(file).get("path") for splits in configs.values() for file in _mapping(splits).values()]
     return frozenset(path for path in (MANIFEST, *_mapping(manifest.get("files")), *tables) if isinstance(path, str))
 
 
 def files_below(folder: Path) -> list[str]:
-    """Paths of all that is no folder, with forward slashes; a link to a folder counts as a file."""
-    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    """Paths of all files, with forward slashes; a link to a folder counts as a file."""
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def first_of(paths: Collection[str]) -> str:
-    """The first paths in order, and how many there are beside them."""
+    """The first paths in order as text, with the number of further ones."""
     more = len(paths) - _SHOWN
     return ", ".join(sorted(paths)[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 

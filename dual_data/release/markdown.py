@@ -1,4 +1,4 @@
-"""Markdown in which text from outside stays text: no label can add a link, an image, a table cell or HTML."""
+"""Markdown with text from outside escaped: no label can add a link, an image, a table cell or HTML."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def code(value: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already."""
+    """A table of cells that are already Markdown."""
     lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def folded(summary: str, content: str) -> str:
-    """`content` that opens on a click."""
+    """`content`, collapsed until clicked."""
     return f"<details>\n<summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
-    """A figure for a table cell."""
+    """A number for a table cell."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""A model repository on the Hub: one commit with all of its files."""
+"""Pushes files to a model repository on the Hub in one commit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from dual_data.interrupts import stopped_as_by_hand
 from dual_data.release.hub import LOOKING_FIRST, SENDING, translated
 from dual_data.release.repository import (
-    added,
+    additions,
     bars_on_terminals_only,
     expect_private,
     expect_token,
-    made_repository,
+    new_repository,
 )
 
 
@@ -29,9 +29,8 @@ def push_model(
 ) -> str:
     """Write `files` by path into the model `repository` and return the commit's id; other files there stay.
 
-    A repository that was made for a push which then failed is taken away again. Raises UsageError without a token and
-    for a public repository where a private one is asked for, Refused where the Hub says no, ServiceError where it does
-    not answer.
+    A repository that was created for a failed push is deleted again. Raises UsageError without a token and for a public
+    repository if a private one is requested, Refused if the Hub refuses, ServiceError if it does not answer.
     """
     import huggingface_hub
 
@@ -43,7 +42,7 @@ def push_model(
             exists = api.repo_exists(repository)
             if exists and private:
                 expect_private(repository, api.repo_info(repository))
-        made = made_repository(api, repository, "model", private=private)
-        there = contextlib.nullcontext() if exists else made
-        with translated(repository, token, SENDING), there, bars_on_terminals_only():
-            return str(api.create_commit(repository, added(files), commit_message=message).oid)
+        creation = new_repository(api, repository, "model", private=private)
+        scope = contextlib.nullcontext() if exists else creation
+        with translated(repository, token, SENDING), scope, bars_on_terminals_only():
+            return str(api.create_commit(repository, additions(files), commit_message=message).oid)

@@ -1,4 +1,4 @@
-"""Names of configurations, splits and files: plain words, whatever the topics and labels are called."""
+"""Plain names for configurations, splits and files, whatever the names of topics and labels."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _LONGEST = 100
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:
-    """A plain name for each name: letters, digits and underscores, as the Hub, `datasets` and file systems all want.
+    """A plain name for each name: letters, digits and underscores, which the Hub, `datasets` and file systems accept.
 
-    A plain name stays as it is. Any other has its odd characters replaced and a hash of the whole added, so that two
-    names never become one, not even where case does not count.
+    A plain name stays as it is. In any other, special characters are replaced and a hash of the whole name is added,
+    so that two names never become equal, not even on file systems that ignore case.
 
     >>> plain_names(["city_full", "a/b"])
     {'city_full': 'city_full', 'a/b': 'a_b_c14cddc0'}
     """
-    taken: set[str] = set()
-    found = {}
+    used: set[str] = set()
+    result = {}
     for name in dict.fromkeys(names):
         plain = name
-        if _OTHER.search(name) or not name or len(name) > _LONGEST or name.lower() in taken:
+        if _OTHER.search(name) or not name or len(name) > _LONGEST or name.lower() in used:
             plain = f"{_OTHER.sub('_', name)[:_LONGEST].strip('_')}_{digest(name, 8)}".lstrip("_")
-        taken.add(plain.lower())
-        found[name] = plain
-    return found
+        used.add(plain.lower())
+        result[name] = plain
+    return result

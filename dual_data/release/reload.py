@@ -1,4 +1,4 @@
-"""The release as its users will see it: every split loaded by `datasets` from the folder, and compared by content."""
+"""Loads every split of a release with `datasets`, as its users will, and compares the content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dual_data.released import Release
 def reload_all(release: Release, folder: Path, cache: Path) -> Iterator[str]:
     """Load every configuration through `datasets.load_dataset` and yield a line on each; no network is used.
 
-    Raises DualDataError where a configuration does not load or a split's rows are not those that were written.
+    Raises DualDataError if a configuration does not load or a split's rows differ from those written.
     """
     import datasets
 
@@ -28,7 +28,7 @@ def reload_all(release: Release, folder: Path, cache: Path) -> Iterator[str]:
         for config, splits in release.configs.items():
             try:
                 loaded = datasets.load_dataset(str(folder), config, cache_dir=str(cache))
-            except Exception as error:  # whatever the library makes of a broken tree is its users' problem too
+            except Exception as error:  # any error of the library would be raised for users too
                 raise DualDataError(f"{folder}: datasets cannot load {config}: {error}") from error
             if sorted(loaded) != sorted(splits):
                 raise DualDataError(f"{folder}: datasets sees other splits of {config}: {', '.join(sorted(loaded))}")

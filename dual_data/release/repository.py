@@ -1,4 +1,4 @@
-"""Uploads to the Hub: what they need and show, and a repository that is made for one and gone where it fails."""
+"""Common parts of uploads to the Hub: checks, progress bars, and a new repository that is deleted on failure."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Any
 from dual_data.errors import UsageError
 
 KEPT = (".gitattributes",)
-"""Files that the Hub itself puts into a new repository; a release neither has nor removes them."""
+"""Files that the Hub itself adds to a new repository; a release neither has nor removes them."""
 
 
 @contextlib.contextmanager
-def made_repository(api: Any, repository: str, kind: str, *, private: bool) -> Iterator[str]:
-    """Make the repository for the length of an upload and yield its first commit.
+def new_repository(api: Any, repository: str, kind: str, *, private: bool) -> Iterator[str]:
+    """Create the repository for an upload and yield its first commit.
 
-    Whatever ends the block or the making early, a repository that is still as it was made is taken away again. `kind`
-    is dataset or model.
+    If creating it or the block fails, the repository is deleted again unless it has changed since it was created.
+    `kind` is dataset or model.
     """
-    made, first = False, None
+    created, first = False, None
     try:
         api.create_repo(repository, repo_type=kind, private=private)
-        made = True
+        created = True
         first = api.repo_info(repository, repo_type=kind).sha
         yield first
     except BaseException as error:
         with contextlib.suppress(Exception):
-            if made and first is None:
+            if created and first is None:
                 api.delete_repo(repository, repo_type=kind)
-            elif made or not _refused(error):
-                now = api.repo_info(repository, repo_type=kind)
-                # A commit whose answer was lost has arrived, and stays. Where the answer to the making itself was
-                # lost, an empty repository is what it made.
-                if now.sha == first or (not made and {file.rfilename for file in now.siblings or ()} <= set(KEPT)):
+            elif created or not _refused(error):
+                info = api.repo_info(repository, repo_type=kind)
+                # If only the answer to a commit was lost, the commit has arrived and stays. If the answer to
+                # create_repo was lost, an empty repository is the one it created.
+                if info.sha == first or (not created and {file.rfilename for file in info.siblings or ()} <= set(KEPT)):
                     api.delete_repo(repository, repo_type=kind)
         raise
 
 
 def expect_private(repository: str, info: Any) -> None:
-    """Raise UsageError for a public repository, where a private one is asked for."""
+    """Raise UsageError for a public repository, if a private one is requested."""
     if info.private is False:
         raise UsageError(
             f"{repository}: exists and is public, and --private only makes new repositories private. Make it private "
@@ -50,15 +50,15 @@ def expect_private(repository: str, info: Any) -> None:
 
 
 def expect_token(token: str | None) -> None:
-    """Raise UsageError where there is none."""
+    """Raise UsageError if there is no token."""
     if not token:
         raise UsageError(
             "no Hub token: log in with `hf auth login`, or set HF_TOKEN to a token that may write to the repository"
         )
 
 
-def added(files: Mapping[str, bytes | Path]) -> list[Any]:
-    """The parts of a commit that write `files`, by path."""
+def additions(files: Mapping[str, bytes | Path]) -> list[Any]:
+    """The operations of a commit that write `files`, by path."""
     from huggingface_hub import CommitOperationAdd
 
     return [
@@ -68,7 +68,7 @@ def added(files: Mapping[str, bytes | Path]) -> list[Any]:
 
 
 def bars_on_terminals_only() -> contextlib.AbstractContextManager[None]:
-    """A log file wants no progress bar a file."""
+    """Turn off the progress bars of uploads in a block if stderr is not a terminal."""
     import huggingface_hub.utils
 
     return contextlib.nullcontext() if sys.stderr.isatty() else without_bars(huggingface_hub.utils)
@@ -76,7 +76,7 @@ def bars_on_terminals_only() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def without_bars(library: Any) -> Iterator[None]:
-    """Turn off the progress bars of `datasets` or `huggingface_hub.utils` for the length of a block."""
+    """Turn off the progress bars of `datasets` or `huggingface_hub.utils` in a block."""
     if library.are_progress_bars_disabled():
         yield
         return
@@ -88,6 +88,6 @@ def without_bars(library: Any) -> Iterator[None]:
 
 
 def _refused(error: BaseException) -> bool:
-    """Whether the Hub said no, so that nothing was made; the repository may be somebody else's."""
+    """Whether the Hub refused, so that nothing was created; the repository may be somebody else's."""
     status = getattr(getattr(error, "response", None), "status_code", 0)
     return 400 <= status < 500

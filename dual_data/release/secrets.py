@@ -1,4 +1,4 @@
-"""What must never be published or printed: keys and tokens."""
+"""Finds and redacts secrets, such as keys and tokens, which must never be published or printed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]+")
 
 
 def find_secret(text: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """What kind of secret stands in `text`, or None. Values of environment variables named like secrets count too."""
+    """The kind of secret in `text`, or None. Values of environment variables named like secrets count too."""
     for kind, shape in _SHAPES.items():
         if shape.search(text):
             return kind
@@ -29,7 +29,7 @@ def find_secret(text: str, environ: Mapping[str, str] = os.environ) -> str | Non
 
 
 def redacted(text: str, token: str | None = None) -> str:
-    """`text` without tokens, and without the query strings of URLs, where storage services sign their uploads."""
+    """`text` without tokens, and without the query strings of URLs, which hold the signatures of storage services."""
     if token:
         text = text.replace(token, "***")
     for shape in _SHAPES.values():

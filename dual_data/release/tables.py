@@ -1,4 +1,4 @@
-"""The tables of a release: which configurations and splits a build gives, and their Parquet files."""
+"""The tables of a release: the configurations and splits of a build, and their Parquet files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, File
 
 LEADING = ("fact_id", "position", "pair", "question", "answer", "answers", "subject", "relation", "topic")
-"""What a reader looks for first stands first."""
+"""Columns that come first, since readers look for them first."""
 SPLIT_COLUMNS = ("split", "rare", "popular")
 ROW_GROUP = 20_000
 
 
 class Tables(NamedTuple):
-    """Frames by configuration and split, and why others are absent."""
+    """Frames by configuration and split, and reasons for absent configurations."""
 
     configs: dict[str, dict[str, pl.DataFrame]]
     absent: dict[str, str]
@@ -30,35 +30,35 @@ class Tables(NamedTuple):
 def tables_of(build: Build) -> Tables:
     """The configurations of a build: the recipes, then every stage's rows, then the small tables of the stages.
 
-    A table without rows is absent: a split of no rows cannot be loaded. Split names are made plain everywhere.
+    Tables without rows are absent, since a split without rows cannot be loaded. Split names are made plain everywhere.
     """
     examples = {
         name.removeprefix(EXAMPLES): without_categories(build.table(stage, name))
         for stage, name in build.tables()
         if name.startswith(EXAMPLES)
     }
-    found = {stage: without_categories(build.table(stage)) for stage in build.manifests}
+    frames = {stage: without_categories(build.table(stage)) for stage in build.manifests}
     for stage, name in build.tables():
         if name.startswith(EXAMPLES):
             continue
-        if name in found or "/" in name:
+        if name in frames or "/" in name:
             raise DualDataError(f"{build.folder / stage}: its table {name} needs a name of its own, without a slash")
-        found[name] = without_categories(build.table(stage, name))
+        frames[name] = without_categories(build.table(stage, name))
     names = plain_names(
         split
-        for frame in (*examples.values(), *found.values())
+        for frame in (*examples.values(), *frames.values())
         for column in SPLIT_COLUMNS
         if frame.schema.get(column) == pl.String
         for split in frame[column].drop_nulls().unique(maintain_order=True)
     )
-    absent = _reasons(found)
+    absent = _reasons(frames)
     configs: dict[str, dict[str, pl.DataFrame]] = {}
     for recipe, frame in examples.items():
         if frame.height:
             configs[recipe] = _divided(frame, names)
         else:
             absent.setdefault(recipe, "no split could be made")
-    for name, frame in found.items():
+    for name, frame in frames.items():
         if frame.height:
             configs[name] = {WHOLE: _renamed(frame, names)}
         else:
@@ -68,27 +68,27 @@ def tables_of(build: Build) -> Tables:
 
 
 def write_tables(configs: Mapping[str, Mapping[str, pl.DataFrame]], folder: Path) -> dict[str, dict[str, File]]:
-    """Write one Parquet file a split below `folder`, and say what was written."""
+    """Write one Parquet file for each split below `folder`, and return the files by configuration and split."""
     return {
         config: {split: _write(frame, folder, f"{config}/{split}.parquet") for split, frame in splits.items()}
         for config, splits in configs.items()
     }
 
 
-def _reasons(found: Mapping[str, pl.DataFrame]) -> dict[str, str]:
-    """Why recipes were not made, as the stage that makes them says."""
-    recipes = found.get("recipes")
+def _reasons(frames: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    """Why recipes were not made, from the table of the stage that makes them."""
+    recipes = frames.get("recipes")
     if recipes is None:
         return {}
     return dict(recipes.filter(~pl.col("made")).select("recipe", "reason").iter_rows())
 
 
 def _divided(frame: pl.DataFrame, names: Mapping[str, str]) -> dict[str, pl.DataFrame]:
-    published = "subjectLabel" in frame.columns  # they have an order of their own
-    first = [] if published else [column for column in LEADING if column in frame.columns]
-    ordered = frame.select(*first, pl.exclude(first))
-    parts = ordered.partition_by("split", include_key=False, as_dict=True, maintain_order=True)
-    return {names[str(split)]: part.sort("position") for (split,), part in parts.items()}
+    published = "subjectLabel" in frame.columns  # published columns keep their own order
+    leading = [] if published else [column for column in LEADING if column in frame.columns]
+    ordered = frame.select(*leading, pl.exclude(leading))
+    rows_by_split = ordered.partition_by("split", include_key=False, as_dict=True, maintain_order=True)
+    return {names[str(split)]: rows.sort("position") for (split,), rows in rows_by_split.items()}
 
 
 def _renamed(frame: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:
@@ -109,7 +109,7 @@ def _write(frame: pl.DataFrame, folder: Path, path: str) -> File:
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Parquet with plain strings and lists: older `datasets` and other readers do not know the large or view kinds."""
+    """Write Parquet with plain strings and lists: older `datasets` and other readers lack the large and view types."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -122,6 +122,6 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
             return pa.struct([pa.field(field.name, plain(field.type)) for field in kind])
         return kind
 
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    schema = pa.schema([pa.field(field.name, plain(field.type)) for field in table.schema])
-    pq.write_table(table.cast(schema), path, compression="zstd", row_group_size=ROW_GROUP)
+    arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    schema = pa.schema([pa.field(field.name, plain(field.type)) for field in arrow.schema])
+    pq.write_table(arrow.cast(schema), path, compression="zstd", row_group_size=ROW_GROUP)

@@ -1,4 +1,4 @@
-"""The release folder: written beside its place, reloaded as its users will, and only then moved there."""
+"""The release folder: written to a temporary folder, reloaded as its users will, and only then moved into place."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Report = Callable[[str], None]
 def write_release(
     build: Build, target: Path, *, name: str, about: About | None = None, report: Report = lambda _line: None
 ) -> Release:
-    """Make the Hub tree of a build in `target`, which is absent, empty or an earlier release.
+    """Write the release of a build to `target`, which is absent, empty or an earlier release.
 
-    Every configuration and split is reloaded through `datasets` from the folder and compared by content hash first; a
-    failure leaves `target` as it was. Raises UsageError for a folder that holds any file that no release wrote,
-    DualDataError where the reloaded rows differ or a file would give a secret away.
+    First, every configuration and split is reloaded through `datasets` and compared by content hash; a failure leaves
+    `target` as it was. Raises UsageError for a folder with any file that no release wrote, DualDataError if the
+    reloaded rows differ or a file would reveal a secret.
     """
-    target = target.resolve()  # Where it is a link, the folder behind it is replaced.
+    target = target.resolve()  # For a link, the folder that it points to is replaced.
     _expect_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with stopped_as_by_hand(), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
@@ -51,7 +51,7 @@ def write_release(
                 target.rename(before)
             folder.rename(target)
         except BaseException:
-            # Whatever stays in the scratch folder is deleted with it.
+            # Else the earlier release would be deleted with the scratch folder.
             if before.exists() and not target.exists():
                 before.rename(target)
             raise
@@ -64,39 +64,39 @@ def manifest_text(release: Release) -> str:
 
 
 def texts(release: Release, place: Place) -> tuple[Release, dict[str, str]]:
-    """The files beside the tables, as they read for `release`, and the release with their hashes.
+    """The release with the hashes of the files other than tables, and the texts of these files by path.
 
-    Raises DualDataError where one of them would give a secret away.
+    Raises DualDataError if one of them would reveal a secret.
     """
-    written = {
+    contents = {
         CARD: card(release, place),
         croissant.FILE: croissant.croissant(release, place),
         **notices(release),
     }
-    hashes = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in written.items()}
+    hashes = {path: hashlib.sha256(content.encode()).hexdigest() for path, content in contents.items()}
     stamped = release.model_copy(update={"files": hashes})
-    written[MANIFEST] = manifest_text(stamped)
-    for path, content in written.items():
-        if found := find_secret(content):
+    contents[MANIFEST] = manifest_text(stamped)
+    for path, content in contents.items():
+        if kind := find_secret(content):
             raise DualDataError(
-                f"{path}: would publish what looks like a secret ({found}). Take it out of the profile (keys belong in "
+                f"{path}: would publish what looks like a secret ({kind}). Take it out of the profile (keys belong in "
                 "environment variables) and build again."
             )
-    return stamped, written
+    return stamped, contents
 
 
 def _fill(build: Build, folder: Path, name: str, about: About) -> Release:
     tables = tables_of(build)
-    written = write_tables(tables.configs, folder)
+    configs = write_tables(tables.configs, folder)
     release = Release(
         format=FORMAT,
         name=name,
         about=about,
         repository=None,
         version=None,
-        content=content_of(written),
+        content=content_of(configs),
         state=build.state(),
-        configs=written,
+        configs=configs,
         absent=tables.absent,
         files={},
         stages={stage: manifest.model_dump(mode="json") for stage, manifest in build.manifests.items()},
@@ -104,12 +104,12 @@ def _fill(build: Build, folder: Path, name: str, about: About) -> Release:
     release, files = texts(release, Place(folder=folder))
     for path, content in files.items():
         (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_bytes(content.encode())  # as it was hashed, whatever ends a line on this platform
+        (folder / path).write_bytes(content.encode())  # the hashed bytes, without the platform's line endings
     return release
 
 
 def content_of(configs: Mapping[str, Mapping[str, File]]) -> str:
-    """One hash over the content of all tables, whatever the order of configurations and splits."""
+    """One hash over the content of all tables, independent of the order of configurations and splits."""
     lines = sorted(
         f"{config}/{split} {file.content}" for config, splits in configs.items() for split, file in splits.items()
     )
@@ -117,17 +117,17 @@ def content_of(configs: Mapping[str, Mapping[str, File]]) -> str:
 
 
 def _expect_replaceable(target: Path) -> None:
-    """Refuse whatever holds a file that no release wrote: it would be deleted with the earlier release."""
-    if target.is_mount() or is_here(target):  # Whoever works there would be left in a folder that is gone.
-        what = "a mount point" if target.is_mount() else "or holds the working directory"
-        raise UsageError(f"{target}: is {what}, which cannot be replaced; choose another folder, such as one in it")
-    held = list(target.iterdir()) if target.is_dir() else []
-    if not held and (target.is_dir() or not target.exists()):
+    """Raise UsageError for a target with a file that no release wrote, which would be deleted with the old release."""
+    if target.is_mount() or is_here(target):  # A process that works there would be left in a deleted folder.
+        reason = "a mount point" if target.is_mount() else "or holds the working directory"
+        raise UsageError(f"{target}: is {reason}, which cannot be replaced; choose another folder, such as one in it")
+    entries = list(target.iterdir()) if target.is_dir() else []
+    if not entries and (target.is_dir() or not target.exists()):
         return
     manifest = target / MANIFEST
     listed = listed_by(manifest.read_bytes()) if manifest.is_file() else None
     if listed is None:
-        names = f" ({first_of([path.name for path in held])})" if held else ""
+        names = f" ({first_of([path.name for path in entries])})" if entries else ""
         raise UsageError(f"{target}: exists and is no release{names}; choose another folder")
     if strangers := set(files_below(target)) - listed - {CARD, croissant.FILE}:
         raise UsageError(

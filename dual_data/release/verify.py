@@ -1,4 +1,4 @@
-"""Recomputing every hash of a release, wherever it lies."""
+"""Recomputes every hash of a release in a folder or on the Hub."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dual_data.release.tree import content_of
 from dual_data.released import MANIFEST, WHOLE, NoSuchFile, Place, Release, read_release
 
 IGNORED = (".gitattributes", ".gitignore")
-"""Files that the Hub or git add by themselves."""
+"""Files that the Hub or git add."""
 OF_COPIES = (".git", ".cache")
 """Folders that `git clone` and `hf download --local-dir` add to a copy."""
 
 
 def verify(place: Place) -> tuple[Release, list[str]]:
-    """The release, and what about it is not as its manifest says; an empty list is a clean bill.
+    """The release, and its deviations from its manifest; an empty list if there are none.
 
-    Hashes of bytes and of content and the numbers of rows are recomputed, for every table and text; files that the
-    manifest does not list are findings too. Raises InputError where there is no manifest, ServiceError where the Hub
-    does not answer.
+    The hashes of bytes and content and the numbers of rows are recomputed for every table and text; files that the
+    manifest does not list are findings too. Raises InputError if there is no manifest, ServiceError if the Hub does
+    not answer.
     """
     release = read_release(place)
     findings = (*_files(place, release), *_tables(place, release), *_provenance(release), *_strangers(place, release))
@@ -32,24 +32,24 @@ def verify(place: Place) -> tuple[Release, list[str]]:
 
 def _files(place: Place, release: Release) -> Iterator[str]:
     for path, expected in release.files.items():
-        found = _present(place, path)
-        if found is None:
+        local = _present(place, path)
+        if local is None:
             yield f"{path}: is missing"
-        elif file_hash(found) != expected:
+        elif file_hash(local) != expected:
             yield f"{path}: was changed"
 
 
 def _tables(place: Place, release: Release) -> Iterator[str]:
     for splits in release.configs.values():
         for file in splits.values():
-            found = _present(place, file.path)
-            if found is None:
+            local = _present(place, file.path)
+            if local is None:
                 yield f"{file.path}: is missing"
                 continue
-            if file_hash(found) != file.sha256:
+            if file_hash(local) != file.sha256:
                 yield f"{file.path}: its bytes were changed"
             try:
-                frame = pl.read_parquet(found)
+                frame = pl.read_parquet(local)
             except (pl.exceptions.PolarsError, OSError) as error:
                 yield f"{file.path}: cannot be read: {error}"
                 continue
@@ -62,7 +62,7 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
 
 
 def _provenance(release: Release) -> Iterator[str]:
-    """Stages whose manifest counts other rows than are released; their content differs where names were made plain."""
+    """Stages whose number of rows differs from the released one; hashes may differ, since names are made plain."""
     for stage, manifest in release.stages.items():
         rows = manifest.get("outcome", {}).get("data", {}).get("rows")
         released = release.configs.get(stage, {}).get(WHOLE)
@@ -87,7 +87,7 @@ def _paths(place: Place) -> list[str]:
 
 def _present(place: Place, path: str) -> Path | None:
     try:
-        found = place.file(path)
+        file = place.file(path)
     except NoSuchFile:
         return None
-    return found if found.is_file() else None
+    return file if file.is_file() else None

@@ -16,7 +16,7 @@ from dual_data.report.section import Section
 from dual_data.report.tables import Percent, folded, paragraph, share, table
 
 PERCENT = 5
-"""The published size, which ours is compared at where it was made."""
+"""The published size of forget splits; ours are compared at this size if it was made."""
 
 
 class Measure(NamedTuple):
@@ -25,10 +25,10 @@ class Measure(NamedTuple):
     key: str
     name: str
     ideal: str
-    """What a dataset without the defect has; empty where there is no such value."""
+    """The value of a dataset without the defect; empty if there is no such value."""
 
     def shown(self, value: float | None) -> Percent | float | None:
-        """A value as a cell: shares in percent."""
+        """A value as shown in a cell: shares in percent."""
         return share(value) if self.key.endswith("_share") else value
 
 
@@ -78,27 +78,27 @@ class Audited(NamedTuple):
 
 
 def published() -> tuple[str, Audited]:
-    """What it was measured on, and the measurements of the published dataset."""
+    """The source of the published dataset, and its measurements."""
     data = json.loads(files("dual_data.report").joinpath("published.json").read_text(encoding="utf-8"))
     rare, popular = data["splits"].values()
     return data["source"], Audited("published", rare, popular, data["pair"])
 
 
 def measured(pair: Pair) -> Audited:
-    """The audit of one pair of ours."""
-    found = audit({"rare": pair.rare, "popular": pair.popular})
-    splits = found["splits"]
-    # It heads two columns of a table that is printed on A4.
+    """The audit of one of our pairs."""
+    report = audit({"rare": pair.rare, "popular": pair.popular})
+    splits = report["splits"]
+    # Short, since it heads two columns of a table that must fit on A4.
     title = f"{pair.recipe}, {shortened(pair.family, 22)}, {pair.percent} %"
-    return Audited(title, splits["rare"], splits["popular"], found["pairs"]["rare|popular"])
+    return Audited(title, splits["rare"], splits["popular"], report["pairs"]["rare|popular"])
 
 
 def section(built: Built) -> Section:
-    """The table, every further pair folded, and the tables of balance and baselines that the build made."""
+    """The table, all pairs in a folded one, and the build's tables of balance and baselines."""
     source, theirs = published()
     ours = [[measured(pair) for pair in pairs(recipe, rows, PERCENT)] for recipe, rows in built.recipes().items()]
     first = [family[0] for family in ours if family]
-    parts = [
+    contents = [
         paragraph(
             "Rare and popular splits should differ in popularity and in nothing else. Scores are the ROUGE-L recall of "
             "trivial rules that know no fact. An area under the ROC curve (AUC) of 0.5 says that the feature does not "
@@ -107,15 +107,15 @@ def section(built: Built) -> Section:
         )
     ]
     if not first:
-        parts.append(
+        contents.append(
             paragraph("No recipe has a rare and a popular split of one topic; the published figures stand alone.")
         )
-    parts.append(_beside([theirs, *first], "The published dataset and the largest pair of each recipe"))
+    contents.append(_beside([theirs, *first], "The published dataset and the largest pair of each recipe"))
     further = [pair for family in ours for pair in family]
     if len(further) > len(first):
-        parts.append(folded(f"Every pair ({len(further)})", _down(further)))
-    parts += _balance(built) + _baselines(built)
-    return Section("audit", "Audit", tuple(parts))
+        contents.append(folded(f"Every pair ({len(further)})", _down(further)))
+    contents += _balance(built) + _baselines(built)
+    return Section("audit", "Audit", tuple(contents))
 
 
 def _beside(columns: Sequence[Audited], caption: str) -> Html:
@@ -136,7 +136,7 @@ def _beside(columns: Sequence[Audited], caption: str) -> Html:
 
 
 def _down(rows: Sequence[Audited]) -> Html:
-    """Pairs downwards, the measurements that tell most across."""
+    """A table with a row for each side of a pair and a column for each of the most informative measurements."""
     keys = ("rows", "top_relation_share", "top_answer_share", "subject_copy_rouge", "malformed_share")
     measures = [measure for key in keys for measure in SPLIT if measure.key == key]
     across = [measure for measure in PAIR if measure.key.startswith("auc") and not measure.key.endswith("_word")]
@@ -150,28 +150,29 @@ def _down(rows: Sequence[Audited]) -> Html:
 
 
 def _balance(built: Built) -> list[Html]:
-    found = built.table("splits", "balance")
-    if found is None or found.is_empty():
+    balance = built.table("splits", "balance")
+    if balance is None or balance.is_empty():
         return []
     columns = ("measure", "rare_mean", "popular_mean", "difference", "auc", "balanced")
     rows = [
-        (f"{row['recipe']}, {row['rare']}", *(row[name] for name in columns)) for row in found.iter_rows(named=True)
+        (f"{row['recipe']}, {row['rare']}", *(row[name] for name in columns)) for row in balance.iter_rows(named=True)
     ]
     header = ("rare split", "measure", "rare mean", "popular mean", "standardised difference", "AUC", "balanced")
     caption = "Balance of every pair; balanced: a difference of at most 0.1 and an AUC within 0.02 of 0.5"
-    return [folded(f"Balance ({found.height} rows)", table(caption, header, rows))]
+    return [folded(f"Balance ({balance.height} rows)", table(caption, header, rows))]
 
 
 def _baselines(built: Built) -> list[Html]:
-    found = built.table("splits", "baselines")
-    if found is None or found.is_empty():
+    baselines = built.table("splits", "baselines")
+    if baselines is None or baselines.is_empty():
         return []
-    numbers = [name for name, kind in found.schema.items() if kind.is_numeric()]
+    numbers = [name for name, kind in baselines.schema.items() if kind.is_numeric()]
     rows = [
-        (f"{row['recipe']}, {row['split']}", *(row[name] for name in numbers)) for row in found.iter_rows(named=True)
+        (f"{row['recipe']}, {row['split']}", *(row[name] for name in numbers))
+        for row in baselines.iter_rows(named=True)
     ]
     header = ("split", *(name.replace("_", " ") for name in numbers))
     caption = (
         "ROUGE-L recall of trivial rules; chance is the largest of them, and corrects a score s to (s - c) / (1 - c)"
     )
-    return [folded(f"Trivial baselines ({found.height} splits)", table(caption, header, rows))]
+    return [folded(f"Trivial baselines ({baselines.height} splits)", table(caption, header, rows))]

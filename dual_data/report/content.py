@@ -1,4 +1,4 @@
-"""What is in the build: rows through the stages with rejects by reason, topics, relations, and what was not made."""
+"""Contents of the build: rows and rejects of the stages, topics, relations, and the recipes that were not made."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _flow(rows: list[tuple[str, int, int]]) -> Figure:
         names = [visible(name) for name, _, _ in rows]
         kept, rejected = [row[1] for row in rows], [row[2] for row in rows]
         axes.barh(names, kept, color=SERIES[1], label="kept", height=0.62)
-        # A bar of no length would still show its outline, as if something had been rejected.
+        # A bar of length 0 would still show its outline, as if something had been rejected.
         lines = [0.8 if count else 0.0 for count in rejected]
         hollow = {"color": "none", "edgecolor": SERIES[0], "hatch": "////", "linewidth": lines}
         axes.barh(names, rejected, left=kept, height=0.62, **hollow)
@@ -68,18 +68,18 @@ def _flow(rows: list[tuple[str, int, int]]) -> Figure:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_xlabel("rows")
 
-    told = "; ".join(f"{name}: {kept:,} kept, {rejected:,} rejected" for name, kept, rejected in rows)
+    description = "; ".join(f"{name}: {kept:,} kept, {rejected:,} rejected" for name, kept, rejected in rows)
     caption = "Rows kept (solid) and rejected (hatched) by each stage."
-    return Figure("stages", caption, f"Bar chart. {told}.", (7.2, 0.9 + 0.34 * len(rows)), draw)
+    return Figure("stages", caption, f"Bar chart. {description}.", (7.2, 0.9 + 0.34 * len(rows)), draw)
 
 
 def topics(built: Built) -> Section:
-    """One row a topic."""
+    """One row for each topic."""
     facts, questions = built.table("facts"), built.table("questions")
     if facts is None or facts.is_empty():
         return Section("topics", "Topics", (paragraph("There are no facts, and so no topics."),))
     counts = _counted(facts, questions, "topic", pl.col("relation").n_unique().alias("relations"))
-    found = [(row["topic"], row["facts"], row["subjects"], row["relations"], row["questions"], row["functional"])
+    rows = [(row["topic"], row["facts"], row["subjects"], row["relations"], row["questions"], row["functional"])
              for row in counts.iter_rows(named=True)]  # fmt: skip
     header = ("topic", "facts", "subjects", "relations", "questions", "one right answer")
     return Section(
@@ -90,21 +90,21 @@ def topics(built: Built) -> Section:
                 "A fact is counted under the first topic that its subject was found in. One right answer: questions "
                 "that exactly one object answers; the matched recipes use no others."
             ),
-            table("Facts and questions by topic", header, found),
+            table("Facts and questions by topic", header, rows),
         ),
     )
 
 
 def relations(built: Built, known: Mapping[str, Relation]) -> Section:
-    """One row a relation, with its wording and why its facts were rejected."""
+    """One row for each relation, with its canonical question."""
     facts, questions = built.table("facts"), built.table("questions")
     if facts is None or facts.is_empty():
         return Section("relations", "Relations", (paragraph("There are no facts, and so no relations."),))
     counts = _counted(facts, questions, "relation", pl.col("object_kind").first())
-    found = []
+    rows = []
     for row in counts.iter_rows(named=True):
         relation = known.get(row["relation"])
-        found.append(
+        rows.append(
             (
                 row["relation"],
                 relation.name if relation else None,
@@ -116,7 +116,7 @@ def relations(built: Built, known: Mapping[str, Relation]) -> Section:
             )
         )
     header = ("relation", "name", "question", "object", "facts", "questions", "one right answer")
-    return Section("relations", "Relations", (table("Facts and questions by relation", header, found),))
+    return Section("relations", "Relations", (table("Facts and questions by relation", header, rows),))
 
 
 def _counted(facts: pl.DataFrame, questions: pl.DataFrame | None, by: str, more: pl.Expr) -> pl.DataFrame:
@@ -130,16 +130,18 @@ def _counted(facts: pl.DataFrame, questions: pl.DataFrame | None, by: str, more:
 
 
 def recipes(built: Built) -> Section:
-    """Which recipes and splits were made, and why others were not."""
-    made, capacity = built.table("splits", "recipes"), built.table("splits", "capacity")
+    """The recipes and splits that were made, and why others were not."""
+    summary, capacity = built.table("splits", "recipes"), built.table("splits", "capacity")
     title = "Recipes and splits"
-    if made is None:
+    if summary is None:
         return Section("recipes", title, (paragraph(f"The splits are not built yet: run {built.command} splits."),))
-    rows = [(row["recipe"], row["splits"], row["rows"], row["reason"] or None) for row in made.iter_rows(named=True)]
-    parts = [table("Recipes", ("recipe", "splits", "memberships", "why not made"), rows)]
+    rows = [(row["recipe"], row["splits"], row["rows"], row["reason"] or None) for row in summary.iter_rows(named=True)]
+    tables = [table("Recipes", ("recipe", "splits", "memberships", "why not made"), rows)]
     if capacity is not None and capacity.height:
         header = ("split", "recipe", "rows", "rows wanted", "rows that it could hold", "why not made")
         columns = ("split", "recipe", "rows", "wanted", "holds")
-        found = [(*(row[name] for name in columns), row["reason"] or None) for row in capacity.iter_rows(named=True)]
-        parts.append(table("Every split", header, found))
-    return Section("recipes", title, tuple(parts))
+        split_rows = [
+            (*(row[name] for name in columns), row["reason"] or None) for row in capacity.iter_rows(named=True)
+        ]
+        tables.append(table("Every split", header, split_rows))
+    return Section("recipes", title, tuple(tables))

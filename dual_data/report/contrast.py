@@ -1,4 +1,4 @@
-"""Rare and popular beside each other: the distribution of popularity in every pair of forget splits."""
+"""Rare against popular: the distribution of popularity in every pair of forget splits."""
 
 from __future__ import annotations
 
@@ -30,42 +30,42 @@ class Pair(NamedTuple):
 
 
 def pairs(recipe: str, examples: pl.DataFrame, wanted: int | None = None) -> list[Pair]:
-    """One pair a family: of `wanted` percent where that was made, else of the largest; the largest pairs first."""
+    """One pair for each family, largest first: of `wanted` percent if that was made, else of the largest size."""
     splits = examples.partition_by("split", as_dict=True)
-    found: dict[str, dict[int, dict[str, pl.DataFrame]]] = {}
+    families: dict[str, dict[int, dict[str, pl.DataFrame]]] = {}
     for (name,), rows in splits.items():
-        if (parts := parse(str(name))) and parts.percent is not None:
-            found.setdefault(parts.topic, {}).setdefault(parts.percent, {})[parts.side] = rows
-    made = []
-    for family, sizes in found.items():
+        if (split_name := parse(str(name))) and split_name.percent is not None:
+            families.setdefault(split_name.topic, {}).setdefault(split_name.percent, {})[split_name.side] = rows
+    result = []
+    for family, sizes in families.items():
         whole = [percent for percent, sides in sizes.items() if len(sides) == 2]
         if whole:
             percent = wanted if wanted in whole else max(whole)
-            made.append(Pair(recipe, family, percent, sizes[percent]["rare"], sizes[percent]["popular"]))
-    return sorted(made, key=lambda pair: (-pair.rare.height, pair.family))
+            result.append(Pair(recipe, family, percent, sizes[percent]["rare"], sizes[percent]["popular"]))
+    return sorted(result, key=lambda pair: (-pair.rare.height, pair.family))
 
 
 def signal(built: Built, recipe: str) -> tuple[str, str]:
-    """(column, what it is) of the popularity that a recipe ranks by."""
+    """(column, meaning) of the popularity that a recipe ranks by."""
     params = built.manifests["splits"].basis.params
     if recipe == "paper":
         name = params.get("paper", {}).get("signal", "popularity").replace("_", " ")
         return "pop_sum", f"{name} of subject and object together"
-    chosen = params.get("matched", {})
-    name, side = str(chosen.get("signal", "popularity")).replace("_", " "), chosen.get("side", "subject")
+    matched = params.get("matched", {})
+    name, side = str(matched.get("signal", "popularity")).replace("_", " "), matched.get("side", "subject")
     if name == "salience":
         return "popularity", "salience of the fact, as the judge scored it"
     return "popularity", f"{name} of the {side if side != 'sum' else 'subject and object together'}"
 
 
 def section(built: Built) -> Section:
-    """A figure and a table a recipe."""
+    """A figure and a table for each recipe."""
     parts: list[Html | Figure] = []
     for recipe, examples in built.recipes().items():
-        if not (found := pairs(recipe, examples)):
+        if not (recipe_pairs := pairs(recipe, examples)):
             continue
         column, meaning = signal(built, recipe)
-        parts += [_ridges(recipe, found, column, meaning), _numbers(recipe, found, column, meaning)]
+        parts += [_ridges(recipe, recipe_pairs, column, meaning), _numbers(recipe, recipe_pairs, column, meaning)]
     if not parts:
         parts.append(
             paragraph("No recipe has a rare and a popular split of one topic, so there is nothing to compare.")
@@ -77,9 +77,9 @@ def _values(rows: pl.DataFrame, column: str) -> np.ndarray[Any, np.dtype[np.floa
     return rows[column].drop_nulls().cast(pl.Float64).to_numpy()
 
 
-def _numbers(recipe: str, found: Sequence[Pair], column: str, meaning: str) -> Html:
+def _numbers(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Html:
     rows = []
-    for pair in found:
+    for pair in pairs:
         for side, frame in (("rare", pair.rare), ("popular", pair.popular)):
             values = _values(frame, column)
             quantiles = (
@@ -96,9 +96,9 @@ def _round(value: float | None) -> float | int | None:
     return int(value) if value is not None and value == int(value) else value
 
 
-def _ridges(recipe: str, found: Sequence[Pair], column: str, meaning: str) -> Figure:
+def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Figure:
     sides: Mapping[str, tuple[str, int]] = {"rare": (RARE, 1), "popular": (POPULAR, -1)}
-    values = {(pair.family, side): _values(getattr(pair, side), column) for pair in found for side in sides}
+    values = {(pair.family, side): _values(getattr(pair, side), column) for pair in pairs for side in sides}
     everything = np.concatenate(list(values.values()))
     counted = not everything.size or (everything.min() >= 0 and everything.max() > 20)
 
@@ -110,7 +110,7 @@ def _ridges(recipe: str, found: Sequence[Pair], column: str, meaning: str) -> Fi
         span = place(everything)
         low, high = (float(span.min()), float(span.max())) if everything.size else (0.0, 1.0)
         edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-        for row, pair in enumerate(found):
+        for row, pair in enumerate(pairs):
             axes.axhline(row, color=SOFT, linewidth=0.6)
             for side, (colour, sign) in sides.items():
                 numbers = place(values[pair.family, side])
@@ -123,8 +123,8 @@ def _ridges(recipe: str, found: Sequence[Pair], column: str, meaning: str) -> Fi
                 )
                 middle = float(np.median(numbers))
                 axes.plot([middle, middle], [row, row - sign * 0.46], color=INK, linewidth=1.4)
-        axes.set_yticks(range(len(found)), [f"{shortened(pair.family, 26)}  {pair.percent} %" for pair in found])
-        axes.set_ylim(len(found) - 0.45, -0.55)
+        axes.set_yticks(range(len(pairs)), [f"{shortened(pair.family, 26)}  {pair.percent} %" for pair in pairs])
+        axes.set_ylim(len(pairs) - 0.45, -0.55)
         axes.grid(visible=False, axis="y")
         if counted:
             powers = [0.0, *(float(10**power) for power in range(1, int(high) + 2))]
@@ -133,14 +133,16 @@ def _ridges(recipe: str, found: Sequence[Pair], column: str, meaning: str) -> Fi
         axes.set_xlabel(meaning)
         canvas.legend(loc="outside upper right", ncols=2)
 
-    told = []
-    for pair in found[:8]:
-        medians = [float(np.median(of)) for side in sides if (of := values[pair.family, side]).size]
-        told.append(f"{pair.family}: median " + " rare, ".join(f"{middle:,.4g}" for middle in medians) + " popular")
+    medians_by_pair = []
+    for pair in pairs[:8]:
+        medians = [float(np.median(sample)) for side in sides if (sample := values[pair.family, side]).size]
+        medians_by_pair.append(
+            f"{pair.family}: median " + " rare, ".join(f"{middle:,.4g}" for middle in medians) + " popular"
+        )
     caption = (
         f"Recipe {recipe}: {meaning} in the rare (above the line) and the popular split (below it) of each topic. "
         "Strokes across are medians; every histogram has its own height"
         f"{'; the axis is logarithmic' if counted else ''}."
     )
-    described = f"Histograms of the recipe {recipe}. {'; '.join(told)}."
-    return Figure(f"popularity-{recipe}", caption, described, (7.2, 1.1 + 0.62 * len(found)), draw)
+    described = f"Histograms of the recipe {recipe}. {'; '.join(medians_by_pair)}."
+    return Figure(f"popularity-{recipe}", caption, described, (7.2, 1.1 + 0.62 * len(pairs)), draw)

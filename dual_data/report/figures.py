@@ -1,4 +1,4 @@
-"""Figures: drawn once by matplotlib, put into the page as SVG that follows its colours, and written for papers."""
+"""Figures drawn by matplotlib: put into the page as SVG with the page's colours, and written to files for papers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VARIABLES: Mapping[str, str] = {
     INK: "--ink", SOFT: "--soft", RULE: "--rule", PAPER: "--paper",
     **{colour: f"--c{number}" for number, colour in enumerate(SERIES)},
 }  # fmt: skip
-"""What each drawn colour is called in the page, where light, dark and print give it a value."""
+"""CSS variable of each drawn colour; the page sets its value for light, dark and print."""
 FORMATS = ("svg", "png")
 _DPI = 200
 _BASE: dict[str, Any] = {
@@ -38,13 +38,13 @@ _BASE: dict[str, Any] = {
 
 
 class Figure(NamedTuple):
-    """A figure that can be drawn again and again."""
+    """A figure that can be drawn repeatedly."""
 
     name: str
-    """Of its files, and of its place in the page."""
+    """Stem of its files, and part of its id in the page."""
     caption: str
     description: str
-    """What a reader who cannot see it should know."""
+    """Text for readers who cannot see the figure."""
     size: tuple[float, float]
     """Inches."""
     draw: Callable[[Any], None]
@@ -52,7 +52,7 @@ class Figure(NamedTuple):
 
 
 def in_page(figure: Figure) -> Html:
-    """The figure with its caption; colours are variables of the page, text stays text."""
+    """The figure with its caption; colours are CSS variables of the page, text is kept as text."""
     svg = _render(figure, "svg", {"svg.fonttype": "none", "figure.facecolor": "none"}).decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
@@ -64,24 +64,24 @@ def in_page(figure: Figure) -> Html:
     described = html.escape(visible(figure.description), quote=True)
     opening = f'<svg {size.group()} style="max-width:{figure.size[0]:g}in" role="img" aria-label="{described}">'
     body = Html(opening + svg[svg.index(">") + 1 :])
-    # On a narrow screen it scrolls, as tables do: shrunk to fit, its text could not be read.
+    # On a narrow screen it scrolls, as tables do: shrunk to fit, its text would be illegible.
     scrolled = element("div", body, class_="wide", role="region", aria_label=f"Figure: {figure.name}", tabindex=0)
     return element("figure", scrolled, element("figcaption", figure.caption), id=f"figure-{figure.name}")
 
 
 def shortened(text: str, most: int) -> str:
-    """`text` for a label of a figure, in at most so many characters, without its middle where it is longer.
+    """`text` for a label of a figure; if it has more than `most` characters, its middle is cut out.
 
     >>> shortened("meta-llama/Llama-3.1-8B-Instruct", 13)
     'meta-l…struct'
     """
     text = visible(text)
-    kept = (most - 1) // 2
-    return text if len(text) <= most else f"{text[:kept]}…{text[-kept:]}"
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
 def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
-    """Write every figure as SVG (text as paths, the same everywhere) and PNG (200 dots an inch)."""
+    """Write every figure as SVG (with text as paths, to look the same everywhere) and PNG (200 dots per inch)."""
     paths = []
     for figure in figures:
         for kind in FORMATS:
@@ -92,7 +92,7 @@ def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
 
 
 def _render(figure: Figure, kind: str, settings: dict[str, Any]) -> bytes:
-    """Bytes of one file; the same for the same data."""
+    """Bytes of one file; deterministic for the same data."""
     with _styled(settings | {"svg.hashsalt": figure.name}):
         from matplotlib.figure import Figure as Canvas
 
@@ -110,8 +110,8 @@ def _styled(settings: dict[str, Any]) -> Iterator[None]:
         import matplotlib
     except ModuleNotFoundError:
         raise MissingExtra("matplotlib", "report") from None
-    together: Any = _BASE | settings
-    with matplotlib.rc_context(together), warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn with boxes in files; the page uses the reader's own fonts.
+    parameters: Any = _BASE | settings
+    with matplotlib.rc_context(parameters), warnings.catch_warnings():
+        # Characters that the font lacks are drawn as boxes in files; the page uses the reader's fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

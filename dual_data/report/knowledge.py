@@ -1,4 +1,4 @@
-"""What models know before anything is unlearned, by popularity."""
+"""What models know before unlearning, by popularity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DASHES = ("-", "--", ":")
 
 
 class Decile(NamedTuple):
-    """What one model knows of one tenth of the facts."""
+    """The facts of one tenth that one model knows."""
 
     number: int
     """1 for the rarest."""
@@ -40,9 +40,9 @@ def section(built: Built) -> Section:
     rows = probed.join(counted.counts.drop_nulls("subject"), on="fact_id")
     if rows.is_empty():
         return Section("knowledge", TITLE, (paragraph("No probed fact has a popularity."),))
-    found = {
-        f"{model}, {rule}": _by_decile(part)
-        for (model, rule), part in sorted(rows.partition_by("model", "rule", as_dict=True).items())
+    by_model = {
+        f"{model}, {rule}": _by_decile(group)
+        for (model, rule), group in sorted(rows.partition_by("model", "rule", as_dict=True).items())
     }
     introduction = (
         "Each model answered closed-book. By the rule matched a fact is known when most answers to paraphrases give an "
@@ -50,19 +50,19 @@ def section(built: Built) -> Section:
         f"samples is similar enough to the answer. {counted.meaning} Intervals are Wilson's for the effective number "
         "of facts: those of one subject tend to be known together, and tell less than as many of different subjects."
     )
-    parts = (paragraph(introduction), _summary(probed, counted), _lines(found, counted), _numbers(found, counted))
+    parts = (paragraph(introduction), _summary(probed, counted), _lines(by_model, counted), _numbers(by_model, counted))
     return Section("knowledge", TITLE, parts)
 
 
 def _summary(probed: pl.DataFrame, counted: Popularity) -> Any:
-    placed = probed.join(counted.counts.select("fact_id", "subject_qid"), on="fact_id", how="left")
-    # A fact that the build no longer has stands for itself.
-    placed = placed.with_columns(pl.col("subject_qid").fill_null(pl.col("fact_id")))
+    clustered = probed.join(counted.counts.select("fact_id", "subject_qid"), on="fact_id", how="left")
+    # A fact that the build no longer has is a cluster of its own.
+    clustered = clustered.with_columns(pl.col("subject_qid").fill_null(pl.col("fact_id")))
     rows = []
-    for (model, rule), part in sorted(placed.partition_by("model", "rule", as_dict=True).items()):
-        known = clustered_share(part["known"], part["subject_qid"])
-        asked = part["control_known"].drop_nulls()
-        shares = (known.value, known.low, known.high, int(asked.sum()) / asked.len() if asked.len() else None)
+    for (model, rule), group in sorted(clustered.partition_by("model", "rule", as_dict=True).items()):
+        known = clustered_share(group["known"], group["subject_qid"])
+        controls = group["control_known"].drop_nulls()
+        shares = (known.value, known.low, known.high, int(controls.sum()) / controls.len() if controls.len() else None)
         rows.append((model, rule, known.rows, known.clusters, known.hits, *map(share, shares)))
     header = ("model", "rule", "probed", "subjects", "known", "share", "95 % from", "to", "control")
     caption = "Known facts by model; control: the share of facts whose answer the model also gives for another subject"
@@ -70,17 +70,17 @@ def _summary(probed: pl.DataFrame, counted: Popularity) -> Any:
 
 
 def _by_decile(rows: pl.DataFrame) -> list[Decile]:
-    placed = rows.with_columns(decile=pl.Series(deciles(rows["subject"])))
-    found = []
-    for (number,), part in sorted(placed.partition_by("decile", as_dict=True).items()):
-        counts, known = part["subject"].to_numpy(), clustered_share(part["known"], part["subject_qid"])
-        found.append(Decile(number + 1, counts.min(), counts.max(), known))
-    return found
+    numbered = rows.with_columns(decile=pl.Series(deciles(rows["subject"])))
+    result = []
+    for (number,), group in sorted(numbered.partition_by("decile", as_dict=True).items()):
+        counts, known = group["subject"].to_numpy(), clustered_share(group["known"], group["subject_qid"])
+        result.append(Decile(number + 1, counts.min(), counts.max(), known))
+    return result
 
 
-def _numbers(found: dict[str, list[Decile]], counted: Popularity) -> Any:
+def _numbers(by_model: dict[str, list[Decile]], counted: Popularity) -> Any:
     rows = []
-    for name, tenths in found.items():
+    for name, tenths in by_model.items():
         for tenth in tenths:
             known = tenth.known
             counts = (int(tenth.smallest), int(tenth.largest), known.rows, known.clusters, known.hits)
@@ -89,19 +89,19 @@ def _numbers(found: dict[str, list[Decile]], counted: Popularity) -> Any:
     return table(f"Known facts by decile of the subject's {counted.name}; equal counts stay together", header, rows)
 
 
-def _lines(found: dict[str, list[Decile]], counted: Popularity) -> Figure:
+def _lines(by_model: dict[str, list[Decile]], counted: Popularity) -> Figure:
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
-        for number, (name, tenths) in enumerate(found.items()):
+        for number, (name, tenths) in enumerate(by_model.items()):
             shares = [tenth.known.value for tenth in tenths]
-            nudge = 0.08 * (number - (len(found) - 1) / 2)
+            nudge = 0.08 * (number - (len(by_model) - 1) / 2)
             axes.errorbar(
                 [tenth.number + nudge for tenth in tenths],
                 shares,
-                # A share of 0 or 1 and its bound differ by rounding; an error bar must not be negative.
+                # A share of 0 or 1 may differ from its bound by rounding; an error bar must not be negative.
                 yerr=[
-                    [max(0.0, part - tenth.known.low) for part, tenth in zip(shares, tenths, strict=True)],
-                    [max(0.0, tenth.known.high - part) for part, tenth in zip(shares, tenths, strict=True)],
+                    [max(0.0, rate - tenth.known.low) for rate, tenth in zip(shares, tenths, strict=True)],
+                    [max(0.0, tenth.known.high - rate) for rate, tenth in zip(shares, tenths, strict=True)],
                 ],
                 color=SERIES[number % len(SERIES)], marker=_MARKERS[number % len(_MARKERS)], markersize=5,
                 linestyle=_DASHES[number // len(SERIES) % len(_DASHES)], linewidth=1.4, elinewidth=0.8,
@@ -115,13 +115,13 @@ def _lines(found: dict[str, list[Decile]], counted: Popularity) -> Figure:
         axes.set_ylabel("known facts")
         canvas.legend(loc="outside upper left", ncols=2)
 
-    told = "; ".join(
+    description = "; ".join(
         f"{name}: {tenths[0].known.value:.0%} in the lowest decile, {tenths[-1].known.value:.0%} in the highest"
-        for name, tenths in found.items()
+        for name, tenths in by_model.items()
     )
     caption = (
         "Share of known facts by decile of popularity, model and rule. Bars are 95 % intervals of the effective "
         "number of facts, as those of one subject tend to be known together."
     )
-    size = (7.2, 3.5 + 0.2 * ((len(found) + 1) // 2))
-    return Figure("knowledge", caption, f"Line chart. {told}.", size, draw)
+    size = (7.2, 3.5 + 0.2 * ((len(by_model) + 1) // 2))
+    return Figure("knowledge", caption, f"Line chart. {description}.", size, draw)

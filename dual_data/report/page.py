@@ -1,4 +1,4 @@
-"""The page: sections in one HTML file that needs no network, and forbids itself to use any."""
+"""The page: sections in one HTML file, which uses no network and forbids it by its policy."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from dual_data.report.section import Section
 
 
 class Written(NamedTuple):
-    """Where the report is."""
+    """Paths of the written report."""
 
     page: Path
     figures: list[Path]
 
 
 def write_report(built: Built, relations: Mapping[str, Relation], page: Path, figures: Path | None = None) -> Written:
-    """Write the page, and its figures as files where a folder is given.
+    """Write the page, and its figures as files if a folder is given.
 
     Raises MissingExtra without matplotlib.
     """
-    parts = sections(built, relations)
-    text = render(built, parts)
+    all_sections = sections(built, relations)
+    text = render(built, all_sections)
     write_whole(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    drawn = [part for section in parts for part in section.parts if isinstance(part, Figure)]
-    return Written(page, write_figures(drawn, figures) if figures else [])
+    drawings = [part for section in all_sections for part in section.parts if isinstance(part, Figure)]
+    return Written(page, write_figures(drawings, figures) if figures else [])
 
 
 def sections(built: Built, relations: Mapping[str, Relation]) -> list[Section]:
@@ -51,10 +51,10 @@ def sections(built: Built, relations: Mapping[str, Relation]) -> list[Section]:
     ]
 
 
-def render(built: Built, parts: Sequence[Section]) -> str:
-    """The page as text; the same for the same build."""
+def render(built: Built, sections: Sequence[Section]) -> str:
+    """The page as text; deterministic for the same build."""
     title = f"{built.title} build report: {built.name}" if built.title else f"Build report: {built.name}"
-    links = (element("li", element("a", part.title, href=f"#{part.identifier}")) for part in parts)
+    links = (element("li", element("a", section.title, href=f"#{section.identifier}")) for section in sections)
     return html_page(
         title,
         _asset("page.css"),
@@ -65,20 +65,20 @@ def render(built: Built, parts: Sequence[Section]) -> str:
             _summary(built),
             element("nav", element("ul", *links), aria_label="Sections"),
         ),
-        element("main", _doubts(built), *map(_section, parts), id="content", tabindex=-1),
+        element("main", _doubts(built), *map(_section, sections), id="content", tabindex=-1),
         element("footer", element("p", "Written by dual-data report from the manifests and tables of the build.")),
         script=_asset("page.js"),
     )
 
 
-def _section(part: Section) -> Html:
-    heading = element("h2", part.title, id=f"{part.identifier}-title")
-    body = (in_page(one) if isinstance(one, Figure) else one for one in part.parts)
-    return element("section", heading, *body, id=part.identifier, aria_labelledby=f"{part.identifier}-title")
+def _section(section: Section) -> Html:
+    heading = element("h2", section.title, id=f"{section.identifier}-title")
+    body = (in_page(part) if isinstance(part, Figure) else part for part in section.parts)
+    return element("section", heading, *body, id=section.identifier, aria_labelledby=f"{section.identifier}-title")
 
 
 def _summary(built: Built) -> Html:
-    """The numbers that a reader looks for first."""
+    """The main numbers of the build."""
     counts: list[tuple[str, Content]] = []
     for stage in ("facts", "questions"):
         if stage in built.manifests:
@@ -92,10 +92,10 @@ def _summary(built: Built) -> Html:
 
 
 def _doubts(built: Built) -> Html | None:
-    found = built.doubts()
-    if not found:
+    doubts = built.doubts()
+    if not doubts:
         return None
-    items = (element("li", doubt) for doubt in found)
+    items = (element("li", doubt) for doubt in doubts)
     title = element("h2", "Before you cite this build", id="doubts-title")
     return element("section", title, element("ul", *items), class_="doubts", aria_labelledby="doubts-title")
 

@@ -1,4 +1,4 @@
-"""Where the build comes from: fingerprints, hashes, versions, calls, parameters."""
+"""Provenance of the build: fingerprints, hashes, versions, calls, parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dual_data.report.tables import code, folded, paragraph, table
 
 
 def section(built: Built) -> Section:
-    """Everything that the manifests tell."""
+    """The contents of the manifests."""
     manifests = built.manifests
     stages, tables, calls = [], [], []
     for name, manifest in manifests.items():
@@ -46,7 +46,8 @@ def section(built: Built) -> Section:
     else:
         parts.append(paragraph("No stage made or replayed a call to a service or a model."))
     parts.append(_software(manifests))
-    parts.append(folded("Parameters, services and inputs of every stage", *(_basis(*one) for one in manifests.items())))
+    bases = (_basis(name, manifest) for name, manifest in manifests.items())
+    parts.append(folded("Parameters, services and inputs of every stage", *bases))
     return Section("provenance", "Provenance", tuple(parts))
 
 
@@ -55,8 +56,8 @@ def _hash(text: str) -> Html:
 
 
 def _software(manifests: Mapping[str, Manifest]) -> Html:
-    """Versions by package; several where stages were built with different ones."""
-    found: dict[str, set[str]] = {}
+    """Versions by package; several if stages were built with different ones."""
+    versions_by_package: dict[str, set[str]] = {}
     for manifest in manifests.values():
         build = manifest.build
         versions = {
@@ -66,8 +67,8 @@ def _software(manifests: Mapping[str, Manifest]) -> Html:
         }
         for name, version in {**versions, **build.get("packages", {})}.items():
             if version:
-                found.setdefault(name, set()).add(str(version))
-    rows = [(name, ", ".join(sorted(versions))) for name, versions in found.items()]
+                versions_by_package.setdefault(name, set()).add(str(version))
+    rows = [(name, ", ".join(sorted(versions))) for name, versions in versions_by_package.items()]
     return table("Software", ("package", "version"), rows)
 
 

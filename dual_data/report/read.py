@@ -1,4 +1,4 @@
-"""A build as the report reads it: whatever stands in the artifacts folder, complete or not."""
+"""Reads a build for the report: whatever is in the artifacts folder, complete or not."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Built(NamedTuple):
     missing: tuple[str, ...]
     """Stages that are not built."""
     command: str
-    """What builds the profile; names of stages may follow."""
+    """The command that builds the profile; names of stages may follow."""
     outdated: str = ""
-    """Which stages are not what the project would give now, and why; empty where all are."""
+    """Which stages are out of date and why; empty if none is."""
     title: str = ""
-    """Of the dataset, where its profile says one."""
+    """Of the dataset, if its profile has one."""
 
     def table(self, stage: str, name: str = "data") -> pl.DataFrame | None:
-        """A table of a stage; None where the stage did not write it."""
+        """A table of a stage; None if the stage did not write it."""
         manifest = self.manifests.get(stage)
         if manifest is None or name not in manifest.outcome:
             return None
@@ -43,36 +43,36 @@ class Built(NamedTuple):
     def recipes(self) -> dict[str, pl.DataFrame]:
         """The examples of every recipe that has any, by name."""
         names = self.manifests["splits"].outcome if "splits" in self.manifests else ()
-        found = {
+        examples = {
             name.removeprefix(_EXAMPLES): self.table("splits", name) for name in names if name.startswith(_EXAMPLES)
         }
-        return {recipe: rows for recipe, rows in found.items() if rows is not None and rows.height}
+        return {recipe: rows for recipe, rows in examples.items() if rows is not None and rows.height}
 
     def doubts(self) -> list[str]:
-        """Why the build should not be cited as it stands; empty for a clean and whole one."""
-        found = [f"The stage {name} is not built." for name in self.missing]
+        """Reasons not to cite the build as it is; empty for a clean and complete one."""
+        reasons = [f"The stage {name} is not built." for name in self.missing]
         if self.outdated:
-            found.append(f"The build is out of date: {self.outdated}.")
-        found += [f"{fault}." for fault in faults(self.folder, self.manifests)]
+            reasons.append(f"The build is out of date: {self.outdated}.")
+        reasons += [f"{fault}." for fault in faults(self.folder, self.manifests)]
         facts = self.table("facts")
         unresolved = 0 if facts is None else facts.filter(~pl.col("resolved")).height
         state = State.of(self.manifests.values(), unresolved)
         if state.limit is not None:
-            found.append(f"The build is limited to {state.limit:,} facts a stage.")
+            reasons.append(f"The build is limited to {state.limit:,} facts a stage.")
         if state.snapshot:
-            found.append("The facts come from the snapshot inside dual-data, which is for trying things out.")
+            reasons.append("The facts come from the snapshot inside dual-data, which is for trying things out.")
         if state.dirty:
-            found.append("It was built from uncommitted changes, or its stages from different commits.")
+            reasons.append("It was built from uncommitted changes, or its stages from different commits.")
         elif state.commit is None:
-            found.append("The commit of the project that built it is not known.")
+            reasons.append("The commit of the project that built it is not known.")
         if unresolved:
-            found.append(f"{unresolved:,} facts have ids minted from labels, which say nothing about the entity.")
-        return found
+            reasons.append(f"{unresolved:,} facts have ids minted from labels, which say nothing about the entity.")
+        return reasons
 
 
 def read_built(name: str, folder: Path, stages: Sequence[str], command: str = "dual-data build") -> Built:
-    """Read the manifests of a profile's artifacts. Raises DualDataError where nothing is built."""
-    found = {stage: manifest for stage in stages if (manifest := read_manifest(folder / stage))}
-    if not found:
+    """Read the manifests of a profile's artifacts. Raises DualDataError if nothing is built."""
+    manifests = {stage: manifest for stage in stages if (manifest := read_manifest(folder / stage))}
+    if not manifests:
         raise DualDataError(f"{folder}: nothing is built here yet; run: {command}")
-    return Built(name, folder, found, tuple(stage for stage in stages if stage not in found), command)
+    return Built(name, folder, manifests, tuple(stage for stage in stages if stage not in manifests), command)

@@ -1,4 +1,4 @@
-"""What a judge says against what links say: the rank correlation of salience and popularity."""
+"""The judge's scores against link counts: the rank correlation of salience and popularity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dual_data.report.tables import paragraph, table
 
 TITLE = "Salience against link counts"
 _DRAWN = 3000
-"""Most points of the scatter plot; chosen by the order of the fact ids, which are hashes."""
+"""Most points of the scatter plot: the first by fact id, which is a hash."""
 
 
 def section(built: Built) -> Section:
@@ -56,22 +56,22 @@ def _introduction(judged: pl.DataFrame, scored: pl.DataFrame, counted: Popularit
 
 
 def _correlations(rows: pl.DataFrame, counted: Popularity) -> Html:
-    found = []
+    results = []
     subsets = [("all scored facts", rows), ("low mass left out", rows.filter(~pl.col("low_mass")))]
     if subsets[1][1].height in (0, rows.height):
         subsets.pop()
     for name, subset in subsets:
-        for side, of in (("subject", "the subject"), ("object", "the object"), ("both", "both together")):
+        for side, phrase in (("subject", "the subject"), ("object", "the object"), ("both", "both together")):
             known = subset.filter(pl.col(side).is_not_null())
             result = spearman(known["score"], known[side], known["subject_qid"]) if known.height else None
             numbers = (result.clusters, result.value, result.low, result.high) if result else (None,) * 4
-            found.append((f"{counted.name} of {of}", name, known.height, *numbers))
+            results.append((f"{counted.name} of {phrase}", name, known.height, *numbers))
     header = ("salience against", "facts", "number", "subjects", "Spearman's rho", "95 % from", "to")
     caption = (
         f"Rank correlation of salience and {counted.name}; intervals by percentile bootstrap over subjects "
         f"({REPLICATES:,} samples). No value: too few subjects, or one side is constant."
     )
-    return table(caption, header, found)
+    return table(caption, header, results)
 
 
 def _scatter(rows: pl.DataFrame, counted: Popularity) -> Figure:
@@ -94,7 +94,7 @@ def _scatter(rows: pl.DataFrame, counted: Popularity) -> Figure:
         axes.set_ylabel("salience score")
         canvas.legend(loc="outside upper right", ncols=2)
 
-    shown = f" Of {known.height:,} facts {_DRAWN:,} are drawn." if known.height > _DRAWN else ""
-    told = ", ".join(f"{np.round(y, 2):g} at {x:,.0f}" for x, y in middles.select("subject", "score").iter_rows())
-    caption = f"Salience of a fact against the {counted.name} of its subject.{shown}"
-    return Figure("salience", caption, f"Scatter plot. Median score by {counted.name}: {told}.", (7.2, 3.8), draw)
+    remark = f" Of {known.height:,} facts {_DRAWN:,} are drawn." if known.height > _DRAWN else ""
+    medians = ", ".join(f"{np.round(y, 2):g} at {x:,.0f}" for x, y in middles.select("subject", "score").iter_rows())
+    caption = f"Salience of a fact against the {counted.name} of its subject.{remark}"
+    return Figure("salience", caption, f"Scatter plot. Median score by {counted.name}: {medians}.", (7.2, 3.8), draw)

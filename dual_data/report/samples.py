@@ -15,11 +15,11 @@ _MOST = 800
 """About how many questions a page holds."""
 _PER_SPLIT = 6
 _PRINTED = 40
-"""As many are printed; page.css knows the number."""
+"""Questions on a printed page; page.css has the same number."""
 
 
 def section(built: Built) -> Section:
-    """Questions of every split, or of the whole where there are no splits."""
+    """Questions of every split, or of the whole build if there are no splits."""
     title = "Sample questions"
     facts, questions = built.table("facts"), built.table("questions")
     if facts is None or questions is None or questions.is_empty():
@@ -58,7 +58,7 @@ def section(built: Built) -> Section:
 
 
 def _chosen(splits: pl.DataFrame | None, questions: pl.DataFrame) -> pl.DataFrame:
-    """fact_id and the splits that hold it: the first of every split, as many as the page has room for."""
+    """fact_id and the splits with the fact, for the first facts of every split, up to about `_MOST`."""
     if splits is None or splits.is_empty():
         return questions.sort("fact_id").head(_MOST // 4).select("fact_id", splits=pl.lit([], dtype=pl.List(pl.String)))
     named = splits.select("fact_id", "position", split=pl.col("recipe") + "/" + pl.col("split"))
@@ -75,7 +75,7 @@ def _list(names: Sequence[str]) -> Html | None:
 
 
 def _filters(topics: Sequence[str], relations: Sequence[str], splits: Sequence[str], rows: int) -> Html:
-    """Hidden until the script shows them: without it they would do nothing."""
+    """Filters, hidden until the script shows them, since they do not work without it."""
     fields = [_select("topic", topics), _select("relation", relations), _select("split", splits)]
     text = element("label", "containing ", element("input", type="search", id="filter-text", autocomplete="off"))
     clear = element("button", "Show all", type="reset")

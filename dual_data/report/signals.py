@@ -1,4 +1,4 @@
-"""Popularity of the subject and the object of every fact, by the best signal that the build has."""
+"""Popularity of the subject and the object of every fact, by the best available signal."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Popularity(NamedTuple):
     meaning: str
     """A sentence for captions."""
     counts: pl.DataFrame
-    """One row a fact: fact_id, subject_qid, subject and object (Float64, null where unknown)."""
+    """One row for each fact: fact_id, subject_qid, subject and object (Float64, null where unknown)."""
     is_links: bool
-    """Whether it counts links, as the section on salience wants."""
+    """Whether it counts links, as the section on salience prefers."""
 
 
 def popularity(built: Built) -> Popularity | None:
-    """Inbound links where they were counted; else sitelinks; else how often the input names the entity."""
+    """Inbound links if they were counted; else sitelinks; else how often the input names the entity."""
     facts, links = built.table("facts"), built.table("links")
     if facts is None or facts.is_empty():
         return None
@@ -50,14 +50,14 @@ def popularity(built: Built) -> Popularity | None:
 
 
 def _meaning(links: pl.DataFrame) -> str:
-    """What most counts are, then those that were counted otherwise, for gaps in the search index."""
+    """The meaning of most counts, then of those counted in other ways because of gaps in the search index."""
     counted = links.drop_nulls("inbound_links")
     methods = counted.group_by("method").len().sort("len", "method", descending=[True, False])
     meanings = [(METHODS.get(method, f"links counted by {method}"), n) for method, n in methods.iter_rows()]
-    others = [f"; for {n:,} of {counted.height:,} entities: {meaning}" for meaning, n in meanings[1:]]
+    remarks = [f"; for {n:,} of {counted.height:,} entities: {meaning}" for meaning, n in meanings[1:]]
     stopped = counted["capped"].sum()
     cut = f"; for {stopped:,} of {counted.height:,} entities there may be more, for counting stopped at the cap"
-    return meanings[0][0] + "".join(others) + (cut if stopped else "")
+    return meanings[0][0] + "".join(remarks) + (cut if stopped else "")
 
 
 def _values(counts: pl.DataFrame) -> pl.DataFrame:

@@ -9,11 +9,11 @@ from typing import Any
 from dual_data.markup import Content, Html, element, escaped, joined, label
 
 NOTHING = "–"
-"""What stands where there is no value; never 0."""
+"""Shown for a missing value; never 0."""
 _TALL = 30
-"""A table of more rows scrolls in a window of its own on a screen."""
+"""A table with more rows scrolls in a window of its own on a screen."""
 _PROSE = 40
-"""A column with a longer text keeps some width on a narrow screen, where it would be a tower of single words."""
+"""A column with a longer text keeps a minimum width, so that a narrow screen does not show one word on each line."""
 
 
 def table(
@@ -26,10 +26,10 @@ def table(
 ) -> Html:
     """A table whose first column names its rows.
 
-    A column is one of numbers where every cell that has a value has a number. `data` gives each row's data- attributes.
+    A column is numeric if every cell with a value has a number. `data` gives each row's data- attributes.
     """
-    right = [_is_numeric([row[place] for row in rows]) for place in range(len(header))]
-    kinds = ["number" if is_right else _kind([row[place] for row in rows]) for place, is_right in enumerate(right)]
+    columns = [[row[place] for row in rows] for place in range(len(header))]
+    kinds = ["number" if _is_numeric(column) else _kind(column) for column in columns]
     head = [element("th", name, scope="col", class_=kind) for name, kind in zip(header, kinds, strict=True)]
     body = []
     for number, row in enumerate(rows):
@@ -37,7 +37,7 @@ def table(
         cells += [element("td", shown(value), class_=kind) for value, kind in zip(row[1:], kinds[1:], strict=True)]
         attributes = {f"data_{key}": value for key, value in data[number].items()} if data else {}
         body.append(element("tr", *cells, **attributes))
-    made = element(
+    html = element(
         "table",
         element("caption", caption),
         element("thead", element("tr", *head)),
@@ -45,7 +45,7 @@ def table(
         id=identifier,
     )
     scrolled = "wide tall" if len(rows) > _TALL else "wide"
-    return element("div", made, class_=scrolled, role="region", aria_label=f"Table: {caption}", tabindex=0)
+    return element("div", html, class_=scrolled, role="region", aria_label=f"Table: {caption}", tabindex=0)
 
 
 def _is_numeric(cells: Sequence[object]) -> bool:
@@ -58,7 +58,7 @@ def _kind(cells: Sequence[object]) -> str | None:
 
 
 def shown(value: object) -> Content:
-    """A cell: counts with thousands apart, other numbers to three places, labels with their direction kept inside.
+    """The content of a cell: counts with separators, other numbers with three decimals, labels isolated by direction.
 
     >>> shown(1234), shown(0.25), shown(Percent(0.25)), shown(None)
     ('1,234', '0.250', '25.0\\xa0%', '–')
@@ -85,9 +85,9 @@ class Percent(float):
     """A share that is shown in percent."""
 
 
-def share(part: float | None) -> Percent | None:
+def share(value: float | None) -> Percent | None:
     """A share between 0 and 1, to be shown in percent; None stays None."""
-    return None if part is None else Percent(part)
+    return None if value is None else Percent(value)
 
 
 def paragraph(*contents: Content) -> Html:
