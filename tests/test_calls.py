@@ -85,9 +85,9 @@ def test_the_day_of_every_answer(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.text(), JSON, max_size=4))
 def test_the_key_does_not_depend_on_the_order_of_a_request(request: dict[str, Any]) -> None:
-    turned = dict(reversed(list(request.items())))
-    assert key_of("a", request) == key_of("a", turned)
-    assert canonical(request) == canonical(turned)
+    reordered = dict(reversed(list(request.items())))
+    assert key_of("a", request) == key_of("a", reordered)
+    assert canonical(request) == canonical(reordered)
     assert key_of("a", request) != key_of("b", request)
 
 
@@ -102,11 +102,11 @@ def test_any_answer_comes_back_as_it_was(answer: Any) -> None:
 def test_half_a_character_is_replaced_live_as_in_the_log(text: str, batch: bool) -> None:
     calls = Calls(Path(":memory:"))
     answer = {text: [text]}
-    found = (
+    result = (
         calls.fetch_batches("a", [{}], lambda _: [answer], size=1)[0] if batch else calls.fetch("a", {}, lambda: answer)
     )
-    assert calls.fetch("a", {}, never) == found
-    (key, (value,)) = next(iter(found.items()))
+    assert calls.fetch("a", {}, never) == result
+    (key, (value,)) = next(iter(result.items()))
     assert key == value == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     value.encode()
 
@@ -231,7 +231,7 @@ def test_the_pace_holds_across_restarts(tmp_path: Path) -> None:
             calls.fetch("a", {"run": run, "n": n}, do)
         calls.close()
     for start in starts:
-        assert sum(start <= other < start + WINDOW for other in starts) <= 10
+        assert sum(start <= later < start + WINDOW for later in starts) <= 10
     # 28 requests at 10 a minute: the third minute begins at 120 s, no later.
     assert starts[-1] - starts[0] == pytest.approx(120, abs=1)
 
@@ -288,9 +288,9 @@ class SlowClock(FakeClock):
     def now(self) -> float:
         with self.lock:
             self.time += 1
-            found = self.time
-        time.sleep(0.002 * (found % 3))
-        return found
+            moment = self.time
+        time.sleep(0.002 * (moment % 3))
+        return moment
 
 
 def test_threads_that_start_at_once_do_not_look_like_a_clock_that_went_back(tmp_path: Path) -> None:
@@ -332,10 +332,10 @@ def test_equal_requests_count_alike_however_they_are_asked(tmp_path: Path, how: 
     for made, replayed in ((3, 7), (3, 17)):
         steps: list[int] = []
         if how == "in batches":
-            found = calls.fetch_batches("a", requests, answers, size=2, advance=steps.append)
+            result = calls.fetch_batches("a", requests, answers, size=2, advance=steps.append)
         else:
-            found = calls.fetch_all("a", requests, lambda request: answers([request])[0], steps.append)
-        assert found == answers(requests)
+            result = calls.fetch_all("a", requests, lambda request: answers([request])[0], steps.append)
+        assert result == answers(requests)
         assert sum(steps) == len(requests)
         assert calls.counts()["a"] == Counts(made, replayed, 0)
 
@@ -405,12 +405,12 @@ def test_a_damaged_answer_is_said(tmp_path: Path) -> None:
 def test_a_log_that_another_process_holds_is_said_without_advice_to_rescue_it(tmp_path: Path) -> None:
     path = tmp_path / "calls.sqlite"
     log = CallLog(path, patience=0.1)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
     with pytest.raises(DualDataError, match=r"is locked.*Another process has held the file") as caught:
         log.write("a", [({}, "answer")], now=0.0, attempts=1)
     assert ".recover" not in str(caught.value)
-    other.close()
+    connection.close()
     assert log.write("a", [({}, "answer")], now=0.0, attempts=1) == ["answer"]
 
 

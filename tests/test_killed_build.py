@@ -93,7 +93,7 @@ class Services(NamedTuple):
 def services() -> Iterator[Services]:
     articles = sorted(item.title for item in world().items.values() if item.title)
     chosen = articles[::6]
-    pages = {title: " ".join(f"[[{other}]]" for other in chosen[:: 1 + n % 7]) for n, title in enumerate(chosen)}
+    pages = {title: " ".join(f"[[{target}]]" for target in chosen[:: 1 + n % 7]) for n, title in enumerate(chosen)}
     with ExitStack() as stack:
         sparql = stack.enter_context(oxigraph(world().turtle()))
         wiki = stack.enter_context(mediawiki(pages))
@@ -129,14 +129,14 @@ def finish(folder: Path) -> float:
 
 def contents(folder: Path) -> dict[str, dict[str, str]]:
     """Content hash of every table, by stage."""
-    found = {}
+    hashes = {}
     for path in sorted((folder / "artifacts" / "killed").glob("*/manifest.json")):
         manifest = Manifest.model_validate_json(path.read_bytes())
-        found[path.parent.name] = {name: table.content for name, table in manifest.outcome.items()}
+        hashes[path.parent.name] = {name: table.content for name, table in manifest.outcome.items()}
         if path.parent.name == "links":
             # The day of counting is part of a row; one of two builds may run past midnight.
-            found["links"]["data"] = content_hash(pl.read_parquet(path.with_name("data.parquet")).drop("counted_on"))
-    return found
+            hashes["links"]["data"] = content_hash(pl.read_parquet(path.with_name("data.parquet")).drop("counted_on"))
+    return hashes
 
 
 def logged(folder: Path) -> dict[str, str]:

@@ -55,14 +55,14 @@ def test_dates(text: str, expected: list[Date]) -> None:
 
 @given(st.dates())
 def test_every_spelling_of_a_day_is_the_same_date(day: datetime.date) -> None:
-    wanted = Date(day.year, day.month, day.day)
+    expected = Date(day.year, day.month, day.day)
     name = calendar.month_name[day.month]
     texts = [day.isoformat(), f"{day.day} {name} {day.year:04}", f"{name} {day.day}, {day.year:04}"]
     for text in texts:
-        assert parse_date(text) == wanted
-    assert wanted.states(Date(day.year))
-    assert wanted.states(Date(day.year, day.month))
-    assert not Date(day.year).states(wanted)
+        assert parse_date(text) == expected
+    assert expected.states(Date(day.year))
+    assert expected.states(Date(day.year, day.month))
+    assert not Date(day.year).states(expected)
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_square_miles_are_no_square_kilometres() -> None:
 
 
 def test_rounding_counts_only_with_three_stated_digits() -> None:
-    asked = quantities("3645123")[0]
-    assert quantities("3.65 million")[0].states(asked)
-    assert not quantities("3.6 million")[0].states(asked)
-    assert not quantities("3.64 million")[0].states(asked)
+    expected = quantities("3645123")[0]
+    assert quantities("3.65 million")[0].states(expected)
+    assert not quantities("3.6 million")[0].states(expected)
+    assert not quantities("3.64 million")[0].states(expected)
     assert not quantities("324 feet")[0].states(quantities("324 metres")[0])
 
 

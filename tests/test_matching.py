@@ -38,10 +38,10 @@ def test_names(text: str, answers: list[str], contained: bool, exact: bool) -> N
 
 
 @pytest.mark.parametrize("sign", ["", "'", "‘", "’", "`", "´", *"\u02bb\u02bc\u02bd\u02be\u02bf"])
-@pytest.mark.parametrize("other", ["", "'", "’", "\u02bb"])
-def test_an_apostrophe_in_a_name_may_be_any_or_none(sign: str, other: str) -> None:
+@pytest.mark.parametrize("answer_sign", ["", "'", "’", "\u02bb"])
+def test_an_apostrophe_in_a_name_may_be_any_or_none(sign: str, answer_sign: str) -> None:
     for name in ("La{}ie", "Kingdom of Hawai{}i", "Nuku{}alofa", "{}Ali", "Al-Ma{}arri", "Sana{}"):
-        text, answer = name.format(sign), name.format(other)
+        text, answer = name.format(sign), name.format(answer_sign)
         assert exact_answer(text, [answer]), (text, answer)
         assert contains_answer(f"It is {text}, they say.", [answer]), (text, answer)
     assert not contains_answer(f"Oma{sign}n", ["Oma"])
@@ -83,11 +83,11 @@ def test_literals(text: str, answer: str, kind: ObjectKind, contained: bool, exa
 
 
 @pytest.mark.parametrize(
-    ("text", "right"),
+    ("text", "accepted"),
     [("6,650 km", True), ("6650", True), ("6,650,000 m", True), ("6,650 m", False), ("6,650 square km", False)],
 )
-def test_a_bare_number_is_accepted_of_a_text_without_a_unit_alone(text: str, right: bool) -> None:
-    assert contains_answer(text, ["6,650 km", "6650 km", "6,650", "6650"], "quantity") is right
+def test_a_bare_number_is_accepted_of_a_text_without_a_unit_alone(text: str, accepted: bool) -> None:
+    assert contains_answer(text, ["6,650 km", "6650 km", "6,650", "6650"], "quantity") is accepted
 
 
 @given(st.text(max_size=30))

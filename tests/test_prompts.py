@@ -27,22 +27,22 @@ About {subject}: {question} {{"score": 1}}
 """
 
 
-def written(tmp_path: Path, text: str | bytes) -> Path:
+def prompt_file(tmp_path: Path, text: str | bytes) -> Path:
     path = tmp_path / "mine.md"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
 def test_a_prompt_is_rendered_in_one_pass(tmp_path: Path) -> None:
-    prompt = load_prompt(written(tmp_path, GOOD))
+    prompt = load_prompt(prompt_file(tmp_path, GOOD))
     assert (prompt.name, prompt.version, prompt.system) == ("mine", "1", "Be {terse}.")
     text = prompt.render({"subject": "{question}", "question": "{subject} {x} {"})
     assert text == 'About "{question}": {subject} {x} { {"score": 1}'
 
 
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:
-    plain_file = load_prompt(written(tmp_path, GOOD))
-    assert load_prompt(written(tmp_path, b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())) == plain_file
+    plain_file = load_prompt(prompt_file(tmp_path, GOOD))
+    assert load_prompt(prompt_file(tmp_path, b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())) == plain_file
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path) 
     ],
 )
 def test_a_bad_file_is_refused_with_its_name(tmp_path: Path, text: str | bytes, message: str) -> None:
-    path = written(tmp_path, text)
+    path = prompt_file(tmp_path, text)
     with pytest.raises(ConfigError, match=message) as caught:
         load_prompt(path)
     assert str(caught.value).startswith(str(path))
@@ -85,7 +85,7 @@ def test_a_missing_file_or_a_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_values_must_be_those_declared(tmp_path: Path) -> None:
-    prompt = load_prompt(written(tmp_path, GOOD))
+    prompt = load_prompt(prompt_file(tmp_path, GOOD))
     for values in ({"subject": "x"}, {"subject": "x", "question": "y", "more": "z"}):
         with pytest.raises(KeyError, match="expected"):
             prompt.render(values)
@@ -95,7 +95,7 @@ def test_letters_count_from_one_and_digits_as_themselves(tmp_path: Path) -> None
     digits = load_prompt(PROMPTS / "salience.md")
     assert digits.values == (1, 2, 3, 4, 5, 6, 7, 8, 9)
     letters = GOOD.replace("[var", 'labels = ["A", "B"]\n[var') + "A or B"
-    assert load_prompt(written(tmp_path, letters)).values == (1, 2)
+    assert load_prompt(prompt_file(tmp_path, letters)).values == (1, 2)
 
 
 @given(st.text())
@@ -141,4 +141,4 @@ def test_the_prompts_of_the_project_are_those_that_were_agreed() -> None:
 def test_every_error_of_a_prompt_is_an_expected_one(tmp_path: Path) -> None:
     for data in (b"", b"+++", b"+++\n+++\n", b"\x00" * 10, b"+++\n[variables]\na = 'text'\n+++\n{a"):
         with pytest.raises(DualDataError):
-            load_prompt(written(tmp_path, data))
+            load_prompt(prompt_file(tmp_path, data))

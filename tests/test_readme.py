@@ -40,8 +40,8 @@ OURS = [words[1:] for words in printed() if words[0] == "dual-data"]
 def command_of(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
     """The command that the first words name, and the words after them."""
     for count in (1, 2):
-        if (found := COMMANDS.get(tuple(words[:count]))) is not None:
-            return found, words[count:]
+        if (command := COMMANDS.get(tuple(words[:count]))) is not None:
+            return command, words[count:]
     pytest.fail(f"README.md: dual-data {' '.join(words)}: no such command")
 
 
@@ -60,12 +60,12 @@ def test_the_readme_prints_commands() -> None:
 
 @pytest.mark.parametrize("words", OURS, ids=" ".join)
 def test_a_printed_command_can_be_parsed(words: list[str]) -> None:
-    command, rest = command_of(words)
-    command.make_context(" ".join(words), list(rest))
+    command, arguments = command_of(words)
+    command.make_context(" ".join(words), list(arguments))
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project as a clone has it, and the user in it."""
     require(importlib.util.find_spec("pyoxigraph"), "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
     with own_project(tmp_path / "clone") as root:
@@ -73,8 +73,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield root
 
 
-def test_what_needs_no_service_runs_as_printed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[str] = []
+def test_what_needs_no_service_runs_as_printed(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skeletons: list[str] = []
     for words in printed():
         if words[0] == "cd":
             monkeypatch.chdir(words[1])
@@ -83,13 +83,13 @@ def test_what_needs_no_service_runs_as_printed(here: Path, monkeypatch: pytest.M
         command, _ = command_of(words[1:])
         with_profile = any("--profile" in parameter.opts for parameter in command.params) and "--profile" not in words
         forget_pipeline()
-        shown = dual_data(*words[1:], *(["--profile", "embedded"] if with_profile else []))
+        outcome = dual_data(*words[1:], *(["--profile", "embedded"] if with_profile else []))
         if words[1:3] == ["relations", "new"]:
-            begun.append(words[3])
-        if words[1] == "check" and begun:
+            skeletons.append(words[3])
+        if words[1] == "check" and skeletons:
             # A skeleton is there to be filled in, and is all that is wrong.
-            faults = [line for line in shown.err.splitlines() if line.startswith("error: ")]
-            assert shown.code == 2
-            assert all(any(f"{name}.toml: " in fault for name in begun) for fault in faults), shown.err
+            faults = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+            assert outcome.code == 2
+            assert all(any(f"{name}.toml: " in fault for name in skeletons) for fault in faults), outcome.err
         else:
-            assert shown.code == 0, (words, shown.err)
+            assert outcome.code == 0, (words, outcome.err)

@@ -14,14 +14,14 @@ from dual_data.engine.tables import content_hash
 from dual_data.errors import InputError, ServiceError
 from dual_data.release.tree import write_release
 from dual_data.released import Place, Release, locate, read_release
-from tests.release.made import made, world
+from tests.release.made import invented_build, world
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small release, which tests must not change."""
     target = tmp_path_factory.mktemp("released") / "tree"
-    write_release(made(tmp_path_factory.mktemp("project"), world(subjects=30)), target, name="made")
+    write_release(invented_build(tmp_path_factory.mktemp("project"), world(subjects=30)), target, name="made")
     return target
 
 
@@ -71,9 +71,9 @@ def test_what_is_no_release_is_said(tmp_path: Path, content: str | None, words: 
         read_release(Place(folder=tmp_path))
 
 
-@pytest.mark.parametrize("more", [{}, {"new": 1}])
-def test_a_later_format_is_refused(folder: Path, tmp_path: Path, more: dict[str, int]) -> None:
-    later = {**json.loads((folder / "manifest.json").read_text()), "format": 2, **more}
+@pytest.mark.parametrize("new_fields", [{}, {"new": 1}])
+def test_a_later_format_is_refused(folder: Path, tmp_path: Path, new_fields: dict[str, int]) -> None:
+    later = {**json.loads((folder / "manifest.json").read_text()), "format": 2, **new_fields}
     (tmp_path / "manifest.json").write_text(json.dumps(later))
     with pytest.raises(InputError, match="has format 2"):
         read_release(Place(folder=tmp_path))

@@ -30,8 +30,8 @@ def test_a_rank_depends_on_its_key_and_the_salt_alone(keys: list[str], shuffler:
     ranks = dict(zip(keys, sampling.hash_rank(pl.Series(keys, dtype=pl.String), "a"), strict=True))
     shuffled = shuffler.sample(keys, len(keys))
     assert sampling.hash_rank(pl.Series(shuffled, dtype=pl.String), "a").to_list() == [ranks[key] for key in shuffled]
-    other = sampling.hash_rank(pl.Series(shuffled, dtype=pl.String), "b").to_list()
-    assert all(ranks[key] != rank for key, rank in zip(shuffled, other, strict=True))
+    other_ranks = sampling.hash_rank(pl.Series(shuffled, dtype=pl.String), "b").to_list()
+    assert all(ranks[key] != rank for key, rank in zip(shuffled, other_ranks, strict=True))
 
 
 def test_ranks_are_uniform() -> None:
@@ -45,15 +45,15 @@ def test_thirds_are_the_lowest_and_the_highest_third(values: list[tuple[str, int
     frame = ranked(
         [f"{index:x}" for index in range(len(values))], relation=[r for r, _ in values], value=[v for _, v in values]
     ).cast({"relation": pl.String, "value": pl.Int64})
-    found = sampling.thirds(frame, "value", ["relation"])
+    sides = sampling.thirds(frame, "value", ["relation"])
     for relation in "xyz":
-        known = sorted(value for name, value in values if name == relation and value is not None)
-        third = len(known) // 3
-        of = found.filter(pl.col("relation") == relation)
-        rare, popular = (sorted(of.filter(pl.col("side") == side)["value"].to_list()) for side in sampling.SIDES)
-        if third and known[third - 1] < known[-third]:
-            assert rare == known[:third]
-            assert popular == known[-third:]
+        expected = sorted(value for name, value in values if name == relation and value is not None)
+        third = len(expected) // 3
+        group = sides.filter(pl.col("relation") == relation)
+        rare, popular = (sorted(group.filter(pl.col("side") == side)["value"].to_list()) for side in sampling.SIDES)
+        if third and expected[third - 1] < expected[-third]:
+            assert rare == expected[:third]
+            assert popular == expected[-third:]
         else:
             assert rare == popular == []
 
@@ -66,14 +66,14 @@ def test_thirds_of_values_that_may_be_higher_are_those_of_the_true_ones(sums: li
         least=[max(a, b) > cap for a, b in sums],
         true=[a + b for a, b in sums],
     ).cast({"value": pl.Int64, "least": pl.Boolean, "true": pl.Int64})
-    found = sampling.thirds(frame.with_columns(relation=pl.lit("x")), "value", ["relation"], "least")
-    known = sorted(frame["true"])
-    rare, popular = (sorted(found.filter(pl.col("side") == side)["true"].to_list()) for side in sampling.SIDES)
-    third = len(known) // 3
-    assert rare in ([], known[:third])
-    assert popular in ([], known[len(known) - third :])
+    sides = sampling.thirds(frame.with_columns(relation=pl.lit("x")), "value", ["relation"], "least")
+    expected = sorted(frame["true"])
+    rare, popular = (sorted(sides.filter(pl.col("side") == side)["true"].to_list()) for side in sampling.SIDES)
+    third = len(expected) // 3
+    assert rare in ([], expected[:third])
+    assert popular in ([], expected[len(expected) - third :])
     if not frame["least"].any():
-        assert found.equals(sampling.thirds(frame.with_columns(relation=pl.lit("x")), "value", ["relation"]))
+        assert sides.equals(sampling.thirds(frame.with_columns(relation=pl.lit("x")), "value", ["relation"]))
 
 
 SIDED = st.lists(
@@ -102,39 +102,39 @@ def matched(frame: pl.DataFrame) -> pl.DataFrame:
 
 @given(SIDED, st.integers(1, 4))
 def test_no_subject_and_no_bond_stands_in_two_pairs(rows: Rows, most: int) -> None:
-    found = matched(sided(rows, most))
+    pairs = matched(sided(rows, most))
     for name in ("subject", "bond"):
-        used = [*found[f"{name}_rare"], *found[f"{name}_popular"]]
-        assert len(set(used)) == len(used)
+        values = [*pairs[f"{name}_rare"], *pairs[f"{name}_popular"]]
+        assert len(set(values)) == len(values)
 
 
 @given(SIDED, st.integers(1, 4))
 def test_pairs_join_a_rare_and_a_popular_row_of_one_cell(rows: Rows, most: int) -> None:
     frame = sided(rows, most)
-    known = {row["fact_id"]: row for row in frame.iter_rows(named=True)}
+    row_by_fact = {row["fact_id"]: row for row in frame.iter_rows(named=True)}
     for pair in matched(frame).iter_rows(named=True):
-        rare, popular = known[pair["fact_id_rare"]], known[pair["fact_id_popular"]]
+        rare, popular = row_by_fact[pair["fact_id_rare"]], row_by_fact[pair["fact_id_popular"]]
         assert (rare["side"], popular["side"]) == ("rare", "popular")
         assert rare["cell"] == popular["cell"] == pair["cell"]
 
 
 @given(SIDED, st.integers(1, 4))
 def test_no_answer_has_more_pairs_than_it_may(rows: Rows, most: int) -> None:
-    found = matched(sided(rows, most))
+    pairs = matched(sided(rows, most))
     for side in sampling.SIDES:
-        assert max(Counter(found[f"answer_{side}"]).values(), default=0) <= most
+        assert max(Counter(pairs[f"answer_{side}"]).values(), default=0) <= most
 
 
 @given(SIDED)
 def test_no_pair_is_left_that_could_be_made(rows: Rows) -> None:
     frame = sided(rows, 100)
-    found = matched(frame)
-    held = {*found["subject_rare"], *found["subject_popular"], *found["bond_rare"], *found["bond_popular"]}
-    left = frame.filter(~pl.col("subject").is_in(list(held)) & ~pl.col("bond").is_in(list(held)))
-    for (_,), part in left.sort("rank").group_by("cell", maintain_order=True):
-        first = [part.filter(pl.col("side") == side).head(1) for side in sampling.SIDES]
-        if all(side.height for side in first):
-            rare, popular = first
+    pairs = matched(frame)
+    paired = {*pairs["subject_rare"], *pairs["subject_popular"], *pairs["bond_rare"], *pairs["bond_popular"]}
+    remaining = frame.filter(~pl.col("subject").is_in(list(paired)) & ~pl.col("bond").is_in(list(paired)))
+    for (_,), group in remaining.sort("rank").group_by("cell", maintain_order=True):
+        candidates = [group.filter(pl.col("side") == side).head(1) for side in sampling.SIDES]
+        if all(side.height for side in candidates):
+            rare, popular = candidates
             assert rare["subject"][0] == popular["subject"][0] or rare["bond"][0] == popular["bond"][0]
 
 
@@ -162,22 +162,22 @@ CHOICES = st.lists(st.tuples(st.sampled_from(["r1", "r2", "r3"]), st.sampled_fro
 def test_nested_prefixes_have_their_size_and_keep_the_cap(
     choices: list[tuple[str, str]], sizes: set[int], share: float
 ) -> None:
-    found = sampling.nested(choices, sizes, share)
-    assert len(set(found.chosen)) == len(found.chosen)
-    assert set(found.filled) == sizes
-    for size, filled in found.filled.items():
+    result = sampling.nested(choices, sizes, share)
+    assert len(set(result.chosen)) == len(result.chosen)
+    assert set(result.filled) == sizes
+    for size, filled in result.filled.items():
         assert filled <= size
-        counts = Counter(value for index in found.chosen[:filled] for value in choices[index])
+        counts = Counter(value for index in result.chosen[:filled] for value in choices[index])
         assert max(counts.values(), default=0) <= sampling.most_of(size, share)
 
 
 @given(CHOICES, st.integers(1, 40), st.floats(0.05, 1.0))
 def test_a_prefix_stops_short_only_where_nothing_fits(choices: list[tuple[str, str]], size: int, share: float) -> None:
-    found = sampling.nested(choices, [size], share)
-    if found.filled[size] < size:
-        counts = Counter(value for index in found.chosen for value in choices[index])
+    result = sampling.nested(choices, [size], share)
+    if result.filled[size] < size:
+        counts = Counter(value for index in result.chosen for value in choices[index])
         most = sampling.most_of(size, share)
-        for index in set(range(len(choices))) - set(found.chosen):
+        for index in set(range(len(choices))) - set(result.chosen):
             assert any(counts[value] >= most for value in choices[index])
 
 
@@ -190,17 +190,17 @@ def test_a_smaller_prefix_does_not_depend_on_larger_ones(choices: list[tuple[str
 
 @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 40), st.floats(0.05, 1.0))
 def test_a_share_is_kept_by_the_most_rows_that_can_keep_it(answers: list[int], wanted: int, share: float) -> None:
-    found = sampling.within_share([np.array(answers, dtype=np.int64)], [share], wanted).tolist()
-    assert found == sorted(found)
+    result = sampling.within_share([np.array(answers, dtype=np.int64)], [share], wanted).tolist()
+    assert result == sorted(result)
     for answer in set(answers):
-        rows = [place for place in found if answers[place] == answer]
-        assert rows == [place for place, other in enumerate(answers) if other == answer][: len(rows)]
-        assert len(rows) <= sampling.most_of(len(found), share)
+        rows = [place for place in result if answers[place] == answer]
+        assert rows == [place for place, value in enumerate(answers) if value == answer][: len(rows)]
+        assert len(rows) <= sampling.most_of(len(result), share)
 
     def possible(size: int) -> bool:
         return sum(min(count, sampling.most_of(size, share)) for count in Counter(answers).values()) >= size
 
-    assert len(found) == max((size for size in range(min(wanted, len(answers)) + 1) if possible(size)), default=0)
+    assert len(result) == max((size for size in range(min(wanted, len(answers)) + 1) if possible(size)), default=0)
 
 
 def test_most_of_is_a_floor_but_never_none() -> None:
@@ -211,16 +211,16 @@ def test_most_of_is_a_floor_but_never_none() -> None:
 @settings(max_examples=20)
 @given(st.integers(0, 10**6))
 def test_a_few_new_rows_change_few_pairs(seed: int) -> None:
-    drawn = random.Random(seed)
+    generator = random.Random(seed)
     rows = [
-        (drawn.choice(sampling.SIDES), f"s{index}", f"b{index}", drawn.choice("pqrs"), drawn.choice("uvwx"))
+        (generator.choice(sampling.SIDES), f"s{index}", f"b{index}", generator.choice("pqrs"), generator.choice("uvwx"))
         for index in range(630)
     ]
     before, after = matched(sided(rows[:600], 1000)), matched(sided(rows, 1000))
     for side in sampling.SIDES:
         name = f"fact_id_{side}"
-        kept = set(before.head(100)[name]) & set(after.head(100)[name])
-        assert len(kept) >= 85
+        common = set(before.head(100)[name]) & set(after.head(100)[name])
+        assert len(common) >= 85
 
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.sampled_from([-1, 0])), max_size=60), st.integers(1, 40))
@@ -228,14 +228,14 @@ def test_shares_of_several_columns_are_kept_and_below_zero_is_no_value(
     rows: list[tuple[int, int]], wanted: int
 ) -> None:
     answers, echoes = (np.array([row[column] for row in rows], dtype=np.int64) for column in range(2))
-    found = sampling.within_share([answers, echoes], [0.4, 0.2], wanted)
-    assert (echoes[found] == 0).sum() <= sampling.most_of(len(found), 0.2)
-    assert max(Counter(answers[found].tolist()).values(), default=0) <= sampling.most_of(len(found), 0.4)
-    without = sampling.within_share([answers, np.full(len(rows), -1)], [0.4, 0.2], wanted)
-    assert without.tolist() == sampling.within_share([answers], [0.4], wanted).tolist()
+    result = sampling.within_share([answers, echoes], [0.4, 0.2], wanted)
+    assert (echoes[result] == 0).sum() <= sampling.most_of(len(result), 0.2)
+    assert max(Counter(answers[result].tolist()).values(), default=0) <= sampling.most_of(len(result), 0.4)
+    without_echoes = sampling.within_share([answers, np.full(len(rows), -1)], [0.4, 0.2], wanted)
+    assert without_echoes.tolist() == sampling.within_share([answers], [0.4], wanted).tolist()
 
 
 @given(st.lists(st.integers(-1, 4), max_size=40))
 def test_nth_counts_the_equal_keys_before_each(keys: list[int]) -> None:
-    found = sampling.nth(np.array(keys, dtype=np.int64)).tolist()
-    assert found == [keys[:place].count(key) for place, key in enumerate(keys)]
+    result = sampling.nth(np.array(keys, dtype=np.int64)).tolist()
+    assert result == [keys[:place].count(key) for place, key in enumerate(keys)]

@@ -46,11 +46,11 @@ def test_an_inherited_rule_belongs_to_the_hash() -> None:
 
 
 def test_a_column_and_its_bounds_belong_to_the_hash() -> None:
-    def one(column: dy.Column) -> str:
+    def hash_of(column: dy.Column) -> str:
         return describe(type("One", (dy.Schema,), {"a": column}))
 
-    assert len({one(column) for column in (dy.Int64(), dy.Int64(min=0), dy.Int32(), dy.Int64(nullable=True))}) == 4
-    assert one(dy.Int64(min=0)) == one(dy.Int64(min=0))
+    assert len({hash_of(column) for column in (dy.Int64(), dy.Int64(min=0), dy.Int32(), dy.Int64(nullable=True))}) == 4
+    assert hash_of(dy.Int64(min=0)) == hash_of(dy.Int64(min=0))
 
 
 def test_the_hash_is_the_same_in_every_process() -> None:

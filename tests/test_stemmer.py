@@ -40,8 +40,8 @@ def test_words_of_every_ending_have_the_stem_of_nltk(word: str) -> None:
 
 @needs_reference
 def test_every_word_of_the_published_tables_has_the_stem_of_nltk() -> None:
-    found: set[str] = set()
+    ascii_words: set[str] = set()
     for path in sorted((REFERENCE / "wikidata_triplets").glob("*.csv")):
-        found.update(word for word in words(path.read_text("utf-8")) if word.isascii())
-    assert len(found) > 40_000
-    assert not [word for word in found if stem(word) != REFERENCE_STEMMER.stem(word)]
+        ascii_words.update(word for word in words(path.read_text("utf-8")) if word.isascii())
+    assert len(ascii_words) > 40_000
+    assert not [word for word in ascii_words if stem(word) != REFERENCE_STEMMER.stem(word)]

@@ -62,8 +62,8 @@ def test_a_sentence_ends_in_one_full_stop() -> None:
 @given(st.sampled_from(TEMPLATES), NAMES, NAMES)
 def test_columns_render_as_plain_python_does(template: str, subject: str, answer: str) -> None:
     text = template.format(subject=subject, answer=answer)
-    first = text.split(" ")[0]
-    text = text[:1].upper() + text[1:] if first == first.lower() else text
+    first_word = text.split(" ")[0]
+    text = text[:1].upper() + text[1:] if first_word == first_word.lower() else text
     assert rendered(template, subject=subject, answer=answer) == re.sub(r"([^.])\.\.$", r"\1.", text)
 
 
@@ -73,13 +73,13 @@ def test_the_subject_stands_in_the_question_unchanged(subject: str) -> None:
 
 
 def test_template_id_names_the_relation_and_changes_with_every_question() -> None:
-    first = templates.template_id("P36_x", WORDING)
-    assert first.startswith("P36_x@")
+    original = templates.template_id("P36_x", WORDING)
+    assert original.startswith("P36_x@")
     for field in ("canonical", "statement"):
         value = getattr(WORDING, field).replace("built", "raised")
-        assert templates.template_id("P36_x", WORDING.model_copy(update={field: value})) != first
+        assert templates.template_id("P36_x", WORDING.model_copy(update={field: value})) != original
     longer = WORDING.model_copy(update={"test": ("{subject} was raised by whom?",)})
-    assert templates.template_id("P36_x", longer) != first
+    assert templates.template_id("P36_x", longer) != original
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_every_form_of_a_date_states_the_same_date(year: int, month: int, day: i
     value = f"{sign}{abs(year):04d}-{month:02d}-{day:02d}"
     forms = templates.literal_answers(relation(precision=precision), "date", value)
     assert forms
-    wanted = (year, month, day)[: ("year", "month", "day").index(precision) + 1]
+    expected = (year, month, day)[: ("year", "month", "day").index(precision) + 1]
     for form in forms:
-        assert (parse_date(form) or ())[: len(wanted)] == wanted
+        assert (parse_date(form) or ())[: len(expected)] == expected
         assert exact_answer(form, [forms[0]], "date")
 
 
@@ -127,18 +127,18 @@ def test_every_form_of_a_date_states_the_same_date(year: int, month: int, day: i
 )
 def test_quantities_read_as_a_reader_writes_them(unit: str | None, value: str, expected: tuple[str, ...]) -> None:
     name = "metres" if unit else ""
-    asked = relation(object="quantity", unit=unit, unit_name=name)
-    assert templates.literal_answers(asked, "quantity", value) == expected
+    quantity = relation(object="quantity", unit=unit, unit_name=name)
+    assert templates.literal_answers(quantity, "quantity", value) == expected
 
 
 @given(st.decimals(min_value=-(10**12), max_value=10**12, allow_nan=False, places=3))
 def test_every_form_of_a_quantity_states_the_same_number(amount: object) -> None:
-    asked = relation(object="quantity", unit="Q11573", unit_name="metres")
-    forms = templates.literal_answers(asked, "quantity", f"{amount:f} Q11573")
+    quantity = relation(object="quantity", unit="Q11573", unit_name="metres")
+    forms = templates.literal_answers(quantity, "quantity", f"{amount:f} Q11573")
     for form in forms:
-        found = parse_quantity(form)
-        assert found is not None
-        assert found.amount == amount
+        parsed = parse_quantity(form)
+        assert parsed is not None
+        assert parsed.amount == amount
         assert contains_answer(form, [forms[0]], "quantity")
 
 
@@ -148,16 +148,16 @@ def test_texts_are_their_own_answer() -> None:
 
 
 def test_aliases_that_sentences_hold_by_chance_are_not_accepted() -> None:
-    found = templates.accepted("India", ["IN", "I", "Bharat", "INDIA", "🇮🇳", "  ", "Republic of India"])
-    assert found == ("India", "Bharat", "Republic of India")
-    assert not contains_answer("It lies in Paris", found)
+    answers = templates.accepted("India", ["IN", "I", "Bharat", "INDIA", "🇮🇳", "  ", "Republic of India"])
+    assert answers == ("India", "Bharat", "Republic of India")
+    assert not contains_answer("It lies in Paris", answers)
 
 
 @given(NAMES, st.lists(NAMES, max_size=5))
 def test_the_canonical_answer_comes_first_and_no_answer_twice(answer: str, aliases: list[str]) -> None:
-    found = templates.accepted(answer, aliases)
-    assert found[0] == answer
-    assert len({text.casefold() for text in found}) == len(found)
+    answers = templates.accepted(answer, aliases)
+    assert answers[0] == answer
+    assert len({text.casefold() for text in answers}) == len(answers)
 
 
 def test_overlap_counts_every_word_of_the_answer() -> None:
@@ -196,7 +196,9 @@ def test_a_hint_is_never_longer_than_asked_for() -> None:
 
 @given(st.dictionaries(st.integers(1, 9).map("Q{}".format), st.tuples(st.sampled_from("ab"), st.sampled_from("cd"))))
 def test_no_form_fits_two_namesakes(subjects: dict[str, tuple[str, str | None]]) -> None:
-    forms = [form.casefold() for found in templates.disambiguated(subjects, 60).values() for form in found]
+    forms = [
+        form.casefold() for forms_of_one in templates.disambiguated(subjects, 60).values() for form in forms_of_one
+    ]
     assert len(set(forms)) == len(forms)
 
 

@@ -37,5 +37,5 @@ def test_composed_and_decomposed_spellings_have_the_same_words(text: str) -> Non
 
 @given(st.text(max_size=40))
 def test_words_cover_every_letter_and_digit(text: str) -> None:
-    kept = "".join(words(text))
-    assert [c for c in kept if c.isalnum()] == [c for c in fold(text) if c.isalnum()]
+    joined = "".join(words(text))
+    assert [c for c in joined if c.isalnum()] == [c for c in fold(text) if c.isalnum()]

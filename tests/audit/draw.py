@@ -29,16 +29,16 @@ def _take(frame: pl.DataFrame, size: int, seen: set[str]) -> pl.DataFrame:
     ranked = fresh.with_columns(pl.col("question").map_elements(_rank, return_dtype=pl.String).alias("rank")).sort(
         "rank"
     )
-    taken = ranked.head(size).select(COLUMNS)
-    seen.update(taken["question"])
-    return taken
+    sample = ranked.head(size).select(COLUMNS)
+    seen.update(sample["question"])
+    return sample
 
 
 def published_way(relation: str, subject: str) -> str:
     """The question as the published generator would put it, "Who" for every fourth subject instead of by a tagger."""
-    who = int(_rank(f"{relation}|{subject}")[:8], 16) % 4 == 0
+    is_who = int(_rank(f"{relation}|{subject}")[:8], 16) % 4 == 0
     joint = "" if relation.endswith(" of") else " of"
-    return f"{'Who' if who else 'What'} is the {relation}{joint} {subject}?"
+    return f"{'Who' if is_who else 'What'} is the {relation}{joint} {subject}?"
 
 
 def _forget(reference: Path, name: str) -> pl.DataFrame:
@@ -105,4 +105,4 @@ def draw(reference: Path) -> dict[str, pl.DataFrame]:
         "develop": [group.gather_every(2) for group in groups],
         "held_out": [group.gather_every(2, 1) for group in groups],
     }
-    return {name: pl.concat(parts) for name, parts in halves.items()}
+    return {name: pl.concat(frames) for name, frames in halves.items()}

@@ -21,33 +21,33 @@ counts = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, m
 
 def held_out(cells: Counts, share: float) -> dict[tuple[int, float], list[int]]:
     """Labels of the rows left out, by the rows that are left of their category and the side of its surplus."""
-    found: dict[tuple[int, float], list[int]] = {}
+    labels: dict[tuple[int, float], list[int]] = {}
     for a, b in cells:
         for label, times, rows_b in ((0, a, b), (1, b, b - 1)):
             surplus = rows_b - (a + b - 1) * share
-            found.setdefault((a + b - 1, float(np.sign(round(surplus, 9)))), []).extend([label] * times)
-    return found
+            labels.setdefault((a + b - 1, float(np.sign(round(surplus, 9)))), []).extend([label] * times)
+    return labels
 
 
 def spelled_out(cells: Counts) -> tuple[float, float]:
     """Every pair of rows left out in turn, scored from what is left; and the share of those that nothing tells."""
     total_a, total_b = sum(a for a, _ in cells), sum(b for _, b in cells)
     share = total_b / (total_a + total_b)
-    held = held_out(cells, share)
+    left_out = held_out(cells, share)
 
     def score(rows: int, rows_b: int) -> tuple[float, bool]:
         surplus = rows_b - rows * share
         side = float(np.sign(round(surplus, 9)))
         margin = max(share, 1 - share, math.sqrt(max(rows, 0) * share * (1 - share))) + 1e-9
-        found = math.copysign(max(abs(surplus) - margin, 0.0), surplus) / max(rows, 1)
+        value = math.copysign(max(abs(surplus) - margin, 0.0), surplus) / max(rows, 1)
         purest = rows * (1 - share if side > 0 else share)
         if rows < 1 or not side or purest > margin:
-            return found, rows > 0
-        labels = held[rows, side]
+            return value, rows > 0
+        labels = left_out[rows, side]
         deviation = math.sqrt((rows + 1) * len(labels) * share * (1 - share))
         if side * (sum(labels) - share * len(labels)) > 2 * deviation:
-            found = sum(labels) / len(labels) - share
-        return found, purest / rows * len(labels) > 2 * deviation
+            value = sum(labels) / len(labels) - share
+        return value, purest / rows * len(labels) > 2 * deviation
 
     wins = untold = 0.0
     for i, (a_i, b_i) in enumerate(cells):
@@ -55,9 +55,9 @@ def spelled_out(cells: Counts) -> tuple[float, float]:
             pairs = a_i * b_j
             if not pairs:
                 continue
-            (left, left_told), (right, right_told) = score(a_i + b_i - 1, b_i), score(a_j + b_j - 1, b_j - 1)
+            (left, left_telling), (right, right_telling) = score(a_i + b_i - 1, b_i), score(a_j + b_j - 1, b_j - 1)
             wins += pairs * (0.5 if i == j or abs(left - right) < 1e-10 else float(left < right))
-            untold += pairs * (not left_told and not right_told)
+            untold += pairs * (not left_telling and not right_telling)
     return wins / (total_a * total_b), untold / (total_a * total_b)
 
 
@@ -67,8 +67,8 @@ def test_it_is_leave_pair_out_cross_validation(cells: Counts) -> None:
     expected, untold = spelled_out(cells)
     assert leave_pair_out(first, second) == pytest.approx((expected, untold), abs=1e-9)
     if abs(untold - 0.5) > 1e-9:
-        told = untold < 0.5
-        assert auc_of_counts(first, second) == (pytest.approx(max(expected, 0.5), abs=1e-9) if told else None)
+        has_area = untold < 0.5
+        assert auc_of_counts(first, second) == (pytest.approx(max(expected, 0.5), abs=1e-9) if has_area else None)
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=60))
@@ -98,10 +98,10 @@ def test_the_order_of_the_splits_does_not_matter(cells: Counts) -> None:
 def test_random_labels_tell_nothing_on_average(weights: npt.NDArray[np.float64], rows: tuple[int, int]) -> None:
     random = np.random.default_rng(7)
     shares = weights / weights.sum()
-    drawn = [[random.multinomial(size, shares) for size in rows] for _ in range(600)]
-    estimates = np.array([leave_pair_out(*sides).area for sides in drawn])
+    samples = [[random.multinomial(size, shares) for size in rows] for _ in range(600)]
+    estimates = np.array([leave_pair_out(*sides).area for sides in samples])
     assert estimates.mean() == pytest.approx(0.5, abs=0.006)
-    reported = np.array([auc_of_counts(*sides) for sides in drawn], dtype=float)
+    reported = np.array([auc_of_counts(*sides) for sides in samples], dtype=float)
     assert reported.mean() <= 0.52
     assert np.quantile(reported, 0.95) < 0.56
 
@@ -109,7 +109,7 @@ def test_random_labels_tell_nothing_on_average(weights: npt.NDArray[np.float64],
 @given(st.lists(st.tuples(st.integers(9, 60), st.integers(-1, 1)), min_size=1, max_size=30))
 def test_nearly_balanced_categories_tell_nothing(cells: list[tuple[int, int]]) -> None:
     """A split that is matched but for a row here and there is not called confounded."""
-    assert auc_of_counts([size + more for size, more in cells], [size for size, _ in cells]) == 0.5
+    assert auc_of_counts([size + extra for size, extra in cells], [size for size, _ in cells]) == 0.5
 
 
 def test_a_partial_confound_shows_through_balanced_categories() -> None:
@@ -151,14 +151,14 @@ def test_rare_answers_with_random_labels_tell_nothing(sizes: list[int], rows: tu
     random = np.random.default_rng(5)
     estimates = []
     for _ in range(200):
-        drawn = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
-        sides = (np.bincount(part, minlength=len(sizes)) for part in np.split(drawn, [rows[0]]))
+        categories = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
+        sides = (np.bincount(side, minlength=len(sizes)) for side in np.split(categories, [rows[0]]))
         estimates.append(auc_of_counts(*sides))
     assert np.array(estimates, dtype=float).mean() <= 0.51
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "told"),
+    ("first", "second", "has_area"),
     [
         ([1] * 40 + [0] * 40, [0] * 40 + [1] * 40, False),
         ([1] * 40 + [0] * 5, [0] * 40 + [8] * 5, True),
@@ -168,10 +168,10 @@ def test_rare_answers_with_random_labels_tell_nothing(sizes: list[int], rows: tu
     ],
     ids=["all once", "once in one split alone", "half once", "most once", "two rows a side"],
 )
-def test_what_no_other_row_can_tell_has_no_area(first: list[int], second: list[int], told: bool) -> None:
+def test_what_no_other_row_can_tell_has_no_area(first: list[int], second: list[int], has_area: bool) -> None:
     size = max(len(first), len(second))
     padded = [side + [0] * (size - len(side)) for side in (first, second)]
-    assert (auc_of_counts(*padded) is not None) == told
+    assert (auc_of_counts(*padded) is not None) == has_area
 
 
 @pytest.mark.parametrize("rows", [4, 482])
@@ -201,8 +201,8 @@ def test_equal_lengths_tell_nothing(sizes: list[int]) -> None:
 @pytest.mark.parametrize("rows", [(482, 482), (482, 4000)], ids=str)
 def test_random_lengths_tell_nothing_on_average(rows: tuple[int, int]) -> None:
     random = np.random.default_rng(2)
-    drawn = [[pl.Series(random.lognormal(2.3, 0.6, size).astype(int)) for size in rows] for _ in range(200)]
-    reported = np.array([auc_of_numbers(*sides) for sides in drawn], dtype=float)
+    samples = [[pl.Series(random.lognormal(2.3, 0.6, size).astype(int)) for size in rows] for _ in range(200)]
+    reported = np.array([auc_of_numbers(*sides) for sides in samples], dtype=float)
     assert reported.mean() <= 0.525
     assert np.quantile(reported, 0.95) < 0.57
 

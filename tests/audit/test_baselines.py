@@ -27,7 +27,7 @@ def test_shuffled_answers_are_the_mean_over_all_pairs_of_a_relation(facts: list[
     relations, texts = map(list, zip(*facts, strict=True))
     total = 0.0
     for relation in set(relations):
-        own = [text for text, other in zip(texts, relations, strict=True) if other == relation]
+        own = [text for text, row_relation in zip(texts, relations, strict=True) if row_relation == relation]
         total += sum(scorer.score(gold, text)["rougeL"].recall for gold in own for text in own) / len(own)
     assert baselines(frame(relations, texts))["shuffled_answers"] == pytest.approx(total / len(texts), abs=1e-9)
 

@@ -55,7 +55,7 @@ def test_an_index_into_choices_stands_for_what_was_chosen(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept", "lost"),
+    ("values", "numbers", "lost"),
     [
         (["many", " 3 "], [None, 3.0], 1),
         (["", None], [None, None], 0),
@@ -65,15 +65,15 @@ def test_an_index_into_choices_stands_for_what_was_chosen(name: str) -> None:
         (pl.Series(["low", "high"], dtype=pl.Categorical), [None, None], 2),
     ],
 )
-def test_what_is_no_number_is_left_out_and_told(given: Any, kept: list[float | None], lost: int) -> None:
-    told: list[str] = []
-    assert standard(table(pop_sum=given), "some", told.append).rows["popularity"].to_list() == kept
+def test_what_is_no_number_is_left_out_and_told(values: Any, numbers: list[float | None], lost: int) -> None:
+    messages: list[str] = []
+    assert standard(table(pop_sum=values), "some", messages.append).rows["popularity"].to_list() == numbers
     line = f"some: {lost} value(s) of the column pop_sum are no finite number, and left out"
-    assert told == ([line] if lost else [])
+    assert messages == ([line] if lost else [])
 
 
 def test_a_column_that_the_table_may_lack_is_left_out_once() -> None:
-    told: list[str] = []
-    rows = standard(table(relation=[["P36"], ["P36"]]), "some", told.append).rows
+    messages: list[str] = []
+    rows = standard(table(relation=[["P36"], ["P36"]]), "some", messages.append).rows
     assert rows["stated_relation"].to_list() == [None, None]
-    assert told == ["some: 2 value(s) of the column relation are no text, and left out"]
+    assert messages == ["some: 2 value(s) of the column relation are no text, and left out"]

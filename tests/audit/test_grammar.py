@@ -39,22 +39,25 @@ def labels(half: str) -> dict[str, str]:
 
 @needs_reference
 @pytest.mark.parametrize(
-    ("half", "found_right", "found", "there", "same_kind"),
+    ("half", "true_positives", "flagged", "positives", "same_kind"),
     [("develop", 76, 76, 76, 150), ("held_out", 67, 67, 70, 147)],
 )
 def test_precision_and_recall_on_the_drawn_questions(
-    half: str, found_right: int, found: int, there: int, same_kind: int
+    half: str, true_positives: int, flagged: int, positives: int, same_kind: int
 ) -> None:
     """Held out, as the rules stood when they first saw it: precision 67/67 (0.946-1), recall 67/70 (0.881-0.985)."""
     rows, kinds = draw(REFERENCE)[half], labels(half)
     assert len(rows) == len(kinds) == 150
-    got = {question_key(row[0]): malformed(*row) or "well_formed" for row in rows.iter_rows()}
-    bad, labelled = ({key for key, kind in side.items() if kind != "well_formed"} for side in (got, kinds))
-    assert (len(bad & labelled), len(bad), len(labelled)) == (found_right, found, there)
-    assert sum(got[key] == kind for key, kind in kinds.items()) == same_kind
-    assert min(found_right / found, found_right / there) >= 0.95
-    assert wilson(found_right, found)[0] > 0.94
-    assert wilson(found_right, there)[0] > 0.88
+    predicted = {question_key(row[0]): malformed(*row) or "well_formed" for row in rows.iter_rows()}
+    flagged_keys, labelled_keys = (
+        {key for key, kind in side.items() if kind != "well_formed"} for side in (predicted, kinds)
+    )
+    counts = len(flagged_keys & labelled_keys), len(flagged_keys), len(labelled_keys)
+    assert counts == (true_positives, flagged, positives)
+    assert sum(predicted[key] == kind for key, kind in kinds.items()) == same_kind
+    assert min(true_positives / flagged, true_positives / positives) >= 0.95
+    assert wilson(true_positives, flagged)[0] > 0.94
+    assert wilson(true_positives, positives)[0] > 0.88
 
 
 @pytest.mark.parametrize("label", [True, False], ids=["with its label", "by its property alone"])
@@ -92,10 +95,10 @@ def test_no_template_of_ours_is_malformed(label: bool) -> None:
     ],
 )
 def test_a_question_of_the_published_form_is_split(question: str, subject: str | None, phrase: str, rest: str) -> None:
-    asked = parse(question, subject)
-    assert asked is not None
-    assert asked.phrase == phrase
-    assert asked.rest.startswith(rest.rstrip("?"))
+    parsed = parse(question, subject)
+    assert parsed is not None
+    assert parsed.phrase == phrase
+    assert parsed.rest.startswith(rest.rstrip("?"))
 
 
 def test_other_forms_are_not_split() -> None:
@@ -161,7 +164,7 @@ def test_any_text_gets_an_answer(question: str, answer: str, relation: str | Non
 @needs_reference
 def test_no_drawn_question_stands_in_the_tests() -> None:
     """The labels are kept by hash; the made-up questions are not the data's."""
-    drawn = {question for rows in draw(REFERENCE).values() for question in rows["question"]}
-    assert not drawn & {example.question for example in MADE_UP}
+    questions = {question for rows in draw(REFERENCE).values() for question in rows["question"]}
+    assert not questions & {example.question for example in MADE_UP}
     assert all(re.fullmatch(r"[0-9a-f]{16}", key) for half in ("develop", "held_out") for key in labels(half))
-    assert pl.Series(sorted(drawn)).n_unique() == 300
+    assert pl.Series(sorted(questions)).n_unique() == 300

@@ -16,7 +16,7 @@ ROWS = pl.DataFrame({"question": ["What is the country of A?", "When was B born?
 
 def pairs(splits: list[Split]) -> set[str]:
     groups = grouped(splits).by_split
-    return {f"{one}|{other}" for one, other in combinations(groups, 2) if groups[one] == groups[other]}
+    return {f"{first}|{second}" for first, second in combinations(groups, 2) if groups[first] == groups[second]}
 
 
 def named(config: str, *names: str) -> list[Split]:
@@ -66,15 +66,17 @@ def test_a_release_of_many_topics_is_grouped_without_a_word() -> None:
     ids=" ".join,
 )
 def test_splits_of_other_names_are_all_compared(tmp_path: Path, names: tuple[str, ...]) -> None:
-    wanted = {f"{one}|{other}" for one, other in combinations(names, 2)}
+    expected = {f"{first}|{second}" for first, second in combinations(names, 2)}
     lines = [f"  - split: {name}\n    path: {name}.parquet\n" for name in names]
     for name in names:
         ROWS.write_parquet(tmp_path / f"{name}.parquet")
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n- data_files:\n{''.join(lines)}---\n")
-    assert pairs(read(str(tmp_path))) == wanted
+    assert pairs(read(str(tmp_path))) == expected
     column = pl.Series("split", [name for name in names for _ in range(2)])
     pl.concat([ROWS] * len(names)).with_columns(column).write_csv(tmp_path / "one.csv")
-    assert pairs(read(str(tmp_path / "one.csv"))) == {f"one/{one}|one/{other}" for one, other in combinations(names, 2)}
+    assert pairs(read(str(tmp_path / "one.csv"))) == {
+        f"one/{first}|one/{second}" for first, second in combinations(names, 2)
+    }
 
 
 def test_configurations_of_one_split_are_compared_as_in_tofu(tmp_path: Path) -> None:
@@ -97,8 +99,8 @@ def test_configurations_of_several_splits_are_not_compared_with_each_other() -> 
 
 @pytest.mark.parametrize("config", ["default", ""])
 def test_too_many_splits_are_compared_by_topic_and_the_rest_is_told(config: str) -> None:
-    others = [f"author_{number}" for number in range(MOST - 1)]
-    splits = named(config, "city_forget_rare_5", "city_retain_eval", *others)
+    authors = [f"author_{number}" for number in range(MOST - 1)]
+    splits = named(config, "city_forget_rare_5", "city_retain_eval", *authors)
     assert pairs(splits) == {"city_forget_rare_5|city_retain_eval"}
     (line,) = grouped(splits).skipped
     assert f"{MOST + 1} splits are too many" in line

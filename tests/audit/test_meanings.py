@@ -9,10 +9,10 @@ ROWS = pl.DataFrame({"question": ["What is the capital of France?"], "answer": [
 
 
 def test_all_measurements_in_their_order_have_a_meaning() -> None:
-    found = audit({"one": ROWS, "other": ROWS})
-    assert list(found["splits"]["one"]) == list(OF_SPLIT)
+    report = audit({"one": ROWS, "other": ROWS})
+    assert list(report["splits"]["one"]) == list(OF_SPLIT)
     # Beside the measurements, a pair says why some of them are missing.
-    assert [name for name in found["pairs"]["one|other"] if name != "untold"] == list(OF_PAIR)
+    assert [name for name in report["pairs"]["one|other"] if name != "untold"] == list(OF_PAIR)
 
 
 def test_the_text_has_a_line_for_each() -> None:

@@ -124,8 +124,8 @@ def test_questions_that_name_no_relation_are_not_called_inverted_or_vacuous() ->
     measured = measure(standard(table))
     assert (measured["inverted_share"], measured["vacuous_share"]) == (None, None)
     assert measured["malformed_share"] == measured["ungrammatical_share"] == pytest.approx(1 / 3)
-    stated = measure(standard(table.with_columns(relation=pl.lit("country"))))
-    assert None not in (stated["inverted_share"], stated["vacuous_share"])
+    with_relation = measure(standard(table.with_columns(relation=pl.lit("country"))))
+    assert None not in (with_relation["inverted_share"], with_relation["vacuous_share"])
 
 
 def test_a_popularity_that_is_no_number_is_left_out() -> None:

@@ -112,8 +112,8 @@ def test_long_answers_are_told_apart_by_their_length() -> None:
 
 def test_a_matched_pair_of_splits_is_not_told_apart_and_a_confounded_one_is() -> None:
     rows = [(f"S{index:05}", "rs"[index % 2], ("Nu", "Muu")[index % 2]) for index in range(80)]
-    other = [(f"T{subject[1:]}", relation, answer) for subject, relation, answer in rows]
-    matched = pair(facts(rows), facts(other))
+    renamed = [(f"T{subject[1:]}", relation, answer) for subject, relation, answer in rows]
+    matched = pair(facts(rows), facts(renamed))
     names = ("auc_relation", "auc_answer", "auc_answer_length", "auc_subject_length")
     assert [matched[name] for name in names] == [0.5] * 4
     confounded = pair(facts(rows), facts([(f"T{index}", "t", "A long answer") for index in range(9)]))

@@ -119,8 +119,8 @@ def test_the_raw_triplets_hold_duplicates_self_answers_and_several_objects() -> 
 
 
 def test_a_quarter_of_the_pairs_has_several_objects() -> None:
-    first = triplets().unique().with_columns(pl.len().over("subjectLabel", "relation").alias("objects_of_pair"))
-    pairs = first.unique(["subjectLabel", "relation"])
+    counted = triplets().unique().with_columns(pl.len().over("subjectLabel", "relation").alias("objects_of_pair"))
+    pairs = counted.unique(["subjectLabel", "relation"])
     assert many_objects_share(standard(pairs)) == pytest.approx(0.25, abs=0.005)
 
 

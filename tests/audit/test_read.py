@@ -91,9 +91,9 @@ def test_every_form_of_data_files_is_read(tmp_path: Path, data_files: str, split
     for file in ("a.csv", "b.csv"):
         ROWS.write_csv(tmp_path / file)
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n- {name}data_files: {data_files}\n---\n")
-    found = read(str(tmp_path))
-    assert {split.name: split.rows.height for split in found} == splits
-    assert {split.config for split in found} == {"mine" if name else "default"}
+    tables = read(str(tmp_path))
+    assert {split.name: split.rows.height for split in tables} == splits
+    assert {split.config for split in tables} == {"mine" if name else "default"}
 
 
 def test_a_release_folder_is_read_by_its_card(tmp_path: Path) -> None:
@@ -131,9 +131,9 @@ STRAY: dict[str, bytes] = {
 def test_a_stray_file_of_a_folder_is_passed_over_and_told(tmp_path: Path, name: str) -> None:
     ROWS.write_parquet(tmp_path / "forget.parquet")
     (tmp_path / name).write_bytes(STRAY[name])
-    told: list[str] = []
-    assert [split.name for split in read(str(tmp_path), told.append)] == ["forget"]
-    (line,) = told
+    messages: list[str] = []
+    assert [split.name for split in read(str(tmp_path), messages.append)] == ["forget"]
+    (line,) = messages
     assert line.startswith(f"passed over: {tmp_path / name}: not readable as ")
     with pytest.raises(InputError, match="not readable as"):
         read(str(tmp_path / name))
@@ -147,9 +147,9 @@ def test_a_file_without_rows_and_so_without_columns_is_said_to_have_none(
     with pytest.raises(NotAuditable, match=f"{name}: has no rows"):
         read(str(tmp_path / name))
     ROWS.write_parquet(tmp_path / "forget.parquet")
-    told: list[str] = []
-    assert [split.name for split in read(str(tmp_path), told.append)] == ["forget"]
-    assert told == [f"passed over: {tmp_path / name}: has no rows, and so no columns to audit"]
+    messages: list[str] = []
+    assert [split.name for split in read(str(tmp_path), messages.append)] == ["forget"]
+    assert messages == [f"passed over: {tmp_path / name}: has no rows, and so no columns to audit"]
 
 
 def test_tables_of_one_name_are_not_shards_of_one(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_configurations_and_splits_are_selected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "lines"),
+    ("selection", "lines"),
     [
         (Selection(), 1),
         (Selection(["matched"]), 0),
@@ -240,10 +240,12 @@ def test_configurations_and_splits_are_selected(tmp_path: Path) -> None:
         (Selection(["links"]), 1),
     ],
 )
-def test_only_of_what_is_asked_for_is_told_that_it_is_passed_over(tmp_path: Path, asked: Selection, lines: int) -> None:
-    told: list[str] = []
-    splits = read_all([str(release(tmp_path / "release"))], told.append, asked)
-    assert len(told) == lines
+def test_only_of_what_is_asked_for_is_told_that_it_is_passed_over(
+    tmp_path: Path, selection: Selection, lines: int
+) -> None:
+    messages: list[str] = []
+    splits = read_all([str(release(tmp_path / "release"))], messages.append, selection)
+    assert len(messages) == lines
     assert len(splits) == 3, "names do not depend on what is asked for"
 
 

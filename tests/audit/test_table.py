@@ -35,11 +35,11 @@ def test_a_narrow_terminal_gets_several_tables(width: int) -> None:
 
 def test_every_measurement_of_every_split_is_printed() -> None:
     text = render(REPORT, width=60)
-    for part in ("splits", "pairs"):
-        for measures in REPORT[part].values():
+    for section in ("splits", "pairs"):
+        for measures in REPORT[section].values():
             for name in measures.keys() - {"untold"}:
                 assert any(line.split(" ")[0] == name for line in text.splitlines())
-        columns = [name for key in REPORT[part] for name in key.split("|")]
+        columns = [name for key in REPORT[section] for name in key.split("|")]
         words = text.split()
         assert all(words.count(name) >= columns.count(name) for name in columns)
 

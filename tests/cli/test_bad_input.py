@@ -34,13 +34,13 @@ def build(root: Path, *options: str) -> Outcome:
     return dual_data("build", "--project", root, "--profile", "mine", *options)
 
 
-def expect(shown: Outcome, code: int, message: str, root: Path, name: str) -> None:
+def expect(outcome: Outcome, code: int, message: str, root: Path, name: str) -> None:
     """The message, word for word in the golden file `name`, the code, no traceback, and no table."""
-    same_error(name, shown, root)
-    assert re.search(message, shown.err, re.DOTALL), shown.err
-    assert shown.err.count("error: ") == 1
-    assert "Traceback" not in shown.err
-    assert shown.code == code
+    same_error(name, outcome, root)
+    assert re.search(message, outcome.err, re.DOTALL), outcome.err
+    assert outcome.err.count("error: ") == 1
+    assert "Traceback" not in outcome.err
+    assert outcome.code == code
     assert not list((root / "artifacts").rglob("*.parquet"))
     assert not list(root.rglob("*.tmp"))
 
@@ -161,19 +161,19 @@ def test_an_endpoint_that_is_no_url(project: Path) -> None:
     expect(build(project), 2, "wikidata", project, "endpoint that is no URL")
 
 
-def with_facts(root: Path, rest: str) -> None:
+def with_facts(root: Path, text: str) -> None:
     """A project whose facts need no service."""
     (root / "tables").mkdir()
     (root / "tables" / "places_country.csv").write_text(GOOD)
-    write_profile(root, f'[facts]\nsource = "tables"\nfolder = "tables"\n{rest}')
+    write_profile(root, f'[facts]\nsource = "tables"\nfolder = "tables"\n{text}')
 
 
-def failed_stage(shown: Outcome, root: Path, stage: str, message: str, name: str, code: int = 1) -> None:
+def failed_stage(outcome: Outcome, root: Path, stage: str, message: str, name: str, code: int = 1) -> None:
     """The message and the code; the stages before stand, the failing one left nothing."""
-    same_error(name, shown, root)
-    assert re.search(message, shown.err, re.DOTALL), shown.err
-    assert "Traceback" not in shown.err
-    assert shown.code == code
+    same_error(name, outcome, root)
+    assert re.search(message, outcome.err, re.DOTALL), outcome.err
+    assert "Traceback" not in outcome.err
+    assert outcome.code == code
     assert (root / "artifacts" / "mine" / "facts" / "manifest.json").is_file()
     assert not list((root / "artifacts" / "mine" / stage).glob("*"))
 
@@ -189,9 +189,9 @@ def test_a_refused_key(project: Path, site: str, status: int, monkeypatch: pytes
     monkeypatch.setenv("MY_KEY", "sk-secret-and-wrong")
     endpoint = f'{{ base_url = "{site}/{status}/v1", model = "m", api_key_env = "MY_KEY" }}'
     with_facts(project, f'[links]\nmethod = "none"\n[[knowledge.models]]\nname = "m"\nendpoint = {endpoint}\n')
-    shown = build(project)
-    failed_stage(shown, project, "knowledge", "MY_KEY", f"key refused with {status}")
-    assert "sk-secret" not in shown.err + shown.out
+    outcome = build(project)
+    failed_stage(outcome, project, "knowledge", "MY_KEY", f"key refused with {status}")
+    assert "sk-secret" not in outcome.err + outcome.out
     assert not [path for path in project.rglob("*") if path.is_file() and b"sk-secret" in path.read_bytes()]
 
 
@@ -203,11 +203,11 @@ def test_a_key_that_is_not_set(project: Path, site: str) -> None:
 
 def test_a_local_model_that_does_not_exist(project: Path) -> None:
     with_facts(project, '[links]\nmethod = "none"\n[salience]\nlocal = "/nowhere/model"\n')
-    shown = build(project)
-    assert "Traceback" not in shown.err
-    assert shown.code in (1, 2)
-    assert "/nowhere/model" in shown.err
-    same_error("local model that does not exist", shown, project)
+    outcome = build(project)
+    assert "Traceback" not in outcome.err
+    assert outcome.code in (1, 2)
+    assert "/nowhere/model" in outcome.err
+    same_error("local model that does not exist", outcome, project)
 
 
 def test_in_degree_needs_the_embedded_graph(project: Path) -> None:

@@ -272,11 +272,11 @@ def test_check_names_file_and_key(project: Path, fault: str) -> None:
     change, message = FAULTS[fault]
     change(project)
     before = _files(project)
-    shown = dual_data("check", "--project", project)
-    assert shown.code == 2
-    assert "Traceback" not in shown.err
-    assert any(re.search(f"^error: .*{message}", line) for line in shown.err.splitlines()), shown.err
-    same_error(f"check {fault}", shown, project)
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+    assert any(re.search(f"^error: .*{message}", line) for line in outcome.err.splitlines()), outcome.err
+    same_error(f"check {fault}", outcome, project)
     assert _files(project) == before
 
 
@@ -303,40 +303,40 @@ def test_a_pipeline_that_cannot_run_is_one_message(project: Path, fault: str, co
     path = project / "pipeline" / "__init__.py"
     before, _, _ = path.read_text().partition("PIPELINE =")
     path.write_text(before + line + "\n")
-    shown = dual_data(*command, "--project", project)
-    assert shown.code == 2
+    outcome = dual_data(*command, "--project", project)
+    assert outcome.code == 2
     place = project / "pipeline" / message.format(line=before.count("\n") + 1)
-    assert shown.err.startswith(f"error: {place}")
-    assert "Traceback" not in shown.err
+    assert outcome.err.startswith(f"error: {place}")
+    assert "Traceback" not in outcome.err
 
 
 def test_two_profiles_of_one_name_are_refused_before_they_share_a_folder(project: Path) -> None:
     twin = project / "pipeline" / "twin.toml"
     twin.write_text('[project]\nname = "embedded"\n')
     for profile in ("twin", "embedded"):
-        shown = dual_data("build", "--dry-run", "--project", project, "--profile", profile)
-        assert shown.code == 2
-        assert f"{profile}.toml: project.name: 'embedded' is the name of " in shown.err
+        outcome = dual_data("build", "--dry-run", "--project", project, "--profile", profile)
+        assert outcome.code == 2
+        assert f"{profile}.toml: project.name: 'embedded' is the name of " in outcome.err
     assert dual_data("build", "--dry-run", "--project", project).code == 0
 
 
 def test_check_finds_everything_at_once(project: Path) -> None:
     for fault in ("unknown key", "unknown stage", "prompt without front matter"):
         FAULTS[fault][0](project)
-    shown = dual_data("check", "--project", project)
-    assert shown.code == 2
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == 2
     for name in ("P36.toml: objekt", "dual.toml: link", "salience.md"):
-        assert name in shown.err
+        assert name in outcome.err
 
 
 def test_a_misspelt_topic_is_told_beside_a_fault_of_the_same_file(project: Path) -> None:
     relation('"entity"', '"quantty"')(project)
     edited("pipeline/relations/P36.toml", "places_country", "places_contry")(project)
-    shown = dual_data("check", "--project", project)
-    assert shown.code == 2
-    assert "P36.toml: object: Input should be 'entity'" in shown.err
-    assert "P36.toml: topics: 'places_contry' is not in topics.toml" in shown.err
-    assert "2 fault(s)" in shown.err
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == 2
+    assert "P36.toml: object: Input should be 'entity'" in outcome.err
+    assert "P36.toml: topics: 'places_contry' is not in topics.toml" in outcome.err
+    assert "2 fault(s)" in outcome.err
 
 
 def test_a_topic_that_two_files_claim_is_told_by_the_preview(project: Path) -> None:
@@ -344,17 +344,17 @@ def test_a_topic_that_two_files_claim_is_told_by_the_preview(project: Path) -> N
     relations = project / "pipeline" / "relations"
     (relations / "P36_twin.toml").write_text(RELATION, encoding="utf-8")
     for stem in ("P36", "P36_twin"):
-        shown = dual_data("relations", "preview", stem, "--project", project, "--profile", "embedded")
-        assert shown.code == 2, shown.out
-        assert shown.err.endswith("P36_twin.toml: topics: places_country is claimed by P36.toml already\n")
+        outcome = dual_data("relations", "preview", stem, "--project", project, "--profile", "embedded")
+        assert outcome.code == 2, outcome.out
+        assert outcome.err.endswith("P36_twin.toml: topics: places_country is claimed by P36.toml already\n")
     (relations / "P36_twin.toml").write_text("faults of other files are for check to tell", encoding="utf-8")
     assert dual_data("relations", "preview", "P36", "--project", project, "--profile", "embedded").code == 0
 
 
 def test_an_unknown_topic_is_told_with_those_there_are(project: Path) -> None:
-    shown = dual_data("relations", "list", "--topic", "nope", "--project", project)
-    assert (shown.code, shown.out) == (2, "")
-    assert "error: nope: no such topic; the topics are: art_sculpture, " in shown.err
+    outcome = dual_data("relations", "list", "--topic", "nope", "--project", project)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "error: nope: no such topic; the topics are: art_sculpture, " in outcome.err
     assert "\nP984 " in dual_data("relations", "list", "--topic", "places_country", "--project", project).out
 
 
@@ -364,88 +364,88 @@ def test_two_files_of_a_property_may_not_claim_one_topic(project: Path, first: s
     relation("places_country", first)(project)
     twin = project / "pipeline" / "relations" / "P36_twin.toml"
     twin.write_text(RELATION.replace("places_country", second), encoding="utf-8")
-    shown = dual_data("check", "--project", project)
-    assert shown.code == 2
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == 2
     claimed = "*" if first == second == "*" else "places_country"
-    assert f"P36_twin.toml: topics: {claimed} is claimed by P36.toml already" in shown.err
+    assert f"P36_twin.toml: topics: {claimed} is claimed by P36.toml already" in outcome.err
 
 
 @pytest.mark.parametrize("topic", ["places_country", "*", "places_city"])
 def test_two_properties_may_not_claim_one_label_in_a_topic(project: Path, topic: str) -> None:
     relation('object = "entity"', 'labels = ["seat"]\nobject = "entity"')(project)
-    other = RELATION.replace("capital", "seat").replace('"P36"', '"P99999"').replace("places_country", topic)
+    text = RELATION.replace("capital", "seat").replace('"P36"', '"P99999"').replace("places_country", topic)
     path = project / "pipeline" / "relations" / "P99999.toml"
-    path.write_text(other.replace("object =", 'labels = ["seat"]\nobject ='), encoding="utf-8")
-    shown = dual_data("check", "--project", project)
-    assert shown.code == (0 if topic == "places_city" else 2)
+    path.write_text(text.replace("object =", 'labels = ["seat"]\nobject ='), encoding="utf-8")
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == (0 if topic == "places_city" else 2)
     message = "P99999.toml: labels: 'seat' is claimed by P36.toml already, in places_country"
-    assert (message in shown.err) == (topic != "places_city")
+    assert (message in outcome.err) == (topic != "places_city")
 
 
 @pytest.mark.parametrize("change", ["limt = 3\n", "limit = 3\nlimit = 4\n"])
 def test_topics_that_cannot_be_read_are_one_fault(project: Path, change: str) -> None:
     topics = project / "pipeline" / "topics.toml"
     topics.write_text(topics.read_text().replace("limit = 1000\n", change, 1))
-    shown = dual_data("check", "--project", project)
-    assert shown.code == 2
-    assert shown.err.count("error: ") == 1
-    assert "topics.toml: " in shown.err
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == 2
+    assert outcome.err.count("error: ") == 1
+    assert "topics.toml: " in outcome.err
 
 
 def test_topics_that_are_missing_are_one_fault(project: Path) -> None:
     (project / "pipeline" / "topics.toml").unlink()
-    shown = dual_data("check", "--project", project)
-    assert shown.err == f"error: {project / 'pipeline'}: holds no file of topics, such as topics.toml\n1 fault(s)\n"
+    outcome = dual_data("check", "--project", project)
+    assert outcome.err == f"error: {project / 'pipeline'}: holds no file of topics, such as topics.toml\n1 fault(s)\n"
 
 
 def test_a_topic_without_classes_is_named(project: Path) -> None:
     with (project / "pipeline" / "topics.toml").open("a") as file:
         file.write('\n[planets]\nlabel = "planet"\n')
-    shown = dual_data("check", "--project", project)
-    assert "topics.toml: planets.classes: Field required" in shown.err
-    assert shown.err.count("error: ") == 1
+    outcome = dual_data("check", "--project", project)
+    assert "topics.toml: planets.classes: Field required" in outcome.err
+    assert outcome.err.count("error: ") == 1
 
 
 @pytest.mark.parametrize("topic", ["places_country", "*"])
 def test_two_relations_of_a_topic_may_not_ask_the_same(project: Path, topic: str) -> None:
     relation("places_country", "places_country")(project)
-    other = project / "pipeline" / "relations" / "P99999.toml"
+    path = project / "pipeline" / "relations" / "P99999.toml"
     text = RELATION.replace('"P36"', '"P99999"').replace("places_country", topic)
-    told_apart = text.replace("capital", "seat")
-    other.write_text(told_apart.replace("What is the seat", "What is the CAPITAL"), encoding="utf-8")
-    shown = dual_data("check", "--project", project)
-    assert shown.code == 2
-    (fault,) = (line for line in shown.err.splitlines() if "P99999" in line)
+    reworded = text.replace("capital", "seat")
+    path.write_text(reworded.replace("What is the seat", "What is the CAPITAL"), encoding="utf-8")
+    outcome = dual_data("check", "--project", project)
+    assert outcome.code == 2
+    (fault,) = (line for line in outcome.err.splitlines() if "P99999" in line)
     assert "P99999.toml: questions: 'What is the CAPITAL of {subject}?' is asked by P36.toml too" in fault
     assert "in places_country;" in fault
-    other.write_text(told_apart, encoding="utf-8")
+    path.write_text(reworded, encoding="utf-8")
     assert dual_data("check", "--project", project).code == 0
 
 
 def test_the_shipped_project_is_without_fault(project: Path) -> None:
-    shown = dual_data("check", "--project", project)
-    assert shown.err == ""
-    assert shown.code == 0
-    assert "no fault found" in shown.out
+    outcome = dual_data("check", "--project", project)
+    assert outcome.err == ""
+    assert outcome.code == 0
+    assert "no fault found" in outcome.out
 
 
 def test_no_project(tmp_path: Path) -> None:
-    shown = dual_data("build", "--project", tmp_path)
-    assert shown.code == 2
-    assert "no dual-data project here or above" in shown.err
-    assert "dual-data init" in shown.err
+    outcome = dual_data("build", "--project", tmp_path)
+    assert outcome.code == 2
+    assert "no dual-data project here or above" in outcome.err
+    assert "dual-data init" in outcome.err
 
 
 def test_no_such_profile_and_no_such_stage(project: Path) -> None:
-    shown = dual_data("build", "--project", project, "--profile", "duel")
-    assert shown.code == 2
-    assert "no such profile" in shown.err
-    assert "dual, embedded" in shown.err
+    outcome = dual_data("build", "--project", project, "--profile", "duel")
+    assert outcome.code == 2
+    assert "no such profile" in outcome.err
+    assert "dual, embedded" in outcome.err
     (project / "pipeline" / "x.toml").mkdir()
-    assert dual_data("build", "--project", project, "--profile", "duel") == shown
-    shown = dual_data("build", "fact", "--project", project)
-    assert shown.code == 2
-    assert "fact: no such stage; the stages are: facts, links, questions" in shown.err
+    assert dual_data("build", "--project", project, "--profile", "duel") == outcome
+    outcome = dual_data("build", "fact", "--project", project)
+    assert outcome.code == 2
+    assert "fact: no such stage; the stages are: facts, links, questions" in outcome.err
 
 
 @pytest.mark.parametrize("command", [("build",), ("relations", "preview", "P36")])
@@ -455,39 +455,39 @@ def test_no_such_profile_and_no_such_stage(project: Path) -> None:
 def test_a_limit_of_nothing_or_of_more_than_any_table_has(
     project: Path, command: tuple[str, ...], limit: int, bound: str
 ) -> None:
-    shown = dual_data(*command, "--project", project, "--profile", "embedded", "--limit", str(limit))
-    assert shown.code == 2
-    assert f"'--limit': Input should be {bound}" in shown.err
+    outcome = dual_data(*command, "--project", project, "--profile", "embedded", "--limit", str(limit))
+    assert outcome.code == 2
+    assert f"'--limit': Input should be {bound}" in outcome.err
 
 
 def test_relations_are_never_overwritten(project: Path) -> None:
     path = next((project / "pipeline" / "relations").glob("P*.toml"))
     before = path.read_bytes()
-    shown = dual_data("relations", "new", path.stem, "--project", project)
-    assert shown.code == 2
-    assert "exists already" in shown.err
+    outcome = dual_data("relations", "new", path.stem, "--project", project)
+    assert outcome.code == 2
+    assert "exists already" in outcome.err
     assert path.read_bytes() == before
     for name in ("capital", "../P36", "Q36", "P36-x"):
-        shown = dual_data("relations", "new", name, "--project", project)
-        assert shown.code == 2
-        assert "not a relation's name" in shown.err
+        outcome = dual_data("relations", "new", name, "--project", project)
+        assert outcome.code == 2
+        assert "not a relation's name" in outcome.err
 
 
 def test_init_needs_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("kept")
-    shown = dual_data("init", tmp_path / "full")
-    assert shown.code == 2
-    assert "not an empty folder" in shown.err
+    outcome = dual_data("init", tmp_path / "full")
+    assert outcome.code == 2
+    assert "not an empty folder" in outcome.err
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["x"]
 
 
 def test_init_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     for target in (tmp_path / "file" / "x", tmp_path / "file" / "x" / "y"):
-        shown = dual_data("init", target)
-        assert shown.code == 2
-        assert f"{target}: cannot be made, for {tmp_path / 'file'} is a file" in shown.err
+        outcome = dual_data("init", target)
+        assert outcome.code == 2
+        assert f"{target}: cannot be made, for {tmp_path / 'file'} is a file" in outcome.err
     assert (tmp_path / "file").read_text() == "kept"
 
 
@@ -515,13 +515,13 @@ def test_init_here_and_from_what_is_read_only(tmp_path: Path, monkeypatch: pytes
     source = copy_project(tmp_path / "source")
     for path in source.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
+    target = tmp_path / "here"
+    target.mkdir()
+    monkeypatch.chdir(target)
     init(Path(), source)
-    assert Path.cwd() == here
+    assert Path.cwd() == target
     assert Path("pipeline/dual.toml").is_file()
-    assert all(path.stat().st_mode & stat.S_IWUSR for path in here.rglob("*"))
+    assert all(path.stat().st_mode & stat.S_IWUSR for path in target.rglob("*"))
     for path in source.rglob("*"):
         path.chmod(0o755)
 
@@ -532,7 +532,7 @@ def test_init_on_a_full_disk_is_one_message_and_leaves_nothing(tmp_path: Path) -
         "from dual_data.cli import main; main(sys.argv[1:])"
     )
     words = [sys.executable, "-Bc", program, "init", str(tmp_path / "mine")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == f"error: {tmp_path / 'mine'}: cannot be made (File too large); nothing is left of it\n"
+    process = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert process.stderr == f"error: {tmp_path / 'mine'}: cannot be made (File too large); nothing is left of it\n"
     assert list(tmp_path.iterdir()) == []

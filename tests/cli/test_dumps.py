@@ -52,10 +52,10 @@ def add_wiki(project: Path) -> None:
 def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
     add_wiki(project)
     source = f"dump:{project / 'dumps'}"
-    built = dual_data("build", "links", "--project", project, "--source", source)
-    assert built.code == 0, built.err
-    assert f"wikidata-{DAY}-truthy-BETA.nt.gz: imported: 4 claims, 3 terms" in built.err
-    assert "facts: 2 rows, 0 rejected\n" in built.err
+    outcome = dual_data("build", "links", "--project", project, "--source", source)
+    assert outcome.code == 0, outcome.err
+    assert f"wikidata-{DAY}-truthy-BETA.nt.gz: imported: 4 claims, 3 terms" in outcome.err
+    assert "facts: 2 rows, 0 rejected\n" in outcome.err
     links = pl.read_parquet(project / "artifacts" / "dual" / "links" / "data.parquet")
     counted = links.sort("qid").select("qid", "title", "inbound_links", "method", "counted_on", "capped").rows()
     day = f"{DAY[:4]}-{DAY[4:6]}-{DAY[6:]}"
@@ -77,10 +77,10 @@ def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
     assert "Out of date" not in dual_data("show", "--project", project).out
     relation = project / "pipeline" / "relations" / "P30.toml"
     relation.write_text(f"{relation.read_text()}# changed\n")
-    shown = dual_data("show", "--project", project).out
-    assert "\nOut of date: facts must rerun (pipeline/relations/P30.toml changed); links may rerun; " in shown
+    summary = dual_data("show", "--project", project).out
+    assert "\nOut of date: facts must rerun (pipeline/relations/P30.toml changed); links may rerun; " in summary
     command = f"dual-data build --project {project} --profile dual"
-    assert f"; run: {command} --source dump:{project / 'dumps'}\n" in shown
+    assert f"; run: {command} --source dump:{project / 'dumps'}\n" in summary
 
 
 @pytest.mark.spark
@@ -93,9 +93,9 @@ def test_a_build_on_spark_gives_the_same_rows(project: Path) -> None:
     assert dual_data(*options).code == 0
     expected = [content_hash(pl.read_parquet(table)) for table in tables]
     shutil.rmtree(project / "artifacts")
-    built = dual_data(*options, "--engine", "spark", "--master", "local[2]")
-    assert built.code == 0, built.err
-    assert "facts: 2 rows, 0 rejected\n" in built.err
+    outcome = dual_data(*options, "--engine", "spark", "--master", "local[2]")
+    assert outcome.code == 0, outcome.err
+    assert "facts: 2 rows, 0 rejected\n" in outcome.err
     assert [content_hash(pl.read_parquet(table)) for table in tables] == expected
     manifest = read_manifest(project / "artifacts" / "dual" / "links")
     assert manifest is not None
@@ -113,8 +113,8 @@ def test_without_wikipedias_tables_links_stay_as_the_profile_says(project: Path)
     plan = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
     assert plan.code == 0, plan.err
     assert dual_data("build", "facts", "--project", project, "--source", source).code == 0
-    asked = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
-    assert "links  wikipedia" in asked.out, "the service that the profile names"
+    replanned = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
+    assert "links  wikipedia" in replanned.out, "the service that the profile names"
 
 
 @pytest.mark.parametrize(

@@ -11,36 +11,36 @@ from typer.testing import CliRunner
 
 from dual_data.cli.evaluation_grid import GridPart, on_grid
 
-GOT: list[tuple[GridPart, float]] = []
+CALLS: list[tuple[GridPart, float]] = []
 
 
 @on_grid()
 def whole(part: GridPart, *, lr: Annotated[float, typer.Option("--own")] = 0.5) -> None:
-    GOT.append((part, lr))
+    CALLS.append((part, lr))
 
 
 @on_grid(without=("rate",))
 def without_rate(part: GridPart, *, lr: Annotated[float, typer.Option("--lr")] = 0.5) -> None:
-    GOT.append((part, lr))
+    CALLS.append((part, lr))
 
 
 def _called(command: Callable[..., None], arguments: str) -> tuple[GridPart, float]:
     app = typer.Typer()
     app.command()(command)
-    shown = CliRunner().invoke(app, arguments.split())
-    assert shown.exit_code == 0, shown.output
-    return GOT.pop()
+    result = CliRunner().invoke(app, arguments.split())
+    assert result.exit_code == 0, result.output
+    return CALLS.pop()
 
 
 def test_every_shared_option_arrives() -> None:
-    given = (
+    options = (
         "-g reference -f a.toml -C there -o out --model m --stage sft --set rare --method NPO --lr 1e-3 --seed 2 "
         "--dtype float32 --limit 4 --trust-remote-code --own 0.1"
     )
     part = GridPart(
         "reference", Path("a.toml"), Path("there"), Path("out"), "m", "sft", "rare", "NPO", 1e-3, 2, "float32", 4, True
     )
-    assert _called(whole, given) == (part, 0.1)
+    assert _called(whole, options) == (part, 0.1)
 
 
 def test_without_options_it_is_the_whole_of_the_demo() -> None:

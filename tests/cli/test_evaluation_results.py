@@ -52,11 +52,11 @@ def test_scores_are_named_by_their_cell(folder: Path) -> None:
 
 def test_a_folder_of_logs_is_said_to_be_none_of_results(folder: Path) -> None:
     log = _log(folder / "logs" / "DUAL_EVAL.json")
-    shown = dual_data("eval", "score", log.parent)
-    assert shown.code == 2
-    said = " ".join(shown.err.split())
-    assert f"{log.parent}: no results in it: a folder to score must be one that `dual-data eval run` wrote" in said
-    assert said.endswith("logs of open-unlearning are named file by file")
+    outcome = dual_data("eval", "score", log.parent)
+    assert outcome.code == 2
+    message = " ".join(outcome.err.split())
+    assert f"{log.parent}: no results in it: a folder to score must be one that `dual-data eval run` wrote" in message
+    assert message.endswith("logs of open-unlearning are named file by file")
 
 
 def test_a_comparison_says_what_its_sides_are(folder: Path) -> None:
@@ -64,14 +64,14 @@ def test_a_comparison_says_what_its_sides_are(folder: Path) -> None:
     first, second, *_ = dual_data("eval", "compare", npo, before, "--seeds").out.splitlines()
     assert first == "A: d, m, pretrained, rare, NPO, lr 0.0001, seeds 0, 1, 2"
     assert second == "B: d, m, pretrained, rare, before unlearning, seed 0"
-    found = json.loads(dual_data("eval", "compare", npo, before, "--json").out)
-    assert found["A"].items() >= {"method": "NPO", "lr": 1e-4, "seeds": [0]}.items()
-    assert found["B"]["method"] == "none"
-    other = folder / "other" / "cells" / npo.name
-    other.parent.mkdir(parents=True)
+    comparison = json.loads(dual_data("eval", "compare", npo, before, "--json").out)
+    assert comparison["A"].items() >= {"method": "NPO", "lr": 1e-4, "seeds": [0]}.items()
+    assert comparison["B"]["method"] == "none"
+    changed = folder / "other" / "cells" / npo.name
+    changed.parent.mkdir(parents=True)
     shutil.copytree(folder / "runs", folder / "other" / "runs")
-    other.write_text(npo.read_text().replace('"preset":"p"', '"preset":"q"'))
-    first, second, *_ = dual_data("eval", "compare", npo, other).out.splitlines()
+    changed.write_text(npo.read_text().replace('"preset":"p"', '"preset":"q"'))
+    first, second, *_ = dual_data("eval", "compare", npo, changed).out.splitlines()
     assert (first, second) == tuple(
         f"{side}: d, m, pretrained, rare, {preset}, NPO, lr 0.0001, seed 0" for side, preset in ("Ap", "Bq")
     )
@@ -82,11 +82,11 @@ def test_no_difference_has_no_sign(folder: Path) -> None:
     result = json.loads(npo.read_text())
     for row in result["items"]["forget"]:
         row["scores"]["probability"] += 1e-6
-    other = npo.with_name("other.json")
-    other.write_text(json.dumps(result))
-    shown = dual_data("eval", "compare", npo, other).out
-    row = next(line for line in shown.splitlines() if line.startswith("forget") and " probability " in line)
+    changed = npo.with_name("other.json")
+    changed.write_text(json.dumps(result))
+    text = dual_data("eval", "compare", npo, changed).out
+    row = next(line for line in text.splitlines() if line.startswith("forget") and " probability " in line)
     assert "0.0000  [0.0000, 0.0000]" in row
-    assert "-0.0000" not in shown
-    assert "+0.0000" not in shown
+    assert "-0.0000" not in text
+    assert "+0.0000" not in text
     assert "  -0." in dual_data("eval", "compare", npo, _path(folder, "none", 0.0)).out

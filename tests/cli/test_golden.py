@@ -44,10 +44,10 @@ def same_as_golden(name: str, text: str) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-def same_error(name: str, shown: Outcome, root: Path) -> None:
+def same_error(name: str, outcome: Outcome, root: Path) -> None:
     """Compare all that a command said on stderr; paths and ports are not of the machine that ran it."""
-    said = re.sub(r"(127\.0\.0\.1|localhost):\d+", r"\1:PORT", shown.err.replace(str(root), "PROJECT"))
-    same_as_golden(f"errors/{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}", said)
+    message = re.sub(r"(127\.0\.0\.1|localhost):\d+", r"\1:PORT", outcome.err.replace(str(root), "PROJECT"))
+    same_as_golden(f"errors/{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}", message)
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_plans_and_summary(project: Path) -> None:
     options = ("--project", project, "--profile", "mine")
     same_as_golden("plan-of-a-new-project", dual_data("build", "--dry-run", *options).out)
     assert not (project / "artifacts").exists()
-    shown = dual_data("build", "questions", "links", *options)
-    assert shown.code == 0, shown.err
-    same_as_golden("build-report", shown.err)
+    outcome = dual_data("build", "questions", "links", *options)
+    assert outcome.code == 0, outcome.err
+    same_as_golden("build-report", outcome.err)
     same_as_golden("build-report-of-what-stands", dual_data("build", "questions", "links", *options).err)
     before = {path: path.stat().st_mtime_ns for path in project.rglob("*")}
     same_as_golden("plan-of-the-rest", dual_data("build", "--dry-run", *options).out)
@@ -82,17 +82,18 @@ def test_plans_and_summary(project: Path) -> None:
 
 
 def test_summary_of_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = dual_data("show", "--project", project, "--profile", "mine")
-    assert shown.code == 1
-    assert f"nothing is built here yet; run: dual-data build --project {project} --profile mine\n" in shown.err
+    outcome = dual_data("show", "--project", project, "--profile", "mine")
+    assert outcome.code == 1
+    assert f"nothing is built here yet; run: dual-data build --project {project} --profile mine\n" in outcome.err
     profile = project / "my profile.toml"
     profile.write_text(PROFILE.replace("mine", "other"))
-    shown = dual_data("show", "--project", project, "--profile", profile)
-    assert f"run: dual-data build --project {project} --profile '{profile}'\n" in shown.err
+    outcome = dual_data("show", "--project", project, "--profile", profile)
+    assert f"run: dual-data build --project {project} --profile '{profile}'\n" in outcome.err
     (project / "pipeline" / "own").mkdir()
     monkeypatch.chdir(project / "pipeline" / "own")
-    shown = dual_data("show", "--profile", "mine")
-    assert "nothing is built here yet; run: dual-data build --profile mine\n" in shown.err, "nothing that is not needed"
+    outcome = dual_data("show", "--profile", "mine")
+    message = "nothing is built here yet; run: dual-data build --profile mine\n"
+    assert message in outcome.err, "nothing that is not needed"
 
 
 def test_a_table_cut_off_in_the_middle(project: Path) -> None:
@@ -100,10 +101,10 @@ def test_a_table_cut_off_in_the_middle(project: Path) -> None:
     assert dual_data("build", "questions", *options).code == 0
     table = project / "artifacts" / "mine" / "questions" / "data.parquet"
     table.write_bytes(table.read_bytes()[:1000])
-    shown = dual_data("show", *options)
-    assert shown.code == 1
-    assert shown.err.startswith(f"error: {table}: cannot be read (")
-    assert shown.err.endswith(f"); run: dual-data build --project {project} --profile mine questions\n")
+    outcome = dual_data("show", *options)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"error: {table}: cannot be read (")
+    assert outcome.err.endswith(f"); run: dual-data build --project {project} --profile mine questions\n")
     planned = dual_data("build", "--dry-run", *options)
     assert planned.code == 0
     assert "data.parquet is not what was written" in planned.out

@@ -40,15 +40,15 @@ COMMANDS = dict(commands(ROOT_COMMAND))
 
 def test_help_imports_the_command_line_library_and_nothing_heavy() -> None:
     code = "import sys, dual_data.cli; print(' '.join({name.split('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert HEAVY.isdisjoint(loaded)
-    assert "typer" in loaded
+    packages = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert HEAVY.isdisjoint(packages)
+    assert "typer" in packages
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_command_and_option_is_documented(path: tuple[str, ...]) -> None:
-    shown = dual_data(*path, "--help")
-    assert shown.code == 0
+    outcome = dual_data(*path, "--help")
+    assert outcome.code == 0
     command = COMMANDS[path]
     assert command.help
     for parameter in command.params:
@@ -57,16 +57,16 @@ def test_every_command_and_option_is_documented(path: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "used"),
+    ("environment", "used"),
     [({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, None)],
     ids=["by default", "a spin of one's own", "a policy of one's own"],
 )
 def test_waiting_threads_leave_the_processor_to_other_programs(
-    given: dict[str, str], used: str | None, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], used: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert dual_data("--version").code == 0
     assert os.environ.get("GOMP_SPINCOUNT") == used
@@ -82,9 +82,9 @@ import sys
 cli.main(sys.argv[1:])
 """
     for command in (["wait"], ["relations", "wait"]):
-        ended = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
-        assert ended.returncode == 130, ended.stderr
-        assert ended.stderr == "\nstopped; run the same command again to go on\n"
+        process = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+        assert process.returncode == 130, process.stderr
+        assert process.stderr == "\nstopped; run the same command again to go on\n"
 
 
 def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path) -> None:
     table.write_text("question,answer\nWho?,Łódź\u202e\nWhere?,Łódź\u202e\n", encoding="utf-8")
     command = [sys.executable, "-c", "from dual_data.cli import main; main()", "audit", str(table)]
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=ascii_only)
-    assert (shown.stdout.split()[:2], shown.stderr) == (["split", r"\xe9"], "")
-    assert r"\u0141\xf3d\u017a" in shown.stdout
-    shown = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, env=ascii_only)
-    assert json.loads(shown.stdout)["splits"]["é"]["top_answer"] == "Łódź\u202e"
+    process = subprocess.run(command, capture_output=True, text=True, check=True, env=ascii_only)
+    assert (process.stdout.split()[:2], process.stderr) == (["split", r"\xe9"], "")
+    assert r"\u0141\xf3d\u017a" in process.stdout
+    process = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, env=ascii_only)
+    assert json.loads(process.stdout)["splits"]["é"]["top_answer"] == "Łódź\u202e"
 
 
 def test_what_the_system_refuses_is_one_message(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_what_the_system_refuses_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "pipeline" / "relations").touch()
     # Permissions would not hold back an administrator; a name too long does, and a file where a folder belongs.
     for command in (("init", tmp_path / ("x" * 300)), ("relations", "new", "P1082", "--project", tmp_path)):
-        shown = dual_data(*command)
-        assert (shown.code, shown.out) == (1, "")
-        assert re.fullmatch(rf"error: {re.escape(str(tmp_path))}/[^:\n]+: [A-Z][a-z ]+\n", shown.err)
+        outcome = dual_data(*command)
+        assert (outcome.code, outcome.out) == (1, "")
+        assert re.fullmatch(rf"error: {re.escape(str(tmp_path))}/[^:\n]+: [A-Z][a-z ]+\n", outcome.err)
 
 
 def test_version() -> None:
@@ -116,13 +116,13 @@ def test_version() -> None:
 
 def test_the_package_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "dual_data"]
-    shown = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
-    assert shown.stdout == f"{__version__}\n"
-    shown = subprocess.run([*command, "bulid"], capture_output=True, text=True, check=False)
-    assert (shown.returncode, shown.stderr.splitlines()[0]) == (2, "Usage: dual-data [OPTIONS] COMMAND [ARGS]...")
+    process = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert process.stdout == f"{__version__}\n"
+    process = subprocess.run([*command, "bulid"], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stderr.splitlines()[0]) == (2, "Usage: dual-data [OPTIONS] COMMAND [ARGS]...")
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    shown = dual_data("bulid")
-    assert shown.code == 2
-    assert "bulid" in shown.err
+    outcome = dual_data("bulid")
+    assert outcome.code == 2
+    assert "bulid" in outcome.err

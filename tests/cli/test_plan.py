@@ -30,12 +30,12 @@ def row(plan: str, stage: str) -> dict[str, str]:
 
 
 def test_the_plan_of_the_real_profile_names_requests_hours_and_tokens(project: Path) -> None:
-    done = dual_data("build", "--dry-run", "--project", project)
-    assert done.code == 0, done.err
+    outcome = dual_data("build", "--dry-run", "--project", project)
+    assert outcome.code == 0, outcome.err
     assert not (project / "artifacts").exists()
     subjects = sum(topic.limit for topic in load_topics(ROOT / "pipeline" / "topics.toml").values())
     questions = round(2.5 * subjects)
-    links, probe, judge = (row(done.out, stage) for stage in ("links", "knowledge", "salience"))
+    links, probe, judge = (row(outcome.out, stage) for stage in ("links", "knowledge", "salience"))
     assert int(links["calls to make"]) == 1 + math.ceil(3 * subjects / 50)
     assert int(probe["calls to make"]) == (3 + 1) * questions
     assert f"{questions} calls only where it gives log-probabilities of a prompt" in probe["note"]
@@ -44,32 +44,32 @@ def test_the_plan_of_the_real_profile_names_requests_hours_and_tokens(project: P
     assert 250 * questions < int(judge["tokens"]) < 500 * questions
 
     minutes = {"facts": 30, "links": 190, "salience": 480}
-    least = sum(int(row(done.out, stage)["calls to make"]) / pace for stage, pace in minutes.items())
-    assert f"At least {least / 60:.1f} h by these limits" in done.out
-    for said in (
+    least = sum(int(row(outcome.out, stage)["calls to make"]) / pace for stage, pace in minutes.items())
+    assert f"At least {least / 60:.1f} h by these limits" in outcome.out
+    for line in (
         "wikidata: 30 requests in any minute, 1 at a time",
         "wikipedia: 190 requests in any minute",
         "judge: 480 requests in any minute",
         "probe: no limit of requests is set",
         "2.5 questions a subject, every topic full",
     ):
-        assert said in done.out
+        assert line in outcome.out
 
 
 def test_the_plan_refuses_a_wikipedia_of_another_language(project: Path) -> None:
     profile = project / "pipeline" / "dual.toml"
     profile.write_text(profile.read_text().replace("https://en.wikipedia", "https://de.wikipedia"))
-    done = dual_data("build", "--dry-run", "--project", project)
-    assert done.code == 2
-    assert "services.wikipedia: de.wikipedia.org" in done.err
+    outcome = dual_data("build", "--dry-run", "--project", project)
+    assert outcome.code == 2
+    assert "services.wikipedia: de.wikipedia.org" in outcome.err
 
 
 def test_a_limit_and_a_sample_make_the_plan_smaller(project: Path) -> None:
     profile = project / "pipeline" / "dual.toml"
     profile.write_text(profile.read_text().replace("[salience]\n", "[salience]\nsample = 40\n"))
-    done = dual_data("build", "--dry-run", "--limit", "100", "--project", project)
-    assert row(done.out, "salience")["calls to make"] == "40"
-    assert row(done.out, "knowledge")["calls to make"] == "400"
+    outcome = dual_data("build", "--dry-run", "--limit", "100", "--project", project)
+    assert row(outcome.out, "salience")["calls to make"] == "40"
+    assert row(outcome.out, "knowledge")["calls to make"] == "400"
 
 
 def test_the_plan_of_the_embedded_profile_is_the_same_before_and_after_the_facts(project: Path) -> None:
@@ -87,9 +87,9 @@ def test_links_that_need_no_call_are_not_planned(project: Path, links: str) -> N
     profile = project / "pipeline" / "dual.toml"
     text = re.sub(r"(?s)\[links\].*?\n\n", f"[links]\n{links}\n\n", profile.read_text())
     profile.write_text(text)
-    done = dual_data("build", "--dry-run", "links", "--project", project)
-    assert done.code == 0, done.err
-    calls = done.out.split("\n\n")[1]
+    outcome = dual_data("build", "--dry-run", "links", "--project", project)
+    assert outcome.code == 0, outcome.err
+    calls = outcome.out.split("\n\n")[1]
     assert "facts " in calls
     assert "links " not in calls
 
@@ -98,8 +98,8 @@ def test_the_readme_tells_this_plan(project: Path) -> None:
     plan = dual_data("build", "--dry-run", "--project", project).out
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     for stage in ("facts", "links", "knowledge", "salience"):
-        (told,) = (line for line in lines if re.match(rf"\| {stage} \| [0-9]", line))
-        _, requests, tokens, least, _ = (cell.strip() for cell in told.strip("|").split("|"))
+        (line,) = (readme_line for readme_line in lines if re.match(rf"\| {stage} \| [0-9]", readme_line))
+        _, requests, tokens, least, _ = (cell.strip() for cell in line.strip("|").split("|"))
         planned = row(plan, stage)
         assert requests.replace(",", "") == planned["calls to make"]
         assert (tokens or "-").replace(",", "") == planned["tokens"]

@@ -51,50 +51,50 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (root / ".gitignore").write_text("artifacts/\n__pycache__/\n")
     artifacts(root, world(subjects=40))
     forget_pipeline()
-    done = dual_data("release", "--project", root, "--profile", "made")
-    assert done.code == 0, done.err
-    assert "all hashes agree" in done.err
+    outcome = dual_data("release", "--project", root, "--profile", "made")
+    assert outcome.code == 0, outcome.err
+    assert "all hashes agree" in outcome.err
     yield root
     forget_pipeline()
 
 
 def test_release_lies_in_the_artifacts_and_verifies(project: Path) -> None:
     folder = project / "artifacts" / "made" / "release"
-    done = dual_data("verify", folder)
-    assert done.code == 0
-    assert "are what was released" in done.out
-    assert json.loads((folder / "manifest.json").read_text())["content"] in done.out
+    outcome = dual_data("verify", folder)
+    assert outcome.code == 0
+    assert "are what was released" in outcome.out
+    assert json.loads((folder / "manifest.json").read_text())["content"] in outcome.out
     assert list(json.loads((folder / "manifest.json").read_text())["stages"]) == list(NAMES)
 
 
 def test_verify_names_what_was_changed(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project / "artifacts" / "made" / "release", tmp_path / "copy")
     (tmp_path / "copy" / "README.md").write_text("other")
-    done = dual_data("verify", tmp_path / "copy")
-    assert done.code == 1
-    assert "README.md: was changed" in done.err
+    outcome = dual_data("verify", tmp_path / "copy")
+    assert outcome.code == 1
+    assert "README.md: was changed" in outcome.err
     pushed = dual_data("push", NAME, "--tag", "v1", "--folder", tmp_path / "copy")
     assert pushed.code == 2
     assert "README.md: was changed" in pushed.err
 
 
 def test_diff_shows_what_changed(project: Path, tmp_path: Path) -> None:
-    other = artifacts(tmp_path, world(subjects=38))
-    done = dual_data("diff", project / "artifacts" / "made" / "release", other)
-    assert done.code == 0
-    assert "removed" in done.out
-    assert "town_full" in done.out
-    assert "more;" not in done.out
-    found = json.loads(dual_data("diff", project / "artifacts" / "made", other, "--json").out)
-    assert len(found["removed"]) == 2 * 2 * 3
-    assert found["added"] == []
+    folder = artifacts(tmp_path, world(subjects=38))
+    outcome = dual_data("diff", project / "artifacts" / "made" / "release", folder)
+    assert outcome.code == 0
+    assert "removed" in outcome.out
+    assert "town_full" in outcome.out
+    assert "more;" not in outcome.out
+    difference = json.loads(dual_data("diff", project / "artifacts" / "made", folder, "--json").out)
+    assert len(difference["removed"]) == 2 * 2 * 3
+    assert difference["added"] == []
 
 
 def test_diff_says_how_much_it_does_not_show(project: Path, tmp_path: Path) -> None:
-    other = artifacts(tmp_path, world(subjects=30))
-    done = dual_data("diff", project / "artifacts" / "made" / "release", other)
+    folder = artifacts(tmp_path, world(subjects=30))
+    outcome = dual_data("diff", project / "artifacts" / "made" / "release", folder)
     removed = 2 * 10 * 3
-    assert f"\nand {removed - 20} more; --json prints everything\n" in done.out
+    assert f"\nand {removed - 20} more; --json prints everything\n" in outcome.out
 
 
 def test_a_build_that_is_out_of_date_is_not_released(project: Path) -> None:
@@ -105,23 +105,23 @@ def test_a_build_that_is_out_of_date_is_not_released(project: Path) -> None:
     assert "out of date" not in dual_data("show", *options).out
     try:
         relation.write_text(before + "# changed\n")
-        done = dual_data("release", *options)
-        shown = dual_data("show", *options)
+        outcome = dual_data("release", *options)
+        summary = dual_data("show", *options)
     finally:
         relation.write_text(before)
     command = f"dual-data build --project {project} --profile made"
     why = f"splits must rerun (pipeline/relations/P36.toml changed); run: {command}\n"
-    assert (done.code, done.err) == (1, f"error: {folder}: is out of date: {why}")
-    assert shown.out.startswith(f"Built in {folder}\nOut of date: {why}\n")
+    assert (outcome.code, outcome.err) == (1, f"error: {folder}: is out of date: {why}")
+    assert summary.out.startswith(f"Built in {folder}\nOut of date: {why}\n")
     assert (folder / "release" / "manifest.json").read_bytes() == released
 
 
 @pytest.mark.parametrize("kind", ["lm-eval", "open-unlearning", "tofu-json"])
 def test_exports_of_the_release_of_the_project(project: Path, tmp_path: Path, kind: str) -> None:
-    done = dual_data("export", kind, tmp_path / "out", "--project", project, "--profile", "made")
-    assert done.code == 0, done.err
+    outcome = dual_data("export", kind, tmp_path / "out", "--project", project, "--profile", "made")
+    assert outcome.code == 0, outcome.err
     listing = json.loads((tmp_path / "out" / f"dual-data-{kind}.json").read_text())
-    assert done.out == f"{tmp_path / 'out'}: {len(listing['files'])} files\n"
+    assert outcome.out == f"{tmp_path / 'out'}: {len(listing['files'])} files\n"
     assert all((tmp_path / "out" / path).is_file() for path in listing["files"])
 
 
@@ -132,16 +132,16 @@ def test_without_a_build_or_release_the_next_command_is_named(tmp_path: Path, pr
         (["push", NAME, "--tag", "v1"], "dual-data release"),
         (["export", "lm-eval", tmp_path / "tasks"], "no release; make it with: dual-data release --profile made\n"),
     ):
-        done = dual_data(*command, "--project", tmp_path, "--profile", "made")
-        assert done.code in (1, 2)
-        assert words in done.err
+        outcome = dual_data(*command, "--project", tmp_path, "--profile", "made")
+        assert outcome.code in (1, 2)
+        assert words in outcome.err
     forget_pipeline()
 
 
 def test_push_wants_the_name_of_a_dataset(project: Path) -> None:
-    done = dual_data("push", "no name", "--tag", "v1", "--project", project, "--profile", "made")
-    assert done.code == 2
-    assert "owner/name" in done.err
+    outcome = dual_data("push", "no name", "--tag", "v1", "--project", project, "--profile", "made")
+    assert outcome.code == 2
+    assert "owner/name" in outcome.err
 
 
 @pytest.fixture
@@ -233,10 +233,10 @@ def test_a_release_of_an_earlier_build_is_not_pushed(project: Path, tmp_path: Pa
         shutil.rmtree(root / "artifacts" / "made" / name)
     artifacts(root, world(subjects=38), git="none")
     options = ("--project", root, "--profile", "made")
-    done = dual_data("push", NAME, "--tag", "v1.0.0", *options, "--dry-run")
-    assert done.code == 2
+    outcome = dual_data("push", NAME, "--tag", "v1.0.0", *options, "--dry-run")
+    assert outcome.code == 2
     folder, command = root / "artifacts" / "made", f"dual-data release --project {root} --profile made"
-    assert done.err == (
+    assert outcome.err == (
         f"error: {folder / 'release'}: is not of the build that stands in {folder} (others there: {', '.join(NAMES)}); "
         f"run: {command}\n"
     )

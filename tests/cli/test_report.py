@@ -32,8 +32,8 @@ def test_report(project: Path, tmp_path: Path) -> None:
     assert "On which continent is Orbus?" in page.read_text()
 
     elsewhere, figures = tmp_path / "new" / "page.html", tmp_path / "figures"
-    shown = dual_data("report", *options, "--out", elsewhere, "--figures", figures)
-    assert shown == (0, f"{elsewhere}\n{figures}: 2 files\n", "")
+    outcome = dual_data("report", *options, "--out", elsewhere, "--figures", figures)
+    assert outcome == (0, f"{elsewhere}\n{figures}: 2 files\n", "")
     assert elsewhere.read_bytes() == page.read_bytes()
     assert sorted(path.name for path in figures.iterdir()) == ["stages.png", "stages.svg"]
 
@@ -57,13 +57,13 @@ def test_what_is_out_of_date_is_told(project: Path) -> None:
     assert f"<li>The build is out of date: {why}.</li>" in page.read_text()
 
     tables.rename(project / "elsewhere")
-    shown = dual_data("show", *options)
-    assert shown.code == 0
-    assert "questions must rerun (pipeline/relations/P30.toml changed); run:" in shown.out
-    assert "facts must" not in shown.out, "whether they changed cannot be looked at"
+    outcome = dual_data("show", *options)
+    assert outcome.code == 0
+    assert "questions must rerun (pipeline/relations/P30.toml changed); run:" in outcome.out
+    assert "facts must" not in outcome.out, "whether they changed cannot be looked at"
 
 
 def test_a_page_is_no_folder(project: Path, tmp_path: Path) -> None:
-    shown = dual_data("report", "--project", project, "--out", tmp_path)
+    outcome = dual_data("report", "--project", project, "--out", tmp_path)
     message = f"error: --out {tmp_path}: is a folder; name a file, such as {tmp_path / 'report.html'}\n"
-    assert shown == (2, "", message)
+    assert outcome == (2, "", message)

@@ -27,9 +27,9 @@ def summary_of(project: Path, *profile: str) -> str:
     """Build the profile and show it."""
     (project / "pipeline" / "mine.toml").write_text("\n".join((FACTS, *profile)))
     for command in ("build", "show"):
-        done = dual_data(command, "--project", project, "--profile", "mine")
-        assert done.code == 0, done.err
-    return done.out
+        outcome = dual_data(command, "--project", project, "--profile", "mine")
+        assert outcome.code == 0, outcome.err
+    return outcome.out
 
 
 @pytest.mark.parametrize(
@@ -42,23 +42,23 @@ def summary_of(project: Path, *profile: str) -> str:
 def test_labels_alone_make_no_split_and_the_signal_that_would_is_named(
     project: Path, links: str, popularity: str
 ) -> None:
-    said = summary_of(project, links)
-    assert f"\nPopularity: {popularity}\n" in said
-    assert "\nNo split was made.\n" in said
-    assert "Every split" not in said
-    assert f"no functional fact has a value of inbound_links; {ADVICE}" in said
+    summary = summary_of(project, links)
+    assert f"\nPopularity: {popularity}\n" in summary
+    assert "\nNo split was made.\n" in summary
+    assert "Every split" not in summary
+    assert f"no functional fact has a value of inbound_links; {ADVICE}" in summary
 
 
 def test_a_recipe_that_was_not_made_is_not_among_every_split(project: Path) -> None:
     sizes = '[splits]\nsmallest = 1\npercents = [50]\nrecipes = ["matched", "paper"]\n'
     paper = '[splits.paper]\nsignal = "mentions"\nretain = [1]\n'
-    said = summary_of(project, UNCOUNTED, sizes, paper)
-    assert ADVICE in said
-    assert "\nEvery split of the recipes that were made is there.\n" in said
+    summary = summary_of(project, UNCOUNTED, sizes, paper)
+    assert ADVICE in summary
+    assert "\nEvery split of the recipes that were made is there.\n" in summary
 
 
 def test_both_sides_of_a_pair_that_is_missing_for_one_reason_are_one_line(project: Path) -> None:
     sizes = '[splits]\nsmallest = 2\npercents = [1]\nrecipes = ["paper"]\n'
-    said = summary_of(project, UNCOUNTED, sizes, '[splits.paper]\nsignal = "mentions"\nretain = [1]\n')
-    (line,) = [line for line in said.splitlines() if "country_forget_" in line]
+    summary = summary_of(project, UNCOUNTED, sizes, '[splits.paper]\nsignal = "mentions"\nretain = [1]\n')
+    (line,) = [line for line in summary.splitlines() if "country_forget_" in line]
     assert line.split()[:2] == ["paper", "country_forget_(rare|popular)_1"]

@@ -51,7 +51,7 @@ def test_a_file_in_the_folder_is_a_method(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "dual_data", package, ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
     (package / "evaluation" / "methods" / "uniform.py").write_text(METHOD)
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", FORMULA],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": path},
@@ -59,4 +59,4 @@ def test_a_file_in_the_folder_is_a_method(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert process.returncode == 0, process.stderr[-2000:]

@@ -128,9 +128,9 @@ def project(tmp_path: Path) -> Iterator[Path]:
 def build(root: Path, *stages: str) -> str:
     """Build and return what was reported."""
     forget_pipeline()
-    shown = dual_data("build", *stages, "--project", root, "--profile", "mine")
-    assert shown.code == 0, shown.err
-    return shown.err
+    outcome = dual_data("build", *stages, "--project", root, "--profile", "mine")
+    assert outcome.code == 0, outcome.err
+    return outcome.err
 
 
 def table(root: Path, stage: str, name: str = "data") -> pl.DataFrame:
@@ -146,10 +146,10 @@ def test_add_a_relation(project: Path) -> None:
     path.write_text(NEW_RELATION)
     assert len(NEW_RELATION.splitlines()) <= 15
     assert dual_data("check", "--project", project).code == 0
-    shown = dual_data("relations", "preview", "P299", "--limit", "3", "--project", project, "--profile", "mine")
-    assert shown.code == 0, shown.err
-    assert shown.out.count("in ISO 3166-1?") == 3
-    assert shown.out.count("test: By which number does ISO 3166-1 know ") == 3
+    outcome = dual_data("relations", "preview", "P299", "--limit", "3", "--project", project, "--profile", "mine")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("in ISO 3166-1?") == 3
+    assert outcome.out.count("test: By which number does ISO 3166-1 know ") == 3
     assert not (project / "artifacts" / "mine" / "previewed").exists()
     assert "pipeline/relations/P299.toml is new" in build(project, "questions")
     after = table(project, "questions")
@@ -165,8 +165,8 @@ def test_add_a_relation(project: Path) -> None:
 def test_the_relation_to_add_is_one_that_does_not_ship(tmp_path: Path) -> None:
     (stem,) = set(re.findall(r"dual-data relations (?:new|preview) (\w+)", (ROOT / "CONTRIBUTING.md").read_text()))
     root = copy_project(tmp_path / "mine")
-    shown = dual_data("relations", "new", stem, "--project", root)
-    assert shown.code == 0, shown.err
+    outcome = dual_data("relations", "new", stem, "--project", root)
+    assert outcome.code == 0, outcome.err
     skeleton = (root / "pipeline" / "relations" / f"{stem}.toml").read_text()
     assert all(f"# {key} = " in skeleton for key in ("precision", "unit", "unit_name"))
 

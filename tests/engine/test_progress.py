@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_label_is_no_markup() -> None:
-    with contextlib.redirect_stderr(Terminal()) as shown, TerminalProgress().task("model m[/b]", total=3) as advance:
+    with contextlib.redirect_stderr(Terminal()) as terminal, TerminalProgress().task("model m[/b]", total=3) as advance:
         advance(1)
-    assert "model m[/b] " in shown.getvalue()
-    assert "1/3" in shown.getvalue()
+    assert "model m[/b] " in terminal.getvalue()
+    assert "1/3" in terminal.getvalue()

@@ -64,10 +64,10 @@ def test_a_column_that_cannot_be_kept_is_named(root: Path, dtype: pl.DataType) -
 
 
 def test_a_second_build_does_nothing(root: Path) -> None:
-    first = run(root)
+    manifests = run(root)
     stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")}
     assert reasons(root) == {"numbers": "", "totals": ""}
-    assert run(root) == first
+    assert run(root) == manifests
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.parquet")} == stamps
 
 
@@ -81,8 +81,8 @@ def test_a_second_build_does_nothing(root: Path) -> None:
 )
 def test_the_plan_says_why(root: Path, change: Mapping[str, Any], reason: str) -> None:
     run(root)
-    found = reasons(root, *change.get("stages", ()), limit=change.get("limit"), **change.get("params", {}))
-    assert found == {"numbers": reason, "totals": "may rerun: numbers will be built anew"}
+    result = reasons(root, *change.get("stages", ()), limit=change.get("limit"), **change.get("params", {}))
+    assert result == {"numbers": reason, "totals": "may rerun: numbers will be built anew"}
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_parameter_in_a_table_is_named_alone(
 ) -> None:
     manifest = run(root)["totals"]
     before, after = (manifest.basis.model_copy(update={"params": params}) for params in (was, now))
-    built = manifest.model_copy(update={"basis": before, "fingerprint": before.fingerprint()}).sealed()
-    assert why_stale(after, built, root / "artifacts" / "toy" / "totals") == reason
+    sealed = manifest.model_copy(update={"basis": before, "fingerprint": before.fingerprint()}).sealed()
+    assert why_stale(after, sealed, root / "artifacts" / "toy" / "totals") == reason
 
 
 def test_what_is_outdated_stands_on_disk_and_can_be_looked_at(root: Path) -> None:
@@ -140,22 +140,22 @@ def test_files_are_watched(root: Path) -> None:
 
 
 def test_a_source_that_the_run_tells_stands_until_it_can_be_seen_to_have_changed(root: Path) -> None:
-    told: dict[str, str | None] = {"weights": None}
+    hashes: dict[str, str | None] = {"weights": None}
 
     def opening(params: toy.NumbersParams, tools: Tools) -> Result:
         return Result(toy.numbers(params, tools), {}, {"weights": "first"})
 
-    stage = replace(toy.NUMBERS, run=opening, sources=lambda *_: told)
-    first = run(root, stage)["numbers"]
-    assert first.basis.sources == {"weights": "first"}
-    assert first.basis.fingerprint() == first.fingerprint
+    stage = replace(toy.NUMBERS, run=opening, sources=lambda *_: hashes)
+    manifest = run(root, stage)["numbers"]
+    assert manifest.basis.sources == {"weights": "first"}
+    assert manifest.basis.fingerprint() == manifest.fingerprint
     assert reasons(root, stage)["numbers"] == ""
-    told["weights"] = "first"
+    hashes["weights"] = "first"
     assert reasons(root, stage)["numbers"] == ""
-    told["weights"] = "second"
+    hashes["weights"] = "second"
     assert reasons(root, stage)["numbers"] == "weights changed"
     assert run(root, stage)["numbers"].basis.sources == {"weights": "first"}  # what it was made from, not what was seen
-    del told["weights"]
+    del hashes["weights"]
     assert reasons(root, stage)["numbers"] == "weights is gone"
 
 
@@ -246,13 +246,13 @@ def test_offline_replays_and_names_what_is_missing(root: Path) -> None:
 
 
 def test_the_same_log_gives_the_same_hashes_elsewhere(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    there = toy.project(tmp_path_factory.mktemp("elsewhere"))
-    here = run(root)
+    elsewhere = toy.project(tmp_path_factory.mktemp("elsewhere"))
+    manifests = run(root)
     log = root / "artifacts" / "toy" / "calls.sqlite"
-    (there / "artifacts" / "toy").mkdir(parents=True)
-    (there / "artifacts" / "toy" / "calls.sqlite").write_bytes(log.read_bytes())
-    copied = run(there)
-    for name, manifest in here.items():
+    (elsewhere / "artifacts" / "toy").mkdir(parents=True)
+    (elsewhere / "artifacts" / "toy" / "calls.sqlite").write_bytes(log.read_bytes())
+    copied = run(elsewhere)
+    for name, manifest in manifests.items():
         assert copied[name].fingerprint == manifest.fingerprint
         assert {t: x.content for t, x in copied[name].outcome.items()} == {
             t: x.content for t, x in manifest.outcome.items()

@@ -30,17 +30,17 @@ def test_the_hash_ignores_the_order_of_rows(rows: list[tuple[str, int | None, li
 
 @given(ROWS, ROWS)
 def test_the_hash_tells_rows_apart(
-    one: list[tuple[str, int | None, list[str]]], other: list[tuple[str, int | None, list[str]]]
+    first: list[tuple[str, int | None, list[str]]], second: list[tuple[str, int | None, list[str]]]
 ) -> None:
-    assert (content_hash(frame(one)) == content_hash(frame(other))) == (
-        sorted(map(repr, one)) == sorted(map(repr, other))
+    assert (content_hash(frame(first)) == content_hash(frame(second))) == (
+        sorted(map(repr, first)) == sorted(map(repr, second))
     )
 
 
 def test_names_and_types_belong_to_the_hash() -> None:
-    one = pl.DataFrame({"a": [1]})
-    assert content_hash(one) != content_hash(one.rename({"a": "b"}))
-    assert content_hash(one) != content_hash(one.cast(pl.Int32))
+    frame = pl.DataFrame({"a": [1]})
+    assert content_hash(frame) != content_hash(frame.rename({"a": "b"}))
+    assert content_hash(frame) != content_hash(frame.cast(pl.Int32))
 
 
 NUMBERS = st.one_of(st.none(), st.floats(width=32).map(lambda number: number + 0.0))
@@ -49,22 +49,24 @@ Nested = list[tuple[float | None, list[float | None], tuple[float | None, float 
 
 
 def numbers(rows: Nested) -> pl.DataFrame:
-    pair = pl.Struct({"x": pl.Float64, "y": pl.Float32})
+    dtype = pl.Struct({"x": pl.Float64, "y": pl.Float32})
     columns = {
-        "a": pl.Series([one for one, _, _ in rows], dtype=pl.Float64),
+        "a": pl.Series([number for number, _, _ in rows], dtype=pl.Float64),
         "b": pl.Series([many for _, many, _ in rows], dtype=pl.List(pl.Float64)),
-        "c": pl.Series([two and {"x": two[0], "y": two[1]} for _, _, two in rows], dtype=pair),
+        "c": pl.Series([pair and {"x": pair[0], "y": pair[1]} for _, _, pair in rows], dtype=dtype),
     }
     return pl.DataFrame(columns)
 
 
 @given(NESTED, NESTED, st.randoms())
-def test_the_hash_tells_absent_infinite_and_undefined_numbers_apart(one: Nested, other: Nested, random: object) -> None:
-    equal = sorted(map(repr, one)) == sorted(map(repr, other))
-    assert (content_hash(numbers(one)) == content_hash(numbers(other))) == equal
-    shuffled = list(one)
+def test_the_hash_tells_absent_infinite_and_undefined_numbers_apart(
+    first: Nested, second: Nested, random: object
+) -> None:
+    equal = sorted(map(repr, first)) == sorted(map(repr, second))
+    assert (content_hash(numbers(first)) == content_hash(numbers(second))) == equal
+    shuffled = list(first)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert content_hash(numbers(one)) == content_hash(numbers(shuffled))
+    assert content_hash(numbers(first)) == content_hash(numbers(shuffled))
 
 
 @pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: {"x": x}, lambda x: [{"x": [x, None]}]])
@@ -77,8 +79,8 @@ def test_numbers_that_json_has_no_word_for_have_hashes_of_their_own(wrap: Callab
 
 def test_an_array_of_undefined_numbers_is_no_array_of_absent_ones() -> None:
     dtype = pl.Array(pl.Float64, 2)
-    one, other = (pl.DataFrame({"a": pl.Series([[1.0, x]], dtype=dtype)}) for x in (None, float("nan")))
-    assert content_hash(one) != content_hash(other)
+    absent, undefined = (pl.DataFrame({"a": pl.Series([[1.0, x]], dtype=dtype)}) for x in (None, float("nan")))
+    assert content_hash(absent) != content_hash(undefined)
 
 
 def test_the_hash_of_numbers_is_what_it_always_was() -> None:

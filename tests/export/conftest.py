@@ -6,11 +6,13 @@ import pytest
 
 from dual_data.release.tree import write_release
 from dual_data.released import Place, Release
-from tests.release.made import made
+from tests.release.made import invented_build
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Place]:
     """A release and its place, which tests must not change."""
     folder = tmp_path_factory.mktemp("export") / "release"
-    return write_release(made(tmp_path_factory.mktemp("export-project")), folder, name="made"), Place(folder=folder)
+    return write_release(invented_build(tmp_path_factory.mktemp("export-project")), folder, name="made"), Place(
+        folder=folder
+    )

@@ -25,10 +25,10 @@ TEMPLATE = {
 def tokenizer() -> Any:
     """A tokenizer that knows no word: enough to encode."""
     tokenizers, transformers = import_module("tokenizers"), import_module("transformers")
-    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0, "</s>": 1}, unk_token="<unk>"))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0, "</s>": 1}, unk_token="<unk>"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, eos_token="</s>", unk_token="<unk>", pad_token="</s>"
+        tokenizer_object=words, eos_token="</s>", unk_token="<unk>", pad_token="</s>"
     )
 
 
@@ -37,31 +37,36 @@ def main(checkout: Path, configs: str, split: str, family: str, refusals: str) -
     sys.path.insert(0, str(checkout / "src"))
     hydra, data, evals = import_module("hydra"), import_module("data"), import_module("evals")
     words = {"tokenizer": tokenizer(), "template_args": TEMPLATE}
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
 
     def compose(kind: str, *overrides: str) -> Any:
         name = family if kind == "finetune" else split
-        given = [f"experiment={kind}/dual/{name}", f"hydra.searchpath=[file://{configs}]", "task_name=try", *overrides]
+        arguments = [
+            f"experiment={kind}/dual/{name}",
+            f"hydra.searchpath=[file://{configs}]",
+            "task_name=try",
+            *overrides,
+        ]
         with hydra.initialize_config_dir(config_dir=str(checkout / "configs"), version_base=None):
-            composed = hydra.compose(config_name=FILES[kind], overrides=given)
+            composed = hydra.compose(config_name=FILES[kind], overrides=arguments)
         composed.paths.output_dir = "unused"
         return composed
 
     for kind in FILES:
         composed = compose(kind)
-        found[f"{kind}:system_prompt"] = composed.model.template_args.system_prompt
-        found[f"{kind}:max_new_tokens"] = [
+        result[f"{kind}:system_prompt"] = composed.model.template_args.system_prompt
+        result[f"{kind}:max_new_tokens"] = [
             metric.generation_args.max_new_tokens
             for metric in composed.eval.dual.metrics.values()
             if metric.handler == "rouge"
         ]
         if kind != "eval":
             rows = data.get_data(composed.data, mode="unlearn" if kind == "unlearn" else "train", **words)["train"]
-            found[kind] = {"rows": len(rows), "kind": type(rows).__name__, "item": sorted(rows[0])}
-        found[f"{kind}:metrics"] = list(evals.get_evaluators(composed.eval)["dual"].metrics)
+            result[kind] = {"rows": len(rows), "kind": type(rows).__name__, "item": sorted(rows[0])}
+        result[f"{kind}:metrics"] = list(evals.get_evaluators(composed.eval)["dual"].metrics)
         for metric, settings in composed.eval.dual.metrics.items():
             rows = data.get_datasets(settings.datasets, **words)
-            found[f"{kind}:{metric}"] = [len(rows), rows.predict_with_generate]
+            result[f"{kind}:{metric}"] = [len(rows), rows.predict_with_generate]
     dpo = compose(
         "unlearn",
         "trainer=DPO",
@@ -69,8 +74,8 @@ def main(checkout: Path, configs: str, split: str, family: str, refusals: str) -
         f"data.forget.DUAL_QA_forget_idk.args.idk_path={refusals}",
     )
     rows = data.get_data(dpo.data, mode="unlearn", **words)["train"]
-    found["dpo"] = {"handler": dpo.trainer.handler, "rows": len(rows), "item": sorted(rows[0]["forget"])}
-    return found
+    result["dpo"] = {"handler": dpo.trainer.handler, "rows": len(rows), "item": sorted(rows[0]["forget"])}
+    return result
 
 
 if __name__ == "__main__":

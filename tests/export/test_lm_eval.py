@@ -34,14 +34,14 @@ def tasks(files: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 def test_a_task_a_split_with_the_file_it_reads(exported: Exported) -> None:
     release, place = exported
-    found = tasks(lm_eval_files(release, place))
-    assert len(found) == sum(len(release.configs[config]) for config in release.recipes())
-    task = found["matched/dual_matched_town_forget_rare_5.yaml"]
+    task_by_path = tasks(lm_eval_files(release, place))
+    assert len(task_by_path) == sum(len(release.configs[config]) for config in release.recipes())
+    task = task_by_path["matched/dual_matched_town_forget_rare_5.yaml"]
     rows = pl.read_parquet(task["dataset_kwargs"]["data_files"]["test"])
     assert rows.height == task["metadata"]["rows"]
     assert task["tag"] == ["dual_matched", "dual_matched_forget_rare_5"]
     assert 0 <= task["metadata"]["chance_rougeL_recall"] <= 1
-    assert len({task["task"] for task in found.values()}) == len(found)
+    assert len({task["task"] for task in task_by_path.values()}) == len(task_by_path)
 
 
 def test_tasks_of_a_hub_revision_name_it(exported: Exported) -> None:
@@ -63,9 +63,9 @@ def test_prompt_and_scores_are_those_of_the_reference_evaluation(exported: Expor
     shared = lm_eval_files(*exported)[SHARED]
     assert PROTOCOL == SYSTEM_PROMPT
     assert yaml.safe_load(shared.replace("!function ", ""))["description"] == PROTOCOL
-    for gold, said in (("Indus River", "It is the Indus rivers."), ("Rome", ""), ("Brasília", "Brasilia")):
-        ours = text_scores(said, gold)
-        theirs = process_results({"answer": gold}, [said])
+    for gold, generation in (("Indus River", "It is the Indus rivers."), ("Rome", ""), ("Brasília", "Brasilia")):
+        ours = text_scores(generation, gold)
+        theirs = process_results({"answer": gold}, [generation])
         assert set(theirs) == set(METRICS)
         for name in ("rougeL_recall", "rouge1_recall", "rougeL_f1"):
             assert theirs[name] == ours[name]
@@ -100,8 +100,8 @@ def test_the_harness_runs_the_tasks_offline_with_a_real_model(exported: Exported
         "--limit", "2", "--batch_size", "2", "--device", "cpu", "--log_samples", "--output_path", str(tmp_path / "out"),
     ]  # fmt: skip
     home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env={**os.environ, **home}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    process = subprocess.run(command, env={**os.environ, **home}, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-3000:]
     results = json.loads(next((tmp_path / "out").rglob("results_*.json")).read_text())["results"]
     for name in names:
         assert {f"{metric},none" for metric in METRICS} <= set(results[name])

@@ -26,7 +26,7 @@ Exported = tuple[Release, Place]
 LOADER = Path(__file__).with_name("open_unlearning_loader.py")
 
 
-def loaded(files: dict[str, str], path: str) -> dict[str, Any]:
+def parsed(files: dict[str, str], path: str) -> dict[str, Any]:
     content = yaml.safe_load(files[path])
     assert isinstance(content, dict)
     return content
@@ -38,11 +38,11 @@ def test_every_forget_split_has_experiments_with_splits_that_exist(exported: Exp
     experiments = [path for path in files if path.startswith("experiment/unlearn/")]
     assert len(experiments) == sum(len(family.forget) for family in families(release)) > 0
     for path in experiments:
-        settings = loaded(files, path)
-        named = settings["eval"]["dual"]
+        settings = parsed(files, path)
+        splits = settings["eval"]["dual"]
         for role in ("forget", "retain", "retain_eval"):
-            assert named[f"{role}_split"] in release.configs[named["config"]]
-            arguments = loaded(files, f"data/datasets/DUAL_QA_{role}.yaml")[f"DUAL_QA_{role}"]["args"]["hf_args"]
+            assert splits[f"{role}_split"] in release.configs[splits["config"]]
+            arguments = parsed(files, f"data/datasets/DUAL_QA_{role}.yaml")[f"DUAL_QA_{role}"]["args"]["hf_args"]
             assert (arguments["name"], arguments["split"]) == ("${eval.dual.config}", f"${{eval.dual.{role}_split}}")
         assert settings["model"]["template_args"]["system_prompt"] == SYSTEM_PROMPT
         assert files[path].startswith("# @package _global_\n")
@@ -50,7 +50,7 @@ def test_every_forget_split_has_experiments_with_splits_that_exist(exported: Exp
 
 def test_fine_tuning_teaches_the_largest_forget_splits_and_what_is_retained(exported: Exported) -> None:
     files = open_unlearning_files(*exported)
-    settings = loaded(files, "experiment/finetune/dual/matched/river.yaml")
+    settings = parsed(files, "experiment/finetune/dual/matched/river.yaml")
     split = settings["data"]["train"]["DUAL_QA_full"]["args"]["hf_args"]["split"]
     assert split == "river_forget_rare_10+river_forget_popular_10+river_retain_train+river_retain_eval"
 
@@ -58,10 +58,10 @@ def test_fine_tuning_teaches_the_largest_forget_splits_and_what_is_retained(expo
 def test_answers_end_after_the_tokens_of_the_protocol_and_refusals_stand_beside_them(exported: Exported) -> None:
     files = open_unlearning_files(*exported)
     for role in ("forget", "retain", "retain_eval"):
-        metric = loaded(files, f"eval/dual_metrics/{role}_Q_A_ROUGE.yaml")
+        metric = parsed(files, f"eval/dual_metrics/{role}_Q_A_ROUGE.yaml")
         assert metric["generation_args"] == {"max_new_tokens": 64}
     refused, answered = (
-        loaded(files, f"data/datasets/{name}.yaml")[name] for name in ("DUAL_QA_forget_idk", "DUAL_QA_forget")
+        parsed(files, f"data/datasets/{name}.yaml")[name] for name in ("DUAL_QA_forget_idk", "DUAL_QA_forget")
     )
     assert refused["handler"] == "QAwithIdkDataset"
     assert refused["args"] == {**answered["args"], "idk_path": "./data/idk.jsonl"}
@@ -72,9 +72,9 @@ def test_datasets_name_the_folder_or_the_revision(exported: Exported) -> None:
 
     def arguments(where: Place) -> dict[str, Any]:
         files = open_unlearning_files(release, where)
-        found = loaded(files, "data/datasets/DUAL_QA_forget.yaml")["DUAL_QA_forget"]["args"]["hf_args"]
-        assert isinstance(found, dict)
-        return found
+        content = parsed(files, "data/datasets/DUAL_QA_forget.yaml")["DUAL_QA_forget"]["args"]["hf_args"]
+        assert isinstance(content, dict)
+        return content
 
     assert arguments(place)["path"] == str(place.folder)
     assert "revision" not in arguments(place)
@@ -90,8 +90,8 @@ def test_published_retain_splits_serve_both_ways(exported: Exported) -> None:
         "city_fast_retain_1500": 1,
         "city_fast_retain_500": 1,
     }
-    one = next(iter(release.configs["facts"].values()))
-    changed = release.model_copy(update={"configs": {"paper": dict.fromkeys(splits, one)}})
+    file = next(iter(release.configs["facts"].values()))
+    changed = release.model_copy(update={"configs": {"paper": dict.fromkeys(splits, file)}})
     (family,) = families(changed)
     assert (family.retain, family.retain_eval) == ("city_fast_retain_500", "city_fast_retain_500")
     assert family.full == ("city_forget_rare_5", "city_forget_popular_5", "city_fast_retain_500")
@@ -103,21 +103,23 @@ def test_its_own_loaders_accept_it_offline(exported: Exported, tmp_path: Path) -
     release, _ = exported
     write_export("open-unlearning", open_unlearning_files(*exported), tmp_path / "configs", *exported)
     refusals = Path(__file__).parents[2] / "prompts" / "refusals.txt"
-    named = [tmp_path / "configs", "matched/river_forget_rare_5", "matched/river", refusals]
-    command = [PYTHON, str(LOADER), CHECKOUT, *map(str, named)]
+    arguments = [tmp_path / "configs", "matched/river_forget_rare_5", "matched/river", refusals]
+    command = [PYTHON, str(LOADER), CHECKOUT, *map(str, arguments)]
     home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env={**os.environ, **home}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, env={**os.environ, **home}, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-3000:]
+    result = json.loads(process.stdout.splitlines()[-1])
     rows = {split: file.rows for split, file in release.configs["matched"].items()}
-    assert found["unlearn"] == {"rows": rows["river_forget_rare_5"], "kind": "ForgetRetainDataset",
+    assert result["unlearn"] == {"rows": rows["river_forget_rare_5"], "kind": "ForgetRetainDataset",
                                 "item": ["forget", "retain"]}  # fmt: skip
-    family = next(one for one in families(release) if (one.config, one.name) == ("matched", "river"))
-    assert found["finetune"]["rows"] == sum(rows[split] for split in family.full)
-    assert found["eval:retain_eval_Q_A_ROUGE"] == [rows["river_retain_eval"], True]
-    assert found["eval:forget_Q_A_Prob"] == [rows["river_forget_rare_5"], False]
-    assert len(found["eval:metrics"]) == 6
+    family = next(
+        candidate for candidate in families(release) if (candidate.config, candidate.name) == ("matched", "river")
+    )
+    assert result["finetune"]["rows"] == sum(rows[split] for split in family.full)
+    assert result["eval:retain_eval_Q_A_ROUGE"] == [rows["river_retain_eval"], True]
+    assert result["eval:forget_Q_A_Prob"] == [rows["river_forget_rare_5"], False]
+    assert len(result["eval:metrics"]) == 6
     for kind in ("unlearn", "finetune", "eval"):
-        assert found[f"{kind}:system_prompt"] == SYSTEM_PROMPT
-        assert found[f"{kind}:max_new_tokens"] == [64, 64, 64]
-    assert found["dpo"] == {"handler": "DPO", "rows": rows["river_forget_rare_5"], "item": ["alternate", "original"]}
+        assert result[f"{kind}:system_prompt"] == SYSTEM_PROMPT
+        assert result[f"{kind}:max_new_tokens"] == [64, 64, 64]
+    assert result["dpo"] == {"handler": "DPO", "rows": rows["river_forget_rare_5"], "item": ["alternate", "original"]}

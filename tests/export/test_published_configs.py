@@ -9,7 +9,7 @@ import pytest
 
 from dual_data.release.tree import write_release
 from dual_data.released import Release
-from tests.release.made import made, world
+from tests.release.made import invented_build, world
 
 SIZES = {
     "percents": [1, 5, 10],
@@ -30,7 +30,7 @@ QUOTED = ("city_fast_retain_500", "city_fast_retain_1500", "city_full", "full_")
 def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Path]:
     """The config paper of an invented world of a topic as large as the published retain splits need."""
     root = tmp_path_factory.mktemp("published")
-    build = made(root, world(subjects=660, topics=("places_city",)), sizes=SIZES)
+    build = invented_build(root, world(subjects=660, topics=("places_city",)), sizes=SIZES)
     return write_release(build, root / "release", name="made"), root / "release"
 
 
@@ -61,9 +61,9 @@ def loaded(release: tuple[Release, Path], split: str, cache: Path) -> Any:
 )
 def test_splits_of_the_published_names_load(release: tuple[Release, Path], tmp_path: Path, split: str) -> None:
     rows = loaded(release, split, tmp_path)
-    of = release[0].configs["paper"]
-    wanted = 10 if "[" in split else sum(of[name].rows for name in split.split("+"))
-    assert len(rows) == wanted > 0
+    files = release[0].configs["paper"]
+    count = 10 if "[" in split else sum(files[name].rows for name in split.split("+"))
+    assert len(rows) == count > 0
     assert all(isinstance(rows[0][key], str) and rows[0][key] for key in ("question", "answer"))
     assert rows.column_names[: len(PUBLISHED)] == PUBLISHED
 

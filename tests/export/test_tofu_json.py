@@ -12,7 +12,7 @@ from dual_data.ids import digest
 from dual_data.release.tables import tables_of
 from dual_data.release.tree import write_release
 from dual_data.released import Place, Release, read_table
-from tests.release.made import made, world
+from tests.release.made import invented_build, world
 
 SPLIT = pl.DataFrame(
     {
@@ -38,7 +38,7 @@ def facts_of(split: pl.DataFrame, kinds: str | list[str] = "entity") -> pl.DataF
     )
 
 
-def asked(relation: str, answers: list[str]) -> pl.DataFrame:
+def questions(relation: str, answers: list[str]) -> pl.DataFrame:
     """Questions of one relation."""
     rows = [(digest(f"{relation} {answer}"), relation, f"{relation} {answer}?", answer) for answer in answers]
     return pl.DataFrame(rows, ["fact_id", "relation", "question", "answer"], orient="row")
@@ -53,8 +53,8 @@ LANDS = [f"Land {letter}" for letter in "ABCDEFGH"]
 
 
 def test_a_row_has_what_readers_of_tofu_expect() -> None:
-    first = rows({"all": SPLIT}, facts_of(SPLIT))["all"][0]
-    assert first == {
+    row = rows({"all": SPLIT}, facts_of(SPLIT))["all"][0]
+    assert row == {
         "question": "q1",
         "answer": "Oslo",
         "paraphrased_question": "p1",
@@ -66,69 +66,71 @@ def test_a_row_has_what_readers_of_tofu_expect() -> None:
 
 
 def test_what_is_missing_falls_back() -> None:
-    found = rows({"all": SPLIT}, facts_of(SPLIT))["all"]
-    assert found[2]["paraphrased_question"] == "q3"
-    assert found[1]["paraphrased_answer"] == "Lima"
+    result = rows({"all": SPLIT}, facts_of(SPLIT))["all"]
+    assert result[2]["paraphrased_question"] == "q3"
+    assert result[1]["paraphrased_answer"] == "Lima"
 
 
 def test_wrong_answers_come_from_the_whole_configuration_and_are_the_same_in_every_split() -> None:
-    many = asked("P17", [f"Land {number}" for number in range(40)])
-    found = rows({"one": many.head(1), "rest": many.slice(1), "back": many.reverse()}, facts_of(many))
-    assert {len(row["perturbed_answer"]) for split in found.values() for row in split} == {5}
-    assert all(row["answer"] not in row["perturbed_answer"] for split in found.values() for row in split)
-    assert len({answer for row in found["back"] for answer in row["perturbed_answer"]}) == 40
-    assert found["back"][::-1] == found["one"] + found["rest"]
+    many = questions("P17", [f"Land {number}" for number in range(40)])
+    result = rows({"one": many.head(1), "rest": many.slice(1), "back": many.reverse()}, facts_of(many))
+    assert {len(row["perturbed_answer"]) for split in result.values() for row in split} == {5}
+    assert all(row["answer"] not in row["perturbed_answer"] for split in result.values() for row in split)
+    assert len({answer for row in result["back"] for answer in row["perturbed_answer"]}) == 40
+    assert result["back"][::-1] == result["one"] + result["rest"]
 
 
 def test_a_relation_with_too_few_answers_takes_others_of_the_same_kind() -> None:
-    split = pl.concat([asked("P30", ["Asia", "Europe"]), asked("P17", LANDS), asked("P571", ["1889", "1901"])])
-    found = wrong(split.head(10), facts_of(split, ["entity"] * 10 + ["date"] * 2))
-    assert found["Asia"][0] == "Europe"
-    assert set(found["Asia"][1:]) < set(LANDS)
-    assert {len(answers) for answers in found.values()} == {5}
+    split = pl.concat(
+        [questions("P30", ["Asia", "Europe"]), questions("P17", LANDS), questions("P571", ["1889", "1901"])]
+    )
+    wrong_answers = wrong(split.head(10), facts_of(split, ["entity"] * 10 + ["date"] * 2))
+    assert wrong_answers["Asia"][0] == "Europe"
+    assert set(wrong_answers["Asia"][1:]) < set(LANDS)
+    assert {len(answers) for answers in wrong_answers.values()} == {5}
 
 
 def test_every_row_of_a_file_has_as_many_wrong_answers() -> None:
-    split = pl.concat([asked("P17", LANDS), asked("P571", ["1889", "1901", "1910"]), asked("P1082", ["7"])])
+    split = pl.concat([questions("P17", LANDS), questions("P571", ["1889", "1901", "1910"]), questions("P1082", ["7"])])
     facts = facts_of(split, ["entity"] * 8 + ["date"] * 3 + ["quantity"])
-    found = rows({"lands": split.head(8), "dates": split.head(11), "all": split}, facts)
-    lengths = {name: {len(row["perturbed_answer"]) for row in rows} for name, rows in found.items()}
+    result = rows({"lands": split.head(8), "dates": split.head(11), "all": split}, facts)
+    lengths = {name: {len(row["perturbed_answer"]) for row in rows} for name, rows in result.items()}
     assert lengths == {"lands": {5}, "dates": {2}, "all": {0}}
 
 
 def test_no_wrong_answer_is_right() -> None:
-    split = asked("P47", ["Oslo", "oslo", "Kristiania", "Lima", "Bergen", *LANDS])
+    split = questions("P47", ["Oslo", "oslo", "Kristiania", "Lima", "Bergen", *LANDS])
     facts = facts_of(split).with_columns(
         # Two objects of one subject, only one of which says so in `answers`; an alias that no question accepts.
         subject_qid=pl.col("subject_qid").replace(dict(zip(split["fact_id"][3:5], ["Q1", "Q1"], strict=True))),
         object_aliases=pl.when(pl.col("object_label") == "Oslo").then(pl.lit(["Kristiania"])).otherwise(pl.lit([""])),
     )
-    found = wrong(split, facts)
-    assert {"Oslo", "oslo", "Kristiania"}.isdisjoint(found["Oslo"])
-    assert "Bergen" not in found["Lima"]
-    assert "Lima" not in found["Bergen"]
-    dates = asked("P569", ["31 March 1889", "1889", "1901"])
+    wrong_answers = wrong(split, facts)
+    assert {"Oslo", "oslo", "Kristiania"}.isdisjoint(wrong_answers["Oslo"])
+    assert "Bergen" not in wrong_answers["Lima"]
+    assert "Lima" not in wrong_answers["Bergen"]
+    dates = questions("P569", ["31 March 1889", "1889", "1901"])
     assert wrong(dates, facts_of(dates, "date")) == {"31 March 1889": ["1901"], "1889": ["1901"], "1901": ["1889"]}
-    same_question = asked("P17", LANDS).with_columns(question=pl.lit("q"))
+    same_question = questions("P17", LANDS).with_columns(question=pl.lit("q"))
     assert set(map(len, wrong(same_question, facts_of(same_question)).values())) == {0}
 
 
 def test_tables_without_aliases_or_paraphrases_do() -> None:
-    found = rows({"all": SPLIT.drop("answers", "paraphrases_test")}, facts_of(SPLIT))["all"]
-    assert [row["answers"] for row in found] == [["Oslo"], ["Lima"], ["oslo"], ["Peru"]]
-    assert found[0]["paraphrased_question"] == "q1"
+    result = rows({"all": SPLIT.drop("answers", "paraphrases_test")}, facts_of(SPLIT))["all"]
+    assert [row["answers"] for row in result] == [["Oslo"], ["Lima"], ["oslo"], ["Peru"]]
+    assert result[0]["paraphrased_question"] == "q1"
 
 
 def test_a_file_with_fewer_wrong_answers_is_told(tmp_path: Path) -> None:
     frames, short = world(subjects=40), pl.col("answer").str.head(len("Land b"))
     frames["questions"] = frames["questions"].with_columns(answer=short, answers=pl.concat_list(short))
     frames["facts"] = frames["facts"].with_columns(object_label=pl.col("object_label").str.head(len("Land b")))
-    release = write_release(made(tmp_path / "project", frames), tmp_path / "release", name="made")
-    told: list[str] = []
-    files = tofu_json_files(release, Place(folder=tmp_path / "release"), told.append)
-    assert len(told) == len(files)
-    assert told[0].startswith("paper/")
-    assert told[0].endswith(".json: 2 wrong answers a row, not 5: paper has no more for some of its rows")
+    release = write_release(invented_build(tmp_path / "project", frames), tmp_path / "release", name="made")
+    messages: list[str] = []
+    files = tofu_json_files(release, Place(folder=tmp_path / "release"), messages.append)
+    assert len(messages) == len(files)
+    assert messages[0].startswith("paper/")
+    assert messages[0].endswith(".json: 2 wrong answers a row, not 5: paper has no more for some of its rows")
 
 
 def test_a_file_a_split_in_the_order_of_the_split(exported: tuple[Release, Place]) -> None:
@@ -145,13 +147,15 @@ def test_a_file_a_split_in_the_order_of_the_split(exported: tuple[Release, Place
 def test_the_published_columns_come_with_answers_and_held_out_wordings(tmp_path: Path) -> None:
     frames = world(subjects=40)
     alias = pl.col("answer").replace("Land baba", "Land bade")
-    known = pl.when(pl.col("answer") == alias).then(pl.concat_list("answer")).otherwise(pl.concat_list("answer", alias))
-    build = made(tmp_path, {**frames, "questions": frames["questions"].with_columns(answers=known)})
+    accepted = (
+        pl.when(pl.col("answer") == alias).then(pl.concat_list("answer")).otherwise(pl.concat_list("answer", alias))
+    )
+    build = invented_build(tmp_path, {**frames, "questions": frames["questions"].with_columns(answers=accepted)})
     tables = tables_of(build).configs
-    found = [row for split in rows(tables["paper"], tables["facts"]["train"]).values() for row in split]
-    aliased = [row for row in found if row["answer"] == "Land baba"]
+    result = [row for split in rows(tables["paper"], tables["facts"]["train"]).values() for row in split]
+    aliased = [row for row in result if row["answer"] == "Land baba"]
     assert aliased
     assert all(row["paraphrased_answer"] == "Land bade" for row in aliased)
     assert not any("Land bade" in row["perturbed_answer"] for row in aliased)
-    assert any("Land bade" in row["perturbed_answer"] for row in found)
-    assert all(row["paraphrased_question"] != row["question"] for row in found)
+    assert any("Land bade" in row["perturbed_answer"] for row in result)
+    assert all(row["paraphrased_question"] != row["question"] for row in result)

@@ -12,14 +12,14 @@ from dual_data.config import load_profile
 from dual_data.release.build import Build
 from dual_data.release.tree import write_release
 from dual_data.released import Release
-from tests.release.made import ROOT, made
+from tests.release.made import ROOT, invented_build
 from tests.services.hub import Hub, hub
 
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """A clean, whole build of the invented world."""
-    return made(tmp_path_factory.mktemp("project"))
+    return invented_build(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="session")

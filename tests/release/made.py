@@ -48,19 +48,21 @@ def world(
             qid = f"Q{1000 * (t + 1) + s}" if resolved else label_id(label)
             links[qid] = _draw(f"{topic} {s}", 211)
             for stem in STEMS:
-                drawn = _draw(f"{topic} {s} {stem}", 25)
-                answer = f"Land {_word(drawn)}{spice}"
-                value = f"Q{90_000 + drawn}" if resolved else label_id(answer)
+                number = _draw(f"{topic} {s} {stem}", 25)
+                answer = f"Land {_word(number)}{spice}"
+                value = f"Q{90_000 + number}" if resolved else label_id(answer)
                 identity = fact_id(qid, stem, "entity", value)
                 facts.append(_fact(identity, topic, stem, (qid, label), (value, answer), resolved=resolved))
                 questions.append(_question(identity, stem, label, answer))
                 links.setdefault(value, 500)
-    known = [(q["fact_id"], MODEL, "matched", ["Land"], 1, True, False, -1.5, None, None, None) for q in questions[::2]]
+    knowledge = [
+        (q["fact_id"], MODEL, "matched", ["Land"], 1, True, False, -1.5, None, None, None) for q in questions[::2]
+    ]
     return {
         "facts": _typed(facts, Facts),
         "links": _typed([_link(qid, count) for qid, count in links.items()], Links),
         "questions": _typed(questions, Questions),
-        "knowledge": pl.DataFrame(known, schema=_schema(Knowledge), orient="row"),
+        "knowledge": pl.DataFrame(knowledge, schema=_schema(Knowledge), orient="row"),
         "salience": pl.DataFrame(schema=_schema(Salience)),
     }
 
@@ -100,7 +102,7 @@ def artifacts(
     return root / "artifacts" / "made"
 
 
-def made(root: Path, frames: Mapping[str, pl.DataFrame] | None = None, **options: Any) -> Build:
+def invented_build(root: Path, frames: Mapping[str, pl.DataFrame] | None = None, **options: Any) -> Build:
     """The build of `artifacts`, read back."""
     return read_build(artifacts(root, frames, **options), NAMES)
 

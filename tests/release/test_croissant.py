@@ -64,10 +64,10 @@ def compare(record: dict[str, Any], folder: Path, config: str, split: str) -> No
     """Expect the record to be the first row of the split."""
     row = pl.read_parquet(folder / config / f"{split}.parquet").row(0, named=True)
     for name, value in row.items():
-        read = record[f"{config}/{name}"]
+        cell = record[f"{config}/{name}"]
         if name == "knowledge":
-            read = [{key.rpartition("/")[2]: part for key, part in item.items()} for item in read]
-        assert plain(read) == value, name
+            cell = [{key.rpartition("/")[2]: member for key, member in item.items()} for item in cell]
+        assert plain(cell) == value, name
 
 
 def test_all_splits_of_a_configuration_are_in_its_record_set(dataset: Any, released: tuple[Release, Path]) -> None:
@@ -95,9 +95,9 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pushed_release_gives_the_addresses_of_its_tag(pushed: Repository, released: tuple[Release, Path]) -> None:
     document = json.loads(pushed.head["croissant.json"])
     base = f"https://huggingface.co/datasets/{NAME}"
-    found = {item["@id"]: item["contentUrl"] for item in document["distribution"] if "contentUrl" in item}
+    addresses = {item["@id"]: item["contentUrl"] for item in document["distribution"] if "contentUrl" in item}
     tables = {file.path for splits in released[0].configs.values() for file in splits.values()}
-    assert found == {"repository": base, **{path: f"{base}/resolve/v1.0.0/{path}" for path in tables}}
+    assert addresses == {"repository": base, **{path: f"{base}/resolve/v1.0.0/{path}" for path in tables}}
     sets = [item["containedIn"] for item in document["distribution"] if item["@type"] == "cr:FileSet"]
     assert sets == [{"@id": "repository"}] * 3
 
@@ -107,8 +107,8 @@ def test_a_pushed_release_gives_the_addresses_of_its_tag(pushed: Repository, rel
 def test_a_table_of_a_pushed_release_is_read_over_http(
     online: Hub, pushed: Repository, released: tuple[Release, Path], config: str
 ) -> None:
-    here = pushed.head["croissant.json"].replace(b"https://huggingface.co", online.url.encode())
-    pushed.head["croissant.json"] = here
+    document = pushed.head["croissant.json"].replace(b"https://huggingface.co", online.url.encode())
+    pushed.head["croissant.json"] = document
     dataset = import_module("mlcroissant").Dataset(f"{online.url}/datasets/{NAME}/resolve/v1.0.0/croissant.json")
     assert not list(dataset.metadata.ctx.issues.errors)
     compare(next(iter(dataset.records(config))), released[1], config, "train")

@@ -13,7 +13,7 @@ from dual_data.ids import fact_id
 from dual_data.release.diff import Snapshot, compare, read_snapshot
 from dual_data.release.tree import write_release
 from dual_data.released import Release
-from tests.release.made import SIZES, artifacts, made, world
+from tests.release.made import SIZES, artifacts, invented_build, world
 
 ONE, TWO = world(subjects=12), world(subjects=12)
 
@@ -26,66 +26,66 @@ def snapshot(frames: dict[str, pl.DataFrame], members: dict[str, list[str]] | No
 
 def test_nothing_changed_in_another_order() -> None:
     shuffled = {name: frame.reverse() for name, frame in TWO.items()}
-    found = compare(snapshot(ONE), snapshot(shuffled))
-    assert [len(frame) for frame in found] == [0, 0, 0, 0, 0]
+    difference = compare(snapshot(ONE), snapshot(shuffled))
+    assert [len(frame) for frame in difference] == [0, 0, 0, 0, 0]
 
 
 def test_added_removed_and_corrected_facts() -> None:
     facts = TWO["facts"]
-    first = facts.row(0, named=True)
-    now = {
-        **first,
+    old = facts.row(0, named=True)
+    new = {
+        **old,
         "object_value": "Q77",
         "object_qid": "Q77",
         "object_label": "Elsewhere",
-        "fact_id": fact_id(first["subject_qid"], first["property_id"], "entity", "Q77"),
+        "fact_id": fact_id(old["subject_qid"], old["property_id"], "entity", "Q77"),
     }
-    changed = pl.concat([facts[1:-1], pl.DataFrame([now], schema=facts.schema)])
-    found = compare(snapshot(ONE), snapshot({**TWO, "facts": changed}))
-    assert found.added["fact_id"].to_list() == [now["fact_id"]]
-    assert set(found.removed["fact_id"]) == {first["fact_id"], facts["fact_id"][-1]}
-    assert found.corrected.rows() == [
-        (first["subject_qid"], first["property_id"], first["subject_label"], first["object_label"], "Elsewhere")
+    changed = pl.concat([facts[1:-1], pl.DataFrame([new], schema=facts.schema)])
+    difference = compare(snapshot(ONE), snapshot({**TWO, "facts": changed}))
+    assert difference.added["fact_id"].to_list() == [new["fact_id"]]
+    assert set(difference.removed["fact_id"]) == {old["fact_id"], facts["fact_id"][-1]}
+    assert difference.corrected.rows() == [
+        (old["subject_qid"], old["property_id"], old["subject_label"], old["object_label"], "Elsewhere")
     ]
 
 
 def test_changed_wording_names_the_columns_and_new_counts_do_not_count() -> None:
     target = TWO["questions"]["fact_id"][3]
-    here = pl.col("fact_id") == target
+    is_target = pl.col("fact_id") == target
     questions = TWO["questions"].with_columns(
-        question=pl.when(here).then(pl.lit("What then?")).otherwise("question"),
-        statement=pl.when(here).then(pl.lit("So it is.")).otherwise("statement"),
+        question=pl.when(is_target).then(pl.lit("What then?")).otherwise("question"),
+        statement=pl.when(is_target).then(pl.lit("So it is.")).otherwise("statement"),
     )
     facts = TWO["facts"].with_columns(subject_mentions=pl.col("subject_mentions") + 5)
-    found = compare(snapshot(ONE), snapshot({**TWO, "questions": questions, "facts": facts}))
-    assert found.changed.rows() == [(target, ["question", "statement"])]
+    difference = compare(snapshot(ONE), snapshot({**TWO, "questions": questions, "facts": facts}))
+    assert difference.changed.rows() == [(target, ["question", "statement"])]
 
 
 def test_members_that_a_split_kept() -> None:
     a, b, c = ONE["facts"]["fact_id"][:3]
-    found = compare(snapshot(ONE, {"x": [a, b], "gone": [a]}), snapshot(TWO, {"x": [b, c], "new": [a, c]}))
-    assert found.splits.rows() == [
+    difference = compare(snapshot(ONE, {"x": [a, b], "gone": [a]}), snapshot(TWO, {"x": [b, c], "new": [a, c]}))
+    assert difference.splits.rows() == [
         ("matched", "gone", 1, 0, 0, 0, 1),
         ("matched", "new", 0, 2, 0, 2, 0),
         ("matched", "x", 2, 2, 1, 1, 1),
     ]
-    assert found.summary()["splits"][2]["kept"] == 1
+    assert difference.summary()["splits"][2]["kept"] == 1
 
 
 def test_a_build_and_its_release_are_the_same(released: tuple[Release, Path], tmp_path: Path) -> None:
     build = artifacts(tmp_path)
-    found = compare(read_snapshot(str(build)), read_snapshot(str(released[1])))
-    assert [len(frame) for frame in found[:4]] == [0, 0, 0, 0]
-    assert (found.splits["kept"] == found.splits["after"]).all()
+    difference = compare(read_snapshot(str(build)), read_snapshot(str(released[1])))
+    assert [len(frame) for frame in difference[:4]] == [0, 0, 0, 0]
+    assert (difference.splits["kept"] == difference.splits["after"]).all()
 
 
 def test_a_release_without_splits_can_be_compared(released: tuple[Release, Path], tmp_path: Path) -> None:
-    build = made(tmp_path, world(subjects=8), sizes={**SIZES, "smallest": 500})
+    build = invented_build(tmp_path, world(subjects=8), sizes={**SIZES, "smallest": 500})
     bare = write_release(build, tmp_path / "out", name="made")
     assert "splits" in bare.absent
-    found = compare(read_snapshot(str(tmp_path / "out")), read_snapshot(str(released[1])))
-    assert (found.splits["before"] == 0).all()
-    assert found.added.height > 0
+    difference = compare(read_snapshot(str(tmp_path / "out")), read_snapshot(str(released[1])))
+    assert (difference.splits["before"] == 0).all()
+    assert difference.added.height > 0
 
 
 def test_an_unfinished_build_is_told_with_the_command(tmp_path: Path) -> None:

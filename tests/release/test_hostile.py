@@ -18,7 +18,7 @@ from dual_data.release.secrets import find_secret, redacted
 from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place
-from tests.release.made import SIZES, made, world
+from tests.release.made import SIZES, invented_build, world
 
 SPICE = (
     " | ---\n--- configs: [] ![x](https://evil.invalid/x.png) <script>alert(1)</script> [y](javascript:z) "
@@ -30,12 +30,14 @@ TOPICS = ("../../escape", "x*?[y]: {z}")
 def test_hostile_labels_and_topics_have_no_effect(tmp_path: Path) -> None:
     frames = world(subjects=40, topics=TOPICS, spice=SPICE)
     project = tmp_path / "project"
-    release = write_release(made(project, frames, sizes={**SIZES, "recipes": ["paper"]}), tmp_path / "out", name="made")
+    release = write_release(
+        invented_build(project, frames, sizes={**SIZES, "recipes": ["paper"]}), tmp_path / "out", name="made"
+    )
     folder = tmp_path / "out"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "project"]
     assert verify(Place(folder=folder))[1] == []
     for path in folder.rglob("*"):
-        assert all(part.replace(".", "_").isidentifier() for part in path.relative_to(folder).parts)
+        assert all(component.replace(".", "_").isidentifier() for component in path.relative_to(folder).parts)
     card = (folder / "README.md").read_text()
     _, head, body = card.split("---\n", 2)
     assert [config["config_name"] for config in yaml.safe_load(head)["configs"]] == list(release.configs)
@@ -52,10 +54,10 @@ def test_hostile_labels_and_topics_have_no_effect(tmp_path: Path) -> None:
 
 @given(st.text())
 def test_text_cannot_leave_its_cell(value: str) -> None:
-    shown = text(value)
-    assert "\n" not in shown
-    assert "\r" not in shown
-    bare = shown.replace("\\\\", "").replace("\\|", "").replace("\\[", "").replace("\\`", "")
+    cell = text(value)
+    assert "\n" not in cell
+    assert "\r" not in cell
+    bare = cell.replace("\\\\", "").replace("\\|", "").replace("\\[", "").replace("\\`", "")
     assert not set(bare) & set("|<>[`")
     assert "`" not in code(value)[1:-1]
     assert "|" not in code(value)
@@ -63,10 +65,10 @@ def test_text_cannot_leave_its_cell(value: str) -> None:
 
 @given(st.lists(st.text(), unique=True))
 def test_names_are_plain_and_distinct_even_where_case_does_not_count(names: list[str]) -> None:
-    found = plain_names(names)
-    assert set(found) == set(names)
-    assert len({plain.lower() for plain in found.values()}) == len(names)
-    assert all(plain.isascii() and plain.replace("_", "a").isalnum() for plain in found.values())
+    result = plain_names(names)
+    assert set(result) == set(names)
+    assert len({plain.lower() for plain in result.values()}) == len(names)
+    assert all(plain.isascii() and plain.replace("_", "a").isalnum() for plain in result.values())
 
 
 def test_plain_names_stay_as_they_are() -> None:
@@ -99,8 +101,8 @@ def test_signed_addresses_lose_their_signature() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code_ = (
+    script = (
         "import sys, dual_data; print(sorted({'polars', 'datasets', 'huggingface_hub', 'pydantic'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code_], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"

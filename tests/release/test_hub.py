@@ -29,15 +29,15 @@ from tests.services.hub import TOKEN, Answer, Hub, Repository
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 NAME = "made-up/dual"
-Made = tuple[Release, Path]
+Released = tuple[Release, Path]
 
 
-def publish(hub: Hub, made: Made, tag: str = "v1.0.0", **options: Any) -> Pushed:
-    release, folder = made
+def publish(hub: Hub, released: Released, tag: str = "v1.0.0", **options: Any) -> Pushed:
+    release, folder = released
     return push(release, folder, NAME, tag, endpoint=hub.public, token=TOKEN, **options)
 
 
-def test_push_makes_one_commit_and_a_tag_that_can_be_loaded_and_verified(online: Hub, released: Made) -> None:
+def test_push_makes_one_commit_and_a_tag_that_can_be_loaded_and_verified(online: Hub, released: Released) -> None:
     pushed = publish(online, released)
     repository = online.repositories[NAME]
     assert repository.titles == ["initial commit", "Release v1.0.0"]
@@ -45,16 +45,16 @@ def test_push_makes_one_commit_and_a_tag_that_can_be_loaded_and_verified(online:
     assert not repository.private
     release, folder = released
     place = locate(f"{NAME}@v1.0.0", endpoint=online.url)
-    found, findings = verify(place)
+    manifest, findings = verify(place)
     assert findings == []
-    assert (found.repository, found.version, found.content) == (NAME, "1.0.0", release.content)
+    assert (manifest.repository, manifest.version, manifest.content) == (NAME, "1.0.0", release.content)
     rows = dual_data.load("matched", "town_forget_rare_5", source=NAME, revision="v1.0.0", endpoint=online.url)
     assert content_hash(rows) == release.configs["matched"]["town_forget_rare_5"].content
     assert f'load_dataset("{NAME}", "matched"' in repository.head["README.md"].decode()
     assert repository.head["facts/train.parquet"] == (folder / "facts/train.parquet").read_bytes()
 
 
-def test_a_download_into_a_folder_is_what_was_released(online: Hub, released: Made, tmp_path: Path) -> None:
+def test_a_download_into_a_folder_is_what_was_released(online: Hub, released: Released, tmp_path: Path) -> None:
     publish(online, released)
     copy = tmp_path / "copy"
     huggingface_hub.snapshot_download(NAME, repo_type="dataset", local_dir=copy, endpoint=online.url)
@@ -75,12 +75,12 @@ def test_tries_of_the_client_are_not_logged_beside_our_error(online: Hub, caplog
     assert "Retrying" in try_twice(), "what others do with the client is theirs"
 
 
-def test_private_repository_is_made_private(online: Hub, released: Made) -> None:
+def test_private_repository_is_made_private(online: Hub, released: Released) -> None:
     publish(online, released, private=True)
     assert online.repositories[NAME].private
 
 
-def test_public_repository_is_not_taken_for_a_private_one(online: Hub, released: Made) -> None:
+def test_public_repository_is_not_taken_for_a_private_one(online: Hub, released: Released) -> None:
     publish(online, released)
     before = online.state()
     for tag in ("v1.0.0", "v1.0.1"):
@@ -96,32 +96,32 @@ FOREIGN = {"data/precious.parquet": b"years of work", "images/fig.png": b"a figu
 
 @pytest.mark.parametrize("manifest", [{}, {"manifest.json": b"{}"}, {"manifest.json": b"version: 3"}])
 def test_files_that_no_release_wrote_are_removed_only_if_forced(
-    online: Hub, released: Made, manifest: dict[str, bytes]
+    online: Hub, released: Released, manifest: dict[str, bytes]
 ) -> None:
     repository = online.repositories[NAME] = Repository(private=False)
     repository.commit("main", {".gitattributes": b"", "README.md": b"Mine.", **FOREIGN, **manifest}, "years of work")
     before = online.state()
-    asked: list[dict[str, Any]] = [{}, {"dry_run": True}, {"create_pr": True}]
-    for options in asked:
+    cases: list[dict[str, Any]] = [{}, {"dry_run": True}, {"create_pr": True}]
+    for options in cases:
         with pytest.raises(
             UsageError, match=r"no release of dual-data wrote \(data/precious\.parquet, images/fig\.png"
         ):
             publish(online, released, **options)
     assert online.state() == before
-    said: list[str] = []
-    pushed = publish(online, released, force=True, report=said.append)
+    messages: list[str] = []
+    pushed = publish(online, released, force=True, report=messages.append)
     assert set(pushed.removed) == set(FOREIGN)
-    assert {f"removing {path}" for path in FOREIGN} <= set(said)
+    assert {f"removing {path}" for path in FOREIGN} <= set(messages)
     assert not FOREIGN.keys() & repository.head.keys()
 
 
-def test_repository_that_holds_nothing_but_a_card_is_taken(online: Hub, released: Made) -> None:
+def test_repository_that_holds_nothing_but_a_card_is_taken(online: Hub, released: Released) -> None:
     repository = online.repositories[NAME] = Repository(private=False)
     repository.commit("main", {".gitattributes": b"", "README.md": b"Soon."}, "announce")
     assert publish(online, released).tagged
 
 
-def test_dry_run_sends_nothing(online: Hub, released: Made) -> None:
+def test_dry_run_sends_nothing(online: Hub, released: Released) -> None:
     pushed = publish(online, released, dry_run=True)
     assert online.state() == {}
     assert not pushed.tagged
@@ -138,17 +138,19 @@ def list_more(repository: Repository, files: dict[str, bytes], **changes: object
     repository.head.update({**files, "old.md": b"old", "manifest.json": json.dumps(manifest).encode()})
 
 
-def test_next_version_replaces_files_and_removes_those_that_are_gone(online: Hub, released: Made) -> None:
+def test_next_version_replaces_files_and_removes_those_that_are_gone(online: Hub, released: Released) -> None:
     first = publish(online, released)
     repository = online.repositories[NAME]
     list_more(repository, {"old/train.parquet": b"gone in the next version"})
-    sent = len(online.requests)
+    earlier_requests = len(online.requests)
     second = publish(online, released, "v1.0.1")
     assert second.removed == ("old.md", "old/train.parquet")
     assert not set(second.removed) & repository.head.keys()
     assert ".gitattributes" in repository.head
     assert repository.tags == {"v1.0.0": first.commit, "v1.0.1": second.commit}
-    assert not any(method == "PUT" for method, _ in online.requests[sent:]), "what the Hub has is not sent again"
+    assert not any(method == "PUT" for method, _ in online.requests[earlier_requests:]), (
+        "what the Hub has is not sent again"
+    )
 
 
 THEIRS = {"LICENSE": b"CC0", "eval/results.parquet": b"PAR1", "images/fig.png": b"a figure", "old/more.parquet": b"b"}
@@ -156,23 +158,23 @@ THEIRS = {"LICENSE": b"CC0", "eval/results.parquet": b"PAR1", "images/fig.png": 
 
 @pytest.mark.parametrize("changes", [{}, {"format": 99, "newer": [1]}, {"state": None}])
 def test_files_that_others_put_beside_a_release_stay_unless_forced(
-    online: Hub, released: Made, changes: dict[str, object]
+    online: Hub, released: Released, changes: dict[str, object]
 ) -> None:
     publish(online, released)
     repository = online.repositories[NAME]
     list_more(repository, {"old/train.parquet": b"gone in the next version"}, **changes)
     repository.commit("main", {**repository.head, **THEIRS}, "by a collaborator")
-    before, said = online.state(), list[str]()
+    before, messages = online.state(), list[str]()
     gone = ("old.md", "old/train.parquet")
-    assert publish(online, released, "v1.0.1", dry_run=True, report=said.append).removed == gone
+    assert publish(online, released, "v1.0.1", dry_run=True, report=messages.append).removed == gone
     assert online.state() == before
     words = "keeping what no release wrote: LICENSE, eval/results.parquet, images/fig.png and 1 more; verify will name"
-    assert [line for line in said if line.startswith(words)] == said
-    asked = publish(online, released, "v1.0.1", create_pr=True)
-    assert THEIRS.items() <= repository.commits[asked.commit].items()
-    said.clear()
-    assert publish(online, released, "v1.0.1", report=said.append).removed == gone
-    assert said[0].startswith(words)
+    assert [line for line in messages if line.startswith(words)] == messages
+    proposed = publish(online, released, "v1.0.1", create_pr=True)
+    assert THEIRS.items() <= repository.commits[proposed.commit].items()
+    messages.clear()
+    assert publish(online, released, "v1.0.1", report=messages.append).removed == gone
+    assert messages[0].startswith(words)
     assert THEIRS.items() <= repository.head.items()
     assert not set(gone) & repository.head.keys()
     _, findings = verify(locate(NAME, "v1.0.1", endpoint=online.url))
@@ -186,7 +188,7 @@ def test_files_that_others_put_beside_a_release_stay_unless_forced(
 @pytest.mark.parametrize(
     "odd", [{"configs": [1], "files": ["LICENSE"]}, {"configs": {"a": 1, "b": {"c": {"path": []}}}}]
 )
-def test_what_an_odd_manifest_does_not_list_stays(online: Hub, released: Made, odd: dict[str, object]) -> None:
+def test_what_an_odd_manifest_does_not_list_stays(online: Hub, released: Released, odd: dict[str, object]) -> None:
     repository = online.repositories[NAME] = Repository(private=False)
     manifest = json.dumps({"format": 99, "content": "", **odd}).encode()
     repository.commit("main", {".gitattributes": b"", "manifest.json": manifest, **THEIRS}, "another version")
@@ -194,27 +196,27 @@ def test_what_an_odd_manifest_does_not_list_stays(online: Hub, released: Made, o
     assert THEIRS.items() <= repository.head.items()
 
 
-def test_a_table_takes_the_place_of_a_file_of_its_name(online: Hub, released: Made) -> None:
+def test_a_table_takes_the_place_of_a_file_of_its_name(online: Hub, released: Released) -> None:
     publish(online, released)
     repository = online.repositories[NAME]
     manifest = json.loads(repository.head["manifest.json"])
     del manifest["configs"]["links"]
     mine = {"manifest.json": json.dumps(manifest).encode(), "links/train.parquet": b"by a collaborator"}
     repository.commit("main", {**repository.head, **mine}, "by a collaborator")
-    said: list[str] = []
-    assert publish(online, released, "v1.0.1", report=said.append).tagged
-    assert not any("keeping" in line for line in said)
+    messages: list[str] = []
+    assert publish(online, released, "v1.0.1", report=messages.append).tagged
+    assert not any("keeping" in line for line in messages)
     assert verify(locate(NAME, "v1.0.1", endpoint=online.url))[1] == []
 
 
-def test_repeating_a_finished_push_changes_nothing(online: Hub, released: Made) -> None:
+def test_repeating_a_finished_push_changes_nothing(online: Hub, released: Released) -> None:
     publish(online, released)
     before = online.state()
     assert publish(online, released).tagged
     assert online.state() == before
 
 
-def test_tag_of_other_data_is_refused(online: Hub, released: Made) -> None:
+def test_tag_of_other_data_is_refused(online: Hub, released: Released) -> None:
     publish(online, released)
     online.repositories[NAME].head["manifest.json"] = b"{}"
     before = online.state()
@@ -223,7 +225,7 @@ def test_tag_of_other_data_is_refused(online: Hub, released: Made) -> None:
     assert online.state() == before
 
 
-def test_pull_request_leaves_main_and_tags_alone(online: Hub, released: Made) -> None:
+def test_pull_request_leaves_main_and_tags_alone(online: Hub, released: Released) -> None:
     publish(online, released)
     head = online.repositories[NAME].branches["main"]
     pushed = publish(online, released, "v1.1.0", create_pr=True)
@@ -252,7 +254,9 @@ STEPS: dict[str, Callable[[str, str], bool]] = {
     ("step", "exists"),
     [(step, exists) for step in STEPS for exists in (False, True) if not (exists and "creating" in step)],
 )
-def test_failure_at_any_step_leaves_the_remote_as_it_was(online: Hub, released: Made, step: str, exists: bool) -> None:
+def test_failure_at_any_step_leaves_the_remote_as_it_was(
+    online: Hub, released: Released, step: str, exists: bool
+) -> None:
     if exists:
         publish(online, released, "v0.9.0")
         online.stored.clear()
@@ -278,7 +282,7 @@ def test_failure_at_any_step_leaves_the_remote_as_it_was(online: Hub, released: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_other_ways_to_stop_an_upload_leave_the_remote_as_it_was(online: Hub, released: Made, number: int) -> None:
+def test_other_ways_to_stop_an_upload_leave_the_remote_as_it_was(online: Hub, released: Released, number: int) -> None:
     handlers = signal.getsignal(number), signal.signal(number, signal.SIG_DFL)
     try:
         for step in (STEPS["creating"], STEPS["checking the card"], STEPS["asking how to upload"]):
@@ -300,7 +304,7 @@ def test_other_ways_to_stop_an_upload_leave_the_remote_as_it_was(online: Hub, re
         signal.signal(number, handlers[0])
 
 
-def test_handlers_of_the_program_around_it_stay(online: Hub, released: Made) -> None:
+def test_handlers_of_the_program_around_it_stay(online: Hub, released: Released) -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         assert publish(online, released, report=lambda line: os.kill(os.getpid(), signal.SIGTERM)).tagged
@@ -309,7 +313,7 @@ def test_handlers_of_the_program_around_it_stay(online: Hub, released: Made) -> 
 
 
 @pytest.mark.parametrize("status", [409, 502])
-def test_repository_that_somebody_else_made_meanwhile_stays(online: Hub, released: Made, status: int) -> None:
+def test_repository_that_somebody_else_made_meanwhile_stays(online: Hub, released: Released, status: int) -> None:
     def hurry(method: str, path: str) -> Answer | None:
         if path != "/api/repos/create":
             return None
@@ -323,7 +327,7 @@ def test_repository_that_somebody_else_made_meanwhile_stays(online: Hub, release
     assert FOREIGN.keys() <= online.repositories[NAME].head.keys()
 
 
-def test_interrupted_upload_leaves_the_remote_as_it_was(online: Hub, released: Made) -> None:
+def test_interrupted_upload_leaves_the_remote_as_it_was(online: Hub, released: Released) -> None:
     release, folder = released
 
     def stop(line: str) -> None:
@@ -335,7 +339,7 @@ def test_interrupted_upload_leaves_the_remote_as_it_was(online: Hub, released: M
     assert publish(online, released).tagged
 
 
-def test_transient_faults_of_storage_and_network_are_survived(online: Hub, released: Made) -> None:
+def test_transient_faults_of_storage_and_network_are_survived(online: Hub, released: Released) -> None:
     with proxy(online.url) as between:
         online.public = between.url
         failed: set[str] = set()
@@ -355,7 +359,7 @@ def test_transient_faults_of_storage_and_network_are_survived(online: Hub, relea
     assert online.repositories[NAME].titles == ["initial commit", "Release v1.0.0"]
 
 
-def test_commit_whose_answer_was_lost_is_found_again(online: Hub, released: Made) -> None:
+def test_commit_whose_answer_was_lost_is_found_again(online: Hub, released: Released) -> None:
     online.after = lambda method, path: Answer(502, {"error": "bad gateway"}) if "/commit/" in path else None
     with pytest.raises(ServiceError, match="502"):
         publish(online, released)
@@ -367,7 +371,7 @@ def test_commit_whose_answer_was_lost_is_found_again(online: Hub, released: Made
     assert len(repository.titles) == 2, "and is not made twice"
 
 
-def test_tag_that_failed_is_set_by_the_next_push(online: Hub, released: Made) -> None:
+def test_tag_that_failed_is_set_by_the_next_push(online: Hub, released: Released) -> None:
     online.before = lambda method, path: Answer(500, {"error": "later"}) if "/tag/" in path else None
     with pytest.raises(ServiceError, match=r"commit \w+ is there, and its tag v1\.0\.0 could not be set: .*500"):
         publish(online, released)
@@ -376,7 +380,7 @@ def test_tag_that_failed_is_set_by_the_next_push(online: Hub, released: Made) ->
     assert online.repositories[NAME].titles == ["initial commit", "Release v1.0.0"]
 
 
-def test_change_by_somebody_else_meanwhile_is_not_overwritten(online: Hub, released: Made) -> None:
+def test_change_by_somebody_else_meanwhile_is_not_overwritten(online: Hub, released: Released) -> None:
     publish(online, released)
     repository = online.repositories[NAME]
 
@@ -392,7 +396,7 @@ def test_change_by_somebody_else_meanwhile_is_not_overwritten(online: Hub, relea
     assert list(repository.tags) == ["v1.0.0"]
 
 
-def test_wrong_token_is_refused_and_never_shown(online: Hub, released: Made) -> None:
+def test_wrong_token_is_refused_and_never_shown(online: Hub, released: Released) -> None:
     release, folder = released
     wrong = "hf_" + "w" * 34
     with pytest.raises(Refused) as caught:
@@ -401,7 +405,7 @@ def test_wrong_token_is_refused_and_never_shown(online: Hub, released: Made) -> 
     assert online.state() == {}
 
 
-def test_without_a_token_nothing_is_tried(online: Hub, released: Made) -> None:
+def test_without_a_token_nothing_is_tried(online: Hub, released: Released) -> None:
     release, folder = released
     with pytest.raises(UsageError, match="no Hub token"):
         push(release, folder, NAME, "v1.0.0", endpoint=online.url)
@@ -423,7 +427,7 @@ def test_without_a_token_nothing_is_tried(online: Hub, released: Made) -> None:
     ],
 )
 def test_builds_that_are_not_to_be_published(
-    online: Hub, released: Made, change: dict[str, object], words: str, forced: bool
+    online: Hub, released: Released, change: dict[str, object], words: str, forced: bool
 ) -> None:
     release, folder = released
     changed = release.model_copy(update={"state": release.state.model_copy(update=change)}), folder
@@ -444,7 +448,7 @@ def test_builds_that_are_not_to_be_published(
         (False, r"could not be looked at on the Hub, so nothing was sent \(.*; push again\."),
     ],
 )
-def test_a_hub_that_does_not_answer_is_told_once(online: Hub, released: Made, dry_run: bool, words: str) -> None:
+def test_a_hub_that_does_not_answer_is_told_once(online: Hub, released: Released, dry_run: bool, words: str) -> None:
     release, folder = released
     with pytest.raises(ServiceError, match=words) as caught:
         push(release, folder, NAME, "v1.0.0", endpoint="http://127.0.0.1:9", token=TOKEN, dry_run=dry_run)
@@ -452,13 +456,13 @@ def test_a_hub_that_does_not_answer_is_told_once(online: Hub, released: Made, dr
 
 
 @pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1", "1.0.0", "latest"])
-def test_what_is_no_tag_is_refused(online: Hub, released: Made, tag: str) -> None:
+def test_what_is_no_tag_is_refused(online: Hub, released: Released, tag: str) -> None:
     with pytest.raises(UsageError, match="is no tag of a version"):
         publish(online, released, tag)
     assert online.requests == []
 
 
-def test_hub_and_folder_differ_in_nothing(online: Hub, released: Made) -> None:
+def test_hub_and_folder_differ_in_nothing(online: Hub, released: Released) -> None:
     publish(online, released)
     place = locate(NAME, "v1.0.0", endpoint=online.url)
     assert read_release(place).configs == released[0].configs
@@ -468,7 +472,7 @@ def test_hub_and_folder_differ_in_nothing(online: Hub, released: Made) -> None:
     assert (difference.splits["kept"] == difference.splits["before"]).all()
 
 
-def test_changed_file_on_the_hub_is_found(online: Hub, released: Made) -> None:
+def test_changed_file_on_the_hub_is_found(online: Hub, released: Released) -> None:
     publish(online, released)
     head = online.repositories[NAME].head
     head["links/train.parquet"] = head["facts/train.parquet"]
@@ -481,12 +485,12 @@ def test_changed_file_on_the_hub_is_found(online: Hub, released: Made) -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 503), ("GET", 429), ("GET", 520)])
-def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Made, method: str, status: int) -> None:
+def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Released, method: str, status: int) -> None:
     publish(online, released)
     place = locate(NAME, "v1.0.0", endpoint=online.url)
-    online.before = lambda asked, path: (
+    online.before = lambda request_method, path: (
         Answer(status, {"error": "later"}, (("Retry-After", "0"),))
-        if asked == method and path.endswith("/links/train.parquet")
+        if request_method == method and path.endswith("/links/train.parquet")
         else None
     )
     with pytest.raises(
@@ -498,7 +502,7 @@ def test_a_hub_that_fails_midway_is_no_finding(online: Hub, released: Made, meth
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, released: Made, status: int) -> None:
+def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, released: Released, status: int) -> None:
     publish(online, released)
     online.before = lambda method, path: (
         Answer(status, {"error": "no"}) if path.endswith("/links/train.parquet") else None
@@ -507,7 +511,7 @@ def test_a_hub_that_refuses_midway_is_no_finding(online: Hub, released: Made, st
         verify(locate(NAME, "v1.0.0", endpoint=online.url))
 
 
-def test_unknown_dataset_and_revision_are_user_errors(online: Hub, released: Made) -> None:
+def test_unknown_dataset_and_revision_are_user_errors(online: Hub, released: Released) -> None:
     with pytest.raises(DualDataError, match="refused it"):
         read_release(locate("made-up/nothing", endpoint=online.url))
     publish(online, released)
@@ -522,7 +526,7 @@ def test_a_dataset_that_is_nowhere_is_asked_for_once(online: Hub) -> None:
     assert len(online.requests) == 1
 
 
-def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, released: Made) -> None:
+def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, released: Released) -> None:
     publish(online, released)
     place = locate(NAME, "v1.0.0", endpoint=online.url)
     before = read_release(place)
@@ -532,7 +536,7 @@ def test_what_is_in_the_cache_is_read_without_the_hub(online: Hub, released: Mad
     assert all(path.endswith("/manifest.json") for _, path in online.requests)
 
 
-def test_folder_that_is_no_release_any_more_is_not_pushed(released: Made, tmp_path: Path) -> None:
+def test_folder_that_is_no_release_any_more_is_not_pushed(released: Released, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(released[1], folder)
     (folder / "README.md").write_text("something else")

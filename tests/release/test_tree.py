@@ -20,9 +20,9 @@ from dual_data.release.tables import tables_of
 from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place, Release, locate, read_release
-from tests.release.made import MODEL, NAMES, SIZES, artifacts, made, world
+from tests.release.made import MODEL, NAMES, SIZES, artifacts, invented_build, world
 
-Made = tuple[Release, Path]
+Released = tuple[Release, Path]
 
 PUBLISHED = [
     "source_csv", "subjectLabel", "relation", "objectLabel", "subject_qid", "property_pid", "object_qid", "question",
@@ -32,12 +32,12 @@ PUBLISHED = [
 
 def front_matter(folder: Path) -> dict[str, Any]:
     head = (folder / "README.md").read_text(encoding="utf-8").split("---\n")[1]
-    loaded = yaml.safe_load(head)
-    assert isinstance(loaded, dict)
-    return loaded
+    metadata = yaml.safe_load(head)
+    assert isinstance(metadata, dict)
+    return metadata
 
 
-def test_every_recipe_and_intermediate_is_a_configuration(released: Made) -> None:
+def test_every_recipe_and_intermediate_is_a_configuration(released: Released) -> None:
     release, _ = released
     assert {"matched", "matched_answer", "paper", "facts", "links", "questions", "knowledge", "splits"} <= set(
         release.configs
@@ -45,7 +45,7 @@ def test_every_recipe_and_intermediate_is_a_configuration(released: Made) -> Non
     assert {"baselines", "balance", "capacity", "recipes"} <= set(release.configs)
 
 
-def test_what_the_data_cannot_make_is_absent_and_the_card_says_so(released: Made) -> None:
+def test_what_the_data_cannot_make_is_absent_and_the_card_says_so(released: Released) -> None:
     release, folder = released
     assert "salience" not in release.configs
     assert release.absent == {"salience": "the build has no rows of it"}
@@ -53,7 +53,7 @@ def test_what_the_data_cannot_make_is_absent_and_the_card_says_so(released: Made
 
 
 def test_recipes_without_members_are_absent_with_their_reason(tmp_path: Path) -> None:
-    build = made(tmp_path, world(subjects=8), sizes={**SIZES, "smallest": 500})
+    build = invented_build(tmp_path, world(subjects=8), sizes={**SIZES, "smallest": 500})
     release = write_release(build, tmp_path / "out", name="made")
     assert not {"matched", "matched_answer", "paper", "balance"} & set(release.configs)
     assert release.absent["matched_answer"] == "no topic has enough pairs"
@@ -62,14 +62,14 @@ def test_recipes_without_members_are_absent_with_their_reason(tmp_path: Path) ->
     assert "No pair of rare and popular splits was made" in text
 
 
-def test_paper_has_the_published_columns_first_and_the_published_split_names(released: Made) -> None:
+def test_paper_has_the_published_columns_first_and_the_published_split_names(released: Released) -> None:
     release, folder = released
     frame = pl.read_parquet(folder / "paper" / "town_forget_rare_5.parquet")
     assert frame.columns[: len(PUBLISHED)] == PUBLISHED
     assert {"full_", "town_forget_rare_10", "town_forget_popular_5"} <= set(release.configs["paper"])
 
 
-def test_rows_of_a_split_are_those_of_the_build_in_order(released: Made, build: Build) -> None:
+def test_rows_of_a_split_are_those_of_the_build_in_order(released: Released, build: Build) -> None:
     _, folder = released
     members = build.table("splits").filter((pl.col("recipe") == "matched") & (pl.col("split") == "town_forget_rare_5"))
     frame = pl.read_parquet(folder / "matched" / "town_forget_rare_5.parquet")
@@ -77,7 +77,7 @@ def test_rows_of_a_split_are_those_of_the_build_in_order(released: Made, build: 
     assert "split" not in frame.columns
 
 
-def test_datasets_users_need_nothing_of_ours(released: Made, tmp_path: Path) -> None:
+def test_datasets_users_need_nothing_of_ours(released: Released, tmp_path: Path) -> None:
     import datasets
 
     release, folder = released
@@ -89,7 +89,7 @@ def test_datasets_users_need_nothing_of_ours(released: Made, tmp_path: Path) -> 
     assert isinstance(rows[0]["answers"], list)
 
 
-def test_front_matter_is_what_the_hub_reads(released: Made) -> None:
+def test_front_matter_is_what_the_hub_reads(released: Released) -> None:
     release, folder = released
     head = front_matter(folder)
     assert head["license"] == "cc0-1.0"
@@ -102,7 +102,7 @@ def test_front_matter_is_what_the_hub_reads(released: Made) -> None:
 
 
 def test_a_table_that_another_build_replaced_is_not_released(tmp_path: Path) -> None:
-    build = made(tmp_path, world(subjects=8))
+    build = invented_build(tmp_path, world(subjects=8))
     shutil.rmtree(build.folder)
     artifacts(tmp_path, world(subjects=9), git="none")
     with pytest.raises(DualDataError, match=r"\.parquet: changed while it was released; run the same command again"):
@@ -111,7 +111,7 @@ def test_a_table_that_another_build_replaced_is_not_released(tmp_path: Path) -> 
 
 
 def test_categories_are_released_as_text(tmp_path: Path) -> None:
-    build = made(tmp_path, world(subjects=8))
+    build = invented_build(tmp_path, world(subjects=8))
     path = build.folder / "links" / "data.parquet"
     kinds = pl.Enum(["linkshere"]), pl.List(pl.Categorical), pl.Struct({"a": pl.Enum(["linkshere"])})
     odd = pl.read_parquet(path).with_columns(
@@ -150,7 +150,7 @@ def test_a_dataset_of_a_users_own_says_nothing_of_dual(build: Build, tmp_path: P
     assert json.loads((tmp_path / "own" / "croissant.json").read_text())["url"] == "https://towns.invalid/"
 
 
-def test_card_says_what_a_reader_needs(released: Made) -> None:
+def test_card_says_what_a_reader_needs(released: Released) -> None:
     text = (released[1] / "README.md").read_text()
     for words in (
         "arXiv 2602.19612", "@misc{dual2026anatomy", "## Limits", "popularity signal is a proxy", "judge's salience",
@@ -161,7 +161,7 @@ def test_card_says_what_a_reader_needs(released: Made) -> None:
     assert "$" not in text.replace("\\$", ""), "a placeholder was left"
 
 
-def test_baselines_and_balance_of_the_card_are_those_measured(released: Made, build: Build) -> None:
+def test_baselines_and_balance_of_the_card_are_those_measured(released: Released, build: Build) -> None:
     text = (released[1] / "README.md").read_text()
     row = build.table("splits", "baselines").filter(
         (pl.col("recipe") == "matched") & (pl.col("split") == "town_forget_rare_5")
@@ -171,7 +171,7 @@ def test_baselines_and_balance_of_the_card_are_those_measured(released: Made, bu
 
 
 def test_limited_dirty_and_unresolved_builds_say_so(tmp_path: Path) -> None:
-    build = made(tmp_path, world(subjects=20, resolved=False), limit=7, git="dirty")
+    build = invented_build(tmp_path, world(subjects=20, resolved=False), limit=7, git="dirty")
     release = write_release(build, tmp_path / "out", name="made")
     assert (release.state.limit, release.state.dirty) == (7, True)
     assert release.state.unresolved == build.table("facts").height
@@ -180,7 +180,7 @@ def test_limited_dirty_and_unresolved_builds_say_so(tmp_path: Path) -> None:
 
 
 def test_a_build_of_two_commits_is_of_none(tmp_path: Path) -> None:
-    build = made(tmp_path)
+    build = invented_build(tmp_path)
     assert not build.state().dirty
     git = {"commit": "0" * 40, "dirty": False}
     facts = build.manifests["facts"].model_copy(update={"build": {"git": git}})
@@ -189,7 +189,7 @@ def test_a_build_of_two_commits_is_of_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["facts", "capacity", "deep/table"])
 def test_no_table_takes_the_place_of_another_unseen(tmp_path: Path, name: str) -> None:
-    build = made(tmp_path)
+    build = invented_build(tmp_path)
     questions = build.manifests["questions"]
     outcome = {**questions.outcome, name: questions.outcome["data"]}
     path = build.folder / "questions" / f"{name}.parquet"
@@ -200,7 +200,7 @@ def test_no_table_takes_the_place_of_another_unseen(tmp_path: Path, name: str) -
         tables_of(build._replace(manifests=clashing))
 
 
-def test_clean_build_has_no_warning_and_names_its_commit(released: Made) -> None:
+def test_clean_build_has_no_warning_and_names_its_commit(released: Released) -> None:
     release, folder = released
     assert (release.state.limit, release.state.dirty, release.state.unresolved) == (None, False, 0)
     assert release.state.commit
@@ -222,16 +222,16 @@ def test_snapshot_of_other_sources_says_so_and_carries_their_licences(build: Bui
 
 
 def test_project_outside_git_has_no_commit(tmp_path: Path) -> None:
-    assert made(tmp_path, world(subjects=4), git="none").state().commit is None
+    assert invented_build(tmp_path, world(subjects=4), git="none").state().commit is None
 
 
-def test_same_rows_give_the_same_content_wherever_they_are_built(released: Made, tmp_path: Path) -> None:
-    again = write_release(made(tmp_path / "b"), tmp_path / "out", name="made")
+def test_same_rows_give_the_same_content_wherever_they_are_built(released: Released, tmp_path: Path) -> None:
+    again = write_release(invented_build(tmp_path / "b"), tmp_path / "out", name="made")
     assert again.content == released[0].content
     assert again.configs == released[0].configs, "the files too, byte by byte"
 
 
-def test_columns_of_models_are_described(released: Made) -> None:
+def test_columns_of_models_are_described(released: Released) -> None:
     text = (released[1] / "README.md").read_text()
     assert "| `subject` | String | The subject as it stands in the question, disambiguated" in text
     assert MODEL not in text.split("## Columns")[1]
@@ -246,37 +246,37 @@ def test_earlier_release_is_replaced_and_other_folders_are_not(build: Build, tmp
     write_release(build, target, name="made")
     write_release(build, target, name="again")
     assert read_release(Place(folder=target)).name == "again"
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "thesis.tex").write_text("years of work")
+    foreign = tmp_path / "other"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("years of work")
     with pytest.raises(UsageError, match=r"other: exists and is no release \(thesis\.tex\); choose another folder"):
-        write_release(build, other, name="made")
+        write_release(build, foreign, name="made")
     with pytest.raises(UsageError, match=r"thesis\.tex: exists and is no release; choose another folder"):
-        write_release(build, other / "thesis.tex", name="made")
-    assert (other / "thesis.tex").read_text() == "years of work"
+        write_release(build, foreign / "thesis.tex", name="made")
+    assert (foreign / "thesis.tex").read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"], "nothing is left lying about"
 
 
 EXTENSION = {"manifest_version": 3, "name": "tabs", "version": "1.0", "files": {"popup.html": ""}}
 
 
-@pytest.mark.parametrize("what", ["stage", "extension"])
-def test_a_folder_with_a_manifest_of_something_else_stays(build: Build, tmp_path: Path, what: str) -> None:
-    target = tmp_path / what
-    if what == "stage":
+@pytest.mark.parametrize("kind", ["stage", "extension"])
+def test_a_folder_with_a_manifest_of_something_else_stays(build: Build, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / kind
+    if kind == "stage":
         shutil.copytree(build.folder / "facts", target)
     else:
         target.mkdir()
         (target / "popup.html").write_text("years of work")
         (target / "manifest.json").write_text(json.dumps(EXTENSION))
     before = contents(target)
-    with pytest.raises(UsageError, match=rf"{what}: exists and is no release \(.*manifest\.json.*\); choose another"):
+    with pytest.raises(UsageError, match=rf"{kind}: exists and is no release \(.*manifest\.json.*\); choose another"):
         write_release(build, target, name="made")
     assert contents(target) == before
 
 
 @pytest.mark.parametrize(
-    ("own", "named"),
+    ("own", "names"),
     [
         (["my_notes.md"], r"my_notes\.md"),
         (["facts/own.parquet", "croissant.json.bak"], r"croissant\.json\.bak, facts/own\.parquet"),
@@ -285,7 +285,7 @@ def test_a_folder_with_a_manifest_of_something_else_stays(build: Build, tmp_path
     ],
 )
 def test_earlier_release_with_files_of_somebody_stays(
-    build: Build, released: Made, tmp_path: Path, own: list[str], named: str
+    build: Build, released: Released, tmp_path: Path, own: list[str], names: str
 ) -> None:
     target = tmp_path / "out"
     shutil.copytree(released[1], target)
@@ -293,13 +293,13 @@ def test_earlier_release_with_files_of_somebody_stays(
         (target / path).parent.mkdir(exist_ok=True)
         (target / path).write_text("years of work")
     before = contents(target)
-    with pytest.raises(UsageError, match=rf"out: holds files that no release wrote \({named}\), .*\. Move them out"):
+    with pytest.raises(UsageError, match=rf"out: holds files that no release wrote \({names}\), .*\. Move them out"):
         write_release(build, target, name="made")
     assert contents(target) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_earlier_release_with_a_link_of_somebody_stays(build: Build, released: Made, tmp_path: Path) -> None:
+def test_earlier_release_with_a_link_of_somebody_stays(build: Build, released: Released, tmp_path: Path) -> None:
     target = tmp_path / "out"
     shutil.copytree(released[1], target)
     (target / "mine").symlink_to(tmp_path, target_is_directory=True)
@@ -309,7 +309,9 @@ def test_earlier_release_with_a_link_of_somebody_stays(build: Build, released: M
 
 
 @pytest.mark.parametrize("version", [1, 99])
-def test_damaged_release_of_any_version_is_replaced(build: Build, released: Made, tmp_path: Path, version: int) -> None:
+def test_damaged_release_of_any_version_is_replaced(
+    build: Build, released: Released, tmp_path: Path, version: int
+) -> None:
     target = tmp_path / "out"
     shutil.copytree(released[1], target)
     manifest = json.loads((target / "manifest.json").read_text())
@@ -435,7 +437,7 @@ def test_verify_recomputes_every_hash(build: Build, tmp_path: Path) -> None:
     assert "facts/more.parquet: is not in manifest.json" in findings
 
 
-def test_a_git_clone_is_what_was_released(released: Made, tmp_path: Path) -> None:
+def test_a_git_clone_is_what_was_released(released: Released, tmp_path: Path) -> None:
     release, folder = released
     origin, clone = tmp_path / "origin", tmp_path / "clone"
     shutil.copytree(folder, origin)
@@ -475,7 +477,7 @@ def test_a_stage_of_another_build_is_found(build: Build, tmp_path: Path) -> None
     ]
 
 
-def test_content_hash_survives_the_way_through_the_file(released: Made) -> None:
+def test_content_hash_survives_the_way_through_the_file(released: Released) -> None:
     release, folder = released
     for splits in release.configs.values():
         for file in splits.values():

@@ -54,8 +54,8 @@ def report_on(root: Path, frames: dict[str, pl.DataFrame] | None = None, without
     """Build the frames in a new project at `root`, leave stages out, and write the page of what is left."""
     folder = artifacts(root, frames)
     built = read_built("made", folder, NAMES)
-    kept = {name: manifest for name, manifest in built.manifests.items() if name not in without}
-    built = built._replace(manifests=kept, missing=without)
+    manifests = {name: manifest for name, manifest in built.manifests.items() if name not in without}
+    built = built._replace(manifests=manifests, missing=without)
     page = write_report(built, load_relations(root / "pipeline" / "relations"), root / "report.html").page
     return Report(built, page, page.read_text(encoding="utf-8"))
 

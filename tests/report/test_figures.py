@@ -26,23 +26,23 @@ FIGURE = Figure("made", "A line & more.", 'Says "two" < three.', (4, 3), draw)
 
 
 def test_the_page_colours_the_figure_and_reads_it_out() -> None:
-    made = in_page(FIGURE)
-    assert not [colour for colour in VARIABLES if colour in made]
-    assert {"var(--c0)", "var(--c1)", "var(--ink)"} <= set(re.findall(r"var\(--\w+\)", made))
-    assert 'role="img" aria-label="Says &quot;two&quot; &lt; three."' in made
-    assert "<figcaption>A line &amp; more.</figcaption>" in made
-    assert "$x^2$ &amp; &lt;b&gt;" in made
-    assert "東京 $\\frac" in made
-    assert "<style" not in made
-    assert "<metadata" not in made
+    html = in_page(FIGURE)
+    assert not [colour for colour in VARIABLES if colour in html]
+    assert {"var(--c0)", "var(--c1)", "var(--ink)"} <= set(re.findall(r"var\(--\w+\)", html))
+    assert 'role="img" aria-label="Says &quot;two&quot; &lt; three."' in html
+    assert "<figcaption>A line &amp; more.</figcaption>" in html
+    assert "$x^2$ &amp; &lt;b&gt;" in html
+    assert "東京 $\\frac" in html
+    assert "<style" not in html
+    assert "<metadata" not in html
 
 
 def test_two_figures_of_a_page_share_no_identifier_and_point_to_their_own() -> None:
     first, second = (in_page(FIGURE._replace(name=name)) for name in ("one", "two"))
-    found = [set(re.findall(r'\bid="([^"]*)"', made)) for made in (first, second)]
-    assert found[0].isdisjoint(found[1])
-    for made, own in zip((first, second), found, strict=True):
-        assert set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', made)) <= {
+    identifiers = [set(re.findall(r'\bid="([^"]*)"', html)) for html in (first, second)]
+    assert identifiers[0].isdisjoint(identifiers[1])
+    for html, own in zip((first, second), identifiers, strict=True):
+        assert set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', html)) <= {
             pair for i in own for pair in ((i, ""), ("", i))
         }
 

@@ -32,7 +32,7 @@ def test_axe_would_find_something(page: Page, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text("<!doctype html><title>bad</title><img><p style='color:#ccc;background:#fff'>pale</p>")
     page.open(bad.as_uri())
-    assert {"image-alt", "color-contrast", "html-has-lang"} <= {found["rule"] for found in page.axe()}
+    assert {"image-alt", "color-contrast", "html-has-lang"} <= {violation["rule"] for violation in page.axe()}
 
 
 def test_nothing_is_requested_and_nothing_goes_wrong(page: Page, full: Report) -> None:
@@ -57,14 +57,14 @@ def test_the_first_tab_skips_to_the_content(page: Page) -> None:
 
 def test_every_table_and_filter_is_reached_in_the_order_of_the_page(page: Page) -> None:
     focusable = "a[href], .wide, select, input, button, summary, pre"
-    wanted = page.evaluate(
+    count = page.evaluate(
         f"(window.order = [...document.querySelectorAll('{focusable}')].filter(one => one.checkVisibility())).length"
     )
     reached = []
-    for _ in range(wanted):
+    for _ in range(count):
         page.press("Tab")
         reached.append(page.evaluate("order.indexOf(document.activeElement)"))
-    assert reached == list(range(wanted))
+    assert reached == list(range(count))
 
 
 def test_filters_narrow_the_questions_and_say_how_many_are_left(page: Page) -> None:
@@ -75,9 +75,9 @@ def test_filters_narrow_the_questions_and_say_how_many_are_left(page: Page) -> N
             f"(() => {{ const one = document.getElementById('filter-{field}'); one.value = {value!r};"
             "one.dispatchEvent(new Event('input', {bubbles: true})) })()"
         )
-        shown: int = page.evaluate(SHOWN)
-        assert page.evaluate("document.getElementById('filter-count').value").startswith(f"{shown:,} question")
-        return shown
+        count: int = page.evaluate(SHOWN)
+        assert page.evaluate("document.getElementById('filter-count').value").startswith(f"{count:,} question")
+        return count
 
     of_topic = [choose("topic", "0"), choose("topic", "1")]
     assert sum(of_topic) == everything
@@ -103,18 +103,18 @@ def test_without_script_all_questions_show_and_no_filters(page: Page, full: Repo
 
 def test_screenshots_show_the_page_as_each_reader_sees_it(page: Page, tmp_path: Path) -> None:
     """Look at them: DUAL_DATA_SCREENSHOTS=DIR pytest tests/report/test_in_browser.py -k screenshots"""
-    drawn = drawings(page, PAPER, tmp_path)
-    assert drawn["narrow"].shape[0] > drawn["light"].shape[0], "columns stand below each other"
-    assert drawn["print"].shape[0] > drawn["light"].shape[0], "what is folded on the screen is unfolded"
+    images = drawings(page, PAPER, tmp_path)
+    assert images["narrow"].shape[0] > images["light"].shape[0], "columns stand below each other"
+    assert images["print"].shape[0] > images["light"].shape[0], "what is folded on the screen is unfolded"
 
 
 def test_dark_and_print_have_their_own_colours(page: Page) -> None:
     def colours() -> list[str]:
-        found: list[str] = page.evaluate(
+        values: list[str] = page.evaluate(
             "['body', '#figure-stages text'].map(one => getComputedStyle(document.querySelector(one)))"
             ".flatMap(style => [style.backgroundColor, style.fill])"
         )
-        return found
+        return values
 
     light = colours()
     page.media("dark")

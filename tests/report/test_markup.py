@@ -63,13 +63,13 @@ def test_attributes_that_are_off_are_left_out() -> None:
 
 
 def test_a_table_names_its_rows_columns_and_region() -> None:
-    made = table("Counts <1>", ("name", "rows", "share"), [("a<b", 1234, Percent(0.5)), ("c", None, None)])
-    assert "<caption>Counts &lt;1&gt;</caption>" in made
-    assert made.count('scope="col"') == 3
-    assert made.count('scope="row"') == 2
-    assert 'role="region" aria-label="Table: Counts &lt;1&gt;" tabindex="0"' in made
-    assert '<td class="number">1,234</td><td class="number">50.0\N{NO-BREAK SPACE}%</td>' in made
-    assert '<td class="number">–</td>' in made
+    html = table("Counts <1>", ("name", "rows", "share"), [("a<b", 1234, Percent(0.5)), ("c", None, None)])
+    assert "<caption>Counts &lt;1&gt;</caption>" in html
+    assert html.count('scope="col"') == 3
+    assert html.count('scope="row"') == 2
+    assert 'role="region" aria-label="Table: Counts &lt;1&gt;" tabindex="0"' in html
+    assert '<td class="number">1,234</td><td class="number">50.0\N{NO-BREAK SPACE}%</td>' in html
+    assert '<td class="number">–</td>' in html
 
 
 def test_a_column_without_values_is_no_column_of_numbers() -> None:

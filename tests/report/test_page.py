@@ -27,11 +27,11 @@ SECTIONS = (
 )  # fmt: skip
 
 
-def part(text: str, name: str) -> str:
+def section(text: str, name: str) -> str:
     """The section of that name."""
-    found = re.search(rf'<section id="{name}".*?</section>', text, re.DOTALL)
-    assert found, f"no section {name}"
-    return found.group()
+    match = re.search(rf'<section id="{name}".*?</section>', text, re.DOTALL)
+    assert match, f"no section {name}"
+    return match.group()
 
 
 def words(text: str) -> str:
@@ -46,32 +46,32 @@ def test_every_section_is_there_and_linked(full: Report) -> None:
 
 
 def test_the_numbers_are_those_of_the_build(full: Report) -> None:
-    stages = part(full.text, "stages")
+    stages = section(full.text, "stages")
     for name, manifest in full.built.manifests.items():
         assert f'<th scope="row"><bdi>{name}</bdi></th><td class="number">{manifest.outcome["data"].rows:,}' in stages
     for name in ("matched", "matched_answer", "paper"):
-        assert f"popularity-{name}" in full.text or f"<bdi>{name}</bdi>" in part(full.text, "recipes")
-    assert part(full.text, "popularity").count("<figure") == len(full.built.recipes())
-    assert "made-up judge (logprobs)" in words(part(full.text, "salience"))
+        assert f"popularity-{name}" in full.text or f"<bdi>{name}</bdi>" in section(full.text, "recipes")
+    assert section(full.text, "popularity").count("<figure") == len(full.built.recipes())
+    assert "made-up judge (logprobs)" in words(section(full.text, "salience"))
     # The judge orders facts as the links do: the correlation is exact.
     exact = "subject</bdi></th><td><bdi>all scored facts.*?" + r'<td class="number">1\.000</td>' * 3
-    assert re.search(exact, part(full.text, "salience"))
-    assert MODEL in part(full.text, "knowledge")
-    assert full.built.manifests["splits"].fingerprint[:16] in part(full.text, "provenance")
-    assert full.built.manifests["facts"].content()[:16] in part(full.text, "provenance")
+    assert re.search(exact, section(full.text, "salience"))
+    assert MODEL in section(full.text, "knowledge")
+    assert full.built.manifests["splits"].fingerprint[:16] in section(full.text, "provenance")
+    assert full.built.manifests["facts"].content()[:16] in section(full.text, "provenance")
 
 
 def test_links_that_were_counted_otherwise_are_told(tmp_path: Path) -> None:
     frames = judged(world())
-    others = pl.Series(range(frames["links"].height)) < 2
-    method = pl.when(others).then(pl.lit("linkshere")).otherwise(pl.lit("cirrusdoc"))
+    exact = pl.Series(range(frames["links"].height)) < 2
+    method = pl.when(exact).then(pl.lit("linkshere")).otherwise(pl.lit("cirrusdoc"))
     frames["links"] = frames["links"].with_columns(method=method)
-    told = words(part(report_on(tmp_path, frames).text, "salience"))
-    assert "Inbound links: Wikipedia pages that link there (cirrusdoc, approximate); for 2 of " in told
-    assert "entities: Wikipedia pages that link there (linkshere, exact)." in told
-    frames["links"] = frames["links"].with_columns(capped=others)
-    told = words(part(report_on(tmp_path / "capped", frames).text, "salience"))
-    assert re.search(r"exact\); for 2 of [\d,]+ entities there may be more, for counting stopped at the cap\.", told)
+    text = words(section(report_on(tmp_path, frames).text, "salience"))
+    assert "Inbound links: Wikipedia pages that link there (cirrusdoc, approximate); for 2 of " in text
+    assert "entities: Wikipedia pages that link there (linkshere, exact)." in text
+    frames["links"] = frames["links"].with_columns(capped=exact)
+    text = words(section(report_on(tmp_path / "capped", frames).text, "salience"))
+    assert re.search(r"exact\); for 2 of [\d,]+ entities there may be more, for counting stopped at the cap\.", text)
 
 
 def test_the_page_loads_nothing_and_names_no_address(full: Report) -> None:
@@ -95,18 +95,18 @@ def test_hostile_names_are_text(full: Report) -> None:
 
 
 def test_sample_rows_carry_what_the_filters_compare(full: Report) -> None:
-    table = part(full.text, "samples")
+    table = section(full.text, "samples")
     rows = re.findall(r'<tr data-topic="(\d+)" data-relation="(\d+)" data-split=" ([\d ]*) ">', table)
     assert len(rows) > 50
     options = [
         len(re.findall("<option", select)) - 1 for select in re.findall(r"<select.*?</select>", table, re.DOTALL)
     ]
     splits = {place for *_, places in rows for place in places.split()}
-    found = [len({row[0] for row in rows}), len({row[1] for row in rows}), len(splits)]
-    assert found == options
-    made = full.built.table("splits")
-    assert made is not None
-    assert options[2] == made.select("recipe", "split").n_unique()
+    counts = [len({row[0] for row in rows}), len({row[1] for row in rows}), len(splits)]
+    assert counts == options
+    split_rows = full.built.table("splits")
+    assert split_rows is not None
+    assert options[2] == split_rows.select("recipe", "split").n_unique()
 
 
 def test_the_same_build_gives_the_same_page(full: Report) -> None:
@@ -115,7 +115,7 @@ def test_the_same_build_gives_the_same_page(full: Report) -> None:
 
 def test_what_is_missing_is_said_in_words(tmp_path: Path) -> None:
     report = report_on(tmp_path, without=("links", "knowledge", "salience", "splits"))
-    text = {name: words(part(report.text, name)) for name in SECTIONS}
+    text = {name: words(section(report.text, name)) for name in SECTIONS}
     assert "The stage salience is not built." in text["salience"]
     assert "The stage knowledge is not built." in text["knowledge"]
     assert "The splits are not built yet" in text["recipes"]
@@ -128,7 +128,7 @@ def test_what_is_missing_is_said_in_words(tmp_path: Path) -> None:
 def test_an_empty_build_says_so_everywhere(tmp_path: Path) -> None:
     root = tmp_path / "project"
     report = report_on(root, without=tuple(name for name in NAMES if name != "salience"))
-    text = {name: words(part(report.text, name)) for name in SECTIONS}
+    text = {name: words(section(report.text, name)) for name in SECTIONS}
     assert "no topics" in text["topics"]
     assert "no relations" in text["relations"]
     assert "No judge is set" in text["salience"]
@@ -147,7 +147,9 @@ def test_doubts_about_a_build_stand_first(tmp_path: Path) -> None:
     assert "limited to 500 facts" in doubts
     assert "uncommitted changes" in doubts
     assert "splits was built from another facts" in " ".join(
-        built._replace(manifests={name: one for name, one in built.manifests.items() if name != "facts"}).doubts()
+        built._replace(
+            manifests={name: manifest for name, manifest in built.manifests.items() if name != "facts"}
+        ).doubts()
     )
 
 
@@ -181,8 +183,8 @@ def test_pairs_are_of_the_wanted_size_or_the_largest() -> None:
     names = [f"town_forget_{side}_{size}" for side in ("rare", "popular") for size in (1, 5, 10)]
     names += ["river_forget_rare_1", "river_forget_popular_1", "lake_forget_rare_5", "town_retain_train"]
     rows = pl.DataFrame({"split": names})
-    found = [(pair.family, pair.percent, pair.rare["split"].item()) for pair in pairs("matched", rows, 5)]
-    assert found == [("river", 1, "river_forget_rare_1"), ("town", 5, "town_forget_rare_5")]
+    result = [(pair.family, pair.percent, pair.rare["split"].item()) for pair in pairs("matched", rows, 5)]
+    assert result == [("river", 1, "river_forget_rare_1"), ("town", 5, "town_forget_rare_5")]
     assert [pair.percent for pair in pairs("matched", rows)] == [1, 10]
 
 
@@ -197,9 +199,9 @@ def test_every_published_figure_has_a_place() -> None:
 def test_the_published_figures_are_what_the_audit_measures() -> None:
     stored = json.loads(files("dual_data.report").joinpath("published.json").read_text())
     rows = {name: pl.read_parquet(REFERENCE / "duet" / f"{name}.parquet") for name in stored["splits"]}
-    found = audit(rows)
+    report = audit(rows)
     for name, values in stored["splits"].items():
-        measured = {key: found["splits"][name][key] for key in values}
+        measured = {key: report["splits"][name][key] for key in values}
         assert values == pytest.approx(measured, abs=5e-5)
-    measured = next(iter(found["pairs"].values()))
+    measured = next(iter(report["pairs"].values()))
     assert stored["pair"] == pytest.approx({key: measured[key] for key in stored["pair"]}, abs=5e-5)

@@ -14,25 +14,25 @@ def test_rank_correlation_of_a_textbook_example() -> None:
     # IQ and hours of television (the usual example of the formula 1 - 6 sum d^2 / (n (n^2 - 1))): rho = -29/165.
     first = [106, 100, 86, 101, 99, 103, 97, 113, 112, 110]
     second = [7, 27, 2, 50, 28, 29, 20, 12, 6, 17]
-    found = spearman(first, second, range(10))
-    assert found is not None
-    assert found.value == pytest.approx(-29 / 165)
-    assert found.low < found.value < found.high
-    assert found.clusters == 10
+    result = spearman(first, second, range(10))
+    assert result is not None
+    assert result.value == pytest.approx(-29 / 165)
+    assert result.low < result.value < result.high
+    assert result.clusters == 10
 
 
 def test_ties_share_their_middle_rank() -> None:
     # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5.
-    found = spearman([1, 2, 2, 3], [1, 2, 3, 4], range(4))
-    assert found is not None
-    assert found.value == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+    result = spearman([1, 2, 2, 3], [1, 2, 3, 4], range(4))
+    assert result is not None
+    assert result.value == pytest.approx(4.5 / np.sqrt(4.5 * 5))
 
 
 def test_only_ranks_count() -> None:
     values = np.random.default_rng(1).normal(size=50)
-    found = spearman(values, np.exp(values), range(50))
-    assert found is not None
-    assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
+    result = spearman(values, np.exp(values), range(50))
+    assert result is not None
+    assert (result.value, result.low, result.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
 def test_rows_of_one_subject_are_drawn_together() -> None:
@@ -49,12 +49,13 @@ def test_rows_of_one_subject_are_drawn_together() -> None:
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     draw = np.random.default_rng(3)
+    truth = 6 / np.pi * np.arcsin(0.25)  # rho_s of a bivariate normal (Pearson 1907)
     covered = 0
     for _ in range(40):
         first = draw.normal(size=80)
-        found = spearman(first, 0.5 * first + np.sqrt(0.75) * draw.normal(size=80), range(80))
-        assert found is not None
-        covered += found.low <= 6 / np.pi * np.arcsin(0.25) <= found.high  # rho_s of a bivariate normal (Pearson 1907)
+        result = spearman(first, 0.5 * first + np.sqrt(0.75) * draw.normal(size=80), range(80))
+        assert result is not None
+        covered += result.low <= truth <= result.high
     assert 34 <= covered <= 40
 
 
@@ -76,11 +77,11 @@ def test_deciles_keep_equal_values_together() -> None:
 
 @given(st.lists(st.integers(0, 50), min_size=1))
 def test_deciles_follow_the_order_of_the_values(values: list[int]) -> None:
-    found = deciles(values)
-    assert found.min() >= 0
-    assert found.max() <= 9
+    result = deciles(values)
+    assert result.min() >= 0
+    assert result.max() <= 9
     order = np.argsort(values, kind="stable")
-    assert (np.diff(found[order]) >= 0).all()
+    assert (np.diff(result[order]) >= 0).all()
 
 
 @pytest.mark.parametrize(
@@ -95,17 +96,17 @@ def test_intervals_of_shares(hits: int, rows: int, low: float, high: float) -> N
 
 @pytest.mark.parametrize("hits", range(13))
 def test_with_one_row_a_cluster_the_interval_is_wilsons(hits: int) -> None:
-    found = clustered_share([place < hits for place in range(12)], range(12))
-    assert found[:3] == (12, 12, hits)
-    assert (found.low, found.high) == pytest.approx(wilson(hits, 12))
+    result = clustered_share([place < hits for place in range(12)], range(12))
+    assert result[:3] == (12, 12, hits)
+    assert (result.low, result.high) == pytest.approx(wilson(hits, 12))
 
 
 @pytest.mark.parametrize("hits", [0, 1, 7, 19, 20])
 def test_rows_that_are_alike_in_their_cluster_count_once(hits: int) -> None:
     subjects = np.repeat(np.arange(20), 5)
-    found = clustered_share(subjects < hits, subjects)
-    assert found[:3] == (100, 20, 5 * hits)
-    assert (found.low, found.high) == pytest.approx(wilson(hits, 20))
+    result = clustered_share(subjects < hits, subjects)
+    assert result[:3] == (100, 20, 5 * hits)
+    assert (result.low, result.high) == pytest.approx(wilson(hits, 20))
 
 
 def test_a_share_of_0_or_1_counts_clusters_by_their_sizes() -> None:
@@ -113,18 +114,18 @@ def test_a_share_of_0_or_1_counts_clusters_by_their_sizes() -> None:
     subjects = np.repeat(np.arange(4), [1, 2, 3, 4])
     low, high = wilson(0, 100 / 30)
     for hits, bounds in ((np.zeros(10), (low, high)), (np.ones(10), (1 - high, 1 - low))):
-        found = clustered_share(hits, subjects)
-        assert (found.low, found.high) == pytest.approx(bounds)
+        result = clustered_share(hits, subjects)
+        assert (result.low, result.high) == pytest.approx(bounds)
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=8), min_size=1, max_size=20))
 def test_a_share_lies_in_its_interval_which_is_no_narrower_than_wilsons(rows: list[list[bool]]) -> None:
     hits = np.concatenate(rows)
-    found = clustered_share(hits, np.repeat(np.arange(len(rows)), [len(of_one) for of_one in rows]))
-    assert 0 <= found.low <= found.value + 1e-12
-    assert found.value - 1e-12 <= found.high <= 1
+    result = clustered_share(hits, np.repeat(np.arange(len(rows)), [len(cluster) for cluster in rows]))
+    assert 0 <= result.low <= result.value + 1e-12
+    assert result.value - 1e-12 <= result.high <= 1
     low, high = wilson(int(hits.sum()), hits.size)
-    assert found.high - found.low >= high - low - 1e-9
+    assert result.high - result.low >= high - low - 1e-9
 
 
 def test_a_second_copy_of_every_row_tells_nothing() -> None:
@@ -134,8 +135,8 @@ def test_a_second_copy_of_every_row_tells_nothing() -> None:
     alone = clustered_share(hits, subjects)
     copied = clustered_share(np.repeat(hits, 2), np.repeat(subjects, 2))
     assert copied[1:2] + copied[3:] == pytest.approx(alone[1:2] + alone[3:])
-    again = draw.permutation(160)
-    assert clustered_share(hits[again], subjects[again]) == pytest.approx(alone)
+    order = draw.permutation(160)
+    assert clustered_share(hits[order], subjects[order]) == pytest.approx(alone)
 
 
 @pytest.mark.parametrize(("share", "together"), [(0.5, 0.5), (0.1, 0.5), (0.5, 0.9), (0.5, 0.1)])
@@ -147,6 +148,6 @@ def test_the_interval_of_a_share_covers_it_where_rows_of_a_cluster_go_together(s
     covered = 0
     for _ in range(400):
         of_subject = draw.beta(share * pull, (1 - share) * pull, size=40)
-        found = clustered_share(draw.random(200) < of_subject[subjects], subjects)
-        covered += found.low <= share <= found.high
+        result = clustered_share(draw.random(200) < of_subject[subjects], subjects)
+        covered += result.low <= share <= result.high
     assert 0.925 <= covered / 400 <= 0.99
