@@ -52,13 +52,13 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
     for profile in profiles:
         findings.extend(_stage_faults(profile, stages))
     findings.extend(_same_names(profiles))
-    topics = [loaded for path in topic_files if (loaded := attempt(load_topics, path)) is not None]
+    topics = [topic_table for path in topic_files if (topic_table := attempt(load_topics, path)) is not None]
     relations = {path: relation for path in relation_files if (relation := attempt(load_relation, path)) is not None}
     if len(relations) == len(relation_files):
         attempt(load_relations, root / "pipeline" / "relations")
     findings.extend(_unfilled(relations))
     findings.extend(_same_questions(relations))
-    known = {name for loaded in topics for name in loaded}
+    known = {name for topic_table in topics for name in topic_table}
     topics_by_place = {
         f"{path}: topics": relations[path].topics if path in relations else _stated_topics(path)
         for path in relation_files

@@ -89,10 +89,10 @@ class Offline(ServiceError):
     """A call is not in the log and calls are switched off."""
 
     def __init__(self, source: str, missing: Sequence[str]) -> None:
-        shown = "\n".join(f"  {source}: {request}" for request in missing[:5])
+        calls = "\n".join(f"  {source}: {request}" for request in missing[:5])
         more = f"\n  ... and {len(missing) - 5} more" if len(missing) > 5 else ""
         super().__init__(
-            f"offline, and {len(missing)} call(s) are not in the call log:\n{shown}{more}\nRun once without --offline."
+            f"offline, and {len(missing)} call(s) are not in the call log:\n{calls}{more}\nRun once without --offline."
         )
 
 

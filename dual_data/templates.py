@@ -106,26 +106,26 @@ def _date_answers(value: str, precision: str) -> tuple[str, ...]:
     match = _ISO_DATE.fullmatch(value)
     if match is None:
         return ()
-    numbers = [int(part) for part in match.groups() if part is not None]
+    numbers = [int(group) for group in match.groups() if group is not None]
     count = _PRECISIONS.index(precision) + 1
     if len(numbers) < count:
         return ()
     year, month, day = [*numbers[:count], 0, 0][:3]
     if not (0 <= month <= 12 and 0 <= day <= 31):
         return ()
-    written = written_year(year)
+    year_text = written_year(year)
     if not month:
-        return (written,)
+        return (year_text,)
     name = calendar.month_name[month]
     iso = f"{match[1]}-{match[2]}"
     if not day:
-        return f"{name} {written}", iso
-    return f"{day} {name} {written}", f"{name} {day}, {written}", f"{iso}-{match[3]}"
+        return f"{name} {year_text}", iso
+    return f"{day} {name} {year_text}", f"{name} {day}, {year_text}", f"{iso}-{match[3]}"
 
 
 def _quantity_answers(value: str, unit: str | None, unit_name: str) -> tuple[str, ...]:
-    amount, _, stated = value.partition(" ")
-    if (stated or None) != unit:
+    amount, _, stated_unit = value.partition(" ")
+    if (stated_unit or None) != unit:
         return ()
     try:
         number = Decimal(amount)

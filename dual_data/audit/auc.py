@@ -61,7 +61,7 @@ def _counted(first: pl.Series, second: pl.Series) -> tuple[npt.ArrayLike, npt.Ar
     """Rows of each side by value, values in ascending order."""
     known = [values.drop_nulls().rename("value") for values in (first, second)]
     codes = pl.concat(known).rank("dense").cast(pl.Int64).to_numpy()
-    counts = [np.bincount(part, minlength=codes.max(initial=0) + 1)[1:] for part in np.split(codes, [known[0].len()])]
+    counts = [np.bincount(side, minlength=codes.max(initial=0) + 1)[1:] for side in np.split(codes, [known[0].len()])]
     return counts[0], counts[1]
 
 

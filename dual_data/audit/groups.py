@@ -34,12 +34,12 @@ def grouped(splits: Sequence[Split]) -> Groups:
     groups = Groups({}, [])
     for config, members in sets.items():
         topics = {split.name: _topic(split.name) for split in members}
-        named = bool(config) and None not in topics.values()
-        if not named and len(members) <= MOST:
+        has_topics = bool(config) and None not in topics.values()
+        if not has_topics and len(members) <= MOST:
             groups.by_split.update(dict.fromkeys(topics, config))
             continue
         groups.by_split.update({name: f"{config}/{name if topic is None else topic}" for name, topic in topics.items()})
-        if not named:
+        if not has_topics:
             groups.skipped.append(
                 f"{config or 'single tables'}: {len(members)} splits are too many to compare each with each; compared "
                 "are those of one topic, such as city_forget_rare_5 and city_forget_popular_5. Choose others with "

@@ -55,8 +55,8 @@ class Selection(NamedTuple):
 
     def has(self, name: str, config: str) -> bool:
         """Whether the split is selected."""
-        named = not self.names or name in self.names or name.rpartition("/")[2] in self.names
-        return named and (not self.configs or config in self.configs)
+        is_named = not self.names or name in self.names or name.rpartition("/")[2] in self.names
+        return is_named and (not self.configs or config in self.configs)
 
 
 ALL = Selection()
@@ -144,10 +144,10 @@ def _auditable(file: Path, rows: pl.DataFrame, say: Callable[[str], None]) -> pl
     if not rows.columns:
         raise NotAuditable(f"{file}: has no rows, and so no columns to audit")
     if not is_auditable(rows.columns):
-        shown = ", ".join(rows.columns[:_SHOWN]) + (" ..." if rows.width > _SHOWN else "")
+        listing = ", ".join(rows.columns[:_SHOWN]) + (" ..." if rows.width > _SHOWN else "")
         raise NotAuditable(
             f"{file}: an audit needs the columns question and answer, or subjectLabel, relation and objectLabel; "
-            f"there are: {shown}"
+            f"there are: {listing}"
         )
     if rows.is_empty():
         say(f"{file}: has no rows")
@@ -180,7 +180,7 @@ def _plain(folder: Path, config: str = "") -> list[_Listed]:
     tables: dict[tuple[str, str, str], list[Path]] = {}
     for file in sorted(filter(_is_table, folder.rglob("*"))):
         relative = file.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
+        if any(component.startswith(".") for component in relative.parts):
             continue
         stem = relative.with_suffix("").as_posix()
         shard = _SHARD.search(stem)

@@ -12,8 +12,8 @@ from dual_data.cli.text import as_json
 from dual_data.display import visible
 
 
-def _explain(asked: bool) -> None:
-    if asked:
+def _explain(value: bool) -> None:
+    if value:
         from dual_data.audit.meanings import explained
 
         print(explained())

@@ -20,7 +20,7 @@ def dump_folder(source: str) -> Path:
     return Path(folder)
 
 
-def from_dumps(loaded: Project, folder: Path, engine: str, master: str) -> Project:
+def from_dumps(project: Project, folder: Path, engine: str, master: str) -> Project:
     """The project with a profile that reads dumps; its other parameters of facts and links stay.
 
     Links are read from the dumps if pagelinks are among them.
@@ -28,43 +28,43 @@ def from_dumps(loaded: Project, folder: Path, engine: str, master: str) -> Proje
     from dual_data.sources.dumps.files import recognise
     from dual_data.sources.dumps.manifests import FOLDER
 
-    root = loaded.root.resolve()
+    root = project.root.resolve()
     dumps = folder.resolve()
     path = str(dumps.relative_to(root) if dumps.is_relative_to(root) else dumps)
     compute = {"engine": engine, **({"master": master} if master else {})}
-    stages: dict[str, Mapping[str, Any]] = dict(loaded.profile.stages)
+    stages: dict[str, Mapping[str, Any]] = dict(project.profile.stages)
     facts = {key: value for key, value in stages.get("facts", {}).items() if key != "label_table"}
     stages["facts"] = {**facts, "source": "dump", "folder": path, "compute": compute}
     names = [file.name for directory in (dumps, dumps / FOLDER) if directory.is_dir() for file in directory.iterdir()]
     if any(dump.table == "pagelinks" for name in names if (dump := recognise(Path(name)))):
         stages["links"] = {**stages.get("links", {}), "method": "dump", "folder": path, "compute": compute}
-    return loaded._replace(profile=loaded.profile.model_copy(update={"stages": stages}))
+    return project._replace(profile=project.profile.model_copy(update={"stages": stages}))
 
 
-def as_built(loaded: Project) -> Project:
+def as_built(project: Project) -> Project:
     """The project with the dumps from which facts and links were built, if its profile has another source.
 
     Either --source named the dumps or the profile was changed later; the former is assumed.
     """
-    stages: dict[str, Mapping[str, Any]] = dict(loaded.profile.stages)
+    stages: dict[str, Mapping[str, Any]] = dict(project.profile.stages)
     for name, key in (("facts", "source"), ("links", "method")):
-        manifest = read_manifest(loaded.artifacts / name)
+        manifest = read_manifest(project.artifacts / name)
         built = {} if manifest is None else manifest.basis.params
         own = stages.get(name, {})
         if built.get(key) == "dump" and own.get(key) != "dump":
             params = {option: value for option, value in own.items() if option != "label_table"}
             stages[name] = params | {option: built[option] for option in (key, "folder", "compute") if option in built}
-    return loaded._replace(profile=loaded.profile.model_copy(update={"stages": stages}))
+    return project._replace(profile=project.profile.model_copy(update={"stages": stages}))
 
 
-def dump_options(loaded: Project, built: Project) -> str:
+def dump_options(project: Project, built: Project) -> str:
     """The options with which `build` makes `built` from the project; empty if the profile suffices."""
     facts = built.profile.stages.get("facts", {})
-    if built.profile.stages == loaded.profile.stages or facts.get("source") != "dump":
+    if built.profile.stages == project.profile.stages or facts.get("source") != "dump":
         return ""
     compute = facts.get("compute", {})
     spark = compute if compute.get("engine") == "spark" else {}  # Polars has no master.
-    options = {"source": f"dump:{loaded.root / facts['folder']}", **spark}
+    options = {"source": f"dump:{project.root / facts['folder']}", **spark}
     return "".join(f" --{name} {shlex.quote(value)}" for name, value in options.items())
 
 

@@ -82,11 +82,11 @@ def preview(
     previews = preview_relation(load_project(project, profile), stem, limit)
     if not previews:
         print(f"No subject of its topics has {stem} at this source.")
-    for shown in previews:
-        print(printable(shown.question))
-        print(f"  answers: {printable(' | '.join(shown.answers))}")
-        for paraphrase in shown.paraphrases:
+    for entry in previews:
+        print(printable(entry.question))
+        print(f"  answers: {printable(' | '.join(entry.answers))}")
+        for paraphrase in entry.paraphrases:
             print(f"  {printable(paraphrase)}")
-        if shown.reason:
-            print(f"  rejected: {shown.reason}")
+        if entry.reason:
+            print(f"  rejected: {entry.reason}")
         print()

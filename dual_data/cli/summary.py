@@ -99,17 +99,17 @@ def _tables(project: Project, manifests: dict[str, Manifest]) -> list[str]:
     """The small tables of the splits stage: recipes, splits made, splits not made and why."""
     if "splits" not in manifests:
         return []
-    written = manifests["splits"].outcome
+    outcome = manifests["splits"].outcome
     parts = []
     whole = True
-    if "recipes" in written:
+    if "recipes" in outcome:
         recipes = read_rows(project.root, project.profile, "splits", "recipes")
         whole = bool(recipes["made"].all())
         parts.append(_first(recipes.with_columns(pl.col("made").replace_strict({True: "yes", False: "no"}))))
     splits = read_rows(project.root, project.profile, "splits")
     if splits.height:
         parts.append(_first(splits.group_by("recipe", "split").len("rows").sort("recipe", "split")))
-    if "capacity" in written:
+    if "capacity" in outcome:
         capacity = read_rows(project.root, project.profile, "splits", "capacity")
         missing = _sides_together(capacity.filter(~pl.col("made"))).rename({"reason": "not made because"})
         every = "Every split was made." if whole else "Every split of the recipes that were made is there."
@@ -128,9 +128,9 @@ def _sides_together(missing: pl.DataFrame) -> pl.DataFrame:
 
 def _first(frame: pl.DataFrame) -> str:
     """The first rows, and the number of further ones."""
-    shown = table(frame.columns, frame.head(MOST_LINES).rows())
+    text = table(frame.columns, frame.head(MOST_LINES).rows())
     beyond = frame.height - MOST_LINES
-    return f"{shown}\n... and {beyond} more" if beyond > 0 else shown
+    return f"{text}\n... and {beyond} more" if beyond > 0 else text
 
 
 def _samples(project: Project, sample: int) -> str:

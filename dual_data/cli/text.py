@@ -18,11 +18,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(title), *(len(row[i]) for row in cells), 0) for i, title in enumerate(header)]
 
     def line(row: Sequence[str]) -> str:
-        shown = (
+        padded = (
             cell.rjust(width) if is_number else cell.ljust(width)
             for cell, width, is_number in zip(row, widths, right, strict=True)
         )
-        return "  ".join(shown).rstrip()
+        return "  ".join(padded).rstrip()
 
     return "\n".join([line(header), line(["-" * width for width in widths]), *(line(row) for row in cells)])
 

@@ -78,8 +78,8 @@ class Manifest(Strict):
 
     def sealed(self) -> Manifest:
         """The manifest with its seal."""
-        written = self.model_dump(mode="json", exclude={"seal"})
-        return self.model_copy(update={"seal": digest(canonical(written), 64)})
+        content = self.model_dump(mode="json", exclude={"seal"})
+        return self.model_copy(update={"seal": digest(canonical(content), 64)})
 
     def content(self) -> str:
         """Content hash of the stage's rows."""

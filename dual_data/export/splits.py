@@ -23,8 +23,8 @@ class Family(NamedTuple):
         """The largest forget splits and the retain splits: all facts that fine-tuning teaches."""
         largest: dict[str, tuple[int, str]] = {}
         for split in self.forget:
-            if (parts := parse(split)) and parts.percent is not None:
-                largest[parts.side] = max(largest.get(parts.side, (0, "")), (parts.percent, split))
+            if (split_name := parse(split)) and split_name.percent is not None:
+                largest[split_name.side] = max(largest.get(split_name.side, (0, "")), (split_name.percent, split))
         return tuple(dict.fromkeys([*(split for _, split in largest.values()), self.retain, self.retain_eval]))
 
 
@@ -35,8 +35,8 @@ def families(release: Release) -> list[Family]:
         splits = list(release.configs[config])
         forget: dict[str, list[str]] = {}
         for split in splits:
-            if (parts := parse(split)) and parts.topic and parts.percent is not None:
-                forget.setdefault(parts.topic, []).append(split)
+            if (split_name := parse(split)) and split_name.topic and split_name.percent is not None:
+                forget.setdefault(split_name.topic, []).append(split)
         for name, members in forget.items():
             retain = f"{name}_retain_train"
             if retain not in splits:

@@ -96,8 +96,8 @@ def _wrong(row: dict[str, Any], right_answers: set[str], rings: Iterable[list[st
                 break
             answer = ring[(start + step) % len(ring)]
             # A less precise form of the right date ("1889") is not wrong either.
-            stated = exact_answer(answer, right_answers, kind) or exact_answer(row["answer"], [answer], kind)
-            if not stated and not exact_answer(answer, right_answers):
+            is_right = exact_answer(answer, right_answers, kind) or exact_answer(row["answer"], [answer], kind)
+            if not is_right and not exact_answer(answer, right_answers):
                 answers.setdefault(normalise(answer), answer)
     return list(answers.values())
 

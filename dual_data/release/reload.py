@@ -27,13 +27,13 @@ def reload_all(release: Release, folder: Path, cache: Path) -> Iterator[str]:
             raise DualDataError(f"{folder}: datasets sees the configurations {names}, not {sorted(release.configs)}")
         for config, splits in release.configs.items():
             try:
-                loaded = datasets.load_dataset(str(folder), config, cache_dir=str(cache))
+                dataset = datasets.load_dataset(str(folder), config, cache_dir=str(cache))
             except Exception as error:  # any error of the library would be raised for users too
                 raise DualDataError(f"{folder}: datasets cannot load {config}: {error}") from error
-            if sorted(loaded) != sorted(splits):
-                raise DualDataError(f"{folder}: datasets sees other splits of {config}: {', '.join(sorted(loaded))}")
+            if sorted(dataset) != sorted(splits):
+                raise DualDataError(f"{folder}: datasets sees other splits of {config}: {', '.join(sorted(dataset))}")
             for split, file in splits.items():
-                if content_hash(_frame(loaded[split])) != file.content:
+                if content_hash(_frame(dataset[split])) != file.content:
                     raise DualDataError(f"{folder}: {file.path} reads differently through datasets; this is a defect")
             yield f"{config}: {len(splits)} splits reloaded, all hashes agree"
 

@@ -21,9 +21,9 @@ def stages(built: Built) -> Section:
     rows, reasons = [], []
     for name, manifest in built.manifests.items():
         kept, rejected = manifest.outcome["data"].rows, sum(manifest.rejected.values())
-        given = kept + rejected
-        rows.append((name, given, kept, rejected, share(rejected / given if given else None)))
-        reasons += [(name, reason, count, share(count / given)) for reason, count in manifest.rejected.items()]
+        total = kept + rejected
+        rows.append((name, total, kept, rejected, share(rejected / total if total else None)))
+        reasons += [(name, reason, count, share(count / total)) for reason, count in manifest.rejected.items()]
     header = ("stage", "rows made", "kept", "rejected", "share rejected")
     parts: list[Html | Figure] = [
         paragraph(
@@ -123,8 +123,8 @@ def _counted(facts: pl.DataFrame, questions: pl.DataFrame | None, by: str, more:
     counts = facts.group_by(by).agg(pl.len().alias("facts"), pl.col("subject_qid").n_unique().alias("subjects"), more)
     if questions is None:
         return counts.with_columns(questions=None, functional=None).sort("facts", by, descending=[True, False])
-    asked = facts.select("fact_id", by).join(questions.select("fact_id", "functional"), on="fact_id")
-    sums = asked.group_by(by).agg(pl.len().alias("questions"), pl.col("functional").sum())
+    rows = facts.select("fact_id", by).join(questions.select("fact_id", "functional"), on="fact_id")
+    sums = rows.group_by(by).agg(pl.len().alias("questions"), pl.col("functional").sum())
     joined = counts.join(sums, on=by, how="left").with_columns(pl.col("questions", "functional").fill_null(0))
     return joined.sort("facts", by, descending=[True, False])
 

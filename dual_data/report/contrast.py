@@ -128,8 +128,8 @@ def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Fi
         axes.grid(visible=False, axis="y")
         if counted:
             powers = [0.0, *(float(10**power) for power in range(1, int(high) + 2))]
-            shown = [power for power in [0.0, 1.0, 3.0, 10.0, 30.0, *powers[2:]] if place(power) <= high + 1e-9]
-            axes.set_xticks([place(power) for power in shown], [f"{power:,.0f}" for power in shown])
+            ticks = [power for power in [0.0, 1.0, 3.0, 10.0, 30.0, *powers[2:]] if place(power) <= high + 1e-9]
+            axes.set_xticks([place(power) for power in ticks], [f"{power:,.0f}" for power in ticks])
         axes.set_xlabel(meaning)
         canvas.legend(loc="outside upper right", ncols=2)
 

@@ -85,9 +85,9 @@ def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:
     paths = []
     for figure in figures:
         for kind in FORMATS:
-            drawn = _render(figure, kind, {"svg.fonttype": "path"})
+            image = _render(figure, kind, {"svg.fonttype": "path"})
             paths.append(folder / f"{figure.name}.{kind}")
-            write_whole(paths[-1], partial(Path.write_bytes, data=drawn))
+            write_whole(paths[-1], partial(Path.write_bytes, data=image))
     return paths
 
 

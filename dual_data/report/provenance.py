@@ -74,10 +74,10 @@ def _software(manifests: Mapping[str, Manifest]) -> Html:
 
 def _basis(name: str, manifest: Manifest) -> Html:
     basis = manifest.basis.model_dump(mode="json")
-    shown = {key: basis[key] for key in ("params", "services", "sources", "inputs") if basis[key]}
+    fields = {key: basis[key] for key in ("params", "services", "sources", "inputs") if basis[key]}
     return joined(
         element("h3", name),
         paragraph("Fingerprint ", _hash(manifest.fingerprint)),
-        code(shown, f"Basis of {name}") if shown else None,
+        code(fields, f"Basis of {name}") if fields else None,
         folded(f"{len(basis['files'])} files", code(basis["files"], f"Files of {name}")) if basis["files"] else None,
     )

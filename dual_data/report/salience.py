@@ -76,8 +76,8 @@ def _correlations(rows: pl.DataFrame, counted: Popularity) -> Html:
 
 def _scatter(rows: pl.DataFrame, counted: Popularity) -> Figure:
     known = rows.filter(pl.col("subject").is_not_null()).sort("fact_id")
-    drawn = known.head(_DRAWN)
-    counts, scores = drawn["subject"].to_numpy(), drawn["score"].to_numpy()
+    points = known.head(_DRAWN)
+    counts, scores = points["subject"].to_numpy(), points["score"].to_numpy()
     middles = known.with_columns(bin=(pl.col("subject") + 1).log(10).mul(3).floor()).group_by("bin").agg(
         pl.len(), pl.col("subject").median(), pl.col("score").median()
     ).filter(pl.col("len") >= 5).sort("bin")  # fmt: skip

@@ -48,12 +48,12 @@ def section(built: Built) -> Section:
         f"{rows.height:,} of {questions.height:,} questions, chosen by hash: the same build always shows the same "
         "ones. Accepted answers are set apart by a bar, the canonical one first."
     )
-    shown = table(
+    html = table(
         "Sample questions", ("question", "accepted answers", "topic", "relation", "splits"), cells,
         identifier="questions", data=data,
     )  # fmt: skip
     printed = element("p", f"Printed are the first {_PRINTED}; the page has all.", class_="printed-only")
-    body = joined(_filters(topics, relations, splits, rows.height), shown, printed if rows.height > _PRINTED else None)
+    body = joined(_filters(topics, relations, splits, rows.height), html, printed if rows.height > _PRINTED else None)
     return Section("samples", title, (paragraph(about), body))
 
 
@@ -61,10 +61,10 @@ def _chosen(splits: pl.DataFrame | None, questions: pl.DataFrame) -> pl.DataFram
     """fact_id and the splits with the fact, for the first facts of every split, up to about `_MOST`."""
     if splits is None or splits.is_empty():
         return questions.sort("fact_id").head(_MOST // 4).select("fact_id", splits=pl.lit([], dtype=pl.List(pl.String)))
-    named = splits.select("fact_id", "position", split=pl.col("recipe") + "/" + pl.col("split"))
-    each = max(1, min(_PER_SPLIT, _MOST // named["split"].n_unique()))
-    first = named.filter(pl.col("position") < each).select("fact_id").unique()
-    return named.join(first, on="fact_id").group_by("fact_id").agg(splits=pl.col("split").sort())
+    members = splits.select("fact_id", "position", split=pl.col("recipe") + "/" + pl.col("split"))
+    each = max(1, min(_PER_SPLIT, _MOST // members["split"].n_unique()))
+    first = members.filter(pl.col("position") < each).select("fact_id").unique()
+    return members.join(first, on="fact_id").group_by("fact_id").agg(splits=pl.col("split").sort())
 
 
 def _list(names: Sequence[str]) -> Html | None:
