@@ -1,10 +1,10 @@
-"""A clock that waits for nobody."""
+"""A fake clock, on which waiting takes no time."""
 
 from __future__ import annotations
 
 
 class FakeClock:
-    """Starts at a fixed moment; sleeping moves it on at once and is written down."""
+    """Starts at a fixed moment; sleeping advances it at once and is recorded."""
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self.time = start

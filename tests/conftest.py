@@ -1,4 +1,4 @@
-"""What every test gets."""
+"""Settings and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-# Tests run side by side, and threads of one that wait for each other would keep the cores from the others. Torch reads
-# this when it is imported.
+# Tests run in parallel, and spinning threads of one would take the cores from the others. Torch reads this when it is
+# imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Nothing is fetched. The hub's client reads this when it is imported.
+# Nothing is downloaded. The Hub's client reads this when it is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
@@ -18,20 +18,20 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tests.services.browser import Page
 
-# How long an example takes says more about a busy machine than about the code.
+# No deadline: the time of an example depends more on how busy the machine is than on the code.
 settings.register_profile("dual-data", deadline=None)
 settings.load_profile("dual-data")
 
 
 @pytest.fixture(autouse=True)
 def _no_contact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests say themselves who operates them, and never reach beyond this machine."""
+    """Tests set the contact themselves, and never use services outside this machine."""
     monkeypatch.delenv("DUAL_DATA_CONTACT", raising=False)
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """The world behind Oxigraph, which nobody can write to."""
+    """The world in a read-only Oxigraph server."""
     from tests.services.oxigraph import oxigraph
     from tests.wiki.world import world
 

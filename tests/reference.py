@@ -1,4 +1,4 @@
-"""The published data that some tests compare with: beside the repository, or where an environment variable says."""
+"""The published data with which some tests compare: next to the repository, or as an environment variable says."""
 
 from __future__ import annotations
 

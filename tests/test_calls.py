@@ -1,4 +1,4 @@
-"""The call log: replay, retry, pace, count; and what happens when the disk or the clock misbehaves."""
+"""The call log: replay, retries, pace, counts; and faults of the disk or the clock."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def test_the_pace_holds_across_restarts(tmp_path: Path) -> None:
         calls.close()
     for start in starts:
         assert sum(start <= later < start + WINDOW for later in starts) <= 10
-    # 28 requests at 10 a minute: the third minute begins at 120 s, no later.
+    # 28 requests at 10 a minute: the third minute begins at 120 s.
     assert starts[-1] - starts[0] == pytest.approx(120, abs=1)
 
 
@@ -279,7 +279,7 @@ def test_no_pause_outlasts_a_day(tmp_path: Path) -> None:
 
 
 class SlowClock(FakeClock):
-    """Each look at it is a second later than the last, and takes a while."""
+    """Each reading is a second later than the last, and takes a while."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -346,7 +346,7 @@ def test_a_failure_stops_the_rest_and_keeps_what_was_answered(tmp_path: Path, co
         if request["n"] == 10:
             raise Refused("quota")
         if request["n"] > 10:
-            time.sleep(0.05)  # as a service does; without it a busy machine answers many before the failure is seen
+            time.sleep(0.05)  # else a busy machine would answer many before the failure is noticed
         return [request["n"]]
 
     calls = Calls(tmp_path / "calls.sqlite", {"a": Pace(concurrency=concurrency)})
@@ -354,7 +354,7 @@ def test_a_failure_stops_the_rest_and_keeps_what_was_answered(tmp_path: Path, co
     with pytest.raises(Refused, match="quota"):
         calls.fetch_all("a", requests, do)
     known = calls.known("a", requests)
-    # Calls that waited for their turn when the tenth failed are not made.
+    # Calls that were waiting when the tenth failed are not made.
     assert 10 - concurrency < known < 40
     before = calls.counts()["a"].made
     calls.fetch_all("a", requests, lambda request: [request["n"]])

@@ -1,4 +1,4 @@
-"""What a profile says, and what holds where it says nothing."""
+"""Values of a profile, and their defaults."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A build over real servers is killed again and again and resumed: nothing is lost and no answered call is repeated.
+"""A build with real servers is killed and resumed repeatedly: nothing is lost and no answered call is repeated.
 
-That no call is repeated is looked up twice: a row of the call log stays as it was written first, and the proxies gave
-as many good answers as the log holds, but for those that were under way when the build was killed.
+That no call is repeated is checked in two ways: rows of the call log never change, and the proxies gave as many good
+answers as the log holds, except for those in flight when the build was killed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.wiki.world import world
 
 KILLS = 20
 AT_ONCE = 2
-"""Most calls under way together, by the profile's paces."""
+"""Most calls in flight at once, by the profile's paces."""
 RELATIONS = ("P17", "P36", "P37", "P1376", "P19", "P27", "P569", "P2044")
 PASSING = (too_many(0), error_500(), DROP, RESET)
 
@@ -73,14 +73,15 @@ endpoint = {{ base_url = "{model}/v1", model = "smollm2", api_key_env = "TEST_KE
 
 
 class Services(NamedTuple):
-    """The three real services, each behind a proxy that fails now and then."""
+    """The three real services, each behind a proxy that fails at times."""
 
     sparql: Proxy
     wikipedia: Proxy
     model: Proxy
 
     def good_answers(self) -> int:
-        """Answers without a fault since the proxies run; trials of what a server can do are several to one call."""
+        """Answers without a fault since the proxies started, without the requests that test a server's capabilities:
+        one logged call makes several of these."""
         trials = [body[-1]["content"].encode() for body in (PROBE, BRIEF)]
         return sum(
             not fault and not any(trial in request.body for trial in trials)
@@ -121,7 +122,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(folder: Path) -> float:
-    """Build to the end, undisturbed; the seconds that it took."""
+    """Build to the end, undisturbed, and return the seconds that it took."""
     began = time.monotonic()
     assert start(folder).wait(timeout=300) == 0, (folder / "build.log").read_text()
     return time.monotonic() - began
@@ -134,13 +135,13 @@ def contents(folder: Path) -> dict[str, dict[str, str]]:
         manifest = Manifest.model_validate_json(path.read_bytes())
         hashes[path.parent.name] = {name: table.content for name, table in manifest.outcome.items()}
         if path.parent.name == "links":
-            # The day of counting is part of a row; one of two builds may run past midnight.
+            # Without the day of counting: one of two builds may run past midnight.
             hashes["links"]["data"] = content_hash(pl.read_parquet(path.with_name("data.parquet")).drop("counted_on"))
     return hashes
 
 
 def logged(folder: Path) -> dict[str, str]:
-    """Answered calls by key: request, when they were answered, in how many tries, and the answer."""
+    """Answered calls by key: request, time of the answer, number of tries, and answer, as one text."""
     path = folder / "artifacts" / "killed" / "calls.sqlite"
     if not path.exists():
         return {}
@@ -151,14 +152,14 @@ def logged(folder: Path) -> dict[str, str]:
         )
         return dict(rows.fetchall())
     except sqlite3.OperationalError:
-        # Killed before the table was there. Were there a table, what it held would be missed below.
+        # Killed before the table was made. If it had rows, their absence would be noticed below.
         return {}
     finally:
         connection.close()
 
 
 def without_trials(calls: dict[str, str]) -> int:
-    """Answered calls that are one request each."""
+    """The number of answered calls with one request each."""
     return sum('"probe":"' not in row for row in calls.values())
 
 
@@ -180,7 +181,7 @@ def test_a_build_killed_twenty_times_equals_an_undisturbed_one(services: Service
     while kills < KILLS:
         process = start(killed)
         try:
-            # Between start-up and twice the twentieth part of the work: on average as much as there is.
+            # After start-up, up to twice a twentieth of the work: on average, all kills together take all of it.
             process.wait(
                 timeout=start_up * chance.uniform(0.5, 1) + chance.uniform(0, 2) * (seconds - start_up) / KILLS
             )
@@ -191,14 +192,14 @@ def test_a_build_killed_twenty_times_equals_an_undisturbed_one(services: Service
         else:
             assert process.returncode == 0, (killed / "build.log").read_text()
         after = logged(killed)
-        # An answered call is never made again: its row stays as it was written first.
+        # An answered call is never made again: its row never changes.
         assert before.items() <= after.items()
         under_way = AT_ONCE * (kills - kills_before)
         answered = without_trials(after)
         assert answered <= services.good_answers() - answered_before <= answered + under_way
         before = after
         if process.returncode == 0:
-            # It got through before the last kill: begin anew.
+            # It finished before the last kill: start again.
             assert contents(killed) == expected
             shutil.rmtree(killed / "artifacts")
             before, answered_before, kills_before = {}, services.good_answers(), kills

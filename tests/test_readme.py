@@ -1,4 +1,4 @@
-"""The commands that README.md prints: each can be parsed, and those that need no service or model do what they say."""
+"""The commands in README.md: each can be parsed, and those that need no service or model run without an error."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.cli.test_main import COMMANDS
 from tests.services import require
 
 QUICK = {"facts", "links", "questions"}
-"""Stages that the embedded snapshot answers in seconds."""
+"""Stages that take seconds with the embedded snapshot."""
 
 
 def printed() -> list[list[str]]:
-    """Every command of the README's bash blocks, in order, as words; comments are left out."""
+    """Every command of the README's bash blocks, in order, as words, without comments."""
     blocks = re.findall(
         r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
@@ -46,7 +46,7 @@ def command_of(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
 
 
 def is_quick(words: list[str]) -> bool:
-    """Whether it can run here: without network and models, and in seconds."""
+    """Whether the command can run here: without network and models, in seconds."""
     if words[0] == "build":
         stages = {word for word in words[1:] if word in {*QUICK, "knowledge", "salience", "splits"}}
         return "--dry-run" in words or (bool(stages) and stages <= QUICK)
@@ -66,7 +66,7 @@ def test_a_printed_command_can_be_parsed(words: list[str]) -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project as a clone has it, and the user in it."""
+    """A clone of the project, as the working directory."""
     require(importlib.util.find_spec("pyoxigraph"), "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
     with own_project(tmp_path / "clone") as root:
         monkeypatch.chdir(root)
@@ -87,7 +87,7 @@ def test_what_needs_no_service_runs_as_printed(clone: Path, monkeypatch: pytest.
         if words[1:3] == ["relations", "new"]:
             skeletons.append(words[3])
         if words[1] == "check" and skeletons:
-            # A skeleton is there to be filled in, and is all that is wrong.
+            # Skeletons that are not filled in are the only faults.
             faults = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
             assert outcome.code == 2
             assert all(any(f"{name}.toml: " in fault for name in skeletons) for fault in faults), outcome.err

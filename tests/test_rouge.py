@@ -1,4 +1,4 @@
-"""ROUGE: equal to rouge_score to the last bit, and sensible in every script."""
+"""ROUGE: equal to rouge_score to the last bit, and useful in every script."""
 
 import time
 

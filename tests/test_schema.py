@@ -1,4 +1,4 @@
-"""The hash of a schema: what a table may hold, rules included, and nothing else."""
+"""The hash of a schema covers its columns and rules, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dual_data.schema import describe
 
 
 def ordered(strictly: bool) -> type[dy.Schema]:
-    """Two schemas of one name whose rules differ in their body alone."""
+    """One of two schemas with the same name whose rules differ in their body alone."""
     if strictly:
 
         class Spans(dy.Schema):

@@ -1,4 +1,4 @@
-"""What is read off the names of splits."""
+"""Parsing the names of splits."""
 
 from __future__ import annotations
 

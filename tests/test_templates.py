@@ -1,4 +1,4 @@
-"""Rendering: sentences, literals in the forms readers write, accepted answers, hints."""
+"""Rendering of sentences, of literals as readers write them, of accepted answers and of hints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEMPLATES = ("Who built {subject}?", "{subject} was built by whom?", "{answer} b
 
 
 def rendered(template: str, **values: str) -> str:
-    """One sentence, as columns of them are made."""
+    """One sentence, rendered as a column of length 1."""
     texts, variables = templates.cut(template)
     expression = templates.rendered([pl.lit(text) for text in texts], [pl.lit(values[name]) for name in variables])
     return str(pl.select(expression).item())

@@ -1,8 +1,8 @@
 """The fixed draw of 300 questions on which the malformed-question rules are measured.
 
-90 published questions, 70 paraphrases of published questions made by others, and 140 questions put in the published way
-("What is the {relation} of {subject}?", the "of" not doubled, every fourth with "Who") around raw label triplets: 70
-uniform over the rows, 70 uniform over the relations that have three rows or more. A question stands in the draw once.
+90 published questions, 70 paraphrases of published questions by others, and 140 questions made from raw label triplets
+in the published form ("What is the {relation} of {subject}?", "of" not doubled, every fourth with "Who"): 70 uniform
+over the rows, 70 uniform over the relations with three or more rows. No question is drawn twice.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ COLUMNS = ("question", "answer", "relation", "subject")
 
 
 def question_key(question: str) -> str:
-    """The first 16 hex digits of the SHA-256 of the question: what a label is filed under."""
+    """The first 16 hex digits of the SHA-256 of the question: the key of its label."""
     return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 
@@ -35,7 +35,7 @@ def _take(frame: pl.DataFrame, size: int, seen: set[str]) -> pl.DataFrame:
 
 
 def published_way(relation: str, subject: str) -> str:
-    """The question as the published generator would put it, "Who" for every fourth subject instead of by a tagger."""
+    """The question in the published form, with "Who" for every fourth subject instead of by a tagger."""
     is_who = int(_rank(f"{relation}|{subject}")[:8], 16) % 4 == 0
     joint = "" if relation.endswith(" of") else " of"
     return f"{'Who' if is_who else 'What'} is the {relation}{joint} {subject}?"
@@ -84,9 +84,9 @@ def _one_a_relation(rows: pl.DataFrame, size: int) -> pl.DataFrame:
 
 
 def draw(reference: Path) -> dict[str, pl.DataFrame]:
-    """The draw, halved: "develop" and "held_out", 150 rows each with question, answer, relation and subject.
+    """The two halves of the draw, "develop" and "held_out": 150 rows each of question, answer, relation and subject.
 
-    Relation and subject are null for the published retain questions, which carry neither.
+    Relation and subject are null for the published retain questions, which have neither.
     """
     retain = pl.read_parquet(reference / "duet" / "city_fast_retain_500.parquet").with_columns(
         pl.lit(None, dtype=pl.String).alias("relation"), pl.lit(None, dtype=pl.String).alias("subject")

@@ -1,19 +1,19 @@
-"""100 made-up questions of every kind, in clear: what the rules must say of each.
+"""100 made-up questions of every kind, with the kind that the rules must find for each.
 
-Labelling rules, which the hidden labels of `labels.tsv` follow too. A question has one kind, the first that applies:
+Labelling rules, also used for the hashed labels of `labels.tsv`. A question has one kind, the first that applies:
 
-1. ungrammatical. (a) What stands between "What/Who is the" and "of X" is no singular noun phrase: a predicate, a
-   participle without its noun, a dangling preposition, a plural after "is". A noun with a participle behind it
+1. ungrammatical. (a) The phrase between "What/Who is the" and "of X" is no singular noun phrase: a predicate, a
+   participle without its noun, a dangling preposition, a plural after "is". A noun followed by a participle
    ("language used") is a noun phrase. (b) "Who" where the answer is neither a person nor a group or firm that can play
    the role. (c) "What" for a role that only a person holds (kinship, occupation, office) where the answer is a person;
-   roles that firms or groups hold as often (developer, manufacturer, owner, performer, producer ...) may be asked
-   either way. (d) Any other breach of English grammar; but punctuation, a missing question mark and the order of words
-   in a paraphrase do not matter.
+   roles that firms or groups hold as often (developer, manufacturer, owner, performer, producer ...) allow both.
+   (d) Any other error of English grammar; but punctuation, a missing question mark and the word order of a paraphrase
+   do not matter.
 2. inverted. It reads well but asks for the other end: the subject is what the question asks for ("What is the capital
    of X?" where X is the capital; "What lies within X?" where X lies in the answer; "What is the member of X?").
 3. vacuous. Its relation places an item in a knowledge base and states no fact: instance or subclass of, different from,
-   the same as, has part(s), described by source, items about the item; in whatever words.
-Anything else is well formed, wrong answers and give-aways included: those are other measurements.
+   the same as, has part(s), described by source, items about the item; in any wording.
+Anything else is well formed, even with a wrong answer or one given away: those are other measurements.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dual_data.audit.grammar import Kind
 
 
 class MadeUp(NamedTuple):
-    """A question, its answer, its relation as a table would name it (or none), and its kind (None: well formed)."""
+    """A question, its answer, its relation as named in a table (or None), and its kind (None: well formed)."""
 
     question: str
     answer: str

@@ -1,4 +1,4 @@
-"""The estimator on balanced, separable and random data, and against its definition spelled out pair by pair."""
+"""The estimator on balanced, separable and random data, and compared with its definition, computed pair by pair."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ counts = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, m
 
 
 def held_out(cells: Counts, share: float) -> dict[tuple[int, float], list[int]]:
-    """Labels of the rows left out, by the rows that are left of their category and the side of its surplus."""
+    """Labels of the rows left out, by the number of rows remaining in the category and the side of its surplus."""
     labels: dict[tuple[int, float], list[int]] = {}
     for a, b in cells:
         for label, times, rows_b in ((0, a, b), (1, b, b - 1)):
@@ -30,7 +30,7 @@ def held_out(cells: Counts, share: float) -> dict[tuple[int, float], list[int]]:
 
 
 def spelled_out(cells: Counts) -> tuple[float, float]:
-    """Every pair of rows left out in turn, scored from what is left; and the share of those that nothing tells."""
+    """The area with every pair of rows left out in turn, and the share of pairs without any information."""
     total_a, total_b = sum(a for a, _ in cells), sum(b for _, b in cells)
     share = total_b / (total_a + total_b)
     left_out = held_out(cells, share)
@@ -108,12 +108,12 @@ def test_random_labels_tell_nothing_on_average(weights: npt.NDArray[np.float64],
 
 @given(st.lists(st.tuples(st.integers(9, 60), st.integers(-1, 1)), min_size=1, max_size=30))
 def test_nearly_balanced_categories_tell_nothing(cells: list[tuple[int, int]]) -> None:
-    """A split that is matched but for a row here and there is not called confounded."""
+    """A split that is matched except for a few rows is not called confounded."""
     assert auc_of_counts([size + extra for size, extra in cells], [size for size, _ in cells]) == 0.5
 
 
 def test_a_partial_confound_shows_through_balanced_categories() -> None:
-    """90 categories alike and 5 more on each side: the ideal area is 1 - (share alike)^2 / 2 - 0, with ties at 1/2."""
+    """90 equal categories and 5 more on each side: with ties at 1/2, the ideal area is 1 - (equal share)^2 / 2."""
     measured = auc_of_counts([10] * 90 + [10] * 5 + [0] * 5, [10] * 90 + [0] * 5 + [10] * 5)
     assert measured == pytest.approx(1 - (90 / 95) ** 2 / 2, abs=1e-9)
 
@@ -135,7 +135,7 @@ def test_series_are_counted_by_value() -> None:
 
 @pytest.mark.parametrize(("rare", "popular"), [(241, 241), (500, 50), (50, 500), (9, 9)], ids=str)
 def test_answers_that_occur_twice_in_one_split_alone_tell_all(rare: int, popular: int) -> None:
-    """What is left of a pair of equal answers looks as what is left of one answer in each split: others must tell."""
+    """One row remains of a pair of equal answers, as of one answer in each split: the rows left out must decide."""
     assert auc_of_counts([2] * rare + [0] * popular, [0] * rare + [2] * popular) == 1.0
     assert auc_of_counts([1] * rare, [1] * rare) == 0.5
 
@@ -182,9 +182,9 @@ def test_lengths_beyond_the_usual_are_told_apart(rows: int) -> None:
 def test_numbers_are_told_apart_by_their_spread_and_by_their_order() -> None:
     middle, wide = [40] * 200 + [42] * 200, [10] * 200 + [70] * 200
     assert auc_of_numbers(pl.Series(middle), pl.Series(wide)) == 1.0
-    # Every value once, as the lengths of long texts: no value recurs, but the order holds.
+    # Every value once, as with lengths of long texts: no value recurs, but the order separates the splits.
     assert auc_of_numbers(pl.Series(range(60)), pl.Series(range(100, 160))) == 1.0
-    # A shift by a tenth of the spread, which no bin shows beyond its margin.
+    # A shift by a tenth of the standard deviation, which no bin shows beyond its margin.
     random = np.random.default_rng(3)
     lengths = [pl.Series(np.round(random.normal(mean, 30, 5000)).astype(int)) for mean in (100, 103)]
     area = auc_of_numbers(*lengths)

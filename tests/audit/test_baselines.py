@@ -40,7 +40,7 @@ def test_every_baseline_by_hand() -> None:
     assert tuple(scores) == NAMES
     assert scores["subject_copy"] == pytest.approx((0 + 0 + 1 + 0 + 1 + 0.5) / 6)
     assert scores["majority_answer"] == pytest.approx(2 / 6)
-    # "euro" comes first of three currencies that occur once each.
+    # "euro" is the first of three currencies that occur once each.
     assert scores["relation_majority"] == pytest.approx((1 + 1 + 0 + 1 + 0 + 0.5) / 6)
     country = (2 * 2 + 1) / 3
     currency = (1 + 1 + 0 + 0 + 1 + 0 + 0.5 + 0 + 1) / 3
@@ -50,7 +50,7 @@ def test_every_baseline_by_hand() -> None:
 def test_the_first_letters_of_the_subject_by_hand() -> None:
     texts = ["it", "slo", "de", "San", "Nový Jičín"]
     subjects = ["Italian", "Šlovak", "German", "San Marino", "Nový"]
-    # The last is half of its answer; of it, the score counts the words that an accent leaves: nov, ji, n.
+    # The last subject is half of its answer, whose words for the score, split at accents, are: nov, ji, n.
     expected = (1 + 1 + 0 + 1 + 0) / 5
     assert baselines(frame(["code"] * 5, texts, subjects))["subject_prefix"] == pytest.approx(expected)
 

@@ -1,4 +1,4 @@
-"""What columns of other tables hold, and what the standard frame makes of it."""
+"""Columns of other tables, and how they are converted to the standard frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUESTIONS = ["What is the capital of A?", "What is the capital of B?"]
 
 
 def table(**columns: Any) -> pl.DataFrame:
-    """A table of two questions, with answers unless they are given."""
+    """A table of two questions, with default answers."""
     return pl.DataFrame({"question": QUESTIONS, "answer": ["Nu", "Mu"], **columns})
 
 

@@ -1,4 +1,4 @@
-"""The rules against made-up questions in clear, hidden labels of drawn questions, and our own templates."""
+"""The rules on made-up questions, on drawn questions with hashed labels, and on our own templates."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def labels(half: str) -> dict[str, str]:
 def test_precision_and_recall_on_the_drawn_questions(
     half: str, true_positives: int, flagged: int, positives: int, same_kind: int
 ) -> None:
-    """Held out, as the rules stood when they first saw it: precision 67/67 (0.946-1), recall 67/70 (0.881-0.985)."""
+    """On the held-out half, when the rules first saw it: precision 67/67 (0.946-1), recall 67/70 (0.881-0.985)."""
     rows, kinds = draw(REFERENCE)[half], labels(half)
     assert len(rows) == len(kinds) == 150
     predicted = {question_key(row[0]): malformed(*row) or "well_formed" for row in rows.iter_rows()}
@@ -62,7 +62,7 @@ def test_precision_and_recall_on_the_drawn_questions(
 
 @pytest.mark.parametrize("label", [True, False], ids=["with its label", "by its property alone"])
 def test_no_template_of_ours_is_malformed(label: bool) -> None:
-    """The questions that dual-data asks must pass the rules by which it judges others."""
+    """The questions of dual-data must pass its own rules."""
     from dual_data.config import load_relations
 
     relations = load_relations(PIPELINE / "relations")
@@ -163,7 +163,7 @@ def test_any_text_gets_an_answer(question: str, answer: str, relation: str | Non
 
 @needs_reference
 def test_no_drawn_question_stands_in_the_tests() -> None:
-    """The labels are kept by hash; the made-up questions are not the data's."""
+    """The labels are stored by hash, and no made-up question is from the data."""
     questions = {question for rows in draw(REFERENCE).values() for question in rows["question"]}
     assert not questions & {example.question for example in MADE_UP}
     assert all(re.fullmatch(r"[0-9a-f]{16}", key) for half in ("develop", "held_out") for key in labels(half))

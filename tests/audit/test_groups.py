@@ -1,4 +1,4 @@
-"""Which splits are compared, for our layout and for those of other datasets."""
+"""Which splits are compared, for our layout and those of other datasets."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ ROWS = pl.DataFrame({"question": ["What is the capital of France?"], "answer": [
 def test_all_measurements_in_their_order_have_a_meaning() -> None:
     report = audit({"one": ROWS, "other": ROWS})
     assert list(report["splits"]["one"]) == list(OF_SPLIT)
-    # Beside the measurements, a pair says why some of them are missing.
+    # In addition to the measurements, a pair says why some of them are missing.
     assert [name for name in report["pairs"]["one|other"] if name != "untold"] == list(OF_PAIR)
 
 

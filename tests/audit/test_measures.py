@@ -1,4 +1,4 @@
-"""Measurements of small tables by hand: what is counted, and what is null."""
+"""Measurements of small tables, computed by hand, and which of them are null."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_our_columns() -> None:
         "top_answer": "Nu",
         "top_answer_share": 0.5,
         "subject_copy_rouge": 0.25,
-        # "Beta" of Beta; what begins the others is no word of their answers.
+        # "Beta" for Beta; the prefixes of the others are no words of their answers.
         "subject_prefix_rouge": 0.25,
         "majority_answer": "Nu",
         "majority_rouge": 0.5,
-        # P17 is answered with "Beta", the first of two; the others are the only ones of their relations.
+        # P17 is answered with "Beta", the first of two; each other answer is the only one of its relation.
         "relation_majority_rouge": 0.75,
         "shuffled_rouge": pytest.approx((2 * 0.5 + 1 + 1) / 4),
         "answer_in_question_share": 0.25,
@@ -114,7 +114,7 @@ def test_subjects_and_relations_are_read_off_questions_of_the_published_form() -
     rows = standard(table).rows
     assert rows["relation"].to_list() == ["capital", "capital"]
     assert rows["subject"].to_list() == ["Alphaland", "Psi City"]
-    # The relation that was read off a question is not held against its answer.
+    # The relation parsed from a question is not compared with its answer.
     assert measure(standard(table))["inverted_share"] == 0.5
 
 

@@ -11,7 +11,7 @@ from dual_data.audit.pairs import UNTOLD, compare, side, word_at
 
 
 def facts(rows: list[tuple[str, str, str]], *, ids: bool = True) -> pl.DataFrame:
-    """Triplets (subject, relation, object), asked as questions, with ids made of the first letter."""
+    """Triplets (subject, relation, object) as questions, by default with the labels as ids."""
     frame = pl.DataFrame(
         {
             "question": [f"What is the {relation} of {subject}?" for subject, relation, _ in rows],

@@ -1,4 +1,4 @@
-"""The audit of the published dataset finds what is known to be wrong with it."""
+"""The audit finds the known defects of the published dataset."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def triplets() -> pl.DataFrame:
         (RARE, "subject_copy_rouge", 0.472),
         (RARE, "answer_in_question_share", 0.83),
         (RARE, "same_id_share", 36 / 482),
-        # 473, not the 474 that counting by relation gives: "Who was X named after?" is a good question of a relation
-        # whose other question is "What is the named after of X?".
+        # 473, not 474 as counted by relation: "Who was X named after?" is a good question of a relation whose other
+        # question is "What is the named after of X?".
         (RARE, "malformed_share", 473 / 482),
         (RARE, "inverted_share", 176 / 482),
         (RARE, "vacuous_share", 2 / 482),
@@ -128,7 +128,7 @@ def test_symmetric_facts_are_stated_from_both_sides() -> None:
     symmetric = ["twinned administrative body", "shares border with", "diplomatic relation", "different from"]
     rows = triplets().unique().filter(pl.col("relation").is_in(symmetric))
     mirrored = (facts.mirrored_share(standard(rows).rows) or 0) * rows.height
-    # The known count of 9,418 takes in the facts whose subject is their object, which have no other side.
+    # The known count of 9,418 includes the facts whose subject is their object, which have no other side.
     own = rows.filter(pl.col("subjectLabel") == pl.col("objectLabel")).height
     assert (rows.height, round(mirrored) + own) == (23_212, 9_418)
 

@@ -1,4 +1,4 @@
-"""Every kind of input that the audit takes, from real files and a real loopback server."""
+"""Every kind of input of the audit, from real files and a real loopback server."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def test_what_is_neither_there_nor_a_repository_is_refused(tmp_path: Path) -> No
     for target in ("./absent.parquet", "../absent.parquet", "owner/name/absent.parquet"):
         with pytest.raises(InputError, match="no such file or folder, and not the name of a Hub dataset"):
             read(target)
-    # Its form is that of a name, and the Hub's client knows that it is none.
+    # It has the form of a name, but the Hub's client rejects it.
     with pytest.raises(InputError, match="no such file or folder, and this is not the name of a Hub dataset"):
         read("splits/old--absent.parquet")
     with pytest.raises(InputError, match="no table with question and answer"):
@@ -316,7 +316,7 @@ class Hub:
 
     def __init__(self, folder: Path) -> None:
         self.broken: int | None = None
-        """Status that files are answered with in place of their bytes; 0 closes the connection."""
+        """Status sent instead of a file's bytes; 0 closes the connection."""
         files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
         tree = [
             {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
@@ -358,7 +358,7 @@ class Hub:
                     self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing on standard error."""
+                """Log nothing."""
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_port}"
@@ -376,7 +376,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def audited(target: str, endpoint: str, cache: Path, *, offline: bool = False) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own: the Hub's client reads its settings when it is imported."""
+    """The command in a process of its own, since the Hub's client reads its settings when it is imported."""
     settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": str(int(offline)), "HF_TOKEN": "hf_x"}
     script = "from dual_data.cli import main; main()"
     return subprocess.run(

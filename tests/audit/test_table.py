@@ -29,7 +29,7 @@ def test_a_narrow_terminal_gets_several_tables(width: int) -> None:
     lines = [line for line in render(REPORT, width).splitlines() if ": no " not in line]
     tables = sum(line.startswith(("split ", "pair ")) for line in lines)
     assert tables > 2 or width >= 120
-    # One split a table is the least that a table can hold.
+    # A table has at least one split, however narrow the terminal.
     assert max(map(len, lines)) <= max(width, 26 + 34)
 
 

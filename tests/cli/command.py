@@ -1,4 +1,4 @@
-"""Running the command line in this process, as a user sees it."""
+"""Runs the command line in this process, with its output as a user sees it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Outcome(NamedTuple):
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 
 
 def dual_data(*arguments: str | Path) -> Outcome:
-    """Run `dual-data ARGUMENTS`; anything but an orderly exit is an error of the test."""
+    """Run `dual-data ARGUMENTS`; any exception but SystemExit fails the test."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -36,7 +36,7 @@ def dual_data(*arguments: str | Path) -> Outcome:
 
 
 def copy_project(target: Path) -> Path:
-    """A copy of the repository's own project, to be changed."""
+    """A copy of the repository's project, which tests may change."""
     for name in ("pipeline", "prompts"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     return target
@@ -44,7 +44,7 @@ def copy_project(target: Path) -> Path:
 
 @contextlib.contextmanager
 def own_project(target: Path, *relations: str) -> Iterator[Path]:
-    """A copy of the repository's own project, with all its relations or the given ones, loaded as by a new process."""
+    """A copy of the repository's project, with all its relations or the given ones, loaded as in a new process."""
     forget_pipeline()
     for path in (copy_project(target) / "pipeline" / "relations").glob("*.toml"):
         if relations and path.stem not in (*relations, "EXCLUDED"):
@@ -54,6 +54,6 @@ def own_project(target: Path, *relations: str) -> Iterator[Path]:
 
 
 def forget_pipeline() -> None:
-    """Unload the loaded project, as a new process would have it."""
+    """Unload the loaded project, as in a new process."""
     for name in [name for name in sys.modules if name == "pipeline" or name.startswith("pipeline.")]:
         del sys.modules[name]

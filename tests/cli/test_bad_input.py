@@ -1,4 +1,4 @@
-"""Wrong data and unwilling services, through the command line: one message, an exit code, nothing half-written."""
+"""Wrong data and failing services through the command line: one message, an exit code, nothing half-written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build(root: Path, *options: str) -> Outcome:
 
 
 def expect(outcome: Outcome, code: int, message: str, root: Path, name: str) -> None:
-    """The message, word for word in the golden file `name`, the code, no traceback, and no table."""
+    """Assert the message, as in the golden file `name`, and the exit code, without a traceback or a table."""
     same_error(name, outcome, root)
     assert re.search(message, outcome.err, re.DOTALL), outcome.err
     assert outcome.err.count("error: ") == 1
@@ -106,7 +106,7 @@ def test_label_tables_that_are_none(project: Path) -> None:
 
 
 class Site(BaseHTTPRequestHandler):
-    """A web site that is no SPARQL service, wiki or model server."""
+    """A web site that is neither a SPARQL service nor a wiki or a model server."""
 
     def do_POST(self) -> None:
         body = b"<html><body><h1>Welcome</h1></body></html>"
@@ -119,7 +119,7 @@ class Site(BaseHTTPRequestHandler):
     do_GET = do_POST
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +162,14 @@ def test_an_endpoint_that_is_no_url(project: Path) -> None:
 
 
 def with_facts(root: Path, text: str) -> None:
-    """A project whose facts need no service."""
+    """Give the project facts that need no service, and the further lines `text` of its profile."""
     (root / "tables").mkdir()
     (root / "tables" / "places_country.csv").write_text(GOOD)
     write_profile(root, f'[facts]\nsource = "tables"\nfolder = "tables"\n{text}')
 
 
 def failed_stage(outcome: Outcome, root: Path, stage: str, message: str, name: str, code: int = 1) -> None:
-    """The message and the code; the stages before stand, the failing one left nothing."""
+    """Assert the message and the exit code, that earlier stages are kept, and that the failing one left nothing."""
     same_error(name, outcome, root)
     assert re.search(message, outcome.err, re.DOTALL), outcome.err
     assert "Traceback" not in outcome.err
@@ -229,7 +229,7 @@ def test_a_build_that_runs_already(project: Path) -> None:
     with_facts(project, '[links]\nmethod = "none"\n')
     with locked(project / "artifacts" / "mine" / ".lock", "another build"):
         thread_safe: list[Outcome] = []
-        # The lock is reentrant within a thread, as it must not be between two.
+        # In another thread, since the lock is reentrant within one.
         thread = threading.Thread(target=lambda: thread_safe.append(build(project)))
         thread.start()
         thread.join()

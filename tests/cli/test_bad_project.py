@@ -49,7 +49,7 @@ def relation(old: str, new: str) -> Callable[[Path], None]:
 
 
 def replaced(name: str, text: str | bytes) -> Callable[[Path], None]:
-    """A file with other contents."""
+    """A change of a file's whole content."""
 
     def write(root: Path) -> None:
         (root / name).write_bytes(text.encode() if isinstance(text, str) else text)
@@ -58,7 +58,7 @@ def replaced(name: str, text: str | bytes) -> Callable[[Path], None]:
 
 
 def excluded(text: str) -> Callable[[Path], None]:
-    """One more entry of EXCLUDED.toml, beside a relation that the tables call capital."""
+    """A new entry of EXCLUDED.toml, next to a relation with the label capital."""
 
     def write(root: Path) -> None:
         relation('object = "entity"', 'labels = ["capital"]\nobject = "entity"')(root)
@@ -69,7 +69,7 @@ def excluded(text: str) -> Callable[[Path], None]:
 
 
 def edited(name: str, pattern: str, new: str) -> Callable[[Path], None]:
-    """A file with a part in other words."""
+    """A change of a part of a file."""
 
     def write(root: Path) -> None:
         text = (root / name).read_text(encoding="utf-8")
@@ -281,7 +281,7 @@ def test_check_names_file_and_key(project: Path, fault: str) -> None:
 
 
 def _files(project: Path) -> dict[Path, bytes]:
-    """Of a project, without what Python keeps of the stages that it has imported."""
+    """The files of a project, without Python's cache of imported stages."""
     return {
         path: path.read_bytes() for path in project.rglob("*") if path.is_file() and path.parent.name != "__pycache__"
     }

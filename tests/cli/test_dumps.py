@@ -1,4 +1,4 @@
-"""Dumps as a user meets them: import, and a build that takes facts and links from them."""
+"""Dumps on the command line: import, and a build with facts and links from them."""
 
 from __future__ import annotations
 

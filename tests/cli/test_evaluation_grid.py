@@ -1,4 +1,4 @@
-"""The options that name a part of a grid, as the commands that share them get them."""
+"""The options for a part of a grid, as passed to the commands that share them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`eval score` and `eval compare` as a user reads them: results go by what they are of, not by their hash alone."""
+"""The output of `eval score` and `eval compare`: results are named by their cell, not by their hash alone."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_scores_are_named_by_their_cell(folder: Path) -> None:
     assert [npo.name, "d", "m", "pretrained", "rare", "NPO", "0.0001", "2", "forget"] in [row[:9] for row in rows]
     assert [before.name, "d", "m", "pretrained", "rare", "none", "-", "0", "forget"] in [row[:9] for row in rows]
     assert ["DUAL_EVAL.json", *"-------", "forget", "1.0000"] in [row[:10] for row in rows]
-    # What is the same in all rows is left out, and so are names where no log has any.
+    # Columns with one value are left out, and so are all names if no log has any.
     assert dual_data("eval", "score", folder).out.split()[:6] == header[:1] + header[3:8]
     assert dual_data("eval", "score", log).out.split()[:4] == ["file", "items", "of", "ROUGE-L"]
     files = json.loads(dual_data("eval", "score", npo, log, "--json").out)["files"]

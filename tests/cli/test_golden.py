@@ -1,4 +1,4 @@
-"""What users read, word for word: help, a plan, a summary. DUAL_DATA_UPDATE_GOLDEN=1 writes the files anew."""
+"""Texts for users, word for word: help, a plan, a summary. DUAL_DATA_UPDATE_GOLDEN=1 rewrites the files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ endpoint = { base_url = "http://127.0.0.1:9/v1", model = "small" }
 
 
 def same_as_golden(name: str, text: str) -> None:
-    """Compare with the file, or write it where that is asked for."""
+    """Compare with the golden file, after writing it if requested."""
     path = GOLDEN / f"{name}.txt"
     text = text.rstrip() + "\n"
     if os.environ.get("DUAL_DATA_UPDATE_GOLDEN") == "1":
@@ -45,7 +45,7 @@ def same_as_golden(name: str, text: str) -> None:
 
 
 def same_error(name: str, outcome: Outcome, root: Path) -> None:
-    """Compare all that a command said on stderr; paths and ports are not of the machine that ran it."""
+    """Compare a command's stderr with a golden file, independently of paths and ports."""
     message = re.sub(r"(127\.0\.0\.1|localhost):\d+", r"\1:PORT", outcome.err.replace(str(root), "PROJECT"))
     same_as_golden(f"errors/{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}", message)
 

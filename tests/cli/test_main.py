@@ -103,7 +103,7 @@ def test_what_the_system_refuses_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "__init__.py").touch()
     (tmp_path / "pipeline" / "relations").touch()
-    # Permissions would not hold back an administrator; a name too long does, and a file where a folder belongs.
+    # Not by permissions, which do not stop root: by a name that is too long, and a file in place of a folder.
     for command in (("init", tmp_path / ("x" * 300)), ("relations", "new", "P1082", "--project", tmp_path)):
         outcome = dual_data(*command)
         assert (outcome.code, outcome.out) == (1, "")

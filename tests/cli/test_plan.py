@@ -1,4 +1,4 @@
-"""The plan of a new project: how much will be asked, of whom, and for how long at least."""
+"""The plan of a new project: the number of calls to each service, and the least time that they take."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
 
 
 def row(plan: str, stage: str) -> dict[str, str]:
-    """Cells of a stage's line in the table of calls."""
+    """Cells of a stage's line in the table of calls, by column."""
     table = plan.split("\n\n")[1].splitlines()
     columns = [match.span() for match in re.finditer(r"-+", table[1])]
     line = next(line for line in table[2:] if line.startswith(stage))
@@ -40,7 +40,7 @@ def test_the_plan_of_the_real_profile_names_requests_hours_and_tokens(project: P
     assert int(probe["calls to make"]) == (3 + 1) * questions
     assert f"{questions} calls only where it gives log-probabilities of a prompt" in probe["note"]
     assert int(judge["calls to make"]) == questions
-    # The prompt has about 1,300 characters; four of them are taken for a token.
+    # The prompt has about 1,300 characters; a token is assumed to have four.
     assert 250 * questions < int(judge["tokens"]) < 500 * questions
 
     minutes = {"facts": 30, "links": 190, "salience": 480}

@@ -1,4 +1,4 @@
-"""release, verify, diff, push and export, as a user runs them."""
+"""release, verify, diff, push and export on the command line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pipeline.splits import SPLITS
 MADE = {"facts": Facts, "links": Links, "questions": Questions, "knowledge": Knowledge, "salience": Salience}
 PIPELINE = (*(Stage(name, 1, print, schema, Strict) for name, schema in MADE.items()), SPLITS)
 """
-"""The stages that the frames are built by, as the project has them."""
+"""The project's pipeline, with the stages of the invented frames."""
 
 
 @pytest.fixture(scope="module")
@@ -146,13 +146,13 @@ def test_push_wants_the_name_of_a_dataset(project: Path) -> None:
 
 @pytest.fixture
 def online() -> Iterator[Hub]:
-    """A Hub on loopback, for processes of their own."""
+    """A Hub on loopback, for commands in separate processes."""
     with hub() as served:
         yield served
 
 
 def command(served: Hub, project: Path, tmp_path: Path, *options: str) -> subprocess.Popen[str]:
-    """`dual-data push` in a process of its own, with a token in its environment."""
+    """`dual-data push` in a separate process, with a token in its environment."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": served.url,

@@ -1,4 +1,4 @@
-"""What `dual-data show` says of builds that made little."""
+"""The output of `dual-data show` for builds with few results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe of CONTRIBUTING.md for an unlearning method: one file, and one formula that it is held to."""
+"""The recipe of CONTRIBUTING.md for an unlearning method: one file, and one formula with which it is compared."""
 
 from __future__ import annotations
 

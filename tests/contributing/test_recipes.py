@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md, followed step by step in a project of one's own."""
+"""The recipes of CONTRIBUTING.md, followed step by step in a project of its own."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ LENGTHS = Stage(name="lengths", version=1, run=run, schema=Lengths, params=Lengt
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    """A project of one's own over the embedded snapshot."""
+    """A project of its own with the embedded snapshot."""
     try:
         import pyoxigraph  # noqa: F401
     except ImportError:
@@ -126,7 +126,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
 
 
 def build(root: Path, *stages: str) -> str:
-    """Build and return what was reported."""
+    """Build and return the messages on stderr."""
     forget_pipeline()
     outcome = dual_data("build", *stages, "--project", root, "--profile", "mine")
     assert outcome.code == 0, outcome.err

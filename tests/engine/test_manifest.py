@@ -1,4 +1,4 @@
-"""What the manifest says of the project's repository."""
+"""The state of the project's repository in the manifest."""
 
 from __future__ import annotations
 

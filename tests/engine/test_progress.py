@@ -1,4 +1,4 @@
-"""Progress as a terminal shows it."""
+"""Progress on a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dual_data.engine.progress import TerminalProgress
 
 
 class Terminal(io.StringIO):
-    """A terminal that keeps what is written."""
+    """A terminal that records its output."""
 
     def isatty(self) -> bool:
         return True

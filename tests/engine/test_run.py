@@ -1,4 +1,4 @@
-"""The engine on a toy pipeline: what runs and why, what is kept, what a failure leaves behind."""
+"""The engine on a toy pipeline: which stages run and why, what is stored, and the state after a failure."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_source_that_the_run_tells_stands_until_it_can_be_seen_to_have_changed
     assert reasons(root, stage)["numbers"] == ""
     hashes["weights"] = "second"
     assert reasons(root, stage)["numbers"] == "weights changed"
-    assert run(root, stage)["numbers"].basis.sources == {"weights": "first"}  # what it was made from, not what was seen
+    assert run(root, stage)["numbers"].basis.sources == {"weights": "first"}  # the hash of the run, not of the plan
     del hashes["weights"]
     assert reasons(root, stage)["numbers"] == "weights is gone"
 

@@ -1,4 +1,4 @@
-"""How the stages of a pipeline hang together."""
+"""How the stages of a pipeline depend on each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Content hashes and whole writes."""
+"""Content hashes and atomic writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pipeline of two stages over one fake service, as small as the engine allows."""
+"""A minimal pipeline of two stages with one fake service."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from dual_data.engine.stage import Forecast, Result, Stage, Tools
 
 
 class Numbers(dy.Schema):
-    """What `numbers` makes."""
+    """Rows of `numbers`."""
 
     n = dy.Int64(primary_key=True)
     square = dy.Int64(max=50)
 
 
 class Totals(dy.Schema):
-    """What `totals` makes."""
+    """Rows of `totals`."""
 
     parity = dy.Int64(primary_key=True)
     total = dy.Int64()
 
 
 class NumbersParams(Strict):
-    """How many."""
+    """How many numbers, and which one is rejected."""
 
     count: int = 10
     drop: int = 4
 
 
 class TotalsParams(Strict):
-    """Nothing to choose."""
+    """No parameters."""
 
 
 def numbers(params: NumbersParams, tools: Tools) -> pl.DataFrame:
@@ -46,7 +46,7 @@ def numbers(params: NumbersParams, tools: Tools) -> pl.DataFrame:
 
 
 def forecast(params: NumbersParams, tools: Tools) -> list[Forecast]:
-    """One call a number."""
+    """One call for each number."""
     requests = [{"n": n} for n in range(tools.limit or params.count)]
     return [Forecast("squares", len(requests), tools.calls.known("squares", requests))]
 
@@ -72,7 +72,7 @@ PIPELINE = (NUMBERS, TOTALS)
 
 
 def project(root: Path) -> Path:
-    """A folder with what the toy stages read."""
+    """A folder with the files that the toy stages read."""
     (root / "pipeline" / "words").mkdir(parents=True)
     (root / "pipeline" / "words" / "a.txt").write_text("a")
     return root

@@ -1,4 +1,4 @@
-"""The invented release that the exports are made of."""
+"""The invented release that is exported."""
 
 from __future__ import annotations
 

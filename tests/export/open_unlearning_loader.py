@@ -2,8 +2,8 @@
 
     python open_unlearning_loader.py CHECKOUT CONFIGS CONFIG/SPLIT CONFIG/FAMILY REFUSALS
 
-Prints one JSON object: rows of every dataset that its training, fine-tuning and evaluation would read, and what else
-the experiments set. It runs in the Python that has open-unlearning's dependencies; nothing of dual-data is imported.
+Prints one JSON object: rows of every dataset that its training, fine-tuning and evaluation would read, and the other
+settings of the experiments. Runs in a Python with open-unlearning's dependencies; imports nothing of dual-data.
 """
 
 import json
@@ -23,7 +23,7 @@ TEMPLATE = {
 
 
 def tokenizer() -> Any:
-    """A tokenizer that knows no word: enough to encode."""
+    """A tokenizer without any words in its vocabulary, which is enough to encode."""
     tokenizers, transformers = import_module("tokenizers"), import_module("transformers")
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0, "</s>": 1}, unk_token="<unk>"))
     words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
@@ -33,7 +33,7 @@ def tokenizer() -> Any:
 
 
 def main(checkout: Path, configs: str, split: str, family: str, refusals: str) -> dict[str, Any]:
-    """Compose each kind of experiment with Hydra, and load all that it names."""
+    """Compose each kind of experiment with Hydra, and load all datasets and metrics that it names."""
     sys.path.insert(0, str(checkout / "src"))
     hydra, data, evals = import_module("hydra"), import_module("data"), import_module("evals")
     words = {"tokenizer": tokenizer(), "template_args": TEMPLATE}

@@ -1,4 +1,4 @@
-"""Exports write over nothing but earlier exports."""
+"""Exports overwrite nothing but earlier exports."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tests.services import require
 from tests.services.llama import weights
 
 HARNESS = os.environ.get("DUAL_DATA_LM_EVAL_PYTHON") or (sys.executable if find_spec("lm_eval") else "")
-"""The Python that has lm-evaluation-harness: its own environment, named in the variable, or this one."""
+"""A Python with lm-evaluation-harness: that named in the environment variable, or this one."""
 Exported = tuple[Release, Place]
 
 
@@ -48,7 +48,7 @@ def test_tasks_of_a_hub_revision_name_it(exported: Exported) -> None:
     release, place = exported
 
     class Elsewhere(Place):
-        """A Hub dataset whose files lie here."""
+        """A Hub dataset whose files are local."""
 
         def file(self, path: str) -> Path:
             return place.file(path)

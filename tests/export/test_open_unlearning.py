@@ -1,4 +1,4 @@
-"""Configuration for open-unlearning: its form, and its own loaders on it where a checkout is at hand."""
+"""Configuration for open-unlearning: its form, and its own loaders on it if a checkout is available."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dual_data.released import Place, Release
 CHECKOUT = os.environ.get("DUAL_DATA_OPEN_UNLEARNING", "")
 """A checkout of github.com/locuslab/open-unlearning."""
 PYTHON = os.environ.get("DUAL_DATA_OPEN_UNLEARNING_PYTHON") or sys.executable
-"""The Python that has its dependencies."""
+"""A Python with its dependencies."""
 Exported = tuple[Release, Place]
 LOADER = Path(__file__).with_name("open_unlearning_loader.py")
 

@@ -1,4 +1,4 @@
-"""Configurations written for the published dataset read the config `paper`, with only path and config name changed."""
+"""Configurations for the published dataset can read the config `paper` if only path and config name are changed."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ QUOTED = ("city_fast_retain_500", "city_fast_retain_1500", "city_full", "full_")
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Path]:
-    """The config paper of an invented world of a topic as large as the published retain splits need."""
+    """The config paper of an invented world with a topic large enough for the published retain splits."""
     root = tmp_path_factory.mktemp("published")
     build = invented_build(root, world(subjects=660, topics=("places_city",)), sizes=SIZES)
     return write_release(build, root / "release", name="made"), root / "release"
 
 
 def arguments(folder: Path, split: str) -> dict[str, Any]:
-    """`hf_args` as such a configuration has them; path and name are what its user changes."""
+    """`hf_args` of such a configuration, of which a user changes path and name."""
     return {"path": str(folder), "name": "paper", "split": split}
 
 
 def loaded(release: tuple[Release, Path], split: str, cache: Path) -> Any:
-    """What its loader does with them."""
+    """The rows that its loader reads with them."""
     import datasets
 
     return datasets.load_dataset(**arguments(release[1], split), cache_dir=str(cache))

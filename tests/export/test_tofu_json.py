@@ -27,7 +27,7 @@ SPLIT = pl.DataFrame(
 
 
 def facts_of(split: pl.DataFrame, kinds: str | list[str] = "entity") -> pl.DataFrame:
-    """The facts that the questions ask for, each of a subject of its own."""
+    """The facts of the questions, each with its own subject."""
     return split.select(
         "fact_id",
         "relation",
@@ -45,7 +45,7 @@ def questions(relation: str, answers: list[str]) -> pl.DataFrame:
 
 
 def wrong(split: pl.DataFrame, facts: pl.DataFrame) -> dict[str, list[str]]:
-    """By answer, what stands as wrong beside it."""
+    """The wrong answers of each row, by its answer."""
     return {row["answer"]: row["perturbed_answer"] for row in rows({"all": split}, facts)["all"]}
 
 
@@ -101,7 +101,7 @@ def test_every_row_of_a_file_has_as_many_wrong_answers() -> None:
 def test_no_wrong_answer_is_right() -> None:
     split = questions("P47", ["Oslo", "oslo", "Kristiania", "Lima", "Bergen", *LANDS])
     facts = facts_of(split).with_columns(
-        # Two objects of one subject, only one of which says so in `answers`; an alias that no question accepts.
+        # Two objects of one subject, neither of which lists the other in `answers`; an alias that no question accepts.
         subject_qid=pl.col("subject_qid").replace(dict(zip(split["fact_id"][3:5], ["Q1", "Q1"], strict=True))),
         object_aliases=pl.when(pl.col("object_label") == "Oslo").then(pl.lit(["Kristiania"])).otherwise(pl.lit([""])),
     )
@@ -140,7 +140,7 @@ def test_a_file_a_split_in_the_order_of_the_split(exported: tuple[Release, Place
     lines = [json.loads(line) for line in files["matched/town_forget_rare_5.json"].splitlines()]
     rows_of_split = read_table(place, release.file("matched", "town_forget_rare_5"))
     assert [line["fact_id"] for line in lines] == rows_of_split["fact_id"].to_list()
-    # TOFU's loader stacks them, of one row and then of a batch.
+    # TOFU's loader stacks the wrong answers of a row and then of a batch.
     assert {len(json.loads(line)["perturbed_answer"]) for text in files.values() for line in text.splitlines()} == {5}
 
 

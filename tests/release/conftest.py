@@ -1,4 +1,4 @@
-"""One invented build and its release for all tests of the folder, and a Hub that huggingface_hub talks to."""
+"""An invented build and its release for all tests of the folder, and a loopback Hub for huggingface_hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.services.hub import Hub, hub
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """A clean, whole build of the invented world."""
+    """A clean, complete build of the invented world."""
     return invented_build(tmp_path_factory.mktemp("project"))
 
 
@@ -31,7 +31,7 @@ def released(build: Build, tmp_path_factory: pytest.TempPathFactory) -> tuple[Re
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """A Hub on loopback; the client may reach it, caches in a new folder, has no saved login and leaves Xet alone."""
+    """A Hub on loopback; the client goes online, caches in a new folder, has no saved login and does not use Xet."""
     for name, value in (("HF_HUB_OFFLINE", False), ("HF_HUB_DISABLE_XET", True)):
         monkeypatch.setattr(huggingface_hub.constants, name, value)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -1,4 +1,4 @@
-"""A small invented build: towns and rivers of no world, through the real splits stage and the real engine."""
+"""A small build of invented towns and rivers, made by the real splits stage and the real engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def world(
     resolved: bool = True,
     spice: str = "",
 ) -> dict[str, pl.DataFrame]:
-    """Frames of the stages before the splits. `spice` is put into labels and answers, as a hostile source would."""
+    """Frames of the stages before the splits. `spice` is added to labels and answers, as from a hostile source."""
     facts: list[dict[str, Any]] = []
     questions: list[dict[str, Any]] = []
     links: dict[str, int] = {}
@@ -75,9 +75,9 @@ def artifacts(
     git: str = "clean",
     sizes: Mapping[str, Any] = SIZES,
 ) -> Path:
-    """Build the frames (by default `world()`) in a project at `root`, and return the folder of its artifacts.
+    """Build the frames (by default `world()`) in a project at `root`, and return its artifacts folder.
 
-    `git` is clean, dirty or none: the state of the project's repository.
+    `git` is the state of the project's repository: clean, dirty or none.
     """
     relations = root / "pipeline" / "relations"
     relations.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""croissant.json as the library of its standard reads it."""
+"""croissant.json, read by the library of its standard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dual_data.released import Release
 from tests.services import require
 from tests.services.hub import TOKEN, Hub, Repository
 
-# The library's own dependencies warn of their futures.
+# The library's dependencies raise warnings about future changes.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")
 NAME = "made-up/dual"
 RAI = (
@@ -30,7 +30,7 @@ RAI = (
 
 @pytest.fixture(scope="module")
 def dataset(released: tuple[Release, Path]) -> Any:
-    """The release as mlcroissant opens it; the paths are those of the folder that it lies in."""
+    """The release as opened by mlcroissant; paths are relative to its folder."""
     require(find_spec("mlcroissant"), "mlcroissant is not installed (pip install mlcroissant)")
     return import_module("mlcroissant").Dataset(jsonld=str(released[1] / "croissant.json"))
 
@@ -61,7 +61,7 @@ def test_records_are_the_rows(dataset: Any, released: tuple[Release, Path], conf
 
 
 def compare(record: dict[str, Any], folder: Path, config: str, split: str) -> None:
-    """Expect the record to be the first row of the split."""
+    """Assert that the record is the first row of the split."""
     row = pl.read_parquet(folder / config / f"{split}.parquet").row(0, named=True)
     for name, value in row.items():
         cell = record[f"{config}/{name}"]
@@ -86,7 +86,7 @@ def pushed(online: Hub, released: tuple[Release, Path]) -> Repository:
 
 @pytest.fixture
 def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of the test's own for what mlcroissant fetches; it keeps that by address, for ever."""
+    """A separate folder for the downloads of mlcroissant, which it otherwise caches by address for ever."""
     constants = import_module("mlcroissant._src.core.constants")
     its_own_kind_of_path = type(constants.DOWNLOAD_PATH)
     monkeypatch.setattr(constants, "DOWNLOAD_PATH", its_own_kind_of_path(tmp_path / "downloads"))
@@ -124,14 +124,14 @@ def test_splits_of_a_pushed_release_are_read_from_its_git_repository(
         (clone / path).parent.mkdir(parents=True, exist_ok=True)
         (clone / path).write_bytes(data)
     author = ["-c", "user.name=made up", "-c", "user.email=made@up.invalid"]
-    (clone / ".gitattributes").unlink()  # large files lie in storage on the Hub, and in the repository here
+    (clone / ".gitattributes").unlink()  # large files are in storage on the Hub, but in the repository here
     for words in (["init", "-q"], ["add", "-A"], [*author, "commit", "-q", "-m", "all"]):
         subprocess.run(["git", "-C", str(clone), *words], check=True, capture_output=True)
-    # git's own way to fetch from elsewhere what an address names.
+    # git's own way to replace an address by another.
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{clone}.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", f"https://huggingface.co/datasets/{NAME}")
-    monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")  # mlcroissant sets it for good
+    monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")  # mlcroissant sets it permanently
     dataset = import_module("mlcroissant").Dataset(str(clone / "croissant.json"))
     for config in ("matched", "paper"):
         record = next(iter(dataset.records(config)))

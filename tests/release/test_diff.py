@@ -1,4 +1,4 @@
-"""What changed between two datasets."""
+"""Differences of two datasets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pushing with the real huggingface_hub client to a loopback Hub, and what is left after every kind of failure."""
+"""Pushing with the real huggingface_hub client to a loopback Hub, and its state after every kind of failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dual_data.released import Release, locate, quietly, read_release
 from tests.faults.proxy import RESET, Fault, Request, error_500, proxy
 from tests.services.hub import TOKEN, Answer, Hub, Repository
 
-# The client hands files to its HTTP library in a way that this library calls old.
+# The client passes files to its HTTP library in a deprecated way.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 NAME = "made-up/dual"
@@ -130,7 +130,7 @@ def test_dry_run_sends_nothing(online: Hub, released: Released) -> None:
 
 
 def list_more(repository: Repository, files: dict[str, bytes], **changes: object) -> None:
-    """Make the release at the head one that had more tables, a text `old.md`, and `changes` in its manifest."""
+    """Change the release at the head: more tables, a text `old.md`, and `changes` in its manifest."""
     manifest = json.loads(repository.head["manifest.json"])
     manifest["configs"]["old"] = {str(number): {"path": path} for number, path in enumerate(files)}
     manifest["files"]["old.md"] = "0" * 64
@@ -270,7 +270,7 @@ def test_failure_at_any_step_leaves_the_remote_as_it_was(
         return Answer(403, {"error": f"no, {TOKEN}"}) if STEPS[step](method, path) and not first_look else None
 
     online.before = refuse
-    # Where the repository exists, it is looked at as a whole before anything is sent.
+    # An existing repository is read before anything is sent.
     early = exists and step.startswith("looking")
     with pytest.raises(DualDataError, match="so nothing was sent" if early else "the upload failed") as caught:
         publish(online, released)
@@ -292,7 +292,7 @@ def test_other_ways_to_stop_an_upload_leave_the_remote_as_it_was(online: Hub, re
                     signal.pthread_kill(threading.main_thread().ident or 0, number)
                 return None
 
-            # The Hub serves what it interrupts all the same; only the answer is lost.
+            # The Hub still processes the interrupted request; only the answer is lost.
             online.before = stop
             with pytest.raises(KeyboardInterrupt):
                 publish(online, released)

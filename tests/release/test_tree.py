@@ -1,4 +1,4 @@
-"""The release folder: what stands in it, that it reloads, and that it replaces nothing by halves."""
+"""The release folder: its contents, that it can be reloaded, and that it replaces a folder completely or not at all."""
 
 from __future__ import annotations
 

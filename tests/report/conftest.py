@@ -1,4 +1,4 @@
-"""One invented build with a judge and two models, and its page, for all tests of the folder."""
+"""An invented build with a judge and two models, and its page, for all tests of the folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dual_data.report.read import Built, read_built
 from tests.release.made import NAMES, artifacts, world
 
 HOSTILE = "</script><img src=http://a.invalid onerror=pwned=1>\u202e\x07'\"&$x^$"
-"""Markup, a load, a script, a turned direction, a bell, quotes and a formula."""
+"""Markup, an external load, a script, a change of direction, a bell, quotes and a formula."""
 
 
 class Report(NamedTuple):
@@ -26,7 +26,7 @@ class Report(NamedTuple):
 
 
 def judged(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """The frames with a judge that likes many links, and a second model that knows what has many."""
+    """The frames with a judge whose score rises with the links, and a second model that knows subjects with many."""
     counts = (
         frames["facts"].join(frames["links"], left_on="subject_qid", right_on="qid").select("fact_id", "inbound_links")
     )
@@ -51,7 +51,7 @@ def judged(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 
 def report_on(root: Path, frames: dict[str, pl.DataFrame] | None = None, without: tuple[str, ...] = ()) -> Report:
-    """Build the frames in a new project at `root`, leave stages out, and write the page of what is left."""
+    """Build the frames in a new project at `root`, leave out stages, and write the page of the others."""
     folder = artifacts(root, frames)
     built = read_built("made", folder, NAMES)
     manifests = {name: manifest for name, manifest in built.manifests.items() if name not in without}
@@ -62,8 +62,8 @@ def report_on(root: Path, frames: dict[str, pl.DataFrame] | None = None, without
 
 @pytest.fixture(scope="session")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """A clean build with everything in it, and hostile names wherever a name comes from outside."""
+    """A clean, complete build with hostile names wherever a name comes from outside."""
     topics = (f"places_town{HOSTILE}", "places_river")
     frames = world(topics=topics, spice=f" {HOSTILE}")
-    # Facts of hostile topics keep their ids: those are made of ids alone.
+    # Facts of hostile topics keep their ids, which do not depend on topics.
     return report_on(tmp_path_factory.mktemp("full"), judged(frames))

@@ -129,7 +129,7 @@ def test_dark_and_print_have_their_own_colours(page: Page) -> None:
 
 def test_print_shows_what_is_folded_and_hides_what_cannot_be_clicked(page: Page) -> None:
     page.media(media="print")
-    # What is folded is laid out with the next frame.
+    # Folded content is laid out in the next frame.
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert page.evaluate("document.querySelector('#provenance pre').checkVisibility({contentVisibilityAuto: true})")
     assert page.evaluate("document.querySelector('nav').checkVisibility()") is False

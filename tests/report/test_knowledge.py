@@ -1,4 +1,4 @@
-"""The section on what models know: its intervals count facts of one subject as what they tell."""
+"""The section on what models know: its intervals account for facts of one subject being alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.report.test_page import section, words
 
 
 def cells(text: str, caption: str, row: str) -> list[list[str]]:
-    """The cells with numbers, of the rows that start so in the table of that caption."""
+    """The cells with numbers in the rows that start with `row`, of the table whose caption starts with `caption`."""
     table = next(html for html in re.findall(r"<table.*?</table>", text, re.DOTALL) if f"<caption>{caption}" in html)
     rows = [html for html in re.findall(r"<tr.*?</tr>", table, re.DOTALL) if f'<th scope="row"><bdi>{row}' in html]
     return [re.findall(r'<td class="number">(.*?)</td>', html) for html in rows]

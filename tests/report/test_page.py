@@ -1,4 +1,4 @@
-"""The page as a whole: complete, self-contained, safe, and honest about what is not there."""
+"""The page as a whole: complete, self-contained, safe, and explicit about missing data."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_page_loads_nothing_and_names_no_address(full: Report) -> None:
 def test_hostile_names_are_text(full: Report) -> None:
     assert HOSTILE.split("\u202e")[0] in Tags(full.text).text
     assert not set(full.text) & set("\u202e\x07")
-    # Our own script is the only one, and nothing brought an image.
+    # Our own script is the only one, and there is no image.
     assert Tags(full.text).tags.count("script") == 1
     assert "img" not in Tags(full.text).tags
 

@@ -42,7 +42,7 @@ def test_rows_of_one_subject_are_drawn_together() -> None:
     repeated = spearman(np.repeat(first, 20), np.repeat(second, 20), np.repeat(np.arange(60), 20))
     assert alone is not None
     assert repeated is not None
-    # Twenty copies of each row tell no more than one: as rows of their own they would give a fifth of this width.
+    # Twenty copies of a row tell no more than one; as independent rows they would give a fifth of the width.
     assert repeated.high - repeated.low == pytest.approx(alone.high - alone.low, rel=0.15)
     assert repeated.clusters == 60
 
@@ -110,7 +110,7 @@ def test_rows_that_are_alike_in_their_cluster_count_once(hits: int) -> None:
 
 
 def test_a_share_of_0_or_1_counts_clusters_by_their_sizes() -> None:
-    # (1 + 2 + 3 + 4)^2 / (1 + 4 + 9 + 16) clusters of one size tell as much.
+    # As informative as (1 + 2 + 3 + 4)^2 / (1 + 4 + 9 + 16) clusters of one size.
     subjects = np.repeat(np.arange(4), [1, 2, 3, 4])
     low, high = wilson(0, 100 / 30)
     for hits, bounds in ((np.zeros(10), (low, high)), (np.ones(10), (1 - high, 1 - low))):
@@ -141,7 +141,7 @@ def test_a_second_copy_of_every_row_tells_nothing() -> None:
 
 @pytest.mark.parametrize(("share", "together"), [(0.5, 0.5), (0.1, 0.5), (0.5, 0.9), (0.5, 0.1)])
 def test_the_interval_of_a_share_covers_it_where_rows_of_a_cluster_go_together(share: float, together: float) -> None:
-    # Shares of 40 subjects are drawn such that two facts of one correlate by `together`.
+    # Shares of 40 subjects are drawn such that two facts of one subject have the correlation `together`.
     draw = np.random.default_rng(5)
     subjects = np.repeat(np.arange(40), 5)
     pull = (1 - together) / together
