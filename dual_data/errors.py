@@ -5,7 +5,7 @@
     |   |-- ConfigError         a profile, topic, relation or prompt file
     |   `-- InputError          a data file, or a folder that should hold one
     |-- MissingExtra            an optional dependency is not installed
-    |-- ServiceError            a remote service did not do its part
+    |-- ServiceError            a remote service failed
     |   |-- Transient           worth another try, perhaps later
     |   |   `-- BrokenOff       the answer was cut short
     |   |-- TooLarge            the request must be split, not repeated
@@ -48,11 +48,11 @@ class ConfigError(UsageError):
 
 
 class InputError(UsageError):
-    """A data file is missing, unreadable or not what it should be."""
+    """A data file is missing, unreadable or invalid."""
 
 
 class MissingExtra(DualDataError):
-    """An optional dependency is needed and absent."""
+    """An optional dependency is needed but not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed. Install it with: pip install 'dual-data[{extra}]'")

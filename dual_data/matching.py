@@ -2,7 +2,7 @@
 
 An answer's kind is that of the fact's object (`entity`, `text`, `date`, `quantity`). Names are compared as
 normalised words; dates and quantities as values, so that "31 March 1889" answers "1889" and "0.324 km"
-answers "324 metres". A short entity answer must stand as whole words: "Oman" is not in "Romania".
+answers "324 metres". A short entity answer must occur as whole words: "Oman" is not in "Romania".
 """
 
 import re
@@ -34,7 +34,7 @@ def kind_of(value: Any) -> ObjectKind:
 def normalise(text: str) -> str:
     """Fold case, accents and punctuation away and drop "the" and a leading "a" or "an".
 
-    A text without any word ("!!!") is kept as its signs, so that it still equals itself only.
+    A text without any word ("!!!") keeps its punctuation, so that it equals only itself.
 
     >>> normalise("The  Côte-d’Azur.")
     'cote dazur'
@@ -43,7 +43,7 @@ def normalise(text: str) -> str:
 
 
 def contains_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
-    """Whether any accepted answer stands in the text as whole words, or as that date or quantity."""
+    """Whether any accepted answer occurs in the text as whole words, or as that date or quantity."""
     if kind == "date":
         return any(_right_dates(text, answers))
     if kind == "quantity":
@@ -55,7 +55,7 @@ def contains_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entit
 def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
     """Whether the whole text is an accepted answer, up to case, accents, punctuation and articles.
 
-    A text with another date or number beside the right one ("1889-1890") is not.
+    A text with another date or number next to the right one ("1889-1890") is not.
     """
     if kind == "date":
         return _all(_right_dates(text, answers)) and _only_fillers(literals.without_dates(text))

@@ -48,7 +48,7 @@ class Preview(NamedTuple):
     answers: tuple[str, ...]
     paraphrases: tuple[str, ...]
     reason: str
-    """Why the build would reject it; empty where it would not."""
+    """Why the build would reject it; empty if it would not."""
 
 
 def new_relation(folder: Path, stem: str) -> Path:

@@ -1,6 +1,6 @@
 """A released dataset, in a folder or on the Hub: what its manifest says, and its tables.
 
-matched/city_forget_rare_5.parquet   one file a configuration and split
+matched/city_forget_rare_5.parquet   one file for each configuration and split
 README.md, croissant.json            the card, for people and for machines
 manifest.json                        every hash, and what the dataset was built from
 """
@@ -29,11 +29,11 @@ FORMAT = 1
 """Version of the manifest's layout."""
 MANIFEST = "manifest.json"
 WHOLE = "train"
-"""Split of a configuration that has only one: what `datasets` calls it by default."""
+"""Name of the split of a configuration with only one, as `datasets` calls it by default."""
 SOURCE = "DUAL_DATA_DATASET"
-"""Environment variable with the release that `load` reads where none is named."""
+"""Environment variable with the release that `load` reads by default."""
 SNAPSHOT = "embedded snapshot"
-"""How the facts stage names the snapshot among its sources."""
+"""Name of the snapshot among the sources of the facts stage."""
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LATER = (408, 429)
@@ -104,9 +104,9 @@ class Release(Strict):
     about: About = About()
     """The profile's description of the dataset."""
     repository: str | None
-    """`owner/name` on the Hub; None before it is pushed."""
+    """`owner/name` on the Hub; None before the push."""
     version: str | None
-    """The tag without its v; None before it is pushed."""
+    """The tag without its v; None before the push."""
     content: str
     """Hash over the content of all tables: equal for two releases with the same rows."""
     state: State
@@ -115,7 +115,7 @@ class Release(Strict):
     absent: Mapping[str, str]
     """Configurations that could not be made, with the reason."""
     files: Mapping[str, str]
-    """SHA-256 of every file beside the tables and this manifest."""
+    """SHA-256 of every file other than the tables and this manifest."""
     stages: Mapping[str, Mapping[str, Any]]
     """The manifest of every stage, as the build wrote it."""
 
@@ -140,7 +140,7 @@ class Release(Strict):
 
 
 class Place(NamedTuple):
-    """Where a release lies: a folder, or a dataset of the Hub at a revision."""
+    """The location of a release: a folder, or a dataset of the Hub at a revision."""
 
     folder: Path | None = None
     repository: str = ""

@@ -95,8 +95,8 @@ def matched_pairs(
 
     A bond is what a fact shares with its mirror image. On each side no answer has more pairs than the column `most`
     says. To keep families independent, give them different values in the columns `subject`, `bond` and `answer`.
-    The first round takes one fact of each subject, that of lowest rank, whatever the others do: these pairs are stable
-    and come first in the ranking. Later rounds pair the remaining rows until no new pair is found.
+    The first round takes only the fact of lowest rank of each subject: its pairs are the most stable ones, and the
+    front of the ranking. Later rounds pair the remaining rows until no new pair is found.
     """
     rows = frame.sort("rank", "fact_id")
     limits = rows[most].to_numpy()
@@ -104,6 +104,7 @@ def matched_pairs(
     keys = rows.select(subject, bond, answer, cell=pl.concat_str(cell, separator="\0"))
     numbers = keys.select(numbered(name) for name in keys.columns)
     subjects, bonds, answers, cells = (numbers[name].to_numpy() for name in keys.columns)
+    # `paired` holds subjects, then bonds; `pair_counts` holds answers by side.
     bonds, answers = rows.height + bonds, 2 * answers + popular
     paired = np.zeros(2 * rows.height, dtype=np.bool_)
     pair_counts = np.zeros(2 * rows.height, dtype=np.int64)
@@ -114,6 +115,7 @@ def matched_pairs(
         free = remaining[nth(answers[remaining]) + pair_counts[answers[remaining]] < limits[remaining]]
         if not rounds:
             free = free[nth(subjects[free]) == 0]
+        # Cell, and position among the rows of one side in it: rare and popular rows with the same place are paired.
         place = cells[free] * rows.height + nth(2 * cells[free] + popular[free])
         rare_free, popular_free = (free[popular[free] == side] for side in range(len(SIDES)))
         rare_places, popular_places = (place[popular[free] == side] for side in range(len(SIDES)))
