@@ -23,9 +23,11 @@ def plain_names(names: Iterable[str]) -> dict[str, str]:
     used: set[str] = set()
     result = {}
     for name in dict.fromkeys(names):
-        plain = name
-        if _OTHER.search(name) or not name or len(name) > _LONGEST or name.lower() in used:
-            plain = f"{_OTHER.sub('_', name)[:_LONGEST].strip('_')}_{digest(name, 8)}".lstrip("_")
+        plain = "" if _OTHER.search(name) or len(name) > _LONGEST else name
+        digits = 8
+        while not plain or plain.lower() in used:
+            plain = f"{_OTHER.sub('_', name)[:_LONGEST].strip('_')}_{digest(name, digits)}".lstrip("_")
+            digits += 1  # longer where another name is that already
         used.add(plain.lower())
         result[name] = plain
     return result

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dual_data.release.markdown import code, text
@@ -64,6 +64,7 @@ def test_text_cannot_leave_its_cell(value: str) -> None:
 
 
 @given(st.lists(st.text(), unique=True))
+@example(["a_b_c14cddc0", "a/b"])  # the second would become the first
 def test_names_are_plain_and_distinct_even_where_case_does_not_count(names: list[str]) -> None:
     result = plain_names(names)
     assert set(result) == set(names)
