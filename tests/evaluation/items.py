@@ -9,7 +9,7 @@ from dual_data.evaluation.results import ItemRow
 
 def item(index: int, *, popularity: float | None = None, paraphrases: int = 0, **scores: Any) -> ItemRow:
     """An item with made-up scores; what is not given is neutral."""
-    found: dict[str, Any] = {
+    all_scores: dict[str, Any] = {
         "rougeL_recall": 0.5,
         "contains_answer": 0.0,
         "probability": 0.5,
@@ -37,8 +37,8 @@ def item(index: int, *, popularity: float | None = None, paraphrases: int = 0, *
         "kind": "entity",
         "generation": "",
         "ended": True,
-        "scores": found,
+        "scores": all_scores,
         "tokens": {"log_p": [-0.7], "rank": [1], "answer_tokens": 1},
-        "paraphrases": [{"question": "?", "generation": "", "scores": dict(found)} for _ in range(paraphrases)],
+        "paraphrases": [{"question": "?", "generation": "", "scores": dict(all_scores)} for _ in range(paraphrases)],
         "attacks": [],
     }

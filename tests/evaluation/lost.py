@@ -1,4 +1,4 @@
-"""A process of several that is killed in the middle of a grid."""
+"""Kills one of several processes in the middle of a grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @contextmanager
 def one_killed(folder: Path, which: int) -> Iterator[None]:
-    """Kill one of the processes that run the grid inside, once two of its cells are done."""
+    """Kill process `which` of those that run the grid inside, once two of its cells are done."""
 
     def kill() -> None:
         while len(list((folder / "cells").glob("*.json"))) < 2:

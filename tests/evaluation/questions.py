@@ -37,7 +37,7 @@ def cities(count: int = 7) -> list[Item]:
 
 
 def other_cities() -> list[Item]:
-    """The same of other subjects, so that they can be kept while `cities` are forgotten."""
+    """The same questions about other subjects, to retain while `cities` are forgotten."""
     return [item._replace(question=f"{item.question} Tell me.", subject=f"New {item.subject}") for item in cities()]
 
 

@@ -14,7 +14,7 @@ from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.models.local_model import LocalModel
 from dual_data.evaluation.rows.data import PROFILES, Item, encode, turn_end
-from dual_data.evaluation.rows.panel import ask, read_panel, summary
+from dual_data.evaluation.rows.panel import read_panel, summary, tokenise_panel
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
@@ -57,7 +57,8 @@ def test_of_the_shipped_panel_it_knows_more_than_a_guess_and_little_without_the_
     unasked = panel._replace(choices=tuple(choice.model_copy(update={"question": "-"}) for choice in panel.choices))
     engine = open_engine(smollm2)
     asked, alone = (
-        summary(one, measure_panel(engine, ask(smollm2.tokenizer, one))[0])["accuracy"] for one in (panel, unasked)
+        summary(one, measure_panel(engine, tokenise_panel(smollm2.tokenizer, one))[0])["accuracy"]
+        for one in (panel, unasked)
     )
     # Of the whole panel 0.48 and 0.33: without the questions, grammar is still in the options.
     assert asked > 0.4

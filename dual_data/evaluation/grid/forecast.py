@@ -83,7 +83,7 @@ def _sizes(grid: Grid, cell: Cell, known: Identity) -> tuple[int, int, int, int]
         len(request.prompt)
         + sum(len(answer.ids) for answer in request.answers)
         + (grid.max_new_tokens if request.generate else 0)
-        for request in (*workload.requests, *(workload.asked.requests if workload.asked is not None else ()))
+        for request in (*workload.requests, *(workload.panel.requests if workload.panel is not None else ()))
     )
     return tokens(forget), tokens(sets.retain_train) // len(sets.retain_train), len(forget), measured
 

@@ -28,7 +28,7 @@ from dual_data.evaluation.metrics.truth_ratio import (
 )
 from dual_data.evaluation.results import ItemRow, Wording
 from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY, IN_CONTEXT
-from dual_data.evaluation.rows.panel import AskedPanel, PanelScores, panel_scores
+from dual_data.evaluation.rows.panel import PanelScores, TokenisedPanel, panel_scores
 from dual_data.evaluation.rows.request import Outcome
 from dual_data.evaluation.rows.workload import Place, Workload
 from dual_data.matching import ObjectKind
@@ -80,7 +80,7 @@ def measure(
     """
     reference = Reference() if keep_reference else None
     runs = engine.run(workload.requests, reference=base.reference if base is not None else None, keep=reference)
-    panels = measure_panel(engine, workload.asked) if workload.asked is not None else [None] * len(runs)
+    panels = measure_panel(engine, workload.panel) if workload.panel is not None else [None] * len(runs)
     found = []
     for cell, (outcomes, panel) in enumerate(zip(runs, panels, strict=True)):
         reader = _Reader(outcomes, base, engine.loaded.tokenizer)
@@ -92,9 +92,9 @@ def measure(
     return found
 
 
-def measure_panel(engine: Engine, asked: AskedPanel) -> list[PanelScores]:
+def measure_panel(engine: Engine, panel: TokenisedPanel) -> list[PanelScores]:
     """What the model, or every active adapter at once, makes of a panel; nothing is generated."""
-    return [panel_scores(asked.panel, outcomes) for outcomes in engine.run(asked.requests)]
+    return [panel_scores(panel.panel, outcomes) for outcomes in engine.run(panel.requests)]
 
 
 def summarise(rows: Sequence[ItemRow], baseline: float) -> dict[str, float | None]:

@@ -24,8 +24,8 @@ def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> N
             attacks = [attacked.request for attacked in place.attacks]
             most = max(sizes[index] for index in (place.canonical, *place.paraphrases, *attacks))
             check_tokens(loaded, most, f"{name}: item {place.item.id}, with its answers and what may be generated,")
-    if workload.asked is not None:
-        panel, requests = workload.asked
+    if workload.panel is not None:
+        panel, requests = workload.panel
         texts = [*(choice.question for choice in panel.choices), *panel.texts]
         for text, request in zip(texts, requests, strict=True):
             what = f"the utility panel {panel.name}: {text[:40]!r}, with its options,"

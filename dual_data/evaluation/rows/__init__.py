@@ -1,8 +1,8 @@
-"""Rows of questions and answers, and their way into tensors.
+"""Question-answer rows and how they become tensors.
 
 data         questions, answers, token ids, and where the answer begins
-schedule     in which order rows are trained on, and how the learning rate runs
-packing      rows of a training step side by side, without padding
-panel        questions about other things: what is left of a model
-workload     all that a cell is asked: questions, paraphrases, distractors, attack_prompts -> request
+schedule     the order of rows in training, and the learning-rate schedule
+packing      the rows of a training step in shared sequences, with little padding
+panel        questions about other topics: what a model can still do
+workload     everything that a cell is asked: questions, paraphrases, distractors, attack_prompts -> request
 """

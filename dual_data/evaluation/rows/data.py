@@ -1,4 +1,4 @@
-"""Question-answer rows and their token ids, the boundary of prompt and answer known by construction."""
+"""Question-answer rows and their token ids. Where the answer begins is known by construction."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SYSTEM_PROMPT = "You are terse and fact-only QA assistant. Reply to the question clearly with few-words correct answer."
-"""The protocol's system prompt, word for word as published."""
+"""The protocol's system prompt, verbatim as published."""
 
 TEMPLATE_DATE = "10 Apr 2025"
-"""The day that templates with a date line see: the one in the published logs. A template that reads the clock
-would give other token ids tomorrow."""
+"""The date given to templates with a date line: that of the published logs. A template that reads the clock would give
+other token ids tomorrow."""
 
 _POPULARITY = ("popularity", "pop_sum", "subject_popularity", "inbound_links")
 _ANSWER_MARK = "ANSWERMARK"
 
 
 class Item(NamedTuple):
-    """One question with its answers; of `popularity` only the order counts, whatever its unit."""
+    """One question with its answers. Only the order of `popularity` matters, so it may have any unit."""
 
     id: str
     question: str
@@ -41,7 +41,7 @@ class Item(NamedTuple):
     relation: str = ""
     popularity: float | None = None
     paraphrases: tuple[str, ...] = ()
-    """Other wordings held out of training: tests of generalisation."""
+    """Other wordings, held out of training, which test generalisation."""
     kind: ObjectKind = "entity"
     """How answers are compared: names as words, dates and quantities by value."""
 
@@ -65,7 +65,7 @@ PROFILES: Mapping[str, PromptFormat] = {
 
 
 class Encoded(NamedTuple):
-    """Token ids of one row. The three parts are tokenised apart and never re-tokenised as a whole."""
+    """Token ids of one row. The three parts are tokenised separately and never re-tokenised as one text."""
 
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
@@ -75,7 +75,7 @@ class Encoded(NamedTuple):
 
 
 def profile_named(name: str) -> PromptFormat:
-    """The profile of that name. Raises InputError naming the known ones."""
+    """The profile called `name`. Raises InputError that lists the known ones."""
     if name not in PROFILES:
         raise InputError(f"unknown prompt profile {name!r}; known: {', '.join(PROFILES)}")
     return PROFILES[name]
@@ -84,8 +84,8 @@ def profile_named(name: str) -> PromptFormat:
 def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: PromptFormat | str) -> list[Encoded]:
     """Token ids of the canonical question and answer of each item.
 
-    Raises InputError for an answer without tokens and for a tokenizer without the chat template that `chat`
-    needs.
+    Raises InputError for an answer without tokens, and for a tokenizer without the chat template that the profile
+    `chat` needs.
     """
     profile = profile_named(profile) if isinstance(profile, str) else profile
     prompts = prompt_ids(tokenizer, [item.question for item in items], profile)
@@ -98,7 +98,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, items: Sequence[Item], profile: P
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], profile: PromptFormat) -> list[list[int]]:
-    """Token ids up to where the answer starts, one list a question."""
+    """Token ids up to where the answer starts, one list per question."""
     if not questions:
         return []
     if profile.chat:
@@ -109,7 +109,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, questions: Sequence[str], pro
 
 
 def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], answer: str | None = None) -> str:
-    """Text of a chat of (role, content) up to the assistant's turn, or through it where `answer` is given.
+    """Text of a chat of (role, content) up to the assistant's turn, or including that turn where `answer` is given.
 
     Where the template refuses or drops a system turn (Gemma), its text goes in front of the first user turn.
     """
@@ -132,7 +132,7 @@ def render(tokenizer: PreTrainedTokenizerBase, chat: Sequence[tuple[str, str]], 
 
 def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, generate: bool) -> str | None:
     try:
-        # A model that thinks would spend its new tokens on thoughts; templates that read no such word ignore it.
+        # A reasoning model would spend its new tokens on reasoning; templates without this variable ignore it.
         text = tokenizer.apply_chat_template(
             messages,
             tokenize=False,
@@ -156,8 +156,8 @@ def _fold_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
     """Id of the token with which the template ends an assistant's turn.
 
-    It is read off the template and not from `eos_token`: Gemma's eos is not what ends a turn, GGUF files name
-    the wrong one, and a label of two end tokens would outweigh a short answer.
+    It is read from the template, not from `eos_token`: Gemma's eos does not end a turn, GGUF files name the wrong
+    one, and a label of two end tokens would outweigh a short answer.
     """
     if getattr(tokenizer, "chat_template", None):
         text = render(tokenizer, [("user", "question")], answer=_ANSWER_MARK)
@@ -178,29 +178,29 @@ def read_split(
 ) -> list[Item]:
     """Rows of a Parquet, CSV, JSON or JSON-lines file with at least the columns question and answer.
 
-    The published columns (subjectLabel, relation, pop_sum) and ours are both understood. `paraphrases` is a
-    table with the columns question and paraphrase, joined by question. `split` and `relations` keep the rows whose
-    columns split and relation name them. Every value of a CSV file is text as it stands there; it cannot hold the lists
-    of `answers` and `paraphrases_test`. Raises InputError naming what is missing or of another kind.
+    The published columns (subjectLabel, relation, pop_sum) and ours are both understood. `paraphrases` is a table with
+    the columns question and paraphrase, joined by question. `split` and `relations` select rows by the columns split
+    and relation. Values of a CSV file are taken as text, unchanged; it cannot hold the lists `answers` and
+    `paraphrases_test`. Raises InputError that names what is missing or has the wrong type.
     """
     path = Path(path)
-    named = {"split": [split] if split else [], "relation": list(relations)}
-    chosen = {name: values for name, values in named.items() if values}
-    frame = _read_table(path, ("question", "answer", *chosen))
-    for name, values in chosen.items():
+    wanted = {"split": [split] if split else [], "relation": list(relations)}
+    filters = {name: values for name, values in wanted.items() if values}
+    frame = _read_table(path, ("question", "answer", *filters))
+    for name, values in filters.items():
         texts = frame[name].cast(pl.String)
         if unknown := set(values) - set(texts.to_list()):
             known = ", ".join(texts.drop_nulls().unique().sort().to_list()) or "none"
             raise InputError(f"{path}: no row of {name} {', '.join(sorted(unknown))}; it has {known}")
         frame = frame.filter(texts.is_in(values))
-    more = _paraphrases(Path(paraphrases)) if paraphrases is not None else {}
+    by_question = _paraphrases(Path(paraphrases)) if paraphrases is not None else {}
     items: list[Item] = []
     seen: dict[str, int] = {}
     for row in frame.iter_rows(named=True):
-        place = f"{path}: row {len(items)}"
+        location = f"{path}: row {len(items)}"
         if _is_empty(row["question"]) or _is_empty(row["answer"]):
-            raise InputError(f"{place} has no question or no answer")
-        item = _item(row, more, place)
+            raise InputError(f"{location} has no question or no answer")
+        item = _item(row, by_question, location)
         seen[item.id] = seen.get(item.id, 0) + 1
         items.append(item if seen[item.id] == 1 else item._replace(id=f"{item.id}.{seen[item.id]}"))
     if not items:
@@ -209,10 +209,10 @@ def read_split(
 
 
 def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
-    """A table with at least these columns, each of one value a row."""
+    """A table with at least the `required` columns, whose values are not nested."""
     readers: dict[str, Callable[[], pl.DataFrame]] = {
         ".parquet": lambda: pl.read_parquet(path),
-        # A type that is inferred makes 76 of an answer 076.
+        # Inferring types would turn the answer 076 into 76.
         ".csv": lambda: pl.read_csv(path, infer_schema=False),
         ".json": lambda: pl.read_json(path, infer_schema_length=None),
         ".jsonl": lambda: pl.read_ndjson(path, infer_schema_length=None),
@@ -227,30 +227,30 @@ def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
         raise InputError(f"{path}: cannot be read: {error}") from error
     if missing := set(required) - set(frame.columns):
         raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
-    if several := [name for name in required if frame.schema[name].is_nested()]:
-        raise InputError(f"{path}: column {several[0]} holds {frame.schema[several[0]]}; write one text a row")
+    if nested := [name for name in required if frame.schema[name].is_nested()]:
+        raise InputError(f"{path}: column {nested[0]} holds {frame.schema[nested[0]]}; write one text a row")
     return frame
 
 
 def _paraphrases(path: Path) -> dict[str, list[str]]:
     columns = ("question", "paraphrase")
-    found: dict[str, list[str]] = {}
+    by_question: dict[str, list[str]] = {}
     for question, text in _read_table(path, columns).select(columns).drop_nulls().unique(maintain_order=True).rows():
-        found.setdefault(str(question), []).append(str(text))
-    return found
+        by_question.setdefault(str(question), []).append(str(text))
+    return by_question
 
 
-def _item(row: Mapping[str, Any], more: Mapping[str, list[str]], place: str) -> Item:
+def _item(row: Mapping[str, Any], paraphrases: Mapping[str, list[str]], location: str) -> Item:
     question, answer = str(row["question"]), str(row["answer"])
     return Item(
         id=str(row.get("fact_id") or digest(f"{question}\n{answer}")),
         question=question,
         answer=answer,
-        answers=_unique([answer, *_texts(row, "answers", place)]),
+        answers=_unique([answer, *_texts(row, "answers", location)]),
         subject=str(row.get("subject") or row.get("subjectLabel") or row.get("subject_label") or ""),
         relation=str(row.get("relation") or row.get("property_id") or ""),
-        popularity=_popularity(row, place),
-        paraphrases=_unique([*_texts(row, "paraphrases_test", place), *more.get(question, [])]),
+        popularity=_popularity(row, location),
+        paraphrases=_unique([*_texts(row, "paraphrases_test", location), *paraphrases.get(question, [])]),
         kind=kind_of(row.get("object_kind")),
     )
 
@@ -259,20 +259,20 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == ""
 
 
-def _texts(row: Mapping[str, Any], column: str, place: str) -> list[str]:
+def _texts(row: Mapping[str, Any], column: str, location: str) -> list[str]:
     value = row.get(column)
     if _is_empty(value):
         return []
-    # A text may be one answer, or several in a notation of its own: read wrongly, it moves scores without a word.
-    if not isinstance(value, list) or any(isinstance(one, list | dict) for one in value):
+    # A string may be one answer or several with a separator: a wrong guess would change scores silently.
+    if not isinstance(value, list) or any(isinstance(text, list | dict) for text in value):
         raise InputError(
-            f"{place}: {column} is {str(value)[:40]!r} and no list of texts: write one (a CSV file cannot hold it, "
+            f"{location}: {column} is {str(value)[:40]!r} and no list of texts: write one (a CSV file cannot hold it, "
             "Parquet and JSON lines can), or leave the column out"
         )
-    return [str(one) for one in value if one is not None]
+    return [str(text) for text in value if text is not None]
 
 
-def _popularity(row: Mapping[str, Any], place: str) -> float | None:
+def _popularity(row: Mapping[str, Any], location: str) -> float | None:
     for name in _POPULARITY:
         value: Any = row.get(name)
         if _is_empty(value):
@@ -281,7 +281,7 @@ def _popularity(row: Mapping[str, Any], place: str) -> float | None:
             number = float(value)
         except (TypeError, ValueError):
             raise InputError(
-                f"{place}: {name} is {str(value)[:40]!r} and no number: correct it, or leave it empty"
+                f"{location}: {name} is {str(value)[:40]!r} and no number: correct it, or leave it empty"
             ) from None
         if not math.isnan(number):  # what pandas writes for an empty cell
             return number
@@ -293,10 +293,10 @@ def _unique(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def data_hash(items: Sequence[Item]) -> str:
-    """Hash of the rows in their order: part of a cell's identity."""
+    """Hash of the rows, in order: part of a cell's identity."""
     return digest(json.dumps(items, ensure_ascii=False))
 
 
 def token_hash(rows: Sequence[Encoded]) -> str:
-    """Hash of the token ids in their order: equal hashes mean that two runs fed the model the same."""
+    """Hash of the token ids, in order: with equal hashes, two runs fed the model the same tokens."""
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]

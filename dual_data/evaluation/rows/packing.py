@@ -1,13 +1,13 @@
-"""Rows of a training step laid out without padding: what all rows begin with once, then each row's own tokens.
+"""The rows of a training step, packed: the prefix that all rows share once, then each row's own tokens.
 
-    prefix | row 0 | row 1 | ... | pad        one sequence a bin; a row sees the prefix and itself
+    prefix | row 0 | row 1 | ... | pad        one sequence per bin; a row sees the prefix and itself
 
-Hidden states are those of each row alone, since attention is masked to the row and positions restart behind the prefix;
-so are gradients, the prefix being the same function of the weights for all rows. A chat of 41 tokens of which 28 are
-template and system prompt costs 13.
+Each row has the hidden states that it would have alone, since attention is masked to the row and positions restart
+after the prefix. Gradients are the same too, since the prefix is the same function of the weights for all rows. A chat
+of 41 tokens, of which 28 are template and system prompt, costs 13.
 
-The shapes of all steps of a run are equal, so a step can be recorded once and replayed, and everything a step reads is
-on the device before the first one.
+All steps of a run have the same shapes, so a step can be recorded once and replayed. Everything that a step reads is on
+the device before the first step.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ _ALIGN = 8
 
 
 class Rows(NamedTuple):
-    """One kind of rows of a step (forget, retain, ...) as seen from its labels.
+    """The labels of one kind of rows (forget, retain, ...) of a step.
 
-    K cells, R rows a cell, M labels a cell; what is only padding has weight, share and `real` 0.
+    K cells, R rows per cell, M labels per cell. Padding has weight, share and `real` 0.
     """
 
     spots: Tensor
-    """[K, M] where in the cell's hidden states each label is predicted (or stands, see `at_label`)."""
+    """[K, M] index, in the cell's hidden states, of where each label is predicted (or where it is, see `at_label`)."""
     targets: Tensor
     """[K, M] the labels."""
     real: Tensor
     """[K, M] 1.0 or 0.0"""
     row: Tensor
-    """[K, M] which of the R rows a label belongs to."""
+    """[K, M] which of the R rows each label belongs to."""
     token: Tensor
-    """[K, M] number of the label among all labels of the set: where reference figures are kept."""
+    """[K, M] index of the label among all labels of the set: where the reference's figures are kept."""
     weight: Tensor
-    """[K, M] sums to 1 over an optimiser step: what makes a sum over labels the mean that was asked for."""
+    """[K, M] sums to 1 over an optimiser step: turns a sum over labels into the mean that the run asks for."""
     share: Tensor
-    """[K, R] sums to 1 over an optimiser step: the same for figures of whole rows."""
+    """[K, R] sums to 1 over an optimiser step: the same for values of whole rows."""
     constants: Mapping[str, Tensor]
     """[K, M] by name: constants of the rows, such as exponents or other labels."""
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Rows:
-        """The same with `change` applied to every tensor."""
+        """These rows with `change` applied to every tensor."""
         constants = {name: change(values) for name, values in self.constants.items()}
         return Rows(*(change(tensor) for tensor in self[:7]), constants)  # type: ignore[arg-type, call-arg]
 
     def token_mean(self, values: Tensor) -> Tensor:
-        """Mean over labels [K] of values [K, M], as the run normalises; micro-batches add up to it."""
+        """Mean over labels [K] of values [K, M], as the run normalises it; the micro-batches of a step sum to it."""
         return (self.weight * values).sum(1)
 
     def row_mean(self, values: Tensor) -> Tensor:
-        """Mean over rows [K] of values [K, R]; micro-batches add up to it."""
+        """Mean over rows [K] of values [K, R]; the micro-batches of a step sum to it."""
         return (self.share * values).sum(1)
 
     def row_sum(self, values: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class Rows(NamedTuple):
         return (self.membership() * values[:, None]).sum(2)
 
     def lengths(self) -> Tensor:
-        """Labels of each row [K, R]; 1 for padding rows, so that it can be divided by."""
+        """Number of labels of each row [K, R]; 1 for padding rows, so that one can divide by it."""
         return self.membership().sum(2).clamp(min=1.0)
 
     def membership(self) -> Tensor:
@@ -84,12 +84,12 @@ class Layout(NamedTuple):
     positions: Tensor
     """[K * bins, S]"""
     segments: Tensor
-    """[K * bins, S] 0 for the prefix, 1 and up for rows, -1 for padding."""
+    """[K * bins, S] 0 for the prefix, from 1 up for rows, -1 for padding."""
     plain: bool = False
-    """One row a sequence, padded on the right: the model's own causal attention is right."""
+    """One row per sequence, padded on the right: the model's own causal attention suffices."""
 
     def mask(self) -> Tensor | None:
-        """[K * bins, 1, S, S] true where a token may look: backwards, at its own row and the prefix."""
+        """[K * bins, 1, S, S] true where a token may attend: backwards, to its own row and the prefix."""
         if self.plain:
             return None
         own = self.segments[:, :, None] == self.segments[:, None, :]
@@ -104,11 +104,11 @@ class Source(NamedTuple):
     rows: Sequence[Encoded]
     train_end: bool
     constants: Mapping[str, Sequence[Sequence[float]]] = {}
-    """By name, one list a row with one value a label."""
+    """By name, one list per row with one value per label."""
     at_label: bool = False
-    """Spots are where the labels stand and not where they are predicted."""
+    """Whether spots are where the labels are, not where they are predicted."""
     everywhere: bool = False
-    """Every token after the first is a label, the prompt's too."""
+    """Whether every token after the first is a label, including the prompt's."""
 
     def labels(self, index: int) -> tuple[int, list[int]]:
         """Position of the first label in the row, and the labels."""
@@ -119,22 +119,22 @@ class Source(NamedTuple):
         return len(row.prompt_ids), answer
 
     def tokens(self, index: int) -> list[int]:
-        """What of the row goes through the model: the last label is only predicted."""
+        """The tokens of the row that go through the model: the last label is only predicted."""
         start, labels = self.labels(index)
-        whole = [*self.rows[index].prompt_ids[:start], *labels]
-        return whole if self.at_label else whole[:-1]
+        ids = [*self.rows[index].prompt_ids[:start], *labels]
+        return ids if self.at_label else ids[:-1]
 
     def sizes(self) -> list[int]:
-        """How many labels each row has."""
+        """Number of labels of each row."""
         return [len(self.labels(index)[1]) for index in range(len(self.rows))]
 
     def starts(self) -> list[int]:
-        """Number of the first label of each row among all labels of the source, and at the end how many these are."""
+        """Index of the first label of each row among all labels of the source, and as the last entry their total."""
         return list(accumulate(self.sizes(), initial=0))
 
 
 def shared_prefix(rows: Sequence[Ids]) -> Ids:
-    """The longest common beginning that leaves every row at least one token of its own."""
+    """The longest common prefix that leaves every row at least one token of its own."""
     first, last = min(rows), max(rows)
     limit = min(map(len, rows)) - 1
     size = 0
@@ -144,7 +144,7 @@ def shared_prefix(rows: Sequence[Ids]) -> Ids:
 
 
 class Micro(NamedTuple):
-    """Which rows a cell has in one micro-batch, by kind, and how they count."""
+    """The rows of a cell in one micro-batch, by kind, and their weights."""
 
     rows: Mapping[str, Sequence[int]]
     weights: Mapping[str, Sequence[float]]
@@ -154,7 +154,7 @@ class Micro(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """All micro-batches of a run: every tensor has the micro-batch in front."""
+    """All micro-batches of a run: the first dimension of every tensor is the micro-batch."""
 
     layout: Layout
     groups: Mapping[str, Rows]
@@ -162,7 +162,7 @@ class Packed(NamedTuple):
     """Tokens that go through the model, padding included."""
 
     def at(self, step: Tensor) -> tuple[Layout, dict[str, Rows]]:
-        """The micro-batch whose number is in `step` [1]; the choice is made on the device."""
+        """The micro-batch whose index is in `step` [1]; it is selected on the device."""
         ids, positions, segments = (tensor.index_select(0, step)[0] for tensor in self.layout[:3])
         layout = Layout(ids, positions, segments, self.layout.plain)
         groups = {name: rows.each(lambda tensor: tensor.index_select(0, step)[0]) for name, rows in self.groups.items()}
@@ -178,20 +178,21 @@ def pack(
     pad_id: int = 0,
     device: torch.device | str = "cpu",
 ) -> Packed:
-    """Lay out the micro-batches of K cells, [cell][micro-batch], drawing rows from `sources` [cell][kind].
+    """Lay out the micro-batches of K cells, [cell][micro-batch], with rows from `sources` [cell][kind].
 
-    The plain layout, one row a sequence and nothing shared, is for models whose attention takes no mask of ours.
+    The plain layout, one row per sequence and nothing shared, is for models whose attention does not take our masks.
     """
-    every = [source.tokens(index) for by in sources for source in by.values() for index in range(len(source.rows))]
-    prefix = [] if plain else shared_prefix(every)
+    every_source = [source for by_kind in sources for source in by_kind.values()]
+    token_rows = [source.tokens(index) for source in every_source for index in range(len(source.rows))]
+    prefix = [] if plain else shared_prefix(token_rows)
     rows_per_bin = 1 if plain else rows_per_bin
     planned = []
-    for micros, by in zip(cells, sources, strict=True):
-        starts = {kind: source.starts() for kind, source in by.items()}
-        planned.append([_plan(micro, by, starts, rows_per_bin, len(prefix)) for micro in micros])
-    flat = [plan for plans in planned for plan in plans]
-    bins = max(len(plan.bins) for plan in flat)
-    width = _align(max(len(prefix) + sum(map(len, rows)) for plan in flat for rows in plan.bins))
+    for micros, by_kind in zip(cells, sources, strict=True):
+        starts = {kind: source.starts() for kind, source in by_kind.items()}
+        planned.append([_plan(micro, by_kind, starts, rows_per_bin, len(prefix)) for micro in micros])
+    every_plan = [plan for plans in planned for plan in plans]
+    bins = max(len(plan.bins) for plan in every_plan)
+    width = _align(max(len(prefix) + sum(map(len, rows)) for plan in every_plan for rows in plan.bins))
     by_step = list(zip(*planned, strict=True))
     ids, positions, segments = _stack_layout(by_step, prefix, bins=bins, width=width, pad_id=pad_id)
     layout = Layout(ids.to(device), positions.to(device), segments.to(device), plain)
@@ -200,7 +201,7 @@ def pack(
 
 
 class _Labels(NamedTuple):
-    """The labels of one kind in one micro-batch of one cell; a spot is (bin, column)."""
+    """The labels of one kind in one micro-batch of one cell; a spot here is (bin, column)."""
 
     spots: list[tuple[int, int]]
     targets: list[int]
@@ -213,7 +214,7 @@ class _Labels(NamedTuple):
 
 class _Plan(NamedTuple):
     bins: list[list[list[int]]]
-    """[bin][row] own tokens."""
+    """[bin][row] the row's own tokens."""
     kinds: dict[str, _Labels]
 
 
@@ -221,46 +222,46 @@ def _plan(
     micro: Micro, sources: Mapping[str, Source], starts: Mapping[str, list[int]], rows_per_bin: int, prefix: int
 ) -> _Plan:
     sizes = [len(source.tokens(index)) for kind, source in sources.items() for index in micro.rows[kind]]
-    places = iter(_spread(sizes, rows_per_bin))
+    bin_indices = iter(_spread(sizes, rows_per_bin))
     count = -(-len(sizes) // rows_per_bin)
     bins: list[list[list[int]]] = [[] for _ in range(count)]
-    found: dict[str, _Labels] = {}
+    by_kind: dict[str, _Labels] = {}
     ends = [prefix] * count
     for kind, source in sources.items():
         labels = _Labels([], [], [], [], [], list(micro.shares[kind]), {name: [] for name in source.constants})
         for number, index in enumerate(micro.rows[kind]):
             own = source.tokens(index)[prefix:]
             first, targets = source.labels(index)
-            place = next(places)
+            bin_index = next(bin_indices)
             for t, target in enumerate(targets):
-                column = first + t - (0 if source.at_label else 1)
-                inside = ends[place] + column - prefix if column >= prefix else column
-                labels.spots.append((place, inside))
+                position = first + t - (0 if source.at_label else 1)
+                column = ends[bin_index] + position - prefix if position >= prefix else position
+                labels.spots.append((bin_index, column))
                 labels.targets.append(target)
                 labels.row.append(number)
                 labels.token.append(starts[kind][index] + t)
                 labels.weight.append(micro.weights[kind][number])
             for name, values in source.constants.items():
                 labels.constants[name].extend(values[index])
-            bins[place].append(own)
-            ends[place] += len(own)
-        found[kind] = labels
-    return _Plan(bins, found)
+            bins[bin_index].append(own)
+            ends[bin_index] += len(own)
+        by_kind[kind] = labels
+    return _Plan(bins, by_kind)
 
 
 def _spread(sizes: Sequence[int], most: int) -> list[int]:
-    """The bin of each row: as few bins as hold `most` rows each, about equally long, for all are padded to the longest.
+    """The bin of each row: as few bins as possible of at most `most` rows, of similar length to keep padding small.
 
-    The longest row first, to the shortest bin that is not full.
+    Greedy: the longest row first, each to the shortest bin that is not full.
     """
     count = -(-len(sizes) // most)
-    lengths, rows, found = [0] * count, [0] * count, [0] * len(sizes)
+    lengths, rows, bin_of_row = [0] * count, [0] * count, [0] * len(sizes)
     for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
-        place = min((place for place in range(count) if rows[place] < most), key=lambda place: lengths[place])
-        found[index] = place
-        lengths[place] += sizes[index]
-        rows[place] += 1
-    return found
+        bin_index = min((b for b in range(count) if rows[b] < most), key=lambda b: lengths[b])
+        bin_of_row[index] = bin_index
+        lengths[bin_index] += sizes[index]
+        rows[bin_index] += 1
+    return bin_of_row
 
 
 def _align(size: int) -> int:
@@ -277,40 +278,41 @@ def _stack_layout(
     start = len(prefix)
     for step, plans in enumerate(by_step):
         for k, plan in enumerate(plans):
-            for place, rows in enumerate(plan.bins):
-                line = k * bins + place
-                ids[step, line, :start] = torch.tensor(prefix, dtype=torch.long)
-                positions[step, line, :start] = torch.arange(start)
-                segments[step, line, :start] = 0
+            for bin_index, rows in enumerate(plan.bins):
+                sequence = k * bins + bin_index
+                ids[step, sequence, :start] = torch.tensor(prefix, dtype=torch.long)
+                positions[step, sequence, :start] = torch.arange(start)
+                segments[step, sequence, :start] = 0
                 column = start
-                for number, own in enumerate(rows):
-                    end = column + len(own)
-                    ids[step, line, column:end] = torch.tensor(own)
-                    positions[step, line, column:end] = torch.arange(start, start + len(own))
-                    segments[step, line, column:end] = number + 1
+                for number, tokens in enumerate(rows):
+                    end = column + len(tokens)
+                    ids[step, sequence, column:end] = torch.tensor(tokens)
+                    positions[step, sequence, column:end] = torch.arange(start, start + len(tokens))
+                    segments[step, sequence, column:end] = number + 1
                     column = end
     return ids, positions, segments
 
 
 def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int) -> Rows:
-    every = [plan.kinds[kind] for plans in by_step for plan in plans]
-    labels, rows = _align(max(len(one.targets) for one in every)), max(len(one.shares) for one in every)
+    kind_labels = [plan.kinds[kind] for plans in by_step for plan in plans]
+    label_count = _align(max(len(labels.targets) for labels in kind_labels))
+    row_count = max(len(labels.shares) for labels in kind_labels)
     shape = (len(by_step), len(by_step[0]))
-    spots, targets, row, token = (torch.zeros(*shape, labels, dtype=torch.long) for _ in range(4))
-    real, weight = torch.zeros(*shape, labels), torch.zeros(*shape, labels)
-    share = torch.zeros(*shape, rows)
-    constants = {name: torch.zeros(*shape, labels) for name in by_step[0][0].kinds[kind].constants}
+    spots, targets, row, token = (torch.zeros(*shape, label_count, dtype=torch.long) for _ in range(4))
+    real, weight = torch.zeros(*shape, label_count), torch.zeros(*shape, label_count)
+    share = torch.zeros(*shape, row_count)
+    constants = {name: torch.zeros(*shape, label_count) for name in by_step[0][0].kinds[kind].constants}
     for step, plans in enumerate(by_step):
         for k, plan in enumerate(plans):
-            found = plan.kinds[kind]
-            size = len(found.targets)
-            spots[step, k, :size] = torch.tensor([place * width + column for place, column in found.spots])
-            targets[step, k, :size] = torch.tensor(found.targets)
-            row[step, k, :size] = torch.tensor(found.row)
-            token[step, k, :size] = torch.tensor(found.token)
-            weight[step, k, :size] = torch.tensor(found.weight)
+            labels = plan.kinds[kind]
+            size = len(labels.targets)
+            spots[step, k, :size] = torch.tensor([bin_index * width + column for bin_index, column in labels.spots])
+            targets[step, k, :size] = torch.tensor(labels.targets)
+            row[step, k, :size] = torch.tensor(labels.row)
+            token[step, k, :size] = torch.tensor(labels.token)
+            weight[step, k, :size] = torch.tensor(labels.weight)
             real[step, k, :size] = 1.0
-            share[step, k, : len(found.shares)] = torch.tensor(found.shares)
-            for name, values in found.constants.items():
+            share[step, k, : len(labels.shares)] = torch.tensor(labels.shares)
+            for name, values in labels.constants.items():
                 constants[name][step, k, :size] = torch.tensor(values)
     return Rows(spots, targets, real, row, token, weight, share, constants)

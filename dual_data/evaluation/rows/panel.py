@@ -1,9 +1,9 @@
-"""A utility panel: what an unlearned model still knows and can do, as choices and texts measured in every cell.
+"""A utility panel: multiple-choice questions and texts that show in every cell what a model still knows and can do.
 
-The shipped one is ours: primary to upper secondary school, everyday life and language, none of it about the subjects of
-the benchmark. A language model wrote its questions; kept were those to which another, blind to the key, gave the keyed
-answer and had no doubt. A file takes its place, one JSON object a line, such as MMLU with its worked examples as
-`context`, which is computed once for all questions that share it:
+The shipped panel is ours: primary to upper secondary school, everyday life and language, nothing about the subjects of
+the benchmark. A language model wrote the questions; those were kept to which another model, without the key, gave the
+keyed answer with no doubt. A file can replace it, with one JSON object per line, such as MMLU with its worked examples
+as `context`, which is computed once for all questions that share it:
 
     {"kind": "botany", "question": "Which part of a plant takes up water?", "options": ["the roots", "the leaves"],
      "answer": 0, "context": ""}
@@ -30,7 +30,7 @@ from dual_data.ids import digest
 
 PANEL = Path(__file__).with_name("panel.jsonl")
 SHIPPED = "shipped"
-"""What a grid file and a report call that one."""
+"""Name of the shipped panel in a grid file and a report."""
 
 
 class Choice(Strict):
@@ -43,7 +43,7 @@ class Choice(Strict):
     answer: int = Field(ge=0, strict=True)
     """Index of the right option."""
     context: str = ""
-    """What stands before the question, such as worked examples."""
+    """Text before the question, such as worked examples."""
 
     @model_validator(mode="after")
     def _answer_is_an_option(self) -> Choice:
@@ -63,7 +63,7 @@ class Panel(NamedTuple):
     choices: tuple[Choice, ...]
     texts: tuple[str, ...] = ()
     name: str = SHIPPED
-    """What a report calls it: shipped, or the name of its file."""
+    """Name in a report: shipped, or the name of its file."""
 
     @property
     def guessing(self) -> float:
@@ -71,42 +71,42 @@ class Panel(NamedTuple):
         return math.fsum(1 / len(choice.options) for choice in self.choices) / len(self.choices)
 
     def first(self, count: int) -> Panel:
-        """The panel with at most so many of its questions, the first by hash, in their order; all texts stay."""
+        """The panel with at most `count` questions, the first by hash, in their original order, and all texts."""
         ranked = sorted(range(len(self.choices)), key=lambda n: digest(f"panel|{self.choices[n].model_dump_json()}"))
         return self._replace(choices=tuple(self.choices[n] for n in sorted(ranked[:count])))
 
 
-class AskedPanel(NamedTuple):
-    """A panel with its tokens."""
+class TokenisedPanel(NamedTuple):
+    """A panel as requests to a model."""
 
     panel: Panel
     requests: tuple[Request, ...]
-    """One a question, its options scored after the same prompt, then one a text."""
+    """One per question, whose options are scored after the same prompt, then one per text."""
 
 
 class PanelScores(NamedTuple):
-    """What one model makes of a panel, by question and by text; None where it gave no number."""
+    """Scores of one model on a panel, by question and by text; None where it gave no number."""
 
     given: tuple[int | None, ...]
     """The option with the highest log-probability."""
     right: tuple[int | None, ...]
-    """Whether that is the right one."""
+    """Whether that option is right."""
     right_by_length: tuple[int | None, ...]
-    """The same by log-probability a character of the option, which does not favour short ones."""
+    """The same by log-probability per character of the option, which does not favour short options."""
     probability: tuple[float | None, ...]
-    """Of the right option among the options: moves where the order of the options does not."""
+    """Probability of the right option among the options: can change while their order stays the same."""
     nll: tuple[float | None, ...]
-    """Mean negative log-probability a token of each text, in nats."""
+    """Mean negative log-probability per token of each text, in nats."""
 
 
 @lru_cache(maxsize=4)
 def panel_hash(panel: Panel) -> str:
-    """Of all that is asked: equal for panels that ask the same."""
+    """Hash of all questions and texts, not of the name."""
     return digest("\n".join([*(choice.model_dump_json() for choice in panel.choices), *panel.texts]))
 
 
 def read_panel(path: Path = PANEL) -> Panel:
-    """Read a panel. Raises InputError with the line of what is wrong."""
+    """Read a panel. Raises InputError that names the line at fault."""
     choices, texts = list[Choice](), list[str]()
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -121,9 +121,9 @@ def read_panel(path: Path = PANEL) -> Panel:
                 choices.append(Choice.model_validate(row))
         except ValidationError as error:
             first = error.errors()[0]
-            where = "".join(f"{place}: " for place in first["loc"])
+            location = "".join(f"{key}: " for key in first["loc"])
             raise InputError(
-                f"{path}: line {number}: {where}{first['msg']}; a line holds kind, question, options, answer and "
+                f"{path}: line {number}: {location}{first['msg']}; a line holds kind, question, options, answer and "
                 "perhaps context, or text"
             ) from error
         except ValueError as error:
@@ -133,8 +133,8 @@ def read_panel(path: Path = PANEL) -> Panel:
     return Panel(tuple(choices), tuple(texts), SHIPPED if path == PANEL else path.name)
 
 
-def ask(tokenizer: PreTrainedTokenizerBase, panel: Panel) -> AskedPanel:
-    """Tokenise a panel. Raises InputError for a text of a single token, before which there is nothing."""
+def tokenise_panel(tokenizer: PreTrainedTokenizerBase, panel: Panel) -> TokenisedPanel:
+    """Tokenise a panel. Raises InputError for a text of a single token, which has no context to be predicted from."""
     requests = []
     for choice in panel.choices:
         prompt = tokenizer(f"{choice.context}Question: {choice.question}\nAnswer:")["input_ids"]
@@ -147,45 +147,45 @@ def ask(tokenizer: PreTrainedTokenizerBase, panel: Panel) -> AskedPanel:
             raise InputError(f"the utility panel {panel.name}: the text {text!r} is too short to be scored")
         # The first token has nothing before it in tokenizers without a start token.
         requests.append(Request((ids[0],), (Answer(tuple(ids[1:]), len(ids) - 1),), generate=False, group="texts"))
-    return AskedPanel(panel, tuple(requests))
+    return TokenisedPanel(panel, tuple(requests))
 
 
 def panel_scores(panel: Panel, outcomes: Sequence[Outcome]) -> PanelScores:
-    """The scores of one model's outcomes, which stand in the order of what is asked."""
-    rows = [_of_choice(choice, outcome) for choice, outcome in zip(panel.choices, outcomes, strict=False)]
+    """Scores of one model, from its outcomes in the order of the panel's requests."""
+    rows = [_score_choice(choice, outcome) for choice, outcome in zip(panel.choices, outcomes, strict=False)]
     nlls = (-mean_log_probability(outcome.scores[0]) for outcome in outcomes[len(panel.choices) :])
     given, right, by_length, probability = zip(*rows, strict=True)
     return PanelScores(given, right, by_length, probability, tuple(n if math.isfinite(n) else None for n in nlls))
 
 
-def summary(panel: Panel, found: PanelScores) -> dict[str, Any]:
-    """What a result says of a panel, JSON-able: which it is, means, and accuracy by kind."""
+def summary(panel: Panel, scores: PanelScores) -> dict[str, Any]:
+    """The panel's part of a result, JSON-able: which panel, means of its scores, and accuracy by kind."""
     return {
         "name": panel.name,
         "hash": panel_hash(panel),
         "questions": len(panel.choices),
         "texts": len(panel.texts),
         "guessing": panel.guessing,
-        "accuracy": _mean(found.right),
-        "accuracy_by_length": _mean(found.right_by_length),
+        "accuracy": _mean(scores.right),
+        "accuracy_by_length": _mean(scores.right_by_length),
         "accuracy_by_kind": {
-            kind: _mean([found.right[number] for number in numbers]) for kind, numbers in sorted(_kinds(panel).items())
+            kind: _mean([scores.right[index] for index in indices]) for kind, indices in sorted(_kinds(panel).items())
         },
-        "probability": _mean(found.probability),
-        "text_nll": _mean(found.nll),
+        "probability": _mean(scores.probability),
+        "text_nll": _mean(scores.nll),
     }
 
 
-def items(panel: Panel, found: PanelScores) -> dict[str, Any]:
-    """What the means are of, JSON-able: by kind the numbers of its questions, and all scores in the panel's order."""
-    return {"kinds": _kinds(panel), **found._asdict()}
+def items(panel: Panel, scores: PanelScores) -> dict[str, Any]:
+    """Scores of every question and text in the panel's order, JSON-able, and the question indices of each kind."""
+    return {"kinds": _kinds(panel), **scores._asdict()}
 
 
 def _kinds(panel: Panel) -> dict[str, list[int]]:
-    """The numbers of the questions of each kind."""
+    """Indices of the questions of each kind."""
     kinds: dict[str, list[int]] = {}
-    for number, choice in enumerate(panel.choices):
-        kinds.setdefault(choice.kind, []).append(number)
+    for index, choice in enumerate(panel.choices):
+        kinds.setdefault(choice.kind, []).append(index)
     return kinds
 
 
@@ -194,14 +194,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(values) if values and len(known) == len(values) else None
 
 
-def _of_choice(choice: Choice, outcome: Outcome) -> tuple[int | None, int | None, int | None, float | None]:
+def _score_choice(choice: Choice, outcome: Outcome) -> tuple[int | None, int | None, int | None, float | None]:
     sums = [sum_log_probability(scores) for scores in outcome.scores]
     best = max(sums)
     if any(map(math.isnan, sums)) or not math.isfinite(best):
         return None, None, None, None
-    rates = [value / len(option) for value, option in zip(sums, choice.options, strict=True)]
+    rates = [log_p / len(option) for log_p, option in zip(sums, choice.options, strict=True)]
     given = sums.index(best)
-    shares = [math.exp(value - best) for value in sums]
+    shares = [math.exp(log_p - best) for log_p in sums]
     return (
         given,
         int(given == choice.answer),

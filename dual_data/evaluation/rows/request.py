@@ -1,4 +1,4 @@
-"""What a model is asked, and what it said."""
+"""What a model is asked, and what it answered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dual_data.evaluation.rows.data import Encoded
 
 
 class Answer(NamedTuple):
-    """Tokens to score after a prompt: the answer's, then those that end the turn."""
+    """Tokens to score after a prompt: those of the answer, then those that end the turn."""
 
     ids: tuple[int, ...]
     answer_tokens: int
@@ -21,23 +21,23 @@ class Request(NamedTuple):
     prompt: tuple[int, ...]
     """At least one token."""
     answers: tuple[Answer, ...] = ()
-    """Scored one after the other; the first is the gold one, which is compared with the reference."""
+    """Scored separately; the first is the gold answer, which is compared with the reference."""
     generate: bool = True
     group: str = ""
-    """Prompts of one group share a prefix that is computed once; batches do not mix groups."""
+    """Prompts of one group share a prefix, which is computed once; batches do not mix groups."""
 
     def tokens(self, max_new_tokens: int) -> int:
-        """Most tokens that it takes: the prompt with its longest answer, or with what may be generated."""
-        answers = max((len(answer.ids) for answer in self.answers), default=0)
-        return len(self.prompt) + max(answers, max_new_tokens if self.generate else 0)
+        """Most tokens that it can take: the prompt with its longest answer or with the longest generation."""
+        longest = max((len(answer.ids) for answer in self.answers), default=0)
+        return len(self.prompt) + max(longest, max_new_tokens if self.generate else 0)
 
 
 class Outcome(NamedTuple):
-    """What one model said to one request."""
+    """What one model answered to one request."""
 
     scores: tuple[TokenScores, ...]
     generation: tuple[int, ...]
-    """Greedy tokens without the stop token; empty where none were asked for."""
+    """Greedy tokens without the stop token; empty where no generation was asked for."""
     ended: bool
     """Whether a stop token came before the limit."""
 

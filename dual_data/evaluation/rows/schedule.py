@@ -1,4 +1,4 @@
-"""In which order rows are trained on, how they are weighted, and how the learning rate runs."""
+"""The order and weights of rows in training, and the learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from dual_data.ids import digest
 
 
 class Optimisation(Strict):
-    """How training goes; with a method and its options this is what a preset fixes."""
+    """Settings of training; a preset fixes these, and the methods with their options."""
 
     epochs: int = Field(default=2, ge=1)
     batch: int = Field(default=32, ge=1)
-    """Forget rows an optimiser step; a method with retain rows draws as many of them."""
+    """Forget rows per optimiser step; a method with retain rows takes as many of those."""
     micro: int = Field(default=0, ge=0)
-    """Forget rows a forward pass; 0 for the whole batch. The loss does not depend on it, unless normalise = micro."""
+    """Forget rows per forward pass; 0 for the whole batch. The loss depends on it only with normalise = micro."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup_epochs: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, ge=0)
     """Largest norm of a cell's gradient; 0 for no clipping."""
     weight_decay: float = Field(default=0.0, ge=0)
     normalise: Literal["batch", "micro", "sequence"] = "batch"
-    """What a mean over labels is: over all labels of the step, the mean of the micro-batches' means (as transformers
-    had it before 4.46), or the mean over rows of each row's mean."""
+    """The mean over labels: over all labels of the step, of the micro-batches' means (as transformers did before 4.46),
+    or over rows of each row's mean."""
     forget_kl: float = Field(default=0.0, ge=0)
-    """Weight of KL(reference || model) over every position of the forget rows but padding, as `early` had it."""
+    """Weight of KL(reference || model) over all positions of the forget rows except padding, as in `early`."""
     stop_forget_nll: float = Field(default=0.0, ge=0)
-    """A cell stops when the mean forget loss of a step is above this; 0 for never."""
+    """A cell stops when the mean forget loss of a step exceeds this; 0 for never."""
     diverged_nll: float = Field(default=2.0, ge=0)
-    """A cell has diverged, and stops, when the mean loss of the rows that it keeps or learns is above this many times
-    ln(vocabulary), what guessing gives; 0 for never. No forget loss is a sign of it: ascent is there to raise that one,
-    and a model that it destroys is a result."""
+    """A cell has diverged, and stops, when the mean loss of the rows that it keeps or learns exceeds this many times
+    ln(vocabulary), the loss of guessing; 0 for never. A high forget loss is no divergence: gradient ascent is meant to
+    raise it, and a destroyed model is a result."""
     diverged_norm: float = Field(default=1e6, ge=0)
-    """The same when the norm of a cell's gradient before clipping is above this; 0 for never."""
+    """The same when the norm of a cell's gradient before clipping exceeds this; 0 for never."""
 
     def without_effect(self) -> set[str]:
-        """Settings that change no number of a cell, as they are: no part of its identity."""
-        # Micro-batches change a number only where they are what the loss is normalised over.
+        """Settings that change no number of a cell with these values, and so are no part of its identity."""
+        # The size of micro-batches changes numbers only where the loss is normalised over them.
         return {"micro"} if self.normalise != "micro" else set()
 
 
@@ -52,17 +52,17 @@ Plan = list[list[list[Micro]]]
 
 
 def permutation(size: int, seed: int, epoch: int, kind: str) -> list[int]:
-    """A random order of `size` rows that depends on seed, epoch and kind alone."""
+    """A random order of `size` rows that depends only on seed, epoch and kind."""
     generator = torch.Generator().manual_seed(int(digest(f"order|{seed}|{epoch}|{kind}", 15), 16))
     return [int(index) for index in torch.randperm(size, generator=generator)]
 
 
 def plan(labels: Mapping[str, Sequence[int]], optimisation: Optimisation, seed: int) -> Plan:
-    """Rows and weights of every micro-batch; `labels` has the number of labels of each row by kind.
+    """Rows and weights of every micro-batch; `labels` has the number of labels of each row, by kind.
 
-    Each epoch sees every forget row once, in its own order. Retain rows are drawn without replacement, over again once
-    all have been used, so that there are as many as forget rows. Refusal rows and those of the `everywhere` term are
-    the forget rows'. The last batch of an epoch may be smaller; its means are over what it has.
+    Each epoch sees every forget row once, in an order of its own. As many retain rows are drawn without replacement,
+    starting over once all have been used. Rows of other kinds (refusal, everywhere) have the order of the forget rows.
+    The last batch of an epoch may be smaller; its means are over the rows that it has.
     """
     size = len(labels["forget"])
     epochs: Plan = []
@@ -72,55 +72,57 @@ def plan(labels: Mapping[str, Sequence[int]], optimisation: Optimisation, seed: 
         steps = []
         for start in range(0, size, optimisation.batch):
             end = min(start + optimisation.batch, size)
-            drawn = {kind: (retain if kind == "retain" else forget)[start:end] for kind in labels}
-            steps.append(_split(drawn, labels, optimisation))
+            step_rows = {kind: (retain if kind == "retain" else forget)[start:end] for kind in labels}
+            steps.append(_split(step_rows, labels, optimisation))
         epochs.append(steps)
     return epochs
 
 
-def _cycle(size: int, wanted: int, seed: int, epoch: int) -> list[int]:
-    found: list[int] = []
-    while len(found) < wanted:
-        found += permutation(size, seed, epoch, f"retain {len(found) // size}")
-    return found[:wanted]
+def _cycle(size: int, count: int, seed: int, epoch: int) -> list[int]:
+    order: list[int] = []
+    while len(order) < count:
+        order += permutation(size, seed, epoch, f"retain {len(order) // size}")
+    return order[:count]
 
 
-def _split(drawn: Mapping[str, list[int]], labels: Mapping[str, Sequence[int]], how: Optimisation) -> list[Micro]:
-    rows = len(drawn["forget"])
-    width = how.micro or rows
-    parts = [slice(start, start + width) for start in range(0, rows, width)]
-    totals = {kind: sum(labels[kind][index] for index in indices) for kind, indices in drawn.items()}
-    found = []
-    for part in parts:
-        chosen = {kind: indices[part] for kind, indices in drawn.items()}
+def _split(
+    step_rows: Mapping[str, list[int]], labels: Mapping[str, Sequence[int]], optimisation: Optimisation
+) -> list[Micro]:
+    count = len(step_rows["forget"])
+    width = optimisation.micro or count
+    slices = [slice(start, start + width) for start in range(0, count, width)]
+    totals = {kind: sum(labels[kind][index] for index in indices) for kind, indices in step_rows.items()}
+    micros = []
+    for piece in slices:
+        micro_rows = {kind: indices[piece] for kind, indices in step_rows.items()}
         weights = {}
-        for kind, indices in chosen.items():
-            here = sum(labels[kind][index] for index in indices)
-            if how.normalise == "batch":
+        for kind, indices in micro_rows.items():
+            label_count = sum(labels[kind][index] for index in indices)
+            if optimisation.normalise == "batch":
                 weights[kind] = [1.0 / totals[kind] for _ in indices]
-            elif how.normalise == "micro":
-                weights[kind] = [1.0 / (here * len(parts)) for _ in indices]
+            elif optimisation.normalise == "micro":
+                weights[kind] = [1.0 / (label_count * len(slices)) for _ in indices]
             else:
-                weights[kind] = [1.0 / (rows * labels[kind][index]) for index in indices]
-        shares = {kind: [1.0 / rows for _ in indices] for kind, indices in chosen.items()}
-        found.append(Micro(chosen, weights, shares))
-    return found
+                weights[kind] = [1.0 / (count * labels[kind][index]) for index in indices]
+        shares = {kind: [1.0 / count for _ in indices] for kind, indices in micro_rows.items()}
+        micros.append(Micro(micro_rows, weights, shares))
+    return micros
 
 
 def factors(optimisation: Optimisation, epoch_steps: Sequence[int]) -> list[float]:
-    """What the learning rate is multiplied by, one a step: warm-up from 0, then the schedule to 0."""
+    """Factor on the learning rate at each step: warm-up from 0, then the schedule down to 0."""
     total = sum(epoch_steps)
     warmup = round(optimisation.warmup_epochs * total / max(len(epoch_steps), 1))
-    found = []
+    values = []
     for step in range(total):
         if step < warmup:
-            found.append(step / warmup)
+            values.append(step / warmup)
             continue
-        done = (step - warmup) / max(total - warmup, 1)
+        progress = (step - warmup) / max(total - warmup, 1)
         if optimisation.schedule == "constant":
-            found.append(1.0)
+            values.append(1.0)
         elif optimisation.schedule == "linear":
-            found.append(1.0 - done)
+            values.append(1.0 - progress)
         else:
-            found.append(0.5 * (1.0 + math.cos(math.pi * done)))
-    return found
+            values.append(0.5 * (1.0 + math.cos(math.pi * progress)))
+    return values

@@ -16,7 +16,7 @@ from dual_data.evaluation.attacks.lm_eval_tasks import lm_eval_scores
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure_panel
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.rows.panel import ask, read_panel, summary
+from dual_data.evaluation.rows.panel import read_panel, summary, tokenise_panel
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from tests.evaluation.training.oracle import disturb
 from tests.services import require
@@ -89,7 +89,7 @@ def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path)
     said = json.loads(done.stdout.splitlines()[-1])
     loaded = tiny("llama")
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
-    asked = ask(loaded.tokenizer, panel)
+    asked = tokenise_panel(loaded.tokenizer, panel)
     ours = [measure_panel(FastEngine(loaded, rows=64), asked)[0]]
     disturb(adapters)
     ours.append(measure_panel(FastEngine(loaded, adapters, rows=64), asked)[0])

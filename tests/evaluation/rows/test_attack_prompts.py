@@ -10,11 +10,11 @@ from tests.evaluation.questions import cities
 
 
 def test_every_attack_asks_about_the_fact() -> None:
-    item, *shown = cities(4)
-    found = attack_chats(item, ATTACK_NAMES, shown, ["Spain", "Chad"])
-    assert {name for name, _, _ in found} == set(ATTACK_NAMES)
-    assert sum(name == IN_CONTEXT for name, _, _ in found) == 2  # the question and its wording
-    for name, chat, gold in found:
+    item, *demonstrations = cities(4)
+    chats = attack_chats(item, ATTACK_NAMES, demonstrations, ["Spain", "Chad"])
+    assert {name for name, _, _ in chats} == set(ATTACK_NAMES)
+    assert sum(name == IN_CONTEXT for name, _, _ in chats) == 2  # the question and its wording
+    for name, chat, gold in chats:
         asked = chat[-1][1]
         assert chat[-1][0] == "user"
         if name == "reverse":
@@ -27,7 +27,9 @@ def test_every_attack_asks_about_the_fact() -> None:
         gives_away = name in {"reverse", "multiple_choice"}
         assert ("France" in asked) == gives_away
         if name == IN_CONTEXT:
-            assert [turn for turn in chat if turn[0] == "assistant"] == [("assistant", x.answer) for x in shown]
+            assert [turn for turn in chat if turn[0] == "assistant"] == [
+                ("assistant", shown.answer) for shown in demonstrations
+            ]
 
 
 def test_no_demonstration_holds_the_answer_that_is_asked_for() -> None:
@@ -40,7 +42,7 @@ def test_no_demonstration_holds_the_answer_that_is_asked_for() -> None:
     copied = others[0]._replace(answer="Gallia", answers=("Gallia",))
     ((_, chat, _), *_) = attack_chats(by_alias, (IN_CONTEXT,), [*alike, copied, *others], ())
     shown = [text for role, text in chat if role == "assistant"]
-    assert shown == [other.answer for other in others if other.answer != item.answer][:4]
+    assert shown == [city.answer for city in others if city.answer != item.answer][:4]
     assert attack_chats(item, (IN_CONTEXT,), alike, ()) == []
 
 

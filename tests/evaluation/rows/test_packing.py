@@ -1,4 +1,4 @@
-"""Packed rows: hidden states and labels of each row as if it were alone, on any side of any padding."""
+"""Packed rows have the hidden states and labels that each row has alone, whatever the padding."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def log_probabilities(architecture: str, rows: list[Encoded], **options: Any) ->
     micro = Micro({"a": range(len(rows))}, {"a": even}, {"a": even})
     packed = pack([[micro]], [{"a": Source(rows, train_end=True)}], **options)
     layout, groups = packed.at(torch.zeros(1, dtype=torch.long))
-    found = groups["a"]
+    labels = groups["a"]
     with torch.no_grad():
-        logits = head(loaded.model, hidden_at(loaded.model, layout, [found])[0])[0]
-    gold = logits.log_softmax(-1).gather(1, found.targets[0][:, None])[:, 0]
-    return [gold[(found.row[0] == row) & (found.real[0] == 1)] for row in range(len(rows))]
+        logits = head(loaded.model, hidden_at(loaded.model, layout, [labels])[0])[0]
+    gold = logits.log_softmax(-1).gather(1, labels.targets[0][:, None])[:, 0]
+    return [gold[(labels.row[0] == row) & (labels.real[0] == 1)] for row in range(len(rows))]
 
 
 def padded(architecture: str, row: Encoded, side: str, pads: int) -> torch.Tensor:
-    """The same of one row with padding on one side, through the model's own forward pass."""
+    """The same for one row padded on one side, through the model's own forward pass."""
     model: Any = MODELS[architecture].model
     ids = [*row.prompt_ids, *row.answer_ids, *row.end_ids]
     fill, start = [0] * pads, pads if side == "left" else 0
@@ -49,8 +49,8 @@ def padded(architecture: str, row: Encoded, side: str, pads: int) -> torch.Tenso
         logits = model(input_ids=whole, attention_mask=mask, position_ids=positions).logits[0].log_softmax(-1)
     labels = [*row.answer_ids, *row.end_ids]
     first = start + len(row.prompt_ids) - 1
-    found: torch.Tensor = logits[torch.arange(first, first + len(labels)), torch.tensor(labels)]
-    return found
+    log_p: torch.Tensor = logits[torch.arange(first, first + len(labels)), torch.tensor(labels)]
+    return log_p
 
 
 @pytest.mark.parametrize("architecture", MODELS)
@@ -63,9 +63,9 @@ def test_packed_rows_equal_rows_padded_on_either_side(architecture: str) -> None
     else:
         assert architecture == "gemma2"  # its window of 64 tokens is shorter than the rows
     for options in layouts:
-        for row, found in zip(rows, log_probabilities(architecture, rows, **options), strict=True):
+        for row, packed in zip(rows, log_probabilities(architecture, rows, **options), strict=True):
             for side, pads in (("left", 0), ("left", 5), ("right", 5)):
-                assert torch.allclose(found, padded(architecture, row, side, pads), atol=2e-5)
+                assert torch.allclose(packed, padded(architecture, row, side, pads), atol=2e-5)
 
 
 @given(
@@ -81,8 +81,8 @@ def test_packed_rows_equal_rows_padded_on_either_side(architecture: str) -> None
 @settings(max_examples=25, deadline=None)
 def test_any_rows_can_be_packed(raw: list[tuple[list[int], list[int]]], per_bin: int) -> None:
     rows = [Encoded(tuple(prompt), tuple(answer), (2,)) for prompt, answer in raw]
-    for row, found in zip(rows, log_probabilities("llama", rows, rows_per_bin=per_bin), strict=True):
-        assert torch.allclose(found, padded("llama", row, "right", 0), atol=2e-5)
+    for row, packed in zip(rows, log_probabilities("llama", rows, rows_per_bin=per_bin), strict=True):
+        assert torch.allclose(packed, padded("llama", row, "right", 0), atol=2e-5)
 
 
 def test_what_all_rows_begin_with_is_laid_out_once() -> None:
@@ -100,14 +100,14 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
 def test_figures_of_rows_sum_over_their_labels_alone() -> None:
     rows = [Encoded((5, 6), (7,), (2,)), Encoded((5, 8), (7, 9, 10), (2,))]
     micro = Micro({"a": [1, 0]}, {"a": [0.25, 0.25]}, {"a": [0.5, 0.5]})
-    found = pack([[micro]], [{"a": Source(rows, train_end=True)}]).at(torch.zeros(1, dtype=torch.long))[1]["a"]
-    ones = torch.ones_like(found.weight)
-    assert found.row_sum(ones).tolist() == [[4.0, 2.0]]
-    assert found.lengths().tolist() == [[4.0, 2.0]]
-    assert found.token_mean(ones).item() == pytest.approx(0.25 * 6)
-    assert found.row_mean(found.lengths()).item() == 3.0
-    assert found.targets[0, :6].tolist() == [7, 9, 10, 2, 7, 2]
-    assert found.token[0, :6].tolist() == [2, 3, 4, 5, 0, 1]
+    labels = pack([[micro]], [{"a": Source(rows, train_end=True)}]).at(torch.zeros(1, dtype=torch.long))[1]["a"]
+    ones = torch.ones_like(labels.weight)
+    assert labels.row_sum(ones).tolist() == [[4.0, 2.0]]
+    assert labels.lengths().tolist() == [[4.0, 2.0]]
+    assert labels.token_mean(ones).item() == pytest.approx(0.25 * 6)
+    assert labels.row_mean(labels.lengths()).item() == 3.0
+    assert labels.targets[0, :6].tolist() == [7, 9, 10, 2, 7, 2]
+    assert labels.token[0, :6].tolist() == [2, 3, 4, 5, 0, 1]
 
 
 def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:

@@ -1,4 +1,4 @@
-"""The utility panel: what is shipped, how it is scored, and what a cell keeps of it."""
+"""The utility panel: what is shipped, how it is scored, and what a result keeps of it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dual_data.evaluation.results import read_results
 from dual_data.evaluation.rows.panel import (
     Choice,
     Panel,
-    ask,
     items,
     panel_hash,
     read_panel,
     summary,
+    tokenise_panel,
 )
 from dual_data.evaluation.rows.request import Outcome
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
@@ -54,7 +54,7 @@ def test_the_shipped_panel_is_balanced() -> None:
 
 
 def _words(text: str) -> str:
-    """A text to look for in another, as whole words."""
+    """A text as whole words, to search for it in another."""
     return f" {' '.join(re.findall(r'[^ .,?!]+', text.lower()))} "
 
 
@@ -65,8 +65,8 @@ def test_no_rule_that_reads_no_question_answers_the_shipped_panel() -> None:
         assert hits / len(choices) == pytest.approx(0.25, abs=0.03)
     for choice in choices:
         question = _words(choice.question)
-        said = [option for option in choice.options if _words(option) in question]
-        assert choice.kind == "reasoning" or said != [choice.options[choice.answer]], choice
+        mentioned = [option for option in choice.options if _words(option) in question]
+        assert choice.kind == "reasoning" or mentioned != [choice.options[choice.answer]], choice
 
 
 PAIR = Panel(
@@ -82,7 +82,7 @@ PAIR = Panel(
 
 def test_scores_by_hand() -> None:
     loaded = tiny("llama")
-    (found,) = measure_panel(FastEngine(loaded, rows=4), ask(loaded.tokenizer, PAIR))
+    (scores,) = measure_panel(FastEngine(loaded, rows=4), tokenise_panel(loaded.tokenizer, PAIR))
 
     def log_p(prompt: str, answer: list[int]) -> float:
         ids = [*loaded.tokenizer(prompt)["input_ids"], *answer]
@@ -90,25 +90,25 @@ def test_scores_by_hand() -> None:
         first = len(ids) - len(answer) - 1
         return math.fsum(rows[first + t, token].item() for t, token in enumerate(answer))
 
-    for place, choice in enumerate(PAIR.choices):
+    for index, choice in enumerate(PAIR.choices):
         prompt = f"{choice.context}Question: {choice.question}\nAnswer:"
         sums = [log_p(prompt, loaded.tokenizer(f" {option}")["input_ids"]) for option in choice.options]
         rates = [value / len(option) for value, option in zip(sums, choice.options, strict=True)]
-        assert found.given[place] == sums.index(max(sums))
-        assert found.right[place] == (sums.index(max(sums)) == choice.answer)
-        assert found.right_by_length[place] == (rates.index(max(rates)) == choice.answer)
+        assert scores.given[index] == sums.index(max(sums))
+        assert scores.right[index] == (sums.index(max(sums)) == choice.answer)
+        assert scores.right_by_length[index] == (rates.index(max(rates)) == choice.answer)
         shares = [math.exp(value) for value in sums]
-        assert found.probability[place] == pytest.approx(shares[choice.answer] / sum(shares), rel=1e-4)
+        assert scores.probability[index] == pytest.approx(shares[choice.answer] / sum(shares), rel=1e-4)
     ids = loaded.tokenizer(PAIR.texts[0])["input_ids"]
     rows = loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
     expected = -math.fsum(rows[t, ids[t + 1]].item() for t in range(len(ids) - 1)) / (len(ids) - 1)
-    assert found.nll == pytest.approx((expected,), abs=1e-5)
-    kept = summary(PAIR, found)
-    assert kept["accuracy"] == sum(one or 0 for one in found.right) / 2
-    assert kept["accuracy_by_kind"] == {"a": found.right[0], "b": found.right[1]}
-    assert kept["guessing"] == pytest.approx((1 / 3 + 1 / 2) / 2)
-    assert (kept["text_nll"], kept["questions"], kept["texts"]) == (found.nll[0], 2, 1)
-    assert items(PAIR, found) == {"kinds": {"a": [0], "b": [1]}, **found._asdict()}
+    assert scores.nll == pytest.approx((expected,), abs=1e-5)
+    means = summary(PAIR, scores)
+    assert means["accuracy"] == sum(right or 0 for right in scores.right) / 2
+    assert means["accuracy_by_kind"] == {"a": scores.right[0], "b": scores.right[1]}
+    assert means["guessing"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert (means["text_nll"], means["questions"], means["texts"]) == (scores.nll[0], 2, 1)
+    assert items(PAIR, scores) == {"kinds": {"a": [0], "b": [1]}, **scores._asdict()}
 
 
 def test_each_adapter_of_a_cell_has_the_scores_that_it_has_alone_and_the_plain_way() -> None:
@@ -117,17 +117,17 @@ def test_each_adapter_of_a_cell_has_the_scores_that_it_has_alone_and_the_plain_w
     workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, "chat", MeasureOptions(), panel=panel)
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=[0, 1, 2])
     disturb(adapters)
-    found = [one.panel for one in measure(FastEngine(loaded, adapters, rows=7), workload)]
-    assert len({one.given for one in found if one is not None}) == 3
-    plain = measure_panel(PlainEngine(loaded, adapters, rows=64), ask(loaded.tokenizer, panel))
-    for cell, one in enumerate(found):
+    together = [measurement.panel for measurement in measure(FastEngine(loaded, adapters, rows=7), workload)]
+    assert len({scores.given for scores in together if scores is not None}) == 3
+    plain = measure_panel(PlainEngine(loaded, adapters, rows=64), tokenise_panel(loaded.tokenizer, panel))
+    for cell, scores in enumerate(together):
         with adapters.only(cell):
-            (alone,) = measure_panel(FastEngine(loaded, adapters, rows=64), ask(loaded.tokenizer, panel))
+            (alone,) = measure_panel(FastEngine(loaded, adapters, rows=64), tokenise_panel(loaded.tokenizer, panel))
         for other in (alone, plain[cell]):
-            assert one is not None
-            assert one[:3] == other[:3]
-            assert one.probability == pytest.approx(other.probability, abs=1e-4)
-            assert one.nll == pytest.approx(other.nll, abs=1e-4)
+            assert scores is not None
+            assert scores[:3] == other[:3]
+            assert scores.probability == pytest.approx(other.probability, abs=1e-4)
+            assert scores.nll == pytest.approx(other.nll, abs=1e-4)
 
 
 def test_a_model_that_gives_no_number_has_no_accuracy() -> None:
@@ -140,24 +140,24 @@ def test_a_model_that_gives_no_number_has_no_accuracy() -> None:
             bad = Outcome((scores(math.nan), scores(-1.0)), (), False)
             return [[good, bad, Outcome((scores(math.nan),), (), False)]]
 
-    (found,) = measure_panel(Broken(), ask(tiny("llama").tokenizer, PAIR))  # type: ignore[arg-type]
-    assert found[:3] == ((0, None), (1, None), (0, None))
-    assert (found.probability[1], found.nll) == (None, (None,))
-    kept = summary(PAIR, found)
-    assert (kept["accuracy"], kept["accuracy_by_kind"], kept["text_nll"]) == (None, {"a": 1, "b": None}, None)
+    (scores,) = measure_panel(Broken(), tokenise_panel(tiny("llama").tokenizer, PAIR))  # type: ignore[arg-type]
+    assert scores[:3] == ((0, None), (1, None), (0, None))
+    assert (scores.probability[1], scores.nll) == (None, (None,))
+    means = summary(PAIR, scores)
+    assert (means["accuracy"], means["accuracy_by_kind"], means["text_nll"]) == (None, {"a": 1, "b": None}, None)
 
 
 def test_a_part_of_a_panel_is_chosen_by_hash_and_keeps_its_order() -> None:
     panel = read_panel()
-    part = panel.first(30)
-    assert [choice for choice in panel.choices if choice in part.choices] == list(part.choices)
-    assert (len(part.choices), part.texts, part.name) == (30, panel.texts, panel.name)
-    assert set(panel.first(10).choices) < set(part.choices)
+    fewer = panel.first(30)
+    assert [choice for choice in panel.choices if choice in fewer.choices] == list(fewer.choices)
+    assert (len(fewer.choices), fewer.texts, fewer.name) == (30, panel.texts, panel.name)
+    assert set(panel.first(10).choices) < set(fewer.choices)
     reordered = panel._replace(choices=panel.choices[::-1])
-    assert set(reordered.first(30).choices) == set(part.choices)
+    assert set(reordered.first(30).choices) == set(fewer.choices)
     assert panel.first(10**6) == panel
     assert len(panel._replace(choices=panel.choices[:1] * 3).first(2).choices) == 2
-    assert len({panel_hash(one) for one in (panel, part, reordered)}) == 3
+    assert len({panel_hash(variant) for variant in (panel, fewer, reordered)}) == 3
 
 
 ROWS = [{"kind": "ab"[n % 2], "question": f"{n}?", "options": ["x", "yy"], "answer": n % 2} for n in range(5)]
@@ -176,21 +176,21 @@ def test_every_cell_of_a_grid_keeps_what_it_made_of_the_panel(project: Path) -> 
     assert not {cell.id for cell in cells} & {cell.id for cell in more}
     run(grid, more, RunOptions(cells_at_once=2), project=project)
     old, new = (
-        {(r["cell"]["method"], r["cell"]["lr"]): r for _, r in read_results(folder)}
+        {(result["cell"]["method"], result["cell"]["lr"]): result for _, result in read_results(folder)}
         for folder in (without.folder, grid.folder)
     )
     assert set(old) == set(new)
-    for place, result in new.items():
-        assert not {"panel", "panel_items"} & old[place].keys()
-        kept, of_items = result["panel"], result["panel_items"]
-        assert (kept["name"], kept["questions"], kept["texts"]) == ("panel.jsonl", 4, 1)
-        assert kept["accuracy"] == sum(of_items["right"]) / 4
-        assert [kept["text_nll"]] == of_items["nll"]
-        assert sum(len(numbers) for numbers in of_items["kinds"].values()) == 4
-        assert kept["hash"] == result["provenance"]["identity"]["panel"]
+    for coordinates, result in new.items():
+        assert not {"panel", "panel_items"} & old[coordinates].keys()
+        means, scores = result["panel"], result["panel_items"]
+        assert (means["name"], means["questions"], means["texts"]) == ("panel.jsonl", 4, 1)
+        assert means["accuracy"] == sum(scores["right"]) / 4
+        assert [means["text_nll"]] == scores["nll"]
+        assert sum(len(numbers) for numbers in scores["kinds"].values()) == 4
+        assert means["hash"] == result["provenance"]["identity"]["panel"]
         # Nothing else of the cell is touched by it.
         assert [row["generation"] for row in result["items"]["forget"]] == [
-            row["generation"] for row in old[place]["items"]["forget"]
+            row["generation"] for row in old[coordinates]["items"]["forget"]
         ]
     assert len({tuple(result["panel_items"]["probability"]) for result in new.values()}) == len(new)
     _write(project / "panel.jsonl", *(row | {"answer": 0} for row in ROWS))
@@ -214,7 +214,7 @@ def test_a_panel_that_is_not_there_or_too_long_is_said(project: Path) -> None:
         assert "the utility panel lost.jsonl: 'Why? Why? " in result["reason"]
         assert "takes 2048: shorten the row or remove it" in result["reason"]
     with pytest.raises(InputError, match=r"text '.' is too short"):
-        ask(tiny("llama").tokenizer, Panel(PAIR.choices, (".",)))
+        tokenise_panel(tiny("llama").tokenizer, Panel(PAIR.choices, (".",)))
 
 
 @pytest.mark.parametrize(
