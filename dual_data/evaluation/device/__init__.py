@@ -1,7 +1,7 @@
-"""What a device can do: how many there are, what fits, and what it repeats to the bit.
+"""Devices: which there are, what fits on them, and bitwise repeatable training.
 
 devices      the devices that a user names, and how many rows and cells suit them
-memory       out of memory: again with half the rows
-repeatable   gradients added in one order
-sharding     one model over several devices
+memory       out of memory: try again with half the rows
+repeatable   deterministic gradients
+sharding     one model on several devices
 """

@@ -1,4 +1,4 @@
-"""The devices that a user names, checked before anything is loaded, and how much they take at once."""
+"""The devices that a user names, checked before anything is loaded, and how much they process at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dual_data.errors import UsageError
 from dual_data.evaluation.device import repeatable
 
 _FULL = 1_100_000_000
-"""Parameters that keep a large GPU busy: a step of a smaller model is over before its kernels are launched."""
+"""Parameters that keep a large GPU busy: a smaller model computes a step faster than its kernels are launched."""
 _MOST_CELLS = 8
 _MOST_ROWS = 4096
 
@@ -18,26 +18,26 @@ _KNOWN = re.compile(r"cpu|cuda(?::(\d+))?")
 
 
 def devices_named(text: str | None, *, used: bool = True) -> list[str]:
-    """The devices of a list with commas; without one a GPU if there is one, else the CPU.
+    """The devices of a comma-separated list; for None a GPU if there is one, else the CPU.
 
-    Raises UsageError for a name that is none and, where they are to be `used`, for a GPU that torch does not see.
+    Raises UsageError for a name that is no device and, if `used`, for a GPU that torch does not see.
     """
     if text is None:
         return ["cuda" if torch.cuda.is_available() else "cpu"]
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        found = _KNOWN.fullmatch(name)
-        if found is None:
+        match = _KNOWN.fullmatch(name)
+        if match is None:
             raise UsageError(
                 f"--device: {name!r} is no device: write cpu, cuda, or one GPU by its number, as in cuda:1"
             )
         if used and name != "cpu":
-            _check_gpu(name, int(found[1] or 0))
+            _check_gpu(name, int(match[1] or 0))
     return names
 
 
 def device_named(text: str | None) -> str:
-    """The one device that is named, or the default; UsageError as of `devices_named`, and for several."""
+    """The single device that is named, or the default. Raises UsageError as `devices_named` does, and for several."""
     names = devices_named(text)
     if len(names) > 1:
         raise UsageError(f"--device: {text}: one device is used here, name one")
@@ -45,34 +45,34 @@ def device_named(text: str | None) -> str:
 
 
 def settle(device: torch.device | str) -> None:
-    """Make a device ready before a model is put on it; nothing to do for a processor.
+    """Prepare a device before a model is put on it; does nothing for a CPU.
 
-    Streams and graphs belong to the current device. cuDNN's attention plans every shape anew, for most of a second, and
-    rows of text have many shapes; its gradients are no numbers at some lengths (pytorch issue 196678).
+    Streams and graphs belong to the current device. cuDNN's attention is disabled: it takes most of a second to plan
+    each new shape, and rows of text have many; its gradients are NaN at some lengths (pytorch issue 196678).
     """
-    chosen = torch.device(device)
-    if chosen.type == "cuda":
-        if chosen.index is not None:
-            torch.cuda.set_device(chosen)
+    target = torch.device(device)
+    if target.type == "cuda":
+        if target.index is not None:
+            torch.cuda.set_device(target)
         torch.backends.cuda.enable_cudnn_sdp(False)
         repeatable.prepare()
 
 
 def cells_at_once(device: str, parameters: int) -> int:
-    """How many cells are trained as one batch where nobody says: on a GPU as many as fill it, on a processor one.
+    """Default number of cells that are trained as one batch: on a GPU as many as fill it, on a CPU one.
 
-    A batch of cells has as many kernels as one cell. Counted at an H100's ceilings, a step of SmolLM2 (135 million) has
-    2 ms of work in kernels that take twice that to launch from a graph, and one of a model of 8 billion 27 ms, which
-    cells at once would only multiply, and the memory with them.
+    A batch of cells launches as many kernels as one cell. At an H100's peak rates, a step of SmolLM2 (135 million) has
+    2 ms of work in kernels that take twice that to launch from a graph. A step of a model of 8 billion has 27 ms of
+    work, which several cells would only multiply, as they would its memory.
     """
     return max(1, min(_MOST_CELLS, _FULL // parameters)) if device.startswith("cuda") else 1
 
 
 def rows_at_once(device: str, parameters: int) -> int:
-    """How many rows, of all cells together, are asked as one batch where nobody says.
+    """Default number of rows, of all cells together, that are measured as one batch.
 
-    A step that makes a token reads all weights once, and of a small model launches more than it computes: what many
-    rows cost there is memory, 15 GiB for 4,000 rows of SmolLM2 by count.
+    A decoding step reads all weights once, and that of a small model takes longer to launch than to compute. So many
+    rows cost mainly memory: 15 GiB, calculated, for 4,000 rows of SmolLM2.
     """
     if not device.startswith("cuda"):
         return 64

@@ -1,4 +1,4 @@
-"""Out of memory: try again with half the rows a forward pass, and say so; or say what did not fit."""
+"""Out of memory: try again with half the rows per forward pass and say so, or say what did not fit."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from dual_data.evaluation.rows.schedule import Optimisation
 Value = TypeVar("Value")
 
 CRAMPED = "out of memory with a single row: use a smaller model, bfloat16, or fewer cells at once (--cells-at-once)"
-"""What is said where passes without gradients can take no smaller batch: of an engine, of the reference."""
+"""Message where a pass without gradients (of an engine, of the reference) does not fit even with a single row."""
 
-_SAID = (
+_MESSAGES = (
     "can't allocate memory",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate",
 )
-"""How torch says so where it has no class for it: of the host, and of libraries beside its own allocator."""
+"""Messages of torch's errors that are no OutOfMemoryError: of the host, and of libraries with their own allocator."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on the device or the host."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in _SAID):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in _MESSAGES):
         return True
-    # To end the recording of a graph that failed is an error again, which stands before the first.
+    # Ending the recording of a graph after an error raises a second error, whose context is the first.
     first = error.__context__ if isinstance(error, RuntimeError) else None
     return first is not None and is_out_of_memory(first)
 
 
 class OutOfMemory(DualDataError):
-    """Something does not fit, and was not or cannot be tried smaller."""
+    """Something does not fit in memory, and was not or cannot be tried in smaller pieces."""
 
 
 @contextmanager
 def enough_memory(doing: str) -> Iterator[None]:
-    """Memory that runs out inside is OutOfMemory, which says doing what: for all that cannot be tried smaller."""
+    """Turns running out of memory inside into OutOfMemory, with what it was `doing`: for work with no smaller retry."""
     try:
         yield
         return
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        traceback.clear_frames(error.__traceback__)  # they hold the tensors that did not fit beside one more
+        traceback.clear_frames(error.__traceback__)  # they hold the tensors that fill the memory
     release()
     stay_in_step()
     raise OutOfMemory(
@@ -60,18 +60,18 @@ def enough_memory(doing: str) -> Iterator[None]:
 
 
 def release() -> None:
-    """Give memory that nothing refers to back to the device."""
+    """Return unreferenced memory to the device."""
     gc.collect()
     if torch.cuda.is_available():
-        with suppress(RuntimeError):  # of a device that failed, and in old torch after a recording that did
+        with suppress(RuntimeError):  # after the device failed or, in old versions of torch, after a recording failed
             torch.cuda.empty_cache()
 
 
 def halving(train: Callable[[Optimisation], Value], optimisation: Optimisation, notes: list[str]) -> Value:
-    """What `train` gives, called with ever smaller micro-batches until memory suffices; notes say what was halved.
+    """The result of `train`, called with micro-batches of half the size until memory suffices; noted in `notes`.
 
-    The loss does not depend on the size of micro-batches, unless it is normalised over them: then nothing is halved.
-    Raises DualDataError where one row is too many.
+    The loss does not depend on the size of micro-batches unless it is normalised over them; then nothing is halved.
+    Raises OutOfMemory where nothing smaller can be tried.
     """
     while True:
         try:

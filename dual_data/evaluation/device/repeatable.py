@@ -1,9 +1,9 @@
-"""Training on a GPU that gives the same numbers, to the bit, each time it is repeated.
+"""Training on a GPU that gives bitwise the same numbers each time it is repeated.
 
-Blocks of a kernel end in another order each time, and where several add to one number its last digits differ. Torch's
-deterministic algorithms add in one order: a head's gradients of attention are left to one block, and those of a hidden
-state that several labels were predicted from are sorted first. Nothing but a forward and a backward pass needs them:
-the optimiser and the logs add nothing twice to one place, and generation would only be slower.
+The blocks of a kernel finish in a different order each time; where several add to one number, its last digits differ.
+Torch's deterministic algorithms add in a fixed order: one block computes the attention gradients of a head, and the
+gradients of a hidden state from which several labels are predicted are sorted first. Only forward and backward passes
+need them: the optimiser and the logs do not add several values to one place, and generation would only be slower.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _REFUSED = ("does not have a deterministic implementation", "Deterministic behav
 
 
 def prepare() -> None:
-    """Call it before the first product on a GPU: older versions of torch look at this variable then, and once."""
+    """To be called before the first matrix product on a GPU: older versions of torch read the variable only then."""
     if os.environ.get(_WORKSPACE) not in _FIXED:
         os.environ[_WORKSPACE] = _FIXED[0]
 
 
 @contextmanager
 def repeatable(device: torch.device, *, wanted: bool = True) -> Iterator[None]:
-    """On a GPU, passes inside add in one order; an operation that has none is an error, which `is_refused` knows."""
+    """On a GPU, passes inside are deterministic; an operation that cannot be raises an error (see `is_refused`)."""
     if device.type != "cuda" or not wanted:
         yield
         return
@@ -38,8 +38,8 @@ def repeatable(device: torch.device, *, wanted: bool = True) -> Iterator[None]:
     on, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         memory.fill_uninitialized_memory = False  # it is always written before it is read, and filling takes time
-        # Not to warn only: attention would then keep its own order, and an H100's first choice for it is cuDNN, whose
-        # gradients under a mask are also NaN at some lengths (pytorch issue 196678).
+        # Not warn_only: attention would then stay nondeterministic, and an H100's first choice for it is cuDNN, whose
+        # gradients with a mask are also NaN at some lengths (pytorch issue 196678).
         torch.use_deterministic_algorithms(True)
         yield
     finally:
@@ -48,5 +48,5 @@ def repeatable(device: torch.device, *, wanted: bool = True) -> Iterator[None]:
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether an error says that an operation has no order of its own."""
+    """Whether an error says that an operation has no deterministic implementation."""
     return any(text in str(error) for text in _REFUSED)

@@ -1,9 +1,9 @@
-"""One base for several processes, each with a part of every layer (FSDP: Zhao et al. 2023, arXiv 2304.11277).
+"""One base sharded over several processes (FSDP: Zhao et al. 2023, arXiv 2304.11277).
 
-For a model that fits no single device. Each process, one a device, gathers a layer's weights while it computes the
-layer and drops them again; it trains and measures cells of its own, whose adapters it holds whole, so no gradient
-travels. To gather takes all processes: they go through the same passes in the same order. What decides about passes is
-decided once, by the first of them or by all together; of cells that go together each process has as many as the others.
+For a model that fits no single device. There is one process per device. Each gathers a layer's weights to compute the
+layer and drops them again; it trains and measures its own cells, whose adapters it holds whole, so no gradients are
+exchanged. Gathering takes all processes, so all make the same passes in the same order. Whatever determines the passes
+is decided once, by the first process or by all together, and each process has the same number of cells at a time.
 """
 
 from __future__ import annotations
@@ -31,42 +31,42 @@ Value = TypeVar("Value")
 
 
 class Ranks(NamedTuple):
-    """A process among those that share one base."""
+    """One of the processes that share a base."""
 
     rank: int = 0
     size: int = 1
     meeting: Path = Path()
-    """A file by which the processes find each other; it does not exist before."""
+    """A file through which the processes find each other; it must not exist before."""
 
     @property
     def first(self) -> bool:
-        """Whether this process decides, and writes what is not of one cell."""
+        """Whether this process decides for all, and writes what does not belong to one cell."""
         return self.rank == 0
 
     @property
     def alone(self) -> bool:
-        """Whether nothing is shared."""
+        """Whether no base is shared."""
         return self.size == 1
 
     def agree(self, value: Value) -> Value:
-        """What the first process has for a value."""
+        """The value that the first process has."""
         if self.alone:
             return value
-        held: list[Any] = [value]
-        dist.broadcast_object_list(held, src=0)
-        found: Value = held[0]
-        return found
+        objects: list[Any] = [value]
+        dist.broadcast_object_list(objects, src=0)
+        agreed: Value = objects[0]
+        return agreed
 
     def wait(self) -> None:
-        """Go on when all are here."""
+        """Wait until all processes are here."""
         if not self.alone:
             dist.barrier()
 
     def share(self, things: Sequence[Value]) -> tuple[list[Value], list[Value]]:
-        """This process's part of things; and that part filled up with others', so that all have as many."""
-        each = -(-len(things) // self.size)
-        own = list(things[self.rank * each : (self.rank + 1) * each])
-        return own, own + list(things[-1:]) * (each - len(own))
+        """This process's share of `things`, and the share filled up with the last thing to equal length for all."""
+        count = -(-len(things) // self.size)
+        own = list(things[self.rank * count : (self.rank + 1) * count])
+        return own, own + list(things[-1:]) * (count - len(own))
 
 
 ALONE = Ranks()
@@ -74,7 +74,7 @@ ALONE = Ranks()
 
 @contextmanager
 def joined(ranks: Ranks, device: str) -> Iterator[None]:
-    """Be one of the processes inside."""
+    """Inside, this process is one of those that share a base."""
     if ranks.alone:
         yield
         return
@@ -88,21 +88,21 @@ def joined(ranks: Ranks, device: str) -> Iterator[None]:
 
 
 def is_sharing() -> bool:
-    """Whether this process shares a base with others, and must not take a pass that they do not take."""
+    """Whether this process shares a base with others, and must not make a pass that they do not make."""
     return dist.is_initialized()
 
 
 def can_record(device: torch.device) -> bool:
-    """Whether passes there may be recorded as CUDA graphs: not those that gather the layers of a shared base."""
+    """Whether passes on `device` can be recorded as CUDA graphs; those that gather layers of a shared base cannot."""
     return device.type == "cuda" and not is_sharing()
 
 
 class OutOfStep(Exception):
-    """Memory ran out in one of several processes that share a base: the others wait for it, so all must end."""
+    """Memory ran out in one of several processes that share a base. The others wait for it, so all must end."""
 
 
 def stay_in_step() -> None:
-    """Call it where memory ran out, before anything smaller is tried. Raises OutOfStep where a base is shared."""
+    """To be called where memory ran out, before anything smaller is tried. Raises OutOfStep where a base is shared."""
     if is_sharing():
         raise OutOfStep(
             "out of memory, and processes that share a base can try nothing smaller by themselves: use fewer cells at "
@@ -111,19 +111,19 @@ def stay_in_step() -> None:
 
 
 def anywhere(value: bool) -> bool:
-    """Whether it is so in any of the processes."""
+    """Whether `value` is true in any of the processes."""
     if not is_sharing():
         return value
-    found = torch.tensor([int(value)])
-    dist.all_reduce(found, dist.ReduceOp.MAX)
-    return bool(found)
+    flag = torch.tensor([int(value)])
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
 
 
 def shard(loaded: Loaded, ranks: Ranks, device: str) -> Loaded:
-    """A model that was loaded on the processor, on the device with this process's part of every layer.
+    """Move a model from the CPU to the device, with only this process's shard of every layer.
 
-    What stands outside of the layers (embedding, last norm, head) every process has whole. Raises UsageError where the
-    layers cannot be told, and before torch 2.7.
+    Every process has the modules outside of the layers (embedding, last norm, head) whole. Raises UsageError for a
+    model without a list of layers, and with torch before 2.7.
     """
     if "ignored_params" not in inspect.signature(fully_shard).parameters:
         raise UsageError(f"--shard needs torch 2.7 or newer, and {torch.__version__} is installed")
@@ -149,12 +149,12 @@ def shard(loaded: Loaded, ranks: Ranks, device: str) -> Loaded:
 
 
 def held(weight: Tensor) -> Tensor:
-    """What this process holds of a layer's weight: some of its rows where it is sharded, to be written in place."""
+    """This process's part of a weight: some of its rows where it is sharded. It can be written in place."""
     return weight.to_local() if isinstance(weight, DTensor) else weight
 
 
 def rows_held(weight: Tensor) -> slice:
-    """Which rows of a weight that is."""
+    """Which rows of a weight `held` gives."""
     if not isinstance(weight, DTensor):
         return slice(None)
     mesh = weight.device_mesh
@@ -163,6 +163,6 @@ def rows_held(weight: Tensor) -> slice:
 
 
 def refuse_if_shared(model: PreTrainedModel, why: str) -> None:
-    """Raise DualDataError where the slow engine would be needed, whose generation ends in each process by itself."""
+    """Raise DualDataError where a base is shared: the plain engine, needed because of `why`, would be out of step."""
     if is_sharing():
         raise DualDataError(f"{type(model).__name__} cannot be measured on several devices at once (--shard): {why}")

@@ -1,4 +1,4 @@
-"""AdaPop: WGA whose exponent follows each fact's popularity, with a controlled weight on retain."""
+"""AdaPop: WGA with an exponent from each fact's popularity and a controlled weight of the retain loss."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,14 +10,20 @@ from dual_data.evaluation.statistics import average_ranks
 
 
 def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.0) -> Loss:
-    """L = -gamma mean_t sg(p_t)^b_i l_t over forget + alpha mean l_retain; b_i of the row, alpha of the controller."""
+    """L = -gamma mean_t sg(p_t)^b_i l_t over forget + alpha mean l_retain; b_i by row, alpha by the controller."""
     weight = (batch.forget.constants["exponent"] * policy.forget.log_p.detach()).exp()
     forget = -batch.forget.token_mean(weight * policy.forget.nll)
     retain = batch.retain.token_mean(policy.retain.nll)
-    seen = batch.forget.token_mean(policy.forget.nll).detach()
-    before = batch.retain.token_mean(reference.retain.nll)
+    forget_nll = batch.forget.token_mean(policy.forget.nll).detach()
+    retain_before = batch.retain.token_mean(reference.retain.nll)
     alpha = batch.state["alpha"]
-    parts = {"forget": forget, "forget_nll": seen, "retain_nll": retain, "retain_before": before, "alpha": alpha}
+    parts = {
+        "forget": forget,
+        "forget_nll": forget_nll,
+        "retain_nll": retain,
+        "retain_before": retain_before,
+        "alpha": alpha,
+    }
     return Loss(gamma * forget + alpha * retain, parts)
 
 
@@ -32,45 +38,45 @@ def exponents(
 ) -> Constants:
     """Exponent b of every label, by row.
 
-    `published`: clip(scale s^-power, lowest, highest) of the popularity s itself, which fits the published pop_sum
-    alone. `quantile`: highest (lowest / highest)^u with u the row's rank among the forget rows in [0, 1], ties sharing
-    their mean rank: the same range from the least to the most popular, whatever the unit of popularity. Ranks are taken
-    within a cell's own set, so that `quantile` weights facts against each other and never one set against another.
+    `published`: clip(scale s^-power, lowest, highest) of the popularity s itself, which is fitted to the published
+    pop_sum only. `quantile`: highest (lowest / highest)^u, where u in [0, 1] is the row's rank among the forget rows,
+    ties sharing their mean rank. It has the same range whatever the unit of popularity. Ranks are taken within a cell's
+    own set, so `quantile` weights facts against each other, never one set against another.
     """
     if any(value is None for value in facts.popularity):
         raise UsageError("AdaPop needs the popularity of every forget row: a column pop_sum or popularity")
     values = [float(value) for value in facts.popularity if value is not None]
     if by == "published":
-        found = [min(max(scale * max(s, 1e-9) ** -power, lowest), highest) for s in values]
+        by_row = [min(max(scale * max(s, 1e-9) ** -power, lowest), highest) for s in values]
     elif by == "quantile":
-        found = [highest * (lowest / highest) ** u for u in ranks(values)]
+        by_row = [highest * (lowest / highest) ** u for u in ranks(values)]
     else:
         raise UsageError(f"AdaPop.by: {by!r} is neither quantile nor published")
-    return {"exponent": [[b] * len(labels) for b, labels in zip(found, facts.labels, strict=True)]}
+    return {"exponent": [[b] * len(labels) for b, labels in zip(by_row, facts.labels, strict=True)]}
 
 
 def share_clipped(
     facts: Facts, *, by: str, scale: float, power: float, lowest: float, highest: float
 ) -> dict[str, float]:
-    """Share of rows whose published exponent leaves [lowest, highest]: there popularity no longer matters."""
+    """Share of rows whose published exponent is outside [lowest, highest], where popularity no longer matters."""
     raw = [scale * max(float(value or 0.0), 1e-9) ** -power for value in facts.popularity]
     clipped = sum(not lowest <= b <= highest for b in raw) / len(raw)
     return {"share_of_exponents_clipped": clipped if by == "published" else 0.0}
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """Rank of each value in [0, 1], equal values sharing their mean rank; 0.5 for a single one."""
+    """Rank of each value, scaled to [0, 1]; equal values share their mean rank; 0.5 for a single value."""
     last = len(values) - 1
     return [(rank - 1) / last if last else 0.5 for rank in average_ranks(np.asarray(values)).tolist()]
 
 
 class DualAscent:
-    """Weight of the retain loss: alpha = clip(start + lambda, 0, most), lambda raised while retain drifts too far.
+    """Weight of the retain loss: alpha = clip(start + lambda, 0, most), where lambda rises while retain drifts too far.
 
-    After each epoch lambda <- clip(lambda + rate (max(0, (R - R0) / R0) - tolerance), 0, lambda_most), R the
-    exponential moving average of the retain loss over steps, R0 the reference's loss on the same rows. The published
-    code differs in three constants that switch its controller off: R0 is taken after an epoch of drift, alpha is capped
-    below what lambda may reach, and the rate is 0.1.
+    After each epoch lambda <- clip(lambda + rate (max(0, (R - R0) / R0) - tolerance), 0, lambda_most), where R is the
+    exponential moving average of the retain loss over steps and R0 the reference's loss on the same rows. The published
+    code differs in three points that disable its controller: R0 is taken after an epoch of drift, alpha is capped below
+    what lambda can reach, and the rate is 0.1.
     """
 
     def __init__(
@@ -93,7 +99,7 @@ class DualAscent:
         return {"alpha": min(max(self._start, 0.0), self._most)}
 
     def after_epoch(self, parts: Mapping[str, Sequence[float]]) -> dict[str, float]:
-        """Alpha for the next epoch, from the retain losses of the steps of the epoch that ended."""
+        """Alpha for the next epoch, from the retain losses of each step of the last one."""
         before = sum(parts["retain_before"]) / len(parts["retain_before"])
         for value in parts["retain_nll"]:
             average = before if self._average is None else self._average

@@ -1,4 +1,4 @@
-"""What a method is: a loss over the labels of a batch, and what has to be at hand for it."""
+"""What a method is: a loss over the labels of a batch, and the inputs that the loss needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class Answers:
-    """What one model says at the labels of one kind of rows; all figures in float32."""
+    """Outputs of one model at the labels of one kind of rows; all in float32, computed when first read."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Answers:
 
     @property
     def log_softmax(self) -> Tensor:
-        """[K, M, V] log-probabilities of the whole vocabulary."""
+        """[K, M, V] log-probabilities over the vocabulary."""
         if self._log_softmax is None:
             self._log_softmax = self.logits.log_softmax(-1)
         return self._log_softmax
@@ -61,31 +61,31 @@ class Answers:
 
     @property
     def hidden(self) -> Tensor:
-        """[K, M, H] output of the method's layer, float32."""
+        """[K, M, H] output of the method's layer."""
         assert self._hidden is not None, "this method did not name a layer"
         return self._hidden
 
     def log_p_of(self, tokens: Tensor) -> Tensor:
-        """[K, M] log-probability of other tokens at the same places."""
-        cells, places = (torch.arange(size, device=tokens.device) for size in tokens.shape)
-        # Not `gather`: its gradient in a fixed order copies from the host in torch before 2.9, which no graph records.
-        return self.logits[cells[:, None], places, tokens] - self.logits.logsumexp(-1)
+        """[K, M] log-probability of `tokens` at the same positions."""
+        cells, labels = (torch.arange(size, device=tokens.device) for size in tokens.shape)
+        # Not `gather`: its deterministic gradient copies from the host in torch before 2.9, and no graph records that.
+        return self.logits[cells[:, None], labels, tokens] - self.logits.logsumexp(-1)
 
 
 class Batch(NamedTuple):
-    """The rows of a micro-batch by kind, and what a controller has set."""
+    """The rows of a micro-batch by kind, and the controller's state."""
 
     forget: Rows
     retain: Rows
-    """Of a method without retain rows: the forget rows again."""
+    """The forget rows again for a method without retain rows."""
     refusal: Rows
-    """The same questions as `forget`, row by row, with the other answer; else the forget rows again."""
+    """The questions of `forget`, row by row, with the answer to prefer; for other methods the forget rows again."""
     state: Mapping[str, Tensor]
     """[K] by name."""
 
 
 class Outputs(NamedTuple):
-    """What one model says to a batch, by kind of rows."""
+    """Outputs of one model for a batch, by kind of rows."""
 
     forget: Answers
     retain: Answers
@@ -93,19 +93,19 @@ class Outputs(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """One loss a cell [K], whose sum is differentiated: cells share nothing but the base. `parts` is logged."""
+    """One loss per cell [K]; their sum is differentiated, since cells share only the base. `parts` is logged."""
 
     value: Tensor
     parts: dict[str, Tensor]
 
 
 class Facts(NamedTuple):
-    """What a method may derive constants from, for one cell: token ids and figures of the forget rows."""
+    """What a method can derive constants from: labels and popularity of one cell's forget rows."""
 
     labels: Sequence[Sequence[int]]
-    """Labels of each forget row, the end of the turn among them where it is trained."""
+    """Labels of each forget row, including the end of the turn where it is trained."""
     answer_tokens: Sequence[int]
-    """Labels of each forget row without the end."""
+    """Number of labels of each forget row without the end."""
     popularity: Sequence[float | None]
     encode: Callable[[str], list[int]]
     """Token ids of a text, without special tokens."""
@@ -121,43 +121,43 @@ class Controller(Protocol):
         """State before the first step."""
 
     def after_epoch(self, parts: Mapping[str, Sequence[float]]) -> dict[str, float]:
-        """State for one cell's next epoch, from its logged parts step by step in the epoch that ended."""
+        """State for one cell's next epoch, from its logged parts at each step of the last epoch."""
 
 
 class Method(NamedTuple):
-    """A method: its loss and what the loss reads. See CONTRIBUTING for adding one."""
+    """A method: its loss and what the loss reads. CONTRIBUTING.md says how to add one."""
 
     name: str
     loss: Callable[..., Loss]
     source: str
-    """Paper, and whose constants the defaults are."""
+    """The paper, and where the default constants are from."""
     kinds: tuple[str, ...] = ("forget", "retain")
-    """Rows in a batch: forget, retain, refusal."""
+    """Kinds of rows in a batch: forget, retain, refusal."""
     reference: frozenset[str] = frozenset()
-    """Kinds whose reference log-probabilities of the labels are read: computed once."""
+    """Kinds of rows for which the reference's log-probabilities of the labels are read; they are computed once."""
     reference_rows: frozenset[str] = frozenset()
-    """Kinds whose whole reference distributions are read: hidden states are computed once, the head each step."""
+    """Kinds for which the reference's distributions are read: hidden states are computed once, logits at each step."""
     other_answer: str = ""
-    """Where the refusal rows come from: refusals (a fixed list) or swapped (another row's answer)."""
+    """Source of the refusal rows: refusals (a fixed list) or swapped (another row's answer)."""
     at_layer: bool = False
-    """Whether the loss reads a hidden layer (option `layer`) and the forward pass stops there."""
+    """Whether the loss reads a hidden layer (option `layer`), at which the forward pass stops."""
     constants: Callable[..., Constants] | None = None
-    """Makes constants of the forget rows from `Facts` and those options that it names."""
+    """Makes constants of the forget rows from `Facts` and the options that are its parameters."""
     controller: Callable[..., Controller] | None = None
-    """Makes the controller of one cell from those options that it names."""
+    """Makes the controller of one cell from the options that are its parameters."""
     notes: Callable[..., dict[str, float]] | None = None
-    """Figures about the rows that belong in the result, from `Facts` and those options that it names."""
+    """Makes figures about the rows for the result, from `Facts` and the options that are its parameters."""
 
     @property
     def defaults(self) -> dict[str, Any]:
         """Every option of the method with its default."""
-        found: dict[str, Any] = {}
+        defaults: dict[str, Any] = {}
         for function in (self.loss, self.constants, self.controller, self.notes):
             if function is not None:
                 for name, parameter in inspect.signature(function).parameters.items():
                     if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
-                        found[name] = parameter.default
-        return found
+                        defaults[name] = parameter.default
+        return defaults
 
     def options(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """The defaults with `chosen` over them. Raises UsageError for an option that the method does not have."""
@@ -169,12 +169,12 @@ class Method(NamedTuple):
                 isinstance(value, int) and isinstance(known[name], float)
             ):
                 raise UsageError(f"{self.name}.{name}: {value!r} is no {type(known[name]).__name__}")
-        # A whole number for a fraction is the same setting.
+        # An int given for a float is the same setting.
         return {**known, **{name: type(known[name])(value) for name, value in chosen.items()}}
 
     @staticmethod
     def bind(function: Callable[..., Result], options: Mapping[str, Any]) -> Callable[..., Result]:
-        """The function with those of the options that it names."""
+        """The function with those options that are its parameters."""
         names = inspect.signature(function).parameters
         return partial(function, **{name: value for name, value in options.items() if name in names})
 

@@ -14,14 +14,14 @@ def loss(
 ) -> Loss:
     """L_f = -(2/beta) mean_i log sigmoid(beta [(L_i - Lref_i) - (L'_i - Lref'_i)]); plus alpha mean l_retain.
 
-    L_i is the loss of row i's answer summed over its labels, L'_i that of the answer to prefer.
+    L_i is the loss of row i's answer, summed over its labels, and L'_i that of the answer to prefer.
     """
-    true = batch.forget.row_sum(policy.forget.nll - reference.forget.nll)
-    other = batch.refusal.row_sum(policy.refusal.nll - reference.refusal.nll)
-    forget = batch.forget.row_mean(soft_margin(true - other, beta))
+    true_ratio = batch.forget.row_sum(policy.forget.nll - reference.forget.nll)
+    preferred_ratio = batch.refusal.row_sum(policy.refusal.nll - reference.refusal.nll)
+    forget = batch.forget.row_mean(soft_margin(true_ratio - preferred_ratio, beta))
     retain = batch.retain.token_mean(policy.retain.nll)
-    seen = batch.forget.token_mean(policy.forget.nll).detach()
-    return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": seen, "retain_nll": retain})
+    forget_nll = batch.forget.token_mean(policy.forget.nll).detach()
+    return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": forget_nll, "retain_nll": retain})
 
 
 _KINDS = ("forget", "retain", "refusal")

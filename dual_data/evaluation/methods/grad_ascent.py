@@ -4,7 +4,7 @@ from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
 
 
 def loss(batch: Batch, policy: Outputs, reference: Outputs) -> Loss:
-    """L = -mean_t l_t over the forget labels, l_t = -log p(y_t). Unbounded below: it ends in collapse if let run."""
+    """L = -mean_t l_t over the forget labels, l_t = -log p(y_t). Unbounded below: long runs collapse."""
     forget = batch.forget.token_mean(policy.forget.nll)
     return Loss(-forget, {"forget_nll": forget})
 

@@ -4,7 +4,7 @@ from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs, dive
 
 
 def loss(batch: Batch, policy: Outputs, reference: Outputs, *, gamma: float = 1.0, alpha: float = 1.0) -> Loss:
-    """L = -gamma mean l_forget + alpha mean KL(p_ref || p) over the retain labels alone, no prompt or padding."""
+    """L = -gamma mean l_forget + alpha mean KL(p_ref || p) over the retain labels only, not the prompt."""
     forget = batch.forget.token_mean(policy.forget.nll)
     kl = batch.retain.token_mean(divergence(reference.retain.log_softmax, policy.retain.log_softmax))
     retain = batch.retain.token_mean(policy.retain.nll).detach()

@@ -14,13 +14,13 @@ def loss(
 ) -> Loss:
     """L_f = -(2/beta) mean_i log sigmoid(beta (L_i - Lref_i)), L_i = sum_t l_t of row i; plus alpha mean l_retain.
 
-    Sums and not means over the labels of a row. At the reference L_f = (2/beta) ln 2, its gradient that of -mean_i L_i.
+    Sums over the labels of a row, not means. At the reference L_f = (2/beta) ln 2, with the gradient of -mean_i L_i.
     """
     ratio = batch.forget.row_sum(policy.forget.nll - reference.forget.nll)
     forget = batch.forget.row_mean(soft_margin(ratio, beta))
     retain = batch.retain.token_mean(policy.retain.nll)
-    seen = batch.forget.token_mean(policy.forget.nll).detach()
-    return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": seen, "retain_nll": retain})
+    forget_nll = batch.forget.token_mean(policy.forget.nll).detach()
+    return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": forget_nll, "retain_nll": retain})
 
 
 METHOD = Method("NPO", loss, "Zhang et al. 2024, arXiv 2404.05868", reference=frozenset({"forget"}))

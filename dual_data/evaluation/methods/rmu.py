@@ -20,8 +20,8 @@ def loss(
 ) -> Loss:
     """L = mean_t MSE(h(x_f), c u) + alpha mean_t MSE(h(x_r), h_ref(x_r)) at the answer tokens, h the layer's output.
 
-    u is a random unit vector, drawn centred: one drawn from [0, 1) is nearly the same direction for every seed. Layers
-    behind `layer` are never run.
+    u is a random unit vector with components drawn around 0; drawn from [0, 1), it would be nearly the same for every
+    seed. Layers after `layer` are not run.
     """
     hidden = policy.forget.hidden
     target = steering * direction(hidden.shape[-1], direction_seed, hidden.device)
@@ -32,12 +32,12 @@ def loss(
 
 @lru_cache(maxsize=8)
 def direction(width: int, seed: int, device: torch.device | None = None) -> Tensor:
-    """A random unit vector [width], the same for the same seed on any device.
+    """A random unit vector [width], the same for a seed on any device.
 
-    Drawn once and kept where it is used: a recorded step can neither draw nor copy from the host.
+    Drawn once and cached on the device: a recorded step can neither draw nor copy from the host.
     """
-    drawn = torch.randn(width, generator=torch.Generator().manual_seed(seed))
-    unit: Tensor = drawn / drawn.norm()
+    vector = torch.randn(width, generator=torch.Generator().manual_seed(seed))
+    unit: Tensor = vector / vector.norm()
     return unit.to(device)
 
 

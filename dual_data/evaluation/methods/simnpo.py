@@ -20,8 +20,8 @@ def loss(
     mean = batch.forget.row_sum(policy.forget.nll) / batch.forget.lengths()
     forget = batch.forget.row_mean(soft_margin(mean - delta, beta))
     retain = batch.retain.token_mean(policy.retain.nll)
-    seen = batch.forget.token_mean(policy.forget.nll).detach()
-    return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": seen, "retain_nll": retain})
+    forget_nll = batch.forget.token_mean(policy.forget.nll).detach()
+    return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": forget_nll, "retain_nll": retain})
 
 
 METHOD = Method("SimNPO", loss, "Fan et al. 2024, arXiv 2410.07163; constants of its TOFU runs")

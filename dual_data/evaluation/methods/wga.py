@@ -1,4 +1,4 @@
-"""WGA: gradient ascent that lets go of labels which are already improbable."""
+"""WGA: gradient ascent with less weight on labels that are already improbable."""
 
 from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
 
@@ -16,8 +16,8 @@ def loss(
     weight = (beta * policy.forget.log_p.detach()).exp()
     forget = -batch.forget.token_mean(weight * policy.forget.nll)
     retain = batch.retain.token_mean(policy.retain.nll)
-    seen = batch.forget.token_mean(policy.forget.nll).detach()
-    return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": seen, "retain_nll": retain})
+    forget_nll = batch.forget.token_mean(policy.forget.nll).detach()
+    return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": forget_nll, "retain_nll": retain})
 
 
 METHOD = Method("WGA", loss, "Wang et al. 2025, arXiv 2502.19301")

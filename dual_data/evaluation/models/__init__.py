@@ -1,7 +1,7 @@
-"""Models as the evaluation takes them: loaded by name, folder or GGUF file, their tokenizers' traps dealt with.
+"""Models as the evaluation uses them: loaded by name, folder or GGUF file, with the traps of their tokenizers handled.
 
-loading      -> Loaded, from cache (converted and hashed once) and hub (what it says of a name); tiny: random ones
-attention    norms: kernels in place of what a model's own code spells out; trial_text: what fast paths are tried on
+loading      -> Loaded, with cache (converts, hashes files once) and hub (what it knows of a name); tiny: random models
+attention    norms: faster kernels in place of a model's own code; trial_text: what fast paths are tried on
 context      how many tokens a model takes
 local_model  a model as a closed-book probe of the pipeline
 """

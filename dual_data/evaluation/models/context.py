@@ -1,4 +1,4 @@
-"""How many tokens a model takes: rows that are longer are refused, since what it says to them means nothing."""
+"""How many tokens a model takes: longer rows are refused, since its output for them would be meaningless."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dual_data.evaluation.rows.workload import Workload
 
 
 def check_tokens(loaded: Loaded, tokens: int, what: str) -> None:
-    """Raise InputError where `what`, so many tokens long, is more than the model takes."""
+    """Raise InputError where `what` has more tokens than the model takes."""
     limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    if limit is not None and 0 < limit < tokens:  # -1 where an architecture knows no limit
+    if limit is not None and 0 < limit < tokens:  # -1 for an architecture without a limit
         raise InputError(
             f"{what} takes {tokens} tokens, and {loaded.info.spec} takes {limit}: shorten the row or remove it"
         )
 
 
 def check_workload(loaded: Loaded, workload: Workload, max_new_tokens: int) -> None:
-    """Raise InputError naming an item or the panel, too long with its answers or with what may be generated."""
+    """Raise InputError for an item, or question of the panel, too long with its answers or its longest generation."""
     sizes = [request.tokens(max_new_tokens) for request in workload.requests]
     for name, places in workload.sets.items():
         for place in places:

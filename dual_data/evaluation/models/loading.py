@@ -1,6 +1,6 @@
-"""Causal language models by name, folder or GGUF file, with the traps of their tokenizers dealt with.
+"""Causal language models by name, folder or GGUF file, with the traps of their tokenizers handled.
 
-What a model lacks is either supplied (padding token, end token, system turn) or refused with the way out.
+What a model lacks is either supplied (padding token, end token, system turn) or refused with advice.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _PAD_NAMES = ("<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<
 
 
 class ModelInfo(NamedTuple):
-    """What identifies a loaded model in a result: equal infos mean equal outputs on one machine."""
+    """Identity of a loaded model in a result: with equal infos, outputs on one machine are equal."""
 
     spec: str
     revision: str
-    """Commit of a hub model; empty for local files."""
+    """Commit of a Hub model; empty for local files."""
     weights: str
-    """SHA-256 over the files of a local model, the commit of a hub model, or SHA-256 over tensors built in memory."""
+    """SHA-256 of the files of a local model, the commit of a Hub model, or SHA-256 of tensors built in memory."""
     dtype: str
     architecture: str
     parameters: int
@@ -81,7 +81,7 @@ class Loaded(NamedTuple):
 
 
 def dtype_named(name: str) -> torch.dtype:
-    """The torch type of that name. Raises UsageError naming the known ones."""
+    """The torch dtype called `name`. Raises UsageError that lists the known ones."""
     if name not in DTYPES:
         raise UsageError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
     return DTYPES[name]
@@ -95,11 +95,10 @@ def load(
     trust_remote_code: bool = False,
     revision: str | None = None,
 ) -> Loaded:
-    """Load a model by hub name, folder, GGUF file, folder with one GGUF file, or "smollm2".
+    """Load a model by Hub name, folder, GGUF file, folder with one GGUF file, "smollm2", or the name of a tiny one.
 
-    GGUF weights are dequantised once into a checkpoint in the cache (DUAL_DATA_CACHE, else
-    ~/.cache/dual-data). Code that ships with a model runs only where `trust_remote_code` says so. Raises
-    UsageError with the way out.
+    GGUF weights are dequantised once into a checkpoint in the cache (DUAL_DATA_CACHE, else ~/.cache/dual-data). Code
+    that ships with a model runs only with `trust_remote_code`. Raises UsageError with advice.
     """
     dtype = dtype_named(dtype) if isinstance(dtype, str) else dtype
     settle(device)
@@ -110,7 +109,7 @@ def load(
         loaded.model.to(device)  # type: ignore[arg-type]
         return loaded
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    with _asked(str(spec), trust_remote_code, revision) as (source, options):
+    with _pretrained_source(str(spec), trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)
         if config.is_encoder_decoder:
             raise UsageError(f"{spec} is an encoder-decoder; causal language models are evaluated here")
@@ -121,20 +120,20 @@ def load(
 
 
 class Identity(NamedTuple):
-    """What can be known of a model without its weights in memory."""
+    """What is known of a model without loading its weights."""
 
     tokenizer: PreTrainedTokenizerBase
     weights: str
-    """Hash of a local model's files, or the commit of a hub model."""
+    """Hash of a local model's files, or the commit of a Hub model."""
     parameters: int
 
 
 def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Identity:
-    """Tokenizer, weights' identity and size of the model that `load` would load."""
+    """Tokenizer, identity of the weights, and size of the model that `load` would load."""
     if spec.startswith(TINY):
         loaded = load(spec)
         return Identity(loaded.tokenizer, loaded.info.weights, loaded.info.parameters)
-    with _asked(spec, trust_remote_code, revision) as (source, options):
+    with _pretrained_source(spec, trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         with torch.device("meta"):
@@ -146,24 +145,26 @@ def identify(spec: str, *, trust_remote_code: bool = False, revision: str | None
 
 
 @contextmanager
-def _asked(spec: str, trust_remote_code: bool, revision: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What transformers is asked for and with which options; errors inside become UsageError with the way out.
+def _pretrained_source(
+    spec: str, trust_remote_code: bool, revision: str | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name or folder for `from_pretrained` and its options; errors inside become UsageError with advice.
 
-    A Hub that cannot be reached is not asked again: what its cache has is taken.
+    Where the Hub cannot be reached, only its cache is used.
     """
     source = _local_source(spec)
-    away = "" if Path(source).is_dir() else why_unreachable(source, revision)
+    unreachable = "" if Path(source).is_dir() else why_unreachable(source, revision)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    options |= {"local_files_only": True} if away else {}
+    options |= {"local_files_only": True} if unreachable else {}
     options |= {"revision": revision} if revision is not None else {}
     try:
         yield source, options
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UsageError(_explain(spec, error, away)) from error
+        raise UsageError(_explain(spec, error, unreachable)) from error
 
 
 def _origin(source: str, revision: str | None) -> tuple[str, str]:
-    """Commit of a hub model that was just read, hash of a local one's files."""
+    """(commit of a Hub model that was just loaded, hash of a local model's files); the other is empty."""
     return ("", files_hash(Path(source))) if Path(source).is_dir() else (cached_commit(source, revision), "")
 
 
@@ -175,7 +176,7 @@ def finish(
     revision: str = "",
     weights: str = "",
 ) -> Loaded:
-    """Put a model in eval mode, settle its special tokens and describe it."""
+    """Put a model in eval mode, set its special tokens and describe it."""
     model.train(False)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -191,7 +192,7 @@ def finish(
     pad = _pad_id(tokenizer, stops, size)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
     model.config.pad_token_id = pad
-    # Greedy is greedy: some models come with a penalty on repetition, which `generate` would add.
+    # Pure greedy decoding: some models come with a repetition penalty, which `generate` would apply.
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         pad_token_id=pad, eos_token_id=list(stops)
     )
@@ -209,7 +210,7 @@ def finish(
         pad_id=pad,
         packages=tuple((name, version(name)) for name in ("torch", "transformers", "tokenizers")),
     )
-    if embedding.weight.is_cuda:  # a processor has no such kernel
+    if embedding.weight.is_cuda:  # a CPU has no such kernel
         fuse_norms(model)
     check_head(model)
     return Loaded(model, tokenizer, info)
@@ -222,26 +223,28 @@ def last_hidden(
     positions: Tensor | None = None,
     cache: object | None = None,
 ) -> Tensor:
-    """Final hidden states [rows, tokens, width], normalised and ready for the head.
+    """Final hidden states [rows, tokens, width], after the last norm, as the head takes them.
 
     Without a mask the attention is causal over whole rows, which is right for rows padded on the right. A mask is
-    [rows, 1, tokens, columns], true where a token may look; the columns are those of `cache` where there is one, else
-    the tokens.
+    [rows, 1, tokens, columns], true where a token may attend; the columns are those of `cache` where given, else the
+    tokens.
     """
-    kept = {"use_cache": False} if cache is None else cached(model, cache)
+    cache_arguments = {"use_cache": False} if cache is None else cached(model, cache)
     if mask is None:
-        output = model.base_model(input_ids=ids, position_ids=positions, **kept)
+        output = model.base_model(input_ids=ids, position_ids=positions, **cache_arguments)
     else:
-        numbers = additive(mask, next(model.parameters()).dtype)
+        scores_mask = additive(mask, next(model.parameters()).dtype)
         with grouped(model):
-            output = model.base_model(input_ids=ids, attention_mask=numbers, position_ids=positions, **kept)
+            output = model.base_model(
+                input_ids=ids, attention_mask=scores_mask, position_ids=positions, **cache_arguments
+            )
     hidden = output.last_hidden_state
     assert isinstance(hidden, Tensor)
     return hidden
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The decoder's layers. Raises UsageError where there is no such list."""
+    """The decoder's layers. Raises UsageError for a model without a list of them."""
     layers = getattr(model.base_model, "layers", None)
     if not isinstance(layers, nn.ModuleList):
         raise UsageError(
@@ -252,7 +255,7 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def attention_window(model: PreTrainedModel) -> float:
-    """How many tokens every layer's attention spans; infinite where none slides."""
+    """How many tokens the attention of every layer spans; infinite without sliding attention."""
     config = model.config.get_text_config()
     window: int | None = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None) or ["sliding"]
@@ -260,16 +263,16 @@ def attention_window(model: PreTrainedModel) -> float:
 
 
 def cached(model: PreTrainedModel, cache: object) -> dict[str, Any]:
-    """The arguments that hand a key-value cache to the decoder: transformers 5.24 renamed the one that holds it."""
-    named = inspect.signature(model.base_model.forward).parameters
-    return {"cache" if "cache" in named else "past_key_values": cache, "use_cache": True}
+    """The arguments that pass a key-value cache to the decoder; transformers 5.24 renamed one."""
+    parameters = inspect.signature(model.base_model.forward).parameters
+    return {"cache" if "cache" in parameters else "past_key_values": cache, "use_cache": True}
 
 
 def head(model: PreTrainedModel, hidden: Tensor, *, output: nn.Module | None = None) -> Tensor:
-    """Logits in float32 of hidden states [..., width], for just the rows that are wanted.
+    """Logits in float32 of hidden states [..., width].
 
-    The scalings and the soft cap that some architectures put behind the head are applied here; `check_head`
-    has compared the result with the model's own. `output` stands in for the model's own module: a copy from earlier.
+    Includes the scalings and the soft cap that some architectures apply after the head; `check_head` has compared the
+    result with the model's own logits. `output` replaces the model's output module, for example by an earlier copy.
     """
     if output is None:
         output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
@@ -287,12 +290,14 @@ def head(model: PreTrainedModel, hidden: Tensor, *, output: nn.Module | None = N
 
 @torch.no_grad()
 def check_head(model: PreTrainedModel) -> None:
-    """Raise UsageError where body and head, called apart, do not give the model's own logits."""
+    """Raise UsageError where body and head, called separately, do not give the model's own logits."""
     device = next(model.parameters()).device
     ids = torch.arange(1, 9, device=device)[None] % model.config.get_text_config().vocab_size
-    whole = model(input_ids=ids, use_cache=False).logits.float()
-    apart = head(model, last_hidden(model, ids))
-    if whole.shape != apart.shape or not torch.allclose(whole, apart, rtol=1e-3, atol=1e-2 * whole.abs().max().item()):
+    expected = model(input_ids=ids, use_cache=False).logits.float()
+    logits = head(model, last_hidden(model, ids))
+    if expected.shape != logits.shape or not torch.allclose(
+        expected, logits, rtol=1e-3, atol=1e-2 * expected.abs().max().item()
+    ):
         raise UsageError(
             f"{type(model).__name__} does something to its logits that is not known here, so answer-only "
             "logits would be wrong; use a Llama, Qwen, Gemma, Mistral or similar model, or teach it to "
@@ -301,7 +306,7 @@ def check_head(model: PreTrainedModel) -> None:
 
 
 def _local_source(spec: str) -> str:
-    """A folder that transformers can read, or the spec itself for a hub name."""
+    """A folder that transformers can read, or the spec itself for a Hub name."""
     if spec == SMOLLM2:
         return str(dequantised(_smollm2_file()))
     path = Path(spec).expanduser()
@@ -326,15 +331,15 @@ def _smollm2_file() -> Path:
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end: int) -> tuple[int, ...]:
     named = getattr(model.generation_config, "eos_token_id", None)
-    several = named if isinstance(named, list) else [named]
-    return tuple(sorted({int(token) for token in (end, tokenizer.eos_token_id, *several) if token is not None}))
+    end_ids = named if isinstance(named, list) else [named]
+    return tuple(sorted({int(token) for token in (end, tokenizer.eos_token_id, *end_ids) if token is not None}))
 
 
 def _pad_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...], size: int) -> int:
-    """A padding token that no text ends with and that the model, of `size` tokens, has.
+    """A padding token that is no stop token and that the model, with `size` tokens, has.
 
-    Lengths are explicit everywhere here, so padding is never recognised by its id; other people's code that
-    reads the saved tokenizer may do so.
+    Our code never recognises padding by its id, since lengths are explicit; others' code that reads the saved tokenizer
+    may do so.
     """
     vocabulary = {
         text: int(token) for text, token in tokenizer.get_vocab().items() if token not in stops and token < size
@@ -351,30 +356,30 @@ def _pad_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...], size: in
     )
 
 
-def _explain(spec: str, error: Exception, away: str) -> str:
-    text = str(error)
-    if "trust_remote_code" in text:
+def _explain(spec: str, error: Exception, reason: str) -> str:
+    message = str(error)
+    if "trust_remote_code" in message:
         return f"{spec} ships its own code, which is not run unless you ask for it: --trust-remote-code"
     if isinstance(error, ImportError):
-        return f"{spec}: a package is missing: {text}"
-    if isinstance(error, OSError) and away:
+        return f"{spec}: a package is missing: {message}"
+    if isinstance(error, OSError) and reason:
         return (
             f"{spec}: no folder or file here, nor whole in the Hub's cache ({hub.HF_HUB_CACHE}), and the Hub at "
-            f"{hub.ENDPOINT} cannot be reached: {away}. Correct the name or the path, or connect; HF_ENDPOINT names a "
-            "mirror"
+            f"{hub.ENDPOINT} cannot be reached: {reason}. Correct the name or the path, or connect; HF_ENDPOINT names "
+            "a mirror"
         )
     if isinstance(error, OSError) and not Path(spec).exists():
         return (
-            f"{spec}: neither a model folder nor a model that the Hub gave us: {text.splitlines()[0]}. Correct the "
+            f"{spec}: neither a model folder nor a model that the Hub gave us: {message.splitlines()[0]}. Correct the "
             "name or the revision; for a private or gated model log in (hf auth login)"
         )
-    return f"{spec}: cannot be loaded: {text.splitlines()[0] if text else type(error).__name__}"
+    return f"{spec}: cannot be loaded: {message.splitlines()[0] if message else type(error).__name__}"
 
 
 def tensor_hash(model: nn.Module) -> str:
-    """Hash of the weights as they are in memory."""
-    whole = hashlib.sha256()
+    """Hash of the weights in memory."""
+    sha = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        whole.update(name.encode())
-        whole.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return whole.hexdigest()
+        sha.update(name.encode())
+        sha.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()

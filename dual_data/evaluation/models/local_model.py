@@ -1,6 +1,6 @@
-"""The evaluation's models as closed-book probes: they answer chats and show probabilities, in this process.
+"""The evaluation's models as closed-book probes: they answer chats and give probabilities, in this process.
 
-Rows are sorted by length and batched. What all prompts of a batch begin with (template, system prompt) is computed once
+Rows are sorted by length and batched. The common prefix of a batch's prompts (template, system prompt) is computed once
 and its keys and values are shared.
 """
 
@@ -23,15 +23,15 @@ from dual_data.sources.chat.protocol import Chat, Sampling
 
 
 class _Prefilled(NamedTuple):
-    """State of a batch behind its prompts."""
+    """State of a batch after its prompts."""
 
     cache: DynamicCache
     mask: Tensor
     """[rows, tokens], 0 where a row is padded."""
     lengths: Tensor
-    """[rows], real tokens."""
+    """[rows], tokens without padding."""
     logits: Tensor
-    """[rows, vocabulary], of the next token."""
+    """[rows, vocabulary], for the next token."""
 
 
 class LocalModel:
@@ -53,12 +53,12 @@ class LocalModel:
 
     @property
     def name(self) -> str:
-        """The spec that it was loaded by."""
+        """The spec by which the model was loaded."""
         return self._info.spec
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """What an answer depends on beside the chat and the sampling."""
+        """What an answer depends on besides the chat and the sampling."""
         return {
             "weights": self._info.weights,
             "dtype": self._info.dtype,
@@ -68,20 +68,20 @@ class LocalModel:
 
     @torch.inference_mode()
     def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[list[str]]:
-        """`sampling.samples` answers a chat; greedy answers at temperature 0."""
+        """`sampling.samples` answers per chat; one greedy answer at temperature 0."""
         samples = sampling.samples if sampling.temperature > 0 else 1
         texts = [self._prompt(chat) for chat in chats]
         prompts = self._fitting(self._encode(texts), sampling.max_new_tokens)
-        found: list[list[str]] = [[] for _ in chats]
+        answers: list[list[str]] = [[] for _ in chats]
         for rows in self._batches(prompts, width=samples):
             state = self._prefill([prompts[row] for row in rows])
             if samples > 1:
                 state = _repeat(state, samples)
             noise = torch.stack([_noise(texts[row], sampling, sample) for row in rows for sample in range(samples)])
-            answers = self._decode(state, sampling, noise.to(self._device))
-            for position, answer in enumerate(answers):
-                found[rows[position // samples]].append(str(self._tokenizer.decode(answer, skip_special_tokens=True)))
-        return found
+            tokens = self._decode(state, sampling, noise.to(self._device))
+            for index, ids in enumerate(tokens):
+                answers[rows[index // samples]].append(str(self._tokenizer.decode(ids, skip_special_tokens=True)))
+        return answers
 
     @torch.inference_mode()
     def log_probabilities(self, chats: Sequence[Chat], answers: Sequence[str]) -> list[float]:
@@ -91,35 +91,35 @@ class LocalModel:
         for answer, target in zip(answers, targets, strict=True):
             if not target:
                 raise UsageError(f"the answer {answer!r} has no tokens")
-        found = [0.0] * len(chats)
+        log_ps = [0.0] * len(chats)
         rows_of_ids = self._fitting([prompt + target for prompt, target in zip(prompts, targets, strict=True)])
         for rows in self._batches(rows_of_ids):
             ids = _pad_right([rows_of_ids[row] for row in rows], self._info.pad_id).to(self._device)
             hidden = last_hidden(self._model, ids)
-            spots = [(i, len(prompts[row]) - 1 + t) for i, row in enumerate(rows) for t in range(len(targets[row]))]
-            where, at = torch.tensor(spots, device=self._device).T
+            places = [(i, len(prompts[row]) - 1 + t) for i, row in enumerate(rows) for t in range(len(targets[row]))]
+            row_index, column = torch.tensor(places, device=self._device).T
             gold = torch.tensor([token for row in rows for token in targets[row]], device=self._device)
-            logits = head(self._model, hidden[where, at])
+            logits = head(self._model, hidden[row_index, column])
             scores = logits.gather(1, gold[:, None])[:, 0] - logits.logsumexp(1)
-            sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, where.cpu(), scores.double().cpu())
+            sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row_index.cpu(), scores.double().cpu())
             for row, total in zip(rows, sums.tolist(), strict=True):
-                found[row] = min(total, 0.0)
-        return found
+                log_ps[row] = min(total, 0.0)
+        return log_ps
 
     @torch.inference_mode()
     def label_log_probabilities(self, chats: Sequence[Chat], labels: Sequence[str]) -> list[list[float]]:
-        """Log-probability of each label as the very next token, [chat][label]. UsageError where one is not a token."""
+        """Log-probability of each label as the next token, [chat][label]. UsageError for a label of several tokens."""
         ids = self._encode(list(labels))
-        if long := [label for label, tokens in zip(labels, ids, strict=True) if len(tokens) != 1]:
-            raise UsageError(f"{self.name} does not write {', '.join(long)} as one token: choose other labels")
+        if unusable := [label for label, tokens in zip(labels, ids, strict=True) if len(tokens) != 1]:
+            raise UsageError(f"{self.name} does not write {', '.join(unusable)} as one token: choose other labels")
         columns = torch.tensor([tokens[0] for tokens in ids], device=self._device)
         prompts = self._fitting(self._encode([self._prompt(chat) for chat in chats]))
-        found: list[list[float]] = [[] for _ in chats]
+        log_ps: list[list[float]] = [[] for _ in chats]
         for rows in self._batches(prompts):
             scores = self._prefill([prompts[row] for row in rows]).logits.log_softmax(1)[:, columns]
             for row, values in zip(rows, scores.tolist(), strict=True):
-                found[row] = values
-        return found
+                log_ps[row] = values
+        return log_ps
 
     def _prompt(self, chat: Chat) -> str:
         return render(self._tokenizer, [("system", chat.system), ("user", chat.user)])
@@ -130,12 +130,12 @@ class LocalModel:
         )
 
     def _fitting(self, rows: list[list[int]], more: int = 0) -> list[list[int]]:
-        """The rows themselves. Raises InputError where one, with `more` tokens behind it, is too long for the model."""
+        """The rows, unchanged. Raises InputError where one, followed by `more` tokens, is too long for the model."""
         check_tokens(self._loaded, max(map(len, rows), default=0) + more, "the longest chat")
         return rows
 
     def _batches(self, rows: Sequence[Sequence[int]], width: int = 1) -> Iterator[list[int]]:
-        """Row numbers in batches of alike length, ties broken by content, so that the order given does not matter."""
+        """Row numbers in batches of similar length; content breaks ties, so the order of `rows` does not matter."""
         order = sorted(range(len(rows)), key=lambda row: (len(rows[row]), rows[row], row))
         size = max(1, self._batch // width)
         for start in range(0, len(order), size):
@@ -190,13 +190,13 @@ def _repeat(state: _Prefilled, times: int) -> _Prefilled:
 
 
 def _noise(text: str, sampling: Sampling, sample: int) -> Tensor:
-    """Uniform numbers in [0, 1), one a step, that depend on the seed, the prompt and the sample alone."""
+    """Uniform numbers in [0, 1), one per step, that depend only on the seed, the prompt and the sample."""
     generator = torch.Generator().manual_seed(int(digest(f"{sampling.seed}|{sample}|{text}", 15), 16))
     return torch.rand(sampling.max_new_tokens, generator=generator, dtype=torch.float64)
 
 
 def _draw(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
-    """The next token of each row: the likeliest, or by inverting the distribution over the nucleus (top p)."""
+    """The next token of each row: the likeliest, or sampled by inverting the distribution of the nucleus (top p)."""
     if sampling.temperature <= 0:
         return logits.argmax(1)
     scaled, tokens = torch.sort(logits / sampling.temperature, dim=1, descending=True, stable=True)

@@ -1,8 +1,8 @@
-"""Root-mean-square norms (Zhang and Sennrich 2019, arXiv 1910.07467) as the one kernel that torch has for them.
+"""Root-mean-square norms (Zhang and Sennrich 2019, arXiv 1910.07467) by torch's single kernel for them.
 
-Models write such a norm as six kernels on float32 copies, and keep several of these for the backward pass: a sixth of
-the least time of a training step of an 8B model, and an eighth of a decoding step's. The one kernel computes in float32
-too and rounds once, where the models round before they multiply with the weight.
+Models compute such a norm with six kernels on float32 copies and keep several copies for the backward pass: that is a
+sixth of the least time of a training step of an 8B model, and an eighth of a decoding step's. The single kernel also
+computes in float32, but rounds once, where the models round before they multiply by the weight as well.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from torch.nn.functional import rms_norm
 
 _EPSILONS = ("variance_epsilon", "eps", "epsilon")
 _SCALES = (1.0, 1e-3)
-"""Of the rows that are tried: the second about as large as what a norm adds, so that it shows where that is added."""
+"""Scales of the trial rows: the second is near the epsilon of a norm, so that it shows where that is added."""
 
 
 @torch.no_grad()
 def fuse_norms(model: nn.Module) -> int:
-    """Let the kernel compute every norm of the model that it gives right, found by trying; how many these are.
+    """Use the kernel for every norm of the model whose output it reproduces in a trial. Returns their number.
 
-    Norms that scale by 1 + weight, take a gate, or do anything else are left alone.
+    Norms that scale by 1 + weight, take a gate, or do anything else are left unchanged.
     """
-    found = [norm for norm in norms_of(model) if _is_same(norm)]
-    for norm in found:
+    fusible = [norm for norm in norms_of(model) if _is_same(norm)]
+    for norm in fusible:
         fuse(norm)
-    return len(found)
+    return len(fusible)
 
 
 def norms_of(model: nn.Module) -> list[nn.Module]:
-    """The modules that may be such norms, by name, weight and arguments."""
+    """The modules that look like such norms by name, weight and arguments."""
     return [
         module
         for module in model.modules()
@@ -45,7 +45,7 @@ def norms_of(model: nn.Module) -> list[nn.Module]:
 
 
 def fuse(norm: nn.Module) -> None:
-    """Have one norm computed by the kernel."""
+    """Compute one norm by the kernel."""
     norm.forward = MethodType(_forward, norm)
 
 
@@ -62,11 +62,11 @@ def _epsilon(norm: nn.Module) -> float:
 def _is_same(norm: nn.Module) -> bool:
     weight = norm.weight
     assert isinstance(weight, Tensor)
-    drawn = torch.randn(len(_SCALES), weight.numel(), generator=torch.Generator().manual_seed(0))
-    rows = (drawn * torch.tensor(_SCALES)[:, None]).to(weight.device, weight.dtype)
+    noise = torch.randn(len(_SCALES), weight.numel(), generator=torch.Generator().manual_seed(0))
+    rows = (noise * torch.tensor(_SCALES)[:, None]).to(weight.device, weight.dtype)
     theirs, ours = norm(rows), _forward(norm, rows)
     if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
         return False
-    # Two roundings of half a unit in the last place, with room.
+    # Allows two roundings of half a unit in the last place, with a margin.
     tolerance = 2 * torch.finfo(weight.dtype).eps
     return bool(((theirs - ours).float().norm(dim=1) <= tolerance * theirs.float().norm(dim=1)).all())

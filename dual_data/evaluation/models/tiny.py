@@ -1,4 +1,4 @@
-"""Random two-layer models with a tokenizer trained in code: for tests and a smoke run without download."""
+"""Random two-layer models with a tokenizer trained on the spot, for tests and smoke runs without a download."""
 
 from __future__ import annotations
 

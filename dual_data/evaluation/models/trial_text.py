@@ -1,7 +1,7 @@
-"""What a model is tried on before the fast paths are trusted with it, and for which models a trial holds.
+"""The text on which the fast paths are tried for a model, and the key of the models for which a trial is valid.
 
-Plain text and not any tokens: on tokens that make no sense together, rounding alone moves the figures of a model in
-bfloat16 as far as a wrong mask would (0.3 nats a token; on text 0.04, and a wrong mask 0.5: measured on SmolLM2).
+Plain text, not arbitrary tokens: on a meaningless sequence, rounding alone changes log-probabilities in bfloat16 nearly
+as much as a wrong mask would (0.3 nats per token; on text 0.04, and a wrong mask 0.5: measured on SmolLM2).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _TEXT = (
 
 
 def plain_text(loaded: Loaded, count: int) -> tuple[int, ...]:
-    """So many tokens of plain English, all of which the model has."""
-    ids = loaded.tokenizer(_TEXT)["input_ids"]  # with the token that a text starts with, where there is one
+    """The first `count` tokens of plain English, mapped to ids that the model has."""
+    ids = loaded.tokenizer(_TEXT)["input_ids"]  # with the start token, where the tokenizer has one
     size = int(loaded.model.config.get_text_config().vocab_size)
     return tuple(token % size for token in (ids * -(-count // len(ids)))[:count])
 
 
 def trial_key(model: PreTrainedModel) -> str:
-    """What a trial holds for, whatever the weights: a process that loads a checkpoint again does not repeat it."""
-    kind = type(model)  # two models that bring their own code may call their classes the same
+    """Key of a trial's outcome; independent of the weights, so that loading a checkpoint again repeats no trial."""
+    kind = type(model)  # two models with code of their own may have classes of the same name
     config = model.config.to_json_string(use_diff=False)
     return f"{kind.__module__}.{kind.__qualname__} {model.dtype} {model.device} {config}"

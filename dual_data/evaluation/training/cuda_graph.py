@@ -1,4 +1,4 @@
-"""Training steps recorded as CUDA graphs and replayed: a replay launches once what a step launches kernel by kernel."""
+"""Training steps recorded as CUDA graphs and replayed: one launch in place of a launch per kernel."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from dual_data.evaluation.training.train import TrainingRun
 
 WARM_UP = 3
-"""Steps taken before one is recorded; they count."""
+"""Steps taken before one is recorded; they are part of the training."""
 
 _EAGER: WeakSet[PreTrainedModel] = WeakSet()
-"""Models that do what cannot be recorded, found by trying; a failed try keeps memory, so there is one."""
+"""Models whose steps cannot be recorded, as a trial showed; a failed trial leaks memory, so there is only one."""
 
 _STREAMS: WeakKeyDictionary[PreTrainedModel, torch.cuda.Stream] = WeakKeyDictionary()
-"""One for all runs of a model. Torch has 32 that it hands out in turn, keeps memory for cuBLAS for each, and lets go of
-that with any graph recorded there: a run must not get the stream on which live graphs, of decoding, were recorded.
+"""One stream for all runs of a model. Torch hands out 32 in turn, keeps a cuBLAS workspace for each, and frees it with
+any graph recorded there, so a run must not get the stream on which graphs still in use, of decoding, were recorded.
 """
 
 
@@ -30,7 +30,7 @@ class Replayed:
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
-        self._taken = 0
+        self._steps_taken = 0
         if run.model not in _STREAMS:
             _STREAMS[run.model] = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
         self._stream = _STREAMS[run.model]
@@ -41,7 +41,7 @@ class Replayed:
         self._stream.wait_stream(current)
         try:
             with torch.cuda.stream(self._stream):
-                if self._taken == WARM_UP:
+                if self._steps_taken == WARM_UP:
                     if self._run.model not in _EAGER:
                         self._record()
                     if self._graphs is None:
@@ -53,12 +53,12 @@ class Replayed:
                     for _ in range(self._run.advance()):
                         micro.replay()
                     update.replay()
-        finally:  # after an error too: who tries again writes where this stream may be writing
+        finally:  # also after an error: a new try writes to memory that this stream may still be writing
             current.wait_stream(self._stream)
-        self._taken += 1
+        self._steps_taken += 1
 
     def _record(self) -> None:
-        """Work recorded is not executed, so recording changes no weight."""
+        """Record a step. Recording executes nothing, so no weight changes."""
         micro, update = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(micro, stream=self._stream):

@@ -1,4 +1,4 @@
-"""FineTune: the loss of the stages before unlearning and of relearning; no unlearning method."""
+"""FineTune: the loss of training stages and of relearning; not an unlearning method."""
 
 from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs
 

@@ -1,4 +1,4 @@
-"""The forward pass of a packed batch: hidden states at the labels, and no further than a method needs."""
+"""The forward pass of a packed batch: hidden states at the labels, up to the layer that a method needs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dual_data.evaluation.rows.packing import Layout, Micro, Rows, Source, pack
 
 
 class _Reached(Exception):
-    """Ends a forward pass at the layer that was wanted."""
+    """Ends a forward pass at the requested layer."""
 
 
 def hidden_at(
     model: PreTrainedModel, layout: Layout, kinds: Sequence[Rows], states: Tensor | None = None
 ) -> list[Tensor]:
-    """Hidden states [K, M, H] at the labels of each kind; of `states` [K * bins, S, H] where given, else the last."""
+    """Hidden states [K, M, H] at the labels of each kind, from `states` [K * bins, S, H] or, if None, the last ones."""
     if states is None:
         states = _run(model, layout)
     cells = kinds[0].spots.shape[0]
@@ -35,12 +35,12 @@ def hidden_at(
 
 
 def layer_hidden(model: PreTrainedModel, layout: Layout, layer: int) -> Tensor:
-    """Output [K * bins, S, H] of decoder layer `layer`; the layers behind it are not run."""
-    found: list[Tensor] = []
+    """Output [K * bins, S, H] of decoder layer `layer`; the layers after it are not run."""
+    outputs: list[Tensor] = []
 
     def stop(_: nn.Module, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        found.append(output if isinstance(output, Tensor) else output[0])
-        if not is_sharing():  # where a layer is dropped again behind it
+        outputs.append(output if isinstance(output, Tensor) else output[0])
+        if not is_sharing():  # there, FSDP must see the layer end to drop its weights
             raise _Reached
 
     handle = decoder_layers(model)[layer].register_forward_hook(stop)
@@ -50,7 +50,7 @@ def layer_hidden(model: PreTrainedModel, layout: Layout, layer: int) -> Tensor:
         pass
     finally:
         handle.remove()
-    return found[0]
+    return outputs[0]
 
 
 def _run(model: PreTrainedModel, layout: Layout) -> Tensor:
@@ -58,34 +58,34 @@ def _run(model: PreTrainedModel, layout: Layout) -> Tensor:
 
 
 _PACKS: dict[str, bool] = {}
-"""By kind of model."""
+"""Whether rows can be packed, by the trial key of a model."""
 
 
 @torch.no_grad()
 def packs(loaded: Loaded, longest: int) -> bool:
-    """Whether rows of up to `longest` tokens can be packed for a model, found by trying; adapters must be off.
+    """Whether rows of up to `longest` tokens can be packed for a model, determined by a trial; adapters must be off.
 
-    Attention that slides over fewer tokens than a row has, or that is no attention at all, needs the plain layout.
+    Sliding attention over fewer tokens than a row has, and layers other than attention, need the plain layout.
     """
     model = loaded.model
     if longest > attention_window(model):
         return False
-    kind = trial_key(model)
-    if kind not in _PACKS:
+    key = trial_key(model)
+    if key not in _PACKS:
         ids = plain_text(loaded, 16)
         rows = [Encoded(ids[:6], ids[6:8]), Encoded(ids[:11], ids[11:16])]
         even = [0.5, 0.5]
         micro = Micro({"a": [0, 1]}, {"a": even}, {"a": even})
-        found = []
+        states = []
         for plain in (False, True):
             packed = pack([[micro]], [{"a": Source(rows, train_end=False)}], plain=plain, device=model.device)
             layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=model.device))
             try:
-                found.append(hidden_at(model, layout, [groups["a"]])[0][groups["a"].real > 0].float())
+                states.append(hidden_at(model, layout, [groups["a"]])[0][groups["a"].real > 0].float())
             except (TypeError, ValueError, RuntimeError, IndexError) as error:
                 if plain or is_out_of_memory(error):
                     raise
                 break
         tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
-        _PACKS[kind] = len(found) == 2 and bool((found[0] - found[1]).norm() <= tolerance * found[1].norm())
-    return _PACKS[kind]
+        _PACKS[key] = len(states) == 2 and bool((states[0] - states[1]).norm() <= tolerance * states[1].norm())
+    return _PACKS[key]

@@ -1,7 +1,8 @@
-"""Full fine-tuning: every weight of the base is trained, and put back from a copy on the host.
+"""Full fine-tuning: every weight of the base is trained, then restored from a copy on the host.
 
-It costs what LoRA saves: beside the weights their gradients, a master copy and sums of gradients in float32 where they
-are narrower, and two float32 moments; 20 bytes a parameter in all for bfloat16, 16 for float32, and one cell at a time.
+It needs the memory that LoRA saves: besides the weights, their gradients and two float32 moments and, for narrower
+weights, a master copy and sums of gradients in float32. That is 20 bytes per parameter for bfloat16, 16 for float32.
+Only one cell is trained at a time.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from dual_data.evaluation.training.optimiser import Buffer
 
 
 def bytes_per_parameter(dtype: torch.dtype) -> int:
-    """Device memory of full fine-tuning: weights, gradients, master copy, sums of gradients and moments."""
+    """Device memory of full fine-tuning: weights, gradients, master copy, sums of gradients, and moments."""
     width = torch.finfo(dtype).bits // 8
     return 2 * width + (0 if dtype == torch.float32 else 8) + 8
 
 
 class FullWeights:
-    """All weights of a model as one cell. `remove` puts back those it started from, bit for bit."""
+    """All weights of a model as one cell. `remove` restores the initial weights bit for bit."""
 
     count = 1
 
@@ -36,7 +37,7 @@ class FullWeights:
         self._parameters = [parameter for parameter in model.parameters() if parameter.dtype.is_floating_point]
         pin = self._parameters[0].is_cuda
         self._saved = [p.detach().cpu().pin_memory() if pin else p.detach().clone() for p in self._parameters]
-        # All of it and not the weight alone: some have a bias, which is trained as well.
+        # The whole module, not the weight alone: some heads have a bias, which is trained as well.
         output: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         self._head = deepcopy(output) if keep_head else None
         self._buffers = []
@@ -47,13 +48,13 @@ class FullWeights:
                 parameter.grad = torch.zeros_like(parameter)
                 master = parameter.detach() if parameter.dtype == torch.float32 else parameter.detach().float()
                 self._buffers.append(Buffer(master.view(1, -1), parameter.grad.view(1, -1)))
-        except BaseException:  # out of memory, say: the next cell gets the model as it was
-            self._let_go()
+        except BaseException:  # such as out of memory: the next cell gets the model unchanged
+            self._untrack()
             raise
 
     @property
     def buffers(self) -> Sequence[Buffer]:
-        """One a parameter."""
+        """One per parameter."""
         return self._buffers
 
     def publish(self) -> None:
@@ -65,19 +66,19 @@ class FullWeights:
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """The reference, which is gone after the first step."""
+        """The reference, which exists only before the first step."""
         if self._trained:
             raise DualDataError("full fine-tuning has changed the reference: compute its figures before the first step")
         yield
 
     def reference_head(self, hidden: Tensor) -> Tensor:
-        """Logits of the head as it was."""
+        """Logits of the head before training."""
         if self._head is None:
             raise DualDataError("the reference's head was not kept: construct with keep_head")
         return head(self.model, hidden, output=self._head)
 
     def reset(self) -> None:
-        """Put the weights back to train anew."""
+        """Restore the weights, to train again."""
         for parameter, saved, buffer in zip(self._parameters, self._saved, self._buffers, strict=True):
             parameter.data.copy_(saved)
             buffer.master.copy_(saved.view(1, -1))
@@ -85,11 +86,11 @@ class FullWeights:
         self._trained = False
 
     def remove(self) -> None:
-        """Put the weights back and take the gradients off; the base is as it was."""
+        """Restore the weights and remove the gradients; the base is as before."""
         self.reset()
-        self._let_go()
+        self._untrack()
 
-    def _let_go(self) -> None:
+    def _untrack(self) -> None:
         for parameter in self._parameters:
             parameter.grad = None
             parameter.requires_grad_(False)

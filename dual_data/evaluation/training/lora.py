@@ -2,13 +2,13 @@
 
     y = x W + (alpha / rank) (x A_k) B_k        for a row x of cell k
 
-K cells share one base: the rows of a batch come grouped by cell and every adapted layer adds one batched
-product. The adapters hang on the base as forward hooks, so the base's own modules and weights stay as they
-were loaded: with `disabled()` it *is* the reference model, to the bit. Fresh adapters have B = 0.
+K cells share one base: the rows of a batch are grouped by cell, and every adapted layer adds one batched product. The
+adapters are forward hooks on the base, so the base's own modules and weights stay as they were loaded: with
+`disabled()` it is the reference model bit for bit. Fresh adapters have B = 0.
 
-All weights live in one buffer of shape [K, P], as do their gradients: zeroing, norms, clipping and AdamW are
-then a handful of kernels whatever the number of layers. The master copy is float32; where the base computes
-in a narrower type the layers read a copy in that type.
+All weights are in one buffer of shape [K, P], as are their gradients. So zeroing, norms, clipping and AdamW take a few
+kernels whatever the number of layers. The master copy is float32; where the base computes in a narrower type, the
+layers read a copy in that type.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from dual_data.evaluation.training.optimiser import Buffer
 from dual_data.ids import digest
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-"""Files of an adapter, as peft calls them."""
+"""Names of an adapter's files, as in peft."""
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 class LoraSpec(NamedTuple):
-    """Shape of an adapter. `targets` are the last parts of the names of linear layers."""
+    """Shape of an adapter. `targets` are the last components of the names of linear layers."""
 
     rank: int = 32
     alpha: float = 64.0
@@ -47,12 +47,12 @@ class LoraSpec(NamedTuple):
 
     @property
     def scaling(self) -> float:
-        """Factor on the low-rank product."""
+        """Factor of the low-rank product."""
         return self.alpha / self.rank
 
 
 class _Slot(NamedTuple):
-    """Where one layer's A [K, rank, in] and B [K, out, rank] are in the buffer."""
+    """Position of one layer's A [K, rank, in] and B [K, out, rank] in the buffer."""
 
     name: str
     linear: nn.Linear
@@ -64,8 +64,8 @@ class _Slot(NamedTuple):
 class Adapters:
     """`count` adapters of one shape on the linear layers of `model`; cell k owns row k of every buffer.
 
-    Parameters of the base are frozen by it. Rows of every batch must come grouped by cell: with K active
-    cells the first dimension of a layer's input is K times something.
+    They freeze the parameters of the base. The rows of every batch must be grouped by cell, so with K active cells the
+    first dimension of a layer's input is a multiple of K.
     """
 
     def __init__(self, model: PreTrainedModel, spec: LoraSpec, *, seeds: Sequence[int] = (0,)) -> None:
@@ -94,17 +94,17 @@ class Adapters:
 
     @property
     def count(self) -> int:
-        """How many adapters there are."""
+        """Number of adapters."""
         return len(self.seeds)
 
     @property
     def active(self) -> int:
-        """How many adapters the rows of a batch are shared out to now."""
+        """Number of adapters among which the rows of a batch are divided now."""
         return self._active.stop - self._active.start
 
     @property
     def first(self) -> int:
-        """Which adapter the first rows of a batch belong to now."""
+        """The adapter that the first rows of a batch belong to now."""
         return self._active.start
 
     @property
@@ -118,23 +118,23 @@ class Adapters:
             return head(self.model, hidden)
 
     def reset(self) -> None:
-        """Start afresh: A uniform in +-1/sqrt(in) as peft draws it (Kaiming with a = sqrt 5), B zero.
+        """Initialise: A uniform in +-1/sqrt(in) as in peft (Kaiming with a = sqrt 5), B zero.
 
-        Every adapter draws from its own seed and every layer from its own stream, so an adapter does not
-        depend on which others are trained beside it, nor on the order of the layers.
+        Every adapter has its own seed and every layer its own generator, so an adapter depends neither on the adapters
+        trained beside it nor on the order of the layers.
         """
         self.master.zero_()
         for slot in self.slots:
             bound = 1.0 / math.sqrt(slot.linear.in_features)
             for k, seed in enumerate(self.seeds):
                 generator = torch.Generator().manual_seed(int(digest(f"lora|{seed}|{slot.name}", 15), 16))
-                drawn = (torch.rand(slot.a_size, generator=generator) * 2 - 1) * bound
-                self.master[k, slot.start : slot.start + slot.a_size] = drawn.to(self.master.device)
+                values = (torch.rand(slot.a_size, generator=generator) * 2 - 1) * bound
+                self.master[k, slot.start : slot.start + slot.a_size] = values.to(self.master.device)
         self.publish()
         self.gradient.zero_()
 
     def publish(self) -> None:
-        """Make the layers see the master weights."""
+        """Copy the master weights to where the layers read them."""
         if self.live is not self.master:
             self.live.copy_(self.master)
 
@@ -149,7 +149,7 @@ class Adapters:
 
     @contextmanager
     def only(self, k: int) -> Iterator[None]:
-        """Use adapter `k` alone: every row of a batch belongs to it."""
+        """Use only adapter `k`: every row of a batch belongs to it."""
         if not 0 <= k < self.count:
             raise ValueError(f"adapter {k} of {self.count}")
         before, self._active = self._active, slice(k, k + 1)
@@ -159,26 +159,26 @@ class Adapters:
             self._active = before
 
     def weights(self, k: int = 0) -> dict[str, tuple[Tensor, Tensor]]:
-        """A [rank, in] and B [out, rank] of adapter `k` by layer name: views of the master buffer."""
+        """A [rank, in] and B [out, rank] of adapter `k`, by layer name; views of the master buffer."""
         return {slot.name: self._views(self.master[k], slot) for slot in self.slots}
 
     def load_weights(self, k: int, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
-        """Set adapter `k`."""
+        """Set the weights of adapter `k`."""
         for slot in self.slots:
             for view, value in zip(self._views(self.master[k], slot), weights[slot.name], strict=True):
                 view.copy_(value.to(view))
         self.publish()
 
     def merge(self) -> None:
-        """Add the first adapter to the base's weights in place and take the adapters off.
+        """Add the first adapter to the base's weights in place and remove the adapters.
 
-        The sum is taken in float32 and rounded once to the base's type. An adapted head that is tied to the
-        embedding is untied first, for the embedding was not adapted.
+        The sum is computed in float32 and rounded once to the base's type. An adapted head that is tied to the
+        embedding is untied first, since the embedding was not adapted.
         """
         for slot in self.slots:
             a, b = self._views(self.master[0], slot)
             weight = slot.linear.weight
-            if any(weight is other.weight for other in self.model.modules() if isinstance(other, nn.Embedding)):
+            if any(weight is module.weight for module in self.model.modules() if isinstance(module, nn.Embedding)):
                 slot.linear.weight = weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
                 self.model.config.tie_word_embeddings = False
             own = held(weight.data)
@@ -186,22 +186,22 @@ class Adapters:
         self.remove()
 
     def freeze(self) -> None:
-        """Train these adapters no more: they become part of the base under other adapters."""
+        """Stop training these adapters: they become part of the base for other adapters."""
         for parameter in (parameter for pair in self._pairs for parameter in pair):
             parameter.requires_grad_(False)
 
     def remove(self) -> None:
-        """Take the adapters off; the base is as it was."""
+        """Remove the adapters; the base is as before."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
 
     def save(self, folder: Path, k: int = 0, *, base: str = "") -> None:
-        """Write adapter `k` in the format of peft, all or nothing: a JSON and a safetensors file."""
+        """Write adapter `k` in peft's format, a JSON and a safetensors file, completely or not at all."""
         from safetensors.torch import save_file
 
         partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed and had the same number
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed process with the same id
         partial.mkdir(parents=True)
         tensors: dict[str, Tensor] = {}
         for name, (a, b) in self.weights(k).items():
@@ -223,12 +223,12 @@ class Adapters:
         (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         for path in partial.iterdir():
             with path.open("rb") as file:
-                os.fsync(file.fileno())  # no name for what is not on disk yet
+                os.fsync(file.fileno())  # the folder gets its name only once it is on disk
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
 
     def load(self, folder: Path, k: int = 0) -> None:
-        """Read an adapter that `save` or peft wrote into row `k`; InputError where its shape differs."""
+        """Read an adapter that `save` or peft wrote as adapter `k`. Raises InputError where its shape differs."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -240,7 +240,7 @@ class Adapters:
             raise InputError(f"{folder / WEIGHTS}: not readable: {error}") from error
         weights = {}
         for slot in self.slots:
-            keys = [f"base_model.model.{slot.name}.lora_{part}.weight" for part in "AB"]
+            keys = [f"base_model.model.{slot.name}.lora_{matrix}.weight" for matrix in "AB"]
             if not all(key in tensors for key in keys):
                 raise InputError(f"{folder}: no weights for the layer {slot.name}")
             weights[slot.name] = (tensors[keys[0]], tensors[keys[1]])
@@ -270,22 +270,22 @@ class Adapters:
             if not self.enabled:
                 return output
             x, active = args[0], self._active
-            # Slicing all of them would cost a full-size gradient buffer in the backward pass.
+            # Slicing, even of all adapters, would cost a full-size gradient buffer in the backward pass.
             down, up = (a, b) if self.active == self.count else (a[active], b[active])
             rows = x.reshape(self.active, -1, x.shape[-1]).to(a.dtype)
-            low = torch.bmm(rows, down.transpose(1, 2))
-            # Product, factor and sum are one kernel, and the sum is rounded once. Out of place it copies `base` first,
-            # which a backward pass may need as it was.
+            projected = torch.bmm(rows, down.transpose(1, 2))
+            # Product, factor and sum in one kernel, which rounds the sum once. With gradients it is out of place and
+            # copies `base` first, since a backward pass may need `base` unchanged.
             base = output.reshape(self.active, -1, output.shape[-1]).to(a.dtype)
-            added = torch.baddbmm if torch.is_grad_enabled() else Tensor.baddbmm_
-            whole: Tensor = added(base, low, up.transpose(1, 2), alpha=scaling)
-            return whole.view(output.shape).to(output.dtype)
+            add_product = torch.baddbmm if torch.is_grad_enabled() else Tensor.baddbmm_
+            adapted: Tensor = add_product(base, projected, up.transpose(1, 2), alpha=scaling)
+            return adapted.view(output.shape).to(output.dtype)
 
         return slot.linear.register_forward_hook(add)
 
 
 def read_spec(folder: Path) -> LoraSpec:
-    """The shape of the adapter in `folder`. Raises InputError for what these adapters cannot express."""
+    """The shape of the adapter in `folder`. Raises InputError for an adapter that `Adapters` cannot represent."""
     try:
         config = json.loads((folder / CONFIG).read_text())
     except (OSError, ValueError) as error:
@@ -304,7 +304,7 @@ def read_spec(folder: Path) -> LoraSpec:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether `folder` holds an adapter that `Adapters.load` can read, as far as its size and headers tell."""
+    """Whether `folder` has an adapter that `Adapters.load` can read, judging by its configuration and file headers."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -316,12 +316,12 @@ def is_whole(folder: Path) -> bool:
 
 
 def _targets(model: nn.Module, suffixes: Sequence[str]) -> list[tuple[str, nn.Linear]]:
-    found = [
+    layers = [
         (name, module)
         for name, module in model.named_modules()
         if name.rpartition(".")[2] in suffixes and isinstance(module, nn.Linear)
     ]
-    missing = set(suffixes) - {name.rpartition(".")[2] for name, _ in found}
+    missing = set(suffixes) - {name.rpartition(".")[2] for name, _ in layers}
     if missing:
         linear = sorted(
             {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
@@ -330,4 +330,4 @@ def _targets(model: nn.Module, suffixes: Sequence[str]) -> list[tuple[str, nn.Li
             f"{type(model).__name__} has no linear layer called {', '.join(sorted(missing))}: "
             f"choose the LoRA targets among {', '.join(linear)}"
         )
-    return found
+    return layers

@@ -3,9 +3,9 @@
     m <- b1 m + (1 - b1) g        v <- b2 v + (1 - b2) g^2
     w <- w - lr wd w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
-(Loshchilov and Hutter 2019, arXiv 1711.05101), g clipped to a norm *per cell*. Learning rates are a tensor, one a cell,
-so a sweep of them is one batch. Nothing here waits for the device: a cell whose gradient is not finite or too large, or
-that another limit has stopped, keeps the weights it had, and the host learns of it later.
+(Loshchilov and Hutter 2019, arXiv 1711.05101), where g is clipped to a norm per cell. Learning rates are a tensor, one
+per cell, so a sweep of them is one batch. Nothing here waits for the device: a cell whose gradient is not finite or too
+large, or that another limit stops, keeps its weights, and the host learns of it later.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ class Buffer(NamedTuple):
     master: Tensor
     """float32"""
     gradient: Tensor
-    """In the type the model computes in."""
+    """In the type in which the model computes."""
 
 
 class Trainable(Protocol):
-    """What is trained on a base: stacked adapters, or all of its weights."""
+    """What is trained: stacked adapters on a base, or all weights of the base."""
 
     @property
     def count(self) -> int:
-        """How many cells."""
+        """Number of cells."""
 
     @property
     def buffers(self) -> Sequence[Buffer]:
-        """Weights and gradients; gradients are the tensors that autograd adds to."""
+        """Weights and gradients; autograd adds to the tensors of the gradients."""
 
     def publish(self) -> None:
-        """Make the model see the master weights."""
+        """Copy the master weights to where the model reads them."""
 
     def disabled(self) -> AbstractContextManager[None]:
-        """The reference model."""
+        """Inside, the model is the reference."""
 
     def reference_head(self, hidden: Tensor) -> Tensor:
         """Logits of the reference's head, also after training has begun."""
@@ -53,7 +53,7 @@ _EPSILON = 1e-8
 
 
 class AdamW:
-    """One optimiser for all cells of a run; every tensor is on the device and has a fixed address."""
+    """One optimiser for all cells of a run; every tensor is on the device at a fixed address."""
 
     def __init__(
         self,
@@ -65,11 +65,11 @@ class AdamW:
         most_norm: float,
         weight_decay: float,
     ) -> None:
-        """`lrs` one a cell, `factors` one a step: the schedule, by which each cell's rate is multiplied.
+        """`lrs` has one rate per cell; `factors`, the schedule, one factor per step, by which all rates are multiplied.
 
-        A cell whose gradient has a norm above `most_norm` stops for good; 0 for one that is not finite alone.
+        A cell whose gradient norm exceeds `most_norm` stops for good; with 0, only one whose norm is not finite.
         """
-        self._most = most_norm or torch.finfo(torch.float32).max
+        self._most_norm = most_norm or torch.finfo(torch.float32).max
         self._trainable, self._clip, self._decay = trainable, clip, weight_decay
         device = trainable.buffers[0].master.device
         self._lrs = torch.tensor(lrs, dtype=torch.float32, device=device)
@@ -85,33 +85,33 @@ class AdamW:
         """Norm of each cell's gradient before clipping, [steps, K]."""
 
     def accumulate(self) -> None:
-        """Take in the gradient of a micro-batch."""
+        """Add the gradient of a micro-batch to the sums."""
         for buffer, total in zip(self._trainable.buffers, self._sums, strict=True):
             if total is not None:
                 total.add_(buffer.gradient)
                 buffer.gradient.zero_()
 
     def step(self, keep: Tensor | None = None) -> None:
-        """Update the cells that are alive and, where given, those that `keep` [K] is true for; others stop for good."""
+        """Update the cells that are alive and for which `keep` [K], where given, is true; others stop for good."""
         pairs = zip(self._trainable.buffers, self._sums, strict=True)
         gradients = [buffer.gradient if total is None else total for buffer, total in pairs]
         norm = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in gradients]).norm(dim=0)
         self.norms.index_copy_(0, self.step_number, norm[None])
-        within = norm <= self._most  # never true of NaN
-        self.alive.logical_and_(within if keep is None else within & keep)
+        within_limit = norm <= self._most_norm  # never true of NaN
+        self.alive.logical_and_(within_limit if keep is None else within_limit & keep)
         alive = self.alive[:, None]
         scale = (self._clip / (norm + 1e-6)).clamp(max=1.0)[:, None] if self._clip else torch.ones_like(norm)[:, None]
         lr = (self._lrs * self._factors.index_select(0, self.step_number))[:, None].where(alive, 0.0)
         self.step_number.add_(1)
         b1, b2 = _BETAS
         time = self.step_number.float()
-        left1, left2 = 1.0 - b1**time, (1.0 - b2**time).sqrt()
+        correction1, correction2 = 1.0 - b1**time, (1.0 - b2**time).sqrt()
         for buffer, (mean, square), gradient in zip(self._trainable.buffers, self._moments, gradients, strict=True):
             g = (gradient * scale).where(alive, 0.0)
             mean.mul_(b1).add_(g, alpha=1.0 - b1)
             square.mul_(b2).addcmul_(g, g, value=1.0 - b2)
             if self._decay:
                 buffer.master.mul_(1.0 - lr * self._decay)
-            buffer.master.sub_(lr / left1 * mean / (square.sqrt() / left2 + _EPSILON))
+            buffer.master.sub_(lr / correction1 * mean / (square.sqrt() / correction2 + _EPSILON))
             gradient.zero_()
         self._trainable.publish()

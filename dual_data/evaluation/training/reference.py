@@ -1,4 +1,4 @@
-"""What the reference says about training rows, computed once: it never changes, so no step runs it again."""
+"""Outputs of the reference for the training rows, computed once, since the reference never changes."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ from dual_data.evaluation.training.forward import hidden_at, layer_hidden
 from dual_data.evaluation.training.optimiser import Trainable
 
 _ROWS = 64
-"""The most in a pass."""
+"""Most rows of a pass."""
 
 
 class Cache(NamedTuple):
-    """Figures of all labels of one source, in its order."""
+    """Outputs at all labels of one source, in its order."""
 
     log_p: Tensor
-    """[labels] float32 log-probability; empty where the method stops at a layer."""
+    """[labels] float32 log-probabilities; empty where the method stops at a layer."""
     hidden: Tensor
-    """[labels, H] what the head reads, or the output of the method's layer; in the model's type."""
+    """[labels, H] input of the head, or the output of the method's layer; in the model's type."""
 
 
 class ReferenceFigures:
-    """What the reference says about one kind of rows, of all cells: each cell has its part of one table."""
+    """Outputs of the reference for one kind of rows of all cells; each cell has its part of one table."""
 
-    def __init__(self, caches: Sequence[Cache], which: Sequence[int], trainable: Trainable, *, at_layer: bool) -> None:
-        """`which` is each cell's cache: cells on the same rows share one."""
+    def __init__(
+        self, caches: Sequence[Cache], cache_of_cell: Sequence[int], trainable: Trainable, *, at_layer: bool
+    ) -> None:
+        """`cache_of_cell` is the index of each cell's cache; cells with the same rows share one."""
         starts = list(accumulate((len(cache.hidden) for cache in caches), initial=0))
         device = caches[0].hidden.device
-        self._start = torch.tensor([starts[index] for index in which], device=device)[:, None]
+        self._start = torch.tensor([starts[index] for index in cache_of_cell], device=device)[:, None]
         self._log_p = torch.cat([cache.log_p for cache in caches])
         self._hidden = torch.cat([cache.hidden for cache in caches])
         self._trainable, self._at_layer = trainable, at_layer
 
     def answers(self, rows: Rows) -> Answers:
-        """The reference at the labels of `rows`."""
-        number = (rows.token + self._start).flatten()
-        hidden = self._hidden.index_select(0, number).view(*rows.token.shape, -1)
+        """Outputs of the reference at the labels of `rows`."""
+        index = (rows.token + self._start).flatten()
+        hidden = self._hidden.index_select(0, index).view(*rows.token.shape, -1)
         if self._at_layer:
             return Answers(rows.targets, hidden=hidden.float())
-        gold = self._log_p.index_select(0, number).view_as(rows.real)
+        gold = self._log_p.index_select(0, index).view_as(rows.real)
         return Answers(rows.targets, logits=lambda: self._trainable.reference_head(hidden), gold=gold)
 
 
@@ -57,10 +59,10 @@ class ReferenceFigures:
 def compute(
     model: PreTrainedModel, source: Source, trainable: Trainable, *, pad_id: int, layer: int | None, plain: bool = False
 ) -> Cache:
-    """Run the reference over all rows of `source`; up to `layer` where given.
+    """Run the reference on all rows of `source`, up to `layer` where given.
 
-    Where memory runs out, passes of half as many rows go on from there: the size of micro-batches changes nothing here.
-    Raises OutOfMemory where one row does not fit.
+    Where memory runs out, it continues with half as many rows per pass, which changes no result. Raises OutOfMemory
+    where one row does not fit.
     """
     device = next(model.parameters()).device
     order = sorted(range(len(source.rows)), key=lambda index: len(source.tokens(index)))
@@ -78,14 +80,14 @@ def compute(
         rows = groups["rows"]
         with trainable.disabled():
             states = layer_hidden(model, layout, layer) if layer is not None else None
-            found = hidden_at(model, layout, [rows], states)[0][0]
+            states_at_labels = hidden_at(model, layout, [rows], states)[0][0]
             labels = [label for index in chosen for label in range(starts[index], starts[index + 1])]
-            into = torch.tensor(labels, device=device)
-            hidden[into] = found[: len(labels)].to(hidden.dtype)
+            indices = torch.tensor(labels, device=device)
+            hidden[indices] = states_at_labels[: len(labels)].to(hidden.dtype)
             if layer is None:
-                logits = head(model, found[: len(labels)])
+                logits = head(model, states_at_labels[: len(labels)])
                 gold = rows.targets[0, : len(labels), None]
-                log_p[into] = logits.gather(1, gold)[:, 0] - logits.logsumexp(1)
+                log_p[indices] = logits.gather(1, gold)[:, 0] - logits.logsumexp(1)
 
     done, most = 0, _ROWS
     while done < len(order):
@@ -102,7 +104,7 @@ def compute(
 
 
 def _half(rows: int) -> int:
-    """Half as many rows, for a pass that did not fit."""
+    """Half as many rows, after a pass of `rows` did not fit. Raises OutOfMemory for a single row."""
     stay_in_step()
     if rows == 1:
         raise OutOfMemory(f"the reference: {CRAMPED}")

@@ -13,7 +13,7 @@ from tests.cli.command import dual_data
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many GPUs torch sees: the one number in the list."""
+    """A list with one number: how many GPUs torch sees."""
     seen = [0]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: seen[0] > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: seen[0])
@@ -56,28 +56,28 @@ def test_a_gpu_takes_many_cells_of_a_small_model_at_once_and_one_of_a_large() ->
 @pytest.mark.parametrize("command", ["run", "attack"])
 @pytest.mark.parametrize("device", ["gpu", "cuda"])
 def test_the_commands_refuse_before_they_look_at_anything(command: str, device: str, gpus: list[int]) -> None:
-    found = dual_data("eval", command, "--grid", "no such grid", "--device", device)
-    assert found.code == 2
-    assert "--device: " in found.err
-    assert len(found.err.splitlines()) == 1
+    result = dual_data("eval", command, "--grid", "no such grid", "--device", device)
+    assert result.code == 2
+    assert "--device: " in result.err
+    assert len(result.err.splitlines()) == 1
 
 
 def test_one_device_has_nobody_to_share_a_model_with() -> None:
-    found = dual_data("eval", "run", "--grid", "no such grid", "--device", "cpu", "--shard")
-    assert found.code == 2
-    assert found.err.splitlines() == [
+    result = dual_data("eval", "run", "--grid", "no such grid", "--device", "cpu", "--shard")
+    assert result.code == 2
+    assert result.err.splitlines() == [
         "error: --shard: name the devices that share the model, as in --device cuda:0,cuda:1"
     ]
 
 
 def test_a_gpu_becomes_the_current_one_and_does_without_plans_for_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[object] = []
-    monkeypatch.setattr(torch.cuda, "set_device", done.append)
-    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", done.append)
-    monkeypatch.setattr(repeatable, "prepare", lambda: done.append("prepare"))
+    calls: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", calls.append)
+    monkeypatch.setattr(repeatable, "prepare", lambda: calls.append("prepare"))
     settle("cpu")
-    assert done == []
+    assert calls == []
     settle("cuda")  # whichever is the current one
-    assert done == [False, "prepare"]
+    assert calls == [False, "prepare"]
     settle("cuda:1")
-    assert done[2:] == [torch.device("cuda:1"), False, "prepare"]
+    assert calls[2:] == [torch.device("cuda:1"), False, "prepare"]

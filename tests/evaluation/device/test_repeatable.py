@@ -1,4 +1,4 @@
-"""Training on a GPU in one order of addition, and steps that cannot be recorded; without a GPU."""
+"""Deterministic training on a GPU and steps that cannot be recorded, tested without a GPU."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(
-    method: Method = METHODS["NPO"], given: Problem | None = None, **options: Any
+    method: Method = METHODS["NPO"], setup: Problem | None = None, **options: Any
 ) -> tuple[Trace, torch.Tensor]:
-    given = given or problem()
-    trace = train(given.loaded, given.adapters, method, [given.cell(1e-3)], HOW, **options)[0]
-    return trace, given.adapters.master.clone()
+    setup = setup or problem()
+    trace = train(setup.loaded, setup.adapters, method, [setup.cell(1e-3)], HOW, **options)[0]
+    return trace, setup.adapters.master.clone()
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")
@@ -76,8 +76,8 @@ def test_forward_and_backward_are_in_one_order_and_the_optimiser_as_it_is(monkey
     def note(where: str) -> None:
         seen[where].add(torch.are_deterministic_algorithms_enabled())
 
-    given = problem()
-    layer: Any = given.loaded.model.base_model.layers[1]  # type: ignore[index]
+    setup = problem()
+    layer: Any = setup.loaded.model.base_model.layers[1]  # type: ignore[index]
     layer.register_forward_hook(lambda *_: note("forward"))
     layer.register_full_backward_hook(lambda *_: note("backward"))
     stepped = AdamW.step
@@ -87,34 +87,34 @@ def test_forward_and_backward_are_in_one_order_and_the_optimiser_as_it_is(monkey
         stepped(optimiser, keep)
 
     monkeypatch.setattr(AdamW, "step", step)
-    trace, _ = trained(given=given)
+    trace, _ = trained(setup=setup)
     assert trace.notes == {}
-    # The reference's passes are forward alone and add in one order anyway.
+    # The reference's passes are forward only, and deterministic anyway.
     assert seen == {"forward": {True, False}, "backward": {True}, "step": {False}}
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_an_operation_without_an_order_is_computed_all_the_same_and_noted() -> None:
     method = METHODS["NPO"]
-    asked: list[bool] = []
+    modes_seen: list[bool] = []
 
-    def refusing(*given: Any, beta: float = 0.1, gamma: float = 1.0, alpha: float = 1.0) -> Any:
-        found = method.loss(*given, beta=beta, gamma=gamma, alpha=alpha)
-        asked.append(torch.are_deterministic_algorithms_enabled())
-        if asked[-1]:
-            found.value.sum().backward()  # type: ignore[no-untyped-call] # half done
+    def refusing(*arguments: Any, beta: float = 0.1, gamma: float = 1.0, alpha: float = 1.0) -> Any:
+        loss = method.loss(*arguments, beta=beta, gamma=gamma, alpha=alpha)
+        modes_seen.append(torch.are_deterministic_algorithms_enabled())
+        if modes_seen[-1]:
+            loss.value.sum().backward()  # type: ignore[no-untyped-call] # half done
             raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
-        return found
+        return loss
 
-    wanted, weights = trained()
-    found, again = trained(method._replace(loss=refusing))
-    assert asked[:2] == [True, False]
-    assert True not in asked[1:]
-    # Equal but for rounding, because heads are grouped where no order is asked for.
-    assert found._replace(losses=[], parts={}, norms=[]) == wanted._replace(
+    expected, weights = trained()
+    actual, again = trained(method._replace(loss=refusing))
+    assert modes_seen[:2] == [True, False]
+    assert True not in modes_seen[1:]
+    # Equal up to rounding, because heads are grouped where training need not be deterministic.
+    assert actual._replace(losses=[], parts={}, norms=[]) == expected._replace(
         losses=[], parts={}, norms=[], notes={"repeatable": 0.0}
     )
-    assert found.losses == pytest.approx(wanted.losses, rel=1e-5)
+    assert actual.losses == pytest.approx(expected.losses, rel=1e-5)
     assert torch.allclose(weights, again, atol=1e-4)
     assert not is_refused(RuntimeError("CUDA error: out of memory"))
 
@@ -136,13 +136,13 @@ class _Graph:
 
 @pytest.fixture
 def tries(monkeypatch: pytest.MonkeyPatch) -> list[RuntimeError]:
-    """Recording ends with an error as on a GPU, after one that it was given last; the list grows with every try."""
-    found: list[RuntimeError] = []
+    """Recording fails as on a GPU: with the last error of the list, then once more. Each try appends to the list."""
+    errors: list[RuntimeError] = []
 
     @contextmanager
     def graph(*_: Any, **__: Any) -> Iterator[None]:
-        first = found[-1]
-        found.append(first)
+        first = errors[-1]
+        errors.append(first)
         try:
             raise first
         finally:
@@ -159,29 +159,29 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[RuntimeError]:
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(torch.cuda, "graph", graph)
     monkeypatch.setattr(torch.cuda, "stream", on)
-    return found
+    return errors
 
 
 def test_steps_that_cannot_be_recorded_are_taken_as_they_are(tries: list[RuntimeError]) -> None:
-    wanted, weights = trained()
+    expected, weights = trained()
     tries.append(RuntimeError("operation not permitted when stream is capturing"))
-    given = problem()
-    found, again = trained(given=given, graphs=True)
-    assert found == wanted._replace(notes={"recorded": 0.0})
+    setup = problem()
+    trace, again = trained(setup=setup, graphs=True)
+    assert trace == expected._replace(notes={"recorded": 0.0})
     assert torch.equal(weights, again)
     assert len(tries) == 2
-    assert trained(given=given, graphs=True)[0].notes == {"recorded": 0.0}
+    assert trained(setup=setup, graphs=True)[0].notes == {"recorded": 0.0}
     assert len(tries) == 2  # known by now
-    assert _Stream.made == 1  # each keeps memory of its own
+    assert _Stream.made == 1  # each stream keeps memory of its own
 
 
 def test_memory_that_runs_out_in_a_recording_is_known_as_such(tries: list[RuntimeError]) -> None:
     tries.append(torch.OutOfMemoryError("made up"))
-    given = problem()
+    setup = problem()
     with pytest.raises(RuntimeError, match="during capture") as raised:
-        trained(given=given, graphs=True)
+        trained(setup=setup, graphs=True)
     assert is_out_of_memory(raised.value)
-    assert _Stream.waits == 2 * 4  # in the step that failed too: the next try waits for this one
+    assert _Stream.waits == 2 * 4  # also in the step that failed: the next try waits for this one
     tries.append(RuntimeError("operation not permitted when stream is capturing"))
-    trained(given=given, graphs=True)
+    trained(setup=setup, graphs=True)
     assert len(tries) == 4  # a try for each

@@ -1,4 +1,4 @@
-"""One base in two processes: the results of one process alone, whichever of them a cell went to."""
+"""A base shared by two processes gives the results of one process, whichever of the two runs a cell."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_a_shared_base_gives_the_results_of_one_process(
     labels = [line.partition(": done")[0] for _, _, line in lines]
     assert len(labels) == len(set(labels)) == sum(cell.method != BASE for cell in cells)
 
-    alone, same = opened(project, file=file, out="alone")
-    run(alone, same, RunOptions(cells_at_once=2, save_adapters=True), project=project)
+    alone, cells_alone = opened(project, file=file, out="alone")
+    run(alone, cells_alone, RunOptions(cells_at_once=2, save_adapters=True), project=project)
     for path, _ in read_results(alone.folder):
         assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
     adapters = sorted((alone.folder / "adapters").rglob("*.safetensors"))
@@ -59,8 +59,8 @@ def test_a_shared_base_gives_the_results_of_one_process(
 
 def test_where_one_process_is_lost_the_others_end_and_the_next_start_goes_on(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE).replace("seeds = [0]", "seeds = [0, 1, 2]"))
-    said = r"of 2 processes ended early \(.*1:cpu: signal SIGKILL.*run the same command"
-    with one_killed(grid.folder, -1), pytest.raises(DualDataError, match=said):
+    message = r"of 2 processes ended early \(.*1:cpu: signal SIGKILL.*run the same command"
+    with one_killed(grid.folder, -1), pytest.raises(DualDataError, match=message):
         run_spread(grid, cells, TWO, project=project, shard=True)
     assert run_spread(grid, cells, TWO, project=project, shard=True).failed == 0
     assert {path.stem for path, _ in read_results(grid.folder)} == {cell.id for cell in cells}
@@ -82,14 +82,14 @@ def test_memory_that_runs_out_is_not_answered_by_one_process_alone(monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (OutOfStep("out of memory"), "out of memory"),
         (RuntimeError("gloo: Connection closed by peer [127.0.0.1]:1"), "another process was lost"),
     ],
 )
 def test_how_a_process_ended_is_said_without_a_traceback(
-    error: Exception, said: str, project: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, message: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid, cells = opened(project, file=one_stage())
 
@@ -101,7 +101,7 @@ def test_how_a_process_ended_is_said_without_a_traceback(
     handler = signal.getsignal(signal.SIGINT)
     workers._work(there, "0:cpu", torch.get_num_threads(), grid, cells, RunOptions(), project)
     signal.signal(signal.SIGINT, handler)
-    assert here.recv() == said
+    assert here.recv() == message
 
 
 def test_all_weights_are_not_trained_on_a_shared_base(project: Path) -> None:

@@ -1,7 +1,7 @@
-"""Losses written from their formulas in float64, one row at a time, on full softmaxes: what the methods must equal.
+"""The losses that the methods must equal, from their formulas: in float64, one row at a time, on full softmaxes.
 
-Nothing here imports a method: `row_figures` runs the model on one unpadded row, and the functions below read its
-log-probabilities as the papers write them.
+Nothing here imports a method: `row_figures` runs the model on one unpadded row, and the functions below use its
+log-probabilities as the papers do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Figures(NamedTuple):
     rows: Tensor
     """[labels, vocabulary] log-probabilities."""
     hidden: Tensor
-    """[labels, width] output of the steered layer where the labels stand."""
+    """[labels, width] output of the steered layer at the labels."""
 
 
 class Step(NamedTuple):
@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
 
 def row_figures(model: Any, row: Encoded, layer: int) -> Figures:
-    """Run one row alone, with attention over itself and nothing else."""
+    """Run one row alone, without padding."""
     labels = [*row.answer_ids, *row.end_ids]
     ids = torch.tensor([[*row.prompt_ids, *labels]])
     output = model(input_ids=ids, output_hidden_states=True, use_cache=False)
@@ -78,7 +78,7 @@ def grad_diff(step: Step) -> Tensor:
 def grad_diff_kl(step: Step) -> Tensor:
     pairs = zip(step.retain, step.retain_ref, strict=True)
     kl = [
-        torch.nn.functional.kl_div(one.rows, ref.rows, log_target=True, reduction="none").sum(-1) for one, ref in pairs
+        torch.nn.functional.kl_div(row.rows, ref.rows, log_target=True, reduction="none").sum(-1) for row, ref in pairs
     ]
     return token_mean(kl) - nll(step.forget)
 
@@ -104,20 +104,20 @@ def dpo(step: Step, beta: float = 0.1) -> Tensor:
 
 def rmu(step: Step, steering: float = 2.0) -> Tensor:
     width = step.forget[0].hidden.shape[-1]
-    drawn = torch.randn(width, generator=torch.Generator().manual_seed(0)).double()
-    target = steering * drawn / drawn.norm()
+    direction = torch.randn(width, generator=torch.Generator().manual_seed(0)).double()
+    target = steering * direction / direction.norm()
     forget = [((row.hidden - target) ** 2).mean(-1) for row in step.forget]
     pairs = zip(step.retain, step.retain_ref, strict=True)
     return token_mean(forget) + token_mean([((row.hidden - ref.hidden) ** 2).mean(-1) for row, ref in pairs])
 
 
 def undial(step: Step, beta: float = 10.0) -> Tensor:
-    found = []
+    losses = []
     for row, ref, labels in zip(step.forget, step.forget_ref, step.labels, strict=True):
         logits = ref.rows.clone()
         logits[torch.arange(len(labels)), torch.tensor(labels)] -= beta
-        found.append(-(logits.softmax(-1) * row.rows).sum(-1))
-    return token_mean(found)
+        losses.append(-(logits.softmax(-1) * row.rows).sum(-1))
+    return token_mean(losses)
 
 
 def wga(step: Step) -> Tensor:
@@ -126,20 +126,20 @@ def wga(step: Step) -> Tensor:
 
 
 def adapop(step: Step) -> Tensor:
-    found = []
+    losses = []
     for row, rank in zip(step.forget, step.popularity_rank, strict=True):
         exponent = 2.0 ** (1 - rank) * 0.05**rank
-        found.append(-(row.log_p.detach().exp() ** exponent * -row.log_p))
-    return token_mean(found) + 0.5 * nll(step.retain)
+        losses.append(-(row.log_p.detach().exp() ** exponent * -row.log_p))
+    return token_mean(losses) + 0.5 * nll(step.retain)
 
 
-def jensen_shannon(one: Tensor, two: Tensor) -> Tensor:
-    middle = ((one + two) / 2).log()
+def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
+    middle = ((first + second) / 2).log()
 
-    def part(p: Tensor) -> Tensor:
+    def half(p: Tensor) -> Tensor:
         return (p * (p.clamp_min(1e-300).log() - middle)).sum(-1) / 2  # 0 log 0 = 0, with a gradient
 
-    return part(one) + part(two)
+    return half(first) + half(second)
 
 
 def jensun(step: Step) -> Tensor:

@@ -24,20 +24,20 @@ from tests.evaluation.training.oracle import LAYER, OPTIONS, Oracle, Problem, pe
 ARCHITECTURES = ("llama", "gemma", "qwen")
 
 
-def steps_of(given: Problem, optimisation: Optimisation) -> list[tuple[list[int], list[int]]]:
+def steps_of(setup: Problem, optimisation: Optimisation) -> list[tuple[list[int], list[int]]]:
     """Forget and retain rows of every step, from the order that training uses."""
-    labels = {"forget": [1] * len(given.forget), "retain": [1] * len(given.retain)}
-    found = []
+    labels = {"forget": [1] * len(setup.forget), "retain": [1] * len(setup.retain)}
+    steps = []
     for step in plan(labels, optimisation, seed=0)[0]:
         rows = [[index for micro in step for index in micro.rows[kind]] for kind in ("forget", "retain")]
-        found.append((rows[0], rows[1]))
-    return found
+        steps.append((rows[0], rows[1]))
+    return steps
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def bench(request: pytest.FixtureRequest) -> tuple[Problem, Oracle, dict[tuple[int, ...], Step]]:
-    given = problem(request.param)
-    return given, Oracle(given, peft_twin(given, request.param)), {}
+    setup = problem(request.param)
+    return setup, Oracle(setup, peft_twin(setup, request.param)), {}
 
 
 def expected(
@@ -56,13 +56,13 @@ def expected(
 def test_losses_equal_the_formula_for_every_batch_size_and_accumulation(
     bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]], name: str, plain: bool | None
 ) -> None:
-    given = bench[0]
+    setup = bench[0]
     for batch in range(1, 8):
-        for parts in (1, 4):
-            optimisation = Optimisation(epochs=1, batch=batch, micro=-(-batch // parts))
-            trace = given.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
-            wanted = [expected(bench, name, rows) for rows in steps_of(given, optimisation)]
-            assert trace.losses == pytest.approx(wanted, rel=1e-5, abs=1e-5), (batch, parts)
+        for passes in (1, 4):
+            optimisation = Optimisation(epochs=1, batch=batch, micro=-(-batch // passes))
+            trace = setup.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
+            losses = [expected(bench, name, rows) for rows in steps_of(setup, optimisation)]
+            assert trace.losses == pytest.approx(losses, rel=1e-5, abs=1e-5), (batch, passes)
 
 
 @pytest.mark.parametrize("plain", [None, True], ids=["packed", "padded"])
@@ -70,62 +70,62 @@ def test_losses_equal_the_formula_for_every_batch_size_and_accumulation(
 def test_gradients_equal_autograd_through_the_formula_and_peft(
     bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]], name: str, plain: bool | None
 ) -> None:
-    given, oracle, _ = bench
+    setup, oracle, _ = bench
     optimisation = Optimisation(epochs=1, batch=4, micro=3)
-    trace = given.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
-    steps = steps_of(given, optimisation)
-    for norm, gradient, rows in zip(trace.norms, given.adapters.gradients, steps, strict=True):
+    trace = setup.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
+    steps = steps_of(setup, optimisation)
+    for norm, gradient, rows in zip(trace.norms, setup.adapters.gradients, steps, strict=True):
         oracle.twin.zero_grad()
         FORMULAS[name](oracle.step(*rows)).backward()  # type: ignore[no-untyped-call]
-        wanted = twin_gradient(given, oracle.twin)
-        assert (gradient[0] - wanted).norm() <= 1e-4 * wanted.norm()
-        assert norm == pytest.approx(wanted.norm().item(), rel=1e-4)
+        expected_gradient = twin_gradient(setup, oracle.twin)
+        assert (gradient[0] - expected_gradient).norm() <= 1e-4 * expected_gradient.norm()
+        assert norm == pytest.approx(expected_gradient.norm().item(), rel=1e-4)
 
 
 def test_undial_pushes_the_label_down_by_its_pressure_and_nothing_else(
     bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]],
 ) -> None:
-    """At the usual pressure the label has no weight left, and what is said of it could be anything."""
-    given, oracle, _ = bench
+    """At the usual beta the label has no weight left, so the test would pass whatever its logit."""
+    setup, oracle, _ = bench
     optimisation = Optimisation(epochs=1, batch=7)
-    (rows,) = steps_of(given, optimisation)
+    (rows,) = steps_of(setup, optimisation)
     with torch.no_grad():
-        wanted = undial(oracle.step(*rows), beta=0.1).item()
-    assert given.train("UNDIAL", optimisation, beta=0.1)[0].losses == pytest.approx([wanted], rel=1e-5)
+        expected_loss = undial(oracle.step(*rows), beta=0.1).item()
+    assert setup.train("UNDIAL", optimisation, beta=0.1)[0].losses == pytest.approx([expected_loss], rel=1e-5)
 
 
 @pytest.mark.parametrize(("normalise", "micro"), [("micro", 3), ("sequence", 3), ("sequence", 0), ("batch", 2)])
 def test_normalisation_is_what_its_name_says(normalise: str, micro: int) -> None:
-    given = problem()
-    oracle = Oracle(given, peft_twin(given, "llama"))
+    setup = problem()
+    oracle = Oracle(setup, peft_twin(setup, "llama"))
     optimisation = Optimisation(epochs=1, batch=7, micro=micro, normalise=normalise)
-    loss = given.train("GradAscent", optimisation)[0].losses[0]
-    rows = steps_of(given, optimisation)[0][0]
+    loss = setup.train("GradAscent", optimisation)[0].losses[0]
+    rows = steps_of(setup, optimisation)[0][0]
     with torch.no_grad():
-        nll = [-figures.log_p for figures in oracle.rows([given.forget[index] for index in rows])]
+        nll = [-figures.log_p for figures in oracle.rows([setup.forget[index] for index in rows])]
     if normalise == "micro":
-        wanted = torch.stack([torch.cat(nll[i : i + micro]).mean() for i in range(0, 7, micro)]).mean()
+        expected_loss = torch.stack([torch.cat(nll[i : i + micro]).mean() for i in range(0, 7, micro)]).mean()
     elif normalise == "sequence":
-        wanted = torch.stack([row.mean() for row in nll]).mean()
+        expected_loss = torch.stack([row.mean() for row in nll]).mean()
     else:
-        wanted = torch.cat(nll).mean()
-    assert loss == pytest.approx(-wanted.item(), rel=1e-5)
+        expected_loss = torch.cat(nll).mean()
+    assert loss == pytest.approx(-expected_loss.item(), rel=1e-5)
 
 
 def test_the_kl_term_of_the_early_code_covers_every_position_but_padding() -> None:
-    given = problem()
-    twin = peft_twin(given, "llama")
+    setup = problem()
+    twin = peft_twin(setup, "llama")
     optimisation = Optimisation(epochs=1, batch=7, forget_kl=0.5)
-    trace = given.train("GradAscent", optimisation)[0]
-    found = []
+    trace = setup.train("GradAscent", optimisation)[0]
+    divergences = []
     with torch.no_grad():
-        for row in given.forget:
+        for row in setup.forget:
             ids = torch.tensor([[*row.prompt_ids, *row.answer_ids, *row.end_ids]])
             policy = twin(input_ids=ids).logits[0, :-1].log_softmax(-1)
             with twin.disable_adapter():
                 reference = twin(input_ids=ids).logits[0, :-1].log_softmax(-1)
-            found.append((reference.exp() * (reference - policy)).sum(-1))
-    kl = torch.cat(found).mean().item()
+            divergences.append((reference.exp() * (reference - policy)).sum(-1))
+    kl = torch.cat(divergences).mean().item()
     assert trace.parts["forget_kl"][0] == pytest.approx(kl, rel=1e-4)
     assert trace.losses[0] == pytest.approx(0.5 * kl - trace.parts["forget_nll"][0], rel=1e-5)
 
@@ -133,12 +133,12 @@ def test_the_kl_term_of_the_early_code_covers_every_position_but_padding() -> No
 @pytest.fixture(scope="module")
 def first_step() -> dict[str, tuple[float, dict[str, float], float]]:
     """Loss, parts and gradient norm of one step of all rows from a fresh adapter, by method."""
-    found = {}
+    by_method = {}
     for name in METHODS:
-        given = problem(fresh=True)
-        trace = given.train(name, Optimisation(epochs=1, batch=7), **OPTIONS.get(name, {}))[0]
-        found[name] = (trace.losses[0], {key: values[0] for key, values in trace.parts.items()}, trace.norms[0])
-    return found
+        setup = problem(fresh=True)
+        trace = setup.train(name, Optimisation(epochs=1, batch=7), **OPTIONS.get(name, {}))[0]
+        by_method[name] = (trace.losses[0], {key: values[0] for key, values in trace.parts.items()}, trace.norms[0])
+    return by_method
 
 
 def test_before_the_first_step_policy_and_reference_are_the_same(
@@ -146,8 +146,8 @@ def test_before_the_first_step_policy_and_reference_are_the_same(
 ) -> None:
     nll = first_step["GradAscent"][1]["forget_nll"]
     retain = first_step["GradDiff"][1]["retain_nll"]
-    given = problem(fresh=True)
-    base = [row_figures(given.loaded.model, row, LAYER).log_p for row in given.forget]
+    setup = problem(fresh=True)
+    base = [row_figures(setup.loaded.model, row, LAYER).log_p for row in setup.forget]
     assert nll == pytest.approx(-torch.cat(base).mean().item(), rel=1e-5)
     assert first_step["GradAscent"][0] == -nll
     assert first_step["GradDiff"][0] == pytest.approx(retain - nll, rel=1e-6)
@@ -160,13 +160,13 @@ def test_before_the_first_step_policy_and_reference_are_the_same(
 
 
 def test_at_the_reference_npo_pulls_as_the_mean_of_sequence_sums_does() -> None:
-    given = problem(fresh=True)
-    twin = peft_twin(given, "llama")
-    given.train("NPO", Optimisation(epochs=1, batch=7), alpha=0.0)
-    rows = Oracle(given, twin).rows(given.forget)
+    setup = problem(fresh=True)
+    twin = peft_twin(setup, "llama")
+    setup.train("NPO", Optimisation(epochs=1, batch=7), alpha=0.0)
+    rows = Oracle(setup, twin).rows(setup.forget)
     (torch.stack([row.log_p.sum() for row in rows]).mean()).backward()  # type: ignore[no-untyped-call]
-    wanted = twin_gradient(given, twin)
-    assert (given.adapters.gradients[0][0] - wanted).norm() <= 1e-4 * wanted.norm()
+    expected_gradient = twin_gradient(setup, twin)
+    assert (setup.adapters.gradients[0][0] - expected_gradient).norm() <= 1e-4 * expected_gradient.norm()
 
 
 def test_ascent_and_npo_are_different_methods() -> None:
@@ -175,8 +175,8 @@ def test_ascent_and_npo_are_different_methods() -> None:
 
 
 def test_simnpo_rewards_forgetting() -> None:
-    given = problem(fresh=True)
-    trace = given.train("SimNPO", Optimisation(epochs=12, batch=7), given.cell(lr=5e-3), alpha=0.0, beta=0.5)[0]
+    setup = problem(fresh=True)
+    trace = setup.train("SimNPO", Optimisation(epochs=12, batch=7), setup.cell(lr=5e-3), alpha=0.0, beta=0.5)[0]
     assert trace.parts["forget_nll"][-1] > trace.parts["forget_nll"][0]
     assert trace.losses[-1] < trace.losses[0]
 
@@ -187,22 +187,22 @@ def test_methods_without_a_reference_compute_none() -> None:
 
 
 def test_rmu_never_runs_the_layers_behind_its_own_and_leaves_them_alone() -> None:
-    given = problem(fresh=True)
-    assert packs(given.loaded, 10)  # finding that out runs the whole model once
+    setup = problem(fresh=True)
+    assert packs(setup.loaded, 10)  # this trial runs the whole model once
     ran: list[int] = []
-    for number, layer in enumerate(decoder_layers(given.loaded.model)):
+    for number, layer in enumerate(decoder_layers(setup.loaded.model)):
         layer.register_forward_hook(lambda *_, number=number: ran.append(number))
-    before = given.adapters.master.clone()
-    given.train("RMU", Optimisation(epochs=2, batch=7), given.cell(lr=1e-2), layer=0)
+    before = setup.adapters.master.clone()
+    setup.train("RMU", Optimisation(epochs=2, batch=7), setup.cell(lr=1e-2), layer=0)
     assert set(ran) == {0}
     changed = {
         slot.name
-        for slot in given.adapters.slots
+        for slot in setup.adapters.slots
         if not torch.equal(
-            *(m[0, slot.start : slot.start + slot.a_size + slot.b_size] for m in (before, given.adapters.master))
+            *(m[0, slot.start : slot.start + slot.a_size + slot.b_size] for m in (before, setup.adapters.master))
         )
     }
-    assert changed == {slot.name for slot in given.adapters.slots if ".layers.0." in slot.name}
+    assert changed == {slot.name for slot in setup.adapters.slots if ".layers.0." in slot.name}
 
 
 def test_rmu_directions_of_two_seeds_are_unrelated() -> None:
@@ -232,8 +232,8 @@ def facts(popularity: list[float | None]) -> Facts:
 
 
 def test_adapop_exponents_fall_with_popularity_whatever_its_unit() -> None:
-    found = [row[0] for row in exponents(facts([5.0, 1.0, 3.0]))["exponent"]]
-    assert found == pytest.approx([0.05, 2.0, (2.0 * 0.05) ** 0.5])
+    values = [row[0] for row in exponents(facts([5.0, 1.0, 3.0]))["exponent"]]
+    assert values == pytest.approx([0.05, 2.0, (2.0 * 0.05) ** 0.5])
     assert exponents(facts([5e6, 1e6, 3e6])) == exponents(facts([5.0, 1.0, 3.0]))
     assert ranks([4.0, 4.0]) == [0.5, 0.5]
     with pytest.raises(UsageError, match="popularity of every forget row"):
@@ -241,12 +241,12 @@ def test_adapop_exponents_fall_with_popularity_whatever_its_unit() -> None:
 
 
 def test_adapop_published_exponents_are_clipped_and_the_share_is_recorded() -> None:
-    found = [row[0] for row in exponents(facts([10.0, 167.0, 9000.0]), by="published")["exponent"]]
-    assert found == pytest.approx([2.0, 1.0, 0.05], rel=0.01)
+    values = [row[0] for row in exponents(facts([10.0, 167.0, 9000.0]), by="published")["exponent"]]
+    assert values == pytest.approx([2.0, 1.0, 0.05], rel=0.01)
     method = METHODS["AdaPop"]
     for by, share in (("published", 2 / 3), ("quantile", 0.0)):
-        noted = method.bind(share_clipped, method.options({"by": by}))(facts([10.0, 167.0, 9000.0]))
-        assert noted["share_of_exponents_clipped"] == pytest.approx(share)
+        notes = method.bind(share_clipped, method.options({"by": by}))(facts([10.0, 167.0, 9000.0]))
+        assert notes["share_of_exponents_clipped"] == pytest.approx(share)
 
 
 def test_adapop_controller_raises_the_retain_weight_as_far_as_its_limit_and_lowers_it_again() -> None:
@@ -276,6 +276,6 @@ def test_closed_form_of_the_divergence_to_a_point() -> None:
     p = torch.tensor([[0.7, 0.2, 0.1], [1 - 2e-9, 1e-9, 1e-9], [1e-9, 0.5, 0.5 - 1e-9]], dtype=torch.float64)
     point = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     middle = (p + point) / 2
-    wanted = (torch.special.xlogy(p, p / middle) + torch.special.xlogy(point, point / middle)).sum(-1) / 2
-    assert point_divergence(p[:, 0].log()).tolist() == pytest.approx(wanted.tolist(), abs=1e-12)
+    expected_jsd = (torch.special.xlogy(p, p / middle) + torch.special.xlogy(point, point / middle)).sum(-1) / 2
+    assert point_divergence(p[:, 0].log()).tolist() == pytest.approx(expected_jsd.tolist(), abs=1e-12)
     assert jensen_shannon(p[:1].log(), p[:1].log()).item() == pytest.approx(0.0, abs=1e-15)

@@ -1,4 +1,4 @@
-"""Grouped heads: the same numbers and gradients as with copies of keys and values."""
+"""Grouped heads give the same outputs and gradients as copies of keys and values."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class _Layer(torch.nn.Module):
 
 
 def _laid_out(*order: int) -> Any:
-    """Torch's attention with its output in another order of memory: which one it has differs between kernels."""
+    """Torch's attention with another memory layout of its output, which differs between kernels."""
 
     def attention(*args: Any, **options: Any) -> torch.Tensor:
         output = scaled_dot_product_attention(*args, **options)
-        return output.permute(order).contiguous().permute([order.index(place) for place in range(4)])
+        return output.permute(order).contiguous().permute([order.index(dimension) for dimension in range(4)])
 
     return attention
 
 
-# Heads before tokens, as on a processor; tokens before heads, as a GPU's memory-efficient kernel; heads before rows.
+# Heads before tokens, as on a CPU; tokens before heads, as in a GPU's memory-efficient kernel; heads before rows.
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 1, 3), (1, 0, 2, 3)])
 @pytest.mark.parametrize("tokens", [1, 5])
 def test_grouped_heads_give_what_copies_give_and_the_same_gradients(
@@ -45,11 +45,11 @@ def test_grouped_heads_give_what_copies_give_and_the_same_gradients(
     for function in (attend, sdpa_attention_forward):
         torch.manual_seed(1)
         shapes = ((2, 6, tokens, 8), (2, 2, 7, 8), (2, 2, 7, 8))
-        parts: Any = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-        query, key, value = parts
+        inputs: Any = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+        query, key, value = inputs
         output: Any = function(_Layer(), query, key, value, mask, scaling=0.3)[0]
         output.square().sum().backward()
-        results.append([output, *(part.grad for part in parts)])
+        results.append([output, *(tensor.grad for tensor in inputs)])
     for ours, theirs in zip(*results, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""Rows that are longer than what a model takes are refused by name, and their cells fail."""
+"""Rows longer than a model takes are refused by name, and their cells fail."""
 
 from __future__ import annotations
 

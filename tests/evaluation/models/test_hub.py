@@ -1,4 +1,4 @@
-"""Models of the Hub: loaded and kept, taken from the cache without it, and refused at once where neither has them."""
+"""Models of the Hub: downloaded and cached, loaded from the cache offline, and refused at once where neither works."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AT_ONCE = 10.0
 
 
 def point_at(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Make `url` the Hub, also for a transformers that has talked to another one already."""
+    """Make `url` the Hub, even where transformers has already talked to another one."""
     monkeypatch.setattr("transformers.utils.hub._hf_api", None, raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
     template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
@@ -34,7 +34,7 @@ def point_at(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 
 @pytest.fixture
 def served(online: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """A Hub that has one model, and that the client takes for the Hub."""
+    """A server with one model, which the client uses as the Hub."""
     monkeypatch.setenv("DUAL_DATA_CACHE", str(tmp_path / "cache"))
     loaded = tiny("llama")
     loaded.model.save_pretrained(tmp_path / "model")
@@ -47,17 +47,17 @@ def served(online: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 def refused(name: str) -> str:
-    """What `identify` and `load` say, which is the same and takes no time."""
-    said = set()
-    for ask in (identify, load):
+    """The error message of `identify` and `load`, which must be the same and come at once."""
+    messages = set()
+    for function in (identify, load):
         began = time.monotonic()
         with pytest.raises(UsageError) as caught:
-            ask(name)
+            function(name)
         assert time.monotonic() - began < AT_ONCE
-        said.add(str(caught.value))
-    (only,) = said
-    assert "\n" not in only
-    return only
+        messages.add(str(caught.value))
+    (message,) = messages
+    assert "\n" not in message
+    return message
 
 
 def test_a_model_of_the_hub_is_loaded_through_its_faults_and_again_without_it(
@@ -66,7 +66,7 @@ def test_a_model_of_the_hub_is_loaded_through_its_faults_and_again_without_it(
     failed: list[str] = []
 
     def once(method: str, path: str) -> Answer | None:
-        """Two files fail: when they are asked for, and where that is passed over, when they are asked for again."""
+        """Two files fail at the first request and, where that is retried, at the second."""
         if path.endswith(("/config.json", "/model.safetensors")) and failed.count(path) < 2:
             failed.append(path)
             return Answer(503, {"error": "later"})
@@ -92,17 +92,17 @@ def test_a_model_of_the_hub_is_loaded_through_its_faults_and_again_without_it(
 def test_what_neither_the_hub_nor_the_cache_has_is_refused_at_once(
     served: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    said = refused("someone/nothing")
-    assert "the Hub gave us: someone/nothing is not a local folder" in said
-    assert "Correct the name or the revision; for a private or gated model log in (hf auth login)" in said
+    message = refused("someone/nothing")
+    assert "the Hub gave us: someone/nothing is not a local folder" in message
+    assert "Correct the name or the revision; for a private or gated model log in (hf auth login)" in message
     for name in ("nope", NAME):
         point_at(monkeypatch, url := f"http://127.0.0.1:{free_port()}")
-        said = refused(name)
-        assert said.startswith(
+        message = refused(name)
+        assert message.startswith(
             f"{name}: no folder or file here, nor whole in the Hub's cache ({tmp_path / 'hub'}), and the Hub at {url} "
             "cannot be reached: ConnectError: "
         )
-        assert "Correct the name or the path, or connect" in said
+        assert "Correct the name or the path, or connect" in message
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert "cannot be reached: offline mode is on (HF_HUB_OFFLINE)" in refused("nope")
 

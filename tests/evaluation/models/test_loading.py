@@ -1,4 +1,4 @@
-"""Loading: what a model lacks is supplied or refused with the way out, and nothing is left half-written."""
+"""Loading: what a model lacks is supplied or refused with advice, and nothing is left half-written."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _copied(saved: Path, to: Path) -> Path:
 
 def test_a_model_is_all_that_it_is_loaded_from_and_nothing_beside(saved: Path, tmp_path: Path) -> None:
     known = identify(str(saved)).weights
-    found = {known}
+    hashes = {known}
     for name, old, new in (
         ("config.json", '"rms_norm_eps": 1e-06', '"rms_norm_eps": 1e-05'),
         ("generation_config.json", "{", '{"repetition_penalty": 1.1,'),
@@ -78,11 +78,11 @@ def test_a_model_is_all_that_it_is_loaded_from_and_nothing_beside(saved: Path, t
         ("modeling_own.py", "", "x = 1\n"),
     ):
         copy = _copied(saved, tmp_path / name)
-        was = (copy / name).read_text() if old else ""
-        assert old in was
-        (copy / name).write_text(was.replace(old, new, 1))
-        found.add(files_hash(copy))
-    assert len(found) == 6
+        text = (copy / name).read_text() if old else ""
+        assert old in text
+        (copy / name).write_text(text.replace(old, new, 1))
+        hashes.add(files_hash(copy))
+    assert len(hashes) == 6
     copy = _copied(saved, tmp_path / "same")
     for name in ("training_args.bin", "optimizer.safetensors", "README.md"):
         (copy / name).write_bytes(b"of a training")
@@ -168,9 +168,11 @@ def test_how_a_model_likes_to_be_sampled_changes_no_greedy_answer() -> None:
     model: Any = tiny().model
     model.generation_config.update(do_sample=True, temperature=0.7, top_k=2, repetition_penalty=3.0)
     loaded = finish(model, tiny().tokenizer, "x")
-    found = PlainEngine(loaded, rows=64, max_new_tokens=12).run(requests)[0]
-    assert [outcome.generation for outcome in found] == [outcome.generation for outcome in expected]
-    assert any(len(set(outcome.generation)) < len(outcome.generation) for outcome in found)  # a penalty would be seen
+    outcomes = PlainEngine(loaded, rows=64, max_new_tokens=12).run(requests)[0]
+    assert [outcome.generation for outcome in outcomes] == [outcome.generation for outcome in expected]
+    assert any(
+        len(set(outcome.generation)) < len(outcome.generation) for outcome in outcomes
+    )  # a penalty would be seen
 
 
 def test_a_wrong_eos_does_not_stop_the_right_one_from_ending_turns() -> None:
@@ -199,11 +201,11 @@ def test_remote_code_is_refused_unless_asked_for(saved: Path, tmp_path: Path) ->
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text("raise SystemExit('ran')")
-    for ask in (identify, load):
+    for function in (identify, load):
         with pytest.raises(UsageError, match=r"ships its own code.*--trust-remote-code"):
-            ask(str(folder))
+            function(str(folder))
         with pytest.raises(SystemExit, match="ran"):
-            ask(str(folder), trust_remote_code=True)
+            function(str(folder), trust_remote_code=True)
 
 
 @pytest.mark.parametrize(

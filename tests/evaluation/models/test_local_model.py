@@ -31,11 +31,11 @@ def prompt_of(model: LocalModel, chat: Chat) -> torch.Tensor:
 def test_greedy_answers_are_those_of_generate(model: LocalModel) -> None:
     answers = model.generate(CHATS, Sampling(max_new_tokens=12))
     inner: Any = model._model
-    for chat, found in zip(CHATS, answers, strict=True):
+    for chat, texts in zip(CHATS, answers, strict=True):
         ids = prompt_of(model, chat)
         with torch.no_grad():
             whole = inner.generate(ids, max_new_tokens=12, do_sample=False, attention_mask=torch.ones_like(ids))
-        assert found == [model._tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)]
+        assert texts == [model._tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)]
 
 
 def test_samples_depend_on_seed_and_text_alone(model: LocalModel) -> None:
@@ -51,29 +51,29 @@ def test_samples_depend_on_seed_and_text_alone(model: LocalModel) -> None:
 def test_a_tiny_nucleus_is_greedy(model: LocalModel) -> None:
     narrow = model.generate(CHATS, Sampling(max_new_tokens=6, temperature=1.0, top_p=1e-6, samples=2, seed=1))
     greedy = model.generate(CHATS, Sampling(max_new_tokens=6))
-    assert narrow == [found * 2 for found in greedy]
+    assert narrow == [texts * 2 for texts in greedy]
 
 
 def test_log_probabilities_are_those_of_one_unpadded_row(model: LocalModel) -> None:
     answers = ["France", "Japan", "the Federal Republic of Germany", "Portugal", "Italy", "x"]
-    found = model.log_probabilities(CHATS, answers)
+    log_ps = model.log_probabilities(CHATS, answers)
     inner: Any = model._model
-    for chat, answer, value in zip(CHATS, answers, found, strict=True):
+    for chat, answer, log_p in zip(CHATS, answers, log_ps, strict=True):
         prompt = prompt_of(model, chat)
         target = model._tokenizer(answer, add_special_tokens=False)["input_ids"]
         with torch.no_grad():
             logits = inner(torch.cat([prompt, torch.tensor([target])], 1)).logits[0].double().log_softmax(-1)
         start = prompt.shape[1] - 1
-        wanted = sum(float(logits[start + t, token]) for t, token in enumerate(target))
-        assert value == pytest.approx(wanted, abs=1e-4)
+        expected = sum(float(logits[start + t, token]) for t, token in enumerate(target))
+        assert log_p == pytest.approx(expected, abs=1e-4)
     with pytest.raises(UsageError, match="' ' has no tokens"):
         model.log_probabilities(CHATS[:1], [" "])
 
 
 def test_labels_are_single_tokens(model: LocalModel) -> None:
-    found = model.label_log_probabilities(CHATS, ["a", "b", "c"])
-    wanted = model.log_probabilities(CHATS, ["b"] * len(CHATS))
-    assert [row[1] for row in found] == pytest.approx(wanted, abs=1e-4)
+    log_ps = model.label_log_probabilities(CHATS, ["a", "b", "c"])
+    expected = model.log_probabilities(CHATS, ["b"] * len(CHATS))
+    assert [row[1] for row in log_ps] == pytest.approx(expected, abs=1e-4)
     with pytest.raises(UsageError, match="does not write Zürich as one token"):
         model.label_log_probabilities(CHATS, ["a", "Zürich"])
 

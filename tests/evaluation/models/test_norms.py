@@ -1,4 +1,4 @@
-"""Norms by torch's own kernel: the model's numbers and gradients, and no norm touched that is another function."""
+"""Norms by torch's own kernel: same outputs and gradients, and norms of another form are left unchanged."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def _loss_and_gradients(model: Any, *, trained: bool) -> list[Tensor]:
             weight.requires_grad_(True)
     loss = last_hidden(model, IDS).float().square().mean()
     loss.backward()  # type: ignore[no-untyped-call]
-    found = [loss.detach(), *(buffer.gradient.clone() for buffer in adapters.buffers)]
-    found += [weight.grad.clone() for weight in _weights(model) if weight.grad is not None]
+    results = [loss.detach(), *(buffer.gradient.clone() for buffer in adapters.buffers)]
+    results += [weight.grad.clone() for weight in _weights(model) if weight.grad is not None]
     adapters.remove()
-    return found
+    return results
 
 
 @pytest.mark.parametrize("trained", [False, True])
@@ -45,8 +45,8 @@ def test_a_model_gives_the_same_with_its_norms_fused(
     assert fuse_norms(model) == len(norms_of(model)) == 5
     after = _loss_and_gradients(model, trained=trained)
     assert len(before) == len(after) == (7 if trained else 2)
-    for one, other in zip(before, after, strict=True):
-        assert (one - other).float().norm() <= tolerance * one.float().norm()
+    for expected, actual in zip(before, after, strict=True):
+        assert (expected - actual).float().norm() <= tolerance * expected.float().norm()
 
 
 def test_a_copy_of_a_model_has_norms_of_its_own() -> None:

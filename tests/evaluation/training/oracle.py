@@ -22,34 +22,34 @@ from tests.evaluation.questions import cities
 
 SPEC = LoraSpec(rank=4, alpha=8.0)
 LAYER = 0
-"""The layer that RMU steers; the last one's output is normalised before transformers shows it."""
+"""The layer that RMU steers; not the last one, whose output transformers returns normalised."""
 OPTIONS: dict[str, dict[str, Any]] = {"RMU": {"layer": LAYER}}
-"""What a method needs to be told of so small a model."""
+"""Options that methods need for so small a model."""
 
 
 class Watched(Adapters):
     """Adapters that remember the gradient of every step."""
 
-    def __init__(self, *given: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         self.gradients: list[torch.Tensor] = []
         """[K, P] of each step, before clipping."""
-        self._seen: torch.Tensor | None = None
-        super().__init__(*given, **options)
+        self._read_gradient: torch.Tensor | None = None
+        super().__init__(*arguments, **options)
 
     @property
     def buffers(self) -> Sequence[Buffer]:
-        self._seen = self.gradient.clone()
+        self._read_gradient = self.gradient.clone()
         return super().buffers
 
     def publish(self) -> None:
-        # The optimiser reads the buffers, steps, empties the gradients and publishes, in this order.
-        if self._seen is not None:
-            self.gradients.append(self._seen)
+        # The optimiser reads the buffers, steps, zeroes the gradients and publishes, in this order.
+        if self._read_gradient is not None:
+            self.gradients.append(self._read_gradient)
         super().publish()
 
 
 class Problem(NamedTuple):
-    """Rows to forget and retain, and a model with adapters that are not fresh."""
+    """Rows to forget and retain, and a model with trained-like adapters unless they are fresh."""
 
     loaded: Loaded
     adapters: Watched
@@ -69,7 +69,7 @@ class Problem(NamedTuple):
 
 
 def problem(architecture: str = "llama", *, seeds: Sequence[int] = (0,), fresh: bool = False) -> Problem:
-    """Seven rows to forget, five to retain."""
+    """A problem of seven rows to forget and five to retain."""
     loaded = tiny(architecture)
     items = cities()
     forget = encode(loaded.tokenizer, items, "chat")
@@ -87,20 +87,20 @@ def disturb(adapters: Adapters) -> None:
     """Give every adapter a B that is not zero, so that policy and reference differ."""
     generator = torch.Generator().manual_seed(1)
     for k in range(adapters.count):
-        drawn = {
+        weights = {
             name: (a, 0.05 * torch.randn(b.shape, generator=generator)) for name, (a, b) in adapters.weights(k).items()
         }
-        adapters.load_weights(k, drawn)
+        adapters.load_weights(k, weights)
 
 
-def peft_twin(given: Problem, architecture: str, k: int = 0) -> PeftModel:
+def peft_twin(setup: Problem, architecture: str, k: int = 0) -> PeftModel:
     """The same model and adapter `k` in peft, in float64: independent of the adapters under test."""
     base: Any = tiny(architecture).model.double()
     config = LoraConfig(r=SPEC.rank, lora_alpha=int(SPEC.alpha), target_modules=list(SPEC.targets), lora_dropout=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads an attribute that transformers has renamed
         twin: Any = get_peft_model(base, config)
-    for name, (a, b) in given.adapters.weights(k).items():
+    for name, (a, b) in setup.adapters.weights(k).items():
         layer = twin.base_model.model.get_submodule(name)
         layer.lora_A["default"].weight.data = a.double().clone()
         layer.lora_B["default"].weight.data = b.double().clone()
@@ -108,46 +108,46 @@ def peft_twin(given: Problem, architecture: str, k: int = 0) -> PeftModel:
     return twin
 
 
-def twin_gradient(given: Problem, twin: PeftModel) -> torch.Tensor:
+def twin_gradient(setup: Problem, twin: PeftModel) -> torch.Tensor:
     """[P] gradient of the twin's adapter, laid out as the adapters under test lay out theirs."""
-    found = []
+    gradients = []
     base: Any = twin.base_model.model
-    for slot in given.adapters.slots:
+    for slot in setup.adapters.slots:
         layer = base.get_submodule(slot.name)
-        for part in (layer.lora_A["default"].weight, layer.lora_B["default"].weight):
-            found.append((torch.zeros_like(part) if part.grad is None else part.grad).flatten())
-    return torch.cat(found)
+        for weight in (layer.lora_A["default"].weight, layer.lora_B["default"].weight):
+            gradients.append((torch.zeros_like(weight) if weight.grad is None else weight.grad).flatten())
+    return torch.cat(gradients)
 
 
 class Oracle:
     """Figures of single rows under the peft twin and its base."""
 
-    def __init__(self, given: Problem, twin: PeftModel) -> None:
-        self.given, self.twin = given, twin
-        refusal = given.loaded.tokenizer("No idea", add_special_tokens=False)["input_ids"]
+    def __init__(self, setup: Problem, twin: PeftModel) -> None:
+        self.setup, self.twin = setup, twin
+        refusal = setup.loaded.tokenizer("No idea", add_special_tokens=False)["input_ids"]
         self.refusal_ids = list(refusal)
-        values = [float(i % 5) for i in range(len(given.forget))]
+        values = [float(i % 5) for i in range(len(setup.forget))]
         last = len(values) - 1
-        places = [[p for p, v in enumerate(sorted(values)) if v == value] for value in values]
-        self.ranks = [sum(found) / len(found) / last for found in places]
+        tied_ranks = [[rank for rank, other in enumerate(sorted(values)) if other == value] for value in values]
+        self.ranks = [sum(tied) / len(tied) / last for tied in tied_ranks]
 
     def step(self, forget: Sequence[int], retain: Sequence[int]) -> Step:
-        given = self.given
+        setup = self.setup
         with torch.no_grad(), self.twin.disable_adapter():
             forget_ref, retain_ref, other_ref = (
-                self.rows([rows[index] for index in chosen])
-                for rows, chosen in ((given.forget, forget), (given.retain, retain), (given.other, forget))
+                self.rows([rows[index] for index in indices])
+                for rows, indices in ((setup.forget, forget), (setup.retain, retain), (setup.other, forget))
             )
-        chosen = [given.forget[index] for index in forget]
+        forget_rows = [setup.forget[index] for index in forget]
         return Step(
-            self.rows(chosen),
-            self.rows([given.retain[index] for index in retain]),
-            self.rows([given.other[index] for index in forget]),
+            self.rows(forget_rows),
+            self.rows([setup.retain[index] for index in retain]),
+            self.rows([setup.other[index] for index in forget]),
             forget_ref,
             retain_ref,
             other_ref,
-            labels=[[*row.answer_ids, *row.end_ids] for row in chosen],
-            answer_sizes=[len(row.answer_ids) for row in chosen],
+            labels=[[*row.answer_ids, *row.end_ids] for row in forget_rows],
+            answer_sizes=[len(row.answer_ids) for row in forget_rows],
             popularity_rank=[self.ranks[index] for index in forget],
             refusal_ids=self.refusal_ids,
         )

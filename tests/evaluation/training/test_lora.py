@@ -1,4 +1,4 @@
-"""Adapters on one base: the reference to the bit, rows grouped by adapter, peft's format, merging."""
+"""Adapters on one base: the bitwise equal reference, rows grouped by adapter, peft's format, merging."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ IDS = torch.arange(3, 30)[None]
 
 def logits(model: Any, rows: int = 1) -> torch.Tensor:
     with torch.no_grad():
-        found: torch.Tensor = model(input_ids=IDS.repeat(rows, 1)).logits
-    return found
+        output: torch.Tensor = model(input_ids=IDS.repeat(rows, 1)).logits
+    return output
 
 
 def from_peft(base: Any, folder: Path) -> Any:
@@ -72,9 +72,9 @@ def test_an_adapter_depends_on_its_seed_alone() -> None:
     alone = Adapters(model, SPEC, seeds=(5,))
     assert torch.equal(alone.weights()[name][0], weights[1][name][0])
     bound = 1 / 32**0.5
-    drawn = alone.weights()[name][0]
-    assert float(drawn.abs().max()) <= bound
-    assert float(drawn.std()) == pytest.approx(bound / 3**0.5, rel=0.2)
+    matrix = alone.weights()[name][0]
+    assert float(matrix.abs().max()) <= bound
+    assert float(matrix.std()) == pytest.approx(bound / 3**0.5, rel=0.2)
 
 
 def test_peft_reads_what_we_write_and_the_other_way_round(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_peft_reads_what_we_write_and_the_other_way_round(tmp_path: Path) -> Non
     disturb(adapters)
     adapters.save(tmp_path / "ours", 1, base="tiny")
     with adapters.only(1):
-        wanted = logits(loaded.model)
-    assert torch.allclose(logits(from_peft(tiny("qwen").model, tmp_path / "ours")), wanted, atol=1e-5)
+        expected = logits(loaded.model)
+    assert torch.allclose(logits(from_peft(tiny("qwen").model, tmp_path / "ours")), expected, atol=1e-5)
 
     base: Any = tiny("qwen").model
     config = LoraConfig(r=4, lora_alpha=8, target_modules=list(SPEC.targets), init_lora_weights=False)
@@ -97,7 +97,7 @@ def test_peft_reads_what_we_write_and_the_other_way_round(tmp_path: Path) -> Non
     with adapters.only(0):
         assert torch.allclose(logits(loaded.model), logits(theirs), atol=1e-5)
     with adapters.only(1):
-        assert torch.equal(logits(loaded.model), wanted)
+        assert torch.equal(logits(loaded.model), expected)
 
 
 def test_adapters_of_another_kind_or_shape_are_refused(tmp_path: Path) -> None:
@@ -131,11 +131,11 @@ def test_what_a_killed_process_left_is_no_adapter_and_in_nobodys_way(
 ) -> None:
     adapters = Adapters(tiny().model, SPEC)
     adapters.save(tmp_path / "a")
-    kept = (tmp_path / "a" / "adapter_model.safetensors").read_bytes()
+    saved = (tmp_path / "a" / "adapter_model.safetensors").read_bytes()
     disturb(adapters)
 
     def cut(tensors: object, path: Path, **_: object) -> None:
-        path.write_bytes(kept[:100])
+        path.write_bytes(saved[:100])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -145,8 +145,8 @@ def test_what_a_killed_process_left_is_no_adapter_and_in_nobodys_way(
         with pytest.raises(KeyboardInterrupt):
             adapters.save(tmp_path / "b")
     assert not (tmp_path / "b").exists()
-    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == kept
-    adapters.save(tmp_path / "b")  # by a process of the same number
+    assert (tmp_path / "a" / "adapter_model.safetensors").read_bytes() == saved
+    adapters.save(tmp_path / "b")  # by a process with the same id
     again = Adapters(tiny().model, SPEC)
     again.load(tmp_path / "b")
     assert torch.equal(again.master, adapters.master)
@@ -157,10 +157,10 @@ def test_merging_equals_adapting_also_for_a_tied_head(architecture: str) -> None
     model: Any = tiny(architecture).model
     adapters = Adapters(model, SPEC._replace(targets=(*SPEC.targets, "lm_head")))
     disturb(adapters)
-    wanted = logits(model)
+    expected = logits(model)
     embedding = model.get_input_embeddings().weight.clone()
     adapters.merge()
-    assert torch.allclose(logits(model), wanted, atol=1e-4)
+    assert torch.allclose(logits(model), expected, atol=1e-4)
     assert torch.equal(model.get_input_embeddings().weight, embedding)
 
 

@@ -40,11 +40,11 @@ def test_three_cells_together_equal_three_alone(method: str) -> None:
 
 
 def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
-    given = problem()
-    twin = peft_twin(given, "llama")
-    oracle = Oracle(given, twin)
+    setup = problem()
+    twin = peft_twin(setup, "llama")
+    oracle = Oracle(setup, twin)
     optimisation = Optimisation(epochs=5, batch=4)
-    trace = given.train("NPO", optimisation, given.cell(lr=1e-3))[0]
+    trace = setup.train("NPO", optimisation, setup.cell(lr=1e-3))[0]
     assert trace.steps == 10
     parameters = [p for p in twin.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0)
@@ -61,52 +61,52 @@ def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
     assert trace.losses == pytest.approx(losses, rel=1e-4)
     peft_model: Any = twin
     layer = peft_model.base_model.model.get_submodule("model.layers.1.self_attn.q_proj")
-    ours = given.adapters.weights()["model.layers.1.self_attn.q_proj"]
+    ours = setup.adapters.weights()["model.layers.1.self_attn.q_proj"]
     assert torch.allclose(ours[0].double(), layer.lora_A["default"].weight, atol=1e-4)
     assert torch.allclose(ours[1].double(), layer.lora_B["default"].weight, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["GradDiff", "NPO"])
 def test_the_size_of_forward_passes_and_the_layout_change_nothing(method: str) -> None:
-    found = []
+    runs = []
     for micro, plain in ((0, None), (1, None), (3, None), (0, True)):
-        given = problem(fresh=True)
+        setup = problem(fresh=True)
         optimisation = Optimisation(epochs=2, batch=5, micro=micro)
-        trace = train(given.loaded, given.adapters, METHODS[method], [given.cell(3e-3)], optimisation, plain=plain)[0]
-        found.append((trace.losses, given.adapters.master.clone()))
-    for losses, weights in found[1:]:
-        assert losses == pytest.approx(found[0][0], rel=1e-5, abs=1e-5)
-        # As one vector: Adam makes as much of a gradient that is all rounding as of any other.
-        assert (weights - found[0][1]).norm() <= 1e-5 * found[0][1].norm()
+        trace = train(setup.loaded, setup.adapters, METHODS[method], [setup.cell(3e-3)], optimisation, plain=plain)[0]
+        runs.append((trace.losses, setup.adapters.master.clone()))
+    for losses, weights in runs[1:]:
+        assert losses == pytest.approx(runs[0][0], rel=1e-5, abs=1e-5)
+        # As one vector: Adam turns even a gradient of mere rounding errors into a step of full size.
+        assert (weights - runs[0][1]).norm() <= 1e-5 * runs[0][1].norm()
 
 
 def test_training_is_the_same_to_the_bit_when_repeated_and_untouched_by_the_global_generator() -> None:
     weights = []
     for _ in range(2):
         torch.rand(3)
-        given = problem(fresh=True)
-        given.train("GradDiff", Optimisation(epochs=2, batch=3), given.cell(1e-3))
-        weights.append(given.adapters.master.clone())
+        setup = problem(fresh=True)
+        setup.train("GradDiff", Optimisation(epochs=2, batch=3), setup.cell(1e-3))
+        weights.append(setup.adapters.master.clone())
     assert torch.equal(*weights)
 
 
 def test_retain_rows_come_from_seeded_permutations_and_all_are_used() -> None:
     labels = {"forget": [2] * 8, "retain": [3] * 5}
-    found = plan(labels, Optimisation(epochs=2, batch=4), seed=3)
-    drawn = [[index for step in epoch for micro in step for index in micro.rows["retain"]] for epoch in found]
-    assert sorted(drawn[0][:5]) == [0, 1, 2, 3, 4]
-    assert len(drawn[0]) == 8
-    assert drawn[0] != drawn[1]
-    assert plan(labels, Optimisation(epochs=2, batch=4), seed=3) == found
-    assert plan(labels, Optimisation(epochs=2, batch=4), seed=4) != found
+    epochs = plan(labels, Optimisation(epochs=2, batch=4), seed=3)
+    retain_rows = [[index for step in epoch for micro in step for index in micro.rows["retain"]] for epoch in epochs]
+    assert sorted(retain_rows[0][:5]) == [0, 1, 2, 3, 4]
+    assert len(retain_rows[0]) == 8
+    assert retain_rows[0] != retain_rows[1]
+    assert plan(labels, Optimisation(epochs=2, batch=4), seed=3) == epochs
+    assert plan(labels, Optimisation(epochs=2, batch=4), seed=4) != epochs
     assert permutation(50, 0, 0, "forget") != permutation(50, 0, 0, "retain")
 
 
 def test_weights_of_a_step_sum_to_one_whatever_the_normalisation() -> None:
     labels = {"forget": [1, 2, 3, 4, 5, 6, 7], "retain": [3, 1, 2]}
     for normalise in ("batch", "micro", "sequence"):
-        how = Optimisation(epochs=1, batch=5, micro=2, normalise=normalise)
-        for step in plan(labels, how, 0)[0]:
+        optimisation = Optimisation(epochs=1, batch=5, micro=2, normalise=normalise)
+        for step in plan(labels, optimisation, 0)[0]:
             for kind in labels:
                 pairs = [
                     (labels[kind][index], weight)
@@ -124,75 +124,75 @@ def test_schedules() -> None:
 
 
 def test_a_cell_that_is_not_finite_ends_with_its_reason_and_leaves_the_others_alone() -> None:
-    given = problem(seeds=(0, 0), fresh=True)
+    setup = problem(seeds=(0, 0), fresh=True)
     alone = problem(fresh=True)
     optimisation = Optimisation(epochs=3, batch=7)
-    wanted = alone.train("GradAscent", optimisation, alone.cell(1e-3))[0].losses
-    given.adapters.master[0, : given.adapters.slots[0].a_size] = math.inf
-    given.adapters.publish()
-    traces = given.train("GradAscent", optimisation, given.cell(1e-3), given.cell(1e-3))
+    expected = alone.train("GradAscent", optimisation, alone.cell(1e-3))[0].losses
+    setup.adapters.master[0, : setup.adapters.slots[0].a_size] = math.inf
+    setup.adapters.publish()
+    traces = setup.train("GradAscent", optimisation, setup.cell(1e-3), setup.cell(1e-3))
     assert traces[0].stopped == "loss or gradient not finite at step 1"
     assert traces[0].steps == 0
     assert traces[1].stopped == ""
-    assert traces[1].losses == pytest.approx(wanted, rel=1e-5)
+    assert traces[1].losses == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_cell_stops_for_good_when_its_forget_loss_passes_the_limit() -> None:
-    given = problem(seeds=(0, 0), fresh=True)
+    setup = problem(seeds=(0, 0), fresh=True)
     probe = problem(fresh=True).train("GradAscent", Optimisation(epochs=1, batch=7))[0].parts["forget_nll"][0]
     optimisation = Optimisation(epochs=8, batch=7, stop_forget_nll=probe + 0.2)
-    fast, slow = given.train("GradAscent", optimisation, given.cell(1e-2), given.cell(1e-7))
+    fast, slow = setup.train("GradAscent", optimisation, setup.cell(1e-2), setup.cell(1e-7))
     assert fast.stopped.startswith("forget loss above")
     assert 0 < fast.steps < 8
     assert slow.stopped == ""
     assert slow.steps == 8
 
 
-def loud(given: Problem) -> Problem:
-    """The same with a head that is sure of everything it says, and right about nothing."""
-    head: Any = given.loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+def loud(setup: Problem) -> Problem:
+    """The same with a head that is confident of every output and always wrong."""
+    head: Any = setup.loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     head.weight.data.mul_(50.0)
-    return given
+    return setup
 
 
-def guessing(given: Problem) -> float:
-    return math.log(given.loaded.model.config.get_text_config().vocab_size)
+def guessing(setup: Problem) -> float:
+    return math.log(setup.loaded.model.config.get_text_config().vocab_size)
 
 
 def test_a_cell_whose_retain_rows_are_lost_has_diverged_and_leaves_the_others_alone() -> None:
-    given, alone = problem(seeds=(0, 0), fresh=True), problem(fresh=True)
+    setup, alone = problem(seeds=(0, 0), fresh=True), problem(fresh=True)
     probe = problem(fresh=True).train("GradDiff", Optimisation(epochs=1, batch=7))[0].parts["retain_nll"][0]
-    times = (probe + 0.2) / guessing(given)
-    # Ascent alone, so that the retain rows go with the others.
-    optimisation = Optimisation(epochs=8, batch=7, diverged_nll=times)
-    fast, slow = given.train("GradDiff", optimisation, given.cell(1e-2), given.cell(1e-7), alpha=0.0)
+    limit = (probe + 0.2) / guessing(setup)
+    # Gradient ascent only, so that the retain rows are lost too.
+    optimisation = Optimisation(epochs=8, batch=7, diverged_nll=limit)
+    fast, slow = setup.train("GradDiff", optimisation, setup.cell(1e-2), setup.cell(1e-7), alpha=0.0)
     assert fast.stopped == (
-        f"diverged: retain loss above {probe + 0.2:.3g}, {times:g} times what guessing gives, at step {fast.steps + 1}"
+        f"diverged: retain loss above {probe + 0.2:.3g}, {limit:g} times what guessing gives, at step {fast.steps + 1}"
     )
     assert 0 < fast.steps < 8
     assert len(fast.losses) == len(fast.parts["retain_nll"]) == fast.steps
     assert max(fast.parts["retain_nll"]) <= probe + 0.2
-    wanted = alone.train("GradDiff", Optimisation(epochs=8, batch=7), alone.cell(1e-7), alpha=0.0)[0]
+    expected = alone.train("GradDiff", Optimisation(epochs=8, batch=7), alone.cell(1e-7), alpha=0.0)[0]
     assert (slow.stopped, slow.steps) == ("", 8)
-    assert slow.losses == pytest.approx(wanted.losses, rel=1e-5)
+    assert slow.losses == pytest.approx(expected.losses, rel=1e-5)
 
 
 def test_a_forget_loss_far_above_guessing_is_no_divergence_and_a_retain_loss_is() -> None:
     optimisation = Optimisation(epochs=3, batch=7)
-    given = loud(problem(fresh=True))
-    ascent = given.train("GradAscent", optimisation)[0]
-    assert ascent.parts["forget_nll"][0] > 10 * guessing(given)
+    setup = loud(problem(fresh=True))
+    ascent = setup.train("GradAscent", optimisation)[0]
+    assert ascent.parts["forget_nll"][0] > 10 * guessing(setup)
     assert (ascent.stopped, ascent.steps) == ("", 3)
-    difference = given.train("GradDiff", optimisation)[0]
+    difference = setup.train("GradDiff", optimisation)[0]
     assert difference.stopped.startswith("diverged: retain loss above ")
     assert difference.stopped.endswith(", 2 times what guessing gives, at step 1")
-    assert given.train("GradDiff", optimisation.model_copy(update={"diverged_nll": 0.0}))[0].stopped == ""
+    assert setup.train("GradDiff", optimisation.model_copy(update={"diverged_nll": 0.0}))[0].stopped == ""
 
 
 def test_a_gradient_that_explodes_is_divergence_also_of_a_method_without_likelihoods() -> None:
-    given = problem(fresh=True)
+    setup = problem(fresh=True)
     optimisation = Optimisation(epochs=8, batch=4)
-    trace = given.train("RMU", optimisation, given.cell(1.0), layer=LAYER)[0]
+    trace = setup.train("RMU", optimisation, setup.cell(1.0), layer=LAYER)[0]
     assert trace.stopped == f"diverged: gradient norm above 1e+06 at step {trace.steps + 1}"
     assert max(trace.norms) <= 1e6
     again = problem(fresh=True)
@@ -203,8 +203,8 @@ def test_a_gradient_that_explodes_is_divergence_also_of_a_method_without_likelih
 
 
 def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
-    given = problem(fresh=True)
-    given.adapters.remove()
+    setup = problem(fresh=True)
+    setup.adapters.remove()
     seen: list[list[torch.Tensor]] = []
 
     class Watched(FullWeights):
@@ -213,34 +213,34 @@ def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
             seen.append([buffer.gradient.clone() for buffer in super().buffers])
             return super().buffers
 
-    weights = Watched(given.loaded.model)
-    names = [name for name, _ in given.loaded.model.named_parameters()]
-    trace = train(given.loaded, weights, METHODS["GradDiff"], [given.cell(0.0)], Optimisation(epochs=1, batch=7))[0]
+    weights = Watched(setup.loaded.model)
+    names = [name for name, _ in setup.loaded.model.named_parameters()]
+    trace = train(setup.loaded, weights, METHODS["GradDiff"], [setup.cell(0.0)], Optimisation(epochs=1, batch=7))[0]
     twin: Any = tiny("llama").model.double().requires_grad_(True)
     retain, forget = (
         torch.cat([-row_figures(twin, row, LAYER).log_p for row in rows]).mean()
-        for rows in (_retain_rows(given), given.forget)
+        for rows in (_retain_rows(setup), setup.forget)
     )
     (retain - forget).backward()  # type: ignore[no-untyped-call]
     assert trace.losses[0] == pytest.approx((retain - forget).item(), rel=1e-5)
-    for name, found in zip(names, seen[-1], strict=True):
-        wanted = twin.get_parameter(name).grad
-        assert (found[0] - wanted.flatten()).norm() <= 1e-4 * wanted.norm() + 1e-8, name
+    for name, gradient in zip(names, seen[-1], strict=True):
+        expected = twin.get_parameter(name).grad
+        assert (gradient[0] - expected.flatten()).norm() <= 1e-4 * expected.norm() + 1e-8, name
 
 
-def _retain_rows(given: Problem) -> list[Encoded]:
-    """The retain rows of the one step over all seven forget rows."""
+def _retain_rows(setup: Problem) -> list[Encoded]:
+    """The retain rows of the single step that has all seven forget rows."""
     (step,) = plan({"forget": [1] * 7, "retain": [1] * 5}, Optimisation(epochs=1, batch=7), seed=0)[0]
-    return [given.retain[index] for micro in step for index in micro.rows["retain"]]
+    return [setup.retain[index] for micro in step for index in micro.rows["retain"]]
 
 
 def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
-    given = problem(fresh=True)
-    given.adapters.remove()
-    model = given.loaded.model
+    setup = problem(fresh=True)
+    setup.adapters.remove()
+    model = setup.loaded.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     weights = FullWeights(model, keep_head=True)
-    trace = train(given.loaded, weights, METHODS["JensUn"], [given.cell(1e-3)], Optimisation(epochs=3, batch=7))[0]
+    trace = train(setup.loaded, weights, METHODS["JensUn"], [setup.cell(1e-3)], Optimisation(epochs=3, batch=7))[0]
     assert trace.parts["retain"][0] == pytest.approx(0.0, abs=1e-6)
     assert trace.losses[-1] < trace.losses[0]
     with pytest.raises(DualDataError, match="before the first step"), weights.disabled():
@@ -251,18 +251,18 @@ def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
 
 
 def test_the_reference_of_full_fine_tuning_has_the_bias_of_the_head_as_it_was() -> None:
-    given = problem("qwen", fresh=True)
-    given.adapters.remove()
-    model: Any = given.loaded.model
-    drawn = torch.randn(model.config.vocab_size, generator=torch.Generator().manual_seed(0))
-    model.lm_head.bias = torch.nn.Parameter(drawn.clone(), requires_grad=False)  # as Phi has it
+    setup = problem("qwen", fresh=True)
+    setup.adapters.remove()
+    model: Any = setup.loaded.model
+    bias = torch.randn(model.config.vocab_size, generator=torch.Generator().manual_seed(0))
+    model.lm_head.bias = torch.nn.Parameter(bias.clone(), requires_grad=False)  # as Phi has it
     hidden = torch.randn(3, model.config.hidden_size)
     before = head(model, hidden)
     weights = FullWeights(model, keep_head=True)
-    trace = train(given.loaded, weights, METHODS["GradDiffKL"], [given.cell(1e-2)], Optimisation(epochs=2, batch=7))[0]
+    trace = train(setup.loaded, weights, METHODS["GradDiffKL"], [setup.cell(1e-2)], Optimisation(epochs=2, batch=7))[0]
     assert trace.parts["retain_kl"][0] == pytest.approx(0.0, abs=1e-6)
     assert trace.parts["retain_kl"][1] > 1e-3
-    assert not torch.equal(model.lm_head.bias, drawn)
+    assert not torch.equal(model.lm_head.bias, bias)
     assert torch.equal(weights.reference_head(hidden), before)
 
 
@@ -271,15 +271,21 @@ def test_full_fine_tuning_takes_the_memory_that_is_forecast(dtype: torch.dtype) 
     model = tiny(dtype=dtype).model
     weights = FullWeights(model)
     optimiser = AdamW(weights, [1e-3], [1.0], clip=1.0, most_norm=0.0, weight_decay=0.0)
-    held = [*model.parameters(), *(parameter.grad for parameter in model.parameters())]
-    held += [buffer.master for buffer in weights.buffers] + [moment for pair in optimiser._moments for moment in pair]
-    held += optimiser._sums
-    places = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in held if one is not None}
-    assert sum(places.values()) == bytes_per_parameter(dtype) * sum(one.numel() for one in model.parameters())
+    tensors = [*model.parameters(), *(parameter.grad for parameter in model.parameters())]
+    tensors += [buffer.master for buffer in weights.buffers] + [
+        moment for pair in optimiser._moments for moment in pair
+    ]
+    tensors += optimiser._sums
+    sizes = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for tensor in tensors
+        if tensor is not None
+    }
+    assert sum(sizes.values()) == bytes_per_parameter(dtype) * sum(tensor.numel() for tensor in model.parameters())
 
 
 class Numbers:
-    """Two cells of three numbers each, as the optimiser sees them."""
+    """Two cells of three weights each, as a trainable of the optimiser."""
 
     count = 2
 
@@ -314,14 +320,14 @@ def test_adamw_equals_torch_for_each_cell_with_its_own_rate_and_clipping() -> No
 
 
 def attempts(rows: int, errors: list[Exception], notes: list[str]) -> list[int]:
-    """Sizes of the forward passes tried, each attempt but those after the last error failing."""
-    tried: list[int] = []
+    """Sizes of the forward passes tried, where each attempt raises the next of `errors` until none is left."""
+    sizes: list[int] = []
 
-    def attempt(how: Optimisation) -> list[int]:
-        tried.append(how.micro or how.batch)
+    def attempt(optimisation: Optimisation) -> list[int]:
+        sizes.append(optimisation.micro or optimisation.batch)
         if errors:
             raise errors.pop(0)
-        return tried
+        return sizes
 
     return halving(attempt, Optimisation(batch=rows), notes)
 
@@ -340,8 +346,8 @@ def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> No
 
 
 def test_disturbed_adapters_differ_from_the_base() -> None:
-    given = problem(fresh=True)
-    ids = torch.tensor([given.forget[0].prompt_ids])
-    base = given.loaded.model(ids).logits
-    disturb(given.adapters)
-    assert not torch.allclose(given.loaded.model(ids).logits, base, atol=1e-3)
+    setup = problem(fresh=True)
+    ids = torch.tensor([setup.forget[0].prompt_ids])
+    base = setup.loaded.model(ids).logits
+    disturb(setup.adapters)
+    assert not torch.allclose(setup.loaded.model(ids).logits, base, atol=1e-3)
