@@ -1,7 +1,7 @@
-"""Greedy decoding on a static cache: rows leave when they end, and on a GPU a step is one graph replay.
+"""Greedy decoding on a static cache: rows are removed when they end, and on a GPU a step is one graph replay.
 
-A step of a small model is bound by kernel launches, whatever the batch; replaying a captured graph launches once.
-Shapes are few (row counts halve as rows end), so that a grid of cells captures each graph once.
+A step of a small model is bound by kernel launches whatever the batch; replaying a captured graph is one launch. There
+are few shapes (row counts halve as rows end), so a grid of cells captures each graph once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dual_data.evaluation.measuring.static_cache import StaticCache
 from dual_data.evaluation.models.loading import head, last_hidden
 
 CHECK_EVERY = 8
-"""Steps between two looks at which rows have ended: each look waits for the device."""
+"""Steps between two checks of which rows have ended: each check waits for the device."""
 
 
 class Slots:
-    """The state of `rows` rows in the middle of decoding; every tensor stays where it is, so graphs can be replayed."""
+    """The decoding state of `rows` rows; every tensor keeps its address, so graphs can be replayed."""
 
     def __init__(self, rows: int, width: int, device: torch.device, cache: StaticCache | None = None) -> None:
         self.cache = cache or StaticCache(rows, width)
@@ -32,10 +32,10 @@ class Slots:
         self.chunk = torch.zeros(rows, CHECK_EVERY, dtype=torch.long, device=device)
         self.place = torch.zeros(1, dtype=torch.long, device=device)
         self.graphs: dict[object, torch.cuda.CUDAGraph | None] = {}
-        """None where the first step was taken, which warms up."""
+        """By key of the model's state; None after the first step, which is the warm-up."""
 
     def step(self, model: PreTrainedModel) -> None:
-        """Feed the last token of every row, append the next one to `chunk`. Nothing here waits for the device."""
+        """Feed the last token of every row and append the next one to `chunk`. Never waits for the device."""
         self.allowed.index_fill_(3, self.columns, True)
         cache = self.cache.at(self.columns, self.cache.width)
         hidden = last_hidden(model, self.ids, self.allowed, self.positions, cache)
@@ -46,7 +46,7 @@ class Slots:
         self.place.add_(1)
 
     def take_rows(self, other: Slots, rows: Tensor) -> None:
-        """Go on with some rows of another state."""
+        """Continue with `rows` of another state."""
         self.cache.take_rows(other.cache, rows)
         self.ids.copy_(other.ids[rows])
         self.positions.copy_(other.positions[rows])
@@ -55,7 +55,7 @@ class Slots:
 
 
 class Decoder:
-    """Decodes batches of one model and keeps the slots and graphs between them."""
+    """Decodes batches of one model, and keeps slots and graphs between batches."""
 
     def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int], *, graphs: bool) -> None:
         self.model, self.graphs = model, graphs
@@ -63,37 +63,36 @@ class Decoder:
         self.stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=self.device)
         self._slots: dict[tuple[int, int], Slots] = {}
 
-    def slots(self, rows: int, width: int, within: StaticCache | None = None) -> Slots:
-        """State for that many rows; with graphs the same object again, which they hang on.
+    def slots(self, rows: int, width: int, larger: StaticCache | None = None) -> Slots:
+        """State for `rows` rows; with graphs, which depend on its tensors, the same object for the same shape.
 
-        `within` is a cache of more rows whose beginning a new state may take: its rows have been decoded as far as they
-        are to be.
+        `larger` is a cache of more rows, no longer needed, whose first rows a new state may reuse as its memory.
         """
         if not self.graphs:
             return Slots(rows, width, self.device)
         if (rows, width) not in self._slots:
-            # Batches come sorted by length, so those of another width are over, and they hold a cache each.
-            self._slots = {shape: kept for shape, kept in self._slots.items() if shape[1] == width}
-            cache = None if within is None else within.beginning(rows)
+            # Batches are sorted by length, so those of other widths are finished; each of them holds a cache.
+            self._slots = {shape: slots for shape, slots in self._slots.items() if shape[1] == width}
+            cache = None if larger is None else larger.beginning(rows)
             self._slots[rows, width] = Slots(rows, width, self.device, cache)
-        found = self._slots[rows, width]
-        if within is None:  # a batch begins, perhaps where rows of a cell that has become NaN were moved to
-            found.cache.clear()
-        return found
+        slots = self._slots[rows, width]
+        if larger is None:  # a new batch; the cache may still have NaN from rows of a diverged cell
+            slots.cache.clear()
+        return slots
 
-    def forget(self) -> None:
-        """Drop kept slots and graphs, to free memory."""
+    def clear(self) -> None:
+        """Drop all slots and graphs, to free memory."""
         self._slots.clear()
 
     @torch.no_grad()
     def decode(
         self, slots: Slots, first: Tensor, wanted: Sequence[bool], *, cells: int, most: int, key: object = None
     ) -> list[list[int]]:
-        """Token ids of every row until a stop token, which is left out, or until `most` tokens.
+        """Token ids of every row up to a stop token, which is left out, or up to `most` tokens.
 
-        `slots` stand where `first` [rows] is to be fed next; rows that are not `wanted` come back empty. Rows are
-        grouped by cell, and every cell keeps as many as the one with the most that have not ended. `key` tells
-        states of the model apart that need graphs of their own (which adapters are on).
+        `slots` are in the state in which `first` [rows] is fed next; rows that are not `wanted` return no tokens. Rows
+        are grouped by cell, and every cell keeps as many rows as the cell with the most unfinished ones. `key` is the
+        state of the model (which adapters are on), since each state needs its own graphs.
         """
         rows = len(first)
         output = torch.full((rows, most), -1, dtype=torch.long, device=self.device)
@@ -115,9 +114,9 @@ class Decoder:
             slots.place.zero_()
             for _ in range(steps):
                 self._step(slots, key)
-            fresh = slots.chunk[:, :steps]
-            output[owner, done : done + steps] = fresh
-            ended = ended | torch.isin(fresh, self.stops).any(1)
+            new_tokens = slots.chunk[:, :steps]
+            output[owner, done : done + steps] = new_tokens
+            ended = ended | torch.isin(new_tokens, self.stops).any(1)
             done += steps
         return _cut(output.tolist(), set(self.stops.tolist()), wanted)
 
@@ -132,37 +131,37 @@ class Decoder:
         graph.replay()
 
     def _capture(self, slots: Slots) -> torch.cuda.CUDAGraph:
-        """Record one step, which is not executed. Steps leave nothing in the pool between them, so graphs share it."""
-        others = [graph for kept in self._slots.values() for graph in kept.graphs.values() if graph is not None]
+        """Record one step, without executing it. All graphs share a pool, since steps leave nothing in it."""
+        captured = [graph for state in self._slots.values() for graph in state.graphs.values() if graph is not None]
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
-        # Torch does not leave its own stream where the end of a recording is an error.
-        with torch.cuda.stream(stream), torch.cuda.graph(graph, pool=others[0].pool() if others else None):
+        # The outer context restores the stream: torch does not where ending the recording raises an error.
+        with torch.cuda.stream(stream), torch.cuda.graph(graph, pool=captured[0].pool() if captured else None):
             slots.step(self.model)
         return graph
 
 
 def _alive(ended: Tensor, halves: bool) -> Tensor | None:
-    """Which rows of each cell [cells, rows] go on: [cells, kept], the same count for all; None when all have ended.
+    """Which rows of each cell [cells, rows] continue: [cells, count], the same count for all; None when all have ended.
 
-    With `halves` the count is the present one or it halved some times, so that there are few shapes.
+    With `halves` the count is the current one, halved zero or more times, so that there are few shapes.
     """
     most = int((~ended).sum(1).max())
     if most == 0:
         return None
-    kept = ended.shape[1]
+    count = ended.shape[1]
     if halves:
-        while kept % 2 == 0 and most <= kept // 2:
-            kept //= 2
+        while count % 2 == 0 and most <= count // 2:
+            count //= 2
     else:
-        kept = most
-    # A stable sort puts rows that go on first, and fills up with ended ones.
-    order = torch.argsort(ended.int(), dim=1, stable=True)[:, :kept]
-    return order.sort(1).values
+        count = most
+    # The stable sort puts unfinished rows first; ended ones fill up the rest.
+    rows = torch.argsort(ended.int(), dim=1, stable=True)[:, :count]
+    return rows.sort(1).values
 
 
 def _cut(rows: list[list[int]], stops: set[int], wanted: Sequence[bool]) -> list[list[int]]:
-    found = []
-    for row, asked in zip(rows, wanted, strict=True):
-        end = next((place for place, token in enumerate(row) if token in stops or token < 0), len(row))
-        found.append(row[:end] if asked else [])
-    return found
+    texts = []
+    for row, is_wanted in zip(rows, wanted, strict=True):
+        end = next((index for index, token in enumerate(row) if token in stops or token < 0), len(row))
+        texts.append(row[:end] if is_wanted else [])
+    return texts

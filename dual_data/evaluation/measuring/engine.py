@@ -1,4 +1,4 @@
-"""What the fast and the plain engine share: how they are opened, asked, and made smaller when memory runs out."""
+"""What the fast and the plain engine share: construction, running, and smaller batches when memory runs out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dual_data.evaluation.training.lora import Adapters
 class Engine(ABC):
     """Runs requests through one model, alone or with adapters.
 
-    `rows` is the batch of one adapter; out of memory halves it and goes on, which `notes` says.
+    `rows` is the batch size of one adapter; running out of memory halves it, with an entry in `notes`.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Engine(ABC):
 
     @property
     def cells(self) -> int:
-        """How many adapters are served; one for the base alone."""
+        """Number of adapters that are run; 1 for the base alone."""
         return self.adapters.active if self.adapters is not None and self.adapters.enabled else 1
 
     @torch.no_grad()
@@ -42,21 +42,21 @@ class Engine(ABC):
         keep: Reference | None = None,
         advance: Callable[[int], None] = lambda _: None,
     ) -> list[list[Outcome]]:
-        """Outcomes [cells][requests], in the order asked.
+        """Outcomes [cells][requests], in the order of the requests.
 
-        With `reference`, the first answer of each request is compared with what it holds; `keep` is filled for later
-        runs (of the first cell). Raises OutOfMemory where even one row does not fit.
+        The first answer of each request is compared with `reference` where given; `keep` is filled with the outputs of
+        the first cell, as the reference of later runs. Raises OutOfMemory where even one row does not fit.
         """
         return self._run(requests, Comparison(reference, keep), advance)
 
     @abstractmethod
     def _run(
-        self, requests: Sequence[Request], compared: Comparison, advance: Callable[[int], None]
+        self, requests: Sequence[Request], comparison: Comparison, advance: Callable[[int], None]
     ) -> list[list[Outcome]]:
-        """The same, where no gradient is kept."""
+        """`run` without gradients."""
 
     def halve(self) -> None:
-        """Take half as many rows at once from here on."""
+        """Halve the batch size from now on."""
         stay_in_step()
         if self.rows == 1:
             raise OutOfMemory(CRAMPED)

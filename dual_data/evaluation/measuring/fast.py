@@ -1,9 +1,9 @@
-"""One sorted stream of prompts: answers scored under teacher forcing and greedy answers, from the same prompt pass.
+"""The fast engine: a single pass over each prompt serves both scored answers (teacher forcing) and greedy decoding.
 
-    prefix (once a group and cell) -> prompts of a batch -> answers, fed after the prompt -> greedy decoding
+    prefix (once per group and cell) -> prompts of a batch -> answers, fed after the prompt -> greedy decoding
 
-All read the same key-value cache: the prompt that generation needs anyway also serves every scored answer, so a scored
-token costs one token. Many adapters go through in one batch, the rows grouped by adapter.
+All use the same key-value cache, so scoring an answer costs no more than its own tokens. Several adapters run in one
+batch, whose rows are grouped by adapter.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from dual_data.evaluation.rows.request import Outcome, Request
 from dual_data.evaluation.training.lora import Adapters
 
 _LEAST_TOKENS = 2048
-"""As many tokens of a batch are worth a pass of their own."""
+"""Fewest tokens of a batch that are worth a separate pass."""
 _MOST_PARTS = 4
 _MULTIPLE = 32
-"""Rows and columns of batches that have graphs are filled up to a multiple of it."""
+"""With graphs, the rows and columns of a batch are filled up to a multiple of this."""
 
 
 class FastEngine(Engine):
-    """All adapters at once. `graphs` is whether decoding steps are replayed as CUDA graphs."""
+    """Runs all adapters at once. `graphs` is whether decoding steps are replayed as CUDA graphs."""
 
     def __init__(
         self,
@@ -52,47 +52,47 @@ class FastEngine(Engine):
         self._window = attention_window(loaded.model)
 
     def _run(
-        self, requests: Sequence[Request], compared: Comparison, advance: Callable[[int], None]
+        self, requests: Sequence[Request], comparison: Comparison, advance: Callable[[int], None]
     ) -> list[list[Outcome]]:
-        """Prompts that do not fit the window of a model with sliding attention send the whole run the plain way."""
+        """`run`, by the plain engine if a request is longer than the window of a model with sliding attention."""
         if max(request.tokens(self.max_new_tokens) for request in requests) > self._window:
-            return self._plainly(requests, compared, advance)
+            return self._run_plain(requests, comparison, advance)
         outcomes: list[dict[int, Outcome]] = [{} for _ in range(self.cells)]
         for group in _groups(requests):
             common = shared_prefix([requests[index].prompt for index in group])
             prefix = self._prefix(common) if common else None
             start = 0
             while left := len(group) - start:
-                # As many batches as are needed, of like size: graphs of one serve the next, and little is filled up.
+                # The fewest batches, of similar size: they can share graphs and need little filling.
                 indices = group[start : start + -(-left // -(-left // self.rows))]
                 try:
-                    found = self._batch(requests, indices, prefix, compared)
+                    batch = self._batch(requests, indices, prefix, comparison)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
-                    found = None
-                if found is None:  # outside the handler, which holds the tensors of the batch
+                    batch = None
+                if batch is None:  # outside the handler, which holds the tensors of the batch
                     self.halve()
                     continue
-                for of_cell, row in zip(outcomes, found, strict=True):
-                    of_cell.update(zip(indices, row, strict=True))
+                for of_cell, cell_outcomes in zip(outcomes, batch, strict=True):
+                    of_cell.update(zip(indices, cell_outcomes, strict=True))
                 start += len(indices)
                 advance(len(indices))
         return [[of_cell[index] for index in range(len(requests))] for of_cell in outcomes]
 
-    def _plainly(
-        self, requests: Sequence[Request], compared: Comparison, advance: Callable[[int], None]
+    def _run_plain(
+        self, requests: Sequence[Request], comparison: Comparison, advance: Callable[[int], None]
     ) -> list[list[Outcome]]:
         refuse_if_shared(self.loaded.model, f"some prompts exceed its attention window of {self._window} tokens")
         note = f"slow evaluation: some prompts exceed the attention window of {self._window} tokens"
         self.notes += [note] if note not in self.notes else []
         plain = PlainEngine(self.loaded, self.adapters, rows=self.rows, max_new_tokens=self.max_new_tokens)
-        found = plain.run(requests, reference=compared.against, keep=compared.keep, advance=advance)
+        outcomes = plain.run(requests, reference=comparison.against, keep=comparison.keep, advance=advance)
         self.notes += plain.notes
-        return found
+        return outcomes
 
     def halve(self) -> None:
-        self.decoder.forget()
+        self.decoder.clear()
         super().halve()
 
     def _prefix(self, ids: Sequence[int]) -> StaticCache:
@@ -115,28 +115,28 @@ class FastEngine(Engine):
         requests: Sequence[Request],
         indices: list[int],
         prefix: StaticCache | None,
-        compared: Comparison,
+        comparison: Comparison,
     ) -> list[list[Outcome]]:
         common = prefix.width if prefix is not None else 0
         wanted = [requests[index].generate for index in indices]
         longest = max(len(requests[index].prompt) for index in indices)
         width = longest + (self.max_new_tokens if any(wanted) else 0)
         count = len(indices)
-        if self.decoder.graphs and any(wanted):  # few shapes: sizes are rounded up
+        if self.decoder.graphs and any(wanted):  # sizes are rounded up, for few shapes
             width = -(-width // _MULTIPLE) * _MULTIPLE
-            filling = min(-(-count // _MULTIPLE) * _MULTIPLE, self.rows) - count
-            indices = indices + [indices[-1]] * filling
-            wanted = wanted + [False] * filling
+            fill_count = min(-(-count // _MULTIPLE) * _MULTIPLE, self.rows) - count
+            indices = indices + [indices[-1]] * fill_count
+            wanted = wanted + [False] * fill_count
             slots = self.decoder.slots(len(indices) * self.cells, width)
         else:
             slots = Slots(len(indices) * self.cells, width, self.device)
         if prefix is not None:
             slots.cache.take_prefix(prefix)
         prompts = [requests[index].prompt for index in indices]
-        batch = self._prompts(prompts, common, slots, indices, hidden=compared.wants_hidden)
+        batch = self._prompts(prompts, common, slots, indices, hidden=comparison.wants_hidden)
         # Rows that only fill the batch up are not scored.
         answers = [requests[index].answers if row < count else () for row, index in enumerate(indices)]
-        scores = forced_scores(self.loaded.model, batch, answers, compared)
+        scores = forced_scores(self.loaded.model, batch, answers, comparison)
         texts = self._decode(batch, slots, wanted) if any(wanted) else [[]] * (len(indices) * self.cells)
         return [
             [
@@ -153,25 +153,27 @@ class FastEngine(Engine):
     def _prompts(
         self, prompts: list[tuple[int, ...]], prefix: int, slots: Slots, indices: list[int], *, hidden: bool
     ) -> Prompts:
-        own = [prompt[prefix:] for prompt in prompts]
-        length = max(map(len, own))
-        pads = torch.tensor([length - len(ids) for ids in own], device=self.device).repeat(self.cells)
+        suffixes = [prompt[prefix:] for prompt in prompts]
+        length = max(map(len, suffixes))
+        pads = torch.tensor([length - len(ids) for ids in suffixes], device=self.device).repeat(self.cells)
         ends, layers = [], []
-        parts = _parts([len(ids) for ids in own], self.cells)
+        parts = _parts([len(ids) for ids in suffixes], self.cells)
         for rows in parts:
             end, layer = self._prompt_part(
-                [own[row] for row in rows], rows, prefix, length, slots, whole=len(parts) == 1, hidden=hidden
+                [suffixes[row] for row in rows], rows, prefix, length, slots, whole=len(parts) == 1, hidden=hidden
             )
             ends.append(end)
             layers.append(layer)
-        back = torch.argsort(torch.tensor([row for rows in parts for row in rows], device=self.device))
-        mean = torch.cat(layers, dim=1)[:, back] if layers[0].numel() else layers[0]
+        original_order = torch.argsort(torch.tensor([row for rows in parts for row in rows], device=self.device))
+        mean = torch.cat(layers, dim=1)[:, original_order] if layers[0].numel() else layers[0]
         positions = prefix + length - pads
-        return Prompts(slots.cache, indices, prefix, pads, length, positions, torch.cat(ends, dim=1)[:, back], mean)
+        return Prompts(
+            slots.cache, indices, prefix, pads, length, positions, torch.cat(ends, dim=1)[:, original_order], mean
+        )
 
     def _prompt_part(
         self,
-        own: list[tuple[int, ...]],
+        suffixes: list[tuple[int, ...]],
         rows: list[int],
         prefix: int,
         length: int,
@@ -180,24 +182,28 @@ class FastEngine(Engine):
         whole: bool,
         hidden: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Send some rows of a batch through the model; hidden states [cells, rows, width] at their ends."""
-        most = max(map(len, own))
-        padded = torch.tensor([[0] * (most - len(ids)) + list(ids) for ids in own], device=self.device)
-        pads = torch.tensor([most - len(ids) for ids in own], device=self.device)
+        """Run some rows of a batch; final and mean last-layer hidden states [cells, rows, width] at the last tokens."""
+        longest = max(map(len, suffixes))
+        padded = torch.tensor([[0] * (longest - len(ids)) + list(ids) for ids in suffixes], device=self.device)
+        pads = torch.tensor([longest - len(ids) for ids in suffixes], device=self.device)
         ids, pads = padded.repeat(self.cells, 1), pads.repeat(self.cells)
-        positions = (torch.arange(most, device=self.device)[None] - pads[:, None]).clamp_min(0) + prefix
-        columns = torch.arange(prefix, prefix + most, device=self.device)
-        pick = torch.tensor(rows, device=self.device)
-        every = (
-            pick + torch.arange(self.cells, device=self.device)[:, None] * (slots.cache.rows // self.cells)
+        positions = (torch.arange(longest, device=self.device)[None] - pads[:, None]).clamp_min(0) + prefix
+        columns = torch.arange(prefix, prefix + longest, device=self.device)
+        row_indices = torch.tensor(rows, device=self.device)
+        cache_rows = (
+            row_indices + torch.arange(self.cells, device=self.device)[:, None] * (slots.cache.rows // self.cells)
         ).flatten()
-        cache = slots.cache if whole else slots.cache.branch(every, prefix, most)
+        cache = slots.cache if whole else slots.cache.branch(cache_rows, prefix, longest)
         with last_layers(self.loaded.model, wanted=hidden) as layers:
             states = last_hidden(
-                self.loaded.model, ids, prompt_mask(prefix, pads, most), positions, cache.at(columns, prefix + most)
+                self.loaded.model,
+                ids,
+                prompt_mask(prefix, pads, longest),
+                positions,
+                cache.at(columns, prefix + longest),
             )
         if not whole:
-            slots.cache.place(cache, every, prefix, prefix + length - most)
+            slots.cache.place(cache, cache_rows, prefix, prefix + length - longest)
         end = states[:, -1].view(self.cells, len(rows), -1)
         mean = mean_of_layers([layer[:, -1] for layer in layers])
         return end, mean.view(self.cells, len(rows), -1) if layers else mean
@@ -221,7 +227,7 @@ class FastEngine(Engine):
 
 
 def _groups(requests: Sequence[Request]) -> list[list[int]]:
-    """Indices by group, sorted so that a batch holds prompts of like length with as many answers."""
+    """Request indices by group, sorted so that batches have prompts of similar length and equally many answers."""
     groups: dict[str, list[int]] = {}
     for index, request in enumerate(requests):
         groups.setdefault(request.group, []).append(index)
@@ -234,7 +240,7 @@ def _groups(requests: Sequence[Request]) -> list[list[int]]:
 
 
 def _parts(sizes: Sequence[int], cells: int) -> list[list[int]]:
-    """Rows sorted by size in parts, so that little is padding; a part is still enough work for a large device."""
+    """Row numbers in parts of similar size, for little padding; each part is still enough work for a large device."""
     count = min(_MOST_PARTS, sum(sizes) * cells // _LEAST_TOKENS, len(sizes))
     if count < 2:
         return [list(range(len(sizes)))]

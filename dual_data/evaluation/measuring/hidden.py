@@ -12,39 +12,39 @@ from transformers import PreTrainedModel
 from dual_data.evaluation.rows.request import Answer
 
 LAST_LAYERS = 4
-"""How many of the last decoder layers the mean hidden state is taken over; all where there are fewer."""
+"""Number of last decoder layers over which the mean hidden state is taken; all where there are fewer."""
 
 
 @contextmanager
 def last_layers(model: PreTrainedModel, *, wanted: bool = True) -> Iterator[list[Tensor]]:
     """Outputs [rows, tokens, width] of the last decoder layers in the pass inside, before the final norm.
 
-    The list stays empty where they are not wanted, or where the model keeps no list of layers.
+    The list stays empty where they are not wanted or the model has no list of layers.
     """
-    found: list[Tensor] = []
+    outputs: list[Tensor] = []
     layers = getattr(model.base_model, "layers", None)
     if not wanted or layers is None:
-        yield found
+        yield outputs
         return
 
     def take(_: object, __: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        found.append(output[0] if isinstance(output, tuple) else output)
+        outputs.append(output[0] if isinstance(output, tuple) else output)
 
     handles = [layer.register_forward_hook(take) for layer in layers[-LAST_LAYERS:]]
     try:
-        yield found
+        yield outputs
     finally:
         for handle in handles:
             handle.remove()
 
 
 def mean_of_layers(layers: Sequence[Tensor]) -> Tensor:
-    """Mean over layers in float32; an empty tensor for none."""
+    """Mean over layers in float32; an empty tensor without layers."""
     return torch.stack([layer.float() for layer in layers]).mean(0) if layers else torch.empty(0)
 
 
 def mean_of_answers(states: Tensor, answers: Sequence[Answer]) -> Tensor:
-    """Mean [cells, rows, width] of states [cells, rows, tokens, width] over each row's answer, which stands first."""
+    """Mean [cells, rows, width] of states [cells, rows, tokens, width] over each row's answer, which comes first."""
     sizes = torch.tensor([answer.answer_tokens for answer in answers], device=states.device)
-    inside = (torch.arange(states.shape[2], device=states.device)[None] < sizes[:, None]).float()
-    return torch.einsum("crtw,rt->crw", states, inside) / sizes[:, None].float()
+    is_answer = (torch.arange(states.shape[2], device=states.device)[None] < sizes[:, None]).float()
+    return torch.einsum("crtw,rt->crw", states, is_answer) / sizes[:, None].float()

@@ -1,6 +1,6 @@
-"""One cell measured: every item of every set with its scores, and the means that a result shows.
+"""Measures one cell: every item of every set with its scores, and the means that a result shows.
 
-Base and cells go through the same stream; the base's run is kept as what changes are measured from.
+Base and cells are measured in the same way; the base's measurement is what changes are relative to.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from dual_data.evaluation.metrics.truth_ratio import (
     truth_ratio,
     truthful,
 )
-from dual_data.evaluation.results import ItemRow, Wording
+from dual_data.evaluation.results import AttackWording, ItemRow, Wording
 from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY, IN_CONTEXT
+from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.rows.panel import PanelScores, TokenisedPanel, panel_scores
 from dual_data.evaluation.rows.request import Outcome
-from dual_data.evaluation.rows.workload import Place, Workload
+from dual_data.evaluation.rows.workload import Attacked, Place, Workload
 from dual_data.matching import ObjectKind
 
 Scores = dict[str, float | None]
-"""None where nothing of the kind was asked, NaN where a model that diverged gave no number."""
+"""By name; None where nothing of the kind was asked, NaN where a diverged model gave no number."""
 WORDING_SCORES = (
     "contains_answer",
     "rougeL_recall",
@@ -46,23 +47,23 @@ WORDING_SCORES = (
     "change_log_rank",
     "kl",
 )
-"""What is kept of paraphrases and attacks: there are many, and what the report and the audit read is enough."""
+"""Scores kept for paraphrases and attacks, of which there are many: those that the report and the audit read."""
 _RANKS = ("first_rank", "worst_rank", "sequence_rank")
 
 
 class Measurement(NamedTuple):
-    """What one model said to a whole workload."""
+    """Results of one model for a whole workload."""
 
     items: Mapping[str, list[ItemRow]]
     """By set."""
     summary: Mapping[str, Mapping[str, float | None]]
-    """By set: `items`, means of every score, medians of ranks, worst cases, chance-corrected scores."""
+    """By set: the number of items, means of every score, medians of ranks, worst cases, chance-corrected scores."""
     outcomes: tuple[Outcome, ...]
-    """As the engine gave them; what later cells are compared with."""
+    """Outcomes of the engine, with which later cells are compared."""
     reference: Reference | None
-    """Logits and hidden states at the answer positions; only where they were to be kept."""
+    """Logits and hidden states at the answer positions; None unless asked for."""
     panel: PanelScores | None = None
-    """What it made of the workload's panel; None without one."""
+    """Scores on the workload's panel; None without one."""
 
 
 def measure(
@@ -73,44 +74,44 @@ def measure(
     keep_reference: bool = False,
     embedder: SentenceEmbedder | None = None,
 ) -> list[Measurement]:
-    """Measure the model, or every active adapter at once; one measurement an adapter.
+    """Measure the model, or all active adapters at once; one measurement per adapter.
 
-    `base` is the measurement of the same workload by the reference model: changes, KL and cosines are taken from it.
-    With `embedder` there is minilm_cosine, of the generation and the nearest accepted answer.
+    `base` is the reference model's measurement of the same workload: changes, KL and cosines are relative to it.
+    `embedder` adds minilm_cosine, between the generation and the nearest accepted answer.
     """
     reference = Reference() if keep_reference else None
     runs = engine.run(workload.requests, reference=base.reference if base is not None else None, keep=reference)
     panels = measure_panel(engine, workload.panel) if workload.panel is not None else [None] * len(runs)
-    found = []
+    measurements = []
     for cell, (outcomes, panel) in enumerate(zip(runs, panels, strict=True)):
         reader = _Reader(outcomes, base, engine.loaded.tokenizer)
         items = {name: [reader.item(place) for place in places] for name, places in workload.sets.items()}
         if embedder is not None:
             _add_cosines(embedder, [row for rows in items.values() for row in rows])
         summary = {name: summarise(rows, max(workload.baselines[name].values())) for name, rows in items.items()}
-        found.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None, panel))
-    return found
+        measurements.append(Measurement(items, summary, tuple(outcomes), reference if cell == 0 else None, panel))
+    return measurements
 
 
 def measure_panel(engine: Engine, panel: TokenisedPanel) -> list[PanelScores]:
-    """What the model, or every active adapter at once, makes of a panel; nothing is generated."""
+    """Scores of the model, or of all active adapters at once, on a panel; nothing is generated."""
     return [panel_scores(panel.panel, outcomes) for outcomes in engine.run(panel.requests)]
 
 
 def summarise(rows: Sequence[ItemRow], baseline: float) -> dict[str, float | None]:
-    """Means of the items' scores, and what only a whole set has.
+    """Means of the items' scores, and scores of the whole set.
 
-    Items that were not asked for a score are left out of its mean; where one gave no number there is no mean, for that
-    of the others would hide that the model diverged.
+    Items without a score are left out of its mean. Where one item's score is NaN there is no mean, since the mean of
+    the others would hide that the model diverged.
 
-    `any_paraphrase` (J_P), `any_in_context` (J_ICR) and `worst_case` (J_W) are shares of facts that at least one
-    wording, one prompt with demonstrations, or any attack at all got out (Singh et al. 2025, arXiv 2509.02820); None
-    where nothing of the kind was asked.
+    `any_paraphrase` (J_P), `any_in_context` (J_ICR) and `worst_case` (J_W) are shares of facts that are elicited by at
+    least one paraphrase, one prompt with demonstrations, or any question, paraphrase or attack that does not give the
+    answer away (Singh et al. 2025, arXiv 2509.02820); None where nothing of the kind was asked.
     """
     summary: dict[str, float | None] = {"items": float(len(rows))}
     for name in rows[0]["scores"]:
         if name == "truth_ratio":
-            continue  # one confident mistake makes the mean of ratios anything; the bounded aggregates follow below
+            continue  # one confident mistake dominates the mean of ratios; the bounded aggregates follow below
         values = _numbers(row["scores"].get(name) for row in rows)
         summary[name] = fmean(values) if values else None
         if name in _RANKS:
@@ -125,34 +126,36 @@ def summarise(rows: Sequence[ItemRow], baseline: float) -> dict[str, float | Non
         ("truth_share", share_of_truth),
     ):
         summary[name] = fmean(map(aggregate, ratios)) if ratios else None
-    worded = [entry for row in rows for entry in row["paraphrases"]]
+    paraphrases = [wording for row in rows for wording in row["paraphrases"]]
     for name in ("contains_answer", "rougeL_recall", "probability", "mean_log_probability"):
-        values = _numbers(entry["scores"][name] for entry in worded)
+        values = _numbers(wording["scores"][name] for wording in paraphrases)
         summary[f"paraphrase_{name}"] = fmean(values) if values else None
     summary["any_paraphrase"] = _share_of_hits([row["paraphrases"] for row in rows])
     summary["any_in_context"] = _share_of_hits(
-        [[entry for entry in row["attacks"] if entry["attack"] == IN_CONTEXT] for row in rows]
+        [[wording for wording in row["attacks"] if wording["attack"] == IN_CONTEXT] for row in rows]
     )
-    fair = [[entry for entry in row["attacks"] if entry["attack"] not in GIVES_ANSWER_AWAY] for row in rows]
+    fair_attacks = [
+        [wording for wording in row["attacks"] if wording["attack"] not in GIVES_ANSWER_AWAY] for row in rows
+    ]
     summary["worst_case"] = _share_of_hits(
-        [[row, *row["paraphrases"], *attacks] for row, attacks in zip(rows, fair, strict=True)]
+        [[row, *row["paraphrases"], *attacks] for row, attacks in zip(rows, fair_attacks, strict=True)]
     )
     by_attack: dict[str, list[float]] = {}
     for row in rows:
-        for entry in row["attacks"]:
-            by_attack.setdefault(entry["attack"], []).append(entry["scores"]["contains_answer"])
+        for wording in row["attacks"]:
+            by_attack.setdefault(wording["attack"], []).append(wording["scores"]["contains_answer"])
     for name, hits in by_attack.items():
         summary[f"attack_{name}"] = fmean(hits)
     return summary
 
 
 def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None = None) -> Scores:
-    """Every score of one answer under teacher forcing; changes are None without a reference.
+    """All scores of one answer under teacher forcing; changes are None without `before`, the reference's scores.
 
-    Without a likelihood every score is NaN: comparisons with what is no number would give one, a rank of 1.
+    Where the likelihood is NaN every score is NaN, since comparisons with NaN would give numbers, such as a rank of 1.
     """
     log_p = likelihood.sum_log_probability(scores)
-    found: Scores = {
+    results: Scores = {
         "probability": likelihood.probability(scores),
         "probability_with_end": likelihood.probability_with_end(scores),
         "sum_log_probability": log_p,
@@ -171,35 +174,37 @@ def likelihood_scores(scores: TokenScores, text: str, before: TokenScores | None
     }
     if before is not None:
         mean = likelihood.mean_log_probability
-        found["change_log_probability"] = log_p - likelihood.sum_log_probability(before)
-        found["change_mean_log_probability"] = mean(scores) - mean(before)
-        found["change_entropy"] = likelihood.mean_entropy(scores) - likelihood.mean_entropy(before)
-        found["change_log_rank"] = math.log(likelihood.first_rank(scores) / likelihood.first_rank(before))
+        results["change_log_probability"] = log_p - likelihood.sum_log_probability(before)
+        results["change_mean_log_probability"] = mean(scores) - mean(before)
+        results["change_entropy"] = likelihood.mean_entropy(scores) - likelihood.mean_entropy(before)
+        results["change_log_rank"] = math.log(likelihood.first_rank(scores) / likelihood.first_rank(before))
     for name, attack in membership.ATTACKS.items():
-        found[f"member_{name}"] = attack(scores, text)
-    lost = math.isnan(log_p)
-    return {name: None if value is None else math.nan if lost else _seven(value) for name, value in found.items()}
+        results[f"member_{name}"] = attack(scores, text)
+    is_nan = math.isnan(log_p)
+    return {name: None if value is None else math.nan if is_nan else _rounded(value) for name, value in results.items()}
 
 
-def _sequence_rank(gold: float, others: Sequence[float]) -> float | None:
-    if not others:
+def _sequence_rank(gold: float, distractors: Sequence[float]) -> float | None:
+    if not distractors:
         return None
-    return math.nan if any(map(math.isnan, (gold, *others))) else float(likelihood.sequence_rank(gold, others))
+    return (
+        math.nan if any(map(math.isnan, (gold, *distractors))) else float(likelihood.sequence_rank(gold, distractors))
+    )
 
 
 def _numbers(values: Iterable[float | None]) -> list[float]:
-    """The values that were asked for; none at all where one of them is no number."""
-    found = [value for value in values if value is not None]
-    return [] if any(map(math.isnan, found)) else found
+    """The values that are not None; an empty list where one of them is NaN."""
+    numbers = [value for value in values if value is not None]
+    return [] if any(map(math.isnan, numbers)) else numbers
 
 
-def _seven(value: float) -> float:
-    """Seven significant digits: as many as float32 has, in half the space."""
+def _rounded(value: float) -> float:
+    """Rounded to seven significant digits, the precision of float32, which halves the file size."""
     return float(f"{value:.7g}")
 
 
 class _Reader(NamedTuple):
-    """Turns the outcomes of one cell into items."""
+    """Makes item rows of the outcomes of one cell."""
 
     outcomes: Sequence[Outcome]
     base: Measurement | None
@@ -209,14 +214,14 @@ class _Reader(NamedTuple):
         item, outcome = place.item, self.outcomes[place.canonical]
         gold, *wrong = outcome.scores
         mean = likelihood.mean_log_probability
-        others = [mean(scores) for scores in wrong]
+        distractors = [mean(scores) for scores in wrong]
         text = self.text(outcome)
         scores: Scores = {
             **text_scores(text, item.answer, item.answers, item.kind),
             **likelihood_scores(gold, item.answer, self.before(place.canonical)),
-            "truth_ratio": truth_ratio(mean(gold), others),
-            "normalised_probability": normalised_probability(mean(gold), others),
-            "sequence_rank": _sequence_rank(mean(gold), others),
+            "truth_ratio": truth_ratio(mean(gold), distractors),
+            "normalised_probability": normalised_probability(mean(gold), distractors),
+            "sequence_rank": _sequence_rank(mean(gold), distractors),
         }
         return {
             "id": item.id,
@@ -231,31 +236,27 @@ class _Reader(NamedTuple):
             "ended": outcome.ended,
             "scores": scores,
             "tokens": {
-                "log_p": [_seven(value) for value in gold.log_p],
+                "log_p": [_rounded(value) for value in gold.log_p],
                 "rank": list(gold.rank),
                 "answer_tokens": gold.answer_tokens,
             },
             "paraphrases": [
-                self.asked(index, wording, item.answer, item.answers, item.kind)
+                self._wording(index, wording, item.answer, item.answers, item.kind)
                 for index, wording in zip(place.paraphrases, item.paraphrases, strict=True)
             ],
-            "attacks": [
-                {
-                    "attack": asked.attack,
-                    # The reversed question is answered by the subject, an entity.
-                    **self.asked(
-                        asked.request,
-                        asked.question,
-                        asked.answer,
-                        *((item.answers, item.kind) if asked.answer == item.answer else ((asked.answer,), "entity")),
-                    ),
-                }
-                for asked in place.attacks
-            ],
+            "attacks": [self._attack(attacked, item) for attacked in place.attacks],
         }
 
-    def asked(self, index: int, question: str, answer: str, answers: Sequence[str], kind: ObjectKind) -> Wording:
-        """Generation and scores of one more wording of an item."""
+    def _attack(self, attacked: Attacked, item: Item) -> AttackWording:
+        # The reversed question is answered by the subject, an entity.
+        is_reversed = attacked.answer != item.answer
+        answers = (attacked.answer,) if is_reversed else item.answers
+        kind: ObjectKind = "entity" if is_reversed else item.kind
+        wording = self._wording(attacked.request, attacked.question, attacked.answer, answers, kind)
+        return {"attack": attacked.attack, **wording}
+
+    def _wording(self, index: int, question: str, answer: str, answers: Sequence[str], kind: ObjectKind) -> Wording:
+        """Generation and scores of another wording of an item, or of an attack."""
         outcome = self.outcomes[index]
         text = self.text(outcome)
         scores = {
@@ -276,12 +277,12 @@ class _Reader(NamedTuple):
 
 
 def _add_cosines(embedder: SentenceEmbedder, rows: Sequence[ItemRow]) -> None:
-    found = embedder.nearest([row["generation"] for row in rows], [row["answers"] for row in rows])
-    for row, value in zip(rows, found, strict=True):
-        row["scores"]["minilm_cosine"] = _seven(value)
+    cosines = embedder.nearest([row["generation"] for row in rows], [row["answers"] for row in rows])
+    for row, cosine in zip(rows, cosines, strict=True):
+        row["scores"]["minilm_cosine"] = _rounded(cosine)
 
 
 def _share_of_hits(groups: Sequence[Sequence[Wording]]) -> float | None:
-    """Share of the groups that are not empty in which any answer was given; None where all are empty."""
-    hits = [any(entry["scores"]["contains_answer"] for entry in group) for group in groups if group]
+    """Share of the non-empty groups in which at least one generation has the answer; None where all are empty."""
+    hits = [any(wording["scores"]["contains_answer"] for wording in group) for group in groups if group]
     return sum(hits) / len(hits) if hits else None

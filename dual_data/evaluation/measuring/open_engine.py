@@ -1,4 +1,4 @@
-"""Which engine serves a model: the fast one where it gives the model's own logits, else the plain one."""
+"""Chooses the engine for a model: the fast one where it gives the model's own logits, else the plain one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dual_data.evaluation.training.lora import Adapters
 
 _NO_CACHE: dict[str, str] = {}
 _NO_GRAPHS: dict[str, str] = {}
-"""Why the fast engine does not serve a kind of model, and why its decoding steps are not replayed; empty where it does
-and they are."""
+"""By trial key of a model, why the fast engine cannot be used, and why its decoding steps cannot be replayed; empty
+where they can."""
 
 
 def open_engine(
@@ -31,25 +31,24 @@ def open_engine(
     max_new_tokens: int = 64,
     graphs: bool | None = None,
 ) -> Engine:
-    """The engine for a model, chosen by trying; `notes` of a plain one says why it was needed.
+    """The engine for a model, chosen by a trial; the `notes` of a plain engine say why it is needed.
 
-    `graphs` is whether decoding steps are replayed as CUDA graphs; None for whenever the model is on a GPU and whole
-    there.
+    `graphs` is whether decoding steps are replayed as CUDA graphs; None for yes where the whole model is on a GPU.
     """
-    kind = trial_key(loaded.model)
+    key = trial_key(loaded.model)
     wanted = can_record(loaded.device) if graphs is None else graphs
-    # Many adapters take no batch of two rows, and what is tried is the model, not what an adapter made of it.
+    # Several adapters cannot run a batch of two rows, and the trial is of the model, not of an adapter.
     with adapters.disabled() if adapters is not None else nullcontext():
-        if kind not in _NO_CACHE:
-            _NO_CACHE[kind] = why_not_fast(loaded)
-        if wanted and not _NO_CACHE[kind] and kind not in _NO_GRAPHS:
-            _NO_GRAPHS[kind] = why_no_graphs(loaded)
-    if no_cache := _NO_CACHE[kind]:
+        if key not in _NO_CACHE:
+            _NO_CACHE[key] = why_not_fast(loaded)
+        if wanted and not _NO_CACHE[key] and key not in _NO_GRAPHS:
+            _NO_GRAPHS[key] = why_no_graphs(loaded)
+    if no_cache := _NO_CACHE[key]:
         refuse_if_shared(loaded.model, no_cache)
         plain = PlainEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens)
         plain.notes.append(f"slow evaluation: {no_cache}")
         return plain
-    no_graphs = _NO_GRAPHS[kind] if wanted else ""
+    no_graphs = _NO_GRAPHS[key] if wanted else ""
     engine = FastEngine(loaded, adapters, rows=rows, max_new_tokens=max_new_tokens, graphs=wanted and not no_graphs)
     if no_graphs:
         engine.notes.append(f"decoding without CUDA graphs: {no_graphs}")
@@ -57,25 +56,25 @@ def open_engine(
 
 
 def why_not_fast(loaded: Loaded) -> str:
-    """Why the static cache does not serve this model; empty where it does.
+    """Why the static cache cannot be used for this model; empty where it can.
 
-    Two prompts of different lengths with a common start: the fast engine's log-probabilities of their answers must be
-    the plain one's, to rounding.
+    For two prompts of different lengths with a common prefix, the fast engine's log-probabilities of the answers must
+    equal the plain engine's up to rounding.
     """
-    requests = [request._replace(generate=False) for request in _short(loaded)]
+    requests = [request._replace(generate=False) for request in _trial_requests(loaded)]
     plain = PlainEngine(loaded, rows=2).run(requests)[0]
     try:
         fast = FastEngine(loaded, rows=2, graphs=False).run(requests)[0]
     except _UNABLE as error:
-        return f"{type(loaded.model).__name__} does not take a static cache ({_told(error)})"
+        return f"{type(loaded.model).__name__} does not take a static cache ({_described(error)})"
     tolerance = 1e-3 if loaded.model.dtype == torch.float32 else 0.25
-    apart = fmean(
-        abs(one - two)
-        for a, b in zip(plain, fast, strict=True)
-        for one, two in zip(a.scores[0].log_p, b.scores[0].log_p, strict=True)
+    difference = fmean(
+        abs(expected - actual)
+        for plain_outcome, fast_outcome in zip(plain, fast, strict=True)
+        for expected, actual in zip(plain_outcome.scores[0].log_p, fast_outcome.scores[0].log_p, strict=True)
     )
-    if not apart <= tolerance:
-        return f"{type(loaded.model).__name__} gives other log-probabilities with a static cache (by {apart:.2g})"
+    if not difference <= tolerance:
+        return f"{type(loaded.model).__name__} gives other log-probabilities with a static cache (by {difference:.2g})"
     return ""
 
 
@@ -83,22 +82,22 @@ def why_no_graphs(loaded: Loaded) -> str:
     """Why a decoding step of this model cannot be recorded as a CUDA graph; empty where it can."""
     endless = loaded._replace(info=loaded.info._replace(stop_ids=()))
     try:  # the first step is eager, the second recorded, the third replayed
-        FastEngine(endless, rows=2, max_new_tokens=4, graphs=True).run(_short(loaded))
+        FastEngine(endless, rows=2, max_new_tokens=4, graphs=True).run(_trial_requests(loaded))
     except _UNABLE as error:
-        return f"a step of {type(loaded.model).__name__} is not recorded ({_told(error)})"
+        return f"a step of {type(loaded.model).__name__} is not recorded ({_described(error)})"
     return ""
 
 
 _UNABLE = (TypeError, AttributeError, ValueError, RuntimeError, KeyError, IndexError)
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     if is_out_of_memory(error):  # says nothing about the architecture
         raise error
     return f"{type(error).__name__}: {error}"
 
 
-def _short(loaded: Loaded) -> list[Request]:
-    """Two prompts of different lengths with a common start, each with an answer of twelve tokens."""
+def _trial_requests(loaded: Loaded) -> list[Request]:
+    """Two prompts of different lengths with a common prefix, each with an answer of twelve tokens."""
     ids = plain_text(loaded, 26)
     return [Request(ids[:size], (Answer(ids[size : size + 12], 12),)) for size in (10, 14)]

@@ -1,7 +1,7 @@
-"""The slow way, through the model's own forward pass and `generate`: the oracle of the fast one, and its stand-in.
+"""The plain, slow engine on the model's own forward pass and `generate`: the fast engine's oracle and fallback.
 
-An architecture whose attention wants more than keys, values, a mask and positions (recurrent layers, sliding windows
-shorter than the prompts) is served here.
+It serves architectures that need more than keys, values, a mask and positions: recurrent layers, or sliding windows
+shorter than the prompts.
 """
 
 from __future__ import annotations
@@ -23,69 +23,68 @@ from dual_data.evaluation.rows.request import Answer, Outcome, Request
 
 
 class PlainEngine(Engine):
-    """One adapter after the other."""
+    """Runs one adapter after the other."""
 
     def _run(
-        self, requests: Sequence[Request], compared: Comparison, advance: Callable[[int], None]
+        self, requests: Sequence[Request], comparison: Comparison, advance: Callable[[int], None]
     ) -> list[list[Outcome]]:
         outcomes = []
         for cell in range(self.cells):
-            one = self.adapters
-            held = compared if cell == 0 else compared._replace(keep=None)
-            with one.only(one.first + cell) if one is not None and one.enabled else nullcontext():
-                found: list[Outcome] = []
-                while len(found) < len(requests):
-                    start = len(found)
+            adapters = self.adapters
+            cell_comparison = comparison if cell == 0 else comparison._replace(keep=None)
+            with adapters.only(adapters.first + cell) if adapters is not None and adapters.enabled else nullcontext():
+                cell_outcomes: list[Outcome] = []
+                while len(cell_outcomes) < len(requests):
+                    start = len(cell_outcomes)
                     batch = requests[start : start + self.rows]
                     try:
-                        found += self._batch(batch, start, held)
+                        cell_outcomes += self._batch(batch, start, cell_comparison)
                     except (RuntimeError, MemoryError) as error:
                         if not is_out_of_memory(error):
                             raise
-                    if len(found) == start:  # outside the handler, which holds the tensors of the batch
+                    if len(cell_outcomes) == start:  # outside the handler, which holds the tensors of the batch
                         self.halve()
                     elif cell == 0:
                         advance(len(batch))
-                outcomes.append(found)
+                outcomes.append(cell_outcomes)
         return outcomes
 
-    def _batch(self, batch: Sequence[Request], start: int, compared: Comparison) -> list[Outcome]:
+    def _batch(self, batch: Sequence[Request], start: int, comparison: Comparison) -> list[Outcome]:
         scores: list[list[TokenScores]] = [[] for _ in batch]
         for place in range(max(len(request.answers) for request in batch)):
             rows = [row for row, request in enumerate(batch) if len(request.answers) > place]
             answers = [batch[row].answers[place] for row in rows]
             prompts = [batch[row].prompt for row in rows]
-            held = compared if place == 0 else Comparison()
-            for row, one in zip(rows, self._score(prompts, answers, [start + row for row in rows], held), strict=True):
-                scores[row].append(one)
+            indices = [start + row for row in rows]
+            answer_scores = self._score(prompts, answers, indices, comparison if place == 0 else Comparison())
+            for row, token_scores in zip(rows, answer_scores, strict=True):
+                scores[row].append(token_scores)
         wanted = [row for row, request in enumerate(batch) if request.generate]
         texts = dict(zip(wanted, self._generate([batch[row].prompt for row in wanted]), strict=True)) if wanted else {}
-        return [
-            Outcome(tuple(found), *texts.get(row, ((), False)))  # one outcome a request, scored or generated or both
-            for row, found in enumerate(scores)
-        ]
+        # One outcome per request, whether it is scored, generated or both.
+        return [Outcome(tuple(row_scores), *texts.get(row, ((), False))) for row, row_scores in enumerate(scores)]
 
     def _score(
         self,
         prompts: Sequence[tuple[int, ...]],
         answers: Sequence[Answer],
         indices: Sequence[int],
-        compared: Comparison,
+        comparison: Comparison,
     ) -> list[TokenScores]:
-        whole = [prompt + answer.ids[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
-        width = max(map(len, whole))
-        ids = torch.tensor([list(row) + [0] * (width - len(row)) for row in whole], device=self.loaded.device)
-        with last_layers(self.loaded.model, wanted=compared.wants_hidden) as layers:
+        sequences = [prompt + answer.ids[:-1] for prompt, answer in zip(prompts, answers, strict=True)]
+        width = max(map(len, sequences))
+        ids = torch.tensor([list(row) + [0] * (width - len(row)) for row in sequences], device=self.loaded.device)
+        with last_layers(self.loaded.model, wanted=comparison.wants_hidden) as layers:
             hidden = last_hidden(self.loaded.model, ids)
         spans = [(len(prompt) - 1, len(answer.ids)) for prompt, answer in zip(prompts, answers, strict=True)]
-        chosen = torch.cat([hidden[row, first : first + size] for row, (first, size) in enumerate(spans)])
+        answer_states = torch.cat([hidden[row, first : first + size] for row, (first, size) in enumerate(spans)])
         means = None
         if layers:
             longest = max(size for _, size in spans)
             mean = torch.nn.functional.pad(mean_of_layers(layers), (0, 0, 0, longest))
             aligned = torch.stack([mean[row, first : first + longest] for row, (first, _) in enumerate(spans)])
             means = mean_of_answers(aligned[None], answers)
-        return score_answers(self.loaded.model, chosen[None], means, answers, indices, compared)[0]
+        return score_answers(self.loaded.model, answer_states[None], means, answers, indices, comparison)[0]
 
     def _generate(self, prompts: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], bool]]:
         width = max(map(len, prompts))
@@ -102,8 +101,8 @@ class PlainEngine(Engine):
             eos_token_id=list(stops),
             pad_token_id=pad,
         )
-        found = []
+        generations = []
         for row in output[:, width:].tolist():
-            end = next((place for place, token in enumerate(row) if token in stops), None)
-            found.append((tuple(row if end is None else row[:end]), end is not None))
-        return found
+            end = next((index for index, token in enumerate(row) if token in stops), None)
+            generations.append((tuple(row if end is None else row[:end]), end is not None))
+        return generations

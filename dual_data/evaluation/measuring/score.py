@@ -1,6 +1,6 @@
-"""From logits at the answer positions to per-token figures; the base's rows are kept for KL and cosine.
+"""From logits at the answer positions to per-token figures; the base's are kept for KL and cosine.
 
-Only rows that predict an answer token go through the head: of a 128k vocabulary nothing else is ever computed.
+Only positions that predict an answer token go through the head, since a vocabulary can have 128k tokens.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dual_data.evaluation.models.loading import head
 from dual_data.evaluation.rows.request import Answer
 
 _CHUNK = 1 << 27
-"""Most logits held at once in float32, 512 MiB; the figures need a few times as much for a moment."""
+"""Most logits at once in float32, 512 MiB; computing the figures needs a few times as much for a moment."""
 
 
 class Figures(NamedTuple):
-    """Columns [tokens] of the figures that `TokenScores` names; float32 or whole numbers."""
+    """Columns [tokens] of the figures of `TokenScores`; float32, integer or boolean."""
 
     log_p: Tensor
     rank: Tensor
@@ -33,7 +33,7 @@ class Figures(NamedTuple):
 
 
 class Reference:
-    """What a reference model said at the answer positions, by request: logits in its own type, mean hidden states."""
+    """A reference model's outputs at the answer positions, by request: logits in its own dtype, mean hidden states."""
 
     def __init__(self) -> None:
         self.logits: dict[int, Tensor] = {}
@@ -41,15 +41,15 @@ class Reference:
 
 
 class Comparison(NamedTuple):
-    """What the first answer of a request is held against; nothing where it is empty, as that of other answers is."""
+    """What the first answer of a request is compared with; for its other answers both fields are None."""
 
     against: Reference | None = None
     keep: Reference | None = None
-    """Takes what the first cell says."""
+    """Filled with the outputs of the first cell."""
 
     @property
     def wants_hidden(self) -> bool:
-        """Whether hidden states are asked for beside logits."""
+        """Whether hidden states are needed besides logits."""
         return self.against is not None or self.keep is not None
 
 
@@ -59,30 +59,32 @@ def score_answers(
     means: Tensor | None,
     answers: Sequence[Answer],
     indices: Sequence[int],
-    compared: Comparison,
+    comparison: Comparison,
 ) -> list[list[TokenScores]]:
-    """Scores [cells][answers] of final hidden states [cells, tokens, width], where the answers' tokens are predicted.
+    """Scores [cells][answers] from final hidden states [cells, tokens, width] that predict the answers' tokens.
 
-    `means` [cells, answers, width] are mean hidden states of the answers. Both are compared with what the reference has
-    for the requests that `indices` number.
+    `means` [cells, answers, width] are mean hidden states of the answers. Both are compared with the reference's for
+    the requests `indices`.
     """
-    against, keep = compared
+    against, keep = comparison
     cells, lengths = len(hidden), [len(answer.ids) for answer in answers]
     gold = torch.tensor([token for answer in answers for token in answer.ids], device=hidden.device)
     base = torch.cat([against.logits[index] for index in indices]) if against is not None else None
     vocabulary = int(model.config.get_text_config().vocab_size)
-    found, logits = figures_of_hidden(
+    columns, logits = figures_of_hidden(
         lambda states: head(model, states), hidden, gold, base, vocabulary, keep=keep is not None
     )
     cosines: list[float | None] = [None] * (cells * len(answers))
     if against is not None and means is not None:
-        other = torch.stack([against.hidden[index] for index in indices])
-        cosines = list(cosine_similarity(means, other[None].expand_as(means), dim=2).clamp(-1, 1).flatten().tolist())
+        reference_means = torch.stack([against.hidden[index] for index in indices])
+        cosines = list(
+            cosine_similarity(means, reference_means[None].expand_as(means), dim=2).clamp(-1, 1).flatten().tolist()
+        )
     if keep is not None and logits is not None:
         keep.logits.update(zip(indices, [piece.clone() for piece in torch.split(logits, lengths)], strict=True))
         if means is not None:
             keep.hidden.update(zip(indices, means[0].unbind(0), strict=True))
-    scores = split_scores(found, lengths * cells, [answer.answer_tokens for answer in answers] * cells, cosines)
+    scores = split_scores(columns, lengths * cells, [answer.answer_tokens for answer in answers] * cells, cosines)
     return [scores[cell * len(answers) : (cell + 1) * len(answers)] for cell in range(cells)]
 
 
@@ -92,7 +94,7 @@ def figures(logits: Tensor, gold: Tensor, reference: Tensor | None = None) -> Fi
     logits = logits.float()
     picked = logits.gather(1, gold[:, None])
     log_p = torch.log_softmax(logits, dim=1)
-    # A logit of minus infinity has probability 0 and must add 0, not 0 * inf.
+    # A logit of -inf has probability 0 and must contribute 0, not 0 * inf.
     finite = log_p.clamp_min(-1e4)
     p = log_p.exp()
     mean = (p * finite).sum(1)
@@ -122,24 +124,24 @@ def figures_of_hidden(
     keep: bool = False,
     chunk: int = _CHUNK,
 ) -> tuple[Figures, Tensor | None]:
-    """Figures of hidden rows [cells, tokens, width], the gold tokens [tokens] being the same for every cell.
+    """Figures of hidden states [cells, tokens, width]; the gold tokens [tokens] are the same for every cell.
 
-    At most about `chunk` logits exist at once. The head sees all cells of some tokens, since adapters on it expect rows
-    grouped by cell. Returns figures of [cells * tokens] and, to `keep`, the logits [tokens, vocabulary] of the first
-    cell in the type of `hidden`.
+    At most about `chunk` logits exist at once. The head runs on all cells of some tokens, since adapters on it expect
+    rows grouped by cell. Returns figures [cells * tokens] and, with `keep`, the logits [tokens, vocabulary] of the
+    first cell in the dtype of `hidden`.
     """
     cells, tokens, _ = hidden.shape
     step = max(1, chunk // (vocabulary * cells))
     parts: list[Figures] = []
-    kept = []
+    kept_logits = []
     for start in range(0, tokens, step):
         piece = hidden[:, start : start + step]
         logits = head(piece.reshape(-1, piece.shape[-1]))
         rows = None if reference is None else reference[start : start + step].repeat(cells, 1)
         parts.append(figures(logits, gold[start : start + step].repeat(cells), rows))
         if keep:
-            kept.append(logits[: piece.shape[1]].to(hidden.dtype))
-    return _join(parts, cells), torch.cat(kept) if keep else None
+            kept_logits.append(logits[: piece.shape[1]].to(hidden.dtype))
+    return _join(parts, cells), torch.cat(kept_logits) if keep else None
 
 
 def _join(parts: Sequence[Figures], cells: int) -> Figures:
@@ -147,27 +149,27 @@ def _join(parts: Sequence[Figures], cells: int) -> Figures:
         return parts[0]
 
     def joined(column: Sequence[Tensor | None]) -> Tensor | None:
-        known = [part.view(cells, -1) for part in column if part is not None]
-        return torch.cat(known, dim=1).flatten() if known else None
+        pieces = [piece.view(cells, -1) for piece in column if piece is not None]
+        return torch.cat(pieces, dim=1).flatten() if pieces else None
 
     return Figures(*map(joined, zip(*parts, strict=True)))  # type: ignore[arg-type]
 
 
 def split_scores(
-    found: Figures, lengths: Sequence[int], answer_tokens: Sequence[int], cosines: Sequence[float | None]
+    values: Figures, lengths: Sequence[int], answer_tokens: Sequence[int], cosines: Sequence[float | None]
 ) -> list[TokenScores]:
-    """Cut columns of figures into one `TokenScores` a row; `lengths` are tokens with the turn's end."""
-    columns = torch.stack([found.log_p, found.mean, found.deviation]).double().cpu().tolist()
-    ranks, greedy = found.rank.cpu().tolist(), found.greedy.cpu().tolist()
-    kl = found.kl.double().cpu().tolist() if found.kl is not None else []
+    """Split columns of figures into one `TokenScores` per row; `lengths` count tokens with the turn's end."""
+    columns = torch.stack([values.log_p, values.mean, values.deviation]).double().cpu().tolist()
+    ranks, greedy = values.rank.cpu().tolist(), values.greedy.cpu().tolist()
+    kl = values.kl.double().cpu().tolist() if values.kl is not None else []
     scores = []
     start = 0
     for length, tokens, cosine in zip(lengths, answer_tokens, cosines, strict=True):
-        part = slice(start, start + length)
-        log_p, mean, deviation = (tuple(column[part]) for column in columns)
+        piece = slice(start, start + length)
+        log_p, mean, deviation = (tuple(column[piece]) for column in columns)
         scores.append(
             TokenScores(
-                tokens, log_p, tuple(ranks[part]), tuple(greedy[part]), mean, deviation, tuple(kl[part]), cosine
+                tokens, log_p, tuple(ranks[piece]), tuple(greedy[piece]), mean, deviation, tuple(kl[piece]), cosine
             )
         )
         start += length

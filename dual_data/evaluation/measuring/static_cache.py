@@ -1,8 +1,8 @@
-"""A key-value cache of fixed shape, and the masks of rows that share a prefix and are padded inside.
+"""A key-value cache of fixed shape, and masks for rows that share a prefix and have padding after it.
 
-Columns of a batch: [shared prefix | padding | own part of the prompt | answer]. The prompts are aligned at their right
-end, so that every row writes its next token into the same column; positions are given apart, so that padding changes
-nothing. Fixed shapes are what CUDA graphs need, and the prefix is computed once for all rows.
+Columns of a batch: [shared prefix | padding | own part of the prompt | answer]. Prompts are aligned at their right end,
+so every row writes its next token to the same column; positions are passed explicitly, so padding changes nothing. CUDA
+graphs need fixed shapes, and the prefix is computed once for all rows.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor
 
 
 class StaticCache:
-    """Keys and values of every layer, [rows, heads, width, size]; made at the first write.
+    """Keys and values of every layer, [rows, heads, width, size]; allocated at the first write.
 
-    It stands where transformers models expect a cache: they call `update` alone when mask and positions are given.
+    It replaces the cache of transformers models, which call only `update` when mask and positions are given.
     """
 
     def __init__(self, rows: int, width: int) -> None:
@@ -24,31 +24,31 @@ class StaticCache:
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
         self.columns = torch.zeros(1, dtype=torch.long)
-        """Where the next write goes; as many as it has tokens."""
+        """Columns of the next write, one per token."""
         self.visible = width
-        """How many columns attention sees; the mask must have as many."""
+        """Number of columns that attention sees, which must equal the mask's."""
 
     def at(self, columns: Tensor, visible: int) -> StaticCache:
-        """Point the next forward pass at these columns."""
+        """This cache, set to write the next forward pass to `columns` and to show the first `visible` ones."""
         self.columns, self.visible = columns, visible
         return self
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write the new keys and values of a layer, and return all that attention may see."""
-        self._room(self.keys, layer, keys).index_copy_(2, self.columns, keys)
-        self._room(self.values, layer, values).index_copy_(2, self.columns, values)
+        """Write the new keys and values of a layer. Returns all visible ones."""
+        self._layer_store(self.keys, layer, keys).index_copy_(2, self.columns, keys)
+        self._layer_store(self.values, layer, values).index_copy_(2, self.columns, values)
         if self.visible == self.width:
             return self.keys[layer], self.values[layer]
         return self.keys[layer][:, :, : self.visible], self.values[layer][:, :, : self.visible]
 
-    def _room(self, store: dict[int, Tensor], layer: int, like: Tensor) -> Tensor:
-        """The keys or the values of a layer; made here where this is the first write."""
+    def _layer_store(self, store: dict[int, Tensor], layer: int, like: Tensor) -> Tensor:
+        """The keys or the values of a layer, allocated at the first write."""
         if layer not in store:
             store[layer] = like.new_zeros(self.rows, like.shape[1], self.width, like.shape[3])
         return store[layer]
 
     def clear(self) -> None:
-        """Zero what was written, where it is. Columns that are masked count too: NaN plus a mask, or times 0, is NaN.
+        """Zero all keys and values in place. Masked columns matter too: NaN plus a mask, or times 0, is NaN.
 
         It costs one write of the memory that every decoding step reads.
         """
@@ -56,18 +56,18 @@ class StaticCache:
             tensor.zero_()
 
     def get_seq_length(self, *_: Any) -> int:
-        """What transformers asks to place tokens; positions are always given, so nothing depends on it."""
+        """Called by transformers to position tokens; positions are always passed, so nothing depends on it."""
         return 0
 
     def take_prefix(self, prefix: StaticCache) -> None:
-        """Fill the first columns of all rows from a cache with one row a cell; rows are grouped by cell."""
-        for own, other in ((self.keys, prefix.keys), (self.values, prefix.values)):
-            for layer, source in other.items():
-                room = self._room(own, layer, source)
-                room.view(len(source), -1, *room.shape[1:])[:, :, :, : prefix.width] = source[:, None]
+        """Fill the first columns of all rows from a cache with one row per cell; rows are grouped by cell."""
+        for own, prefix_store in ((self.keys, prefix.keys), (self.values, prefix.values)):
+            for layer, source in prefix_store.items():
+                target = self._layer_store(own, layer, source)
+                target.view(len(source), -1, *target.shape[1:])[:, :, :, : prefix.width] = source[:, None]
 
     def take_rows(self, other: StaticCache, rows: Tensor) -> None:
-        """Fill all rows from those of another cache of the same width, of which this one may be the beginning."""
+        """Fill all rows from `rows` of another cache of the same width; this one may be its `beginning`."""
         for own, source in ((self.keys, other.keys), (self.values, other.values)):
             for layer, tensor in source.items():
                 picked = tensor.index_select(0, rows)
@@ -77,7 +77,7 @@ class StaticCache:
                     own[layer] = picked
 
     def beginning(self, rows: int) -> StaticCache:
-        """A cache in the memory of this one's first rows: what is written to one is written to the other."""
+        """A cache that shares the memory of this one's first rows: writing to one writes to the other."""
         other = StaticCache(rows, self.width)
         other.keys, other.values = (
             {layer: tensor[:rows] for layer, tensor in store.items()} for store in (self.keys, self.values)
@@ -85,7 +85,7 @@ class StaticCache:
         return other
 
     def branch(self, rows: Tensor, columns: int, more: int) -> StaticCache:
-        """A cache of some rows with a copy of the first `columns`, and room for `more`."""
+        """A new cache of `rows` with a copy of their first `columns` and space for `more`."""
         other = StaticCache(len(rows), columns + more)
         for own, source in ((other.keys, self.keys), (other.values, self.values)):
             for layer, tensor in source.items():
@@ -94,17 +94,17 @@ class StaticCache:
         return other
 
     def place(self, other: StaticCache, rows: Tensor, start: int, column: int) -> None:
-        """Put what `other` holds from `start` on into some rows, from `column` on."""
+        """Copy the columns of `other` from `start` on into `rows` of this cache, from `column` on."""
         for own, source in ((self.keys, other.keys), (self.values, other.values)):
             for layer, tensor in source.items():
-                room = self._room(own, layer, tensor)
-                room[:, :, column : column + other.width - start].index_copy_(0, rows, tensor[:, :, start:])
+                target = self._layer_store(own, layer, tensor)
+                target[:, :, column : column + other.width - start].index_copy_(0, rows, tensor[:, :, start:])
 
 
 def prompt_mask(prefix: int, pads: Tensor, length: int) -> Tensor:
-    """[rows, 1, length, prefix + length], true where a prompt's own token may look: the prefix, and what precedes it.
+    """[rows, 1, length, prefix + length], true where a prompt's own token may attend: to the prefix and backwards.
 
-    A padding token sees itself, because a row of a softmax needs something; nothing sees it.
+    A padding token attends to itself, because a softmax row must not be empty; no other token attends to it.
     """
     query = torch.arange(length, device=pads.device)
     own = (query[None, :] <= query[:, None])[None] & (query[None, None, :] >= pads[:, None, None])
@@ -119,9 +119,9 @@ def prompt_seen(prefix: int, pads: Tensor, length: int) -> Tensor:
 
 
 def answers_mask(seen: Tensor, segments: Tensor) -> Tensor:
-    """[rows, 1, answers, prompt + answers], true where a token may look: the prompt and its own answer.
+    """[rows, 1, answers, prompt + answers], true where a token may attend: to the prompt and its own answer.
 
-    `seen` [rows, prompt] is where the prompt has a token, `segments` [rows, answers] the answer a token belongs to.
+    `seen` [rows, prompt] is true where the prompt has a token; `segments` [rows, answers] is each token's answer.
     """
     own = segments[:, :, None] == segments[:, None, :]
     causal = torch.ones(own.shape[1:], dtype=torch.bool, device=own.device).tril()

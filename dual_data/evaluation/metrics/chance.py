@@ -1,7 +1,7 @@
 """Scores corrected for what trivial rules reach.
 
-A model that forgot nothing and a rule that knows nothing can score alike: on the published sets always answering
-"India", or repeating the subject's name, reaches half of what a good model does.
+A rule that knows nothing can score highly: on the published sets, always answering "India" or repeating the subject's
+name reaches half the score of a good model.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ from dual_data.evaluation.statistics import Floats
 
 
 def trivial_baselines(items: Sequence[Item]) -> dict[str, float]:
-    """The audit's baselines of a set, by name; those that the items' fields cannot tell are absent."""
+    """The audit's baselines of a set, by name, without those whose fields the items lack."""
     return baselines(_frame(items))
 
 
 def trivial_scores(items: Sequence[Item]) -> dict[str, Floats]:
-    """Of every item, what the trivial rules score, by name: a baseline is the mean. NaN where a field is missing."""
+    """By name of a trivial rule, its score on every item; their mean is the baseline. NaN where a field is missing."""
     scores = rule_scores(standard(_frame(items)).rows)
     return {column.name: column.to_numpy() for column in scores if column.count()}
 
 
 def best_rule(items: Sequence[Item]) -> Floats:
-    """Of every item, the score of the rule that does best on all of them: the baseline is its mean.
+    """Score on every item of the trivial rule with the highest mean, which is the baseline.
 
-    Where the rule says nothing of an item, for want of a field, it has the mean of the others.
+    An item without the field that the rule needs gets the mean of the others.
     """
     best = max(trivial_scores(items).values(), key=lambda values: float(np.nanmean(values)))
     return np.where(np.isnan(best), np.nanmean(best), best)

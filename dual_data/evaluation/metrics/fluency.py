@@ -15,9 +15,9 @@ class Fluency(NamedTuple):
     """Figures over a set of generations."""
 
     entropy: Interval
-    """Mean of the entropies of word bigrams and trigrams in bits, weighted 2/3 and 4/3 over 2 (Zhang et al. 2018,
-    arXiv 1809.05972, as RWKU takes it), of all generations together. The interval is that of the mean surprisal of an
-    n-gram, its code held: drawn generations repeat, and the entropy of repeats is lower for that alone."""
+    """Entropy of word bigrams and trigrams of all generations together, in bits: their mean with weights 2/3 and 4/3
+    (Zhang et al. 2018, arXiv 1809.05972, as RWKU computes it). The interval is that of the mean surprisal of an n-gram
+    under fixed probabilities: bootstrap draws repeat generations, which alone would lower the entropy."""
     looping: Interval
     """Share of generations of eight words or more in which one word makes up more than half."""
 
@@ -26,9 +26,9 @@ def fluency(texts: Sequence[str], clusters: Sequence[Hashable]) -> Fluency:
     """Figures of generations; `clusters` names each one's subject. Raises ValueError for none."""
     if not texts:
         raise ValueError("fluency of no texts")
-    split = [words(text) for text in texts]
-    pairs, triples = (_of_size(split, size) for size in (2, 3))
-    looping = [len(row) >= 8 and Counter(row).most_common(1)[0][1] > len(row) / 2 for row in split]
+    word_lists = [words(text) for text in texts]
+    pairs, triples = (_of_size(word_lists, size) for size in (2, 3))
+    looping = [len(row) >= 8 and Counter(row).most_common(1)[0][1] > len(row) / 2 for row in word_lists]
     return Fluency(
         bootstrap_function(_entropy, (pairs.bits, pairs.counts, triples.bits, triples.counts), clusters),
         bootstrap_mean(looping, clusters, share=True),
@@ -39,13 +39,13 @@ class _Ngrams(NamedTuple):
     """The n-grams of some texts."""
 
     bits: list[float]
-    """By text, the sum of their surprisals under all texts together."""
+    """By text, the sum of the surprisals of its n-grams, with probabilities from all texts together."""
     counts: list[float]
-    """By text, how many there are."""
+    """By text, the number of n-grams."""
 
 
-def _of_size(rows: Sequence[Sequence[str]], size: int) -> _Ngrams:
-    by_text = [[tuple(row[i : i + size]) for i in range(len(row) - size + 1)] for row in rows]
+def _of_size(word_lists: Sequence[Sequence[str]], size: int) -> _Ngrams:
+    by_text = [[tuple(words[i : i + size]) for i in range(len(words) - size + 1)] for words in word_lists]
     counts = Counter(ngram for ngrams in by_text for ngram in ngrams)
     bits = {ngram: math.log2(counts.total() / count) for ngram, count in counts.items()}
     sums = [math.fsum(bits[ngram] for ngram in ngrams) for ngrams in by_text]
@@ -53,6 +53,6 @@ def _of_size(rows: Sequence[Sequence[str]], size: int) -> _Ngrams:
 
 
 def _entropy(bits_2: Floats, count_2: Floats, bits_3: Floats, count_3: Floats) -> Floats:
-    """By mean surprisal and mean number of bigrams and of trigrams a text; 0 where there are none."""
+    """Weighted entropy from the mean surprisal and mean number per text of bigrams and trigrams; 0 without any."""
     pairs, triples = (bits / np.where(count > 0, count, 1.0) for bits, count in ((bits_2, count_2), (bits_3, count_3)))
     return (2 / 3 * pairs + 4 / 3 * triples) / 2

@@ -1,7 +1,7 @@
 """Metrics of one answer under teacher forcing, from per-token figures: probability, ranks, memorisation.
 
-Every function looks at the answer tokens alone; the token that ends the turn counts only where a name says so.
-Open-unlearning's probability includes the end, its memorisation drops the last label: those cannot be compared.
+Every function uses only the answer tokens; the token that ends the turn counts only where the name says so.
+Open-unlearning's probability includes the end and its memorisation drops the last label, so they are not comparable.
 """
 
 import math
@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 
 class TokenScores(NamedTuple):
-    """What one forward pass says about one answer, a figure a token: the answer's, then those that end the turn."""
+    """Figures of one answer from one forward pass, one per token: the answer's tokens, then those that end the turn."""
 
     answer_tokens: int
-    """How many of the tokens are the answer's; at least one."""
+    """Number of tokens of the answer itself; at least one."""
     log_p: tuple[float, ...]
     """Natural log-probability of the gold token, in float32 from the logits."""
     rank: tuple[int, ...]
@@ -21,7 +21,7 @@ class TokenScores(NamedTuple):
     greedy: tuple[bool, ...]
     """Whether the gold token is the argmax."""
     mean: tuple[float, ...]
-    """Mean of log p(v) over the vocabulary under p itself: minus the entropy in nats."""
+    """Mean of log p(v) over the vocabulary under p itself, which is minus the entropy in nats."""
     deviation: tuple[float, ...]
     """Standard deviation of log p(v) under p."""
     kl: tuple[float, ...] = ()
@@ -46,12 +46,12 @@ def mean_log_probability(scores: TokenScores) -> float:
 
 
 def probability(scores: TokenScores) -> float:
-    """exp(mean_t log p(y_t)) over the answer tokens, the end of the turn left out."""
+    """exp(mean_t log p(y_t)) over the answer tokens, without the end of the turn."""
     return math.exp(mean_log_probability(scores))
 
 
 def probability_with_end(scores: TokenScores) -> float:
-    """The same with the end of the turn among the tokens, as open-unlearning computes it."""
+    """The same including the end of the turn, as open-unlearning computes it."""
     return math.exp(math.fsum(scores.log_p) / len(scores.log_p))
 
 
@@ -66,8 +66,8 @@ def worst_rank(scores: TokenScores) -> int:
 
 
 def sequence_rank(gold: float, distractors: Sequence[float]) -> int:
-    """Rank of the gold answer among distractors by mean log-probability: 1 + how many score strictly higher."""
-    return 1 + sum(other > gold for other in distractors)
+    """Rank of the gold answer among distractors by mean log-probability: 1 + the number that score strictly higher."""
+    return 1 + sum(distractor > gold for distractor in distractors)
 
 
 def exact_memorisation(scores: TokenScores) -> float:
@@ -97,5 +97,5 @@ def mean_kl(scores: TokenScores) -> float | None:
 
 
 def mean_entropy(scores: TokenScores) -> float:
-    """Mean entropy in nats of the answer positions."""
+    """Mean entropy over the answer positions, in nats."""
     return -math.fsum(scores.mean[: scores.answer_tokens]) / scores.answer_tokens

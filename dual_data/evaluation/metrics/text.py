@@ -23,9 +23,9 @@ def text_scores(
 ) -> dict[str, float]:
     """All text scores of one generation, each between 0 and 1.
 
-    The plain ROUGE scores compare with the canonical answer alone, as the published logs do; `rougeL_recall_best` and
-    the two matches take every accepted answer, dates and quantities by value. `rougeL_recall_uni` sees accents folded
-    and every script.
+    The plain ROUGE scores compare with the canonical answer only, as the published logs do. The others use all accepted
+    answers: `rougeL_recall_uni` folds accents and reads every script, and the two matches compare dates and quantities
+    by value.
     """
     accepted = list(dict.fromkeys([answer, *answers]))
     plain = rouge(answer, generation)

@@ -1,6 +1,6 @@
 """Truth ratio (TOFU, Maini et al. 2024, arXiv 2401.06121): how much likelier wrong answers of the same kind are.
 
-The wrong answers are distractors of the same relation. All arguments are mean log-probabilities a token.
+The wrong answers are distractors of the same relation. All arguments are mean log-probabilities per token.
 """
 
 import math
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 def truth_ratio(gold: float, distractors: Sequence[float]) -> float | None:
     """r = exp(mean_j mean_t log p(wrong_j)) / exp(mean_t log p(gold)); None without distractors.
 
-    Below 1 the model prefers the truth. The mean over wrong answers is geometric, as open-unlearning takes it.
-    Exponents are cut at 700, where floats end.
+    Below 1 the model prefers the truth. The mean over wrong answers is geometric, as in open-unlearning. The exponent
+    is capped at 700, near the overflow of floats.
     """
     if not distractors:
         return None
@@ -22,7 +22,7 @@ def truth_ratio(gold: float, distractors: Sequence[float]) -> float | None:
 def normalised_probability(gold: float, distractors: Sequence[float]) -> float | None:
     """p(gold) / (p(gold) + sum_j p(wrong_j)) with p = exp(mean_t log p); None without distractors.
 
-    1 / (1 + their number) is a guess. It is TOFU's probability on the sets whose questions offer options.
+    Guessing gives 1 / (1 + number of distractors). It is TOFU's probability on the sets with answer options.
     """
     if not distractors:
         return None
@@ -30,12 +30,12 @@ def normalised_probability(gold: float, distractors: Sequence[float]) -> float |
 
 
 def indistinguishable(ratio: float) -> float:
-    """min(r, 1/r): 1 where truth and falsehood are alike. TOFU's aggregate on the forget set."""
+    """min(r, 1/r): 1 where truth and falsehood are equally likely. TOFU's aggregate on the forget set."""
     return min(ratio, 1 / ratio) if ratio > 0 else 0.0
 
 
 def truthful(ratio: float) -> float:
-    """max(0, 1 - r): 1 where the truth is certain. TOFU's aggregate on the sets to keep."""
+    """max(0, 1 - r): 1 where the truth is certain. TOFU's aggregate on the retain sets."""
     return max(0.0, 1.0 - ratio)
 
 

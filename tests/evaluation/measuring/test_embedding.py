@@ -28,7 +28,7 @@ def test_meaning_orders_cosines(embedder: SentenceEmbedder) -> None:
     same, near, far = embedder.cosines(first, ["Paris", "the capital of France", "seventeen bicycles"])
     assert same == pytest.approx(1, abs=1e-6)
     assert 1 > near > 0.5 > far
-    # The published rule (above 0.6) lets a wrong country pass: a figure of the published method, kept as it is.
+    # The published rule (above 0.6) accepts a wrong country: a flaw of the published method, reproduced as it is.
     assert embedder.cosines(["Spain"], ["Argentina"])[0] == pytest.approx(0.6, abs=0.1)
 
 
@@ -57,16 +57,16 @@ def test_texts_without_a_partner_are_refused(embedder: SentenceEmbedder) -> None
 
 def test_the_nearest_of_the_accepted_answers_counts(embedder: SentenceEmbedder) -> None:
     texts, accepted = ["It is Paris.", "Berlin"], [["London", "Paris"], ["Berlin"]]
-    found = embedder.nearest(texts, accepted)
-    assert found[0] == max(embedder.cosines(["It is Paris."] * 2, ["London", "Paris"]))
-    assert found[1] == pytest.approx(1, abs=1e-6)
+    cosines = embedder.nearest(texts, accepted)
+    assert cosines[0] == max(embedder.cosines(["It is Paris."] * 2, ["London", "Paris"]))
+    assert cosines[1] == pytest.approx(1, abs=1e-6)
 
 
 def test_a_measurement_holds_the_cosine_of_every_item_where_asked_for(embedder: SentenceEmbedder) -> None:
     loaded = tiny("llama")
     workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, "chat", MeasureOptions())
     with_cosine, without = (
-        measure(open_engine(loaded, max_new_tokens=4), workload, embedder=given)[0] for given in (embedder, None)
+        measure(open_engine(loaded, max_new_tokens=4), workload, embedder=option)[0] for option in (embedder, None)
     )
     rows = with_cosine.items["forget"]
     expected = embedder.nearest([row["generation"] for row in rows], [row["answers"] for row in rows])

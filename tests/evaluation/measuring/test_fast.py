@@ -1,4 +1,4 @@
-"""The sorted stream: equal to unbatched references, whatever the batch, the padding and the adapters beside."""
+"""The fast engine equals unbatched references, whatever the batch, the padding and the other adapters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIGURES = ("log_p", "mean", "deviation")
 
 def _requests(loaded: Loaded) -> list[Request]:
     requests = [request_of(row) for row in encode(loaded.tokenizer, cities(), "chat")]
-    # One row is asked for three answers, one for none, one for no generation.
+    # One request has three answers, one none, and one no generation.
     requests[2] = requests[2]._replace(answers=requests[2].answers + requests[0].answers + requests[5].answers)
     requests[3] = requests[3]._replace(answers=())
     requests[4] = requests[4]._replace(generate=False)
@@ -34,22 +34,22 @@ def _requests(loaded: Loaded) -> list[Request]:
 
 
 def _several_stops(loaded: Loaded) -> Loaded:
-    """The same with many end tokens, so that rows end at different steps."""
+    """The same model with many end tokens, so that rows end at different steps."""
     vocabulary = loaded.model.config.vocab_size
     return loaded._replace(info=loaded.info._replace(stop_ids=tuple(range(0, vocabulary, 7))))
 
 
-def _close(one: list[Outcome], two: list[Outcome], tolerance: float = 1e-5) -> None:
-    for first, second in zip(one, two, strict=True):
-        assert first.generation == second.generation
-        assert first.ended == second.ended
-        for left, right in zip(first.scores, second.scores, strict=True):
-            assert (left.rank, left.greedy) == (right.rank, right.greedy)
+def _close(outcomes: list[Outcome], expected: list[Outcome], tolerance: float = 1e-5) -> None:
+    for outcome, expected_outcome in zip(outcomes, expected, strict=True):
+        assert outcome.generation == expected_outcome.generation
+        assert outcome.ended == expected_outcome.ended
+        for scores, expected_scores in zip(outcome.scores, expected_outcome.scores, strict=True):
+            assert (scores.rank, scores.greedy) == (expected_scores.rank, expected_scores.greedy)
             for name in (*FIGURES, "kl"):
-                assert getattr(left, name) == pytest.approx(getattr(right, name), abs=tolerance)
-            assert (left.cosine is None) == (right.cosine is None)
-            if left.cosine is not None:
-                assert left.cosine == pytest.approx(right.cosine, abs=tolerance)
+                assert getattr(scores, name) == pytest.approx(getattr(expected_scores, name), abs=tolerance)
+            assert (scores.cosine is None) == (expected_scores.cosine is None)
+            if scores.cosine is not None:
+                assert scores.cosine == pytest.approx(expected_scores.cosine, abs=tolerance)
 
 
 def _random_adapters(loaded: Loaded, count: int) -> Adapters:
@@ -119,20 +119,28 @@ def test_batch_size_changes_nothing(rows: int) -> None:
 def test_plain_engine_agrees(architecture: str) -> None:
     loaded = _several_stops(tiny(architecture))
     requests = [request for request in _requests(loaded) if request.answers]
-    kept, other = Reference(), Reference()
+    fast_reference, plain_reference = Reference(), Reference()
     fast, plain = FastEngine(loaded, rows=3, max_new_tokens=9), PlainEngine(loaded, rows=2, max_new_tokens=9)
-    _close(fast.run(requests, keep=kept)[0], plain.run(requests, keep=other)[0])
-    assert kept.logits.keys() == other.logits.keys() == kept.hidden.keys() == other.hidden.keys() != set()
-    for index, logits in kept.logits.items():
-        torch.testing.assert_close(logits, other.logits[index], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(kept.hidden[index], other.hidden[index], atol=1e-5, rtol=1e-5)
+    _close(fast.run(requests, keep=fast_reference)[0], plain.run(requests, keep=plain_reference)[0])
+    assert (
+        fast_reference.logits.keys()
+        == plain_reference.logits.keys()
+        == fast_reference.hidden.keys()
+        == plain_reference.hidden.keys()
+        != set()
+    )
+    for index, logits in fast_reference.logits.items():
+        torch.testing.assert_close(logits, plain_reference.logits[index], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(fast_reference.hidden[index], plain_reference.hidden[index], atol=1e-5, rtol=1e-5)
     adapters = _random_adapters(loaded, 2)
     fast, plain = (
         FastEngine(loaded, adapters, rows=3, max_new_tokens=9),
         PlainEngine(loaded, adapters, rows=2, max_new_tokens=9),
     )
-    for one, two in zip(fast.run(requests, reference=kept), plain.run(requests, reference=other), strict=True):
-        _close(one, two)
+    for fast_outcomes, plain_outcomes in zip(
+        fast.run(requests, reference=fast_reference), plain.run(requests, reference=plain_reference), strict=True
+    ):
+        _close(fast_outcomes, plain_outcomes)
 
 
 def test_prompts_longer_than_the_window_go_the_plain_way() -> None:
@@ -194,9 +202,9 @@ def test_groups_do_not_share_a_prefix() -> None:
 
 def test_rows_that_go_on_come_first_and_every_cell_keeps_as_many() -> None:
     ended = torch.tensor([[True, False, True, False], [True, True, True, False]])
-    kept = _alive(ended, False)
-    assert kept is not None
-    assert kept.tolist() == [[1, 3], [0, 3]]
+    alive = _alive(ended, False)
+    assert alive is not None
+    assert alive.tolist() == [[1, 3], [0, 3]]
     halved = _alive(torch.tensor([[True, False, True, True]]), True)
     assert halved is not None
     assert halved.tolist() == [[1]]

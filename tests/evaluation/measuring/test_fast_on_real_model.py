@@ -1,4 +1,4 @@
-"""The stream on the small real model: what the static cache says is what transformers says."""
+"""The fast engine on the small real model: the static cache gives the outputs of transformers."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_text_and_likelihoods_equal_those_of_transformers() -> None:
     plain = PlainEngine(loaded, rows=6, max_new_tokens=12).run(requests)[0]
     texts = [str(loaded.tokenizer.decode(list(outcome.generation))) for outcome in fast]
     assert any(item.answer in text for item, text in zip(cities(6), texts, strict=True))  # it knows some
-    for one, two in zip(fast, plain, strict=True):
-        assert (one.generation, one.ended) == (two.generation, two.ended)
-        assert one.scores[0].rank == two.scores[0].rank
-        assert one.scores[0].log_p == pytest.approx(two.scores[0].log_p, abs=1e-4)
+    for outcome, expected in zip(fast, plain, strict=True):
+        assert (outcome.generation, outcome.ended) == (expected.generation, expected.ended)
+        assert outcome.scores[0].rank == expected.scores[0].rank
+        assert outcome.scores[0].log_p == pytest.approx(expected.scores[0].log_p, abs=1e-4)
 
 
 @pytest.mark.real_model

@@ -29,7 +29,7 @@ def _workload(loaded: Loaded, options: MeasureOptions) -> Workload:
 
 @pytest.fixture(scope="module")
 def measured() -> tuple[Measurement, list[Measurement]]:
-    """The base, and a fresh adapter and another one measured together."""
+    """The base, and two adapters measured together, of which the first is fresh."""
     loaded = tiny("llama")
     workload = _workload(loaded, MeasureOptions(attacks=ATTACK_NAMES))
     base = measure(open_engine(loaded, max_new_tokens=6), workload, keep_reference=True)[0]
@@ -43,14 +43,14 @@ def measured() -> tuple[Measurement, list[Measurement]]:
 def test_items_and_summary(measured: tuple[Measurement, list[Measurement]]) -> None:
     base, cells = measured
     assert len(cells) == 2
-    same, other = cells
+    same, changed = cells
     # The first adapter is fresh: it is the base. The second is not.
     for item in same.items["forget"]:
         assert item["scores"]["change_log_probability"] == pytest.approx(0, abs=1e-5)
         assert item["scores"]["kl"] == pytest.approx(0, abs=1e-6)
         assert item["scores"]["hidden_cosine"] == pytest.approx(1, abs=1e-5)
-    assert other.items["forget"][0]["scores"]["kl"] > 1e-4
-    for item, before in zip(other.items["retain_eval"], base.items["retain_eval"], strict=True):
+    assert changed.items["forget"][0]["scores"]["kl"] > 1e-4
+    for item, before in zip(changed.items["retain_eval"], base.items["retain_eval"], strict=True):
         scores, first = item["scores"], before["scores"]
         assert scores["change_log_probability"] == pytest.approx(
             scores["sum_log_probability"] - first["sum_log_probability"], abs=1e-4
@@ -61,18 +61,18 @@ def test_items_and_summary(measured: tuple[Measurement, list[Measurement]]) -> N
         )
         assert first["kl"] is None
         assert first["change_log_probability"] is None
-    for name, rows in other.items.items():
+    for name, rows in changed.items.items():
         for row in rows:
             expected = text_scores(row["generation"], row["ground_truth"], row["answers"])
             assert {key: row["scores"][key] for key in expected} == expected
         mean = sum(row["scores"]["probability"] for row in rows) / len(rows)
-        assert other.summary[name]["probability"] == pytest.approx(mean)
+        assert changed.summary[name]["probability"] == pytest.approx(mean)
         ranks = sorted(row["scores"]["first_rank"] for row in rows)
         middle = len(ranks) // 2
         median = ranks[middle] if len(ranks) % 2 else (ranks[middle - 1] + ranks[middle]) / 2
-        assert other.summary[name]["first_rank_median"] == median
-        assert other.summary[name]["items"] == len(rows)
-    json.dumps([other.items, other.summary], allow_nan=False)
+        assert changed.summary[name]["first_rank_median"] == median
+        assert changed.summary[name]["items"] == len(rows)
+    json.dumps([changed.items, changed.summary], allow_nan=False)
     assert base.reference is not None
     assert base.reference.logits.keys() == base.reference.hidden.keys() != set()
 
@@ -80,20 +80,22 @@ def test_items_and_summary(measured: tuple[Measurement, list[Measurement]]) -> N
 def test_worst_case_is_any_fair_hit(measured: tuple[Measurement, list[Measurement]]) -> None:
     rows = json.loads(json.dumps(measured[1][0].items["forget"]))
     for row in rows:
-        for entry in (row, *row["paraphrases"], *row["attacks"]):
-            entry["scores"]["contains_answer"] = 0.0
+        for wording in (row, *row["paraphrases"], *row["attacks"]):
+            wording["scores"]["contains_answer"] = 0.0
     nothing = summarise(rows, 0.0)
     assert (nothing["any_paraphrase"], nothing["any_in_context"], nothing["worst_case"]) == (0, 0, 0)
     rows[0]["paraphrases"][0]["scores"]["contains_answer"] = 1.0
-    next(entry for entry in rows[1]["attacks"] if entry["attack"] == "in_context")["scores"]["contains_answer"] = 1.0
-    next(entry for entry in rows[2]["attacks"] if entry["attack"] == "multiple_choice")["scores"]["contains_answer"] = (
-        1.0
-    )
-    some = summarise(rows, 0.0)
-    assert some["any_paraphrase"] == pytest.approx(1 / 3)
-    assert some["any_in_context"] == pytest.approx(1 / 3)
-    assert some["worst_case"] == pytest.approx(2 / 3)  # the multiple choice shows the answer: it may be a guess
-    assert some["attack_multiple_choice"] == pytest.approx(1 / 3)
+    next(wording for wording in rows[1]["attacks"] if wording["attack"] == "in_context")["scores"][
+        "contains_answer"
+    ] = 1.0
+    next(wording for wording in rows[2]["attacks"] if wording["attack"] == "multiple_choice")["scores"][
+        "contains_answer"
+    ] = 1.0
+    summary = summarise(rows, 0.0)
+    assert summary["any_paraphrase"] == pytest.approx(1 / 3)
+    assert summary["any_in_context"] == pytest.approx(1 / 3)
+    assert summary["worst_case"] == pytest.approx(2 / 3)  # the multiple choice shows the answer: it may be a guess
+    assert summary["attack_multiple_choice"] == pytest.approx(1 / 3)
     for row in rows:
         row.update(paraphrases=[], attacks=[])
     assert summarise(rows, 0.0)["any_paraphrase"] is None
@@ -105,9 +107,9 @@ def test_corrected_score_is_null_at_a_perfect_baseline(measured: tuple[Measureme
 
 def test_an_answer_without_a_likelihood_has_no_score() -> None:
     good = TokenScores(1, (-1.0,), (3,), (False,), (-2.0,), (1.0,), (0.1,), 0.5)
-    lost = likelihood_scores(good._replace(log_p=(math.nan,), rank=(1,)), "Paris", good)
-    assert lost.keys() == likelihood_scores(good, "Paris", good).keys()
-    assert all(value is not None and math.isnan(value) for value in lost.values())
+    scores = likelihood_scores(good._replace(log_p=(math.nan,), rank=(1,)), "Paris", good)
+    assert scores.keys() == likelihood_scores(good, "Paris", good).keys()
+    assert all(value is not None and math.isnan(value) for value in scores.values())
     assert likelihood_scores(good._replace(log_p=(math.nan,)), "Paris")["change_log_rank"] is None
 
 
@@ -122,9 +124,9 @@ def test_no_mean_is_over_the_items_that_a_model_that_diverged_left(
     rows[0]["scores"][score] = None
     assert summarise(rows, 0.0)[mean] == summarise(rows[1:], 0.0)[mean] is not None  # nothing was asked
     rows[0]["scores"][score] = math.nan
-    lost = summarise(rows, 0.0)
-    assert lost[mean] is None
-    assert lost["rougeL_recall"] is not None
+    summary = summarise(rows, 0.0)
+    assert summary[mean] is None
+    assert summary["rougeL_recall"] is not None
     rows[1]["paraphrases"][0]["scores"]["probability"] = math.nan
     assert summarise(rows, 0.0)["paraphrase_probability"] is None
 

@@ -1,4 +1,4 @@
-"""Which engine a model gets, and how often that is tried."""
+"""Which engine a model gets, and how often the trial is run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dual_data.evaluation.models.tiny import tiny
 
 
 def test_a_kind_of_model_is_tried_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = list[str]()
+    trials = list[str]()
 
     def why_not_fast(loaded: Loaded) -> str:
-        tried.append(type(loaded.model).__name__)
+        trials.append(type(loaded.model).__name__)
         return ""
 
     monkeypatch.setattr(opening, "_NO_CACHE", {})
     monkeypatch.setattr(opening, "why_not_fast", why_not_fast)
     for architecture in ("llama", "llama", "qwen", "llama"):
         open_engine(tiny(architecture))
-    assert tried == ["LlamaForCausalLM", "Qwen2ForCausalLM"]
+    assert trials == ["LlamaForCausalLM", "Qwen2ForCausalLM"]
     double = tiny("llama")
     double.model.double()
     open_engine(double)
-    assert tried[2:] == ["LlamaForCausalLM"]
+    assert trials[2:] == ["LlamaForCausalLM"]

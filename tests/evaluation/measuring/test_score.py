@@ -1,4 +1,4 @@
-"""Figures of logits against the formulas, computed in float64 and in Python."""
+"""Figures of logits against their formulas, computed in Python in float64."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ def _random(tokens: int = 9, vocabulary: int = 50, seed: int = 0) -> tuple[torch
 
 def test_figures_follow_the_formulas() -> None:
     logits, gold = _random()
-    other, _ = _random(seed=1)
-    found = figures(logits, gold, other)
-    assert found.kl is not None
+    reference, _ = _random(seed=1)
+    actual = figures(logits, gold, reference)
+    assert actual.kl is not None
     for t, (row, y) in enumerate(zip(logits.double().tolist(), gold.tolist(), strict=True)):
-        p, q = _softmax(row), _softmax(other[t].double().tolist())
+        p, q = _softmax(row), _softmax(reference[t].double().tolist())
         mean = math.fsum(w * math.log(w) for w in p)
         variance = math.fsum(w * (math.log(w) - mean) ** 2 for w in p)
         kl = math.fsum(b * (math.log(b) - math.log(w)) for w, b in zip(p, q, strict=True))
-        assert found.log_p[t].item() == pytest.approx(math.log(p[y]), abs=1e-5)
-        assert found.rank[t].item() == 1 + sum(z > row[y] for z in row)
-        assert found.greedy[t].item() == (row.index(max(row)) == y)
-        assert found.mean[t].item() == pytest.approx(mean, abs=1e-5)
-        assert found.deviation[t].item() == pytest.approx(math.sqrt(variance), abs=1e-5)
-        assert found.kl[t].item() == pytest.approx(kl, abs=1e-5)
+        assert actual.log_p[t].item() == pytest.approx(math.log(p[y]), abs=1e-5)
+        assert actual.rank[t].item() == 1 + sum(z > row[y] for z in row)
+        assert actual.greedy[t].item() == (row.index(max(row)) == y)
+        assert actual.mean[t].item() == pytest.approx(mean, abs=1e-5)
+        assert actual.deviation[t].item() == pytest.approx(math.sqrt(variance), abs=1e-5)
+        assert actual.kl[t].item() == pytest.approx(kl, abs=1e-5)
 
 
 def test_hand_made_logits() -> None:
     logits = torch.tensor([[0.0, math.log(2), math.log(5)], [3.0, 3.0, 3.0], [-math.inf, 0.0, 0.0]])
-    found = figures(logits, torch.tensor([1, 2, 1]), logits)
-    assert found.log_p.exp().tolist() == pytest.approx([2 / 8, 1 / 3, 1 / 2])
-    assert found.rank.tolist() == [2, 1, 1]
-    assert found.greedy.tolist() == [False, False, True]  # of equals the first is decoded
-    assert found.mean[1].item() == pytest.approx(-math.log(3))
-    assert found.deviation[1].item() == pytest.approx(0, abs=1e-6)
-    assert found.mean[2].item() == pytest.approx(-math.log(2))  # an impossible token adds nothing
-    assert found.kl is not None
-    assert found.kl.tolist() == [0, 0, 0]
+    actual = figures(logits, torch.tensor([1, 2, 1]), logits)
+    assert actual.log_p.exp().tolist() == pytest.approx([2 / 8, 1 / 3, 1 / 2])
+    assert actual.rank.tolist() == [2, 1, 1]
+    assert actual.greedy.tolist() == [False, False, True]  # of equal logits the first is decoded
+    assert actual.mean[1].item() == pytest.approx(-math.log(3))
+    assert actual.deviation[1].item() == pytest.approx(0, abs=1e-6)
+    assert actual.mean[2].item() == pytest.approx(-math.log(2))  # an impossible token adds nothing
+    assert actual.kl is not None
+    assert actual.kl.tolist() == [0, 0, 0]
 
 
 def test_pieces_of_the_head_change_nothing() -> None:
     generator = torch.Generator().manual_seed(3)
     hidden, weight = torch.randn(3, 7, 8, generator=generator), torch.randn(8, 20, generator=generator)
     gold, base = torch.randint(20, (7,), generator=generator), torch.randn(7, 20, generator=generator)
-    whole, kept = figures_of_hidden(lambda states: states @ weight, hidden, gold, base, 20, keep=True)
+    whole, kept_whole = figures_of_hidden(lambda states: states @ weight, hidden, gold, base, 20, keep=True)
     pieces, kept_pieces = figures_of_hidden(
         lambda states: states @ weight, hidden, gold, base, 20, keep=True, chunk=130
     )
-    for one, two in zip(whole, pieces, strict=True):
-        assert one is not None
-        assert two is not None
-        torch.testing.assert_close(one, two)
-    torch.testing.assert_close(kept, kept_pieces)
-    torch.testing.assert_close(kept, hidden[0] @ weight)
+    for expected, actual in zip(whole, pieces, strict=True):
+        assert expected is not None
+        assert actual is not None
+        torch.testing.assert_close(expected, actual)
+    torch.testing.assert_close(kept_whole, kept_pieces)
+    torch.testing.assert_close(kept_whole, hidden[0] @ weight)
 
 
 def test_rows_are_cut_where_answers_end() -> None:

@@ -11,16 +11,16 @@ from dual_data.evaluation.metrics.fluency import fluency
 
 
 def test_figures_by_hand() -> None:
-    found = fluency(["a b a b", "?!", "no " * 8, "yes"], range(4))
+    figures = fluency(["a b a b", "?!", "no " * 8, "yes"], range(4))
     # bigrams: ab x2, ba x1, (no no) x7; trigrams: aba, bab, (no no no) x6
     entropy_2 = -(0.2 * math.log2(0.2) + 0.1 * math.log2(0.1) + 0.7 * math.log2(0.7))
     entropy_3 = -(2 * 0.125 * math.log2(0.125) + 0.75 * math.log2(0.75))
-    assert found.entropy.value == pytest.approx(entropy_2 / 3 + entropy_3 * 2 / 3)
-    assert found.looping.value == 0.25
+    assert figures.entropy.value == pytest.approx(entropy_2 / 3 + entropy_3 * 2 / 3)
+    assert figures.looping.value == 0.25
 
 
 def test_the_interval_of_the_entropy_is_around_it_and_as_wide_as_subjects_make_it() -> None:
-    # Texts of one subject repeat each other, so that 40 texts of 10 subjects say as little as 10.
+    # Texts of one subject are equal, so 40 texts of 10 subjects are no more informative than 10.
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(list("abcdefgh"), 12)) for _ in range(10)]
     subjects = list(range(10))

@@ -22,7 +22,7 @@ def scores(
         len(log_p),
         tuple(whole),
         tuple(ranks),
-        tuple(place == 1 for place in ranks),
+        tuple(value == 1 for value in ranks),
         tuple([-1.0] * len(whole)),
         tuple([0.5] * len(whole)),
         tuple(kl or []),
@@ -30,17 +30,17 @@ def scores(
 
 
 def test_probability_leaves_the_end_of_the_turn_out() -> None:
-    found = scores([math.log(0.5), math.log(0.125)], end=[math.log(1e-9)])
-    assert likelihood.probability(found) == pytest.approx(0.25)
-    assert likelihood.probability_with_end(found) == pytest.approx((0.5 * 0.125 * 1e-9) ** (1 / 3))
-    assert likelihood.sum_log_probability(found) == pytest.approx(math.log(0.0625))
-    assert likelihood.mean_log_probability(found) == pytest.approx(math.log(0.25))
+    answer = scores([math.log(0.5), math.log(0.125)], end=[math.log(1e-9)])
+    assert likelihood.probability(answer) == pytest.approx(0.25)
+    assert likelihood.probability_with_end(answer) == pytest.approx((0.5 * 0.125 * 1e-9) ** (1 / 3))
+    assert likelihood.sum_log_probability(answer) == pytest.approx(math.log(0.0625))
+    assert likelihood.mean_log_probability(answer) == pytest.approx(math.log(0.25))
 
 
 def test_ranks() -> None:
-    found = scores([-1.0, -2.0], end=[-3.0], rank=[4, 9, 70])
-    assert likelihood.first_rank(found) == 4
-    assert likelihood.worst_rank(found) == 9
+    answer = scores([-1.0, -2.0], end=[-3.0], rank=[4, 9, 70])
+    assert likelihood.first_rank(answer) == 4
+    assert likelihood.worst_rank(answer) == 9
     assert likelihood.sequence_rank(-1.0, [-2.0, -0.5, -1.0]) == 2
     assert likelihood.sequence_rank(-1.0, []) == 1
 
@@ -59,9 +59,9 @@ def test_ranks() -> None:
 )
 def test_memorisation_and_extraction_strength(ranks: list[int], memorised: float, strength: float) -> None:
     # A greedy end of the turn must not count.
-    found = scores([-1.0] * len(ranks), end=[-1.0], rank=[*ranks, 1])
-    assert likelihood.exact_memorisation(found) == memorised
-    assert likelihood.extraction_strength(found) == strength
+    answer = scores([-1.0] * len(ranks), end=[-1.0], rank=[*ranks, 1])
+    assert likelihood.exact_memorisation(answer) == memorised
+    assert likelihood.extraction_strength(answer) == strength
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=12))

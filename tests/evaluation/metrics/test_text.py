@@ -8,20 +8,20 @@ from dual_data.evaluation.metrics.text import TEXT_SCORES, text_scores
 
 
 def test_text_scores() -> None:
-    found = text_scores("It is Brasilia.", "Brasília", ["Brasília", "Brasilia DF"])
-    assert tuple(found) == TEXT_SCORES
-    assert found["rougeL_recall"] == 0  # the published score does not see through the accent
-    assert found["rougeL_recall_uni"] == 1
-    assert found["rougeL_recall_best"] == 0.5
-    assert found["contains_answer"] == 1
-    assert found["exact_answer"] == 0
+    scores = text_scores("It is Brasilia.", "Brasília", ["Brasília", "Brasilia DF"])
+    assert tuple(scores) == TEXT_SCORES
+    assert scores["rougeL_recall"] == 0  # the published score does not fold the accent
+    assert scores["rougeL_recall_uni"] == 1
+    assert scores["rougeL_recall_best"] == 0.5
+    assert scores["contains_answer"] == 1
+    assert scores["exact_answer"] == 0
 
 
 def test_recall_and_f1_of_words_and_of_their_order() -> None:
-    found = text_scores("kingdom the united", "the United Kingdom of Britain")
-    assert (found["rouge1_recall"], found["rougeL_recall"]) == (3 / 5, 2 / 5)
-    assert found["rouge1_f1"] == pytest.approx(2 * 3 / (3 + 5))
-    assert found["rougeL_f1"] == pytest.approx(2 * 2 / (3 + 5))
+    scores = text_scores("kingdom the united", "the United Kingdom of Britain")
+    assert (scores["rouge1_recall"], scores["rougeL_recall"]) == (3 / 5, 2 / 5)
+    assert scores["rouge1_f1"] == pytest.approx(2 * 3 / (3 + 5))
+    assert scores["rougeL_f1"] == pytest.approx(2 * 2 / (3 + 5))
 
 
 def test_dates_and_quantities_are_compared_by_value() -> None:

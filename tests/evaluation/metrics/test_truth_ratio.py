@@ -16,8 +16,8 @@ from dual_data.evaluation.metrics.truth_ratio import (
 
 
 def test_ratio_of_wrong_to_right() -> None:
-    found = truth_ratio(math.log(0.5), [math.log(0.1), math.log(0.4)])
-    assert found == pytest.approx(math.sqrt(0.1 * 0.4) / 0.5)  # the geometric mean of the wrong ones
+    ratio = truth_ratio(math.log(0.5), [math.log(0.1), math.log(0.4)])
+    assert ratio == pytest.approx(math.sqrt(0.1 * 0.4) / 0.5)  # the geometric mean of the wrong ones
     assert truth_ratio(-1.0, []) is None
     assert truth_ratio(-1e6, [0.0]) == pytest.approx(math.exp(700))
 
@@ -33,8 +33,8 @@ def test_aggregates(ratio: float, alike: float, true: float, share: float) -> No
 
 
 def test_the_probability_among_wrong_answers_is_their_share() -> None:
-    found = normalised_probability(math.log(0.5), [math.log(0.1), math.log(0.4)])
-    assert found == pytest.approx(0.5)
+    probability = normalised_probability(math.log(0.5), [math.log(0.1), math.log(0.4)])
+    assert probability == pytest.approx(0.5)
     assert normalised_probability(-1.0, []) is None
     assert normalised_probability(-1e6, [0.0]) == pytest.approx(0.0)
     assert normalised_probability(0.0, [-1e6] * 3) == 1.0
