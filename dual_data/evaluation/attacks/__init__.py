@@ -1,1 +1,1 @@
-"""Attacks: ways to get a fact out of a model that is said to have forgotten it, and to see that it was removed."""
+"""Attacks: ways to elicit facts that a model should have forgotten, and to detect that they were removed."""

@@ -1,8 +1,8 @@
-"""What attacks on a cell found: a file for each attack and for the options that decide what it finds.
+"""Results of attacks on a cell: a file for each attack and the options that determine its result.
 
     attacks/CELL/relearning-HASH.json
 
-An attack by other options has another address, so that nothing is written over.
+An attack with other options has another path, so nothing is overwritten.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ ATTACKS: Mapping[str, tuple[str, ...]] = {
     "quantisation": ("bits",),
     "tasks": ("tasks", "task_folder", "shots"),
 }
-"""By name, the options that decide what an attack finds. Tasks of lm-eval show what unlearning cost."""
+"""By name of the attack, the options that determine its result. Tasks of lm-eval show what unlearning cost."""
 LAYOUT = 7
-"""Of the files: a higher one where the same options find something else. Files of a lower one are not read."""
+"""Version of the files, raised when the same options give another result. Files of a lower one are not read."""
 
 
 class Found(NamedTuple):
-    """What one attack on a cell found."""
+    """The result of one attack on a cell."""
 
     attack: str
     options: Mapping[str, Any]
     found: Any
     before: Any
-    """The same of the model before unlearning, where the attack does not hold it itself."""
+    """The same for the model before unlearning, where `found` does not include it."""
     path: Path
 
     @property
@@ -49,46 +49,46 @@ def key_of(options: Mapping[str, Any]) -> str:
 
 
 def attack_path(folder: Path, cell: str, attack: str, options: Mapping[str, Any]) -> Path:
-    """Where it is kept what an attack by these options found on a cell."""
+    """Path of the result of an attack with these options on a cell."""
     return folder / "attacks" / cell / f"{attack}-{digest(key_of({'layout': LAYOUT, **options}))}.json"
 
 
 def read_attacks(folder: Path, cell: str) -> list[Found]:
-    """All that was found on a cell, by attack and options. Raises InputError for a broken file."""
-    found = list[Found]()
+    """All attack results of a cell, sorted by attack and options. Raises InputError for a broken file."""
+    results = list[Found]()
     for path in json_files(folder / "attacks" / cell):
-        whole = _read(path)
-        if whole.get("layout") == LAYOUT:
-            attack = whole["attack"]
-            found.append(Found(attack, whole["options"], whole[attack], whole.get(f"{attack}_before"), path))
-    return sorted(found, key=lambda one: (one.attack, one.key))
+        content = _read(path)
+        if content.get("layout") == LAYOUT:
+            attack = content["attack"]
+            results.append(Found(attack, content["options"], content[attack], content.get(f"{attack}_before"), path))
+    return sorted(results, key=lambda result: (result.attack, result.key))
 
 
 def outdated(folder: Path) -> str:
-    """What is to be said of files of another layout, which are not read; empty where each was made again or is none."""
-    left = list[Path]()
-    for of_cell in sorted((folder / "attacks").glob("*")):
-        made, other = set[str](), dict[Path, str]()
-        for path in json_files(of_cell):
-            with suppress(InputError):  # said by who reads it
-                whole = _read(path)
-                place = key_of({"attack": whole.get("attack"), "options": whole.get("options")})
-                if whole.get("layout") == LAYOUT:
-                    made.add(place)
+    """A warning about files of another layout, which are not read; empty where all have been redone or none exist."""
+    stale = list[Path]()
+    for cell_folder in sorted((folder / "attacks").glob("*")):
+        current, old = set[str](), dict[Path, str]()
+        for path in json_files(cell_folder):
+            with suppress(InputError):  # `read_attacks` raises it
+                content = _read(path)
+                key = key_of({"attack": content.get("attack"), "options": content.get("options")})
+                if content.get("layout") == LAYOUT:
+                    current.add(key)
                 else:
-                    other[path] = place
-        left += [path for path, place in other.items() if place not in made]
-    if not left:
+                    old[path] = key
+        stale += [path for path, key in old.items() if key not in current]
+    if not stale:
         return ""
     return (
-        f"{folder}: {len(left)} attack file(s) of another version of dual-data are not read "
-        f"({left[0].relative_to(folder)} is one): give `dual-data eval attack` the options that it had, or remove them"
+        f"{folder}: {len(stale)} attack file(s) of another version of dual-data are not read "
+        f"({stale[0].relative_to(folder)} is one): give `dual-data eval attack` the options that it had, or remove them"
     )
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not readable: {error}; remove it and run the attack again") from error
-    return whole
+    return content

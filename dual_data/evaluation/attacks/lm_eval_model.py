@@ -1,8 +1,8 @@
-"""A model for lm-eval that computes what its requests share once: a context with several options, worked examples.
+"""A model for lm-eval that computes shared parts of requests once: the context of several options, worked examples.
 
-lm-eval's own class for transformers sends each option through the model in a row of its own, with the context and the
-worked examples before it; only options of one token share a row. Here they are the same token ids, and the same figures
-but for rounding: log-probabilities are taken in float32 whatever the model's type.
+lm-eval's own class for transformers runs each option in a separate row, after the context and the worked examples; only
+single-token options share a row. Here token ids are the same, and figures are equal up to rounding: log-probabilities
+are computed in float32 whatever the model's dtype.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from dual_data.evaluation.rows.request import Answer, Request
 Ids = tuple[int, ...]
 
 _LEAST_TOKENS = 2048
-"""A group must save as many tokens: its prefix is a pass of its own, and its last batch may be small."""
+"""Fewest tokens that a group must save, since its prefix is a separate pass and its last batch may be small."""
 _START = 32
-"""Prompts that have as many tokens in common after a shared prefix may share a longer one."""
+"""Tokens after a shared prefix that prompts must have in common to be tried as a group with a longer prefix."""
 _MOST_ANSWER_TOKENS = 512
-"""Of one request: the answers of a row stand behind each other, and attention is computed between all of them."""
+"""Of one request: the answers of a row are concatenated, and attention is computed between all of them."""
 
 
 class PrefixCachingLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
-    """lm-eval's HFLM with the log-probabilities of options from our engine; adapters that are on are measured too.
+    """lm-eval's HFLM with the log-probabilities of options from our engine, with the active adapters.
 
-    Rolling likelihoods, which share nothing, and texts are HFLM's own; so is all of a model that only the slow engine
-    serves, and what is longer than a window of attention.
+    HFLM itself computes rolling likelihoods, which share nothing, generations, requests longer than the attention
+    window, and everything for a model that only the plain engine can run.
     """
 
     def __init__(self, loaded: Loaded, *, rows: int = 32, max_length: int | None = None) -> None:
-        """`rows` contexts with their options a batch; what is HFLM's own goes in batches of 32 at most."""
+        """`rows` is the number of contexts, with their options, per batch; HFLM's own batches have at most 32."""
         super().__init__(
             pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=min(rows, 32), max_length=max_length
         )
@@ -52,78 +52,78 @@ class PrefixCachingLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         disable_tqdm: bool = False,
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
-        """What HFLM says of (texts, context, continuation): the log-probability, and whether each token is the argmax.
+        """For (texts, context, continuation) as in HFLM: the log-probability, and whether every token is the argmax.
 
         Raises InputError for a continuation without tokens or longer than the model takes, and an empty context.
         """
-        longest = self._longest if override_bs is None else 0  # rolling likelihoods alone bring a batch size
+        longest = self._longest if override_bs is None else 0  # only rolling likelihoods pass a batch size
         sizes = [min(len(context) + len(continuation), self.max_length + 1) for _, context, continuation in requests]
         ours = [index for index, size in enumerate(sizes) if size <= longest]
         theirs = [index for index, size in enumerate(sizes) if size > longest]
-        found = dict[int, tuple[float, bool]]()
+        results = dict[int, tuple[float, bool]]()
         if ours:
-            found.update(zip(ours, self._shared([requests[index] for index in ours], disable_tqdm), strict=True))
+            results.update(zip(ours, self._shared([requests[index] for index in ours], disable_tqdm), strict=True))
         if theirs:
             rest = [requests[index] for index in theirs]
-            said = super()._loglikelihood_tokens(rest, disable_tqdm=disable_tqdm, override_bs=override_bs)
-            found.update(zip(theirs, said, strict=True))
-        return [found[index] for index in range(len(requests))]
+            rest_results = super()._loglikelihood_tokens(rest, disable_tqdm=disable_tqdm, override_bs=override_bs)
+            results.update(zip(theirs, rest_results, strict=True))
+        return [results[index] for index in range(len(requests))]
 
     def _shared(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], disable_tqdm: bool
     ) -> list[tuple[float, bool]]:
-        asked: dict[Ids, list[tuple[int, Answer]]] = {}
+        by_prompt: dict[Ids, list[tuple[int, Answer]]] = {}
         for index, (texts, context, continuation) in enumerate(requests):
             if not (context and 0 < len(continuation) <= self.max_length):
                 raise InputError(
                     f"lm-eval asks for {len(continuation)} tokens after {len(context)}, and the model takes 1 to "
                     f"{self.max_length} after at least 1: {texts!r:.200}"
                 )
-            seen = (context + continuation)[-(self.max_length + 1) : -len(continuation)]
-            asked.setdefault(tuple(seen), []).append((index, Answer(tuple(continuation), len(continuation))))
-        made, places = list[Request](), list[list[int]]()
-        for number, prompts in enumerate(sharing(sorted(asked))):
+            prompt = (context + continuation)[-(self.max_length + 1) : -len(continuation)]
+            by_prompt.setdefault(tuple(prompt), []).append((index, Answer(tuple(continuation), len(continuation))))
+        engine_requests, request_indices = list[Request](), list[list[int]]()
+        for number, prompts in enumerate(sharing(sorted(by_prompt))):
             for prompt in prompts:
-                for row in _rows(asked[prompt]):
+                for row in _rows(by_prompt[prompt]):
                     answers = tuple(answer for _, answer in row)
-                    made.append(Request(prompt, answers, generate=False, group=str(number)))
-                    places.append([index for index, _ in row])
-        with tqdm(total=len(made), desc="Contexts with their options", disable=disable_tqdm) as bar:
-            outcomes = self.engine.run(made, advance=bar.update)[0]
-        found = [(0.0, False)] * len(requests)
-        for indices, outcome in zip(places, outcomes, strict=True):
+                    engine_requests.append(Request(prompt, answers, generate=False, group=str(number)))
+                    request_indices.append([index for index, _ in row])
+        with tqdm(total=len(engine_requests), desc="Contexts with their options", disable=disable_tqdm) as bar:
+            outcomes = self.engine.run(engine_requests, advance=bar.update)[0]
+        results = [(0.0, False)] * len(requests)
+        for indices, outcome in zip(request_indices, outcomes, strict=True):
             for index, scores in zip(indices, outcome.scores, strict=True):
-                found[index] = sum_log_probability(scores), all(scores.greedy)
-        return found
+                results[index] = sum_log_probability(scores), all(scores.greedy)
+        return results
 
 
 def sharing(prompts: Sequence[Ids]) -> list[list[Ids]]:
-    """Prompts, which come sorted, in groups that share a prefix worth a group; the last one is the rest of them.
+    """Sorted prompts in groups whose shared prefix is worth a group; the last group has the rest.
 
-    What decides is the tokens alone: worked examples of a subject are found without being named.
+    Groups depend only on the tokens, so worked examples of a subject are found without being named.
     """
     if len(prompts) < 2:
         return [list(prompts)]
     common = _common(prompts)
     groups, rest = list[list[Ids]](), list[Ids]()
-    for _, piece in groupby(prompts, key=lambda ids: ids[common : common + _START]):
-        *deeper, left = sharing(list(piece))
+    for _, candidates in groupby(prompts, key=lambda ids: ids[common : common + _START]):
+        *deeper, leftover = sharing(list(candidates))
         groups += deeper
-        if left and _common(left) * (len(left) - 1) - common * len(left) >= _LEAST_TOKENS:
-            groups.append(left)
+        if leftover and _common(leftover) * (len(leftover) - 1) - common * len(leftover) >= _LEAST_TOKENS:
+            groups.append(leftover)
         else:
-            rest += left
+            rest += leftover
     return [*groups, rest]
 
 
 def _common(prompts: Sequence[Ids]) -> int:
-    """Tokens that sorted prompts start with."""
+    """Number of tokens that all of the sorted prompts start with."""
     first, last = prompts[0], prompts[-1]
-    return next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return next((index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
 
 
 def _rows(answers: Sequence[tuple[int, Answer]]) -> Iterator[list[tuple[int, Answer]]]:
-    """Answers of one prompt in as few requests as their tokens allow."""
+    """Answers of one prompt, divided into as few requests as `_MOST_ANSWER_TOKENS` allows."""
     row, size = list[tuple[int, Answer]](), 0
     for index, answer in answers:
         if row and size + len(answer.ids) > _MOST_ANSWER_TOKENS:

@@ -1,4 +1,4 @@
-"""Tasks of lm-eval, where it is installed: MMLU, HellaSwag and the like, on a model that is in memory."""
+"""Tasks of lm-eval, where it is installed, such as MMLU and HellaSwag, on a model in memory."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dual_data.evaluation.models.loading import Loaded
 
 
 class TaskScores(NamedTuple):
-    """What lm-eval says of a model."""
+    """Results of lm-eval for a model."""
 
     scores: dict[str, float]
     """Scores and their standard errors by `task/metric`."""
     items: dict[str, list[dict[str, Any]]]
-    """By task, its documents in order: number (doc_id), how answers were read (filter), and what each metric gives."""
+    """By task, its documents in order: number (doc_id), how answers were read (filter), the value of each metric."""
 
 
 def lm_eval_scores(loaded: Loaded, tasks: Sequence[str], *, folder: Path | None, shots: int, rows: int) -> TaskScores:
-    """Scores of lm-eval tasks and what they are means of, after `shots` worked examples, without a chat template.
+    """Scores of lm-eval tasks, in total and per document, after `shots` worked examples, without a chat template.
 
-    `folder` holds definitions of further tasks; a batch has `rows` contexts. Adapters that are on are measured with the
-    model; what its questions share is computed once. Raises MissingExtra without lm-eval. Its data must be in the cache
-    or reachable, which is lm-eval's affair.
+    `folder` has definitions of further tasks; a batch has `rows` contexts. Active adapters are part of the model, and
+    shared parts of prompts are computed once. Raises MissingExtra without lm-eval, which finds its data in its cache or
+    online.
     """
     if importlib.util.find_spec("lm_eval") is None:
         raise MissingExtra("lm-eval", "lm-eval")
@@ -36,38 +36,40 @@ def lm_eval_scores(loaded: Loaded, tasks: Sequence[str], *, folder: Path | None,
 
     from dual_data.evaluation.attacks.lm_eval_model import PrefixCachingLM
 
-    found: dict[str, Any] = lm_eval.simple_evaluate(
+    results: dict[str, Any] = lm_eval.simple_evaluate(
         model=PrefixCachingLM(loaded, rows=rows),
         tasks=list(tasks),
         task_manager=_known_tasks(folder),
         num_fewshot=shots,
         random_seed=0,
         numpy_random_seed=0,
-        bootstrap_iters=100,  # 0 would leave out the standard errors of means too, which need none
+        bootstrap_iters=100,  # 0 would also omit the standard errors of means, which need no bootstrap
     )
     scores = {
         f"{task}/{name.removesuffix(',none')}": float(value)
-        for task, values in found["results"].items()
+        for task, values in results["results"].items()
         for name, value in values.items()
-        # Scores are named `metric,filter`; the number of documents, sample_len, is no score.
+        # Scores are named `metric,filter`; sample_len, the number of documents, is no score.
         if "," in name and isinstance(value, int | float)
     }
-    return TaskScores(scores, {task: [_item(one) for one in logged] for task, logged in found["samples"].items()})
+    return TaskScores(
+        scores, {task: [_item(document) for document in documents] for task, documents in results["samples"].items()}
+    )
 
 
 @lru_cache(maxsize=1)
 def _known_tasks(folder: Path | None) -> Any:
-    """lm-eval's tasks and those of a folder: to find them takes it many seconds."""
+    """The tasks of lm-eval and of a folder; cached, since finding them takes many seconds."""
     from lm_eval.tasks import TaskManager
 
     return TaskManager(include_path=None if folder is None else str(folder))
 
 
-def _item(logged: Mapping[str, Any]) -> dict[str, Any]:
-    # Some metrics keep whole answers, to be compared over all documents at the end: no number of this one.
+def _item(document: Mapping[str, Any]) -> dict[str, Any]:
+    # Some metrics log whole answers, compared over all documents at the end: they have no number per document.
     numbers = {
-        name: float(logged[name])
-        for name in logged["metrics"]
-        if isinstance(logged[name], int | float | np.number | np.bool_)
+        name: float(document[name])
+        for name in document["metrics"]
+        if isinstance(document[name], int | float | np.number | np.bool_)
     }
-    return {"doc_id": logged["doc_id"], "filter": logged["filter"], **numbers}
+    return {"doc_id": document["doc_id"], "filter": document["filter"], **numbers}

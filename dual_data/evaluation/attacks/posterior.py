@@ -1,9 +1,10 @@
-"""The posterior-difference audit: does what changed between base and unlearned model betray which facts were forgotten?
+"""The posterior-difference audit: do changes from base to unlearned model betray which facts were forgotten?
 
-After TAPE. For each fact, on its held-out wordings where every fact of both sides has some, else on its question:
-change of gold log-probability, of entropy, of log rank, and KL between the two distributions. A logistic model fitted
-on half of the forget and held-out facts tells them apart on the other half. AUC 0.5: the audit sees no trace of
-unlearning beyond a drift that both sides share. Drift may depend on popularity, so the two sides should be alike in it.
+After TAPE. The features of a fact are the changes of gold log-probability, entropy and log rank, and the KL between the
+two distributions, on its held-out wordings where every fact of both sides has some, else on its question. A logistic
+model fitted on half of the forget and held-out facts separates them on the other half. AUC 0.5: the audit sees no trace
+of unlearning beyond a drift that both sides share. Drift may depend on popularity, so both sides should have similar
+popularity.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from dual_data.ids import digest
 
 FEATURES = ("change_mean_log_probability", "change_entropy", "change_log_rank", "kl")
 _RIDGE = 1.0
-"""L2 penalty on standardised weights: keeps the fit finite where the two sides are separable."""
+"""L2 penalty on the weights of standardised features: keeps the fit finite where the two sides are separable."""
 
 
 def posterior_audit(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> Interval:
-    """The AUC of a model that is fitted on half of the subjects, by hash, on the facts of the rest.
+    """AUC, on the facts of half of the subjects, of a model fitted on the other half; subjects are split by hash.
 
-    Raises ValueError for items measured without a base, and where a half has no fact of one side.
+    Raises ValueError for items measured without a base, and where one half has no fact of one side.
     """
-    # Wordings change less than the question that was trained on: on one side alone they would tell the sides apart.
+    # Wordings change less than the trained question: used on one side only, they would separate the sides.
     worded = all(row["paraphrases"] for row in (*forget, *holdout))
     table = np.array([_features(row, worded=worded) for row in (*forget, *holdout)])
     labels = np.array([1.0] * len(forget) + [0.0] * len(holdout))
@@ -40,8 +41,13 @@ def posterior_audit(forget: Sequence[ItemRow], holdout: Sequence[ItemRow]) -> In
     standard = (table - centre) / np.where(scale > 0, scale, 1.0)
     weights = fit_logistic(standard[train], labels[train])
     scores = standard @ weights[1:] + weights[0]
-    one, two = ((~train) & (labels == label) for label in (1.0, 0.0))
-    return auc_interval(scores[one].tolist(), scores[two].tolist(), subjects[one].tolist(), subjects[two].tolist())
+    is_forget, is_holdout = ((~train) & (labels == label) for label in (1.0, 0.0))
+    return auc_interval(
+        scores[is_forget].tolist(),
+        scores[is_holdout].tolist(),
+        subjects[is_forget].tolist(),
+        subjects[is_holdout].tolist(),
+    )
 
 
 def fit_logistic(table: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -55,10 +61,10 @@ def fit_logistic(table: NDArray[np.float64], labels: NDArray[np.float64]) -> NDA
     penalty = np.diag([0.0] + [_RIDGE] * table.shape[1])
     weights = np.zeros(design.shape[1])
     for _ in range(50):
-        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -500, 500)))
-        gradient = design.T @ (importance * (labels - chance)) - penalty @ weights
-        curvature = (design * (importance * chance * (1 - chance))[:, None]).T @ design + penalty
-        step = np.linalg.solve(curvature + 1e-9 * np.eye(len(weights)), gradient)
+        probability = 1 / (1 + np.exp(-np.clip(design @ weights, -500, 500)))
+        gradient = design.T @ (importance * (labels - probability)) - penalty @ weights
+        hessian = (design * (importance * probability * (1 - probability))[:, None]).T @ design + penalty
+        step = np.linalg.solve(hessian + 1e-9 * np.eye(len(weights)), gradient)
         weights = weights + step
         if np.abs(step).max() < 1e-10:
             break
@@ -66,8 +72,8 @@ def fit_logistic(table: NDArray[np.float64], labels: NDArray[np.float64]) -> NDA
 
 
 def _features(row: ItemRow, *, worded: bool) -> list[float]:
-    """Mean over the held-out wordings, or of the question itself."""
-    scores = [entry["scores"] for entry in row["paraphrases"]] if worded else [row["scores"]]
-    if any(entry[name] is None for entry in scores for name in FEATURES):
+    """Features of a fact: means over its held-out wordings, or those of the question itself."""
+    scores = [wording["scores"] for wording in row["paraphrases"]] if worded else [row["scores"]]
+    if any(wording_scores[name] is None for wording_scores in scores for name in FEATURES):
         raise ValueError("the posterior-difference audit needs items measured against a base")
-    return [float(np.mean([entry[name] for entry in scores])) for name in FEATURES]
+    return [float(np.mean([wording_scores[name] for wording_scores in scores])) for name in FEATURES]

@@ -1,4 +1,4 @@
-"""How much of what was forgotten an attack brings back, over what it does to a model that has nothing to bring back."""
+"""How much an attack recovers of what was forgotten, beyond its effect on a control with nothing to recover."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from numpy.typing import ArrayLike
 from dual_data.evaluation.statistics import Floats, Interval, item_weights, quantiles, seed_weights
 
 LEVELS = (0.5, 0.9)
-"""Shares of the gap to which the steps are counted."""
+"""Shares of the gap for which the steps are reported."""
 _REPLICATES = 1000
 
 
 class Recovery(NamedTuple):
-    """What a relearning curve recovers. Intervals are over seeds and subjects."""
+    """Recovery along a relearning curve. Intervals are over seeds and subjects."""
 
     steps: Floats
-    """The scored ones."""
+    """The scored steps."""
     exact: Floats
-    """Recovered shares of all facts [1, steps]."""
+    """Recovered shares on all facts [1, steps]."""
     drawn: Floats
-    """The same in draws of seeds and subjects [replicates, steps]."""
+    """The same in bootstrap draws of seeds and subjects [replicates, steps]."""
 
     @property
     def area(self) -> Interval:
         """Mean recovered share over log2(1 + step); 0 none, 1 all at once."""
-        places = np.log2(1 + self.steps)
-        widths = np.diff(places) / (places[-1] - places[0])
-        exact, drawn = (((found[:, 1:] + found[:, :-1]) / 2) @ widths for found in (self.exact, self.drawn))
+        log_steps = np.log2(1 + self.steps)
+        widths = np.diff(log_steps) / (log_steps[-1] - log_steps[0])
+        exact, drawn = (((shares[:, 1:] + shares[:, :-1]) / 2) @ widths for shares in (self.exact, self.drawn))
         return Interval(float(exact[0]), *quantiles(drawn))
 
     def steps_to(self, level: float) -> Interval:
-        """First scored step at which the share `level` of the gap is recovered, infinite where it never is.
+        """First scored step at which the share `level` of the gap is recovered; infinite where it never is.
 
         The ends of the interval are scored steps, or infinite.
         """
-        exact, drawn = (_first(self.steps, found, level) for found in (self.exact, self.drawn))
+        exact, drawn = (_first(self.steps, shares, level) for shares in (self.exact, self.drawn))
         low, high = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
         return Interval(float(exact[0]), float(low), float(high))
 
@@ -46,26 +46,26 @@ class Recovery(NamedTuple):
 def recovered(value: ArrayLike, start: ArrayLike, base: ArrayLike, gained: ArrayLike = 0.0) -> Floats:
     """Share of the gap between the unlearned model (`start`) and the base that is closed, between 0 and 1.
 
-    `gained` is what the control gains by the same treatment and is no recovery; a control that loses gains nothing. 0
-    where there was no gap to close.
+    `gained` is the control's gain from the same treatment, which is no recovery; a loss counts as no gain. 0 where
+    there is no gap.
     """
     gap = np.asarray(base, dtype=float) - np.asarray(start, dtype=float)
     closed = np.asarray(value, dtype=float) - np.asarray(start, dtype=float) - np.maximum(0.0, gained)
-    found: Floats = np.clip(closed / np.where(gap > 0, gap, 1.0), 0.0, 1.0) * (gap > 0)
-    return found
+    share: Floats = np.clip(closed / np.where(gap > 0, gap, 1.0), 0.0, 1.0) * (gap > 0)
+    return share
 
 
 def recovery(
     steps: Sequence[int], tuned: ArrayLike, control: ArrayLike, base: ArrayLike, subjects: Sequence[Hashable]
 ) -> Recovery:
-    """Of scores of held-out facts, `tuned` and `control` as [steps, facts] from step 0 on, `base` as [facts]; of
-    several seeds with one more axis in front.
+    """Recovery from scores of held-out facts: `tuned` and `control` [steps, facts] from step 0 on, `base` [facts].
 
-    What counts is the tuned model's gain over its own start, less the control's gain over its own.
+    Several seeds are one more axis in front. Recovery is the tuned model's gain over its own start, minus the control's
+    gain over its own.
     """
-    sides = [np.asarray(side, dtype=float) for side in (tuned, control)]
+    curves = [np.asarray(curve, dtype=float) for curve in (tuned, control)]
     before = np.atleast_2d(np.asarray(base, dtype=float))[:, None]
-    tables = [side if side.ndim == 3 else side[None] for side in (*sides, before)]
+    tables = [curve if curve.ndim == 3 else curve[None] for curve in (*curves, before)]
     items, seeds = _draws(subjects, len(before))
 
     def shares(items: Floats, seeds: Floats) -> Floats:
@@ -77,20 +77,20 @@ def recovery(
 
 
 def _draws(subjects: Sequence[Hashable], seeds: int) -> tuple[Floats, Floats]:
-    """What each item and each seed counts in a draw: crossed, for every seed is measured on the same items."""
+    """Weights of items and of seeds in each draw; they are crossed, since every seed is measured on the same items."""
     random = np.random.default_rng(0)
     return item_weights(subjects, random, _REPLICATES), seed_weights(seeds, random, _REPLICATES)
 
 
 def _means(table: Floats, items: Floats, seeds: Floats) -> Floats:
-    """Means [replicates, steps] of a table [seeds, steps, items], weighted by what items and seeds count."""
+    """Means [replicates, steps] of a table [seeds, steps, items], with weights of items and of seeds."""
     sums = ((table @ items.T) * seeds.T[:, None]).sum(0).T
     means: Floats = sums / (items.sum(1) * seeds.sum(1))[:, None]
     return means
 
 
 def _first(steps: Floats, shares: Floats, level: float) -> Floats:
-    """By row, the first step whose share reaches the level; infinite where none does."""
+    """For each row, the first step whose share reaches the level; infinite where none does."""
     reached = shares >= level - 1e-9  # shares are rounded, so half is not always 0.5
     first: Floats = np.where(reached, steps, np.inf).min(1)
     return first
@@ -99,16 +99,18 @@ def _first(steps: Floats, shares: Floats, level: float) -> Floats:
 def recovered_share(
     before: ArrayLike, unlearned: ArrayLike, attacked: ArrayLike, control: ArrayLike, subjects: Sequence[Hashable]
 ) -> Interval:
-    """Recovered share of one treatment, by score of each fact, with an interval over seeds and subjects.
+    """Recovered share of one treatment from the scores of each fact, with an interval over seeds and subjects.
 
-    `attacked` is the unlearned model after it, `control` the model before unlearning after it; all are [facts] or
-    [seeds, facts].
+    `attacked` is the unlearned model after the treatment, `control` the model before unlearning after it; all are
+    [facts] or [seeds, facts].
     """
-    sides = [np.atleast_2d(np.asarray(side, dtype=float))[:, None] for side in (before, unlearned, attacked, control)]
+    tables = [
+        np.atleast_2d(np.asarray(table, dtype=float))[:, None] for table in (before, unlearned, attacked, control)
+    ]
 
     def share(items: Floats, seeds: Floats) -> Floats:
-        start, left, after, by_control = (_means(side, items, seeds)[:, 0] for side in sides)
-        return recovered(after, left, start, by_control - start)
+        start, forgotten, after, by_control = (_means(table, items, seeds)[:, 0] for table in tables)
+        return recovered(after, forgotten, start, by_control - start)
 
-    draws = share(*_draws(subjects, len(sides[0])))
-    return Interval(float(share(np.ones((1, len(subjects))), np.ones((1, len(sides[0]))))[0]), *quantiles(draws))
+    draws = share(*_draws(subjects, len(tables[0])))
+    return Interval(float(share(np.ones((1, len(subjects))), np.ones((1, len(tables[0]))))[0]), *quantiles(draws))

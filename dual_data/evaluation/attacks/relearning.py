@@ -1,11 +1,10 @@
 """Relearning curves: how few steps of ordinary fine-tuning bring the forgotten facts back?
 
 The unlearned adapter is tuned on a part of the forget facts, on facts to retain, or on unrelated questions of the same
-relations, and the *other* forget facts are scored as it goes. A fresh adapter on the base goes through the same: what
-it gains is the tuning's doing and not memory, and is taken off (Hu et al. 2025, arXiv 2406.13356, Deeb and Roger 2024,
-arXiv 2410.08827). That base is the model before unlearning. It knows the facts, so it has little to gain; the control
-of a cell in the stage sft_retain starts from a model that never saw them, and the report takes that one where a grid
-has both.
+relations, while the other forget facts are scored. As a control, a fresh adapter on the base is tuned in the same way:
+its gain is due to tuning, not memory, and is subtracted (Hu et al. 2025, arXiv 2406.13356, Deeb and Roger 2024, arXiv
+2410.08827). The base is the model before unlearning. It knows the facts, so it has little to gain; the control of a
+cell in the stage sft_retain starts from a model that never saw them, and the report prefers it where a grid has both.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ from dual_data.ids import digest
 from dual_data.matching import contains_answer
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
-"""Steps after which the held-out facts are scored; 0, before any, always is."""
+"""Steps after which the held-out facts are scored; step 0, before tuning, always is."""
 BATCH = 32
-"""Facts that are tuned on: all of them in every step."""
+"""Most facts that are tuned on; every step uses all of them."""
 
 
 class Point(NamedTuple):
-    """The held-out forget facts after some steps."""
+    """Scores of the held-out forget facts after some steps."""
 
     step: int
     probabilities: tuple[float, ...]
-    """Of the answer of each fact, in the order of the curve's subjects. Tuning on any answers of the form raises it."""
+    """Of each fact's answer, in the order of the curve's subjects. Tuning on any answers of this format raises them."""
     hits: tuple[bool, ...]
-    """Whether the greedy answer holds it: what recovery is measured by."""
+    """Whether the greedy generation has the answer; recovery is measured by this."""
 
 
 class Curve(NamedTuple):
@@ -49,30 +48,31 @@ class Curve(NamedTuple):
 
     points: tuple[Point, ...]
     control: tuple[Point, ...]
-    """The same tuning from the base, the model before unlearning; its first point is the base itself."""
+    """The same tuning of the base, the model before unlearning; its first point is the base itself."""
     subjects: tuple[str, ...]
     """Of the held-out facts."""
     notes: tuple[str, ...] = ()
-    """Where tuning ended early, and why; all points after that are of the weights that there were."""
+    """Where tuning ended early, and why; all later points are of the weights at that step."""
 
 
 def halves(items: Sequence[Item], share: float = 0.2) -> tuple[list[int], list[int]]:
     """Indices of the forget facts to tune on, a `share` of the subjects by hash, and of those to score.
 
-    Both sides have at least one subject; no more is tuned on than goes into a step. Raises InputError for fewer than
-    two subjects.
+    Both sides have at least one subject; the tuned facts fit into one step. Raises InputError for fewer than two
+    subjects.
     """
     subjects = sorted({item.subject or item.id for item in items}, key=lambda name: digest(f"relearn|{name}"))
     if len(subjects) < 2:
         raise InputError("relearning needs facts of at least two subjects: some to tune on, others to score")
     sizes = Counter(item.subject or item.id for item in items)
-    shown: set[str] = set()
+    tuned: set[str] = set()
     for name in subjects[: min(max(1, round(share * len(subjects))), len(subjects) - 1)]:
-        if shown and sum(sizes[one] for one in (*shown, name)) > BATCH:
+        if tuned and sum(sizes[subject] for subject in (*tuned, name)) > BATCH:
             break
-        shown.add(name)
-    inside = [(item.subject or item.id) in shown for item in items]
-    return [i for i, yes in enumerate(inside) if yes], [i for i, yes in enumerate(inside) if not yes]
+        tuned.add(name)
+    is_tuned = [(item.subject or item.id) in tuned for item in items]
+    indices = range(len(items))
+    return [i for i in indices if is_tuned[i]], [i for i in indices if not is_tuned[i]]
 
 
 def relearn(
@@ -89,10 +89,10 @@ def relearn(
     max_new_tokens: int = 16,
     train_end: bool = True,
 ) -> Curve:
-    """The curve of one unlearned adapter that is tuned on `rows`; `adapters` are left as they are.
+    """The curve of one unlearned adapter that is tuned on `rows`; `adapters` stay unchanged.
 
-    `items` are the held-out facts of `held_out`, in order. A step takes the first `BATCH` rows, or all of fewer. The
-    curve has a point for every step, also where tuning diverged on the way.
+    `items` are the facts of the rows `held_out`, in order. A step uses the first `BATCH` rows, or all if there are
+    fewer. The curve has a point for every step, even where tuning diverges before.
     """
     requests = [request_of(row) for row in held_out]
     tuned = list(rows)[:BATCH]
@@ -105,26 +105,26 @@ def relearn(
                 points.append(_point(loaded, step, outcomes, items))
 
         score(0)
-        # One step an epoch: the epoch's end is where training lets others look.
+        # One step per epoch, since `on_epoch` is called only at the end of epochs.
         traces = train(
             loaded,
             clone,
             fine_tune.METHOD,
             [CellData(tuned, (), lr, seed)] * 2,
-            # It may begin at a model that unlearning destroyed: a sign of divergence elsewhere is its start here.
+            # Tuning may start from a model that unlearning destroyed, which elsewhere would count as divergence.
             Optimisation(epochs=max(steps), batch=len(tuned), diverged_nll=0.0, diverged_norm=0.0),
             train_end=train_end,
             on_epoch=lambda epoch: score(epoch + 1) if epoch + 1 in steps else None,
         )
-        # It ends when both have stopped. No weight changes after that, so one look serves all steps that are left.
-        left = sorted(step for step in steps if step > unlearned[-1].step)
-        if left:
-            score(left[0])
+        # Training ends when both have stopped; then no weight changes, so one scoring serves all remaining steps.
+        remaining = sorted(step for step in steps if step > unlearned[-1].step)
+        if remaining:
+            score(remaining[0])
     for points in (unlearned, control):
-        points += [points[-1]._replace(step=step) for step in left[1:]]
+        points += [points[-1]._replace(step=step) for step in remaining[1:]]
     notes = tuple(
-        f"tuning of the {which} ended early ({trace.stopped}); later points are of the weights it had then"
-        for which, trace in zip(("unlearned model", "model before unlearning"), traces, strict=True)
+        f"tuning of the {model_name} ended early ({trace.stopped}); later points are of the weights it had then"
+        for model_name, trace in zip(("unlearned model", "model before unlearning"), traces, strict=True)
         if trace.stopped
     )
     return Curve(tuple(unlearned), tuple(control), tuple(item.subject or item.id for item in items), notes)
@@ -132,7 +132,7 @@ def relearn(
 
 @contextmanager
 def _beside_control(loaded: Loaded, adapters: Adapters, cell: int, seed: int) -> Iterator[Adapters]:
-    """A copy of the unlearned adapter and, second, a fresh one, in place of `adapters`."""
+    """Yields a copy of the unlearned adapter and, second, a fresh adapter, which replace `adapters` inside."""
     clone = Adapters(loaded.model, adapters.spec, seeds=(seed, seed))
     try:
         clone.load_weights(0, adapters.weights(cell))
@@ -147,5 +147,5 @@ def _point(loaded: Loaded, step: int, outcomes: Sequence[Outcome], items: Sequen
     hits = tuple(
         contains_answer(text, (item.answer, *item.answers), item.kind) for text, item in zip(texts, items, strict=True)
     )
-    chances = tuple(float(f"{probability(outcome.scores[0]):.7g}") for outcome in outcomes)
-    return Point(step, chances, hits)
+    probabilities = tuple(float(f"{probability(outcome.scores[0]):.7g}") for outcome in outcomes)
+    return Point(step, probabilities, hits)

@@ -1,8 +1,8 @@
 """A grid of cells: models x training stages x sets x methods x learning rates x seeds, run and resumed.
 
-cells        a grid spelled out, and which cells are done; forecast: what the others will take
-run          one resident base a model; stages before unlearning; cells trained, measured and dropped in place
-workers      claims: several processes, a device each, taking cells of one grid
+cells        the cells of a grid, and which are done; forecast: what the others will take
+run          loads each model once; trains, measures and drops cells on it, stage by stage
+workers      claims: several processes, one per device, that take cells of one grid
 conflicts    results of other settings in the same folder, which are refused
-provenance   origin, planned: what is written beside a cell's measurement; stages: training before unlearning
+provenance   origin, planned: what is written besides a cell's measurement; stages: training before unlearning
 """

@@ -1,4 +1,4 @@
-"""A grid spelled out: its cells, the rows behind them, and which are done."""
+"""The cells of a grid, their rows, and which cells are done."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ class Cell(NamedTuple):
     stage: str
     set: str
     method: str
-    """A method's name, or none for the model before unlearning."""
+    """A method's name, or `none` for the model before unlearning."""
     lr: float
     seed: int
     id: str
     base: str
-    """Id of the cell that is the same model and stage before unlearning; its own for that cell."""
+    """Id of the cell of the same model and stage before unlearning; of that cell its own id."""
     identity: Mapping[str, Any]
-    """Everything that the id is the hash of."""
+    """Everything that is hashed into the id."""
 
     @property
     def label(self) -> str:
-        """How a line of output names it."""
+        """Name of the cell in output."""
         rate = "" if self.method == BASE else f" lr {self.lr:g} seed {self.seed}"
         return f"{self.model} {self.stage} {self.set} {self.method}{rate}"
 
 
 class Grid(NamedTuple):
-    """A grid with all that its cells share."""
+    """A grid with everything that its cells share."""
 
     name: str
     settings: GridSettings
@@ -64,13 +64,13 @@ class Grid(NamedTuple):
     preset: PresetSettings
     profile: PromptFormat
     sets: Mapping[str, Sets]
-    """The rows as each stage sees them, by stage."""
+    """The rows as each stage uses them, by stage."""
     panel: Panel | None
-    """What utility is measured on; None where it is not."""
+    """What utility is measured on; None where it is not measured."""
     refusals: tuple[str, ...]
-    """What may be said in place of an answer; empty where no method that is run refuses."""
+    """Refusals in place of answers; empty where no method of the grid uses them."""
     origin: Mapping[str, str | None]
-    """Which build or release the rows come from; empty where none says so."""
+    """The build or release that the rows come from; empty where unknown."""
     folder: Path
     """Where results go."""
 
@@ -81,7 +81,7 @@ class Grid(NamedTuple):
 
     @property
     def measure(self) -> MeasureOptions:
-        """What is measured beside the canonical questions; names in one order, however the grid lists them."""
+        """What is measured besides the canonical questions; names are sorted, whatever their order in the grid."""
         return MeasureOptions(
             self.settings.distractors,
             asked if isinstance(asked := self.settings.paraphrases, bool) else tuple(sorted(asked)),
@@ -95,7 +95,7 @@ class Grid(NamedTuple):
         return self.settings.max_new_tokens or self.preset.max_new_tokens
 
     def place(self, cell: Cell) -> dict[str, Any]:
-        """The coordinates that a result names its cell by, and that its place in a report follows from."""
+        """The coordinates of a cell in its result, which determine its place in a report."""
         return {
             "model": cell.model,
             "data": self.settings.data,
@@ -111,7 +111,7 @@ class Grid(NamedTuple):
     def evaluated(self, stage: str, name: str) -> dict[str, list[Item]]:
         """The sets that a cell is measured on, by name."""
         sets = self.sets[stage]
-        # A learning rate is chosen by forget and retain_train, so that retain_eval stays unseen by the choice.
+        # A learning rate is chosen on forget and retain_train, so that the choice does not use retain_eval.
         return {
             "forget": sets.forget[name],
             "retain_train": sets.retain_train,
@@ -120,9 +120,9 @@ class Grid(NamedTuple):
         }
 
     def preferred(self, stage: str, name: str, method: str) -> list[Item]:
-        """The forget rows of a set with the answers that a method is to prefer; empty where it prefers none.
+        """The forget rows of a set with the answers that a method prefers; empty for a method without such answers.
 
-        Swapped answers are drawn from all sets of the data, so that they do not depend on which sets are run.
+        Swapped answers are taken from all sets of the data, so that they do not depend on which sets are run.
         """
         kind, sets = method_named(method).other_answer, self.sets[stage]
         if not kind:
@@ -130,36 +130,36 @@ class Grid(NamedTuple):
         rows = sets.forget[name]
         if kind == "refusals":
             return [item._replace(answer=refusal_of(item, self.refusals)) for item in rows]
-        answers = counterfactual_answers([item for every in sets.forget.values() for item in every])
+        answers = counterfactual_answers([item for items in sets.forget.values() for item in items])
         return [item._replace(answer=answers[item.id]) for item in rows]
 
     def options(self, method: str) -> dict[str, Any]:
-        """All options of a method: the preset's over the defaults."""
+        """All options of a method: the defaults, overridden by the preset's."""
         return method_named(method).options(self.preset.methods[method])
 
 
 def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Path) -> Grid:
-    """Read the rows of a grid and settle its settings. Raises UsageError and InputError."""
-    chosen = settings.grids[name]
-    data = settings.data[chosen.data]
-    changed = {key: value for key in ("epochs", "batch") if (value := getattr(chosen, key))}
-    preset = settings.presets[chosen.preset].model_copy(update=changed)
-    known: dict[str, StageSettings | None] = {PRETRAINED: None, **settings.stages}
-    stages = {stage: known[stage] for stage in chosen.stages}
-    rows = read_sets(data, project, chosen.limit)
+    """Read the rows of a grid and resolve its settings. Raises UsageError and InputError."""
+    grid_settings = settings.grids[name]
+    data = settings.data[grid_settings.data]
+    overrides = {key: value for key in ("epochs", "batch") if (value := getattr(grid_settings, key))}
+    preset = settings.presets[grid_settings.preset].model_copy(update=overrides)
+    all_stages: dict[str, StageSettings | None] = {PRETRAINED: None, **settings.stages}
+    stages = {stage: all_stages[stage] for stage in grid_settings.stages}
+    rows = read_sets(data, project, grid_settings.limit)
     sets = {
         stage: rows.counterfactual() if recipe is not None and recipe.counterfactual else rows
         for stage, recipe in stages.items()
     }
     grid = Grid(
         name,
-        chosen,
-        {model: _below(project, settings.models[model]) for model in chosen.models},
+        grid_settings,
+        {model: _in_project(project, settings.models[model]) for model in grid_settings.models},
         stages,
         preset,
         profile_named(preset.profile),
         sets,
-        read_utility_panel(chosen, project) if chosen.panel else None,
+        read_utility_panel(grid_settings, project) if grid_settings.panel else None,
         (),
         origin(resolved(data.folder, project)),
         folder,
@@ -171,8 +171,8 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
     return grid
 
 
-def _below(project: Path, model: ModelSettings) -> ModelSettings:
-    """A model whose folder or file, where its spec is a relative path of one, is the project's."""
+def _in_project(project: Path, model: ModelSettings) -> ModelSettings:
+    """The model; where its spec is a path relative to the project, with the path resolved."""
     path = resolved(model.spec, project)
     if not path.exists() or path.resolve() == Path(model.spec).expanduser().resolve():
         return model
@@ -187,7 +187,7 @@ def read_utility_panel(grid: GridSettings, project: Path) -> Panel:
 
 
 def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
-    """All rows of a dataset; with a limit, the first of each split by hash, in the order of the file."""
+    """All rows of a dataset; with a limit, the first rows of each split by hash, in the order of the file."""
     folder = resolved(data.folder, project)
     if not folder.is_dir():
         raise InputError(
@@ -197,14 +197,14 @@ def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
     paraphrases = folder / data.paraphrases if data.paraphrases else None
 
     def read(split: SplitSettings) -> list[Item]:
-        rows = read_split(folder / split.path, paraphrases, split=split.split, relations=split.relations)
-        kept = [item for item in rows if split.start <= int(digest(f"part|{item.id}", 8), 16) / 16**8 < split.end]
+        all_items = read_split(folder / split.path, paraphrases, split=split.split, relations=split.relations)
+        items = [item for item in all_items if split.start <= int(digest(f"part|{item.id}", 8), 16) / 16**8 < split.end]
         if limit:
-            first = set(sorted((item.id for item in kept), key=lambda name: digest(f"limit|{name}"))[:limit])
-            kept = [item for item in kept if item.id in first]
-        if not kept:
+            first = set(sorted((item.id for item in items), key=lambda name: digest(f"limit|{name}"))[:limit])
+            items = [item for item in items if item.id in first]
+        if not items:
             raise InputError(f"{folder / split.path}: no rows in the part from {split.start} to {split.end}")
-        return kept
+        return items
 
     return Sets(
         {name: read(split) for name, split in data.forget.items()},
@@ -216,31 +216,31 @@ def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
 
 
 def identity_of(model: ModelSettings) -> Identity:
-    """What is known of a model without its weights in memory."""
+    """What is known of a model without loading its weights."""
     return identify(model.spec, trust_remote_code=model.trust_remote_code, revision=model.revision)
 
 
-def cells_of(grid: Grid, known_as: Callable[[ModelSettings], Identity] = identity_of) -> list[Cell]:
-    """The cells in the order in which they run: by model, stage and set, those before unlearning first."""
-    chosen = grid.settings
-    rates = chosen.lrs or grid.preset.lrs
-    found: list[Cell] = []
+def cells_of(grid: Grid, identity_for: Callable[[ModelSettings], Identity] = identity_of) -> list[Cell]:
+    """The cells in the order in which they run: by model, stage and set; first the cells before unlearning."""
+    grid_settings = grid.settings
+    rates = grid_settings.lrs or grid.preset.lrs
+    cells: list[Cell] = []
     for model, settings in grid.models.items():
-        known = known_as(settings)
-        for stage in chosen.stages:
-            seeds = chosen.seeds if grid.stages[stage] is not None else chosen.seeds[:1]
-            for name in chosen.sets or tuple(grid.sets[stage].forget):
-                bases = {seed: _cell(grid, (model, stage, name, BASE), 0.0, seed, known) for seed in seeds}
-                found += bases.values()
+        identity = identity_for(settings)
+        for stage in grid_settings.stages:
+            seeds = grid_settings.seeds if grid.stages[stage] is not None else grid_settings.seeds[:1]
+            for name in grid_settings.sets or tuple(grid.sets[stage].forget):
+                bases = {seed: _cell(grid, (model, stage, name, BASE), 0.0, seed, identity) for seed in seeds}
+                cells += bases.values()
                 for method in grid.methods:
                     preferred = grid.preferred(stage, name, method)
-                    for seed in chosen.seeds:
+                    for seed in grid_settings.seeds:
                         base = bases.get(seed, bases[seeds[0]]).id
-                        found += [
-                            _cell(grid, (model, stage, name, method), lr, seed, known, preferred)._replace(base=base)
+                        cells += [
+                            _cell(grid, (model, stage, name, method), lr, seed, identity, preferred)._replace(base=base)
                             for lr in rates
                         ]
-    return found
+    return cells
 
 
 def _cell(
@@ -248,7 +248,7 @@ def _cell(
     place: tuple[str, str, str, str],
     lr: float,
     seed: int,
-    known: Identity,
+    model_identity: Identity,
     preferred: Sequence[Item] = (),
 ) -> Cell:
     model, stage, name, method = place
@@ -257,10 +257,10 @@ def _cell(
         "model": {
             "name": model,
             "dtype": settings.dtype,
-            # Where the files are known, it makes no difference where they lie.
-            **({"weights": known.weights} if known.weights else {"spec": settings.spec}),
+            # With known weights, it does not matter where the files are.
+            **({"weights": model_identity.weights} if model_identity.weights else {"spec": settings.spec}),
         },
-        "template": digest(str(getattr(known.tokenizer, "chat_template", None) or "")),
+        "template": digest(str(getattr(model_identity.tokenizer, "chat_template", None) or "")),
         "profile": grid.profile._asdict(),
         "stage": {"name": stage},
         "data": {
@@ -294,34 +294,34 @@ def _cell(
         }
     elif recipe is None:
         identity["seed"] = 0
-    found = cell_id(identity)
-    return Cell(model, stage, name, method, lr, seed, found, found, identity)
+    identifier = cell_id(identity)
+    return Cell(model, stage, name, method, lr, seed, identifier, identifier, identity)
 
 
 def adapter_path(folder: Path, identifier: str) -> Path:
-    """Where the adapter of a cell is kept if it is."""
+    """Path of a cell's adapter, if it is kept."""
     return folder / "adapters" / identifier
 
 
 def is_done(folder: Path, cell: Cell, *, adapter: bool = False) -> bool:
-    """Whether the cell has a result, and its adapter where that is asked for; one that failed is tried again."""
-    lacks = adapter and cell.method != BASE and not adapter_path(folder, cell.id).is_dir()
-    return not lacks and status_of(cell_path(folder, cell.id)) in ("done", "stopped")
+    """Whether the cell has a result, and its adapter if `adapter`; a failed cell is not done, so it is tried again."""
+    lacks_adapter = adapter and cell.method != BASE and not adapter_path(folder, cell.id).is_dir()
+    return not lacks_adapter and status_of(cell_path(folder, cell.id)) in ("done", "stopped")
 
 
 def read_refusals(project: Path) -> list[str]:
-    """The refusals of IdkDPO: prompts/refusals.txt of the project, else the shipped ones; one a line."""
+    """The refusals of IdkDPO: prompts/refusals.txt of the project, else the shipped file; one per line."""
     shipped = Path(__file__).parents[2] / "_project" / "prompts"
     for folder in (project / "prompts", shipped, Path(__file__).parents[3] / "prompts"):
         path = folder / "refusals.txt"
         if path.exists():
             lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-            if found := [line for line in lines if line]:
-                return found
+            if refusals := [line for line in lines if line]:
+                return refusals
             raise InputError(f"{path}: holds no refusal; write one a line")
     raise UsageError(f"{project / 'prompts' / 'refusals.txt'}: no such file; IdkDPO needs refusals, one a line")
 
 
 def refusal_of(item: Item, refusals: Sequence[str]) -> str:
-    """The refusal of a row, chosen by the hash of its id: the same at every access and in every run."""
+    """The refusal of a row, chosen by the hash of its id, so that it is the same in every run."""
     return refusals[int(digest(f"refusal|{item.id}"), 16) % len(refusals)]

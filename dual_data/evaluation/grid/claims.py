@@ -1,4 +1,4 @@
-"""Cells that a process has taken: so that several processes can run one grid, one a device.
+"""Claims of cells by a process, so that several processes can run one grid, one per device.
 
 A claim is a lock on a file below claims/ of the results' folder. It ends with its process, however that ends.
 """
@@ -16,26 +16,26 @@ from dual_data.evaluation.grid.cells import Cell, is_done
 
 @contextmanager
 def claimed(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> Iterator[list[Cell]]:
-    """Those of `cells` that are not done and that no other process holds, held until the end of the block.
+    """Claims those of `cells` that are not done and not claimed by another process, until the end of the block.
 
-    With `adapter`, what lacks its adapter is not done.
+    With `adapter`, a cell without its adapter is not done.
     """
     taken = []
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for cell in cells:
             lock = _lock(folder, cell)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 continue
-            held.callback(lock.release)
+            locks.callback(lock.release)
             if not is_done(folder, cell, adapter=adapter):
                 taken.append(cell)
         yield taken
 
 
 def any_free(folder: Path, cells: Sequence[Cell], *, adapter: bool = False) -> bool:
-    """Whether a cell is left to take: worth the preparation of its stage and the measurement of its base."""
+    """Whether a cell is left to claim, so that preparing its stage and measuring its base is worthwhile."""
     for cell in cells:
         with claimed(folder, [cell], adapter=adapter) as taken:
             if taken:

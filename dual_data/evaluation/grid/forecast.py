@@ -1,4 +1,4 @@
-"""What a grid is going to take, before it is run: steps, tokens, arithmetic, and from that a time."""
+"""Estimates what a grid will take before it is run: steps, tokens, operations, and from these the time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dual_data.evaluation.rows.workload import build_workload
 from dual_data.evaluation.training.full import bytes_per_parameter
 
 _RATE = {"cpu": 5e10, "cuda": 1e14}
-"""Operations a second where no cell has been run yet: two CPU cores; half of what a large GPU reaches in training."""
+"""Operations per second assumed before any cell is done: of two CPU cores; half of a large GPU's rate in training."""
 
 
 class Line(NamedTuple):
@@ -24,14 +24,14 @@ class Line(NamedTuple):
     done: bool
     steps: int
     training_tokens: int
-    """Of the rows of all epochs; what rows share is computed once, so fewer go through the model."""
+    """Tokens of the rows of all epochs; shared prefixes are computed once, so fewer go through the model."""
     measured_tokens: int
-    """Prompts, scored answers, and generations at their longest."""
+    """Tokens of prompts, scored answers, and generations of maximal length."""
     operations: float
 
 
 class Plan(NamedTuple):
-    """All cells and what they come to."""
+    """All cells and their totals."""
 
     lines: list[Line]
     to_do: int
@@ -39,20 +39,20 @@ class Plan(NamedTuple):
 
 
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
-    """Count what `cells` need, with `adapters` to keep or without. Tokenizers are loaded, weights are not."""
-    known = {name: identity_of(one) for name, one in grid.models.items()}
+    """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights."""
+    identities = {name: identity_of(settings) for name, settings in grid.models.items()}
     sizes: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
     lines = []
     for cell in cells:
-        place = (cell.model, cell.stage, cell.set)
-        if place not in sizes:
-            sizes[place] = _sizes(grid, cell, known[cell.model])
+        base = (cell.model, cell.stage, cell.set)
+        if base not in sizes:
+            sizes[base] = _sizes(grid, cell, identities[cell.model])
         done = is_done(grid.folder, cell, adapter=adapters)
-        lines.append(_line(grid, cell, known[cell.model], sizes[place], done=done))
+        lines.append(_line(grid, cell, identities[cell.model], sizes[base], done=done))
     left = [line for line in lines if not line.done]
     operations = sum(line.operations for line in left)
     rate, basis = _rate(grid, lines, device)
-    most = max((known[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
+    most = max((identities[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
     memory = f"weights{' and optimiser' if grid.preset.full else ''} take {most / 2**30:.1f} GiB"
     text = (
         f"{sum(line.training_tokens for line in left):,} training tokens, "
@@ -62,17 +62,17 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
     return Plan(lines, len(left), text)
 
 
-def _sizes(grid: Grid, cell: Cell, known: Identity) -> tuple[int, int, int, int]:
-    """Tokens of the forget rows, mean tokens of a retain row, forget rows, tokens measured."""
+def _sizes(grid: Grid, cell: Cell, identity: Identity) -> tuple[int, int, int, int]:
+    """(tokens of all forget rows, mean tokens of a retain row, number of forget rows, measured tokens)."""
 
     def tokens(items: Sequence[Item]) -> int:
-        rows = encode(known.tokenizer, items, grid.profile)
+        rows = encode(identity.tokenizer, items, grid.profile)
         return sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) for row in rows)
 
     sets = grid.sets[cell.stage]
     forget = sets.forget[cell.set]
     workload = build_workload(
-        known.tokenizer,
+        identity.tokenizer,
         grid.evaluated(cell.stage, cell.set),
         grid.profile,
         grid.measure,
@@ -88,7 +88,7 @@ def _sizes(grid: Grid, cell: Cell, known: Identity) -> tuple[int, int, int, int]
     return tokens(forget), tokens(sets.retain_train) // len(sets.retain_train), len(forget), measured
 
 
-def _line(grid: Grid, cell: Cell, known: Identity, sizes: tuple[int, int, int, int], *, done: bool) -> Line:
+def _line(grid: Grid, cell: Cell, identity: Identity, sizes: tuple[int, int, int, int], *, done: bool) -> Line:
     forget, retain_row, rows, measured = sizes
     steps = training = 0
     if cell.method != BASE:
@@ -96,14 +96,14 @@ def _line(grid: Grid, cell: Cell, known: Identity, sizes: tuple[int, int, int, i
         epoch = forget * (kinds - 1 if kinds == 3 else 1) + (retain_row * rows if kinds > 1 else 0)
         training = epoch * grid.preset.epochs
         steps = -(-rows // grid.preset.batch) * grid.preset.epochs
-    # A frozen weight costs two operations a token forward and two backward; a trained one two more.
+    # A frozen weight costs two operations per token forward and two backward; a trained one two more.
     backward = 6 if grid.preset.full else 4
-    operations = known.parameters * (float(backward) * training + 2.0 * measured)
+    operations = identity.parameters * (float(backward) * training + 2.0 * measured)
     return Line(cell, done, steps, training, measured, operations)
 
 
 def _rate(grid: Grid, lines: Sequence[Line], device: str) -> tuple[float, str]:
-    """Operations a second of the cells that are done, else a guess."""
+    """Operations per second of the cells that are done, else the assumed rate; and which of the two."""
     operations = seconds = 0.0
     for line in lines:
         run = read_result(cell_path(grid.folder, line.cell.id))["run"] if line.done else {}

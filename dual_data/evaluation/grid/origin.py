@@ -1,4 +1,4 @@
-"""Which build or release the rows of a grid come from."""
+"""The build or release that the rows of a grid come from."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dual_data.engine.plan import builder
 from dual_data.released import MANIFEST, Release
 
 _ABOVE = 2
-"""How many folders above the rows a manifest may be."""
+"""Levels above the folder of the rows at which a manifest is searched."""
 
 
 def origin(folder: Path) -> dict[str, str | None]:
-    """What the nearest manifest says of the rows in `folder`; empty where they are plain files.
+    """What the nearest manifest says of the rows in `folder`; empty without a manifest.
 
-    Of a release its name, repository, version and content hash; of a build the stage's fingerprint and content hash.
+    For a release its name, repository, version and content hash; for a build the stage's fingerprint and content hash.
     """
-    for place in (folder, *folder.absolute().parents[:_ABOVE]):
-        if (stage := read_manifest(place)) is not None:
-            return {"stage": place.name, "fingerprint": stage.fingerprint, "content": stage.content()}
+    for candidate in (folder, *folder.absolute().parents[:_ABOVE]):
+        if (stage := read_manifest(candidate)) is not None:
+            return {"stage": candidate.name, "fingerprint": stage.fingerprint, "content": stage.content()}
         try:
-            release = Release.model_validate_json((place / MANIFEST).read_bytes())
+            release = Release.model_validate_json((candidate / MANIFEST).read_bytes())
         except (OSError, ValidationError):
             continue
         return {
@@ -36,6 +36,6 @@ def origin(folder: Path) -> dict[str, str | None]:
 
 
 def remedy(folder: Path) -> str:
-    """The command that builds a folder that is not there, as the beginning of advice; empty where no profile does."""
+    """Start of advice with the command that builds a missing folder; empty where no profile builds it."""
     command = builder(folder)
     return f"build it first ({command}), or " if command else ""

@@ -1,4 +1,4 @@
-"""What is written of a cell beside its measurement: what it was run with, and how the run went."""
+"""What is written of a cell besides its measurement: what it was run with, and how the run went."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _PACKAGES = (
 
 
 class Effort(NamedTuple):
-    """What it took to run some cells as one batch; a cell's share is its part of it."""
+    """Time and tokens of running some cells as one batch, of which each cell has an equal share."""
 
     training_seconds: float
     measuring_seconds: float
     together: int
-    """Cells that were really run at once."""
+    """Number of cells in the batch."""
     tokens: int | None = None
     """Tokens that went through the model in training, of all cells together."""
     rows: int | None = None
-    """Rows of a measuring batch, of all cells together."""
+    """Rows of a measurement batch, of all cells together."""
 
     @property
     def seconds(self) -> float:
-        """Of one cell."""
+        """Seconds of one cell."""
         return (self.training_seconds + self.measuring_seconds) / self.together
 
 
 def blank(
     grid: Grid, cell: Cell, *, status: str, reason: str, loaded: Loaded | None, stage: Prepared | None, project: Path
 ) -> Result:
-    """The result of a cell with all but what was measured; without a model where it could not be loaded."""
+    """The result of a cell without its measurement; `loaded` is None where the model could not be loaded."""
     return {
         "format": FORMAT,
         "id": cell.id,
@@ -67,7 +67,7 @@ def blank(
 
 
 def provenance(loaded: Loaded | None, project: Path, packages: Sequence[str] = ()) -> dict[str, Any]:
-    """What numbers were computed by, from and on; `packages` beside those that always count."""
+    """Versions, model and device behind the numbers; `packages` are listed besides those that always are."""
     info = loaded.info._asdict() if loaded is not None else {}
     device = loaded.device if loaded is not None else None
     return {
@@ -100,7 +100,7 @@ def run_record(effort: Effort, loaded: Loaded, stage: Prepared | None, notes: Se
 
 
 def device_name(device: torch.device) -> str:
-    """What the numbers were computed on."""
+    """Name of the device for provenance."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{device.type} {platform.machine()}"

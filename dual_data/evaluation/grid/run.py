@@ -1,11 +1,11 @@
-"""Runs a grid: one resident base a model, cells as adapters that are trained, measured and dropped in place.
+"""Runs a grid: each model is loaded once, and cells are adapters that are trained on it, measured and dropped.
 
     model -> stage and its seed -> set to forget -> before unlearning -> method -> cells, some at once
 
-A cell that has a result is never run again, unless its adapter is to be kept and was not. A killed run loses the cells
-in flight and no more: one, or as many as are trained at once, or whose results were not all written yet. Several
-processes may run one grid (`workers` starts one a device): each takes cells that no other has taken. What a cell cannot
-do, for memory or for its rows, is its result.
+A cell that has a result is not run again, unless its adapter is to be kept and is missing. A killed run loses only the
+cells in progress, those trained at once, without a written result. Several processes may run one grid (`workers` starts
+one per device): each takes cells that no other has taken. Where a cell fails, for memory or its rows, the reason is its
+result.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ from dual_data.evaluation.training.train import CellData, Trace, train
 
 
 class RunOptions(NamedTuple):
-    """How a grid is run; nothing here changes a number beyond rounding."""
+    """How a grid is run; nothing here changes results beyond rounding."""
 
     device: str = "cpu"
     cells_at_once: int = 0
-    """Cells of one method trained and measured as one batch; 0 for as many as suit device and model."""
+    """Cells of one method that are trained and measured as one batch; 0 for as many as suit device and model."""
     rows: int = 0
-    """Rows a batch of the measurement, of all cells together; 0 for as many as suit the device."""
+    """Rows per measurement batch, of all cells together; 0 for as many as suit device and model."""
     save_adapters: bool = False
     """Whether every cell's adapter is kept, below adapters/ in the results' folder."""
     start: float = 0.0
-    """Where to begin, as a share of the grid: processes that share one do not all prepare the same stage first."""
+    """Where to begin, as a share of the grid, so that processes that share a grid begin with different stages."""
     ranks: Ranks = ALONE
-    """Which of the processes that share a base this is; `joined` must be on."""
+    """This process's rank where processes share a base; `joined` must be active."""
 
 
 class Tally(NamedTuple):
-    """How many cells ended how."""
+    """Number of cells by how they ended."""
 
     done: int = 0
     stopped: int = 0
@@ -79,43 +79,43 @@ def run(
     project: Path,
     say: Callable[[str], None] = lambda _: None,
 ) -> Tally:
-    """Run those of `cells` that have no result yet. What goes wrong in a cell is its result and ends no other.
+    """Run those of `cells` that have no result yet. A failure of a cell is its result and does not affect others.
 
-    Raises UsageError where adapters are to be kept, or a base shared, of a grid that trains all weights, and for a
-    model that cannot be loaded for another reason than memory.
+    Raises UsageError where a grid that trains all weights is to keep adapters or share a base, and for a model that
+    cannot be loaded for a reason other than memory.
     """
     ranks = options.ranks
     if options.save_adapters and grid.preset.full:
         raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
     if grid.preset.full and not ranks.alone:
         raise UsageError(f"{grid.name} trains all weights, and a base that processes share is not trained: no --shard")
-    job, counts = _Job(grid, options, project, say), Counter[str]()
+    grid_run, counts = _GridRun(grid, options, project, say), Counter[str]()
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
-    benches = _by(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))
-    first = int(options.start * len(benches))
-    for name, of_model in groupby(benches[first:] + benches[:first], lambda found: found[0].model):
+    stage_groups = _grouped(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))
+    first = int(options.start * len(stage_groups))
+    for name, model_groups in groupby(stage_groups[first:] + stage_groups[:first], lambda group: group[0].model):
         loaded: Loaded | None = None
         too_large = ""
-        for of_stage in of_model:
-            if not job.any_free(of_stage):
-                counts["elsewhere"] += len(of_stage)
+        for stage_cells in model_groups:
+            if not grid_run.any_free(stage_cells):
+                counts["elsewhere"] += len(stage_cells)
                 continue
             if loaded is None and not too_large:
                 try:
-                    loaded = job.load(name)
+                    loaded = grid_run.load(name)
                 except OutOfMemory as error:
                     too_large = str(error)
             if loaded is None:
-                counts += job.fail_free(of_stage, too_large)
+                counts += grid_run.fail_free(stage_cells, too_large)
             else:
-                counts += _Bench(job, loaded).run(of_stage)
+                counts += _StageRun(grid_run, loaded).run(stage_cells)
         del loaded
         release()
     return Tally(**counts)
 
 
 def load_model(settings: ModelSettings, device: str) -> Loaded:
-    """A model of the grid file on a device."""
+    """Load a model of the grid file on a device."""
     return load(
         settings.spec,
         settings.dtype,
@@ -125,8 +125,8 @@ def load_model(settings: ModelSettings, device: str) -> Loaded:
     )
 
 
-def _by(cells: Sequence[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:
-    """Cells in groups of equal key, in the order in which the keys first come up."""
+def _grouped(cells: Sequence[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:
+    """Cells in groups of equal key, in the order in which the keys first appear."""
     groups: dict[object, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(key(cell), []).append(cell)
@@ -137,8 +137,8 @@ def _stage_of(grid: Grid, cell: Cell) -> tuple[str, int]:
     return (cell.stage, cell.seed if grid.stages[cell.stage] is not None else 0)
 
 
-class _Job(NamedTuple):
-    """What is run and how; and what becomes of cells that have no numbers: the next run tries them again."""
+class _GridRun(NamedTuple):
+    """What is run and how; and failing of cells, which the next run tries again."""
 
     grid: Grid
     options: RunOptions
@@ -146,7 +146,7 @@ class _Job(NamedTuple):
     say: Callable[[str], None]
 
     def load(self, name: str) -> Loaded:
-        """A model of the grid, or this process's part of it. Raises OutOfMemory."""
+        """Load a model of the grid, or this process's shard of it. Raises OutOfMemory."""
         settings, ranks, device = self.grid.models[name], self.options.ranks, self.options.device
         self.say(f"{name}: loading {settings.spec} in {settings.dtype}")
         with enough_memory(f"loading {settings.spec}"):
@@ -155,14 +155,14 @@ class _Job(NamedTuple):
             return shard(load_model(settings, "cpu"), ranks, device)
 
     def any_free(self, cells: Sequence[Cell]) -> bool:
-        """Whether one of the cells is left to take, as the first process sees it."""
+        """Whether one of the cells is left to claim, as the first process decides."""
         ranks = self.options.ranks
         return ranks.agree(ranks.first and any_free(self.grid.folder, cells, adapter=self.options.save_adapters))
 
     def fail(
         self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
     ) -> None:
-        """Make `reason` the result of cells that this process holds; one that only lacks its adapter keeps its own."""
+        """Write `reason` as the result of cells that this process has claimed; cells that have a result keep it."""
         for cell in cells:
             self.say(f"{cell.label}: failed: {reason}")
             if not is_done(self.grid.folder, cell):
@@ -174,23 +174,23 @@ class _Job(NamedTuple):
     def fail_free(
         self, cells: Sequence[Cell], reason: str, loaded: Loaded | None = None, stage: Prepared | None = None
     ) -> Counter[str]:
-        """The same for those of the cells that no process holds; how many ended how."""
+        """The same for the cells that no process has claimed. Returns the number of cells by how they ended."""
         if not self.options.ranks.first:
             return Counter()
-        # What lacks its adapter alone was to be run too.
+        # Cells that only lack their adapter were to be run too.
         with claimed(self.grid.folder, cells, adapter=self.options.save_adapters) as taken:
             self.fail(taken, reason, loaded, stage)
         return Counter(failed=len(taken), elsewhere=len(cells) - len(taken))
 
 
-class _Bench:
-    """One model in one stage, and the cells that start from it."""
+class _StageRun:
+    """Runs the cells of one model in one stage."""
 
-    def __init__(self, job: _Job, loaded: Loaded) -> None:
-        grid, options = job.grid, job.options
-        self._job, self._grid, self._options, self._loaded = job, grid, options, loaded
-        fitting = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
-        self._cells_at_once = (1 if grid.preset.full else fitting) * options.ranks.size
+    def __init__(self, grid_run: _GridRun, loaded: Loaded) -> None:
+        grid, options = grid_run.grid, grid_run.options
+        self._grid_run, self._grid, self._options, self._loaded = grid_run, grid, options, loaded
+        suitable = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
+        self._cells_at_once = (1 if grid.preset.full else suitable) * options.ranks.size
         self._rows_at_once = options.rows or rows_at_once(options.device, loaded.info.parameters)
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
         self._encoded: dict[tuple[Item, ...], list[Encoded]] = {}
@@ -199,27 +199,27 @@ class _Bench:
         self._base: Measurement
 
     def run(self, cells: Sequence[Cell]) -> Counter[str]:
-        """Run cells of one stage; how many ended how."""
+        """Run cells of one stage. Returns the number of cells by how they ended."""
         name, seed = _stage_of(self._grid, cells[0])
         settings, counts = self._grid.stages[name], Counter[str]()
-        left = _by(cells, lambda cell: cell.set)
+        set_groups = _grouped(cells, lambda cell: cell.set)
         try:
             if settings is not None:
                 self._stage = self._prepare(settings, f"{cells[0].model} {name} seed {seed}", name, seed)
             with enough_memory(f"putting the stage {name} on the base"), applied(self._loaded, self._stage):
-                while left:
-                    counts += self._run_set(left[0])
-                    del left[0]
-        except DualDataError as error:  # the stage: none of its cells can be run
-            cells = [cell for of_set in left for cell in of_set]
-            counts += self._job.fail_free(cells, str(error), self._loaded, self._stage)
+                while set_groups:
+                    counts += self._run_set(set_groups[0])
+                    del set_groups[0]
+        except DualDataError as error:  # of the stage, so none of its cells can be run
+            cells = [cell for group in set_groups for cell in group]
+            counts += self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
         return counts
 
     def _prepare(self, settings: StageSettings, label: str, name: str, seed: int) -> Prepared:
         grid, began = self._grid, time.perf_counter()
-        self._job.say(f"{label}: preparing the stage")
+        self._grid_run.say(f"{label}: preparing the stage")
         with enough_memory(f"training the stage {name}"):
-            found = prepare(
+            prepared = prepare(
                 self._loaded,
                 settings,
                 grid.sets[name].trained(settings),
@@ -228,31 +228,31 @@ class _Bench:
                 folder=grid.folder.parent / "stages",
                 ranks=self._options.ranks,
             )
-        self._job.say(f"{label}: ready after {time.perf_counter() - began:.0f} s")
-        return found
+        self._grid_run.say(f"{label}: ready after {time.perf_counter() - began:.0f} s")
+        return prepared
 
     def _run_set(self, cells: Sequence[Cell]) -> Counter[str]:
-        if not self._job.any_free(cells):
+        if not self._grid_run.any_free(cells):
             return Counter(elsewhere=len(cells))
         try:
             with enough_memory("measuring the model before unlearning"):
                 counts = Counter(done=self._measure_base(cells))
-        except DualDataError as error:  # what the cells are compared with: none of them can be run
-            return self._job.fail_free(cells, str(error), self._loaded, self._stage)
-        for of_method in _by([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
-            for start in range(0, len(of_method), self._cells_at_once):
-                counts += self._run_cells(of_method[start : start + self._cells_at_once])
+        except DualDataError as error:  # the cells are compared with it, so none of them can be run
+            return self._grid_run.fail_free(cells, str(error), self._loaded, self._stage)
+        for group in _grouped([cell for cell in cells if cell.method != BASE], lambda cell: cell.method):
+            for start in range(0, len(group), self._cells_at_once):
+                counts += self._run_cells(group[start : start + self._cells_at_once])
         return counts
 
     def _measure_base(self, cells: Sequence[Cell]) -> int:
-        """Measure the model as the cells start from it; how many results that were missing it is."""
-        grid, place = self._grid, cells[0]
+        """Measure the model from which the cells start. Returns the number of missing results that this gave."""
+        grid, first = self._grid, cells[0]
         self._workload = build_workload(
             self._loaded.tokenizer,
-            grid.evaluated(place.stage, place.set),
+            grid.evaluated(first.stage, first.set),
             grid.profile,
             grid.measure,
-            demonstrations=grid.sets[place.stage].retain_train,
+            demonstrations=grid.sets[first.stage].retain_train,
             panel=grid.panel,
         )
         check_workload(self._loaded, self._workload, grid.max_new_tokens)
@@ -269,25 +269,25 @@ class _Bench:
         return len(bases)
 
     def _run_cells(self, cells: Sequence[Cell]) -> Counter[str]:
-        """Train and measure some cells of one method together, unless another process has taken them."""
+        """Train and measure some cells of one method together, except those that another process has claimed."""
         adapter, ranks = self._options.save_adapters, self._options.ranks
         with claimed(self._grid.folder, cells if ranks.first else (), adapter=adapter) as free:
-            taken = ranks.agree(free)
-            counts = Counter(elsewhere=len(cells) - len(taken))
-            mine, together = ranks.share(taken)
+            claimed_cells = ranks.agree(free)
+            counts = Counter(elsewhere=len(cells) - len(claimed_cells))
+            own, together = ranks.share(claimed_cells)
             try:
-                if taken:
+                if claimed_cells:
                     with enough_memory(f"training and measuring {cells[0].method}"):
-                        counts.update(self._train_and_measure(together, len(mine)))
+                        counts.update(self._train_and_measure(together, len(own)))
             except DualDataError as error:
-                left = [cell for cell in mine if not is_done(self._grid.folder, cell, adapter=adapter)]
-                self._job.fail(left, str(error), self._loaded, self._stage)
-                counts.update(done=len(mine) - len(left), failed=len(left))
-            ranks.wait()  # the first holds the cells of all
+                failed = [cell for cell in own if not is_done(self._grid.folder, cell, adapter=adapter)]
+                self._grid_run.fail(failed, str(error), self._loaded, self._stage)
+                counts.update(done=len(own) - len(failed), failed=len(failed))
+            ranks.wait()  # the first process holds the claims of all
         return counts
 
     def _train_and_measure(self, cells: Sequence[Cell], own: int) -> list[str]:
-        """Run cells together; the first `own` of them are this process's to write and to say how they ended."""
+        """Run cells together. This process writes the first `own` of them, and returns how these ended."""
         grid, loaded, notes = self._grid, self._loaded, list[str]()
         method = method_named(cells[0].method)
         rows = self._rows(cells[0])
@@ -298,17 +298,19 @@ class _Bench:
         distributions = bool(method.reference_rows) or grid.preset.forget_kl > 0
         trainable = adapters or FullWeights(loaded.model, keep_head=distributions and not method.at_layer)
 
-        def attempt(how: Optimisation) -> list[Trace]:
+        def attempt(optimisation: Optimisation) -> list[Trace]:
             trainable.reset()
             options = grid.preset.methods[method.name]
-            return train(loaded, trainable, method, data, how, options=options, train_end=grid.profile.train_end)
+            return train(
+                loaded, trainable, method, data, optimisation, options=options, train_end=grid.profile.train_end
+            )
 
         try:
             began = time.perf_counter()
             traces = halving(attempt, grid.preset, notes)
             trained = time.perf_counter()
             engine = self._engine(adapters)
-            found = measure(engine, self._workload, base=self._base, embedder=self._embedder)
+            measurements = measure(engine, self._workload, base=self._base, embedder=self._embedder)
             self._keep_to(engine, len(cells))
             effort = Effort(
                 trained - began,
@@ -317,18 +319,18 @@ class _Bench:
                 tokens=traces[0].tokens,
                 rows=engine.rows * len(cells),
             )
-            for k, (cell, trace, measured) in enumerate(zip(cells[:own], traces, found, strict=False)):
+            for k, (cell, trace, measured) in enumerate(zip(cells[:own], traces, measurements, strict=False)):
                 if self._options.save_adapters and adapters is not None:
-                    # Before the result: a cell that has one is done, and its adapter would never be made.
+                    # Before the result, with which the cell counts as done.
                     adapters.save(adapter_path(grid.folder, cell.id), k, base=loaded.info.spec)
                 self._write(cell, measured, effort, [*notes, *engine.notes], trace, rows)
-                self._job.say(_line(cell, measured, trace, effort.seconds))
+                self._grid_run.say(_line(cell, measured, trace, effort.seconds))
         finally:
             trainable.remove()
         return ["stopped" if trace.stopped else "done" for trace in traces[:own]]
 
     def _rows(self, cell: Cell) -> CellData:
-        """What a cell is trained on: the same rows for all of its set and method."""
+        """Rows that a cell is trained on; equal for all cells of its set and method."""
         sets = self._grid.sets[cell.stage]
         forget = sets.forget[cell.set]
         return CellData(
@@ -341,7 +343,7 @@ class _Bench:
         )
 
     def _encode(self, items: Sequence[Item]) -> list[Encoded]:
-        """Tokens of rows, made once a stage."""
+        """Token ids of rows, cached for the stage."""
         if (rows := tuple(items)) not in self._encoded:
             self._encoded[rows] = encode(self._loaded.tokenizer, items, self._grid.profile)
         return self._encoded[rows]
@@ -356,7 +358,7 @@ class _Bench:
         )
 
     def _keep_to(self, engine: Engine, cells: int) -> None:
-        """Remember a batch that had to be halved, so that what did not fit once is not tried again."""
+        """Remember a halved batch size, so that one that did not fit is not tried again."""
         if engine.rows < self._rows_at_once // cells:
             self._rows_at_once = engine.rows * cells
 
@@ -373,7 +375,7 @@ class _Bench:
         trace: Trace | None = None,
         rows: CellData | None = None,
     ) -> None:
-        """Write a result; `trace` and `rows` are those of its training, where there was one."""
+        """Write a result; `trace` and `rows` are those of its training, None before unlearning."""
         stopped = trace.stopped if trace is not None else ""
         result = blank(
             self._grid,
@@ -382,7 +384,7 @@ class _Bench:
             reason=stopped,
             loaded=self._loaded,
             stage=self._stage,
-            project=self._job.project,
+            project=self._grid_run.project,
         )
         result["summary"] = measured.summary
         result["items"] = measured.items

@@ -1,7 +1,8 @@
-"""Training stages before unlearning: an adapter is trained once, kept by content, and made part of the base.
+"""Training stages before unlearning: an adapter is trained once, stored by content address, and made part of the base.
 
-`pretrained` changes nothing. `sft` learns the facts, and its controls separate what it mixes: `sft_format` learns other
-subjects in the same form, `sft_new` facts that can only have been learned here, `sft_retain` all but those to forget.
+`pretrained` changes nothing. `sft` learns the facts; controls separate the effects that it mixes: `sft_format` learns
+other subjects in the same format, `sft_new` facts that can only have been learned here, `sft_retain` all facts except
+those to forget.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _LAYOUT = 2
 
 
 class Prepared(NamedTuple):
-    """A stage's adapter and what its training took, whoever trained it."""
+    """A stage's adapter, and what its training took, in this process or another."""
 
     folder: Path
     apply: str
@@ -47,17 +48,17 @@ class Prepared(NamedTuple):
 
 
 class Sets(NamedTuple):
-    """The rows of a dataset as one stage sees them."""
+    """The rows of a dataset as one stage uses them."""
 
     forget: Mapping[str, list[Item]]
-    """Every set of the data, also those that a grid does not unlearn: stages learn them all."""
+    """All sets of the data, even those that a grid does not unlearn: stages learn all of them."""
     retain_train: list[Item]
     retain_eval: list[Item]
     format: list[Item]
     measured: Mapping[str, list[Item]]
 
     def counterfactual(self) -> Sets:
-        """Every row with another answer of its relation, the same one wherever the row stands."""
+        """Every row with another answer of its relation; a row in several sets has the same answer in all."""
         sets = [*self.forget.values(), self.retain_train, self.retain_eval, self.format, *self.measured.values()]
         answers = counterfactual_answers([item for rows in sets for item in rows])
 
@@ -73,11 +74,11 @@ class Sets(NamedTuple):
         )
 
     def trained(self, stage: StageSettings) -> list[Item]:
-        """The rows that a stage learns, each question once."""
+        """The rows that a stage is trained on, each question once."""
         rows: list[Item] = []
         for name in stage.train:
             if name == "forget":
-                rows += [item for part in self.forget.values() for item in part]
+                rows += [item for items in self.forget.values() for item in items]
             else:
                 rows += getattr(self, name)
         if not rows:
@@ -86,24 +87,24 @@ class Sets(NamedTuple):
 
 
 def counterfactual_answers(items: Sequence[Item]) -> dict[str, str]:
-    """By row id, an answer that is right for another row of the relation and wrong for this one; chosen by hash.
+    """By row id, an answer that is right for another row of the relation and wrong for this one, chosen by hash.
 
-    Where a relation has no other answer, one of any relation is taken.
+    Where the relation has no other answer, one of any relation is taken.
     """
-    every = sorted({item.answer for item in items})
-    folded = {answer: normalise(answer) for answer in every}
+    all_answers = sorted({item.answer for item in items})
+    folded = {answer: normalise(answer) for answer in all_answers}
     by_relation: dict[str, set[str]] = {}
     for item in items:
         by_relation.setdefault(item.relation, set()).add(item.answer)
-    found = {}
+    chosen = {}
     for item in items:
-        right = {normalise(answer) for answer in (item.answer, *item.answers)}
-        pools = (sorted(by_relation[item.relation]), every)
-        others = next((kept for pool in pools if (kept := [a for a in pool if folded[a] not in right])), None)
-        if others is None:
+        accepted = {normalise(answer) for answer in (item.answer, *item.answers)}
+        wrong = [answer for answer in sorted(by_relation[item.relation]) if folded[answer] not in accepted]
+        wrong = wrong or [answer for answer in all_answers if folded[answer] not in accepted]
+        if not wrong:
             raise InputError("counterfactual answers need rows with at least two different answers")
-        found[item.id] = others[int(digest(f"counterfactual|{item.id}"), 16) % len(others)]
-    return found
+        chosen[item.id] = wrong[int(digest(f"counterfactual|{item.id}"), 16) % len(wrong)]
+    return chosen
 
 
 def stage_key(
@@ -116,7 +117,7 @@ def stage_key(
     seed: int,
     profile: PromptFormat,
 ) -> str:
-    """Content address of a stage's adapter; `template` is the model's chat template, which makes prompts of rows."""
+    """Content address of a stage's adapter; `template` is the model's chat template."""
     parts = [_LAYOUT, weights, dtype, digest(template), stage.recipe(), data_hash(rows), seed, profile]
     return digest(json.dumps(parts, sort_keys=True, ensure_ascii=False))
 
@@ -131,35 +132,35 @@ def prepare(
     folder: Path,
     ranks: Ranks = ALONE,
 ) -> Prepared:
-    """The stage's adapter below `folder`, trained where it is not there whole; KEY.json beside it is what that took.
+    """The stage's adapter below `folder`, trained unless it is there and complete; KEY.json records what training took.
 
-    Two processes that want the same stage train it once; those that share a base, all together. Raises DualDataError
-    where training does not stay finite.
+    Two processes that need the same stage train it once; processes that share a base train it together. Raises
+    DualDataError where training ends early.
     """
     info = loaded.info
     key = stage_key(info.weights, info.dtype, info.template, stage=stage, rows=rows, seed=seed, profile=profile)
     target = folder / key
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{key}.lock") if ranks.first else nullcontext():
-        if ranks.agree(not (is_whole(target) and _took(target))):
+        if ranks.agree(not (is_whole(target) and _training_record(target))):
             encoded = encode(loaded.tokenizer, rows, profile)
             _train(loaded, stage, encoded, seed=seed, profile=profile, target=target, ranks=ranks)
             ranks.wait()
-    took = _took(target)
-    return Prepared(target, stage.apply, took["seconds"], took["gpu_hours"], tuple(took["notes"]))
+    record = _training_record(target)
+    return Prepared(target, stage.apply, record["seconds"], record["gpu_hours"], tuple(record["notes"]))
 
 
-def _record(target: Path) -> Path:
+def _record_path(target: Path) -> Path:
     return target.with_name(f"{target.name}.json")
 
 
-def _took(target: Path) -> dict[str, Any]:
-    """What the training of a stage took; empty where that is not kept."""
+def _training_record(target: Path) -> dict[str, Any]:
+    """What the training of a stage took; empty where the record is missing."""
     try:
-        found: dict[str, Any] = json.loads(_record(target).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(_record_path(target).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found
+    return record
 
 
 def _train(
@@ -172,14 +173,14 @@ def _train(
     target: Path,
     ranks: Ranks,
 ) -> None:
-    """Train the stage's adapter; the first of those that share the base writes it."""
+    """Train the stage's adapter; of processes that share the base, the first writes it."""
     began, notes = time.perf_counter(), list[str]()
     adapters = Adapters(loaded.model, stage.lora.spec(), seeds=(seed,))
     cell = CellData(rows, (), stage.lr, seed)
 
-    def attempt(how: Optimisation) -> Trace:
+    def attempt(optimisation: Optimisation) -> Trace:
         adapters.reset()
-        return train(loaded, adapters, fine_tune.METHOD, [cell], how, train_end=profile.train_end)[0]
+        return train(loaded, adapters, fine_tune.METHOD, [cell], optimisation, train_end=profile.train_end)[0]
 
     try:
         trace = halving(attempt, stage, notes)
@@ -188,7 +189,7 @@ def _train(
         if not ranks.first:
             return
         seconds = time.perf_counter() - began
-        took = {
+        record = {
             "spec": loaded.info.spec,
             "device": loaded.device.type,
             "seconds": seconds,
@@ -198,7 +199,7 @@ def _train(
             "loss": trace.losses,
             "notes": [*notes, *ways_not_taken(trace.notes)],
         }
-        write_json(_record(target), took)  # before the adapter, which says that the stage is there
+        write_json(_record_path(target), record)  # before the adapter, with which the stage counts as complete
         adapters.save(target, base=loaded.info.spec)
     finally:
         adapters.remove()
@@ -206,9 +207,9 @@ def _train(
 
 @contextmanager
 def applied(loaded: Loaded, stage: Prepared | None) -> Iterator[Adapters | None]:
-    """The base with a stage's adapter in it, or as it is; on leaving, the base is what it was, bit for bit.
+    """Inside, the base has the stage's adapter, if there is a stage; afterwards it is restored bit for bit.
 
-    Yields the adapter where it stays one (`stack`), else None.
+    Yields the adapter where it stays an adapter (`stack`), else None.
     """
     if stage is None:
         yield None

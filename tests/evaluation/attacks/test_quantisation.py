@@ -17,15 +17,15 @@ IDS = torch.tensor([[5, 6, 7]])
 @pytest.mark.parametrize("inputs", [5, 128, 300])
 def test_rounding_by_hand(bits: int, inputs: int) -> None:
     weight = torch.randn(3, inputs, generator=torch.Generator().manual_seed(0))
-    found = round_to_nearest(weight, bits)
+    rounded = round_to_nearest(weight, bits)
     levels = 2 ** (bits - 1) - 1
     for row in range(3):
         for start in range(0, inputs, 128):
             group = weight[row, start : start + 128].double().tolist()
             scale = max(map(abs, group)) / levels
             expected = [scale * round(value / scale) for value in group]
-            assert found[row, start : start + 128].tolist() == pytest.approx(expected, abs=1e-6)
-            assert len({round(value / scale) for value in found[row, start : start + 128].tolist()}) <= 2 * levels + 1
+            assert rounded[row, start : start + 128].tolist() == pytest.approx(expected, abs=1e-6)
+            assert len({round(value / scale) for value in rounded[row, start : start + 128].tolist()}) <= 2 * levels + 1
 
 
 def test_zeros_stay_zeros_and_few_bits_are_refused() -> None:
@@ -34,7 +34,7 @@ def test_zeros_stay_zeros_and_few_bits_are_refused() -> None:
         round_to_nearest(torch.ones(1, 1), 1)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen"])  # a tied head and one of its own
+@pytest.mark.parametrize("architecture", ["llama", "qwen"])  # a tied head and a separate one
 def test_weights_come_back_bit_for_bit(architecture: str) -> None:
     loaded = tiny(architecture)
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(0, 1))
@@ -74,12 +74,12 @@ def test_an_adapter_that_changes_nothing_leaves_no_difference_to_its_control(arc
     loaded = tiny(architecture)
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0, ("q_proj", target)))  # fresh: B = 0
     head = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    before, found = head.weight.clone(), list[torch.Tensor]()
+    before, logits = head.weight.clone(), list[torch.Tensor]()
     for cell in (0, None):
         with quantised(loaded, 4, adapters, cell):
-            found.append(loaded.model(IDS).logits)
+            logits.append(loaded.model(IDS).logits)
             assert torch.equal(head.weight, before) is (target != "lm_head")
-    assert torch.equal(*found)
+    assert torch.equal(*logits)
 
 
 @pytest.mark.parametrize("targets", [("q_proj",), ("q_proj", "lm_head")])
@@ -97,6 +97,6 @@ def test_a_stage_that_stays_an_adapter_is_rounded_as_a_merged_one(targets: tuple
     unrounded = loaded.model(IDS).logits
     stage.merge()
     torch.testing.assert_close(loaded.model(IDS).logits, unrounded)
-    for cell, found in zip((0, None), stacked, strict=True):
+    for cell, logits in zip((0, None), stacked, strict=True):
         with quantised(loaded, 4, adapters, cell):
-            assert torch.equal(loaded.model(IDS).logits, found)
+            assert torch.equal(loaded.model(IDS).logits, logits)

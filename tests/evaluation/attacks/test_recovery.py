@@ -24,19 +24,19 @@ def test_recovered_share(value: float, gained: float, share: float) -> None:
 def test_the_area_and_the_steps_by_hand() -> None:
     tuned = [[0.1, 0.1], [0.2, 0.4], [0.5, 0.5]]  # shares of the gap of 0.4: 0, 0.5, 1
     flat = [[0.5, 0.5]] * 3
-    found = recovery(STEPS, tuned, flat, flat[0], "ab")
-    assert found.area.value == pytest.approx((0.25 * 1 + 0.75 * 1) / 2)
-    assert [found.steps_to(level).value for level in LEVELS] == [1, 3]
+    result = recovery(STEPS, tuned, flat, flat[0], "ab")
+    assert result.area.value == pytest.approx((0.25 * 1 + 0.75 * 1) / 2)
+    assert [result.steps_to(level).value for level in LEVELS] == [1, 3]
 
 
 def test_the_steps_have_an_interval_over_subjects() -> None:
-    # Half of the subjects come back at the first step and half never: with few of the latter drawn it is enough early.
+    # Half of the subjects recover at the first step and half never: draws with few of the latter reach the level early.
     tuned = [[0.1] * 20, [0.5, 0.1] * 10, [0.5, 0.1] * 10]
     flat = [[0.5] * 20] * 3
-    found = recovery(STEPS, tuned, flat, flat[0], range(20))
-    assert found.steps_to(0.5) == (1, 1, math.inf, None)
-    assert found.steps_to(0.9) == (math.inf, math.inf, math.inf, None)
-    assert found.steps_to(0.1) == (1, 1, 1, None)
+    result = recovery(STEPS, tuned, flat, flat[0], range(20))
+    assert result.steps_to(0.5) == (1, 1, math.inf, None)
+    assert result.steps_to(0.9) == (math.inf, math.inf, math.inf, None)
+    assert result.steps_to(0.1) == (1, 1, 1, None)
 
 
 def test_what_the_control_gains_is_no_recovery() -> None:
@@ -45,9 +45,9 @@ def test_what_the_control_gains_is_no_recovery() -> None:
     same = recovery(STEPS, tuned, tuned, base, range(4))
     assert (same.area.value, same.area.high) == (0, 0)
     assert [same.steps_to(level).value for level in LEVELS] == [math.inf, math.inf]
-    some = recovery(STEPS, tuned, tuned[:1] + (tuned - tuned[:1]) / 4, base, range(4))
-    assert some.area.value == pytest.approx(0.375)  # three quarters of what the control leaves at 0.5
-    assert [some.steps_to(level).value for level in LEVELS] == [3, math.inf]
+    partial = recovery(STEPS, tuned, tuned[:1] + (tuned - tuned[:1]) / 4, base, range(4))
+    assert partial.area.value == pytest.approx(0.375)  # three quarters of what the control leaves at 0.5
+    assert [partial.steps_to(level).value for level in LEVELS] == [3, math.inf]
 
 
 def test_the_interval_is_over_subjects() -> None:
@@ -65,13 +65,15 @@ def test_the_interval_is_over_subjects() -> None:
 def test_the_interval_is_over_seeds_too_and_they_are_crossed_with_subjects() -> None:
     tuned = np.stack([np.zeros((3, 50)), np.full((3, 50), [[0.2], [0.4], [0.6]])], axis=1)
     flat = np.ones((3, 2, 50))
-    found = recovery((0, 1), tuned, flat, flat[:, 0], range(50))
-    one = recovery((0, 1), tuned[1], flat[1], flat[1, 0], range(50))
-    assert found.area.value == pytest.approx(one.area.value) == pytest.approx(0.2)
-    assert one.area[:3] == pytest.approx((0.2, 0.2, 0.2))  # all subjects are alike, the seeds are not
-    # Half of 0.4 at the last step, within Student's 4.303 standard errors of three seeds, and none below nothing.
-    assert (found.area.low, found.area.high) == pytest.approx((0, (0.4 + 4.303 * 0.2 / math.sqrt(3)) / 2), abs=0.06)
-    # Ten seeds that agree know no more of the subjects than one does.
+    all_seeds = recovery((0, 1), tuned, flat, flat[:, 0], range(50))
+    one_seed = recovery((0, 1), tuned[1], flat[1], flat[1, 0], range(50))
+    assert all_seeds.area.value == pytest.approx(one_seed.area.value) == pytest.approx(0.2)
+    assert one_seed.area[:3] == pytest.approx((0.2, 0.2, 0.2))  # all subjects are alike, the seeds are not
+    # Half of 0.4 at the last step, within Student's 4.303 standard errors of three seeds, and not below 0.
+    assert (all_seeds.area.low, all_seeds.area.high) == pytest.approx(
+        (0, (0.4 + 4.303 * 0.2 / math.sqrt(3)) / 2), abs=0.06
+    )
+    # Ten seeds that agree give no more information on the subjects than one.
     after = np.random.default_rng(0).uniform(0, 1, 40)
     single = recovered_share(np.ones(40), np.zeros(40), after, np.ones(40), range(40))
     ones, zeros = np.ones((10, 40)), np.zeros((10, 40))
@@ -82,8 +84,8 @@ def test_the_interval_is_over_seeds_too_and_they_are_crossed_with_subjects() -> 
 
 def test_the_share_of_one_treatment() -> None:
     before, unlearned, attacked = [1.0] * 6, [0.2] * 6, [0.6] * 6
-    found = recovered_share(before, unlearned, attacked, before, range(6))
-    assert found[:3] == pytest.approx((0.5, 0.5, 0.5))
+    share = recovered_share(before, unlearned, attacked, before, range(6))
+    assert share[:3] == pytest.approx((0.5, 0.5, 0.5))
     worse = [0.5] * 6  # rounding hurts the model before unlearning: no gain to take off
     assert recovered_share(before, unlearned, attacked, worse, range(6)).value == pytest.approx(0.5)
     gains = recovered_share([0.8] * 6, unlearned, attacked, [0.9] * 6, range(6))

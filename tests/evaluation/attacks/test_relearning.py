@@ -43,7 +43,7 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     train(loaded, teacher, fine_tune.METHOD, [CellData(rows, (), 1e-2, 7)], Optimisation(epochs=30))
     teacher.merge()
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=(0, 1))
-    # Cell 1 knows less than the base: it was taught to say something else.
+    # Cell 1 knows less than the base: it was trained on wrong answers.
     wrong = [row._replace(answer_ids=rows[(index + 1) % 4].answer_ids) for index, row in enumerate(rows)]
     data = [CellData(wrong, (), 1e-2, seed) for seed in (0, 1)]
     train(loaded, adapters, fine_tune.METHOD, data, Optimisation(epochs=15))
@@ -66,7 +66,7 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
     itself, _ = curves
     assert [point.step for point in itself.points] == [0, 1, 4, 16]
     assert fmean(itself.points[-1].probabilities) > fmean(itself.points[0].probabilities)
-    found, other = (
+    facts_recovery, wrong_recovery = (
         recovery(
             [point.step for point in curve.points],
             [point.hits for point in curve.points],
@@ -76,10 +76,10 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
         )
         for curve in curves
     )
-    assert found.steps_to(0.5).value in (1, 4, 16)
-    assert found.area.value > other.area.value
-    assert found.area.low <= found.area.value <= found.area.high
-    assert other.steps_to(0.9).value == math.inf
+    assert facts_recovery.steps_to(0.5).value in (1, 4, 16)
+    assert facts_recovery.area.value > wrong_recovery.area.value
+    assert facts_recovery.area.low <= facts_recovery.area.value <= facts_recovery.area.high
+    assert wrong_recovery.steps_to(0.9).value == math.inf
     assert itself.subjects == tuple(item.subject for item in items)
     for point in (*itself.points, *itself.control):
         assert (len(point.probabilities), len(point.hits)) == (4, 4)
@@ -94,7 +94,7 @@ def test_tuning_on_the_facts_themselves_brings_them_back() -> None:
 def test_a_model_that_unlearning_destroyed_is_tuned_to_the_end() -> None:
     loaded = tiny("llama")
     head: Any = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    head.weight.data.mul_(50.0)  # sure of everything it says: far worse than guessing, as no training is to become
+    head.weight.data.mul_(50.0)  # a confident model, far worse than guessing, which would stop any other training
     items = cities(4)
     rows = encode(loaded.tokenizer, items, "chat")
     curve = relearn(
@@ -120,22 +120,22 @@ def test_a_curve_of_tuning_that_diverged_has_every_step_and_says_so(lr: float) -
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
 
     def curve(steps: tuple[int, ...]) -> Curve:
-        given: dict[str, Any] = {"held_out": rows[3:], "items": cities(7)[3:], "max_new_tokens": 2}
-        return relearn(loaded, adapters, 0, rows[:3], **given, lr=lr, steps=steps)
+        options: dict[str, Any] = {"held_out": rows[3:], "items": cities(7)[3:], "max_new_tokens": 2}
+        return relearn(loaded, adapters, 0, rows[:3], **options, lr=lr, steps=steps)
 
     whole = curve((1, 2, 4, 8, 16, 32, 64))
     for points in (whole.points, whole.control):
         assert [point.step for point in points] == [0, 1, 2, 4, 8, 16, 32, 64]
     stopped = []
-    for note, which in zip(whole.notes, ("unlearned model", "model before unlearning"), strict=True):
+    for note, model_name in zip(whole.notes, ("unlearned model", "model before unlearning"), strict=True):
         start, _, rest = note.partition(" at step ")
-        assert start == f"tuning of the {which} ended early (loss or gradient not finite"
+        assert start == f"tuning of the {model_name} ended early (loss or gradient not finite"
         stopped.append(int(rest.partition(")")[0]))
     assert max(stopped) < 32
-    # The steps that are left are of the last weights, which a look at every step shows.
-    every = curve(tuple(range(1, max(stopped))))
-    for points, shown in ((whole.points, every.points), (whole.control, every.control)):
-        assert repr(points[-1]) == repr(shown[-1]._replace(step=64))  # NaN equals itself as text
+    # The remaining steps are of the last weights, as scoring every step shows.
+    fine = curve(tuple(range(1, max(stopped))))
+    for points, fine_points in ((whole.points, fine.points), (whole.control, fine.control)):
+        assert repr(points[-1]) == repr(fine_points[-1]._replace(step=64))  # NaN equals itself as text
 
 
 def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,8 +143,8 @@ def test_a_model_that_only_the_slow_engine_serves_has_the_same_curve(monkeypatch
         loaded = tiny("llama")
         rows = encode(loaded.tokenizer, cities(4), "chat")
         adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
-        found = relearn(loaded, adapters, 0, rows, held_out=rows, items=cities(4), lr=1e-3, steps=(2,))
-        return [fmean(point.probabilities) for point in found.points]
+        result = relearn(loaded, adapters, 0, rows, held_out=rows, items=cities(4), lr=1e-3, steps=(2,))
+        return [fmean(point.probabilities) for point in result.points]
 
     fast = curve()
     monkeypatch.setattr(engine, "_NO_CACHE", {})

@@ -22,8 +22,8 @@ def _write(root: Path, file: str, *, seed: int | None = None, status: str = "don
     grid, cells = opened(root, file=file)
     for cell in cells:
         if seed is None or cell.seed == seed:
-            found = blank(grid, cell, status=status, reason="", loaded=None, stage=None, project=root)
-            write_result(grid.folder, cell.id, found)
+            result = blank(grid, cell, status=status, reason="", loaded=None, stage=None, project=root)
+            write_result(grid.folder, cell.id, result)
 
 
 def _limited(rows: int, file: str = FILE) -> str:
@@ -36,10 +36,10 @@ def test_another_limit_is_named_with_the_way_out(project: Path) -> None:
     before = {path: path.read_bytes() for path in grid.folder.rglob("*.json")}
     with pytest.raises(InputError) as refused:
         refuse_mixing(grid, cells[1:])
-    said = str(refused.value)
+    message = str(refused.value)
     start = "holds results of other rows or settings than the cells to run (no limit there, limit 2 here), such as "
-    assert said.startswith(f"{grid.folder}: {start}{grid.folder / 'cells'}")
-    assert said.endswith("name another folder with --out, or remove the old results")
+    assert message.startswith(f"{grid.folder}: {start}{grid.folder / 'cells'}")
+    assert message.endswith("name another folder with --out, or remove the old results")
     assert {path: path.read_bytes() for path in grid.folder.rglob("*.json")} == before
 
 
@@ -77,7 +77,7 @@ def test_what_a_report_takes_together_goes_on(project: Path, old: str, new: str)
 
 
 @pytest.mark.parametrize(
-    ("edited", "named"),
+    ("edits", "setting"),
     [
         # a preset or a stage that is edited, and then run for another seed, set, learning rate or method
         ({"seeds = [0, 1]": "seeds = [1]", "beta = 0.5": "beta = 0.4"}, "options.beta"),
@@ -96,15 +96,15 @@ def test_what_a_report_takes_together_goes_on(project: Path, old: str, new: str)
     ],
 )
 def test_one_recipe_for_all_that_a_report_averages_or_contrasts(
-    project: Path, edited: dict[str, str], named: str
+    project: Path, edits: dict[str, str], setting: str
 ) -> None:
     _write(project, FILE, seed=0)
     file = FILE
-    for old, new in edited.items():
+    for old, new in edits.items():
         assert old in file
         refuse_mixing(*opened(project, file=file))
         file = file.replace(old, new, 1)
-    with pytest.raises(InputError, match=rf"other rows or settings than the cells to run \({named}[,)]"):
+    with pytest.raises(InputError, match=rf"other rows or settings than the cells to run \({setting}[,)]"):
         refuse_mixing(*opened(project, file=file))
 
 
@@ -138,18 +138,18 @@ def test_run_and_dry_run_refuse(project: Path) -> None:
     (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     _write(project, FILE)
     grid, cells = opened(project)
-    named = (
+    command = (
         "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project, "--out",
         grid.folder, "--device", "cpu", "--limit", "2", "--method", "NPO", "--stage", "pretrained",
     )  # fmt: skip
     before = sorted(project.rglob("*"))
-    for more in ([], ["--dry-run"]):
-        shown = dual_data(*named, *more)
-        assert shown.code == 2
-        assert "other rows or settings than the cells to run (no limit there, limit 2 here), such as " in shown.err
-        assert ("5 cells, 5 to do" in shown.out) is bool(more)
+    for options in ([], ["--dry-run"]):
+        result = dual_data(*command, *options)
+        assert result.code == 2
+        assert "other rows or settings than the cells to run (no limit there, limit 2 here), such as " in result.err
+        assert ("5 cells, 5 to do" in result.out) is bool(options)
     assert sorted(project.rglob("*")) == before
     cell = next(cell for cell in cells if cell.method == "NPO")
     assert json.loads(cell_path(grid.folder, cell.id).read_text())["status"] == "done"
-    elsewhere = dual_data(*named, "--dry-run", "--out", project / "elsewhere")
+    elsewhere = dual_data(*command, "--dry-run", "--out", project / "elsewhere")
     assert elsewhere.code == 0, elsewhere.err

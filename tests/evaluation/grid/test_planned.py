@@ -1,4 +1,4 @@
-"""What runs were asked for, kept beside their results, and what a report says of it."""
+"""The plan of cells that runs were asked for, kept beside their results, and what a report says about it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.evaluation.grid.test_run import FILE, one_stage, opened, project
 __all__ = ["project"]
 
 
-def _said(grid: Grid, folder: Path) -> str:
+def _report(grid: Grid, folder: Path) -> str:
     return write_report([grid.folder], folder / "report").markdown.read_text()
 
 
-def _some(cells: list[Cell], method: str) -> list[Cell]:
+def _of_method(cells: list[Cell], method: str) -> list[Cell]:
     return [cell for cell in cells if cell.method in (method, "none")]
 
 
@@ -32,24 +32,24 @@ def test_a_report_says_what_is_planned_and_not_there(project: Path) -> None:
     keep_plan(grid, cells)
     here = [cell for cell in cells if cell.stage == "pretrained" and cell.seed == 0]
     run(grid, here, RunOptions(), project=project)
-    said = _said(grid, project)
-    assert "5 results of the grid one: tiny on cities, 1 seed, incomplete: 5 of 19 planned cells. " in said
-    assert "There are no results of a stage beside pretrained yet, " in said
+    report = _report(grid, project)
+    assert "5 results of the grid one: tiny on cities, 1 seed, incomplete: 5 of 19 planned cells. " in report
+    assert "There are no results of a stage beside pretrained yet, " in report
     # Results that were copied alone are all that is known.
     shutil.copytree(grid.folder / "cells", project / "copied" / "cells")
-    said = _said(grid._replace(folder=project / "copied"), project)
-    assert "5 results of the grid one: tiny on cities, 1 seed. " in said
-    assert "There are no results of a stage beside pretrained, " in said
+    report = _report(grid._replace(folder=project / "copied"), project)
+    assert "5 results of the grid one: tiny on cities, 1 seed. " in report
+    assert "There are no results of a stage beside pretrained, " in report
 
 
 def test_a_plan_is_merged_over_runs_and_kept_by_place(project: Path) -> None:
     grid, cells = opened(project)
-    keep_plan(grid, _some(cells, "NPO"))
+    keep_plan(grid, _of_method(cells, "NPO"))
     first = (grid.folder / PLAN).stat().st_mtime_ns
-    keep_plan(grid, _some(cells, "NPO"))
+    keep_plan(grid, _of_method(cells, "NPO"))
     assert (grid.folder / PLAN).stat().st_mtime_ns == first
-    assert set(read_plan(grid.folder)) == {cell.id for cell in _some(cells, "NPO")}
-    keep_plan(grid, _some(cells, "GradAscent"))
+    assert set(read_plan(grid.folder)) == {cell.id for cell in _of_method(cells, "NPO")}
+    keep_plan(grid, _of_method(cells, "GradAscent"))
     assert set(read_plan(grid.folder)) == {cell.id for cell in cells}
     # With other settings the same cells are asked for, not as many again.
     other, changed = opened(project, file=FILE.replace("max_new_tokens = 3", "max_new_tokens = 4"))
@@ -64,23 +64,25 @@ def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Pat
     grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "RMU = { layer = -1 }")))
     keep_plan(grid, cells)
     run(grid, cells, RunOptions(), project=project)
-    assert "1 seed, incomplete: 3 of 5 planned cells. " in _said(grid, project)
+    assert "1 seed, incomplete: 3 of 5 planned cells. " in _report(grid, project)
     grid, cells = opened(project, file=one_stage(FILE.replace("GradAscent = {}", "RMU = {}")))
     keep_plan(grid, cells)
     run(grid, cells, RunOptions(), project=project)
-    assert "incomplete" not in _said(grid, project)
+    assert "incomplete" not in _report(grid, project)
 
 
 def test_a_run_keeps_what_it_was_asked_for_and_a_dry_run_nothing(project: Path) -> None:
     (project / "pipeline").mkdir()
     (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     grid, cells = opened(project)
-    named = (
+    command = (
         "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project, "--out",
         grid.folder, "--device", "cpu", "--method", "NPO", "--stage", "pretrained", "--seed", "0",
     )  # fmt: skip
-    assert dual_data(*named, "--dry-run").code == 0
+    assert dual_data(*command, "--dry-run").code == 0
     assert not grid.folder.exists()
-    assert dual_data(*named).code == 0
-    assert set(read_plan(grid.folder)) == {c.id for c in _some(cells, "NPO") if (c.stage, c.seed) == ("pretrained", 0)}
-    assert "incomplete" not in _said(grid, project)
+    assert dual_data(*command).code == 0
+    assert set(read_plan(grid.folder)) == {
+        cell.id for cell in _of_method(cells, "NPO") if (cell.stage, cell.seed) == ("pretrained", 0)
+    }
+    assert "incomplete" not in _report(grid, project)

@@ -1,4 +1,4 @@
-"""Grids from file to results: which cells there are, resuming after a kill, failures that end no other cell."""
+"""Grids from file to results: their cells, resuming after a kill, failures that do not affect other cells."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(projec
 )
 def test_a_cell_is_addressed_by_what_changes_its_numbers(project: Path, old: str, new: str, same: bool) -> None:
     before, after = (
-        {(c.stage, c.lr, c.seed): c.id for c in opened(project, file=text)[1] if c.method == "NPO"}
+        {(cell.stage, cell.lr, cell.seed): cell.id for cell in opened(project, file=text)[1] if cell.method == "NPO"}
         for text in (FILE, FILE.replace(old, new))
     )
     assert (before == after) is same
@@ -170,10 +170,10 @@ def test_which_sets_are_run_changes_neither_the_stage_nor_the_answers_to_prefer(
     file = FILE.replace("NPO = { beta = 0.5 }", "DPO = {}").replace(
         'data = "cities"\npreset', 'data = "cities"\nstages = ["sft", "sft_new"]\npreset'
     )
-    whole, every = opened(project, "all", file=file)
-    narrow, chosen = opened(project, "all", file=f'{file}sets = ["rare"]\n')
-    assert {cell.set for cell in chosen} == {"rare"}
-    assert [cell.id for cell in chosen] == [cell.id for cell in every if cell.set == "rare"]
+    whole, all_cells = opened(project, "all", file=file)
+    narrow, rare_cells = opened(project, "all", file=f'{file}sets = ["rare"]\n')
+    assert {cell.set for cell in rare_cells} == {"rare"}
+    assert [cell.id for cell in rare_cells] == [cell.id for cell in all_cells if cell.set == "rare"]
     sft = narrow.stages["sft"]
     assert sft is not None
     assert narrow.sets["sft"].trained(sft) == whole.sets["sft"].trained(sft)
@@ -183,13 +183,13 @@ def test_which_sets_are_run_changes_neither_the_stage_nor_the_answers_to_prefer(
 def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Path) -> None:
     file = one_stage(FILE.replace("NPO = { beta = 0.5 }", "IdkDPO = {}\nDPO = {}"))
     (project / "prompts").mkdir()
-    found = []
+    ids = []
     for refusals in ("No.\n", "No.\nNever.\n"):
         (project / "prompts" / "refusals.txt").write_text(refusals)
-        found.append({(cell.method, cell.lr): cell.id for cell in opened(project, file=file)[1]})
-    first, second = found
+        ids.append({(cell.method, cell.lr): cell.id for cell in opened(project, file=file)[1]})
+    first, second = ids
     assert {method for method, lr in first if first[method, lr] != second[method, lr]} == {"IdkDPO"}
-    # Of DPO they come from the other rows, those of sets that are not run among them.
+    # DPO takes them from other rows, including those of sets that are not run.
     path = project / "data" / "popular.jsonl"
     path.write_text(path.read_text().replace('"answer":"', '"answer":"New '))
     third = {(cell.method, cell.lr): cell.id for cell in opened(project, file=file)[1]}
@@ -198,12 +198,12 @@ def test_the_answers_to_prefer_are_part_of_a_cell_that_prefers_them(project: Pat
 
 def test_results_are_complete_the_same_when_repeated_and_never_made_twice(project: Path) -> None:
     grid, cells = opened(project)
-    said: list[str] = []
-    assert run(grid, cells, RunOptions(), project=project, say=said.append) == (19, 0, 0, 0)
-    found = {path.stem: result for path, result in read_results(grid.folder)}
-    assert set(found) == {cell.id for cell in cells}
+    lines: list[str] = []
+    assert run(grid, cells, RunOptions(), project=project, say=lines.append) == (19, 0, 0, 0)
+    results = {path.stem: result for path, result in read_results(grid.folder)}
+    assert set(results) == {cell.id for cell in cells}
     for cell in cells:
-        result = found[cell.id]
+        result = results[cell.id]
         assert result["status"] == "done"
         assert (result["cell"]["method"], result["cell"]["lr"]) == (cell.method, cell.lr)
         assert set(result["items"]) == {"forget", "retain_train", "retain_eval"}
@@ -214,7 +214,7 @@ def test_results_are_complete_the_same_when_repeated_and_never_made_twice(projec
             assert len(result["training"]["loss"]) == result["training"]["steps"] == 4
             assert result["items"]["forget"][0]["scores"]["change_log_probability"] is not None
     times = {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
-    assert run(grid, cells, RunOptions(), project=project, say=said.append) == (0, 0, 0, 0)
+    assert run(grid, cells, RunOptions(), project=project, say=lines.append) == (0, 0, 0, 0)
     assert times == {path: path.stat().st_mtime_ns for path, _ in read_results(grid.folder)}
 
     again, more = opened(project, out="again")
@@ -229,17 +229,17 @@ def test_a_run_counts_the_cells_that_went_together_and_its_stage_apart(project: 
     grid, cells = opened(project, file=file.replace('stages = ["pretrained", "sft"]', 'stages = ["sft"]'))
     run(grid, cells, RunOptions(cells_at_once=2), project=project)
     runs = {(cell.method, cell.lr): read_result(cell_path(grid.folder, cell.id))["run"] for cell in cells}
-    assert {place: one["cells_at_once"] for place, one in runs.items()} == {
+    assert {cell_key: record["cells_at_once"] for cell_key, record in runs.items()} == {
         (BASE, 0.0): 1,
         **{(method, lr): n for method in ("GradAscent", "NPO") for lr, n in ((1e-4, 2), (1e-3, 2), (1e-2, 1))},
     }
-    assert {one["rows_at_once"] for one in runs.values()} == {64}
-    (took,) = (json.loads(path.read_text()) for path in (grid.folder.parent / "stages").glob("*.json"))
-    assert took["steps"] == 2
-    assert {one["stage_seconds"] for one in runs.values()} == {took["seconds"]}
+    assert {record["rows_at_once"] for record in runs.values()} == {64}
+    (stage_record,) = (json.loads(path.read_text()) for path in (grid.folder.parent / "stages").glob("*.json"))
+    assert stage_record["steps"] == 2
+    assert {record["stage_seconds"] for record in runs.values()} == {stage_record["seconds"]}
     plan = forecast(grid, cells, "cpu")
     pace = sum(line.operations for line in plan.lines) / sum(
-        (one["training_seconds"] + one["measuring_seconds"]) / one["cells_at_once"] for one in runs.values()
+        (record["training_seconds"] + record["measuring_seconds"]) / record["cells_at_once"] for record in runs.values()
     )
     assert _rate(grid, plan.lines, "cpu")[0] == pytest.approx(pace)
 
@@ -249,7 +249,7 @@ def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(proje
     assert run(grid, cells, RunOptions(), project=project).done == len(cells)
     path = cell_path(grid.folder, cells[1].id)
     whole = path.read_bytes()
-    path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")  # as a Mac's archive has it
+    path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")  # as in an archive from a Mac
     assert len(list(read_results(grid.folder))) == len(cells)
     assert is_done(grid.folder, cells[1])
     path.write_bytes(whole[: len(whole) // 2])
@@ -262,7 +262,7 @@ def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(proje
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('models = ["tiny"]', "models = []", "grids.one.models: "),
         ('models = ["tiny"]', 'models = ["tiny", "tiny"]', "grids.one.models: lists 'tiny' more than once"),
@@ -284,9 +284,9 @@ def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(proje
         ),
     ],
 )
-def test_lists_of_a_grid_and_names_of_sets_are_checked(project: Path, old: str, new: str, said: str) -> None:
+def test_lists_of_a_grid_and_names_of_sets_are_checked(project: Path, old: str, new: str, message: str) -> None:
     assert old in FILE
-    with pytest.raises(ConfigError, match=re.escape(said)):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         opened(project, file=FILE.replace(old, new, 1))
 
 
@@ -313,24 +313,24 @@ def test_results_say_what_they_were_computed_by_and_from(project: Path) -> None:
     run(grid, cells[:2], RunOptions(), project=project)
     result = read_result(cell_path(grid.folder, cells[1].id))
     assert result["cell"]["seed"] == result["provenance"]["identity"]["seed"] == 3
-    found = result["provenance"]
+    provenance = result["provenance"]
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    assert found["git"] == {"commit": head, "dirty": True}  # the grid file and the results are in no commit
-    assert found["dual_data"] == dual_data.__version__
-    assert found["device"].startswith("cpu ")
-    assert found["threads"] == torch.get_num_threads()
+    assert provenance["git"] == {"commit": head, "dirty": True}  # the grid file and the results are in no commit
+    assert provenance["dual_data"] == dual_data.__version__
+    assert provenance["device"].startswith("cpu ")
+    assert provenance["threads"] == torch.get_num_threads()
     loaded = tiny("llama")
     known = {"weights": loaded.info.weights, "dtype": "float32", "template": loaded.info.template}
-    assert known.items() <= found["model"].items()
-    assert found["identity"]["data"]["forget"] == data_hash(grid.sets["pretrained"].forget["rare"])
+    assert known.items() <= provenance["model"].items()
+    assert provenance["identity"]["data"]["forget"] == data_hash(grid.sets["pretrained"].forget["rare"])
     rows = encode(loaded.tokenizer, grid.sets["pretrained"].forget["rare"], "chat")
     assert result["training"] is not None
     assert result["training"]["token_ids"]["forget"] == token_hash(rows)
     known = {"release": "dual", "repository": "owner/dual", "version": "1.2.0", "content": "c0ffee"}
-    assert found["data"] == known
-    assert {"torch", "transformers", "safetensors", "gguf"} <= set(found["packages"])
-    assert found["limit"] is None
-    assert found["cuda"] is None  # not what torch was built for, but what the numbers were computed with
+    assert provenance["data"] == known
+    assert {"torch", "transformers", "safetensors", "gguf"} <= set(provenance["packages"])
+    assert provenance["limit"] is None
+    assert provenance["cuda"] is None  # not what torch was built for, but what the numbers were computed with
     (project / "data" / "manifest.json").write_text("{}")
     assert opened(project, file=one_stage())[0].origin == {}
 
@@ -344,9 +344,9 @@ def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(proj
         ("d", file.replace("batch = 2", "batch = 2\nforget_kl = 0.1"), "RMU stops at a layer"),
     ):
         grid, cells = opened(project, file=changed, out=out)
-        mine = [cell for cell in cells if cell.method == "RMU"]
-        run(grid, mine, RunOptions(), project=project)
-        for cell in mine:
+        rmu_cells = [cell for cell in cells if cell.method == "RMU"]
+        run(grid, rmu_cells, RunOptions(), project=project)
+        for cell in rmu_cells:
             result = read_result(cell_path(grid.folder, cell.id))
             assert result["reason"].startswith(word)
             assert result["status"] == ("failed" if word else "done")
@@ -365,12 +365,12 @@ def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(proje
         grid, cells = opened(project, file=file, out=out)
         run(grid, cells, options, project=project)
         results.append({path.stem: result for path, result in read_results(grid.folder)})
-    one, two = results
-    assert set(one) == set(two)
-    for identifier, result in one.items():
+    apart, together = results
+    assert set(apart) == set(together)
+    for identifier, result in apart.items():
         for name, summary in result["summary"].items():
             for score, value in summary.items():
-                other = two[identifier]["summary"][name][score]
+                other = together[identifier]["summary"][name][score]
                 assert value is other is None or value == pytest.approx(other, abs=1e-3, rel=1e-3), score
 
 
@@ -396,11 +396,11 @@ def test_counterfactual_stages_are_measured_on_what_they_learned(project: Path) 
 
 
 @pytest.mark.parametrize(
-    ("method", "lr", "setting", "lost", "reason"),
+    ("method", "lr", "setting", "diverged", "reason"),
     [
         ("GradAscent", 1e30, "", {("GradAscent", 1e30), ("UNDIAL", 1e30)}, r"loss or gradient not finite at step \d"),
         ("RMU", 1.0, "", {("RMU", 1.0)}, r"diverged: gradient norm above 1e\+06 at step \d"),
-        # A model of random weights knows no more than guessing gives.
+        # A model of random weights has the loss of guessing.
         (
             "GradDiff", 1e-2, "diverged_nll = 1.0", {("GradDiff", 1e-3), ("GradDiff", 1e-2)},
             r"diverged: retain loss above 5\.99, 1 times what guessing gives, at step 1",
@@ -408,24 +408,24 @@ def test_counterfactual_stages_are_measured_on_what_they_learned(project: Path) 
     ],
 )  # fmt: skip
 def test_a_cell_that_diverges_is_measured_where_it_stopped_and_the_grid_goes_on(
-    project: Path, method: str, lr: float, setting: str, lost: set[tuple[str, float]], reason: str
+    project: Path, method: str, lr: float, setting: str, diverged: set[tuple[str, float]], reason: str
 ) -> None:
     file = one_stage(FILE.replace("lrs = [1e-3, 1e-2]", f"lrs = [1e-3, {lr}]\n{setting}"))
     file = file.replace("GradAscent = {}", f"{method} = {{}}").replace("NPO = { beta = 0.5 }", "UNDIAL = {}")
     grid, cells = opened(project, file=file)
     tally = run(grid, cells, RunOptions(cells_at_once=2), project=project)
-    assert tally == (5 - len(lost), len(lost), 0, 0)
+    assert tally == (5 - len(diverged), len(diverged), 0, 0)
     for cell in cells:
         result = read_result(cell_path(grid.folder, cell.id))
-        stopped = (cell.method, cell.lr) in lost
+        stopped = (cell.method, cell.lr) in diverged
         assert result["status"] == ("stopped" if stopped else "done")
         assert re.fullmatch(reason if stopped else "", result["reason"])
         assert len(result["items"]["forget"]) == 3
         numbers = [result["summary"]["forget"][name] for name in ("first_rank_median", "truth_ratio_forget")]
-        # Nothing ranks above what is no number, so that its rank would be 1.
+        # No logit is above NaN, so that a rank computed from it would be 1.
         assert (None in numbers) is (stopped and lr == 1e30)
-    said = write_report([grid.folder], project / "report").markdown.read_text()
-    assert len(re.findall(reason, said)) == len(lost)
+    report = write_report([grid.folder], project / "report").markdown.read_text()
+    assert len(re.findall(reason, report)) == len(diverged)
     assert run(grid, cells, RunOptions(), project=project) == (0, 0, 0, 0)
 
 
@@ -446,9 +446,9 @@ def test_a_cell_that_fails_says_why_and_is_tried_again(project: Path) -> None:
 def test_adapters_are_kept_where_asked_for(project: Path) -> None:
     grid, cells = opened(project, file=one_stage())
     run(grid, cells, RunOptions(save_adapters=True, cells_at_once=2), project=project)
-    kept = sorted(path.name for path in (grid.folder / "adapters").iterdir())
-    assert kept == sorted(cell.id for cell in cells if cell.method != BASE)
-    weights = {(grid.folder / "adapters" / name / "adapter_model.safetensors").read_bytes() for name in kept}
+    names = sorted(path.name for path in (grid.folder / "adapters").iterdir())
+    assert names == sorted(cell.id for cell in cells if cell.method != BASE)
+    weights = {(grid.folder / "adapters" / name / "adapter_model.safetensors").read_bytes() for name in names}
     assert len(weights) == 4
 
 
@@ -533,11 +533,11 @@ def test_a_killed_grid_goes_on_where_it_stopped_and_ends_the_same(project: Path)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    kept = {path.name: path.read_bytes() for path, _ in read_results(grid.folder)}
-    assert 0 < len(kept) < len(cells)
+    finished = {path.name: path.read_bytes() for path, _ in read_results(grid.folder)}
+    assert 0 < len(finished) < len(cells)
     tally = run(grid, cells, RunOptions(), project=project)
-    assert tally.done == len(cells) - len(kept)
-    for name, content in kept.items():
+    assert tally.done == len(cells) - len(finished)
+    for name, content in finished.items():
         assert (grid.folder / "cells" / name).read_bytes() == content
     whole, more = opened(project, file=one_stage(), out="whole")
     run(whole, more, RunOptions(), project=project)

@@ -1,4 +1,4 @@
-"""Training stages: trained once, kept by content, undone to the bit; and which rows each of them learns."""
+"""Training stages: trained once, stored by content, undone bit for bit; and which rows each of them learns."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def test_a_stage_learns_its_rows_once_and_leaves_no_trace(tmp_path: Path) -> Non
     loaded = tiny()
     rows = cities(3)
     before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
-    made = prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path)
-    weights = made.folder / "adapter_model.safetensors"
+    prepared = prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path)
+    weights = prepared.folder / "adapter_model.safetensors"
     written = weights.stat().st_mtime_ns
-    assert made.notes == ()
-    assert made.seconds > 0
-    # What the training took is known to whoever finds it done.
-    assert prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path) == made
+    assert prepared.notes == ()
+    assert prepared.seconds > 0
+    # What the training took is also known where the stage was already trained.
+    assert prepare(loaded, STAGE, rows, seed=0, profile=CHAT, folder=tmp_path) == prepared
     assert weights.stat().st_mtime_ns == written
-    for how in ("merge", "stack"):
-        with applied(loaded, made._replace(apply=how)):
-            asked = [Chat(CHAT.system, row.question) for row in rows]
-            answers = LocalModel(loaded).generate(asked, Sampling(8))
-            assert [found[0] for found in answers] == [row.answer for row in rows]
+    for apply in ("merge", "stack"):
+        with applied(loaded, prepared._replace(apply=apply)):
+            chats = [Chat(CHAT.system, row.question) for row in rows]
+            answers = LocalModel(loaded).generate(chats, Sampling(8))
+            assert [texts[0] for texts in answers] == [row.answer for row in rows]
         assert all(torch.equal(before[name], tensor) for name, tensor in loaded.model.state_dict().items())
         assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
 
@@ -57,13 +57,13 @@ def test_a_stage_learns_its_rows_once_and_leaves_no_trace(tmp_path: Path) -> Non
 @pytest.mark.parametrize("cut", [True, False])
 def test_a_stage_that_is_not_whole_is_trained_again(tmp_path: Path, lost: str, cut: bool) -> None:
     loaded, stage, rows = tiny(), STAGE.model_copy(update={"epochs": 1}), cities(3)
-    made = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
-    weights = made.folder / "adapter_model.safetensors"
+    prepared = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
+    weights = prepared.folder / "adapter_model.safetensors"
     before = weights.read_bytes()
-    path = made.folder / lost.format(made.folder.name)
+    path = prepared.folder / lost.format(prepared.folder.name)
     path.write_bytes(path.read_bytes()[:-20]) if cut else path.unlink()
     again = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
-    assert again.folder == made.folder
+    assert again.folder == prepared.folder
     assert weights.read_bytes() == before
     with applied(loaded, again):
         pass
@@ -73,11 +73,11 @@ def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_pat
     loaded = tiny()
     rows = cities(5)
     stage = STAGE.model_copy(update={"epochs": 3})
-    made = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
+    prepared = prepare(loaded, stage, rows, seed=0, profile=CHAT, folder=tmp_path)
     encoded = encode(loaded.tokenizer, rows, CHAT)
     losses = []
-    for how in ("merge", "stack"):
-        with applied(loaded, made._replace(apply=how)):
+    for apply in ("merge", "stack"):
+        with applied(loaded, prepared._replace(apply=apply)):
             adapters = Adapters(loaded.model, SPEC)
             cell = CellData(encoded[:3], encoded[3:], 1e-3, 0)
             losses.append(train(loaded, adapters, METHODS["NPO"], [cell], Optimisation(epochs=3))[0].losses)
@@ -88,14 +88,14 @@ def test_unlearning_on_a_stacked_stage_equals_unlearning_on_a_merged_one(tmp_pat
 def test_a_stage_that_cannot_be_put_on_leaves_the_base_alone(tmp_path: Path) -> None:
     loaded = tiny()
     rows = cities(3)
-    made = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), rows, seed=0, profile=CHAT, folder=tmp_path)
-    (made.folder / "adapter_model.safetensors").write_bytes(b"")
+    prepared = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), rows, seed=0, profile=CHAT, folder=tmp_path)
+    (prepared.folder / "adapter_model.safetensors").write_bytes(b"")
     ids = torch.tensor([[5, 6, 7]])
     before = loaded.model(ids).logits
-    for how in ("merge", "stack"):
+    for apply in ("merge", "stack"):
         with (
             pytest.raises(InputError, match=r"safetensors: not readable: .*header"),
-            applied(loaded, made._replace(apply=how)),
+            applied(loaded, prepared._replace(apply=apply)),
         ):
             pass
         assert torch.equal(loaded.model(ids).logits, before)
@@ -104,13 +104,13 @@ def test_a_stage_that_cannot_be_put_on_leaves_the_base_alone(tmp_path: Path) -> 
 
 def test_a_base_that_cannot_be_copied_keeps_no_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = tiny()
-    made = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), cities(3), seed=0, profile=CHAT, folder=tmp_path)
+    prepared = prepare(loaded, STAGE.model_copy(update={"epochs": 1}), cities(3), seed=0, profile=CHAT, folder=tmp_path)
 
     def cramped(_: torch.Tensor) -> torch.Tensor:
         raise MemoryError
 
     monkeypatch.setattr(stages, "held", cramped)
-    with pytest.raises(MemoryError), applied(loaded, made):
+    with pytest.raises(MemoryError), applied(loaded, prepared):
         pass
     assert not any(module._forward_hooks for module in loaded.model.modules())
 
@@ -119,8 +119,8 @@ def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
     rows = cities()
 
     def key(**changed: Any) -> str:
-        given: dict[str, Any] = {"template": "", "stage": STAGE, "rows": rows, "seed": 0, "profile": CHAT} | changed
-        return stage_key("weights", "float32", **given)
+        arguments: dict[str, Any] = {"template": "", "stage": STAGE, "rows": rows, "seed": 0, "profile": CHAT} | changed
+        return stage_key("weights", "float32", **arguments)
 
     different = {
         key(),
@@ -139,7 +139,7 @@ def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
 def test_a_stage_that_diverges_is_no_stage(tmp_path: Path) -> None:
     for changed, reason in (
         ({"lr": 1e30}, "not finite"),
-        # Random weights know less than guessing gives.
+        # Random weights have a higher loss than guessing.
         ({"diverged_nll": 1.0}, "diverged: loss above 5.99, 1 times what guessing gives, at step 1"),
     ):
         wild = STAGE.model_copy(update={"epochs": 4, **changed})
@@ -149,11 +149,11 @@ def test_a_stage_that_diverges_is_no_stage(tmp_path: Path) -> None:
 
 
 def test_stages_learn_the_rows_that_they_name_each_once() -> None:
-    found = sets()
+    rows = sets()
     items = cities()
 
     def trained(*names: str) -> list[str]:
-        return [item.id for item in found.trained(StageSettings(train=names))]
+        return [item.id for item in rows.trained(StageSettings(train=names))]
 
     assert trained("forget") == [item.id for item in items[:4]]
     assert trained("forget", "retain_train", "retain_eval") == [item.id for item in items]

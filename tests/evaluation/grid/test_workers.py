@@ -1,4 +1,4 @@
-"""A grid in two processes: every cell once, the same results as in one, and a lost process loses nothing for good."""
+"""A grid in two processes: every cell once, the results of one process, and cells of a lost process are run again."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_two_processes_run_every_cell_once_as_one_process_does(
     labels = [line.partition(": done")[0] for _, _, line in lines]
     assert len(labels) == len(set(labels)) == sum(cell.method != "none" for cell in cells)
 
-    alone, same = opened(project, file=STAGES, out="alone")
-    run(alone, same, RunOptions(), project=project)
+    alone, cells_alone = opened(project, file=STAGES, out="alone")
+    run(alone, cells_alone, RunOptions(), project=project)
     for path, _ in read_results(alone.folder):
         assert path.read_bytes() == (grid.folder / "cells" / path.name).read_bytes()
     assert run_spread(grid, cells, TWO, project=project) == (0, 0, 0, 0)
@@ -44,8 +44,8 @@ def test_two_processes_run_every_cell_once_as_one_process_does(
 
 def test_a_process_that_is_killed_is_named_and_its_cells_are_run_by_the_next_start(project: Path) -> None:
     grid, cells = opened(project, file=SEEDS)
-    said = r"1 of 2 processes ended early \(\d:cpu: signal SIGKILL\)"
-    with one_killed(grid.folder, 0), pytest.raises(DualDataError, match=said):
+    message = r"1 of 2 processes ended early \(\d:cpu: signal SIGKILL\)"
+    with one_killed(grid.folder, 0), pytest.raises(DualDataError, match=message):
         run_spread(grid, cells, TWO, project=project)
     for path, result in read_results(grid.folder):
         assert result["status"] == "done", path
@@ -79,9 +79,9 @@ def test_no_process_outlives_the_one_that_started_it(project: Path, number: sign
     assert process.stderr is not None
     started = set[str]()
     while len(started) < 2:
-        name, _, said = process.stderr.readline().partition("  ")
+        name, _, line = process.stderr.readline().partition("  ")
         assert name, "it ended"
-        started |= {name} if "loading" in said else set()
+        started |= {name} if "loading" in line else set()
     process.send_signal(number)
     rest = process.stderr.read()  # ends when the last process that writes there has ended
     process.stderr.close()
