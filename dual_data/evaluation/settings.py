@@ -1,4 +1,4 @@
-"""The grid file (pipeline/evaluation.toml) as frozen models: models, data, training stages, presets and grids."""
+"""The grid file (pipeline/evaluation.toml) as frozen pydantic models: models, data, stages, presets and grids."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PRETRAINED = "pretrained"
 
 
 _OWN_SETS = ("forget", "retain_train", "retain_eval", "name", "preferred")
-"""What no further measured set may be called: the sets that every cell has, and what stands beside them."""
+"""Names that a further measured set may not have: the sets of every cell, and other keys beside them."""
 
 
 def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values. Raises ValueError where one is listed twice."""
-    if twice := [value for value, count in Counter(values).items() if count > 1]:
-        raise ValueError(f"lists {twice[0]!r} more than once")
+    """The values, unchanged. Raises ValueError where one is listed more than once."""
+    if repeated := [value for value, count in Counter(values).items() if count > 1]:
+        raise ValueError(f"lists {repeated[0]!r} more than once")
     return values
 
 
@@ -39,8 +39,8 @@ class ModelSettings(Strict):
     """One model."""
 
     spec: str
-    """Hub name, folder or GGUF file (relative to the project), `smollm2` for the small real model, or `tiny-llama` and
-    the like for a smoke run."""
+    """Hub name, folder or GGUF file (relative to the project), `smollm2` for the small real model, or a random model
+    such as `tiny-llama` for a smoke run."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     revision: str | None = None
     trust_remote_code: bool = False
@@ -48,13 +48,13 @@ class ModelSettings(Strict):
 
 
 class SplitSettings(Strict):
-    """A file of rows, or some of its rows: of a split, of relations, with a hash rank in [start, end)."""
+    """A file of rows, or those of its rows of a split, of relations, and with a hash rank in [start, end)."""
 
     path: str
     split: str = ""
-    """Of a table of several splits the one to take, as its column `split` names it."""
+    """The split to take, by the column `split`, of a table with several."""
     relations: tuple[str, ...] = ()
-    """Relations to take, as the column `relation` names them; all where none are named."""
+    """Relations to take, by the column `relation`; all where none are named."""
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=1.0, ge=0, le=1)
 
@@ -63,27 +63,27 @@ Split = Annotated[SplitSettings, BeforeValidator(lambda value: {"path": value} i
 
 
 class DataSettings(Strict):
-    """One dataset: the rows to forget by set, those to retain, and those only measured."""
+    """One dataset: the rows to forget by set, the rows to retain, and the rows that are only measured."""
 
     folder: str
-    """Where the files are; relative to the project, with $VARIABLES."""
+    """Folder of the files, relative to the project, with $VARIABLES."""
     forget: Mapping[str, Split] = Field(min_length=1)
     """Sets to forget, such as rare and popular."""
     retain_train: Split
     retain_eval: Split
-    """Never trained on by an unlearning method, never looked at when a learning rate is chosen."""
+    """Never trained on by an unlearning method, and never used to choose a learning rate."""
     format: Split | None = None
-    """Other subjects, the same kind of questions: what sft_format trains on."""
+    """Questions of the same kind about other subjects, on which sft_format trains."""
     measured: Mapping[str, Split] = {}
     """Further sets that are measured and never trained on."""
     paraphrases: str | None = None
-    """A table of question and paraphrase, where the rows do not carry their own."""
+    """A table of question and paraphrase, for rows without paraphrases of their own."""
 
     @field_validator("measured")
     @classmethod
     def _of_other_names(cls, measured: Mapping[str, SplitSettings]) -> Mapping[str, SplitSettings]:
-        if taken := [name for name in measured if name in _OWN_SETS]:
-            raise ValueError(f"a measured set cannot be called {taken[0]!r}, which means another one: rename it")
+        if reserved := [name for name in measured if name in _OWN_SETS]:
+            raise ValueError(f"a measured set cannot be called {reserved[0]!r}, which means another one: rename it")
         return measured
 
 
@@ -95,39 +95,39 @@ class LoraSettings(Strict):
     targets: tuple[str, ...] = ATTENTION
 
     def spec(self) -> LoraSpec:
-        """The same as the adapters take it."""
+        """These settings as a `LoraSpec`."""
         return LoraSpec(self.rank, self.alpha, self.targets)
 
 
 class StageSettings(Optimisation):
-    """A training stage before unlearning: plain fine-tuning with an adapter that becomes part of the base."""
+    """A training stage before unlearning: fine-tuning of an adapter that becomes part of the base."""
 
     train: tuple[Literal["forget", "retain_train", "retain_eval", "format"], ...]
-    """Which rows are trained on; forget means every set to forget."""
+    """The rows that are trained on; forget means all sets to forget."""
     counterfactual: bool = False
-    """Every row's answer is first swapped for another of its relation, in training and measurement alike: facts that
-    can only have been learned here."""
+    """Whether every row's answer is first replaced by another of its relation, both in training and in measurement,
+    which makes facts that can only have been learned here."""
     lr: Rate = 2e-4
     lora: LoraSettings = LoraSettings()
     apply: Literal["merge", "stack"] = "merge"
-    """merge: rounded into the base's weights, no cost later; stack: stays a frozen adapter, no rounding."""
+    """merge: added to the base's weights and rounded, at no later cost; stack: kept as a frozen adapter, unrounded."""
 
     def recipe(self) -> dict[str, Any]:
-        """Every setting that changes a weight of the adapter."""
+        """All settings that change a weight of the adapter."""
         return self.model_dump(mode="json", exclude={"apply"} | self.without_effect())
 
 
 class PresetSettings(Optimisation):
-    """A recipe of optimisation, named in every result."""
+    """A recipe of optimisation; its name is in every result."""
 
     methods: Mapping[str, Mapping[str, Any]]
-    """Methods and the options in which they differ from their defaults."""
+    """Methods, and their options that differ from the defaults."""
     lrs: Rates
     profile: Literal["chat", "dual-raw"] = "chat"
     max_new_tokens: int = Field(default=64, ge=1)
     lora: LoraSettings = LoraSettings()
     full: bool = False
-    """Train all weights in place of adapters: one cell at a time, 16 to 20 bytes of device memory a parameter."""
+    """Train all weights, not adapters: one cell at a time, with 16 to 20 bytes of device memory per parameter."""
 
 
 class GridSettings(Strict):
@@ -137,32 +137,32 @@ class GridSettings(Strict):
     data: str
     stages: Names = Field(default=(PRETRAINED,), min_length=1)
     sets: Names = ()
-    """Sets to forget; all of the data's where none are named."""
+    """Sets to forget; all sets of the data where none are named."""
     preset: str = "paper"
     methods: Names = ()
-    """All of the preset's where none are named."""
+    """All of the preset's where empty."""
     lrs: Rates = ()
-    """All of the preset's where none are named."""
+    """All of the preset's where empty."""
     seeds: Annotated[tuple[int, ...], AfterValidator(_each_once)] = Field(default=(0,), min_length=1)
     limit: int = Field(default=0, ge=0)
-    """At most this many rows a split, the first by hash; 0 for all."""
+    """At most this many rows per split, the first by hash; 0 for all."""
     epochs: int = Field(default=0, ge=0)
-    """In place of the preset's; 0 for the preset's."""
+    """Overrides the preset's; 0 keeps it."""
     batch: int = Field(default=0, ge=0)
-    """In place of the preset's; 0 for the preset's."""
+    """Overrides the preset's; 0 keeps it."""
     max_new_tokens: int = Field(default=0, ge=0)
-    """In place of the preset's; 0 for the preset's."""
+    """Overrides the preset's; 0 keeps it."""
     paraphrases: bool | tuple[str, ...] = True
-    """Whether the held-out wordings are asked too, or the sets of which they are."""
+    """Whether the held-out wordings are asked too, or the sets for which they are."""
     minilm: bool = False
-    """Whether the cosine of MiniLM's embeddings of generation and answer is a score of every item."""
+    """Whether every item has as a score the cosine of MiniLM's embeddings of generation and answer."""
     distractors: int = Field(default=4, ge=0)
     attacks: Names = ()
-    """Attack prompts that are made for the forget set."""
+    """Attack prompts for the forget set."""
     panel: str = ""
-    """Utility panel of every cell: shipped, or a file of JSON lines, relative to the project, with $VARIABLES."""
+    """Utility panel of every cell: `shipped`, or a file of JSON lines, relative to the project, with $VARIABLES."""
     panel_questions: int = Field(default=0, ge=0)
-    """At most this many questions of it, the first by hash, and all its texts; 0 for as many as `limit`."""
+    """At most this many questions of the panel, the first by hash, and all its texts; 0 for `limit`."""
 
 
 class EvaluationSettings(Strict):
@@ -181,7 +181,7 @@ class EvaluationSettings(Strict):
         return self
 
     def check(self, name: str, grid: GridSettings) -> None:
-        """Raise ValueError where a grid names something that the file does not have."""
+        """Raise ValueError where a grid names something that is not in the file."""
         if grid.panel_questions and not grid.panel:
             raise ValueError(f"grids.{name}.panel_questions: no panel is named that they could be of")
         tables: tuple[tuple[str, tuple[str, ...], list[str]], ...] = (
@@ -190,14 +190,14 @@ class EvaluationSettings(Strict):
             ("stages", grid.stages, [PRETRAINED, *self.stages]),
             ("preset", (grid.preset,), list(self.presets)),
         )
-        for what, chosen, known in tables:
-            for one in chosen:
-                if one not in known:
-                    raise ValueError(f"grids.{name}.{what}: unknown {one!r}; known: {', '.join(known) or 'none'}")
+        for key, chosen, known in tables:
+            for value in chosen:
+                if value not in known:
+                    raise ValueError(f"grids.{name}.{key}: unknown {value!r}; known: {', '.join(known) or 'none'}")
         sets, methods = self.data[grid.data].forget, self.presets[grid.preset].methods
-        if unknown := [one for one in grid.sets if one not in sets]:
+        if unknown := [value for value in grid.sets if value not in sets]:
             raise ValueError(f"grids.{name}.sets: {grid.data} forgets no {unknown[0]!r}; it has {', '.join(sets)}")
-        if unknown := [one for one in grid.methods if one not in methods]:
+        if unknown := [value for value in grid.methods if value not in methods]:
             raise ValueError(
                 f"grids.{name}.methods: the preset {grid.preset} has no {unknown[0]!r}; it has {', '.join(methods)}"
             )
@@ -209,7 +209,7 @@ def load_settings(path: Path) -> EvaluationSettings:
 
 
 def grid_named(settings: EvaluationSettings, name: str, path: Path) -> GridSettings:
-    """One grid of the file. Raises ConfigError naming those that it has."""
+    """The grid called `name`. Raises ConfigError that lists the grids of the file."""
     if name not in settings.grids:
         known = ", ".join(settings.grids) or "none"
         raise ConfigError(f"no grid {name!r}; the file has: {known}", file=path, key="grids")
@@ -217,7 +217,7 @@ def grid_named(settings: EvaluationSettings, name: str, path: Path) -> GridSetti
 
 
 def resolved(path: str, project: Path) -> Path:
-    """A path with variables expanded, below the project where relative. Raises InputError for an unset variable."""
+    """A path with variables expanded, relative to the project. Raises InputError for an unset variable."""
     expanded = os.path.expandvars(path)
     if "$" in expanded:
         variable = expanded.partition("$")[2].partition("/")[0].strip("{}")

@@ -1,6 +1,6 @@
-"""CUDA graphs on a processor: what is recorded is operations on tensors, and a replay does them at the same places.
+"""CUDA graphs emulated on a CPU: operations on tensors are recorded, and a replay repeats them on the same tensors.
 
-As on a GPU, recording executes nothing, and a replay knows nothing that the host did meanwhile.
+As on a GPU, recording has no effect, and a replay does not repeat what the host did.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 READS = {"_local_scalar_dense", "item", "equal", "nonzero", "masked_select", "unique_dim", "_unique2", "is_nonzero"}
-"""The host waits for a number, or for how large a result is."""
+"""Operations in which the host waits for a number or for the size of a result."""
 WRITES = {"lift_fresh", "randn", "rand", "randint", "randperm", "normal_", "uniform_", "bernoulli_"}
-"""Data of the host, or of a generator, whose place a replay would not find again."""
+"""Operations that read data of the host or a generator, which a replay would not repeat correctly."""
 
 INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_")
 
 
 def chooses(name: str, args: tuple[Any, ...]) -> bool:
-    """Whether an operation picks by truth values, so that how large its result is hangs on them."""
-    masks = args[1] if name in INDEXED else ()
-    return any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks)
+    """Whether an operation selects by a boolean mask, so that the size of its result depends on values."""
+    indices = args[1] if name in INDEXED else ()
+    return any(isinstance(index, Tensor) and index.dtype == torch.bool for index in indices)
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Operations in their order, on the tensors that they were called with."""
+    """Operations in order, with the tensors with which they were called."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -42,36 +42,36 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         name = str(func.overloadpacket).removeprefix("aten.")
         if chooses(name, args):
-            name = "nonzero"  # what that is to a GPU
+            name = "nonzero"  # to which a GPU turns it
         self.names.add(name)
         schema = func._schema
         written = [
             value
-            for place, argument in enumerate(schema.arguments)
+            for position, argument in enumerate(schema.arguments)
             if argument.alias_info is not None
             and argument.alias_info.is_write
-            and isinstance(value := args[place] if place < len(args) else kwargs.get(argument.name), Tensor)
+            and isinstance(value := args[position] if position < len(args) else kwargs.get(argument.name), Tensor)
         ]
         for tensor in written:
             self._keep(tensor)
-        found = func(*args, **kwargs)
-        made = [] if any(one.alias_info is not None for one in schema.returns) else _tensors(found)
-        self._own |= {tensor.untyped_storage().data_ptr() for tensor in made}
-        if made or written:  # a view is where it was
-            self._calls.append((func, args, kwargs, made))
-        return found
+        output = func(*args, **kwargs)
+        new_tensors = [] if any(returned.alias_info is not None for returned in schema.returns) else _tensors(output)
+        self._own |= {tensor.untyped_storage().data_ptr() for tensor in new_tensors}
+        if new_tensors or written:  # a view needs no replay
+            self._calls.append((func, args, kwargs, new_tensors))
+        return output
 
     def undo(self) -> None:
-        """Put back what was written: recording is no doing."""
+        """Restore what was written, since recording has no effect."""
         for tensor, values in self._before.values():
             tensor.copy_(values)
 
     def replay(self) -> None:
-        """Do it all again, in place."""
+        """Repeat all operations in place."""
         with torch.no_grad():
-            for func, args, kwargs, made in self._calls:
-                for tensor, fresh in zip(made, _tensors(func(*args, **kwargs)), strict=bool(made)):
-                    tensor.copy_(fresh)
+            for func, args, kwargs, targets in self._calls:
+                for tensor, source in zip(targets, _tensors(func(*args, **kwargs)), strict=bool(targets)):
+                    tensor.copy_(source)
 
     def _keep(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -81,17 +81,17 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def refuse(recording: Recording) -> None:
-    """Fail where a GPU would not have recorded it."""
+    """Raise RuntimeError where a GPU could not have recorded this."""
     if unable := recording.names & (READS | WRITES):
         raise RuntimeError(f"not permitted when stream is capturing: {', '.join(sorted(unable))}")
 
 
-def _tensors(found: Any) -> list[Tensor]:
-    return [one for one in (found if isinstance(found, tuple | list) else [found]) if isinstance(one, Tensor)]
+def _tensors(output: Any) -> list[Tensor]:
+    return [value for value in (output if isinstance(output, tuple | list) else [output]) if isinstance(value, Tensor)]
 
 
 class Graph:
-    """Stands for `torch.cuda.CUDAGraph`."""
+    """Replaces `torch.cuda.CUDAGraph`."""
 
     recorded = 0
     replayed = 0
@@ -100,12 +100,12 @@ class Graph:
         self.recording = Recording()
 
     def replay(self) -> None:
-        """Do what was recorded."""
+        """Repeat what was recorded."""
         Graph.replayed += 1
         self.recording.replay()
 
     def pool(self) -> tuple[int, int]:
-        """Where a graph has its memory."""
+        """Id of the graph's memory pool."""
         return (0, 0)
 
 
@@ -126,7 +126,7 @@ def _graph(graph: Graph, stream: _Stream | None = None, **_: Any) -> Iterator[No
         yield
     graph.recording.undo()
     refuse(graph.recording)
-    _current[0] = before  # as torch has it: not after an error
+    _current[0] = before  # as in torch, not after an error
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def _on(stream: _Stream) -> Iterator[None]:
 
 
 def emulate(monkeypatch: pytest.MonkeyPatch) -> type[Graph]:
-    """Let `graphs=True` work without a GPU; the class counts."""
+    """Make `graphs=True` work without a GPU. Returns the class, which counts graphs and replays."""
     Graph.recorded = Graph.replayed = 0
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", _graph)

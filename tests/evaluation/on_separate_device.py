@@ -1,6 +1,6 @@
-"""python -m tests.evaluation.on_separate_device FOLDER: train, measure and attack there and on the host; as JSON.
+"""python -m tests.evaluation.on_separate_device FOLDER: train, measure and attack on the device and the host; as JSON.
 
-A process of its own: torch takes a device only before the first backward pass.
+This is a separate process because torch accepts a device only before the first backward pass.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ attacks = ["cloze", "in_context"]
 
 
 def trained(device: str, method: str, batch: int) -> list[list[float]]:
-    """Losses of two cells that are trained at once."""
+    """Losses of two cells that are trained together."""
     rows = problem()
     loaded = tiny("llama")
     moved: Any = loaded.model
@@ -83,46 +83,46 @@ def trained(device: str, method: str, batch: int) -> list[list[float]]:
 
 
 def grid(device: str, folder: Path) -> list[dict[str, Any]]:
-    """Scores and generations of a grid that ran there, and its attacks."""
+    """Scores and generations of a grid that runs on `device`, and its attacks."""
     write_rows(folder / "forget.jsonl", cities(4))
     write_rows(folder / "retain.jsonl", other_cities())
     (folder / "grid.toml").write_text(GRID)
-    made = spell_out(load_settings(folder / "grid.toml"), "small", folder, folder / device)
-    cells = cells_of(made)
-    tally = run(made, cells, RunOptions(device, cells_at_once=2, save_adapters=True), project=folder)
+    small_grid = spell_out(load_settings(folder / "grid.toml"), "small", folder, folder / device)
+    cells = cells_of(small_grid)
+    tally = run(small_grid, cells, RunOptions(device, cells_at_once=2, save_adapters=True), project=folder)
     options = AttackOptions(device, steps=(0, 1, 4))
-    ended = attack(made, targets(made, cells, options), options, project=folder)
-    results = sorted(read_results(made.folder), key=lambda found: str(found[0]))
+    attacks = attack(small_grid, targets(small_grid, cells, options), options, project=folder)
+    results = sorted(read_results(small_grid.folder), key=lambda entry: str(entry[0]))
     return [
-        {"tally": tally._asdict(), "failed": ended.failed},
-        *({"scores": one["summary"], "items": one["items"], "panel": one["panel"]} for _, one in results),
-        *({"attack": json.loads(path.read_text())[path.stem.partition("-")[0]]} for path in sorted(ended.written)),
+        {"tally": tally._asdict(), "failed": attacks.failed},
+        *({"scores": result["summary"], "items": result["items"], "panel": result["panel"]} for _, result in results),
+        *({"attack": json.loads(path.read_text())[path.stem.partition("-")[0]]} for path in sorted(attacks.written)),
     ]
 
 
 def decoded(device: str) -> int:
-    """Rows of two cells that get `NEW_TOKENS` tokens each, none of which ends an answer."""
-    given = problem(seeds=(0, 1))
+    """Number of rows of two cells that get `NEW_TOKENS` tokens; no token ends an answer."""
+    setup = problem(seeds=(0, 1))
     loaded = tiny("llama")
     moved: Any = loaded.model
     moved.to(device)
     loaded = loaded._replace(info=loaded.info._replace(stop_ids=()))
     engine = FastEngine(loaded, Adapters(loaded.model, SPEC, seeds=(0, 1)), rows=64, max_new_tokens=NEW_TOKENS)
-    found = engine.run([Request(row.prompt_ids, ()) for row in given.forget])
-    return sum(len(row.generation) == NEW_TOKENS for cell in found for row in cell)
+    outcomes = engine.run([Request(row.prompt_ids, ()) for row in setup.forget])
+    return sum(len(row.generation) == NEW_TOKENS for cell in outcomes for row in cell)
 
 
 def main(folder: Path) -> dict[str, Any]:
-    """What is found here, on the host, and there, and what the host waited for."""
+    """Results here, on the host, and there, on the device, and what the host waited for."""
     register()
     steps = {method: {"here": trained("cpu", method, 5), "waits": list[Any]()} for method in METHODS}
     with separate_device():
-        trained(NAME, next(iter(steps)), 5)  # what fast paths the model takes is tried once a process, and waited for
-    for method, of in steps.items():
+        trained(NAME, next(iter(steps)), 5)  # the trials of fast paths wait for the device, once per process
+    for method, runs in steps.items():
         for batch in (1, 5):
             with separate_device() as watch:
-                of["there"] = trained(NAME, method, batch)
-            of["waits"].append(watch.waits)
+                runs["there"] = trained(NAME, method, batch)
+            runs["waits"].append(watch.waits)
     with separate_device() as watch:
         rows = decoded(NAME)
         waits = Counter(watch.waits)

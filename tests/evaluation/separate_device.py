@@ -1,7 +1,7 @@
-"""A device without hardware: its tensors are kept apart from the host's, and every exchange between the two is seen.
+"""A device without hardware: its tensors are separate from the host's, and every exchange between the two is observed.
 
-It computes on the processor. What a GPU refuses is refused, an operation on tensors of both places; and what makes the
-host wait for a GPU is counted: a number or a tensor that is read back, or a size that depends on values.
+It computes on the CPU. As on a GPU, operations on tensors of both devices are refused. Everything is counted for which
+the host would wait for a GPU: a number or a tensor that is read back, or a size that depends on values.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Apart(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> Apart:
-        """Take a tensor of the host for one of the device."""
-        made: Any = Tensor._make_wrapper_subclass(
+        """Wrap a tensor of the host as one of the device."""
+        wrapper: Any = Tensor._make_wrapper_subclass(
             cls,
             held.shape,
             strides=held.stride(),
@@ -39,26 +39,27 @@ class Apart(Tensor):
             dtype=held.dtype,
             device=torch.device(NAME, 0),
         )
-        made.held = held
-        return made  # type: ignore[no-any-return]
+        wrapper.held = held
+        return wrapper  # type: ignore[no-any-return]
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
-        """Shape and type; values would be a wait."""
+        """Shape and dtype; showing values would wait for the device."""
         return f"Apart({tuple(self.shape)}, {self.dtype})"
 
     def tolist(self) -> Any:
-        """Read back, which torch does not do for a subclass by itself."""
+        """Read the values back, which torch does not do for a subclass."""
         return self.cpu().tolist()
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        return _run(func, args, kwargs or {}, Counter())  # in the backward pass's own thread, where no watch is on
+        # Only in the thread of the backward pass, which has no active watch.
+        return _run(func, args, kwargs or {}, Counter())
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Puts on the device what is made there, and counts what the host waits for."""
+    """Creates tensors of the device, and counts what the host waits for."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -70,7 +71,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def register() -> None:
-    """Let torch know the device: once a process, and before its first backward pass, which makes a thread a device."""
+    """Register the device in torch: once per process, before its first backward pass, which starts its threads."""
     _setup_privateuseone_for_python_backend(NAME)
 
 
@@ -78,7 +79,7 @@ def register() -> None:
 def separate_device() -> Iterator[Watch]:
     """`torch.device("apart")` can be used inside; `register` must have been called."""
     before = torch._C._only_lift_cpu_tensors()
-    torch._C._set_only_lift_cpu_tensors(True)  # so that torch.tensor(..., device=) sends what the host has made
+    torch._C._set_only_lift_cpu_tensors(True)  # so that torch.tensor(..., device=) copies data of the host
     try:
         with Watch() as watch:
             yield watch
@@ -88,25 +89,29 @@ def separate_device() -> Iterator[Watch]:
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> Any:
     name = str(func.overloadpacket).removeprefix("aten.")
-    tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
-    here = [one for one in tensors if isinstance(one, Apart)]
-    to = torch.device(kwargs["device"]).type if kwargs.get("device") is not None else None
-    if not here and to != NAME:
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    device_tensors = [tensor for tensor in tensors if isinstance(tensor, Apart)]
+    target = torch.device(kwargs["device"]).type if kwargs.get("device") is not None else None
+    if not device_tensors and target != NAME:
         return func(*args, **kwargs)
-    back = to == "cpu" or (name == "copy_" and not isinstance(args[0], Apart))
-    if back or name in READS or chooses(name, args):
+    is_read_back = target == "cpu" or (name == "copy_" and not isinstance(args[0], Apart))
+    if is_read_back or name in READS or chooses(name, args):
         waits[name] += 1
-    # A number may come from the host, as a GPU has it.
-    if here and name not in _COPIES and any(one.dim() for one in tensors if not isinstance(one, Apart)):
+    # A scalar may come from the host, as on a GPU.
+    if (
+        device_tensors
+        and name not in _COPIES
+        and any(tensor.dim() for tensor in tensors if not isinstance(tensor, Apart))
+    ):
         if name not in INDEXED or not isinstance(args[0], Apart):
             raise RuntimeError(f"{name}: expected all tensors to be on the same device")
         waits["index of the host"] += 1
-    on_host = {**kwargs, **({"device": "cpu"} if to else {})}
-    found = func(*tree_map_only(Apart, _held, args), **tree_map_only(Apart, _held, on_host))
-    if back:
-        return args[0] if name == "copy_" else found
-    found = tree_map_only(Tensor, Apart, found)
-    return return_and_correct_aliasing(func, args, kwargs, found) if here else found  # type: ignore[no-untyped-call]
+    on_host = {**kwargs, **({"device": "cpu"} if target else {})}
+    output = func(*tree_map_only(Apart, _held, args), **tree_map_only(Apart, _held, on_host))
+    if is_read_back:
+        return args[0] if name == "copy_" else output
+    output = tree_map_only(Tensor, Apart, output)
+    return return_and_correct_aliasing(func, args, kwargs, output) if device_tensors else output  # type: ignore[no-untyped-call]
 
 
 def _held(tensor: Apart) -> Tensor:

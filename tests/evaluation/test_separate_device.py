@@ -1,6 +1,6 @@
-"""On a device of its own, which no tensor of the host gets into, everything runs as on the host.
+"""On a separate device, which accepts no tensor of the host, everything gives the results of the host.
 
-What no processor shows: a tensor that was made in the wrong place, and a step that waits for the device.
+This shows what a CPU cannot: tensors created on the wrong device, and steps that wait for the device.
 """
 
 from __future__ import annotations
@@ -26,58 +26,58 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command = [sys.executable, "-W", "error", "-m", "tests.evaluation.on_separate_device"]
-    ended = subprocess.run(
+    process = subprocess.run(
         [*command, str(tmp_path_factory.mktemp("rows"))],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    answer: dict[str, Any] = json.loads(ended.stdout)
-    return answer
+    assert process.returncode == 0, process.stderr[-3000:]
+    parsed: dict[str, Any] = json.loads(process.stdout)
+    return parsed
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_training_there_is_training_here(found: dict[str, Any], method: str) -> None:
-    here, there = found["steps"][method]["here"], found["steps"][method]["there"]
+def test_training_there_is_training_here(results: dict[str, Any], method: str) -> None:
+    here, there = results["steps"][method]["here"], results["steps"][method]["there"]
     assert [len(losses) for losses in here] == [4, 4]
     assert there == [pytest.approx(losses, abs=1e-4) for losses in here]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_host_waits_as_often_for_seven_steps_as_for_two(found: dict[str, Any], method: str) -> None:
-    waits = found["steps"][method]["waits"]
+def test_the_host_waits_as_often_for_seven_steps_as_for_two(results: dict[str, Any], method: str) -> None:
+    waits = results["steps"][method]["waits"]
     assert waits[0] == waits[1]
     assert sum(waits[0].values()) > 0, "at the end of an epoch it does"
 
 
-def test_a_grid_and_its_attacks_find_there_what_they_find_here(found: dict[str, Any]) -> None:
-    here, there = found["grid"]["here"], found["grid"]["there"]
+def test_a_grid_and_its_attacks_find_there_what_they_find_here(results: dict[str, Any]) -> None:
+    here, there = results["grid"]["here"], results["grid"]["there"]
     assert here[0] == {"tally": {"done": 5, "stopped": 0, "failed": 0, "elsewhere": 0}, "failed": []}
-    assert [sorted(part) for part in here[1:]] == 5 * [["items", "panel", "scores"]] + 4 * [["attack"]]
+    assert [sorted(entry) for entry in here[1:]] == 5 * [["items", "panel", "scores"]] + 4 * [["attack"]]
     assert list(_differences(here, there)) == []
 
 
-def test_decoding_waits_once_for_several_tokens(found: dict[str, Any]) -> None:
+def test_decoding_waits_once_for_several_tokens(results: dict[str, Any]) -> None:
     checks = -(-(NEW_TOKENS - 1) // CHECK_EVERY) + 1
-    assert 0 < found["decoding"]["_local_scalar_dense"] <= checks
-    assert found["rows"] > checks
+    assert 0 < results["decoding"]["_local_scalar_dense"] <= checks
+    assert results["rows"] > checks
 
 
-def test_what_a_gpu_refuses_is_refused(found: dict[str, Any]) -> None:
-    assert found["refused"] == "add: expected all tensors to be on the same device"
+def test_what_a_gpu_refuses_is_refused(results: dict[str, Any]) -> None:
+    assert results["refused"] == "add: expected all tensors to be on the same device"
 
 
-def _differences(here: Any, there: Any, place: str = "") -> Any:
-    """What differs by more than rounding does."""
+def _differences(here: Any, there: Any, path: str = "") -> Any:
+    """Differences beyond rounding: (path, here, there)."""
     if isinstance(here, dict) and here.keys() == there.keys():
         for name in here:
-            yield from _differences(here[name], there[name], f"{place}/{name}")
+            yield from _differences(here[name], there[name], f"{path}/{name}")
     elif isinstance(here, list) and len(here) == len(there):
-        for number, (one, other) in enumerate(zip(here, there, strict=True)):
-            yield from _differences(one, other, f"{place}/{number}")
+        for number, (here_item, there_item) in enumerate(zip(here, there, strict=True)):
+            yield from _differences(here_item, there_item, f"{path}/{number}")
     elif there != (pytest.approx(here, rel=1e-4, abs=1e-4, nan_ok=True) if isinstance(here, float) else here):
-        yield place, here, there
+        yield path, here, there

@@ -1,4 +1,4 @@
-"""The shipped grid file: every grid runs, with the small models of tests and rows in the place of its datasets."""
+"""The shipped grid file: every grid runs, with tiny models and made-up rows in place of its models and datasets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFERENCE = ("reference", "reference_answer", "reference_published")
 
 
 def _rows(name: str) -> list[dict[str, object]]:
-    """Rows of a split that no other split has."""
+    """Rows of a split that are in no other split."""
     rows: list[dict[str, object]] = []
     for turn, relation in enumerate(("P17", "P30", "P361_country")):
         for number, item in enumerate(cities()):
@@ -40,14 +40,14 @@ def _rows(name: str) -> list[dict[str, object]]:
 
 
 def _write(data: DataSettings, folder: Path) -> None:
-    """The files of a dataset, with the splits that its table names."""
+    """Write the files of a dataset, with the splits that its settings name."""
     folder.mkdir()
-    parts = [*data.forget.values(), data.retain_train, data.retain_eval, *data.measured.values()]
+    all_splits = [*data.forget.values(), data.retain_train, data.retain_eval, *data.measured.values()]
     tables: dict[str, dict[str, None]] = {}
-    for part in parts + ([data.format] if data.format else []):
-        tables.setdefault(part.path, {})[part.split or Path(part.path).stem] = None
-    for path, splits in tables.items():
-        pl.DataFrame([row for name in splits for row in _rows(name)]).write_parquet(folder / path)
+    for split in all_splits + ([data.format] if data.format else []):
+        tables.setdefault(split.path, {})[split.split or Path(split.path).stem] = None
+    for path, names in tables.items():
+        pl.DataFrame([row for name in names for row in _rows(name)]).write_parquet(folder / path)
     if data.paraphrases:
         pl.DataFrame({"question": ["?"], "paraphrase": ["Well?"]}).write_parquet(folder / data.paraphrases)
 
@@ -60,7 +60,7 @@ def _small(name: str, folder: Path) -> EvaluationSettings:
     _write(data, folder / "data")
     preset = settings.presets[grid.preset]
     method = (grid.methods or tuple(preset.methods))[-1]
-    changed: dict[str, object] = {
+    changes: dict[str, object] = {
         "methods": (method,),
         "lrs": (1e-3,),
         "seeds": (0,),
@@ -68,12 +68,12 @@ def _small(name: str, folder: Path) -> EvaluationSettings:
         "max_new_tokens": 2,
         "epochs": 1,
     }
-    changed["sets"] = tuple(data.forget)[:1]
+    changes["sets"] = tuple(data.forget)[:1]
     return settings.model_copy(
         update={
             "models": {model: ModelSettings(spec="tiny-llama", dtype="float32") for model in grid.models},
             "data": {grid.data: data.model_copy(update={"folder": "data"})},
-            "grids": {name: grid.model_copy(update={**changed, "models": grid.models[:1]})},
+            "grids": {name: grid.model_copy(update={**changes, "models": grid.models[:1]})},
         }
     )
 
@@ -97,10 +97,10 @@ def test_every_shipped_grid_runs_on_a_tiny_model(tmp_path: Path, name: str) -> N
 def _holds_what_it_promises(grid: Grid) -> None:
     for _, result in read_results(grid.folder):
         items = result["items"]
-        asked = {entry["attack"] for row in items["forget"] for entry in row["attacks"]}
-        assert asked == set(grid.settings.attacks)
+        attacks = {wording["attack"] for row in items["forget"] for wording in row["attacks"]}
+        assert attacks == set(grid.settings.attacks)
         assert all(("minilm_cosine" in row["scores"]) is grid.settings.minilm for row in items["forget"])
-        retain = [{row["id"] for row in items[part]} for part in ("retain_train", "retain_eval")]
+        retain = [{row["id"] for row in items[name]} for name in ("retain_train", "retain_eval")]
         published = grid.settings.data == "published"
         assert (retain[0] == retain[1]) is published
         assert published or not retain[0] & retain[1]
@@ -145,8 +145,8 @@ def test_a_dry_run_says_what_is_not_built(
     (tmp_path / "pipeline").mkdir()
     (tmp_path / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
     (tmp_path / "pipeline" / "dual.toml").write_text("[project]\n")
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as raised:
         main(["eval", "run", "--grid", name, "--file", str(SHIPPED), "--project", str(tmp_path), "--dry-run"])
-    assert ended.value.code == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert re.search(message, said)
+    assert raised.value.code == 2
+    stderr = " ".join(capsys.readouterr().err.split())
+    assert re.search(message, stderr)

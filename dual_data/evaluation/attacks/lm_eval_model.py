@@ -79,8 +79,8 @@ class PrefixCachingLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
                     f"lm-eval asks for {len(continuation)} tokens after {len(context)}, and the model takes 1 to "
                     f"{self.max_length} after at least 1: {texts!r:.200}"
                 )
-            prompt = (context + continuation)[-(self.max_length + 1) : -len(continuation)]
-            by_prompt.setdefault(tuple(prompt), []).append((index, Answer(tuple(continuation), len(continuation))))
+            ids = (context + continuation)[-(self.max_length + 1) : -len(continuation)]
+            by_prompt.setdefault(tuple(ids), []).append((index, Answer(tuple(continuation), len(continuation))))
         engine_requests, request_indices = list[Request](), list[list[int]]()
         for number, prompts in enumerate(sharing(sorted(by_prompt))):
             for prompt in prompts:

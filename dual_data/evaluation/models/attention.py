@@ -58,10 +58,10 @@ def attend(
     # Deterministic gradients use one block of a GPU per head: more heads are then faster than fewer copies.
     ungrouped = group == 1 or torch.are_deterministic_algorithms_enabled()
     if ungrouped or attention_mask is None or attention_mask.shape[1] != 1 or options.get("position_bias") is not None:
-        output: tuple[Tensor, None] = sdpa_attention_forward(
+        result: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
         )
-        return output
+        return result
     folded = query.reshape(rows, key.shape[1], group * tokens, size)
     # All heads of a group share the mask of a token; for a single token it is expanded without a copy.
     mask = attention_mask.expand(-1, -1, group, -1) if tokens == 1 else attention_mask.repeat(1, 1, group, 1)
