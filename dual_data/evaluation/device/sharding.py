@@ -136,15 +136,15 @@ def shard(loaded: Loaded, ranks: Ranks, device: str) -> Loaded:
     for layer in layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
     inside = {id(module) for layer in layers for module in layer.modules()}
-    whole = set[nn.Parameter]()
+    outside = set[nn.Parameter]()
     for module in model.modules():
         if id(module) not in inside:
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(target)
-                whole.add(parameter)
+                outside.add(parameter)
             for name, buffer in module.named_buffers(recurse=False):
                 setattr(module, name, buffer.to(target))
-    fully_shard(model.base_model, mesh=mesh, ignored_params=whole)
+    fully_shard(model.base_model, mesh=mesh, ignored_params=outside)
     return loaded
 
 

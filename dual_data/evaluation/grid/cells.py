@@ -84,7 +84,7 @@ class Grid(NamedTuple):
         """What is measured besides the canonical questions; names are sorted, whatever their order in the grid."""
         return MeasureOptions(
             self.settings.distractors,
-            asked if isinstance(asked := self.settings.paraphrases, bool) else tuple(sorted(asked)),
+            wordings if isinstance(wordings := self.settings.paraphrases, bool) else tuple(sorted(wordings)),
             attacks=tuple(sorted(self.settings.attacks)),
             minilm=self.settings.minilm,
         )

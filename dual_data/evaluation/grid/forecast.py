@@ -49,17 +49,17 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
             sizes[base] = _sizes(grid, cell, identities[cell.model])
         done = is_done(grid.folder, cell, adapter=adapters)
         lines.append(_line(grid, cell, identities[cell.model], sizes[base], done=done))
-    left = [line for line in lines if not line.done]
-    operations = sum(line.operations for line in left)
+    to_do = [line for line in lines if not line.done]
+    operations = sum(line.operations for line in to_do)
     rate, basis = _rate(grid, lines, device)
     most = max((identities[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
     memory = f"weights{' and optimiser' if grid.preset.full else ''} take {most / 2**30:.1f} GiB"
     text = (
-        f"{sum(line.training_tokens for line in left):,} training tokens, "
-        f"{sum(line.measured_tokens for line in left):,} measured tokens, {operations:.2g} operations, about "
+        f"{sum(line.training_tokens for line in to_do):,} training tokens, "
+        f"{sum(line.measured_tokens for line in to_do):,} measured tokens, {operations:.2g} operations, about "
         f"{_duration(operations / rate)} on {device} ({basis}); {memory}; training stages come on top"
     )
-    return Plan(lines, len(left), text)
+    return Plan(lines, len(to_do), text)
 
 
 def _sizes(grid: Grid, cell: Cell, identity: Identity) -> tuple[int, int, int, int]:

@@ -62,9 +62,9 @@ class FastEngine(Engine):
             common = shared_prefix([requests[index].prompt for index in group])
             prefix = self._prefix(common) if common else None
             start = 0
-            while left := len(group) - start:
+            while remaining := len(group) - start:
                 # The fewest batches, of similar size: they can share graphs and need little filling.
-                indices = group[start : start + -(-left // -(-left // self.rows))]
+                indices = group[start : start + -(-remaining // -(-remaining // self.rows))]
                 try:
                     batch = self._batch(requests, indices, prefix, comparison)
                 except (RuntimeError, MemoryError) as error:
@@ -160,7 +160,7 @@ class FastEngine(Engine):
         parts = _parts([len(ids) for ids in suffixes], self.cells)
         for rows in parts:
             end, layer = self._prompt_part(
-                [suffixes[row] for row in rows], rows, prefix, length, slots, whole=len(parts) == 1, hidden=hidden
+                [suffixes[row] for row in rows], rows, prefix, length, slots, is_whole=len(parts) == 1, hidden=hidden
             )
             ends.append(end)
             layers.append(layer)
@@ -179,7 +179,7 @@ class FastEngine(Engine):
         length: int,
         slots: Slots,
         *,
-        whole: bool,
+        is_whole: bool,
         hidden: bool,
     ) -> tuple[Tensor, Tensor]:
         """Run some rows of a batch; final and mean last-layer hidden states [cells, rows, width] at the last tokens."""
@@ -193,7 +193,7 @@ class FastEngine(Engine):
         cache_rows = (
             row_indices + torch.arange(self.cells, device=self.device)[:, None] * (slots.cache.rows // self.cells)
         ).flatten()
-        cache = slots.cache if whole else slots.cache.branch(cache_rows, prefix, longest)
+        cache = slots.cache if is_whole else slots.cache.branch(cache_rows, prefix, longest)
         with last_layers(self.loaded.model, wanted=hidden) as layers:
             states = last_hidden(
                 self.loaded.model,
@@ -202,7 +202,7 @@ class FastEngine(Engine):
                 positions,
                 cache.at(columns, prefix + longest),
             )
-        if not whole:
+        if not is_whole:
             slots.cache.place(cache, cache_rows, prefix, prefix + length - longest)
         end = states[:, -1].view(self.cells, len(rows), -1)
         mean = mean_of_layers([layer[:, -1] for layer in layers])

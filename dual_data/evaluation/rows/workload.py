@@ -98,8 +98,8 @@ def build_workload(
         attacks = options.attacks if name == "forget" else ()
         chosen = options.paraphrases
         is_worded = (name in chosen if isinstance(chosen, tuple) else chosen) and name != "retain_train"
-        asked = items if is_worded else [item._replace(paraphrases=()) for item in items]
-        places[name] = builder.place(asked, pool, options, attacks, ordered)
+        set_items = items if is_worded else [item._replace(paraphrases=()) for item in items]
+        places[name] = builder.place(set_items, pool, options, attacks, ordered)
     return Workload(
         tuple(builder.requests),
         places,

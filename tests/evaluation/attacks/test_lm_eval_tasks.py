@@ -60,14 +60,14 @@ from tests.evaluation.training.oracle import disturb
 loaded = tiny("llama")
 def scores(shots):
     return lm_eval_scores(loaded, ["our_panel"], folder=Path(sys.argv[1]), shots=shots, rows=32)
-found = [scores(0)]
+results = [scores(0)]
 disturb(Adapters(loaded.model, LoraSpec(4, 8.0)))
-found += [scores(0), scores(3)]
+results += [scores(0), scores(3)]
 lm_eval_model.PrefixCachingLM = lambda loaded, rows: HFLM(
     pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=rows
 )
-found += [scores(0), scores(3)]
-print(json.dumps([one._asdict() for one in found]))
+results += [scores(0), scores(3)]
+print(json.dumps([result._asdict() for result in results]))
 """
 
 

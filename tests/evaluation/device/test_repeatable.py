@@ -120,10 +120,10 @@ def test_an_operation_without_an_order_is_computed_all_the_same_and_noted() -> N
 
 
 class _Stream:
-    made = waits = 0
+    created = waits = 0
 
     def __init__(self, *_: Any) -> None:
-        _Stream.made += 1
+        _Stream.created += 1
 
     def wait_stream(self, _: Any) -> None:
         _Stream.waits += 1
@@ -154,7 +154,7 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[RuntimeError]:
         yield
 
     current = _Stream()
-    _Stream.made = _Stream.waits = 0
+    _Stream.created = _Stream.waits = 0
     for name, stand_in in (("Stream", _Stream), ("current_stream", lambda _: current), ("CUDAGraph", _Graph)):
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(torch.cuda, "graph", graph)
@@ -172,7 +172,7 @@ def test_steps_that_cannot_be_recorded_are_taken_as_they_are(tries: list[Runtime
     assert len(tries) == 2
     assert trained(setup=setup, graphs=True)[0].notes == {"recorded": 0.0}
     assert len(tries) == 2  # known by now
-    assert _Stream.made == 1  # each stream keeps memory of its own
+    assert _Stream.created == 1  # each stream keeps memory of its own
 
 
 def test_memory_that_runs_out_in_a_recording_is_known_as_such(tries: list[RuntimeError]) -> None:
