@@ -83,7 +83,7 @@ def plain_step(
     dtype: str = "bfloat16",
 ) -> tuple[Work, int]:
     """One forward and backward pass of the plain loop, without a reference model, and the bytes of the weights."""
-    rows = encode(tokenizer, work.forget[: options.micro or work.batch], "chat")
+    rows = encode(tokenizer, work.forget[: options.micro_batch or work.batch], "chat")
     with counting() as meter:
         loaded, weights = _loaded(shape, tokenizer, dtype, fused=False)
         model: Any = loaded.model

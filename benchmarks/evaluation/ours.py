@@ -146,7 +146,7 @@ def run_grid(
                 }
             },
             "stages": {
-                "sft": {"train": ["forget", "retain_train"], "epochs": 3, "batch": 128, "micro": 32, "lr": 2e-4}
+                "sft": {"train": ["forget", "retain_train"], "epochs": 3, "batch": 128, "micro_batch": 32, "lr": 2e-4}
             },
             "presets": {
                 "speed": {

@@ -25,7 +25,7 @@ from dual_data.evaluation.device.memory import release
 from dual_data.evaluation.metrics.text import text_scores
 from dual_data.evaluation.models.loading import dtype_named
 from dual_data.evaluation.rows.data import Encoded, encode
-from dual_data.evaluation.rows.packing import Micro
+from dual_data.evaluation.rows.packing import MicroBatch
 from dual_data.evaluation.rows.request import Answer
 from dual_data.evaluation.rows.schedule import Optimisation, plan
 from dual_data.evaluation.rows.workload import MeasureOptions, Workload, build_workload
@@ -38,15 +38,15 @@ _NO_LABEL = -100
 class PlainOptions(NamedTuple):
     """How a step is split, which does not change the loss."""
 
-    micro: int = 0
+    micro_batch: int = 0
     """Rows per forward pass; 0 for the whole step. The framework's default is 4."""
     checkpointing: bool = False
     """Whether activations are computed again in the backward pass; the framework always does."""
 
 
 FAIREST = PlainOptions()
-AS_SHIPPED = PlainOptions(micro=4, checkpointing=True)
-SMALL = PlainOptions(micro=8)
+AS_SHIPPED = PlainOptions(micro_batch=4, checkpointing=True)
+SMALL = PlainOptions(micro_batch=8)
 """Where memory is short: already two copies of an 8B model in float32 take 60 GiB."""
 
 
@@ -153,7 +153,7 @@ def _train(
     retain = encode(tokenizer, work.retain, "chat")
     sets = {"forget": forget} if work.method == "GradAscent" else {"forget": forget, "retain": retain}
     labels = {name: [len(row.answer_ids) + len(row.end_ids) for row in rows] for name, rows in sets.items()}
-    optimisation = Optimisation(epochs=work.epochs, batch=work.batch, micro=options.micro)
+    optimisation = Optimisation(epochs=work.epochs, batch=work.batch, micro_batch=options.micro_batch)
     steps = [step for epoch in plan(labels, optimisation, work.seed) for step in epoch]
     weights = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=work.lr, weight_decay=0.0)
@@ -164,8 +164,8 @@ def _train(
     losses = []
     for step in steps[: most_steps or None]:
         total = 0.0
-        for micro in step:
-            loss = _loss(policy, reference, sets, micro, work.method)
+        for micro_batch in step:
+            loss = _loss(policy, reference, sets, micro_batch, work.method)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -178,13 +178,15 @@ def _train(
     return losses
 
 
-def _loss(policy: Any, reference: Any, sets: dict[str, list[Encoded]], micro: Micro, method: str) -> Tensor:
-    """Loss of one micro-batch, with the weights in `micro`, so that the sum over a step is the step's mean."""
-    batches = {name: _right_padded([sets[name][i] for i in indices], policy) for name, indices in micro.rows.items()}
+def _loss(policy: Any, reference: Any, sets: dict[str, list[Encoded]], micro_batch: MicroBatch, method: str) -> Tensor:
+    """Loss of one micro-batch, with the weights in `micro_batch`, so that the sum over a step is the step's mean."""
+    batches = {
+        name: _right_padded([sets[name][i] for i in indices], policy) for name, indices in micro_batch.rows.items()
+    }
     nll = {name: _nll(policy, *batch) for name, batch in batches.items()}
 
     def token_mean(name: str) -> Tensor:
-        weights = torch.tensor(micro.weights[name], device=policy.device)
+        weights = torch.tensor(micro_batch.weights[name], device=policy.device)
         return (nll[name].sum(1) * weights).sum()
 
     if method == "GradAscent":
@@ -196,7 +198,7 @@ def _loss(policy: Any, reference: Any, sets: dict[str, list[Encoded]], micro: Mi
             before = _nll(reference, *batches["forget"]).sum(1)
         beta = 0.1
         ratio = nll["forget"].sum(1) - before
-        shares = torch.tensor(micro.shares["forget"], device=policy.device)
+        shares = torch.tensor(micro_batch.shares["forget"], device=policy.device)
         forget = -(2 / beta) * (torch.nn.functional.logsigmoid(beta * ratio) * shares).sum()
         return forget + token_mean("retain")
     raise ValueError(f"the plain loop knows GradAscent, GradDiff and NPO, not {method}")

@@ -41,7 +41,7 @@ def test_replayed_training_is_eager_training(method: str, forget_kl: float, monk
             setup.adapters,
             METHODS[method],
             [setup.cell(1e-3), setup.cell(1e-4)],
-            Optimisation(epochs=4, batch=5, micro=3, forget_kl=forget_kl),
+            Optimisation(epochs=4, batch=5, micro_batch=3, forget_kl=forget_kl),
             options={"layer": 0} if METHODS[method].at_layer else {},
             graphs=graphs,
         )
@@ -71,7 +71,7 @@ def test_training_replayed_by_a_gpu_is_its_eager_training(method: str) -> None:
             adapters,
             METHODS[method],
             [rows.cell(1e-3), rows.cell(1e-4)],
-            Optimisation(epochs=4, batch=5, micro=3),
+            Optimisation(epochs=4, batch=5, micro_batch=3),
             options={"layer": 0} if METHODS[method].at_layer else {},
             graphs=graphs,
         )

@@ -118,7 +118,7 @@ def test_a_cell_that_does_not_fit_is_trained_on_fewer_rows_at_once_and_says_so(
     def cramped(
         loaded: Loaded, trainable: Any, method: Any, data: Any, optimisation: Optimisation, **options: Any
     ) -> Any:
-        if (optimisation.micro or optimisation.batch) > 1:
+        if (optimisation.micro_batch or optimisation.batch) > 1:
             raise error
         return train(loaded, trainable, method, data, optimisation, **options)
 
@@ -209,7 +209,7 @@ def test_a_loss_that_is_normalised_over_micro_batches_is_not_computed_over_small
         raise MemoryError
 
     with pytest.raises(DualDataError, match="would change a loss"):
-        halving(cramped, Optimisation(batch=8, micro=4, normalise="micro"), [])
+        halving(cramped, Optimisation(batch=8, micro_batch=4, normalise="micro_batch"), [])
 
 
 @pytest.mark.parametrize(("method", "error"), list(zip(("NPO", "GradDiffKL", "RMU"), ERRORS, strict=True)))
@@ -217,7 +217,7 @@ def test_a_reference_that_does_not_fit_is_computed_on_fewer_rows_at_once_whateve
     method: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = problem()
-    optimisation = Optimisation(epochs=1, batch=7, micro=2, normalise="micro")
+    optimisation = Optimisation(epochs=1, batch=7, micro_batch=2, normalise="micro_batch")
     expected = setup.train(method, optimisation, **OPTIONS.get(method, {}))[0]
     most, rows = [2], list[int]()
 

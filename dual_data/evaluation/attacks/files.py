@@ -27,14 +27,14 @@ LAYOUT = 7
 """Version of the files, raised when the same options give another result. Files of a lower one are not read."""
 
 
-class Found(NamedTuple):
+class AttackResult(NamedTuple):
     """The result of one attack on a cell."""
 
     attack: str
     options: Mapping[str, Any]
-    found: Any
+    result: Any
     before: Any
-    """The same for the model before unlearning, where `found` does not include it."""
+    """The same for the model before unlearning, where `result` does not include it."""
     path: Path
 
     @property
@@ -53,14 +53,16 @@ def attack_path(folder: Path, cell: str, attack: str, options: Mapping[str, Any]
     return folder / "attacks" / cell / f"{attack}-{digest(key_of({'layout': LAYOUT, **options}))}.json"
 
 
-def read_attacks(folder: Path, cell: str) -> list[Found]:
+def read_attacks(folder: Path, cell: str) -> list[AttackResult]:
     """All attack results of a cell, sorted by attack and options. Raises InputError for a broken file."""
-    results = list[Found]()
+    results = list[AttackResult]()
     for path in json_files(folder / "attacks" / cell):
         content = _read(path)
         if content.get("layout") == LAYOUT:
             attack = content["attack"]
-            results.append(Found(attack, content["options"], content[attack], content.get(f"{attack}_before"), path))
+            results.append(
+                AttackResult(attack, content["options"], content[attack], content.get(f"{attack}_before"), path)
+            )
     return sorted(results, key=lambda result: (result.attack, result.key))
 
 

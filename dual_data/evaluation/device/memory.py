@@ -81,16 +81,16 @@ def halving(train: Callable[[Optimisation], Value], optimisation: Optimisation, 
                 raise
         release()  # outside the handler, which holds the tensors of the attempt
         stay_in_step()
-        if optimisation.normalise == "micro":
+        if optimisation.normalise == "micro_batch":
             raise OutOfMemory(
                 "out of memory, and smaller micro-batches would change a loss that is normalised over them "
-                '(normalise = "micro"): set a smaller `micro`, or use fewer cells at once (--cells-at-once)'
+                '(normalise = "micro_batch"): set a smaller `micro_batch`, or use fewer cells at once (--cells-at-once)'
             )
-        rows = optimisation.micro or optimisation.batch
+        rows = optimisation.micro_batch or optimisation.batch
         if rows == 1:
             raise OutOfMemory(
                 "out of memory with a single row a forward pass: use a narrower dtype, a smaller model, "
                 "or fewer cells at once (--cells-at-once)"
             )
-        optimisation = optimisation.model_copy(update={"micro": rows // 2})
+        optimisation = optimisation.model_copy(update={"micro_batch": rows // 2})
         notes.append(f"out of memory: forward passes of {rows // 2} rows in place of {rows}")

@@ -106,7 +106,7 @@ def stay_in_step() -> None:
     if is_sharing():
         raise OutOfStep(
             "out of memory, and processes that share a base can try nothing smaller by themselves: use fewer cells at "
-            "once (--cells-at-once), fewer rows (--rows), a smaller `micro`, or more devices"
+            "once (--cells-at-once), fewer rows (--rows), a smaller `micro_batch`, or more devices"
         )
 
 

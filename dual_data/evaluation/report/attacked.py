@@ -61,15 +61,15 @@ def relearned(collection: Collection, cells: Sequence[Extras]) -> list[Relearned
     for cell, attack in _results_of(cells, "relearning"):
         place = cell.group.key._replace(method="")
         for run, result in zip(attack.runs, attack.results, strict=True):
-            for curve in result.found:
+            for curve in result.result:
                 key = (place, result.key, curve["tuned_on"], tuple(curve["subjects"]))
                 references.setdefault(key, {})[run.seed] = curve
     paired = []
     for cell, attack in _results_of(cells, "relearning"):
         reference = retrained(collection, cell.group)
         reference_place = None if reference is None else reference._replace(method="")
-        for index, first in enumerate(attack.results[0].found):
-            curves = [result.found[index] for result in attack.results]
+        for index, first in enumerate(attack.results[0].result):
+            curves = [result.result[index] for result in attack.results]
             reference_key = (reference_place, attack.results[0].key, first["tuned_on"], tuple(first["subjects"]))
             if by_seed := references.get(reference_key):
                 any_seed = next(iter(by_seed.values()))
@@ -144,8 +144,8 @@ def _quantisation(cells: Sequence[Extras], folder: Path) -> list[Block]:
         unrounded = [
             shown(estimate(runs, "forget", "rougeL_recall")) for runs in (list(runs_before.values()), attack.runs)
         ]
-        for bits in attack.results[0].found:
-            scores = [result.found[bits] for result in attack.results]
+        for bits in attack.results[0].result:
+            scores = [result.result[bits] for result in attack.results]
             rounded = [_rounded(attack, scores, name) for name in ("forget", "retain_eval", "base_rounded")]
             rows.append(_Row(cell, attack, (bits, *unrounded, *rounded, _recovered(attack, scores))))
     header = (
@@ -201,7 +201,7 @@ def _tasks(cells: Sequence[Extras], folder: Path) -> list[Block]:
     rows = list[_Row]()
     for cell, attack in _results_of(cells, "tasks"):
         first = attack._replace(runs=attack.runs[:1], before=attack.before[:1], results=attack.results[:1])
-        after, before, shots = first.results[0].found, first.results[0].before, str(first.options["shots"])
+        after, before, shots = first.results[0].result, first.results[0].before, str(first.options["shots"])
         for name in sorted(name for name in after if "_stderr" not in name):
             rows.append(_Row(cell, first, (name, shots, _with_error(after, name), _with_error(before, name))))
     caption = (

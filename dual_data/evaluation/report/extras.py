@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_data.evaluation.attacks.files import ATTACKS, Found, read_attacks
+from dual_data.evaluation.attacks.files import ATTACKS, AttackResult, read_attacks
 from dual_data.evaluation.attacks.membership import membership_aucs
 from dual_data.evaluation.attacks.posterior import posterior_audit
 from dual_data.evaluation.metrics.fluency import Fluency, fluency
@@ -33,7 +33,7 @@ class AttackResults(NamedTuple):
     """By seed."""
     before: tuple[Run, ...]
     """The model before unlearning of each run: seeds may share one."""
-    results: tuple[Found, ...]
+    results: tuple[AttackResult, ...]
     """The result on each run."""
 
 
@@ -110,7 +110,7 @@ def extras(collection: Collection, group: Group) -> Extras | None:
 
 def _attacks(group: Group, runs: Sequence[Run]) -> dict[str, list[AttackResults]]:
     """Results by attack, those with the same options on several seeds together."""
-    by_options: dict[tuple[str, str], list[tuple[Run, Found]]] = {}
+    by_options: dict[tuple[str, str], list[tuple[Run, AttackResult]]] = {}
     for run in runs:
         for result in read_attacks(run.path.parent.parent, run.id):
             by_options.setdefault((result.attack, result.key), []).append((run, result))

@@ -32,7 +32,7 @@ class Rows(NamedTuple):
     K cells, R rows per cell, M labels per cell. Padding has weight, share and `real` 0.
     """
 
-    spots: Tensor
+    label_positions: Tensor
     """[K, M] index, in the cell's hidden states, of where each label is predicted (or where it is, see `at_label`)."""
     targets: Tensor
     """[K, M] the labels."""
@@ -106,7 +106,7 @@ class Source(NamedTuple):
     constants: Mapping[str, Sequence[Sequence[float]]] = {}
     """By name, one list per row with one value per label."""
     at_label: bool = False
-    """Whether spots are where the labels are, not where they are predicted."""
+    """Whether label positions are where the labels are, not where they are predicted."""
     everywhere: bool = False
     """Whether every token after the first is a label, including the prompt's."""
 
@@ -143,7 +143,7 @@ def shared_prefix(rows: Sequence[Ids]) -> Ids:
     return first[:size]
 
 
-class Micro(NamedTuple):
+class MicroBatch(NamedTuple):
     """The rows of a cell in one micro-batch, by kind, and their weights."""
 
     rows: Mapping[str, Sequence[int]]
@@ -170,7 +170,7 @@ class Packed(NamedTuple):
 
 
 def pack(
-    cells: Sequence[Sequence[Micro]],
+    cells: Sequence[Sequence[MicroBatch]],
     sources: Sequence[Mapping[str, Source]],
     *,
     rows_per_bin: int = 32,
@@ -187,9 +187,11 @@ def pack(
     prefix = [] if plain else shared_prefix(token_rows)
     rows_per_bin = 1 if plain else rows_per_bin
     planned = []
-    for micros, by_kind in zip(cells, sources, strict=True):
+    for micro_batches, by_kind in zip(cells, sources, strict=True):
         starts = {kind: source.starts() for kind, source in by_kind.items()}
-        planned.append([_plan(micro, by_kind, starts, rows_per_bin, len(prefix)) for micro in micros])
+        planned.append(
+            [_plan(micro_batch, by_kind, starts, rows_per_bin, len(prefix)) for micro_batch in micro_batches]
+        )
     every_plan = [plan for plans in planned for plan in plans]
     bins = max(len(plan.bins) for plan in every_plan)
     width = _align(max(len(prefix) + sum(map(len, rows)) for plan in every_plan for rows in plan.bins))
@@ -201,9 +203,9 @@ def pack(
 
 
 class _Labels(NamedTuple):
-    """The labels of one kind in one micro-batch of one cell; a spot here is (bin, column)."""
+    """The labels of one kind in one micro-batch of one cell; a label position here is (bin, column)."""
 
-    spots: list[tuple[int, int]]
+    label_positions: list[tuple[int, int]]
     targets: list[int]
     row: list[int]
     token: list[int]
@@ -219,28 +221,32 @@ class _Plan(NamedTuple):
 
 
 def _plan(
-    micro: Micro, sources: Mapping[str, Source], starts: Mapping[str, list[int]], rows_per_bin: int, prefix: int
+    micro_batch: MicroBatch,
+    sources: Mapping[str, Source],
+    starts: Mapping[str, list[int]],
+    rows_per_bin: int,
+    prefix: int,
 ) -> _Plan:
-    sizes = [len(source.tokens(index)) for kind, source in sources.items() for index in micro.rows[kind]]
+    sizes = [len(source.tokens(index)) for kind, source in sources.items() for index in micro_batch.rows[kind]]
     bin_indices = iter(_spread(sizes, rows_per_bin))
     count = -(-len(sizes) // rows_per_bin)
     bins: list[list[list[int]]] = [[] for _ in range(count)]
     by_kind: dict[str, _Labels] = {}
     ends = [prefix] * count
     for kind, source in sources.items():
-        labels = _Labels([], [], [], [], [], list(micro.shares[kind]), {name: [] for name in source.constants})
-        for number, index in enumerate(micro.rows[kind]):
+        labels = _Labels([], [], [], [], [], list(micro_batch.shares[kind]), {name: [] for name in source.constants})
+        for number, index in enumerate(micro_batch.rows[kind]):
             own = source.tokens(index)[prefix:]
             first, targets = source.labels(index)
             bin_index = next(bin_indices)
             for t, target in enumerate(targets):
                 position = first + t - (0 if source.at_label else 1)
                 column = ends[bin_index] + position - prefix if position >= prefix else position
-                labels.spots.append((bin_index, column))
+                labels.label_positions.append((bin_index, column))
                 labels.targets.append(target)
                 labels.row.append(number)
                 labels.token.append(starts[kind][index] + t)
-                labels.weight.append(micro.weights[kind][number])
+                labels.weight.append(micro_batch.weights[kind][number])
             for name, values in source.constants.items():
                 labels.constants[name].extend(values[index])
             bins[bin_index].append(own)
@@ -298,7 +304,7 @@ def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int) -> Ro
     label_count = _align(max(len(labels.targets) for labels in kind_labels))
     row_count = max(len(labels.shares) for labels in kind_labels)
     shape = (len(by_step), len(by_step[0]))
-    spots, targets, row, token = (torch.zeros(*shape, label_count, dtype=torch.long) for _ in range(4))
+    label_positions, targets, row, token = (torch.zeros(*shape, label_count, dtype=torch.long) for _ in range(4))
     real, weight = torch.zeros(*shape, label_count), torch.zeros(*shape, label_count)
     share = torch.zeros(*shape, row_count)
     constants = {name: torch.zeros(*shape, label_count) for name in by_step[0][0].kinds[kind].constants}
@@ -306,7 +312,9 @@ def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int) -> Ro
         for k, plan in enumerate(plans):
             labels = plan.kinds[kind]
             size = len(labels.targets)
-            spots[step, k, :size] = torch.tensor([bin_index * width + column for bin_index, column in labels.spots])
+            label_positions[step, k, :size] = torch.tensor(
+                [bin_index * width + column for bin_index, column in labels.label_positions]
+            )
             targets[step, k, :size] = torch.tensor(labels.targets)
             row[step, k, :size] = torch.tensor(labels.row)
             token[step, k, :size] = torch.tensor(labels.token)
@@ -315,4 +323,4 @@ def _stack_rows(by_step: Sequence[Sequence[_Plan]], kind: str, width: int) -> Ro
             share[step, k, : len(labels.shares)] = torch.tensor(labels.shares)
             for name, values in labels.constants.items():
                 constants[name][step, k, :size] = torch.tensor(values)
-    return Rows(spots, targets, real, row, token, weight, share, constants)
+    return Rows(label_positions, targets, real, row, token, weight, share, constants)

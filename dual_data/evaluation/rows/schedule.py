@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from dual_data.config import Strict
-from dual_data.evaluation.rows.packing import Micro
+from dual_data.evaluation.rows.packing import MicroBatch
 from dual_data.ids import digest
 
 
@@ -20,14 +20,14 @@ class Optimisation(Strict):
     epochs: int = Field(default=2, ge=1)
     batch: int = Field(default=32, ge=1)
     """Forget rows per optimiser step; a method with retain rows takes as many of those."""
-    micro: int = Field(default=0, ge=0)
-    """Forget rows per forward pass; 0 for the whole batch. The loss depends on it only with normalise = micro."""
+    micro_batch: int = Field(default=0, ge=0)
+    """Forget rows per forward pass; 0 for the whole batch. The loss depends on it only with normalise = micro_batch."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup_epochs: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, ge=0)
     """Largest norm of a cell's gradient; 0 for no clipping."""
     weight_decay: float = Field(default=0.0, ge=0)
-    normalise: Literal["batch", "micro", "sequence"] = "batch"
+    normalise: Literal["batch", "micro_batch", "sequence"] = "batch"
     """The mean over labels: over all labels of the step, of the micro-batches' means (as transformers did before 4.46),
     or over rows of each row's mean."""
     forget_kl: float = Field(default=0.0, ge=0)
@@ -44,10 +44,10 @@ class Optimisation(Strict):
     def without_effect(self) -> set[str]:
         """Settings that change no number of a cell with these values, and so are no part of its identity."""
         # The size of micro-batches changes numbers only where the loss is normalised over them.
-        return {"micro"} if self.normalise != "micro" else set()
+        return {"micro_batch"} if self.normalise != "micro_batch" else set()
 
 
-Plan = list[list[list[Micro]]]
+Plan = list[list[list[MicroBatch]]]
 """[epoch][step][micro-batch]"""
 
 
@@ -87,12 +87,12 @@ def _cycle(size: int, count: int, seed: int, epoch: int) -> list[int]:
 
 def _split(
     step_rows: Mapping[str, list[int]], labels: Mapping[str, Sequence[int]], optimisation: Optimisation
-) -> list[Micro]:
+) -> list[MicroBatch]:
     count = len(step_rows["forget"])
-    width = optimisation.micro or count
+    width = optimisation.micro_batch or count
     slices = [slice(start, start + width) for start in range(0, count, width)]
     totals = {kind: sum(labels[kind][index] for index in indices) for kind, indices in step_rows.items()}
-    micros = []
+    micro_batches = []
     for piece in slices:
         micro_rows = {kind: indices[piece] for kind, indices in step_rows.items()}
         weights = {}
@@ -100,13 +100,13 @@ def _split(
             label_count = sum(labels[kind][index] for index in indices)
             if optimisation.normalise == "batch":
                 weights[kind] = [1.0 / totals[kind] for _ in indices]
-            elif optimisation.normalise == "micro":
+            elif optimisation.normalise == "micro_batch":
                 weights[kind] = [1.0 / (label_count * len(slices)) for _ in indices]
             else:
                 weights[kind] = [1.0 / (count * labels[kind][index]) for index in indices]
         shares = {kind: [1.0 / count for _ in indices] for kind, indices in micro_rows.items()}
-        micros.append(Micro(micro_rows, weights, shares))
-    return micros
+        micro_batches.append(MicroBatch(micro_rows, weights, shares))
+    return micro_batches
 
 
 def factors(optimisation: Optimisation, epoch_steps: Sequence[int]) -> list[float]:

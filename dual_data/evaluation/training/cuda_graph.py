@@ -49,9 +49,9 @@ class Replayed:
                 if self._graphs is None:
                     self._run.step()
                 else:
-                    micro, update = self._graphs
+                    micro_batch, update = self._graphs
                     for _ in range(self._run.advance()):
-                        micro.replay()
+                        micro_batch.replay()
                     update.replay()
         finally:  # also after an error: a new try writes to memory that this stream may still be writing
             current.wait_stream(self._stream)
@@ -59,15 +59,15 @@ class Replayed:
 
     def _record(self) -> None:
         """Record a step. Recording executes nothing, so no weight changes."""
-        micro, update = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        micro_batch, update = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(micro, stream=self._stream):
-                self._run.micro()
-            with torch.cuda.graph(update, pool=micro.pool(), stream=self._stream):
+            with torch.cuda.graph(micro_batch, stream=self._stream):
+                self._run.micro_batch()
+            with torch.cuda.graph(update, pool=micro_batch.pool(), stream=self._stream):
                 self._run.update()
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             _EAGER.add(self._run.model)
         else:
-            self._graphs = micro, update
+            self._graphs = micro_batch, update

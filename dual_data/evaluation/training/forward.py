@@ -13,7 +13,7 @@ from dual_data.evaluation.device.sharding import is_sharing
 from dual_data.evaluation.models.loading import Loaded, attention_window, decoder_layers, last_hidden
 from dual_data.evaluation.models.trial_text import plain_text, trial_key
 from dual_data.evaluation.rows.data import Encoded
-from dual_data.evaluation.rows.packing import Layout, Micro, Rows, Source, pack
+from dual_data.evaluation.rows.packing import Layout, MicroBatch, Rows, Source, pack
 
 
 class _Reached(Exception):
@@ -26,12 +26,12 @@ def hidden_at(
     """Hidden states [K, M, H] at the labels of each kind, from `states` [K * bins, S, H] or, if None, the last ones."""
     if states is None:
         states = _run(model, layout)
-    cells = kinds[0].spots.shape[0]
+    cells = kinds[0].label_positions.shape[0]
     flat = states.reshape(-1, states.shape[-1])
     first = torch.arange(cells, device=flat.device)[:, None] * (flat.shape[0] // cells)
-    spots = torch.cat([rows.spots for rows in kinds], dim=1)
-    picked = flat.index_select(0, (spots + first).flatten()).view(*spots.shape, -1)
-    return list(torch.split(picked, [rows.spots.shape[1] for rows in kinds], dim=1))
+    label_positions = torch.cat([rows.label_positions for rows in kinds], dim=1)
+    picked = flat.index_select(0, (label_positions + first).flatten()).view(*label_positions.shape, -1)
+    return list(torch.split(picked, [rows.label_positions.shape[1] for rows in kinds], dim=1))
 
 
 def layer_hidden(model: PreTrainedModel, layout: Layout, layer: int) -> Tensor:
@@ -75,10 +75,10 @@ def packs(loaded: Loaded, longest: int) -> bool:
         ids = plain_text(loaded, 16)
         rows = [Encoded(ids[:6], ids[6:8]), Encoded(ids[:11], ids[11:16])]
         even = [0.5, 0.5]
-        micro = Micro({"a": [0, 1]}, {"a": even}, {"a": even})
+        micro_batch = MicroBatch({"a": [0, 1]}, {"a": even}, {"a": even})
         states = []
         for plain in (False, True):
-            packed = pack([[micro]], [{"a": Source(rows, train_end=False)}], plain=plain, device=model.device)
+            packed = pack([[micro_batch]], [{"a": Source(rows, train_end=False)}], plain=plain, device=model.device)
             layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=model.device))
             try:
                 states.append(hidden_at(model, layout, [groups["a"]])[0][groups["a"].real > 0].float())

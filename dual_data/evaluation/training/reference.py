@@ -14,7 +14,7 @@ from dual_data.evaluation.device.memory import CRAMPED, OutOfMemory, is_out_of_m
 from dual_data.evaluation.device.sharding import stay_in_step
 from dual_data.evaluation.methods.base import Answers
 from dual_data.evaluation.models.loading import head
-from dual_data.evaluation.rows.packing import Micro, Rows, Source, pack
+from dual_data.evaluation.rows.packing import MicroBatch, Rows, Source, pack
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden
 from dual_data.evaluation.training.optimiser import Trainable
 
@@ -74,8 +74,8 @@ def compute(
 
     def fill(chosen: list[int]) -> None:
         even = [0.0] * len(chosen)
-        micro = Micro({"rows": chosen}, {"rows": even}, {"rows": even})
-        packed = pack([[micro]], [{"rows": source}], pad_id=pad_id, plain=plain, device=device)
+        micro_batch = MicroBatch({"rows": chosen}, {"rows": even}, {"rows": even})
+        packed = pack([[micro_batch]], [{"rows": source}], pad_id=pad_id, plain=plain, device=device)
         layout, groups = packed.at(torch.zeros(1, dtype=torch.long, device=device))
         rows = groups["rows"]
         with trainable.disabled():

@@ -21,7 +21,7 @@ from dual_data.evaluation.methods.base import Answers, Batch, Controller, Facts,
 from dual_data.evaluation.models.context import check_tokens
 from dual_data.evaluation.models.loading import Loaded, head
 from dual_data.evaluation.rows.data import Encoded
-from dual_data.evaluation.rows.packing import Layout, Micro, Packed, Rows, Source, pack
+from dual_data.evaluation.rows.packing import Layout, MicroBatch, Packed, Rows, Source, pack
 from dual_data.evaluation.rows.schedule import Optimisation, Plan, factors, plan
 from dual_data.evaluation.training.cuda_graph import WARM_UP, Replayed
 from dual_data.evaluation.training.forward import hidden_at, layer_hidden, packs
@@ -137,13 +137,13 @@ class TrainingRun:
             plan({kind: source.sizes() for kind, source in by_kind.items()}, optimisation, cell.seed)
             for by_kind, cell in zip(sources, cells, strict=True)
         ]
-        self._micros_of_step = [len(step) for epoch in plans[0] for step in epoch]
+        self._micro_batches_of_step = [len(step) for epoch in plans[0] for step in epoch]
         self.epoch_steps = [len(epoch) for epoch in plans[0]]
-        self.steps_planned = len(self._micros_of_step)
-        micros, longest = _micros(plans), _longest(sources)
+        self.steps_planned = len(self._micro_batches_of_step)
+        micro_batches, longest = _micro_batches(plans), _longest(sources)
         check_tokens(loaded, longest, f"the longest row that {method.name} trains on")
         self.plain = self._has_to_pad(loaded, longest) if plain is None else plain
-        self._packed: Packed = pack(micros, sources, plain=self.plain, pad_id=loaded.info.pad_id, device=device)
+        self._packed: Packed = pack(micro_batches, sources, plain=self.plain, pad_id=loaded.info.pad_id, device=device)
         self._layer = self._hidden_layer(loaded.info.layers) if method.at_layer else None
         self._references = self._compute_references(sources, loaded.info.pad_id)
         self._controllers: list[Controller] = [
@@ -168,17 +168,17 @@ class TrainingRun:
 
     def step(self) -> None:
         """One optimiser step."""
-        for _ in range(self._micros_of_step[self._steps_done]):
-            self.micro()
+        for _ in range(self._micro_batches_of_step[self._steps_done]):
+            self.micro_batch()
         self.update()
         self._steps_done += 1
 
     def advance(self) -> int:
         """Count a replayed step. Returns its number of micro-batches."""
         self._steps_done += 1
-        return self._micros_of_step[self._steps_done - 1]
+        return self._micro_batches_of_step[self._steps_done - 1]
 
-    def micro(self) -> None:
+    def micro_batch(self) -> None:
         """Forward and backward of the next micro-batch."""
         layout, groups = self._packed.at(self._micro_number)
         loss = self._differentiate(layout, groups)
@@ -376,12 +376,14 @@ class TrainingRun:
         return loss
 
 
-def _micros(plans: Sequence[Plan]) -> list[list[Micro]]:
+def _micro_batches(plans: Sequence[Plan]) -> list[list[MicroBatch]]:
     """The micro-batches of each cell, in order."""
-    micros = [[micro for epoch in cell_plan for step in epoch for micro in step] for cell_plan in plans]
-    if len({len(cell_micros) for cell_micros in micros}) > 1:
+    micro_batches = [
+        [micro_batch for epoch in cell_plan for step in epoch for micro_batch in step] for cell_plan in plans
+    ]
+    if len({len(cell_micro_batches) for cell_micro_batches in micro_batches}) > 1:
         raise ValueError("cells trained together need the same number of rows")
-    return micros
+    return micro_batches
 
 
 def _longest(sources: Sequence[Mapping[str, Source]]) -> int:

@@ -21,7 +21,7 @@ from dual_data.evaluation.training.train import Trace, train
 from tests.evaluation.training.oracle import Problem, problem
 
 GPU = torch.device("cuda")
-HOW = Optimisation(epochs=3, batch=4, micro=2)
+HOW = Optimisation(epochs=3, batch=4, micro_batch=2)
 
 
 def modes() -> tuple[bool, ...]:

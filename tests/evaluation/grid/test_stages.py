@@ -131,9 +131,9 @@ def test_the_address_of_a_stage_follows_what_it_learns_and_from_what() -> None:
         key(profile=PROFILES["dual-raw"]),
     }
     assert len(different) == 6
-    assert key(stage=STAGE.model_copy(update={"micro": 2, "apply": "stack"})) == key()
-    parted = STAGE.model_copy(update={"normalise": "micro"})
-    assert key(stage=parted.model_copy(update={"micro": 2})) != key(stage=parted)
+    assert key(stage=STAGE.model_copy(update={"micro_batch": 2, "apply": "stack"})) == key()
+    parted = STAGE.model_copy(update={"normalise": "micro_batch"})
+    assert key(stage=parted.model_copy(update={"micro_batch": 2})) != key(stage=parted)
 
 
 def test_a_stage_that_diverges_is_no_stage(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def steps_of(setup: Problem, optimisation: Optimisation) -> list[tuple[list[int]
     labels = {"forget": [1] * len(setup.forget), "retain": [1] * len(setup.retain)}
     steps = []
     for step in plan(labels, optimisation, seed=0)[0]:
-        rows = [[index for micro in step for index in micro.rows[kind]] for kind in ("forget", "retain")]
+        rows = [[index for micro_batch in step for index in micro_batch.rows[kind]] for kind in ("forget", "retain")]
         steps.append((rows[0], rows[1]))
     return steps
 
@@ -59,7 +59,7 @@ def test_losses_equal_the_formula_for_every_batch_size_and_accumulation(
     setup = bench[0]
     for batch in range(1, 8):
         for passes in (1, 4):
-            optimisation = Optimisation(epochs=1, batch=batch, micro=-(-batch // passes))
+            optimisation = Optimisation(epochs=1, batch=batch, micro_batch=-(-batch // passes))
             trace = setup.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
             losses = [expected(bench, name, rows) for rows in steps_of(setup, optimisation)]
             assert trace.losses == pytest.approx(losses, rel=1e-5, abs=1e-5), (batch, passes)
@@ -71,7 +71,7 @@ def test_gradients_equal_autograd_through_the_formula_and_peft(
     bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]], name: str, plain: bool | None
 ) -> None:
     setup, oracle, _ = bench
-    optimisation = Optimisation(epochs=1, batch=4, micro=3)
+    optimisation = Optimisation(epochs=1, batch=4, micro_batch=3)
     trace = setup.train(name, optimisation, plain=plain, **OPTIONS.get(name, {}))[0]
     steps = steps_of(setup, optimisation)
     for norm, gradient, rows in zip(trace.norms, setup.adapters.gradients, steps, strict=True):
@@ -94,17 +94,21 @@ def test_undial_pushes_the_label_down_by_its_pressure_and_nothing_else(
     assert setup.train("UNDIAL", optimisation, beta=0.1)[0].losses == pytest.approx([expected_loss], rel=1e-5)
 
 
-@pytest.mark.parametrize(("normalise", "micro"), [("micro", 3), ("sequence", 3), ("sequence", 0), ("batch", 2)])
-def test_normalisation_is_what_its_name_says(normalise: str, micro: int) -> None:
+@pytest.mark.parametrize(
+    ("normalise", "micro_batch"), [("micro_batch", 3), ("sequence", 3), ("sequence", 0), ("batch", 2)]
+)
+def test_normalisation_is_what_its_name_says(normalise: str, micro_batch: int) -> None:
     setup = problem()
     oracle = Oracle(setup, peft_twin(setup, "llama"))
-    optimisation = Optimisation(epochs=1, batch=7, micro=micro, normalise=normalise)
+    optimisation = Optimisation(epochs=1, batch=7, micro_batch=micro_batch, normalise=normalise)
     loss = setup.train("GradAscent", optimisation)[0].losses[0]
     rows = steps_of(setup, optimisation)[0][0]
     with torch.no_grad():
         nll = [-figures.log_p for figures in oracle.rows([setup.forget[index] for index in rows])]
-    if normalise == "micro":
-        expected_loss = torch.stack([torch.cat(nll[i : i + micro]).mean() for i in range(0, 7, micro)]).mean()
+    if normalise == "micro_batch":
+        expected_loss = torch.stack(
+            [torch.cat(nll[i : i + micro_batch]).mean() for i in range(0, 7, micro_batch)]
+        ).mean()
     elif normalise == "sequence":
         expected_loss = torch.stack([row.mean() for row in nll]).mean()
     else:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dual_data.evaluation.models.loading import head
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.rows.data import Encoded, encode
-from dual_data.evaluation.rows.packing import Micro, Source, pack, shared_prefix
+from dual_data.evaluation.rows.packing import MicroBatch, Source, pack, shared_prefix
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training import train as training
 from dual_data.evaluation.training.forward import hidden_at, packs
@@ -26,8 +26,8 @@ def log_probabilities(architecture: str, rows: list[Encoded], **options: Any) ->
     """Log-probabilities of each row's labels, all rows packed."""
     loaded = MODELS[architecture]
     even = [1.0 / len(rows)] * len(rows)
-    micro = Micro({"a": range(len(rows))}, {"a": even}, {"a": even})
-    packed = pack([[micro]], [{"a": Source(rows, train_end=True)}], **options)
+    micro_batch = MicroBatch({"a": range(len(rows))}, {"a": even}, {"a": even})
+    packed = pack([[micro_batch]], [{"a": Source(rows, train_end=True)}], **options)
     layout, groups = packed.at(torch.zeros(1, dtype=torch.long))
     labels = groups["a"]
     with torch.no_grad():
@@ -88,10 +88,10 @@ def test_any_rows_can_be_packed(raw: list[tuple[list[int], list[int]]], per_bin:
 def test_what_all_rows_begin_with_is_laid_out_once() -> None:
     rows = encode(MODELS["llama"].tokenizer, cities(), "chat")
     even = [1.0 / 7] * 7
-    micro = Micro({"a": range(7)}, {"a": even}, {"a": even})
+    micro_batch = MicroBatch({"a": range(7)}, {"a": even}, {"a": even})
     source = {"a": Source(rows, train_end=True)}
-    shared = pack([[micro]], [source]).tokens
-    apart = pack([[micro]], [source], plain=True).tokens
+    shared = pack([[micro_batch]], [source]).tokens
+    apart = pack([[micro_batch]], [source], plain=True).tokens
     assert shared < apart / 2
     assert shared_prefix([[1, 2, 3], [1, 2, 4]]) == [1, 2]
     assert shared_prefix([(1, 2), (1, 2)]) == (1,)
@@ -99,8 +99,8 @@ def test_what_all_rows_begin_with_is_laid_out_once() -> None:
 
 def test_figures_of_rows_sum_over_their_labels_alone() -> None:
     rows = [Encoded((5, 6), (7,), (2,)), Encoded((5, 8), (7, 9, 10), (2,))]
-    micro = Micro({"a": [1, 0]}, {"a": [0.25, 0.25]}, {"a": [0.5, 0.5]})
-    labels = pack([[micro]], [{"a": Source(rows, train_end=True)}]).at(torch.zeros(1, dtype=torch.long))[1]["a"]
+    micro_batch = MicroBatch({"a": [1, 0]}, {"a": [0.25, 0.25]}, {"a": [0.5, 0.5]})
+    labels = pack([[micro_batch]], [{"a": Source(rows, train_end=True)}]).at(torch.zeros(1, dtype=torch.long))[1]["a"]
     ones = torch.ones_like(labels.weight)
     assert labels.row_sum(ones).tolist() == [[4.0, 2.0]]
     assert labels.lengths().tolist() == [[4.0, 2.0]]

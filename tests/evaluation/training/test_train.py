@@ -25,7 +25,7 @@ from tests.evaluation.training.oracle import LAYER, Oracle, Problem, disturb, pe
 @pytest.mark.parametrize("method", ["GradDiff", "NPO", "AdaPop", "JensUn"])
 def test_three_cells_together_equal_three_alone(method: str) -> None:
     lrs, seeds = (1e-3, 3e-3, 1e-2), (0, 1, 0)
-    optimisation = Optimisation(epochs=3, batch=3, micro=2)
+    optimisation = Optimisation(epochs=3, batch=3, micro_batch=2)
     together = problem(seeds=seeds, fresh=True)
     traces = together.train(
         method, optimisation, *(together.cell(lr, seed) for lr, seed in zip(lrs, seeds, strict=True))
@@ -69,9 +69,9 @@ def test_ten_steps_equal_peft_with_torch_adamw_and_clipping() -> None:
 @pytest.mark.parametrize("method", ["GradDiff", "NPO"])
 def test_the_size_of_forward_passes_and_the_layout_change_nothing(method: str) -> None:
     runs = []
-    for micro, plain in ((0, None), (1, None), (3, None), (0, True)):
+    for micro_batch, plain in ((0, None), (1, None), (3, None), (0, True)):
         setup = problem(fresh=True)
-        optimisation = Optimisation(epochs=2, batch=5, micro=micro)
+        optimisation = Optimisation(epochs=2, batch=5, micro_batch=micro_batch)
         trace = train(setup.loaded, setup.adapters, METHODS[method], [setup.cell(3e-3)], optimisation, plain=plain)[0]
         runs.append((trace.losses, setup.adapters.master.clone()))
     for losses, weights in runs[1:]:
@@ -93,7 +93,9 @@ def test_training_is_the_same_to_the_bit_when_repeated_and_untouched_by_the_glob
 def test_retain_rows_come_from_seeded_permutations_and_all_are_used() -> None:
     labels = {"forget": [2] * 8, "retain": [3] * 5}
     epochs = plan(labels, Optimisation(epochs=2, batch=4), seed=3)
-    retain_rows = [[index for step in epoch for micro in step for index in micro.rows["retain"]] for epoch in epochs]
+    retain_rows = [
+        [index for step in epoch for micro_batch in step for index in micro_batch.rows["retain"]] for epoch in epochs
+    ]
     assert sorted(retain_rows[0][:5]) == [0, 1, 2, 3, 4]
     assert len(retain_rows[0]) == 8
     assert retain_rows[0] != retain_rows[1]
@@ -104,17 +106,17 @@ def test_retain_rows_come_from_seeded_permutations_and_all_are_used() -> None:
 
 def test_weights_of_a_step_sum_to_one_whatever_the_normalisation() -> None:
     labels = {"forget": [1, 2, 3, 4, 5, 6, 7], "retain": [3, 1, 2]}
-    for normalise in ("batch", "micro", "sequence"):
-        optimisation = Optimisation(epochs=1, batch=5, micro=2, normalise=normalise)
+    for normalise in ("batch", "micro_batch", "sequence"):
+        optimisation = Optimisation(epochs=1, batch=5, micro_batch=2, normalise=normalise)
         for step in plan(labels, optimisation, 0)[0]:
             for kind in labels:
                 pairs = [
                     (labels[kind][index], weight)
-                    for micro in step
-                    for index, weight in zip(micro.rows[kind], micro.weights[kind], strict=True)
+                    for micro_batch in step
+                    for index, weight in zip(micro_batch.rows[kind], micro_batch.weights[kind], strict=True)
                 ]
                 assert sum(count * weight for count, weight in pairs) == pytest.approx(1.0)
-                assert sum(sum(micro.shares[kind]) for micro in step) == pytest.approx(1.0)
+                assert sum(sum(micro_batch.shares[kind]) for micro_batch in step) == pytest.approx(1.0)
 
 
 def test_schedules() -> None:
@@ -231,7 +233,7 @@ def test_full_fine_tuning_has_the_gradient_of_autograd() -> None:
 def _retain_rows(setup: Problem) -> list[Encoded]:
     """The retain rows of the single step that has all seven forget rows."""
     (step,) = plan({"forget": [1] * 7, "retain": [1] * 5}, Optimisation(epochs=1, batch=7), seed=0)[0]
-    return [setup.retain[index] for micro in step for index in micro.rows["retain"]]
+    return [setup.retain[index] for micro_batch in step for index in micro_batch.rows["retain"]]
 
 
 def test_full_fine_tuning_learns_and_is_undone_to_the_bit() -> None:
@@ -324,7 +326,7 @@ def attempts(rows: int, errors: list[Exception], notes: list[str]) -> list[int]:
     sizes: list[int] = []
 
     def attempt(optimisation: Optimisation) -> list[int]:
-        sizes.append(optimisation.micro or optimisation.batch)
+        sizes.append(optimisation.micro_batch or optimisation.batch)
         if errors:
             raise errors.pop(0)
         return sizes
