@@ -1,7 +1,7 @@
 """The losses that the methods must equal, from their formulas: in float64, one row at a time, on full softmaxes.
 
 Nothing here imports a method: `row_figures` runs the model on one unpadded row, and the functions below use its
-log-probabilities as the papers do.
+log-probabilities as the papers do. A formula takes the options of its loss by their names.
 """
 
 from __future__ import annotations
@@ -71,66 +71,68 @@ def grad_ascent(step: Step) -> Tensor:
     return -nll(step.forget)
 
 
-def grad_diff(step: Step) -> Tensor:
-    return nll(step.retain) - nll(step.forget)
+def grad_diff(step: Step, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
+    return alpha * nll(step.retain) - gamma * nll(step.forget)
 
 
-def grad_diff_kl(step: Step) -> Tensor:
+def grad_diff_kl(step: Step, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
     pairs = zip(step.retain, step.retain_ref, strict=True)
     kl = [
         torch.nn.functional.kl_div(row.rows, ref.rows, log_target=True, reduction="none").sum(-1) for row, ref in pairs
     ]
-    return token_mean(kl) - nll(step.forget)
+    return alpha * token_mean(kl) - gamma * nll(step.forget)
 
 
-def npo(step: Step, beta: float = 0.1) -> Tensor:
+def npo(step: Step, beta: float = 0.1, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
     pairs = zip(step.forget, step.forget_ref, strict=True)
     ratios = torch.stack([row.log_p.sum() - ref.log_p.sum() for row, ref in pairs])
-    return (2 / beta) * torch.log1p(torch.exp(beta * ratios)).mean() + nll(step.retain)
+    forget = (2 / beta) * torch.log1p(torch.exp(beta * ratios)).mean()
+    return gamma * forget + alpha * nll(step.retain)
 
 
-def simnpo(step: Step, beta: float = 4.5, gamma: float = 0.125) -> Tensor:
+def simnpo(step: Step, beta: float = 4.5, delta: float = 0.0, gamma: float = 0.125, alpha: float = 1.0) -> Tensor:
     means = torch.stack([-row.log_p.mean() for row in step.forget])
-    return gamma * (-(2 / beta) * log_sigmoid(beta * means).mean()) + nll(step.retain)
+    return gamma * (-(2 / beta) * log_sigmoid(beta * (means - delta)).mean()) + alpha * nll(step.retain)
 
 
-def dpo(step: Step, beta: float = 0.1) -> Tensor:
+def dpo(step: Step, beta: float = 0.1, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
     def ratio(rows: Sequence[Figures], refs: Sequence[Figures]) -> Tensor:
         return torch.stack([row.log_p.sum() - ref.log_p.sum() for row, ref in zip(rows, refs, strict=True)])
 
     margin = ratio(step.other, step.other_ref) - ratio(step.forget, step.forget_ref)
-    return -(2 / beta) * log_sigmoid(beta * margin).mean() + nll(step.retain)
+    return gamma * (-(2 / beta) * log_sigmoid(beta * margin).mean()) + alpha * nll(step.retain)
 
 
-def rmu(step: Step, steering: float = 2.0) -> Tensor:
+def rmu(step: Step, steering: float = 2.0, alpha: float = 1.0, direction_seed: int = 0) -> Tensor:
     width = step.forget[0].hidden.shape[-1]
-    direction = torch.randn(width, generator=torch.Generator().manual_seed(0)).double()
+    direction = torch.randn(width, generator=torch.Generator().manual_seed(direction_seed)).double()
     target = steering * direction / direction.norm()
     forget = [((row.hidden - target) ** 2).mean(-1) for row in step.forget]
     pairs = zip(step.retain, step.retain_ref, strict=True)
-    return token_mean(forget) + token_mean([((row.hidden - ref.hidden) ** 2).mean(-1) for row, ref in pairs])
+    retain = token_mean([((row.hidden - ref.hidden) ** 2).mean(-1) for row, ref in pairs])
+    return token_mean(forget) + alpha * retain
 
 
-def undial(step: Step, beta: float = 10.0) -> Tensor:
+def undial(step: Step, beta: float = 10.0, gamma: float = 1.0) -> Tensor:
     losses = []
     for row, ref, labels in zip(step.forget, step.forget_ref, step.labels, strict=True):
         logits = ref.rows.clone()
         logits[torch.arange(len(labels)), torch.tensor(labels)] -= beta
         losses.append(-(logits.softmax(-1) * row.rows).sum(-1))
-    return token_mean(losses)
+    return gamma * token_mean(losses)
 
 
-def wga(step: Step) -> Tensor:
-    weighted = [-(row.log_p.detach().exp() * -row.log_p) for row in step.forget]
-    return token_mean(weighted) + nll(step.retain)
+def wga(step: Step, beta: float = 1.0, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
+    weighted = [-(row.log_p.detach().exp() ** beta * -row.log_p) for row in step.forget]
+    return gamma * token_mean(weighted) + alpha * nll(step.retain)
 
 
-def adapop(step: Step) -> Tensor:
+def adapop(step: Step, gamma: float = 1.0, start_alpha: float = 0.5) -> Tensor:
     losses = []
     for row, rank in zip(step.forget, step.popularity_rank, strict=True):
         exponent = 2.0 ** (1 - rank) * 0.05**rank
         losses.append(-(row.log_p.detach().exp() ** exponent * -row.log_p))
-    return token_mean(losses) + 0.5 * nll(step.retain)
+    return gamma * token_mean(losses) + start_alpha * nll(step.retain)
 
 
 def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
@@ -142,7 +144,7 @@ def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
     return half(first) + half(second)
 
 
-def jensun(step: Step) -> Tensor:
+def jensun(step: Step, gamma: float = 1.0, alpha: float = 1.0) -> Tensor:
     forget = []
     for row, labels, size in zip(step.forget, step.labels, step.answer_sizes, strict=True):
         refusal = [step.refusal_ids[t % len(step.refusal_ids)] for t in range(size)]
@@ -150,10 +152,11 @@ def jensun(step: Step) -> Tensor:
         point[torch.arange(len(labels)), torch.tensor([*refusal, *labels[size:]])] = 1.0
         forget.append(jensen_shannon(row.rows.exp(), point))
     pairs = zip(step.retain, step.retain_ref, strict=True)
-    return token_mean(forget) + token_mean([jensen_shannon(row.rows.exp(), ref.rows.exp()) for row, ref in pairs])
+    retain = token_mean([jensen_shannon(row.rows.exp(), ref.rows.exp()) for row, ref in pairs])
+    return gamma * token_mean(forget) + alpha * retain
 
 
-FORMULAS: dict[str, Callable[[Step], Tensor]] = {
+FORMULAS: dict[str, Callable[..., Tensor]] = {
     "GradAscent": grad_ascent,
     "GradDiff": grad_diff,
     "GradDiffKL": grad_diff_kl,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,37 @@ def test_undial_pushes_the_label_down_by_its_pressure_and_nothing_else(
     with torch.no_grad():
         expected_loss = undial(oracle.step(*rows), beta=0.1).item()
     assert setup.train("UNDIAL", optimisation, beta=0.1)[0].losses == pytest.approx([expected_loss], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("GradDiff", {"gamma": 0.7, "alpha": 1.3}),
+        ("GradDiffKL", {"gamma": 0.7, "alpha": 1.3}),
+        ("NPO", {"beta": 0.5, "gamma": 0.7, "alpha": 1.3}),
+        ("SimNPO", {"beta": 2.5, "delta": 6.0, "gamma": 0.7, "alpha": 1.3}),
+        ("DPO", {"beta": 0.5, "gamma": 0.7, "alpha": 1.3}),
+        ("IdkDPO", {"beta": 0.5, "gamma": 0.7, "alpha": 1.3}),
+        ("RMU", {"steering": 3.0, "alpha": 1.3, "direction_seed": 5}),
+        ("UNDIAL", {"beta": 0.1, "gamma": 0.7}),
+        ("WGA", {"beta": 0.2, "gamma": 0.7, "alpha": 1.3}),
+        ("AdaPop", {"gamma": 0.7, "start_alpha": 1.3}),
+        ("JensUn", {"gamma": 0.7, "alpha": 1.3}),
+    ],
+)
+def test_every_option_stands_where_the_formula_has_it(
+    bench: tuple[Problem, Oracle, dict[tuple[int, ...], Step]], name: str, options: dict[str, float]
+) -> None:
+    setup, oracle, _ = bench
+    parameters = inspect.signature(METHODS[name].loss).parameters.values()
+    option_names = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    assert option_names - {"layer"} <= set(options)
+    optimisation = Optimisation(epochs=1, batch=7)
+    (rows,) = steps_of(setup, optimisation)
+    with torch.no_grad():
+        expected_loss = FORMULAS[name](oracle.step(*rows), **options).item()
+    losses = setup.train(name, optimisation, **{**OPTIONS.get(name, {}), **options})[0].losses
+    assert losses == pytest.approx([expected_loss], rel=1e-5)
 
 
 @pytest.mark.parametrize(
