@@ -73,9 +73,8 @@ def area(points: Sequence[Point], base: Point) -> float:
     """
     if base.forget <= 0 or base.retain <= 0:
         return 0.0
-    curve = frontier([point for point in points if point.forget <= base.forget])
-    if curve:
-        curve.append(Point(base.lr, base.forget, max(base.retain, curve[-1].retain)))
+    curve = frontier([base, *(point for point in points if point.forget <= base.forget)])
+    curve.append(curve[-1]._replace(forget=base.forget))
     total = sum(
         (right.forget - left.forget) * (left.retain + right.retain) / 2 for left, right in itertools.pairwise(curve)
     )
