@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +75,28 @@ def test_thirds_of_values_that_may_be_higher_are_those_of_the_true_ones(sums: li
     assert popular in ([], expected[len(expected) - third :])
     if not frame["least"].any():
         assert sides.equals(sampling.thirds(frame.with_columns(relation=pl.lit("x")), "value", ["relation"]))
+
+
+def test_the_middle_third_is_left_out() -> None:
+    frame = ranked(list("abcdefg"), value=[3, 0, 6, 1, 5, 2, 4]).with_columns(relation=pl.lit("x"))
+    found = sampling.thirds(frame, "value", ["relation"]).select("value", "side").rows()
+    assert found == [(0, "rare"), (1, "rare"), (5, "popular"), (6, "popular")]
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"), [([0, 3, 3, 3, 3, 5], 0), ([0, 3, 3, 3, 4, 5], 4), ([3, 3, 3, 3, 5, 5], 4)]
+)
+def test_thirds_that_touch_tell_nothing_apart(values: list[int], kept: int) -> None:
+    frame = ranked(list("abcdef"), value=values).with_columns(relation=pl.lit("x"))
+    assert sampling.thirds(frame, "value", ["relation"]).height == kept
+
+
+@pytest.mark.parametrize("keys", [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]])
+def test_of_equal_values_one_that_may_be_higher_counts_as_the_higher(keys: list[str]) -> None:
+    # Were it in the middle, the group would be left out for it; whatever the hashes say, it is not.
+    frame = ranked(keys, value=[1, 5, 5], least=[False, False, True]).with_columns(relation=pl.lit("x"))
+    found = sampling.thirds(frame, "value", ["relation"], "least")
+    assert found.select("value", "least", "side").rows() == [(1, False, "rare"), (5, True, "popular")]
 
 
 SIDED = st.lists(
@@ -153,6 +176,52 @@ def test_families_told_apart_by_their_values_do_not_touch() -> None:
         for name in ("one", "two")
     ]
     assert matched(pl.concat(keyed)).height == 2
+
+
+def in_order(rows: Rows, most: int = 9) -> list[tuple[str, str, int]]:
+    """Ids and rank of the pairs of rows that are their own ranks."""
+    frame = sided(rows, most).with_columns(rank=pl.int_range(len(rows)))
+    return matched(frame).select("fact_id_rare", "fact_id_popular", "rank").rows()
+
+
+def test_a_pair_has_the_higher_rank_of_its_two() -> None:
+    rows = [("rare", "s1", "b1", "p", "u"), ("rare", "s2", "b2", "q", "v"), ("popular", "s3", "b3", "r", "v")]
+    assert in_order([*rows, ("popular", "s4", "b4", "s", "u")]) == [("1", "2", 2), ("0", "3", 3)]
+
+
+def test_a_subject_stands_for_its_fact_of_lowest_rank_first() -> None:
+    # s1 is popular by its first fact. Were its rare one paired as soon, it would hold s1, and the first be left alone.
+    rows = [("popular", "s1", "b1", "p", "u"), ("popular", "s2", "b2", "q", "u"), ("rare", "s1", "b3", "r", "u")]
+    assert in_order([*rows, ("rare", "s3", "b4", "s", "u")]) == [("3", "0", 3)]
+
+
+def test_pairs_are_made_until_none_is_left() -> None:
+    # In v, s2 and then s3 go first on the rare side and bring nothing; a round later s4 is there for s3's popular fact.
+    rows = [
+        ("rare", "s1", "b1", "p", "u"),
+        ("rare", "s2", "b2", "q", "v"),
+        ("rare", "s4", "b3", "r", "v"),
+        ("popular", "s2", "b4", "s", "u"),
+        ("rare", "s3", "b5", "t", "v"),
+        ("popular", "s3", "b6", "u", "v"),
+    ]
+    assert in_order(rows) == [("0", "3", 3), ("2", "5", 5)]
+
+
+def test_a_cell_of_several_columns_is_not_their_texts_run_together() -> None:
+    rows = [("rare", "s1", "b1", "p", "ab"), ("popular", "s2", "b2", "q", "a")]
+    frame = sided(rows, 1).with_columns(length=pl.Series(["c", "bc"]))
+    names = {name: name for name in ("subject", "bond", "answer", "most")}
+    assert sampling.matched_pairs(frame, ["cell", "length"], **names).is_empty()
+    alike = frame.with_columns(cell=pl.lit("a"), length=pl.lit("bc"))
+    assert sampling.matched_pairs(alike, ["cell", "length"], **names).height == 1
+
+
+def test_an_answer_counts_on_each_side_for_itself() -> None:
+    rows = [
+        (side, f"{side} {index}", f"bond {side} {index}", "p", "u") for side in sampling.SIDES for index in range(3)
+    ]
+    assert [matched(sided(rows, most)).height for most in (1, 2, 3)] == [1, 2, 3]
 
 
 CHOICES = st.lists(st.tuples(st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["p1", "p2"])), max_size=60)
