@@ -208,6 +208,19 @@ def test_pairs_are_made_until_none_is_left() -> None:
     assert in_order(rows) == [("0", "3", 3), ("2", "5", 5)]
 
 
+@pytest.mark.parametrize(("most", "pairs"), [(1, 1), (2, 2)])
+def test_an_answer_has_as_many_pairs_as_it_may_over_all_rounds(most: int, pairs: int) -> None:
+    # s4 stands in w, where nobody is, before it stands in v: the second pair with the answer p is of a later round.
+    rows = [
+        ("rare", "s1", "b1", "p", "u"),
+        ("popular", "s2", "b2", "q", "u"),
+        ("rare", "s3", "b3", "p", "v"),
+        ("popular", "s4", "b4", "r", "w"),
+        ("popular", "s4", "b5", "s", "v"),
+    ]
+    assert in_order(rows, most) == [("0", "1", 1), ("2", "4", 4)][:pairs]
+
+
 def test_a_cell_of_several_columns_is_not_their_texts_run_together() -> None:
     rows = [("rare", "s1", "b1", "p", "ab"), ("popular", "s2", "b2", "q", "a")]
     frame = sided(rows, 1).with_columns(length=pl.Series(["c", "bc"]))
@@ -255,6 +268,13 @@ def test_a_smaller_prefix_does_not_depend_on_larger_ones(choices: list[tuple[str
     small = sampling.nested(choices, [size], 0.5)
     large = sampling.nested(choices, [size, 2 * size], 0.5)
     assert large.chosen[: small.filled[size]] == small.chosen
+
+
+@given(CHOICES, st.integers(1, 20))
+def test_a_larger_prefix_goes_on_with_all_that_is_left(choices: list[tuple[str, str]], size: int) -> None:
+    found = sampling.nested(choices, [size, 2 * size], 1.0)
+    assert found.filled == {size: min(size, len(choices)), 2 * size: min(2 * size, len(choices))}
+    assert found.chosen == list(range(found.filled[2 * size]))  # without a cap, the ranking itself
 
 
 @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 40), st.floats(0.05, 1.0))
