@@ -35,3 +35,24 @@ def test_nothing_said() -> None:
     assert fluency([""], ["s"]) == ((0, 0, 0, None), (0, 0, 0.975, None))  # one text says little
     with pytest.raises(ValueError, match="no texts"):
         fluency([], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "loops"),
+    [
+        ("a a a a a b c d", 1),
+        ("a a a a b c d e", 0),  # half, and no more
+        ("a b a b a b a b", 0),
+        ("a b c d e f g h i", 0),
+        ("a a a a a a a", 0),  # seven words may be an answer
+        ("the the the the the city of Łódź", 1),
+    ],
+)
+def test_a_text_loops_where_one_word_is_most_of_eight_or_more(text: str, loops: int) -> None:
+    assert fluency([text], ["s"]).looping.value == loops
+
+
+def test_texts_too_short_for_an_ngram_each_take_nothing_from_those_that_there_are() -> None:
+    # Two bigrams and one trigram, of one text in four: the mean is over n-grams and not over texts.
+    found = fluency(["a b c", "", "", ""], range(4))
+    assert found.entropy.value == pytest.approx(1 / 3)  # one bit of two bigrams, none of one trigram
