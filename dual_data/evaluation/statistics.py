@@ -103,9 +103,8 @@ def bootstrap_median(values: ArrayLike, clusters: Sequence[Hashable], *, replica
     half = below[:, -1:] / 2
     # The weighted median: the mean of the two middle values where exactly half of the weight lies below.
     tolerance = 1e-9 * half  # sums of weights are not exact
-    last = len(ascending) - 1
     lower = ascending[(below < half - tolerance).sum(1)]
-    upper = ascending[np.minimum((below <= half + tolerance).sum(1), last)]
+    upper = ascending[(below <= half + tolerance).sum(1)]
     return Interval(float(np.median(table)), *quantiles((lower + upper) / 2))
 
 

@@ -105,12 +105,36 @@ def test_few_seeds_spread_as_their_mean_does(count: int) -> None:
     assert np.quantile(deviates, [0.25, 0.75]) == pytest.approx([-upper_quartile, upper_quartile], rel=0.05)
 
 
+def test_no_draw_lies_beyond_the_least_and_the_largest_item() -> None:
+    draws = statistics.mean_draws([[0.2] * 4, [0.4] * 4], range(4))
+    assert (draws.min(), draws.max()) == (0.2, 0.4)  # of two seeds, Student's distribution goes far beyond both
+
+
+def test_the_spread_of_a_mean_is_its_variance_by_subjects_and_by_seeds() -> None:
+    of_seed = statistics.mean_spread(np.repeat([[0.0], [1.0], [5.0]], 40, axis=1), [index // 4 for index in range(40)])
+    assert of_seed.subjects == pytest.approx(0)
+    assert of_seed.seeds == (pytest.approx((7 / 3, 2)),)  # the variance of the three, over their number
+    items = np.random.default_rng(10).normal(size=300)
+    alone, twice = statistics.mean_spread(items, range(300)), statistics.mean_spread([items, items], range(300))
+    assert alone.subjects == pytest.approx(items.var() / 300, rel=0.1)
+    assert twice.subjects == pytest.approx(alone.subjects)
+    assert alone.seeds == ()
+    assert twice.seeds == ((0.0, 1),)
+    tens = statistics.mean_spread(np.repeat(items, 10), np.repeat(np.arange(300), 10).tolist())
+    assert tens.subjects == pytest.approx(alone.subjects)  # ten items of a subject that are alike say no more than one
+
+
 def test_a_share_that_is_all_or_nothing_has_an_interval_as_wide_as_its_subjects_allow() -> None:
     nothing = statistics.bootstrap_mean(np.zeros((3, 174)), [index // 2 for index in range(174)], share=True)
     assert nothing[:3] == pytest.approx((0, 0, upper_end(87)), abs=1e-12)
     everything = statistics.bootstrap_mean(np.ones(87), range(87), share=True)
     assert everything[:3] == pytest.approx((1, 1 - upper_end(87), 1))
     assert statistics.bootstrap_mean(np.zeros(87), range(87))[:3] == (0, 0, 0)  # not a share but a change, for example
+
+
+def test_a_share_in_between_has_the_interval_of_any_mean() -> None:
+    found, names = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0], "aabbcd"
+    assert statistics.bootstrap_mean(found, names, share=True) == statistics.bootstrap_mean(found, names)
 
 
 def upper_end(trials: int) -> float:
@@ -173,6 +197,34 @@ def test_what_is_plain_is_found_among_many_comparisons_and_few_subjects_prove_no
     assert few.p_value == 2**-3  # as in a sign test
 
 
+@pytest.mark.parametrize(("beyond", "asked"), [(0, True), (9, True), (10, False), (300, False)])
+def test_a_p_value_is_read_from_the_draws_where_enough_lie_beyond_zero(beyond: int, asked: bool) -> None:
+    # A normal tail at 6 standard deviations, which 1,000 draws cannot show.
+    draws = np.concatenate([np.full(999 - beyond, 1.0), np.full(beyond, -1.0)])
+    spreads = []
+
+    def spread() -> statistics.Spread:
+        spreads.append(beyond)
+        return statistics.Spread(1 / 36, ())
+
+    for sign in (1, -1):
+        found = statistics.interval_of(1.0, sign * draws, 200, spread)
+        assert found.p_value == pytest.approx(math.erfc(6 / math.sqrt(2)) if asked else 2 * (beyond + 1) / 1000)
+    assert len(spreads) == (2 if asked else 0)
+    # A tail of the spread that is higher than that of the draws says nothing more.
+    wide = statistics.interval_of(1.0, draws, 200, lambda: statistics.Spread(1.0, ()))
+    assert wide.p_value == pytest.approx(min(2 * (beyond + 1) / 1000, math.erfc(1 / math.sqrt(2)) if asked else 1))
+
+
+def test_the_tail_of_a_spread_is_normal_by_subjects_and_students_by_seeds() -> None:
+    assert statistics.Spread(0.25, ()).tail(-1.0) == pytest.approx(0.0455, abs=5e-5)  # two standard deviations
+    # Student's distribution: 12.706, 4.303 and 2.776 standard errors are its two-sided 5 % points.
+    for freedom, deviate in ((1, 12.706), (2, 4.303), (4, 2.776)):
+        assert statistics.Spread(0.0, ((0.25, freedom),)).tail(deviate / 2) == pytest.approx(0.05, rel=0.05)
+    assert statistics.Spread(0.0, ((0.0, 2),)).tail(1.0) == 0
+    assert statistics.Spread(0.0, ((0.0, 2),)).tail(0.0) == 1
+
+
 @pytest.mark.parametrize(("seeds", "apart"), [(2, 0.1), (3, 0.0), (3, 0.1), (3, 0.3), (5, 0.1)])
 def test_few_seeds_are_no_evidence_of_what_they_differ_in(seeds: int, apart: float) -> None:
     # Methods that differ only by the noise of their seeds: 95 of 100 intervals should contain zero.
@@ -217,9 +269,11 @@ def test_p_values_are_uniform_without_an_effect() -> None:
     [
         (lambda: statistics.bootstrap_mean([], []), "no items"),
         (lambda: statistics.bootstrap_mean([1.0], ["a", "b"]), "cluster names"),
+        (lambda: statistics.bootstrap_mean(np.ones((2, 2, 2)), ["a", "b"]), "cluster names"),
         (lambda: statistics.bootstrap_difference([[1.0, 2.0]], [[1.0]], ["a"]), "cannot pair"),
         (lambda: statistics.bootstrap_difference(np.ones((2, 3)), np.ones((3, 3)), "abc"), "cannot pair"),
         (lambda: statistics.kolmogorov_smirnov([], [1.0]), "not empty"),
+        (lambda: statistics.kolmogorov_smirnov([1.0], []), "not empty"),
         (lambda: statistics.harmonic_mean([]), "nothing"),
     ],
 )
@@ -242,6 +296,29 @@ def test_auc_interval() -> None:
     assert interval.low < 0.76 < interval.high  # Phi(1 / sqrt 2)
     assert 0.05 < interval.high - interval.low < 0.2
     assert math.isnan(statistics.auc([], [1.0]))
+    assert math.isnan(statistics.auc([1.0], []))
+
+
+def test_an_auc_of_all_or_nothing_has_the_interval_of_a_share_of_the_class_of_fewer_subjects() -> None:
+    above, below = [5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 3.0, 4.0, 0.0]
+    found = statistics.auc_interval(above, below, "aabc", range(5))
+    assert found[:3] == pytest.approx((1, 1 - upper_end(3), 1))
+    assert statistics.auc_interval(below, above, range(5), "aabc")[:3] == pytest.approx((0, 0, upper_end(3)))
+
+
+def test_the_interval_of_an_auc_is_over_the_subjects_of_both_classes() -> None:
+    random = np.random.default_rng(9)
+    sides = [np.repeat(random.normal(mean, 1, 30), 4).tolist() for mean in (0.5, 0.0)]
+    each, subjects = range(120), [index // 4 for index in range(120)]
+    widths = [
+        found.high - found.low
+        for found in (
+            statistics.auc_interval(*sides, *names) for names in itertools.product([each, subjects], repeat=2)
+        )
+    ]
+    # Half of the variance is of either class: of 120 subjects or of 30.
+    wanted = [1, math.sqrt(2.5), math.sqrt(2.5), 2]
+    assert [width / widths[0] for width in widths] == pytest.approx(wanted, rel=0.2)
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.randoms())
@@ -266,6 +343,25 @@ def test_asymptotic_kolmogorov_smirnov_is_near_the_exact_one() -> None:
     left, right = random.normal(0, 1, 1001), random.normal(0.08, 1, 1001)
     statistic, asymptotic = statistics.kolmogorov_smirnov(left, right)
     assert asymptotic == pytest.approx(statistics._exact_tail(1001, 1001, round(statistic * 1001 * 1001)), abs=0.01)
+
+
+@pytest.mark.parametrize("shift", [0.03, 0.04, 0.05])
+def test_the_asymptotic_p_value_is_right_where_it_decides(shift: float) -> None:
+    points = (np.arange(1001) + 0.5) / 1001
+    statistic, found = statistics.kolmogorov_smirnov(points, points + shift)
+    exact = statistics._exact_tail(1001, 1001, round(statistic * 1001 * 1001))
+    assert 0.1 < exact < 0.8
+    assert found == pytest.approx(exact, rel=0.03)
+
+
+@pytest.mark.parametrize(("size", "critical"), [(4, 0.624), (5, 0.565), (10, 0.410), (20, 0.294)])
+def test_against_very_many_it_is_the_test_of_one_sample(size: int, critical: float) -> None:
+    # The 5 % points of Massey 1951, doi 10.1080/01621459.1951.10500769.
+    many = (np.arange(1_000_000) + 0.5) / 1_000_000
+    early = [max(0.0, (place + 1) / size - critical) for place in range(size)]
+    statistic, p_value = statistics.kolmogorov_smirnov(early, many)
+    assert statistic == pytest.approx(critical, abs=1e-5)
+    assert p_value == pytest.approx(0.05, abs=2e-3)
 
 
 def test_holm_leaves_out_what_was_not_tested() -> None:
@@ -312,6 +408,13 @@ def test_bootstrap_of_any_statistic() -> None:
     assert math.isnan(nothing.low)
 
 
+def test_what_is_no_number_of_all_items_or_of_every_draw_has_no_interval() -> None:
+    for of_all, of_draws in ((math.nan, 1.0), (1.0, math.nan)):
+        values = iter([*[of_draws] * 500, of_all])  # the draws are taken first
+        found = statistics.bootstrap(lambda _, values=values: next(values), range(6))  # type: ignore[misc]
+        assert found[:3] == pytest.approx((of_all, math.nan, math.nan), nan_ok=True)
+
+
 def test_shared_draws_are_what_the_generator_would_have_given() -> None:
     for _ in range(2):  # the second time from the cache
         cached, reference = np.random.default_rng(7), np.random.default_rng(7)
@@ -319,3 +422,9 @@ def test_shared_draws_are_what_the_generator_would_have_given() -> None:
             wanted = reference.multinomial(size, np.full(size, 1 / size), size=40)
             assert np.array_equal(statistics.draw_counts(size, cached, 40), wanted)
         assert cached.random() == reference.random()
+
+
+def test_shared_draws_cannot_be_written() -> None:
+    counts = statistics.draw_counts(5, np.random.default_rng(7), 40)
+    with pytest.raises(ValueError, match="read-only"):
+        counts[0, 0] = 0
