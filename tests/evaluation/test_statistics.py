@@ -424,6 +424,12 @@ def test_shared_draws_are_what_the_generator_would_have_given() -> None:
         assert cached.random() == reference.random()
 
 
+def test_a_draw_says_nothing_only_where_no_item_of_it_was_drawn() -> None:
+    draws = statistics.mean_draws([3.0], ["a"], among=["a", "b"], replicates=4000)
+    assert set(draws[~np.isnan(draws)]) == {3.0}
+    assert np.isnan(draws).mean() == pytest.approx(1 / 4, abs=0.03)  # b twice
+
+
 def test_shared_draws_cannot_be_written() -> None:
     counts = statistics.draw_counts(5, np.random.default_rng(7), 40)
     with pytest.raises(ValueError, match="read-only"):
