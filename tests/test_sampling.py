@@ -87,7 +87,7 @@ def test_the_middle_third_is_left_out() -> None:
     ("values", "kept"), [([0, 3, 3, 3, 3, 5], 0), ([0, 3, 3, 3, 4, 5], 4), ([3, 3, 3, 3, 5, 5], 4)]
 )
 def test_thirds_that_touch_tell_nothing_apart(values: list[int], kept: int) -> None:
-    frame = ranked(list("abcdef"), value=values).with_columns(relation=pl.lit("x"))
+    frame = ranked(list("abcdef"), value=list[object](values)).with_columns(relation=pl.lit("x"))
     assert sampling.thirds(frame, "value", ["relation"]).height == kept
 
 

@@ -113,7 +113,8 @@ def test_no_draw_lies_beyond_the_least_and_the_largest_item() -> None:
 def test_the_spread_of_a_mean_is_its_variance_by_subjects_and_by_seeds() -> None:
     of_seed = statistics.mean_spread(np.repeat([[0.0], [1.0], [5.0]], 40, axis=1), [index // 4 for index in range(40)])
     assert of_seed.subjects == pytest.approx(0)
-    assert of_seed.seeds == (pytest.approx((7 / 3, 2)),)  # the variance of the three, over their number
+    ((by_seed, freedom),) = of_seed.seeds
+    assert (by_seed, freedom) == pytest.approx((7 / 3, 2))  # the variance of the three, over their number
     items = np.random.default_rng(10).normal(size=300)
     alone, twice = statistics.mean_spread(items, range(300)), statistics.mean_spread([items, items], range(300))
     assert alone.subjects == pytest.approx(items.var() / 300, rel=0.1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import Group, collect
+from dual_data.evaluation.report.collect import Group, Run, collect
 from dual_data.evaluation.report.contrast import (
     Contrast,
     average,
@@ -15,6 +17,8 @@ from dual_data.evaluation.report.contrast import (
     compare_pairs,
     compare_retention,
     compare_sets,
+    forgetting,
+    frontier_area,
     largest_jump,
     nearest_pairs,
     pair_facts,
@@ -83,6 +87,71 @@ def test_equal_confidence_needs_enough_facts(tmp_path: Path) -> None:
     )
     assert pair_facts(popular, rare) is not None
     assert pair_facts(popular, far) is None
+
+
+def _scored(group: Group, **scores: Sequence[Sequence[float]]) -> Group:
+    """The group with other scores of the forget facts before unlearning, by seed."""
+    before = group.before[0]
+
+    def run(place: int) -> Run:
+        known = {**before.sets["forget"].scores, **{name: np.array(rows[place]) for name, rows in scores.items()}}
+        return before._replace(sets={**before.sets, "forget": before.sets["forget"]._replace(scores=known)})
+
+    return group._replace(before=tuple(run(place) for place in range(len(next(iter(scores.values()))))))
+
+
+@pytest.fixture
+def popular_and_rare(tmp_path: Path) -> tuple[Group, Group]:
+    for name, known in (("popular", 0.8), ("rare", 0.9)):
+        write_cell(tmp_path, forget_set=name, forget=known, retain=1.0)
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    popular, rare = collect([tmp_path]).groups
+    return popular, rare
+
+
+def test_forgetting_is_what_is_gone_of_each_fact(popular_and_rare: tuple[Group, Group]) -> None:
+    means = []
+    for group in popular_and_rare:
+        drops, subjects = forgetting(group, 1e-4)
+        known, left = (run.sets["forget"].scores["rougeL_recall"] for run in (group.before[0], group.runs[0]))
+        assert drops.tolist() == [(known - left).tolist()]
+        assert subjects == group.runs[0].sets["forget"].subjects
+        means.append(known.mean() - left.mean())
+    found = compare_sets(*popular_and_rare, 1e-4)
+    assert [side.value for side in (found.first, found.second)] == pytest.approx(means)
+    assert found.difference.value == pytest.approx(means[0] - means[1])
+    assert (found.facts, found.seeds) == (60, 1)
+
+
+def test_facts_of_one_confidence_are_paired_where_both_or_neither_are_answered(
+    popular_and_rare: tuple[Group, Group],
+) -> None:
+    alike, seeds = [[0.0] * 60] * 5, np.arange(5)[:, None]
+    # Three of five seeds answer the first twenty of one side, and the last forty of the other; of the rest, two.
+    some = (seeds < np.where(np.arange(60) < 20, 3, 2)).astype(float)
+    first, second = (
+        _scored(group, mean_log_probability=alike, contains_answer=answered.tolist())
+        for group, answered in zip(popular_and_rare, (some, some[:, ::-1]), strict=True)
+    )
+    found = pair_facts(first, second)
+    assert found is not None
+    assert len(found.pairs) == 60
+    assert all((one < 20) == (other >= 40) for one, other in found.pairs)
+
+
+@pytest.mark.parametrize(("near", "paired"), [(9, False), (10, True)])
+def test_ten_pairs_are_a_comparison(popular_and_rare: tuple[Group, Group], near: int, paired: bool) -> None:
+    first = np.arange(60) * -10.0
+    second = first + np.where(np.arange(60) < near, 0.25, 5.0)
+    groups = [
+        _scored(group, mean_log_probability=[side.tolist()], contains_answer=[[1.0] * 60])
+        for group, side in zip(popular_and_rare, (first, second), strict=True)
+    ]
+    found = pair_facts(*groups)
+    assert (found is not None) == paired
+    if found is not None:
+        assert found.pairs == [(place, place) for place in range(10)]
+        assert found.confidence[:3] == pytest.approx((-0.25, -0.25, -0.25))
 
 
 def _two_stages(folder: Path) -> tuple[Group, Group]:
@@ -154,6 +223,48 @@ def test_largest_jump(tmp_path: Path) -> None:
     assert largest_jump(group._replace(runs=group.runs[:1])) is None
 
 
+def test_a_jump_up_is_as_large_as_one_down_and_relative_to_before(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=0.8, retain=1.0)
+    for lr, forget in ((1e-5, 0.7), (1e-4, 0.1), (1e-3, 0.8)):
+        write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=0.9)
+    (group,) = collect([tmp_path]).groups
+    known, left, up = (run.sets["forget"].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs[1:]))
+    found = largest_jump(group)
+    assert found is not None
+    assert found.value == pytest.approx((up - left) / known)
+    assert 0 < found.low < found.value < found.high
+
+
+def test_of_a_model_that_knows_nothing_no_share_is_said(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=0.0, retain=1.0)
+    for lr, forget in ((1e-5, 0.5), (1e-4, 0.1)):
+        write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=0.9)
+    (group,) = collect([tmp_path]).groups
+    assert largest_jump(group) is None
+    assert frontier_area(group) == (0, 0, 0, None)
+    # The facts of one subject of thirty are known: the draws without it have no share, and are left out.
+    one = _scored(group, rougeL_recall=[[1.0, 1.0, *[0.0] * 58]])
+    found = largest_jump(one)
+    assert found is not None
+    assert np.isfinite(found[:3]).all()
+
+
+def test_the_area_under_the_frontier_is_that_of_its_means(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=1.0, retain=1.0)
+    for lr, forget, retain in ((1e-5, 0.7, 0.95), (1e-4, 0.3, 0.6), (1e-3, 0.0, 0.1)):
+        write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=retain)
+    (group,) = collect([tmp_path]).groups
+    found = frontier_area(group)
+    cells = [
+        tuple(run.sets[name].scores["rougeL_recall"].mean() for name in ("forget", "retain_eval")) for run in group.runs
+    ]
+    rising = [*sorted(cells), (1.0, 1.0)]
+    wanted = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(rising))
+    assert found is not None
+    assert found.value == pytest.approx(wanted)
+    assert found.low < found.value < found.high
+
+
 def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
     for stage, forget_by_lr in (("pretrained", {1e-5: 0.9, 1e-4: 0.6, 1e-3: 0.0}), ("sft", {1e-5: 0.9, 1e-4: 0.6})):
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)
@@ -163,6 +274,9 @@ def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
     contrast = compare_jumps(groups["sft"], groups["pretrained"])
     assert contrast is not None
     assert contrast.difference[:3] == (0, 0, 0)  # only one stage has the third rate, where all is lost
+    turned = compare_jumps(groups["pretrained"], groups["sft"])
+    assert turned is not None
+    assert turned.difference[:3] == (0, 0, 0)
     one_rate = groups["sft"]._replace(runs=groups["sft"].runs[:1])
     assert compare_jumps(one_rate, groups["pretrained"]) is None
 
