@@ -43,7 +43,7 @@ class Recovery(NamedTuple):
         return Interval(float(exact[0]), float(low), float(high))
 
 
-def recovered(value: ArrayLike, start: ArrayLike, base: ArrayLike, gained: ArrayLike = 0.0) -> Floats:
+def recovered(value: ArrayLike, start: ArrayLike, base: ArrayLike, gained: ArrayLike) -> Floats:
     """Share of the gap between the unlearned model (`start`) and the base that is closed, between 0 and 1.
 
     `gained` is the control's gain from the same treatment, which is no recovery; a loss counts as no gain. 0 where

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dual_data.evaluation.report.collect import Group, Run, collect
+from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
 from dual_data.evaluation.report.contrast import (
     Contrast,
+    Pairing,
+    _spread_of_curves,
     average,
     compare_jumps,
     compare_pairs,
@@ -23,7 +25,8 @@ from dual_data.evaluation.report.contrast import (
     nearest_pairs,
     pair_facts,
 )
-from dual_data.evaluation.statistics import Interval
+from dual_data.evaluation.report.levels import levels_of
+from dual_data.evaluation.statistics import Interval, mean_spread
 from tests.evaluation.report.made_up import write_cell, write_grid
 
 
@@ -139,6 +142,15 @@ def test_facts_of_one_confidence_are_paired_where_both_or_neither_are_answered(
     assert all((one < 20) == (other >= 40) for one, other in found.pairs)
 
 
+def test_paired_facts_are_compared_and_no_others(popular_and_rare: tuple[Group, Group]) -> None:
+    pairs = [(place, 59 - 2 * place) for place in range(12)]
+    none = Interval(0.0, 0.0, 0.0)
+    found = compare_pairs(*popular_and_rare, 1e-4, Pairing(pairs, none, none))
+    drops = [forgetting(group, 1e-4)[0][0] for group in popular_and_rare]
+    assert found.difference.value == pytest.approx(np.mean([drops[0][i] - drops[1][j] for i, j in pairs]))
+    assert found.facts == 12
+
+
 @pytest.mark.parametrize(("near", "paired"), [(9, False), (10, True)])
 def test_ten_pairs_are_a_comparison(popular_and_rare: tuple[Group, Group], near: int, paired: bool) -> None:
     first = np.arange(60) * -10.0
@@ -180,6 +192,58 @@ def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
     # With only the stronger rate, the line would start at the model before: nothing near one half was measured.
     far = [group._replace(runs=group.runs[1:]) for group in (sft, pretrained)]
     assert compare_retention(*far) is None
+
+
+def test_retention_is_relative_to_the_model_before_and_read_where_half_of_its_score_is_gone(tmp_path: Path) -> None:
+    for stage, base, kept in (("pretrained", 0.6, 0.5), ("sft", 0.9, 0.6)):
+        write_cell(tmp_path, stage=stage, forget=base, retain=base)
+        for lr, forget, retain in ((1e-4, 0.65, kept), (1e-3, 0.3, kept / 2)):
+            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget * base, retain=retain)
+    found = compare_retention(*_two_stages(tmp_path))
+    assert found is not None
+    wanted = []
+    for group in _two_stages(tmp_path):
+        (forgets, keeps) = (
+            [run.sets[name].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs)]
+            for name in ("forget", "retain_eval")
+        )
+        way = (forgets[1] - forgets[0] / 2) / (forgets[1] - forgets[2])
+        wanted.append((keeps[1] + way * (keeps[2] - keeps[1])) / keeps[0])
+    assert [found.first.value, found.second.value] == pytest.approx(wanted)
+    assert found.difference.value == pytest.approx(wanted[0] - wanted[1])
+
+
+def test_what_kept_nothing_before_or_was_not_measured_before_has_no_retention(tmp_path: Path) -> None:
+    for stage, known in (("pretrained", 0.0), ("sft", 0.9)):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=known)
+        for lr, forget in ((1e-4, 0.65), (1e-3, 0.35)):
+            write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.5)
+    sft, pretrained = _two_stages(tmp_path)
+    assert compare_retention(sft, sft) is not None
+    assert compare_retention(sft, pretrained) is None
+    alone = sft._replace(before=())
+    assert compare_retention(sft, alone) is None
+    assert largest_jump(alone) is None
+    assert frontier_area(alone) is None
+
+
+def test_a_curve_at_one_rate_spreads_as_the_mean_there_does(tmp_path: Path) -> None:
+    for stage, left in (("pretrained", 0.5), ("sft", 0.3)):
+        for seed in (0, 1, 2):
+            write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
+            write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, seed=seed, forget=left, retain=0.9)
+    groups = _two_stages(tmp_path)
+    sides = [levels for group in groups if (levels := levels_of(group)) is not None]
+    # Apart, as two sets of other facts are drawn.
+    weights = [side.weights(np.random.default_rng(place), 4000) for place, side in enumerate(sides)]
+    found = _spread_of_curves([lambda points: points[0].forget] * 2, sides, weights)
+    means = [
+        mean_spread(stack(group.runs, "forget", "rougeL_recall"), clusters(group.runs, "forget")) for group in groups
+    ]
+    assert found.subjects == pytest.approx(sum(mean.subjects for mean in means), rel=0.1)
+    assert [term for term in found.seeds if term[0] > 1e-12] == [
+        (pytest.approx(variance), freedom) for mean in means for variance, freedom in mean.seeds
+    ]
 
 
 def test_retention_is_read_between_the_rates_next_to_it_though_another_keeps_more(tmp_path: Path) -> None:
