@@ -282,6 +282,56 @@ def test_the_other_splits_are_what_their_names_say(draw: Draw, seed: int) -> Non
                     assert pair_of[subject] == pair
 
 
+@pytest.fixture(scope="module")
+def few_beside(project: Tools) -> dict[str, dict[str, pl.DataFrame]]:
+    """Families whose splits beside the forget splits have fewer rows than the world could fill."""
+    matched = params().matched.model_dump() | {
+        "retain_train": 12, "retain_eval": 6, "neighbor_relation": 10, "neighbor_subject": 8, "world_facts": 7,
+    }  # fmt: skip
+    return families(by_split(made(project, drawn_world(project, 3, 260), params(matched=matched)), "matched"))
+
+
+def test_splits_beside_the_forget_splits_have_the_rows_asked_for(
+    few_beside: dict[str, dict[str, pl.DataFrame]],
+) -> None:
+    wanted = {"retain_train": 12, "retain_eval": 6, "neighbor_relation": 10, "neighbor_subject": 8, "world_facts": 7}
+    for splits in few_beside.values():
+        assert all(part.height <= wanted[name] for name, part in splits.items() if name in wanted)
+    assert {name: part.height for name, part in few_beside["city"].items() if name in wanted} == wanted
+
+
+def test_neighbours_by_relation_are_in_the_proportions_of_the_forget_splits(
+    few_beside: dict[str, dict[str, pl.DataFrame]],
+) -> None:
+    for splits in few_beside.values():
+        forget = pl.concat([splits[f"forget_{side}_8"] for side in SIDES])["relation"].value_counts()
+        shares = {relation: count / forget["count"].sum() for relation, count in forget.iter_rows()}
+        for relation, count in splits["neighbor_relation"]["relation"].value_counts().iter_rows():
+            assert count <= math.ceil(10 * shares[relation])
+
+
+def test_neighbours_by_subject_stand_in_the_order_of_the_forget_splits(draw: Draw) -> None:
+    for splits in families(by_split(draw(5)[1], "matched")).values():
+        order = splits["forget_rare_8"]["pair"].to_list()
+        places = [order.index(pair) for pair in splits["neighbor_subject"]["pair"]]
+        assert places == sorted(places)
+        assert len(set(places)) > 2
+
+
+def test_answers_are_paired_by_words_and_within_a_bin_of_lengths(project: Tools) -> None:
+    rows = drawn_facts(6, 300)
+    for number, row in enumerate(rows):
+        # Of one length with and without a space; so long that bins of four hold several lengths.
+        row["object_label"] = f"Pl{' ' if number % 2 else 'a'}{'x' * (number % 7)}{row['object_label'][-4:]}"
+    chosen = params(matched=params().matched.model_dump() | {"length_step": 4})
+    splits = by_split(made(project, world(project, rows), chosen), "matched")
+    rare, popular = (splits[f"city_forget_{side}_8"]["answer"] for side in SIDES)
+    assert [len(text) // 4 for text in rare] == [len(text) // 4 for text in popular]
+    assert [len(text.split()) for text in rare] == [len(text.split()) for text in popular]
+    assert {len(text.split()) for text in rare} == {1, 2}
+    assert rare.str.len_chars().to_list() != popular.str.len_chars().to_list()
+
+
 @settings(max_examples=4, deadline=None)
 @given(SEEDS, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_changes_nothing(project: Tools, seed: int, shuffler: random.Random) -> None:
