@@ -310,6 +310,17 @@ def test_neighbours_by_relation_are_in_the_proportions_of_the_forget_splits(
             assert count <= math.ceil(10 * shares[relation])
 
 
+def test_a_common_answer_leaves_the_place_of_its_relation_to_others(project: Tools) -> None:
+    rows = drawn_facts(3, 400)
+    for number, row in enumerate(rows):
+        if row["relation"] != "P26" and number % 5:
+            row |= {"object": "Q5000", "object_label": "PlaceQ5000"}
+    chosen = params(matched=params().matched.model_dump() | {"answer_share": 0.2, "neighbor_relation": 20})
+    found = by_split(made(project, world(project, rows), chosen), "matched")["city_neighbor_relation"]
+    assert found.height == 20
+    assert found.filter(pl.col("answer") == "PlaceQ5000").height == 4
+
+
 def test_neighbours_by_subject_stand_in_the_order_of_the_forget_splits(draw: Draw) -> None:
     for splits in families(by_split(draw(5)[1], "matched")).values():
         order = splits["forget_rare_8"]["pair"].to_list()
