@@ -276,6 +276,14 @@ def test_adapop_exponents_fall_with_popularity_whatever_its_unit() -> None:
         exponents(facts([1.0, None]))
 
 
+def test_adapop_of_one_fact_and_of_an_unknown_rule() -> None:
+    assert ranks([4.0]) == [0.5]
+    assert exponents(facts([7.0]))["exponent"][0] == pytest.approx([(2.0 * 0.05) ** 0.5] * 2)
+    assert exponents(facts([0.0]), by="published")["exponent"] == [[2.0] * 2]
+    with pytest.raises(UsageError, match="'rank' is neither quantile nor published"):
+        exponents(facts([1.0]), by="rank")
+
+
 def test_adapop_published_exponents_are_clipped_and_the_share_is_recorded() -> None:
     values = [row[0] for row in exponents(facts([10.0, 167.0, 9000.0]), by="published")["exponent"]]
     assert values == pytest.approx([2.0, 1.0, 0.05], rel=0.01)
@@ -294,6 +302,31 @@ def test_adapop_controller_raises_the_retain_weight_as_far_as_its_limit_and_lowe
     assert values[-1] == 5.5
     calm = {"retain_before": [1.0] * 200, "retain_nll": [1.0] * 200}
     assert controller.after_epoch(calm)["alpha"] < 5.5
+
+
+def test_adapop_controller_by_hand() -> None:
+    def epoch(*losses: float) -> dict[str, list[float]]:
+        return {"retain_before": [1.0] * len(losses), "retain_nll": list(losses)}
+
+    controller = DualAscent()
+    # Without drift the multiplier stays at nothing: it saves up no slack for later.
+    assert [controller.after_epoch(epoch(1.0, 0.5))["alpha"] for _ in range(3)] == [0.5] * 3
+    controller = DualAscent()
+    # The average starts at the reference's loss: 0.9 + 0.1 * 3 = 1.2, a tenth more than is tolerated.
+    assert controller.after_epoch(epoch(3.0))["alpha"] == pytest.approx(0.6)
+    # It goes on over epochs: 0.9 * 1.2 + 0.1 = 1.18, and the multiplier to 0.1 + 0.08.
+    assert controller.after_epoch(epoch(1.0))["alpha"] == pytest.approx(0.68)
+    # Relative to the reference's loss: twice of everything is the same.
+    twice = DualAscent()
+    assert twice.after_epoch({"retain_before": [2.0], "retain_nll": [6.0]})["alpha"] == pytest.approx(0.6)
+    options = {"start_alpha": 0.2, "rate": 2.0, "tolerance": 0.05, "decay": 0.5, "lambda_most": 1.0, "most_alpha": 0.9}
+    told = DualAscent(**options)
+    assert told.start() == {"alpha": 0.2}
+    assert told.after_epoch(epoch(1.4))["alpha"] == pytest.approx(0.2 + 2 * (0.2 - 0.05))
+    assert told.after_epoch(epoch(9.0))["alpha"] == 0.9
+    assert DualAscent(start_alpha=7.0).start() == {"alpha": 5.5}
+    held = DualAscent(lambda_most=1.0)
+    assert held.after_epoch(epoch(*[9.0] * 50))["alpha"] == 1.5
 
 
 def test_adapop_of_the_follow_up_tells_sets_apart_and_keeps_its_controller_at_the_limit() -> None:
