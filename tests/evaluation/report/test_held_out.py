@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
 from dual_data.evaluation.report.collect import collect_one
 from dual_data.evaluation.report.held_out import HeldOut, held_out, matched_by_popularity
 from dual_data.evaluation.report.write import write_report
@@ -95,6 +98,34 @@ def test_facts_too_far_apart_are_no_pairs() -> None:
     assert label == f"{len(left)} pairs of like popularity"
     unknown = _rows_of_popularity(300, [None] * 20)
     assert matched_by_popularity(forget, unknown) == (forget, unknown, "unmatched: no popularity")
+
+
+@pytest.mark.parametrize(("apart", "pairs"), [(0.9, 30), (1.1, 0)])
+def test_the_caliper_is_a_quarter_of_a_standard_deviation_of_the_logarithms(apart: float, pairs: int) -> None:
+    logs = np.repeat([0.0, 8.0], 15)  # their standard deviation is 4
+    forget, others = _popular(0, np.expm1(logs).tolist()), _popular(100, np.expm1(logs + apart).tolist())
+    said = matched_by_popularity(forget, others)[2]
+    assert said == (f"{pairs} pairs of like popularity" if pairs else "unmatched: under 10 pairs of like popularity")
+
+
+@pytest.mark.parametrize(("facts", "said"), [(10, "10 pairs of like"), (9, "unmatched: under 10 pairs of like")])
+def test_ten_pairs_are_enough(facts: int, said: str) -> None:
+    forget, others = _popular(0, [3.0] * facts), _popular(100, [3.0] * 40)
+    assert matched_by_popularity(forget, others)[2] == f"{said} popularity"
+
+
+def test_of_facts_of_one_popularity_those_that_are_paired_are_a_sample() -> None:
+    forget, others = _popular(0, [3.0] * 50), _popular(100, [3.0] * 500)
+    _, found, _ = matched_by_popularity(forget, others)
+    places = sorted(int(row["id"].removeprefix("fact-")) - 100 for row in found)
+    assert len(places) == 50
+    assert np.mean(places) == pytest.approx(249.5, abs=4 * 500 / 12**0.5 / 50**0.5)  # four standard errors
+
+
+def test_a_result_of_the_sets_that_unlearning_trains_on_holds_nothing_out(tmp_path: Path) -> None:
+    path = cell_path(tmp_path, write_cell(tmp_path, forget=0.5, retain=0.9))
+    items = {name: rows for name, rows in read_result(path)["items"].items() if name in ("forget", "retain_train")}
+    assert held_out(items, collect_one(path)) == ("", (), (), "none")
 
 
 def test_the_report_says_where_the_retain_sets_are_one(tmp_path: Path) -> None:
