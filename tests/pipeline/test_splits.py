@@ -393,6 +393,14 @@ def with_link_counts(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
     return inputs._replace(links=Links.validate(pl.DataFrame(rows, schema=schema))), true
 
 
+def test_sides_that_popularity_does_not_tell_apart_are_not_laid_to_the_cap(project: Tools) -> None:
+    rows = [row | ({"subject_mentions": 7} if row["relation"] != "P36" else {}) for row in drawn_facts(1, 260)]
+    result = made(project, world(project, rows), params(percents=(2, 40)))
+    reasons = [reason for reason in result.tables["capacity"].filter(recipe="matched")["reason"] if "pairs" in reason]
+    assert len(reasons) >= 4
+    assert all(reason.endswith("pairs can be matched") for reason in reasons)
+
+
 @pytest.mark.parametrize(("cap", "open_ends"), [(110, 12), (150, 7), (1000, 6), (30_000, 3), (10**9, 0)])
 def test_paper_makes_no_forget_split_that_a_higher_count_would_change(project: Tools, cap: int, open_ends: int) -> None:
     inputs, true = with_link_counts(drawn_world(project, 1, 260), cap)
