@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dual_data.matching import ObjectKind, contains_answer, exact_answer, normalise
+from dual_data.matching import ObjectKind, contains_answer, exact_answer, kind_of, normalise
 from dual_data.words import words
 
 
@@ -35,6 +35,65 @@ from dual_data.words import words
 def test_names(text: str, answers: list[str], contained: bool, exact: bool) -> None:
     assert contains_answer(text, answers) is contained
     assert exact_answer(text, answers) is exact
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "contained", "exact"),
+    [
+        ("a city", "City", True, True),
+        ("oak", "an oak", True, True),
+        ("B oak", "A oak", True, False),
+        ("A", "a", True, True),  # alone it is no article
+        ("B", "A", False, False),
+        ("It is B", "An A", False, False),
+        ("Milne", "A. A. Milne", False, False),  # nor are initials
+        ("A. A. Milne", "A. Milne", True, False),
+        ("Them", "The", False, False),
+        ("The The", "The", True, False),
+    ],
+)
+def test_articles(text: str, answer: str, contained: bool, exact: bool) -> None:
+    assert contains_answer(text, [answer]) is contained
+    assert exact_answer(text, [answer]) is exact
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "contained", "exact"),
+    [
+        ("!!!", "???", False, False),
+        (" ?! ", "?!", True, True),
+        ("It is !!!", " !!! ", True, False),
+        ("It is Ⓐ", "ⓐ", True, False),
+        ("Ⓐ", "ⓐ", True, True),
+        ("", "", False, False),
+        ("", "?", False, False),
+    ],
+)
+def test_a_name_of_signs_alone_is_compared_by_its_signs(text: str, answer: str, contained: bool, exact: bool) -> None:
+    assert contains_answer(text, [answer]) is contained
+    assert exact_answer(text, [answer]) is exact
+
+
+def test_kinds() -> None:
+    assert [kind_of(value) for value in ("entity", "text", "date", "quantity")] == [
+        "entity",
+        "text",
+        "date",
+        "quantity",
+    ]
+    assert [kind_of(value) for value in ("colour", "", None)] == ["entity"] * 3
+
+
+def test_one_of_several_accepted_values_is_enough() -> None:
+    for kind, answers in (("date", ["1890", "1889"]), ("quantity", ["7", "1889"])):
+        assert contains_answer("in 1889", answers, kind_of(kind))
+        assert exact_answer("1889", answers, kind_of(kind))
+    assert contains_answer("324 m", ["324"], "quantity")  # no unit is asked for
+
+
+def test_fillers_alone_are_no_date_and_no_number() -> None:
+    assert not exact_answer("in the year", ["1889"], "date")
+    assert not exact_answer("about", ["7"], "quantity")
 
 
 @pytest.mark.parametrize("sign", ["", "'", "‘", "’", "`", "´", *"\u02bb\u02bc\u02bd\u02be\u02bf"])

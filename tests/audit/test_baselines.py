@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from dual_data.audit.baselines import NAMES, baselines, most_frequent
+from dual_data.audit.baselines import NAMES, baseline_table, baselines, most_frequent
 
 WORDS = ["north", "county", "of", "river", "Alpha", "Beta", "-", "counties", "Łódź", "new york"]
 answers = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
@@ -63,3 +65,21 @@ def test_the_first_of_equally_frequent_values_is_taken() -> None:
 def test_what_the_columns_cannot_tell_is_left_out() -> None:
     table = pl.DataFrame({"question": ["Where lies Alphaville?"], "answer": ["Alphaland"]})
     assert set(baselines(table)) == {"majority_answer"}
+
+
+@given(rows, rows, st.randoms(use_true_random=False))
+def test_a_table_of_splits_has_the_baselines_of_each(
+    first: list[tuple[str, str]], second: list[tuple[str, str]], shuffler: random.Random
+) -> None:
+    parts = [
+        frame([relation for relation, _ in facts], [text for _, text in facts], [f"{text}s" for _, text in facts])
+        for facts in (first, second)
+    ]
+    both = pl.concat([part.with_columns(split=pl.lit(name)) for name, part in zip("ab", parts, strict=True)])
+    mixed = both[shuffler.sample(range(both.height), both.height)]
+    found = {row["split"]: row for row in baseline_table(mixed, "split").iter_rows(named=True)}
+    for name, part in zip("ab", parts, strict=True):
+        expected = baselines(part)
+        assert found[name]["rows"] == part.height
+        assert {rule: found[name][rule] for rule in NAMES} == pytest.approx(expected, abs=1e-8)
+        assert found[name]["chance"] == pytest.approx(max(expected.values()), abs=1e-8)
