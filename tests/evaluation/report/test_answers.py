@@ -11,6 +11,8 @@ import pytest
 
 from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.contrast import Contrast
+from dual_data.evaluation.statistics import Interval
 from tests.evaluation.report.made_up import LRS, write_cell, write_grid
 
 
@@ -210,3 +212,31 @@ def test_one_rate_for_both_sets(tmp_path: Path) -> None:
     groups = {group.key[2:4]: group for group in collect([tmp_path]).groups}
     rate = answers.common_rate(groups["pretrained", "popular"], groups["pretrained", "rare"])
     assert rate == pytest.approx(1e-4)
+
+
+def test_one_rate_for_both_sets_is_that_of_the_best_mean_and_not_of_either(tmp_path: Path) -> None:
+    left = {"popular": (0.95, 0.5, 0.3, 0.3), "rare": (0.4, 0.4, 0.4, 0.4)}
+    kept = {"popular": (1.0, 0.9, 0.9, 0.9), "rare": (1.0, 0.9, 0.2, 0.2)}
+    for name, shares in left.items():
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        for lr, forget, retain in zip((*LRS, 1e-2), shares, kept[name], strict=True):
+            write_cell(tmp_path, forget_set=name, method="NPO", lr=lr, forget=forget, retain=retain)
+    popular, rare = collect([tmp_path]).groups
+    # Alone, the popular set would be forgotten at 1e-3 and the rare one at 1e-5.
+    assert (popular.chosen(), rare.chosen()) == (1e-3, 1e-5)
+    assert answers.common_rate(popular, rare) == answers.common_rate(rare, popular) == 1e-4
+    strong = [group._replace(runs=group.runs[2:]) for group in (popular, rare)]
+    assert answers.common_rate(*strong) == 1e-3  # of two that are alike, the smaller
+    assert answers.common_rate(popular, rare._replace(before=())) is None
+    assert answers.common_rate(popular._replace(runs=popular.runs[:1]), rare._replace(runs=rare.runs[1:])) is None
+
+
+def test_what_is_not_tested_takes_nothing_from_the_tests_of_the_others() -> None:
+    none = Interval(0.0, 0.0, 0.0)
+
+    def one(p_value: float, seeds: int) -> answers.Compared:
+        contrast = Contrast(Interval(1.0, 0.0, 2.0, p_value), none, none, 9, seeds, np.zeros(1))
+        return answers.Compared(("d", ""), "d, m", contrast, ())
+
+    found = answers.corrected([one(0.01, 3), one(0.001, 1), one(0.03, 2), one(0.02, 3)])
+    assert [one.p_value for one in found] == pytest.approx([0.03, None, 0.04, 0.04])
