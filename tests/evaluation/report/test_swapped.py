@@ -38,3 +38,11 @@ def test_what_the_question_says_too_is_not_brought_out_by_others() -> None:
 def test_facts_of_one_answer_have_no_other() -> None:
     rows = [_row(number, "Land0") | {"ground_truth": "Land0"} for number in range(3)]
     assert [other for _, other in elicited(rows)] == [None] * 3
+
+
+def test_which_other_answer_is_the_control_does_not_depend_on_the_order_of_the_file() -> None:
+    rows = [_row(place, f"Land{(place + 1) % 9} Land{(place + 4) % 9}") for place in range(9)]
+    found = dict(zip([row["id"] for row in rows], brought_out(rows), strict=True))
+    assert {other for _, other in found.values()} == {True, False}
+    for order in (rows[::-1], rows[4:] + rows[:4], sorted(rows, key=lambda row: int(row["id"][-1]) % 3)):
+        assert dict(zip([row["id"] for row in order], brought_out(order), strict=True)) == found
