@@ -79,24 +79,24 @@ def test_thirds_of_values_that_may_be_higher_are_those_of_the_true_ones(sums: li
 
 def test_the_middle_third_is_left_out() -> None:
     frame = ranked(list("abcdefg"), value=[3, 0, 6, 1, 5, 2, 4]).with_columns(relation=pl.lit("x"))
-    found = sampling.thirds(frame, "value", ["relation"]).select("value", "side").rows()
-    assert found == [(0, "rare"), (1, "rare"), (5, "popular"), (6, "popular")]
+    sides = sampling.thirds(frame, "value", ["relation"]).select("value", "side").rows()
+    assert sides == [(0, "rare"), (1, "rare"), (5, "popular"), (6, "popular")]
 
 
 @pytest.mark.parametrize(
-    ("values", "kept"), [([0, 3, 3, 3, 3, 5], 0), ([0, 3, 3, 3, 4, 5], 4), ([3, 3, 3, 3, 5, 5], 4)]
+    ("values", "height"), [([0, 3, 3, 3, 3, 5], 0), ([0, 3, 3, 3, 4, 5], 4), ([3, 3, 3, 3, 5, 5], 4)]
 )
-def test_thirds_that_touch_tell_nothing_apart(values: list[int], kept: int) -> None:
+def test_thirds_that_touch_tell_nothing_apart(values: list[int], height: int) -> None:
     frame = ranked(list("abcdef"), value=list[object](values)).with_columns(relation=pl.lit("x"))
-    assert sampling.thirds(frame, "value", ["relation"]).height == kept
+    assert sampling.thirds(frame, "value", ["relation"]).height == height
 
 
 @pytest.mark.parametrize("keys", [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]])
 def test_of_equal_values_one_that_may_be_higher_counts_as_the_higher(keys: list[str]) -> None:
     # Were it in the middle, the group would be left out for it; whatever the hashes say, it is not.
     frame = ranked(keys, value=[1, 5, 5], least=[False, False, True]).with_columns(relation=pl.lit("x"))
-    found = sampling.thirds(frame, "value", ["relation"], "least")
-    assert found.select("value", "least", "side").rows() == [(1, False, "rare"), (5, True, "popular")]
+    sides = sampling.thirds(frame, "value", ["relation"], "least")
+    assert sides.select("value", "least", "side").rows() == [(1, False, "rare"), (5, True, "popular")]
 
 
 SIDED = st.lists(
@@ -272,9 +272,9 @@ def test_a_smaller_prefix_does_not_depend_on_larger_ones(choices: list[tuple[str
 
 @given(CHOICES, st.integers(1, 20))
 def test_a_larger_prefix_goes_on_with_all_that_is_left(choices: list[tuple[str, str]], size: int) -> None:
-    found = sampling.nested(choices, [size, 2 * size], 1.0)
-    assert found.filled == {size: min(size, len(choices)), 2 * size: min(2 * size, len(choices))}
-    assert found.chosen == list(range(found.filled[2 * size]))  # without a cap, the ranking itself
+    result = sampling.nested(choices, [size, 2 * size], 1.0)
+    assert result.filled == {size: min(size, len(choices)), 2 * size: min(2 * size, len(choices))}
+    assert result.chosen == list(range(result.filled[2 * size]))  # without a cap, the ranking itself
 
 
 @given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 40), st.floats(0.05, 1.0))

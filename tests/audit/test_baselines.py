@@ -71,15 +71,15 @@ def test_what_the_columns_cannot_tell_is_left_out() -> None:
 def test_a_table_of_splits_has_the_baselines_of_each(
     first: list[tuple[str, str]], second: list[tuple[str, str]], shuffler: random.Random
 ) -> None:
-    parts = [
+    splits = [
         frame([relation for relation, _ in facts], [text for _, text in facts], [f"{text}s" for _, text in facts])
         for facts in (first, second)
     ]
-    both = pl.concat([part.with_columns(split=pl.lit(name)) for name, part in zip("ab", parts, strict=True)])
+    both = pl.concat([split.with_columns(split=pl.lit(name)) for name, split in zip("ab", splits, strict=True)])
     mixed = both[shuffler.sample(range(both.height), both.height)]
-    found = {row["split"]: row for row in baseline_table(mixed, "split").iter_rows(named=True)}
-    for name, part in zip("ab", parts, strict=True):
-        expected = baselines(part)
-        assert found[name]["rows"] == part.height
-        assert {rule: found[name][rule] for rule in NAMES} == pytest.approx(expected, abs=1e-8)
-        assert found[name]["chance"] == pytest.approx(max(expected.values()), abs=1e-8)
+    row_by_split = {row["split"]: row for row in baseline_table(mixed, "split").iter_rows(named=True)}
+    for name, split in zip("ab", splits, strict=True):
+        expected = baselines(split)
+        assert row_by_split[name]["rows"] == split.height
+        assert {rule: row_by_split[name][rule] for rule in NAMES} == pytest.approx(expected, abs=1e-8)
+        assert row_by_split[name]["chance"] == pytest.approx(max(expected.values()), abs=1e-8)

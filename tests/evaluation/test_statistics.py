@@ -111,18 +111,18 @@ def test_no_draw_lies_beyond_the_least_and_the_largest_item() -> None:
 
 
 def test_the_spread_of_a_mean_is_its_variance_by_subjects_and_by_seeds() -> None:
-    of_seed = statistics.mean_spread(np.repeat([[0.0], [1.0], [5.0]], 40, axis=1), [index // 4 for index in range(40)])
-    assert of_seed.subjects == pytest.approx(0)
-    ((by_seed, freedom),) = of_seed.seeds
-    assert (by_seed, freedom) == pytest.approx((7 / 3, 2))  # the variance of the three, over their number
+    spread = statistics.mean_spread(np.repeat([[0.0], [1.0], [5.0]], 40, axis=1), [index // 4 for index in range(40)])
+    assert spread.subjects == pytest.approx(0)
+    ((variance, freedom),) = spread.seeds
+    assert (variance, freedom) == pytest.approx((7 / 3, 2))  # the variance of the three, over their number
     items = np.random.default_rng(10).normal(size=300)
-    alone, twice = statistics.mean_spread(items, range(300)), statistics.mean_spread([items, items], range(300))
-    assert alone.subjects == pytest.approx(items.var() / 300, rel=0.1)
-    assert twice.subjects == pytest.approx(alone.subjects)
-    assert alone.seeds == ()
-    assert twice.seeds == ((0.0, 1),)
+    single, double = statistics.mean_spread(items, range(300)), statistics.mean_spread([items, items], range(300))
+    assert single.subjects == pytest.approx(items.var() / 300, rel=0.1)
+    assert double.subjects == pytest.approx(single.subjects)
+    assert single.seeds == ()
+    assert double.seeds == ((0.0, 1),)
     tens = statistics.mean_spread(np.repeat(items, 10), np.repeat(np.arange(300), 10).tolist())
-    assert tens.subjects == pytest.approx(alone.subjects)  # ten items of a subject that are alike say no more than one
+    assert tens.subjects == pytest.approx(single.subjects)  # ten items of a subject that are alike say no more than one
 
 
 def test_a_share_that_is_all_or_nothing_has_an_interval_as_wide_as_its_subjects_allow() -> None:
@@ -134,8 +134,8 @@ def test_a_share_that_is_all_or_nothing_has_an_interval_as_wide_as_its_subjects_
 
 
 def test_a_share_in_between_has_the_interval_of_any_mean() -> None:
-    found, names = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0], "aabbcd"
-    assert statistics.bootstrap_mean(found, names, share=True) == statistics.bootstrap_mean(found, names)
+    scores, subjects = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0], "aabbcd"
+    assert statistics.bootstrap_mean(scores, subjects, share=True) == statistics.bootstrap_mean(scores, subjects)
 
 
 def upper_end(trials: int) -> float:
@@ -202,16 +202,16 @@ def test_what_is_plain_is_found_among_many_comparisons_and_few_subjects_prove_no
 def test_a_p_value_is_read_from_the_draws_where_enough_lie_beyond_zero(beyond: int, asked: bool) -> None:
     # A normal tail at 6 standard deviations, which 1,000 draws cannot show.
     draws = np.concatenate([np.full(999 - beyond, 1.0), np.full(beyond, -1.0)])
-    spreads = []
+    calls = []
 
     def spread() -> statistics.Spread:
-        spreads.append(beyond)
+        calls.append(beyond)
         return statistics.Spread(1 / 36, ())
 
     for sign in (1, -1):
-        found = statistics.interval_of(1.0, sign * draws, 200, spread)
-        assert found.p_value == pytest.approx(math.erfc(6 / math.sqrt(2)) if asked else 2 * (beyond + 1) / 1000)
-    assert len(spreads) == (2 if asked else 0)
+        interval = statistics.interval_of(1.0, sign * draws, 200, spread)
+        assert interval.p_value == pytest.approx(math.erfc(6 / math.sqrt(2)) if asked else 2 * (beyond + 1) / 1000)
+    assert len(calls) == (2 if asked else 0)
     # A tail of the spread that is higher than that of the draws says nothing more.
     wide = statistics.interval_of(1.0, draws, 200, lambda: statistics.Spread(1.0, ()))
     assert wide.p_value == pytest.approx(min(2 * (beyond + 1) / 1000, math.erfc(1 / math.sqrt(2)) if asked else 1))
@@ -302,24 +302,24 @@ def test_auc_interval() -> None:
 
 def test_an_auc_of_all_or_nothing_has_the_interval_of_a_share_of_the_class_of_fewer_subjects() -> None:
     above, below = [5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 3.0, 4.0, 0.0]
-    found = statistics.auc_interval(above, below, "aabc", range(5))
-    assert found[:3] == pytest.approx((1, 1 - upper_end(3), 1))
+    interval = statistics.auc_interval(above, below, "aabc", range(5))
+    assert interval[:3] == pytest.approx((1, 1 - upper_end(3), 1))
     assert statistics.auc_interval(below, above, range(5), "aabc")[:3] == pytest.approx((0, 0, upper_end(3)))
 
 
 def test_the_interval_of_an_auc_is_over_the_subjects_of_both_classes() -> None:
     random = np.random.default_rng(9)
     sides = [np.repeat(random.normal(mean, 1, 30), 4).tolist() for mean in (0.5, 0.0)]
-    each, subjects = range(120), [index // 4 for index in range(120)]
+    items, subjects = range(120), [index // 4 for index in range(120)]
     widths = [
-        found.high - found.low
-        for found in (
-            statistics.auc_interval(*sides, *names) for names in itertools.product([each, subjects], repeat=2)
+        interval.high - interval.low
+        for interval in (
+            statistics.auc_interval(*sides, *names) for names in itertools.product([items, subjects], repeat=2)
         )
     ]
     # Half of the variance is of either class: of 120 subjects or of 30.
-    wanted = [1, math.sqrt(2.5), math.sqrt(2.5), 2]
-    assert [width / widths[0] for width in widths] == pytest.approx(wanted, rel=0.2)
+    expected = [1, math.sqrt(2.5), math.sqrt(2.5), 2]
+    assert [width / widths[0] for width in widths] == pytest.approx(expected, rel=0.2)
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.randoms())
@@ -349,10 +349,10 @@ def test_asymptotic_kolmogorov_smirnov_is_near_the_exact_one() -> None:
 @pytest.mark.parametrize("shift", [0.03, 0.04, 0.05])
 def test_the_asymptotic_p_value_is_right_where_it_decides(shift: float) -> None:
     points = (np.arange(1001) + 0.5) / 1001
-    statistic, found = statistics.kolmogorov_smirnov(points, points + shift)
+    statistic, p_value = statistics.kolmogorov_smirnov(points, points + shift)
     exact = statistics._exact_tail(1001, 1001, round(statistic * 1001 * 1001))
     assert 0.1 < exact < 0.8
-    assert found == pytest.approx(exact, rel=0.03)
+    assert p_value == pytest.approx(exact, rel=0.03)
 
 
 @pytest.mark.parametrize(("size", "critical"), [(4, 0.624), (5, 0.565), (10, 0.410), (20, 0.294)])
@@ -412,8 +412,8 @@ def test_bootstrap_of_any_statistic() -> None:
 def test_what_is_no_number_of_all_items_or_of_every_draw_has_no_interval() -> None:
     for of_all, of_draws in ((math.nan, 1.0), (1.0, math.nan)):
         values = iter([*[of_draws] * 500, of_all])  # the draws are taken first
-        found = statistics.bootstrap(lambda _, values=values: next(values), range(6))  # type: ignore[misc]
-        assert found[:3] == pytest.approx((of_all, math.nan, math.nan), nan_ok=True)
+        interval = statistics.bootstrap(lambda _, values=values: next(values), range(6))  # type: ignore[misc]
+        assert interval[:3] == pytest.approx((of_all, math.nan, math.nan), nan_ok=True)
 
 
 def test_shared_draws_are_what_the_generator_would_have_given() -> None:

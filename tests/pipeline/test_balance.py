@@ -47,14 +47,14 @@ def test_measures_of_two_sides_by_hand() -> None:
     # Rare answers are long and often given, whatever their case; the popular ones are short and given once.
     pool = _pool(["Old Peru", "old peru", "OLD PERU", "Peru", "Chad", "Mali"], [-1.0, -3.0, None, -2.0, -4.0, -4.5])
     rows = measured(pool)
-    found = {row["measure"]: row for row in compared(rows[:3], rows[3:], ("m",))}
-    assert (found["answer_frequency"]["rare_mean"], found["answer_frequency"]["popular_mean"]) == (3, 1)
-    assert (found["answer_length"]["rare_mean"], found["answer_length"]["popular_mean"]) == (8, 4)
-    assert found["answer_length"]["auc"] == pytest.approx(1.0)
-    assert found["answer_length"]["balanced"] is False
-    assert (found["subject_length"]["difference"], found["subject_length"]["balanced"]) == (0, True)
-    assert (found["relation"]["auc"], found["relation"]["balanced"]) == (0.5, True)
-    confidence = found["log_probability of m"]
+    balance = {row["measure"]: row for row in compared(rows[:3], rows[3:], ("m",))}
+    assert (balance["answer_frequency"]["rare_mean"], balance["answer_frequency"]["popular_mean"]) == (3, 1)
+    assert (balance["answer_length"]["rare_mean"], balance["answer_length"]["popular_mean"]) == (8, 4)
+    assert balance["answer_length"]["auc"] == pytest.approx(1.0)
+    assert balance["answer_length"]["balanced"] is False
+    assert (balance["subject_length"]["difference"], balance["subject_length"]["balanced"]) == (0, True)
+    assert (balance["relation"]["auc"], balance["relation"]["balanced"]) == (0.5, True)
+    confidence = balance["log_probability of m"]
     assert (confidence["rare_mean"], confidence["popular_mean"]) == pytest.approx((-2.0, -3.5))  # one value a fact
     # Variances 2 and 1.75, means 1.5 apart.
     assert confidence["difference"] == pytest.approx(-1.5 / (3.75 / 2) ** 0.5)
@@ -66,12 +66,12 @@ def test_means_that_differ_by_more_than_a_tenth_of_their_spread_are_not_balanced
     # Both sides have the variance 1.
     values = [-(0.5**0.5), 0.5**0.5, *(gap + sign * 0.5**0.5 for sign in (-1, 1))]
     rows = measured(_pool(["Peru"] * 4, list(values)))
-    found = {row["measure"]: row for row in compared(rows[:2], rows[2:], ("m",))}["log_probability of m"]
-    assert found["difference"] == pytest.approx(gap)
-    assert found["balanced"] is balanced
+    confidence = {row["measure"]: row for row in compared(rows[:2], rows[2:], ("m",))}["log_probability of m"]
+    assert confidence["difference"] == pytest.approx(gap)
+    assert confidence["balanced"] is balanced
 
 
 def test_what_cannot_be_measured_is_neither_balanced_nor_not() -> None:
     rows = measured(_pool(["Peru"] * 4, [None] * 4))
-    found = {row["measure"]: row for row in compared(rows[:2], rows[2:], ("m",))}["log_probability of m"]
-    assert [found[name] for name in ("rare_mean", "popular_mean", "difference", "balanced")] == [None] * 4
+    confidence = {row["measure"]: row for row in compared(rows[:2], rows[2:], ("m",))}["log_probability of m"]
+    assert [confidence[name] for name in ("rare_mean", "popular_mean", "difference", "balanced")] == [None] * 4

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from pipeline.recipes.matched import Family, Made, MatchedParams
+from pipeline.recipes.matched import Family, MatchedParams, SplitOutcome
 from pipeline.recipes.paper import examples, splits
 
 
@@ -24,46 +24,46 @@ def _candidates(
     )
 
 
-def _made(
-    own: pl.DataFrame, percents: tuple[int, ...], smallest: int, retain: tuple[int, ...] = (1,)
-) -> dict[str, Made]:
+def _outcomes(
+    candidates: pl.DataFrame, percents: tuple[int, ...], smallest: int, retain: tuple[int, ...] = (1,)
+) -> dict[str, SplitOutcome]:
     family = Family("city", "places_city", MatchedParams(), percents, smallest)
-    return {one.split.removeprefix("city_"): one for one in splits(own, family, retain)}
+    return {outcome.name.removeprefix("city_"): outcome for outcome in splits(candidates, family, retain)}
 
 
 def test_retain_rows_ask_nothing_that_is_to_be_forgotten() -> None:
     # The last two are the most popular; 4 asks what the first, which is the rarest, is asked.
-    own = _candidates(range(10), questions={4: "What is 0?"})
-    found = _made(own, (10, 20), 2, retain=(5, 6))
-    assert found["forget_rare_20"].facts == ["0", "1"]
-    assert found["forget_popular_20"].facts == ["8", "9"]
-    assert found["fast_retain_5"].facts == ["2", "3", "5", "6", "7"]
-    assert found["fast_retain_6"].facts == []
-    assert found["fast_retain_6"].reason == "5 rows beside the forget splits; 6 are asked for"
+    candidates = _candidates(range(10), questions={4: "What is 0?"})
+    outcomes = _outcomes(candidates, (10, 20), 2, retain=(5, 6))
+    assert outcomes["forget_rare_20"].facts == ["0", "1"]
+    assert outcomes["forget_popular_20"].facts == ["8", "9"]
+    assert outcomes["fast_retain_5"].facts == ["2", "3", "5", "6", "7"]
+    assert outcomes["fast_retain_6"].facts == []
+    assert outcomes["fast_retain_6"].reason == "5 rows beside the forget splits; 6 are asked for"
 
 
 def test_a_split_of_the_smallest_size_is_made_and_a_smaller_one_is_not() -> None:
-    found = _made(_candidates(range(10)), (10, 20), 2)
-    assert found["forget_rare_10"].facts == []
-    assert found["forget_rare_10"].reason == "10 % of 10 candidates are 1 rows, fewer than 2"
-    assert found["forget_rare_20"].reason == ""
-    assert _made(_candidates(range(10)), (10,), 10)["full"].facts == [str(place) for place in range(10)]
-    assert _made(_candidates(range(10)), (10,), 11)["full"].reason == "10 rows, fewer than 11"
+    outcomes = _outcomes(_candidates(range(10)), (10, 20), 2)
+    assert outcomes["forget_rare_10"].facts == []
+    assert outcomes["forget_rare_10"].reason == "10 % of 10 candidates are 1 rows, fewer than 2"
+    assert outcomes["forget_rare_20"].reason == ""
+    assert _outcomes(_candidates(range(10)), (10,), 10)["full"].facts == [str(place) for place in range(10)]
+    assert _outcomes(_candidates(range(10)), (10,), 11)["full"].reason == "10 rows, fewer than 11"
 
 
 def test_nothing_is_retained_of_what_nothing_is_forgotten_of() -> None:
-    found = _made(_candidates(range(10)), (10, 20), 3)
-    assert found["fast_retain_1"].facts == []
-    assert found["fast_retain_1"].reason == "no forget split could be made"
+    outcomes = _outcomes(_candidates(range(10)), (10, 20), 3)
+    assert outcomes["fast_retain_1"].facts == []
+    assert outcomes["fast_retain_1"].reason == "no forget split could be made"
 
 
 def test_of_equal_sums_one_that_may_be_higher_counts_as_the_higher() -> None:
     # 2 and 3 have one sum, of which that of 2 may be higher: the three rarest are known, and the four rarest are not.
-    found = _made(_candidates([0, 1, 2, 2, *range(4, 10)], capped=[2]), (30, 40), 2)
-    assert found["forget_rare_30"].facts == ["0", "1", "3"]
-    assert found["forget_rare_40"].facts == []
-    assert found["forget_rare_40"].holds == 3
-    assert found["forget_popular_30"].facts == []
+    outcomes = _outcomes(_candidates([0, 1, 2, 2, *range(4, 10)], capped=[2]), (30, 40), 2)
+    assert outcomes["forget_rare_30"].facts == ["0", "1", "3"]
+    assert outcomes["forget_rare_40"].facts == []
+    assert outcomes["forget_rare_40"].holds == 3
+    assert outcomes["forget_popular_30"].facts == []
 
 
 def test_generations_are_those_of_the_rule_and_the_model_of_the_paper() -> None:
@@ -80,7 +80,7 @@ def test_generations_are_those_of_the_rule_and_the_model_of_the_paper() -> None:
             for rule in ("matched", "paper")
         ]
     ).with_columns(generation_recall=1.0, embedding_similarity=0.5)
-    found = examples(rows, probes, "org/some-model-1.5B")
-    assert found["best_gen_some_model_1_5B"].to_list() == ["org/some-model-1.5B paper"]
-    assert "best_gen_other" not in found.columns
-    assert examples(rows, probes, "").columns == [name for name in found.columns if not name.endswith("_1_5B")]
+    table = examples(rows, probes, "org/some-model-1.5B")
+    assert table["best_gen_some_model_1_5B"].to_list() == ["org/some-model-1.5B paper"]
+    assert "best_gen_other" not in table.columns
+    assert examples(rows, probes, "").columns == [name for name in table.columns if not name.endswith("_1_5B")]

@@ -288,16 +288,16 @@ def few_beside(project: Tools) -> dict[str, dict[str, pl.DataFrame]]:
     matched = params().matched.model_dump() | {
         "retain_train": 12, "retain_eval": 6, "neighbor_relation": 10, "neighbor_subject": 8, "world_facts": 7,
     }  # fmt: skip
-    return families(by_split(made(project, drawn_world(project, 3, 260), params(matched=matched)), "matched"))
+    return families(by_split(make_splits(project, drawn_world(project, 3, 260), params(matched=matched)), "matched"))
 
 
 def test_splits_beside_the_forget_splits_have_the_rows_asked_for(
     few_beside: dict[str, dict[str, pl.DataFrame]],
 ) -> None:
-    wanted = {"retain_train": 12, "retain_eval": 6, "neighbor_relation": 10, "neighbor_subject": 8, "world_facts": 7}
+    sizes = {"retain_train": 12, "retain_eval": 6, "neighbor_relation": 10, "neighbor_subject": 8, "world_facts": 7}
     for splits in few_beside.values():
-        assert all(part.height <= wanted[name] for name, part in splits.items() if name in wanted)
-    assert {name: part.height for name, part in few_beside["city"].items() if name in wanted} == wanted
+        assert all(split.height <= sizes[name] for name, split in splits.items() if name in sizes)
+    assert {name: split.height for name, split in few_beside["city"].items() if name in sizes} == sizes
 
 
 def test_neighbours_by_relation_are_in_the_proportions_of_the_forget_splits(
@@ -316,9 +316,9 @@ def test_a_common_answer_leaves_the_place_of_its_relation_to_others(project: Too
         if row["relation"] != "P26" and number % 5:
             row |= {"object": "Q5000", "object_label": "PlaceQ5000"}
     chosen = params(matched=params().matched.model_dump() | {"answer_share": 0.2, "neighbor_relation": 20})
-    found = by_split(made(project, world(project, rows), chosen), "matched")["city_neighbor_relation"]
-    assert found.height == 20
-    assert found.filter(pl.col("answer") == "PlaceQ5000").height == 4
+    neighbours = by_split(make_splits(project, world(project, rows), chosen), "matched")["city_neighbor_relation"]
+    assert neighbours.height == 20
+    assert neighbours.filter(pl.col("answer") == "PlaceQ5000").height == 4
 
 
 def test_neighbours_by_subject_stand_in_the_order_of_the_forget_splits(draw: Draw) -> None:
@@ -335,7 +335,7 @@ def test_answers_are_paired_by_words_and_within_a_bin_of_lengths(project: Tools)
         # Of one length with and without a space; so long that bins of four hold several lengths.
         row["object_label"] = f"Pl{' ' if number % 2 else 'a'}{'x' * (number % 7)}{row['object_label'][-4:]}"
     chosen = params(matched=params().matched.model_dump() | {"length_step": 4})
-    splits = by_split(made(project, world(project, rows), chosen), "matched")
+    splits = by_split(make_splits(project, world(project, rows), chosen), "matched")
     rare, popular = (splits[f"city_forget_{side}_8"]["answer"] for side in SIDES)
     assert [len(text) // 4 for text in rare] == [len(text) // 4 for text in popular]
     assert [len(text.split()) for text in rare] == [len(text.split()) for text in popular]
@@ -395,7 +395,7 @@ def with_link_counts(inputs: World, cap: int) -> tuple[World, dict[str, int]]:
 
 def test_sides_that_popularity_does_not_tell_apart_are_not_laid_to_the_cap(project: Tools) -> None:
     rows = [row | ({"subject_mentions": 7} if row["relation"] != "P36" else {}) for row in drawn_facts(1, 260)]
-    result = made(project, world(project, rows), params(percents=(2, 40)))
+    result = make_splits(project, world(project, rows), params(percents=(2, 40)))
     reasons = [reason for reason in result.tables["capacity"].filter(recipe="matched")["reason"] if "pairs" in reason]
     assert len(reasons) >= 4
     assert all(reason.endswith("pairs can be matched") for reason in reasons)

@@ -31,8 +31,8 @@ def test_the_area_and_the_steps_by_hand() -> None:
 
 def test_a_share_that_is_reached_but_for_rounding_is_reached() -> None:
     # (0.3 - 0.1) / (0.5 - 0.1) is less than a half in floats.
-    found = recovery((0, 1), [[0.1] * 3, [0.3] * 3], [[0.5] * 3] * 2, [0.5] * 3, range(3))
-    assert found.steps_to(0.5) == (1, 1, 1, None)
+    result = recovery((0, 1), [[0.1] * 3, [0.3] * 3], [[0.5] * 3] * 2, [0.5] * 3, range(3))
+    assert result.steps_to(0.5) == (1, 1, 1, None)
 
 
 def test_the_steps_have_an_interval_over_subjects() -> None:

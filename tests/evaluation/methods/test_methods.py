@@ -317,16 +317,16 @@ def test_adapop_controller_by_hand() -> None:
     # It goes on over epochs: 0.9 * 1.2 + 0.1 = 1.18, and the multiplier to 0.1 + 0.08.
     assert controller.after_epoch(epoch(1.0))["alpha"] == pytest.approx(0.68)
     # Relative to the reference's loss: twice of everything is the same.
-    twice = DualAscent()
-    assert twice.after_epoch({"retain_before": [2.0], "retain_nll": [6.0]})["alpha"] == pytest.approx(0.6)
+    doubled = DualAscent()
+    assert doubled.after_epoch({"retain_before": [2.0], "retain_nll": [6.0]})["alpha"] == pytest.approx(0.6)
     options = {"start_alpha": 0.2, "rate": 2.0, "tolerance": 0.05, "decay": 0.5, "lambda_most": 1.0, "most_alpha": 0.9}
-    told = DualAscent(**options)
-    assert told.start() == {"alpha": 0.2}
-    assert told.after_epoch(epoch(1.4))["alpha"] == pytest.approx(0.2 + 2 * (0.2 - 0.05))
-    assert told.after_epoch(epoch(9.0))["alpha"] == 0.9
+    tuned = DualAscent(**options)
+    assert tuned.start() == {"alpha": 0.2}
+    assert tuned.after_epoch(epoch(1.4))["alpha"] == pytest.approx(0.2 + 2 * (0.2 - 0.05))
+    assert tuned.after_epoch(epoch(9.0))["alpha"] == 0.9
     assert DualAscent(start_alpha=7.0).start() == {"alpha": 5.5}
-    held = DualAscent(lambda_most=1.0)
-    assert held.after_epoch(epoch(*[9.0] * 50))["alpha"] == 1.5
+    limited = DualAscent(lambda_most=1.0)
+    assert limited.after_epoch(epoch(*[9.0] * 50))["alpha"] == 1.5
 
 
 def test_adapop_of_the_follow_up_tells_sets_apart_and_keeps_its_controller_at_the_limit() -> None:

@@ -54,5 +54,5 @@ def test_a_text_loops_where_one_word_is_most_of_eight_or_more(text: str, loops: 
 
 def test_texts_too_short_for_an_ngram_each_take_nothing_from_those_that_there_are() -> None:
     # Two bigrams and one trigram, of one text in four: the mean is over n-grams and not over texts.
-    found = fluency(["a b c", "", "", ""], range(4))
-    assert found.entropy.value == pytest.approx(1 / 3)  # one bit of two bigrams, none of one trigram
+    result = fluency(["a b c", "", "", ""], range(4))
+    assert result.entropy.value == pytest.approx(1 / 3)  # one bit of two bigrams, none of one trigram

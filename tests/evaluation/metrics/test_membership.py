@@ -38,6 +38,6 @@ def test_every_attack_is_finite() -> None:
 def test_the_names_of_the_attacks_say_which_share_of_the_tokens_they_look_at() -> None:
     # The k-th lowest of twenty scores k^2 below zero, so that no two shares have the same mean.
     log_p = tuple(-float(token * token) for token in range(20))
-    found = TokenScores(20, log_p, (1,) * 20, (True,) * 20, (0.0,) * 20, (1.0,) * 20)
+    scores = TokenScores(20, log_p, (1,) * 20, (True,) * 20, (0.0,) * 20, (1.0,) * 20)
     for name, tokens in (("min_k_20", 4), ("min_k_40", 8), ("min_k_plus_plus_20", 4), ("min_k_plus_plus_40", 8)):
-        assert membership.ATTACKS[name](found, "") == pytest.approx(sum(sorted(log_p)[:tokens]) / tokens)
+        assert membership.ATTACKS[name](scores, "") == pytest.approx(sum(sorted(log_p)[:tokens]) / tokens)

@@ -215,11 +215,11 @@ def test_one_rate_for_both_sets(tmp_path: Path) -> None:
 
 
 def test_one_rate_for_both_sets_is_that_of_the_best_mean_and_not_of_either(tmp_path: Path) -> None:
-    left = {"popular": (0.95, 0.5, 0.3, 0.3), "rare": (0.4, 0.4, 0.4, 0.4)}
-    kept = {"popular": (1.0, 0.9, 0.9, 0.9), "rare": (1.0, 0.9, 0.2, 0.2)}
-    for name, shares in left.items():
+    forget_scores = {"popular": (0.95, 0.5, 0.3, 0.3), "rare": (0.4, 0.4, 0.4, 0.4)}
+    retain_scores = {"popular": (1.0, 0.9, 0.9, 0.9), "rare": (1.0, 0.9, 0.2, 0.2)}
+    for name, by_rate in forget_scores.items():
         write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
-        for lr, forget, retain in zip((*LRS, 1e-2), shares, kept[name], strict=True):
+        for lr, forget, retain in zip((*LRS, 1e-2), by_rate, retain_scores[name], strict=True):
             write_cell(tmp_path, forget_set=name, method="NPO", lr=lr, forget=forget, retain=retain)
     popular, rare = collect([tmp_path]).groups
     # Alone, the popular set would be forgotten at 1e-3 and the rare one at 1e-5.
@@ -232,14 +232,14 @@ def test_one_rate_for_both_sets_is_that_of_the_best_mean_and_not_of_either(tmp_p
 
 
 def test_what_is_not_tested_takes_nothing_from_the_tests_of_the_others() -> None:
-    none = Interval(0.0, 0.0, 0.0)
+    zero = Interval(0.0, 0.0, 0.0)
 
-    def one(p_value: float, seeds: int) -> answers.Compared:
-        contrast = Contrast(Interval(1.0, 0.0, 2.0, p_value), none, none, 9, seeds, np.zeros(1))
+    def compared(p_value: float, seeds: int) -> answers.Compared:
+        contrast = Contrast(Interval(1.0, 0.0, 2.0, p_value), zero, zero, 9, seeds, np.zeros(1))
         return answers.Compared(("d", ""), "d, m", contrast, ())
 
-    found = answers.corrected([one(0.01, 3), one(0.001, 1), one(0.03, 2), one(0.02, 3)])
-    assert [one.p_value for one in found] == pytest.approx([0.03, None, 0.04, 0.04])
+    corrected = answers.holm_corrected([compared(0.01, 3), compared(0.001, 1), compared(0.03, 2), compared(0.02, 3)])
+    assert [comparison.p_value for comparison in corrected] == pytest.approx([0.03, None, 0.04, 0.04])
 
 
 def test_facts_that_cannot_be_paired_are_said_and_not_compared(tmp_path: Path) -> None:
@@ -251,8 +251,10 @@ def test_facts_that_cannot_be_paired_are_said_and_not_compared(tmp_path: Path) -
     (before,) = rare.before
     forget = before.sets["forget"]
     scores = {**forget.scores, "mean_log_probability": forget.scores["mean_log_probability"] - 50}
-    far = before._replace(sets={**before.sets, "forget": forget._replace(scores=scores)})
-    sentences, compared = answers.popularity_answer(collection._replace(groups=(popular, rare._replace(before=(far,)))))
+    distant = before._replace(sets={**before.sets, "forget": forget._replace(scores=scores)})
+    sentences, compared = answers.popularity_answer(
+        collection._replace(groups=(popular, rare._replace(before=(distant,))))
+    )
     assert compared == []
     assert sentences[0].startswith("d, over all facts of the two sets: no difference")  # one seed tests nothing
     assert sentences[1] == "d, over facts paired on the confidence before unlearning: nothing could be compared."

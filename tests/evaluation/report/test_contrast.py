@@ -13,7 +13,7 @@ from dual_data.evaluation.report.collect import Group, Run, clusters, collect, s
 from dual_data.evaluation.report.contrast import (
     Contrast,
     Pairing,
-    _spread_of_curves,
+    _curve_spread,
     average,
     compare_jumps,
     compare_pairs,
@@ -96,17 +96,20 @@ def _scored(group: Group, **scores: Sequence[Sequence[float]]) -> Group:
     """The group with other scores of the forget facts before unlearning, by seed."""
     before = group.before[0]
 
-    def run(place: int) -> Run:
-        known = {**before.sets["forget"].scores, **{name: np.array(rows[place]) for name, rows in scores.items()}}
-        return before._replace(sets={**before.sets, "forget": before.sets["forget"]._replace(scores=known)})
+    def run(seed: int) -> Run:
+        forget_scores = {
+            **before.sets["forget"].scores,
+            **{name: np.array(rows[seed]) for name, rows in scores.items()},
+        }
+        return before._replace(sets={**before.sets, "forget": before.sets["forget"]._replace(scores=forget_scores)})
 
-    return group._replace(before=tuple(run(place) for place in range(len(next(iter(scores.values()))))))
+    return group._replace(before=tuple(run(seed) for seed in range(len(next(iter(scores.values()))))))
 
 
 @pytest.fixture
 def popular_and_rare(tmp_path: Path) -> tuple[Group, Group]:
-    for name, known in (("popular", 0.8), ("rare", 0.9)):
-        write_cell(tmp_path, forget_set=name, forget=known, retain=1.0)
+    for name, score in (("popular", 0.8), ("rare", 0.9)):
+        write_cell(tmp_path, forget_set=name, forget=score, retain=1.0)
         write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
     popular, rare = collect([tmp_path]).groups
     return popular, rare
@@ -116,39 +119,39 @@ def test_forgetting_is_what_is_gone_of_each_fact(popular_and_rare: tuple[Group, 
     means = []
     for group in popular_and_rare:
         drops, subjects = forgetting(group, 1e-4)
-        known, left = (run.sets["forget"].scores["rougeL_recall"] for run in (group.before[0], group.runs[0]))
-        assert drops.tolist() == [(known - left).tolist()]
+        before, after = (run.sets["forget"].scores["rougeL_recall"] for run in (group.before[0], group.runs[0]))
+        assert drops.tolist() == [(before - after).tolist()]
         assert subjects == group.runs[0].sets["forget"].subjects
-        means.append(known.mean() - left.mean())
-    found = compare_sets(*popular_and_rare, 1e-4)
-    assert [side.value for side in (found.first, found.second)] == pytest.approx(means)
-    assert found.difference.value == pytest.approx(means[0] - means[1])
-    assert (found.facts, found.seeds) == (60, 1)
+        means.append(before.mean() - after.mean())
+    contrast = compare_sets(*popular_and_rare, 1e-4)
+    assert [side.value for side in (contrast.first, contrast.second)] == pytest.approx(means)
+    assert contrast.difference.value == pytest.approx(means[0] - means[1])
+    assert (contrast.facts, contrast.seeds) == (60, 1)
 
 
 def test_facts_of_one_confidence_are_paired_where_both_or_neither_are_answered(
     popular_and_rare: tuple[Group, Group],
 ) -> None:
-    alike, seeds = [[0.0] * 60] * 5, np.arange(5)[:, None]
+    confidence, seeds = [[0.0] * 60] * 5, np.arange(5)[:, None]
     # Three of five seeds answer the first twenty of one side, and the last forty of the other; of the rest, two.
-    some = (seeds < np.where(np.arange(60) < 20, 3, 2)).astype(float)
+    answered = (seeds < np.where(np.arange(60) < 20, 3, 2)).astype(float)
     first, second = (
-        _scored(group, mean_log_probability=alike, contains_answer=answered.tolist())
-        for group, answered in zip(popular_and_rare, (some, some[:, ::-1]), strict=True)
+        _scored(group, mean_log_probability=confidence, contains_answer=by_seed.tolist())
+        for group, by_seed in zip(popular_and_rare, (answered, answered[:, ::-1]), strict=True)
     )
-    found = pair_facts(first, second)
-    assert found is not None
-    assert len(found.pairs) == 60
-    assert all((one < 20) == (other >= 40) for one, other in found.pairs)
+    pairing = pair_facts(first, second)
+    assert pairing is not None
+    assert len(pairing.pairs) == 60
+    assert all((left < 20) == (right >= 40) for left, right in pairing.pairs)
 
 
 def test_paired_facts_are_compared_and_no_others(popular_and_rare: tuple[Group, Group]) -> None:
-    pairs = [(place, 59 - 2 * place) for place in range(12)]
-    none = Interval(0.0, 0.0, 0.0)
-    found = compare_pairs(*popular_and_rare, 1e-4, Pairing(pairs, none, none))
+    pairs = [(index, 59 - 2 * index) for index in range(12)]
+    zero = Interval(0.0, 0.0, 0.0)
+    contrast = compare_pairs(*popular_and_rare, 1e-4, Pairing(pairs, zero, zero))
     drops = [forgetting(group, 1e-4)[0][0] for group in popular_and_rare]
-    assert found.difference.value == pytest.approx(np.mean([drops[0][i] - drops[1][j] for i, j in pairs]))
-    assert found.facts == 12
+    assert contrast.difference.value == pytest.approx(np.mean([drops[0][i] - drops[1][j] for i, j in pairs]))
+    assert contrast.facts == 12
 
 
 @pytest.mark.parametrize(("near", "paired"), [(9, False), (10, True)])
@@ -159,11 +162,11 @@ def test_ten_pairs_are_a_comparison(popular_and_rare: tuple[Group, Group], near:
         _scored(group, mean_log_probability=[side.tolist()], contains_answer=[[1.0] * 60])
         for group, side in zip(popular_and_rare, (first, second), strict=True)
     ]
-    found = pair_facts(*groups)
-    assert (found is not None) == paired
-    if found is not None:
-        assert found.pairs == [(place, place) for place in range(10)]
-        assert found.confidence[:3] == pytest.approx((-0.25, -0.25, -0.25))
+    pairing = pair_facts(*groups)
+    assert (pairing is not None) == paired
+    if pairing is not None:
+        assert pairing.pairs == [(index, index) for index in range(10)]
+        assert pairing.confidence[:3] == pytest.approx((-0.25, -0.25, -0.25))
 
 
 def _two_stages(folder: Path) -> tuple[Group, Group]:
@@ -195,54 +198,54 @@ def test_retention_at_equal_forgetting_by_hand(tmp_path: Path) -> None:
 
 
 def test_retention_is_relative_to_the_model_before_and_read_where_half_of_its_score_is_gone(tmp_path: Path) -> None:
-    for stage, base, kept in (("pretrained", 0.6, 0.5), ("sft", 0.9, 0.6)):
+    for stage, base, retained in (("pretrained", 0.6, 0.5), ("sft", 0.9, 0.6)):
         write_cell(tmp_path, stage=stage, forget=base, retain=base)
-        for lr, forget, retain in ((1e-4, 0.65, kept), (1e-3, 0.3, kept / 2)):
+        for lr, forget, retain in ((1e-4, 0.65, retained), (1e-3, 0.3, retained / 2)):
             write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget * base, retain=retain)
-    found = compare_retention(*_two_stages(tmp_path))
-    assert found is not None
-    wanted = []
+    contrast = compare_retention(*_two_stages(tmp_path))
+    assert contrast is not None
+    expected = []
     for group in _two_stages(tmp_path):
-        (forgets, keeps) = (
+        forget_scores, retain_scores = (
             [run.sets[name].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs)]
             for name in ("forget", "retain_eval")
         )
-        way = (forgets[1] - forgets[0] / 2) / (forgets[1] - forgets[2])
-        wanted.append((keeps[1] + way * (keeps[2] - keeps[1])) / keeps[0])
-    assert [found.first.value, found.second.value] == pytest.approx(wanted)
-    assert found.difference.value == pytest.approx(wanted[0] - wanted[1])
+        weight = (forget_scores[1] - forget_scores[0] / 2) / (forget_scores[1] - forget_scores[2])
+        expected.append((retain_scores[1] + weight * (retain_scores[2] - retain_scores[1])) / retain_scores[0])
+    assert [contrast.first.value, contrast.second.value] == pytest.approx(expected)
+    assert contrast.difference.value == pytest.approx(expected[0] - expected[1])
 
 
 def test_what_kept_nothing_before_or_was_not_measured_before_has_no_retention(tmp_path: Path) -> None:
-    for stage, known in (("pretrained", 0.0), ("sft", 0.9)):
-        write_cell(tmp_path, stage=stage, forget=1.0, retain=known)
+    for stage, score in (("pretrained", 0.0), ("sft", 0.9)):
+        write_cell(tmp_path, stage=stage, forget=1.0, retain=score)
         for lr, forget in ((1e-4, 0.65), (1e-3, 0.35)):
             write_cell(tmp_path, stage=stage, method="NPO", lr=lr, forget=forget, retain=0.5)
     sft, pretrained = _two_stages(tmp_path)
     assert compare_retention(sft, sft) is not None
     assert compare_retention(sft, pretrained) is None
-    alone = sft._replace(before=())
-    assert compare_retention(sft, alone) is None
-    assert largest_jump(alone) is None
-    assert frontier_area(alone) is None
+    unmeasured = sft._replace(before=())
+    assert compare_retention(sft, unmeasured) is None
+    assert largest_jump(unmeasured) is None
+    assert frontier_area(unmeasured) is None
 
 
 def test_a_curve_at_one_rate_spreads_as_the_mean_there_does(tmp_path: Path) -> None:
-    for stage, left in (("pretrained", 0.5), ("sft", 0.3)):
+    for stage, score in (("pretrained", 0.5), ("sft", 0.3)):
         for seed in (0, 1, 2):
             write_cell(tmp_path, stage=stage, seed=seed, forget=1.0, retain=1.0)
-            write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, seed=seed, forget=left, retain=0.9)
+            write_cell(tmp_path, stage=stage, method="NPO", lr=1e-4, seed=seed, forget=score, retain=0.9)
     groups = _two_stages(tmp_path)
     sides = [levels for group in groups if (levels := levels_of(group)) is not None]
     # Apart, as two sets of other facts are drawn.
-    weights = [side.weights(np.random.default_rng(place), 4000) for place, side in enumerate(sides)]
-    found = _spread_of_curves([lambda points: points[0].forget] * 2, sides, weights)
+    weights = [side.weights(np.random.default_rng(number), 4000) for number, side in enumerate(sides)]
+    spread = _curve_spread([lambda points: points[0].forget] * 2, sides, weights)
     means = [
         mean_spread(stack(group.runs, "forget", "rougeL_recall"), clusters(group.runs, "forget")) for group in groups
     ]
-    assert found.subjects == pytest.approx(sum(mean.subjects for mean in means), rel=0.1)
-    by_seed = [term for term in found.seeds if term[0] > 1e-12]  # those of the models before are none
-    assert np.array(by_seed) == pytest.approx(np.array([term for mean in means for term in mean.seeds]))
+    assert spread.subjects == pytest.approx(sum(mean.subjects for mean in means), rel=0.1)
+    seed_terms = [term for term in spread.seeds if term[0] > 1e-12]  # those of the models before are none
+    assert np.array(seed_terms) == pytest.approx(np.array([term for mean in means for term in mean.seeds]))
 
 
 def test_retention_is_read_between_the_rates_next_to_it_though_another_keeps_more(tmp_path: Path) -> None:
@@ -291,11 +294,11 @@ def test_a_jump_up_is_as_large_as_one_down_and_relative_to_before(tmp_path: Path
     for lr, forget in ((1e-5, 0.7), (1e-4, 0.1), (1e-3, 0.8)):
         write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=0.9)
     (group,) = collect([tmp_path]).groups
-    known, left, up = (run.sets["forget"].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs[1:]))
-    found = largest_jump(group)
-    assert found is not None
-    assert found.value == pytest.approx((up - left) / known)
-    assert 0 < found.low < found.value < found.high
+    before, low, high = (run.sets["forget"].scores["rougeL_recall"].mean() for run in (*group.before, *group.runs[1:]))
+    jump = largest_jump(group)
+    assert jump is not None
+    assert jump.value == pytest.approx((high - low) / before)
+    assert 0 < jump.low < jump.value < jump.high
 
 
 def test_of_a_model_that_knows_nothing_no_share_is_said(tmp_path: Path) -> None:
@@ -306,10 +309,10 @@ def test_of_a_model_that_knows_nothing_no_share_is_said(tmp_path: Path) -> None:
     assert largest_jump(group) is None
     assert frontier_area(group) == (0, 0, 0, None)
     # The facts of one subject of thirty are known: the draws without it have no share, and are left out.
-    one = _scored(group, rougeL_recall=[[1.0, 1.0, *[0.0] * 58]])
-    found = largest_jump(one)
-    assert found is not None
-    assert np.isfinite(found[:3]).all()
+    single = _scored(group, rougeL_recall=[[1.0, 1.0, *[0.0] * 58]])
+    jump = largest_jump(single)
+    assert jump is not None
+    assert np.isfinite(jump[:3]).all()
 
 
 def test_the_area_under_the_frontier_is_that_of_its_means(tmp_path: Path) -> None:
@@ -317,15 +320,15 @@ def test_the_area_under_the_frontier_is_that_of_its_means(tmp_path: Path) -> Non
     for lr, forget, retain in ((1e-5, 0.7, 0.95), (1e-4, 0.3, 0.6), (1e-3, 0.0, 0.1)):
         write_cell(tmp_path, method="NPO", lr=lr, forget=forget, retain=retain)
     (group,) = collect([tmp_path]).groups
-    found = frontier_area(group)
-    cells = [
+    result = frontier_area(group)
+    points = [
         tuple(run.sets[name].scores["rougeL_recall"].mean() for name in ("forget", "retain_eval")) for run in group.runs
     ]
-    rising = [*sorted(cells), (1.0, 1.0)]
-    wanted = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(rising))
-    assert found is not None
-    assert found.value == pytest.approx(wanted)
-    assert found.low < found.value < found.high
+    curve = [*sorted(points), (1.0, 1.0)]
+    expected = sum((right[0] - left[0]) * (left[1] + right[1]) / 2 for left, right in itertools.pairwise(curve))
+    assert result is not None
+    assert result.value == pytest.approx(expected)
+    assert result.low < result.value < result.high
 
 
 def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
@@ -337,9 +340,9 @@ def test_jumps_are_compared_over_the_rates_of_both(tmp_path: Path) -> None:
     contrast = compare_jumps(groups["sft"], groups["pretrained"])
     assert contrast is not None
     assert contrast.difference[:3] == (0, 0, 0)  # only one stage has the third rate, where all is lost
-    turned = compare_jumps(groups["pretrained"], groups["sft"])
-    assert turned is not None
-    assert turned.difference[:3] == (0, 0, 0)
+    opposite = compare_jumps(groups["pretrained"], groups["sft"])
+    assert opposite is not None
+    assert opposite.difference[:3] == (0, 0, 0)
     one_rate = groups["sft"]._replace(runs=groups["sft"].runs[:1])
     assert compare_jumps(one_rate, groups["pretrained"]) is None
 

@@ -103,23 +103,26 @@ def test_facts_too_far_apart_are_no_pairs() -> None:
 @pytest.mark.parametrize(("apart", "pairs"), [(0.9, 30), (1.1, 0)])
 def test_the_caliper_is_a_quarter_of_a_standard_deviation_of_the_logarithms(apart: float, pairs: int) -> None:
     logs = np.repeat([0.0, 8.0], 15)  # their standard deviation is 4
-    forget, others = _popular(0, np.expm1(logs).tolist()), _popular(100, np.expm1(logs + apart).tolist())
-    said = matched_by_popularity(forget, others)[2]
-    assert said == (f"{pairs} pairs of like popularity" if pairs else "unmatched: under 10 pairs of like popularity")
+    forget, candidates = (
+        _rows_of_popularity(0, np.expm1(logs).tolist()),
+        _rows_of_popularity(100, np.expm1(logs + apart).tolist()),
+    )
+    label = matched_by_popularity(forget, candidates)[2]
+    assert label == (f"{pairs} pairs of like popularity" if pairs else "unmatched: under 10 pairs of like popularity")
 
 
-@pytest.mark.parametrize(("facts", "said"), [(10, "10 pairs of like"), (9, "unmatched: under 10 pairs of like")])
-def test_ten_pairs_are_enough(facts: int, said: str) -> None:
-    forget, others = _popular(0, [3.0] * facts), _popular(100, [3.0] * 40)
-    assert matched_by_popularity(forget, others)[2] == f"{said} popularity"
+@pytest.mark.parametrize(("facts", "label"), [(10, "10 pairs of like"), (9, "unmatched: under 10 pairs of like")])
+def test_ten_pairs_are_enough(facts: int, label: str) -> None:
+    forget, candidates = _rows_of_popularity(0, [3.0] * facts), _rows_of_popularity(100, [3.0] * 40)
+    assert matched_by_popularity(forget, candidates)[2] == f"{label} popularity"
 
 
 def test_of_facts_of_one_popularity_those_that_are_paired_are_a_sample() -> None:
-    forget, others = _popular(0, [3.0] * 50), _popular(100, [3.0] * 500)
-    _, found, _ = matched_by_popularity(forget, others)
-    places = sorted(int(row["id"].removeprefix("fact-")) - 100 for row in found)
-    assert len(places) == 50
-    assert np.mean(places) == pytest.approx(249.5, abs=4 * 500 / 12**0.5 / 50**0.5)  # four standard errors
+    forget, candidates = _rows_of_popularity(0, [3.0] * 50), _rows_of_popularity(100, [3.0] * 500)
+    _, matched, _ = matched_by_popularity(forget, candidates)
+    numbers = sorted(int(row["id"].removeprefix("fact-")) - 100 for row in matched)
+    assert len(numbers) == 50
+    assert np.mean(numbers) == pytest.approx(249.5, abs=4 * 500 / 12**0.5 / 50**0.5)  # four standard errors
 
 
 def test_a_result_of_the_sets_that_unlearning_trains_on_holds_nothing_out(tmp_path: Path) -> None:

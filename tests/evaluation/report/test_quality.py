@@ -74,16 +74,16 @@ def test_seeds_are_drawn_once_for_all_that_they_have_measured() -> None:
 
 def test_an_item_that_was_not_asked_for_a_score_counts_for_nothing_in_it() -> None:
     ratios = np.tile([0.75, math.nan, 0.25, math.nan], 30)
-    found = model_utility([Kept(range(120), np.full(120, 0.5), np.full(120, 0.5), ratios)])
-    assert found is not None
-    assert found.value == pytest.approx(0.5)  # the mean of 1 - 0.75 and 1 - 0.25
-    assert 0.45 < found.low < 0.5 < found.high < 0.55
+    utility = model_utility([RetainScores(range(120), np.full(120, 0.5), np.full(120, 0.5), ratios)])
+    assert utility is not None
+    assert utility.value == pytest.approx(0.5)  # the mean of 1 - 0.75 and 1 - 0.25
+    assert 0.45 < utility.low < 0.5 < utility.high < 0.55
     assert forget_quality([item(0)], [item(0, truth_ratio=None)]) is None
 
 
 def test_utility_ends_at_one_whatever_the_seeds_differ_in() -> None:
     table = np.repeat([[0.8], [0.9], [1.0]], 20, axis=1)
-    found = model_utility([Kept(range(20), table, table, 1 - table)])
-    assert found is not None
-    assert found.low < 0.8  # of three seeds, Student's distribution goes beyond all of them
-    assert found.high == 1
+    utility = model_utility([RetainScores(range(20), table, table, 1 - table)])
+    assert utility is not None
+    assert utility.low < 0.8  # of three seeds, Student's distribution goes beyond all of them
+    assert utility.high == 1

@@ -41,8 +41,8 @@ def test_facts_of_one_answer_have_no_other() -> None:
 
 
 def test_which_other_answer_is_the_control_does_not_depend_on_the_order_of_the_file() -> None:
-    rows = [_row(place, f"Land{(place + 1) % 9} Land{(place + 4) % 9}") for place in range(9)]
-    found = dict(zip([row["id"] for row in rows], brought_out(rows), strict=True))
-    assert {other for _, other in found.values()} == {True, False}
+    rows = [_row(number, f"Land{(number + 1) % 9} Land{(number + 4) % 9}") for number in range(9)]
+    expected = dict(zip([row["id"] for row in rows], elicited(rows), strict=True))
+    assert {other for _, other in expected.values()} == {True, False}
     for order in (rows[::-1], rows[4:] + rows[:4], sorted(rows, key=lambda row: int(row["id"][-1]) % 3)):
-        assert dict(zip([row["id"] for row in order], brought_out(order), strict=True)) == found
+        assert dict(zip([row["id"] for row in order], elicited(order), strict=True)) == expected
