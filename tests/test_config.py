@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import AfterValidator, Field
 
-from dual_data.config import PACES, About, Pace, Services, load_profile, url_fault
+from dual_data.config import PACES, About, Pace, Services, Strict, load_profile, parse, url_fault
 from dual_data.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +54,41 @@ def test_a_profile_says_what_its_dataset_is(tmp_path: Path) -> None:
         path.write_text(f"[project]\n{line}\n", encoding="utf-8")
         with pytest.raises(ConfigError, match=rf"mine\.toml: project\.{fault}"):
             load_profile(path)
+
+
+class Leaf(Strict):
+    """A table within tables."""
+
+    size: int = 1
+    unit: str = Field(default="", min_length=1)
+
+
+class Root(Strict):
+    """A table with others in it, in every way that parameters have them."""
+
+    plain: Leaf = Leaf()
+    either: Leaf | None = None
+    listed: tuple[Leaf, ...] = ()
+    named: Mapping[str, Annotated[Leaf, AfterValidator(lambda leaf: leaf)]] = {}
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ({"plain": {"sise": 1}}, r"plain\.sise"),
+        ({"either": {"sise": 1}}, r"either\.sise"),
+        ({"listed": [{}, {"sise": 1}]}, r"listed\.1\.sise"),
+        ({"named": {"plain": {"sise": 1}}}, r"named\.plain\.sise"),
+    ],
+)
+def test_an_unknown_key_is_told_with_those_of_its_table(data: dict[str, object], key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"mine\.toml: {key}: unknown key; known here: size, unit(\n|$)"):
+        parse(Root, data, Path("mine.toml"))
+
+
+def test_an_empty_text_is_to_be_filled_in() -> None:
+    with pytest.raises(ConfigError, match=r"mine\.toml: plain\.unit: fill in `unit`$"):
+        parse(Root, {"plain": {"unit": ""}}, Path("mine.toml"))
 
 
 def test_every_key_of_a_project_is_explained_in_the_shipped_profile() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -57,8 +58,10 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
             key = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
             message = item["msg"].removeprefix("Value error, ")
             if item["type"] == "extra_forbidden":
-                known = ", ".join(sorted(model.model_fields))
-                message = f"unknown key; known here: {known}" if len(item["loc"]) == 1 else "unknown key"
+                known = ", ".join(_keys_beside(model, item["loc"]))
+                message = f"unknown key; known here: {known}" if known else "unknown key"
+            if item["type"] == "string_too_short" and not item["input"]:
+                message = f"fill in `{item['loc'][-1]}`"
             if item["type"] == "too_short":
                 least = item["ctx"]["min_length"]
                 message = "name at least one" if least == 1 else f"name at least {least}"
@@ -66,6 +69,19 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
         first_key, first = faults[0]
         rest = "".join(f"\n{path}: {key}: {message}" for key, message in faults[1:])
         raise ConfigError(first + rest, file=path, key=first_key) from None
+
+
+def _keys_beside(kind: Any, location: Sequence[int | str]) -> list[str]:
+    """The keys that a value of type `kind` may have in the table at `location`, whose last part is a key of it."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if len(location) == 1:
+            return sorted(kind.model_fields)
+        field = kind.model_fields.get(str(location[0]))
+        return [] if field is None else _keys_beside(field.annotation, location[1:])
+    # Alternatives are of one place; what is in a list or a table is a step further.
+    inside = location if get_origin(kind) in (Union, UnionType, Annotated) else location[1:]
+    candidates = (_keys_beside(argument, inside) for argument in get_args(kind)) if inside else ()
+    return next(filter(None, candidates), [])
 
 
 def read_toml(path: Path) -> dict[str, Any]:
