@@ -20,6 +20,7 @@ from dual_data.config import (
     read_toml,
     same_name,
 )
+from dual_data.engine.plan import check_stage
 from dual_data.engine.stage import Stage
 from dual_data.errors import UsageError
 from dual_data.prompts import load_prompt
@@ -50,7 +51,9 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
 
     profiles = [profile for path in profile_files if (profile := attempt(load_profile, path)) is not None]
     for profile in profiles:
-        findings.extend(_stage_faults(profile, stages))
+        for stage in stages:
+            attempt(check_stage, stage, root, profile)
+        findings.extend(_unknown_tables(profile, stages))
     findings.extend(_same_names(profiles))
     topics = [topic_table for path in topic_files if (topic_table := attempt(load_topics, path)) is not None]
     relations = {path: relation for path in relation_files if (relation := attempt(load_relation, path)) is not None}
@@ -73,15 +76,12 @@ def check_project(root: Path, stages: Sequence[Stage]) -> tuple[list[str], str]:
         findings.extend(_unknown_topics(topics_by_place, known, topic_files))
     for path in prompt_files:
         attempt(load_prompt, path)
-    for stage in stages:
-        if stage.check is not None:
-            attempt(stage.check, root)
     summary = (
         f"{len(profiles)} profiles, {len(known)} topics, {len(relations)} relations with "
         f"{sum(len(relation.questions.questions()) for relation in relations.values())} questions, "
         f"{len(prompt_files)} prompts: no fault found"
     )
-    # Without duplicates: a prompt is read here and again by the check of its stage.
+    # Without duplicates: a prompt is read here and again by the check of its stage, for every profile.
     return list(dict.fromkeys(findings)), summary
 
 
@@ -168,21 +168,14 @@ def _common_topics(first: Relation, second: Relation) -> list[str]:
     return [] if first.property == second.property else sorted(first.topics_with(second))
 
 
-def _stage_faults(profile: Profile, stages: Sequence[Stage]) -> list[str]:
-    """Faults for wrong parameters, and for tables named after no stage."""
-    faults = []
-    for stage in stages:
-        try:
-            profile.params(stage.name, stage.params)
-        except UsageError as error:
-            faults.extend(str(error).split("\n"))
+def _unknown_tables(profile: Profile, stages: Sequence[Stage]) -> list[str]:
+    """Faults for tables of a profile that are named after no stage."""
     names = [stage.name for stage in stages]
-    faults += [
+    return [
         f"{profile.path}: {name}: unknown table; the stages are: {', '.join(names)}"
         for name in profile.stages
         if name not in names
     ]
-    return faults
 
 
 def _kind(path: Path) -> str:

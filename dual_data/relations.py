@@ -102,7 +102,8 @@ def _questions(project: Project, tools: Tools) -> Settled:
         raise UsageError("the pipeline of this project has no stage called questions, so nothing can be previewed")
     for stage in needed(project.stages, ["questions"]):
         params = project.profile.params(stage.name, stage.params)
-        returned = stage.run(params, tools, **{name: frames[name] for name in stage.inputs})
+        with project.profile.named_in_errors():
+            returned = stage.run(params, tools, **{name: frames[name] for name in stage.inputs})
         rows = returned.rows if isinstance(returned, Result) else returned
         settled = settle(rows, stage.schema, stage.name)
         frames[stage.name] = settled.rows

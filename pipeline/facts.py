@@ -98,6 +98,12 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
     return [Forecast(endpoint.source, calls, in_log, note=note)]
 
 
+def check(params: FactsParams, project: Path) -> None:
+    """Raise ConfigError for a topic that is not in topics.toml; where that is missing, the plan says so."""
+    if (project / TOPICS).is_file():
+        _topics(params, project)
+
+
 def sources(params: FactsParams, project: Path, services: Services) -> dict[str, str]:
     """Hashes of the inputs other than topics and relations."""
     hashes: dict[str, str] = {}
@@ -198,4 +204,5 @@ FACTS = Stage(
     files=(TOPICS, f"{RELATIONS}/*.toml"),
     sources=sources,
     forecast=forecast,
+    check=check,
 )

@@ -131,6 +131,13 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
     return plans
 
 
+def check(params: KnowledgeParams, project: Path) -> None:
+    """Raise UsageError for a prompt that does not fit, and for the name of a local model that none can have."""
+    _prompt(project)
+    for number, model in enumerate(params.models):
+        weights.expect_model(model.local, f"knowledge.models.{number}.local")
+
+
 def _select(params: KnowledgeParams, tools: Tools, facts: pl.DataFrame, questions: pl.DataFrame) -> Probe:
     chosen = set(sampled(questions, params.sample, tools.limit)["fact_id"])
     controls = params.controls if any("matched" in model.rules for model in params.models) else 0
@@ -281,5 +288,5 @@ KNOWLEDGE = Stage(
     sources=sources,
     forecast=forecast,
     outlook=expected.knowledge,
-    check=_prompt,
+    check=check,
 )

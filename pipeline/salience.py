@@ -124,6 +124,12 @@ def sources(params: SalienceParams, _: Path, __: Services) -> dict[str, str | No
     return weights.sources([params.local])
 
 
+def check(params: SalienceParams, project: Path) -> None:
+    """Raise UsageError for a prompt that does not fit, and for the name of a local judge that none can have."""
+    _prompt(project)
+    weights.expect_model(params.local, "salience.local")
+
+
 def _prepare(
     params: SalienceParams, tools: Tools, facts: pl.DataFrame, questions: pl.DataFrame
 ) -> tuple[Prompt, list[str], list[Chat]]:
@@ -287,5 +293,5 @@ SALIENCE = Stage(
     sources=sources,
     forecast=forecast,
     outlook=expected.salience,
-    check=_prompt,
+    check=check,
 )

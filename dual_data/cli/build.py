@@ -65,7 +65,7 @@ def build(
     if dry_run:
         from dual_data.cli.planned import planned
 
-        print(planned(loaded, stages or names, limit))
+        print(planned(loaded, stages or names, limit, offline=offline))
         return
     tools = loaded.tools(limit=limit, offline=offline, progress=TerminalProgress())
     with tools.calls:

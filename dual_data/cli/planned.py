@@ -8,7 +8,7 @@ import polars as pl
 
 from dual_data.cli.text import table
 from dual_data.config import Pace
-from dual_data.engine.plan import Step, plan
+from dual_data.engine.plan import Step, expect_sound, plan
 from dual_data.engine.run import read_rows
 from dual_data.engine.stage import Forecast, Tools, needed
 from dual_data.errors import DualDataError
@@ -21,11 +21,12 @@ _GRANTED = {
 """Limits of the public services."""
 
 
-def planned(project: Project, wanted: Sequence[str], limit: int | None) -> str:
+def planned(project: Project, wanted: Sequence[str], limit: int | None, *, offline: bool) -> str:
     """What a build would do; writes no file and calls no service."""
     tools = project.tools(limit=limit, read_only=True)
-    with tools.calls:
+    with tools.calls, project.profile.named_in_errors():
         steps = plan(needed(project.stages, wanted), project.root, project.profile, limit)
+        expect_sound(steps, project.root, project.profile, offline=offline)
         forecasts = [(step, forecast) for step in steps if step.reason for forecast in _forecast(step, project, tools)]
     states = [(step.stage.name, "run" if step.reason else "current", step.reason) for step in steps]
     parts = [table(("stage", "state", "why"), states)]

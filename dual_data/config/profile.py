@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +45,16 @@ class Profile(Strict):
     def params(self, stage: str, model: type[Model]) -> Model:
         """The parameters of a stage. Raises ConfigError with file and key."""
         return parse(model, dict(self.stages.get(stage, {})), self.path, prefix=stage)
+
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Name this file in a ConfigError that names only a key, as a stage, which knows no file, does."""
+        try:
+            yield
+        except ConfigError as error:
+            if error.file is None and error.key is not None:
+                error.file, error.args = self.path, (f"{self.path}: {error}",)
+            raise
 
 
 def load_profile(path: Path) -> Profile:

@@ -71,6 +71,26 @@ def plan(stages: Sequence[Stage], project: Path, profile: Profile, limit: int | 
     return list(steps.values())
 
 
+def expect_sound(steps: Sequence[Step], project: Path, profile: Profile, *, offline: bool) -> None:
+    """Raise UsageError for the first stage that will or may run with wrong parameters or files.
+
+    Offline only parameters are checked: what answered once need not be here any more.
+    """
+    for step in steps:
+        if step.reason and offline:
+            profile.params(step.stage.name, step.stage.params)
+        elif step.reason:
+            check_stage(step.stage, project, profile)
+
+
+def check_stage(stage: Stage, project: Path, profile: Profile) -> None:
+    """Raise UsageError for parameters or files that are not what the stage needs."""
+    params = profile.params(stage.name, stage.params)
+    if stage.check is not None:
+        with profile.named_in_errors():
+            stage.check(params, project)
+
+
 def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None, earlier: Mapping[str, Step]) -> Step:
     """Decide for one stage, given the decisions on those before it."""
     folder = artifacts(project, profile) / stage.name

@@ -11,7 +11,7 @@ import polars as pl
 from dual_data.calls import Counts
 from dual_data.config import Profile
 from dual_data.engine.manifest import Basis, Manifest, Table, build_facts, write_manifest
-from dual_data.engine.plan import Step, artifacts, command, plan_stage
+from dual_data.engine.plan import Step, artifacts, command, expect_sound, plan, plan_stage
 from dual_data.engine.stage import Result, Stage, Tools, needed
 from dual_data.engine.tables import content_hash, expect_hashable, file_hash, read_table, settle, write_table
 from dual_data.errors import DualDataError
@@ -37,7 +37,11 @@ def build(
     folder = artifacts(tools.project, profile)
     steps: dict[str, Step] = {}
     with locked(folder / ".lock", "another build"):
-        for stage in needed(stages, only) if only else stages:
+        wanted = needed(stages, only) if only else stages
+        # The fault of a late stage must not come to light after the calls of the earlier ones.
+        steps_ahead = plan(wanted, tools.project, profile, tools.limit)
+        expect_sound(steps_ahead, tools.project, profile, offline=tools.calls.offline)
+        for stage in wanted:
             step = plan_stage(stage, tools.project, profile, tools.limit, steps)
             if step.reason and step.basis is not None:
                 report(step, None)
@@ -56,7 +60,8 @@ def _run_stage(stage: Stage, basis: Basis, tools: Tools, profile: Profile) -> Ma
     started = time.monotonic()
     params = profile.params(stage.name, stage.params)
     inputs = {name: read_rows(tools.project, profile, name) for name in stage.inputs}
-    returned = stage.run(params, tools, **inputs)
+    with profile.named_in_errors():
+        returned = stage.run(params, tools, **inputs)
     result = returned if isinstance(returned, Result) else Result(returned, {})
     basis = basis.model_copy(update={"sources": {**basis.sources, **result.sources}})
     expect_hashable({"data": result.rows, **result.tables}, stage.name)

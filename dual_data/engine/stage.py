@@ -99,8 +99,9 @@ class Stage:
     outlook: Callable[..., list[Forecast] | None] | None = None
     """`outlook(params, tools, profile)`: an estimate of `forecast` while an input is not built; returns None if there
     is nothing to estimate from."""
-    check: Callable[[Path], object] | None = None
-    """`check(project)`: raises UsageError if a file is not what the stage needs; called by `dual-data check`."""
+    check: Callable[[Any, Path], object] | None = None
+    """`check(params, project)`: raises UsageError if a parameter or a file is not what the stage needs here, a
+    ConfigError without file for a parameter; called by `dual-data check`, and before a build's first call."""
 
 
 def wiring_faults(stages: Sequence[Stage]) -> Iterator[str]:

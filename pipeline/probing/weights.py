@@ -1,8 +1,10 @@
-"""The weights of local models, as inputs of the stages that ask them: new weights make such a stage stale."""
+"""Local models of the stages that ask them: whether a name is one, and the weights, which are inputs of the stages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from dual_data.errors import ConfigError
 
 
 def name_of(spec: str) -> str:
@@ -15,6 +17,14 @@ def seen(spec: str) -> str | None:
     from dual_data.evaluation.models.cache import weights_seen
 
     return weights_seen(spec)
+
+
+def expect_model(spec: str | None, key: str) -> None:
+    """Raise ConfigError where `spec`, the value of `key`, can be no model."""
+    from dual_data.evaluation.models.names import name_fault
+
+    if spec is not None and (fault := name_fault(spec)):
+        raise ConfigError(fault, key=key)
 
 
 def sources(specs: Iterable[str | None]) -> dict[str, str | None]:

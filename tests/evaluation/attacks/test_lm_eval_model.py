@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from dual_data.errors import InputError
-from dual_data.evaluation.models.loading import SMOLLM2, Loaded, load
+from dual_data.evaluation.models.loading import Loaded, load
+from dual_data.evaluation.models.names import SMOLLM2
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from tests.evaluation.training.oracle import disturb

