@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName,
 if TYPE_CHECKING:
     from dual_data.engine.manifest import Manifest
     from dual_data.engine.plan import Step
+    from dual_data.project import Project
 
 
 def build(
@@ -69,7 +71,7 @@ def build(
         return
     tools = loaded.tools(limit=limit, offline=offline, progress=TerminalProgress())
     with tools.calls:
-        run(loaded.stages, tools, loaded.profile, only=stages or (), report=_report)
+        run(loaded.stages, tools, loaded.profile, only=stages or (), report=partial(_report, loaded))
 
 
 def show(
@@ -89,7 +91,9 @@ def show(
     print(summary(load_project(project, profile), sample))
 
 
-def _report(step: Step, manifest: Manifest | None) -> None:
+def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
+    from dual_data.cli.summary import names_unknown, unknown_relations
+
     name = step.stage.name
     if manifest is None:
         print(f"{name}: {step.reason}", file=sys.stderr, flush=True)
@@ -107,3 +111,5 @@ def _report(step: Step, manifest: Manifest | None) -> None:
     )
     state = f"{data} rows, {rejected} rejected"
     print(f"{name}: {state}" + (f" ({calls})" if calls else ""), file=sys.stderr, flush=True)
+    if names_unknown(manifest):
+        print(f"  {unknown_relations(project)}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import polars as pl
 from dual_data.cli.outdated import outdated
 from dual_data.cli.text import printable, table
 from dual_data.engine.manifest import Manifest, read_manifest
+from dual_data.engine.plan import command
 from dual_data.engine.run import read_rows
 from dual_data.errors import DualDataError
 from dual_data.ids import digest
@@ -14,6 +15,10 @@ from dual_data.project import Project
 
 MOST_LINES = 60
 """Most rows of one table that are printed."""
+MOST_LABELS = 10
+"""Most labels of unknown relations that are printed."""
+UNKNOWN = "unknown_relation"
+"""Reason of rejected facts whose relation no file names."""
 
 
 def summary(project: Project, sample: int) -> str:
@@ -25,7 +30,7 @@ def summary(project: Project, sample: int) -> str:
         raise DualDataError(f"{project.artifacts}: nothing is built here yet; run: {project.command('build')}")
     stale = outdated(project)
     place = f"Built in {project.artifacts}" + (f"\nOut of date: {stale}" if stale else "")
-    parts = [place, _rows(manifests), _rejects(manifests)]
+    parts = [place, _rows(manifests), _rejects(project, manifests)]
     parts.append("\n".join(_remarks(project, manifests)))
     parts += _tables(project, manifests)
     if sample and "questions" in manifests:
@@ -50,11 +55,30 @@ def _rows(manifests: dict[str, Manifest]) -> str:
     return table(("stage", "rows", "rejected", "calls made", "replayed", "seconds"), rows)
 
 
-def _rejects(manifests: dict[str, Manifest]) -> str:
+def _rejects(project: Project, manifests: dict[str, Manifest]) -> str:
     rows = [
         (name, reason, count) for name, manifest in manifests.items() for reason, count in manifest.rejected.items()
     ]
-    return table(("stage", "rejected because", "rows"), rows) if rows else "Nothing was rejected."
+    if not rows:
+        return "Nothing was rejected."
+    text = table(("stage", "rejected because", "rows"), rows)
+    return f"{text}\n{unknown_relations(project)}" if names_unknown(manifests.get("facts")) else text
+
+
+def names_unknown(facts: Manifest | None) -> bool:
+    """Whether rows of the stage facts were rejected because no relation file names their relation."""
+    return facts is not None and facts.basis.stage == "facts" and UNKNOWN in facts.rejected
+
+
+def unknown_relations(project: Project) -> str:
+    """Labels (or properties) of rejected facts that no relation file names, the commonest first, and what to do."""
+    rejected = read_rows(project.root, project.profile, "facts", "rejected")
+    counts = rejected.filter(pl.col("reason") == UNKNOWN).group_by("relation").len()
+    commonest = counts.sort("len", "relation", descending=[True, False])
+    labels = [f"{printable(label)} ({count})" for label, count in commonest.head(MOST_LABELS).iter_rows()]
+    more = [f"{counts.height - MOST_LABELS} more"] if counts.height > MOST_LABELS else []
+    advice = f"add it to `labels` of a relation file, or make one with: {command(project.root, 'relations new P...')}"
+    return f"{UNKNOWN}: {', '.join([*labels, *more])}; to ask about one, {advice}"
 
 
 def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:

@@ -62,3 +62,18 @@ def test_both_sides_of_a_pair_that_is_missing_for_one_reason_are_one_line(projec
     summary = summary_of(project, UNCOUNTED, sizes, '[splits.paper]\nsignal = "mentions"\nretain = [1]\n')
     (line,) = [line for line in summary.splitlines() if "country_forget_" in line]
     assert line.split()[:2] == ["paper", "country_forget_(rare|popular)_1"]
+
+
+def test_labels_that_no_relation_has_are_named_the_commonest_first(project: Path) -> None:
+    table = project / "tables" / "places_country.csv"
+    rows = [f"Orbus,label {n},Tor" for n in range(11)] + [f"Town {n},population,{n}" for n in range(3)]
+    table.write_text(TABLE + "\n".join(rows) + "\n")
+    summary = summary_of(project, UNCOUNTED)
+    assert (
+        "\nunknown_relation: population (3), label 0 (1), label 1 (1), label 10 (1), label 2 (1), label 3 (1), "
+        "label 4 (1), label 5 (1), label 6 (1), label 7 (1), 2 more; to ask about one, add it to `labels` of a relation "
+        f"file, or make one with: dual-data relations new P... --project {project}\n"
+    ) in summary
+    table.write_text(TABLE + "Town,population,3\n")
+    outcome = dual_data("build", "facts", "--project", project, "--profile", "mine")
+    assert "facts: 3 rows, 1 rejected\n  unknown_relation: population (1); to ask about one, add it " in outcome.err
