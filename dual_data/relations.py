@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -62,16 +62,17 @@ def new_relation(folder: Path, stem: str) -> Path:
     return path
 
 
-def preview_relation(project: Project, stem: str, limit: int) -> list[Preview]:
+def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[ConfigError], object]) -> list[Preview]:
     """At most `limit` questions of one relation, rejected ones last; nothing is stored but the calls.
 
-    Starts with few subjects and takes more while too few of them have the relation.
+    Starts with few subjects and takes more while too few of them have the relation. `faulty` takes the errors of other
+    relation files.
     """
     path = project.root / "pipeline" / "relations" / f"{stem}.toml"
     if not path.is_file():
         raise InputError(f"{path}: no such relation; make it with: dual-data relations new {stem}")
     load_relation(path)
-    _expect_no_conflict(path)
+    _expect_no_conflict(path, faulty)
     tools = project.tools()
     with tools.calls, _alone(project.root, stem) as folder:
         for widening in WIDENING:
@@ -83,13 +84,10 @@ def preview_relation(project: Project, stem: str, limit: int) -> list[Preview]:
     return [_preview(row) for row in rows.head(limit).iter_rows(named=True)]
 
 
-def _expect_no_conflict(path: Path) -> None:
-    """Raise ConfigError where another relation file conflicts with this one, so that the build would refuse both.
-
-    Faults of other files alone are ignored.
-    """
+def _expect_no_conflict(path: Path, faulty: Callable[[ConfigError], object]) -> None:
+    """Raise ConfigError where another relation file conflicts with this one, so that the build would refuse both."""
     try:
-        load_relations(path.parent)
+        load_relations(path.parent, faulty)
     except ConfigError as error:
         if conflicts := [line for line in str(error).split("\n") if path.name in line]:
             raise ConfigError("\n".join(conflicts)) from None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName, ProjectFolder
 from dual_data.cli.text import printable, table
+
+if TYPE_CHECKING:
+    from dual_data.errors import ConfigError
 
 app = typer.Typer(help="List, add and preview relations.", no_args_is_help=True)
 
@@ -29,7 +33,7 @@ def list_relations(
     from dual_data.project import find_root
 
     root = find_root(project)
-    relations = load_relations(root / "pipeline" / "relations")
+    relations = load_relations(root / "pipeline" / "relations", _left_out)
     if topic and topic not in (known := load_all_topics(root)):
         raise UsageError(f"{topic}: no such topic; the topics are: {', '.join(known)}")
     rows = [
@@ -79,7 +83,7 @@ def preview(
     from dual_data.project import load_project
     from dual_data.relations import preview_relation
 
-    previews = preview_relation(load_project(project, profile), stem, limit)
+    previews = preview_relation(load_project(project, profile), stem, limit, _left_out)
     if not previews:
         print(f"No subject of its topics has {stem} at this source.")
     for entry in previews:
@@ -90,3 +94,9 @@ def preview(
         if entry.reason:
             print(f"  rejected: {entry.reason}")
         print()
+
+
+def _left_out(error: ConfigError) -> None:
+    """Print one line on a relation file that does not load: the file and what is missing."""
+    faults = "; ".join(line.removeprefix(f"{error.file}: ") for line in str(error).split("\n"))
+    print(f"warning: {error.file} is left out: {faults}", file=sys.stderr)

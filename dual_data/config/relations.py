@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -146,15 +146,25 @@ def _relation(text: str, path: Path) -> Relation:
     return parse(Relation, parse_toml(text, path), path)
 
 
-def load_relations(folder: Path) -> dict[str, Relation]:
-    """Read every relation file of a folder, by stem. Raises ConfigError if two claim the same topic or label."""
+def load_relations(folder: Path, faulty: Callable[[ConfigError], object] | None = None) -> dict[str, Relation]:
+    """Read every relation file of a folder, by stem. Raises ConfigError if two claim the same topic or label.
+
+    A file that does not load is left out where `faulty` takes its error, which is raised otherwise.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; relation files are expected there")
     # Not by glob, which takes an unreadable folder for an empty one.
     paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml" and path.stem != "EXCLUDED")
     if not paths:
         raise InputError(f"{folder}: holds no relation file such as P36.toml")
-    relations = {path.stem: load_relation(path) for path in paths}
+    relations = {}
+    for path in paths:
+        try:
+            relations[path.stem] = load_relation(path)
+        except ConfigError as error:
+            if faulty is None:
+                raise
+            faulty(error)
     if conflicts := list(_double_claims(relations)):
         raise ConfigError("\n".join(f"{folder / stem}.toml: {message}" for stem, message in conflicts))
     return relations

@@ -351,6 +351,22 @@ def test_a_topic_that_two_files_claim_is_told_by_the_preview(project: Path) -> N
     assert dual_data("relations", "preview", "P36", "--project", project, "--profile", "embedded").code == 0
 
 
+def test_an_unfinished_relation_stops_neither_the_list_nor_the_preview_of_another(project: Path) -> None:
+    path = project / "pipeline" / "relations" / "P1082.toml"
+    assert dual_data("relations", "new", "P1082", "--project", project).code == 0
+    commands = (("list",), ("preview", "P30", "--profile", "embedded", "--limit", "1"))
+    for words in commands:
+        outcome = dual_data("relations", *words, "--project", project)
+        assert outcome.code == 0, outcome.err
+        assert outcome.out
+        missing = "name: fill in `name`; topics: name at least one; questions: '' must hold {subject} exactly once"
+        assert outcome.err.startswith(f"warning: {path} is left out: {missing}")
+        assert outcome.err.count("\n") == 1
+    outcome = dual_data("build", "facts", "--profile", "embedded", "--project", project)
+    assert outcome.code == 2
+    assert f"error: {path}: name: fill in `name`\n" in outcome.err
+
+
 def test_an_unknown_topic_is_told_with_those_there_are(project: Path) -> None:
     outcome = dual_data("relations", "list", "--topic", "nope", "--project", project)
     assert (outcome.code, outcome.out) == (2, "")
