@@ -24,6 +24,26 @@ from dual_data.sources.chat.protocol import ChatModel
 
 _ABOUT = re.compile(r"(^\[project\]\n(?:#[^\n]*\n)*name = [^\n]*\n).*?(?=^\[services\]$)", re.MULTILINE | re.DOTALL)
 """The part of a shipped profile's [project] that describes the dataset, after its name."""
+_README = """\
+# {title}
+
+A benchmark for LLM unlearning, made with dual-data.
+
+| where | what |
+|---|---|
+| `pipeline/dual.toml`, `pipeline/embedded.toml` | profiles: the parameters of every stage; `embedded` is offline |
+| `pipeline/topics.toml`, `pipeline/relations/` | what the facts are about, and how each relation is asked |
+| `pipeline/*.py` | the stages |
+| `pipeline/evaluation.toml` | models, methods and grids of the evaluation |
+| `prompts/` | what the knowledge probe and the salience judge are asked with |
+| `artifacts/PROFILE/` | what is built, and every answer that was paid for; git ignores it |
+
+```bash
+dual-data check                                 # the files of this folder
+dual-data build --profile embedded --dry-run    # the plan
+dual-data build --profile embedded              # then: dual-data show --profile embedded
+```
+"""
 
 
 class Project(NamedTuple):
@@ -172,7 +192,8 @@ def init(target: Path, source: Path | None = None) -> None:
 
 
 def _fill(folder: Path, source: Path, title: str) -> None:
-    """Copy the project in `source` with `title` in place of its profiles' descriptions of the original dataset."""
+    """Copy the project in `source` with `title` in place of its profiles' descriptions of the original dataset, and a
+    README."""
     for path in (entry for name in ("pipeline", "prompts") for entry in (source / name).rglob("*")):
         copy = folder / path.relative_to(source)
         if path.is_file() and copy.parent.name != "__pycache__":
@@ -182,6 +203,7 @@ def _fill(folder: Path, source: Path, title: str) -> None:
     for profile in filter(is_profile, (folder / "pipeline").glob("*.toml")):
         profile.write_bytes(_ABOUT.sub(lambda match: match[1] + own, profile.read_text("utf-8")).encode())
     (folder / "artifacts").mkdir()
+    (folder / "README.md").write_text(_README.format(title=title), encoding="utf-8")
     # Otherwise the results themselves would count as uncommitted changes in every later build.
     (folder / ".gitignore").write_text("/artifacts/\n__pycache__/\n")
 

@@ -514,8 +514,15 @@ def test_init_makes_a_project_that_checks(tmp_path: Path) -> None:
     assert dual_data("check", "--project", tmp_path / "mine").code == 0
     assert "/artifacts/" in (tmp_path / "mine" / ".gitignore").read_text()
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
-        ".gitignore", "artifacts", "pipeline", "prompts",
+        ".gitignore", "README.md", "artifacts", "pipeline", "prompts",
     ]  # fmt: skip
+    readme = (tmp_path / "mine" / "README.md").read_text()
+    assert readme.startswith("# mine\n")
+    commands = re.findall("^dual-data (.*?) *(?:#|$)", readme, re.MULTILINE)
+    assert len(commands) == 3
+    for words in commands[:2]:
+        outcome = dual_data(*words.split(), "--project", tmp_path / "mine")
+        assert outcome.code == 0, outcome.err
     forget_pipeline()
 
 
