@@ -17,3 +17,8 @@ def __getattr__(name: str) -> object:
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Names for completion, those with them that are not imported yet."""
+    return sorted({*globals(), *__all__})

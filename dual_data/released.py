@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from dual_data.config import About, Strict
 from dual_data.engine.manifest import Manifest
+from dual_data.engine.plan import maker
 from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, InputError, ServiceError
 
@@ -202,13 +203,21 @@ def read_release(place: Place) -> Release:
             raise InputError(f"{place}: {MANIFEST} has format {version}; this version reads {FORMAT}")
         release = Release.model_validate_json(text)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{place}: holds no {MANIFEST}; make a release with: dual-data release") from None
+        raise InputError(f"{place}: holds no {MANIFEST}; {_advice(place)}") from None
     except ValidationError as error:
         raise InputError(
             f"{place}: {MANIFEST} is not that of a release ({error.error_count()} faults; first: "
             f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']})"
         ) from None
     return release
+
+
+def _advice(place: Place) -> str:
+    """What to do about a place that is no release: perhaps it is the folder of the build that holds one."""
+    if place.folder is not None and (place.folder / "release" / MANIFEST).is_file():
+        return f"the release is {place.folder / 'release'}"
+    own = "" if place.folder is None else maker(place.folder, "release")
+    return f"make a release with: {own or 'dual-data release'}"
 
 
 def read_table(place: Place, file: File) -> pl.DataFrame:

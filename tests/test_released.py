@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -69,6 +71,25 @@ def test_what_is_no_release_is_said(tmp_path: Path, content: str | None, words: 
         (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=words):
         read_release(Place(folder=tmp_path))
+
+
+def test_the_folder_of_a_build_leads_to_its_release(tmp_path: Path) -> None:
+    place = Place(folder=tmp_path / "artifacts" / "mine")
+    (tmp_path / "artifacts" / "mine" / "release").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"make a release with: dual-data release$"):
+        read_release(place)
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "mine.toml").write_text("[project]\n")
+    with pytest.raises(InputError, match=rf"with: dual-data release --project {tmp_path} --profile mine$"):
+        read_release(place)
+    (tmp_path / "artifacts" / "mine" / "release" / "manifest.json").touch()
+    with pytest.raises(InputError, match=rf"holds no manifest\.json; the release is {place}/release$"):
+        read_release(place)
+
+
+def test_load_is_among_the_names_before_it_is_imported() -> None:
+    program = "import dual_data; assert {'load', '__version__', '__name__'} <= set(dir(dual_data)), dir(dual_data)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("new_fields", [{}, {"new": 1}])

@@ -45,13 +45,13 @@ def command(project: Path, words: str, profile: Profile | str = "") -> str:
     return " ".join(["dual-data", words, *arguments])
 
 
-def builder(folder: Path) -> str:
-    """The command that builds a folder below a project's artifacts; empty if it belongs to none of its profiles."""
+def maker(folder: Path, words: str = "build") -> str:
+    """`dual-data WORDS` for a folder below a project's artifacts; empty if it belongs to none of its profiles."""
     for candidate in (folder.resolve(), *folder.resolve().parents):
         root = candidate.parent.parent
         profile = root / "pipeline" / f"{candidate.name}.toml"
         if candidate.parent.name == "artifacts" and is_profile(profile):
-            return command(root, "build", candidate.name)
+            return command(root, words, candidate.name)
     return ""
 
 

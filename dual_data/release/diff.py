@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.engine.plan import builder
+from dual_data.engine.plan import maker
 from dual_data.errors import InputError
 from dual_data.release.names import plain_names
 from dual_data.released import WHOLE, checked, locate, read_release, read_table
@@ -58,7 +58,7 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     if (folder / "facts" / "data.parquet").is_file():
         tables = {name: folder / name / "data.parquet" for name in COMPARED}
         if absent := [str(path) for path in tables.values() if not path.is_file()]:
-            command = builder(folder)
+            command = maker(folder)
             raise InputError(f"{absent[0]}: is not built" + (f"; run: {command}" if command else ""))
         return _snapshot(target, {name: pl.read_parquet(path) for name, path in tables.items()})
     place = locate(target, endpoint=endpoint)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from dual_data.engine.manifest import read_manifest
-from dual_data.engine.plan import builder
+from dual_data.engine.plan import maker
 from dual_data.released import MANIFEST, Release
 
 _ABOVE = 2
@@ -37,5 +37,5 @@ def origin(folder: Path) -> dict[str, str | None]:
 
 def remedy(folder: Path) -> str:
     """Start of advice with the command that builds a missing folder; empty where no profile builds it."""
-    command = builder(folder)
+    command = maker(folder)
     return f"build it first ({command}), or " if command else ""
