@@ -133,24 +133,29 @@ def compare(
     first: Annotated[
         Path,
         typer.Argument(
-            metavar="A", help="A result: a file below cells/, or a folder of such files that differ in seed alone."
+            metavar="A",
+            help="FOLDER:method=NPO,lr=1e-4 for all seeds of a setting in a grid's folder, with as many coordinates as "
+            "tell it from the others; or one result, a file below cells/.",
         ),
     ],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another that measured the same items.")],
     seeds: Annotated[
         bool,
-        typer.Option("--seeds", help="Take all seeds of A and B: the results beside them that differ in seed alone."),
+        typer.Option("--seeds", help="Take all seeds of a file: the results beside it that differ in seed alone."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare two results item by item.
+    """Compare two settings of a grid, or two results, item by item.
 
     Shows A minus B, paired by item and by seed, with 95 % intervals from a bootstrap over seeds and subjects (for the
     utility panel over its questions). p-values carry Holm's correction over all rows; those of one seed a side are of
     two models and say nothing of two methods. Sets that only one of the two has are left out, and so is the panel where
     the two were not asked the same questions.
 
-    Example: dual-data eval compare artifacts/evaluation/demo/cells/0a1b.json artifacts/evaluation/demo/cells/2c3d.json
+    Coordinates are model, data, stage, set, method, preset, profile, lr and seed; the method is none before unlearning.
+    Where they leave several settings, those that differ are listed.
+
+    Example: dual-data eval compare artifacts/evaluation/mine:method=NPO artifacts/evaluation/mine:method=none
     """
     from dual_data.evaluation.compare import compare_results
 

@@ -9,5 +9,6 @@ training/    many cells at once on one base            measuring/  likelihoods a
 grid/        which cells, which are done, and the run  results     the files of a cell's result
 attacks/     eliciting forgotten facts                 examine     the attacks that need the model
 report/      tables, charts, what they answer          statistics  intervals and tests
-compare, foreign, publish: two results compared, generations of other code scored, an adapter for others
+compare, sides: two results compared, and how they are named
+foreign, publish: generations of other code scored, an adapter for others
 """

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dual_data.errors import InputError
-from dual_data.evaluation.report.collect import PANEL_SCORES, Run, collect_side, setting, stack, stack_panel
+from dual_data.evaluation.report.collect import PANEL_SCORES, Run, collect_side, stack, stack_panel
 from dual_data.evaluation.report.pairs import same_seeds
 from dual_data.evaluation.report.panel import PANEL
+from dual_data.evaluation.sides import name_beside, setting, side_files
 from dual_data.evaluation.statistics import Interval, bootstrap_difference, holm
 
 COMPARED = ("rougeL_recall", "contains_answer", "probability", "mean_log_probability", "minilm_cosine", "worst")
@@ -52,12 +53,12 @@ class Comparison(NamedTuple):
 def compare_results(first: Path, second: Path, *, seeds: bool = False) -> Comparison:
     """Differences, first minus second, in every score of every common set, and of the utility panel if it is the same.
 
-    Each side is a result, or a folder of results that differ only in seed; with `seeds`, a result stands for all
-    results in its folder that differ from it only in seed. The sides are paired over their common seeds; a single
-    result before unlearning is paired with every seed of the other side. A score that is missing for any item is left
-    out. Raises InputError where there is no common seed or set, or where a common set has different items.
+    `sides.side_files` says what a side can be. The sides are paired over their common seeds; a single result before
+    unlearning is paired with every seed of the other side. A score that is missing for any item is left out. Raises
+    InputError where there is no common seed or set, or where a common set has different items.
     """
-    left, right = _paired(collect_side(first, seeds=seeds), collect_side(second, seeds=seeds), (first, second))
+    left, right = (collect_side(side_files(side, seeds=seeds)) for side in (first, second))
+    left, right = _paired(left, right, (first, second))
     common = [name for name in left[0].sets if all(name in run.sets for run in (*left, *right))]
     if not common:
         raise InputError(f"{first} and {second} measured no set in common")
@@ -65,7 +66,7 @@ def compare_results(first: Path, second: Path, *, seeds: bool = False) -> Compar
     for name in common:
         ids = left[0].sets[name].ids
         if any(set(run.sets[name].ids) != set(ids) for run in (*left, *right)):
-            raise InputError(f"{first} and {second} measured different items of {name}: compare results of one dataset")
+            raise InputError(f"{first} and {second} measured different items of {name}: {_why(left[0], right[0])}")
         for score in COMPARED:
             a, b = (np.concatenate([_ordered(run, name, score, ids) for run in side]) for side in (left, right))
             if np.isnan(a).any() or np.isnan(b).any():
@@ -75,6 +76,22 @@ def compare_results(first: Path, second: Path, *, seeds: bool = False) -> Compar
     corrected = holm([row.corrected for row in rows])
     rows = [row._replace(corrected=value) for row, value in zip(rows, corrected, strict=True)]
     return Comparison(_side(left), _side(right), rows)
+
+
+def _why(first: Run, second: Run) -> str:
+    """Why two results measured different items, and what to compare."""
+    sides = (first, second)
+    (data, other_data), (name, other_name) = ([run.cell[key] for run in sides] for key in ("data", "set"))
+    if data != other_data:
+        return f"A is of the data {data}, B of {other_data}: compare results of one dataset"
+    if name == other_name:
+        return "rows or the grid's limit changed in between: run both in one grid"
+    counterparts = (
+        (side, name_beside(run.path, setting(run.cell) | {"set": wanted}))
+        for side, run, wanted in (("B", second, name), ("A", first, other_name))
+    )
+    advice = next((f", such as {counterpart} for {side}" for side, counterpart in counterparts if counterpart), "")
+    return f"A forgets {name}, B {other_name}. Compare cells of one set{advice}"
 
 
 def _side(runs: Sequence[Run]) -> Side:

@@ -38,8 +38,12 @@ def test_order_does_not_matter_but_items_do(tmp_path: Path) -> None:
     second = write_result(tmp_path, "shuffled", {**result, "items": shuffled})
     assert all(row.difference.value == 0 for row in compare_results(first, second).rows)
     other = write_result(tmp_path, "other", {**result, "items": {"forget": result["items"]["retain_eval"]}})
-    with pytest.raises(InputError, match="different items of forget"):
+    with pytest.raises(InputError, match="different items of forget: rows or the grid's limit changed in between"):
         compare_results(first, other)
+    cell = {**result["cell"], "data": "e"}
+    elsewhere = write_result(tmp_path, "elsewhere", {**read_result(other), "cell": cell})
+    with pytest.raises(InputError, match="A is of the data d, B of e: compare results of one dataset"):
+        compare_results(first, elsewhere)
     nothing = write_result(tmp_path, "nothing", {**result, "items": {}})
     with pytest.raises(InputError, match="no set in common"):
         compare_results(first, nothing)
@@ -82,7 +86,7 @@ def test_a_folder_is_a_side_where_its_results_differ_in_seed_alone(tmp_path: Pat
     assert {row.seeds for row in rows} == {3}
     with pytest.raises(InputError, match="differ in more than their seed"):
         compare_results(tmp_path / "both" / "cells", tmp_path / "NPO" / "cells")
-    with pytest.raises(InputError, match="holds no result"):
+    with pytest.raises(InputError, match="holds no measured result"):
         compare_results(tmp_path, tmp_path / "NPO" / "cells")
 
 
@@ -106,3 +110,71 @@ def test_scores_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     broken = write_result(tmp_path, "broken", result)
     scores = {row.score for row in compare_results(first, broken).rows if row.set == "forget"}
     assert scores == HELD - {"probability"}
+
+
+def test_cells_of_two_sets_are_told_so_with_the_cell_to_take(tmp_path: Path) -> None:
+    grid, cells = tmp_path / "g", {}
+    for name in ("rare", "popular"):
+        for method, lr in (("NPO", 1e-4), ("NPO", 1e-3)):
+            cells[name, lr] = write_cell(grid, forget_set=name, method=method, lr=lr, forget=0.3, retain=0.9)
+    popular, rare = (cell_path(grid, cells[name, 1e-4]) for name in ("popular", "rare"))
+    message = f"A forgets popular, B rare. Compare cells of one set, such as {grid}:set=popular,lr=0.0001 for B"
+    with pytest.raises(InputError, match=f"{message}$"):
+        compare_results(popular, rare)
+    compare_results(popular, Path(f"{grid}:set=popular,lr=0.0001"))
+    popular.unlink()
+    other_popular = cell_path(grid, cells["popular", 1e-3])
+    with pytest.raises(InputError, match=f"such as {grid}:set=rare,lr=0.001 for A$"):
+        compare_results(other_popular, rare)
+    cell_path(grid, cells["rare", 1e-3]).unlink()
+    with pytest.raises(InputError, match=r"Compare cells of one set$"):
+        compare_results(other_popular, rare)
+
+
+def test_coordinates_choose_all_seeds_of_a_setting(tmp_path: Path) -> None:
+    grid = tmp_path / "g"
+    npo, diff = _two_methods(grid)
+    write_cell(grid, method="NPO", lr=1e-3, seed=4, forget=0.2, retain=0.9)
+    write_cell(grid, method="GradDiff", lr=1e-4, seed=7, forget=0.2, retain=0.9, status="failed")
+    write_cell(grid, forget=1.0, retain=1.0)
+    by_name = compare_results(Path(f"{grid}:method=NPO,lr=1e-4"), Path(f"{grid}/cells: method = GradDiff"))
+    assert by_name == compare_results(npo, diff, seeds=True)
+    assert by_name.second.seeds == (0, 1, 2)
+    one_seed = compare_results(Path(f"{grid}:method=NPO,lr=1e-4,seed=2"), Path(f"{grid}:method=none"))
+    assert (one_seed.first.seeds, one_seed.second.cell["method"]) == ((2,), "none")
+
+
+def test_a_path_with_a_colon_is_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "a:b=c"
+    npo, _ = _two_methods(folder)
+    assert compare_results(npo, Path(f"{folder}:method=GradDiff"), seeds=True).second.seeds == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [
+        (
+            "",
+            r"g: its results differ in more than their seed \(method: GradDiff, NPO, none; lr: 0\.0001, 0\.001\); "
+            r"name one setting, as in \S+g:method=NPO,lr=0\.001$",
+        ),
+        ("/cells", r"as in \S+g/cells:method=NPO,lr=0\.001$"),
+        (":method=NPO", r"g:method=NPO: .* \(lr: 0\.0001, 0\.001\); .* as in \S+g:method=NPO,lr=0\.001$"),
+        (":seed=0", r"\(method: GradDiff, NPO, none\)"),
+        (":methods=NPO", "unknown coordinate 'methods'; known: model, data, stage, set, method, preset, profile, lr, "),
+        (":NPO", "unknown coordinate 'NPO'; known: model"),
+        (":method=npo", "no result has method=npo; known: GradDiff, NPO, none"),
+        (":method=GradDiff,lr=0.001", r"no result has lr=0\.001; known: 0\.0001"),
+        (":method=GradDiff,lr=low", "no result has lr=low"),
+        (":seed=9", "no result has seed=9; known: 0, 1, 2, 4"),
+        ("2", "g2: no such file$"),
+        ("2:method=NPO", "g2: no such folder of results"),
+    ],
+)
+def test_names_of_no_setting_are_refused_with_what_is_known(tmp_path: Path, side: str, message: str) -> None:
+    grid = tmp_path / "g"
+    npo, _ = _two_methods(grid)
+    write_cell(grid, method="NPO", lr=1e-3, seed=4, forget=0.2, retain=0.9)
+    write_cell(grid, forget=1.0, retain=1.0)
+    with pytest.raises(InputError, match=message):
+        compare_results(Path(f"{grid}{side}"), npo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from dual_data.evaluation.grid.conflicts import difference, place_key, settings_
 from dual_data.evaluation.grid.planned import read_plan
 from dual_data.evaluation.metrics.chance import best_rule
 from dual_data.evaluation.report.frontier import Point, choose
-from dual_data.evaluation.results import BASE, ItemRow, Result, Wording, json_files, read_result, read_results
+from dual_data.evaluation.results import BASE, ItemRow, Result, Wording, read_result, read_results
 from dual_data.evaluation.rows.attack_prompts import GIVES_ANSWER_AWAY
 from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.statistics import Floats
@@ -241,37 +242,17 @@ def collect_one(path: Path) -> Run:
     return _run(path, read_result(path))
 
 
-def collect_side(path: Path, *, seeds: bool = False) -> list[Run]:
-    """One result, or all of a folder, by seed; with `seeds`, a result and those in its folder that differ only in seed.
-
-    Raises InputError for a folder without results, for one whose results differ in more than their seed, and for two
-    results with the same seed.
-    """
-    if not path.is_dir() and not seeds:
-        return [collect_one(path)]
-    paths = json_files(path if path.is_dir() else path.parent)
-    if not paths:
-        raise InputError(f"{path}: holds no result; name a file below cells/, or a folder of such files")
-    results = [(file, read_result(file)) for file in paths]
-    first_setting = setting((results[0][1] if path.is_dir() else read_result(path))["cell"])
-    matching = [(file, result) for file, result in results if setting(result["cell"]) == first_setting]
-    if path.is_dir() and len(matching) < len(results):
-        different = next(file for file, result in results if setting(result["cell"]) != first_setting)
-        raise InputError(
-            f"{path}: {results[0][0].name} and {different.name} differ in more than their seed: name one result and "
-            "give --seeds, or part the folder"
-        )
-    runs = sorted((_run(file, result) for file, result in matching), key=lambda run: run.seed)
-    if len({run.seed for run in runs}) < len(runs):
-        raise InputError(f"{path}: several results of one setting and seed: rows or settings changed in between")
-    for run in runs:
-        _require_same_recipe(runs[0], run)
+def collect_side(paths: Sequence[Path]) -> list[Run]:
+    """Read results that differ in seed alone, by seed. Raises InputError for two of one seed or of other settings."""
+    runs = sorted(map(collect_one, paths), key=lambda run: run.seed)
+    for run, following in itertools.pairwise(runs):
+        if run.seed == following.seed:
+            raise InputError(
+                f"{run.path} and {following.path} are of one setting and seed: rows or settings changed in between; "
+                "remove the older one"
+            )
+        _require_same_recipe(run, following)
     return runs
-
-
-def setting(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Coordinates of a result except its seed."""
-    return {name: value for name, value in cell.items() if name != "seed"}
 
 
 def stack(runs: Sequence[Run], name: str, score: str) -> Floats:

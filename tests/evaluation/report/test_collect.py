@@ -90,7 +90,7 @@ def test_recipes_are_neither_averaged_nor_contrasted(
         collect([tmp_path])
     if "seed" in second:
         with pytest.raises(InputError, match=difference):
-            collect_side(tmp_path / "cells")
+            collect_side(list((tmp_path / "cells").iterdir()))
 
 
 def test_a_cell_that_failed_gives_way_to_its_measurement(tmp_path: Path) -> None:
