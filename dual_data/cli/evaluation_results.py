@@ -26,7 +26,9 @@ _CELL = ("data", "model", *_ALWAYS_NAMED)
 def score(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Results, folders of `eval run`, or log files of open-unlearning."),
+        typer.Argument(
+            metavar="PATH...", help="Results, folders of `eval run`, logs of open-unlearning, or .jsonl files."
+        ),
     ],
     json: Annotated[
         bool, typer.Option("--json", help='Print one JSON object {"items": ..., "max_abs_difference": ..., ...}.')
@@ -44,6 +46,11 @@ def score(
     from dual_data.evaluation.results import finite
 
     rescored: dict[str, Rescored] = {}
+    Answers of other code are scored from a .jsonl file with lines of {"question": ..., "answer": ..., "generation":
+    ...}. A list "answers" of accepted texts may stand for "answer"; its first is the one that ROUGE compares with.
+    "question" is optional, and so are "kind" (entity, text, date or quantity: how answers are compared) and "set"
+    (under which means are shown). Other keys are ignored, except scores, such as "rougeL_recall", to compare with.
+
     cells: dict[str, Mapping[str, Any]] = {}
     for path in (path for argument in paths for path in log_files(argument)):
         log = read_log(path)

@@ -1,18 +1,20 @@
-"""Recomputes scores from saved generations: from our item files, and from logs in open-unlearning's format.
+"""Recomputes scores from saved generations: our item files, logs in open-unlearning's format, lines of other code.
 
 Open-unlearning's log is one JSON object, plain or gzipped: {section: {"agg_value": mean, "value_by_index": {"0": {
 "input", "ground_truth", "generation", "rouge1_recall", "rougeL_f1", "rougeL_recall"}}}}. Where a question has several
 answers, each of these values is a list. Ours is {"items": {set: [{"question", "ground_truth", "answers", "generation",
-"scores": {...}}]}}. Generation and scoring are separate in both, so a new metric needs no GPU.
+"scores": {...}}]}}. A .jsonl file holds the answers of any other code, as `LINE` says. Generation and scoring are
+separate in all of them, so a new metric needs no GPU.
 """
 
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -23,6 +25,12 @@ from dual_data.matching import ObjectKind, kind_of
 
 AGGREGATES = ("rougeL_recall", "rougeL_f1", "rouge1_recall")
 """The scores that `agg_value` may be the mean of: a log does not say which one."""
+
+LINE = (
+    "a line needs `generation` and `answer` (a text) or `answers` (a list of accepted texts, the first of them the "
+    f"reference); `question`, `kind` ({', '.join(get_args(ObjectKind))}) and `set` are optional"
+)
+"""What a line of a .jsonl file holds."""
 
 
 class LogItem(NamedTuple):
@@ -65,39 +73,16 @@ class Rescored(NamedTuple):
 
 
 def read_log(path: Path) -> Log:
-    """Read a log in either format. Raises InputError that says what is wrong and where."""
-    data = _read_json(path)
-    if isinstance(data, dict) and isinstance(data.get("items"), dict):
-        items = [
-            _our_item(path, name, index, row)
-            for name, rows in data["items"].items()
-            for index, row in enumerate(_list(rows, f"{path}: items.{name}"))
-        ]
-        aggregates, other_sections = dict[str, float](), ()
-        cell = coordinates if isinstance(coordinates := data.get("cell"), dict) else {}
-    elif isinstance(data, dict) and (
-        sections := {name: section for name, section in data.items() if _holds_generations(section)}
-    ):
-        items = [
-            _their_item(path, name, index, row)
-            for name, section in sections.items()
-            for index, answers in section["value_by_index"].items()
-            for row in _by_answer(answers)
-        ]
-        aggregates = {
-            name: float(section["agg_value"])
-            for name, section in sections.items()
-            if isinstance(section.get("agg_value"), int | float)
-        }
-        other_sections, cell = tuple(name for name in data if name not in sections), {}
+    """Read a log in any of the formats. Raises InputError that says what is wrong and where."""
+    raw = _read(path)
+    if ".jsonl" in path.suffixes:
+        lines = enumerate(raw.splitlines(), 1)
+        log = Log(tuple(_line_item(f"{path}: line {number}", line) for number, line in lines if line.strip()), {})
     else:
-        raise InputError(
-            f"{path}: neither an item file of this package (a JSON object with `items`) nor a log of open-unlearning "
-            "(sections with `value_by_index` that hold generations)"
-        )
-    if not items:
+        log = _log(path, _parsed(raw, path, "; JSON lines go in a .jsonl file"))
+    if not log.items:
         raise InputError(f"{path}: the log holds no items")
-    return Log(tuple(items), aggregates, other_sections, cell)
+    return log
 
 
 def log_files(path: Path) -> list[Path]:
@@ -147,14 +132,52 @@ def _distance(recomputed: float, logged: float) -> float:
     return abs(recomputed - logged) if math.isfinite(logged) else math.inf
 
 
-def _read_json(path: Path) -> Any:
+def _read(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
-        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: not a readable JSON file: {error}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: not readable: {error}") from error
+
+
+def _parsed(raw: bytes, where: Path | str, advice: str = "") -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        raise InputError(f"{where}: not readable as JSON: {error}{advice}") from error
+
+
+def _log(path: Path, data: Any) -> Log:
+    """A log that is one JSON object: an item file of ours, or open-unlearning's."""
+    if isinstance(data, dict) and isinstance(data.get("items"), dict):
+        items = [
+            _our_item(path, name, index, row)
+            for name, rows in data["items"].items()
+            for index, row in enumerate(_list(rows, f"{path}: items.{name}"))
+        ]
+        cell = coordinates if isinstance(coordinates := data.get("cell"), dict) else {}
+        return Log(tuple(items), {}, cell=cell)
+    all_sections = data if isinstance(data, dict) else {}
+    sections = {name: section for name, section in all_sections.items() if _holds_generations(section)}
+    if not sections:
+        raise InputError(
+            f"{path}: neither an item file of this package (a JSON object with `items`) nor a log of open-unlearning "
+            "(sections with `value_by_index` that hold generations); answers of other code go in a .jsonl file"
+        )
+    items = [
+        _their_item(path, name, index, row)
+        for name, section in sections.items()
+        for index, answers in section["value_by_index"].items()
+        for row in _by_answer(answers)
+    ]
+    aggregates = {
+        name: float(section["agg_value"])
+        for name, section in sections.items()
+        if isinstance(section.get("agg_value"), int | float)
+    }
+    return Log(tuple(items), aggregates, tuple(name for name in all_sections if name not in sections))
 
 
 def _holds_generations(section: Any) -> bool:
@@ -202,6 +225,24 @@ def _our_item(path: Path, section: str, index: int, row: Any) -> LogItem:
     if not all(isinstance(text, str) for text in answers):
         raise InputError(f"{where}.answers: expected texts")
     return LogItem(section, answer, tuple(answers), generation, logged, kind_of(row.get("kind")))
+
+
+def _line_item(where: str, line: bytes) -> LogItem:
+    content = _parsed(line, where)
+    row = {key: value for key, value in content.items() if value is not None} if isinstance(content, dict) else {}
+    answers = row.get("answers", [])
+    accepted = [*([row["answer"]] if "answer" in row else []), *(answers if isinstance(answers, list) else [None])]
+    generation, kind, section = row.get("generation"), row.get("kind", "entity"), row.get("set", "all")
+    is_right = {
+        "generation": isinstance(generation, str),
+        "answer or answers": accepted and all(text and isinstance(text, str) for text in accepted),
+        "kind": kind in get_args(ObjectKind),
+        "set": isinstance(section, str),
+    }
+    if wrong := [key for key, right in is_right.items() if not right]:
+        raise InputError(f"{where}: missing or of another form: {', '.join(wrong)}; {LINE}")
+    scores = {name: float(row[name]) for name in TEXT_SCORES if isinstance(row.get(name), int | float)}
+    return LogItem(section, accepted[0], tuple(accepted), str(generation), scores, kind)
 
 
 def _list(value: Any, where: str) -> list[Any]:

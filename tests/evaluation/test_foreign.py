@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ PAIRS = [("Indus River", "It is the Indus river."), ("Brasília", "Brasilia"), (
 def _item_file(**changes: Any) -> bytes:
     row = {"ground_truth": "Rome", "generation": "It is Rome.", **changes}
     return json.dumps({"items": {"forget": [row]}}).encode()
+
+
+def _lines(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return path
 
 
 def _foreign(tmp_path: Path, **changes: Any) -> Path:
@@ -140,8 +146,8 @@ def test_our_own_dates_are_compared_as_dates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "not a readable JSON file"),
-        (b"\x1f\x8b broken", "not a readable JSON file"),
+        (b"{", "not readable"),
+        (b"\x1f\x8b broken", "not readable"),
         (b"[]", "neither an item file"),
         (b"{}", "neither an item file"),
         (b'{"items": {}}', "holds no items"),
@@ -160,3 +166,60 @@ def test_broken_logs_are_refused(tmp_path: Path, content: bytes, message: str) -
         read_log(path)
     with pytest.raises(InputError, match="no such file"):
         read_log(tmp_path / "absent.json")
+
+
+def test_lines_of_other_code_are_scored(tmp_path: Path) -> None:
+    path = _lines(
+        tmp_path / "answers.jsonl",
+        {"question": "Which city?", "answer": "Rome", "generation": "It is Roma.", "note": "x", "id": 7, "kind": None},
+        {"answers": ["1889", "1890"], "generation": "On 31 March 1889", "kind": "date", "set": "dates"},
+        {"answer": "Rome", "answers": ["Roma"], "generation": "Roma", "rougeL_recall": 0.5},
+    )
+    path.write_text(path.read_text().replace("\n", "\n\n", 1))
+    rescored = rescore(read_log(path))
+    assert (rescored.items, rescored.left_alone, rescored.differences) == (3, (), {"rougeL_recall": 0.5})
+    assert rescored.means["dates"]["contains_answer"] == 1
+    assert (rescored.means["all"]["contains_answer"], rescored.means["all"]["rougeL_recall"]) == (0.5, 0)
+    packed = tmp_path / "answers.jsonl.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert rescore(read_log(packed)) == rescored
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"generation": None}, "generation"),
+        ({"generation": 5, "answer": None}, "generation, answer or answers"),
+        ({"answer": 1889}, "answer or answers"),
+        ({"answer": ""}, "answer or answers"),
+        ({"answers": "Rome"}, "answer or answers"),
+        ({"answer": None, "answers": []}, "answer or answers"),
+        ({"answers": ["Rome", 5]}, "answer or answers"),
+        ({"kind": "dates"}, "kind"),
+        ({"set": 5}, "set"),
+    ],
+)
+def test_a_line_that_lacks_something_is_told_what_a_line_needs(
+    tmp_path: Path, changes: dict[str, Any], wrong: str
+) -> None:
+    row = {"answer": "Rome", "generation": "Rome"}
+    path = _lines(tmp_path / "answers.jsonl", row, row | changes)
+    message = f"{path}: line 2: missing or of another form: {wrong}; a line needs `generation` and `answer` (a text) or"
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_log(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"answer": "Rome"', "a.jsonl: line 1: not readable as JSON"),
+        ("a.jsonl", b"[]", "line 1: missing or of another form: generation, answer or answers"),
+        ("a.jsonl", b"", "holds no items"),
+        ("a.json", b"{}\n{}\n", "not readable as JSON: .*; JSON lines go in a .jsonl file"),
+        ("a.json", b'{"answer": "Rome", "generation": ""}', "answers of other code go in a .jsonl file"),
+    ],
+)
+def test_files_of_lines_that_are_none_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_log(tmp_path / name)
