@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ _SHOWN = ("data", "model", *_ALWAYS)
 _ALWAYS_NAMED = ("stage", "set", "method", "lr", "seed")
 _CELL = ("data", "model", *_ALWAYS_NAMED)
 """Coordinates in a table of results."""
+_MOST_LINES = 20
+"""Lines of a table of scores that are printed without `--all`."""
 
 
 def score(
@@ -30,6 +33,9 @@ def score(
             metavar="PATH...", help="Results, folders of `eval run`, logs of open-unlearning, or .jsonl files."
         ),
     ],
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"Print the table even if it has more than {_MOST_LINES} lines.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help='Print one JSON object {"items": ..., "max_abs_difference": ..., ...}.')
     ] = False,
@@ -40,17 +46,17 @@ def score(
     scores that they hold: prints the number of items and the largest absolute difference, 0 where every score and mean
     is reproduced to the last bit.
 
+    Answers of other code are scored from a .jsonl file with lines of {"question": ..., "answer": ..., "generation":
+    ...}. A list "answers" of accepted texts may stand for "answer"; its first is the one that ROUGE compares with.
+    "question" is optional, and so are "kind" (entity, text, date or quantity: how answers are compared) and "set"
+    (under which means are shown). Other keys are ignored, except scores, such as "rougeL_recall", to compare with.
+
     Example: dual-data eval score artifacts/evaluation/demo
     """
     from dual_data.evaluation.foreign import log_files, read_log, rescore
     from dual_data.evaluation.results import finite
 
     rescored: dict[str, Rescored] = {}
-    Answers of other code are scored from a .jsonl file with lines of {"question": ..., "answer": ..., "generation":
-    ...}. A list "answers" of accepted texts may stand for "answer"; its first is the one that ROUGE compares with.
-    "question" is optional, and so are "kind" (entity, text, date or quantity: how answers are compared) and "set"
-    (under which means are shown). Other keys are ignored, except scores, such as "rougeL_recall", to compare with.
-
     cells: dict[str, Mapping[str, Any]] = {}
     for path in (path for argument in paths for path in log_files(argument)):
         log = read_log(path)
@@ -82,13 +88,19 @@ def score(
     ]
     rows = [
         (Path(path).name, *(coordinates[path][name] for name in columns), section, f"{means['rougeL_recall']:.4f}",
-         f"{means['contains_answer']:.4f}", f"{result.max_abs_difference:g}")
-        for path, result in rescored.items()
+         f"{means['contains_answer']:.4f}", f"{result.max_abs_difference:g}" if result.differences else None)
+        for path, result in sorted(rescored.items(), key=lambda entry: _order(cells[entry[0]]))
         for section, means in result.means.items()
     ]  # fmt: skip
-    print(table(("file", *columns, "items of", "ROUGE-L recall", "answers held", "largest difference"), rows))
+    are_shown = everything or len(rows) <= _MOST_LINES
+    if are_shown:
+        print(table(("file", *columns, "items of", "ROUGE-L recall", "answers held", "largest difference"), rows))
     alone = {name for result in rescored.values() for name in result.left_alone}
-    print(f"{items} items, largest absolute difference {largest:g}")
+    compared = any(result.differences for result in rescored.values())
+    difference = f"largest absolute difference {largest:g}" if compared else "with no scores to compare with"
+    print(f"{items} items, {difference}")
+    if not are_shown:
+        print(f"{len(rows)} lines of means by file and set are left out: --all prints them")
     if alone:
         print(f"{len(alone)} scores need the model and were left alone: --json names them")
 
@@ -194,6 +206,12 @@ def _coordinate(cell: Mapping[str, Any], name: str) -> str | None:
         return None
     value = cell[name]
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _order(cell: Mapping[str, Any]) -> list[tuple[float, str]]:
+    """Key that sorts results by their coordinates, numbers by value; logs without any come first."""
+    values = (cell.get(name, "") for name in _CELL)
+    return [(value, "") if isinstance(value, int | float) else (math.inf, str(value)) for value in values]
 
 
 def _described(side: Side, more: Sequence[str]) -> str:

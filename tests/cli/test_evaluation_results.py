@@ -50,6 +50,32 @@ def test_scores_are_named_by_their_cell(folder: Path) -> None:
     assert files[str(log)]["cell"] is None
 
 
+def test_scores_are_sorted_by_cell_and_a_long_table_is_left_out(folder: Path) -> None:
+    lines = dual_data("eval", "score", folder).out.splitlines()
+    assert [tuple(line.split()[3:6]) for line in lines[2:-1:3]] == [
+        *(("NPO", "0.0001", str(seed)) for seed in (0, 1, 2)),
+        ("none", "-", "0"),
+    ]
+    assert lines[-1].startswith("720 items, largest absolute difference ")
+    for lr in (1e-5, 1e-3, 2e-3):
+        write_cell(folder, method="NPO", lr=lr, forget=0.3, retain=0.9)
+    summary, remark = dual_data("eval", "score", folder).out.splitlines()
+    assert summary.startswith("1260 items, largest absolute difference ")
+    assert remark == "21 lines of means by file and set are left out: --all prints them"
+    table = dual_data("eval", "score", folder, "--all").out.splitlines()
+    assert [line.split()[4] for line in table[2:-1:3]] == ["1e-05", *["0.0001"] * 3, "0.001", "0.002", "-"]
+    assert table[-1] == summary
+    assert len(json.loads(dual_data("eval", "score", folder, "--json").out)["files"]) == 7
+
+
+def test_answers_without_scores_are_compared_with_none(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text(json.dumps({"question": "Which city?", "answer": "Rome", "generation": "It is Rome."}))
+    *_, row, summary = dual_data("eval", "score", path).out.splitlines()
+    assert row.split() == ["answers.jsonl", "all", "1.0000", "1.0000", "-"]
+    assert summary == "1 items, with no scores to compare with"
+
+
 def test_a_folder_of_logs_is_said_to_be_none_of_results(folder: Path) -> None:
     log = _log(folder / "logs" / "DUAL_EVAL.json")
     outcome = dual_data("eval", "score", log.parent)
