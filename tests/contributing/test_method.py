@@ -1,4 +1,4 @@
-"""The recipe of CONTRIBUTING.md for an unlearning method: one file, and one formula with which it is compared."""
+"""The recipe of CONTRIBUTING.md for an unlearning method: one file, and one formula; and what editing the file does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from dual_data.errors import InputError
+from dual_data.evaluation.report.collect import collect
 from tests.cli.command import ROOT
+from tests.evaluation.grid.test_run import FILE, project
+
+__all__ = ["project"]
 
 METHOD = '''\
 """Uniform: pull every answer token towards a uniform guess."""
@@ -46,17 +53,53 @@ assert given.train("Uniform", optimisation)[0].losses == pytest.approx(wanted, r
 """
 
 
-def test_a_file_in_the_folder_is_a_method(tmp_path: Path) -> None:
+@pytest.fixture
+def method(tmp_path: Path) -> Path:
+    """The file of a method, in a copy of the package."""
     package = tmp_path / "dual_data"
     shutil.copytree(ROOT / "dual_data", package, ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
-    (package / "evaluation" / "methods" / "uniform.py").write_text(METHOD)
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    process = subprocess.run(
-        [sys.executable, "-c", FORMULA],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
+    path = package / "evaluation" / "methods" / "uniform.py"
+    path.write_text(METHOD)
+    return path
+
+
+def _python(method: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python with the package that has the method."""
+    folder = method.parents[3]
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_a_file_in_the_folder_is_a_method(method: Path) -> None:
+    process = _python(method, "-c", FORMULA)
     assert process.returncode == 0, process.stderr[-2000:]
+
+
+def test_cells_of_an_edited_method_are_run_anew_and_not_mixed_with_the_old(method: Path, project: Path) -> None:
+    (project / "pipeline").mkdir()
+    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    (project / "evaluation.toml").write_text(FILE.replace("NPO =", "Uniform = {}\nNPO ="))
+
+    def run(out: str, *options: str) -> subprocess.CompletedProcess[str]:
+        return _python(
+            method, "-m", "dual_data", "eval", "run", "--grid", "one", "--file", project / "evaluation.toml",
+            "--project", project, "--out", project / out, "--device", "cpu", "--stage", "pretrained",
+            "--method", "Uniform", "--lr", "1e-3", "--seed", "0", *options,
+        )  # fmt: skip
+
+    assert "2 done" in run("old").stdout
+    method.write_text(METHOD.replace("    forget = ", "    # A comment.\n    forget = "))
+    assert "2 cells, 0 to do" in run("old", "--dry-run").stdout
+    method.write_text(METHOD.replace("forget + alpha", "2 * forget + alpha"))
+    dry_run = run("old", "--dry-run")
+    assert "2 cells, 1 to do" in dry_run.stdout
+    assert "results of other rows or settings than the cells to run (code), such as" in dry_run.stderr
+    assert "2 done" in run("new").stdout
+    with pytest.raises(InputError, match="and seed: code changed in between; remove"):
+        collect([project / "old", project / "new"])

@@ -20,7 +20,7 @@ _BY_LIMIT = ("panel", "stage.rows")
 _NAMED = 3
 """Most settings that a message names; the files have all."""
 _OF_SET = ("set", "data.forget", "data.preferred")
-_OF_METHOD = ("method", "options", "data.preferred")
+_OF_METHOD = ("method", "code", "options", "data.preferred")
 _OF_UNLEARNING = ("preset", "optimisation", "lora")
 """Settings that a model before unlearning does not have."""
 

@@ -221,9 +221,10 @@ def _add(runs: list[Run], new: Run) -> None:
                 runs[index] = new
             return
         if (old.lr, old.seed) == (new.lr, new.seed) and old.sets and new.sets:
+            changed = some_of(difference(old.settings, new.settings)) or "rows or settings"
             raise InputError(
-                f"{old.path} and {new.path} are of one model, stage, set, method, learning rate and seed: rows or "
-                "settings changed in between; remove the older results, or give every setting its own --out"
+                f"{old.path} and {new.path} are of one model, stage, set, method, learning rate and seed: {changed} "
+                "changed in between; remove the older results, or give every setting its own --out"
             )
     runs.append(new)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dual_data.errors import UsageError
-from dual_data.evaluation.methods import METHODS, method_named
+from dual_data.evaluation.methods import CODES, METHODS, code_hash, method_named
 from dual_data.evaluation.methods.adapop import DualAscent, exponents, ranks, share_clipped
 from dual_data.evaluation.methods.base import Facts
 from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence
@@ -348,3 +348,37 @@ def test_closed_form_of_the_divergence_to_a_point() -> None:
     expected_jsd = (torch.special.xlogy(p, p / middle) + torch.special.xlogy(point, point / middle)).sum(-1) / 2
     assert point_divergence(p[:, 0].log()).tolist() == pytest.approx(expected_jsd.tolist(), abs=1e-12)
     assert jensen_shannon(p[:1].log(), p[:1].log()).item() == pytest.approx(0.0, abs=1e-15)
+
+
+MODULE = '''
+"""A method."""
+RATE = 2.0
+"""What it is multiplied by."""
+
+
+def loss(x):
+    """The formula."""
+    return RATE * x
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ('"""A method."""', "# A comment.", True),
+        ('"""What it is multiplied by."""', "", True),
+        ('"""The formula."""', '"""Another formula."""', True),
+        ("RATE * x", "(RATE\n        * x)  # long", True),
+        ("RATE * x", "x * RATE", False),
+        ("RATE = 2.0", "RATE = 3.0", False),
+    ],
+)
+def test_the_hash_of_a_methods_code_is_of_what_it_does(old: str, new: str, same: bool) -> None:
+    assert old in MODULE
+    assert (code_hash(MODULE.replace(old, new)) == code_hash(MODULE)) is same
+
+
+def test_methods_of_one_file_have_its_code() -> None:
+    assert set(CODES) == set(METHODS)
+    assert CODES["DPO"] == CODES["IdkDPO"]
+    assert len(set(CODES.values())) == len(METHODS) - 1

@@ -70,6 +70,8 @@ def _with_identity(folder: Path, identifier: str, identity: dict[str, Any]) -> N
     ("second", "identity", "difference"),
     [
         ({"seed": 1}, {"options": {"beta": 0.1}}, "options.beta"),
+        ({"seed": 1}, {"code": "of another version"}, "code"),
+        ({"method": "GradDiff"}, {"code": "of another method"}, ""),
         ({"lr": 1e-3}, {"lora": {"rank": 8}}, "lora.rank"),
         ({"forget_set": "popular"}, {"max_new_tokens": 8}, "max_new_tokens"),
         ({"seed": 1}, {"data": {"forget": "other rows"}}, "data.forget"),
