@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _path(folder: Path, method: str, lr: float, seed: int = 0) -> Path:
-    return cell_path(folder, digest(f"pretrained|rare|{method}|{lr}|{seed}"))
+    return cell_path(folder, digest(f"m|pretrained|rare|{method}|{lr}|{seed}"))
 
 
 def _log(path: Path) -> Path:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dual_data.engine.manifest import git_text
 from dual_data.evaluation.report import answers
@@ -103,20 +105,41 @@ def _opening(collection: Collection, items: bool) -> str:
 
 
 def _facts(collection: Collection) -> str:
-    """The number of facts in each set, and whether they are a sample."""
-    by_data: dict[str, dict[str, int]] = {}
-    limits: dict[str, int] = {}
+    """The number of facts in each set, and whether they are a sample; of data that grids cut differently, by folder."""
+    samples: list[_Sample] = []
     for key, runs in sorted(collection.bases.items()):
-        for name, items in runs[0].sets.items():
-            label = f"{key.set} (to forget)" if name == "forget" else name
-            by_data.setdefault(key.data, {})[label] = len(items.ids)
-        if runs[0].limit:
-            limits[key.data] = runs[0].limit
+        counts = {
+            f"{key.set} (to forget)" if name == "forget" else name: len(items.ids)
+            for name, items in runs[0].sets.items()
+        }
+        same = (sample for sample in samples if sample.agrees(key.data, runs[0].limit, counts))
+        if (sample := next(same, None)) is None:
+            samples.append(sample := _Sample(key.data, runs[0].limit, {}, {}))
+        sample.counts.update(counts)
+        sample.folders.update(dict.fromkeys(run.path.absolute().parents[1].name for run in runs))
+    samples_of = Counter(sample.data for sample in samples)
     sentences = []
-    for data, counts in by_data.items():
-        whole = f", a sample: the grid takes at most {limits[data]} of a set" if data in limits else ""
-        sentences.append(f"{data}: {', '.join(f'{name} {count}' for name, count in counts.items())}{whole}")
+    for data, limit, counts, folders in samples:
+        where = f" in {', '.join(folders)}" if samples_of[data] > 1 else ""
+        whole = f", a sample: the grid takes at most {limit} of a set" if limit else ""
+        sentences.append(f"{data}{where}: {', '.join(f'{name} {count}' for name, count in counts.items())}{whole}")
     return f"Facts in each set of {'; '.join(sentences)}." if sentences else ""
+
+
+class _Sample(NamedTuple):
+    """The facts of a dataset that some grids take."""
+
+    data: str
+    limit: int | None
+    counts: dict[str, int]
+    """Number of facts by set."""
+    folders: dict[str, None]
+    """Names of the grids' folders."""
+
+    def agrees(self, data: str, limit: int | None, counts: Mapping[str, int]) -> bool:
+        """Whether these may be counts of the same facts: no set has another number of them."""
+        equal = all(self.counts.get(name, count) == count for name, count in counts.items())
+        return equal and (self.data, self.limit) == (data, limit)
 
 
 def _comparisons(title: str, sides: tuple[str, str], compared: Sequence[answers.Compared], folder: Path) -> list[Block]:

@@ -103,20 +103,23 @@ def write_cell(
     more: Sequence[str] = (),
     limit: int | None = None,
     panel: float | None = None,
+    model: str = "m",
+    facts: int = FACTS,
 ) -> str:
     """Write one result in which these shares of the facts are still answered.
 
     `recipe` is that of its stage, `retain_rows` names the rows of retain_eval ("train" for those of retain_train),
-    `more` are further sets, `limit` is that of the grid, `panel` the share of a utility panel that is answered.
+    `more` are further sets, `limit` is that of the grid, `panel` the share of a utility panel that is answered, and `facts`
+    the number of facts to forget.
     """
-    identifier = digest(f"{stage}|{forget_set}|{method}|{lr}|{seed}")
+    identifier = digest(f"{model}|{stage}|{forget_set}|{method}|{lr}|{seed}")
     items = {
-        "forget": _rows(forget_set, forget, seed),
+        "forget": _rows(forget_set, forget, seed)[:facts],
         "retain_train": _rows("train", retain, seed),
         "retain_eval": _rows(retain_rows, retain, seed),
         **{name: _rows(name, retain, seed) for name in more},
     }
-    cell = {"model": "m", "data": "d", "stage": stage, "set": forget_set, "method": method}
+    cell = {"model": model, "data": "d", "stage": stage, "set": forget_set, "method": method}
     identity = {"stage": {"name": stage} | ({"recipe": recipe} if recipe else {}), "data": {}}
     result: Result = {
         "format": FORMAT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 from dual_data.evaluation.report.collect import Key
 from dual_data.evaluation.report.document import Table, to_html, to_markdown
@@ -90,6 +91,21 @@ def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tm
     text = write_report([tmp_path], tmp_path / "report").markdown.read_text()
     assert f"{facts}, a sample: the grid takes at most 60 of a set." in text
     assert "that does best on the forget facts measured" in text
+
+
+def test_the_opening_counts_the_facts_of_each_grid_where_they_differ(tmp_path: Path) -> None:
+    for name, facts, limit in (("few", 8, 8), ("more", 16, 16), ("some", 16, 16)):
+        for forget_set in ("popular", "rare"):
+            place: dict[str, Any] = {"model": f"m of {name}", "forget_set": forget_set, "facts": facts, "limit": limit}
+            write_cell(tmp_path / name, **place, forget=1.0, retain=1.0)
+            write_cell(tmp_path / name, **place, method="NPO", lr=1e-4, forget=0.2, retain=0.9)
+    report = write_report([tmp_path / name for name in ("few", "more", "some")], tmp_path / "report")
+    counts = (
+        f"{name}: popular (to forget) {facts}, retain_train 60, retain_eval 60, rare (to forget) {facts}, a sample: "
+        f"the grid takes at most {facts} of a set"
+        for name, facts in (("d in few", 8), ("d in more, some", 16))
+    )
+    assert f"Facts in each set of {'; '.join(counts)}." in report.markdown.read_text()
 
 
 def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_their_cells(tmp_path: Path) -> None:
