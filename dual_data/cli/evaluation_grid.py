@@ -129,8 +129,9 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
     from dual_data.evaluation.models.loading import dtype_named
     from dual_data.evaluation.settings import EvaluationSettings, grid_named
 
-    whole = settings.model_dump()
-    table = grid_named(settings, part.grid, path).model_dump()
+    # Without defaults, since a list that is left out may not be empty.
+    whole = {"models": {}, **settings.model_dump(exclude_unset=True)}
+    table = grid_named(settings, part.grid, path).model_dump(exclude_unset=True)
     one_of = {
         "models": part.model, "stages": part.stage, "sets": part.forget, "methods": part.method, "lrs": part.rate,
         "seeds": part.seed,
@@ -138,7 +139,7 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
     table |= {key: (value,) for key, value in one_of.items() if value is not None}
     if part.limit is not None:
         table["limit"] = part.limit
-        table["panel_questions"] = min(table["panel_questions"], part.limit)
+        table["panel_questions"] = min(table.get("panel_questions", 0), part.limit)
     for name in table["models"]:
         if name not in whole["models"]:  # a hub name, a folder or a file
             _say_unless_known(name, whole["models"], path)

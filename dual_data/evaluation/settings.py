@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from dual_data.config import Strict, parse, read_toml
-from dual_data.errors import ConfigError, InputError
+from dual_data.errors import ConfigError, InputError, UsageError
+from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.rows.schedule import Optimisation
 from dual_data.evaluation.training.lora import ATTENTION, LoraSpec
 
@@ -31,8 +32,10 @@ def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
-Rates = Annotated[tuple[Rate, ...], AfterValidator(_each_once)]
+# A list that would be empty is left out: an empty one would silently run nothing, or all that it could name.
+Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(_each_once)]
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class ModelSettings(Strict):
@@ -53,7 +56,7 @@ class SplitSettings(Strict):
     path: str
     split: str = ""
     """The split to take, by the column `split`, of a table with several."""
-    relations: tuple[str, ...] = ()
+    relations: Names = ()
     """Relations to take, by the column `relation`; all where none are named."""
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=1.0, ge=0, le=1)
@@ -92,7 +95,7 @@ class LoraSettings(Strict):
 
     rank: int = Field(default=32, ge=1)
     alpha: float = 64.0
-    targets: tuple[str, ...] = ATTENTION
+    targets: Names = ATTENTION
 
     def spec(self) -> LoraSpec:
         """These settings as a `LoraSpec`."""
@@ -102,7 +105,7 @@ class LoraSettings(Strict):
 class StageSettings(Optimisation):
     """A training stage before unlearning: fine-tuning of an adapter that becomes part of the base."""
 
-    train: tuple[Literal["forget", "retain_train", "retain_eval", "format"], ...]
+    train: Annotated[tuple[Literal["forget", "retain_train", "retain_eval", "format"], ...], Field(min_length=1)]
     """The rows that are trained on; forget means all sets to forget."""
     counterfactual: bool = False
     """Whether every row's answer is first replaced by another of its relation, both in training and in measurement,
@@ -120,7 +123,7 @@ class StageSettings(Optimisation):
 class PresetSettings(Optimisation):
     """A recipe of optimisation; its name is in every result."""
 
-    methods: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
     """Methods, and their options that differ from the defaults."""
     lrs: Rates
     profile: Literal["chat", "dual-raw"] = "chat"
@@ -133,17 +136,17 @@ class PresetSettings(Optimisation):
 class GridSettings(Strict):
     """A set of cells: every combination of what is listed."""
 
-    models: Names = Field(min_length=1)
+    models: Names
     data: str
-    stages: Names = Field(default=(PRETRAINED,), min_length=1)
+    stages: Names = (PRETRAINED,)
     sets: Names = ()
     """Sets to forget; all sets of the data where none are named."""
     preset: str = "paper"
     methods: Names = ()
-    """All of the preset's where empty."""
+    """All of the preset's where none are named."""
     lrs: Rates = ()
-    """All of the preset's where empty."""
-    seeds: Annotated[tuple[int, ...], AfterValidator(_each_once)] = Field(default=(0,), min_length=1)
+    """All of the preset's where none are named."""
+    seeds: Seeds = (0,)
     limit: int = Field(default=0, ge=0)
     """At most this many rows per split, the first by hash; 0 for all."""
     epochs: int = Field(default=0, ge=0)
@@ -157,7 +160,7 @@ class GridSettings(Strict):
     minilm: bool = False
     """Whether every item has as a score the cosine of MiniLM's embeddings of generation and answer."""
     distractors: int = Field(default=4, ge=0)
-    attacks: Names = ()
+    attacks: Annotated[tuple[str, ...], AfterValidator(_each_once)] = ()
     """Attack prompts for the forget set."""
     panel: str = ""
     """Utility panel of every cell: `shipped`, or a file of JSON lines, relative to the project, with $VARIABLES."""
@@ -176,6 +179,12 @@ class EvaluationSettings(Strict):
 
     @model_validator(mode="after")
     def _names_exist(self) -> EvaluationSettings:
+        for name, preset in self.presets.items():
+            for method, options in preset.methods.items():
+                try:
+                    method_named(method).options(options)
+                except UsageError as error:
+                    raise ValueError(f"presets.{name}.methods.{error}") from None
         for name, grid in self.grids.items():
             self.check(name, grid)
         return self
@@ -193,7 +202,7 @@ class EvaluationSettings(Strict):
         for key, chosen, known in tables:
             for value in chosen:
                 if value not in known:
-                    raise ValueError(f"grids.{name}.{key}: unknown {value!r}; known: {', '.join(known) or 'none'}")
+                    raise ValueError(f"grids.{name}.{key}: unknown {value!r}; known here: {', '.join(known) or 'none'}")
         sets, methods = self.data[grid.data].forget, self.presets[grid.preset].methods
         if unknown := [value for value in grid.sets if value not in sets]:
             raise ValueError(f"grids.{name}.sets: {grid.data} forgets no {unknown[0]!r}; it has {', '.join(sets)}")

@@ -164,8 +164,6 @@ def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Pa
         origin(resolved(data.folder, project)),
         folder,
     )
-    for method in grid.methods:
-        grid.options(method)  # raises where there is no such method or option
     if any(method_named(method).other_answer == "refusals" for method in grid.methods):
         grid = grid._replace(refusals=tuple(read_refusals(project)))
     return grid

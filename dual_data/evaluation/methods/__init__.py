@@ -45,5 +45,5 @@ CODES: Mapping[str, str] = {name: code for name, (_, code) in _DISCOVERED.items(
 def method_named(name: str) -> Method:
     """The method called `name`. Raises UsageError that lists the known ones."""
     if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+        raise UsageError(f"{name}: unknown method; known here: {', '.join(METHODS)}")
     return METHODS[name]

@@ -164,7 +164,7 @@ class Method(NamedTuple):
         known = self.defaults
         for name, value in chosen.items():
             if name not in known:
-                raise UsageError(f"{self.name} has no option {name!r}; it has {', '.join(sorted(known)) or 'none'}")
+                raise UsageError(f"{self.name}.{name}: unknown key; known here: {', '.join(sorted(known)) or 'none'}")
             if not isinstance(value, type(known[name])) and not (
                 isinstance(value, int) and isinstance(known[name], float)
             ):

@@ -119,7 +119,7 @@ def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(projec
         ("beta = 0.5", "beta = 0.4", False),
         ("rank = 2", "rank = 4", False),
         ("batch = 2", "batch = 3", False),
-        ("batch = 2", "batch = 2\nmicro = 1", True),
+        ("batch = 2", "batch = 2\nmicro_batch = 1", True),
         ("batch = 2", "batch = 2\ndiverged_nll = 2.0", True),
         ("batch = 2", "batch = 2\ndiverged_nll = 3.0", False),
         ("batch = 2", "batch = 2\ndiverged_norm = 1e5", False),
@@ -360,7 +360,7 @@ def test_cells_at_once_and_forward_passes_change_results_by_rounding_alone(proje
     results = []
     for out, options, file in (
         ("a", RunOptions(), one_stage()),
-        ("b", RunOptions(cells_at_once=2, rows=5), one_stage(FILE.replace("batch = 2", "batch = 2\nmicro = 1"))),
+        ("b", RunOptions(cells_at_once=2, rows=5), one_stage(FILE.replace("batch = 2", "batch = 2\nmicro_batch = 1"))),
     ):
         grid, cells = opened(project, file=file, out=out)
         run(grid, cells, options, project=project)
@@ -557,11 +557,41 @@ def test_two_processes_share_a_grid(project: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "error", "message"),
     [
-        ('preset = "short"', 'preset = "long"', ConfigError, "unknown 'long'; known: short"),
+        ('preset = "short"', 'preset = "long"', ConfigError, "unknown 'long'; known here: short"),
         ('sets = ["rare"]', 'sets = ["best"]', ConfigError, "cities forgets no 'best'; it has rare, popular"),
-        ("NPO = { beta = 0.5 }", "NPO = { betta = 0.5 }", UsageError, "NPO has no option 'betta'"),
-        ("GradAscent = {}", "GA = {}", UsageError, "unknown method 'GA'"),
-        ("epochs = 2\nbatch", "epoch = 2\nbatch", ConfigError, "unknown key"),
+        (
+            "NPO = { beta = 0.5 }",
+            "NPO = { betta = 0.5 }",
+            ConfigError,
+            r"evaluation.toml: presets.short.methods.NPO.betta: unknown key; known here: alpha, beta, gamma$",
+        ),
+        ("beta = 0.5", 'beta = "low"', ConfigError, "evaluation.toml: presets.short.methods.NPO.beta: 'low' is no float"),
+        (
+            "GradAscent = {}",
+            "GA = {}",
+            ConfigError,
+            "evaluation.toml: presets.short.methods.GA: unknown method; known here: .*GradAscent",
+        ),
+        (
+            "epochs = 2\nbatch",
+            "epoch = 2\nbatch",
+            ConfigError,
+            "evaluation.toml: presets.short.epoch: unknown key; known here: batch, .*epochs, .*lrs, .*methods",
+        ),
+        ("rank = 2", "ranks = 2", ConfigError, "presets.short.lora.ranks: unknown key; known here: alpha, rank, targets$"),
+        (", end = 0.5", ", ends = 0.5", ConfigError, "data.cities.retain_train.ends: unknown key; known here: end, path"),
+        ("[models.tiny]", "[model.tiny]", ConfigError, "evaluation.toml: model: unknown key; known here: data, grids"),
+        ("lrs = [1e-3, 1e-2]", "lrs = []", ConfigError, "evaluation.toml: presets.short.lrs: name at least one$"),
+        ("GradAscent = {}\nNPO = { beta = 0.5 }", "", ConfigError, "presets.short.methods: name at least one$"),
+        ("rank = 2", "rank = 2, targets = []", ConfigError, "presets.short.lora.targets: name at least one$"),
+        ('["forget", "retain_train", "retain_eval"]', "[]", ConfigError, "stages.sft.train: name at least one\n"),
+        ("start = 0.5", "relations = []", ConfigError, "data.cities.retain_eval.relations: name at least one$"),
+        ('models = ["tiny"]', "models = []", ConfigError, "grids.one.models: name at least one\n"),
+        ('stages = ["pretrained", "sft"]', "stages = []", ConfigError, "grids.one.stages: name at least one$"),
+        ('sets = ["rare"]', "sets = []", ConfigError, "grids.one.sets: name at least one$"),
+        ('sets = ["rare"]', "methods = []", ConfigError, "grids.one.methods: name at least one$"),
+        ('sets = ["rare"]', "lrs = []", ConfigError, "grids.one.lrs: name at least one$"),
+        ("seeds = [0, 1]", "seeds = []", ConfigError, "grids.one.seeds: name at least one$"),
         ('folder = "data"', 'folder = "$NOT_SET_ANYWHERE/x"', InputError, "environment variable NOT_SET_ANYWHERE"),
         ('folder = "data"', 'folder = "elsewhere"', InputError, "elsewhere: no such folder.* to come from it: correct"),
         ('folder = "data"', 'folder = "artifacts/evaluation/x"', InputError, "x: no such folder.* from it: correct"),
