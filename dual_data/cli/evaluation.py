@@ -98,17 +98,19 @@ def run(
 def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: Path, shard: bool) -> None:
     """Run cells on one device or several, and print how they ended. Raises DualDataError if some failed."""
     from dual_data.evaluation.grid.cells import is_done
+    from dual_data.evaluation.grid.forecast import forecast
     from dual_data.evaluation.grid.planned import keep_plan
     from dual_data.evaluation.grid.run import run as run_grid
     from dual_data.evaluation.grid.workers import run_spread
 
-    folder = grid.folder
+    folder, adapters, say = grid.folder, options[0].save_adapters, partial(print, file=sys.stderr, flush=True)
     keep_plan(grid, cells)
-    already_done = sum(is_done(folder, cell, adapter=options[0].save_adapters) for cell in cells)
+    already_done = sum(is_done(folder, cell, adapter=adapters) for cell in cells)
+    if already_done < len(cells):
+        say(forecast(grid, cells, options[0].device, adapters=adapters).summary)
     if len(options) > 1:
         tally = run_spread(grid, cells, options, project=project, shard=shard)
     else:
-        say = partial(print, file=sys.stderr, flush=True)
         tally = run_grid(grid, cells, options[0], project=project, say=say)
     print(
         f"{folder}: {tally.done} done, {tally.stopped} stopped, {tally.failed} failed, {tally.elsewhere} elsewhere; "
@@ -128,4 +130,4 @@ def _print_plan(grid: Grid, cells: list[Cell], device: str, *, adapters: bool) -
             f"{line.cell.id}  {state:5}  {line.cell.label}: {line.steps} steps, "
             f"{line.training_tokens:,} training and {line.measured_tokens:,} measured tokens"
         )
-    print(f"\n{len(plan.lines)} cells, {plan.to_do} to do: {plan.summary}")
+    print(f"\n{plan.summary}")

@@ -36,6 +36,7 @@ class Plan(NamedTuple):
     lines: list[Line]
     to_do: int
     summary: str
+    """Number of cells, tokens, operations, time and memory of what is to do."""
 
 
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
@@ -55,7 +56,7 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
     most = max((identities[cell.model].parameters * _bytes(grid, cell.model) for cell in cells), default=0)
     memory = f"weights{' and optimiser' if grid.preset.full else ''} take {most / 2**30:.1f} GiB"
     text = (
-        f"{sum(line.training_tokens for line in to_do):,} training tokens, "
+        f"{len(lines)} cells, {len(to_do)} to do: {sum(line.training_tokens for line in to_do):,} training tokens, "
         f"{sum(line.measured_tokens for line in to_do):,} measured tokens, {operations:.2g} operations, about "
         f"{_duration(operations / rate)} on {device} ({basis}); {memory}; training stages come on top"
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -89,8 +89,9 @@ def run(
         raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
     if grid.preset.full and not ranks.alone:
         raise UsageError(f"{grid.name} trains all weights, and a base that processes share is not trained: no --shard")
-    grid_run, counts = _GridRun(grid, options, project, say), Counter[str]()
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
+    numbers = {cell.id: number for number, cell in enumerate(todo, 1)}
+    grid_run, counts = _GridRun(grid, options, project, say, numbers), Counter[str]()
     stage_groups = _grouped(todo, lambda cell: (cell.model, *_stage_of(grid, cell)))
     first = int(options.start * len(stage_groups))
     for name, model_groups in groupby(stage_groups[first:] + stage_groups[:first], lambda group: group[0].model):
@@ -144,6 +145,17 @@ class _GridRun(NamedTuple):
     options: RunOptions
     project: Path
     say: Callable[[str], None]
+    numbers: Mapping[str, int]
+    """Place of each cell among those that this run began with, by id."""
+
+    def begin(self, cells: Sequence[Cell]) -> None:
+        """Say which cells begin, all of one set and method."""
+        cell, number, last = cells[0], self.numbers[cells[0].id], self.numbers[cells[-1].id]
+        if len(cells) == 1:
+            self.say(f"cell {number} of {len(self.numbers)}: {cell.label}")
+        else:
+            label = f"{cell.model} {cell.stage} {cell.set} {cell.method}"
+            self.say(f"cells {number}-{last} of {len(self.numbers)}: {label}")
 
     def load(self, name: str) -> Loaded:
         """Load a model of the grid, or this process's shard of it. Raises OutOfMemory."""
@@ -247,6 +259,11 @@ class _StageRun:
     def _measure_base(self, cells: Sequence[Cell]) -> int:
         """Measure the model from which the cells start. Returns the number of missing results that this gave."""
         grid, first = self._grid, cells[0]
+        missing = [cell for cell in cells if cell.method == BASE]
+        if missing:
+            self._grid_run.begin(missing)
+        else:
+            self._grid_run.say(f"{first.model} {first.stage} {first.set}: measuring the model before unlearning again")
         self._workload = build_workload(
             self._loaded.tokenizer,
             grid.evaluated(first.stage, first.set),
@@ -262,8 +279,7 @@ class _StageRun:
         self._base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
         self._keep_to(engine, 1)
         effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
-        missing = [cell for cell in cells if cell.method == BASE] if self._options.ranks.first else []
-        with claimed(grid.folder, missing) as bases:
+        with claimed(grid.folder, missing if self._options.ranks.first else ()) as bases:
             for cell in bases:
                 self._write(cell, self._base, effort, engine.notes)
         return len(bases)
@@ -276,6 +292,8 @@ class _StageRun:
             counts = Counter(elsewhere=len(cells) - len(claimed_cells))
             own, together = ranks.share(claimed_cells)
             try:
+                if own:
+                    self._grid_run.begin(own)
                 if claimed_cells:
                     with enough_memory(f"training and measuring {cells[0].method}"):
                         counts.update(self._train_and_measure(together, len(own)))

@@ -25,6 +25,7 @@ from dual_data.evaluation.report.write import write_report
 from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
 from dual_data.evaluation.rows.data import data_hash, encode, token_hash
 from dual_data.evaluation.settings import load_settings
+from tests.cli.command import dual_data as dual_data_command
 from tests.evaluation.questions import cities
 
 FILE = """
@@ -554,6 +555,31 @@ def test_two_processes_share_a_grid(project: Path) -> None:
     assert len(lines) == len({line.split(": done")[0] for line in lines}) == 4
 
 
+def test_a_run_says_what_is_to_do_and_which_cells_begin(project: Path) -> None:
+    (project / "pipeline").mkdir()
+    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    opened(project, file=one_stage())
+    command = (
+        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project, "--out",
+        project / "out", "--device", "cpu", "--cells-at-once", "2",
+    )  # fmt: skip
+
+    def begun(text: str) -> list[str]:
+        return [line for line in text.splitlines() if re.match("cells? [0-9]|.*before unlearning", line)]
+
+    first = dual_data_command(*command, "--method", "NPO")
+    assert first.err.startswith("3 cells, 3 to do: ")
+    assert "(a guess until a cell is done)" in first.err
+    assert begun(first.err) == ["cell 1 of 3: tiny pretrained rare none", "cells 2-3 of 3: tiny pretrained rare NPO"]
+    rest = dual_data_command(*command)
+    assert rest.err.startswith("5 cells, 2 to do: ")
+    assert begun(rest.err) == [
+        "tiny pretrained rare: measuring the model before unlearning again",
+        "cells 1-2 of 2: tiny pretrained rare GradAscent",
+    ]
+    assert dual_data_command(*command).err == ""
+
+
 @pytest.mark.parametrize(
     ("old", "new", "error", "message"),
     [
@@ -565,7 +591,12 @@ def test_two_processes_share_a_grid(project: Path) -> None:
             ConfigError,
             r"evaluation.toml: presets.short.methods.NPO.betta: unknown key; known here: alpha, beta, gamma$",
         ),
-        ("beta = 0.5", 'beta = "low"', ConfigError, "evaluation.toml: presets.short.methods.NPO.beta: 'low' is no float"),
+        (
+            "beta = 0.5",
+            'beta = "low"',
+            ConfigError,
+            "evaluation.toml: presets.short.methods.NPO.beta: 'low' is no float",
+        ),
         (
             "GradAscent = {}",
             "GA = {}",
@@ -578,8 +609,18 @@ def test_two_processes_share_a_grid(project: Path) -> None:
             ConfigError,
             "evaluation.toml: presets.short.epoch: unknown key; known here: batch, .*epochs, .*lrs, .*methods",
         ),
-        ("rank = 2", "ranks = 2", ConfigError, "presets.short.lora.ranks: unknown key; known here: alpha, rank, targets$"),
-        (", end = 0.5", ", ends = 0.5", ConfigError, "data.cities.retain_train.ends: unknown key; known here: end, path"),
+        (
+            "rank = 2",
+            "ranks = 2",
+            ConfigError,
+            "presets.short.lora.ranks: unknown key; known here: alpha, rank, targets$",
+        ),
+        (
+            ", end = 0.5",
+            ", ends = 0.5",
+            ConfigError,
+            "data.cities.retain_train.ends: unknown key; known here: end, path",
+        ),
         ("[models.tiny]", "[model.tiny]", ConfigError, "evaluation.toml: model: unknown key; known here: data, grids"),
         ("lrs = [1e-3, 1e-2]", "lrs = []", ConfigError, "evaluation.toml: presets.short.lrs: name at least one$"),
         ("GradAscent = {}\nNPO = { beta = 0.5 }", "", ConfigError, "presets.short.methods: name at least one$"),

@@ -109,8 +109,8 @@ def write_cell(
     """Write one result in which these shares of the facts are still answered.
 
     `recipe` is that of its stage, `retain_rows` names the rows of retain_eval ("train" for those of retain_train),
-    `more` are further sets, `limit` is that of the grid, `panel` the share of a utility panel that is answered, and `facts`
-    the number of facts to forget.
+    `more` are further sets, `limit` is that of the grid, `panel` the share of a utility panel that is answered, and
+    `facts` the number of facts to forget.
     """
     identifier = digest(f"{model}|{stage}|{forget_set}|{method}|{lr}|{seed}")
     items = {
