@@ -83,8 +83,8 @@ def _run(arguments: list[str]) -> int:
     return exit_info.value.code
 
 
-def _attack_files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("attacks/*/*.json")}
+def _attack_files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.glob("attacks/*/*.json")}
 
 
 def _means(items: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
@@ -113,7 +113,7 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert _run(command) == 0
     assert "2 attacks on 1 cell\n" in capsys.readouterr().out
     files = _attack_files(folder)
-    by_attack = {name.partition("-")[0]: json.loads(content) for name, content in files.items()}
+    by_attack = {path.name.partition("-")[0]: json.loads(content) for path, content in files.items()}
     assert sorted(by_attack) == ["quantisation", "relearning"]
     _expect_whole(by_attack)
     # An attack is not repeated; results with other options are added to it.
@@ -363,7 +363,7 @@ def test_attacks_take_all_seeds_and_go_on_with_the_attack_in_flight(
         with pytest.raises(KeyboardInterrupt):
             attack(grid, chosen, options, project=tmp_path)
     before = _attack_files(grid.folder)
-    assert [name.partition("-")[0] for name in before] == ["relearning"]
+    assert [path.name.partition("-")[0] for path in before] == ["relearning"]
     remaining = targets(grid, cells, options._replace(seeds=2))
     assert [target.todo for target in remaining] == [("quantisation",), ("relearning", "quantisation")]
     assert len(attack(grid, remaining, options, project=tmp_path).written) == 3
