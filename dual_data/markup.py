@@ -68,6 +68,11 @@ def label(text: str) -> Html:
     return element("bdi", text)
 
 
+def name(text: str) -> Html:
+    """Text that may wrap after an underscore, as names of splits and sets in narrow columns must."""
+    return Html(escaped(text).replace("_", "_<wbr>"))
+
+
 def html_page(title: str, style: str, *body: Content, script: str = "") -> str:
     """A whole page in the colours of the palette, which loads no resources and runs no script but `script`."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

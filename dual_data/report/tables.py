@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dual_data.markup import Content, Html, element, escaped, joined, label
+from dual_data.markup import Content, Html, element, escaped, joined, label, name
 
 NOTHING = "–"
 """Shown for a missing value; never 0."""
@@ -30,7 +30,7 @@ def table(
     """
     columns = [[row[place] for row in rows] for place in range(len(header))]
     kinds = ["number" if _is_numeric(column) else _kind(column) for column in columns]
-    head = [element("th", name, scope="col", class_=kind) for name, kind in zip(header, kinds, strict=True)]
+    head = [element("th", name(text), scope="col", class_=kind) for text, kind in zip(header, kinds, strict=True)]
     body = []
     for number, row in enumerate(rows):
         cells = [element("th", shown(row[0]), scope="row")]
@@ -100,8 +100,8 @@ def folded(title: str, *contents: Content) -> Html:
     return element("details", element("summary", title), *contents)
 
 
-def code(value: Any, name: str) -> Html:
+def code(value: Any, title: str) -> Html:
     """A value as indented JSON."""
     text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
     lines = (escaped(line) for line in text.split("\n"))
-    return element("pre", Html("\n".join(lines)), tabindex=0, role="region", aria_label=name)
+    return element("pre", Html("\n".join(lines)), tabindex=0, role="region", aria_label=title)

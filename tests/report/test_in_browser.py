@@ -47,6 +47,15 @@ def test_the_page_itself_never_scrolls_sideways(page: Page) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
+def test_on_a_common_screen_no_column_hides_behind_a_scroll_bar(page: Page) -> None:
+    page.width(1200)
+    page.evaluate(UNFOLD.replace("'details'", "'details:not(.tags)'"))  # the splits of a question stay folded
+    tables = "[...document.querySelectorAll('.wide:has(table)')]"
+    assert page.evaluate(f"{tables}.length") > 10
+    cut = f"{tables}.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent.slice(0, 80))"
+    assert page.evaluate(cut) == []
+
+
 def test_the_first_tab_skips_to_the_content(page: Page) -> None:
     page.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"

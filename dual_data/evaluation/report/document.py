@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dual_data.display import visible
 from dual_data.evaluation.report.chart import COLOURS
-from dual_data.markup import Html, element, escaped, html_page
+from dual_data.markup import Html, element, html_page, name
 
 
 class TableCell(NamedTuple):
@@ -100,16 +100,17 @@ def without_items(block: Block) -> Block:
 
 _STYLE = """
 *{box-sizing:border-box}
-body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:76rem;margin:0 auto;
-padding:1.5rem clamp(1rem,3vw,1.5rem)}
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:100rem;
+margin:0 auto;padding:1.5rem 1rem}
 h1,h2,h3{line-height:1.25}h2{margin-top:2.5rem;border-bottom:1px solid var(--rule)}h3{font-size:1rem;margin:1.5rem 0 0}
 a{color:var(--link)}nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;list-style:none;padding:0}
 p,li{max-width:56rem;overflow-wrap:anywhere}figure{margin:1rem 0}
 figcaption{color:var(--soft);font-size:.9rem;max-width:56rem;margin:.4rem 0}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(26rem,1fr));gap:1rem;overflow-x:auto}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .6rem;border-bottom:1px solid var(--rule);text-align:left;white-space:nowrap}
-td.text{white-space:normal;min-width:20rem}thead th{background:var(--shade)}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.8rem;line-height:1.35;font-variant-numeric:tabular-nums}
+th,td{padding:.25rem .3rem;border-bottom:1px solid var(--rule);text-align:left;vertical-align:top}
+td.text{min-width:8rem}thead th{font-size:.9em;background:var(--shade);vertical-align:bottom}td a{white-space:nowrap}
+.interval{display:inline-block;color:var(--soft);font-size:.85em}
 tr{scroll-margin-top:6rem}tr:target{background:var(--shade);box-shadow:inset 4px 0 var(--link)}
 :focus-visible{outline:2px solid var(--link);outline-offset:1px}
 svg{width:100%;height:auto}svg text{fill:var(--ink);font:11px system-ui,sans-serif}svg text.title{font-weight:600}
@@ -122,7 +123,7 @@ svg a:hover .dot,svg a:focus-visible .dot{stroke:var(--ink);stroke-width:1.5}svg
 details::details-content{content-visibility:visible;display:block;height:auto}svg,tr{break-inside:avoid}
 .wide,.charts{overflow:visible}.charts{grid-template-columns:repeat(3,1fr)}table{font-size:6.5pt;width:100%}
 figcaption{font-size:7.5pt}h2,h3,figcaption,summary{break-after:avoid}
-th,td{white-space:normal;padding:.15rem .3rem}td.text{min-width:0}a{color:inherit;text-decoration:none}}
+th,td{padding:.15rem .3rem}td.text{min-width:0}a{color:inherit;text-decoration:none}}
 """
 
 
@@ -141,6 +142,7 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
     return html_page(title, _STYLE + colours, element("main", element("h1", title), nav, *map(_html, blocks)))
 
 
+_INTERVAL = re.compile(r"(?<=\d )\[[^\[\]<>&]{1,40}, [^\[\]<>&]{1,40}\]")
 _SPECIAL = re.compile(r"[\\`*~|$]|(?<![^\W_])_|_(?![^\W_])|\[(?=[^\]]*\]\s*[(\[:])|!(?=\[)")
 
 
@@ -163,9 +165,9 @@ def _html(block: Block) -> Html:
         case Folded(title, blocks):
             return element("details", element("summary", title), *map(_html, blocks))
         case Table():
-            head = element("tr", *(element("th", name, scope="col") for name in block.header))
+            head = element("tr", *(element("th", name(text), scope="col") for text in block.header))
             ids = block.ids or [None] * len(block.rows)
-            rows = (element("tr", *map(_html_cell, row), id=name) for row, name in zip(block.rows, ids, strict=True))
+            rows = (element("tr", *map(_html_cell, row), id=row_id) for row, row_id in zip(block.rows, ids, strict=True))
             table = element("table", element("thead", head), element("tbody", *rows))
             caption = element("figcaption", block.full_caption())
             return element("figure", caption, element("div", table, class_="wide", tabindex=0))
@@ -177,9 +179,14 @@ def _slug(text: str) -> str:
 
 def _html_cell(entry: Entry) -> Html:
     cells = _cells(entry)
-    shown = (element("a", cell.text, href=cell.link) if cell.link else escaped(cell.text) for cell in cells)
+    shown = (element("a", cell.text, href=cell.link) if cell.link else _html_text(cell.text) for cell in cells)
     is_long = len(" ".join(cell.text for cell in cells)) > 40
     return element("td", Html(" ".join(shown)), class_="text" if is_long else None)
+
+
+def _html_text(text: str) -> Html:
+    """The text of a cell, in which intervals wrap as a whole while they can."""
+    return Html(_INTERVAL.sub(r'<span class="interval">\g<0></span>', name(text)))
 
 
 def _cells(entry: Entry) -> tuple[TableCell, ...]:

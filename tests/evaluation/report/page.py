@@ -13,7 +13,7 @@ INTERVAL = re.compile(rf"{_BOUND} \[{_BOUND}, {_BOUND}\]")
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d.,]*(?:e[-+]?\d+)?(?!\w)")
 TEXTS = (("question", "answer", "before", "after"),)
 """Headers of tables of items, whose cells are questions and answers."""
-_VOID = ("meta", "br")
+_VOID = ("meta", "br", "wbr")
 
 
 class Row(NamedTuple):

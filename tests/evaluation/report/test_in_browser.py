@@ -39,6 +39,15 @@ def test_the_page_itself_never_scrolls_sideways(page: Page) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
+def test_on_a_common_screen_no_column_hides_behind_a_scroll_bar(page: Page) -> None:
+    page.width(1200)
+    page.evaluate(UNFOLD)
+    tables = "[...document.querySelectorAll('.wide:has(table)')]"
+    assert page.evaluate(f"{tables}.length") > 10
+    cut = f"{tables}.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent.slice(0, 80))"
+    assert page.evaluate(cut) == []
+
+
 def test_marks_are_stops_of_the_tab_key_in_the_order_of_the_page(page: Page) -> None:
     wanted = page.evaluate("(window.marks = [...document.querySelectorAll('svg')[1].querySelectorAll('a')]).length")
     assert wanted >= 5
