@@ -101,9 +101,9 @@ def section(built: Built) -> Section:
     contents = [
         paragraph(
             "Rare and popular splits should differ in popularity and in nothing else. Scores are the ROUGE-L recall of "
-            "trivial rules that know no fact. An area under the ROC curve (AUC) of 0.5 says that the feature does not "
-            f"tell the two splits apart, 1 that it does so without error. {source} A dash: the dataset lacks the "
-            "columns for it, or hardly any value occurs twice."
+            "trivial rules that know no fact. AUC (area under the ROC curve): 0.5 means that the feature does not tell "
+            f"the two splits apart, 1 that it separates them without error. Published: {source[0].lower()}{source[1:]} "
+            "A dash means that the dataset lacks the columns or that hardly any value occurs twice."
         )
     ]
     if not first:

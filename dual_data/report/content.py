@@ -27,8 +27,8 @@ def stages(built: Built) -> Section:
     header = ("stage", "rows made", "kept", "rejected", "share rejected")
     parts: list[Html | Figure] = [
         paragraph(
-            "Every stage keeps what it rejects, with the reason, beside what it passes on. "
-            "A row is a fact, an entity (links), a fact and a model (knowledge) or a membership (splits)."
+            "Every stage stores the rows that it rejects, with the reason. A row is a fact; in links, an entity; in "
+            "knowledge, a fact and a model; in splits, a fact in a split."
         ),
         table("Rows through the stages", header, rows),
         _flow([(name, kept, rejected) for name, _, kept, rejected, _ in rows]),
@@ -88,7 +88,7 @@ def topics(built: Built) -> Section:
         (
             paragraph(
                 "A fact is counted under the first topic that its subject was found in. One right answer: questions "
-                "that exactly one object answers; the matched recipes use no others."
+                "with exactly one correct object; the matched recipes use only these."
             ),
             table("Facts and questions by topic", header, rows),
         ),

@@ -141,7 +141,7 @@ def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Fi
         )
     caption = (
         f"Recipe {recipe}: {meaning} in the rare (above the line) and the popular split (below it) of each topic. "
-        "Strokes across are medians; every histogram has its own height"
+        "Vertical strokes are medians; each histogram is scaled to its own height"
         f"{'; the axis is logarithmic' if counted else ''}."
     )
     described = f"Histograms of the recipe {recipe}. {'; '.join(medians_by_pair)}."

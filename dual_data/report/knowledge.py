@@ -45,10 +45,10 @@ def section(built: Built) -> Section:
         for (model, rule), group in sorted(rows.partition_by("model", "rule", as_dict=True).items())
     }
     introduction = (
-        "Each model answered closed-book. By the rule matched a fact is known when most answers to paraphrases give an "
-        "accepted answer, and those to another subject's questions do not; by the rule paper when the best of 15 "
-        f"samples is similar enough to the answer. {counted.meaning} Intervals are Wilson's for the effective number "
-        "of facts: those of one subject tend to be known together, and tell less than as many of different subjects."
+        "Each model answered closed-book. Rule matched: a fact is known if most of the model's answers to paraphrases "
+        "of its question give an accepted answer, and those to the same questions about another subject do not. Rule "
+        f"paper: it is known if the best of 15 samples is similar enough to the answer. {counted.meaning} Intervals "
+        "are Wilson's for the effective number of facts: those of one subject tend to be known together."
     )
     parts = (paragraph(introduction), _summary(probed, counted), _lines(by_model, counted), _numbers(by_model, counted))
     return Section("knowledge", TITLE, parts)
@@ -120,8 +120,8 @@ def _lines(by_model: dict[str, list[Decile]], counted: Popularity) -> Figure:
         for name, tenths in by_model.items()
     )
     caption = (
-        "Share of known facts by decile of popularity, model and rule. Bars are 95 % intervals of the effective "
-        "number of facts, as those of one subject tend to be known together."
+        "Share of known facts by decile of popularity, model and rule. Bars are 95 % intervals for the effective "
+        "number of facts."
     )
     size = (7.2, 3.5 + 0.2 * ((len(by_model) + 1) // 2))
     return Figure("knowledge", caption, f"Line chart. {description}.", size, draw)

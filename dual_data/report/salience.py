@@ -49,7 +49,7 @@ def _introduction(judged: pl.DataFrame, scored: pl.DataFrame, counted: Popularit
         f"{counted.meaning}"
     )
     if low:
-        text += f" For {low:,} facts the judge put little probability on the scale: it did not really answer."
+        text += f" For {low:,} facts the judge put little probability on the scale, so their scores say little."
     if not counted.is_links:
         text += " The build has no link counts, so this signal stands in for them."
     return text
