@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,8 +44,19 @@ class Compared(NamedTuple):
     """Corrected over all comparisons of its kind; None where nothing is tested."""
 
 
-def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
-    """Are popular facts harder to forget? Sentences by dataset, and the comparisons at equal base confidence."""
+class PopularityAnswer(NamedTuple):
+    """What can be said on popularity."""
+
+    sentences: list[str]
+    """By dataset."""
+    similarity: list[str]
+    """By dataset, how similar the paired facts are."""
+    paired: list[Compared]
+    """The comparisons at equal base confidence."""
+
+
+def popularity_answer(collection: Collection) -> PopularityAnswer:
+    """Are popular facts harder to forget?"""
     over_all, over_pairs, retained = list[Compared](), list[Compared](), list[Compared]()
     pairings: dict[tuple[str, str], list[Pairing]] = {}
     names = _Names.of(collection)
@@ -68,22 +79,24 @@ def popularity_answer(collection: Collection) -> tuple[list[str], list[Compared]
         sets = _values_with_missing(collection, "set")
         yet = any("popular" in name and name.replace("popular", "rare") in sets for name in sets)
         both = "one method and learning rate on both a rare and a popular set"
-        return [f"{_no_results(both, yet=yet)}, so nothing is said about popularity."], []
-    sentences = []
+        return PopularityAnswer([f"{_no_results(both, yet=yet)}, so nothing is said about popularity."], [], [])
+    sentences, similarity, unpaired_data = list[str](), list[str](), list[str]()
     over_all, over_pairs, retained = map(holm_corrected, (over_all, over_pairs, retained))
     for about in dict.fromkeys(comparison.about for comparison in over_all):
         data, unpaired, paired = about[0], _about(over_all, about), _about(over_pairs, about)
-        sentences.append(_popularity_sentence(f"{data}, over all facts of the two sets", unpaired))
-        sentences.append(_popularity_sentence(f"{data}, over facts paired on the confidence before unlearning", paired))
+        sentences.append(_popularity_sentence(f"{data}, all facts", unpaired))
         if paired:
-            sentences.append(f"{data}: {_similarity_sentence(pairings[about])}")
+            sentences.append(_popularity_sentence(f"{data}, paired facts", paired))
+            similarity.append(f"{data}: {_similarity_sentence(pairings[about])}")
         if lacking := len(unpaired) - len(paired):
-            sentences.append(f"{data}: in {lacking} of {len(unpaired)} comparisons too few facts can be paired.")
+            unpaired_data.append(f"{data} ({lacking} of {_count(len(unpaired), 'comparison')})")
         if retention_of_data := _about(retained, about):
             sentences.append(
                 _retention_sentence(data, "forgetting popular facts", "forgetting rare ones", retention_of_data)
             )
-    return sentences, over_pairs
+    if unpaired_data:
+        sentences.append(f"Too few facts can be paired in {'; '.join(unpaired_data)}.")
+    return PopularityAnswer(sentences, similarity, over_pairs)
 
 
 def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
@@ -96,18 +109,18 @@ def stage_answer(collection: Collection) -> tuple[list[str], list[Compared]]:
         yet = _values_with_missing(collection, "stage") > {PRETRAINED}
         return [f"{_no_results(missing, yet=yet)}, so nothing is said about a training stage first."], []
     compared = holm_corrected(uncorrected)
-    sentences = []
-    for about in stages:
-        start = ", ".join(about)
-        if of_stage := _about(compared, about):
-            sentences.append(
-                _retention_sentence(start, "unlearning after this stage", "unlearning the pretrained model", of_stage)
-            )
-        else:
-            sentences.append(
-                f"{start}: no method has learning rates near {SHARE:.0%} of the forget score on both sides of it, here "
-                "and on the pretrained model, so retention cannot be compared at equal forgetting."
-            )
+    sentences = [
+        _retention_sentence(
+            ", ".join(about), "unlearning after this stage", "unlearning the pretrained model", of_stage
+        )
+        for about in stages
+        if (of_stage := _about(compared, about))
+    ]
+    if lacking := [", ".join(about) for about in stages if not _about(compared, about)]:
+        sentences.append(
+            f"Retention cannot be compared at equal forgetting in {'; '.join(lacking)}: no method has learning rates "
+            f"near {SHARE:.0%} of the forget score on both sides of it, after the stage and on the pretrained model."
+        )
     for data in dict.fromkeys(data for data, _ in stages):
         sentences += _control_sentences(data, compared)
     return sentences, compared
@@ -124,11 +137,9 @@ def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]
         mean = average([comparison.contrast for comparison in jumps])
         smaller = sum(comparison.contrast.difference.value < 0 for comparison in jumps)
         sentences.append(
-            f"{', '.join(about)}: the largest jump of the forget score between neighbouring learning rates, in per "
-            f"cent of that score before unlearning, is {_points(mean)} {'larger' if mean.value > 0 else 'smaller'} "
-            f"than on the pretrained model, on average over {_count(len(jumps), 'comparison')}, and smaller in "
-            f"{smaller} of them. Noise alone makes the largest of several changes large: this describes the curves and "
-            "tests nothing."
+            f"{', '.join(about)}: the largest jump is on average {_points(mean)} "
+            f"{'larger' if mean.value > 0 else 'smaller'} than on the pretrained model. It is smaller in {smaller} of "
+            f"{_count(len(jumps), 'comparison')}."
         )
     return sentences, compared
 
@@ -154,20 +165,20 @@ def wording_answer(collection: Collection) -> list[str]:
     leaks = [leak for group, runs in chosen_cells(collection.groups) if (leak := _leak(group, runs)) is not None]
     positive = [leak for leak in leaks if leak.share.value > 0]
     if not positive:
-        return ["In no cell do other wordings bring out facts that the question no longer does."] if leaks else []
+        return ["In no cell do other wordings bring out facts that the question no longer brings out."] if leaks else []
     # By the lower end: a cell with only three facts known before can have the largest share by chance.
     clearest = max(positive, key=lambda leak: ((leak.excess or leak.share).low, (leak.excess or leak.share).value))
     names = _Names.of(collection)
     chance = (
-        "there is no other answer of the relation to hold them against"
+        "No relation has another answer to compare with"
         if all(leak.by_chance is None for leak in leaks)
-        else f"in {sum(leak.beyond_chance for leak in leaks)} of them more often than the answer of another fact of "
-        "the relation does, by chance (interval above zero)"
+        else f"In {sum(leak.beyond_chance for leak in leaks)} of them this is more frequent than by chance (interval "
+        "of the difference above zero)"
     )
-    beside = "" if clearest.by_chance is None else f", and by chance {shown(clearest.by_chance)}"
+    beside = "" if clearest.by_chance is None else f", by chance {shown(clearest.by_chance)}"
     return [
-        f"In {len(positive)} of {len(leaks)} cells the answers of some facts that were known before unlearning come "
-        f"with another wording or prompt though no longer with the question; {chance}. Most clearly with "
+        f"In {len(positive)} of {len(leaks)} cells, another wording or prompt still brings out some facts that were "
+        f"known before unlearning and that the question no longer brings out. {chance}. The clearest case is "
         f"{clearest.group.key.method} ({names.place(clearest.group.key)}, {clearest.group.key.set}): "
         f"{shown(clearest.share)} of the facts known before{beside}."
     ]
@@ -204,11 +215,11 @@ def baseline_answer(collection: Collection) -> list[str]:
                 # The rule of its own stage, whose answers may differ.
                 rule = float(group.before[0].trivial.mean())
                 below += float(stack(chosen, "forget", "rougeL_recall").mean()) <= rule
-        hardly = ", so that little can be called known" if score.value <= baseline.value else ""
+        hardly = ", so little can be called known" if score.value <= baseline.value else ""
         sentences.append(
-            f"{names.data(key)}, {key.model}, {key.set}: on the forget facts measured, the best trivial rule, which "
-            f"knows no fact, reaches {shown(baseline)} ROUGE-L recall, the model before unlearning {shown(score)}"
-            f"{hardly}; after unlearning {below} of {total} cells are at or below the rule of their own stage."
+            f"{names.data(key)}, {key.model}, {key.set}: the trivial rule reaches {shown(baseline)}, the model before "
+            f"unlearning {shown(score)}{hardly}. After unlearning, {below} of {_count(total, 'cell')} "
+            f"{'is' if below == 1 else 'are'} at or below the rule of their own stage."
         )
     return sentences
 
@@ -292,46 +303,42 @@ def _mean_and_counts(compared: Sequence[Compared]) -> tuple[Interval, int, int]:
 
 
 def _popularity_sentence(start: str, compared: Sequence[Compared]) -> str:
-    if not compared:
-        return f"{start}: nothing could be compared."
     mean, more, less = _mean_and_counts(compared)
-    finding = _finding(
-        (more, "popular facts are easier to forget"),
-        (less, "popular facts are harder to forget"),
-        "whether popular facts are harder to forget depends on method and stage",
+    counts = _counts(
+        "popular facts are",
+        {"harder to forget": less, "easier to forget": more},
         "no difference between popular and rare facts is shown",
-        len(compared),
+        compared,
     )
     return (
-        f"{start}: {finding}. Popular facts lose {shown(_size(mean))} ROUGE-L recall "
-        f"{'more' if mean.value > 0 else 'less'} than rare ones, on average over "
-        f"{_count(len(compared), 'comparison')}. They lose less in {less} of them and more in {more}; in "
-        f"{len(compared) - more - less} no difference is shown{_untested(compared)}."
+        f"{start}: {counts}. On average, popular facts lose {shown(_size(mean))} "
+        f"{'more' if mean.value > 0 else 'less'} ROUGE-L recall than rare ones."
     )
 
 
-def _untested(compared: Sequence[Compared]) -> str:
+def _counts(subject: str, outcomes: Mapping[str, int], neither: str, compared: Sequence[Compared]) -> str:
+    """In how many comparisons each outcome is significant, and in how many none is."""
+    total, significant = len(compared), sum(outcomes.values())
     untested = sum(comparison.contrast.seeds < 2 for comparison in compared)
-    return f" ({untested} of one seed, not tested)" if untested else ""
-
-
-def _finding(more: tuple[int, str], less: tuple[int, str], both: str, neither: str, compared: int) -> str:
-    """Which texts hold: `more`, `less`, both or neither. `more` and `less` are (number of comparisons, text) each."""
-    directions = [(number, text) for number, text in (more, less) if number]
-    if len(directions) != 1:
-        return both if directions else neither
-    ((number, text),) = directions
-    return text if number == compared else f"{text} in {number} of {compared} comparisons"
+    note = f" ({untested} of one seed, not tested)" if untested else ""
+    if not significant:
+        return f"{neither} in {'the one comparison' if total == 1 else f'any of {total} comparisons'}{note}"
+    claims = " and ".join(f"{outcome} in {number}" for outcome, number in outcomes.items() if number)
+    rest = f"; in the other {total - significant} no difference is shown{note}" if total > significant else ""
+    return f"{subject} {claims} of {_count(total, 'comparison')}{rest}"
 
 
 def _retention_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
     mean, better, worse = _mean_and_counts(compared)
+    counts = _counts(
+        f"at equal forgetting, {first} keeps",
+        {"more of the retain_eval score": better, "less of the retain_eval score": worse},
+        "at equal forgetting, no difference in retention is shown",
+        compared,
+    )
     return (
-        f"{start}: where {SHARE:.0%} of the forget score is gone, interpolated between the measurements on either "
-        f"side of it, {first} keeps {_points(mean)} {'more' if mean.value >= 0 else 'less'} of the retain_eval score "
-        f"from before unlearning than {second}, on average over {_count(len(compared), 'comparison')}. It keeps more "
-        f"in {better} of them and less in {worse}; in {len(compared) - better - worse} no difference is shown"
-        f"{_untested(compared)}."
+        f"{start}: {counts}. On average, {first} keeps {_points(mean)} {'more' if mean.value >= 0 else 'less'} of the "
+        f"retain_eval score than {second}."
     )
 
 
@@ -398,8 +405,8 @@ def _similarity_sentence(pairings: Sequence[Pairing]) -> str:
         for gaps in ([pairing.confidence for pairing in pairings], [pairing.score for pairing in pairings])
     )
     return (
-        f"at least {fewest} popular facts are paired with rare ones in each comparison, such that the model before "
-        "unlearning answers both or neither. On average its log-probability of the popular fact's answer is at most "
+        f"each comparison has at least {fewest} pairs of facts of which the model before unlearning answers both or "
+        f"neither. On average over the pairs, its log-probability of the popular fact's answer is at most "
         f"{shown(_size(confidence))} nats a token {'higher' if confidence.value >= 0 else 'lower'}, and its ROUGE-L "
         f"recall at most {shown(_size(score))} {'higher' if score.value >= 0 else 'lower'}."
     )

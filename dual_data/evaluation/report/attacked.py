@@ -106,13 +106,13 @@ def _relearning(all_curves: Sequence[Relearned], folder: Path) -> list[Block]:
         rows.append(_Row(cell, attack, texts))
     header = ("tuned on", "tuning", "control", "area", *(f"steps to {level:.0%}" for level in LEVELS), ITEMS)
     caption = (
-        "Of the held-out forget facts that unlearning lost, the share recovered: what fine-tuning brings back, less "
-        "what the control gains by the same tuning (one that loses gains nothing). Area: mean share recovered over "
-        "log2(1 + steps). Steps: the first scored step by which that much is recovered. Intervals are over seeds and "
-        "subjects. A control that knows the facts has little to gain, so against it the share is an upper bound."
+        "Share recovered: of the held-out forget facts that unlearning lost, those that fine-tuning brings back, minus "
+        "what the control gains by the same tuning (a loss counts as 0). Area: mean share recovered over "
+        "log2(1 + steps). Steps: the first measured step by which that share is recovered. Intervals are over seeds "
+        "and subjects. A control that knows the facts has little to gain, so against it the share is an upper bound."
     )
     chart_caption = (
-        "Ordinary fine-tuning after unlearning, and the same of models without unlearning; bars are 95 % intervals "
+        "Ordinary fine-tuning after unlearning, and of models without unlearning; bars are 95 % intervals "
         "over seeds and subjects."
     )
     figures = (Charts(tuple(charts), chart_caption),)

@@ -25,7 +25,7 @@ class LinkList(NamedTuple):
 
 
 Entry = TableCell | LinkList | str
-EXACT = "No intervals for counts, settings and results of tests: "
+EXACT = "Columns without intervals (counts, settings, results of tests): "
 """The end of a caption, before the names of the columns."""
 ITEMS = "items"
 """The column with links to the results behind a row."""
@@ -167,7 +167,9 @@ def _html(block: Block) -> Html:
         case Table():
             head = element("tr", *(element("th", name(text), scope="col") for text in block.header))
             ids = block.ids or [None] * len(block.rows)
-            rows = (element("tr", *map(_html_cell, row), id=row_id) for row, row_id in zip(block.rows, ids, strict=True))
+            rows = (
+                element("tr", *map(_html_cell, row), id=row_id) for row, row_id in zip(block.rows, ids, strict=True)
+            )
             table = element("table", element("thead", head), element("tbody", *rows))
             caption = element("figcaption", block.full_caption())
             return element("figure", caption, element("div", table, class_="wide", tabindex=0))

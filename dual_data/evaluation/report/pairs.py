@@ -66,12 +66,11 @@ def pairs(collection: Collection, folder: Path) -> list[Block]:
         for pair in all_pairs
     )  # fmt: skip
     caption = (
-        "ROUGE-L recall of the first method minus that of the second, each at its chosen learning rate, on the same "
-        "facts and over the seeds that both have, so that means of other tables can differ; p-values after Holm's "
-        f"correction over the {sum(pair.corrected is not None for pair in all_pairs)} rows of several seeds: what one "
-        "seed gives is no test of a method. On forget, lower is better. "
-        "Methods have not forgotten equally much, so keeping less may be the price of forgetting more: see the "
-        "frontiers."
+        "Difference: ROUGE-L recall of the first method minus that of the second, each at its chosen learning rate, on "
+        "the same facts and the seeds that both have; other tables use all seeds, so their means can differ. p-values "
+        f"are Holm-corrected over the {sum(pair.corrected is not None for pair in all_pairs)} rows with several seeds; "
+        "rows of one seed are not tested. On forget, lower is better. Methods forget different amounts, so one that "
+        "keeps less may have forgotten more: see the frontiers."
     )
     header = (*PLACE, "measured on", "first", "second", "seeds", "difference", "p (Holm)", ITEMS)
     return [

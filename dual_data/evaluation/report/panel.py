@@ -65,9 +65,9 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     panels = "; ".join(dict.fromkeys(_description(_table(before)) for _, before, *_ in measured))
     caption = (
         f"Panel: {panels}. Accuracy: share of the questions whose right option has the highest log-probability; by "
-        "length: the highest a character; probability: of the right option among the options; NLL: nats a token, so "
-        "that a rise is a loss. Changes are from the model before unlearning, question by question and text by text. "
-        "Intervals are over seeds and questions, or texts, whose scores the results hold in the order of the panel."
+        "length: the highest per character. Probability: of the right option among the options. NLL: in nats per "
+        "token; a rise is a loss. Changes are from the model before unlearning on the same questions and texts. "
+        "Intervals are over seeds and questions or texts; result files list their scores in the order of the panel."
     )
     header_start = (*PLACE, "method", "lr", "seeds", "panel")
     scores = (column for name in PANEL_SCORES.values() for column in (name, f"change of {name}"))

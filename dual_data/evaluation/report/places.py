@@ -23,8 +23,8 @@ PLACE = ("data", "model", "stage", "set")
 BEFORE = "before"
 """What charts and tables call the model before unlearning."""
 NORMS = (
-    "Gradient norm: before clipping, the median over all steps and seeds, with the smallest and the largest in "
-    "brackets (a range, not a confidence interval)."
+    "Gradient norm: before clipping, the median over all steps and seeds; its brackets hold the smallest and the "
+    "largest norm, not a confidence interval."
 )
 """Explains :func:`gradient_norms` in captions."""
 

@@ -54,9 +54,9 @@ def frontiers(collection: Collection) -> list[Block]:
         axes = (Axis("forget, ROUGE-L recall", 0, 1), Axis("retain_eval, ROUGE-L recall", 0, 1))
         charts.append(chart(title, *axes, series, lines))
     caption = (
-        "One point a learning rate, joined in their order; bars are 95 % intervals, and those of hollow points, of one "
-        "seed, leave out what another would change. Up and to the left is better; left of the dashed line a trivial "
-        "rule, which knows no fact, would score as well."
+        "Each point is a learning rate; lines join neighbouring rates. Up and to the left is better. Left of the "
+        "dashed line, the score is no higher than that of a trivial rule, which knows no fact. Bars are 95 % "
+        "intervals; hollow points are of one seed, so their intervals leave out the variation between seeds."
     )
     return [Charts(tuple(charts), caption)]
 
@@ -79,15 +79,15 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
             rows.append((*place_of(key), group.key.method, *texts, norms, sources(group.runs, folder)))
     caption = (
         "Largest jump: the largest change of the forget score between neighbouring learning rates, as a share of the "
-        "score before; its interval is of the change between these two, and noise alone makes the largest of several "
-        "changes large. Area: under the frontier of forgetting and retention on retain_eval, as a share of that of a "
-        f"method that forgets all and loses nothing. {NORMS}"
+        "score before unlearning. Its interval is of the change between these two rates; noise alone makes the largest "
+        "of several changes large. Area: under the frontier of forgetting and retention on retain_eval; 1 for a method "
+        f"that forgets everything and loses nothing. {NORMS}"
     )
     header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", ITEMS)
     return [
         Charts(
             tuple(charts),
-            "Scores against the learning rate; methods at the same one stand side by side. Hollow: of one seed.",
+            "Scores by learning rate; methods at the same rate stand side by side. Hollow points are of one seed.",
         ),
         Table(header, tuple(rows), caption),
     ]
@@ -135,11 +135,12 @@ def shifts(collection: Collection, folder: Path) -> list[Block]:
         ITEMS,
     )  # fmt: skip
     caption = (
-        "Change: of the mean log-probability of an answer token, in nats, from before unlearning. Rank: of the first "
-        "answer token, the median over the facts."
+        "Change: difference in the mean log-probability of an answer token, in nats, from the model before "
+        "unlearning. Rank: median over the facts of the rank of the first answer token."
     )
     chart_caption = (
-        "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals. Hollow: of one seed."
+        "At the chosen learning rates. Greedy decoding takes rank 1; bars are 95 % intervals. Hollow points are of one "
+        "seed."
     )
     return [Charts(tuple(charts), chart_caption), Table(header, tuple(rows), caption, ("lr",), tuple(ids))]
 
@@ -171,7 +172,7 @@ def worst_cases(collection: Collection) -> list[Block]:
         charts.append(chart(title, methods, y, series, (line,)))
     caption = (
         "Share of forget facts with a greedy answer that contains an accepted one, at the chosen learning rates. "
-        "Hollow: of one seed."
+        "Hollow points are of one seed."
     )
     return [Charts(tuple(charts), caption)]
 

@@ -34,6 +34,46 @@ from dual_data.evaluation.report.places import chosen_cells, p_value, shown, sou
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
 
+_ABOUT = (
+    "This page shows what unlearning removed and what it kept: whether popular facts are harder to forget than rare "
+    "ones, whether a training stage before unlearning helps, and whether other wordings still bring the facts out."
+)
+_READING = (
+    "Brackets after a score hold its 95 % interval. Where the interval of a difference contains 0, the results are "
+    f"compatible with no difference. A single comparison counts as a difference only if its p-value, corrected for the "
+    f"number of comparisons, is below {answers.LEVEL:g}; else no difference is shown, which is not proof that there is "
+    "none."
+)
+_POPULARITY = (
+    "A comparison is of popular and rare facts under one model, method and learning rate; the loss is the drop of "
+    "ROUGE-L recall since before unlearning. Paired facts: the model before unlearning answers both with similar "
+    "confidence."
+)
+_RETENTION = (
+    f"Equal forgetting: where {SHARE:.0%} of the forget score is gone, interpolated between the learning rates on "
+    "either side. Retention: the retain_eval score there, as a share of that before unlearning."
+)
+_JUMPS = (
+    "Largest jump: the largest change of the forget score between neighbouring learning rates, in per cent of that "
+    "score before unlearning. Noise alone makes the largest of several changes large: this describes the curves and "
+    "tests nothing."
+)
+_WORDINGS = (
+    "At the chosen learning rates. By chance: how often the same wordings and prompts bring out the answer of another "
+    "fact of the relation."
+)
+_BASELINES = (
+    "The best trivial rule knows no fact; it gives every question the most frequent answer, for example. Scores are "
+    "ROUGE-L recall on the forget facts measured; cells are at their chosen learning rates."
+)
+_INTERVALS = (
+    "Intervals are bootstrap intervals over subjects and seeds. Subjects are drawn with replacement, together with all "
+    "their facts. The mean over seeds is drawn from Student's t distribution, since seeds are few.",
+    "Every seed is measured on the same subjects, so each draw has the same subjects for all seeds. An average over "
+    "comparisons uses the same draws in all of them, so that facts which they share do not narrow its interval.",
+    "p-values are corrected by Holm's method over all comparisons of a kind. Comparisons of one seed are not tested.",
+)
+
 
 def build(
     collection: Collection, rows: Sequence[Row], cells: Sequence[Extras], folder: Path, *, items: bool
@@ -43,18 +83,31 @@ def build(
     Links are relative to `folder`, where the report is written. Without `items`, sections contain no questions or
     answers and no links to them.
     """
-    blocks: list[Block] = [Paragraph(_opening(collection, items)), Heading("Findings")]
-    popularity, compared = answers.popularity_answer(collection)
+    blocks: list[Block] = [*map(Paragraph, _opening(collection, items)), Heading("Findings")]
+    popularity = answers.popularity_answer(collection)
     stages, retained = answers.stage_answer(collection)
     smoother, jumps = answers.smoothness_answer(collection)
-    further = (*answers.wording_answer(collection), *answers.baseline_answer(collection))
-    blocks.append(Points((*popularity, *stages, *smoother, *further)))
+    for question, note, sentences in (
+        ("Are popular facts harder to forget?", _POPULARITY, popularity.sentences),
+        ("Does a training stage before unlearning help to retain?", _RETENTION, stages),
+        ("Is forgetting smoother after a training stage?", _JUMPS, smoother),
+        ("Do other wordings bring back what was forgotten?", _WORDINGS, answers.wording_answer(collection)),
+        ("Which scores can a trivial rule reach?", _BASELINES, answers.baseline_answer(collection)),
+    ):
+        if sentences:
+            blocks += [Heading(question, 3), Paragraph(note), Points(tuple(sentences))]
+    blocks.append(Heading("Details of the findings", 3))
+    blocks.append(Folded("How intervals and p-values are made", (Points(_INTERVALS),)))
+    if facts := _facts(collection):
+        blocks.append(Folded("Number of facts in each set", (Points(tuple(facts)),)))
+    if popularity.similarity:
+        blocks.append(Folded("How similar the paired facts are", (Points(tuple(popularity.similarity)),)))
     popularity_title = "Loss of ROUGE-L recall on popular and on rare facts, paired on the confidence before unlearning"
     retention_title = f"Share of the retain_eval score that is left where {SHARE:.0%} of the forget score is gone"
     jump_title = (
         "Largest jump of the forget score between neighbouring learning rates, as a share of that before unlearning"
     )
-    blocks += _comparisons(popularity_title, ("popular", "rare"), compared, folder)
+    blocks += _comparisons(popularity_title, ("popular", "rare"), popularity.paired, folder)
     blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained, folder)
     blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps, folder)
     blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_overlaps(collection)]
@@ -72,39 +125,37 @@ def build(
     return blocks if items else list(map(without_items, blocks))
 
 
-def _opening(collection: Collection, items: bool) -> str:
+def _opening(collection: Collection, items: bool) -> list[str]:
+    """What the page is about, how to read an interval, and what its results lack."""
     models = sorted({key.model for key in collection.bases} | {group.key.model for group in collection.groups})
     data = sorted({group.key.data for group in collection.groups})
     seeds = sorted({run.seed for group in collection.groups for run in group.runs})
     hours = collection.gpu_hours
     measured = collection.planned - len(collection.missing)
     incomplete = f", incomplete: {measured} of {collection.planned} planned cells" if collection.missing else ""
-    text = (
-        f"{collection.runs} results of the grid {', '.join(collection.grids)}: {', '.join(models)} on "
-        f"{', '.join(data)}, {len(seeds)} seed{'' if len(seeds) == 1 else 's'}{incomplete}. Intervals are 95 % "
-        "intervals over subjects, drawn with replacement, and seeds, whose mean is drawn from Student's distribution, "
-        "crossed, since every seed is measured on the same subjects; for an average over comparisons, the same draws "
-        "in all of them. p-values are Holm-corrected. "
+    scope = (
+        f"{collection.runs} results of the grid{'' if len(collection.grids) == 1 else 's'} "
+        f"{', '.join(collection.grids)}: {', '.join(models)} on {', '.join(data)}, {len(seeds)} "
+        f"seed{'' if len(seeds) == 1 else 's'}{incomplete}.{f' {hours:.2f} GPU hours.' if hours else ''} "
     )
-    text += (
-        "The rows of tables link to the results behind them, which hold every question with its generation and scores; "
-        "the points of charts link to such rows."
+    scope += (
+        "Rows of tables link to the results behind them, with every question, generation and score; points of charts "
+        "link to rows."
         if items
-        else "Left out are the questions and answers, and links to them."
+        else "Questions and answers, and links to them, are left out."
     )
     fewest = min(
         (len({run.seed for run in group.at(lr)}) for group in collection.groups for lr in group.lrs), default=1
     )
     if fewest == 1:
-        text += (
-            f" {'All' if len(seeds) == 1 else 'Some'} cells have one seed: their intervals leave out what another seed "
-            "would change, and nothing is tested on them."
+        scope += (
+            f" {'All' if len(seeds) == 1 else 'Some'} cells have only one seed: their intervals leave out the "
+            "variation between seeds, and they are not tested."
         )
-    text += f" {_facts(collection)}"
-    return text + (f" {hours:.2f} GPU hours." if hours else "")
+    return [_ABOUT, _READING, scope]
 
 
-def _facts(collection: Collection) -> str:
+def _facts(collection: Collection) -> list[str]:
     """The number of facts in each set, and whether they are a sample; of data that grids cut differently, by folder."""
     samples: list[_Sample] = []
     for key, runs in sorted(collection.bases.items()):
@@ -122,8 +173,8 @@ def _facts(collection: Collection) -> str:
     for data, limit, counts, folders in samples:
         where = f" in {', '.join(folders)}" if samples_of[data] > 1 else ""
         whole = f", a sample: the grid takes at most {limit} of a set" if limit else ""
-        sentences.append(f"{data}{where}: {', '.join(f'{name} {count}' for name, count in counts.items())}{whole}")
-    return f"Facts in each set of {'; '.join(sentences)}." if sentences else ""
+        sentences.append(f"{data}{where}: {', '.join(f'{name} {count}' for name, count in counts.items())}{whole}.")
+    return sentences
 
 
 class _Sample(NamedTuple):
@@ -172,7 +223,7 @@ def _overlaps(collection: Collection) -> list[Block]:
         if shared:
             sentences.setdefault(
                 f"{key.data}: {shared} of the {len(sets['retain_eval'])} rows of retain_eval are rows of retain_train "
-                "too, so the retain score is taken on what was trained on, and the learning rate is chosen on it."
+                "too, so the retain score is measured on training data, on which the learning rate is chosen too."
             )
         for name in ("retain_train", "retain_eval"):
             if common := len(sets["forget"] & sets.get(name, set())):
@@ -203,7 +254,10 @@ def _failures(collection: Collection, folder: Path) -> list[Block]:
         (TableCell(run.id, os.path.relpath(run.path, folder)), f"{run.lr:g}", str(run.seed), run.status, run.reason)
         for run in collection.failed
     )
-    caption = "Stopped cells were measured as they then were and are in the figures; failed ones could not be."
+    caption = (
+        "Stopped cells were measured in the state in which they stopped, and are included; failed cells could not be "
+        "measured."
+    )
     header = ("cell", "lr", "seed", "status", "reason")
     return [Heading("Stopped and failed cells"), Table(header, rows, caption, ("lr", "seed", "reason"))]
 
@@ -219,4 +273,4 @@ def _provenance(collection: Collection) -> Table:
     rows += [("preset and profile", ", ".join(" / ".join(pair) for pair in sorted(keys)))]
     notes = sorted({note for group in collection.groups for run in group.runs for note in run.notes})
     rows += [("note", note) for note in notes]
-    return Table(("what", "value"), tuple(rows), "Of the first result; every result file holds its own.", ("value",))
+    return Table(("what", "value"), tuple(rows), "From the first result; every result file holds its own.", ("value",))

@@ -54,13 +54,13 @@ def by_popularity(collection: Collection, cells: Sequence[Extras], folder: Path)
         "disagreeing facts", ITEMS,
     )  # fmt: skip
     drop_caption = (
-        "Mean drop, from before unlearning, of the answer's probability and of the share of generations that contain "
-        "the answer, by tenth of popularity within the set; small sets have fewer parts."
+        "Mean drop since before unlearning, by decile of popularity within the set (small sets have fewer parts): of "
+        "the answer's probability, and of the share of generations that contain the answer."
     )
     caption = (
-        "Spearman's rank correlation over the facts of the first seed at the chosen learning rate: of popularity with "
-        "the drop of the answer's probability, of popularity with the loss of the answer, and of these two. "
-        "Disagreeing: the answer is lost though half or more of its probability is left, or the other way round."
+        "rho: Spearman's rank correlation over the facts of the first seed at the chosen learning rate, between "
+        "popularity, the drop of the answer's probability and the loss of the answer. Disagreeing facts: the answer is "
+        "lost though half or more of its probability is left, or the other way round."
     )
     return [
         Heading("Forgetting by popularity"),
@@ -101,17 +101,18 @@ def _traces(cells: Sequence[Extras], folder: Path) -> Table:
         "strongest attack", "note", "posterior-difference audit", ITEMS,
     )  # fmt: skip
     caption = (
-        "Membership inference: AUC of an attack that separates forget facts from held-out facts, on which neither the "
-        "stage nor unlearning was trained; 0.5 means that they look equally likely to the model, which may know the "
-        "held-out ones. Before: of the model before unlearning; retrained: of the model whose stage learned the same "
-        "except the forget facts, where the grid has it; all on the same facts, of the first seed. Over-unlearned: the "
-        f"interval of {FIXED} lies below the AUC of the retrained model. Strongest: of {len(ATTACKS) + 1} attacks, the "
-        "one whose AUC is farthest from 0.5, a choice that its interval does not account for; "
-        f"{REFERENCE_RATIO} scores the change from before, so its AUC is below 0.5 wherever unlearning works. Pairs "
-        f"are of a forget and a held-out fact within {CALIPER} standard deviations of log(1 + popularity), and facts "
-        "without a partner are left out; unmatched sides can also be told apart by popularity. Posterior-difference "
-        "audit: AUC of a classifier on how the model's predictions changed; 0.5 where unlearning left no trace beyond "
-        "a drift that both sides share. A dash: every other set was trained on, or the model gave no numbers."
+        "Membership inference: AUC of an attack that tells forget facts from held-out facts, on which neither the "
+        "stage nor unlearning was trained. 0.5 means that both look equally likely to the model, which may know the "
+        "held-out facts. Before: the model before unlearning. Retrained: the model whose stage learned the same "
+        "without the forget facts, where the grid has it. All are measured on the same facts, of the first seed. "
+        f"Over-unlearned: the interval of {FIXED} lies below the AUC of the retrained model. Strongest attack: of "
+        f"{len(ATTACKS) + 1}, the one whose AUC is farthest from 0.5; its interval does not account for this choice. "
+        f"{REFERENCE_RATIO} scores the change since before unlearning, so its AUC is below 0.5 wherever unlearning "
+        f"works. Pairs: a forget and a held-out fact within {CALIPER} standard deviations of log(1 + popularity); "
+        "facts without a partner are left out. Unmatched sides can also be told apart by popularity. "
+        "Posterior-difference audit: AUC of a classifier on the change of the model's predictions; 0.5 if unlearning "
+        "left no trace beyond a drift that both sides share. A dash: every other set was trained on, or the model gave "
+        "no numbers."
     )
     return Table(header, tuple(rows), caption, ("held-out facts",))
 
@@ -133,11 +134,12 @@ def _quality(cells: Sequence[Extras], folder: Path) -> Table:
         ITEMS,
     )  # fmt: skip
     caption = (
-        "Forget quality: p-value and statistic D of the Kolmogorov-Smirnov test of truth ratios against the model that "
-        "learned the same in its stage except the forget facts; no value where no stage taught those or the grid lacks "
-        "that model. Model utility: harmonic mean of probability, ROUGE-L recall and truth ratio over the sets to be "
-        "kept, of all seeds; the other columns are of the first seed. Both follow TOFU but are not its numbers: wrong "
-        "answers are those of other facts of the relation. N-gram entropy: in bits, of word bigrams and trigrams, all "
-        "generations. Looping: share of generations of eight words or more of which one word makes up more than half."
+        "Forget quality: p-value and statistic D of the Kolmogorov-Smirnov test of truth ratios against the model "
+        "whose stage learned the same without the forget facts; a dash if no stage taught them or the grid lacks that "
+        "model. Model utility: harmonic mean of probability, ROUGE-L recall and truth ratio over the sets to keep, "
+        "over all seeds; the other columns are of the first seed. Both follow TOFU but are not comparable with its "
+        "numbers, since wrong answers are here those of other facts of the relation. N-gram entropy: of word bigrams "
+        "and trigrams over all generations, in bits. Looping: share of the generations with eight or more words in "
+        "which one word makes up more than half."
     )
     return Table(header, tuple(rows), caption, ("forget quality p",))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dual_data.evaluation.report import answers
-from dual_data.evaluation.report.collect import collect
+from dual_data.evaluation.report.collect import Run, collect
 from dual_data.evaluation.report.contrast import Contrast
 from dual_data.evaluation.statistics import Interval
 from tests.evaluation.report.made_up import LRS, write_cell, write_grid
@@ -18,23 +18,22 @@ from tests.evaluation.report.made_up import LRS, write_cell, write_grid
 
 def test_popular_facts_that_resist(tmp_path: Path) -> None:
     write_grid(tmp_path)
-    sentences, compared = answers.popularity_answer(collect([tmp_path]))
-    assert "popular facts are harder to forget" in sentences[0]
-    assert "popular facts are harder to forget" in sentences[1]
-    assert (
-        "than rare ones, on average over 2 comparisons. They lose less in 2 of them and more in 0; in 0 no"
-        in sentences[0]
-    )
-    assert sentences[2] == (
-        "d: at least 60 popular facts are paired with rare ones in each comparison, such that the model before "
-        "unlearning answers both or neither. On average its log-probability of the popular fact's answer is at most "
+    sentences, (similarity,), compared = answers.popularity_answer(collect([tmp_path]))
+    assert len(sentences) == 3
+    for sentence, facts in zip(sentences, ("all", "paired"), strict=False):
+        assert sentence.startswith(
+            f"d, {facts} facts: popular facts are harder to forget in 2 of 2 comparisons. On average, popular facts "
+            "lose 0."
+        )
+        assert sentence.endswith("] less ROUGE-L recall than rare ones.")
+    assert similarity == (
+        "d: each comparison has at least 60 pairs of facts of which the model before unlearning answers both or "
+        "neither. On average over the pairs, its log-probability of the popular fact's answer is at most "
         "0.000 [0.000, 0.000] nats a token higher, and its ROUGE-L recall at most 0.000 [0.000, 0.000] higher."
     )
-    assert sentences[3].startswith("d: where 50% of the forget score is gone, interpolated between the measurements ")
-    assert "forgetting popular facts keeps " in sentences[3]
-    assert (
-        "of the retain_eval score from before unlearning than forgetting rare ones, on average over 2 " in sentences[3]
-    )
+    assert re.match(r"d: at equal forgetting, .* of 2 comparisons", sentences[2])
+    assert "On average, forgetting popular facts keeps " in sentences[2]
+    assert sentences[2].endswith(" of the retain_eval score than forgetting rare ones.")
     assert len(compared) == 2
     for comparison in compared:
         assert comparison.contrast.difference.high < 0
@@ -45,9 +44,35 @@ def test_popular_facts_that_resist(tmp_path: Path) -> None:
 
 def test_no_effect_is_no_claim(tmp_path: Path) -> None:
     write_grid(tmp_path, popular_resists=False)
-    sentences, _ = answers.popularity_answer(collect([tmp_path]))
-    assert "no difference between popular and rare facts is shown" in sentences[0]
+    sentences = answers.popularity_answer(collect([tmp_path])).sentences
+    assert "no difference between popular and rare facts is shown in any of 2 comparisons. On average" in sentences[0]
     assert "harder" not in " ".join(sentences)
+
+
+def test_data_whose_facts_cannot_be_paired_share_one_sentence(tmp_path: Path) -> None:
+    for name in ("popular", "rare"):
+        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
+        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
+    collection = collect([tmp_path])
+    groups = [
+        group._replace(
+            key=group.key._replace(data=data),
+            before=tuple(_with_confidence(run, 9.0 * (group.key.set == "rare")) for run in group.before),
+        )
+        for data in ("d", "e")
+        for group in collection.groups
+    ]
+    answer = answers.popularity_answer(collection._replace(groups=tuple(groups)))
+    assert [sentence.split(":")[0] for sentence in answer.sentences[:2]] == ["d, all facts", "e, all facts"]
+    assert answer.sentences[-1] == "Too few facts can be paired in d (1 of 1 comparison); e (1 of 1 comparison)."
+    assert not any("paired facts" in sentence for sentence in answer.sentences)
+    assert (answer.similarity, answer.paired) == ([], [])
+
+
+def _with_confidence(run: Run, log_probability: float) -> Run:
+    forget = run.sets["forget"]
+    scores = {**forget.scores, "mean_log_probability": np.full(len(forget.ids), -log_probability)}
+    return run._replace(sets={**run.sets, "forget": forget._replace(scores=scores)})
 
 
 def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -> None:
@@ -55,17 +80,22 @@ def test_an_effect_in_one_place_is_claimed_of_that_place_alone(tmp_path: Path) -
     for seed in (0, 1, 2):
         for lr, forget in zip(LRS, (0.95, 0.9, 0.85), strict=True):
             write_cell(tmp_path, forget_set="popular", method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
-    sentences, _ = answers.popularity_answer(collect([tmp_path]))
-    assert "popular facts are harder to forget in 1 of 2 comparisons." in sentences[0]
+    sentences = answers.popularity_answer(collect([tmp_path])).sentences
+    claim = "popular facts are harder to forget in 1 of 2 comparisons; in the other 1 no difference is shown."
+    assert claim in sentences[0]
 
 
 def test_a_stage_that_helps_retention(tmp_path: Path) -> None:
     write_grid(tmp_path)
     sentences, compared = answers.stage_answer(collect([tmp_path]))
-    assert sentences[0].startswith("d, sft: where 50% of the forget score is gone, ")
-    assert "unlearning after this stage keeps " in sentences[0]
-    assert " percentage points more of the retain_eval score" in sentences[0]
-    assert "than unlearning the pretrained model, on average over 2 comparisons." in sentences[0]
+    assert sentences[0].startswith("d, sft: at equal forgetting, unlearning after this stage keeps more of the ")
+    assert (
+        "of 2 comparisons; in the other 1 no difference is shown. On average, unlearning after this stage keeps "
+        in sentences[0]
+    )
+    assert sentences[0].endswith(
+        " percentage points more of the retain_eval score than unlearning the pretrained model."
+    )
     assert "without its controls the grid cannot say why" in sentences[1]
     assert all(comparison.contrast.difference.value > 0.15 for comparison in compared)
     assert max(comparison.contrast.difference.low for comparison in compared) > 0
@@ -78,9 +108,10 @@ def test_smoother_forgetting_is_said_and_linked(tmp_path: Path) -> None:
             for lr, forget in zip(LRS, remaining, strict=True):
                 write_cell(tmp_path, stage=stage, method="NPO", lr=lr, seed=seed, forget=forget, retain=0.9)
     (sentence,), (compared,) = answers.smoothness_answer(collect([tmp_path]))
-    assert sentence.startswith("d, sft: the largest jump of the forget score between neighbouring learning rates, ")
-    assert "percentage points smaller than on the pretrained model, on average over 1 comparison" in sentence
-    assert "and smaller in 1 of them." in sentence
+    assert sentence.startswith("d, sft: the largest jump is on average ")
+    assert sentence.endswith(
+        "percentage points smaller than on the pretrained model. It is smaller in 1 of 1 comparison."
+    )
     assert compared.p_value is None  # no test of a largest change is valid
     assert compared.contrast.difference.high < 0
     assert len(compared.runs) == 2 * 3 * 4
@@ -112,9 +143,9 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     (wordings,) = answers.wording_answer(collection)
     # One fact in ten is answered with its other wording; some of these are no longer answered with the question.
     assert wordings.startswith(
-        "In 4 of 4 cells the answers of some facts that were known before unlearning come with another wording or "
-        "prompt though no longer with the question; there is no other answer of the relation to hold them against. "
-        "Most clearly with NPO (d, m, pretrained, rare): 0.0"  # "France" is an accepted answer of all facts
+        "In 4 of 4 cells, another wording or prompt still brings out some facts that were known before unlearning and "
+        "that the question no longer brings out. No relation has another answer to compare with. "
+        "The clearest case is NPO (d, m, pretrained, rare): 0.0"  # "France" is an accepted answer of all facts
     )
     asked_once = [
         group._replace(
@@ -128,7 +159,7 @@ def test_other_wordings_and_trivial_rules(tmp_path: Path) -> None:
     assert answers.wording_answer(collection._replace(groups=tuple(asked_once))) == []
     baselines = answers.baseline_answer(collection)
     assert len(baselines) == 2
-    rule = "reaches 0.200 [0.117, 0.283] ROUGE-L recall, the model before unlearning 1.000 [0.884, 1.000];"
+    rule = "rule reaches 0.200 [0.117, 0.283], the model before unlearning 1.000 [0.884, 1.000]. After"
     assert all(rule in sentence for sentence in baselines)
 
 
@@ -146,17 +177,17 @@ def test_leaks_that_chance_does_not_explain(tmp_path: Path) -> None:
         path.write_text(json.dumps(result))
     (sentence,) = answers.wording_answer(collect([tmp_path]))
     assert "In 1 of 1 cells" in sentence
-    assert "in 1 of them more often than the answer of another" in sentence
-    assert "0.333 [0.250, 0.417] of the facts known before, and by chance 0." in sentence
+    assert "In 1 of them this is more frequent than by chance (interval of the difference above zero)." in sentence
+    assert "0.333 [0.250, 0.417] of the facts known before, by chance 0." in sentence
 
 
 def test_one_seed_is_compared_and_not_tested(tmp_path: Path) -> None:
     write_grid(tmp_path)
     collection = collect([tmp_path])
     groups = [group._replace(runs=tuple(run for run in group.runs if run.seed == 0)) for group in collection.groups]
-    sentences, compared = answers.popularity_answer(collection._replace(groups=tuple(groups)))
-    assert "no difference between popular and rare facts is shown" in sentences[0]
-    assert "in 2 no difference is shown (2 of one seed, not tested)." in sentences[0]
+    sentences, _, compared = answers.popularity_answer(collection._replace(groups=tuple(groups)))
+    shown = "no difference between popular and rare facts is shown in any of 2 comparisons (2 of one seed, not tested)."
+    assert shown in sentences[0]
     assert all(comparison.p_value is None and comparison.contrast.difference.high < 0 for comparison in compared)
 
 
@@ -172,7 +203,10 @@ def test_cells_are_held_against_the_rule_of_their_own_stage(tmp_path: Path) -> N
             for group in collection.groups
         )
         sentences = answers.baseline_answer(collection._replace(groups=groups))
-        return [re.findall(r"(\d) of (\d) cells are at or below the rule of their own", text)[0] for text in sentences]
+        return [
+            re.findall(r"(\d) of (\d) cells (?:is|are) at or below the rule of their own", text)[0]
+            for text in sentences
+        ]
 
     low, high = below(0.0), below(1.0)
     assert [total for _, total in low] == [total for _, total in high] == ["2", "2"]

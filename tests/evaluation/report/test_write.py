@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_titles_say_what_differs() -> None:
 def test_markdown_and_table(written: Written) -> None:
     text = written.markdown.read_text()
     assert text.startswith("# A <grid>\n")
-    assert "- d, over all facts of the two sets" in text
+    assert "- d, all facts: popular facts are harder to forget in" in text
     assert "It is France \\| sure." in text
     assert "<svg" not in text
     for line in text.splitlines():
@@ -82,7 +83,7 @@ def test_markdown_and_table(written: Written) -> None:
 def test_the_opening_says_how_many_facts_there_are_and_that_they_are_a_sample(tmp_path: Path) -> None:
     write_cell(tmp_path, forget=1.0, retain=1.0, more=["neighbours"])
     write_cell(tmp_path, method="NPO", lr=1e-4, forget=0.2, retain=0.9, more=["neighbours"])
-    facts = "Facts in each set of d: rare (to forget) 60, retain_train 60, retain_eval 60, neighbours 60"
+    facts = "- d: rare (to forget) 60, retain_train 60, retain_eval 60, neighbours 60"
     whole = write_report([tmp_path], tmp_path / "report")
     assert f"{facts}." in whole.markdown.read_text()
     (row,) = (row for row in csv.DictReader(whole.table.read_text().splitlines()) if row["method"] == "NPO")
@@ -120,6 +121,24 @@ def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_the
     report = write_report([tmp_path], tmp_path / "report")
     assert [(row["stage"], row["method"]) for row in report.rows] == [("pretrained", "before"), ("pretrained", "NPO")]
     assert report.markdown.read_text().count("| failed | loss not finite at step 3 |") == 2
+
+
+def test_the_page_first_says_what_it_answers_and_how_to_read_it(written: Written, tmp_path: Path) -> None:
+    about, reading, scope, findings, question, *_ = written.markdown.read_text().split("\n\n")[1:]
+    assert about.startswith("This page shows what unlearning removed and what it kept: ")
+    assert reading.startswith("Brackets after a score hold its 95 % interval. ")
+    assert scope.startswith("51 results of the grid g: ")
+    assert max(map(len, (about, reading, scope))) < 400
+    assert (findings, question) == ("## Findings", "### Are popular facts harder to forget?")
+    source = written.html.read_text()
+    assert source.index("<details>") < source.index("Student&#x27;s t distribution") < source.index("</details>")
+    for name in ("g", "h"):
+        write_cell(tmp_path / name, seed=ord(name), forget=1.0, retain=1.0)
+        write_cell(tmp_path / name, method="NPO", lr=1e-4, seed=ord(name), forget=0.2, retain=0.9)
+    for path in (tmp_path / "h" / "cells").glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"grid": "h"}))
+    report = write_report([tmp_path / "g", tmp_path / "h"], tmp_path / "report")
+    assert "4 results of the grids g, h: m on d, 2 seeds. " in report.markdown.read_text()
 
 
 def test_a_report_without_items_has_the_same_numbers_and_nothing_that_was_asked_or_said(
