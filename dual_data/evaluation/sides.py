@@ -82,7 +82,9 @@ def _narrowed(side: Path, cells: Cells, coordinates: Sequence[tuple[str, str]]) 
             raise InputError(f"{side}: no result has {name}={text}; known: {_listed(cells, name)}")
         cells = matching
     if differing := _differing(cells):
-        example = min(cells.values(), key=lambda cell: bool(cell["method"] == BASE))
+        example = min(
+            cells.values(), key=lambda cell: (cell["method"] == BASE, [str(cell.get(name)) for name in differing])
+        )
         values = "; ".join(f"{name}: {_listed(cells, name)}" for name in differing)
         raise InputError(
             f"{side}: its results differ in more than their seed ({values}); name one setting, as in "

@@ -156,10 +156,10 @@ def test_a_path_with_a_colon_is_a_path(tmp_path: Path) -> None:
         (
             "",
             r"g: its results differ in more than their seed \(method: GradDiff, NPO, none; lr: 0\.0001, 0\.001\); "
-            r"name one setting, as in \S+g:method=NPO,lr=0\.001$",
+            r"name one setting, as in \S+g:method=GradDiff,lr=0\.0001$",
         ),
-        ("/cells", r"as in \S+g/cells:method=NPO,lr=0\.001$"),
-        (":method=NPO", r"g:method=NPO: .* \(lr: 0\.0001, 0\.001\); .* as in \S+g:method=NPO,lr=0\.001$"),
+        ("/cells", r"as in \S+g/cells:method=GradDiff,lr=0\.0001$"),
+        (":method=NPO", r"g:method=NPO: .* \(lr: 0\.0001, 0\.001\); .* as in \S+g:method=NPO,lr=0\.0001$"),
         (":seed=0", r"\(method: GradDiff, NPO, none\)"),
         (":methods=NPO", "unknown coordinate 'methods'; known: model, data, stage, set, method, preset, profile, lr, "),
         (":NPO", "unknown coordinate 'NPO'; known: model"),

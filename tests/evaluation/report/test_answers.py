@@ -276,25 +276,6 @@ def test_what_is_not_tested_takes_nothing_from_the_tests_of_the_others() -> None
     assert [comparison.p_value for comparison in corrected] == pytest.approx([0.03, None, 0.04, 0.04])
 
 
-def test_facts_that_cannot_be_paired_are_said_and_not_compared(tmp_path: Path) -> None:
-    for name in ("popular", "rare"):
-        write_cell(tmp_path, forget_set=name, forget=1.0, retain=1.0)
-        write_cell(tmp_path, forget_set=name, method="NPO", lr=1e-4, forget=0.3, retain=0.9)
-    collection = collect([tmp_path])
-    popular, rare = collection.groups
-    (before,) = rare.before
-    forget = before.sets["forget"]
-    scores = {**forget.scores, "mean_log_probability": forget.scores["mean_log_probability"] - 50}
-    distant = before._replace(sets={**before.sets, "forget": forget._replace(scores=scores)})
-    sentences, compared = answers.popularity_answer(
-        collection._replace(groups=(popular, rare._replace(before=(distant,))))
-    )
-    assert compared == []
-    assert sentences[0].startswith("d, over all facts of the two sets: no difference")  # one seed tests nothing
-    assert sentences[1] == "d, over facts paired on the confidence before unlearning: nothing could be compared."
-    assert sentences[2] == "d: in 1 of 1 comparisons too few facts can be paired."
-
-
 def test_nothing_is_said_of_jumps_that_no_stage_has(tmp_path: Path) -> None:
     for stage in ("pretrained", "sft"):
         write_cell(tmp_path, stage=stage, forget=1.0, retain=1.0)

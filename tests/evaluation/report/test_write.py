@@ -101,12 +101,13 @@ def test_the_opening_counts_the_facts_of_each_grid_where_they_differ(tmp_path: P
             write_cell(tmp_path / name, **place, forget=1.0, retain=1.0)
             write_cell(tmp_path / name, **place, method="NPO", lr=1e-4, forget=0.2, retain=0.9)
     report = write_report([tmp_path / name for name in ("few", "more", "some")], tmp_path / "report")
-    counts = (
+    counts = [
         f"{name}: popular (to forget) {facts}, retain_train 60, retain_eval 60, rare (to forget) {facts}, a sample: "
-        f"the grid takes at most {facts} of a set"
+        f"the grid takes at most {facts} of a set."
         for name, facts in (("d in few", 8), ("d in more, some", 16))
-    )
-    assert f"Facts in each set of {'; '.join(counts)}." in report.markdown.read_text()
+    ]
+    markdown = report.markdown.read_text()
+    assert [count for count in counts if count not in markdown] == []
 
 
 def test_models_that_could_not_be_measured_before_unlearning_are_listed_with_their_cells(tmp_path: Path) -> None:
