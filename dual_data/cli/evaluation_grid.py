@@ -63,10 +63,12 @@ class GridPart:
     def open(self) -> Opened:
         """The project, the grid reduced to this part, and its cells."""
         from dual_data.evaluation.grid.cells import cells_of, spell_out
+        from dual_data.evaluation.methods import load_methods
         from dual_data.evaluation.settings import load_settings
         from dual_data.project import find_root
 
         root = find_root(self.project)
+        load_methods(root)
         path = self.file or root / "pipeline" / "evaluation.toml"
         out = self.out or root / "artifacts" / "evaluation" / self.grid
         grid = spell_out(_narrow(load_settings(path), self, path), self.grid, root, out)

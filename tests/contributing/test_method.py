@@ -6,13 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dual_data.errors import InputError
+from dual_data.errors import InputError, UsageError
+from dual_data.evaluation.methods import CODES, METHODS, load_methods
 from dual_data.evaluation.report.collect import collect
-from tests.cli.command import ROOT
+from tests.cli.command import ROOT, dual_data
 from tests.evaluation.grid.test_run import FILE, project
 
 __all__ = ["project"]
@@ -103,3 +105,49 @@ def test_cells_of_an_edited_method_are_run_anew_and_not_mixed_with_the_old(metho
     assert "2 done" in run("new").stdout
     with pytest.raises(InputError, match="and seed: code changed in between; remove"):
         collect([project / "old", project / "new"])
+
+
+@pytest.fixture
+def project_method(project: Path, tmp_path: Path) -> Iterator[Path]:
+    """The file of a method in a project of its own."""
+    folder = project / "pipeline" / "methods"
+    folder.mkdir(parents=True)
+    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    (project / "evaluation.toml").write_text(FILE.replace("NPO =", "Uniform = {}\nNPO ="))
+    path = folder / "uniform.py"
+    path.write_text(METHOD)
+    yield path
+    load_methods(tmp_path / "no project")
+
+
+def test_a_project_has_methods_of_its_own(project: Path, project_method: Path) -> None:
+    command = (
+        "eval", "run", "--grid", "one", "--file", project / "evaluation.toml", "--project", project,
+        "--device", "cpu,cpu", "--stage", "pretrained", "--method", "Uniform", "--lr", "1e-3", "--seed", "0",
+    )  # fmt: skip
+    assert "2 done" in dual_data(*command).out
+    assert "2 cells, 0 to do" in dual_data(*command, "--dry-run").out
+    project_method.write_text(METHOD.replace("forget + alpha", "2 * forget + alpha"))
+    assert "2 cells, 1 to do" in dual_data(*command, "--dry-run").out
+    project_method.unlink()
+    outcome = dual_data(*command)
+    assert outcome.code == 2
+    assert "Uniform: unknown method" in outcome.err
+    assert METHODS.keys() == CODES.keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("import", r"uniform\.py: cannot be loaded: SyntaxError: invalid syntax \(uniform\.py, line 1\)"),
+        ("1 / 0", r"uniform\.py: cannot be loaded: ZeroDivisionError"),
+        ("from dual_data.evaluation.methods.npo import METHOD", r"uniform\.py: defines no method, such as"),
+        (METHOD.replace('"Uniform"', '"NPO"'), r"uniform\.py: there is a method 'NPO' already"),
+    ],
+)
+def test_files_that_define_no_new_method_are_refused(
+    project: Path, project_method: Path, content: str, message: str
+) -> None:
+    project_method.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        load_methods(project)

@@ -19,6 +19,7 @@ from dual_data.errors import DualDataError
 from dual_data.evaluation.device.sharding import OutOfStep, Ranks, joined
 from dual_data.evaluation.grid.cells import Cell, Grid
 from dual_data.evaluation.grid.run import RunOptions, Tally, run
+from dual_data.evaluation.methods import load_methods
 from dual_data.interrupts import stopped_as_by_hand
 
 _NOTICED = 2.0
@@ -100,6 +101,7 @@ def _work(
     if options.device == "cpu":
         torch.set_num_threads(threads)
     try:
+        load_methods(project)
         with joined(options.ranks, options.device):
             tally = run(
                 grid,

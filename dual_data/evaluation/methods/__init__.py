@@ -1,23 +1,25 @@
-"""Unlearning methods, one small file each. A method needs no more than its file in this folder to be known by name."""
+"""Unlearning methods, one small file each. A method needs no more than its file to be known by name: in this folder, or
+in pipeline/methods of a project.
+"""
 
 import ast
+import importlib.util
 import inspect
-from collections.abc import Iterator, Mapping
+import sys
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods.base import Method
 from dual_data.ids import digest
 
-
-def _discover() -> Iterator[tuple[Method, str]]:
-    """Every method, and the code of its module."""
-    for info in sorted(iter_modules(__path__)):
-        module = import_module(f"{__name__}.{info.name}")
-        for value in vars(module).values():
-            if isinstance(value, Method):
-                yield value, code_hash(inspect.getsource(module))
+METHODS: dict[str, Method] = {}
+"""All methods by name: those that modules of this package define, and those of the project that was loaded last."""
+CODES: dict[str, str] = {}
+"""`code_hash` of the file of each method, by the method's name."""
+_OF_PROJECT: list[str] = []
 
 
 def code_hash(source: str) -> str:
@@ -34,12 +36,47 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-_DISCOVERED = {method.name: (method, code) for method, code in _discover()}
+def load_methods(project: Path) -> None:
+    """Make known what the Python files in pipeline/methods of a project define, in place of another project's methods.
 
-METHODS: Mapping[str, Method] = {name: method for name, (method, _) in _DISCOVERED.items()}
-"""All methods that modules of this package define, by name."""
-CODES: Mapping[str, str] = {name: code for name, (_, code) in _DISCOVERED.items()}
-"""`code_hash` of the file of each method, by the method's name."""
+    Raises UsageError for a file that cannot be loaded, and for one without a method or with a name that is taken.
+    """
+    for name in _OF_PROJECT:
+        del METHODS[name], CODES[name]
+    _OF_PROJECT.clear()
+    for path in sorted((project / "pipeline" / "methods").glob("[!_]*.py")):
+        methods = _methods_in(_load(path))
+        if not methods:
+            raise UsageError(f'{path}: defines no method, such as: METHOD = Method("Name", loss, "its source")')
+        for method in methods:
+            if method.name in METHODS:
+                raise UsageError(f"{path}: there is a method {method.name!r} already; choose another name")
+            _add(method, path.read_text("utf-8"))
+            _OF_PROJECT.append(method.name)
+
+
+def _load(path: Path) -> ModuleType:
+    name = f"project_methods_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # as dataclasses need it
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _methods_in(module: ModuleType) -> list[Method]:
+    """The methods of a module, without those that it imports."""
+    methods = [value for value in vars(module).values() if isinstance(value, Method)]
+    return [method for method in methods if METHODS.get(method.name) is not method]
+
+
+def _add(method: Method, source: str) -> None:
+    METHODS[method.name], CODES[method.name] = method, code_hash(source)
 
 
 def method_named(name: str) -> Method:
@@ -47,3 +84,9 @@ def method_named(name: str) -> Method:
     if name not in METHODS:
         raise UsageError(f"{name}: unknown method; known here: {', '.join(METHODS)}")
     return METHODS[name]
+
+
+for _info in sorted(iter_modules(__path__)):
+    _module = import_module(f"{__name__}.{_info.name}")
+    for _method in _methods_in(_module):
+        _add(_method, inspect.getsource(_module))
