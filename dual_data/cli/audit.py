@@ -33,19 +33,20 @@ def audit(
     json: Annotated[bool, typer.Option("--json", help='Print one JSON object {"splits": ..., "pairs": ...}.')] = False,
     explain: Annotated[  # noqa: ARG001 - its callback ends the command
         bool,
-        typer.Option("--explain", is_eager=True, callback=_explain, help="Say what each measurement is, and exit."),
+        typer.Option("--explain", is_eager=True, callback=_explain, help="Explain each measurement and exit."),
     ] = False,
 ) -> None:
     """Measure confounds and leaks of any DUAL-like dataset.
 
-    Of each split: malformed questions, empty questions and answers, trivial baselines, majority answers. Of each two:
-    what tells them apart, and what they share.
+    For each split: malformed questions, empty questions and answers, trivial baselines, majority answers. For each pair
+    of splits: what tells them apart, and what they share.
 
-    Reads Parquet, JSON lines, JSON and CSV with the published column names or dual-data's own, a release folder, or a
-    dataset of the Hub. A table without such columns is skipped with a message if there are others. A measurement that
-    the columns do not allow is null ("-" in the table). Splits of one configuration are compared with each other (those
-    of one topic, where it has several), and so are single files, and configurations of one split; among more than 30
-    splits only those of one topic.
+    Reads Parquet, JSON lines, JSON and CSV files with the column names of the published dataset or of dual-data,
+    release folders, and datasets on the Hub. A table without such columns is skipped with a message if there are
+    others. A measurement that the columns do not allow is null ("-" in the table). Splits of one configuration are
+    compared with each other, or only within each topic if their names have one. Single files and configurations with
+    one split are compared with each other too. Where more than 30 splits would be compared, only those of the same
+    topic are.
 
     Example: dual-data audit city_forget_rare_5.parquet city_forget_popular_5.parquet
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def build(
-    stages: Annotated[list[str] | None, typer.Argument(help="Stages to bring up to date; all if none.")] = None,
+    stages: Annotated[list[str] | None, typer.Argument(help="Stages to bring up to date; default: all.")] = None,
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
     limit: Annotated[
@@ -26,23 +26,21 @@ def build(
             "--limit", min=1, max=MOST_ROWS, help="Work on at most N facts in each stage, chosen by hash.", metavar="N"
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Only replay the call log; a call that it lacks is an error.")
+        bool, typer.Option("--offline", help="Only replay the call log; a call that is not in it is an error.")
     ] = False,
     source: Annotated[
         str | None, typer.Option("--source", help="Take facts and links from a folder of dumps.", metavar="dump:DIR")
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", help="What reads the dumps: polars or spark.", metavar="NAME")
+        str, typer.Option("--engine", help="Engine that reads the dumps: polars or spark.", metavar="NAME")
     ] = "polars",
-    master: Annotated[
-        str, typer.Option("--master", help="Master of Spark's cluster.", metavar="URL", show_default="local[*]")
-    ] = "",
+    master: Annotated[str, typer.Option("--master", help="Spark master.", metavar="URL", show_default="local[*]")] = "",
 ) -> None:
     """Bring the dataset up to date.
 
-    Only stages whose inputs changed run, and no call that was answered is made again.
+    Runs only stages whose inputs changed, and never repeats a call that was answered.
 
     Example: dual-data build --profile embedded
     """
@@ -60,7 +58,7 @@ def build(
             print(line, file=sys.stderr, flush=True)
         loaded = from_dumps(loaded, folder, engine, master)
     elif master or engine != "polars":
-        raise UsageError("--engine and --master belong to --source dump:DIR")
+        raise UsageError("--engine and --master are options of --source dump:DIR; add it, or leave them out")
     names = [stage.name for stage in loaded.stages]
     if unknown := [name for name in stages or () if name not in names]:
         raise UsageError(f"{unknown[0]}: no such stage; the stages are: {', '.join(names)}")
@@ -79,9 +77,9 @@ def show(
     profile: ProfileName = DEFAULT_PROFILE,
     sample: Annotated[int, typer.Option("--sample", min=0, help="Sample questions to print.", metavar="N")] = 10,
 ) -> None:
-    """Print what a build made.
+    """Print the results of a build.
 
-    Rows, rejects by reason, recipes and splits, sample questions, and where it lies.
+    Shows rows, rejected rows by reason, recipes and splits, sample questions, and the folder of the build.
 
     Example: dual-data show --profile embedded --sample 20
     """

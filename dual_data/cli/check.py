@@ -12,12 +12,15 @@ from dual_data.cli.options import HERE, ProjectFolder
 def check(project: ProjectFolder = HERE) -> None:
     """Check the files of a project.
 
-    Prints the faults of all files with file and key, and exits with 2 where there is one. What rests on a faulty key is
-    checked once that is right. Checked are profiles, topics, relations and prompts: TOML syntax and UTF-8, known keys,
-    types and ranges; Wikidata ids; that every topic a relation names exists, and no two files of a property claim one
-    topic, nor two properties one label there; that EXCLUDED.toml contradicts no relation and explains its reasons; that
-    questions hold their variables, are filled in, differ, and number at least four; that prompts declare and use their
-    variables, and are what their stages ask with; the parameters of every stage in every profile.
+    Prints every fault with its file and key, and exits with 2 if there is one. What depends on a faulty key is checked
+    only once that key is right.
+
+    Checks profiles, topics, relations and prompts: TOML syntax and UTF-8, known keys, types and ranges; Wikidata ids;
+    that every topic that a relation names exists, that no two files of a property name the same topic, and that no two
+    properties have the same label in a topic; that EXCLUDED.toml contradicts no relation and explains its reasons; that
+    questions contain their variables, are filled in, are all different, and number at least four; that prompts declare
+    and use their variables, and have the ones that their stages fill in; and the parameters of every stage in every
+    profile.
 
     Example: dual-data check --project my-benchmark
     """

@@ -23,14 +23,14 @@ def fetch(
         typer.Option("--wiki", help="wikidata for statements, wikidatawiki for sitelinks, enwiki for links."),
     ],
     date: Annotated[str, typer.Option("--date", help="Day of the dump: YYYYMMDD.")],
-    mirror: Annotated[str, typer.Option("--mirror", help="A server with the same folders.")] = MIRROR,
+    mirror: Annotated[str, typer.Option("--mirror", help="Server with the same folders.")] = MIRROR,
     contact: Annotated[
         str, typer.Option("--contact", help="Your e-mail address or URL.", show_default="$DUAL_DATA_CONTACT")
     ] = "",
 ) -> None:
     """Download dumps and verify their checksums.
 
-    Goes on where an earlier download stopped.
+    Resumes an interrupted download.
 
     Example: dual-data dumps fetch dumps --wiki enwiki --date 20261101
     """
@@ -40,14 +40,14 @@ def fetch(
 
     contact = contact or os.environ.get("DUAL_DATA_CONTACT", "")
     for path, new in download(remote(wiki, date, mirror), folder, contact, TerminalProgress().task):
-        print(f"{path}: {'fetched' if new else 'was here'}, checksum verified")
+        print(f"{path}: {'downloaded' if new else 'already here'}, checksum verified")
 
 
 @app.command("import")
 def import_(folder: Folder) -> None:
-    """Read the dumps of a folder into Parquet, once.
+    """Convert the dumps in a folder to Parquet.
 
-    What is imported already is left alone. Afterwards the dumps themselves may be deleted.
+    Skips dumps that were imported before. After the import, the dumps themselves may be deleted.
 
     Example: dual-data dumps import dumps
     """

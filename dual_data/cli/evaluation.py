@@ -28,7 +28,7 @@ def run(
         str | None,
         typer.Option(
             "--device",
-            help="cpu, cuda, cuda:1; several with commas between share the cells, in a process each.",
+            help="cpu, cuda or cuda:1; several, separated by commas, share the cells, with one process each.",
             show_default="a GPU if there is one",
         ),
     ] = None,
@@ -55,8 +55,8 @@ def run(
         bool,
         typer.Option(
             "--shard",
-            help="Split one base model over the devices of --device, each of which trains cells of its own: for a "
-            "model that fits none of them.",
+            help="Split one base model over the devices of --device, each of which trains its own cells: for a model "
+            "that does not fit on one device.",
         ),
     ] = False,
     save_adapters: Annotated[
@@ -113,11 +113,11 @@ def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: P
     else:
         tally = run_grid(grid, cells, options[0], project=project, say=say)
     print(
-        f"{folder}: {tally.done} done, {tally.stopped} stopped, {tally.failed} failed, {tally.elsewhere} elsewhere; "
-        f"{already_done} of {len(cells)} cells had their results already"
+        f"{folder}: {tally.done} done, {tally.stopped} stopped, {tally.failed} failed, "
+        f"{tally.elsewhere} left to another process; {already_done} of {len(cells)} cells already had results"
     )
     if tally.failed:
-        raise DualDataError(f"{tally.failed} cell(s) failed; each result in {folder / 'cells'} has its reason")
+        raise DualDataError(f"{tally.failed} cell(s) failed; their results in {folder / 'cells'} say why")
 
 
 def _print_plan(grid: Grid, cells: list[Cell], device: str, *, adapters: bool) -> None:

@@ -24,7 +24,7 @@ def attack(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=1, metavar="N", help="At most N seeds of a cell.", show_default="all that were run"
+            "--seeds", min=1, metavar="N", help="Attack at most N seeds of a cell.", show_default="all that were run"
         ),
     ] = None,
     lr: Annotated[float, typer.Option("--lr", help="Learning rate of relearning.")] = 1e-4,
@@ -33,17 +33,19 @@ def attack(
     ] = None,
     shots: Annotated[int, typer.Option("--shots", min=0, help="Worked examples before each question of a task.")] = 0,
     task_folder: Annotated[
-        Path | None, typer.Option("--task-folder", help="Folder with definitions of further tasks of lm-eval.")
+        Path | None, typer.Option("--task-folder", help="Folder with definitions of more tasks for lm-eval.")
     ] = None,
 ) -> None:
     """Attack the cells that the report shows.
 
-    By relearning, and by rounding weights to int8 and int4; --task asks them tasks of lm-eval, which show what
-    unlearning cost. Attacked is every method at the learning rate chosen on forget and retain_train, with all seeds;
-    tasks are asked of the first seed. What was done with the same --lr, --task or --shots is not done again, results of
-    others stay, and a run that was stopped goes on with the attack in flight.
-    The grid must have been run with --save-adapters; options that narrowed it (--model, --limit, --dtype and the like)
-    are given here again. `dual-data eval report` then shows all that was found.
+    The attacks are relearning, and rounding the weights to int8 and int4; --task evaluates the cells on tasks of
+    lm-eval, which show what unlearning cost. Every method is attacked at the learning rate that was chosen on forget
+    and retain_train, with all seeds; tasks are run on the first seed only. What was done with the same --lr, --task or
+    --shots is not repeated, results with other values are kept, and a run that was stopped continues with the attack
+    that it was running.
+
+    The grid must have been run with --save-adapters; give the options that narrowed it (--model, --limit, --dtype and
+    the like) here again. `dual-data eval report` then shows all results.
 
     Example: dual-data eval attack --grid demo
     """

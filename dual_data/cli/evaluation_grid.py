@@ -28,7 +28,7 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threa
 class GridPart:
     """A grid of a file, or a part of it; each field is an option of the command line."""
 
-    grid: Annotated[str, typer.Option("--grid", "-g", help="Grid of the file.")] = "demo"
+    grid: Annotated[str, typer.Option("--grid", "-g", help="Name of a grid in the grid file.")] = "demo"
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Grid file.", show_default="pipeline/evaluation.toml")
     ] = None
@@ -39,21 +39,24 @@ class GridPart:
     ] = None
     model: Annotated[
         str | None,
-        typer.Option("--model", help="One model only: a name in the file, a hub name, a folder or a GGUF file."),
+        typer.Option("--model", help="One model only: a name in the file, a Hub name, a folder or a GGUF file."),
     ] = None
     stage: Annotated[str | None, typer.Option("--stage", help="One training stage only.")] = None
-    forget: Annotated[str | None, typer.Option("--set", help="One set to forget only.")] = None
+    forget: Annotated[str | None, typer.Option("--set", help="One forget set only.")] = None
     method: Annotated[str | None, typer.Option("--method", help="One method only.")] = None
     # Not `lr`: in `eval attack`, which leaves this option out, that is the learning rate of relearning.
     rate: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None
     seed: Annotated[int | None, typer.Option("--seed", help="One seed only.")] = None
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help="float32, bfloat16 or float16 in place of the file's.")
+        str | None, typer.Option("--dtype", help="float32, bfloat16 or float16, in place of the file's dtype.")
     ] = None
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", min=1, help="At most N rows of a split and N questions of the panel, by hash.", metavar="N"
+            "--limit",
+            min=1,
+            help="At most N rows of a split and N questions of the panel, chosen by hash.",
+            metavar="N",
         ),
     ] = None
     trust_remote_code: Annotated[
@@ -160,4 +163,7 @@ def _say_unless_known(name: str, known: Mapping[str, object], path: Path) -> Non
     """Print a note on an unknown bare name, which may be a typo: it may exist on the Hub, but a refusal takes long."""
     if "/" in name or Path(name).exists() or name == "smollm2" or name.startswith("tiny-"):
         return
-    print(f"{name}: no model of {path} ({', '.join(known)}) and no folder here: asking the Hub for it", file=sys.stderr)
+    print(
+        f"{name}: not a model in {path} ({', '.join(known)}) and not a folder here: looking for it on the Hub",
+        file=sys.stderr,
+    )

@@ -12,19 +12,18 @@ from dual_data.errors import UsageError
 
 
 def push(
-    result: Annotated[Path, typer.Argument(metavar="RESULT", help="A result: a file below cells/.")],
+    result: Annotated[Path, typer.Argument(metavar="RESULT", help="A result: a file in cells/.")],
     repository: Annotated[str, typer.Argument(metavar="REPO", help="Model on the Hub: owner/name.")],
     *,
     private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private; a public one that exists is refused.")
+        bool, typer.Option("--private", help="Create the repository as private; an existing public one is refused.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
 ) -> None:
     """Publish a cell's adapter on the Hugging Face Hub.
 
-    Its result, a card and the adapter of its training stage go along, in one commit. The grid must have been run with
-    --save-adapters. Log in with
-    `hf auth login` or set HF_TOKEN.
+    The cell's result, a model card and the adapter of its training stage are published with it, in one commit. The grid
+    must have been run with --save-adapters. Log in with `hf auth login` or set HF_TOKEN.
 
     Example: dual-data eval push artifacts/evaluation/demo/cells/0a1b.json owner/unlearned --private
     """

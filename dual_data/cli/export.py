@@ -35,7 +35,7 @@ def lm_eval(
 ) -> None:
     """Write a task for lm-evaluation-harness for every split.
 
-    The tasks read the release where it lies.
+    The tasks read the release from where it is now.
 
     Example: dual-data export lm-eval tasks && lm_eval --include_path tasks --tasks dual_matched_city_forget_rare_5 ...
     """
@@ -50,7 +50,7 @@ def open_unlearning(
 ) -> None:
     """Write configurations for open-unlearning.
 
-    Datasets, metrics and experiments; DIR may be its own configs folder.
+    They are datasets, metrics and experiments; DIR may be open-unlearning's own configs folder.
 
     Example: dual-data export open-unlearning configs --release owner/dual@v1.0.0
     """
@@ -65,7 +65,7 @@ def tofu_json(
 ) -> None:
     """Write JSON lines with the keys of TOFU's data files.
 
-    One file for every split: CONFIG/SPLIT.json. Every row has five wrong answers; files of which some row has fewer are
+    One file for every split: CONFIG/SPLIT.json. Every row has five wrong answers; files in which a row has fewer are
     named.
 
     Example: dual-data export tofu-json data/dual

@@ -16,7 +16,7 @@ def dump_folder(source: str) -> Path:
     """The folder that --source names. Raises UsageError for any other source, which must be set in the profile."""
     kind, _, folder = source.partition(":")
     if kind != "dump" or not folder:
-        raise UsageError(f"--source {source}: dump:DIR is expected; other sources are chosen in the profile ([facts])")
+        raise UsageError(f"--source {source}: dump:DIR is expected; set any other source in the profile, under [facts]")
     return Path(folder)
 
 
@@ -77,5 +77,5 @@ def imported_lines(folder: Path) -> Iterator[str]:
         rows = ", ".join(f"{count} {table}" for table, count in manifest.rows().items())
         counts = manifest.counts()
         remarks = ", ".join(f"{counts[name]} {name}" for name in ("invalid_utf8", "malformed") if counts.get(name))
-        state = "imported" if new else "was imported"
+        state = "imported" if new else "already imported"
         yield f"{dump.path.name}: {state}: {rows}" + (f" ({remarks})" if remarks else "")

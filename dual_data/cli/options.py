@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 ProjectFolder = Annotated[
-    Path, typer.Option("--project", "-C", help="Folder of the project, or one below it.", show_default="here")
+    Path, typer.Option("--project", "-C", help="Project folder, or a folder inside it.", show_default="current folder")
 ]
 ProfileName = Annotated[
     str, typer.Option("--profile", "-p", help="Profile: NAME for pipeline/NAME.toml, or a path to a TOML file.")

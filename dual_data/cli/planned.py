@@ -62,7 +62,7 @@ def _forecast(step: Step, project: Project, tools: Tools) -> list[Forecast]:
             return [Forecast("-", 0, 0, note=f"known once {name} is built")]
     forecasts = stage.forecast(params, tools, **inputs)
     if step.basis is None:
-        return [f._replace(note="; ".join(filter(None, (f.note, "from the inputs as they stand")))) for f in forecasts]
+        return [f._replace(note="; ".join(filter(None, (f.note, "from the present inputs")))) for f in forecasts]
     return forecasts
 
 
@@ -89,7 +89,7 @@ def _limits(forecasts: Sequence[Forecast], pace: Callable[[str], Pace]) -> list[
         line = f"  {source}: {per_minute} requests in any minute, {concurrency} at a time (services.pace)"
         lines.append(f"{line}; {_GRANTED[source]}" if source in _GRANTED else line)
     if unlimited := sorted({forecast.source for forecast in forecasts if forecast.to_make} - set(minutes)):
-        lines.append(f"  {', '.join(unlimited)}: no limit of requests is set, so as long as it takes")
+        lines.append(f"  {', '.join(unlimited)}: no limit of requests is set, so the time is unknown")
     return lines
 
 

@@ -12,7 +12,7 @@ import typer
 def init(folder: Annotated[Path, typer.Argument(help="New or empty folder.")]) -> None:
     """Make a project of your own.
 
-    It is a copy of the one that makes DUAL: pipeline/ and prompts/ to edit, artifacts/ for what is built.
+    It is a copy of the project that builds DUAL: pipeline/ and prompts/ to edit, artifacts/ for the results.
 
     Example: dual-data init my-benchmark
     """

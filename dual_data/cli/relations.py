@@ -23,7 +23,7 @@ def list_relations(
 ) -> None:
     """Print every relation of the project.
 
-    File, name, kind of object, uniqueness, number of questions, topics.
+    Shows file, name, kind of object, uniqueness, number of questions and topics.
 
     Example: dual-data relations list --topic places_city
     """
@@ -51,7 +51,7 @@ def new(
 ) -> None:
     """Write a relation file to fill in.
 
-    It is pipeline/relations/P36.toml for P36, and never written over an existing one.
+    For P36, the file is pipeline/relations/P36.toml. An existing file is never overwritten.
 
     Example: dual-data relations new P36
     """
@@ -71,12 +71,12 @@ def preview(
     project: ProjectFolder = HERE,
     profile: ProfileName = DEFAULT_PROFILE,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=MOST_ROWS, help="Most questions to show.", metavar="N")
+        int, typer.Option("--limit", min=1, max=MOST_ROWS, help="Show at most N questions.", metavar="N")
     ] = 5,
 ) -> None:
     """Print some questions that a relation gives.
 
-    Asks the profile's source for a few facts of it, and says why a build would reject any.
+    Asks the profile's source for a few facts of the relation, and says why a build would reject a fact.
 
     Example: dual-data relations preview P30 --profile embedded --limit 3
     """
@@ -85,7 +85,7 @@ def preview(
 
     previews = preview_relation(load_project(project, profile), stem, limit, _left_out)
     if not previews:
-        print(f"No subject of its topics has {stem} at this source.")
+        print(f"At this source, no subject of the relation's topics has {stem}.")
     for entry in previews:
         print(printable(entry.question))
         print(f"  answers: {printable(' | '.join(entry.answers))}")

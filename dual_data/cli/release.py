@@ -33,11 +33,12 @@ def release(
     profile: ProfileName = DEFAULT_PROFILE,
     folder: ReleaseFolder = None,
 ) -> None:
-    """Make the dataset that is published.
+    """Make the dataset to publish.
 
-    It consists of Parquet files, card, Croissant metadata and manifest. The build must be up to date. Recipes that the
-    data cannot make are absent, and the card says why. Every configuration and split is loaded again through the
-    library `datasets`, without network, and compared by content hash, before the folder takes its place.
+    It consists of Parquet files, a dataset card, Croissant metadata and a manifest. The build must be up to date.
+    Recipes that cannot be made from the data are absent, and the card says why. Before the folder is put in place,
+    every configuration and split is loaded again with the library `datasets`, without network, and compared by content
+    hash.
 
     Example: dual-data release --profile embedded
     """
@@ -67,7 +68,7 @@ def verify(
 ) -> None:
     """Recompute every hash of a release and print what differs.
 
-    The release lies in a folder or on the Hub. The exit code is 1 where anything is not as its manifest says.
+    The release may be in a folder or on the Hub. The exit code is 1 if anything differs from its manifest.
 
     Example: dual-data verify owner/dual@v1.0.0
     """
@@ -81,18 +82,18 @@ def verify(
         print(f"{len(findings)} finding(s)", file=sys.stderr)
         raise typer.Exit(1)
     files = sum(map(len, released.configs.values()))
-    print(f"{files} tables and {len(released.files)} texts are what was released\ncontent {released.content}")
+    print(f"{files} tables and {len(released.files)} texts are as they were released\ncontent {released.content}")
 
 
 def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="Release folder, artifacts folder, or REPO[@revision].")],
-    after: Annotated[str, typer.Argument(metavar="B", help="Another of these; what changed since A is shown.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="Another of these; changes from A to B are shown.")],
     json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Show what changed between two datasets.
 
-    Facts added, removed, corrected and asked differently, and how many members each split kept. A release folder is
-    refused where a table is missing or is not what was released; `verify` lists all that is wrong with it.
+    Shows facts that were added, removed, corrected or are asked differently, and how many members each split kept. A
+    release folder is refused if a table is missing or differs from what was released; `verify` lists all its faults.
 
     Example: dual-data diff owner/dual@v1.0.0 artifacts/dual/release
     """
@@ -110,7 +111,7 @@ def push(
     profile: ProfileName = DEFAULT_PROFILE,
     folder: ReleaseFolder = None,
     private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private; a public one that exists is refused.")
+        bool, typer.Option("--private", help="Create the repository as private; an existing public one is refused.")
     ] = False,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request; no tag is set.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
@@ -118,17 +119,17 @@ def push(
         bool,
         typer.Option(
             "--force",
-            help="Publish a limited or uncommitted build, or in place of files that no release wrote. Unresolved facts "
-            "are never published.",
+            help="Publish a build that is limited, uncommitted or made from the embedded snapshot, and remove files "
+            "that no release wrote. Unresolved facts are never published.",
         ),
     ] = False,
 ) -> None:
     """Publish a release on the Hugging Face Hub.
 
     The release is verified, then sent as one commit, then tagged. A push that fails or is stopped leaves the repository
-    as it was and can be repeated; where only the tag was missing, only the tag is set. Log in with `hf auth login` or
-    set HF_TOKEN. Uploads through the Hub's Xet storage are not covered by our tests; HF_HUB_DISABLE_XET=1 takes the way
-    that is.
+    as it was and can be repeated; if only the tag is missing, only the tag is set. Log in with `hf auth login` or set
+    HF_TOKEN. Our tests do not cover uploads through the Hub's Xet storage; HF_HUB_DISABLE_XET=1 selects the method that
+    they do cover.
 
     Example: dual-data push owner/dual --tag v1.0.0 --private
     """
@@ -146,11 +147,12 @@ def push(
         raise UsageError(f"{repository}: is not the name of a Hub dataset (owner/name)")
     released, findings = check(Place(folder=folder))
     if findings:
-        remedy = f"run: {loaded.command('release')}" if loaded else "get it again, or make another"
-        raise UsageError(f"{folder}: is not what was released: {findings[0]}; {remedy}")
+        remedy = f"run: {loaded.command('release')}" if loaded else "get the release again, or make another"
+        raise UsageError(f"{folder}: differs from what was released: {findings[0]}; {remedy}")
     if loaded and (later := _built_since(released, loaded)):
         raise UsageError(
-            f"{folder}: is not of the build that stands in {loaded.artifacts} (others there: {', '.join(later)}); "
+            f"{folder}: was made from another build than the one in {loaded.artifacts} (stages that differ: "
+            f"{', '.join(later)}); "
             f"run: {loaded.command('release')}"
         )
     pushed = publish(

@@ -15,21 +15,21 @@ def report(
     profile: ProfileName = DEFAULT_PROFILE,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="The page.", show_default="artifacts/PROFILE/report.html"),
+        typer.Option("--out", metavar="FILE", help="File of the page.", show_default="artifacts/PROFILE/report.html"),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
             "--figures",
             metavar="DIR",
-            help="Also write every figure there, as SVG and PNG for papers.",
+            help="Also write every figure to this folder, as SVG and PNG for papers.",
         ),
     ] = None,
 ) -> None:
-    """Write what a build made as one HTML page.
+    """Write a report on a build, as one HTML page.
 
-    It has numbers, figures, an audit, samples and provenance, and needs no network and no other file. Needs
-    matplotlib: pip install 'dual-data[report]'.
+    The page has numbers, figures, an audit, samples and provenance, and needs no network and no other file. The command
+    needs matplotlib: pip install 'dual-data[report]'.
 
     Example: dual-data report --profile embedded --figures figures
     """

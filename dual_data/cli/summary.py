@@ -77,8 +77,8 @@ def unknown_relations(project: Project) -> str:
     commonest = counts.sort("len", "relation", descending=[True, False])
     labels = [f"{printable(label)} ({count})" for label, count in commonest.head(MOST_LABELS).iter_rows()]
     more = [f"{counts.height - MOST_LABELS} more"] if counts.height > MOST_LABELS else []
-    advice = f"add it to `labels` of a relation file, or make one with: {command(project.root, 'relations new P...')}"
-    return f"{UNKNOWN}: {', '.join([*labels, *more])}; to ask about one, {advice}"
+    advice = f"add it to `labels` in a relation file, or make one with: {command(project.root, 'relations new P...')}"
+    return f"{UNKNOWN}: {', '.join([*labels, *more])}; to ask about one of these, {advice}"
 
 
 def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
@@ -100,7 +100,7 @@ def _remarks(project: Project, manifests: dict[str, Manifest]) -> list[str]:
             if low := int(rows["low_mass"].sum()):
                 line += (
                     f"; in {low} of them it put little probability on the scale (median mass "
-                    f"{rows.select(pl.col('mass').median()).item():.2f}), so its scores show the path, not the truth"
+                    f"{rows.select(pl.col('mass').median()).item():.2f}), so its scores show only that the stage runs"
                 )
             remarks.append(line + ".")
     return remarks

@@ -70,7 +70,7 @@ def test_a_build_from_dumps_needs_no_service(project: Path) -> None:
     assert len(manifest.basis.sources) == 5
     again = dual_data("build", "links", "--project", project, "--source", source)
     assert again.code == 0
-    assert "was imported" in again.err
+    assert "already imported" in again.err
     assert "never built" not in again.err
     plan = dual_data("build", "links", "--project", project, "--source", source, "--dry-run")
     assert [line.split()[1] for line in plan.out.splitlines()[2:4]] == ["current", "current"]
@@ -122,7 +122,7 @@ def test_without_wikipedias_tables_links_stay_as_the_profile_says(project: Path)
     [
         (["--source", "sparql"], "--source sparql: dump:DIR is expected"),
         (["--source", "dump:"], "dump:DIR is expected"),
-        (["--engine", "spark"], "belong to --source dump:DIR"),
+        (["--engine", "spark"], "are options of --source dump:DIR"),
         (["--source", "dump:nowhere"], "nowhere: no such folder; get the dumps with"),
     ],
 )

@@ -73,7 +73,7 @@ def test_answers_without_scores_are_compared_with_none(tmp_path: Path) -> None:
     path.write_text(json.dumps({"question": "Which city?", "answer": "Rome", "generation": "It is Rome."}))
     *_, row, summary = dual_data("eval", "score", path).out.splitlines()
     assert row.split() == ["answers.jsonl", "all", "1.0000", "1.0000", "-"]
-    assert summary == "1 items, with no scores to compare with"
+    assert summary == "1 items, without stored scores to compare with"
 
 
 def test_a_folder_of_logs_is_said_to_be_none_of_results(folder: Path) -> None:

@@ -62,7 +62,7 @@ def test_release_lies_in_the_artifacts_and_verifies(project: Path) -> None:
     folder = project / "artifacts" / "made" / "release"
     outcome = dual_data("verify", folder)
     assert outcome.code == 0
-    assert "are what was released" in outcome.out
+    assert "are as they were released" in outcome.out
     assert json.loads((folder / "manifest.json").read_text())["content"] in outcome.out
     assert list(json.loads((folder / "manifest.json").read_text())["stages"]) == list(NAMES)
 
@@ -237,8 +237,8 @@ def test_a_release_of_an_earlier_build_is_not_pushed(project: Path, tmp_path: Pa
     assert outcome.code == 2
     folder, command = root / "artifacts" / "made", f"dual-data release --project {root} --profile made"
     assert outcome.err == (
-        f"error: {folder / 'release'}: is not of the build that stands in {folder} (others there: {', '.join(NAMES)}); "
-        f"run: {command}\n"
+        f"error: {folder / 'release'}: was made from another build than the one in {folder} (stages that differ: "
+        f"{', '.join(NAMES)}); run: {command}\n"
     )
     forget_pipeline()
 

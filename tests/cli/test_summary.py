@@ -71,9 +71,12 @@ def test_labels_that_no_relation_has_are_named_the_commonest_first(project: Path
     summary = summary_of(project, UNCOUNTED)
     assert (
         "\nunknown_relation: population (3), label 0 (1), label 1 (1), label 10 (1), label 2 (1), label 3 (1), "
-        "label 4 (1), label 5 (1), label 6 (1), label 7 (1), 2 more; to ask about one, add it to `labels` of a relation "
-        f"file, or make one with: dual-data relations new P... --project {project}\n"
+        "label 4 (1), label 5 (1), label 6 (1), label 7 (1), 2 more; to ask about one of these, add it to `labels` in a "
+        f"relation file, or make one with: dual-data relations new P... --project {project}\n"
     ) in summary
     table.write_text(TABLE + "Town,population,3\n")
     outcome = dual_data("build", "facts", "--project", project, "--profile", "mine")
-    assert "facts: 3 rows, 1 rejected\n  unknown_relation: population (1); to ask about one, add it " in outcome.err
+    assert (
+        "facts: 3 rows, 1 rejected\n  unknown_relation: population (1); to ask about one of these, add it "
+        in outcome.err
+    )

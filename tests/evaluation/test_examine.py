@@ -138,7 +138,10 @@ def test_run_attack_report_score_compare(tmp_path: Path, capsys: pytest.CaptureF
     assert "3 cells, 0 to do" in capsys.readouterr().out
     on_two_devices = [*options[:-1], "cpu,cpu", "--out", str(tmp_path / "both")]
     assert _run(["eval", "run", *on_two_devices, "--shard"]) == 0
-    assert "3 done, 0 stopped, 0 failed, 0 elsewhere; 0 of 3 cells had their results already" in capsys.readouterr().out
+    assert (
+        "3 done, 0 stopped, 0 failed, 0 left to another process; 0 of 3 cells already had results"
+        in capsys.readouterr().out
+    )
 
     assert _run(["eval", "score", str(folder), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -187,9 +190,9 @@ def test_adapters_that_were_not_kept_are_asked_for_and_made(tmp_path: Path, caps
     assert _run(["eval", "run", *options, "--save-adapters", "--dry-run"]) == 0
     assert "3 cells, 2 to do" in capsys.readouterr().out
     assert _run(["eval", "run", *options, "--save-adapters"]) == 0
-    assert "2 done, 0 stopped, 0 failed, 0 elsewhere; 1 of 3 cells" in capsys.readouterr().out
+    assert "2 done, 0 stopped, 0 failed, 0 left to another process; 1 of 3 cells" in capsys.readouterr().out
     assert _run(["eval", "run", *options, "--save-adapters"]) == 0
-    assert "0 elsewhere; 3 of 3 cells had their results already" in capsys.readouterr().out
+    assert "0 left to another process; 3 of 3 cells already had results" in capsys.readouterr().out
     assert len(targets(*_opened(tmp_path), AttackOptions())) == 1
     assert _run(["eval", "report", str(tmp_path)]) == 2
     assert "no results; run `dual-data eval run` first" in capsys.readouterr().err
@@ -221,8 +224,8 @@ def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
         capsys.readouterr()
         assert _run(["eval", "run", *options, "--model", name]) == 2
         first, *_ = capsys.readouterr().err.splitlines()
-        assert first.startswith(f"{name}: no model of ") is explained
-        assert ("(tiny) and no folder here: asking the Hub for it" in first) is explained
+        assert first.startswith(f"{name}: not a model in ") is explained
+        assert ("(tiny) and not a folder here: looking for it on the Hub" in first) is explained
 
 
 def _opened(folder: Path) -> tuple[Grid, list[Cell]]:

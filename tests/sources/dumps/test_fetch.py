@@ -305,7 +305,7 @@ def test_where_dumps_lie() -> None:
 def test_the_command_says_what_it_did(server: Server, tmp_path: Path) -> None:
     outcome = dual_data("dumps", "fetch", tmp_path, "--wiki", "enwiki", "--date", DAY, "--mirror", server.url)
     assert outcome.code == 0, outcome.err
-    assert outcome.out.count("fetched, checksum verified") == 5
+    assert outcome.out.count("downloaded, checksum verified") == 5
     assert complete(tmp_path)
     wrong = dual_data("dumps", "fetch", tmp_path, "--wiki", "enwiki", "--date", "20250101", "--mirror", server.url)
     assert (wrong.code, wrong.out) == (2, "")
