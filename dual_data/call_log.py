@@ -184,10 +184,10 @@ class CallLog:
 
     def _advice(self, error: Exception) -> str:
         if "locked" in str(error):
-            return "Another process has held the file for long: wait for it to end, or end it, and run again."
+            return "Another process has kept the file locked for long: wait for it to end, or end it, and run again."
         name = self.path.name
         return (
-            "Nothing was changed by this. If the disk is full or the folder may not be written, put that right. If the "
+            "Nothing was changed by this. If the disk is full or the folder cannot be written, correct that. If the "
             f"file is damaged, run in {self.path.parent}: sqlite3 {name} .recover | sqlite3 rescued.sqlite, move "
             f"rescued.sqlite to {name} and remove {name}-wal; answers that could not be rescued are asked again."
         )

@@ -119,11 +119,11 @@ def _wrong_exclusions(
     for label, entry in excluded.items():
         if reasons and entry.reason not in reasons:
             known = ", ".join(reasons)
-            yield f"{path}: {label}.reason: {entry.reason!r} is not explained at its head; there are {known}"
+            yield f"{path}: {label}.reason: {entry.reason!r} is not explained at the head of the file; known: {known}"
         for file, relation in relations.items():
             applies = "*" in entry.topics or any(relation.applies_to(topic) for topic in entry.topics)
             if applies and label in relation.labels:
-                yield f"{path}: {label}: {file.name} asks about it; take it out here, or out of the labels there"
+                yield f"{path}: {label}: {file.name} asks about it; remove it here, or from the labels of that file"
 
 
 def _same_names(profiles: Sequence[Profile]) -> list[str]:
@@ -139,7 +139,7 @@ def _same_names(profiles: Sequence[Profile]) -> list[str]:
 def _unfilled(relations: Mapping[Path, Relation]) -> list[str]:
     """Faults for wordings that still hold the placeholder of `relations new`; empty wordings are rejected elsewhere."""
     return [
-        f"{path}: questions: {wording!r} is not filled in; write words in the place of {_TO_FILL_IN!r}"
+        f"{path}: questions: {wording!r} is not filled in; replace {_TO_FILL_IN!r} with words"
         for path, relation in relations.items()
         for wording in (*relation.questions.questions(), relation.questions.statement or "")
         if _TO_FILL_IN in wording

@@ -172,7 +172,7 @@ def init(target: Path, source: Path | None = None) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: exists and is not an empty folder; choose another name")
     if obstacles := [parent for parent in target.parents if parent.exists() and not parent.is_dir()]:
-        raise UsageError(f"{target}: cannot be made, for {obstacles[0]} is a file; choose another name")
+        raise UsageError(f"{target}: cannot be made, because {obstacles[0]} is a file; choose another name")
     is_new = not target.exists()
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def init(target: Path, source: Path | None = None) -> None:
                 target.rmdir()
         if isinstance(error, OSError):
             raise DualDataError(
-                f"{target}: cannot be made ({error.strerror or error}); nothing is left of it"
+                f"{target}: cannot be made ({error.strerror or error}); nothing was left behind"
             ) from None
         raise
 

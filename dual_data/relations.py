@@ -54,7 +54,9 @@ class Preview(NamedTuple):
 def new_relation(folder: Path, stem: str) -> Path:
     """Write a relation file to fill in. Raises UsageError for a wrong name or an existing file."""
     if re.fullmatch(r"P[1-9]\d*(_[a-z0-9_]+)?", stem) is None:
-        raise UsageError(f"{stem}: not a relation's name; use a property id, or that and a variant: P36, P17_river")
+        raise UsageError(
+            f"{stem}: not a relation name; use a property id, or a property id and a variant: P36, P17_river"
+        )
     path = folder / f"{stem}.toml"
     if path.exists():
         raise UsageError(f"{path}: exists already; choose a variant such as {stem}_variant")

@@ -63,9 +63,11 @@ class FactsParams(Strict):
             )
             raise ValueError(f"source = {self.source!r} {needed}")
         if self.label_table and self.source != "resolve":
-            raise ValueError("label_table belongs to source = 'resolve'")
+            raise ValueError("label_table is only for source = 'resolve'")
         if self.topics and self.source not in ("sparql", "dump"):
-            raise ValueError("topics belongs to source = 'sparql' or 'dump'; of tables, leave out the files")
+            raise ValueError(
+                "topics is only for source = 'sparql' or 'dump'; with tables, leave out the files of other topics"
+            )
         return self
 
 

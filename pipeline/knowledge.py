@@ -83,7 +83,7 @@ class KnowledgeParams(Strict):
     @model_validator(mode="after")
     def _names(self) -> Self:
         if len({model.name for model in self.models}) < len(self.models):
-            raise ValueError("two models have one name")
+            raise ValueError("two models have the same name")
         return self
 
 
@@ -147,7 +147,9 @@ def _select(params: KnowledgeParams, tools: Tools, facts: pl.DataFrame, question
 def _prompt(project: Path) -> Prompt:
     prompt = load_prompt(project / PROMPT)
     if set(prompt.variables) != {"question"}:
-        raise ConfigError("must be question alone: the book is closed", file=project / PROMPT, key="variables")
+        raise ConfigError(
+            "must be only question: the probe gives the model nothing else", file=project / PROMPT, key="variables"
+        )
     return prompt
 
 
@@ -193,7 +195,7 @@ def _plan(
     spec = model.local or ""
     local = recall_local(spec, tools.calls, weights.seen(spec))
     if local is None:
-        return Forecast(f"local:{spec}", len(chats) + len(answers), 0, note="never opened here yet")
+        return Forecast(f"local:{spec}", len(chats) + len(answers), 0, note="the model was not loaded yet")
     return Forecast(local.source, *local.plan(chats, sampling, canonical, answers), note="in this process")
 
 

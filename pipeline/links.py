@@ -123,8 +123,8 @@ def open_wikipedia(tools: Tools) -> Wikipedia:
     match = re.match(r"https?://([^/]+)\.wikipedia\.org(?![^:/])", tools.services.wikipedia, re.IGNORECASE)
     if match and match[1].lower() not in ("en", "en.m"):
         raise ConfigError(
-            f"{match[1]}.wikipedia.org is not the English Wikipedia, whose titles the facts carry: it lacks most of "
-            "them, and has other articles under some. Set https://en.wikipedia.org/w/, or a mirror of it.",
+            f"{match[1]}.wikipedia.org is not the English Wikipedia, but the facts have English titles: it lacks most "
+            "of them, and has other articles under some. Set https://en.wikipedia.org/w/, or a mirror of it.",
             key="services.wikipedia",
         )
     return Wikipedia(tools.services, tools.calls)
@@ -145,7 +145,7 @@ def _in_degrees(tools: Tools, qids: pl.Series) -> tuple[Counts, str]:
     """The counts, and the day of the snapshot."""
     if tools.services.sparql != EMBEDDED:
         raise ConfigError(
-            "in_degree counts in the embedded snapshot; set services.sparql = 'embedded'", key="links.method"
+            "in_degree counts links in the embedded snapshot; set services.sparql = 'embedded'", key="links.method"
         )
     from dual_data.sources.embedded import EmbeddedGraph
 

@@ -111,7 +111,7 @@ def forecast(params: SalienceParams, tools: Tools, *, facts: pl.DataFrame, quest
     if params.local is not None:
         local = recall_local(params.local, tools.calls, weights.seen(params.local))
         if local is None:
-            return [Forecast(f"local:{params.local}", len(ids), 0, note="never opened here yet")]
+            return [Forecast(f"local:{params.local}", len(ids), 0, note="the model was not loaded yet")]
         return [Forecast(local.source, *local.plan_labels(chats, prompt.labels), note="in this process")]
     if params.endpoint is None:
         return []

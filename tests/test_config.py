@@ -100,7 +100,7 @@ def test_every_key_of_a_project_is_explained_in_the_shipped_profile() -> None:
 @pytest.mark.parametrize("name", ["wikpedia", "sparql", '"judge:a"', '"locl:smollm2"'])
 def test_a_pace_of_no_source_is_refused(tmp_path: Path, name: str) -> None:
     path = profile(tmp_path, f"{name} = {{ per_minute = 5 }}\n")
-    with pytest.raises(ConfigError, match=r"services\.pace: .* is no source; the sources are: wikidata,") as caught:
+    with pytest.raises(ConfigError, match=r"services\.pace: .* is not a source; the sources are: wikidata,") as caught:
         load_profile(path)
     assert caught.value.file == path
 

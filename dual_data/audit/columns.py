@@ -85,7 +85,9 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
             raise InputError(f"{where}: {_not_text(series)}")
         if lost and source:
             kind = "text" if column.dtype == pl.String else "finite number"
-            messages[source] = f"{where}: {lost} value(s) of the column {source} are no {kind}, and left out"
+            messages[source] = (
+                f"{where}: {lost} value(s) of the column {source} are left out, since they are not a {kind}"
+            )
     for line in messages.values():
         say(line)
     # An empty cell is null in a CSV file but an empty text in JSON: both become null.

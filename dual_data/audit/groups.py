@@ -41,9 +41,9 @@ def grouped(splits: Sequence[Split]) -> Groups:
         groups.by_split.update({name: f"{config}/{name if topic is None else topic}" for name, topic in topics.items()})
         if not has_topics:
             groups.skipped.append(
-                f"{config or 'single tables'}: {len(members)} splits are too many to compare each with each; compared "
-                "are those of one topic, such as city_forget_rare_5 and city_forget_popular_5. Choose others with "
-                "--split."
+                f"{config or 'single tables'}: {len(members)} splits are too many to compare each with each; only "
+                "those of the same topic are compared, such as city_forget_rare_5 and city_forget_popular_5. Choose "
+                "others with --split."
             )
     return groups
 

@@ -116,7 +116,7 @@ def read_all(
     if unfit and not splits_by_name:
         raise InputError("\n".join(map(str, unfit)))
     for reason in unfit:
-        say(f"passed over: {reason}")
+        say(f"skipped: {reason}")
     return list(splits_by_name.values())
 
 
@@ -130,7 +130,7 @@ def _folder(folder: Path, say: Callable[[str], None], selection: Selection) -> l
         except InputError as error:
             if certain and not isinstance(error, NotAuditable):
                 raise
-            report(f"passed over: {error}")
+            report(f"skipped: {error}")
     single = len({config for _, config, _ in auditable}) == 1
     return [
         split
@@ -216,9 +216,7 @@ def _concat(files: list[Path]) -> pl.DataFrame:
     try:
         return pl.concat(tables, how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
-        raise InputError(
-            f"{files[0]}: its columns and those of {files[-1].name} do not go together: {error}"
-        ) from error
+        raise InputError(f"{files[0]}: its columns and those of {files[-1].name} do not match: {error}") from error
 
 
 def _table(file: Path) -> pl.DataFrame:

@@ -44,7 +44,7 @@ class Strict(BaseModel):
 def each_once(values: tuple[Value, ...]) -> tuple[Value, ...]:
     """Validator that returns the values. Raises ValueError if one occurs twice."""
     if twice := next((value for value in values if values.count(value) > 1), None):
-        raise ValueError(f"{twice} stands there {values.count(twice)} times; each is made once")
+        raise ValueError(f"{twice} is listed {values.count(twice)} times; list it once")
     return values
 
 

@@ -102,7 +102,7 @@ class Relation(Strict):
     def _keys_of_the_kind(self) -> Relation:
         for key, kind in _KEYS_OF_ONE_KIND.items():
             if key in self.model_fields_set and self.object != kind:
-                raise ValueError(f'{key} belongs to object = "{kind}", and this one is "{self.object}"; leave it out')
+                raise ValueError(f'{key} is only for object = "{kind}", and this one is "{self.object}"; leave it out')
         return self
 
     def applies_to(self, topic: str) -> bool:

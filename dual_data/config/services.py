@@ -71,5 +71,5 @@ class Services(Strict):
         for name in paces:
             if name not in PACES and not name.startswith(_PREFIXES):
                 known = ", ".join([*PACES, *(f"{prefix}NAME" for prefix in _PREFIXES)])
-                raise ValueError(f"{name!r} is no source; the sources are: {known}")
+                raise ValueError(f"{name!r} is not a source; the sources are: {known}")
         return {**PACES, **paces}

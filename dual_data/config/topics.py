@@ -46,7 +46,7 @@ class Topic(Strict):
             except pl.exceptions.ComputeError as error:
                 reason = re.search("^error: (.*)", str(error), re.MULTILINE)
                 fault = reason[1] if reason else "not valid"
-                raise ValueError(f"{pattern!r} is no regular expression here: {fault}") from None
+                raise ValueError(f"{pattern!r} is not a supported regular expression: {fault}") from None
         return patterns
 
 
@@ -65,15 +65,15 @@ def _topics(text: str, path: Path) -> Mapping[str, Topic]:
     for name, data in parse_toml(text, path).items():
         if not _TOPIC.fullmatch(name):
             raise ConfigError(
-                "is no topic's name: splits and files are named after it, so write it in lower-case letters a to z, "
-                "digits and _",
+                "is not a valid topic name: splits and files are named after it, so use only lower-case letters a to "
+                "z, digits and _",
                 file=path,
                 key=name,
             )
         if name == POOLED:
             raise ConfigError(
-                f"is what the splits of all topics together are named after, such as {POOLED}_forget_rare_5; give the "
-                "topic another name",
+                f"is reserved for the splits of all topics together, such as {POOLED}_forget_rare_5; give the topic "
+                "another name",
                 file=path,
                 key=name,
             )

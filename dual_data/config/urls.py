@@ -38,7 +38,7 @@ def check_url(url: str) -> str:
     if fault := url_fault(url):
         raise ValueError(f"{url!r} is not a URL such as https://example.org/api: {fault}")
     if "@" in urlsplit(url).netloc:
-        raise ValueError("must hold no user or password: it stands in the call log and in manifests")
+        raise ValueError("must hold no user or password, since it is written to the call log and to manifests")
     return url
 
 

@@ -125,7 +125,9 @@ def _paired(first: list[Run], second: list[Run], names: tuple[Path, Path]) -> tu
     pairs = same_seeds(first, second)
     if pairs is None:
         left, right = (", ".join(str(run.seed) for run in side) for side in (first, second))
-        raise InputError(f"{names[0]} has the seeds {left} and {names[1]} {right}: none to pair them over")
+        raise InputError(
+            f"{names[0]} has the seeds {left} and {names[1]} has {right}: they have none in common to pair"
+        )
     return pairs
 
 

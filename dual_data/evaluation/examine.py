@@ -103,7 +103,7 @@ def targets(
     seed has a saved adapter.
     """
     if grid.preset.full:
-        raise UsageError(f"{grid.name} trains all weights and keeps no adapters, and an attack starts from one")
+        raise UsageError(f"{grid.name} trains all weights and keeps no adapters, but an attack starts from an adapter")
     if warning := outdated(grid.folder):
         say(warning)
     by_id = {cell.id: cell for cell in cells}
@@ -129,15 +129,15 @@ def targets(
                 chosen.append(Target(by_id[run.id], group, run, todo))
     if lacking:
         raise DualDataError(
-            f"{grid.folder}: {lacking} of {len(chosen)} cells to attack have no adapter: give `dual-data eval run` the "
-            "options that it had and --save-adapters; it runs the cells without one again and keeps theirs"
+            f"{grid.folder}: {lacking} of {len(chosen)} cells to attack have no adapter: repeat `dual-data eval run` "
+            "with its options and --save-adapters; it runs these cells again and keeps their adapters"
         )
     if skipped:
         say(f"{grid.folder}: {skipped} further seeds have no adapter and are left out; --save-adapters keeps them")
     if unmatched:
         message = (
-            f"{grid.folder}: of {unmatched} group(s) of results the chosen one is no cell of {grid.name} as it is here"
-            ": give the options that `dual-data eval run` had, such as --limit, --dtype or --seed"
+            f"{grid.folder}: in {unmatched} group(s) of results, the chosen result is not a cell of {grid.name} with "
+            "the options given here: give those that `dual-data eval run` had, such as --limit, --dtype or --seed"
         )
         if not matched:
             raise UsageError(message)

@@ -92,8 +92,8 @@ def log_files(path: Path) -> list[Path]:
     if not json_files(path / "cells"):
         # A folder of logs also holds summaries and settings, so every file would have to be checked.
         raise InputError(
-            f"{path}: no results in it: a folder to score must be one that `dual-data eval run` wrote, with cells/ in "
-            "it; logs of open-unlearning are named file by file"
+            f"{path}: holds no results: a folder to score must be one that `dual-data eval run` wrote, with cells/ in "
+            "it; name logs of open-unlearning file by file"
         )
     files = [file for file, result in read_results(path) if any(result["items"].values())]
     if not files:
@@ -240,7 +240,7 @@ def _line_item(where: str, line: bytes) -> LogItem:
         "set": isinstance(section, str),
     }
     if wrong := [key for key, right in is_right.items() if not right]:
-        raise InputError(f"{where}: missing or of another form: {', '.join(wrong)}; {LINE}")
+        raise InputError(f"{where}: missing or of the wrong type: {', '.join(wrong)}; {LINE}")
     scores = {name: float(row[name]) for name in TEXT_SCORES if isinstance(row.get(name), int | float)}
     return LogItem(section, accepted[0], tuple(accepted), str(generation), scores, kind)
 

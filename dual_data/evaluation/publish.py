@@ -26,7 +26,7 @@ def adapter_files(result: Path) -> dict[str, bytes | Path]:
     adapter = folder / "adapters" / result.stem
     if cell_result["cell"]["method"] == BASE or not adapter.is_dir():
         raise InputError(
-            f"{result}: no adapter was kept of this cell; run the grid with --save-adapters (a cell before unlearning "
+            f"{result}: no adapter was kept for this cell; run the grid with --save-adapters (a cell before unlearning "
             "has none)"
         )
     files: dict[str, bytes | Path] = {name: adapter / name for name in _WEIGHTS}
@@ -35,7 +35,7 @@ def adapter_files(result: Path) -> dict[str, bytes | Path]:
         if not all((stage_adapter / name).is_file() for name in _WEIGHTS):
             raise InputError(
                 f"{stage_adapter}: the adapter of the training stage is gone; remove {adapter} and run the grid again "
-                "with --save-adapters, which makes both anew"
+                "with --save-adapters, which makes both again"
             )
         files |= {f"{STAGE}/{name}": stage_adapter / name for name in _WEIGHTS}
     summary = {key: value for key, value in cell_result.items() if key not in ("items", "panel_items")}

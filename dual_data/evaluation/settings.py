@@ -86,7 +86,7 @@ class DataSettings(Strict):
     @classmethod
     def _of_other_names(cls, measured: Mapping[str, SplitSettings]) -> Mapping[str, SplitSettings]:
         if reserved := [name for name in measured if name in _OWN_SETS]:
-            raise ValueError(f"a measured set cannot be called {reserved[0]!r}, which means another one: rename it")
+            raise ValueError(f"a measured set cannot be called {reserved[0]!r}, which is a reserved name: rename it")
         return measured
 
 
@@ -192,7 +192,7 @@ class EvaluationSettings(Strict):
     def check(self, name: str, grid: GridSettings) -> None:
         """Raise ValueError where a grid names something that is not in the file."""
         if grid.panel_questions and not grid.panel:
-            raise ValueError(f"grids.{name}.panel_questions: no panel is named that they could be of")
+            raise ValueError(f"grids.{name}.panel_questions: needs a panel to take the questions from; set panel")
         tables: tuple[tuple[str, tuple[str, ...], list[str]], ...] = (
             ("models", grid.models, list(self.models)),
             ("data", (grid.data,), list(self.data)),
@@ -205,7 +205,9 @@ class EvaluationSettings(Strict):
                     raise ValueError(f"grids.{name}.{key}: unknown {value!r}; known here: {', '.join(known) or 'none'}")
         sets, methods = self.data[grid.data].forget, self.presets[grid.preset].methods
         if unknown := [value for value in grid.sets if value not in sets]:
-            raise ValueError(f"grids.{name}.sets: {grid.data} forgets no {unknown[0]!r}; it has {', '.join(sets)}")
+            raise ValueError(
+                f"grids.{name}.sets: {grid.data} has no forget set {unknown[0]!r}; it has {', '.join(sets)}"
+            )
         if unknown := [value for value in grid.methods if value not in methods]:
             raise ValueError(
                 f"grids.{name}.methods: the preset {grid.preset} has no {unknown[0]!r}; it has {', '.join(methods)}"
@@ -230,5 +232,5 @@ def resolved(path: str, project: Path) -> Path:
     expanded = os.path.expandvars(path)
     if "$" in expanded:
         variable = expanded.partition("$")[2].partition("/")[0].strip("{}")
-        raise InputError(f"{path} needs the environment variable {variable}: set it to where that is")
+        raise InputError(f"{path} needs the environment variable {variable}: set it to the place of these files")
     return project / Path(expanded).expanduser()

@@ -20,7 +20,9 @@ def write_export(kind: str, files: Mapping[str, str], target: Path, release: Rel
     listing = target / f"dual-data-{kind}.json"
     before = _listed(listing)
     if foreign := [path for path in files if path not in before and (target / path).exists()]:
-        raise UsageError(f"{target / foreign[0]}: exists and is not of an earlier export; choose another folder")
+        raise UsageError(
+            f"{target / foreign[0]}: exists and was not written by an earlier export; choose another folder"
+        )
 
     def list_them(paths: set[str]) -> None:
         about = {"release": str(place), "version": release.version, "content": release.content, "files": sorted(paths)}

@@ -36,7 +36,7 @@ def tofu_json_files(release: Release, place: Place, say: Callable[[str], None] =
             path = f"{config}/{split}.json"
             wrong = len(split_rows[0]["perturbed_answer"])
             if wrong < PERTURBED:
-                say(f"{path}: {wrong} wrong answers a row, not {PERTURBED}: {config} has no more for some of its rows")
+                say(f"{path}: {wrong} wrong answers per row, not {PERTURBED}: some rows of {config} have no more")
             files[path] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in split_rows)
     return files
 

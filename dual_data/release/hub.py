@@ -32,7 +32,7 @@ from dual_data.released import MANIFEST, Place, Release, State
 Report = Callable[[str], None]
 _TAG = re.compile(r"v\d[\w.+-]*")
 _PUSH = "push again"
-_AGAIN = "move the stages' folders out of its artifacts, keep calls.sqlite there, and build again: all is replayed"
+_AGAIN = "move the stages' folders out of its artifacts, keep calls.sqlite there, and build again; calls are replayed"
 
 
 class Pushed(NamedTuple):
@@ -57,8 +57,8 @@ class Action(NamedTuple):
     """What to do next."""
 
 
-LOOKING = Action("could not be looked at on the Hub", "try again")
-LOOKING_FIRST = Action("could not be looked at on the Hub, so nothing was sent", _PUSH)
+LOOKING = Action("could not be read from the Hub", "try again")
+LOOKING_FIRST = Action("could not be read from the Hub, so nothing was sent", _PUSH)
 SENDING = Action("the upload failed", _PUSH)
 
 
@@ -84,8 +84,8 @@ def refusals(state: State) -> tuple[list[str], list[str]]:
         )
     elif state.commit is None:
         unless_forced.append(
-            "git named no commit of the project that it was built from, so nobody can tell from what. Put the project "
-            "under git (where it is already, `git status` in it says what is wrong), commit it, " + _AGAIN
+            "git named no commit of the project, so nobody can tell what it was built from. Put the project under git "
+            "(if it already is, `git status` there says what is wrong), commit it, " + _AGAIN
         )
     return never, unless_forced
 
@@ -133,7 +133,10 @@ def push(
                 return Pushed(remote.head, "", True, (), (), 0)
             strangers = frozenset() if force else target.strangers(remote) - files.keys()
         if strangers:
-            report(f"keeping what no release wrote: {first_of(strangers)}; verify will name it, --force removes it")
+            report(
+                f"keeping files that no release wrote: {first_of(strangers)}; verify will name them, --force removes "
+                "them"
+            )
         removed = tuple(sorted(remote.files - files.keys() - strangers - set(KEPT)))
         size = sum(len(data) if isinstance(data, bytes) else data.stat().st_size for data in files.values())
         plan = Pushed("", "", False, tuple(sorted(files)), removed, size)
@@ -206,7 +209,7 @@ class _Target(NamedTuple):
         if listed is None:
             raise UsageError(
                 f"{self.repository}: holds files that no release of dual-data wrote ({first_of(files)}), and a release "
-                "would take their place. Choose another name, or add --force to remove them."
+                "would replace them. Choose another name, or add --force to remove them."
             )
         return files - listed
 
@@ -259,7 +262,7 @@ class _Target(NamedTuple):
 
 def _expect_publishable(state: State, tag: str, force: bool) -> None:
     if not _TAG.fullmatch(tag):
-        raise UsageError(f"{tag!r}: is no tag of a version; use one such as v1.0.0")
+        raise UsageError(f"{tag!r}: is not a version tag; use one such as v1.0.0")
     never, unless_forced = refusals(state)
     if never:
         raise UsageError("\n  ".join(["this build is never published:", *never]))

@@ -34,7 +34,9 @@ def reload_all(release: Release, folder: Path, cache: Path) -> Iterator[str]:
                 raise DualDataError(f"{folder}: datasets sees other splits of {config}: {', '.join(sorted(dataset))}")
             for split, file in splits.items():
                 if content_hash(_frame(dataset[split])) != file.content:
-                    raise DualDataError(f"{folder}: {file.path} reads differently through datasets; this is a defect")
+                    raise DualDataError(
+                        f"{folder}: {file.path} has other rows when loaded with datasets; this is a bug in dual-data"
+                    )
             yield f"{config}: {len(splits)} splits reloaded, all hashes agree"
 
 

@@ -120,7 +120,7 @@ def _expect_replaceable(target: Path) -> None:
     """Raise UsageError for a target with a file that no release wrote, which would be deleted with the old release."""
     if target.is_mount() or is_here(target):  # A process that works there would be left in a deleted folder.
         reason = "a mount point" if target.is_mount() else "or holds the working directory"
-        raise UsageError(f"{target}: is {reason}, which cannot be replaced; choose another folder, such as one in it")
+        raise UsageError(f"{target}: is {reason}, so it cannot be replaced; choose another folder, such as one in it")
     entries = list(target.iterdir()) if target.is_dir() else []
     if not entries and (target.is_dir() or not target.exists()):
         return
@@ -128,7 +128,7 @@ def _expect_replaceable(target: Path) -> None:
     listed = listed_by(manifest.read_bytes()) if manifest.is_file() else None
     if listed is None:
         names = f" ({first_of([path.name for path in entries])})" if entries else ""
-        raise UsageError(f"{target}: exists and is no release{names}; choose another folder")
+        raise UsageError(f"{target}: exists and is not a release{names}; choose another folder")
     if strangers := set(files_below(target)) - listed - {CARD, croissant.FILE}:
         raise UsageError(
             f"{target}: holds files that no release wrote ({first_of(strangers)}), and a new release would delete "

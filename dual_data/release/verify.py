@@ -67,7 +67,7 @@ def _provenance(release: Release) -> Iterator[str]:
         rows = manifest.get("outcome", {}).get("data", {}).get("rows")
         released = release.configs.get(stage, {}).get(WHOLE)
         if released is not None and released.rows != rows:
-            yield f"{released.path}: {released.rows} rows, and its stage made {rows}: it is of another build"
+            yield f"{released.path}: {released.rows} rows, but its stage made {rows}: it is from another build"
 
 
 def _strangers(place: Place, release: Release) -> Iterator[str]:

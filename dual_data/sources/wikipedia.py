@@ -158,8 +158,8 @@ class Wikipedia:
                     continue
                 if title not in linking:
                     raise ServiceError(
-                        f"{self.api} said nothing about {requested!r}: no article has that title. Correct it where the "
-                        "facts come from."
+                        f"{self.api} said nothing about {requested!r}: no article has that title. Correct it in the "
+                        "source of the facts."
                     )
                 count = min(len(linking[title]), cap)
                 link_counts[requested] = LinkCount(title, count, title in capped, day, "linkshere")
@@ -299,7 +299,8 @@ class Wikipedia:
             raise Transient(f"{self.api}: {response.status_code} {response.reason}", retry_after=wait)
         if response.status_code != 200:
             raise ServiceError(
-                f"{self.api}: {response.status_code} {response.reason}; is services.wikipedia the folder of api.php?"
+                f"{self.api}: {response.status_code} {response.reason}; check that services.wikipedia is the folder "
+                "of api.php"
             )
         if "X-Database-Lag" in response.headers:
             raise Transient(f"{self.api}: the database lags", retry_after=wait if wait is not None else float(MAX_LAG))
@@ -350,8 +351,8 @@ def _batches(titles: Sequence[str]) -> list[list[str]]:
     for title in ordered:
         if not is_title(title):
             raise InputError(
-                f"{title!r} is no title of an article: those have neither # | < > [ ] {{ }} nor control characters. "
-                "Correct it where the facts come from."
+                f"{title!r} is not the title of an article: titles have neither # | < > [ ] {{ }} nor control "
+                "characters. Correct it in the source of the facts."
             )
     return [ordered[i : i + TITLES_A_REQUEST] for i in range(0, len(ordered), TITLES_A_REQUEST)]
 
@@ -372,8 +373,8 @@ def _checked(page: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _endless(api: str, request: Request, more: Mapping[str, Any]) -> str:
     return (
-        f"{api} goes round in circles over prop={request['prop']}: it says again to continue at {canonical(more)}. Use "
-        "another method in [links], or correct the title at fault where the facts come from; it is one of: "
+        f"{api} repeats itself over prop={request['prop']}: it says again to continue at {canonical(more)}. Use "
+        "another method in [links], or correct the title at fault in the source of the facts; it is one of: "
         + ", ".join(request["titles"])
     )
 

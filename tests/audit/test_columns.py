@@ -68,7 +68,7 @@ def test_an_index_into_choices_stands_for_what_was_chosen(name: str) -> None:
 def test_what_is_no_number_is_left_out_and_told(values: Any, numbers: list[float | None], lost: int) -> None:
     messages: list[str] = []
     assert standard(table(pop_sum=values), "some", messages.append).rows["popularity"].to_list() == numbers
-    line = f"some: {lost} value(s) of the column pop_sum are no finite number, and left out"
+    line = f"some: {lost} value(s) of the column pop_sum are left out, since they are not a finite number"
     assert messages == ([line] if lost else [])
 
 
@@ -76,4 +76,4 @@ def test_a_column_that_the_table_may_lack_is_left_out_once() -> None:
     messages: list[str] = []
     rows = standard(table(relation=[["P36"], ["P36"]]), "some", messages.append).rows
     assert rows["stated_relation"].to_list() == [None, None]
-    assert messages == ["some: 2 value(s) of the column relation are no text, and left out"]
+    assert messages == ["some: 2 value(s) of the column relation are left out, since they are not a text"]

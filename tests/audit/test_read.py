@@ -134,7 +134,7 @@ def test_a_stray_file_of_a_folder_is_passed_over_and_told(tmp_path: Path, name: 
     messages: list[str] = []
     assert [split.name for split in read(str(tmp_path), messages.append)] == ["forget"]
     (line,) = messages
-    assert line.startswith(f"passed over: {tmp_path / name}: not readable as ")
+    assert line.startswith(f"skipped: {tmp_path / name}: not readable as ")
     with pytest.raises(InputError, match="not readable as"):
         read(str(tmp_path / name))
 
@@ -149,7 +149,7 @@ def test_a_file_without_rows_and_so_without_columns_is_said_to_have_none(
     ROWS.write_parquet(tmp_path / "forget.parquet")
     messages: list[str] = []
     assert [split.name for split in read(str(tmp_path), messages.append)] == ["forget"]
-    assert messages == [f"passed over: {tmp_path / name}: has no rows, and so no columns to audit"]
+    assert messages == [f"skipped: {tmp_path / name}: has no rows, and so no columns to audit"]
 
 
 def test_tables_of_one_name_are_not_shards_of_one(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_shards_that_do_not_go_together_are_one_clear_error(tmp_path: Path) -> N
     ROWS.with_columns(answer=pl.lit([1])).write_parquet(tmp_path / "a.parquet")
     ROWS.with_columns(answer=pl.lit(1).cast(pl.Date)).write_parquet(tmp_path / "b.parquet")
     (tmp_path / "README.md").write_text("---\nconfigs:\n- data_files: '*.parquet'\n---\n")
-    with pytest.raises(InputError, match=r"a\.parquet: its columns and those of b\.parquet do not go together"):
+    with pytest.raises(InputError, match=r"a\.parquet: its columns and those of b\.parquet do not match"):
         read(str(tmp_path))
 
 

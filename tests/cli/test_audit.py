@@ -59,7 +59,7 @@ def test_what_is_passed_over_is_told_beside_the_result(files: list[str], tmp_pat
     (tmp_path / "notes.json").write_text("[1, 2]")
     result = CliRunner().invoke(app, [str(tmp_path), "--json"])
     assert set(json.loads(result.stdout)["pairs"]) == {"popular|rare"}
-    assert f"passed over: {tmp_path / 'notes.json'}: not readable as json" in result.stderr
+    assert f"skipped: {tmp_path / 'notes.json'}: not readable as json" in result.stderr
 
 
 def test_other_tables_are_passed_over_by_name(files: list[str], tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_other_tables_are_passed_over_by_name(files: list[str], tmp_path: Path) 
     for targets in ([str(tmp_path)], [str(wordings), *files]):
         result = CliRunner().invoke(app, [*targets, "--json"])
         assert set(json.loads(result.stdout)["splits"]) == {"rare", "popular"}
-        assert result.stderr == f"passed over: {line}\n"
+        assert result.stderr == f"skipped: {line}\n"
     alone = CliRunner().invoke(app, [str(wordings)])
     assert isinstance(alone.exception, InputError)
     assert str(alone.exception) == line
@@ -85,7 +85,9 @@ def test_infinite_popularity_is_told_and_makes_no_broken_json(tmp_path: Path) ->
     pl.DataFrame(rows).write_parquet(tmp_path / "some.parquet")
     result = CliRunner().invoke(app, [str(tmp_path / "some.parquet"), "--json"])
     assert json.loads(result.stdout)["splits"]["some"]["popularity"] == {"min": 2.0, "median": 2.0, "max": 2.0}
-    assert result.stderr == "some: 1 value(s) of the column popularity are no finite number, and left out\n"
+    assert (
+        result.stderr == "some: 1 value(s) of the column popularity are left out, since they are not a finite number\n"
+    )
 
 
 @pytest.mark.parametrize("header", ["question,answer", "question,answer,split"])

@@ -50,7 +50,7 @@ TABLES: dict[str, tuple[Mapping[str, bytes], str]] = {
     "empty folder": ({"notes.txt": b"x"}, r"holds no .csv or .parquet file"),
     "empty file": ({"places_country.csv": b""}, "places_country.csv: is empty"),
     "missing columns": ({"places_country.csv": b"subject_qid,object_qid\nQ1,Q2\n"}, "no column subject_label, property_id; it has"),
-    "column twice": ({"places_country.csv": GOOD.replace("object_label", "object_qid", 1).encode()}, "line 1: column 'object_qid' stands there 2"),
+    "column twice": ({"places_country.csv": GOOD.replace("object_label", "object_qid", 1).encode()}, "line 1: column 'object_qid' appears 2"),
     "not UTF-8": ({"places_country.csv": GOOD.replace("Varn", "Värn").encode("latin-1")}, "line 3: not UTF-8 .*0xe4"),
     "NUL byte": ({"places_country.csv": GOOD.replace("Varn", "V\0rn").encode()}, "line 3: holds a NUL byte"),
     "ragged row": ({"places_country.csv": (GOOD + "Q4,Ulm\n").encode()}, "line 4: 2 values for 5 columns"),
@@ -59,7 +59,7 @@ TABLES: dict[str, tuple[Mapping[str, bytes], str]] = {
     "wrong property": ({"places_country.csv": (GOOD + "Q4,Ulm,continent,Q2,Selmia\n").encode()}, "line 4: property_id: 'continent'"),
     "no object": ({"places_country.csv": (GOOD + "Q4,Ulm,P30,,\n").encode()}, "line 4: neither object_qid nor object_value"),
     "one id, two labels": ({"places_country.csv": (GOOD + "Q1,Ulm,P30,Q2,Selmia\n").encode()}, "line 4: Q1 is called 'Ulm' here and 'Orbus' in"),
-    "unknown topic": ({"planets.csv": GOOD.encode()}, "'planets' is no topic of topics.toml"),
+    "unknown topic": ({"planets.csv": GOOD.encode()}, "'planets' is not a topic of topics.toml"),
     "not Parquet": ({"places_country.parquet": b"PAR1 no"}, "not a readable Parquet file"),
 }  # fmt: skip
 
@@ -241,7 +241,12 @@ def test_a_topic_that_is_not_there_is_told_with_the_file_of_the_profile(project:
 def test_in_degree_needs_the_embedded_graph(project: Path) -> None:
     with_facts(project, '[links]\nmethod = "in_degree"\n')
     failed_stage(
-        build(project), project, "links", "in_degree counts in the embedded snapshot", "in-degree elsewhere", code=2
+        build(project),
+        project,
+        "links",
+        "in_degree counts links in the embedded snapshot",
+        "in-degree elsewhere",
+        code=2,
     )
 
 

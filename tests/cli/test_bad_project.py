@@ -143,11 +143,11 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "topic with a hyphen": (
         replaced("pipeline/topics.toml", '[my-topic]\nlabel = "a"\nclasses = ["Q515"]\n'),
-        "topics.toml: my-topic: is no topic's name: .*lower-case letters a to z, digits and _$",
+        "topics.toml: my-topic: is not a valid topic name: .*lower-case letters a to z, digits and _$",
     ),
     "topic named as all topics are": (
         replaced("pipeline/topics.toml", '[all]\nlabel = "a"\nclasses = ["Q515"]\n'),
-        "topics.toml: all: is what the splits of all topics together are named after, .*; give the topic another name$",
+        "topics.toml: all: is reserved for the splits of all topics together, .*; give the topic another name$",
     ),
     "topic limit of nothing": (
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\nlimit = 0\n'),
@@ -155,15 +155,15 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "article that the engine refuses": (
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\narticle = ["^(a)\\\\1"]\n'),
-        "topics.toml: a.article: .* is no regular expression here: backreferences are not supported$",
+        "topics.toml: a.article: .* is not a supported regular expression: backreferences are not supported$",
     ),
     "article that is no pattern": (
         replaced("pipeline/topics.toml", '[a]\nlabel = "a"\nclasses = ["Q515"]\narticle = ["("]\n'),
-        "topics.toml: a.article: '\\(' is no regular expression here: unclosed group$",
+        "topics.toml: a.article: '\\(' is not a supported regular expression: unclosed group$",
     ),
     "pace of no source": (
         replaced("pipeline/dual.toml", "[project]\n[services.pace]\nwikpedia = { per_minute = 3 }\n"),
-        "dual.toml: services.pace: 'wikpedia' is no source; the sources are: wikidata, wikipedia,",
+        "dual.toml: services.pace: 'wikpedia' is not a source; the sources are: wikidata, wikipedia,",
     ),
     "name of another profile": (
         replaced("pipeline/embedded.toml", '[project]\nname = "dual"\n'),
@@ -187,15 +187,15 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a size twice": (
         replaced("pipeline/dual.toml", "[project]\n[splits]\npercents = [5, 1, 5]\n"),
-        "dual.toml: splits.percents: 5 stands there 2 times; each is made once",
+        "dual.toml: splits.percents: 5 is listed 2 times; list it once",
     ),
     "a recipe twice": (
         replaced("pipeline/dual.toml", '[project]\n[splits]\nrecipes = ["paper", "paper"]\n'),
-        "dual.toml: splits.recipes: paper stands there 2 times",
+        "dual.toml: splits.recipes: paper is listed 2 times",
     ),
     "a size of the retain splits twice": (
         replaced("pipeline/dual.toml", "[project]\n[splits.paper]\nretain = [500, 500]\n"),
-        "dual.toml: splits.paper.retain: 500 stands there 2 times; each is made once",
+        "dual.toml: splits.paper.retain: 500 is listed 2 times; list it once",
     ),
     "retain splits of less than nothing": (
         replaced("pipeline/dual.toml", "[project]\n[splits.paper]\nretain = [-5, 0]\n"),
@@ -221,19 +221,19 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "stray key": (replaced("pipeline/dual.toml", "limit = 3\n[project]\n"), "dual.toml: limit: belongs in a table"),
     "precision of an entity": (
         relation('object = "entity"', 'object = "entity"\nprecision = "day"'),
-        'P36.toml: precision belongs to object = "date", and this one is "entity"; leave it out',
+        'P36.toml: precision is only for object = "date", and this one is "entity"; leave it out',
     ),
     "unit of a text": (
         relation('object = "entity"', 'object = "text"\nunit = "Q11573"'),
-        'P36.toml: unit belongs to object = "quantity", and this one is "text"',
+        'P36.toml: unit is only for object = "quantity", and this one is "text"',
     ),
     "classes of a date": (
         relation('object = "entity"', 'object = "date"\nobject_classes = ["Q5"]'),
-        'P36.toml: object_classes belongs to object = "entity"',
+        'P36.toml: object_classes is only for object = "entity"',
     ),
     "exclusion of what is asked": (
         excluded('["capital"]\nreason = "vague"\ntopics = ["places_country"]\n'),
-        "EXCLUDED.toml: capital: P36.toml asks about it; take it out here, or out of the labels there",
+        "EXCLUDED.toml: capital: P36.toml asks about it; remove it here, or from the labels of that file",
     ),
     "exclusion everywhere of what is asked somewhere": (
         excluded('["capital"]\nreason = "vague"\n'),
@@ -241,7 +241,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "exclusion for no known reason": (
         excluded('["x"]\nreason = "vauge"\n'),
-        "EXCLUDED.toml: x.reason: 'vauge' is not explained at its head; there are vacuous, vague, many_answers,",
+        "EXCLUDED.toml: x.reason: 'vauge' is not explained at the head of the file; known: vacuous, vague, many_answers,",
     ),
     "exclusion for no known topic": (
         excluded('["x"]\nreason = "vague"\ntopics = ["places_contry"]\n'),
@@ -257,7 +257,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "prompt of the probe with another variable": (
         edited("prompts/closed_book.md", r"\[variables\]([\s\S]*)\+\+\+", r'[variables]\nhint = "text"\1+++\n{hint}'),
-        "closed_book.md: variables: must be question alone",
+        "closed_book.md: variables: must be only question",
     ),
     "prompt without front matter": (replaced("prompts/salience.md", "How well known is it?"), "salience.md: "),
     "prompt with an unknown variable": (
@@ -486,7 +486,7 @@ def test_relations_are_never_overwritten(project: Path) -> None:
     for name in ("capital", "../P36", "Q36", "P36-x"):
         outcome = dual_data("relations", "new", name, "--project", project)
         assert outcome.code == 2
-        assert "not a relation's name" in outcome.err
+        assert "not a relation name" in outcome.err
 
 
 def test_init_needs_an_empty_folder(tmp_path: Path) -> None:
@@ -503,7 +503,7 @@ def test_init_below_a_file(tmp_path: Path) -> None:
     for target in (tmp_path / "file" / "x", tmp_path / "file" / "x" / "y"):
         outcome = dual_data("init", target)
         assert outcome.code == 2
-        assert f"{target}: cannot be made, for {tmp_path / 'file'} is a file" in outcome.err
+        assert f"{target}: cannot be made, because {tmp_path / 'file'} is a file" in outcome.err
     assert (tmp_path / "file").read_text() == "kept"
 
 
@@ -557,5 +557,5 @@ def test_init_on_a_full_disk_is_one_message_and_leaves_nothing(tmp_path: Path) -
     words = [sys.executable, "-Bc", program, "init", str(tmp_path / "mine")]
     process = subprocess.run(words, capture_output=True, text=True, check=False)
     assert process.returncode == 1
-    assert process.stderr == f"error: {tmp_path / 'mine'}: cannot be made (File too large); nothing is left of it\n"
+    assert process.stderr == f"error: {tmp_path / 'mine'}: cannot be made (File too large); nothing was left behind\n"
     assert list(tmp_path.iterdir()) == []

@@ -81,7 +81,7 @@ def test_a_folder_of_logs_is_said_to_be_none_of_results(folder: Path) -> None:
     outcome = dual_data("eval", "score", log.parent)
     assert outcome.code == 2
     message = " ".join(outcome.err.split())
-    assert f"{log.parent}: no results in it: a folder to score must be one that `dual-data eval run` wrote" in message
+    assert f"{log.parent}: holds no results: a folder to score must be one that `dual-data eval run` wrote" in message
     assert message.endswith("logs of open-unlearning are named file by file")
 
 

@@ -99,7 +99,7 @@ def test_the_model_before_is_paired_with_every_seed_and_others_by_their_own(tmp_
     for seed in (7, 8):
         write_cell(tmp_path, method="WGA", lr=1e-4, seed=seed, forget=0.5, retain=0.9)
     wga = cell_path(tmp_path, write_cell(tmp_path, method="WGA", lr=1e-4, seed=7, forget=0.5, retain=0.9))
-    with pytest.raises(InputError, match=r"has the seeds 0, 1, 2 and .* 7, 8: none to pair them over"):
+    with pytest.raises(InputError, match=r"has the seeds 0, 1, 2 and .* has 7, 8: they have none in common to pair"):
         compare_results(npo, wga, seeds=True)
 
 

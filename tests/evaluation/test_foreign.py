@@ -204,7 +204,9 @@ def test_a_line_that_lacks_something_is_told_what_a_line_needs(
 ) -> None:
     row = {"answer": "Rome", "generation": "Rome"}
     path = _lines(tmp_path / "answers.jsonl", row, row | changes)
-    message = f"{path}: line 2: missing or of another form: {wrong}; a line needs `generation` and `answer` (a text) or"
+    message = (
+        f"{path}: line 2: missing or of the wrong type: {wrong}; a line needs `generation` and `answer` (a text) or"
+    )
     with pytest.raises(InputError, match=re.escape(message)):
         read_log(path)
 
@@ -213,7 +215,7 @@ def test_a_line_that_lacks_something_is_told_what_a_line_needs(
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"answer": "Rome"', "a.jsonl: line 1: not readable as JSON"),
-        ("a.jsonl", b"[]", "line 1: missing or of another form: generation, answer or answers"),
+        ("a.jsonl", b"[]", "line 1: missing or of the wrong type: generation, answer or answers"),
         ("a.jsonl", b"", "holds no items"),
         ("a.json", b"{}\n{}\n", "not readable as JSON: .*; JSON lines go in a .jsonl file"),
         ("a.json", b'{"answer": "Rome", "generation": ""}', "answers of other code go in a .jsonl file"),

@@ -151,7 +151,7 @@ def test_an_adapter_whose_stage_is_gone_is_refused_with_what_makes_both_anew(
 
 def test_a_push_that_fails_leaves_no_repository(online: Hub) -> None:
     files: dict[str, bytes | Path] = {"README.md": b"---\nlicense: mit\n---\n"}
-    with pytest.raises(ServiceError, match="could not be looked at on the Hub, so nothing was sent"):
+    with pytest.raises(ServiceError, match="could not be read from the Hub, so nothing was sent"):
         push_model("someone/unlearned", files, message="Add", endpoint="http://127.0.0.1:9", token=TOKEN)
     with pytest.raises(Refused, match="401"):
         push_model("someone/unlearned", files, message="Add", endpoint=online.url, token="hf_wrong")

@@ -135,7 +135,7 @@ def test_presets_have_the_methods_of_the_codes_that_they_repeat() -> None:
             "reference",
             r"/splits/examples: no such folder.* first \(dual-data build --project \S+ --profile dual\), or correct",
         ),
-        ("reference_published", "DUAL_DATA_PUBLISHED: set it to where that is"),
+        ("reference_published", "DUAL_DATA_PUBLISHED: set it to the place of these files"),
     ],
 )
 def test_a_dry_run_says_what_is_not_built(

@@ -26,7 +26,7 @@ def test_files_of_an_earlier_export_are_replaced_or_removed(exported: Exported, 
 
 def test_a_file_of_somebody_else_is_never_overwritten(exported: Exported, tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("mine")
-    with pytest.raises(UsageError, match="is not of an earlier export"):
+    with pytest.raises(UsageError, match="was not written by an earlier export"):
         write_export("kind", {"a.yaml": "1", "b.yaml": "2"}, tmp_path, *exported)
     assert (tmp_path / "b.yaml").read_text() == "mine"
     assert not (tmp_path / "a.yaml").exists()

@@ -130,7 +130,7 @@ def test_a_file_with_fewer_wrong_answers_is_told(tmp_path: Path) -> None:
     files = tofu_json_files(release, Place(folder=tmp_path / "release"), messages.append)
     assert len(messages) == len(files)
     assert messages[0].startswith("paper/")
-    assert messages[0].endswith(".json: 2 wrong answers a row, not 5: paper has no more for some of its rows")
+    assert messages[0].endswith(".json: 2 wrong answers per row, not 5: some rows of paper have no more")
 
 
 def test_a_file_a_split_in_the_order_of_the_split(exported: tuple[Release, Place]) -> None:

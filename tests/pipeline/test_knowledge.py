@@ -453,7 +453,7 @@ def test_a_local_plan_opens_no_model(tools: Tools) -> None:
         ({"models": [{"name": "m"}]}, "knowledge.models.0: m: give either endpoint or local"),
         ({"models": [{"name": "m", "local": "x", "rules": []}]}, "rules are matched, paper or both"),
         ({"models": [{"name": "m", "local": "x", "rules": ["exact"]}]}, "models.0.rules.0: Input should be 'matched'"),
-        ({"models": [{"name": "m", "local": "x"}] * 2}, "two models have one name"),
+        ({"models": [{"name": "m", "local": "x"}] * 2}, "two models have the same name"),
         ({"models": [{"name": "m", "local": "x", "budget": {"money": 1}}]}, "budget.money needs endpoint.price"),
         ({"model": []}, "knowledge.model: unknown key"),
         ({"controls": -1}, "knowledge.controls"),
@@ -467,7 +467,7 @@ def test_a_bad_parameter_is_named(data: dict[str, Any], message: str) -> None:
 def test_a_prompt_with_more_than_the_question_is_refused(tools: Tools) -> None:
     path = tools.project / "prompts" / "closed_book.md"
     path.write_text(path.read_text().replace('"text"', '"text"\nhint = "json"') + "{hint}")
-    with pytest.raises(ConfigError, match="the book is closed"):
+    with pytest.raises(ConfigError, match="the probe gives the model nothing else"):
         probe(tools, FakeModel(answer=knows))
 
 

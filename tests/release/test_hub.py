@@ -168,7 +168,8 @@ def test_files_that_others_put_beside_a_release_stay_unless_forced(
     gone = ("old.md", "old/train.parquet")
     assert publish(online, released, "v1.0.1", dry_run=True, report=messages.append).removed == gone
     assert online.state() == before
-    words = "keeping what no release wrote: LICENSE, eval/results.parquet, images/fig.png and 1 more; verify will name"
+    files = "LICENSE, eval/results.parquet, images/fig.png and 1 more"
+    words = f"keeping files that no release wrote: {files}; verify will name"
     assert [line for line in messages if line.startswith(words)] == messages
     proposed = publish(online, released, "v1.0.1", create_pr=True)
     assert THEIRS.items() <= repository.commits[proposed.commit].items()
@@ -444,8 +445,8 @@ def test_builds_that_are_not_to_be_published(
 @pytest.mark.parametrize(
     ("dry_run", "words"),
     [
-        (True, r"could not be looked at on the Hub \(.*; try again\."),
-        (False, r"could not be looked at on the Hub, so nothing was sent \(.*; push again\."),
+        (True, r"could not be read from the Hub \(.*; try again\."),
+        (False, r"could not be read from the Hub, so nothing was sent \(.*; push again\."),
     ],
 )
 def test_a_hub_that_does_not_answer_is_told_once(online: Hub, released: Released, dry_run: bool, words: str) -> None:
@@ -457,7 +458,7 @@ def test_a_hub_that_does_not_answer_is_told_once(online: Hub, released: Released
 
 @pytest.mark.parametrize("tag", ["", "v 1", "v1:0", "v1^", " v1", "1.0.0", "latest"])
 def test_what_is_no_tag_is_refused(online: Hub, released: Released, tag: str) -> None:
-    with pytest.raises(UsageError, match="is no tag of a version"):
+    with pytest.raises(UsageError, match="is not a version tag"):
         publish(online, released, tag)
     assert online.requests == []
 

@@ -249,9 +249,9 @@ def test_earlier_release_is_replaced_and_other_folders_are_not(build: Build, tmp
     foreign = tmp_path / "other"
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("years of work")
-    with pytest.raises(UsageError, match=r"other: exists and is no release \(thesis\.tex\); choose another folder"):
+    with pytest.raises(UsageError, match=r"other: exists and is not a release \(thesis\.tex\); choose another folder"):
         write_release(build, foreign, name="made")
-    with pytest.raises(UsageError, match=r"thesis\.tex: exists and is no release; choose another folder"):
+    with pytest.raises(UsageError, match=r"thesis\.tex: exists and is not a release; choose another folder"):
         write_release(build, foreign / "thesis.tex", name="made")
     assert (foreign / "thesis.tex").read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"], "nothing is left lying about"
@@ -270,7 +270,9 @@ def test_a_folder_with_a_manifest_of_something_else_stays(build: Build, tmp_path
         (target / "popup.html").write_text("years of work")
         (target / "manifest.json").write_text(json.dumps(EXTENSION))
     before = contents(target)
-    with pytest.raises(UsageError, match=rf"{kind}: exists and is no release \(.*manifest\.json.*\); choose another"):
+    with pytest.raises(
+        UsageError, match=rf"{kind}: exists and is not a release \(.*manifest\.json.*\); choose another"
+    ):
         write_release(build, target, name="made")
     assert contents(target) == before
 
@@ -473,7 +475,7 @@ def test_a_stage_of_another_build_is_found(build: Build, tmp_path: Path) -> None
     manifest["stages"]["facts"]["outcome"]["data"]["rows"] += 1
     (target / "manifest.json").write_text(json.dumps(manifest))
     assert verify(Place(folder=target))[1] == [
-        f"facts/train.parquet: {rows} rows, and its stage made {rows + 1}: it is of another build"
+        f"facts/train.parquet: {rows} rows, but its stage made {rows + 1}: it is from another build"
     ]
 
 

@@ -193,7 +193,7 @@ def test_an_answer_that_continues_where_it_began_is_never_logged(tmp_path: Path)
 
 
 def test_a_circle_of_answers_ends_with_one_message(tmp_path: Path) -> None:
-    message = r"goes round in circles over prop=redirects.*another method in \[links\].*one of: Sarr$"
+    message = r"repeats itself over prop=redirects.*another method in \[links\].*one of: Sarr$"
     with proxy("http://127.0.0.1:9/", continued("1"), continued("2"), continued("1")) as front:
         for _ in ("asked", "replayed"):
             with pytest.raises(ServiceError, match=message):
@@ -224,7 +224,9 @@ def test_a_title_that_would_be_read_as_several_or_as_another_is_never_asked_for(
     """A bar would change what all titles of its request mean; of "C#", the links of "C" would be counted."""
     with proxy("http://127.0.0.1:9/") as front:
         for count in (client(front.url, tmp_path).cirrus_requests, client(front.url, tmp_path).redirect_requests):
-            with pytest.raises(InputError, match=r"is no title of an article: .* Correct it where the facts come from"):
+            with pytest.raises(
+                InputError, match=r"is not the title of an article: .* Correct it in the source of the facts"
+            ):
                 count(["Ostel", title])
         assert front.count == 0
 

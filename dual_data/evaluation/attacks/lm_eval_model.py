@@ -76,8 +76,8 @@ class PrefixCachingLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         for index, (texts, context, continuation) in enumerate(requests):
             if not (context and 0 < len(continuation) <= self.max_length):
                 raise InputError(
-                    f"lm-eval asks for {len(continuation)} tokens after {len(context)}, and the model takes 1 to "
-                    f"{self.max_length} after at least 1: {texts!r:.200}"
+                    f"lm-eval asks to score {len(continuation)} tokens after a context of {len(context)}, and the "
+                    f"model takes 1 to {self.max_length} tokens after a context of at least 1: {texts!r:.200}"
                 )
             ids = (context + continuation)[-(self.max_length + 1) : -len(continuation)]
             by_prompt.setdefault(tuple(ids), []).append((index, Answer(tuple(continuation), len(continuation))))

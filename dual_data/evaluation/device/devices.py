@@ -29,7 +29,7 @@ def devices_named(text: str | None, *, used: bool = True) -> list[str]:
         match = _KNOWN.fullmatch(name)
         if match is None:
             raise UsageError(
-                f"--device: {name!r} is no device: write cpu, cuda, or one GPU by its number, as in cuda:1"
+                f"--device: {name!r} is not a device: write cpu, cuda, or one GPU by its number, as in cuda:1"
             )
         if used and name != "cpu":
             _check_gpu(name, int(match[1] or 0))
@@ -40,7 +40,7 @@ def device_named(text: str | None) -> str:
     """The single device that is named, or the default. Raises UsageError as `devices_named` does, and for several."""
     names = devices_named(text)
     if len(names) > 1:
-        raise UsageError(f"--device: {text}: one device is used here, name one")
+        raise UsageError(f"--device: {text}: this command uses one device; name only one")
     return names[0]
 
 

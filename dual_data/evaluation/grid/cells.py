@@ -189,7 +189,7 @@ def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
     folder = resolved(data.folder, project)
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder, and the grid's rows are to come from it: {remedy(folder)}correct "
+            f"{folder}: no such folder, but the grid takes its rows from it: {remedy(folder)}correct "
             "`folder` in the grid file"
         )
     paraphrases = folder / data.paraphrases if data.paraphrases else None

@@ -47,9 +47,9 @@ def refuse_mixing(grid: Grid, cells: Sequence[Cell]) -> None:
         cell, name = conflict
         names = _differing(grid, cell, name) or "named by another version"
         raise InputError(
-            f"{grid.folder}: holds results of other rows or settings than the cells to run "
-            f"({names}), such as {cell_path(grid.folder, name)} for {cell.label}. Results of "
-            "both can be neither reported nor compared: name another folder with --out, or remove the old results"
+            f"{grid.folder}: holds results with other rows or settings than the cells to run "
+            f"({names}), such as {cell_path(grid.folder, name)} for {cell.label}. They cannot be reported or compared "
+            "together with new results: name another folder with --out, or remove the old results"
         )
 
 

@@ -49,6 +49,8 @@ def read_plan(folder: Path) -> Mapping[str, Mapping[str, Any]]:
         return {}
     plan = read_json(path)
     if not isinstance(plan, dict) or plan.get("format") != _FORMAT:
-        raise InputError(f"{path}: not a list of planned cells of this version; remove it, the next run writes it anew")
+        raise InputError(
+            f"{path}: not a list of planned cells of this version; remove it, and the next run writes it again"
+        )
     cells: dict[str, dict[str, Any]] = plan["cells"]
     return cells

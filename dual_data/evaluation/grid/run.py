@@ -88,7 +88,10 @@ def run(
     if options.save_adapters and grid.preset.full:
         raise UsageError(f"{grid.name} trains all weights and has no adapters to keep: leave --save-adapters out")
     if grid.preset.full and not ranks.alone:
-        raise UsageError(f"{grid.name} trains all weights, and a base that processes share is not trained: no --shard")
+        raise UsageError(
+            f"{grid.name} trains all weights, but the base that --shard spreads over devices is not trained: leave "
+            "--shard out"
+        )
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
     numbers = {cell.id: number for number, cell in enumerate(todo, 1)}
     grid_run, counts = _GridRun(grid, options, project, say, numbers), Counter[str]()

@@ -82,7 +82,7 @@ class Sets(NamedTuple):
             else:
                 rows += getattr(self, name)
         if not rows:
-            raise InputError(f"a training stage learns {', '.join(stage.train)}, of which this dataset has no rows")
+            raise InputError(f"a training stage learns {', '.join(stage.train)}, but this dataset has no rows of these")
         return list({item.question: item for item in rows}.values())
 
 

@@ -168,7 +168,7 @@ class Method(NamedTuple):
             if not isinstance(value, type(known[name])) and not (
                 isinstance(value, int) and isinstance(known[name], float)
             ):
-                raise UsageError(f"{self.name}.{name}: {value!r} is no {type(known[name]).__name__}")
+                raise UsageError(f"{self.name}.{name}: {value!r} is not a valid {type(known[name]).__name__}")
         # An int given for a float is the same setting.
         return {**known, **{name: type(known[name])(value) for name, value in chosen.items()}}
 

@@ -107,7 +107,7 @@ def load(
     with _pretrained_source(str(spec), trust_remote_code, revision) as (source, options):
         config = AutoConfig.from_pretrained(source, **options)
         if config.is_encoder_decoder:
-            raise UsageError(f"{spec} is an encoder-decoder; causal language models are evaluated here")
+            raise UsageError(f"{spec} is an encoder-decoder model; only causal language models can be evaluated")
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
     commit, weights = _origin(source, revision)
@@ -180,8 +180,8 @@ def finish(
     end = turn_end(tokenizer)
     if end >= size:
         raise InputError(
-            f"{spec}: a turn ends with {tokenizer.convert_ids_to_tokens(end)!r}, token {end}, and the model has "
-            f"{size}: load it with the tokenizer that it was trained with"
+            f"{spec}: a turn ends with {tokenizer.convert_ids_to_tokens(end)!r}, token {end}, but the model has "
+            f"only {size} tokens: load it with the tokenizer that it was trained with"
         )
     stops = _stop_ids(model, tokenizer, end)
     pad = _pad_id(tokenizer, stops, size)
@@ -243,8 +243,8 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     layers = getattr(model.base_model, "layers", None)
     if not isinstance(layers, nn.ModuleList):
         raise UsageError(
-            f"{type(model).__name__} keeps its layers in an unknown place: RMU cannot stop at one, nor can several "
-            "devices share them"
+            f"{type(model).__name__} keeps its layers in an unknown place, so RMU cannot stop at a layer and several "
+            "devices cannot share the model"
         )
     return layers
 
@@ -294,8 +294,8 @@ def check_head(model: PreTrainedModel) -> None:
         expected, logits, rtol=1e-3, atol=1e-2 * expected.abs().max().item()
     ):
         raise UsageError(
-            f"{type(model).__name__} does something to its logits that is not known here, so answer-only "
-            "logits would be wrong; use a Llama, Qwen, Gemma, Mistral or similar model, or teach it to "
+            f"{type(model).__name__} changes its logits in a way that is not known here, so answer-only "
+            "logits would be wrong; use a Llama, Qwen, Gemma, Mistral or similar model, or add the change to "
             "dual_data.evaluation.models.loading.head"
         )
 

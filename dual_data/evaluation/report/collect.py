@@ -223,8 +223,8 @@ def _add(runs: list[Run], new: Run) -> None:
         if (old.lr, old.seed) == (new.lr, new.seed) and old.sets and new.sets:
             changed = some_of(difference(old.settings, new.settings)) or "rows or settings"
             raise InputError(
-                f"{old.path} and {new.path} are of one model, stage, set, method, learning rate and seed: {changed} "
-                "changed in between; remove the older results, or give every setting its own --out"
+                f"{old.path} and {new.path} have the same model, stage, set, method, learning rate and seed, but "
+                f"{changed} changed in between; remove the older results, or give every setting its own --out"
             )
     runs.append(new)
 
@@ -233,8 +233,9 @@ def _require_same_recipe(old: Run, new: Run) -> None:
     """Raise InputError for runs of two recipes: no mean and no difference between sets may mix them."""
     if names := difference(old.settings, new.settings):
         raise InputError(
-            f"{old.path} and {new.path} are of one model, stage and method and differ in more than set, learning rate "
-            f"and seed ({some_of(names)}): remove the results of the setting that is over, or name the preset anew"
+            f"{old.path} and {new.path} have the same model, stage and method but differ in more than set, learning "
+            f"rate and seed ({some_of(names)}): remove the results of the setting that you do not need, or give the "
+            "preset another name"
         )
 
 
@@ -249,8 +250,8 @@ def collect_side(paths: Sequence[Path]) -> list[Run]:
     for run, following in itertools.pairwise(runs):
         if run.seed == following.seed:
             raise InputError(
-                f"{run.path} and {following.path} are of one setting and seed: rows or settings changed in between; "
-                "remove the older one"
+                f"{run.path} and {following.path} have the same setting and seed, but rows or settings changed in "
+                "between; remove the older one"
             )
         _require_same_recipe(run, following)
     return runs
@@ -261,8 +262,8 @@ def stack(runs: Sequence[Run], name: str, score: str) -> Floats:
     tables = [run.sets[name] for run in runs]
     if len({table.ids for table in tables}) != 1:
         raise InputError(
-            f"{runs[0].path.parent}: some cells of one method measured other items of {name} than the rest: rows or "
-            "settings changed in between; remove the older results, or give every setting its own --out"
+            f"{runs[0].path.parent}: some cells of one method measured other items of {name} than the rest, since rows "
+            "or settings changed in between; remove the older results, or give every setting its own --out"
         )
     return np.stack([table.scores[score] for table in tables])
 
@@ -273,8 +274,8 @@ def stack_panel(runs: Sequence[Run], score: str) -> Floats:
     if len(by_hash) > 1 or None in by_hash:
         paths = " and ".join(str(run.path) for run in by_hash.values())
         raise InputError(
-            f"{paths} were not asked the same utility panel, or none: remove the results of the setting that is "
-            "over, or give every setting its own --out"
+            f"{paths} were not asked the same utility panel, or none: remove the results of the setting that you "
+            "do not need, or give every setting its own --out"
         )
     return np.stack([run.panel.scores[score] for run in runs if run.panel is not None])
 

@@ -228,7 +228,7 @@ def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
     if missing := set(required) - set(frame.columns):
         raise InputError(f"{path}: no column {' and '.join(sorted(missing))}; found {', '.join(frame.columns)}")
     if nested := [name for name in required if frame.schema[name].is_nested()]:
-        raise InputError(f"{path}: column {nested[0]} holds {frame.schema[nested[0]]}; write one text a row")
+        raise InputError(f"{path}: column {nested[0]} holds {frame.schema[nested[0]]}; write one text per row")
     return frame
 
 
@@ -266,8 +266,8 @@ def _texts(row: Mapping[str, Any], column: str, location: str) -> list[str]:
     # A string may be one answer or several with a separator: a wrong guess would change scores silently.
     if not isinstance(value, list) or any(isinstance(text, list | dict) for text in value):
         raise InputError(
-            f"{location}: {column} is {str(value)[:40]!r} and no list of texts: write one (a CSV file cannot hold it, "
-            "Parquet and JSON lines can), or leave the column out"
+            f"{location}: {column} is {str(value)[:40]!r}, not a list of texts: write a list (in Parquet or JSON "
+            "lines; a CSV file cannot hold one), or leave the column out"
         )
     return [str(text) for text in value if text is not None]
 
@@ -281,7 +281,7 @@ def _popularity(row: Mapping[str, Any], location: str) -> float | None:
             number = float(value)
         except (TypeError, ValueError):
             raise InputError(
-                f"{location}: {name} is {str(value)[:40]!r} and no number: correct it, or leave it empty"
+                f"{location}: {name} is {str(value)[:40]!r}, not a number: correct it, or leave it empty"
             ) from None
         if not math.isnan(number):  # what pandas writes for an empty cell
             return number

@@ -87,7 +87,7 @@ def build_workload(
     """
     profile = profile_named(profile) if isinstance(profile, str) else profile
     if options.attacks and not profile.chat:
-        raise InputError(f"attack prompts are chats; the profile {profile.name} has none: use the profile chat")
+        raise InputError(f"attack prompts need a chat profile, and {profile.name} is none: use the profile chat")
     ordered = sorted(demonstrations, key=lambda item: digest(f"demonstration|{item.id}"))
     pool = _Pool([item for items in sets.values() for item in items])
     builder = _Builder(tokenizer, profile)

@@ -280,7 +280,9 @@ class TrainingRun:
         optimisation, limits = self._optimisation, list[tuple[str, float, str]]()
         if optimisation.stop_forget_nll:
             if "forget_nll" not in self._parts:
-                raise UsageError(f"{self._method.name} computes no forget loss to stop at: it takes no stop_forget_nll")
+                raise UsageError(
+                    f"{self._method.name} computes no forget loss to stop at, so stop_forget_nll cannot be set"
+                )
             limits.append(
                 ("forget_nll", optimisation.stop_forget_nll, f"forget loss above {optimisation.stop_forget_nll:g}")
             )
@@ -305,7 +307,7 @@ class TrainingRun:
         """The layer that the loss reads, counted from 0; the last one where the model has fewer."""
         layer = int(self._options["layer"])
         if layer < 0:
-            raise UsageError(f"{self._method.name}.layer: {layer} is no layer; they are counted from 0")
+            raise UsageError(f"{self._method.name}.layer: {layer} is not a layer; layers are counted from 0")
         self.note("layer", min(layer, layers - 1))
         return min(layer, layers - 1)
 
@@ -323,7 +325,9 @@ class TrainingRun:
         }
         if self._optimisation.forget_kl:
             if method.at_layer:
-                raise UsageError(f"{method.name} stops at a layer and has no distributions: it takes no forget_kl")
+                raise UsageError(
+                    f"{method.name} stops at a layer and has no output distributions, so forget_kl cannot be set"
+                )
             sources["everywhere"] = Source(cell.forget, train_end, everywhere=True)
         return sources
 

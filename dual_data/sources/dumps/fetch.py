@@ -109,7 +109,7 @@ class _Download:
         lines = (line.split() for line in body.decode("utf-8", "replace").splitlines())
         sums = {words[-1].lstrip("*"): words[0].lower() for words in lines if len(words) == 2}
         if not sums or not all(re.fullmatch("[0-9a-f]{40}", value) for value in sums.values()):
-            raise ServiceError(f"{self._folder}{name}: is no list of SHA-1 sums; choose another --mirror")
+            raise ServiceError(f"{self._folder}{name}: is not a list of SHA-1 sums; choose another --mirror")
         return sums
 
     def file(self, name: str, path: Path, sha1: str, task: Task) -> None:
@@ -169,14 +169,14 @@ class _Download:
                 content_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
                 if response.status_code != 206 or content_range is None or int(content_range[1]) != offset:
                     if offset and not _may_be_whole(response, offset):
-                        raise Transient("answered something else than the file")
+                        raise Transient("answered with something other than the file")
                     restart()
                 # Bytes are written as they arrive: iter_content would wait for a whole chunk, and lose it at a cut.
                 while data := response.raw.read1(_CHUNK, decode_content=False):
                     write(data)
         except _NO_ADDRESS as error:
             # Not an address, or redirected to none: another try would fail alike.
-            raise InputError(f"{url}: cannot be asked for ({error}); choose another --mirror") from None
+            raise InputError(f"{url}: cannot be requested ({error}); choose another --mirror") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Transient(f"the connection broke ({type(error).__name__})") from None
 
@@ -184,8 +184,8 @@ class _Download:
         status = response.status_code
         if status in (401, 403):
             raise Refused(
-                f"{url}: answered {status}: the server does not want this client. See that the contact is yours, wait "
-                "a day if it was banned, or choose another --mirror."
+                f"{url}: answered {status}: the server does not want this client. Check that the contact is yours, "
+                "wait a day if it was banned, or choose another --mirror."
             )
         if status in (404, 410):
             raise InputError(f"{url}: there is no such dump; look for the dates at {url.rsplit('/', 2)[0]}/")

@@ -43,8 +43,8 @@ def day_of(name: str, date: str) -> str:
     """The day of a dump by its date, as YYYY-MM-DD. Raises InputError for `latest`, which does not tell it."""
     if not date.isdigit():
         raise InputError(
-            f"{name}: its name does not tell its day, which every count of links carries, and {date!r} may be of "
-            "several days; name the dumps by it, such as enwiki-20261101-pagelinks.sql.gz"
+            f"{name}: its name does not tell the day of the dump, with which link counts are stored, and {date!r} may "
+            "be of several days; put the day into the name, as in enwiki-20261101-pagelinks.sql.gz"
         )
     return f"{date[:4]}-{date[4:6]}-{date[6:]}"
 
@@ -74,14 +74,14 @@ def dump_files(folder: Path) -> list[DumpFile]:
     for file in dumps:
         other = by_table.setdefault(file.table, file)
         if other is not file:
-            raise InputError(f"{folder}: both {other.path.name} and {file.path.name}; move one of them elsewhere")
+            raise InputError(f"{folder}: holds both {other.path.name} and {file.path.name}; move one of them elsewhere")
     of_wiki = [by_table[table] for table in WIKI_TABLES if table in by_table]
     for file in of_wiki:
         day_of(file.path.name, file.date)
         if (file.wiki, file.date) != (of_wiki[0].wiki, of_wiki[0].date):
             raise InputError(
-                f"{folder}: {of_wiki[0].path.name} and {file.path.name} are not of one wiki and day; their page ids "
-                "would not fit together"
+                f"{folder}: {of_wiki[0].path.name} and {file.path.name} are not of the same wiki and day; their page "
+                "ids would not fit together"
             )
     return dumps
 

@@ -83,9 +83,9 @@ def _subjects(tables: Tables, hierarchy: pl.DataFrame, name: str, topic: Topic, 
         rows = tables.engine.collect(items).sort("item")
         if rows.height > topic.limit:
             raise InputError(
-                f"{tables.folder}: {name} takes the {topic.limit} of {rows.height} items with most sitelinks, which a "
-                f"truthy dump does not tell. Put wikidatawiki-DATE-{SITELINKS}.sql.gz beside it and import again, or "
-                'set order = "hash" for the topic.'
+                f"{tables.folder}: {name} takes the {topic.limit} items with the most sitelinks out of {rows.height}, "
+                f"but a truthy dump has no sitelinks. Put wikidatawiki-DATE-{SITELINKS}.sql.gz beside it and import "
+                'again, or set order = "hash" for the topic.'
             )
         return rows["item"].head(most).to_list()
     ranked = items.join(counts, on="item", how="left").with_columns(rank=nw.col("count").fill_null(0) * -1)

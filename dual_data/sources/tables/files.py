@@ -29,7 +29,7 @@ def table_files(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: no such folder; one with {' or '.join(ENDINGS)} files is expected there")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
     if not paths:
-        raise InputError(f"{folder}: holds no {' or '.join(ENDINGS)} file; put one table a topic there")
+        raise InputError(f"{folder}: holds no {' or '.join(ENDINGS)} file; put one table per topic there")
     return paths
 
 
@@ -55,7 +55,7 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     frame = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
     names = ", ".join(name for name in frame.columns if name != _LINE)
     if absent := [name for name in required if name not in frame.columns]:
-        raise InputError(f"{path}: no column {', '.join(absent)}; it has: {names}. Needed are: {', '.join(required)}")
+        raise InputError(f"{path}: no column {', '.join(absent)}; it has: {names}. Needed: {', '.join(required)}")
     present = [name for name in dict.fromkeys([*required, *optional, "topic"]) if name in frame.columns]
     columns = frame.lazy().select(pl.col(_LINE).alias("line"), *(_as_text(frame, name) for name in present))
     missing = [name for name in (*required, *optional) if name not in frame.columns]
@@ -146,7 +146,7 @@ def _rows_one_by_one(data: bytes, path: Path) -> tuple[pl.DataFrame, Sequence[in
 def _names(row: Sequence[str], path: Path) -> list[str]:
     names = [name.strip() for name in row]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"{path}: line 1: column {repeated[0]!r} stands there {names.count(repeated[0])} times")
+        raise InputError(f"{path}: line 1: column {repeated[0]!r} appears {names.count(repeated[0])} times")
     return names
 
 

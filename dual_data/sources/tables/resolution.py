@@ -223,7 +223,7 @@ def _label_table(path: Path) -> pl.DataFrame:
             raise InputError(f"{location(row)}: qid: {row['qid']!r} is not a Wikidata item id such as Q90")
         if row["qid"] in lines:
             raise InputError(
-                f"{location(row)}: qid: {row['qid']} stands in line {lines[row['qid']]} already; an id has one line, "
+                f"{location(row)}: qid: {row['qid']} is already in line {lines[row['qid']]}; an id has one line, "
                 "its other names belong in the column aliases"
             )
         lines[row["qid"]] = row["line"]

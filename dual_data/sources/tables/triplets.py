@@ -110,8 +110,8 @@ def in_topic_order(rows: pl.DataFrame, topics: Sequence[str]) -> pl.DataFrame:
     if unknown.height:
         first = unknown.row(0, named=True)
         raise InputError(
-            f"{location(first)}: {first['topic']!r} is no topic of topics.toml; a table's name, or its column `topic`, "
-            f"says which topic its rows belong to. Known are: {', '.join(topics)}"
+            f"{location(first)}: {first['topic']!r} is not a topic of topics.toml; a table's name, or its column "
+            f"`topic`, says which topic its rows belong to. Known topics: {', '.join(topics)}"
         )
     return rows.sort(pl.col("topic").cast(pl.Enum(topics)), maintain_order=True)
 
@@ -244,7 +244,7 @@ def _check_column(rows: pl.DataFrame, name: str, valid: Callable[[str], bool], e
         raise InputError(f"{location(row)}: {name}: {row[name]!r} is not of the form {example}")
     if not nullable:
         for row in rows.filter(pl.col(name).is_null()).head(1).iter_rows(named=True):
-            raise InputError(f"{location(row)}: {name}: is empty; {example}, for example, is expected")
+            raise InputError(f"{location(row)}: {name}: is empty; a value such as {example} is expected")
 
 
 def _object(row: Mapping[str, str | None], relation: Relation) -> values.Value:

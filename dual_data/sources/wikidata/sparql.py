@@ -257,8 +257,8 @@ def failure(status: int, headers: Message, text: str, url: str, now: float) -> S
         return TooLarge(shown)
     if status in (401, 403):
         return Refused(
-            f"{shown}. The service does not want this client: see that the contact is yours, and wait a day if it was "
-            "banned for asking too fast."
+            f"{shown}. The service does not want this client: check that the contact is yours, and wait a day if it "
+            "was banned for asking too fast."
         )
     if status in (408, 429) or (status >= 500 and status not in (501, 504, 505)):
         wait = retry_after(headers.get("Retry-After"), now)

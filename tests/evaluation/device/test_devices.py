@@ -35,13 +35,13 @@ def test_a_gpu_must_be_there_to_be_used(gpus: list[int]) -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cpu,"])
 def test_a_name_that_is_no_device_is_refused_whether_used_or_not(name: str) -> None:
-    with pytest.raises(UsageError, match="is no device: write cpu, cuda, or one GPU"):
+    with pytest.raises(UsageError, match="is not a device: write cpu, cuda, or one GPU"):
         devices_named(name, used=False)
 
 
 def test_attacks_take_one_device() -> None:
     assert device_named("cpu") == "cpu"
-    with pytest.raises(UsageError, match="one device is used here"):
+    with pytest.raises(UsageError, match="this command uses one device"):
         device_named("cpu,cpu")
 
 

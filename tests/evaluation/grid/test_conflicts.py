@@ -37,7 +37,7 @@ def test_another_limit_is_named_with_the_way_out(project: Path) -> None:
     with pytest.raises(InputError) as refused:
         refuse_mixing(grid, cells[1:])
     message = str(refused.value)
-    start = "holds results of other rows or settings than the cells to run (no limit there, limit 2 here), such as "
+    start = "holds results with other rows or settings than the cells to run (no limit there, limit 2 here), such as "
     assert message.startswith(f"{grid.folder}: {start}{grid.folder / 'cells'}")
     assert message.endswith("name another folder with --out, or remove the old results")
     assert {path: path.read_bytes() for path in grid.folder.rglob("*.json")} == before

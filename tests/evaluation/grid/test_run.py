@@ -340,7 +340,7 @@ def test_the_layer_that_was_read_is_kept_and_what_a_method_lacks_is_refused(proj
     file = one_stage(FILE.replace("NPO = { beta = 0.5 }", "RMU = {}"))
     for out, changed, word in (
         ("a", file, ""),
-        ("b", file.replace("RMU = {}", "RMU = { layer = -1 }"), "RMU.layer: -1 is no layer"),
+        ("b", file.replace("RMU = {}", "RMU = { layer = -1 }"), "RMU.layer: -1 is not a layer"),
         ("c", file.replace("batch = 2", "batch = 2\nstop_forget_nll = 5.0"), "RMU computes no forget loss to stop at"),
         ("d", file.replace("batch = 2", "batch = 2\nforget_kl = 0.1"), "RMU stops at a layer"),
     ):
@@ -584,7 +584,7 @@ def test_a_run_says_what_is_to_do_and_which_cells_begin(project: Path) -> None:
     ("old", "new", "error", "message"),
     [
         ('preset = "short"', 'preset = "long"', ConfigError, "unknown 'long'; known here: short"),
-        ('sets = ["rare"]', 'sets = ["best"]', ConfigError, "cities forgets no 'best'; it has rare, popular"),
+        ('sets = ["rare"]', 'sets = ["best"]', ConfigError, "cities has no forget set 'best'; it has rare, popular"),
         (
             "NPO = { beta = 0.5 }",
             "NPO = { betta = 0.5 }",

@@ -145,16 +145,16 @@ def test_repeated_rows_have_ids_of_their_own(tmp_path: Path) -> None:
         ("e.parquet", "no parquet", "cannot be read"),
         ("f.jsonl", None, "no such file"),
         ("g.jsonl", '{"question": "Q?", "answer": ["A"]}', r"column answer holds List\(String\); write one text a row"),
-        ("h.jsonl", '{"question": "Q?", "answer": "A", "pop_sum": "n/a"}', "row 0: pop_sum is 'n/a' and no number"),
-        ("i.csv", "question,answer,popularity\nQ?,A,1\nR?,A,many\n", "row 1: popularity is 'many' and no number"),
-        ("j.csv", "question,answer,answers\nQ?,A,A|Aa\n", r"row 0: answers is 'A\|Aa' and no list of texts: write"),
+        ("h.jsonl", '{"question": "Q?", "answer": "A", "pop_sum": "n/a"}', "row 0: pop_sum is 'n/a', not a number"),
+        ("i.csv", "question,answer,popularity\nQ?,A,1\nR?,A,many\n", "row 1: popularity is 'many', not a number"),
+        ("j.csv", "question,answer,answers\nQ?,A,A|Aa\n", r"row 0: answers is 'A\|Aa', not a list of texts: write"),
         (
             "k.jsonl",
             '{"question": "Q?", "answer": "A", "paraphrases_test": "T?"}',
-            "paraphrases_test is 'T.' and no list",
+            "paraphrases_test is 'T.', not a list",
         ),
-        ("l.jsonl", '{"question": "Q?", "answer": "A", "answers": {"text": ["A"]}}', "answers is .* and no list"),
-        ("m.jsonl", '{"question": "Q?", "answer": "A", "answers": [{"text": "A"}]}', "answers is .* and no list"),
+        ("l.jsonl", '{"question": "Q?", "answer": "A", "answers": {"text": ["A"]}}', "answers is .*, not a list"),
+        ("m.jsonl", '{"question": "Q?", "answer": "A", "answers": [{"text": "A"}]}', "answers is .*, not a list"),
     ],
 )
 def test_unusable_files_are_named(tmp_path: Path, name: str, content: str | None, message: str) -> None:

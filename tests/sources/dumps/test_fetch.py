@@ -240,7 +240,7 @@ def test_answers_that_no_try_will_change(
 
 def test_lists_that_are_none_and_dumps_that_are_not_finished(server: Server, tmp_path: Path) -> None:
     server.files[SUMS] = b"<html>hello world</html>"
-    with pytest.raises(ServiceError, match="is no list of SHA-1 sums"):
+    with pytest.raises(ServiceError, match="is not a list of SHA-1 sums"):
         run(server, tmp_path)
     server.files[SUMS] = b"a" * 40 + f"  enwiki-{DAY}-page.sql.gz".encode()
     with pytest.raises(ServiceError, match=r"does not name enwiki-20261101-redirect.sql.gz"):
@@ -282,7 +282,7 @@ def test_a_mirror_that_is_no_address_is_said_at_once(tmp_path: Path, mirror: str
 def test_being_led_on_to_no_address_is_said_at_once(server: Server, tmp_path: Path, where: str) -> None:
     server.answers[SUMS] = [(302, {"Location": where})] * TRIES
     clock = FakeClock()
-    with pytest.raises(InputError, match=r"sha1sums.txt: cannot be asked for .* choose another --mirror"):
+    with pytest.raises(InputError, match=r"sha1sums.txt: cannot be requested .* choose another --mirror"):
         run(server, tmp_path, clock)
     assert clock.slept == []
 

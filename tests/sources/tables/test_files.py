@@ -27,9 +27,9 @@ def folder(tmp_path: Path, data: bytes, name: str = "city.csv") -> Path:
     [
         (b"", r"city.csv: is empty"),
         (b" \n \n", r"city.csv: is empty"),
-        (b"s,q\na,b\n", r"city.csv: no column r; it has: s, q\. Needed are: s, r"),
+        (b"s,q\na,b\n", r"city.csv: no column r; it has: s, q\. Needed: s, r"),
         (b"s;r\na;b\n", r"city.csv: no column s, r; it has: s;r"),
-        (b"s,r,s\na,b,c\n", r"city.csv: line 1: column 's' stands there 2 times"),
+        (b"s,r,s\na,b,c\n", r"city.csv: line 1: column 's' appears 2 times"),
         (b"s,r\na,b\nc,d,e\n", r"city.csv: line 3: 3 values for 2 columns"),
         (b"s,r\na,b\nc\n", r"city.csv: line 3: 1 values for 2 columns"),
         (b's,r\n"a\nb",c\nd\n', r"city.csv: line 4: 1 values"),

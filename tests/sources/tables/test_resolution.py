@@ -217,7 +217,7 @@ def test_a_label_table_resolves_what_it_names_once(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("qid,name\nQ1,a\n", r"no column label"),
-        ("qid,label\nQ1,a\nQ2,b\nQ1,c\n", r"line 4: qid: Q1 stands in line 2 already"),
+        ("qid,label\nQ1,a\nQ2,b\nQ1,c\n", r"line 4: qid: Q1 is already in line 2"),
         ("qid,label\nParis,a\n", r"line 2: qid: 'Paris' is not a Wikidata item id"),
         ("qid,label\n,a\n", r"line 2: qid: None is not"),
     ],

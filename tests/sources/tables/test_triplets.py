@@ -135,7 +135,9 @@ def test_titles_are_in_the_normal_form_that_wikipedia_answers_in(tmp_path: Path,
 
 def test_a_table_must_be_named_after_a_topic(tmp_path: Path) -> None:
     folder = write(tmp_path / "t", "places_moon.csv", [city("Q1", "a", "Q2", "b")])
-    with pytest.raises(InputError, match=r"line 2: 'places_moon' is no topic.*Known are: places_city, human_writer"):
+    with pytest.raises(
+        InputError, match=r"line 2: 'places_moon' is not a topic.*Known topics: places_city, human_writer"
+    ):
         with_ids(folder, TOPICS, RELATIONS)
 
 

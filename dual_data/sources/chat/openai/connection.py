@@ -66,7 +66,7 @@ def _key(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
             "export it with the key of that server"
         )
     if not key.isascii() or not key.isprintable():
-        raise UsageError(f"the environment variable {name} holds no key: it has characters that no key has")
+        raise UsageError(f"the environment variable {name} holds no valid key: it has characters that no key can have")
     return key
 
 

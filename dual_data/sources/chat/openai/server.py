@@ -55,7 +55,7 @@ class Endpoint(Strict):
     def _plain_url(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.query or parts.fragment:
-            raise ValueError("must hold no query: it stands in the call log; name the key in api_key_env")
+            raise ValueError("must hold no query, since it is written to the call log; name the key in api_key_env")
         return url.rstrip("/")
 
 

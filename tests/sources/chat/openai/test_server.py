@@ -201,7 +201,11 @@ def test_the_key_is_sent_and_stands_nowhere_in_the_log(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("environ", "message"),
-    [({}, "JUDGE_KEY .*is not set"), ({"JUDGE_KEY": " "}, "is not set"), ({"JUDGE_KEY": "sk\nö"}, "holds no key")],
+    [
+        ({}, "JUDGE_KEY .*is not set"),
+        ({"JUDGE_KEY": " "}, "is not set"),
+        ({"JUDGE_KEY": "sk\nö"}, "holds no valid key"),
+    ],
 )
 def test_an_unset_key_is_a_clear_message(calls: Calls, environ: dict[str, str], message: str) -> None:
     endpoint = Endpoint(base_url="http://127.0.0.1:9/v1", model="m", api_key_env="JUDGE_KEY")
