@@ -136,10 +136,9 @@ def _not_text(series: pl.Series) -> str:
     """Message on what a column holds instead of texts, and what to do."""
     nested = "lists" if isinstance(series.dtype, pl.List | pl.Array) else "objects"
     holds = nested if series.dtype.is_nested() else f"values of type {series.dtype}"
-    hint = "; write one JSON object a row: in pandas, to_json(..., orient='records', lines=True)"
-    return (
-        f"the column {series.name} holds {holds}, and the audit needs one text a row{hint if len(series) == 1 else ''}"
-    )
+    advice = "; write one JSON object per row: in pandas, to_json(..., orient='records', lines=True)"
+    hint = advice if len(series) == 1 else ""
+    return f"the column {series.name} holds {holds}, but the audit needs one text per row{hint}"
 
 
 def _absent(rows: pl.DataFrame, column: str) -> bool:

@@ -109,16 +109,16 @@ def wiring_faults(stages: Sequence[Stage]) -> Iterator[str]:
     earlier: list[str] = []
     for stage in stages:
         if not isinstance(stage.name, str) or not _NAME.fullmatch(stage.name):
-            yield f"{stage.name!r} is no name of a stage (a small letter, then small letters, digits and _)"
+            yield f"{stage.name!r} is not a valid stage name (a small letter, then small letters, digits and _)"
         elif stage.name in TAKEN:
-            yield f"{stage.name!r} cannot be the name of a stage; dual-data calls something else so"
+            yield f"{stage.name!r} cannot be the name of a stage; dual-data uses it for something else"
         elif stage.name in earlier:
             yield f"two stages are called {stage.name!r}; the second would write over the first"
         elif not isinstance(stage.inputs, tuple):
             yield f"{stage.name}: inputs must be a tuple of names, such as ({stage.inputs!r},)"
         elif unknown := [name for name in stage.inputs if name not in earlier]:
             known = ", ".join(earlier) or "none"
-            yield f"{stage.name}: its input {unknown[0]!r} is no stage before it; before it are: {known}"
+            yield f"{stage.name}: its input {unknown[0]!r} is not a stage before it; the stages before it are: {known}"
         elif fault := _refusal(stage):
             yield f"{stage.name}: run(params, tools{''.join(f', {name}' for name in stage.inputs)}) fails: {fault}"
         earlier.append(stage.name)

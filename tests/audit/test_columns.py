@@ -31,7 +31,7 @@ def table(**columns: Any) -> pl.DataFrame:
 def test_answers_that_are_no_texts_are_refused(answers: Any, holds: str) -> None:
     with pytest.raises(InputError) as refused:
         standard(table(answer=answers), "some")
-    assert str(refused.value) == f"some: the column answer holds {holds}, and the audit needs one text a row"
+    assert str(refused.value) == f"some: the column answer holds {holds}, but the audit needs one text per row"
 
 
 def test_a_table_in_one_row_is_refused_with_what_pandas_does_instead() -> None:

@@ -10,10 +10,13 @@ from dual_data.engine.stage import Stage, wiring_faults
 from tests.engine.toy import NUMBERS, PIPELINE, TOTALS
 
 FAULTS: dict[str, tuple[tuple[Stage, ...], str]] = {
-    "before its input": ((TOTALS, NUMBERS), "totals: its input 'numbers' is no stage before it; before it are: none"),
+    "before its input": (
+        (TOTALS, NUMBERS),
+        "totals: its input 'numbers' is not a stage before it; the stages before it are: none",
+    ),
     "misspelt input": (
         (NUMBERS, replace(TOTALS, inputs=("number",))),
-        "totals: its input 'number' is no stage before it; before it are: numbers",
+        "totals: its input 'number' is not a stage before it; the stages before it are: numbers",
     ),
     "input that is no tuple": (
         (NUMBERS, replace(TOTALS, inputs="numbers")),  # type: ignore[arg-type]
@@ -30,11 +33,11 @@ FAULTS: dict[str, tuple[tuple[Stage, ...], str]] = {
     "name used twice": ((NUMBERS, NUMBERS), "two stages are called 'numbers'; the second would write over the first"),
     "name of the release": (
         (replace(NUMBERS, name="release"),),
-        "'release' cannot be the name of a stage; dual-data calls something else so",
+        "'release' cannot be the name of a stage; dual-data uses it for something else",
     ),
     "name that is a path": (
         (replace(NUMBERS, name="my/lengths"),),
-        "'my/lengths' is no name of a stage (a small letter, then small letters, digits and _)",
+        "'my/lengths' is not a valid stage name (a small letter, then small letters, digits and _)",
     ),
 }
 

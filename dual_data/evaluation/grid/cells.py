@@ -317,8 +317,8 @@ def read_refusals(project: Path) -> list[str]:
             lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
             if refusals := [line for line in lines if line]:
                 return refusals
-            raise InputError(f"{path}: holds no refusal; write one a line")
-    raise UsageError(f"{project / 'prompts' / 'refusals.txt'}: no such file; IdkDPO needs refusals, one a line")
+            raise InputError(f"{path}: holds no refusal; write one per line")
+    raise UsageError(f"{project / 'prompts' / 'refusals.txt'}: no such file; IdkDPO needs refusals, one per line")
 
 
 def refusal_of(item: Item, refusals: Sequence[str]) -> str:

@@ -313,7 +313,7 @@ def _local_source(spec: str) -> str:
             return str(dequantised(files[0]))
         raise UsageError(
             f"{path} holds {len(files)} GGUF files and no config.json: "
-            + ("name one of them" if files else "it is no model folder")
+            + ("name one of them" if files else "it is not a model folder")
         )
     if path.is_absolute() and not path.exists():
         raise UsageError(f"{path}: no such model folder or file")
@@ -359,13 +359,13 @@ def _explain(spec: str, error: Exception, reason: str) -> str:
         return f"{spec}: a package is missing: {message}"
     if isinstance(error, OSError) and reason:
         return (
-            f"{spec}: no folder or file here, nor whole in the Hub's cache ({hub.HF_HUB_CACHE}), and the Hub at "
+            f"{spec}: no folder or file here, not complete in the Hub's cache ({hub.HF_HUB_CACHE}), and the Hub at "
             f"{hub.ENDPOINT} cannot be reached: {reason}. Correct the name or the path, or connect; HF_ENDPOINT names "
             "a mirror"
         )
     if isinstance(error, OSError) and not Path(spec).exists():
         return (
-            f"{spec}: neither a model folder nor a model that the Hub gave us: {message.splitlines()[0]}. Correct the "
+            f"{spec}: neither a model folder nor a model that the Hub provided: {message.splitlines()[0]}. Correct the "
             "name or the revision; for a private or gated model log in (hf auth login)"
         )
     return f"{spec}: cannot be loaded: {message.splitlines()[0] if message else type(error).__name__}"

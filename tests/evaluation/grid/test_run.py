@@ -595,7 +595,7 @@ def test_a_run_says_what_is_to_do_and_which_cells_begin(project: Path) -> None:
             "beta = 0.5",
             'beta = "low"',
             ConfigError,
-            "evaluation.toml: presets.short.methods.NPO.beta: 'low' is no float",
+            "evaluation.toml: presets.short.methods.NPO.beta: 'low' is not a valid float",
         ),
         (
             "GradAscent = {}",

@@ -250,7 +250,7 @@ def test_options_are_checked_by_name_and_type() -> None:
     assert METHODS["NPO"].options({"beta": 1})["beta"] == 1
     with pytest.raises(UsageError, match=r"NPO.betta: unknown key; known here: alpha, beta, gamma"):
         METHODS["NPO"].options({"betta": 0.5})
-    with pytest.raises(UsageError, match=r"NPO.beta: 'high' is no float"):
+    with pytest.raises(UsageError, match=r"NPO.beta: 'high' is not a valid float"):
         METHODS["NPO"].options({"beta": "high"})
     with pytest.raises(UsageError, match=r"GA: unknown method; known here: .*GradAscent"):
         method_named("GA")

@@ -99,8 +99,8 @@ def test_what_neither_the_hub_nor_the_cache_has_is_refused_at_once(
         point_at(monkeypatch, url := f"http://127.0.0.1:{free_port()}")
         message = refused(name)
         assert message.startswith(
-            f"{name}: no folder or file here, nor whole in the Hub's cache ({tmp_path / 'hub'}), and the Hub at {url} "
-            "cannot be reached: ConnectError: "
+            f"{name}: no folder or file here, not complete in the Hub's cache ({tmp_path / 'hub'}), and the Hub at "
+            f"{url} cannot be reached: ConnectError: "
         )
         assert "Correct the name or the path, or connect" in message
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)

@@ -214,7 +214,7 @@ def test_remote_code_is_refused_unless_asked_for(saved: Path, tmp_path: Path) ->
     ("spec", "message"),
     [
         ("/no/such/folder", "no such model folder or file"),
-        ("nobody/no-such-model", "no folder or file here, nor whole in the Hub's cache"),
+        ("nobody/no-such-model", "no folder or file here, not complete in the Hub's cache"),
         ("tiny-mamba", "unknown tiny architecture 'mamba'; known: llama"),
     ],
 )
@@ -224,7 +224,7 @@ def test_models_that_are_not_there_are_named(spec: str, message: str) -> None:
 
 
 def test_a_folder_without_a_model_and_an_unknown_dtype_are_named(tmp_path: Path, saved: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds 0 GGUF files and no config\.json: it is no model folder"):
+    with pytest.raises(UsageError, match=r"holds 0 GGUF files and no config\.json: it is not a model folder"):
         load(tmp_path)
     with pytest.raises(UsageError, match="unknown dtype 'int3'; known: float32"):
         load(saved, "int3")

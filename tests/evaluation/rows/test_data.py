@@ -144,7 +144,11 @@ def test_repeated_rows_have_ids_of_their_own(tmp_path: Path) -> None:
         ("d.csv", "question,answer\nQ?,\n", "row 0 has no question or no answer"),
         ("e.parquet", "no parquet", "cannot be read"),
         ("f.jsonl", None, "no such file"),
-        ("g.jsonl", '{"question": "Q?", "answer": ["A"]}', r"column answer holds List\(String\); write one text a row"),
+        (
+            "g.jsonl",
+            '{"question": "Q?", "answer": ["A"]}',
+            r"column answer holds List\(String\); write one text per row",
+        ),
         ("h.jsonl", '{"question": "Q?", "answer": "A", "pop_sum": "n/a"}', "row 0: pop_sum is 'n/a', not a number"),
         ("i.csv", "question,answer,popularity\nQ?,A,1\nR?,A,many\n", "row 1: popularity is 'many', not a number"),
         ("j.csv", "question,answer,answers\nQ?,A,A|Aa\n", r"row 0: answers is 'A\|Aa', not a list of texts: write"),

@@ -45,7 +45,7 @@ class Connection:
             start = redact(content[:80].decode("utf-8", "replace"), self._key)
             raise Transient(f"{self._server}: the answer is not complete JSON; it starts: {start!r}") from None
         if not isinstance(data, dict):
-            raise Transient(f"{self._server}: the answer is no JSON object: {redact(str(data), self._key)}")
+            raise Transient(f"{self._server}: the answer is not a JSON object: {redact(str(data), self._key)}")
         if fault := of_answer(data, self._server, self._key, self._endpoint.api_key_env):
             raise fault
         return data
