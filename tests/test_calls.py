@@ -407,7 +407,7 @@ def test_a_log_that_another_process_holds_is_said_without_advice_to_rescue_it(tm
     log = CallLog(path, patience=0.1)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
-    with pytest.raises(DualDataError, match=r"is locked.*Another process has held the file") as caught:
+    with pytest.raises(DualDataError, match=r"is locked.*Another process has kept the file locked") as caught:
         log.write("a", [({}, "answer")], now=0.0, attempts=1)
     assert ".recover" not in str(caught.value)
     connection.close()

@@ -82,7 +82,7 @@ def test_a_folder_of_logs_is_said_to_be_none_of_results(folder: Path) -> None:
     assert outcome.code == 2
     message = " ".join(outcome.err.split())
     assert f"{log.parent}: holds no results: a folder to score must be one that `dual-data eval run` wrote" in message
-    assert message.endswith("logs of open-unlearning are named file by file")
+    assert message.endswith("name logs of open-unlearning file by file")
 
 
 def test_a_comparison_says_what_its_sides_are(folder: Path) -> None:

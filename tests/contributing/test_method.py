@@ -101,9 +101,9 @@ def test_cells_of_an_edited_method_are_run_anew_and_not_mixed_with_the_old(metho
     method.write_text(METHOD.replace("forget + alpha", "2 * forget + alpha"))
     dry_run = run("old", "--dry-run")
     assert "2 cells, 1 to do" in dry_run.stdout
-    assert "results of other rows or settings than the cells to run (code), such as" in dry_run.stderr
+    assert "results with other rows or settings than the cells to run (code), such as" in dry_run.stderr
     assert "2 done" in run("new").stdout
-    with pytest.raises(InputError, match="and seed: code changed in between; remove"):
+    with pytest.raises(InputError, match="and seed, but code changed in between; remove"):
         collect([project / "old", project / "new"])
 
 

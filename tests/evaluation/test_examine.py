@@ -204,7 +204,7 @@ def test_attacks_take_the_narrowing_of_the_run_and_say_where_it_is_another(
     options = _project(tmp_path, adapters=True, more=["--limit", "3"])
     capsys.readouterr()
     assert _run(["eval", "attack", *options]) == 2
-    assert "give the options that `dual-data eval run` had, such as --limit" in capsys.readouterr().err
+    assert "give those that `dual-data eval run` had, such as --limit" in capsys.readouterr().err
     file = tmp_path / "pipeline" / "evaluation.toml"
     file.write_text(GRID.replace("epochs = 2", "epochs = 2\nfull = true"))
     assert _run(["eval", "attack", *options, "--limit", "3"]) == 2

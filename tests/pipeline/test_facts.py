@@ -298,8 +298,8 @@ def test_unknown_topics_in_the_profile_are_named(server: str, tmp_path: Path) ->
     [
         ('source = "labels"', "needs the folder of its tables"),
         ('folder = "x"', "takes no folder"),
-        ('source = "tables"\nfolder = "x"\nlabel_table = "y"', "label_table belongs to"),
-        ('source = "tables"\nfolder = "x"\ntopics = ["places_city"]', "topics belongs to"),
+        ('source = "tables"\nfolder = "x"\nlabel_table = "y"', "label_table is only for"),
+        ('source = "tables"\nfolder = "x"\ntopics = ["places_city"]', "topics is only for"),
         ('source = "rdf"', "Input should be 'sparql', 'tables', 'labels', 'resolve' or 'dump'"),
         ('source = "dump"', "needs the folder of its dumps"),
         ("[facts.queries]\nsubjects = 0", "greater than or equal to 1"),

@@ -181,7 +181,11 @@ def test_rolling_likelihoods_and_texts_are_those_of_hflm() -> None:
 
 
 def test_what_has_no_likelihood_is_refused() -> None:
-    with pytest.raises(InputError, match=r"0 tokens after [1-9].*takes 1 to 2048 after at least 1: \('Paris', ''\)"):
+    with pytest.raises(
+        InputError,
+        match=r"0 tokens after a context of [1-9].*"
+        r"takes 1 to 2048 tokens after a context of at least 1: \('Paris', ''\)",
+    ):
         ours(tiny("llama")).loglikelihood(instances("loglikelihood", [("Paris", "")]), disable_tqdm=True)
 
 

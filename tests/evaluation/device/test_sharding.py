@@ -106,7 +106,7 @@ def test_how_a_process_ended_is_said_without_a_traceback(
 
 def test_all_weights_are_not_trained_on_a_shared_base(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE).replace("max_new_tokens = 3", "max_new_tokens = 3\nfull = true"))
-    with pytest.raises(UsageError, match="no --shard"):
+    with pytest.raises(UsageError, match="leave --shard out"):
         run(grid, cells, RunOptions(ranks=Ranks(0, 2)), project=project)
 
 

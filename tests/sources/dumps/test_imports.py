@@ -297,7 +297,7 @@ def test_an_import_begun_anew_leaves_nothing_of_the_old_one(tmp_path: Path) -> N
     [
         ([], "holds no dump such as"),
         (["enwiki-20261101-page.sql.gz", "enwiki-20261201-page.sql.gz"], "both enwiki-20261101-page"),
-        (["enwiki-20261101-page.sql.gz", "dewiki-20261101-redirect.sql.gz"], "not of one wiki and day"),
+        (["enwiki-20261101-page.sql.gz", "dewiki-20261101-redirect.sql.gz"], "not of the same wiki and day"),
         (["enwiki-latest-page.sql.gz"], "enwiki-latest-page.sql.gz: its name does not tell the day of the dump"),
     ],
 )
