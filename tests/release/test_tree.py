@@ -342,13 +342,13 @@ def test_the_working_directory_is_not_replaced(
     (tmp_path / "empty" / "in").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "empty" / "in")
     with pytest.raises(
-        UsageError, match="holds the working directory, which cannot be replaced; choose another folder"
+        UsageError, match="holds the working directory, so it cannot be replaced; choose another folder"
     ):
         write_release(build, Path(target), name="made")
 
 
 def test_a_mount_point_is_not_replaced(build: Build) -> None:
-    with pytest.raises(UsageError, match="is a mount point, which cannot be replaced"):
+    with pytest.raises(UsageError, match="is a mount point, so it cannot be replaced"):
         write_release(build, Path("/proc"), name="made")
 
 

@@ -12,7 +12,7 @@ def check_tokens(loaded: Loaded, tokens: int, what: str) -> None:
     limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     if limit is not None and 0 < limit < tokens:  # -1 for an architecture without a limit
         raise InputError(
-            f"{what} has {tokens} tokens, but {loaded.info.spec} takes only {limit}: shorten the row or remove it"
+            f"{what} has {tokens} tokens, but {loaded.info.spec} takes {limit}: shorten the row or remove it"
         )
 
 

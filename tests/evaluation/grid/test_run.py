@@ -634,7 +634,12 @@ def test_a_run_says_what_is_to_do_and_which_cells_begin(project: Path) -> None:
         ('sets = ["rare"]', "lrs = []", ConfigError, "grids.one.lrs: name at least one$"),
         ("seeds = [0, 1]", "seeds = []", ConfigError, "grids.one.seeds: name at least one$"),
         ('folder = "data"', 'folder = "$NOT_SET_ANYWHERE/x"', InputError, "environment variable NOT_SET_ANYWHERE"),
-        ('folder = "data"', 'folder = "elsewhere"', InputError, "elsewhere: no such folder.* to come from it: correct"),
+        (
+            'folder = "data"',
+            'folder = "elsewhere"',
+            InputError,
+            "elsewhere: no such folder.* takes its rows from it: correct",
+        ),
         ('folder = "data"', 'folder = "artifacts/evaluation/x"', InputError, "x: no such folder.* from it: correct"),
         ('folder = "data"', 'folder = "artifacts"', InputError, "artifacts: no such folder.* from it: correct"),
         ("rare.jsonl", "absent.jsonl", InputError, "no such file"),

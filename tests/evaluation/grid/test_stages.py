@@ -158,7 +158,7 @@ def test_stages_learn_the_rows_that_they_name_each_once() -> None:
     assert trained("forget") == [item.id for item in items[:4]]
     assert trained("forget", "retain_train", "retain_eval") == [item.id for item in items]
     assert trained("retain_train", "retain_eval") == [item.id for item in items[4:7]]
-    with pytest.raises(InputError, match="learns format, of which this dataset has no rows"):
+    with pytest.raises(InputError, match="learns format, but this dataset has no rows of these"):
         trained("format")
 
 

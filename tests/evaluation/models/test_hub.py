@@ -93,7 +93,7 @@ def test_what_neither_the_hub_nor_the_cache_has_is_refused_at_once(
     served: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     message = refused("someone/nothing")
-    assert "the Hub gave us: someone/nothing is not a local folder" in message
+    assert "the Hub provided: someone/nothing is not a local folder" in message
     assert "Correct the name or the revision; for a private or gated model log in (hf auth login)" in message
     for name in ("nope", NAME):
         point_at(monkeypatch, url := f"http://127.0.0.1:{free_port()}")

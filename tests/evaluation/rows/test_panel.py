@@ -199,7 +199,7 @@ def test_every_cell_of_a_grid_keeps_what_it_made_of_the_panel(project: Path) -> 
         limited, _ = opened(project, file=file.replace("panel_questions = 4", setting))
         assert limited.panel is not None
         assert len(limited.panel.choices) == questions
-    with pytest.raises(ConfigError, match=r"grids.one.panel_questions: no panel is named"):
+    with pytest.raises(ConfigError, match=r"grids.one.panel_questions: needs a panel"):
         opened(project, file=file.replace('panel = "panel.jsonl"', ""))
 
 
