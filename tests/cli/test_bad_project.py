@@ -289,7 +289,10 @@ def _files(project: Path) -> dict[Path, bytes]:
 
 PIPELINES = {
     "name used twice": ("PIPELINE = (FACTS, FACTS)", "__init__.py: PIPELINE: two stages are called 'facts'; "),
-    "stage before its input": ("PIPELINE = (LINKS, FACTS)", "__init__.py: PIPELINE: links: its input 'facts' is no "),
+    "stage before its input": (
+        "PIPELINE = (LINKS, FACTS)",
+        "__init__.py: PIPELINE: links: its input 'facts' is not a ",
+    ),
     "import of nothing": ("from pipeline.fact import FACTS", "__init__.py:{line}: No module named 'pipeline.fact'"),
     "import of no name": ("from pipeline.facts import FACT", "__init__.py:{line}: cannot import name 'FACT' from"),
     "no Python": ("PIPELINE = (FACTS", "__init__.py:{line}: '(' was never closed"),
