@@ -35,6 +35,7 @@ A benchmark for LLM unlearning, made with dual-data.
 | `pipeline/topics.toml`, `pipeline/relations/` | what the facts are about, and how each relation is asked |
 | `pipeline/*.py` | the stages |
 | `pipeline/evaluation.toml` | models, methods and grids of the evaluation |
+| `pipeline/methods/` | a place for unlearning methods of your own, one Python file each |
 | `prompts/` | what the knowledge probe and the salience judge are asked with |
 | `artifacts/PROFILE/` | what is built, and every answer that was paid for; git ignores it |
 
