@@ -201,9 +201,9 @@ def compare(
 
 def _coordinate(cell: Mapping[str, Any], name: str) -> str | None:
     """A coordinate of a cell as shown in a table; None if the cell lacks it."""
-    from dual_data.evaluation.results import BASE
+    from dual_data.evaluation.results import has_coordinate
 
-    if name not in cell or (name == "lr" and cell.get("method") == BASE):
+    if not has_coordinate(cell, name):
         return None
     value = cell[name]
     return f"{value:g}" if isinstance(value, float) else str(value)

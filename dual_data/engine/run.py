@@ -42,6 +42,7 @@ def build(
         steps_ahead = plan(wanted, tools.project, profile, tools.limit)
         expect_sound(steps_ahead, tools.project, profile, offline=tools.calls.offline)
         for stage in wanted:
+            # Again, though planned above: files may have changed while the earlier stages ran.
             step = plan_stage(stage, tools.project, profile, tools.limit, steps)
             if step.reason and step.basis is not None:
                 report(step, None)

@@ -186,6 +186,11 @@ def read_result(path: Path) -> Result:
     return cast("Result", content | {"run": read_json(run) if run.exists() else {}})
 
 
+def has_coordinate(cell: Mapping[str, Any], name: str) -> bool:
+    """Whether a coordinate says something of a cell: before unlearning there is no learning rate."""
+    return name in cell and (name != "lr" or cell.get("method") != BASE)
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file in a results' folder. Raises InputError where it cannot be read."""
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dual_data.errors import InputError
-from dual_data.evaluation.results import BASE, Head, head_of, json_files, read_result
+from dual_data.evaluation.results import BASE, Head, has_coordinate, head_of, json_files, read_result
 
 Cells = Mapping[Path, Mapping[str, Any]]
 """Coordinates of results by path."""
@@ -100,20 +100,15 @@ def _differing(cells: Cells) -> list[str]:
 
 
 def _values(cells: Cells, name: str) -> list[Any]:
-    return sorted({cell[name] for cell in cells.values() if _tells(cell, name)})
+    return sorted({cell[name] for cell in cells.values() if has_coordinate(cell, name)})
 
 
 def _listed(cells: Cells, name: str) -> str:
     return ", ".join(map(str, _values(cells, name))) or "none"
 
 
-def _tells(cell: Mapping[str, Any], name: str) -> bool:
-    """Whether a coordinate says something of a cell: before unlearning there is no learning rate."""
-    return name in cell and (name != "lr" or cell["method"] != BASE)
-
-
 def _spelled(cell: Mapping[str, Any], names: Sequence[str]) -> str:
-    return ",".join(f"{name}={cell[name]}" for name in names if _tells(cell, name))
+    return ",".join(f"{name}={cell[name]}" for name in names if has_coordinate(cell, name))
 
 
 def _equals(value: Any, text: str) -> bool:
