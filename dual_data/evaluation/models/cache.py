@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from dual_data.engine.tables import file_hash
-from dual_data.errors import DualDataError, MissingExtra
+from dual_data.errors import DualDataError, InputError, MissingExtra
 from dual_data.evaluation.models.hub import cached_commit
 from dual_data.ids import digest
 
@@ -56,7 +56,10 @@ def carried_by(package: str, message: str) -> Path:
 
 
 def dequantised(gguf: Path) -> Path:
-    """Folder of the float32 checkpoint of `gguf`, converted where the cache does not have it."""
+    """Folder of the float32 checkpoint of `gguf`, converted where the cache does not have it.
+
+    Raises InputError where the file cannot be converted.
+    """
     folder = _place(gguf)
     if folder.exists():
         return folder
@@ -65,8 +68,15 @@ def dequantised(gguf: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not folder.exists():
-            with whole_folder(folder) as partial:
-                _convert(gguf, partial)
+            try:
+                with whole_folder(folder) as partial:
+                    _convert(gguf, partial)
+            except Exception as error:  # a damaged file can raise anything
+                reason = f"{type(error).__name__}: {error}".rstrip(".")
+                raise InputError(
+                    f"{gguf}: cannot be converted: {reason}. If the file is incomplete, download it again; otherwise "
+                    "name a folder with the model's safetensors"
+                ) from error
     return folder
 
 

@@ -123,6 +123,15 @@ def test_weights_that_only_loading_tells_are_not_seen(tmp_path: Path) -> None:
     assert weights_seen(str(tmp_path)) is None
 
 
+@pytest.mark.parametrize("content", [b"", b"a web page", b"GGUF\x03\0\0\0"], ids=["empty", "no GGUF", "cut off"])
+def test_a_damaged_gguf_file_is_refused_and_leaves_nothing(tmp_path: Path, content: bytes) -> None:
+    gguf = tmp_path / "damaged.gguf"
+    gguf.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged\.gguf: cannot be converted: .*download it again"):
+        load(gguf)
+    assert [path for path in cache_folder().glob("*damaged*") if path.is_dir()] == []
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("rows", [1, 3])
 def test_body_and_head_apart_give_the_models_own_logits(architecture: str, rows: int) -> None:
