@@ -1,7 +1,7 @@
 """The evaluation's models as closed-book probes: they answer chats and give probabilities, in this process.
 
 Rows are sorted by length and batched. The common prefix of a batch's prompts (template, system prompt) is computed once
-and its keys and values are shared.
+and its keys and values are shared; a row leaves its batch when its answer ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transformers import DynamicCache
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.models.context import check_tokens
-from dual_data.evaluation.models.loading import Loaded, cached, head, last_hidden, load
+from dual_data.evaluation.models.loading import Loaded, cached, head, load
 from dual_data.evaluation.rows.data import render
 from dual_data.evaluation.rows.packing import shared_prefix
 from dual_data.ids import digest
@@ -37,10 +37,11 @@ class _Prefilled(NamedTuple):
 class LocalModel:
     """A loaded causal language model that answers chats; see `dual_data.sources.chat.protocol.ChatModel`.
 
-    Up to floating-point rounding, an answer does not depend on what else is in the batch.
+    At most `batch` rows are computed at once. Up to floating-point rounding, an answer does not depend on what else is
+    in the batch.
     """
 
-    def __init__(self, loaded: Loaded, *, batch: int = 32) -> None:
+    def __init__(self, loaded: Loaded, *, batch: int = 128) -> None:
         self._loaded = loaded
         self._model, self._tokenizer, self._info = loaded
         self._device = loaded.device
@@ -94,9 +95,12 @@ class LocalModel:
         log_ps = [0.0] * len(chats)
         rows_of_ids = self._fitting([prompt + target for prompt, target in zip(prompts, targets, strict=True)])
         for rows in self._batches(rows_of_ids):
-            ids = _pad_right([rows_of_ids[row] for row in rows], self._info.pad_id).to(self._device)
-            hidden = last_hidden(self._model, ids)
-            places = [(i, len(prompts[row]) - 1 + t) for i, row in enumerate(rows) for t in range(len(targets[row]))]
+            shared, cache = self._shared([prompts[row] for row in rows])
+            ids = _pad_right([rows_of_ids[row][shared:] for row in rows], self._info.pad_id).to(self._device)
+            hidden = self._forward(ids, cache, None, None)
+            places = [
+                (i, len(prompts[row]) - 1 - shared + t) for i, row in enumerate(rows) for t in range(len(targets[row]))
+            ]
             row_index, column = torch.tensor(places, device=self._device).T
             gold = torch.tensor([token for row in rows for token in targets[row]], device=self._device)
             logits = head(self._model, hidden[row_index, column])
@@ -141,13 +145,17 @@ class LocalModel:
         for start in range(0, len(order), size):
             yield order[start : start + size]
 
-    def _prefill(self, prompts: Sequence[list[int]]) -> _Prefilled:
+    def _shared(self, prompts: Sequence[list[int]]) -> tuple[int, DynamicCache]:
+        """How many tokens all the prompts begin with, and a cache that holds them for every row."""
         prefix = shared_prefix(prompts)
-        shared = len(prefix)
         cache = DynamicCache(config=self._model.config)
         if prefix:
             self._forward(torch.tensor([prefix], device=self._device), cache, None, None)
             cache.batch_repeat_interleave(len(prompts))
+        return len(prefix), cache
+
+    def _prefill(self, prompts: Sequence[list[int]]) -> _Prefilled:
+        shared, cache = self._shared(prompts)
         tails = [prompt[shared:] for prompt in prompts]
         width = max(map(len, tails))
         ids = torch.tensor([[self._info.pad_id] * (width - len(tail)) + tail for tail in tails], device=self._device)
@@ -160,21 +168,27 @@ class LocalModel:
         return _Prefilled(cache, mask, mask.sum(1), head(self._model, hidden[:, -1]))
 
     def _decode(self, state: _Prefilled, sampling: Sampling, noise: Tensor) -> list[list[int]]:
+        """Token ids of each row, without the stop token."""
         cache, mask, lengths, logits = state
-        stops = torch.tensor(self._info.stop_ids, device=self._device)
-        done = torch.zeros(len(lengths), dtype=torch.bool, device=self._device)
-        chosen: list[Tensor] = []
+        answers: list[list[int]] = [[] for _ in range(len(lengths))]
+        rows = list(range(len(lengths)))
         for step in range(sampling.max_new_tokens):
-            token = _draw(logits, sampling, noise[:, step])
-            done = done | torch.isin(token, stops)
-            chosen.append(token.masked_fill(done, self._info.pad_id))
-            if done.all() or step + 1 == sampling.max_new_tokens:
+            tokens = _draw(logits, sampling, noise[:, step]).tolist()
+            going = [place for place, token in enumerate(tokens) if token not in self._info.stop_ids]
+            for place in going:
+                answers[rows[place]].append(tokens[place])
+            if not going or step + 1 == sampling.max_new_tokens:
                 break
+            if len(going) < len(rows):
+                keep = torch.tensor(going, device=self._device)
+                cache.batch_select_indices(keep)
+                mask, lengths, noise = mask[keep], lengths[keep], noise[keep]
+                rows = [rows[place] for place in going]
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-            hidden = self._forward(chosen[-1][:, None], cache, mask, (lengths + step)[:, None])
+            ids = torch.tensor([[tokens[place]] for place in going], device=self._device)
+            hidden = self._forward(ids, cache, mask, (lengths + step)[:, None])
             logits = head(self._model, hidden[:, -1])
-        ended = torch.stack(chosen, 1).tolist()
-        return [row[: row.index(self._info.pad_id)] if self._info.pad_id in row else row for row in ended]
+        return answers
 
     def _forward(self, ids: Tensor, cache: DynamicCache, mask: Tensor | None, positions: Tensor | None) -> Tensor:
         output: Any = self._model.base_model(
