@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.grid.origin import origin, remedy
 from dual_data.evaluation.grid.stages import Sets, counterfactual_answers
-from dual_data.evaluation.methods import CODES, method_named
+from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Identity, identify
 from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
 from dual_data.evaluation.rows.data import Item, PromptFormat, data_hash, profile_named, read_split
@@ -285,7 +285,7 @@ def _cell(
         named = set(Optimisation.model_fields) - grid.preset.without_effect()
         identity |= {
             "preset": grid.settings.preset,
-            "code": CODES[method],
+            "code": method_named(method).code,
             "options": grid.options(method),
             "optimisation": grid.preset.model_dump(include=named),
             "lora": None if grid.preset.full else grid.preset.lora.spec()._asdict(),

@@ -17,9 +17,6 @@ from dual_data.ids import digest
 
 METHODS: dict[str, Method] = {}
 """All methods by name: those that modules of this package define, and those of the project that was loaded last."""
-CODES: dict[str, str] = {}
-"""`code_hash` of the file of each method, by the method's name."""
-_OF_PROJECT: list[str] = []
 
 
 def code_hash(source: str) -> str:
@@ -41,18 +38,16 @@ def load_methods(project: Path) -> None:
 
     Raises UsageError for a file that cannot be loaded, and for one without a method or with a name that is taken.
     """
-    for name in _OF_PROJECT:
-        del METHODS[name], CODES[name]
-    _OF_PROJECT.clear()
+    for name in METHODS.keys() - _OWN:
+        del METHODS[name]
     for path in sorted((project / "pipeline" / "methods").glob("[!_]*.py")):
-        methods = _methods_in(_load(path))
+        methods = _methods_in(_load(path), path.read_text("utf-8"))
         if not methods:
             raise UsageError(f'{path}: defines no method, such as: METHOD = Method("Name", loss, "its source")')
         for method in methods:
             if method.name in METHODS:
                 raise UsageError(f"{path}: there is a method {method.name!r} already; choose another name")
-            _add(method, path.read_text("utf-8"))
-            _OF_PROJECT.append(method.name)
+            METHODS[method.name] = method
 
 
 def _load(path: Path) -> ModuleType:
@@ -69,14 +64,12 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _methods_in(module: ModuleType) -> list[Method]:
-    """The methods of a module, without those that it imports."""
+def _methods_in(module: ModuleType, source: str) -> list[Method]:
+    """The methods of a module, without those that it imports, and with the hash of its code."""
     methods = [value for value in vars(module).values() if isinstance(value, Method)]
-    return [method for method in methods if METHODS.get(method.name) is not method]
-
-
-def _add(method: Method, source: str) -> None:
-    METHODS[method.name], CODES[method.name] = method, code_hash(source)
+    imported = [method._replace(code="") for method in METHODS.values()]
+    code = code_hash(source)
+    return [method._replace(code=code) for method in methods if method not in imported]
 
 
 def method_named(name: str) -> Method:
@@ -88,5 +81,5 @@ def method_named(name: str) -> Method:
 
 for _info in sorted(iter_modules(__path__)):
     _module = import_module(f"{__name__}.{_info.name}")
-    for _method in _methods_in(_module):
-        _add(_method, inspect.getsource(_module))
+    METHODS |= {_method.name: _method for _method in _methods_in(_module, inspect.getsource(_module))}
+_OWN = frozenset(METHODS)

@@ -147,6 +147,8 @@ class Method(NamedTuple):
     """Makes the controller of one cell from the options that are its parameters."""
     notes: Callable[..., dict[str, float]] | None = None
     """Makes figures about the rows for the result, from `Facts` and the options that are its parameters."""
+    code: str = ""
+    """Hash of the code of the method's file; set when the method becomes known by name."""
 
     @property
     def defaults(self) -> dict[str, Any]:
