@@ -35,11 +35,9 @@ BASIS = f"estimated: {TITLES_A_SUBJECT} articles and {QUESTIONS_A_SUBJECT} quest
 def links(params: LinksParams, tools: Tools, profile: Profile) -> list[Forecast] | None:
     """The requests of the stage links."""
     from dual_data.sources.wikipedia import SOURCE, TITLES_A_REQUEST
-    from pipeline.links import open_wikipedia
 
     if params.method not in ("cirrusdoc", "linkshere"):
         return []
-    open_wikipedia(tools)  # Raises for the Wikipedia of another language, before the facts are built.
     subjects = _subjects(tools, profile)
     if subjects is None:
         return None

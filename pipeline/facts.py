@@ -100,7 +100,7 @@ def forecast(params: FactsParams, tools: Tools) -> list[Forecast]:
     return [Forecast(endpoint.source, calls, in_log, note=note)]
 
 
-def check(params: FactsParams, project: Path) -> None:
+def check(params: FactsParams, project: Path, _: Services) -> None:
     """Raise ConfigError for a topic that is not in topics.toml; where that is missing, the plan says so."""
     if (project / TOPICS).is_file():
         _topics(params, project)

@@ -131,7 +131,7 @@ def forecast(params: KnowledgeParams, tools: Tools, *, facts: pl.DataFrame, ques
     return plans
 
 
-def check(params: KnowledgeParams, project: Path) -> None:
+def check(params: KnowledgeParams, project: Path, _: Services) -> None:
     """Raise UsageError for a prompt that does not fit, and for the name of a local model that none can have."""
     _prompt(project)
     for number, model in enumerate(params.models):

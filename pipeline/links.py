@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -19,9 +19,6 @@ from dual_data.schema import Links
 from dual_data.sources.dumps.params import EngineParams
 from dual_data.sources.wikidata.statements import looked_up
 from pipeline import expected
-
-if TYPE_CHECKING:
-    from dual_data.sources.wikipedia import Wikipedia
 
 Counts = Mapping[str, Mapping[str, Any]]
 """Columns of Links by id, of the entities that were counted."""
@@ -71,7 +68,7 @@ def run(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> pl.DataFra
     counts: Counts = {}
     day = None
     if params.method == "in_degree":
-        counts, day = _in_degrees(tools, entities["qid"])
+        counts, day = _in_degrees(entities["qid"])
     elif params.method == "dump":
         counts, day = _from_dump(params, tools, entities["qid"])
     elif params.method != "none":
@@ -89,9 +86,9 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     """The requests of `run`: a lower bound for linkshere; for cirrusdoc exact except for gaps in the index."""
     if params.method in ("none", "in_degree", "dump"):
         return []
-    from dual_data.sources.wikipedia import SOURCE
+    from dual_data.sources.wikipedia import SOURCE, Wikipedia
 
-    wiki = open_wikipedia(tools)
+    wiki = Wikipedia(tools.services, tools.calls)
     titles = _entities(facts, tools.limit)["title"].drop_nulls().unique().to_list()
     if params.method == "cirrusdoc":
         requests = [*([wiki.probe()] if titles else []), *wiki.cirrus_requests(titles)]
@@ -99,6 +96,25 @@ def forecast(params: LinksParams, tools: Tools, *, facts: pl.DataFrame) -> list[
     requests = wiki.redirect_requests(titles)
     note = "at least; one call more for every 500 links"
     return [Forecast(SOURCE, 2 * len(requests), tools.calls.known(SOURCE, requests), note=note)]
+
+
+def check(params: LinksParams, _: Path, services: Services) -> None:
+    """Raise ConfigError for services in which links cannot be counted by this method.
+
+    They are the embedded graph for in_degree, and for Wikipedia's own answers the Wikipedia of the titles' language.
+    """
+    if params.method == "in_degree" and services.sparql != EMBEDDED:
+        raise ConfigError(
+            "in_degree counts links in the embedded snapshot; set services.sparql = 'embedded'", key="links.method"
+        )
+    # The host name of a mirror does not tell its language.
+    match = re.match(r"https?://([^/]+)\.wikipedia\.org(?![^:/])", services.wikipedia, re.IGNORECASE)
+    if params.method in ("cirrusdoc", "linkshere") and match and match[1].lower() not in ("en", "en.m"):
+        raise ConfigError(
+            f"{match[1]}.wikipedia.org is not the English Wikipedia, but the facts have English titles: it lacks most "
+            "of them, and has other articles under some. Set https://en.wikipedia.org/w/, or a mirror of it.",
+            key="services.wikipedia",
+        )
 
 
 def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
@@ -115,21 +131,6 @@ def sources(params: LinksParams, project: Path, _: Services) -> dict[str, str]:
     return identities(project / params.folder, WIKI_TABLES)
 
 
-def open_wikipedia(tools: Tools) -> Wikipedia:
-    """The wiki in which links are counted. Raises ConfigError for a Wikipedia whose language is not the titles'."""
-    from dual_data.sources.wikipedia import Wikipedia
-
-    # The host name of a mirror does not tell its language.
-    match = re.match(r"https?://([^/]+)\.wikipedia\.org(?![^:/])", tools.services.wikipedia, re.IGNORECASE)
-    if match and match[1].lower() not in ("en", "en.m"):
-        raise ConfigError(
-            f"{match[1]}.wikipedia.org is not the English Wikipedia, but the facts have English titles: it lacks most "
-            "of them, and has other articles under some. Set https://en.wikipedia.org/w/, or a mirror of it.",
-            key="services.wikipedia",
-        )
-    return Wikipedia(tools.services, tools.calls)
-
-
 def _entities(facts: pl.DataFrame, limit: int | None) -> pl.DataFrame:
     """Columns qid, title, sitelinks: distinct subjects and entity objects, in the order of their ids."""
     chosen = facts.sort("fact_id").head(limit) if limit is not None else facts
@@ -141,12 +142,8 @@ def _entities(facts: pl.DataFrame, limit: int | None) -> pl.DataFrame:
     return stacked.group_by("qid").agg(pl.col("title", "sitelinks").drop_nulls().first()).sort("qid")
 
 
-def _in_degrees(tools: Tools, qids: pl.Series) -> tuple[Counts, str]:
+def _in_degrees(qids: pl.Series) -> tuple[Counts, str]:
     """The counts, and the day of the snapshot."""
-    if tools.services.sparql != EMBEDDED:
-        raise ConfigError(
-            "in_degree counts links in the embedded snapshot; set services.sparql = 'embedded'", key="links.method"
-        )
     from dual_data.sources.embedded import EmbeddedGraph
 
     graph = EmbeddedGraph()
@@ -168,7 +165,9 @@ def _from_dump(params: LinksParams, tools: Tools, qids: pl.Series) -> tuple[Coun
 
 
 def _from_wikipedia(params: LinksParams, tools: Tools, entities: pl.DataFrame) -> Counts:
-    wiki = open_wikipedia(tools)
+    from dual_data.sources.wikipedia import Wikipedia
+
+    wiki = Wikipedia(tools.services, tools.calls)
     titles = entities["title"].drop_nulls().unique().sort().to_list()
     with tools.progress.task("links", total=len(titles)) as advance:
         if params.method == "cirrusdoc":
@@ -205,6 +204,7 @@ LINKS = Stage(
     run=run,
     schema=Links,
     params=LinksParams,
+    check=check,
     inputs=("facts",),
     sources=sources,
     services=("wikipedia", "sparql"),

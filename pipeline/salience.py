@@ -124,7 +124,7 @@ def sources(params: SalienceParams, _: Path, __: Services) -> dict[str, str | No
     return weights.sources([params.local])
 
 
-def check(params: SalienceParams, project: Path) -> None:
+def check(params: SalienceParams, project: Path, _: Services) -> None:
     """Raise UsageError for a prompt that does not fit, and for the name of a local judge that none can have."""
     _prompt(project)
     weights.expect_model(params.local, "salience.local")

@@ -99,9 +99,10 @@ class Stage:
     outlook: Callable[..., list[Forecast] | None] | None = None
     """`outlook(params, tools, profile)`: an estimate of `forecast` while an input is not built; returns None if there
     is nothing to estimate from."""
-    check: Callable[[Any, Path], object] | None = None
-    """`check(params, project)`: raises UsageError if a parameter or a file is not what the stage needs here, a
-    ConfigError without file for a parameter; called by `dual-data check`, and before a build's first call."""
+    check: Callable[[Any, Path, Services], object] | None = None
+    """`check(params, project, services)`: raises UsageError if a parameter, a service or a file is not what the stage
+    needs, a ConfigError without file for a key of the profile; called by `dual-data check`, and before a build's first
+    call."""
 
 
 def wiring_faults(stages: Sequence[Stage]) -> Iterator[str]:

@@ -82,7 +82,7 @@ def test_the_plan_of_the_embedded_profile_is_the_same_before_and_after_the_facts
     assert not re.search(r"^links .* known once", before.out, re.MULTILINE), "counted in the snapshot, without a call"
 
 
-@pytest.mark.parametrize("links", ['method = "dump"\nfolder = "dumps"', 'method = "none"', 'method = "in_degree"'])
+@pytest.mark.parametrize("links", ['method = "dump"\nfolder = "dumps"', 'method = "none"'])
 def test_links_that_need_no_call_are_not_planned(project: Path, links: str) -> None:
     profile = project / "pipeline" / "dual.toml"
     text = re.sub(r"(?s)\[links\].*?\n\n", f"[links]\n{links}\n\n", profile.read_text())

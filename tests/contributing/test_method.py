@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.errors import InputError, UsageError
-from dual_data.evaluation.methods import METHODS, load_methods
+from dual_data.evaluation.methods import load_methods
 from dual_data.evaluation.report.collect import collect
 from tests.cli.command import ROOT, dual_data
 from tests.evaluation.grid.test_run import FILE, project

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from dual_data.config import Services
 from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.plan import outdated, plan, why_stale
 from dual_data.engine.run import build, read_rows
@@ -266,7 +267,8 @@ def test_unknown_parameters_are_refused(root: Path) -> None:
 
 
 def test_the_fault_of_a_late_stage_is_told_before_the_first_call(root: Path) -> None:
-    def check(params: toy.NumbersParams, project: Path) -> None:
+    def check(params: toy.NumbersParams, project: Path, services: Services) -> None:
+        assert services == toy.profile().services
         if params.drop == 7:
             raise ConfigError(f"7 is not dropped in {project.name}", key="late.drop")
 
@@ -282,7 +284,7 @@ def test_the_fault_of_a_late_stage_is_told_before_the_first_call(root: Path) -> 
     with tools.calls, pytest.raises(Offline):  # what answered once need not be here any more
         build((toy.NUMBERS, late), tools, toy.profile(late={"drop": 7}))
     run(root, toy.NUMBERS, late)
-    run(root, toy.NUMBERS, replace(late, check=lambda params, project: pytest.fail("it is current")))
+    run(root, toy.NUMBERS, replace(late, check=lambda params, project, services: pytest.fail("it is current")))
 
 
 def test_two_builds_at_once(root: Path) -> None:

@@ -18,7 +18,7 @@ from dual_data.sources.embedded import EmbeddedGraph
 from dual_data.sources.wikidata.queries import Entities, Members
 from dual_data.sources.wikidata.sparql import HttpEndpoint
 from dual_data.sources.wikipedia import Wikipedia
-from pipeline.links import LinksParams, forecast, run
+from pipeline.links import LinksParams, check, forecast, run
 from tests.clock import FakeClock
 from tests.pipeline.frames import facts_frame
 
@@ -108,9 +108,9 @@ def test_a_title_that_the_search_index_lacks_is_counted_by_its_links_to_the_end_
 @pytest.mark.parametrize("language", ["de", "simple", "DE", "fr.m"])
 def test_a_wikipedia_of_another_language_has_other_titles(tmp_path: Path, method: Any, language: str) -> None:
     services = Services(sparql=SERVICES.sparql, wikipedia=f"https://{language}.wikipedia.org/w/")
-    for ask in (run, forecast):
-        with pytest.raises(ConfigError, match=r"services\.wikipedia: .*English.*en\.wikipedia\.org/w/"):
-            ask(LinksParams(method=method), tools(tmp_path, services), facts=facts())
+    with pytest.raises(ConfigError, match=r"services\.wikipedia: .*English.*en\.wikipedia\.org/w/"):
+        check(LinksParams(method=method), tmp_path, services)
+    check(LinksParams(method="none"), tmp_path, services)
     assert run(LinksParams(method="none"), tools(tmp_path, services), facts=facts()).height == 4
 
 
@@ -123,6 +123,7 @@ def test_a_wikipedia_of_another_language_has_other_titles(tmp_path: Path, method
 )  # fmt: skip
 def test_the_english_wikipedia_and_mirrors_of_unknown_language_are_asked(tmp_path: Path, url: str) -> None:
     services = Services(sparql=SERVICES.sparql, wikipedia=url)
+    check(LinksParams(), tmp_path, services)
     (estimate,) = forecast(LinksParams(), tools(tmp_path, services), facts=facts())
     assert (estimate.calls, estimate.in_log) == (2, 2)
     assert run(LinksParams(), tools(tmp_path, services), facts=facts())["inbound_links"].sum() == 7
