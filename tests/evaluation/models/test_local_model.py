@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -36,6 +37,21 @@ def test_greedy_answers_are_those_of_generate(model: LocalModel) -> None:
         with torch.no_grad():
             whole = inner.generate(ids, max_new_tokens=12, do_sample=False, attention_mask=torch.ones_like(ids))
         assert texts == [model._tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)]
+
+
+def test_rows_that_end_early_leave_the_others_unchanged(model: LocalModel) -> None:
+    inner: Any = model._model
+    rows = []
+    for chat in CHATS:
+        ids = prompt_of(model, chat)
+        whole = inner.generate(ids, max_new_tokens=12, do_sample=False, attention_mask=torch.ones_like(ids))
+        rows.append(whole[0, ids.shape[1] :].tolist())
+    stops = {rows[0][2], rows[1][5]}
+    cut = [list(itertools.takewhile(lambda token: token not in stops, row)) for row in rows]
+    assert len({len(row) for row in cut}) > 1
+    ending = LocalModel(model._loaded._replace(info=model._info._replace(stop_ids=tuple(stops))), batch=4)
+    expected = [[model._tokenizer.decode(row, skip_special_tokens=True)] for row in cut]
+    assert ending.generate(CHATS, Sampling(max_new_tokens=12)) == expected
 
 
 def test_samples_depend_on_seed_and_text_alone(model: LocalModel) -> None:
