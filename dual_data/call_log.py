@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,6 +48,16 @@ class Wait(NamedTuple):
 def key_of(source: str, request: Request) -> str:
     """Identity of a call: 64 hexadecimal digits."""
     return digest(f"{source}\n{canonical(request)}", 64)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    # A second per gigabyte. Writing to a damaged file would lose more than is lost already.
+    if (status := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+        raise sqlite3.DatabaseError(status)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.executescript(_SCHEMA)
 
 
 class CallLog:
@@ -162,20 +172,13 @@ class CallLog:
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
         try:
-            if read_only:
-                connection = self._open_read_only()
-            else:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                connection = sqlite3.connect(self.path, self._patience, check_same_thread=False, isolation_level=None)
-                # A second per gigabyte. Writing to a damaged file would lose more than is lost already.
-                if (status := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
-                    connection.close()
-                    raise sqlite3.DatabaseError(status)
-                connection.execute("PRAGMA journal_mode = WAL")
-                # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
-                connection.execute("PRAGMA synchronous = NORMAL")
-                connection.executescript(_SCHEMA)
-            connection.execute("SELECT count(*) FROM calls WHERE key = ''").fetchone()
+            with ExitStack() as on_error:
+                connection = self._connect_read_only() if read_only else self._connect()
+                on_error.callback(connection.close)
+                if not read_only:
+                    _prepare(connection)
+                connection.execute("SELECT count(*) FROM calls WHERE key = ''").fetchone()
+                on_error.pop_all()
         except (sqlite3.Error, OSError) as error:
             raise DualDataError(
                 f"{self.path}: the call log cannot be opened ({error}). {self._advice(error)}"
@@ -192,16 +195,22 @@ class CallLog:
             f"rescued.sqlite to {name} and remove {name}-wal; answers that could not be rescued are asked again."
         )
 
-    def _open_read_only(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return sqlite3.connect(self.path, timeout=self._patience, check_same_thread=False, isolation_level=None)
+
+    def _connect_read_only(self) -> sqlite3.Connection:
         if self.path.exists():
             # Without a write-ahead file nobody is writing, and SQLite need not create a shared-memory file.
             immutable = not self.path.with_name(self.path.name + "-wal").exists()
             target = self.path.resolve().as_uri() + "?mode=ro" + ("&immutable=1" if immutable else "")
-            connection = sqlite3.connect(target, self._patience, uri=True, check_same_thread=False)
-            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                return connection
-            # The process that created the file was killed before the first table: it holds no answer.
-            connection.close()
+            with ExitStack() as unless_kept:
+                connection = sqlite3.connect(target, timeout=self._patience, uri=True, check_same_thread=False)
+                unless_kept.callback(connection.close)
+                if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    unless_kept.pop_all()
+                    return connection
+                # The process that created the file was killed before the first table: it holds no answer.
         connection = sqlite3.connect(":memory:", check_same_thread=False)
         connection.executescript(_SCHEMA)
         return connection

@@ -138,7 +138,7 @@ def test_a_project_has_methods_of_its_own(project: Path, project_method: Path) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("import", r"uniform\.py: cannot be loaded: SyntaxError: invalid syntax \(uniform\.py, line 1\)"),
+        ("1 +", r"uniform\.py: cannot be loaded: SyntaxError: invalid syntax \(uniform\.py, line 1\)"),
         ("1 / 0", r"uniform\.py: cannot be loaded: ZeroDivisionError"),
         ("from dual_data.evaluation.methods.npo import METHOD", r"uniform\.py: defines no method, such as"),
         (METHOD.replace('"Uniform"', '"NPO"'), r"uniform\.py: there is a method 'NPO' already"),

@@ -45,7 +45,8 @@ FAULTS: dict[str, tuple[tuple[Stage, ...], str]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_cannot_be_built_in_order_is_told(fault: str) -> None:
     stages, message = FAULTS[fault]
-    assert list(wiring_faults(stages)) == [message]
+    (said,) = wiring_faults(stages)
+    assert said.replace("required keyword-only argument", "required argument") == message  # as Python 3.13 calls it
 
 
 def test_a_sound_pipeline_has_no_fault() -> None:
