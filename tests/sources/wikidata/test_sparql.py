@@ -228,6 +228,8 @@ def test_a_connection_that_fails_in_the_body_is_transient(
 ) -> None:
     with broken_tls(tmp_path, status) as (url, certificate):
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        # Since Python 3.13 the opener that urllib keeps has read the certificates once and for all.
+        monkeypatch.setattr("urllib.request._opener", None)
         with pytest.raises(Transient, match=message) as caught:
             endpoint(url).ask(QUERY)
     assert type(caught.value) is error
