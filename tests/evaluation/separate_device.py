@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from tests.evaluation.emulated_graphs import INDEXED, READS, chooses
 
@@ -72,7 +72,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def register() -> None:
     """Register the device in torch: once per process, before its first backward pass, which starts its threads."""
-    _setup_privateuseone_for_python_backend(NAME)
+    backend_registration._setup_privateuseone_for_python_backend(NAME)
 
 
 @contextmanager

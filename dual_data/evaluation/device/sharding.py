@@ -27,6 +27,9 @@ from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.models.loading import Loaded, decoder_layers
 from dual_data.evaluation.models.norms import fuse_norms
 
+CAN_SHARD = "ignored_params" in inspect.signature(fully_shard).parameters
+"""Whether this torch can: 2.7 or newer."""
+
 Value = TypeVar("Value")
 
 
@@ -125,7 +128,7 @@ def shard(loaded: Loaded, ranks: Ranks, device: str) -> Loaded:
     Every process has the modules outside of the layers (embedding, last norm, head) whole. Raises UsageError for a
     model without a list of layers, and with torch before 2.7.
     """
-    if "ignored_params" not in inspect.signature(fully_shard).parameters:
+    if not CAN_SHARD:
         raise UsageError(f"--shard needs torch 2.7 or newer, and {torch.__version__} is installed")
     model: Any = loaded.model
     layers = decoder_layers(model)

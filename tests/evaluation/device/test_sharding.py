@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import enough_memory, halving
-from dual_data.evaluation.device.sharding import ALONE, OutOfStep, Ranks
+from dual_data.evaluation.device.sharding import ALONE, CAN_SHARD, OutOfStep, Ranks
 from dual_data.evaluation.grid import workers
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.grid.workers import run_spread
@@ -34,6 +34,10 @@ STAGES = (
 )
 
 
+needs_sharding = pytest.mark.skipif(not CAN_SHARD, reason=f"torch {torch.__version__} is before 2.7")
+
+
+@needs_sharding
 @pytest.mark.parametrize("apply", ["merge", "stack"])
 def test_a_shared_base_gives_the_results_of_one_process(
     apply: str, project: Path, capfd: pytest.CaptureFixture[str]
@@ -57,6 +61,7 @@ def test_a_shared_base_gives_the_results_of_one_process(
     assert run_spread(grid, cells, TWO, project=project, shard=True) == (0, 0, 0, 0)
 
 
+@needs_sharding
 def test_where_one_process_is_lost_the_others_end_and_the_next_start_goes_on(project: Path) -> None:
     grid, cells = opened(project, file=one_stage(FILE).replace("seeds = [0]", "seeds = [0, 1, 2]"))
     message = r"of 2 processes ended early \(.*1:cpu: signal SIGKILL.*run the same command"
