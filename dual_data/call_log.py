@@ -51,16 +51,6 @@ def key_of(source: str, request: Request) -> str:
     return digest(f"{source}\n{canonical(request)}", 64)
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    # A second per gigabyte. Writing to a damaged file would lose more than is lost already.
-    if (status := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
-        raise sqlite3.DatabaseError(status)
-    connection.execute("PRAGMA journal_mode = WAL")
-    # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.executescript(_SCHEMA)
-
-
 class CallLog:
     """One SQLite file, safe to use from several threads of one process.
 
@@ -240,3 +230,14 @@ def _well_formed(answer: Answer) -> tuple[bytes, Answer]:
     except UnicodeEncodeError:
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return text.encode("utf-8"), json.loads(text)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Check the file and make its tables; raises sqlite3.DatabaseError for a damaged one."""
+    # A second per gigabyte. Writing to a damaged file would lose more than is lost already.
+    if (status := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+        raise sqlite3.DatabaseError(status)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # In WAL mode NORMAL survives a killed process; only a power cut can cost the last commits.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.executescript(_SCHEMA)
