@@ -2,6 +2,7 @@
 
 cells        the cells of a grid, and which are done; forecast: what the others will take
 run          loads each model once; trains, measures and drops cells on it, stage by stage
+tokenised    what the cells of a model are trained on and asked
 workers      claims: several processes, one per device, that take cells of one grid
 conflicts    results of other settings in the same folder, which are refused
 provenance   origin, planned: what is written besides a cell's measurement; stages: training before unlearning

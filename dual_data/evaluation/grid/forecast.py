@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dual_data.evaluation.grid.cells import Cell, Grid, identity_of, is_done
+from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import DTYPES, Identity
 from dual_data.evaluation.results import BASE, cell_path, read_result
-from dual_data.evaluation.rows.data import Item, encode
-from dual_data.evaluation.rows.workload import build_workload
+from dual_data.evaluation.rows.data import Item
 from dual_data.evaluation.training.full import bytes_per_parameter
 
 _RATE = {"cpu": 5e10, "cuda": 1e14}
@@ -42,12 +42,13 @@ class Plan(NamedTuple):
 def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool = False) -> Plan:
     """Estimate what `cells` take; with `adapters`, cells without theirs are to do. Loads tokenizers but no weights."""
     identities = {name: identity_of(settings) for name, settings in grid.models.items()}
+    tokenised = {name: Tokenised(grid, identity.tokenizer) for name, identity in identities.items()}
     sizes: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
     lines = []
     for cell in cells:
         base = (cell.model, cell.stage, cell.set)
         if base not in sizes:
-            sizes[base] = _sizes(grid, cell, identities[cell.model])
+            sizes[base] = _sizes(grid, cell, tokenised[cell.model])
         done = is_done(grid.folder, cell, adapter=adapters)
         lines.append(_line(grid, cell, identities[cell.model], sizes[base], done=done))
     to_do = [line for line in lines if not line.done]
@@ -63,23 +64,15 @@ def forecast(grid: Grid, cells: Sequence[Cell], device: str, *, adapters: bool =
     return Plan(lines, len(to_do), text)
 
 
-def _sizes(grid: Grid, cell: Cell, identity: Identity) -> tuple[int, int, int, int]:
+def _sizes(grid: Grid, cell: Cell, tokenised: Tokenised) -> tuple[int, int, int, int]:
     """(tokens of all forget rows, mean tokens of a retain row, number of forget rows, measured tokens)."""
 
     def tokens(items: Sequence[Item]) -> int:
-        rows = encode(identity.tokenizer, items, grid.profile)
-        return sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) for row in rows)
+        return sum(len(row.prompt_ids) + len(row.answer_ids) + len(row.end_ids) for row in tokenised.encoded(items))
 
     sets = grid.sets[cell.stage]
     forget = sets.forget[cell.set]
-    workload = build_workload(
-        identity.tokenizer,
-        grid.evaluated(cell.stage, cell.set),
-        grid.profile,
-        grid.measure,
-        demonstrations=sets.retain_train,
-        panel=grid.panel,
-    )
+    workload = tokenised.workload(cell.stage, cell.set)
     measured = sum(
         len(request.prompt)
         + sum(len(answer.ids) for answer in request.answers)

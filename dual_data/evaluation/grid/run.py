@@ -27,6 +27,7 @@ from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path, is_done
 from dual_data.evaluation.grid.claims import any_free, claimed
 from dual_data.evaluation.grid.provenance import Effort, blank, run_record
 from dual_data.evaluation.grid.stages import Prepared, applied, prepare
+from dual_data.evaluation.grid.tokenised import Tokenised
 from dual_data.evaluation.measuring.embedding import SentenceEmbedder
 from dual_data.evaluation.measuring.engine import Engine
 from dual_data.evaluation.measuring.measure import Measurement, measure
@@ -36,9 +37,9 @@ from dual_data.evaluation.models.context import check_workload
 from dual_data.evaluation.models.loading import Loaded, load
 from dual_data.evaluation.results import BASE, write_result
 from dual_data.evaluation.rows import panel
-from dual_data.evaluation.rows.data import Encoded, Item, encode, token_hash
+from dual_data.evaluation.rows.data import token_hash
 from dual_data.evaluation.rows.schedule import Optimisation
-from dual_data.evaluation.rows.workload import Workload, build_workload
+from dual_data.evaluation.rows.workload import Workload
 from dual_data.evaluation.settings import ModelSettings, StageSettings
 from dual_data.evaluation.training.full import FullWeights
 from dual_data.evaluation.training.lora import Adapters
@@ -107,12 +108,13 @@ def run(
             if loaded is None and not too_large:
                 try:
                     loaded = grid_run.load(name)
+                    tokenised = Tokenised(grid, loaded.tokenizer)
                 except OutOfMemory as error:
                     too_large = str(error)
             if loaded is None:
                 counts += grid_run.fail_free(stage_cells, too_large)
             else:
-                counts += _StageRun(grid_run, loaded).run(stage_cells)
+                counts += _StageRun(grid_run, loaded, tokenised).run(stage_cells)
         del loaded
         release()
     return Tally(**counts)
@@ -201,14 +203,14 @@ class _GridRun(NamedTuple):
 class _StageRun:
     """Runs the cells of one model in one stage."""
 
-    def __init__(self, grid_run: _GridRun, loaded: Loaded) -> None:
+    def __init__(self, grid_run: _GridRun, loaded: Loaded, tokenised: Tokenised) -> None:
         grid, options = grid_run.grid, grid_run.options
-        self._grid_run, self._grid, self._options, self._loaded = grid_run, grid, options, loaded
+        self._grid_run, self._grid, self._options = grid_run, grid, options
+        self._loaded, self._tokenised = loaded, tokenised
         suitable = options.cells_at_once or cells_at_once(options.device, loaded.info.parameters)
         self._cells_at_once = (1 if grid.preset.full else suitable) * options.ranks.size
         self._rows_at_once = options.rows or rows_at_once(options.device, loaded.info.parameters)
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
-        self._encoded: dict[tuple[Item, ...], list[Encoded]] = {}
         self._stage: Prepared | None = None
         self._workload: Workload
         self._base: Measurement
@@ -267,14 +269,7 @@ class _StageRun:
             self._grid_run.begin(missing)
         else:
             self._grid_run.say(f"{first.model} {first.stage} {first.set}: measuring the model before unlearning again")
-        self._workload = build_workload(
-            self._loaded.tokenizer,
-            grid.evaluated(first.stage, first.set),
-            grid.profile,
-            grid.measure,
-            demonstrations=grid.sets[first.stage].retain_train,
-            panel=grid.panel,
-        )
+        self._workload = self._tokenised.workload(first.stage, first.set)
         check_workload(self._loaded, self._workload, grid.max_new_tokens)
         self._reset_peak()
         began = time.perf_counter()
@@ -311,7 +306,7 @@ class _StageRun:
         """Run cells together. This process writes the first `own` of them, and returns how these ended."""
         grid, loaded, notes = self._grid, self._loaded, list[str]()
         method = method_named(cells[0].method)
-        rows = self._rows(cells[0])
+        rows = self._tokenised.cell_data(cells[0])
         data = [rows._replace(lr=cell.lr, seed=cell.seed) for cell in cells]
         self._reset_peak()
         seeds = [cell.seed for cell in cells]
@@ -349,25 +344,6 @@ class _StageRun:
         finally:
             trainable.remove()
         return ["stopped" if trace.stopped else "done" for trace in traces[:own]]
-
-    def _rows(self, cell: Cell) -> CellData:
-        """Rows that a cell is trained on; equal for all cells of its set and method."""
-        sets = self._grid.sets[cell.stage]
-        forget = sets.forget[cell.set]
-        return CellData(
-            self._encode(forget),
-            self._encode(sets.retain_train),
-            cell.lr,
-            cell.seed,
-            self._encode(self._grid.preferred(cell.stage, cell.set, cell.method)),
-            [item.popularity for item in forget],
-        )
-
-    def _encode(self, items: Sequence[Item]) -> list[Encoded]:
-        """Token ids of rows, cached for the stage."""
-        if (rows := tuple(items)) not in self._encoded:
-            self._encoded[rows] = encode(self._loaded.tokenizer, items, self._grid.profile)
-        return self._encoded[rows]
 
     def _engine(self, adapters: Adapters | None) -> Engine:
         cells = adapters.count if adapters is not None else 1

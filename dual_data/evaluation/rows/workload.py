@@ -20,7 +20,7 @@ from dual_data.evaluation.rows.data import (
     render,
     turn_end,
 )
-from dual_data.evaluation.rows.panel import Panel, TokenisedPanel, tokenise_panel
+from dual_data.evaluation.rows.panel import TokenisedPanel
 from dual_data.evaluation.rows.request import Answer, Request
 from dual_data.ids import digest
 from dual_data.matching import normalise
@@ -78,9 +78,9 @@ def build_workload(
     options: MeasureOptions,
     *,
     demonstrations: Sequence[Item] = (),
-    panel: Panel | None = None,
+    panel: TokenisedPanel | None = None,
 ) -> Workload:
-    """Tokenise everything that is asked about the items of `sets`, and the panel.
+    """Tokenise everything that is asked about the items of `sets`; the panel is asked with it.
 
     `demonstrations` are items that the in-context attack may show, such as those of retain_train; it takes them in an
     order by hash. Raises InputError for a set without items, and for attacks with a profile that is not chat.
@@ -104,7 +104,7 @@ def build_workload(
         tuple(builder.requests),
         places,
         {name: trivial_baselines(items) for name, items in sets.items()},
-        tokenise_panel(tokenizer, panel) if panel is not None else None,
+        panel,
     )
 
 

@@ -113,16 +113,16 @@ def test_scores_by_hand() -> None:
 
 def test_each_adapter_of_a_cell_has_the_scores_that_it_has_alone_and_the_plain_way() -> None:
     loaded = tiny("llama")
-    panel = read_panel().first(40)
+    panel = tokenise_panel(loaded.tokenizer, read_panel().first(40))
     workload = build_workload(loaded.tokenizer, {"forget": cities()[:2]}, "chat", MeasureOptions(), panel=panel)
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0), seeds=[0, 1, 2])
     disturb(adapters)
     together = [measurement.panel for measurement in measure(FastEngine(loaded, adapters, rows=7), workload)]
     assert len({scores.given for scores in together if scores is not None}) == 3
-    plain = measure_panel(PlainEngine(loaded, adapters, rows=64), tokenise_panel(loaded.tokenizer, panel))
+    plain = measure_panel(PlainEngine(loaded, adapters, rows=64), panel)
     for cell, scores in enumerate(together):
         with adapters.only(cell):
-            (alone,) = measure_panel(FastEngine(loaded, adapters, rows=64), tokenise_panel(loaded.tokenizer, panel))
+            (alone,) = measure_panel(FastEngine(loaded, adapters, rows=64), panel)
         for other in (alone, plain[cell]):
             assert scores is not None
             assert scores[:3] == other[:3]
