@@ -30,7 +30,7 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.models.loading import Loaded
 from dual_data.evaluation.report.collect import Group, Run, clusters, collect, stack
 from dual_data.evaluation.report.places import before_of
-from dual_data.evaluation.results import write_json
+from dual_data.evaluation.results import stages_folder, write_json
 from dual_data.evaluation.rows.data import Item, encode
 from dual_data.evaluation.rows.workload import MeasureOptions, build_workload
 from dual_data.evaluation.training.lora import Adapters, read_spec
@@ -220,7 +220,7 @@ def _restored(grid: Grid, loaded: Loaded, cell: Cell) -> Iterator[_Restored]:
     recipe, stage = grid.stages[cell.stage], None
     if recipe is not None:
         rows = grid.sets[cell.stage].trained(recipe)
-        folder = grid.folder.parent / "stages"
+        folder = stages_folder(grid.folder)
         stage = prepare(loaded, recipe, rows, seed=cell.seed, profile=grid.profile, folder=folder)
     adapter = adapter_path(grid.folder, cell.id)
     with applied(loaded, stage) as stacked:

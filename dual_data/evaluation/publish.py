@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dual_data.errors import InputError
-from dual_data.evaluation.results import BASE, Result, read_result
+from dual_data.evaluation.results import BASE, Result, read_result, stages_folder
 
 STAGE = "stage_adapter"
 """Folder of the training stage's adapter, which is applied to the base before the unlearned one."""
@@ -31,7 +31,7 @@ def adapter_files(result: Path) -> dict[str, bytes | Path]:
         )
     files: dict[str, bytes | Path] = {name: adapter / name for name in _WEIGHTS}
     if stage := cell_result["provenance"].get("stage"):
-        stage_adapter = folder.parent / "stages" / stage
+        stage_adapter = stages_folder(folder) / stage
         if not all((stage_adapter / name).is_file() for name in _WEIGHTS):
             raise InputError(
                 f"{stage_adapter}: the adapter of the training stage is gone; remove {adapter} and run the grid again "

@@ -149,6 +149,11 @@ def cell_path(folder: Path, identifier: str) -> Path:
     return folder / "cells" / f"{identifier}.json"
 
 
+def stages_folder(folder: Path) -> Path:
+    """Where trained stages are kept: grids whose folders of results lie side by side share them."""
+    return folder.parent / "stages"
+
+
 def run_path(cell: Path) -> Path:
     """Path of the record of a cell's run, from the path of its result."""
     return cell.parent.parent / "runs" / cell.name

@@ -11,7 +11,7 @@ from dual_data.evaluation.grid.origin import origin, remedy
 from dual_data.evaluation.grid.stages import Sets, counterfactual_answers
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.loading import Identity, identify
-from dual_data.evaluation.results import BASE, cell_id, cell_path, status_of
+from dual_data.evaluation.results import BASE, cell_id, cell_path, stages_folder, status_of
 from dual_data.evaluation.rows.data import Item, PromptFormat, data_hash, profile_named, read_split
 from dual_data.evaluation.rows.panel import PANEL, SHIPPED, Panel, panel_hash, read_panel
 from dual_data.evaluation.rows.schedule import Optimisation
@@ -140,6 +140,11 @@ class Grid(NamedTuple):
 
 def spell_out(settings: EvaluationSettings, name: str, project: Path, folder: Path) -> Grid:
     """Read the rows of a grid and resolve its settings. Raises UsageError and InputError."""
+    if folder == stages_folder(folder):
+        raise UsageError(
+            f"{folder}: the grids beside it keep their trained stages here; give another folder with --out, or another "
+            "name to the grid"
+        )
     grid_settings = settings.grids[name]
     data = settings.data[grid_settings.data]
     overrides = {key: value for key in ("epochs", "batch") if (value := getattr(grid_settings, key))}

@@ -35,7 +35,7 @@ from dual_data.evaluation.measuring.open_engine import open_engine
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.models.context import check_workload
 from dual_data.evaluation.models.loading import Loaded, load
-from dual_data.evaluation.results import BASE, write_result
+from dual_data.evaluation.results import BASE, stages_folder, write_result
 from dual_data.evaluation.rows import panel
 from dual_data.evaluation.rows.data import token_hash
 from dual_data.evaluation.rows.schedule import Optimisation
@@ -242,7 +242,7 @@ class _StageRun:
                 grid.sets[name].trained(settings),
                 seed=seed,
                 profile=grid.profile,
-                folder=grid.folder.parent / "stages",
+                folder=stages_folder(grid.folder),
                 ranks=self._options.ranks,
             )
         self._grid_run.say(f"{label}: ready after {time.perf_counter() - began:.0f} s")

@@ -114,6 +114,12 @@ def test_a_grid_is_every_combination_with_one_base_a_model_stage_and_seed(projec
     assert {cell.set for cell in opened(project, "all")[1]} == {"rare", "popular"}
 
 
+def test_results_are_not_written_into_the_folder_of_trained_stages(project: Path) -> None:
+    file = FILE.replace("[grids.one]", "[grids.stages]")
+    with pytest.raises(UsageError, match=r"out/stages: .* trained stages .* another folder with --out"):
+        opened(project, "stages", file)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "same"),
     [
