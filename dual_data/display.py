@@ -1,10 +1,19 @@
-"""Makes text from outside safe to show in a terminal, a page or a figure."""
+"""Text that people read: numbers of things, and text from outside made safe to show."""
 
 from __future__ import annotations
 
 import unicodedata
 
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def count(amount: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "cell"), count(1200, "cell")
+    ('1 cell', '1,200 cells')
+    """
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
 
 
 def visible(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from dual_data.display import count
 from dual_data.engine.manifest import Manifest, faults, read_manifest
 from dual_data.engine.tables import read_table
 from dual_data.errors import DualDataError
@@ -58,7 +59,7 @@ class Built(NamedTuple):
         unresolved = 0 if facts is None else facts.filter(~pl.col("resolved")).height
         state = State.of(self.manifests.values(), unresolved)
         if state.limit is not None:
-            reasons.append(f"The build is limited to {state.limit:,} facts a stage.")
+            reasons.append(f"The build is limited to {count(state.limit, 'fact')} a stage.")
         if state.snapshot:
             reasons.append("The facts come from the snapshot inside dual-data, which is for trying things out.")
         if state.dirty:
@@ -66,7 +67,8 @@ class Built(NamedTuple):
         elif state.commit is None:
             reasons.append("The commit of the project that built it is not known.")
         if unresolved:
-            reasons.append(f"{unresolved:,} facts have ids minted from labels, which say nothing about the entity.")
+            minted = count(unresolved, "fact")
+            reasons.append(f"{minted} with ids minted from labels, which say nothing about the entity.")
         return reasons
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dual_data.display import count
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.contrast import (
     SHARE,
@@ -89,7 +90,7 @@ def popularity_answer(collection: Collection) -> PopularityAnswer:
             sentences.append(_popularity_sentence(f"{data}, paired facts", paired))
             similarity.append(f"{data}: {_similarity_sentence(pairings[about])}")
         if lacking := len(unpaired) - len(paired):
-            unpaired_data.append(f"{data} ({lacking} of {_count(len(unpaired), 'comparison')})")
+            unpaired_data.append(f"{data} ({lacking} of {count(len(unpaired), 'comparison')})")
         if retention_of_data := _about(retained, about):
             sentences.append(
                 _retention_sentence(data, "forgetting popular facts", "forgetting rare ones", retention_of_data)
@@ -139,7 +140,7 @@ def smoothness_answer(collection: Collection) -> tuple[list[str], list[Compared]
         sentences.append(
             f"{', '.join(about)}: the largest jump is on average {_points(mean)} "
             f"{'larger' if mean.value > 0 else 'smaller'} than on the pretrained model. It is smaller in {smaller} of "
-            f"{_count(len(jumps), 'comparison')}."
+            f"{count(len(jumps), 'comparison')}."
         )
     return sentences, compared
 
@@ -177,8 +178,8 @@ def wording_answer(collection: Collection) -> list[str]:
     )
     beside = "" if clearest.by_chance is None else f", by chance {shown(clearest.by_chance)}"
     return [
-        f"In {len(positive)} of {len(leaks)} cells, another wording or prompt still brings out some facts that were "
-        f"known before unlearning and that the question no longer brings out. {chance}. The clearest case is "
+        f"In {len(positive)} of {count(len(leaks), 'cell')}, another wording or prompt still brings out some facts "
+        f"that were known before unlearning and that the question no longer brings out. {chance}. The clearest case is "
         f"{clearest.group.key.method} ({names.place(clearest.group.key)}, {clearest.group.key.set}): "
         f"{shown(clearest.share)} of the facts known before{beside}."
     ]
@@ -204,7 +205,7 @@ def _leak(group: Group, runs: Sequence[Run]) -> _Leak | None:
 def baseline_answer(collection: Collection) -> list[str]:
     """Which scores does a trivial rule explain?"""
     sentences, names = [], _Names.of(collection)
-    for key, runs in collection.bases.items():
+    for key, runs in sorted(collection.bases.items()):
         if key.stage != PRETRAINED:
             continue
         baseline, score = trivial_rule(runs), estimate(runs, "forget", "rougeL_recall")
@@ -216,10 +217,10 @@ def baseline_answer(collection: Collection) -> list[str]:
                 rule = float(group.before[0].trivial.mean())
                 below += float(stack(chosen, "forget", "rougeL_recall").mean()) <= rule
         hardly = ", so little can be called known" if score.value <= baseline.value else ""
+        unlearned = f" After unlearning, {below} of {count(total, 'cell')} {'is' if total == 1 else 'are'} at or below"
         sentences.append(
             f"{names.data(key)}, {key.model}, {key.set}: the trivial rule reaches {shown(baseline)}, the model before "
-            f"unlearning {shown(score)}{hardly}. After unlearning, {below} of {_count(total, 'cell')} "
-            f"{'is' if below == 1 else 'are'} at or below the rule of their own stage."
+            f"unlearning {shown(score)}{hardly}.{f'{unlearned} the rule of their own stage.' if total else ''}"
         )
     return sentences
 
@@ -325,7 +326,7 @@ def _counts(subject: str, outcomes: Mapping[str, int], neither: str, compared: S
         return f"{neither} in {'the one comparison' if total == 1 else f'any of {total} comparisons'}{note}"
     claims = " and ".join(f"{outcome} in {number}" for outcome, number in outcomes.items() if number)
     rest = f"; in the other {total - significant} no difference is shown{note}" if total > significant else ""
-    return f"{subject} {claims} of {_count(total, 'comparison')}{rest}"
+    return f"{subject} {claims} of {count(total, 'comparison')}{rest}"
 
 
 def _retention_sentence(start: str, first: str, second: str, compared: Sequence[Compared]) -> str:
@@ -362,7 +363,7 @@ def _control_sentences(data: str, compared: Sequence[Compared]) -> list[str]:
     ]
     start = (
         f"{data}: fine-tuning first (sft) keeps more of the retain score in {better} of "
-        f"{_count(len(gained), 'comparison')}, {_points(mean, '+')} on average"
+        f"{count(len(gained), 'comparison')}, {_points(mean, '+')} on average"
     )
     if not gains:
         return [f"{start}; without its controls the grid cannot say why."]
@@ -421,7 +422,3 @@ def _points(share: Interval, sign: str = "") -> str:
     """A difference of shares in percentage points: its size, or with `sign` "+" the signed value."""
     value, low, high = (100 * end for end in (share if sign else _size(share))[:3])
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}] percentage points"
-
-
-def _count(amount: int, noun: str) -> str:
-    return f"{amount} {noun}{'' if amount == 1 else 's'}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from dual_data.evaluation.report.chart import Axis, Series, Spot, chart
 from dual_data.evaluation.report.collect import Collection, Run
 from dual_data.evaluation.report.document import ITEMS, Block, Charts, Entry, Heading, LinkList, Table, TableCell
 from dual_data.evaluation.report.extras import AttackResults, Extras
-from dual_data.evaluation.report.places import PLACE, estimate, place_of, row_id, shown, spot
+from dual_data.evaluation.report.places import PLACE, estimate, link_to, place_of, row_id, shown, spot
 from dual_data.evaluation.report.reference import retrained
 from dual_data.evaluation.statistics import Floats, Interval, bootstrap_mean
 
@@ -247,4 +246,4 @@ def _with_error(scores: Mapping[str, float | None], name: str) -> str:
 
 def _links(attack: AttackResults, folder: Path) -> LinkList:
     pairs = zip(attack.runs, attack.results, strict=True)
-    return LinkList(tuple(TableCell(f"seed {run.seed}", os.path.relpath(result.path, folder)) for run, result in pairs))
+    return LinkList(tuple(TableCell(f"seed {run.seed}", link_to(result.path, folder)) for run, result in pairs))

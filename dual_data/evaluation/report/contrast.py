@@ -176,7 +176,7 @@ def _jump(points: Sequence[Point]) -> Statistic | None:
         return None
     changes = [b.forget - a.forget for a, b in itertools.pairwise(rates)]
     step = max(range(len(changes)), key=lambda index: abs(changes[index]))
-    sign = 1 if changes[step] > 0 else -1
+    sign = -1 if changes[step] < 0 else 1
 
     def jump(points: Sequence[Point]) -> float | None:
         before = points[-1].forget
@@ -208,7 +208,10 @@ def _relative(points: Sequence[Point]) -> list[Point]:
 
 
 def _curve_interval(group: Group, make_statistic: Callable[[list[Point]], Statistic | None]) -> Interval | None:
-    """`make_statistic` of the exact points gives the statistic for every draw; None where it gives none."""
+    """`make_statistic` of the exact points gives the statistic for every draw; None where it gives none.
+
+    None too where no draw differs, as when all scores are 1: an interval without width would claim certainty.
+    """
     levels = levels_of(group)
     statistic = None if levels is None else make_statistic(levels.points())
     if levels is None or statistic is None:
@@ -217,7 +220,8 @@ def _curve_interval(group: Group, make_statistic: Callable[[list[Point]], Statis
     random = np.random.default_rng(_SEED)
     values = [statistic(points) for points in levels.draws(levels.weights(random, _REPLICATES), random)]
     defined = np.array([value for value in values if value is not None])
-    return Interval(exact, *quantiles(defined)) if exact is not None and len(defined) else None
+    has_spread = len(defined) > 0 and defined.min() < defined.max()
+    return Interval(exact, *quantiles(defined)) if exact is not None and has_spread else None
 
 
 def _curve_contrast(

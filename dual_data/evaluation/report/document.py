@@ -67,7 +67,7 @@ class Table(NamedTuple):
 
 
 class Charts(NamedTuple):
-    """Charts side by side; Markdown leaves them out."""
+    """Charts side by side; Markdown has only their caption."""
 
     charts: tuple[str, ...]
     caption: str
@@ -148,7 +148,7 @@ _SPECIAL = re.compile(r"[\\`*~|$]|(?<![^\W_])_|_(?![^\W_])|\[(?=[^\]]*\]\s*[(\[:
 
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
     """The same document as Markdown, without charts."""
-    return f"# {title}\n\n" + "".join(map(_markdown, blocks)).rstrip() + "\n"
+    return f"# {_escaped_markdown(title)}\n\n" + "".join(map(_markdown, blocks)).rstrip() + "\n"
 
 
 def _html(block: Block) -> Html:
@@ -205,8 +205,8 @@ def _markdown(block: Block) -> str:
             return f"{text}\n\n"
         case Points(texts):
             return "".join(f"- {text}\n" for text in texts) + "\n"
-        case Charts():
-            return ""
+        case Charts(_, caption):
+            return f"Charts, on the HTML page: {caption}\n\n"
         case Folded(title, blocks):
             return f"**{title}**\n\n" + "".join(map(_markdown, blocks))
         case Table():

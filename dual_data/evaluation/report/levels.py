@@ -49,8 +49,15 @@ class Levels(NamedTuple):
         )
 
     def draws(self, weights: Weights, random: np.random.Generator) -> list[list[Point]]:
-        """The means in every draw; seeds are drawn for each level separately."""
-        return self._means(weights, [seed_weights(len(level), random, len(weights.forget)) for level in self.forget])
+        """The means in every draw; seeds are drawn for each level separately.
+
+        Those before unlearning are drawn first, so that all methods that start from a model draw the same of it.
+        """
+        *rates, before = self.forget
+        before_weights, *rate_weights = (
+            seed_weights(len(level), random, len(weights.forget)) for level in (before, *rates)
+        )
+        return self._means(weights, [*rate_weights, before_weights])
 
     def draws_with_fixed_seeds(self, weights: Weights) -> list[list[Point]]:
         """The means in every draw of subjects, with the seeds fixed."""

@@ -51,7 +51,8 @@ def panel(collection: Collection, folder: Path) -> list[Block]:
     look = looks(collection.groups)
     kinds = list(dict.fromkeys(kind for _, before, *_ in measured for kind in _table(before).kinds))
     for key, before, groups, title in measured:
-        charts.append(_by_rate(title, before, groups, look))
+        if groups:
+            charts.append(_by_rate(title, before, groups, look))
         cells: list[tuple[str, Sequence[Run]]] = [(BEFORE, before)]
         cells += [(group.key.method, runs) for group, runs in chosen_cells(groups)]
         for method, runs in cells:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from dual_data.evaluation.report.chart import Series, Spot
 from dual_data.evaluation.report.collect import Collection, Group, Key, Run, clusters, stack
 from dual_data.evaluation.report.document import LinkList, TableCell
 from dual_data.evaluation.results import BASE
+from dual_data.evaluation.settings import PRETRAINED
 from dual_data.evaluation.statistics import Floats, Interval, bootstrap_mean, bootstrap_median
 
 Place = tuple[str, str, str, str]
@@ -33,7 +35,7 @@ _SHARES = ("rougeL_recall", "contains_answer", "worst")
 
 
 class Start(NamedTuple):
-    """A model before unlearning, and the groups that start from it."""
+    """A model before unlearning, and the groups that start from it; none where nothing was unlearned yet."""
 
     key: Key
     """Key of the model before unlearning."""
@@ -45,14 +47,12 @@ class Start(NamedTuple):
 
 
 def starts(collection: Collection) -> list[Start]:
-    """All models that something was unlearned from, separate for each preset and profile."""
+    """All models before unlearning, separate for each preset and profile."""
     groups_by_key: dict[Key, list[Group]] = defaultdict(list)
     for group in collection.groups:
         groups_by_key[group.key._replace(method=BASE)].append(group)
-    return [
-        Start(key, collection.bases.get(key, ()), groups_by_key[key], title_of(key, groups_by_key))
-        for key in sorted(groups_by_key)
-    ]
+    keys = sorted(groups_by_key.keys() | collection.bases.keys())
+    return [Start(key, collection.bases.get(key, ()), groups_by_key[key], title_of(key, keys)) for key in keys]
 
 
 def looks(groups: Iterable[Group]) -> dict[str, int]:
@@ -159,13 +159,18 @@ def spots_by_rate(group: Group, score: Callable[[Sequence[Run]], Interval]) -> t
 
 
 def is_single_seed(runs: Sequence[Run]) -> bool:
-    """Whether these are unlearned models of one seed only: their intervals leave out the variation between seeds."""
-    return len(runs) == 1 and bool(runs[0].lr)
+    """Whether these are trained models of one seed only: their intervals leave out the variation between seeds."""
+    return len(runs) == 1 and (bool(runs[0].lr) or runs[0].cell["stage"] != PRETRAINED)
 
 
 def row_id(table: str, runs: Sequence[Run]) -> str:
     """Id, on the page, of the row of these runs in a table; charts link to it."""
     return f"{table}-{runs[0].id}"
+
+
+def link_to(path: Path, folder: Path) -> str:
+    """A relative link from a page in `folder`."""
+    return quote(os.path.relpath(path, folder))
 
 
 def sources(runs: Iterable[Run], folder: Path) -> LinkList:
@@ -180,4 +185,4 @@ def sources(runs: Iterable[Run], folder: Path) -> LinkList:
         rate = (BEFORE if not run.lr else f"{run.lr:g}") if len(rates) > 1 or (rates and not run.lr) else ""
         return f"{rate} seed {run.seed}".strip()
 
-    return LinkList(tuple(TableCell(name(run), os.path.relpath(run.path, folder)) for run in all_runs))
+    return LinkList(tuple(TableCell(name(run), link_to(run.path, folder)) for run in all_runs))

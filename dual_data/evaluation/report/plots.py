@@ -66,7 +66,7 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
     charts, look = [], looks(collection.groups)
     rows: list[tuple[Entry, ...]] = []
     for key, before, groups, title in starts(collection):
-        for name in _SETS:
+        for name in _SETS if groups else ():
             score = partial(estimate, name=name, score="rougeL_recall")
             series = method_series(groups, look, partial(spots_by_rate, score=score))
             lines = [_line_before(before, score(before), "cell")] if before else []
@@ -81,7 +81,8 @@ def stability(collection: Collection, folder: Path) -> list[Block]:
         "Largest jump: the largest change of the forget score between neighbouring learning rates, as a share of the "
         "score before unlearning. Its interval is of the change between these two rates; noise alone makes the largest "
         "of several changes large. Area: under the frontier of forgetting and retention on retain_eval; 1 for a method "
-        f"that forgets everything and loses nothing. {NORMS}"
+        "that forgets everything and loses nothing. A dash: too few learning rates, or scores without any spread, from "
+        f"which no interval can be made. {NORMS}"
     )
     header = (*PLACE, "method", "largest jump", "area under the frontier", "gradient norm", ITEMS)
     return [

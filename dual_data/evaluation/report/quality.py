@@ -88,12 +88,16 @@ def model_utility(sets: Sequence[RetainScores]) -> Interval | None:
             if not defined.any():
                 continue
             table = np.where(defined, table, 0.0)
+            # Where a draw has no subject with this score, it is left out there, as it is where no item has it.
+            missing = subject_weights @ defined.any(0) == 0
             sums, counts = (
                 ((weights_by_seed @ array) * subject_weights).sum(1) for array in (table, defined.astype(float))
             )
             means.append(float(table.sum() / defined.sum()))
-            draws_by_score.append(np.clip(sums / np.maximum(counts, 1.0), 0.0, 1.0))  # weights of seeds can be negative
+            ratios = np.where(missing, np.nan, sums / np.maximum(counts, 1.0))
+            draws_by_score.append(np.clip(ratios, 0.0, 1.0))  # weights of seeds can be negative
     if not means:
         return None
-    draws = np.array([harmonic_mean(row) for row in np.stack(draws_by_score, axis=1).tolist()])
+    table = np.stack(draws_by_score, axis=1)
+    draws = np.array([harmonic_mean(row[~np.isnan(row)].tolist()) for row in table if not np.isnan(row).all()])
     return Interval(harmonic_mean(means), *quantiles(draws))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dual_data.display import count
 from dual_data.engine.manifest import git_text
 from dual_data.evaluation.report import answers
 from dual_data.evaluation.report.attacked import attacks
@@ -30,7 +30,7 @@ from dual_data.evaluation.report.frontier import RULE
 from dual_data.evaluation.report.main_table import Row, main_table
 from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
-from dual_data.evaluation.report.places import chosen_cells, p_value, shown, sources, starts, title_of
+from dual_data.evaluation.report.places import chosen_cells, link_to, p_value, shown, sources, starts, title_of
 from dual_data.evaluation.report.plots import frontiers, shifts, stability, worst_cases
 from dual_data.evaluation.report.traces import by_popularity, membership
 
@@ -128,15 +128,15 @@ def build(
 def _opening(collection: Collection, items: bool) -> list[str]:
     """What the page is about, how to read an interval, and what its results lack."""
     models = sorted({key.model for key in collection.bases} | {group.key.model for group in collection.groups})
-    data = sorted({group.key.data for group in collection.groups})
-    seeds = sorted({run.seed for group in collection.groups for run in group.runs})
+    data = sorted({key.data for key in collection.bases} | {group.key.data for group in collection.groups})
+    seeds = {run.seed for runs in (*collection.bases.values(), *(g.runs for g in collection.groups)) for run in runs}
     hours = collection.gpu_hours
     measured = collection.planned - len(collection.missing)
     incomplete = f", incomplete: {measured} of {collection.planned} planned cells" if collection.missing else ""
     scope = (
-        f"{collection.runs} results of the grid{'' if len(collection.grids) == 1 else 's'} "
-        f"{', '.join(collection.grids)}: {', '.join(models)} on {', '.join(data)}, {len(seeds)} "
-        f"seed{'' if len(seeds) == 1 else 's'}{incomplete}.{f' {hours:.2f} GPU hours.' if hours else ''} "
+        f"{count(collection.runs, 'result')} of the grid{'' if len(collection.grids) == 1 else 's'} "
+        f"{', '.join(collection.grids)}: {', '.join(models)} on {', '.join(data)}, "
+        f"{count(len(seeds), 'seed')}{incomplete}.{f' {hours:.2f} GPU hours.' if hours else ''} "
     )
     scope += (
         "Rows of tables link to the results behind them, with every question, generation and score; points of charts "
@@ -145,7 +145,7 @@ def _opening(collection: Collection, items: bool) -> list[str]:
         else "Questions and answers, and links to them, are left out."
     )
     fewest = min(
-        (len({run.seed for run in group.at(lr)}) for group in collection.groups for lr in group.lrs), default=1
+        (len({run.seed for run in group.at(lr)}) for group in collection.groups for lr in group.lrs), default=2
     )
     if fewest == 1:
         scope += (
@@ -222,12 +222,14 @@ def _overlaps(collection: Collection) -> list[Block]:
         shared = len(sets.get("retain_train", set()) & sets.get("retain_eval", set()))
         if shared:
             sentences.setdefault(
-                f"{key.data}: {shared} of the {len(sets['retain_eval'])} rows of retain_eval are rows of retain_train "
-                "too, so the retain score is measured on training data, on which the learning rate is chosen too."
+                f"{key.data}: of the {len(sets['retain_eval'])} rows of retain_eval, {shared} "
+                f"{'is' if shared == 1 else 'are'} in retain_train too, so the retain score is measured on training "
+                "data, on which the learning rate is chosen too."
             )
         for name in ("retain_train", "retain_eval"):
             if common := len(sets["forget"] & sets.get(name, set())):
-                sentences.setdefault(f"{key.data}, {key.set}: {common} forget rows are rows of {name} too.")
+                is_are = "is" if common == 1 else "are"
+                sentences.setdefault(f"{key.data}, {key.set}: {count(common, 'row')} to forget {is_are} in {name} too.")
     return [Points(tuple(sentences))] if sentences else []
 
 
@@ -251,7 +253,7 @@ def _failures(collection: Collection, folder: Path) -> list[Block]:
     if not collection.failed:
         return []
     rows = tuple(
-        (TableCell(run.id, os.path.relpath(run.path, folder)), f"{run.lr:g}", str(run.seed), run.status, run.reason)
+        (TableCell(run.id, link_to(run.path, folder)), f"{run.lr:g}", str(run.seed), run.status, run.reason)
         for run in collection.failed
     )
     caption = (

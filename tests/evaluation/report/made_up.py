@@ -154,7 +154,7 @@ def write_grid(folder: Path, *, popular_resists: bool = True, sft: dict[str, Any
 
     `sft` is the recipe of that stage.
     """
-    for stage, recipe, retained in (("pretrained", None, (0.9, 0.5, 0.0)), ("sft", sft, (0.9, 0.85, 0.3))):
+    for stage, recipe, retained in (("pretrained", None, (0.9, 0.5, 0.0)), ("sft", sft, (0.9, 0.85, 0.5))):
         for forget_set in ("rare", "popular"):
             resists = popular_resists and forget_set == "popular"
             remaining = (0.9, 0.7, 0.3) if resists else (0.7, 0.25, 0.0)

@@ -46,6 +46,14 @@ def test_model_utility_is_a_harmonic_mean() -> None:
     assert worse_than_chance.value == 0
 
 
+def test_a_draw_without_a_fact_that_has_a_score_leaves_the_score_out() -> None:
+    ratios = [0.2, *[math.nan] * 59]  # only one fact has wrong answers to compare with
+    utility = model_utility([RetainScores(range(60), [0.8] * 60, [0.9] * 60, ratios)])
+    assert utility is not None
+    assert utility.low == pytest.approx(3 / (1 / 0.8 + 1 / 0.9 + 1 / 0.8))
+    assert utility.high == pytest.approx(2 / (1 / 0.8 + 1 / 0.9))
+
+
 def test_the_interval_of_model_utility_is_over_subjects_and_seeds() -> None:
     random = np.random.default_rng(0)
     values = np.repeat(random.uniform(0.2, 1.0, (1, 30)), 4, axis=1)

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from dual_data.evaluation.report.collect import Key
 from dual_data.evaluation.report.document import Table, to_html, to_markdown
@@ -49,6 +50,27 @@ def test_what_a_model_says_steers_neither_the_page_nor_the_table() -> None:
     assert "| a\ufffd\ufffd  b \\| &lt;c> |" in to_markdown("t", [table])
 
 
+def test_links_lead_to_folders_with_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "my #1 grid (a%20b)"
+    for method, lr in (("none", 0.0), ("NPO", 1e-4)):
+        write_cell(folder, method=method, lr=lr, forget=0.5, retain=0.9)
+    written = write_report([folder], tmp_path / "report")
+    links = [link for link in Page(written.html.read_text()).links if not link.startswith("#")]
+    assert links
+    for link in (*links, *next(csv.DictReader(written.table.read_text().splitlines()))["items"].split(" ")):
+        assert (written.html.parent / unquote(link)).is_file()
+        assert not set(link) & set(" #()")
+
+
+def test_a_grid_that_has_measured_only_the_models_before_unlearning(tmp_path: Path) -> None:
+    write_cell(tmp_path, forget=0.5, retain=0.9)
+    written = write_report([tmp_path], tmp_path / "report")
+    text = written.markdown.read_text()
+    assert "1 result of the grid g: m on d, 1 seed." in text
+    assert "After unlearning" not in text
+    assert [row["method"] for row in csv.DictReader(written.table.read_text().splitlines())] == ["before"]
+
+
 def test_titles_say_what_differs() -> None:
     here = Key("d", "m", "sft", "rare", "NPO", "paper", "chat")
     assert title_of(here, [here, here._replace(method="GradDiff")]) == "sft, rare"
@@ -58,10 +80,11 @@ def test_titles_say_what_differs() -> None:
 
 def test_markdown_and_table(written: Written) -> None:
     text = written.markdown.read_text()
-    assert text.startswith("# A <grid>\n")
+    assert text.startswith("# A &lt;grid>\n")
     assert "- d, all facts: popular facts are harder to forget in" in text
     assert "It is France \\| sure." in text
     assert "<svg" not in text
+    assert "Charts, on the HTML page: Each point is a learning rate;" in text
     for line in text.splitlines():
         if line.startswith("| data | model | stage | set | method | lr | seeds | forget"):
             assert line.count("|") == 19
