@@ -22,7 +22,7 @@ from benchmarks.evaluation.clock import is_gpu
 from benchmarks.evaluation.parts import PARTS, Bench
 from benchmarks.evaluation.stored import Stored
 from benchmarks.evaluation.subject import SHAPES, SMOLLM2, Work, first, made_up, published, vocabulary
-from dual_data.errors import UsageError
+from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.device.devices import settle
 from dual_data.evaluation.device.memory import release
 from dual_data.evaluation.grid.provenance import device_name
@@ -70,7 +70,12 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"unknown part {', '.join(unknown)}; known: {', '.join(PARTS)}")
     dtype = options.dtype or ("bfloat16" if is_gpu(options.device) else "float32")
-    work = _work(options)
+    if options.plain_steps == 1:
+        parser.error("--plain-steps: two or more, since the first step is slower than the others; or 0 for all")
+    try:
+        work = _work(options)
+    except InputError as error:
+        parser.error(str(error))
     rows = options.rows or (4000 if options.model == SMOLLM2 else 1000)
     try:
         stored = Stored(
@@ -131,11 +136,16 @@ def _run(part: str, bench: Bench, stored: Stored) -> list[str]:
 def _work(options: argparse.Namespace) -> Work:
     shared_data = Path(__file__).resolve().parents[3] / "shared" / "data"
     reference = Path(os.environ.get("DUAL_DATA_REFERENCE", shared_data))
-    if options.made_up or not (reference / "duet").is_dir():
+    if options.made_up:
         count = options.limit or 500
         forget, retain, source = made_up(min(count, 482), count)
-    else:
+    elif (reference / "duet").is_dir():
         forget, retain, source = published(reference)
+    else:
+        raise InputError(
+            f"{reference / 'duet'}: no published splits here; let DUAL_DATA_REFERENCE name the folder that holds duet, "
+            "or take invented rows with --made-up"
+        )
     return Work(first(forget, options.limit), first(retain, options.limit), source, new_tokens=options.new_tokens)
 
 

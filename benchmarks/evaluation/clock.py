@@ -50,6 +50,13 @@ class Clock:
                 peak = torch.cuda.max_memory_allocated(self.device)
                 self.peak_bytes[name] = max(peak, self.peak_bytes.get(name, 0))
 
+    def merge(self, part: str, into: str) -> None:
+        """Count a part as one of another."""
+        for seconds in (self.seconds, self.cpu_seconds):
+            seconds[into] += seconds.pop(part)
+        if part in self.peak_bytes:
+            self.peak_bytes[into] = max(self.peak_bytes[into], self.peak_bytes.pop(part))
+
     @property
     def total(self) -> float:
         """Seconds of all parts together."""

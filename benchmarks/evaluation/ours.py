@@ -176,6 +176,9 @@ def run_grid(
         tally = run(grid, cells, options, project=scratch, say=say)
     paths = list((grid.folder / "cells").glob("*.json"))
     runs = [json.loads(run_path(path).read_text()) for path in paths]
+    # The run resets the device's peak before each batch of cells.
+    peaks = [row["peak_memory_bytes"] for row in runs if row["peak_memory_bytes"]]
+    clock.peak_bytes |= {part: max(peak, *peaks) for part, peak in clock.peak_bytes.items() if peaks}
     trainings = [json.loads(path.read_text())["training"] or {"notes": {}} for path in paths]
     note_lists = [row.get("notes", ()) for row in runs]
     note_lists += [ways_not_taken(training["notes"]) for training in trainings]
@@ -189,7 +192,7 @@ def run_grid(
         sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file() and data not in path.parents),
         {
             **{name: max(row.get(name) or 0 for row in runs) for name in ("rows_at_once", "cells_at_once")},
-            "graphs": is_gpu(device),
+            "graphs": is_gpu(device) and not any("was not recorded" in note for note in notes),
             "attention": attention_kernels(),
             "notes": notes,
         },

@@ -108,11 +108,34 @@ def test_a_grid_is_compared_with_the_plain_cells_once_all_of_it_is_there() -> No
 
 @pytest.mark.usefixtures("_transformers_of_two_minds")
 def test_what_was_run_in_part_is_scaled_up_and_says_so(tmp_path: Path) -> None:
-    partly = ["--limit", "40", "--methods", "GradAscent", "--plain-steps", "1", "--plain-requests", "20"]
+    partly = ["--limit", "40", "--methods", "GradAscent", "--plain-steps", "2", "--plain-requests", "20"]
     main([*RUN, *partly, "--out", str(tmp_path), "--parts", "cells"])
     plain = json.loads((tmp_path / "results.json").read_text())["cells"]["GradAscent"]["plain"]
-    assert plain["scaled"] == {"train": 4.0, "generate": 4.0, "metrics": 4.0}
-    assert "scaled up: train, generate, metrics" in (tmp_path / "results.md").read_text()
+    # Four steps; the first is timed apart, with what happens once.
+    assert plain["scaled"] == {"train, all steps but the first": 3.0, "generate": 4.0, "metrics": 4.0}
+    assert "train, all steps but the first" not in plain["seconds"]
+    assert "scaled up: train, all steps but the first, generate, metrics" in (tmp_path / "results.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*RUN, "--plain-steps", "1"], "--plain-steps: two or more"),
+        ([argument for argument in RUN if argument != "--made-up"], "no published splits here"),
+    ],
+)
+def test_settings_that_would_mislead_are_refused(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DUAL_DATA_REFERENCE", str(tmp_path))
+    with pytest.raises(SystemExit):
+        main([*arguments, "--out", str(tmp_path / "out")])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_growth_is_measured_and_drawn(tmp_path: Path) -> None:
