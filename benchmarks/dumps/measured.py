@@ -101,7 +101,11 @@ def take_in(path: Path) -> int:
 
 def group(path: Path) -> int:
     """The lower bound of counting: links by target, without redirects, namespaces or items."""
-    rows = pl.scan_parquet(path / FOLDER / "*pagelinks*" / "*.parquet").group_by("target").agg(pl.len())
+    rows = (
+        pl.scan_parquet(sorted((path / FOLDER).glob("*pagelinks*/*.parquet")), glob=False)
+        .group_by("target")
+        .agg(pl.len())
+    )
     rows.select(pl.col("len").sum()).collect(engine="streaming").item()
     return Tables(path, Polars()).rows("pagelinks")
 
@@ -131,7 +135,7 @@ def count_plainly(path: Path) -> int:
     """The naive version: dictionaries and sets, all items."""
 
     def read(table: str) -> pl.DataFrame:
-        return pl.read_parquet(path / FOLDER / f"*-{table}.sql" / "*.parquet")
+        return pl.read_parquet(sorted((path / FOLDER).glob(f"*-{table}.sql/*.parquet")), glob=False)
 
     pages = {page: (title, redirect) for page, title, redirect in read("page").iter_rows()}
     final = {pages[source][0]: title for source, title in read("redirect").iter_rows() if source in pages}

@@ -20,7 +20,7 @@ POOLED = "all"
 def confounds(rehearsal: Rehearsal, path: Path) -> dict[str, Any]:
     """How one-sided the 5 % forget splits of a recipe are: those of cities, and the medians over the other topics."""
     countries = set(rehearsal.members.get(COUNTRIES, ()))
-    rows = pl.read_parquet(path).with_columns(
+    rows = pl.read_parquet(path, glob=False).with_columns(
         country=pl.col("object_qid").is_in(countries).fill_null(False),
         name=pl.col("split").str.extract("^(.*)_forget_(?:rare|popular)_5$"),
     )
@@ -40,7 +40,9 @@ def published_confounds(rehearsal: Rehearsal, folder: Path) -> dict[str, Any]:
         return {}
     countries = set(rehearsal.members.get(COUNTRIES, ()))
     labels = [label for label, qid in rehearsal.ids.items() if qid in countries]
-    return one_sided(*(pl.read_parquet(path).with_columns(country=pl.col("answer").is_in(labels)) for path in paths))
+    return one_sided(
+        *(pl.read_parquet(path, glob=False).with_columns(country=pl.col("answer").is_in(labels)) for path in paths)
+    )
 
 
 def one_sided(rare: pl.DataFrame, popular: pl.DataFrame) -> dict[str, Any]:

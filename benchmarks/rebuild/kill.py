@@ -128,5 +128,7 @@ def _contents(root: Path) -> dict[str, Any]:
             if not name.startswith("usage")
         }
         if stage == "links":
-            contents[stage] = content_hash(pl.read_parquet(path.with_name("data.parquet")).drop("counted_on"))
+            contents[stage] = content_hash(
+                pl.read_parquet(path.with_name("data.parquet"), glob=False).drop("counted_on")
+            )
     return contents

@@ -90,8 +90,10 @@ def real_report(folder: Path) -> dict[str, Any]:
     """What the model knew, how well it kept to the judge's scale, and how much was lost or asked twice."""
     state = json.loads((folder / STATE).read_text("utf-8"))
     loaded = load_project(folder / "project", "real")
-    probe, salience = (pl.read_parquet(loaded.artifacts / f"{name}.parquet") for name in ("knowledge", "salience"))
-    questions = pl.read_parquet(_artifacts(folder) / "questions" / "data.parquet")
+    probe, salience = (
+        pl.read_parquet(loaded.artifacts / f"{name}.parquet", glob=False) for name in ("knowledge", "salience")
+    )
+    questions = pl.read_parquet(_artifacts(folder) / "questions" / "data.parquet", glob=False)
     stage = next(stage for stage in loaded.stages if stage.name == "salience")
     params: Any = loaded.profile.params("salience", stage.params)
     sample = min(questions.height, params.sample)
@@ -129,7 +131,9 @@ def _artifacts(folder: Path) -> Path:
 
 def _ask(folder: Path, loaded: Project, seconds: dict[str, float]) -> None:
     """Run the two stages that ask models over the tables of the rehearsal; answers stay in the log."""
-    tables = {name: pl.read_parquet(_artifacts(folder) / name / "data.parquet") for name in ("facts", "questions")}
+    tables = {
+        name: pl.read_parquet(_artifacts(folder) / name / "data.parquet", glob=False) for name in ("facts", "questions")
+    }
     tools = loaded.tools()
     stages = {stage.name: stage for stage in loaded.stages}
     try:
@@ -151,7 +155,9 @@ def _run(stage: Stage, loaded: Project, tools: Tools, tables: Mapping[str, pl.Da
 
 def _by_links(folder: Path, probe: pl.DataFrame) -> dict[str, float | None]:
     """Known shares of the third of the facts whose subjects have the fewest links, and of the third with the most."""
-    facts, links = (pl.read_parquet(_artifacts(folder) / name / "data.parquet") for name in ("facts", "links"))
+    facts, links = (
+        pl.read_parquet(_artifacts(folder) / name / "data.parquet", glob=False) for name in ("facts", "links")
+    )
     link_counts = links.select(subject_qid="qid", links="inbound_links")
     rows = probe.join(facts.select("fact_id", "subject_qid"), on="fact_id").join(link_counts, on="subject_qid")
     ordered = rows.filter(pl.col("links").is_not_null()).sort("links", "fact_id")["known"]

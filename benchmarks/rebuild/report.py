@@ -31,7 +31,7 @@ def report(folder: Path, rehearsal: Rehearsal, published: Path | None = None) ->
     """The figures of a finished run. `published` is the folder of the published splits, to compare with ours."""
     state = read_state(folder)
     artifacts = folder / "project" / "artifacts" / "rehearsal"
-    tables = {name: pl.read_parquet(artifacts / f"{name}.parquet") for name in TABLES}
+    tables = {name: pl.read_parquet(artifacts / f"{name}.parquet", glob=False) for name in TABLES}
     expected = truth(rehearsal, project_files()[1])
     pace = tomllib.loads((folder / "project" / "pipeline" / "dual.toml").read_text("utf-8"))["services"]["pace"]
     least = _least(rehearsal, tables)

@@ -223,15 +223,15 @@ def _table(file: Path) -> pl.DataFrame:
     kind = file.suffix.lower()
     try:
         if kind == ".parquet":
-            return pl.read_parquet(file)
+            return pl.read_parquet(file, glob=False)
         if kind in _SUFFIXES and file.stat().st_size < _BLANK and not file.read_bytes().strip():
             return pl.DataFrame()
         if kind in {".jsonl", ".ndjson"}:
-            return pl.read_ndjson(file, infer_schema_length=None)
+            return pl.read_ndjson(file.read_bytes(), infer_schema_length=None)
         if kind == ".json":
             return _json(file)
         if kind == ".csv":
-            return pl.read_csv(file, infer_schema=False)
+            return pl.read_csv(file, infer_schema=False, glob=False)
     except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
         raise InputError(f"{file}: not readable as {kind[1:]}: {error}") from error
     raise InputError(f"{file}: the audit reads {', '.join(_SUFFIXES)}, not {file.suffix or 'files without a suffix'}")
@@ -243,7 +243,7 @@ def _json(file: Path) -> pl.DataFrame:
         return pl.read_json(file, infer_schema_length=None)
     except pl.exceptions.PolarsError:
         try:
-            return pl.read_ndjson(file, infer_schema_length=None)
+            return pl.read_ndjson(file.read_bytes(), infer_schema_length=None)
         except pl.exceptions.PolarsError as error:
             raise InputError(
                 f"{file}: not readable as json: neither an array of rows nor JSON lines ({error})"

@@ -159,6 +159,6 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
 def read_table(path: Path, command: str) -> pl.DataFrame:
     """Read a table that `command` wrote. Raises DualDataError if it is damaged."""
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DualDataError(f"{path}: cannot be read ({error}); run: {command}") from None

@@ -262,7 +262,7 @@ def _stages(release: Release) -> str:
 def _columns(source: Source) -> str:
     parts = []
     for config, splits in source.release.configs.items():
-        schema = pl.read_parquet_schema(source.place.file(next(iter(splits.values())).path))
+        schema = pl.scan_parquet(source.place.file(next(iter(splits.values())).path), glob=False).collect_schema()
         rows = [(code(name), text(str(kind)), text(describe(name, config))) for name, kind in schema.items()]
         parts.append(folded(f"<code>{config}</code>", table(("column", "type", "meaning"), rows)))
     return "\n\n".join(parts)

@@ -108,7 +108,7 @@ def _sets(release: Release) -> list[dict[str, Any]]:
 def _record_set(config: str, release: Release, place: Place) -> dict[str, Any]:
     splits = release.configs[config]
     first = next(iter(splits.values())).path
-    schema = pl.read_parquet_schema(place.file(first))
+    schema = pl.scan_parquet(place.file(first), glob=False).collect_schema()
     several = config in release.recipes()
     container = {"fileSet": {"@id": f"{config}-files"}} if several else {"fileObject": {"@id": first}}
     split = {

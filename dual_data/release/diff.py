@@ -60,7 +60,7 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
         if absent := [str(path) for path in tables.values() if not path.is_file()]:
             command = maker(folder)
             raise InputError(f"{absent[0]}: is not built" + (f"; run: {command}" if command else ""))
-        return _snapshot(target, {name: pl.read_parquet(path) for name, path in tables.items()})
+        return _snapshot(target, {name: pl.read_parquet(path, glob=False) for name, path in tables.items()})
     place = locate(target, endpoint=endpoint)
     release = read_release(place)
     if place.folder is not None:

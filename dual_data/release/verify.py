@@ -49,7 +49,7 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
             if file_hash(local) != file.sha256:
                 yield f"{file.path}: its bytes were changed"
             try:
-                frame = pl.read_parquet(local)
+                frame = pl.read_parquet(local, glob=False)
             except (pl.exceptions.PolarsError, OSError) as error:
                 yield f"{file.path}: cannot be read: {error}"
                 continue

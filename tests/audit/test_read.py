@@ -55,7 +55,9 @@ def release(folder: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl", "ndjson", "json", "csv"])
 def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
-    file = tmp_path / f"some_split.{suffix}"
+    file, other = (
+        tmp_path / name / f"some_split.{suffix}" for name in ("a[1]", "a1")
+    )  # no pattern, though it looks it
     writers: dict[str, Callable[[Path], object]] = {
         "parquet": ROWS.write_parquet,
         "jsonl": ROWS.write_ndjson,
@@ -63,7 +65,9 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
         "json": ROWS.write_json,
         "csv": ROWS.write_csv,
     }
-    writers[suffix](file)
+    for path, write in ((file, writers[suffix]), (other, Path.touch)):
+        path.parent.mkdir()
+        write(path)
     (split,) = read(str(file))
     assert split.name == "some_split"
     assert split.rows.equals(ROWS)

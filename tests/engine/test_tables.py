@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_data.engine.tables import content_hash, write_table, write_whole
+from dual_data.engine.tables import content_hash, read_table, write_table, write_whole
 
 ROWS = st.lists(
     st.tuples(st.text(), st.one_of(st.none(), st.integers(-(2**40), 2**40)), st.lists(st.text(), max_size=3))
@@ -98,6 +98,12 @@ def test_parquet_keeps_the_hash(tmp_path: Path) -> None:
     rows = frame([("é", None, ["x"]), ("a", 1, [])])
     write_table(rows, tmp_path / "deep" / "x.parquet")
     assert content_hash(pl.read_parquet(tmp_path / "deep" / "x.parquet")) == content_hash(rows)
+
+
+def test_a_path_is_no_pattern(tmp_path: Path) -> None:
+    for name in ("a[1]", "a1"):
+        write_table(frame([(name, 1, [])]), tmp_path / name / "x.parquet")
+    assert read_table(tmp_path / "a[1]" / "x.parquet", "dual-data build")["a"].to_list() == ["a[1]"]
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:

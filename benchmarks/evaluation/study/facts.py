@@ -50,7 +50,9 @@ def read_triplets(folder: Path) -> pl.DataFrame:
         raise InputError(
             f"{folder}: no triplets (*.csv); set DUAL_DATA_REFERENCE to the folder that wikidata_triplets is in"
         )
-    tables = [pl.read_csv(path, columns=list(COLUMNS)).with_columns(topic=pl.lit(path.stem)) for path in files]
+    tables = [
+        pl.read_csv(path, columns=list(COLUMNS), glob=False).with_columns(topic=pl.lit(path.stem)) for path in files
+    ]
     return pl.concat(tables).drop_nulls().unique(maintain_order=True)
 
 

@@ -211,11 +211,11 @@ def read_split(
 def _read_table(path: Path, required: Sequence[str]) -> pl.DataFrame:
     """A table with at least the `required` columns, whose values are not nested."""
     readers: dict[str, Callable[[], pl.DataFrame]] = {
-        ".parquet": lambda: pl.read_parquet(path),
+        ".parquet": lambda: pl.read_parquet(path, glob=False),
         # Inferring types would turn the answer 076 into 76.
-        ".csv": lambda: pl.read_csv(path, infer_schema=False),
+        ".csv": lambda: pl.read_csv(path, infer_schema=False, glob=False),
         ".json": lambda: pl.read_json(path, infer_schema_length=None),
-        ".jsonl": lambda: pl.read_ndjson(path, infer_schema_length=None),
+        ".jsonl": lambda: pl.read_ndjson(path.read_bytes(), infer_schema_length=None),
     }
     if path.suffix not in readers:
         raise InputError(f"{path}: expected a file that ends in {', '.join(readers)}")

@@ -55,7 +55,7 @@ class Polars:
     """Places per row that an array by number may have: with no more, it is no larger than a hash table."""
 
     def scan(self, files: Sequence[Path]) -> Lazy:
-        return nw.from_native(pl.scan_parquet(list(files)))
+        return nw.from_native(pl.scan_parquet(list(files), glob=False))
 
     def local(self, frame: pl.DataFrame) -> Lazy:
         return nw.from_native(frame.lazy())

@@ -129,6 +129,16 @@ def test_rows_of_our_layout(tmp_path: Path) -> None:
         assert len(second.id) == 16
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "json", "jsonl"])
+def test_a_path_is_no_pattern(tmp_path: Path, suffix: str) -> None:
+    for name, answer in (("a[1]", "mine"), ("a1", "other")):
+        (tmp_path / name).mkdir()
+        frame = pl.DataFrame({"question": ["Q?"], "answer": [answer]})
+        write = getattr(frame, f"write_{suffix.replace('jsonl', 'ndjson')}")
+        write(tmp_path / name / f"rows.{suffix}")
+    assert [item.answer for item in read_split(tmp_path / "a[1]" / f"rows.{suffix}")] == ["mine"]
+
+
 def test_repeated_rows_have_ids_of_their_own(tmp_path: Path) -> None:
     pl.DataFrame({"question": ["Q?"] * 3, "answer": ["A"] * 3}).write_csv(tmp_path / "a.csv")
     ids = [item.id for item in read_split(tmp_path / "a.csv")]

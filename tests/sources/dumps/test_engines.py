@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import narwhals as nw
 import polars as pl
 import pytest
@@ -50,6 +52,14 @@ def test_titles_are_looked_up_too() -> None:
     table, rows = (frame.with_columns(pl.col("number").cast(pl.String)) for frame in (DENSE, ROWS))
     assert looked_up(table, rows)[0].equals(joined(table, rows))
     assert joined(table, rows).height == 3
+
+
+def test_a_path_is_no_pattern(tmp_path: Path) -> None:
+    for name in ("a[1]", "a1"):
+        (tmp_path / name).mkdir()
+        pl.DataFrame({"name": [name]}).write_parquet(tmp_path / name / "rows.parquet")
+    frame = Polars().scan([tmp_path / "a[1]" / "rows.parquet"])
+    assert Polars().collect(frame)["name"].to_list() == ["a[1]"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0, 1, 2, 2**32 - 1]))))
