@@ -9,6 +9,7 @@ Tags name many tasks at once: one tag for each configuration (dual_matched) and 
 
 from __future__ import annotations
 
+import glob
 from importlib.resources import files
 from typing import Any
 
@@ -50,11 +51,13 @@ def lm_eval_files(release: Release, place: Place) -> dict[str, str]:
 
 def _task(config: str, split: str, path: str, place: Place) -> dict[str, Any]:
     """A task that loads its split's file alone, not the hundreds of files of its configuration."""
-    arguments = address(place)
-    dataset = arguments.pop("path")
-    options: dict[str, Any] = {**arguments, "data_files": {"test": path}}
-    if place.folder is not None:
-        dataset, options = "parquet", {"data_files": {"test": f"{dataset}/{path}"}}
+    if place.folder is None:
+        options: dict[str, Any] = {**address(place), "data_files": {"test": path}}
+        dataset = options.pop("path")
+    else:
+        # datasets would take [, * and ? in the path for a pattern.
+        file = f"{glob.escape(str(place.folder.resolve()))}/{path}"
+        dataset, options = "parquet", {"data_files": {"test": file}}
     return {
         "include": f"../{SHARED}",
         "task": f"dual_{config}_{split}",

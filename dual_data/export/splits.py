@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 from typing import NamedTuple
 
+from dual_data.errors import InputError
 from dual_data.released import Place, Release
 from dual_data.split_names import parse
 
@@ -51,7 +53,12 @@ def families(release: Release) -> list[Family]:
 
 
 def address(place: Place) -> dict[str, str]:
-    """Arguments of `datasets.load_dataset` for the release: path, and revision if one of the Hub is named."""
+    """Arguments of `datasets.load_dataset` for the release: path, and revision if one of the Hub is named.
+
+    Raises InputError for a folder that `datasets` cannot load.
+    """
     if place.folder is not None:
-        return {"path": str(place.folder.resolve())}
+        if glob.escape(folder := str(place.folder.resolve())) != folder:
+            raise InputError(f"{folder}: datasets takes [, * and ? in a path for a pattern; move the release elsewhere")
+        return {"path": folder}
     return {"path": place.repository, **({"revision": place.revision} if place.revision else {})}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -42,6 +43,17 @@ def test_a_task_a_split_with_the_file_it_reads(exported: Exported) -> None:
     assert task["tag"] == ["dual_matched", "dual_matched_forget_rare_5"]
     assert 0 <= task["metadata"]["chance_rougeL_recall"] <= 1
     assert len({task["task"] for task in task_by_path.values()}) == len(task_by_path)
+
+
+def test_a_release_folder_that_looks_like_a_pattern_is_read(exported: Exported, tmp_path: Path) -> None:
+    import datasets
+
+    release, place = exported
+    assert place.folder is not None
+    folder = shutil.copytree(place.folder, tmp_path / "dual[1]")
+    task = tasks(lm_eval_files(release, Place(folder=folder)))["paper/dual_paper_full_.yaml"]
+    loaded = datasets.load_dataset(task["dataset_path"], cache_dir=str(tmp_path / "cache"), **task["dataset_kwargs"])
+    assert loaded["test"].num_rows == task["metadata"]["rows"]
 
 
 def test_tasks_of_a_hub_revision_name_it(exported: Exported) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dual_data.errors import InputError
 from dual_data.evaluation.rows.data import SYSTEM_PROMPT
 from dual_data.export.folder import write_export
 from dual_data.export.open_unlearning import open_unlearning_files
@@ -46,6 +47,11 @@ def test_every_forget_split_has_experiments_with_splits_that_exist(exported: Exp
             assert (arguments["name"], arguments["split"]) == ("${eval.dual.config}", f"${{eval.dual.{role}_split}}")
         assert settings["model"]["template_args"]["system_prompt"] == SYSTEM_PROMPT
         assert files[path].startswith("# @package _global_\n")
+
+
+def test_a_folder_that_datasets_cannot_load_is_refused(exported: Exported) -> None:
+    with pytest.raises(InputError, match=r"dual\[1\]: datasets takes .* for a pattern; move the release elsewhere"):
+        open_unlearning_files(exported[0], Place(folder=Path("dual[1]")))
 
 
 def test_fine_tuning_teaches_the_largest_forget_splits_and_what_is_retained(exported: Exported) -> None:

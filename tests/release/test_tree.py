@@ -16,6 +16,7 @@ from dual_data.config import About
 from dual_data.engine.tables import content_hash, file_hash
 from dual_data.errors import DualDataError, UsageError
 from dual_data.release.build import Build, read_build
+from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.tables import tables_of
 from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
@@ -87,6 +88,19 @@ def test_datasets_users_need_nothing_of_ours(released: Released, tmp_path: Path)
     splits = release.configs["matched"]
     assert len(rows) == splits["town_forget_popular_5"].rows + splits["town_retain_train"].rows
     assert isinstance(rows[0]["answers"], list)
+
+
+@pytest.mark.parametrize("name", ["dual[1]", "dual*", "dual?"])
+def test_a_path_that_looks_like_a_pattern_is_none(build: Build, released: Released, tmp_path: Path, name: str) -> None:
+    shutil.copytree(build.folder, tmp_path / "dual1" / "made")
+    folder = shutil.copytree(build.folder, tmp_path / name / "made")
+    target = tmp_path / name / "release"
+    shutil.copytree(released[1], tmp_path / "dual1" / "release")
+    (tmp_path / "dual1" / "release" / "facts" / "train.parquet").write_text("not the table of this release")
+    assert write_release(read_build(folder, NAMES), target, name="made").content == released[0].content
+    assert verify(locate(target))[1] == []
+    assert (target / "README.md").read_text().count("<code>") == (released[1] / "README.md").read_text().count("<code>")
+    assert not any(map(len, compare(read_snapshot(str(folder)), read_snapshot(str(target)))[:4]))
 
 
 def test_front_matter_is_what_the_hub_reads(released: Released) -> None:
