@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,7 +113,7 @@ class Spark:
         self._session.sparkContext.setLogLevel("ERROR")
 
     def scan(self, files: Sequence[Path]) -> Lazy:
-        frame: Lazy = nw.from_native(self._session.read.parquet(*(file.resolve().as_uri() for file in files)))
+        frame: Lazy = nw.from_native(self._session.read.parquet(*(_address(file) for file in files)))
         return frame
 
     def local(self, frame: pl.DataFrame) -> Lazy:
@@ -154,6 +155,11 @@ def open_engine(params: EngineParams) -> Iterator[Engine]:
         yield spark
     finally:
         spark.close()
+
+
+def _address(file: Path) -> str:
+    """The file as Spark names it: not as a URL, whose escapes it does not read, and without patterns."""
+    return "file://" + re.sub(r"([\\{}\[\]*?])", r"\\\1", str(file.resolve()))
 
 
 def _join(table: Lazy, on: str) -> Callable[[Lazy], Lazy]:

@@ -81,6 +81,17 @@ def test_links(spark: Engine, tmp_path: Path, old: bool, hops: int) -> None:
     assert count(Tables(folder, spark), qids, hops).equals(expected)
 
 
+@pytest.mark.parametrize(
+    "name", ["a b", "wikipédia", "a[1]", "a{b,c}", "a*", "a?", "50%", "a%20b", "a#b", "a\\b", "k=v"]
+)
+def test_a_folder_may_have_any_name(spark: Engine, tmp_path: Path, name: str) -> None:
+    rows = pl.DataFrame({"number": [1, 2]})
+    (tmp_path / name).mkdir()
+    with (tmp_path / name / "rows.parquet").open("wb") as file:
+        rows.write_parquet(file)
+    assert spark.collect(spark.scan([tmp_path / name / "rows.parquet"])).sort("number").equals(rows)
+
+
 def test_facts(spark: Engine, tmp_path: Path) -> None:
     pytest.importorskip("pyoxigraph")
     project = make_project(tmp_path, relations=("P17", "P19", "P569", "P1448", "P26"))
