@@ -170,6 +170,8 @@ def locate(target: str | Path, revision: str | None = None, *, endpoint: str | N
         if revision:
             raise InputError(f"{target}: is a folder, which has no revisions; leave revision out")
         return Place(folder=path)
+    if path.exists():
+        raise InputError(f"{target}: is a file; name the folder of the release")
     name, _, target_revision = str(target).partition("@")
     if isinstance(target, Path) or not is_repository(name):
         raise InputError(f"{target}: no such release folder, and not the name of a Hub dataset (owner/name[@revision])")

@@ -134,6 +134,13 @@ def test_a_name_in_a_folder_that_is_there_is_not_asked_for_at_the_hub(
     assert locate("artifacts/embeded@v1") == locate("artifacts/embeded", "v1") == place
 
 
+def test_a_file_is_said_to_be_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    for target in ("tree/manifest.json", folder / "facts" / "train.parquet"):
+        with pytest.raises(InputError, match=f"^{target}: is a file; name the folder of the release$"):
+            locate(target)
+
+
 def test_the_manifest_keeps_every_stage(folder: Path) -> None:
     release = read_release(Place(folder=folder))
     assert isinstance(release, Release)
