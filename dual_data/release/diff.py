@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from dual_data.engine.manifest import Manifest, faults, read_manifest
 from dual_data.engine.plan import maker
+from dual_data.engine.tables import read_table
 from dual_data.errors import InputError
 from dual_data.release.names import plain_names
-from dual_data.released import WHOLE, checked, locate, read_release, read_table
+from dual_data.released import WHOLE, checked, locate, read_release
+from dual_data.released import read_table as read_released
 from dual_data.schema import Facts, Questions, Splits
 
 COMPARED = {"facts": Facts, "questions": Questions, "splits": Splits}
@@ -52,15 +55,11 @@ class Difference(NamedTuple):
 def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
     """A release folder, a Hub dataset (`owner/name[@revision]`), or the artifacts folder of a build.
 
-    Raises InputError if it is none of them, or a release folder with tables that are not what was released.
+    Raises InputError if it is none of them, or a folder with tables that are not what was released or built.
     """
     folder = Path(target)
     if (folder / "facts" / "data.parquet").is_file():
-        tables = {name: folder / name / "data.parquet" for name in COMPARED}
-        if absent := [str(path) for path in tables.values() if not path.is_file()]:
-            command = maker(folder)
-            raise InputError(f"{absent[0]}: is not built" + (f"; run: {command}" if command else ""))
-        return _snapshot(target, {name: pl.read_parquet(path, glob=False) for name, path in tables.items()})
+        return _snapshot(target, _built(folder))
     place = locate(target, endpoint=endpoint)
     release = read_release(place)
     if place.folder is not None:
@@ -73,10 +72,28 @@ def read_snapshot(target: str, *, endpoint: str | None = None) -> Snapshot:
         str(place),
         # A release lacks tables without rows.
         {
-            name: schema.create_empty() if name in release.absent else read_table(place, release.file(name, WHOLE))
+            name: schema.create_empty() if name in release.absent else read_released(place, release.file(name, WHOLE))
             for name, schema in COMPARED.items()
         },
     )
+
+
+def _built(folder: Path) -> dict[str, pl.DataFrame]:
+    """The tables of a build. Raises InputError if they, or what they were made from, are not what the build wrote."""
+    command = maker(folder)
+    advice = f"; run: {command}" if command else ""
+    manifests: dict[str, Manifest] = {}
+    stages = list(COMPARED)
+    for stage in stages:
+        manifest = read_manifest(folder / stage)
+        path = folder / stage / "data.parquet"
+        if manifest is None or not path.is_file():
+            raise InputError(f"{path}: is not built{advice}")
+        manifests[stage] = manifest
+        stages += [name for name in manifest.basis.inputs if name not in stages]
+    if fault := next(faults(folder, manifests), None):
+        raise InputError(f"{folder}: {fault}{advice}")
+    return {name: read_table(folder / name / "data.parquet", command or "dual-data build") for name in COMPARED}
 
 
 def _snapshot(name: str, tables: Mapping[str, pl.DataFrame]) -> Snapshot:

@@ -10,6 +10,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.ids import fact_id
+from dual_data.release.build import Build
 from dual_data.release.diff import Snapshot, compare, read_snapshot
 from dual_data.release.tree import write_release
 from dual_data.released import Release
@@ -95,6 +96,23 @@ def test_an_unfinished_build_is_told_with_the_command(tmp_path: Path) -> None:
         read_snapshot(str(folder))
     (tmp_path / "pipeline" / "made.toml").write_text("[project]\n")
     with pytest.raises(InputError, match=rf"; run: dual-data build --project {tmp_path} --profile made$"):
+        read_snapshot(str(folder))
+
+
+@pytest.mark.parametrize("stage", ["facts", "links"])
+def test_a_build_with_a_damaged_table_is_refused(build: Build, tmp_path: Path, stage: str) -> None:
+    folder = shutil.copytree(build.folder, tmp_path / "copy")
+    for damaged in (b"garbage", (build.folder / "questions" / "data.parquet").read_bytes()):
+        (folder / stage / "data.parquet").write_bytes(damaged)
+        with pytest.raises(InputError, match=rf"^{folder}: {stage}/data\.parquet is not what the build wrote$"):
+            read_snapshot(str(folder))
+
+
+def test_a_build_of_parts_that_do_not_belong_together_is_refused(build: Build, tmp_path: Path) -> None:
+    folder = shutil.copytree(build.folder, tmp_path / "copy")
+    shutil.rmtree(folder / "links")
+    shutil.copytree(artifacts(tmp_path / "other", world(subjects=4), git="none") / "links", folder / "links")
+    with pytest.raises(InputError, match=r"splits was built from another links than stands here now$"):
         read_snapshot(str(folder))
 
 
