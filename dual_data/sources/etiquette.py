@@ -30,23 +30,26 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def user_agent(contact: str, url: str, client: str = "") -> str:
+def user_agent(
+    contact: str, url: str, client: str = "", *, setting: str = "contact under [services] in the profile"
+) -> str:
     """The User-Agent of a request to `url`: `dual-data/<version> (<contact>) <client>`.
 
-    Raises UsageError where the contact is missing and `url` is not on this machine, or where no header can carry it.
+    `setting` says where a contact is set other than in the environment. Raises UsageError, which names it, where the
+    contact is missing and `url` is not on this machine, or where no header can carry it.
     """
     contact = " ".join(contact.split())
     if not contact and not is_loopback(url):
         raise UsageError(
             f"no contact is set, and {urlsplit(url).netloc} asks every client for one. Set DUAL_DATA_CONTACT, or "
-            "contact under [services] in the profile, to your own e-mail address or URL. Nothing was asked yet."
+            f"{setting}, to your own e-mail address or URL. Nothing was asked yet."
         )
     # Each HTTP client fails in its own way, at other characters.
     if not (contact.isascii() and contact.isprintable()):
         raise UsageError(
-            f"the contact {contact!r} has characters that a User-Agent cannot carry. Set DUAL_DATA_CONTACT, or contact "
-            "under [services] in the profile, to your own e-mail address or URL in plain ASCII: letters without "
-            "accents, digits and punctuation."
+            f"the contact {contact!r} has characters that a User-Agent cannot carry. Set DUAL_DATA_CONTACT, or "
+            f"{setting}, to your own e-mail address or URL in plain ASCII: letters without accents, digits and "
+            "punctuation."
         )
     return " ".join(word for word in (f"dual-data/{__version__}", f"({contact})" if contact else "", client) if word)
 

@@ -98,7 +98,8 @@ class _Download:
     def __init__(self, folder: str, contact: str, clock: Clock) -> None:
         self._folder, self._clock = folder, clock
         self._session = requests.Session()
-        self._session.headers["User-Agent"] = user_agent(contact, folder, f"requests/{requests.__version__}")
+        client = f"requests/{requests.__version__}"
+        self._session.headers["User-Agent"] = user_agent(contact, folder, client, setting="--contact")
         # A compressed file must come as it is stored, or byte offsets in it would mean nothing.
         self._session.headers["Accept-Encoding"] = "identity"
 

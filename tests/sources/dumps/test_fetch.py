@@ -290,8 +290,12 @@ def test_being_led_on_to_no_address_is_said_at_once(server: Server, tmp_path: Pa
 
 
 def test_a_contact_is_needed_beyond_this_machine(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="DUAL_DATA_CONTACT"):
-        list(fetch(remote("enwiki", DAY), tmp_path, "", Progress().task))
+    for contact in ("", "José"):
+        with pytest.raises(
+            UsageError, match="Set DUAL_DATA_CONTACT, or --contact, to your own e-mail address"
+        ) as caught:
+            list(fetch(remote("enwiki", DAY), tmp_path, contact, Progress().task))
+        assert "profile" not in str(caught.value)
 
 
 def test_where_dumps_lie() -> None:
