@@ -213,10 +213,10 @@ def test_a_damaged_file_from_before_is_fetched_anew(server: Server, tmp_path: Pa
 
 
 def test_retry_after_is_obeyed_and_patience_ends(server: Server, tmp_path: Path) -> None:
-    server.answers[PAGE] = [(429, {"Retry-After": "17"}), (503, {})]
+    server.answers[PAGE] = [(429, {"Retry-After": "17"}), (503, {}), (429, {}), (429, {"Retry-After": "0"})]
     clock = FakeClock()
     run(server, tmp_path, clock)
-    assert clock.slept == [17, 4]
+    assert clock.slept == [17, 4, 60, 0]
     server.answers[SUMS] = [(429, {"Retry-After": str(int(LONGEST_WAIT) + 1)})]
     with pytest.raises(ServiceError, match=r"answered 429 Too Many Requests\. What has arrived is kept"):
         run(server, tmp_path)
