@@ -169,7 +169,8 @@ def push(
     if dry_run and not pushed.tagged:
         for path in pushed.removed:
             print(f"would remove {path}")
-        print(f"would write {len(pushed.written)} files, {pushed.bytes / 1e6:.1f} MB, to {repository}, and tag {tag}")
+        how = "as a pull request, without a tag" if create_pr else f"and tag {tag}"
+        print(f"would write {len(pushed.written)} files, {pushed.bytes / 1e6:.1f} MB, to {repository}, {how}")
     elif pushed.pull_request:
         print(f"{pushed.pull_request}\nMerge it, then push again without --create-pr: that sets the tag {tag}.")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -176,7 +177,9 @@ def test_push_from_the_command_line(online: Hub, project: Path, tmp_path: Path) 
     planned = command(online, project, tmp_path, "--dry-run")
     out, err = planned.communicate(timeout=120)
     assert planned.returncode == 0, err
-    assert "would write" in out
+    assert re.fullmatch(rf"would write \d+ files, \d+\.\d MB, to {NAME}, and tag v1\.0\.0\n", out)
+    out, err = command(online, project, tmp_path, "--dry-run", "--create-pr").communicate(timeout=120)
+    assert out.endswith(f" MB, to {NAME}, as a pull request, without a tag\n"), err
     assert online.state() == {}
     process = command(online, project, tmp_path, "--private")
     out, err = process.communicate(timeout=120)
