@@ -130,7 +130,7 @@ def push(
             remote = target.look()
             if remote.tagged:
                 target.expect_same(contents[MANIFEST].encode())
-                return Pushed(remote.head, "", True, (), (), 0)
+                return Pushed(target.tagged_commit(), "", True, (), (), 0)
             strangers = frozenset() if force else target.strangers(remote) - files.keys()
         if strangers:
             report(
@@ -199,6 +199,9 @@ class _Target(NamedTuple):
                 f"{self.repository}: the tag {self.tag} exists and stands for other data. A published version never "
                 "changes: choose another tag."
             )
+
+    def tagged_commit(self) -> str:
+        return str(self.api.dataset_info(self.repository, revision=self.tag).sha)
 
     def strangers(self, remote: _Remote) -> frozenset[str]:
         """Files that the earlier release did not write. Raises UsageError if there are files but no release."""

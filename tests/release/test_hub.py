@@ -211,9 +211,12 @@ def test_a_table_takes_the_place_of_a_file_of_its_name(online: Hub, released: Re
 
 
 def test_repeating_a_finished_push_changes_nothing(online: Hub, released: Released) -> None:
-    publish(online, released)
+    first = publish(online, released)
+    assert publish(online, released, "v1.1.0").commit != first.commit
     before = online.state()
-    assert publish(online, released).tagged
+    again = publish(online, released)
+    assert again.tagged
+    assert again.commit == first.commit
     assert online.state() == before
 
 
