@@ -40,7 +40,7 @@ class Facts(dy.Schema):
     """How many distinct triplets of the whole input, usable or not, name the subject as subject or object."""
     object_kind = dy.String(regex=OBJECT_KIND)
     object_value = dy.String(min_length=1)
-    """Canonical text of the object: see `dual_data.literals`."""
+    """Canonical text of the object: see `dual_data.sources.values`."""
     object_qid = dy.String(nullable=True, regex=ENTITY_ID)
     object_label = dy.String(min_length=1)
     """What a reader calls the object: the label of an entity, the rendered literal."""
@@ -161,7 +161,7 @@ class Splits(dy.Schema):
     split = dy.String(primary_key=True, min_length=1)
     fact_id = dy.String(primary_key=True, regex=FACT_ID)
     position = dy.Int64(min=0)
-    """Order inside the split: a smaller split of the family is a prefix of a larger one."""
+    """Order inside the split: a smaller split of the family is the start (in paper: an end) of a larger one."""
     pair = dy.String(nullable=True)
     """Shared by the rare and the popular member of a matched pair."""
 

@@ -23,7 +23,12 @@ def build(
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", min=1, max=MOST_ROWS, help="Work on at most N facts in each stage, chosen by hash.", metavar="N"
+            "--limit",
+            min=1,
+            max=MOST_ROWS,
+            help="Work on at most N facts in each stage, chosen by hash; of Wikidata, only N subjects a topic are "
+            "read, in most topics the most famous.",
+            metavar="N",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")] = False,

@@ -43,7 +43,7 @@ class PaperParams(Strict):
 
 
 def splits(candidates: pl.DataFrame, family: Family, retain: tuple[int, ...]) -> list[SplitOutcome]:
-    """All splits of one topic. `own` has the columns fact_id, question, pop_sum and capped, in the order of rank."""
+    """All splits of one topic. `candidates` has fact_id, question, pop_sum and capped, in the order of rank."""
     ranked = candidates.sort("pop_sum", "capped", maintain_order=True)
     ranking, capped = ranked["fact_id"].to_list(), ranked["capped"].to_list()
     outcomes = [full(ranking, f"{family.prefix}_full", family.smallest)]
