@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dual_data.cli.text import as_json, printable, table
+from dual_data.display import count
 
 if TYPE_CHECKING:
     from dual_data.evaluation.compare import Side
@@ -99,11 +100,11 @@ def score(
     alone = {name for result in rescored.values() for name in result.left_alone}
     compared = any(result.differences for result in rescored.values())
     difference = f"largest absolute difference {largest:g}" if compared else "without stored scores to compare with"
-    print(f"{items} items, {difference}")
+    print(f"{count(items, 'item')}, {difference}")
     if not are_shown:
         print(f"{len(rows)} lines of means by file and set are left out: --all prints them")
     if alone:
-        print(f"{len(alone)} scores need the model and were not recomputed: --json names them")
+        print(f"{count(len(alone), 'score')} not recomputed, for want of the model: --json has the names")
 
 
 def report(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from dual_data.display import count
 from dual_data.markup import Html
 from dual_data.report.figures import INK, SERIES, Figure
 from dual_data.report.read import Built
@@ -43,13 +44,13 @@ def section(built: Built) -> Section:
 def _introduction(judged: pl.DataFrame, scored: pl.DataFrame, counted: Popularity) -> str:
     judges = ", ".join(scored["judge"].unique().sort())
     methods = ", ".join(scored["method"].unique().sort())
-    low = scored["low_mass"].sum()
+    low = scored.filter("low_mass").height
     text = (
-        f"Judge: {judges} ({methods}); {scored.height:,} of {judged.height:,} judged facts have a score. "
+        f"Judge: {judges} ({methods}); {scored.height:,} of {count(judged.height, 'judged fact')} with a score. "
         f"{counted.meaning}"
     )
     if low:
-        text += f" For {low:,} facts the judge put little probability on the scale, so their scores say little."
+        text += f" The judge put little probability on the scale for {count(low, 'fact')}: such scores say little."
     if not counted.is_links:
         text += " The build has no link counts, so this signal stands in for them."
     return text

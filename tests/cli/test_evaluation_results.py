@@ -60,7 +60,7 @@ def test_scores_are_sorted_by_cell_and_a_long_table_is_left_out(folder: Path) ->
     for lr in (1e-5, 1e-3, 2e-3):
         write_cell(folder, method="NPO", lr=lr, forget=0.3, retain=0.9)
     summary, remark = dual_data("eval", "score", folder).out.splitlines()
-    assert summary.startswith("1260 items, largest absolute difference ")
+    assert summary.startswith("1,260 items, largest absolute difference ")
     assert remark == "21 lines of means by file and set are left out: --all prints them"
     table = dual_data("eval", "score", folder, "--all").out.splitlines()
     assert [line.split()[4] for line in table[2:-1:3]] == ["1e-05", *["0.0001"] * 3, "0.001", "0.002", "-"]
@@ -73,7 +73,16 @@ def test_answers_without_scores_are_compared_with_none(tmp_path: Path) -> None:
     path.write_text(json.dumps({"question": "Which city?", "answer": "Rome", "generation": "It is Rome."}))
     *_, row, summary = dual_data("eval", "score", path).out.splitlines()
     assert row.split() == ["answers.jsonl", "all", "1.0000", "1.0000", "-"]
-    assert summary == "1 items, without stored scores to compare with"
+    assert summary == "1 item, without stored scores to compare with"
+
+
+def test_scores_that_need_the_model_are_counted(tmp_path: Path) -> None:
+    log = _log(tmp_path / "logs" / "DUAL_EVAL.json")
+    log.write_text(json.dumps(json.loads(log.read_text()) | {"model_utility": {"agg_value": 0.4}}))
+    assert (
+        dual_data("eval", "score", log).out.splitlines()[-1]
+        == "1 score not recomputed, for want of the model: --json has the names"
+    )
 
 
 def test_a_folder_of_logs_is_said_to_be_none_of_results(folder: Path) -> None:

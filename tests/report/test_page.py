@@ -61,6 +61,14 @@ def test_the_numbers_are_those_of_the_build(full: Report) -> None:
     assert full.built.manifests["facts"].content()[:16] in section(full.text, "provenance")
 
 
+def test_one_judged_fact_is_not_spoken_of_as_several(tmp_path: Path) -> None:
+    frames = judged(world(subjects=20))
+    frames["salience"] = frames["salience"].head(1).with_columns(low_mass=pl.lit(value=True))
+    text = words(section(report_on(tmp_path, frames).text, "salience"))
+    assert "1 of 1 judged fact with a score" in text
+    assert "little probability on the scale for 1 fact: such scores say little" in text
+
+
 def test_links_that_were_counted_otherwise_are_told(tmp_path: Path) -> None:
     frames = judged(world())
     exact = pl.Series(range(frames["links"].height)) < 2
