@@ -205,8 +205,8 @@ def _fill(folder: Path, source: Path, title: str) -> None:
         profile.write_bytes(_ABOUT.sub(lambda match: match[1] + own, profile.read_text("utf-8")).encode())
     (folder / "artifacts").mkdir()
     (folder / "README.md").write_text(_README.format(title=title), encoding="utf-8")
-    # Otherwise the results themselves would count as uncommitted changes in every later build.
-    (folder / ".gitignore").write_text("/artifacts/\n__pycache__/\n")
+    # What `git add .` must not take: results, and the dumps of README's recipe.
+    (folder / ".gitignore").write_text("/artifacts/\n/dumps/\n__pycache__/\n")
 
 
 def open_model(spec: str) -> ChatModel:

@@ -27,6 +27,8 @@ from dual_data.ids import canonical, digest
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
 """Packages whose version may affect a result."""
+READ = ("pipeline", "prompts", "dual_data")
+"""Folders of a project from which a build reads files and code; the last is in a checkout of dual-data itself."""
 
 
 class Basis(Strict):
@@ -137,13 +139,15 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 def git_state(project: Path) -> dict[str, Any] | None:
     """Commit of the project and whether anything in it is uncommitted; None if git names no commit.
 
-    There may be one all the same: in a container, for instance, git refuses to read folders of another user.
+    There may be one all the same: in a container, for instance, git refuses to read folders of another user. New files
+    count only where a build reads them: dumps, figures and exports may stand beside these folders.
     """
     commit = _git(project, "rev-parse", "HEAD")
     if commit is None:
         return None
-    status = _git(project, "status", "--porcelain", "--", ".")
-    return {"commit": commit, "dirty": status is None or bool(status)}
+    changed = _git(project, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    new = _git(project, "ls-files", "--others", "--exclude-standard", "--", *READ)
+    return {"commit": commit, "dirty": changed != "" or new != ""}
 
 
 def git_text(state: Mapping[str, Any] | None) -> str:

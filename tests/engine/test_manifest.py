@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from dual_data.engine.manifest import git_state
 
 
@@ -21,3 +23,36 @@ def test_a_state_that_git_cannot_tell_is_not_clean(tmp_path: Path) -> None:
     assert git_state(tmp_path) == {"commit": commit, "dirty": False}
     (tmp_path / ".git" / "index").write_bytes(b"damaged")
     assert git_state(tmp_path) == {"commit": commit, "dirty": True}
+
+
+@pytest.mark.parametrize("below", ["", "benchmarks/mine"])
+@pytest.mark.parametrize(
+    ("file", "dirty"),
+    [
+        ("dumps/enwiki-20261101-page.sql.gz", False),
+        ("figures/popularity.svg", False),
+        ("tasks/dual_metrics.py", False),
+        ("pipeline/relations/P36.toml", True),
+        ("pipeline/methods/mine.py", True),
+        ("prompts/judge.txt", True),
+        ("dual_data/engine/new.py", True),
+        ("README.md", True),  # committed, and changed
+    ],
+)
+def test_new_files_count_only_where_a_build_reads_them(tmp_path: Path, below: str, file: str, dirty: bool) -> None:
+    project = tmp_path / below
+    project.mkdir(parents=True, exist_ok=True)
+    (project / "README.md").write_text("as committed")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "all")
+    path = project / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("new")
+    state = git_state(project)
+    assert state is not None
+    assert state["dirty"] == dirty
+    (project / ".gitignore").write_text(f"/{file}\n")
+    state = git_state(project)
+    assert state is not None
+    assert state["dirty"] == (file == "README.md"), "ignored files count nowhere"

@@ -315,14 +315,15 @@ def test_results_say_what_they_were_computed_by_and_from(project: Path) -> None:
     (project / "data" / "manifest.json").write_text(json.dumps(release))
     grid, cells = opened(project, file=one_stage().replace("seeds = [0]", "seeds = [3]"))
     git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b"]
-    for words in (["init", "-q"], ["add", "data"], ["commit", "-q", "-m", "rows"]):
+    for words in (["init", "-q"], ["add", "data", "evaluation.toml"], ["commit", "-q", "-m", "rows"]):
         subprocess.run([*git, *words], check=True)
+    (project / "evaluation.toml").write_text(FILE)
     run(grid, cells[:2], RunOptions(), project=project)
     result = read_result(cell_path(grid.folder, cells[1].id))
     assert result["cell"]["seed"] == result["provenance"]["identity"]["seed"] == 3
     provenance = result["provenance"]
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    assert provenance["git"] == {"commit": head, "dirty": True}  # the grid file and the results are in no commit
+    assert provenance["git"] == {"commit": head, "dirty": True}  # the grid file was changed
     assert provenance["dual_data"] == dual_data.__version__
     assert provenance["device"].startswith("cpu ")
     assert provenance["threads"] == torch.get_num_threads()
