@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from dual_data.config import About, Strict
+from dual_data.config import EMBEDDED, About, Strict
 from dual_data.engine.manifest import Manifest
 from dual_data.engine.plan import maker
 from dual_data.engine.tables import file_hash
@@ -34,7 +34,7 @@ WHOLE = "train"
 SOURCE = "DUAL_DATA_DATASET"
 """Environment variable with the release that `load` reads by default."""
 SNAPSHOT = "embedded snapshot"
-"""Name of the snapshot among the sources of the facts stage."""
+"""Name of the snapshot among the sources of a stage: of facts, or of links that were counted in it."""
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _LATER = (408, 429)
@@ -71,7 +71,8 @@ class State(Strict):
     unresolved: int
     """Facts whose ids were minted from labels."""
     snapshot: bool
-    """Whether it was built from the snapshot in the package: sources other than Wikidata, under several licences."""
+    """Whether facts or link counts are from the snapshot in the package: sources other than Wikidata, under several
+    licences."""
 
     @classmethod
     def of(cls, stages: Iterable[Manifest], unresolved: int) -> State:
@@ -84,7 +85,8 @@ class State(Strict):
             dirty=any(state.get("dirty") for state in states) or len({state.get("commit") for state in states}) > 1,
             unresolved=unresolved,
             snapshot=any(
-                SNAPSHOT in manifest.basis.sources or manifest.basis.services.get("sparql") == "embedded"
+                # A stage of a project's own may ask the snapshot without naming it among its sources.
+                SNAPSHOT in manifest.basis.sources or EMBEDDED in manifest.calls
                 for manifest in manifests
             ),
         )

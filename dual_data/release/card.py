@@ -134,7 +134,7 @@ def _warnings(release: Release) -> str:
         lines.append(f"This is a **limited** build (at most {state.limit:,} facts a stage): a try, not the benchmark.")
     if state.snapshot:
         lines.append(
-            "Its facts come from the **snapshot inside dual-data**, which is for trying things out: facts of the "
+            "It was made with the **snapshot inside dual-data**, which is for trying things out: facts of the "
             "sources in `sources/`, identified by Wikidata ids, and not Wikidata's statements."
         )
     if state.dirty:

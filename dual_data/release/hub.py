@@ -75,7 +75,7 @@ def refusals(state: State) -> tuple[list[str], list[str]]:
         unless_forced.append(f"it is a limited build (--limit {state.limit}). Build again without --limit")
     if state.snapshot:
         unless_forced.append(
-            "its facts come from the snapshot inside the package, which is for trying things out. Build and release "
+            "it was made with the snapshot inside the package, which is for trying things out. Build and release "
             "with a profile whose services.sparql is an endpoint of Wikidata's data"
         )
     if state.dirty:

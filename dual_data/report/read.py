@@ -61,7 +61,7 @@ class Built(NamedTuple):
         if state.limit is not None:
             reasons.append(f"The build is limited to {count(state.limit, 'fact')} a stage.")
         if state.snapshot:
-            reasons.append("The facts come from the snapshot inside dual-data, which is for trying things out.")
+            reasons.append("It was made with the snapshot inside dual-data, which is for trying things out.")
         if state.dirty:
             reasons.append("It was built from uncommitted changes, or its stages from different commits.")
         elif state.commit is None:
