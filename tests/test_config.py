@@ -46,9 +46,13 @@ def test_a_profile_says_what_its_dataset_is(tmp_path: Path) -> None:
     assert load_profile(path).about == About(title="Towns", language="pt-BR")
     for line, fault in (
         ('language = "Portuguese"', "language: String should match"),
+        ('licence = "CC BY 4.0"', "licence: String should match"),
         ('url = "x"', "url: String should match"),
         ("title = 3", "title: Input should be a valid string"),
-        ('titel = "x"', "titel: unknown key; known here: citation, creator, description, language, title, url"),
+        (
+            'titel = "x"',
+            "titel: unknown key; known here: citation, creator, description, language, licence, title, url",
+        ),
         ("name = 3", "name: must be a plain folder name"),
     ):
         path.write_text(f"[project]\n{line}\n", encoding="utf-8")

@@ -23,6 +23,8 @@ class About(Strict):
     """First words of the dataset's card, in Markdown."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{1,8})*$")] = "en"
     """Of questions and answers: a code of BCP 47, such as en or pt-BR."""
+    licence: Annotated[str, Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")] = "cc0-1.0"
+    """Of the facts, in the Hub's spelling, such as cc-by-4.0: that of Wikidata unless they are from elsewhere."""
     creator: str = ""
     """Who made the dataset."""
     citation: str = ""

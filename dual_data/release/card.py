@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.release.columns import describe
-from dual_data.release.licences import licences
+from dual_data.release.licences import WIKIDATA, licences
 from dual_data.release.markdown import code, folded, number, table, text
 from dual_data.released import WHOLE, Place, Release, read_table
 
@@ -153,10 +153,12 @@ def _contents(source: Source) -> str:
 
 
 def _licence(release: Release) -> str:
-    if not release.state.snapshot:
-        return "[CC0 1.0](https://creativecommons.org/publicdomain/zero/1.0/), as Wikidata's statements are."
     names = ", ".join(licences(release))
-    return f"The licences of the sources of the snapshot ({names}): their texts are in `sources/`."
+    if release.state.snapshot:
+        return f"The licences of the sources of the snapshot ({names}): their texts are in `sources/`."
+    if names != WIKIDATA:
+        return f"{code(names)}."
+    return "[CC0 1.0](https://creativecommons.org/publicdomain/zero/1.0/), as Wikidata's statements are."
 
 
 def _absent(release: Release) -> str:

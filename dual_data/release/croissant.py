@@ -25,7 +25,7 @@ FILE = "croissant.json"
 BASE = "croissant_base.json"
 """The parts that every release has in common: context, keywords, and the fields for responsible AI."""
 PARQUET = "application/x-parquet"
-LICENCES = {WIKIDATA: "https://creativecommons.org/publicdomain/zero/1.0/"}
+CREATIVE_COMMONS = "https://creativecommons.org"
 HUB = "https://huggingface.co/datasets"
 GIT = "repository"
 
@@ -48,13 +48,22 @@ def croissant(release: Release, place: Place) -> str:
         "description": " ".join([*about.description.split(), base["description"]]),
         "inLanguage": about.language,
         **{key: value for key, value in optional.items() if value},
-        "license": [LICENCES.get(name, f"https://spdx.org/licenses/{name.upper()}.html") for name in licences(release)],
+        "license": [_licence(name) for name in licences(release)],
         "datePublished": max(dates, default=""),
         "version": release.version or "0.0.0",
         "distribution": [*_git(release), *_files(release), *_sets(release)],
         "recordSet": [_record_set(config, release, place) for config in release.configs],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _licence(name: str) -> str:
+    """Address of a licence's text; for one that neither place has under this name, the name."""
+    if name == WIKIDATA:
+        return f"{CREATIVE_COMMONS}/publicdomain/zero/1.0/"
+    if match := re.fullmatch(r"cc-(by[a-z-]*)-(\d\.\d)", name):
+        return f"{CREATIVE_COMMONS}/licenses/{match[1]}/{match[2]}/"
+    return f"https://spdx.org/licenses/{name.upper()}.html" if name in ("isc", "mit") else name
 
 
 def _git(release: Release) -> list[dict[str, Any]]:

@@ -11,12 +11,13 @@ _SNAPSHOT = "dual_data.sources.embedded"
 
 
 def licences(release: Release) -> list[str]:
-    """Identifiers in the Hub's spelling: that of Wikidata's statements, or those of the snapshot's sources."""
+    """Identifiers in the Hub's spelling: that of the profile, and those of the snapshot's sources if it was read."""
     if not release.state.snapshot:
-        return [WIKIDATA]
+        return [release.about.licence]
     from dual_data.sources.embedded import EmbeddedGraph
 
-    return sorted({str(source["licence"]).lower() for source in EmbeddedGraph().sources["sources"].values()})
+    sources = {str(source["licence"]).lower() for source in EmbeddedGraph().sources["sources"].values()}
+    return sorted({release.about.licence, *sources})
 
 
 def notices(release: Release) -> dict[str, str]:

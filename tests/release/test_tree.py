@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -162,6 +163,19 @@ def test_a_dataset_of_a_users_own_says_nothing_of_dual(build: Build, tmp_path: P
         assert not {"creator", "citeAs"} & set(described)
     assert "\n\nOf *towns*.\n\nEvery row" in (tmp_path / "own" / "README.md").read_text()
     assert json.loads((tmp_path / "own" / "croissant.json").read_text())["url"] == "https://towns.invalid/"
+
+
+@pytest.mark.parametrize(
+    ("licence", "address"),
+    [("cc-by-sa-4.0", "https://creativecommons.org/licenses/by-sa/4.0/"), ("odbl", "odbl")],
+)
+def test_a_dataset_of_a_users_own_has_its_licence(build: Build, tmp_path: Path, licence: str, address: str) -> None:
+    write_release(build, tmp_path / "own", name="made", about=About(licence=licence))
+    assert front_matter(tmp_path / "own")["license"] == licence
+    assert json.loads((tmp_path / "own" / "croissant.json").read_text())["license"] == [address]
+    end = (tmp_path / "own" / "README.md").read_text().split("## Licence")[1]
+    assert f"`{licence}`." in end
+    assert not re.search("CC0|Wikidata", end)
 
 
 def test_card_says_what_a_reader_needs(released: Released) -> None:
