@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from dual_data.config import load_relation, load_relations
+from dual_data.config import Relation, load_relation, load_relations
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
 from dual_data.errors import ConfigError, DualDataError, InputError, UsageError
@@ -39,6 +39,16 @@ statement = "The ... of {{subject}} is {{answer}}."
 
 WIDENING = (1, 20, 400)
 """Factors by which the number of subjects grows, step by step, while too few have the relation."""
+HINTS = {
+    "wrong_kind": 'object = "{object}" may be the wrong kind for such objects',
+    "wrong_class": "object_classes may lack the class of such objects",
+    "precision_too_low": 'precision = "{precision}" may be finer than such dates',
+    "unit_not_asked": "unit must be the item after the number, and be left out if there is none",
+}
+"""What to look at in the relation's file, by the reason of a reject."""
+_SUBJECT = ("subject_label", "subject_qid")
+_OBJECT = ("object_label", "object_value")
+"""Columns with the name of a statement's subject and object, the best first."""
 
 
 class Preview(NamedTuple):
@@ -49,6 +59,25 @@ class Preview(NamedTuple):
     paraphrases: tuple[str, ...]
     reason: str
     """Why the build would reject it; empty if it would not."""
+
+
+class Rejected(NamedTuple):
+    """Statements that the build would reject before it makes questions, all for one reason."""
+
+    reason: str
+    statements: int
+    sample: str
+    """Subject and object of one of them."""
+    hint: str
+    """What may be wrong in the relation's file; empty if nothing points to it."""
+
+
+class Previewed(NamedTuple):
+    """What a relation gives at a source."""
+
+    questions: list[Preview]
+    rejected: list[Rejected]
+    """The most frequent reason first."""
 
 
 def new_relation(folder: Path, stem: str) -> Path:
@@ -64,26 +93,27 @@ def new_relation(folder: Path, stem: str) -> Path:
     return path
 
 
-def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[ConfigError], object]) -> list[Preview]:
-    """At most `limit` questions of one relation, rejected ones last; nothing is stored but the calls.
+def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[ConfigError], object]) -> Previewed:
+    """At most `limit` questions of one relation, rejected ones last, and why there are not more.
 
-    Starts with few subjects and takes more while too few of them have the relation. `faulty` takes the errors of other
-    relation files.
+    Nothing is stored but the calls. Starts with few subjects and takes more while too few of them have the relation.
+    `faulty` takes the errors of other relation files.
     """
     path = project.root / "pipeline" / "relations" / f"{stem}.toml"
     if not path.is_file():
         raise InputError(f"{path}: no such relation; make it with: dual-data relations new {stem}")
-    load_relation(path)
+    relation = load_relation(path)
     _expect_no_conflict(path, faulty)
     tools = project.tools()
     with tools.calls, _alone(project.root, stem) as folder:
         for widening in WIDENING:
             narrowed = replace(tools, project=folder, limit=limit * widening)
-            questions, rejected = _questions(project, narrowed)
-            if questions.height >= limit:
+            (questions, rejected), before = _questions(project, narrowed, stem)
+            # More subjects would hardly help where every statement is rejected.
+            if questions.height >= limit or (questions.is_empty() and before.height >= limit):
                 break
     rows = pl.concat([questions.with_columns(reason=pl.lit("")), rejected], how="diagonal_relaxed")
-    return [_preview(row) for row in rows.head(limit).iter_rows(named=True)]
+    return Previewed([_preview(row) for row in rows.head(limit).iter_rows(named=True)], _by_reason(before, relation))
 
 
 def _expect_no_conflict(path: Path, faulty: Callable[[ConfigError], object]) -> None:
@@ -95,9 +125,10 @@ def _expect_no_conflict(path: Path, faulty: Callable[[ConfigError], object]) -> 
             raise ConfigError("\n".join(conflicts)) from None
 
 
-def _questions(project: Project, tools: Tools) -> Settled:
-    """The rows and rejects of the stage questions, with the stages before it run in memory."""
+def _questions(project: Project, tools: Tools, stem: str) -> tuple[Settled, pl.DataFrame]:
+    """What the stage questions returns, and the relation's rows that the stages before it reject, run in memory."""
     frames: dict[str, pl.DataFrame] = {}
+    before = [pl.DataFrame(schema=dict.fromkeys(("reason", *_SUBJECT, *_OBJECT), pl.String))]
     if "questions" not in {stage.name for stage in project.stages}:
         raise UsageError("the pipeline of this project has no stage called questions, so nothing can be previewed")
     for stage in needed(project.stages, ["questions"]):
@@ -107,7 +138,26 @@ def _questions(project: Project, tools: Tools) -> Settled:
         rows = returned.rows if isinstance(returned, Result) else returned
         settled = settle(rows, stage.schema, stage.name)
         frames[stage.name] = settled.rows
-    return settled
+        if stage.name != "questions" and "relation" in settled.rejected.columns:
+            # With tables, the rows of all other relations are rejected too, because this one is alone here.
+            before.append(settled.rejected.filter(pl.col("relation") == stem))
+    return settled, pl.concat(before, how="diagonal_relaxed")
+
+
+def _by_reason(rows: pl.DataFrame, relation: Relation) -> list[Rejected]:
+    """Rejected rows by reason, with a sample that has labels if there is one."""
+    groups = (
+        rows.sort(pl.col("subject_label").is_null(), maintain_order=True)
+        .with_columns(sample=pl.concat_str(pl.coalesce(*_SUBJECT), pl.coalesce(*_OBJECT), separator=": "))
+        .group_by("reason", maintain_order=True)
+        .agg(pl.len(), pl.col("sample").first())
+        .sort("len", "reason", descending=[True, False])
+    )
+    keys = relation.model_dump()
+    return [
+        Rejected(reason, amount, sample or "", HINTS.get(reason, "").format(**keys))
+        for reason, amount, sample in groups.iter_rows()
+    ]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName, ProjectFolder
 from dual_data.cli.text import printable, table
+from dual_data.display import count
 
 if TYPE_CHECKING:
     from dual_data.errors import ConfigError
@@ -83,10 +84,10 @@ def preview(
     from dual_data.project import load_project
     from dual_data.relations import preview_relation
 
-    previews = preview_relation(load_project(project, profile), stem, limit, _left_out)
-    if not previews:
+    questions, rejected = preview_relation(load_project(project, profile), stem, limit, _left_out)
+    if not questions and not rejected:
         print(f"At this source, no subject of the relation's topics has {stem}.")
-    for entry in previews:
+    for entry in questions:
         print(printable(entry.question))
         print(f"  answers: {printable(' | '.join(entry.answers))}")
         for paraphrase in entry.paraphrases:
@@ -94,6 +95,12 @@ def preview(
         if entry.reason:
             print(f"  rejected: {entry.reason}")
         print()
+    if rejected:
+        print("A build would also reject:" if questions else "No question came of it. A build would reject:")
+    for group in rejected:
+        print(f"  {count(group.statements, 'statement')}: {group.reason}, such as {printable(group.sample)}")
+        if group.hint:
+            print(f"    hint: {group.hint}")
 
 
 def _left_out(error: ConfigError) -> None:

@@ -1,0 +1,122 @@
+"""`relations preview`: the questions that a relation gives, or why it gives none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dual_data import relations
+from tests.cli.command import dual_data, own_project
+from tests.services import require
+
+PROFILE = '[project]\nname = "mine"\n[facts]\nsource = "tables"\nfolder = "tables"\n[links]\nmethod = "none"\n'
+RELATION = """\
+property = "P1082"
+name = "population"
+topics = ["places_country"]
+object = "quantity"
+
+[questions]
+canonical = "What is the population of {subject}?"
+validation = ["How many people live in {subject}?"]
+training = ["State the population of {subject}."]
+test = ["How large is the population of {subject}?"]
+"""
+TABLE = """\
+subject_qid,subject_label,property_id,object_value
+Q1,Orbus,P1082,37589262
+Q3,Varn,P1082,120000
+Q1,Orbus,P571,1867
+Q1,Orbus,P2046,324 Q712226
+Q1,Orbus,P999999,of another relation
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    with own_project(tmp_path / "mine", "P30") as root:
+        (root / "tables").mkdir()
+        (root / "tables" / "places_country.csv").write_text(TABLE)
+        (root / "pipeline" / "mine.toml").write_text(PROFILE)
+        yield root
+
+
+def preview(root: Path, stem: str, old: str = "", new: str = "", *, limit: int = 2) -> str:
+    """What the preview prints of the relation above as `stem`, changed from `old` to `new`."""
+    assert old in RELATION
+    text = RELATION.replace("P1082", stem).replace(old, new, 1)
+    (root / "pipeline" / "relations" / f"{stem}.toml").write_text(text)
+    words = ("relations", "preview", stem, "--project", root, "--profile", "mine", "--limit", str(limit))
+    outcome = dual_data(*words)
+    assert (outcome.code, outcome.err) == (0, "")
+    return outcome.out
+
+
+@pytest.mark.parametrize(
+    ("stem", "old", "new", "reject"),
+    [
+        (
+            "P1082", '"quantity"', '"date"',
+            '2 statements: wrong_kind, such as Orbus: 37589262\n'
+            '    hint: object = "date" may be the wrong kind for such objects\n',
+        ),
+        (
+            "P571", '"quantity"', '"date"\nprecision = "day"',
+            "1 statement: precision_too_low, such as Orbus: 1867\n"
+            '    hint: precision = "day" may be finer than such dates\n',
+        ),
+        (
+            "P2046", "", "",
+            "1 statement: unit_not_asked, such as Orbus: 324 Q712226\n"
+            "    hint: unit must be the item after the number, and be left out if there is none\n",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_rejected_before_the_questions_is_told(
+    project: Path, stem: str, old: str, new: str, reject: str
+) -> None:
+    assert preview(project, stem, old, new) == f"No question came of it. A build would reject:\n  {reject}"
+
+
+def test_rejects_stand_below_the_questions(project: Path) -> None:
+    with (project / "tables" / "places_country.csv").open("a") as table:
+        table.write("Q4,Uln,P1082,some\nQ5,Osk,P1082,many\n")
+    questions, _, rejects = preview(project, "P1082").rpartition("\n\n")
+    assert questions.count("What is the population of") == 2
+    assert rejects.startswith("A build would also reject:\n  2 statements: wrong_kind, such as Uln: some\n")
+
+
+def test_a_relation_that_no_row_states_is_said_to_be_absent(project: Path) -> None:
+    assert preview(project, "P36") == "At this source, no subject of the relation's topics has P36.\n"
+    assert "no subject" not in preview(project, "P1082")
+
+
+def test_more_subjects_are_not_asked_for_only_to_be_rejected(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    questions = relations._questions
+
+    def counted(*arguments: Any) -> Any:
+        limits.append(arguments[1].limit)
+        return questions(*arguments)
+
+    monkeypatch.setattr(relations, "_questions", counted)
+    preview(project, "P1082", '"quantity"', '"date"')
+    assert limits == [2]
+    limits.clear()
+    preview(project, "P36")
+    assert limits == [2 * widening for widening in relations.WIDENING]
+
+
+def test_objects_of_other_classes_are_told_at_the_snapshot(project: Path) -> None:
+    try:
+        import pyoxigraph  # noqa: F401
+    except ImportError:
+        require(False, "pyoxigraph is not installed (pip install 'dual-data[embedded]')")
+    path = project / "pipeline" / "relations" / "P30.toml"
+    path.write_text(path.read_text().replace("unique", 'object_classes = ["Q5"]\nunique'))
+    out = dual_data("relations", "preview", "P30", "--project", project, "--profile", "embedded").out
+    assert "5 statements: wrong_class, such as Canada: North America\n" in out
+    assert "hint: object_classes may lack the class of such objects\n" in out
