@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
 SYSTEM_PROMPT = "You are terse and fact-only QA assistant. Reply to the question clearly with few-words correct answer."
 """The protocol's system prompt, verbatim as published."""
 
-TEMPLATE_DATE = "10 Apr 2025"
+TEMPLATE_DATE = datetime(2025, 4, 10, tzinfo=UTC)
 """The date given to templates with a date line: that of the published logs. A template that reads the clock would give
 other token ids tomorrow."""
+_READS_CLOCK = re.compile(r"""\bstrftime_now\s*\((?:\s*(["'])((?:(?!\1).)*)\1\s*\))?""")
+"""A call of the function by which a template reads the clock, with its format if it is written there."""
 
 _POPULARITY = ("popularity", "pop_sum", "subject_popularity", "inbound_links")
 _ANSWER_MARK = "ANSWERMARK"
@@ -135,15 +139,31 @@ def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *
         # A reasoning model would spend its new tokens on reasoning; templates without this variable ignore it.
         text = tokenizer.apply_chat_template(
             messages,
+            chat_template=_without_clock(tokenizer.get_chat_template(), tokenizer.name_or_path or "this model"),
             tokenize=False,
             add_generation_prompt=generate,
-            date_string=TEMPLATE_DATE,
+            date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
             enable_thinking=False,
         )
     except jinja2.TemplateError:
         return None
     assert isinstance(text, str)
     return text
+
+
+def _without_clock(template: str, name: str) -> str:
+    """The template with `TEMPLATE_DATE` in place of every call that would give today's date."""
+
+    def written_out(call: re.Match[str]) -> str:
+        quote, date_format = call.groups()
+        if quote is None:
+            raise InputError(
+                f"the chat template of {name} reads the clock in a way that is not known here, so its token ids would "
+                "change with the day: write a date in place of strftime_now in its chat_template.jinja"
+            )
+        return f"{quote}{TEMPLATE_DATE.strftime(date_format)}{quote}"
+
+    return _READS_CLOCK.sub(written_out, template)
 
 
 def _fold_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -77,6 +77,17 @@ def test_templates_do_not_see_the_clock() -> None:
     tokenizer: Any = tiny_tokenizer()
     tokenizer.chat_template = "{{ date_string }} {{ messages[0]['content'] }}"
     assert render(tokenizer, [("user", "Hm")]) == "10 Apr 2025 Hm"
+    tokenizer.chat_template = (
+        '{% set today = strftime_now("%d %B %Y") %}{{ today }} {% if strftime_now is defined %}'
+        "{{ strftime_now( '%Y-%m-%d %H:%M' ) }}{% endif %} {{ messages[0]['content'] }}"
+    )
+    assert render(tokenizer, [("user", "Hm")]) == "10 April 2025 2025-04-10 00:00 Hm"
+    tokenizer.chat_template = {"default": "{{ strftime_now('%d') }}{{ messages[0]['content'] }}", "tool_use": ""}
+    assert render(tokenizer, [("user", "Hm")]) == "10Hm"
+    for call in ("strftime_now(f)", "strftime_now('%d' + f)", "strftime_now(format='%d')"):
+        tokenizer.chat_template = "{% set f = '%Y' %}{{ " + call + " }}{{ messages[0]['content'] + ('') }}"
+        with pytest.raises(InputError, match="reads the clock in a way that is not known here"):
+            render(tokenizer, [("user", "Hm")])
 
 
 def test_a_model_that_thinks_is_asked_not_to() -> None:
