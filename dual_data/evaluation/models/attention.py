@@ -17,6 +17,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from dual_data.errors import DualDataError
+
 NAME = "dual_data_grouped"
 
 
@@ -53,6 +55,10 @@ def attend(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Query [rows, heads, tokens, size]; key, value [rows, shared heads, columns, size]; called by transformers."""
+    if options.get("softcap") is not None:
+        raise DualDataError(
+            f"{type(module).__name__} caps its scores, which torch's attention cannot: load it as eager"
+        )
     rows, heads, tokens, size = query.shape
     group = heads // key.shape[1]
     # Deterministic gradients use one block of a GPU per head: more heads are then faster than fewer copies.

@@ -109,6 +109,9 @@ def load(
         if config.is_encoder_decoder:
             raise UsageError(f"{spec} is an encoder-decoder model; only causal language models can be evaluated")
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+        if getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None:
+            # Torch's attention has no soft cap, and older transformers choose it for Gemma 2 all the same.
+            options["attn_implementation"] = "eager"
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
     commit, weights = _origin(source, revision)
     return finish(model.to(device), tokenizer, str(spec), revision=commit, weights=weights)

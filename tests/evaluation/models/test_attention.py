@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from dual_data.errors import DualDataError
 from dual_data.evaluation.models import attention
 from dual_data.evaluation.models.attention import NAME, additive, attend, grouped
 from dual_data.evaluation.models.loading import last_hidden
@@ -94,3 +95,9 @@ def test_a_model_without_torchs_attention_is_left_alone() -> None:
         assert model.config._attn_implementation == "eager"
     with torch.no_grad():
         assert torch.allclose(last_hidden(model, ids, mask), last_hidden(model, ids), atol=1e-5)
+
+
+def test_a_cap_on_the_scores_is_never_ignored() -> None:
+    tensor = torch.ones(1, 2, 3, 4)
+    with pytest.raises(DualDataError, match="_Layer caps its scores, which torch's attention cannot"):
+        attend(_Layer(), tensor, tensor, tensor, torch.zeros(1, 1, 3, 3), softcap=50.0)

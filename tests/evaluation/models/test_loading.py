@@ -10,12 +10,22 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
 
 from dual_data.engine.tables import file_hash
 from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.models.cache import cache_folder, files_hash, weights_seen, whole_folder
-from dual_data.evaluation.models.loading import check_head, finish, head, identify, last_hidden, load, tensor_hash
+from dual_data.evaluation.models.loading import (
+    check_head,
+    decoder_layers,
+    finish,
+    head,
+    identify,
+    last_hidden,
+    load,
+    tensor_hash,
+)
 from dual_data.evaluation.models.tiny import ARCHITECTURES, tiny, tiny_tokenizer
 from dual_data.evaluation.rows.data import encode
 from dual_data.evaluation.rows.request import request_of
@@ -139,6 +149,27 @@ def test_body_and_head_apart_give_the_models_own_logits(architecture: str, rows:
     model: Any = tiny(architecture).model
     ids = torch.arange(3, 3 + 8 * rows).view(rows, 8)
     assert torch.allclose(head(model, last_hidden(model, ids)), model(input_ids=ids).logits, atol=1e-5)
+
+
+def test_the_soft_cap_on_attention_is_kept_where_transformers_would_choose_attention_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gemma2PreTrainedModel, "_supports_sdpa", True)  # as in transformers 5.0
+    capped = tiny("gemma2")
+    ids = torch.arange(3, 20)[None]
+    hardly = capped.model(input_ids=ids).logits
+    layers: Any = decoder_layers(capped.model)
+    for layer in layers:
+        layer.self_attn.attn_logit_softcapping = 0.1
+    capped.model.config.attn_logit_softcapping = 0.1
+    expected = capped.model(input_ids=ids).logits
+    assert not torch.allclose(expected, hardly, atol=1e-3)
+    capped.model.save_pretrained(tmp_path / "m")
+    capped.tokenizer.save_pretrained(tmp_path / "m")
+    model = load(tmp_path / "m").model
+    assert torch.allclose(model(input_ids=ids).logits, expected, atol=1e-5)
+    causal = torch.ones(1, 1, 17, 17, dtype=torch.bool).tril()
+    assert torch.allclose(head(model, last_hidden(model, ids, causal)), expected, atol=1e-5)
 
 
 def test_a_model_that_does_more_to_its_logits_is_refused() -> None:
