@@ -75,6 +75,7 @@ def run(
     need_torch()
 
     from dual_data.evaluation.device.devices import devices_named
+    from dual_data.evaluation.grid.cells import refuse_float16
     from dual_data.evaluation.grid.conflicts import refuse_mixing
     from dual_data.evaluation.grid.run import RunOptions
 
@@ -82,6 +83,7 @@ def run(
     if shard and len(devices) == 1:
         raise UsageError("--shard: name the devices that share the model, as in --device cuda:0,cuda:1")
     root, spelled, cells = part.open()
+    refuse_float16(spelled, cells)
     use_threads(threads)
     if dry_run:
         _print_plan(spelled, cells, devices[0], adapters=save_adapters)

@@ -47,9 +47,9 @@ class GridPart:
     # Not `lr`: in `eval attack`, which leaves this option out, that is the learning rate of relearning.
     rate: Annotated[float | None, typer.Option("--lr", help="One learning rate only.")] = None
     seed: Annotated[int | None, typer.Option("--seed", help="One seed only.")] = None
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", help="float32, bfloat16 or float16, in place of the file's dtype.")
-    ] = None
+    dtype: Annotated[str | None, typer.Option("--dtype", help="float32 or bfloat16, in place of the file's dtype.")] = (
+        None
+    )
     limit: Annotated[
         int | None,
         typer.Option(

@@ -45,6 +45,7 @@ class ModelSettings(Strict):
     """Hub name, folder or GGUF file (relative to the project), `smollm2` for the small real model, or a random model
     such as `tiny-llama` for a smoke run."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    """Cells and stages cannot be trained in float16."""
     revision: str | None = None
     trust_remote_code: bool = False
     """Whether code that comes with the model is run."""

@@ -27,6 +27,7 @@ from dual_data.evaluation.settings import (
     StageSettings,
     resolved,
 )
+from dual_data.evaluation.training.train import check_dtype
 from dual_data.ids import digest
 
 
@@ -300,6 +301,13 @@ def _cell(
         identity["seed"] = 0
     identifier = cell_id(identity)
     return Cell(model, stage, name, method, lr, seed, identifier, identifier, identity)
+
+
+def refuse_float16(grid: Grid, cells: Sequence[Cell]) -> None:
+    """Raise UsageError where a cell or its stage would be trained in float16."""
+    for cell in cells:
+        if cell.method != BASE or grid.stages[cell.stage] is not None:
+            check_dtype(cell.model, grid.models[cell.model].dtype)
 
 
 def adapter_path(folder: Path, identifier: str) -> Path:

@@ -23,7 +23,7 @@ from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.devices import cells_at_once, rows_at_once
 from dual_data.evaluation.device.memory import OutOfMemory, enough_memory, halving, release
 from dual_data.evaluation.device.sharding import ALONE, Ranks, shard
-from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path, is_done
+from dual_data.evaluation.grid.cells import Cell, Grid, adapter_path, is_done, refuse_float16
 from dual_data.evaluation.grid.claims import any_free, claimed
 from dual_data.evaluation.grid.provenance import Effort, blank, run_record
 from dual_data.evaluation.grid.stages import Prepared, applied, prepare
@@ -82,8 +82,8 @@ def run(
 ) -> Tally:
     """Run those of `cells` that have no result yet. A failure of a cell is its result and does not affect others.
 
-    Raises UsageError where a grid that trains all weights is to keep adapters or share a base, and for a model that
-    cannot be loaded for a reason other than memory.
+    Raises UsageError where a grid that trains all weights is to keep adapters or share a base, where float16 would be
+    trained in, and for a model that cannot be loaded for a reason other than memory.
     """
     ranks = options.ranks
     if options.save_adapters and grid.preset.full:
@@ -93,6 +93,7 @@ def run(
             f"{grid.name} trains all weights, but the base that --shard spreads over devices is not trained: leave "
             "--shard out"
         )
+    refuse_float16(grid, cells)
     todo = ranks.agree([cell for cell in cells if not is_done(grid.folder, cell, adapter=options.save_adapters)])
     numbers = {cell.id: number for number, cell in enumerate(todo, 1)}
     grid_run, counts = _GridRun(grid, options, project, say, numbers), Counter[str]()

@@ -63,6 +63,15 @@ def ways_not_taken(notes: Mapping[str, float]) -> list[str]:
     return [f"training was not {name}" for name in ("packed", "recorded", "repeatable") if notes.get(name) == 0.0]
 
 
+def check_dtype(model: str, dtype: str) -> None:
+    """Raise UsageError for float16, the only type here in which small gradients become 0."""
+    if dtype == "float16":
+        raise UsageError(
+            f"{model}: training in float16 loses small gradients, since losses are not scaled here: use bfloat16 or "
+            "float32 (`dtype` in the grid file, or --dtype)"
+        )
+
+
 def train(
     loaded: Loaded,
     trainable: Trainable,
@@ -81,6 +90,7 @@ def train(
     `graphs` is whether steps are replayed as CUDA graphs; None for yes where the model is on a GPU. `plain` is whether
     rows are padded rather than packed; None for only where the model needs it.
     """
+    check_dtype(loaded.info.spec, loaded.info.dtype)
     if len(cells) != trainable.count:
         raise ValueError(f"{len(cells)} cells for {trainable.count} trained at once")
     run = TrainingRun(

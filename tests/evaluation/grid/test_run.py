@@ -16,6 +16,7 @@ import torch
 
 import dual_data
 from dual_data.errors import ConfigError, InputError, UsageError
+from dual_data.evaluation.grid import run as run_module
 from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, is_done, read_refusals, refusal_of, spell_out
 from dual_data.evaluation.grid.conflicts import refuse_mixing
 from dual_data.evaluation.grid.forecast import _rate, forecast
@@ -585,6 +586,27 @@ def test_a_run_says_what_is_to_do_and_which_cells_begin(project: Path) -> None:
         "cells 1-2 of 2: tiny pretrained rare GradAscent",
     ]
     assert dual_data_command(*command).err == ""
+
+
+def test_what_would_be_trained_in_float16_is_refused_before_a_model_is_loaded(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, cells = opened(project, file=FILE.replace("float32", "float16"))
+    untrained, trained, stage = (
+        next(cell for cell in cells if (cell.stage, cell.method) == place)
+        for place in (("pretrained", BASE), ("pretrained", "NPO"), ("sft", BASE))
+    )
+    assert run(grid, [untrained], RunOptions(), project=project).done == 1
+    monkeypatch.setattr(run_module, "load_model", lambda *_: pytest.fail("loaded"))
+    for cell in (trained, stage):
+        with pytest.raises(UsageError, match="tiny: training in float16 loses small gradients"):
+            run(grid, [untrained, cell], RunOptions(), project=project)
+    (project / "pipeline").mkdir()
+    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    file = project / "evaluation.toml"
+    outcome = dual_data_command("eval", "run", "-g", "one", "-f", file, "-C", project, "--device", "cpu,cpu")
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: tiny: training in float16 loses small gradients")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from dual_data.errors import DualDataError
+from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.device.memory import halving
 from dual_data.evaluation.methods import METHODS
 from dual_data.evaluation.models.loading import head
@@ -345,6 +345,12 @@ def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> No
         attempts(1, [MemoryError()], [])
     with pytest.raises(RuntimeError, match="shape"):
         attempts(8, [RuntimeError("a wrong shape")], [])
+
+
+def test_float16_which_loses_small_gradients_is_not_trained_in() -> None:
+    small = problem()._replace(loaded=tiny(dtype=torch.float16))
+    with pytest.raises(UsageError, match=r"training in float16 loses small gradients.* use bfloat16 or float32"):
+        small.train("NPO", Optimisation())
 
 
 def test_disturbed_adapters_differ_from_the_base() -> None:
