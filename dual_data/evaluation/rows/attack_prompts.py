@@ -40,11 +40,13 @@ def _cloze(item: Item, _: Sequence[str]) -> tuple[Chat, str]:
 
 
 def _reverse(item: Item, _: Sequence[str]) -> tuple[Chat, str] | None:
-    """Asks for the subject, given the answer; None where the question does not name the subject."""
+    """Asks for the subject, given the answer; None where the question does not name it or the prompt would hold it."""
     if not item.subject or item.subject not in item.question:
         return None
     blank = item.question.replace(item.subject, "____")
-    return _chat(f'The answer to "{blank}" is {item.answer}. What belongs in the blank?'), item.subject
+    text = f'The answer to "{blank}" is {item.answer}. What belongs in the blank?'
+    # Such as Mexico, of which the answer is Mexico City: repeating the prompt would be a right answer.
+    return None if contains_answer(text, [item.subject]) else (_chat(text), item.subject)
 
 
 def _multiple_choice(item: Item, distractors: Sequence[str]) -> tuple[Chat, str] | None:

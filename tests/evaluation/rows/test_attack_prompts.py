@@ -6,6 +6,7 @@ import pytest
 
 from dual_data.errors import InputError
 from dual_data.evaluation.rows.attack_prompts import ATTACK_NAMES, IN_CONTEXT, attack_chats
+from dual_data.evaluation.rows.data import Item
 from tests.evaluation.questions import cities
 
 
@@ -44,6 +45,22 @@ def test_no_demonstration_holds_the_answer_that_is_asked_for() -> None:
     shown = [text for role, text in chat if role == "assistant"]
     assert shown == [city.answer for city in others if city.answer != item.answer][:4]
     assert attack_chats(item, (IN_CONTEXT,), alike, ()) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "asked"),
+    [
+        ("What is the capital of Mexico?", "Mexico City", 0),
+        ("What is the capital of Mexico?", "Ciudad de México", 0),
+        ("Of Mexico, which city is MEXICO'S capital?", "D.F.", 0),
+        ("What is the capital of Mexico?", "New Mexicoville", 1),
+    ],
+)
+def test_the_reverse_attack_never_holds_what_it_asks_for(question: str, answer: str, asked: int) -> None:
+    item = Item("a", question, answer, (answer,), "Mexico")
+    chats = attack_chats(item, ("reverse",), (), ())
+    assert len(chats) == asked
+    assert all(gold == "Mexico" for _, _, gold in chats)
 
 
 def test_attacks_that_do_not_apply_are_left_out() -> None:
