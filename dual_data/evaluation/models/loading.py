@@ -255,9 +255,19 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 def attention_window(model: PreTrainedModel) -> float:
     """How many tokens the attention of every layer spans; infinite without sliding attention."""
     config = model.config.get_text_config()
+    if masks_by_column(model):
+        return int(config.window_size)
     window: int | None = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None) or ["sliding"]
     return window if window and any("sliding" in kind for kind in kinds) else math.inf
+
+
+def masks_by_column(model: PreTrainedModel) -> bool:
+    """Whether layers mask by the distance between columns, whatever mask they are given, as GPT-Neo's local ones do.
+
+    Tokens of other rows in between would then hide some, so every row must be laid out alone.
+    """
+    return "local" in getattr(model.config.get_text_config(), "attention_layers", ())
 
 
 def cached(model: PreTrainedModel, cache: object) -> dict[str, Any]:

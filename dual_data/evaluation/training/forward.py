@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from dual_data.evaluation.device.memory import is_out_of_memory
 from dual_data.evaluation.device.sharding import is_sharing
-from dual_data.evaluation.models.loading import Loaded, attention_window, decoder_layers, last_hidden
+from dual_data.evaluation.models.loading import Loaded, attention_window, decoder_layers, last_hidden, masks_by_column
 from dual_data.evaluation.models.trial_text import plain_text, trial_key
 from dual_data.evaluation.rows.data import Encoded
 from dual_data.evaluation.rows.packing import Layout, MicroBatch, Rows, Source, pack
@@ -68,7 +68,7 @@ def packs(loaded: Loaded, longest: int) -> bool:
     Sliding attention over fewer tokens than a row has, and layers other than attention, need the plain layout.
     """
     model = loaded.model
-    if longest > attention_window(model):
+    if masks_by_column(model) or longest > attention_window(model):
         return False
     key = trial_key(model)
     if key not in _PACKS:
