@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from dual_data.evaluation.measuring import open_engine as engine
 from dual_data.evaluation.measuring import plain
 from dual_data.evaluation.measuring import teacher_forcing as forced
 from dual_data.evaluation.measuring.fast import FastEngine
+from dual_data.evaluation.measuring.measure import Measurement, measure
 from dual_data.evaluation.measuring.plain import PlainEngine
+from dual_data.evaluation.measuring.score import Reference
 from dual_data.evaluation.models.loading import Loaded, last_hidden, load
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.results import cell_path, read_result, read_results
@@ -179,6 +182,24 @@ def test_a_batch_that_did_not_fit_once_is_not_tried_again(project: Path, monkeyp
     assert [rows for rows in sizes if rows > 6] == [12]
     notes = [read_result(cell_path(spelled.folder, cell.id))["run"]["notes"] for cell in cells]
     assert [note for cell_notes in notes for note in cell_notes] == ["out of memory: evaluation batch halved to 6"]
+
+
+def test_of_two_sets_only_one_reference_is_held_at_a_time(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    references: list[weakref.ref[Reference]] = []
+    held: list[int] = []
+
+    def watched(*arguments: Any, keep_reference: bool = False, **options: Any) -> list[Measurement]:
+        if keep_reference:
+            held.append(sum(reference() is not None for reference in references))
+        measurements = measure(*arguments, keep_reference=keep_reference, **options)
+        if (kept := measurements[0].reference) is not None:
+            references.append(weakref.ref(kept))
+        return measurements
+
+    monkeypatch.setattr(grid, "measure", watched)
+    spelled, cells = opened(project, "all")
+    assert run(spelled, cells, RunOptions(), project=project).failed == 0
+    assert held == [0, 0]
 
 
 def same(actual: list[Outcome], expected: list[Outcome]) -> None:

@@ -214,7 +214,7 @@ class _StageRun:
         self._embedder = SentenceEmbedder(device=options.device) if grid.measure.minilm else None
         self._stage: Prepared | None = None
         self._workload: Workload
-        self._base: Measurement
+        self._base: Measurement | None = None
 
     def run(self, cells: Sequence[Cell]) -> Counter[str]:
         """Run cells of one stage. Returns the number of cells by how they ended."""
@@ -275,12 +275,13 @@ class _StageRun:
         self._reset_peak()
         began = time.perf_counter()
         engine = self._engine(None)
-        self._base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
+        self._base = None  # the last set's logits, which may fill half of the device
+        self._base = base = measure(engine, self._workload, keep_reference=True, embedder=self._embedder)[0]
         self._keep_to(engine, 1)
         effort = Effort(0.0, time.perf_counter() - began, 1, rows=engine.rows)
         with claimed(grid.folder, missing if self._options.ranks.first else ()) as bases:
             for cell in bases:
-                self._write(cell, self._base, effort, engine.notes)
+                self._write(cell, base, effort, engine.notes)
         return len(bases)
 
     def _run_cells(self, cells: Sequence[Cell]) -> Counter[str]:
