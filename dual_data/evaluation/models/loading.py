@@ -37,7 +37,10 @@ from dual_data.evaluation.models.norms import fuse_norms
 from dual_data.evaluation.rows.data import turn_end
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_PAD_NAMES = ("<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<|pad|>", "<unk>")
+_PAD_NAMES = (
+    "<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<|pad|>", "<unk>", "<|fim_pad|>",
+    "<|vision_pad|>",
+)  # fmt: skip
 
 
 class ModelInfo(NamedTuple):
@@ -352,10 +355,12 @@ def _pad_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...], size: in
     vocabulary = {
         text: int(token) for text, token in tokenizer.get_vocab().items() if token not in stops and token < size
     }
+    added = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
     for name in (tokenizer.pad_token, *_PAD_NAMES, tokenizer.unk_token):
         if name in vocabulary:
             return vocabulary[name]
-    reserved = [token for text, token in vocabulary.items() if "reserved" in text]
+    # Only among the added tokens: a vocabulary may have the word.
+    reserved = [token for text, token in vocabulary.items() if "reserved" in text and text in added]
     if reserved:
         return min(reserved)
     raise InputError(

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 from transformers.models.gemma2.modeling_gemma2 import Gemma2PreTrainedModel
 
 from dual_data.engine.tables import file_hash
@@ -17,6 +20,7 @@ from dual_data.errors import InputError, UsageError
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.models.cache import cache_folder, files_hash, weights_seen, whole_folder
 from dual_data.evaluation.models.loading import (
+    _pad_id,
     check_head,
     decoder_layers,
     finish,
@@ -233,6 +237,16 @@ def test_a_tokenizer_without_any_token_to_pad_with_is_refused() -> None:
     tokenizer.get_vocab = lambda: vocabulary
     with pytest.raises(InputError, match=r"set pad_token in its tokenizer_config\.json"):
         finish(tiny().model, tokenizer, "x")
+
+
+def test_padding_is_a_reserved_token_and_not_a_word_that_says_so() -> None:
+    words = Tokenizer(WordLevel({"reserved": 0, "in": 1, "<|end|>": 2}))
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|end|>")  # type: ignore[no-untyped-call]
+    with pytest.raises(InputError, match=r"set pad_token in its tokenizer_config\.json"):
+        _pad_id(tokenizer, (2,), 10)
+    for name, token in (("<|reserved_9|>", 3), ("<|reserved_0|>", 3), ("<|vision_pad|>", 5), ("<|fim_pad|>", 6)):
+        tokenizer.add_special_tokens({"additional_special_tokens": [name]})
+        assert _pad_id(tokenizer, (2,), 10) == token
 
 
 def test_remote_code_is_refused_unless_asked_for(saved: Path, tmp_path: Path) -> None:
