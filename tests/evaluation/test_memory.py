@@ -230,7 +230,7 @@ def test_a_loss_that_is_normalised_over_micro_batches_is_not_computed_over_small
         raise MemoryError
 
     with pytest.raises(DualDataError, match="would change a loss"):
-        halving(cramped, Optimisation(batch=8, micro_batch=4, normalise="micro_batch"), [])
+        halving(cramped, Optimisation(batch=8, micro_batch=4, normalise="micro_batch"), [], rows=8)
 
 
 @pytest.mark.parametrize(("method", "error"), list(zip(("NPO", "GradDiffKL", "RMU"), ERRORS, strict=True)))
@@ -253,13 +253,13 @@ def test_a_reference_that_does_not_fit_is_computed_on_fewer_rows_at_once_whateve
 
     monkeypatch.setattr(reference, "hidden_at", cramped)
     notes: list[str] = []
-    trace = halving(attempt, optimisation, notes)
+    trace = halving(attempt, optimisation, notes, rows=len(setup.forget))
     assert notes == []
     assert rows[:4] == ([7, 3, 1, 1] if method == "NPO" else [5, 2, 2, 1])  # forget rows, or first the retain rows
     assert trace.losses == pytest.approx(expected.losses, rel=1e-5)
     most[0] = 0
     with pytest.raises(DualDataError, match="the reference: out of memory with a single row"):
-        halving(attempt, optimisation, notes)
+        halving(attempt, optimisation, notes, rows=len(setup.forget))
 
 
 def test_full_fine_tuning_that_does_not_fit_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,11 +67,14 @@ def release() -> None:
             torch.cuda.empty_cache()
 
 
-def halving(train: Callable[[Optimisation], Value], optimisation: Optimisation, notes: list[str]) -> Value:
+def halving(
+    train: Callable[[Optimisation], Value], optimisation: Optimisation, notes: list[str], *, rows: int
+) -> Value:
     """The result of `train`, called with micro-batches of half the size until memory suffices; noted in `notes`.
 
-    The loss does not depend on the size of micro-batches unless it is normalised over them; then nothing is halved.
-    Raises OutOfMemory where nothing smaller can be tried.
+    `rows` is the number of forget rows, which the batch may exceed. The loss does not depend on the size of
+    micro-batches unless it is normalised over them; then nothing is halved. Raises OutOfMemory where nothing smaller
+    can be tried.
     """
     while True:
         try:
@@ -86,7 +89,7 @@ def halving(train: Callable[[Optimisation], Value], optimisation: Optimisation, 
                 "out of memory, and smaller micro-batches would change a loss that is normalised over them "
                 '(normalise = "micro_batch"): set a smaller `micro_batch`, or use fewer cells at once (--cells-at-once)'
             )
-        rows = optimisation.micro_batch or optimisation.batch
+        rows = min(rows, optimisation.micro_batch or optimisation.batch)
         if rows == 1:
             raise OutOfMemory(
                 "out of memory with a single row a forward pass: use a narrower dtype, a smaller model, "

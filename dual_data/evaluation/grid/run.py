@@ -325,7 +325,7 @@ class _StageRun:
 
         try:
             began = time.perf_counter()
-            traces = halving(attempt, grid.preset, notes)
+            traces = halving(attempt, grid.preset, notes, rows=len(rows.forget))
             trained = time.perf_counter()
             engine = self._engine(adapters)
             measurements = measure(engine, self._workload, base=self._base, embedder=self._embedder)

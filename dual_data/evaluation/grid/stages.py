@@ -183,7 +183,7 @@ def _train(
         return train(loaded, adapters, fine_tune.METHOD, [cell], optimisation, train_end=profile.train_end)[0]
 
     try:
-        trace = halving(attempt, stage, notes)
+        trace = halving(attempt, stage, notes, rows=len(rows))
         if trace.stopped:
             raise DualDataError(f"the training stage ended early: {trace.stopped}; lower its learning rate")
         if not ranks.first:

@@ -83,7 +83,7 @@ def test_memory_that_runs_out_is_not_answered_by_one_process_alone(monkeypatch: 
         raise MemoryError
 
     with pytest.raises(OutOfStep):
-        halving(cramped, Optimisation(), [])
+        halving(cramped, Optimisation(), [], rows=8)
 
 
 @pytest.mark.parametrize(

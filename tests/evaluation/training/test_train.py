@@ -321,7 +321,7 @@ def test_adamw_equals_torch_for_each_cell_with_its_own_rate_and_clipping() -> No
     assert not numbers.buffers[0].gradient.any()
 
 
-def attempts(rows: int, errors: list[Exception], notes: list[str]) -> list[int]:
+def attempts(rows: int, errors: list[Exception], notes: list[str], *, batch: int = 8) -> list[int]:
     """Sizes of the forward passes tried, where each attempt raises the next of `errors` until none is left."""
     sizes: list[int] = []
 
@@ -331,7 +331,7 @@ def attempts(rows: int, errors: list[Exception], notes: list[str]) -> list[int]:
             raise errors.pop(0)
         return sizes
 
-    return halving(attempt, Optimisation(batch=rows), notes)
+    return halving(attempt, Optimisation(batch=batch), notes, rows=rows)
 
 
 def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> None:
@@ -343,6 +343,9 @@ def test_out_of_memory_halves_the_forward_pass_until_it_fits_and_says_so() -> No
     ]
     with pytest.raises(DualDataError, match="single row"):
         attempts(1, [MemoryError()], [])
+    notes.clear()
+    assert attempts(5, [MemoryError(), MemoryError()], notes, batch=32) == [32, 2, 1]  # 32 is more than there are
+    assert notes[0] == "out of memory: forward passes of 2 rows in place of 5"
     with pytest.raises(RuntimeError, match="shape"):
         attempts(8, [RuntimeError("a wrong shape")], [])
 
