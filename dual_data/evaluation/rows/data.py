@@ -32,6 +32,7 @@ _READS_CLOCK = re.compile(r"""\bstrftime_now\s*\((?:\s*(["'])((?:(?!\1).)*)\1\s*
 
 _POPULARITY = ("popularity", "pop_sum", "subject_popularity", "inbound_links")
 _ANSWER_MARK = "ANSWERMARK"
+_ROW = "row of the file"
 
 
 class Item(NamedTuple):
@@ -206,7 +207,7 @@ def read_split(
     path = Path(path)
     wanted = {"split": [split] if split else [], "relation": list(relations)}
     filters = {name: values for name, values in wanted.items() if values}
-    frame = _read_table(path, ("question", "answer", *filters))
+    frame = _read_table(path, ("question", "answer", *filters)).with_row_index(_ROW)
     for name, values in filters.items():
         texts = frame[name].cast(pl.String)
         if unknown := set(values) - set(texts.to_list()):
@@ -217,7 +218,7 @@ def read_split(
     items: list[Item] = []
     seen: dict[str, int] = {}
     for row in frame.iter_rows(named=True):
-        location = f"{path}: row {len(items)}"
+        location = f"{path}: row {row[_ROW]}"
         if _is_empty(row["question"]) or _is_empty(row["answer"]):
             raise InputError(f"{location} has no question or no answer")
         item = _item(row, by_question, location)

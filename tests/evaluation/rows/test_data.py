@@ -189,6 +189,14 @@ def test_unusable_files_are_named(tmp_path: Path, name: str, content: str | None
         read_split(tmp_path / name)
 
 
+def test_rows_are_counted_as_in_the_file_whichever_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("question,answer,split,row,index\nQ?,A,a,,\nR?,A,b,,\nS?,A,a,,\nT?,,b,,\n")
+    assert len(read_split(path, split="a")) == 2
+    with pytest.raises(InputError, match="row 3 has no question or no answer"):
+        read_split(path, split="b")
+
+
 def test_a_paraphrase_table_without_its_columns_is_named(tmp_path: Path) -> None:
     rows, table = tmp_path / "rows.csv", tmp_path / "table.csv"
     rows.write_text("question,answer\n1?,A\n")
