@@ -15,9 +15,10 @@ class Fluency(NamedTuple):
     """Figures over a set of generations."""
 
     entropy: Interval
-    """Entropy of word bigrams and trigrams of all generations together, in bits: their mean with weights 2/3 and 4/3
-    (Zhang et al. 2018, arXiv 1809.05972, as RWKU computes it). The interval is that of the mean surprisal of an n-gram
-    under fixed probabilities: bootstrap draws repeat generations, which alone would lower the entropy."""
+    """Entropy of word bigrams and trigrams of all generations together (Zhang et al. 2018, arXiv 1809.05972), in bits:
+    their mean with the weights of RWKU, 2/3 and 4/3. RWKU's own figure is another: the mean of the entropies of single
+    texts, over nltk's tokens. The interval is that of the mean surprisal of an n-gram under fixed probabilities:
+    bootstrap draws repeat generations, which alone would lower the entropy."""
     looping: Interval
     """Share of generations of eight words or more in which one word makes up more than half."""
 
