@@ -110,8 +110,8 @@ def _convert(gguf: Path, out: Path) -> None:
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     ids = _gguf_special_ids(gguf)
-    if ids.get("pad") in (None, ids.get("eos")):  # a padding token that ends turns would mask every real end
-        ids["pad"] = ids.get("unk", ids.get("eos"))
+    if ids["pad"] in (None, ids["eos"]):  # a padding token that ends turns would mask every real end
+        ids["pad"] = ids["unk"]
     for name, token in ids.items():
         if token is None:
             continue
