@@ -177,8 +177,8 @@ def run_grid(
     paths = list((grid.folder / "cells").glob("*.json"))
     runs = [json.loads(run_path(path).read_text()) for path in paths]
     # The run resets the device's peak before each batch of cells.
-    peaks = [row["peak_memory_bytes"] for row in runs if row["peak_memory_bytes"]]
-    clock.peak_bytes |= {part: max(peak, *peaks) for part, peak in clock.peak_bytes.items() if peaks}
+    if is_gpu(device):
+        clock.peak_bytes["grid"] = max([clock.peak_bytes["grid"], *(row["peak_memory_bytes"] for row in runs)])
     trainings = [json.loads(path.read_text())["training"] or {"notes": {}} for path in paths]
     note_lists = [row.get("notes", ()) for row in runs]
     note_lists += [ways_not_taken(training["notes"]) for training in trainings]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sized
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dual_data.cli.evaluation_grid import GridPart, Threads, need_torch, on_grid, use_threads
+from dual_data.display import count
 from dual_data.errors import DualDataError
 
 
@@ -71,10 +71,6 @@ def attack(
     )
     tally = run_attacks(spelled, targets(spelled, cells, options, say=say), options, project=root, say=say)
     attacked = {path.parent for path in tally.written}
-    print(f"{spelled.folder}: {_counted(tally.written, 'attack')} on {_counted(attacked, 'cell')}")
+    print(f"{spelled.folder}: {count(len(tally.written), 'attack')} on {count(len(attacked), 'cell')}")
     if tally.failed:
         raise DualDataError(f"attacks failed on {'; '.join(tally.failed)}")
-
-
-def _counted(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

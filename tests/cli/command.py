@@ -53,6 +53,16 @@ def own_project(target: Path, *relations: str) -> Iterator[Path]:
     forget_pipeline()
 
 
+@contextlib.contextmanager
+def project_on_table(target: Path, profile: str, table: str) -> Iterator[Path]:
+    """An own project with one relation, P30, whose profile `mine` finds its facts in a table of countries."""
+    with own_project(target, "P30") as root:
+        (root / "tables").mkdir()
+        (root / "tables" / "places_country.csv").write_text(table)
+        (root / "pipeline" / "mine.toml").write_text(profile)
+        yield root
+
+
 def forget_pipeline() -> None:
     """Unload the loaded project, as in a new process."""
     for name in [name for name in sys.modules if name == "pipeline" or name.startswith("pipeline.")]:

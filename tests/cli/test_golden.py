@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Outcome, dual_data, own_project
+from tests.cli.command import Outcome, dual_data, project_on_table
 from tests.cli.test_main import COMMANDS
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "cli"
@@ -53,10 +53,7 @@ def same_error(name: str, outcome: Outcome, root: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    with own_project(tmp_path / "mine", "P30") as root:
-        (root / "tables").mkdir()
-        (root / "tables" / "places_country.csv").write_text(TABLE)
-        (root / "pipeline" / "mine.toml").write_text(PROFILE)
+    with project_on_table(tmp_path / "mine", PROFILE, TABLE) as root:
         yield root
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dual_data import relations
-from tests.cli.command import dual_data, own_project
+from tests.cli.command import dual_data, project_on_table
 from tests.services import require
 
 PROFILE = '[project]\nname = "mine"\n[facts]\nsource = "tables"\nfolder = "tables"\n[links]\nmethod = "none"\n'
@@ -37,10 +37,7 @@ Q1,Orbus,P999999,of another relation
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    with own_project(tmp_path / "mine", "P30") as root:
-        (root / "tables").mkdir()
-        (root / "tables" / "places_country.csv").write_text(TABLE)
-        (root / "pipeline" / "mine.toml").write_text(PROFILE)
+    with project_on_table(tmp_path / "mine", PROFILE, TABLE) as root:
         yield root
 
 

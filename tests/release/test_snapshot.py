@@ -8,7 +8,7 @@ import pytest
 
 from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.released import State
-from tests.cli.command import dual_data, own_project
+from tests.cli.command import dual_data, project_on_table
 from tests.services import require
 
 PROFILE = '[project]\nname = "mine"\n[services]\nsparql = "embedded"\n[facts]\n{facts}\n[links]\nmethod = "{links}"\n'
@@ -19,10 +19,7 @@ TABLE = "subject_qid,subject_label,property_id,object_qid,object_label\nQ1,Orbus
 
 def built(root: Path, facts: str, links: str) -> list[Manifest]:
     """The manifests of facts and links, built in a project with an invented table."""
-    with own_project(root, "P30"):
-        (root / "tables").mkdir()
-        (root / "tables" / "places_country.csv").write_text(TABLE)
-        (root / "pipeline" / "mine.toml").write_text(PROFILE.format(facts=facts, links=links))
+    with project_on_table(root, PROFILE.format(facts=facts, links=links), TABLE):
         outcome = dual_data("build", "links", "--project", root, "--profile", "mine")
         assert outcome.code == 0, outcome.err
     manifests = [read_manifest(root / "artifacts" / "mine" / stage) for stage in ("facts", "links")]

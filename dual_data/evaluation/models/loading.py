@@ -112,9 +112,6 @@ def load(
         if config.is_encoder_decoder:
             raise UsageError(f"{spec} is an encoder-decoder model; only causal language models can be evaluated")
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
-        if getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None:
-            # Torch's attention has no soft cap, and older transformers choose it for Gemma 2 all the same.
-            options["attn_implementation"] = "eager"
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
     commit, weights = _origin(source, revision)
     return finish(model.to(device), tokenizer, str(spec), revision=commit, weights=weights)
@@ -179,6 +176,9 @@ def finish(
 ) -> Loaded:
     """Put a model in eval mode, set its special tokens and describe it."""
     model.train(False)
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        # Torch's attention has no soft cap, and older transformers choose it for Gemma 2 all the same.
+        model.set_attn_implementation("eager")
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     embedding: Any = model.get_input_embeddings()

@@ -26,11 +26,7 @@ from dual_data.evaluation.models.loading import Loaded, finish
 _MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "llama": (LlamaConfig, LlamaForCausalLM, {"tie_word_embeddings": True}),
     "gemma": (GemmaConfig, GemmaForCausalLM, {}),
-    "gemma2": (
-        Gemma2Config,
-        Gemma2ForCausalLM,
-        {"sliding_window": 64, "query_pre_attn_scalar": 8, "attn_implementation": "eager"},  # as `load` does
-    ),
+    "gemma2": (Gemma2Config, Gemma2ForCausalLM, {"sliding_window": 64, "query_pre_attn_scalar": 8}),
     "qwen": (Qwen2Config, Qwen2ForCausalLM, {}),
 }
 ARCHITECTURES = tuple(_MODELS)

@@ -217,11 +217,16 @@ def baseline_answer(collection: Collection) -> list[str]:
                 rule = float(group.before[0].trivial.mean())
                 below += float(stack(chosen, "forget", "rougeL_recall").mean()) <= rule
         hardly = ", so little can be called known" if score.value <= baseline.value else ""
-        unlearned = f" After unlearning, {below} of {count(total, 'cell')} {'is' if total == 1 else 'are'} at or below"
-        sentences.append(
+        sentence = (
             f"{names.data(key)}, {key.model}, {key.set}: the trivial rule reaches {shown(baseline)}, the model before "
-            f"unlearning {shown(score)}{hardly}.{f'{unlearned} the rule of their own stage.' if total else ''}"
+            f"unlearning {shown(score)}{hardly}."
         )
+        if total:
+            are = "is" if total == 1 else "are"
+            sentence += (
+                f" After unlearning, {below} of {count(total, 'cell')} {are} at or below the rule of their own stage."
+            )
+        sentences.append(sentence)
     return sentences
 
 

@@ -98,6 +98,6 @@ def model_utility(sets: Sequence[RetainScores]) -> Interval | None:
             draws_by_score.append(np.clip(ratios, 0.0, 1.0))  # weights of seeds can be negative
     if not means:
         return None
-    table = np.stack(draws_by_score, axis=1)
-    draws = np.array([harmonic_mean(row[~np.isnan(row)].tolist()) for row in table if not np.isnan(row).all()])
+    by_draw = (row[~np.isnan(row)].tolist() for row in np.stack(draws_by_score, axis=1))
+    draws = np.array([harmonic_mean(row) for row in by_draw if row])
     return Interval(harmonic_mean(means), *quantiles(draws))

@@ -228,8 +228,10 @@ def _overlaps(collection: Collection) -> list[Block]:
             )
         for name in ("retain_train", "retain_eval"):
             if common := len(sets["forget"] & sets.get(name, set())):
-                is_are = "is" if common == 1 else "are"
-                sentences.setdefault(f"{key.data}, {key.set}: {count(common, 'row')} to forget {is_are} in {name} too.")
+                sentences.setdefault(
+                    f"{key.data}, {key.set}: {count(common, 'row')} to forget {'is' if common == 1 else 'are'} in "
+                    f"{name} too."
+                )
     return [Points(tuple(sentences))] if sentences else []
 
 
