@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
-from dual_data.evaluation.measuring.decoding import _alive
+from dual_data.evaluation.measuring.decoding import Slots, _alive
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.plain import PlainEngine
 from dual_data.evaluation.measuring.score import Reference
@@ -187,6 +188,23 @@ def test_adapters_off_equal_the_base_to_the_bit() -> None:
     for outcome, expected in zip(fresh[1], before[0], strict=True):
         assert outcome.generation == expected.generation
         assert outcome.scores[0].log_p == pytest.approx(expected.scores[0].log_p, abs=1e-6)
+
+
+def test_without_graphs_a_row_is_not_decoded_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = _several_stops(tiny("llama"))
+    engine = FastEngine(loaded, rows=64, max_new_tokens=16)
+    decoded: list[int] = []
+    step = Slots.step
+
+    def counted(slots: Slots, model: PreTrainedModel) -> None:
+        decoded.append(len(slots.ids))
+        step(slots, model)
+
+    monkeypatch.setattr(Slots, "step", counted)
+    outcomes = engine.run([request for request in _requests(loaded) if request.generate])[0]
+    # The first token comes with the prompt; every other token, an end token too, takes a row one step.
+    assert sum(decoded) == sum(min(len(outcome.generation) + 1, 16) - 1 for outcome in outcomes)
+    assert len(set(decoded)) > 1
 
 
 def test_groups_do_not_share_a_prefix() -> None:
