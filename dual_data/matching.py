@@ -48,8 +48,10 @@ def contains_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entit
         return any(_right_dates(text, answers))
     if kind == "quantity":
         return any(_right_quantities(text, answers))
-    readings = {_bounded(_normal_words(text)), _bounded(_normal_words(_POSSESSIVE.sub(" ", text)))}
-    return any(_is_in(answer, text, readings) for answer in answers)
+    readings = _readings(text)
+    # "C" is not in "C++": what a sign follows counts only for answers that have the sign, too.
+    glued = _readings(_NAME_SIGN.sub("plus", text)) if _NAME_SIGN.search(text) else readings
+    return any(_is_in(answer, text, readings, glued) for answer in answers)
 
 
 def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity") -> bool:
@@ -65,10 +67,14 @@ def exact_answer(text: str, answers: Iterable[str], kind: ObjectKind = "entity")
     return bool(normal) and any(normal == normalise(answer) for answer in answers)
 
 
-def _is_in(answer: str, text: str, readings: set[str]) -> bool:
-    needle = _normal_words(answer)
-    if needle:
-        return any(_bounded(needle) in reading for reading in readings)
+def _readings(text: str) -> set[str]:
+    return {_bounded(_normal_words(text)), _bounded(_normal_words(_POSSESSIVE.sub(" ", text)))}
+
+
+def _is_in(answer: str, text: str, readings: set[str], glued: set[str]) -> bool:
+    if needle := _normal_words(answer):
+        has_sign = any(sign.strip() in needle for sign in _NAME_SIGNS.values())
+        return any(_bounded(needle) in reading for reading in (readings if has_sign else glued))
     return bool(answer.strip()) and answer.casefold().strip() in text.casefold()
 
 

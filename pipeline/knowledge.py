@@ -281,7 +281,7 @@ _NULLS: dict[str, Any] = dict.fromkeys(
 
 KNOWLEDGE = Stage(
     name="knowledge",
-    version=5,
+    version=6,
     run=run,
     schema=Knowledge,
     params=KnowledgeParams,
