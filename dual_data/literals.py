@@ -136,6 +136,18 @@ def written_year(year: int) -> str:
     return f"{1 - year} BC" if year <= 0 else f"{year} AD" if year < 100 else str(year)
 
 
+def written_number(amount: Decimal, thousands: str = "") -> str:
+    """A number with all its digits, but without exponent, trailing zeros and plus sign.
+
+    >>> written_number(Decimal("1.2e6"), ",")
+    '1,200,000'
+    """
+    shown = format(amount, f"{thousands}f")
+    if "." in shown:
+        shown = shown.rstrip("0").rstrip(".")
+    return "0" if shown in ("-0", "") else shown
+
+
 def quantities(text: str) -> list[Quantity]:
     """Every number of a text, with its scale word ("million") and unit where it has them."""
     return [quantity for quantity, _ in _quantities(text)]
@@ -180,12 +192,13 @@ def _date(groups: dict[str, str | None]) -> Date | None:
     name = groups.get("name")
     month = _month(name) if name else int(groups.get("month") or 0) or None
     day = int(groups.get("day") or 0) or None
-    year = int(groups.get("iso") or groups.get("year") or 0)
+    written = groups.get("year") or ""
+    year = int(groups.get("iso") or written or 0)
     era = (groups.get("era") or "").lower()
     if era.startswith("b"):
         year = 1 - year
-    elif not era and groups.get("year") and name is None and year < 100:
-        return None  # a bare "12" is more likely a day or a count than a year
+    elif not era and written and year < 100 and (name is None or (day is None and len(written) <= 2)):
+        return None  # a bare "12" is more likely a day or a count than a year; so is that of "May 12"
     if (month and not 1 <= month <= 12) or (day and not 1 <= day <= 31):
         return None
     return Date(year, month, day)

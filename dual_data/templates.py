@@ -13,7 +13,7 @@ import polars as pl
 
 from dual_data.config import Relation, Wording
 from dual_data.ids import digest
-from dual_data.literals import written_year
+from dual_data.literals import written_number, written_year
 from dual_data.matching import normalise
 from dual_data.words import words
 
@@ -133,9 +133,9 @@ def _quantity_answers(value: str, unit: str | None, unit_name: str) -> tuple[str
         return ()
     if not number.is_finite():
         return ()
-    plain = f"{number.normalize():f}"
+    forms = (written_number(number, ","), written_number(number))
     tail = f" {unit_name}" if unit_name else ""
-    return tuple(dict.fromkeys((f"{Decimal(plain):,f}{tail}", f"{plain}{tail}", f"{Decimal(plain):,f}", plain)))
+    return tuple(dict.fromkeys((*(form + tail for form in forms), *forms)))
 
 
 def accepted(answer: str, aliases: Iterable[str]) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ def _excluded(project: Path) -> dict[str, tuple[str, ...]]:
 
 FACTS = Stage(
     name="facts",
-    version=6,
+    version=7,
     run=run,
     schema=Facts,
     params=FactsParams,

@@ -234,7 +234,7 @@ def _repeated() -> pl.Expr:
 
 QUESTIONS = Stage(
     name="questions",
-    version=4,
+    version=5,
     run=run,
     schema=Questions,
     params=QuestionsParams,

@@ -121,6 +121,7 @@ def test_every_form_of_a_date_states_the_same_date(year: int, month: int, day: i
         ("Q11573", "5", ()),
         (None, "12", ("12",)),
         (None, "1200000", ("1,200,000", "1200000")),
+        (None, "1" + 29 * "0" + "7", ("1" + 9 * ",000" + ",007", "1" + 29 * "0" + "7")),
         (None, "many", ()),
         (None, "NaN", ()),
     ],

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from dual_data.config import Relation
 from dual_data.ids import ENTITY_PREFIX, is_item, item_of_iri
-from dual_data.literals import LARGEST, dates, without_dates, written_year
+from dual_data.literals import LARGEST, dates, without_dates, written_number, written_year
 from dual_data.sources.wikidata.sparql import Term
 
 PRECISIONS = {"year": 9, "month": 10, "day": 11}
@@ -182,16 +182,8 @@ def _quantity(written: str, unit: str | None, relation: Relation) -> Value:
             raise InvalidOperation
     except InvalidOperation:
         return Value(written, reason="wrong_kind")
-    number = _plain(amount)
+    number = written_number(amount)
     canonical = f"{number} {unit}" if unit else number
     if unit != relation.unit:
         return Value(canonical, reason="unit_not_asked")
-    return Value(canonical, f"{_plain(amount, ',')} {relation.unit_name}".strip())
-
-
-def _plain(amount: Decimal, thousands: str = "") -> str:
-    """The number without exponent, trailing zeros and plus sign."""
-    shown = format(amount, f"{thousands}f")
-    if "." in shown:
-        shown = shown.rstrip("0").rstrip(".")
-    return "0" if shown in ("-0", "") else shown
+    return Value(canonical, f"{written_number(amount, ',')} {relation.unit_name}".strip())
