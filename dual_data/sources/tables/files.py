@@ -57,7 +57,10 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     if absent := [name for name in required if name not in frame.columns]:
         raise InputError(f"{path}: no column {', '.join(absent)}; it has: {names}. Needed: {', '.join(required)}")
     present = [name for name in dict.fromkeys([*required, *optional, "topic"]) if name in frame.columns]
-    columns = frame.lazy().select(pl.col(_LINE).alias("line"), *(_as_text(frame, name) for name in present))
+    if nested := [name for name in present if not _is_readable(frame.schema[name])]:
+        raise InputError(f"{path}: column {nested[0]} is of type {frame.schema[nested[0]]}; text is expected")
+    texts = frame.lazy().select(pl.col(_LINE).alias("line"), *(_as_text(frame, name) for name in present))
+    columns = texts.with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in present)
     missing = [name for name in (*required, *optional) if name not in frame.columns]
     table = columns.with_columns(
         *(pl.lit(None, pl.String).alias(name) for name in missing),
@@ -75,6 +78,11 @@ def location(row: Mapping[str, object]) -> str:
     return f"{row['file']}: line {row['line']}"
 
 
+def _is_readable(dtype: pl.DataType) -> bool:
+    inner = dtype.inner if isinstance(dtype, pl.List) else dtype
+    return not inner.is_nested()
+
+
 def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
     if isinstance(frame.schema[name], pl.List):
         return pl.col(name).cast(pl.List(pl.String)).list.join(LIST_MARK)
@@ -88,9 +96,7 @@ def _read_csv(path: Path) -> pl.DataFrame:
     if (at := data.find(b"\0")) >= 0:
         raise InputError(f"{path}: line {_line(data, at)}: holds a NUL byte; the file is damaged or not a text file")
     frame, lines = _even_rows(data) or _rows_one_by_one(data, path)
-    return frame.with_columns(
-        pl.when(pl.col(pl.String) != "").then(pl.col(pl.String)), pl.Series(_LINE, lines, pl.Int64)
-    )
+    return frame.with_columns(pl.Series(_LINE, lines, pl.Int64))
 
 
 def _even_rows(data: bytes) -> tuple[pl.DataFrame, Sequence[int]] | None:

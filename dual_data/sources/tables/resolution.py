@@ -227,8 +227,7 @@ def _label_table(path: Path) -> pl.DataFrame:
                 "its other names belong in the column aliases"
             )
         lines[row["qid"]] = row["line"]
-    named = table.filter(pl.col("label").is_not_null()).with_columns(
-        label=pl.Series([values.clean(label) for label in table["label"].drop_nulls()], dtype=pl.String),
-    )
+    label = pl.col("label").map_elements(values.clean, return_dtype=pl.String)
+    named = table.with_columns(label).filter(pl.col("label") != "")
     aliases = pl.Series([split_aliases(text) for text in named["aliases"]], dtype=pl.List(pl.String))
     return with_details(named.select("qid", "label")).with_columns(aliases.alias("aliases"), named["class"])

@@ -275,7 +275,7 @@ def _entities_of(rows: pl.DataFrame) -> pl.DataFrame:
     # Wikipedia answers with titles in NFC, whatever it was asked with.
     title = pl.col("title").map_elements(values.clean, return_dtype=pl.String)
     return merged.with_columns(
-        label=pl.when(~pl.col("label").str.contains(r"^Q[1-9]\d*$")).then(label),
+        label=pl.when((label != "") & ~label.str.contains(r"^Q[1-9]\d*$")).then(label),
         aliases=pl.Series(aliases, dtype=pl.List(pl.String)),
         sitelinks=pl.col("sitelinks").cast(pl.Int64),
         title=pl.when(title != "").then(title),

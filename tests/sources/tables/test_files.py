@@ -64,17 +64,18 @@ def test_no_folder_and_no_table(tmp_path: Path) -> None:
 
 
 def test_csv_and_parquet_give_the_same(tmp_path: Path) -> None:
-    frame = pl.DataFrame({"s": ["a", None, 'x "y", z\n'], "r": ["é", "", "|"], "further": [1, 2, 3]})
+    frame = pl.DataFrame({"s": ["a", None, 'x "y", z\n'], "r": ["é", "", "|"], "topic": ["", "b", None]})
     (tmp_path / "csv").mkdir()
     (tmp_path / "parquet").mkdir()
     frame.write_csv(tmp_path / "csv" / "city.csv")
-    frame.with_columns(pl.col("r").replace("", None)).write_parquet(tmp_path / "parquet" / "city.parquet")
+    frame.write_parquet(tmp_path / "parquet" / "city.parquet")
     from_csv, from_parquet = (read_folder(tmp_path / kind, ["s", "r"], ["o"]) for kind in ("csv", "parquet"))
     assert from_csv.drop("file", "line").equals(from_parquet.drop("file", "line"))
     assert from_csv.columns == ["s", "r", "o", "topic", "file", "line"]
     assert from_csv["line"].to_list() == [2, 3, 4]
     assert from_parquet["line"].to_list() == [1, 2, 3]
-    assert from_csv["topic"].unique().to_list() == ["city"]
+    assert from_csv["topic"].to_list() == ["city", "b", "city"]
+    assert from_csv["r"].to_list() == ["é", None, "|"]
 
 
 def test_a_column_names_the_topic_and_lists_are_joined(tmp_path: Path) -> None:
@@ -82,7 +83,14 @@ def test_a_column_names_the_topic_and_lists_are_joined(tmp_path: Path) -> None:
     pl.DataFrame({"s": ["a", "b"], "topic": ["city", None], "names": [["x", "y"], []]}).write_parquet(path)
     rows = read_folder(tmp_path, ["s"], ["names"])
     assert rows["topic"].to_list() == ["city", "any"]
-    assert rows["names"].to_list() == ["x|y", ""]
+    assert rows["names"].to_list() == ["x|y", None]
+
+
+@pytest.mark.parametrize("cell", [{"a": 1}, [[["x"]]], [{"a": 1}]])
+def test_a_column_of_other_nested_values_is_refused(tmp_path: Path, cell: object) -> None:
+    pl.DataFrame({"s": [cell]}).write_parquet(tmp_path / "city.parquet")
+    with pytest.raises(InputError, match=r"city\.parquet: column s is of type \S.*; text is expected"):
+        read_folder(tmp_path, ["s"])
 
 
 def test_a_byte_order_mark_and_other_line_ends(tmp_path: Path) -> None:

@@ -195,7 +195,8 @@ def test_a_label_table_resolves_what_it_names_once(tmp_path: Path) -> None:
     city = world().named["city"]
     path = tmp_path / "labels.csv"
     path.write_text(
-        f"qid,label,aliases,class\nQ1,Abu,Old Abu,{city}\nQ2,Ebu,,{city}\nQ3,Ebu,,{city}\nQ4,Abu,,Q5\nQ9,Landia,,\n",
+        f"qid,label,aliases,class\nQ1,Abu,Old Abu,{city}\nQ2,Ebu,,{city}\nQ3,Ebu,,{city}\nQ4,Abu,,Q5\nQ9,Landia,,\n"
+        f"Q6, ,Ibu,{city}\n",
         encoding="utf-8",
     )
     rows = assemble(through_table(path, case.rows, case.topics, case.relations), case.relations, resolved=True)

@@ -64,6 +64,7 @@ def test_tables_with_ids(tmp_path: Path) -> None:
             city("Q3", "Ebu", "Q2", "Abu", property_id="P190"),
             city("Q2", "Abu", "Q3", "Ebu", property_id="P190"),
             city("Q4", "Q4", "Q10", "Landia"),
+            city("Q5", "  ", "Q10", "Landia"),
             city("Q2", "Abu", "Q10", "Landia"),
         ],
     )
@@ -77,6 +78,7 @@ def test_tables_with_ids(tmp_path: Path) -> None:
         ("Ebu", "P999", "Q2", "unknown_relation"),
         ("Ebu", "P190", "Q2", "mirrored"),
         ("Abu", "P190", "Q3", None),
+        (None, "P17", "Q10", "no_label"),
         (None, "P17", "Q10", "no_label"),
         ("Abu", "P17", "Q10", "duplicate"),
     ]
