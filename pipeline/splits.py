@@ -153,7 +153,10 @@ def _eligible(pool: pl.DataFrame, params: MatchedParams) -> matched.Pool | str:
     for model in params.models:
         if not candidates["probed_by"].list.contains(model).any():
             return f"the stage knowledge has no answer of {model} by the rule matched"
-        candidates = candidates.filter(pl.col("known_by").list.contains(model))
+        known = candidates.filter(pl.col("known_by").list.contains(model))
+        if known.is_empty():
+            return f"{model} knows none of the {candidates.height} facts that are left to choose from"
+        candidates = known
     return matched.eligible(candidates, params)
 
 
@@ -263,7 +266,7 @@ def _models(params: SplitsParams) -> tuple[str, ...]:
 
 SPLITS = Stage(
     name="splits",
-    version=7,
+    version=8,
     run=run,
     schema=Splits,
     params=SplitsParams,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -583,6 +584,15 @@ def test_a_recipe_that_cannot_be_made_says_why(
     assert reason in row["reason"]
     assert result.rows.filter(pl.col("recipe") == recipe).is_empty()
     assert f"examples/{recipe}" in result.tables
+
+
+def test_a_model_that_knows_nothing_is_the_reason(project: Tools) -> None:
+    inputs = drawn_world(project, 1, 120)
+    probes = [knowledge(inputs.facts, "ignorant", "matched", set()), knowledge(inputs.facts, MODEL, "matched", set())]
+    chosen = params(matched={"signal": "mentions", "models": ["ignorant", MODEL]})
+    recipes = make_splits(project, inputs._replace(knowledge=pl.concat(probes)), chosen).tables["recipes"]
+    reason = recipes.row(by_predicate=pl.col("recipe") == "matched", named=True)["reason"]
+    assert re.fullmatch(r"ignorant knows none of the \d+ facts that are left to choose from", reason)
 
 
 def test_a_split_that_is_too_small_says_so(project: Tools) -> None:
