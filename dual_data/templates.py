@@ -15,6 +15,7 @@ from dual_data.config import Relation, Wording
 from dual_data.ids import digest
 from dual_data.literals import written_number, written_year
 from dual_data.matching import normalise
+from dual_data.rouge import unicode_tokens
 from dual_data.words import words
 
 _ISO_DATE = re.compile(r"(-?\d{4,})(?:-(\d\d)(?:-(\d\d))?)?")
@@ -156,12 +157,14 @@ def accepted(answer: str, aliases: Iterable[str]) -> tuple[str, ...]:
 
 
 def overlap(answer: str, question_words: frozenset[str]) -> float:
-    """Share of the answer's words that are in `question_words`, which are folded; 0 for an answer without words.
+    """Share of the answer's words that are in `question_words`, which are folded and stemmed (`unicode_tokens`).
 
-    >>> overlap("Moyamba District", frozenset({"what", "moyamba", "is"}))
+    0 for an answer without words.
+
+    >>> overlap("Epic Records", frozenset(unicode_tokens("Which record label?")))
     0.5
     """
-    answer_words = words(answer)
+    answer_words = unicode_tokens(answer)
     return sum(map(question_words.__contains__, answer_words)) / len(answer_words) if answer_words else 0.0
 
 

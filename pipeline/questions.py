@@ -17,7 +17,8 @@ A fact gets the first reason that applies, in this order:
                         several objects)
     same_question       another fact reads the same and has another answer
 
-The leak is measured on each wording as it is asked, with its hint: that is what an answer could be copied from. A
+The leak is measured on each wording as it is asked, with its hint: that is what an answer could be copied from. Words
+are compared once stemmed ("record" is a word of "Epic Records"), as the evaluation's ROUGE compares them. A
 paraphrase that leaks is left out for that fact; if an even number remains for validation, the last one is left out too,
 so that a majority exists. Another accepted answer (an alias, a further object) that leaks into a remaining wording is
 dropped, though it is right: echoing the question must never score.
@@ -234,7 +235,7 @@ def _repeated() -> pl.Expr:
 
 QUESTIONS = Stage(
     name="questions",
-    version=5,
+    version=6,
     run=run,
     schema=Questions,
     params=QuestionsParams,

@@ -164,7 +164,8 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
 
     from dual_data import templates
     from dual_data.config import load_relations, load_topics
-    from dual_data.words import fold, words
+    from dual_data.rouge import unicode_tokens
+    from dual_data.words import fold
 
     relations = load_relations(project / "pipeline" / "relations")
     topics = load_topics(project / "pipeline" / "topics.toml")
@@ -194,14 +195,14 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
     bare = facts.subject_label.str.replace(re.compile("^[Tt]he "), "", regex=True)
     facts["form"] = facts.subject_label.where(~takes_article, "the " + bare)
 
-    wording_words = {stem: words_by_use(relation.questions, words) for stem, relation in relations.items()}
+    wording_words = {stem: words_by_use(relation.questions, unicode_tokens) for stem, relation in relations.items()}
     vocabularies = {
         stem: frozenset().union(*itertools.chain.from_iterable(uses)) for stem, uses in wording_words.items()
     }
 
     def fair_wordings(stem: str, form: str, answer: str) -> tuple[list[int], ...]:
         """Places of the wordings of each use that do not hold the answer."""
-        subject_words, uses = words(form), wording_words[stem]
+        subject_words, uses = unicode_tokens(form), wording_words[stem]
         if templates.overlap(answer, vocabularies[stem].union(subject_words)) < LEAK:
             return tuple(list(range(len(texts))) for texts in uses)
         fair = tuple(
@@ -255,10 +256,14 @@ def ask(facts: Any, project: Path) -> Any:  # noqa: PLR0915
 
     def accepted(stem: str, form: str, fair: tuple[list[int], ...], answers: list[str]) -> list[str]:
         """The canonical answer, and the others that no fair wording holds."""
-        if not any(templates.overlap(other, vocabularies[stem].union(words(form))) >= LEAK for other in answers[1:]):
+        if not any(
+            templates.overlap(other, vocabularies[stem].union(unicode_tokens(form))) >= LEAK for other in answers[1:]
+        ):
             return answers
         wordings = [
-            wording_words[stem][use][place].union(words(form)) for use, places in enumerate(fair) for place in places
+            wording_words[stem][use][place].union(unicode_tokens(form))
+            for use, places in enumerate(fair)
+            for place in places
         ]
         return answers[:1] + [
             other for other in answers[1:] if all(templates.overlap(other, text) < LEAK for text in wordings)

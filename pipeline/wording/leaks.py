@@ -1,4 +1,7 @@
-"""Leaks: wordings that hold the answer that they ask for, and accepted answers that occur in a wording."""
+"""Leaks: wordings that hold the answer that they ask for, and accepted answers that occur in a wording.
+
+Words are compared once stemmed, as the evaluation's ROUGE does: to it, "record" is a word of "Epic Records".
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import polars as pl
 
 from dual_data import templates
 from dual_data.config import Relation
-from dual_data.words import words
+from dual_data.rouge import unicode_tokens
 from pipeline.wording.wordings import PARAPHRASES
 
 
@@ -50,7 +53,7 @@ class Leaks:
 
     def _fair_wordings(self, stem: str, subject: str, answer: str) -> tuple[tuple[int, ...], ...] | None:
         """Places of the validation, training and test wordings without the answer; None for a fact to reject."""
-        answer_words, subject_words = words(answer), words(subject)
+        answer_words, subject_words = unicode_tokens(answer), unicode_tokens(subject)
         other_words = [word for word in answer_words if word not in subject_words]
         shared, fewest = len(answer_words) - len(other_words), self._share * len(answer_words)
 
@@ -84,7 +87,7 @@ class Leaks:
         accepted: list[list[str]] = []
         for fact_id, (canonical, *others), question, *lists in suspect_rows.collect().iter_rows():
             wordings = (question, *(text for texts in lists for text in texts))
-            vocabularies = [frozenset(words(text)) for text in wordings]
+            vocabularies = [frozenset(unicode_tokens(text)) for text in wordings]
             fair = [
                 answer
                 for answer in others
@@ -98,7 +101,11 @@ class Leaks:
 
     def _is_suspect(self, stem: str, subject: str, answer: str) -> bool:
         """Whether all wordings together hold enough of the answer for a leak; most facts need no closer look."""
-        answer_words, subject_words, vocabulary = words(answer), words(subject), self._vocabularies[stem]
+        answer_words, subject_words, vocabulary = (
+            unicode_tokens(answer),
+            unicode_tokens(subject),
+            self._vocabularies[stem],
+        )
         if vocabulary.isdisjoint(answer_words) and set(answer_words).isdisjoint(subject_words):
             return False
         shared = sum(word in vocabulary or word in subject_words for word in answer_words)
@@ -107,4 +114,4 @@ class Leaks:
 
 def _vocabulary(question: str) -> frozenset[str]:
     """The words of a wording, without the subject's."""
-    return frozenset(word for text in templates.cut(question).texts for word in words(text))
+    return frozenset(word for text in templates.cut(question).texts for word in unicode_tokens(text))

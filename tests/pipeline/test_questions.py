@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from dual_data.engine.stage import Tools
 from dual_data.engine.tables import settle
 from dual_data.matching import contains_answer
+from dual_data.rouge import unicode_tokens
 from dual_data.schema import Questions
-from dual_data.words import fold, words
+from dual_data.words import fold
 from pipeline.questions import QuestionsParams, run
 from tests.pipeline.frames import facts_frame, tools, write_relation
 
@@ -89,6 +90,7 @@ def test_a_fact_is_asked_in_every_wording_of_its_relation(project: Tools) -> Non
         ({"subject_label": "Moyamba", "object_label": "Moyamba District"}, "answer_in_question"),
         ({"subject_label": "Guatemala", "object_label": "Guatemala"}, "self_answer"),
         ({"object_label": "The Capital"}, "answer_in_question"),
+        ({"subject_label": "Riace bronzes", "object_label": "bronze"}, "answer_in_question"),
         ({"subject_label": "Brasilia", "object_label": "Brasília DF"}, "answer_in_question"),
         ({"subject_label": "Italian", "object_label": "ITA"}, "answer_is_prefix"),
         ({"subject_label": "Śląsk Opolski", "object_label": "Slą"}, "answer_is_prefix"),
@@ -121,7 +123,7 @@ MEETING = {"subject": "Q1", "relation": "P276", "subject_label": "Sejm"}
         ("City Hall", 1, 0, 2),
         ("Name Palace", 1, 1, 2),
         ("Building Two", 3, 1, 1),
-        ("Town House", 1, 1, 1),
+        ("Town House", 1, 0, 1),  # the training question has "houses"
     ],
 )
 def test_wordings_that_hold_the_answer_are_left_out_and_validation_stays_odd(
@@ -335,9 +337,10 @@ def test_every_question_keeps_every_rule(
     for fact in accepted.iter_rows(named=True):
         paraphrases = [fact[f"paraphrases_{use}"] for use in ("validation", "training", "test")]
         for wording in (fact["question"], *(text for texts in paraphrases for text in texts)):
-            wording_words = set(words(wording))
+            wording_words = set(unicode_tokens(wording))
             for answer in fact["answers"]:
-                assert 2 * sum(word in wording_words for word in words(answer)) < max(1, len(words(answer))), wording
+                tokens = unicode_tokens(answer)
+                assert 2 * sum(token in wording_words for token in tokens) < max(1, len(tokens)), wording
         assert len(paraphrases[0]) % 2 == 1
         assert paraphrases[2]
         assert fact["statement"] is None or contains_answer(fact["statement"], fact["answers"])
