@@ -61,10 +61,11 @@ def thirds(frame: pl.DataFrame, value: str, within: Sequence[str], least: str | 
 
 
 def within_share(columns: Sequence[NDArray[np.int64]], shares: Sequence[float], wanted: int) -> NDArray[np.int64]:
-    """Indices of as many rows as possible, up to `wanted`, such that no value has more than its share of them.
+    """Indices of the first rows, up to `wanted`, such that no value has more than its share of them.
 
     Each of `columns` holds a number for every row's value (`numbered`; negative: no value), `shares` the largest share
-    of a value of that column. Of n rows a value has at most `most_of(n, share)`, its first ones, in the given order.
+    of a value of that column. Of n rows a value has at most `most_of(n, share)`, its first ones, in the given order; a
+    row that one column leaves out still counts among the first of its other values.
     """
     places = [np.where(values < 0, -1, nth(values)) for values in columns]
     size = -1

@@ -467,6 +467,17 @@ def test_matched_pairs_no_relation_whose_sides_a_higher_count_would_change(
     assert not {"capped_subject", "capped_object", "capped"} & set(result.tables["examples/matched"].columns)
 
 
+def test_a_topic_lays_its_lack_of_pairs_to_the_cap_in_its_own_relations_only(project: Tools) -> None:
+    inputs, _ = with_link_counts(drawn_world(project, 1, 260), 10**9)
+    cities = inputs.facts.filter(topic=TOPICS[0])["subject_qid"].implode()
+    inputs = inputs._replace(links=inputs.links.with_columns(capped=pl.col("qid").is_in(cities)))
+    chosen = params(matched={"signal": "inbound_links"}, percents=(40,))
+    capacity = make_splits(project, inputs, chosen).tables["capacity"].filter(recipe="matched")
+    reasons = dict(capacity.select("split", "reason").iter_rows())
+    assert "in 3 relation(s)" in reasons["city_forget_rare_40"]
+    assert reasons["writer_forget_rare_40"].endswith("pairs can be matched")
+
+
 @few
 @given(SEEDS)
 def test_paper_takes_the_ends_of_the_popularity_ranking(draw: Draw, seed: int) -> None:
