@@ -42,7 +42,8 @@ class Connection:
         try:
             data = json.loads(content)
         except (ValueError, RecursionError):
-            start = redact(content[:80].decode("utf-8", "replace"), self._key)
+            # Redacted before it is cut: a part of the key would not be recognised.
+            start = redact(content.decode("utf-8", "replace"), self._key)[:80]
             raise Transient(f"{self._server}: the answer is not complete JSON; it starts: {start!r}") from None
         if not isinstance(data, dict):
             raise Transient(f"{self._server}: the answer is not a JSON object: {redact(str(data), self._key)}")

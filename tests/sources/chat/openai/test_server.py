@@ -186,6 +186,29 @@ def test_a_key_that_the_server_repeats_is_removed(calls: Calls) -> None:
     assert KEY not in str(caught.value)
 
 
+def test_no_part_of_a_key_is_shown_of_a_page_that_repeats_it(calls: Calls) -> None:
+    page = html_200(b"<pre>" + b"." * 70 + KEY.encode() + b"</pre>")
+    with (
+        stand_in(lambda _: completion("Paris")) as fake,
+        proxy(fake.base_url.removesuffix("/v1"), *[page] * 6) as front,
+        server(f"{front.url}/v1", calls) as judge,
+        pytest.raises(ServiceError, match="not complete JSON; it starts: '<pre>") as caught,
+    ):
+        judge.ask([france(judge)])
+    assert KEY[:4] not in str(caught.value)
+
+
+def test_a_long_message_of_a_server_is_shortened(calls: Calls) -> None:
+    with (
+        stand_in(lambda _: error(400, "x" * 3000)) as fake,
+        server(fake.base_url, calls) as judge,
+        pytest.raises(Refused) as caught,
+    ):
+        judge.ask([france(judge)])
+    assert str(caught.value).endswith("xxx ...")
+    assert len(str(caught.value)) < 400
+
+
 def test_the_key_is_sent_and_stands_nowhere_in_the_log(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite"
     with stand_in(lambda _: completion("Paris")) as fake:
@@ -406,6 +429,11 @@ def after_sampling(_: Body) -> tuple[int, Body]:
     return completion("A cat", [("A", {"A": 1.0, "The": 0.0}), (" cat", {" cat": 1.0, " dog": 0.0})])
 
 
+def alone(_: Body) -> tuple[int, Body]:
+    """Log-probabilities of the chosen tokens, without alternatives."""
+    return completion("A cat", [("A", {"A": 0.5}), (" cat", {" cat": 0.4})])
+
+
 def nonsense(_: Body) -> tuple[int, Body]:
     return completion("A cat", [("A", {"A": 1.0, "The": 1.0})])
 
@@ -448,6 +476,7 @@ def thinking_unsaid(_: Body) -> tuple[int, Body]:
         (silent, features.Capabilities("max_tokens", True, True, 0, False)),
         (after_sampling, features.Capabilities("max_tokens", True, True, 0, False)),
         (nonsense, features.Capabilities("max_tokens", True, True, 0, False)),
+        (alone, features.Capabilities("max_tokens", True, True, 0, False)),
         (thinking, features.Capabilities("max_tokens", True, True, 0, True)),
         (thinking_unopened, features.Capabilities("max_tokens", True, True, 0, True)),
         (short_of_room, features.Capabilities("max_tokens", True, True, 2, False)),
@@ -461,6 +490,11 @@ def test_features_are_found_by_their_effect(
         assert features.capabilities(judge) == expected
         assert features.recall(judge) == expected
         assert features.structured(judge, expected) == ""
+
+
+def test_a_model_without_room_to_reason_is_read_by_its_log_probabilities(calls: Calls) -> None:
+    with stand_in(strict) as fake, server(fake.base_url, calls, reasoning_tokens=0) as judge:
+        assert features.capabilities(judge) == features.Capabilities("max_tokens", True, False, 2, False)
 
 
 def test_a_limit_that_is_ignored_is_no_limit(calls: Calls) -> None:
@@ -531,6 +565,11 @@ def test_an_answers_probability_is_the_sum_of_its_tokens(calls: Calls) -> None:
 
 def test_probabilities_that_are_off_by_one_token_are_not_believed(calls: Calls) -> None:
     with stand_in(vllm(1)) as fake, server(fake.base_url, calls) as judge:
+        assert ServerAnswers(judge).log_probabilities([Chat("", "q")], ["Paris"]) == [None]
+
+
+def test_a_server_that_ignores_the_wish_for_an_answers_probability_cannot_tell_it(calls: Calls) -> None:
+    with stand_in(strict) as fake, server(fake.base_url, calls) as judge:
         assert ServerAnswers(judge).log_probabilities([Chat("", "q")], ["Paris"]) == [None]
 
 
