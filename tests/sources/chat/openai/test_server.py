@@ -115,6 +115,7 @@ def test_greedy_and_seeded_answers(real: Llama, calls: Calls) -> None:
         (error_500(), None),
         (unavailable(503, 2), 2.0),
         (Fault("loading", 503, "application/json", b'{"error":{"message":"Loading model"}}'), None),
+        (Fault("json 500", 500, "application/json", b'{"error":{"message":"out of memory"}}'), None),
         (html_200(), None),
         (Fault("html 400", 400), None),
         (Fault("error 200", 200, "application/json", b'{"error":{"message":"upstream"}}'), None),
