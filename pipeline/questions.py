@@ -34,6 +34,7 @@ from pydantic import Field
 from dual_data import templates
 from dual_data.config import Relation, Strict, Topic, load_relations, load_topics
 from dual_data.engine.stage import Stage, Tools
+from dual_data.matching import contains_answer
 from dual_data.sampling import with_rank
 from dual_data.schema import Questions
 from dual_data.sources.assembly import mirrored, reject
@@ -76,7 +77,7 @@ def run(params: QuestionsParams, tools: Tools, *, facts: pl.DataFrame) -> pl.Dat
     rows = with_questions(_with_answers(rows), relations)
     leaks = Leaks(relations, params.leak_share)
     rows = leaks.without_leaking_wordings(rows)
-    rows = reject(rows, pl.col("leaks"), "answer_in_question")
+    rows = reject(rows, pl.col("leaks") | _states_its_answer(rows), "answer_in_question")
     rows = reject(rows, _begins_with_answer(rows), "answer_is_prefix")
     mirrors = mirrored(rows.filter(pl.col("reason").is_null()), relations)
     rows = reject(rows, pl.col("fact_id").is_in(mirrors.implode()), "mirrored")
@@ -197,6 +198,16 @@ def _with_answers(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.join(table, on="fact_id", how="left", maintain_order="left")
     answers = pl.coalesce("all_answers", pl.concat_arr("answer").arr.to_list())
     return rows.with_columns(answers=pl.when(pl.col("answer").is_not_null()).then(answers)).drop("all_answers")
+
+
+def _states_its_answer(rows: pl.DataFrame) -> pl.Series:
+    """Whether a question states the date or quantity that it asks for: "8849" and "8,849" have no word in common."""
+    texts = rows.select("question", "answer", "object_kind", "reason").iter_rows()
+    flags = [
+        reason is None and kind in ("date", "quantity") and contains_answer(question, [answer], kind)
+        for question, answer, kind, reason in texts
+    ]
+    return pl.Series(flags, dtype=pl.Boolean)
 
 
 def _begins_with_answer(rows: pl.DataFrame) -> pl.Series:

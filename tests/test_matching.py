@@ -34,6 +34,7 @@ from dual_data.words import words
         ("Это Москва", ["Москва"], True, False),
         ("!!!", ["!!!"], True, True),
         ("anything", [""], False, False),
+        ("anything", [" "], False, False),
         ("", ["Paris"], False, False),
         ("New York", ["York New"], False, False),
         ("anything", [], False, False),

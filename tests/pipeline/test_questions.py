@@ -101,6 +101,14 @@ def test_a_fact_that_cannot_be_asked_fairly_says_why(project: Tools, row: dict[s
     assert only(ask(project, {"subject": "Q1", "object": "Q2"} | row))["reason"] == reason
 
 
+@pytest.mark.parametrize(("subject", "reason"), [("Peak 8849", "answer_in_question"), ("Peak 8848", None)])
+def test_a_number_in_the_subject_gives_the_same_number_away_however_it_is_written(
+    project: Tools, subject: str, reason: str | None
+) -> None:
+    row = {"subject": "Q1", "relation": "P2048", "object_kind": "quantity", "object": "8849 Q11573"}
+    assert only(ask(project, row | {"object_label": "8,849 metres", "subject_label": subject}))["reason"] == reason
+
+
 def test_the_share_of_a_leak_is_configurable(project: Tools) -> None:
     row = {"subject": "Q1", "object": "Q2", "subject_label": "Moyamba", "object_label": "Moyamba District"}
     assert only(ask(project, row, leak_share=0.6))["reason"] is None
