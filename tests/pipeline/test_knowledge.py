@@ -122,6 +122,15 @@ def test_an_answer_that_is_given_whatever_the_subject_is_no_knowledge(tools: Too
     assert rows["Peru"]["control_known"] is False
 
 
+def test_an_answer_that_half_of_the_others_get_is_knowledge(tools: Tools) -> None:
+    def answer(user: str, _: int) -> str:
+        return "Paris" if "Peru" in user else knows(user)
+
+    pairs = [(country, capitals.CAPITALS[country]) for country in ("France", "Peru", "Japan")]
+    rows = probe(tools, FakeModel(answer=answer), pairs, controls=2)
+    assert (rows["France"]["control_known"], rows["France"]["known"]) == (False, True)
+
+
 def test_the_control_can_be_switched_off(tools: Tools) -> None:
     rows = probe(tools, FakeModel(answer=lambda user, _: "Paris"), controls=0)
     assert rows["France"]["control_known"] is None

@@ -312,6 +312,20 @@ def test_a_declined_fact_is_a_reject_and_the_rest_goes_on(tools: Tools) -> None:
     assert rows["Peru"]["reason"] == "content_filter"
     assert rows["Peru"]["score"] is None
     assert all(row["reason"] is None for subject, row in rows.items() if subject != "Peru")
+    assert sum('"Peru"' in body["messages"][-1]["content"] for body in fake.bodies) == 1, "no samples are asked for"
+
+
+def test_a_declined_sample_leaves_the_others(tools: Tools) -> None:
+    class Moody(Teacher):
+        def __call__(self, body: Body) -> tuple[int, Body]:
+            if body.get("seed") == 1 and '"Peru"' in body["messages"][-1]["content"]:
+                return error(400, "blocked", "content_filter")
+            return super().__call__(body)
+
+    with stand_in(Moody(logprobs=False)) as fake:
+        peru = by_subject(judge(tools, open_endpoint(fake.base_url)))["Peru"]
+    assert (peru["reason"], peru["samples"]) == (None, 4)
+    assert peru["score"] == pytest.approx(expected("Peru") + 1 / 4)
 
 
 def test_a_reasoning_judge_gets_room_and_its_thoughts_are_not_read(tools: Tools) -> None:
