@@ -94,6 +94,7 @@ def test_template_id_names_the_relation_and_changes_with_every_question() -> Non
         ("day", "1889-03", ()),
         ("year", "circa 1889", ()),
         ("day", "1889-13-31", ()),
+        ("day", "1889-03-32", ()),
     ],
 )
 def test_dates_read_as_a_reader_writes_them(precision: str, value: str, expected: tuple[str, ...]) -> None:
@@ -216,6 +217,7 @@ def test_no_form_fits_two_namesakes(subjects: dict[str, tuple[str, str | None]])
         ("city in the desert", "The Hague", False),
         ("asteroid", "Egypt", False),
         ("river", "Romania", False),
+        ("architectural practice", "archipelago", False),
     ],
 )
 def test_a_hint_does_not_give_the_answer_away(hint: str, answer: str, leaks: bool) -> None:

@@ -618,6 +618,14 @@ def test_a_split_that_is_too_small_says_so(project: Tools) -> None:
     assert capacity.filter(pl.col("made"))["rows"].min() == 9 or (capacity.filter("made")["rows"] >= 9).all()
 
 
+def test_a_split_of_just_the_smallest_size_is_made(project: Tools) -> None:
+    inputs = drawn_world(project, 1, 260)
+    capacity = make_splits(project, inputs).tables["capacity"]
+    size = capacity.filter(recipe="matched", split="city_forget_rare_8")["rows"].item()
+    splits = by_split(make_splits(project, inputs, params(smallest=size)), "matched")
+    assert splits["city_forget_rare_8"].height == size > 0
+
+
 def test_no_facts_make_no_recipe(project: Tools) -> None:
     result = make_splits(project, world(project, []))
     assert result.rows.is_empty()
