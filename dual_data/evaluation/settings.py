@@ -95,7 +95,7 @@ class LoraSettings(Strict):
     """Shape of the adapters."""
 
     rank: int = Field(default=32, ge=1)
-    alpha: float = 64.0
+    alpha: float = Field(default=64.0, gt=0, allow_inf_nan=False)
     targets: Names = ATTENTION
 
     def spec(self) -> LoraSpec:

@@ -45,6 +45,10 @@ def exponents(
     """
     if any(value is None for value in facts.popularity):
         raise UsageError("AdaPop needs the popularity of every forget row: a column pop_sum or popularity")
+    if not (0 <= lowest <= highest and highest > 0):
+        raise UsageError(
+            f"AdaPop.lowest, AdaPop.highest: {lowest:g} and {highest:g} are not 0 <= lowest <= highest > 0"
+        )
     values = [float(value) for value in facts.popularity if value is not None]
     if by == "published":
         by_row = [min(max(scale * max(s, 1e-9) ** -power, lowest), highest) for s in values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -162,7 +163,7 @@ class Method(NamedTuple):
         return defaults
 
     def options(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """The defaults with `chosen` over them. Raises UsageError for an option that the method does not have."""
+        """The defaults with `chosen` over them. Raises UsageError for one that the method does not have or take."""
         known = self.defaults
         for name, value in chosen.items():
             if name not in known:
@@ -171,6 +172,8 @@ class Method(NamedTuple):
                 isinstance(value, int) and isinstance(known[name], float)
             ):
                 raise UsageError(f"{self.name}.{name}: {value!r} is not a valid {type(known[name]).__name__}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{self.name}.{name}: {value} is not a finite number")
         # An int given for a float is the same setting.
         return {**known, **{name: type(known[name])(value) for name, value in chosen.items()}}
 
@@ -182,7 +185,12 @@ class Method(NamedTuple):
 
 
 def soft_margin(values: Tensor, beta: float) -> Tensor:
-    """-(2 / beta) log sigmoid(beta * values), elementwise and without overflow."""
+    """-(2 / beta) log sigmoid(beta * values), elementwise and without overflow.
+
+    Raises UsageError unless beta > 0: a negative one would teach the forget rows.
+    """
+    if beta <= 0:
+        raise UsageError(f"beta: {beta:g} is not greater than 0")
     return -(2.0 / beta) * torch.nn.functional.logsigmoid(beta * values)
 
 

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from dual_data.errors import UsageError
 from dual_data.evaluation.methods.base import Batch, Constants, Facts, Loss, Method, Outputs
 
 
@@ -38,6 +39,8 @@ def jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
 def refusal_tokens(facts: Facts, *, refusal: str = "No idea") -> Constants:
     """Tokens of the refusal, repeated over the answer's labels; the label of the turn's end keeps its own token."""
     ids = facts.encode(refusal)
+    if not ids:
+        raise UsageError(f"JensUn.refusal: {refusal!r} has no tokens")
     rows = []
     for labels, size in zip(facts.labels, facts.answer_tokens, strict=True):
         rows.append([float(ids[t % len(ids)]) for t in range(size)] + [float(token) for token in labels[size:]])

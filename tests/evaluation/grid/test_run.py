@@ -281,6 +281,8 @@ def test_a_result_that_was_cut_short_is_not_done_and_hidden_files_are_none(proje
         ("seeds = [0, 1]", "lrs = [nan]", "grids.one.lrs.0: "),
         ("lrs = [1e-3, 1e-2]", "lrs = [1e-3, 0.001]", "presets.short.lrs: lists 0.001 more than once"),
         ("lrs = [1e-3, 1e-2]", "lrs = [inf]", "presets.short.lrs.0: "),
+        ("alpha = 4.0", "alpha = 0.0", "presets.short.lora.alpha: "),
+        ("alpha = 4.0", "alpha = nan", "presets.short.lora.alpha: "),
         ("epochs = 2\nlr = 1e-2", "epochs = 2\nlr = -1e-2", "stages.sft.lr: "),
         *(
             (

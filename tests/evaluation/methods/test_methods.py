@@ -12,8 +12,8 @@ import torch
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods import METHODS, code_hash, method_named
 from dual_data.evaluation.methods.adapop import DualAscent, exponents, ranks, share_clipped
-from dual_data.evaluation.methods.base import Facts
-from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence
+from dual_data.evaluation.methods.base import Facts, soft_margin
+from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence, refusal_tokens
 from dual_data.evaluation.methods.rmu import direction
 from dual_data.evaluation.models.loading import decoder_layers
 from dual_data.evaluation.rows.schedule import Optimisation, plan
@@ -252,8 +252,23 @@ def test_options_are_checked_by_name_and_type() -> None:
         METHODS["NPO"].options({"betta": 0.5})
     with pytest.raises(UsageError, match=r"NPO.beta: 'high' is not a valid float"):
         METHODS["NPO"].options({"beta": "high"})
+    for value in (float("nan"), float("-inf")):
+        with pytest.raises(UsageError, match=rf"NPO.beta: {value} is not a finite number"):
+            METHODS["NPO"].options({"beta": value})
     with pytest.raises(UsageError, match=r"GA: unknown method; known here: .*GradAscent"):
         method_named("GA")
+
+
+def test_a_beta_that_would_teach_the_forget_rows_is_refused() -> None:
+    for beta in (0.0, -0.5):
+        with pytest.raises(UsageError, match=rf"beta: {beta:g} is not greater than 0"):
+            soft_margin(torch.zeros(2), beta)
+
+
+def test_a_refusal_without_tokens_is_refused() -> None:
+    empty = facts([1.0])._replace(encode=lambda _: [])
+    with pytest.raises(UsageError, match=r"JensUn.refusal: '' has no tokens"):
+        refusal_tokens(empty, refusal="")
 
 
 def test_every_method_says_where_it_comes_from_and_has_a_formula() -> None:
@@ -282,6 +297,12 @@ def test_adapop_of_one_fact_and_of_an_unknown_rule() -> None:
     assert exponents(facts([0.0]), by="published")["exponent"] == [[2.0] * 2]
     with pytest.raises(UsageError, match="'rank' is neither quantile nor published"):
         exponents(facts([1.0]), by="rank")
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(-0.1, 2.0), (2.0, 1.0), (0.0, 0.0)])
+def test_adapop_refuses_bounds_that_no_exponent_can_have(lowest: float, highest: float) -> None:
+    with pytest.raises(UsageError, match=r"AdaPop.lowest, AdaPop.highest: .* are not 0 <= lowest <= highest > 0"):
+        exponents(facts([1.0, 2.0]), lowest=lowest, highest=highest)
 
 
 def test_adapop_published_exponents_are_clipped_and_the_share_is_recorded() -> None:
