@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 from dual_data.cli.evaluation_grid import GridPart, Threads, need_torch, on_grid, use_threads
 from dual_data.display import count
-from dual_data.errors import DualDataError
+from dual_data.errors import DualDataError, UsageError
 
 
 @on_grid(without=("rate",))  # its --lr is that of relearning
@@ -58,6 +59,8 @@ def attack(
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
+    if not 0 < lr < math.inf:
+        raise UsageError(f"--lr: {lr:g} is no learning rate: give a number above 0")
     where = device_named(device)
     use_threads(threads)
     root, spelled, cells = part.open()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from dual_data.engine.tables import file_hash
 from dual_data.errors import DualDataError, UsageError
 from dual_data.evaluation.attacks.files import ATTACKS, LAYOUT, attack_path, key_of, outdated, read_attacks
-from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, lm_eval_scores
+from dual_data.evaluation.attacks.lm_eval_tasks import TaskScores, check_tasks, lm_eval_scores
 from dual_data.evaluation.attacks.quantisation import quantised
 from dual_data.evaluation.attacks.recovery import recovered_share
 from dual_data.evaluation.attacks.relearning import STEPS, halves, relearn
@@ -60,14 +60,19 @@ class AttackOptions(NamedTuple):
 
     def relevant_to(self, attack: str) -> dict[str, Any]:
         """The options that, with the cell, determine the result of an attack, as JSON values."""
-        definitions = sorted(self.task_folder.rglob("*")) if self.task_folder is not None else []
+        # Python and file managers add files of their own to folders that they read.
+        definitions = [
+            path
+            for path in (sorted(self.task_folder.rglob("*")) if self.task_folder is not None else [])
+            if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
+        ]
         values = {
             "lr": self.lr,
             "steps": list(self.steps),
             "share": SHARE,
             "bits": list(BITS),
             "tasks": list(self.tasks),
-            "task_folder": [file_hash(path) for path in definitions if path.is_file()],
+            "task_folder": [file_hash(path) for path in definitions],
             "shots": self.shots,
         }
         return {name: values[name] for name in ATTACKS[attack]}
@@ -155,8 +160,11 @@ def attack(
 ) -> Attacks:
     """Run the attacks that the chosen cells lack and write one JSON file each; every model is loaded once.
 
-    A failed attack, for example for lack of memory, does not end the others.
+    A failed attack, for example for lack of memory, does not end the others. Raises as `check_tasks` does, before a
+    model is loaded.
     """
+    if any("tasks" in target.todo for target in chosen):
+        check_tasks(options.tasks, options.task_folder)
     outcome = Attacks([], [])
     loaded: Loaded | None = None
     model = ""

@@ -229,6 +229,12 @@ def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
         assert ("(tiny) and not a folder here: looking for it on the Hub" in first) is explained
 
 
+@pytest.mark.parametrize("lr", ["0", "-1e-4", "nan", "inf"])
+def test_relearning_needs_a_rate_above_zero(lr: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["eval", "attack", "--lr", lr]) == 2
+    assert f"--lr: {float(lr):g} is no learning rate" in capsys.readouterr().err
+
+
 def _opened(folder: Path) -> tuple[Grid, list[Cell]]:
     settings = load_settings(folder / "pipeline" / "evaluation.toml")
     grid = spell_out(settings, "one", folder, folder / "artifacts" / "evaluation" / "one")
@@ -271,6 +277,7 @@ def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkey
         calls.append(options)
         return next(scores)
 
+    monkeypatch.setattr(examine, "check_tasks", lambda *_: None)
     monkeypatch.setattr(examine, "lm_eval_scores", lm_eval_scores)
     monkeypatch.setattr(examine, "provenance", lambda *_: {})  # it would ask for the version of lm-eval
     (path,) = attack(grid, [target._replace(todo=("tasks",))], attack_options, project=tmp_path).written
@@ -279,6 +286,31 @@ def test_tasks_are_kept_with_their_items_after_and_before(tmp_path: Path, monkey
     assert (content["tasks_before"], content["tasks_items_before"]) == before
     assert calls == [{"folder": None, "shots": 5, "rows": 16}] * 2
     assert content["options"]["shots"] == 5
+
+
+def test_files_that_reading_leaves_in_a_folder_of_tasks_make_no_other_attack(tmp_path: Path) -> None:
+    (tmp_path / "task.yaml").write_text("task: t\n")
+    (tmp_path / "words.py").write_text("def text(doc):\n    return doc\n")
+    options = AttackOptions(tasks=("t",), task_folder=tmp_path)
+    before = options.relevant_to("tasks")
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "words.cpython-311.pyc").write_bytes(b"compiled")
+    (tmp_path / ".DS_Store").write_bytes(b"icons")
+    assert options.relevant_to("tasks") == before
+    (tmp_path / "words.py").write_text("def text(doc):\n    return str(doc)\n")
+    assert options.relevant_to("tasks") != before
+
+
+def test_tasks_that_lm_eval_lacks_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _project(tmp_path, adapters=True)
+    grid, cells = _opened(tmp_path)
+    attack_options = AttackOptions(tasks=("nosuch",), task_folder=tmp_path / "nowhere")
+    monkeypatch.setattr(examine, "load_model", lambda *_: pytest.fail("loaded"))
+    chosen = targets(grid, cells, attack_options)
+    with pytest.raises(DualDataError, match=r"lm-eval is not installed|nowhere: no such folder of task definitions"):
+        attack(grid, chosen, attack_options, project=tmp_path)
 
 
 def test_a_model_is_tried_before_an_adapter_is_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dual_data.errors import MissingExtra
+from dual_data.errors import DualDataError, InputError, MissingExtra, UsageError
 from dual_data.evaluation.models.loading import Loaded
 
 
@@ -23,28 +23,43 @@ class TaskScores(NamedTuple):
     """By task, its documents in order: number (doc_id), how answers were read (filter), the value of each metric."""
 
 
+def check_tasks(tasks: Sequence[str], folder: Path | None) -> None:
+    """Raise MissingExtra without lm-eval, InputError for a folder that is none, UsageError for an unknown task."""
+    if importlib.util.find_spec("lm_eval") is None:
+        raise MissingExtra("lm-eval", "lm-eval")
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of task definitions")
+    known = set(_known_tasks(folder).all_tasks)
+    if unknown := [task for task in tasks if task not in known and not Path(task).is_file()]:
+        raise UsageError(
+            f"--task: lm-eval has no task {', '.join(unknown)}; `lm-eval ls tasks` lists those it has, and "
+            "--task-folder names a folder with definitions of more"
+        )
+
+
 def lm_eval_scores(loaded: Loaded, tasks: Sequence[str], *, folder: Path | None, shots: int, rows: int) -> TaskScores:
     """Scores of lm-eval tasks, in total and per document, after `shots` worked examples, without a chat template.
 
     `folder` has definitions of further tasks; a batch has `rows` contexts. Active adapters are part of the model, and
-    shared parts of prompts are computed once. Raises MissingExtra without lm-eval, which finds its data in its cache or
-    online.
+    shared parts of prompts are computed once. lm-eval finds its data in its cache or online. Raises DualDataError where
+    it cannot run a task, for want of data or of a package.
     """
-    if importlib.util.find_spec("lm_eval") is None:
-        raise MissingExtra("lm-eval", "lm-eval")
     import lm_eval
 
     from dual_data.evaluation.attacks.lm_eval_model import PrefixCachingLM
 
-    results: dict[str, Any] = lm_eval.simple_evaluate(
-        model=PrefixCachingLM(loaded, rows=rows),
-        tasks=list(tasks),
-        task_manager=_known_tasks(folder),
-        num_fewshot=shots,
-        random_seed=0,
-        numpy_random_seed=0,
-        bootstrap_iters=100,  # 0 would also omit the standard errors of means, which need no bootstrap
-    )
+    try:
+        results: dict[str, Any] = lm_eval.simple_evaluate(
+            model=PrefixCachingLM(loaded, rows=rows),
+            tasks=list(tasks),
+            task_manager=_known_tasks(folder),
+            num_fewshot=shots,
+            random_seed=0,
+            numpy_random_seed=0,
+            bootstrap_iters=100,  # 0 would also omit the standard errors of means, which need no bootstrap
+        )
+    except (OSError, ImportError, LookupError, ValueError) as error:
+        raise DualDataError(f"lm-eval cannot run {', '.join(tasks)}: {type(error).__name__}: {error}") from error
     scores = {
         f"{task}/{name.removesuffix(',none')}": float(value)
         for task, values in results["results"].items()

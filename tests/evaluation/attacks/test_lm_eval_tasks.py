@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.errors import MissingExtra
-from dual_data.evaluation.attacks.lm_eval_tasks import lm_eval_scores
+from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks
 from dual_data.evaluation.measuring.fast import FastEngine
 from dual_data.evaluation.measuring.measure import measure_panel
 from dual_data.evaluation.models.tiny import tiny
@@ -29,7 +29,7 @@ HARNESS = os.environ.get("DUAL_DATA_LM_EVAL_PYTHON") or (
 @pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm-eval is installed")
 def test_lm_eval_is_named_where_it_is_missing() -> None:
     with pytest.raises(MissingExtra, match="lm-eval is not installed"):
-        lm_eval_scores(tiny("llama"), ["hellaswag"], folder=None, shots=0, rows=32)
+        check_tasks(["hellaswag"], None)
 
 
 TASK = """
@@ -51,11 +51,12 @@ metric_list:
 SCRIPT = """
 import json, sys
 from pathlib import Path
+from dual_data.errors import DualDataError, UsageError
 from lm_eval.models.huggingface import HFLM
 from dual_data.evaluation.attacks import lm_eval_model
 from dual_data.evaluation.training.lora import Adapters, LoraSpec
 from dual_data.evaluation.models.tiny import tiny
-from dual_data.evaluation.attacks.lm_eval_tasks import lm_eval_scores
+from dual_data.evaluation.attacks.lm_eval_tasks import check_tasks, lm_eval_scores
 from tests.evaluation.training.oracle import disturb
 loaded = tiny("llama")
 def scores(shots):
@@ -67,6 +68,16 @@ lm_eval_model.PrefixCachingLM = lambda loaded, rows: HFLM(
     pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=rows
 )
 results += [scores(0), scores(3)]
+for task in ("our_panel", "our_panal"):
+    try:
+        check_tasks([task], Path(sys.argv[1]))
+    except UsageError as error:
+        print(error, file=sys.stderr)
+Path(sys.argv[1], "rows.jsonl").unlink()
+try:
+    scores(0)
+except DualDataError as error:
+    print(error, file=sys.stderr)
 print(json.dumps([result._asdict() for result in results]))
 """
 
@@ -88,6 +99,10 @@ def test_lm_eval_says_of_the_panel_what_we_and_its_own_model_say(tmp_path: Path)
         | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert process.returncode == 0, process.stderr[-2000:]
+    errors = [line for line in process.stderr.splitlines() if line.startswith(("--task: lm-eval", "lm-eval cannot"))]
+    assert len(errors) == 2, process.stderr
+    assert errors[0].startswith("--task: lm-eval has no task our_panal; ")
+    assert errors[1].startswith("lm-eval cannot run our_panel: ")
     results = json.loads(process.stdout.splitlines()[-1])
     loaded = tiny("llama")
     adapters = Adapters(loaded.model, LoraSpec(4, 8.0))
