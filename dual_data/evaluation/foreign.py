@@ -144,9 +144,14 @@ def _read(path: Path) -> bytes:
 
 def _parsed(raw: bytes, where: Path | str, advice: str = "") -> Any:
     try:
-        return json.loads(raw)
-    except ValueError as error:
+        return json.loads(raw, parse_int=_integer)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not readable as JSON: {error}{advice}") from error
+
+
+def _integer(digits: str) -> int | float:
+    """An integer; infinite where no float can hold it."""
+    return int(digits) if len(digits) < 300 else float(digits)
 
 
 def _log(path: Path, data: Any) -> Log:

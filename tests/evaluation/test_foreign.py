@@ -103,6 +103,19 @@ ROW = {
 }
 
 
+@pytest.mark.parametrize("name", ["log.json", "log.jsonl"])
+def test_numbers_without_end_are_wrong_and_brackets_without_end_are_no_json(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    digits = "1" + "0" * 400
+    row = f'{{"answer": "x", "ground_truth": "x", "generation": "x", "rougeL_recall": {digits}}}'
+    log = f'{{"s": {{"agg_value": {digits}, "value_by_index": {{"0": {row}}}}}}}' if name == "log.json" else row
+    path.write_text(log)
+    assert rescore(read_log(path)).max_abs_difference == float("inf")
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="not readable as JSON: maximum recursion depth"):
+        read_log(path)
+
+
 def test_generations_without_a_truth_are_left_alone(tmp_path: Path) -> None:
     gibberish = {"agg_value": 0.9, "value_by_index": {"0": {"score": 0.9, "generation": "Paris is the capital"}}}
     rouge = {"agg_value": 1.0, "value_by_index": {"0": ROW}}
