@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dual_data.errors import InputError, UsageError
-from dual_data.evaluation.methods import load_methods
+from dual_data.evaluation.methods import load_methods, method_named
 from dual_data.evaluation.report.collect import collect
 from tests.cli.command import ROOT, dual_data
 from tests.evaluation.grid.test_run import FILE, project
@@ -141,6 +141,7 @@ def test_a_project_has_methods_of_its_own(project: Path, project_method: Path) -
         ("1 +", r"uniform\.py: cannot be loaded: SyntaxError: invalid syntax \(uniform\.py, line 1\)"),
         ("1 / 0", r"uniform\.py: cannot be loaded: ZeroDivisionError"),
         ("from dual_data.evaluation.methods.npo import METHOD", r"uniform\.py: defines no method, such as"),
+        (METHOD.replace('"Uniform"', '"none"'), r"uniform\.py: there is a method 'none' already"),
         (METHOD.replace('"Uniform"', '"NPO"'), r"uniform\.py: there is a method 'NPO' already"),
     ],
 )
@@ -150,3 +151,16 @@ def test_files_that_define_no_new_method_are_refused(
     project_method.write_text(content)
     with pytest.raises(UsageError, match=message):
         load_methods(project)
+
+
+def test_a_file_may_have_any_encoding_that_python_reads(project: Path, project_method: Path) -> None:
+    codes = set()
+    for content in (
+        METHOD.encode(),
+        b"\xef\xbb\xbf" + METHOD.encode(),
+        b"# coding: latin-1\n# \xe9\n" + METHOD.encode(),
+    ):
+        project_method.write_bytes(content)
+        load_methods(project)
+        codes.add(method_named("Uniform").code)
+    assert len(codes) == 1

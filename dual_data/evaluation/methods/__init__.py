@@ -13,13 +13,14 @@ from types import ModuleType
 
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods.base import Method
+from dual_data.evaluation.results import BASE
 from dual_data.ids import digest
 
 METHODS: dict[str, Method] = {}
 """All methods by name: those that modules of this package define, and those of the project that was loaded last."""
 
 
-def code_hash(source: str) -> str:
+def code_hash(source: str | bytes) -> str:
     """Hash of what the source of a module does; comments, docstrings and layout do not change it."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -41,11 +42,11 @@ def load_methods(project: Path) -> None:
     for name in METHODS.keys() - _OWN:
         del METHODS[name]
     for path in sorted((project / "pipeline" / "methods").glob("[!_]*.py")):
-        methods = _methods_in(_load(path), path.read_text("utf-8"))
+        methods = _methods_in(_load(path), path.read_bytes())
         if not methods:
             raise UsageError(f'{path}: defines no method, such as: METHOD = Method("Name", loss, "its source")')
         for method in methods:
-            if method.name in METHODS:
+            if method.name in METHODS or method.name == BASE:
                 raise UsageError(f"{path}: there is a method {method.name!r} already; choose another name")
             METHODS[method.name] = method
 
@@ -64,7 +65,7 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _methods_in(module: ModuleType, source: str) -> list[Method]:
+def _methods_in(module: ModuleType, source: str | bytes) -> list[Method]:
     """The methods of a module, without those that it imports, and with the hash of its code."""
     methods = [value for value in vars(module).values() if isinstance(value, Method)]
     imported = [method._replace(code="") for method in METHODS.values()]
