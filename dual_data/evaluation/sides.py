@@ -48,8 +48,11 @@ def _parted(side: Path) -> tuple[Path, list[tuple[str, str]]]:
     name, colon, text = str(side).rpartition(":")
     if side.exists() or not colon:
         return side, []
-    if not Path(name).is_dir():
-        raise InputError(f"{name}: no such folder of results")
+    while not Path(name).is_dir():  # values may have colons too
+        shorter, colon, value = name.rpartition(":")
+        if not colon:
+            raise InputError(f"{name}: no such folder of results")
+        name, text = shorter, f"{value}:{text}"
     pairs = [part.partition("=") for part in text.split(",")]
     return Path(name), [(coordinate.strip(), value.strip()) for coordinate, _, value in pairs]
 

@@ -168,7 +168,9 @@ def test_a_path_with_a_colon_is_a_path(tmp_path: Path) -> None:
         (":method=GradDiff,lr=low", "no result has lr=low"),
         (":seed=9", "no result has seed=9; known: 0, 1, 2, 4"),
         ("2", "g2: no such file$"),
+        (":model=a:b,method=NPO", "no result has model=a:b; known: "),
         ("2:method=NPO", "g2: no such folder of results"),
+        ("2:model=a/b:c", "g2: no such folder of results"),
     ],
 )
 def test_names_of_no_setting_are_refused_with_what_is_known(tmp_path: Path, side: str, message: str) -> None:
