@@ -149,7 +149,8 @@ def _narrow(settings: EvaluationSettings, part: GridPart, path: Path) -> Evaluat
         if name not in whole["models"]:  # a hub name, a folder or a file
             _say_unless_known(name, whole["models"], path)
             # A path on the command line is relative to the working directory, one in the file to the project.
-            whole["models"][name] = {"spec": str(Path(name).absolute()) if Path(name).exists() else name}
+            spec = str(Path(name).absolute()).replace("$", "$$") if Path(name).exists() else name
+            whole["models"][name] = {"spec": spec}
         if part.dtype is not None:
             dtype_named(part.dtype)
             whole["models"][name]["dtype"] = part.dtype

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from string import Template
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -229,9 +230,13 @@ def grid_named(settings: EvaluationSettings, name: str, path: Path) -> GridSetti
 
 
 def resolved(path: str, project: Path) -> Path:
-    """A path with variables expanded, relative to the project. Raises InputError for an unset variable."""
-    expanded = os.path.expandvars(path)
-    if "$" in expanded:
-        variable = expanded.partition("$")[2].partition("/")[0].strip("{}")
-        raise InputError(f"{path} needs the environment variable {variable}: set it to the place of these files")
+    """A path with variables expanded ($$ is $), relative to the project. Raises InputError for an unset variable."""
+    try:
+        expanded = Template(path).substitute(os.environ)
+    except KeyError as error:
+        raise InputError(
+            f"{path} needs the environment variable {error.args[0]}: set it to the place of these files"
+        ) from None
+    except ValueError:
+        raise InputError(f"{path}: a $ that begins no variable is written $$") from None
     return project / Path(expanded).expanduser()

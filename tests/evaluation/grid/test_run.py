@@ -167,6 +167,30 @@ def test_neither_order_of_names_nor_place_of_a_model_makes_other_cells(
     assert opened(project, file=file)[0].models["tiny"].spec == "models/one"
 
 
+def test_a_dollar_in_a_path_is_only_a_variable_where_it_names_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "data").rename(project / "data$old")
+    monkeypatch.setenv("WITH_DOLLAR", "data$old")
+    for folder in ("data$$old", "$WITH_DOLLAR", "${WITH_DOLLAR}/."):
+        grid, _ = opened(project, file=FILE.replace('folder = "data"', f'folder = "{folder}"'))
+        assert len(grid.sets["pretrained"].forget["rare"]) == 3
+
+
+def test_a_model_named_by_its_folder_may_lie_in_one_of_any_name(project: Path) -> None:
+    opened(project)
+    (project / "pipeline").mkdir()
+    (project / "pipeline" / "__init__.py").write_text("PIPELINE = ()\n")
+    loaded, folder = tiny("llama"), project / "my $models"
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    outcome = dual_data_command(
+        "eval", "run", "-g", "one", "-f", project / "evaluation.toml", "-C", project, "--dry-run", "--model", folder
+    )
+    assert outcome.code == 0, outcome.err
+    assert "19 cells, 19 to do" in outcome.out
+
+
 def test_changed_rows_change_the_cells(project: Path) -> None:
     before = {cell.id for cell in opened(project)[1]}
     path = project / "data" / "rare.jsonl"
@@ -664,7 +688,9 @@ def test_what_would_be_trained_in_float16_is_refused_before_a_model_is_loaded(
         ('sets = ["rare"]', "methods = []", ConfigError, "grids.one.methods: name at least one$"),
         ('sets = ["rare"]', "lrs = []", ConfigError, "grids.one.lrs: name at least one$"),
         ("seeds = [0, 1]", "seeds = []", ConfigError, "grids.one.seeds: name at least one$"),
-        ('folder = "data"', 'folder = "$NOT_SET_ANYWHERE/x"', InputError, "environment variable NOT_SET_ANYWHERE"),
+        ('folder = "data"', 'folder = "$NOT_SET_ANYWHERE/x"', InputError, "environment variable NOT_SET_ANYWHERE:"),
+        ('folder = "data"', 'folder = "${NOT_SET_ANYWHERE}.x"', InputError, "environment variable NOT_SET_ANYWHERE:"),
+        ('folder = "data"', 'folder = "a$/x"', InputError, r"a\$/x: a \$ that begins no variable is written \$\$"),
         (
             'folder = "data"',
             'folder = "elsewhere"',
