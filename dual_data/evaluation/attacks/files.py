@@ -90,7 +90,9 @@ def outdated(folder: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not readable: {error}; remove it and run the attack again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not the result of an attack; remove it")
     return content

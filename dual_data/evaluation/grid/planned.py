@@ -48,7 +48,7 @@ def read_plan(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     if not path.exists():
         return {}
     plan = read_json(path)
-    if not isinstance(plan, dict) or plan.get("format") != _FORMAT:
+    if not isinstance(plan, dict) or plan.get("format") != _FORMAT or not isinstance(plan.get("cells"), dict):
         raise InputError(
             f"{path}: not a list of planned cells of this version; remove it, and the next run writes it again"
         )

@@ -55,9 +55,10 @@ def test_a_plan_is_merged_over_runs_and_kept_by_place(project: Path) -> None:
     other, changed = opened(project, file=FILE.replace("max_new_tokens = 3", "max_new_tokens = 4"))
     keep_plan(other, changed)
     assert set(read_plan(grid.folder)) == {cell.id for cell in changed}
-    (grid.folder / PLAN).write_text("{}")
-    with pytest.raises(InputError, match=r"planned.json: not a list of planned cells of this version; remove it"):
-        read_plan(grid.folder)
+    for text in ("{}", '{"format": 1}'):
+        (grid.folder / PLAN).write_text(text)
+        with pytest.raises(InputError, match=r"planned.json: not a list of planned cells of this version; remove it"):
+            read_plan(grid.folder)
 
 
 def test_what_failed_is_not_there_and_a_whole_grid_is_not_called_so(project: Path) -> None:

@@ -25,6 +25,7 @@ def test_scores_follow_the_formulas() -> None:
     assert membership.zlib_ratio(SCORES, "Zürich") == -3.0 / len(zlib.compress("Zürich".encode()))
     assert membership.min_k(SCORES, 0.2) == -5.0
     assert membership.min_k(SCORES, 0.4) == -4.5
+    assert membership.min_k(SCORES, 0.39) == -5.0  # 1.95 tokens are one
     assert membership.min_k(SCORES, 0.01) == -5.0  # at least one token
     # (log p - mean) / deviation: 2, -3, 0, -0.5 and -1 / 1e-6 where the distribution is certain
     assert membership.min_k_plus_plus(SCORES, 0.2) == pytest.approx(-1e6)

@@ -26,4 +26,5 @@ def test_recall_and_f1_of_words_and_of_their_order() -> None:
 
 def test_dates_and_quantities_are_compared_by_value() -> None:
     assert text_scores("It opened on 31st March 1889.", "31 March 1889", kind="date")["contains_answer"] == 1
+    assert text_scores("31st March 1889.", "31 March 1889", kind="date")["exact_answer"] == 1
     assert text_scores("It is 3,240 m high.", "240 m", kind="quantity")["contains_answer"] == 0

@@ -96,6 +96,9 @@ def test_files_of_another_layout_are_not_read_and_broken_ones_are_said(tmp_path:
     path.write_text("{")
     with pytest.raises(InputError, match=r"not readable.*remove it and run the attack again"):
         _chosen_cells(tmp_path)
+    path.write_text("[]")
+    with pytest.raises(InputError, match=r"relearning-.*\.json: not the result of an attack; remove it"):
+        _chosen_cells(tmp_path)
 
 
 def test_a_reference_of_other_facts_is_no_control(tmp_path: Path) -> None:
