@@ -158,7 +158,7 @@ class GridSettings(Strict):
     max_new_tokens: int = Field(default=0, ge=0)
     """Overrides the preset's; 0 keeps it."""
     paraphrases: bool | tuple[str, ...] = True
-    """Whether the held-out wordings are asked too, or the sets for which they are."""
+    """Whether the held-out wordings are asked too, or the sets for which they are; those of retain_train never are."""
     minilm: bool = False
     """Whether every item has as a score the cosine of MiniLM's embeddings of generation and answer."""
     distractors: int = Field(default=4, ge=0)
@@ -209,6 +209,14 @@ class EvaluationSettings(Strict):
         if unknown := [value for value in grid.sets if value not in sets]:
             raise ValueError(
                 f"grids.{name}.sets: {grid.data} has no forget set {unknown[0]!r}; it has {', '.join(sets)}"
+            )
+        asked = ("forget", "retain_eval", *self.data[grid.data].measured)
+        if not isinstance(grid.paraphrases, bool) and (
+            unknown := [value for value in grid.paraphrases if value not in asked]
+        ):
+            raise ValueError(
+                f"grids.{name}.paraphrases: further wordings are not asked of {unknown[0]!r}; they can be of "
+                f"{', '.join(asked)}"
             )
         if unknown := [value for value in grid.methods if value not in methods]:
             raise ValueError(

@@ -85,7 +85,7 @@ class Grid(NamedTuple):
         """What is measured besides the canonical questions; names are sorted, whatever their order in the grid."""
         return MeasureOptions(
             self.settings.distractors,
-            wordings if isinstance(wordings := self.settings.paraphrases, bool) else tuple(sorted(wordings)),
+            wordings if isinstance(wordings := self.settings.paraphrases, bool) else tuple(sorted(set(wordings))),
             attacks=tuple(sorted(self.settings.attacks)),
             minilm=self.settings.minilm,
         )

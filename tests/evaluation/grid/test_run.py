@@ -685,6 +685,12 @@ def test_what_would_be_trained_in_float16_is_refused_before_a_model_is_loaded(
         ('models = ["tiny"]', "models = []", ConfigError, "grids.one.models: name at least one\n"),
         ('stages = ["pretrained", "sft"]', "stages = []", ConfigError, "grids.one.stages: name at least one$"),
         ('sets = ["rare"]', "sets = []", ConfigError, "grids.one.sets: name at least one$"),
+        (
+            'sets = ["rare"]',
+            'paraphrases = ["forget", "retain_train"]',
+            ConfigError,
+            "one.paraphrases: further wordings are not asked of 'retain_train'; they can be of forget, retain_eval$",
+        ),
         ('sets = ["rare"]', "methods = []", ConfigError, "grids.one.methods: name at least one$"),
         ('sets = ["rare"]', "lrs = []", ConfigError, "grids.one.lrs: name at least one$"),
         ("seeds = [0, 1]", "seeds = []", ConfigError, "grids.one.seeds: name at least one$"),
