@@ -159,7 +159,7 @@ def test_neither_order_of_names_nor_place_of_a_model_makes_other_cells(
     grid, cells = opened(project, file=file)
     assert grid.models["tiny"].spec == str(project / "models" / "one")  # wherever the command is given
     swapped = file.replace('"cloze", "reverse"', '"reverse", "cloze"').replace(
-        '"forget", "retain_eval"]\n', '"retain_eval", "forget"]\n'
+        '"forget", "retain_eval"]\n', '"retain_eval", "forget", "forget"]\n'
     )
     moved = swapped.replace("models/one", "moved")
     assert [cell.id for cell in opened(project, file=moved)[1]] == [cell.id for cell in cells]
