@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import dual_data
-from dual_data.errors import ConfigError, InputError, UsageError
+from dual_data.errors import ConfigError, DualDataError, InputError, UsageError
 from dual_data.evaluation.grid import run as run_module
 from dual_data.evaluation.grid.cells import Cell, Grid, cells_of, is_done, read_refusals, refusal_of, spell_out
 from dual_data.evaluation.grid.conflicts import refuse_mixing
@@ -23,7 +23,7 @@ from dual_data.evaluation.grid.forecast import _rate, forecast
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
-from dual_data.evaluation.results import BASE, cell_path, read_result, read_results
+from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results
 from dual_data.evaluation.rows.data import data_hash, encode, token_hash
 from dual_data.evaluation.settings import load_settings
 from tests.cli.command import dual_data as dual_data_command
@@ -476,6 +476,22 @@ def test_a_cell_that_fails_says_why_and_is_tried_again(project: Path) -> None:
     assert {result["status"] for result in failed} == {"failed"}
     assert "popularity of every forget row" in failed[0]["reason"]
     assert run(grid, cells, RunOptions(), project=project) == (2, 0, 0, 0)
+
+
+def test_of_cells_that_are_run_together_those_written_before_a_failure_count_as_done(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, cells = opened(project, file=one_stage())
+    write, last = run_module.write_result, cells[-1]
+
+    def fail_last(folder: Path, identifier: str, result: Result) -> Path:
+        if identifier == last.id and result["status"] == "done":
+            raise DualDataError("no room")
+        return write(folder, identifier, result)
+
+    monkeypatch.setattr(run_module, "write_result", fail_last)
+    assert run(grid, cells, RunOptions(cells_at_once=2), project=project) == (4, 0, 1, 0)
+    assert read_result(cell_path(grid.folder, last.id))["reason"] == "no room"
 
 
 def test_adapters_are_kept_where_asked_for(project: Path) -> None:
