@@ -23,7 +23,7 @@ from dual_data.evaluation.grid.forecast import _rate, forecast
 from dual_data.evaluation.grid.run import RunOptions, run
 from dual_data.evaluation.models.tiny import tiny
 from dual_data.evaluation.report.write import write_report
-from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results
+from dual_data.evaluation.results import BASE, Result, cell_path, read_result, read_results, write_result
 from dual_data.evaluation.rows.data import data_hash, encode, token_hash
 from dual_data.evaluation.settings import load_settings
 from tests.cli.command import dual_data as dual_data_command
@@ -482,12 +482,12 @@ def test_of_cells_that_are_run_together_those_written_before_a_failure_count_as_
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid, cells = opened(project, file=one_stage())
-    write, last = run_module.write_result, cells[-1]
+    last = cells[-1]
 
     def fail_last(folder: Path, identifier: str, result: Result) -> Path:
         if identifier == last.id and result["status"] == "done":
             raise DualDataError("no room")
-        return write(folder, identifier, result)
+        return write_result(folder, identifier, result)
 
     monkeypatch.setattr(run_module, "write_result", fail_last)
     assert run(grid, cells, RunOptions(cells_at_once=2), project=project) == (4, 0, 1, 0)
