@@ -13,7 +13,10 @@ from dual_data.errors import InputError
 
 
 class Column(NamedTuple):
-    """A column of the standard frame: its name, its type, and its possible names in a table, best first."""
+    """A column of the standard frame: its name, its type, and its possible names in a table, best first.
+
+    A name whose column has no values counts only if no other of the names has any.
+    """
 
     name: str
     dtype: type[pl.DataType]
@@ -31,12 +34,13 @@ COLUMNS = (
     Column("subject_id", pl.String, ("subject_qid",)),
     Column("object_id", pl.String, ("object_qid",)),
     Column("object_kind", pl.String, ("object_kind",)),
-    Column("objects_of_pair", pl.Int64, ("objects_of_pair",)),
+    Column("objects_of_pair", pl.Float64, ("objects_of_pair",)),
     Column("popularity", pl.Float64, ("popularity", "pop_sum", "inbound_links", "sitelinks", "mentions")),
 )
 """`stated_relation` is the relation from the table, never one parsed from the question, which would always agree with
 the question; `subject` is the subject as named in the question, `subject_label` its bare label; `popularity` is
-whatever signal the table has, also with the prefix `subject_`."""
+whatever signal the table has, also with the prefix `subject_`. Numbers are Float64, because beside empty cells pandas
+writes 1 as "1.0"."""
 
 PARSED_SHARE = 0.95
 """Share of questions of the published form from which on a table without subjects or relations gets them from these."""
@@ -76,9 +80,10 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
     lists_objects = "question" not in frame.columns
     needed = ("subject", "relation", "answer") if lists_objects else ("question", "answer")
     frame = _with_chosen(frame)
+    filled = [series.name for series in frame if series.null_count() < frame.height]
     columns, messages = dict[str, pl.Series](), dict[str, str]()
     for column in COLUMNS:
-        source = _source(column, frame.columns)
+        source = _source(column, filled) or _source(column, frame.columns)
         series = pl.repeat(None, frame.height, eager=True) if source is None else frame[source]
         columns[column.name], lost = _typed(series, column.dtype)
         if lost and column.name in needed:
@@ -91,13 +96,13 @@ def standard(frame: pl.DataFrame, where: str = "the table", say: Callable[[str],
     for line in messages.values():
         say(line)
     # An empty cell is null in a CSV file but an empty text in JSON: both become null.
-    texts = pl.col("question", "answer")
+    texts = pl.col(pl.String)
     rows = pl.DataFrame(columns).with_columns(pl.when(texts.str.strip_chars() != "").then(texts))
     if _absent(rows, "subject") or _absent(rows, "relation"):
         rows = _with_parsed(rows)
     return Table(
         rows=rows,
-        names_subjects={"subject", "subject_label"} <= set(frame.columns),
+        names_subjects={"subject", "subject_label"} <= set(filled),
         lists_objects=lists_objects,
     )
 

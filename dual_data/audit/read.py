@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -227,7 +228,7 @@ def _table(file: Path) -> pl.DataFrame:
         if kind in _SUFFIXES and file.stat().st_size < _BLANK and not file.read_bytes().strip():
             return pl.DataFrame()
         if kind in {".jsonl", ".ndjson"}:
-            return pl.read_ndjson(file.read_bytes(), infer_schema_length=None)
+            return _json_lines(file)
         if kind == ".json":
             return _json(file)
         if kind == ".csv":
@@ -243,16 +244,21 @@ def _json(file: Path) -> pl.DataFrame:
         return pl.read_json(file, infer_schema_length=None)
     except pl.exceptions.PolarsError:
         try:
-            return pl.read_ndjson(file.read_bytes(), infer_schema_length=None)
+            return _json_lines(file)
         except pl.exceptions.PolarsError as error:
             raise InputError(
                 f"{file}: not readable as json: neither an array of rows nor JSON lines ({error})"
             ) from None
 
 
+def _json_lines(file: Path) -> pl.DataFrame:
+    # Editors on Windows begin a file with a byte order mark, which polars skips in the other formats alone.
+    return pl.read_ndjson(file.read_bytes().removeprefix(codecs.BOM_UTF8), infer_schema_length=None)
+
+
 def _divided(name: str, config: str, rows: pl.DataFrame) -> Iterator[Split]:
     """The table itself, or its rows by the columns `split` (and `recipe`) if it has them, in order of appearance."""
-    keys = [column for column in ("recipe", "split") if column in rows.columns]
+    keys = [column for column in ("recipe", "split") if column in rows.columns and not rows[column].dtype.is_nested()]
     if "split" not in keys or rows.is_empty():
         yield Split(name, config, rows)
         return

@@ -68,7 +68,7 @@ def _text(value: object) -> str:
         case float():
             return f"{value:.3f}"
         case dict():
-            return " / ".join(f"{number:g}" for number in value.values())
+            return " / ".join(f"{number:,.10g}" for number in value.values())
         case list():
             return " / ".join(map(_text, value))
     text = visible(str(value))

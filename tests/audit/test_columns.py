@@ -77,3 +77,26 @@ def test_a_column_that_the_table_may_lack_is_left_out_once() -> None:
     rows = standard(table(relation=[["P36"], ["P36"]]), "some", messages.append).rows
     assert rows["stated_relation"].to_list() == [None, None]
     assert messages == ["some: 2 value(s) of the column relation are left out, since they are not a text"]
+
+
+def test_a_column_without_values_gives_way_to_the_next_of_its_names() -> None:
+    facts = table(
+        relation=[None, None], property_id="P36", subject_sitelinks=pl.Series([None, None], dtype=pl.Int64),
+        subject_mentions=[7, None], subject=pl.Series([None, None], dtype=pl.String), subject_label=["A", "B"],
+    )  # fmt: skip
+    rows, names_subjects, _ = standard(facts)
+    assert rows["relation"].to_list() == ["P36", "P36"]
+    assert rows["popularity"].to_list() == [7.0, None]
+    assert not names_subjects, "a question's own name for the subject is not known"
+
+
+def test_whole_numbers_may_be_written_with_a_point() -> None:
+    messages: list[str] = []
+    assert standard(table(objects_of_pair=["3.0", ""]), "some", messages.append).rows["objects_of_pair"][0] == 3
+    assert messages == []
+
+
+def test_an_empty_text_is_no_value_in_any_column() -> None:
+    rows = standard(table(relation=["", "capital"], subject_label=[" ", "B"])).rows
+    assert rows["relation"].to_list() == rows["stated_relation"].to_list() == [None, "capital"]
+    assert rows["subject_label"].to_list() == [None, "B"]

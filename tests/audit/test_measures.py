@@ -28,7 +28,7 @@ OURS = pl.DataFrame(
             "When was Gamma born?",
         ],
         "answer": ["Nu", "Nu", "Beta", "12 May 1900"],
-        "objects_of_pair": [1, 3, 1, 1],
+        "objects_of_pair": [1, 2, 1, 1],
         "inbound_links": [5, None, 11, 7],
     }
 )
@@ -73,6 +73,25 @@ def test_our_columns() -> None:
 def test_an_ambiguous_subject_that_the_question_does_not_tell_apart_is_counted() -> None:
     bare = OURS.with_columns(subject=pl.col("subject_label"))
     assert audit({"bare": bare})["splits"]["bare"]["ambiguous_subject_share"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("columns", "share"),
+    [
+        (("subject", "subject_label", "subject_qid"), 0.0),
+        (("subject_label", "subject_qid"), None),
+        (("subject", "subject_qid"), None),
+        (("subject", "subject_label"), None),
+    ],
+)
+def test_no_ambiguity_is_known_only_from_ids_and_both_names(columns: tuple[str, ...], share: float | None) -> None:
+    told_apart = OURS.tail(2).select("question", "answer", *columns)
+    assert audit({"some": told_apart})["splits"]["some"]["ambiguous_subject_share"] == share
+
+
+def test_rows_without_a_subject_are_not_ambiguous_and_do_not_count() -> None:
+    rows = OURS.with_columns(subject=pl.Series(["Alpha", "Alpha", "Beta", None]))
+    assert audit({"some": rows})["splits"]["some"]["ambiguous_subject_share"] == pytest.approx(2 / 3)
 
 
 def test_ambiguity_is_looked_for_over_all_splits() -> None:
@@ -156,6 +175,10 @@ def test_triplets_without_questions_are_measured_as_facts() -> None:
     assert measured["many_objects_share"] == pytest.approx(2 / 6)
     assert measured["self_answer_share"] == pytest.approx(1 / 6)
     assert measured["bare_id_share"] == pytest.approx(1 / 6)
+    unknown = pl.DataFrame({"subjectLabel": ["A", None], "relation": "kind", "objectLabel": [None, "C"]})
+    gaps = audit({"raw": pl.concat([triplets, unknown])})["splits"]["raw"]
+    assert gaps["many_objects_share"] == measured["many_objects_share"], "a missing name is no object and no subject"
+    assert audit({"raw": unknown})["splits"]["raw"]["many_objects_share"] is None
 
 
 def test_a_label_with_two_countries_is_ambiguous_where_there_are_no_ids() -> None:
@@ -183,3 +206,17 @@ def test_empty_cells_are_counted_and_are_no_questions_or_answers(empty: str | No
     assert (measured["rows"], measured["empty_questions"], measured["empty_answers"]) == (4, 2, 1)
     assert (measured["distinct_questions"], measured["distinct_answers"]) == (2, 2)
     assert measured["top_answer_share"] == pytest.approx(2 / 3), "of the rows with an answer"
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"),
+    [("Nova Roma", 1), ("ROMA", 1), ("New Roma City", 0), ("Roma, in Roma City", 1), ("...", 0)],
+)
+def test_half_of_its_words_in_the_question_give_an_answer_away(answer: str, share: int) -> None:
+    rows = pl.DataFrame({"question": ["Where lies Roma?"], "answer": [answer]})
+    assert audit({"some": rows})["splits"]["some"]["answer_in_question_share"] == share
+
+
+def test_only_rows_with_the_ids_of_both_ends_have_the_same_id_or_not() -> None:
+    rows = OURS.with_columns(subject_qid=pl.Series(["Q1", None, "Q3", None]), object_kind=None)
+    assert audit({"some": rows})["splits"]["some"]["same_id_share"] == 0.5

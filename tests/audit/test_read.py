@@ -53,7 +53,10 @@ def release(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "ndjson", "json", "csv"])
+FORMATS = ("parquet", "jsonl", "ndjson", "json", "csv")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
 def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
     file, other = (
         tmp_path / name / f"some_split.{suffix}" for name in ("a[1]", "a1")
@@ -71,6 +74,14 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
     (split,) = read(str(file))
     assert split.name == "some_split"
     assert split.rows.equals(ROWS)
+
+
+@pytest.mark.parametrize("suffix", FORMATS[1:])
+def test_text_that_was_saved_on_windows_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"saved.{suffix}"
+    text = ROWS.write_csv() if suffix == "csv" else ROWS.write_json() if suffix == "json" else ROWS.write_ndjson()
+    file.write_text(text, encoding="utf-8-sig", newline="\r\n")
+    assert read(str(file))[0].rows.equals(ROWS)
 
 
 def test_json_lines_may_be_named_json(tmp_path: Path) -> None:
@@ -212,6 +223,11 @@ def test_a_column_split_divides_a_table(tmp_path: Path) -> None:
         ("matched/forget_rare_5", "matched"),
         ("matched/retain_eval", "matched"),
     ]
+
+
+def test_a_column_split_of_lists_divides_nothing(tmp_path: Path) -> None:
+    ROWS.with_columns(split=pl.Series([["forget"], ["retain", "full"]])).write_parquet(tmp_path / "rows.parquet")
+    assert [split.name for split in read(str(tmp_path / "rows.parquet"))] == ["rows"]
 
 
 def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:

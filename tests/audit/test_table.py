@@ -56,3 +56,9 @@ def test_nothing_steers_the_terminal() -> None:
     text = render(audit({"a\x9b31m": rows, "b": rows}), width=100)
     assert "[31mEvil" in text
     assert text.replace("\n", "").isprintable()
+
+
+def test_large_popularity_is_printed_with_all_its_digits() -> None:
+    rows = pl.DataFrame({"question": ["Who?"] * 3, "answer": ["A"] * 3, "pop_sum": [2.5, 1_234_567, 12_345_678]})
+    line = next(line for line in render(audit({"a": rows})).splitlines() if line.startswith("popularity"))
+    assert line.split(maxsplit=1)[1] == "2.5 / 1,234,567 / 12,345,678"
