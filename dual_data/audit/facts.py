@@ -43,6 +43,8 @@ for _relation, _inverse in _INVERSE_PAIRS:
 FACT = ("subject_key", "relation", "object_key")
 Fact = tuple[str, str, str]
 """Subject, relation, object."""
+IDENTIFIED = pl.col("subject_id").is_not_null() & pl.any_horizontal(pl.col("object_id", "object_kind").is_not_null())
+"""Whether a row names its subject by id, and its object too unless that is a literal, which has none."""
 
 
 def inverses(relation: str) -> set[str]:
@@ -51,7 +53,7 @@ def inverses(relation: str) -> set[str]:
     A relation without a known inverse counts as its own inverse, so that a symmetric fact stated from both sides is
     found for any relation. P17_river is looked up by its property.
     """
-    return _INVERSES.get(relation) or _INVERSES.get(relation.partition("_")[0]) or {relation}
+    return _INVERSES.get(relation.partition("_")[0], {relation})
 
 
 def keyed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -72,7 +74,7 @@ def labelled(rows: pl.DataFrame) -> pl.DataFrame:
 
 def has_ids(rows: pl.DataFrame) -> bool:
     """Whether the table names subjects and objects by id."""
-    return not (rows["subject_id"].drop_nulls().is_empty() or rows["object_id"].drop_nulls().is_empty())
+    return not rows.filter(IDENTIFIED).is_empty()
 
 
 def self_answer_share(rows: pl.DataFrame) -> float | None:

@@ -71,9 +71,7 @@ def answer_in_question_share(rows: pl.DataFrame) -> float | None:
 
 def same_id_share(rows: pl.DataFrame) -> float | None:
     """Share of the rows whose subject and object are the same entity; a literal object never is the subject."""
-    known = rows.filter(
-        pl.col("subject_id").is_not_null() & (pl.col("object_id").is_not_null() | pl.col("object_kind").is_not_null())
-    )
+    known = rows.filter(facts.IDENTIFIED)
     same = known.select((pl.col("subject_id") == pl.col("object_id")).fill_null(value=False).mean()).item()
     return None if same is None else float(same)
 

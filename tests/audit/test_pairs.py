@@ -67,6 +67,30 @@ def test_labels_are_compared_where_one_side_has_no_ids() -> None:
     assert pair(with_ids, facts([("alpha", "currency", "nu")], ids=False))["shared_subjects"] == 1
 
 
+def test_ids_tell_subjects_of_one_name_apart_and_one_subject_of_two_names_together() -> None:
+    paris = facts([("Paris", "twinned with", "Roma")]).with_columns(
+        subject_qid=pl.lit("Q90"), object_qid=pl.lit("Q220")
+    )
+    texas = paris.with_columns(subject_qid=pl.lit("Q830149"))
+    french = facts([("Rome", "twinned with", "Ville de Paris")]).with_columns(
+        subject_qid=pl.lit("Q220"), object_qid=pl.lit("Q90")
+    )
+    assert (pair(paris, texas)["shared_subjects"], pair(paris, paris)["shared_subjects"]) == (0, 1)
+    assert (pair(paris, french)["mirrored_facts"], pair(texas, french)["mirrored_facts"]) == (1, 0)
+    for missing in ("subject_qid", "object_qid"):
+        assert pair(paris.drop(missing), texas.drop(missing))["shared_subjects"] == 1
+        assert pair(paris.drop(missing), french)["mirrored_facts"] == 0
+
+
+def test_a_literal_needs_no_id() -> None:
+    paris = facts([("Paris", "inception", "1844")]).with_columns(
+        subject_qid=pl.lit("Q90"), object_qid=pl.lit(None, pl.String), object_kind=pl.lit("date")
+    )
+    texas = paris.with_columns(subject_qid=pl.lit("Q830149"))
+    assert pair(paris, texas)["shared_subjects"] == 0
+    assert pair(paris, texas.drop("object_kind"))["shared_subjects"] == 1
+
+
 def test_what_cannot_be_told_is_null() -> None:
     bare = pl.DataFrame({"question": ["Where lies A?"] * 4, "answer": ["Nu"] * 4})
     measured = pair(bare, facts([("A", "country", "Nu")] * 4))
