@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 _INVERSE_PAIRS = (
@@ -40,6 +42,8 @@ for _relation, _inverse in _INVERSE_PAIRS:
     _INVERSES.setdefault(_relation, set()).add(_inverse)
     _INVERSES.setdefault(_inverse, set()).add(_relation)
 
+_VARIANT = re.compile(r"P\d+_")
+
 FACT = ("subject_key", "relation", "object_key")
 Fact = tuple[str, str, str]
 """Subject, relation, object."""
@@ -51,9 +55,15 @@ def inverses(relation: str) -> set[str]:
     """The inverse relations, which state the same facts from the other side, by label or property.
 
     A relation without a known inverse counts as its own inverse, so that a symmetric fact stated from both sides is
-    found for any relation. P17_river is looked up by its property.
+    found for any relation. P17_river stands for its property.
     """
-    return _INVERSES.get(relation.partition("_")[0], {relation})
+    own = _property(relation)
+    return _INVERSES.get(own, {own})
+
+
+def _property(relation: str) -> str:
+    """The property of a variant such as P17_river; any other relation as it is."""
+    return relation.partition("_")[0] if _VARIANT.match(relation) else relation
 
 
 def keyed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -114,7 +124,7 @@ def _is_mirrored(fact: Fact, reversed_facts: dict[tuple[str, str], set[str]]) ->
     subject, relation, value = fact
     relations = reversed_facts.get((subject, value), ()) if subject != value else ()
     inverse = inverses(relation) if relations else set()
-    return any(reverse in inverse or reverse.partition("_")[0] in inverse for reverse in relations)
+    return any(_property(reverse) in inverse for reverse in relations)
 
 
 def duplicate_share(rows: pl.DataFrame) -> float | None:
