@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from dual_data.engine.tables import content_hash, file_hash
+from dual_data.engine.tables import content_hash, expect_hashable, file_hash
+from dual_data.errors import DualDataError
 from dual_data.release.listed import files_below, paths_in
 from dual_data.release.tree import content_of
 from dual_data.released import MANIFEST, WHOLE, NoSuchFile, Place, Release, read_release
@@ -55,7 +56,12 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
                 continue
             if frame.height != file.rows:
                 yield f"{file.path}: {frame.height} rows, not {file.rows}"
-            if content_hash(frame) != file.content:
+            try:
+                expect_hashable({file.path: frame}, file.path)
+                is_same = content_hash(frame) == file.content
+            except DualDataError:  # bytes in place of text, as some writers leave it: no table of a release has any
+                is_same = False
+            if not is_same:
                 yield f"{file.path}: its rows were changed"
     if content_of(release.configs) != release.content:
         yield f"{MANIFEST}: its content hash does not follow from its tables"
