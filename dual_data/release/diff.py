@@ -110,19 +110,16 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
     return Difference(
         added=added.select(SHOWN).sort("fact_id"),
         removed=removed.select(SHOWN).sort("fact_id"),
-        corrected=_corrected(removed, added),
+        corrected=_corrected(before.facts, after.facts),
         changed=_changed(before, after),
         splits=_splits(before.splits, after.splits),
     )
 
 
-def _corrected(removed: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
-    sides = [
-        frame.filter(pl.len().over(PAIR) == 1).select(*PAIR, "subject_label", object="object_label")
-        for frame in (removed, added)
-    ]
-    joined = sides[0].join(sides[1].drop("subject_label"), on=PAIR, suffix="_now")
-    return joined.select(*PAIR, "subject_label", before="object", after="object_now").sort(PAIR)
+def _corrected(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    single = [frame.filter(pl.len().over(PAIR) == 1) for frame in (before, after)]
+    joined = single[0].join(single[1], on=PAIR, suffix="_now").filter(pl.col("fact_id") != pl.col("fact_id_now"))
+    return joined.select(*PAIR, "subject_label", before="object_label", after="object_label_now").sort(PAIR)
 
 
 def _changed(before: Snapshot, after: Snapshot) -> pl.DataFrame:

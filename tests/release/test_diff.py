@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 
 from dual_data.errors import InputError
@@ -50,16 +51,36 @@ def test_added_removed_and_corrected_facts() -> None:
     ]
 
 
+def test_of_several_objects_none_is_corrected_by_another() -> None:
+    first = ONE["facts"].row(0, named=True)
+    several = [
+        {**first, "object_value": qid, "fact_id": fact_id(first["subject_qid"], first["property_id"], "entity", qid)}
+        for qid in ("Q77", "Q78", "Q79")
+    ]
+    before, after = (
+        snapshot({**ONE, "facts": pl.DataFrame([several[0], several[last]], schema=ONE["facts"].schema)})
+        for last in (1, 2)
+    )
+    difference = compare(before, after)
+    assert [len(difference.added), len(difference.removed), len(difference.corrected)] == [1, 1, 0]
+
+
 def test_changed_wording_names_the_columns_and_new_counts_do_not_count() -> None:
-    target = TWO["questions"]["fact_id"][3]
+    target, other = sorted(TWO["questions"]["fact_id"][2:4])
     is_target = pl.col("fact_id") == target
     questions = TWO["questions"].with_columns(
         question=pl.when(is_target).then(pl.lit("What then?")).otherwise("question"),
         statement=pl.when(is_target).then(pl.lit("So it is.")).otherwise("statement"),
+        answers=pl.when(is_target).then(pl.lit(["So", "Thus"])).otherwise("answers"),
     )
-    facts = TWO["facts"].with_columns(subject_mentions=pl.col("subject_mentions") + 5)
+    is_other = pl.col("fact_id") == other
+    facts = TWO["facts"].with_columns(
+        cs.ends_with("_mentions") + 5,
+        cs.ends_with("_sitelinks").fill_null(5),
+        subject_label=pl.when(is_other).then(None).otherwise("subject_label"),
+    )
     difference = compare(snapshot(ONE), snapshot({**TWO, "questions": questions, "facts": facts}))
-    assert difference.changed.rows() == [(target, ["question", "statement"])]
+    assert difference.changed.rows() == [(target, ["question", "answers", "statement"]), (other, ["subject_label"])]
 
 
 def test_members_that_a_split_kept() -> None:
