@@ -44,9 +44,9 @@ def _write(path: Path, text: str) -> None:
 def _listed(listing: Path) -> set[str]:
     if not listing.exists():
         return set()
+    inside = listing.parent.resolve()
     try:
         files = json.loads(listing.read_text(encoding="utf-8"))["files"]
+        return {path for path in files if (inside / path).resolve().is_relative_to(inside)}
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(f"{listing}: is not the list of an earlier export ({error}); choose another folder") from None
-    inside = listing.parent.resolve()
-    return {path for path in files if (inside / path).resolve().is_relative_to(inside)}

@@ -57,7 +57,8 @@ def test_a_list_that_names_files_elsewhere_removes_nothing_there(exported: Expor
     assert (tmp_path / "precious").exists()
 
 
-def test_a_list_that_cannot_be_read_stops(exported: Exported, tmp_path: Path) -> None:
-    (tmp_path / "dual-data-kind.json").write_text("[")
+@pytest.mark.parametrize("listing", ["[", "[]", "{}", '{"files": 5}', '{"files": [1]}', '{"files": ["a\\u0000"]}'])
+def test_a_list_that_cannot_be_read_stops(exported: Exported, tmp_path: Path, listing: str) -> None:
+    (tmp_path / "dual-data-kind.json").write_text(listing)
     with pytest.raises(InputError, match="is not the list of an earlier export"):
         write_export("kind", {"a.yaml": "1"}, tmp_path, *exported)
