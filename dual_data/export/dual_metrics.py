@@ -31,6 +31,6 @@ def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]
 
 
 def plain(text: str) -> str:
-    """`text` in lower case, without punctuation and surplus space."""
+    """`text` in lower case, without punctuation and surplus space; a text of punctuation alone ("!!!") keeps it."""
     kept = "".join(" " if unicodedata.category(c).startswith("P") else c for c in unicodedata.normalize("NFKC", text))
-    return " ".join(kept.casefold().split())
+    return " ".join(kept.casefold().split()) or text.strip()

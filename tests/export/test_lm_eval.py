@@ -87,6 +87,8 @@ def test_any_accepted_answer_counts() -> None:
     doc = {"answer": "Istanbul", "answers": ["Istanbul", "Constantinople"]}
     assert process_results(doc, ["  constantinople. "])["accepted"] == 1
     assert process_results(doc, ["Ankara"])["accepted"] == 0
+    band = {"answer": "!!!"}
+    assert [process_results(band, [text])["accepted"] for text in (" !!! ", "?", "")] == [1, 0, 0]
 
 
 @pytest.mark.parametrize("config", ["matched", "paper"])
