@@ -12,7 +12,7 @@ from dual_data.markup import Html
 from dual_data.report.figures import INK, POPULAR, RARE, SOFT, Figure, shortened
 from dual_data.report.read import Built
 from dual_data.report.section import Section
-from dual_data.report.tables import paragraph, table
+from dual_data.report.tables import paragraph, shown, table
 from dual_data.split_names import parse
 
 _BINS = 32
@@ -135,10 +135,9 @@ def _ridges(recipe: str, pairs: Sequence[Pair], column: str, meaning: str) -> Fi
 
     medians_by_pair = []
     for pair in pairs[:8]:
-        medians = [float(np.median(sample)) for side in sides if (sample := values[pair.family, side]).size]
-        medians_by_pair.append(
-            f"{pair.family}: median " + " rare, ".join(f"{middle:,.4g}" for middle in medians) + " popular"
-        )
+        samples = ((side, values[pair.family, side]) for side in sides)
+        medians = [f"{shown(_round(float(np.median(sample))))} {side}" for side, sample in samples if sample.size]
+        medians_by_pair.append(f"{pair.family}: median {', '.join(medians) or 'unknown'}")
     caption = (
         f"Recipe {recipe}: {meaning} in the rare (above the line) and the popular split (below it) of each topic. "
         "Vertical strokes are medians; each histogram is scaled to its own height"

@@ -132,6 +132,16 @@ def test_the_words_at_the_ends_of_a_text() -> None:
     assert word_at(texts, -1).to_list() == ["ca", "lodz", None, None, "janeiro"]
 
 
+def test_an_answer_without_words_has_no_first_and_no_last_word() -> None:
+    first, second = (
+        [("S", "title", answer)] * 9 + [("S", "title", "?")] * odd for answer, odd in (("Nu", 0), ("Mu", 9))
+    )
+    assert pair(facts(first), facts(second))["auc_answer_first_word"] == 1
+    first, second = ([("S", "title", "Nu")] * 9 + [("S", "title", "?")] * odd for odd in (0, 9))
+    measured = pair(facts(first), facts(second))
+    assert (measured["auc_answer_first_word"], measured["auc_answer_last_word"]) == (0.5, 0.5)
+
+
 def test_long_answers_are_told_apart_by_their_length() -> None:
     first, second = ([("S", "motto", sign * length)] * 30 for sign, length in (("a", 20), ("b", 80)))
     assert pair(facts(first), facts(second))["auc_answer_length"] == 1.0

@@ -69,6 +69,16 @@ def test_one_judged_fact_is_not_spoken_of_as_several(tmp_path: Path) -> None:
     assert "little probability on the scale for 1 fact: such scores say little" in text
 
 
+def test_medians_are_read_out_with_all_their_digits_and_their_side(tmp_path: Path) -> None:
+    frames = world()
+    frames["links"] = frames["links"].with_columns(pl.col("inbound_links") * 10_008)
+    text = section(report_on(tmp_path, frames).text, "popularity")
+    medians = re.findall(r"river: median ([\d,]+) rare, ([\d,]+) popular", text)
+    assert medians
+    rare, popular = (int(number.replace(",", "")) for number in medians[0])
+    assert (rare < popular, rare % 5_004, popular % 5_004) == (True, 0, 0)
+
+
 def test_links_that_were_counted_otherwise_are_told(tmp_path: Path) -> None:
     frames = judged(world())
     exact = pl.Series(range(frames["links"].height)) < 2
