@@ -153,7 +153,7 @@ def _absent(rows: pl.DataFrame, column: str) -> bool:
 def _with_parsed(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows with relation and subject parsed from "What is the RELATION of SUBJECT?" if nearly all are of this form."""
     questions = [grammar.parse(text) if text else None for text in rows["question"]]
-    if sum(question is not None for question in questions) < PARSED_SHARE * max(rows.height, 1):
+    if sum(question is not None for question in questions) < PARSED_SHARE * max(rows["question"].count(), 1):
         return rows
     phrases = pl.Series([question.phrase if question else None for question in questions], dtype=pl.String)
     subjects = pl.Series([question.rest if question else None for question in questions], dtype=pl.String)

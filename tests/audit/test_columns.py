@@ -79,6 +79,13 @@ def test_a_column_that_the_table_may_lack_is_left_out_once() -> None:
     assert messages == ["some: 2 value(s) of the column relation are left out, since they are not a text"]
 
 
+@pytest.mark.parametrize(("others", "is_parsed"), [(1, True), (2, False)])
+def test_relations_are_parsed_where_nearly_all_questions_that_there_are_name_one(others: int, is_parsed: bool) -> None:
+    questions = ["What is the capital of A?"] * (20 - others) + ["Where lies B?"] * others + [None, ""] * 9
+    relations = standard(pl.DataFrame({"question": questions, "answer": ["Nu"] * len(questions)})).rows["relation"]
+    assert relations.count() == (20 - others if is_parsed else 0)
+
+
 def test_a_column_without_values_gives_way_to_the_next_of_its_names() -> None:
     facts = table(
         relation=[None, None], property_id="P36", subject_sitelinks=pl.Series([None, None], dtype=pl.Int64),
