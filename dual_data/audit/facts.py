@@ -141,10 +141,8 @@ def duplicate_share(rows: pl.DataFrame) -> float | None:
 def bare_id_share(rows: pl.DataFrame) -> float | None:
     """Share of the rows whose subject or answer is an entity's id instead of its name."""
     known = rows.drop_nulls("answer")
-    bare = [
-        pl.col(column).str.contains(r"^[QP][1-9]\d*$").fill_null(value=False) for column in ("subject_label", "answer")
-    ]
-    return known.filter(pl.any_horizontal(bare)).height / known.height if known.height else None
+    bare = pl.any_horizontal(pl.col("subject_label", "answer").str.contains(r"^[QP][1-9]\d*$"))
+    return known.filter(bare).height / known.height if known.height else None
 
 
 def ambiguous_subjects(tables: list[pl.DataFrame]) -> frozenset[str]:
@@ -163,7 +161,7 @@ def ambiguous_subjects(tables: list[pl.DataFrame]) -> frozenset[str]:
     )
     countries = (
         rows.filter(pl.col("subject_id").is_null() & pl.col("relation").is_in(["country", "P17"]))
-        .drop_nulls("subject")
+        .drop_nulls(["subject", "answer"])
         .group_by("subject")
         .agg(pl.col("answer").n_unique().alias("n"))
     )

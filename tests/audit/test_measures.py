@@ -192,6 +192,31 @@ def test_a_label_with_two_countries_is_ambiguous_where_there_are_no_ids() -> Non
     rows = standard(triplets).rows
     assert ambiguous_subjects([rows]) == {"A"}
     assert audit({"raw": triplets})["splits"]["raw"]["ambiguous_subject_share"] == 0.6
+    unknown = pl.DataFrame(
+        {"subjectLabel": ["B", None, None], "relation": "country", "objectLabel": [None, "Nu", "Mu"]}
+    )
+    assert ambiguous_subjects([standard(pl.concat([triplets, unknown])).rows]) == {"A"}
+
+
+def test_a_name_with_an_id_in_one_table_and_none_in_another_is_not_ambiguous() -> None:
+    rows = standard(OURS.with_columns(subject="subject_label")).rows
+    assert ambiguous_subjects([rows.tail(2), rows.tail(2).with_columns(subject_id=None)]) == frozenset()
+    assert ambiguous_subjects([]) == frozenset()
+
+
+def test_what_is_missing_repeats_nothing_and_is_no_id() -> None:
+    rows = pl.DataFrame(
+        {
+            "question": ["Who?", "Who?", "Who?", None, None],
+            "answer": ["Q7", "Q7", "Q8 Street", None, None],
+            "subjectLabel": ["A", "Q1", None, "Q2", "Q2"],
+            "relation": ["r"] * 5,
+        }
+    )
+    measured = audit({"some": rows})["splits"]["some"]
+    assert (measured["bare_id_share"], measured["duplicate_share"]) == (pytest.approx(2 / 3), 0)
+    bare = audit({"some": rows.select("question", "answer")})["splits"]["some"]
+    assert (bare["bare_id_share"], bare["duplicate_share"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
 
 
 def test_a_table_without_questions_or_triplets_is_refused_with_its_columns() -> None:
