@@ -400,6 +400,23 @@ def test_change_by_somebody_else_meanwhile_is_not_overwritten(online: Hub, relea
     assert list(repository.tags) == ["v1.0.0"]
 
 
+def test_the_tag_is_that_of_the_release_though_somebody_commits_before_it_is_set(
+    online: Hub, released: Released
+) -> None:
+    def hurry(method: str, path: str) -> Answer | None:
+        if "/tag/" in path:
+            repository = online.repositories[NAME]
+            repository.commit("main", {**repository.head, "note.md": b"hello"}, "somebody else")
+        return None
+
+    online.before = hurry
+    pushed = publish(online, released)
+    repository = online.repositories[NAME]
+    assert repository.tags == {"v1.0.0": pushed.commit}
+    assert "note.md" not in repository.commits[pushed.commit]
+    assert "note.md" in repository.head
+
+
 def test_wrong_token_is_refused_and_never_shown(online: Hub, released: Released) -> None:
     release, folder = released
     wrong = "hf_" + "w" * 34
