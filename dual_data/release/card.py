@@ -39,7 +39,10 @@ TABLES = {
 }
 TAGS = ("unlearning", "machine-unlearning", "llm", "knowledge", "wikidata", "benchmark")
 _ARXIV = re.compile(r"https?://arxiv\.org/abs/(\d{4}\.\d{4,5})")
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_SIZES = (
+    (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"),
+)  # fmt: skip
 
 
 class Source(NamedTuple):
@@ -76,7 +79,7 @@ def front_matter(release: Release) -> dict[str, Any]:
         "language": [release.about.language],
         "pretty_name": release.title,
         "task_categories": ["question-answering", "text-generation"],
-        "size_categories": [next((name for most, name in _SIZES if rows < most), "1M<n<10M")],
+        "size_categories": [next((name for most, name in _SIZES if rows < most), "1B<n<10B")],
         "annotations_creators": ["machine-generated"],
         "multilinguality": ["monolingual"],
         "source_datasets": ["original"],

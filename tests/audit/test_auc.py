@@ -164,9 +164,10 @@ def test_rare_answers_with_random_labels_tell_nothing(sizes: list[int], rows: tu
         ([1] * 40 + [0] * 5, [0] * 40 + [8] * 5, True),
         ([1] * 40 + [0] * 40 + [40], [0] * 40 + [1] * 40 + [40], True),
         ([1] * 40 + [0] * 40 + [10], [0] * 40 + [1] * 40 + [10], False),
+        ([1] * 40, [0] * 40 + [1] * 20 + [20], True),
         ([2], [0, 2], False),
     ],
-    ids=["all once", "once in one split alone", "half once", "most once", "two rows a side"],
+    ids=["all once", "once in one split alone", "half once", "most once", "half of the pairs", "two rows a side"],
 )
 def test_what_no_other_row_can_tell_has_no_area(first: list[int], second: list[int], has_area: bool) -> None:
     size = max(len(first), len(second))

@@ -17,6 +17,7 @@ from dual_data.config import About
 from dual_data.engine.tables import content_hash, file_hash
 from dual_data.errors import DualDataError, UsageError
 from dual_data.release.build import Build, read_build
+from dual_data.release.card import front_matter as card_head
 from dual_data.release.diff import compare, read_snapshot
 from dual_data.release.tables import tables_of
 from dual_data.release.tree import write_release
@@ -114,6 +115,16 @@ def test_front_matter_is_what_the_hub_reads(released: Released) -> None:
     assert [config["config_name"] for config in head["configs"] if config.get("default")] == ["matched"]
     listed = {entry["path"] for config in head["configs"] for entry in config["data_files"]}
     assert listed == {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")}
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"),
+    [(999, "n<1K"), (1_000, "1K<n<10K"), (9_999_999, "1M<n<10M"), (10_000_000, "10M<n<100M"), (10**9, "1B<n<10B")],
+)
+def test_the_size_is_the_hubs_word_for_it(released: Released, rows: int, size: str) -> None:
+    file = released[0].configs["facts"]["train"].model_copy(update={"rows": rows})
+    large = released[0].model_copy(update={"configs": {"facts": {"train": file}}})
+    assert card_head(large)["size_categories"] == [size]
 
 
 def test_a_table_that_another_build_replaced_is_not_released(tmp_path: Path) -> None:
