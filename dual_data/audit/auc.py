@@ -76,7 +76,7 @@ def auc_of_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
 def auc_of_number_counts(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
     """`auc_of_numbers` from the number of rows of each side with each value, in ascending order of the values."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if not a.sum() or not b.sum():
+    if not a.size:  # reduceat needs a value
         return None
     starts = _bins(a + b)
     categories = auc_of_counts(np.add.reduceat(a, starts), np.add.reduceat(b, starts))

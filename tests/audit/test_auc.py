@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dual_data.audit.auc import auc, auc_of_counts, auc_of_number_counts, auc_of_numbers, leave_pair_out
@@ -62,6 +62,7 @@ def spelled_out(cells: Counts) -> tuple[float, float]:
 
 
 @given(counts)
+@example([(0, 2)] * 40 + [(2, 0)] * 10 + [(1, 1)] * 20 + [(40, 2), (0, 38)])
 def test_it_is_leave_pair_out_cross_validation(cells: Counts) -> None:
     first, second = zip(*cells, strict=True)
     expected, untold = spelled_out(cells)
@@ -209,5 +210,6 @@ def test_random_lengths_tell_nothing_on_average(rows: tuple[int, int]) -> None:
 
 
 def test_a_number_without_rows_or_without_company_has_no_area() -> None:
-    assert auc_of_numbers(pl.Series([None], dtype=pl.Int64), pl.Series([3])) is None
+    nothing, three = pl.Series([None], dtype=pl.Int64), pl.Series([3])
+    assert [auc_of_numbers(*sides) for sides in ((nothing, three), (three, nothing), (nothing, nothing))] == [None] * 3
     assert auc_of_numbers(pl.Series([1]), pl.Series([9])) is None

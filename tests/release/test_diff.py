@@ -51,6 +51,18 @@ def test_added_removed_and_corrected_facts() -> None:
     ]
 
 
+def test_the_order_of_the_tables_does_not_matter() -> None:
+    old = snapshot(ONE, {"x": ONE["facts"]["fact_id"].to_list()})
+    facts = TWO["facts"].with_columns(
+        fact_id=pl.col("fact_id").str.reverse(), object_label=pl.col("object_label") + " now", subject_label="relation"
+    )
+    new = snapshot({**TWO, "facts": pl.concat([facts.head(9), TWO["facts"].slice(9).with_columns(topic=pl.lit("t"))])})
+    turned = Snapshot("x", *(frame.reverse() for frame in new[1:]))
+    difference = compare(old, new)
+    assert all(len(frame) > 1 for frame in difference[:4])
+    assert all(map(pl.DataFrame.equals, difference, compare(old, turned)))
+
+
 def test_of_several_objects_none_is_corrected_by_another() -> None:
     first = ONE["facts"].row(0, named=True)
     several = [
