@@ -194,6 +194,15 @@ def test_numbers_are_told_apart_by_their_spread_and_by_their_order() -> None:
     assert 0.52 < area < 0.54
 
 
+def test_neighbouring_lengths_are_one_category_until_it_has_the_root_of_all_rows() -> None:
+    """16 rows, so at least 4 a bin: 4, 3 + 3, 3 + 3. Each value alone would tell the splits apart."""
+    first, second = [2, 3, 0, 3, 0], [2, 0, 3, 0, 3]
+    alone = auc_of_counts(first, second)
+    assert alone is not None
+    assert alone > 0.7
+    assert auc_of_number_counts(first, second) == 0.5
+
+
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=60))
 def test_equal_lengths_tell_nothing(sizes: list[int]) -> None:
     if sum(sizes) > 3:
