@@ -34,7 +34,7 @@ def families(release: Release) -> list[Family]:
     """Every family that has forget splits and something to retain."""
     result = []
     for config in release.recipes():
-        splits = list(release.configs[config])
+        splits = release.configs[config]
         forget: dict[str, list[str]] = {}
         for split in splits:
             if (split_name := parse(split)) and split_name.topic and split_name.percent is not None:
@@ -43,7 +43,7 @@ def families(release: Release) -> list[Family]:
             retain = f"{name}_retain_train"
             if retain not in splits:
                 fast = [split for split in splits if split.startswith(f"{name}_fast_retain_")]
-                retain = min(fast, key=lambda split: int(split.rpartition("_")[2]), default="")
+                retain = min(fast, key=lambda split: splits[split].rows, default="")
             evaluated = f"{name}_retain_eval"
             if retain:
                 result.append(

@@ -88,19 +88,16 @@ def test_datasets_name_the_folder_or_the_revision(exported: Exported) -> None:
     assert (hub["path"], hub["revision"]) == ("owner/dual", "v1.0.0")
 
 
-def test_published_retain_splits_serve_both_ways(exported: Exported) -> None:
+@pytest.mark.parametrize("smallest", ["500", "small"])
+def test_published_retain_splits_serve_both_ways(exported: Exported, smallest: str) -> None:
     release, _ = exported
-    splits = {
-        "city_forget_rare_5": 1,
-        "city_forget_popular_5": 1,
-        "city_fast_retain_1500": 1,
-        "city_fast_retain_500": 1,
-    }
-    file = next(iter(release.configs["facts"].values()))
-    changed = release.model_copy(update={"configs": {"paper": dict.fromkeys(splits, file)}})
-    (family,) = families(changed)
-    assert (family.retain, family.retain_eval) == ("city_fast_retain_500", "city_fast_retain_500")
-    assert family.full == ("city_forget_rare_5", "city_forget_popular_5", "city_fast_retain_500")
+    retain = f"city_fast_retain_{smallest}"
+    rows = {"city_forget_rare_5": 99, "city_forget_popular_5": 99, "city_fast_retain_1500": 1500, retain: 500}
+    file = release.configs["facts"]["train"]
+    splits = {name: file.model_copy(update={"rows": number}) for name, number in rows.items()}
+    (family,) = families(release.model_copy(update={"configs": {"paper": splits}}))
+    assert (family.retain, family.retain_eval) == (retain, retain)
+    assert family.full == ("city_forget_rare_5", "city_forget_popular_5", retain)
 
 
 @pytest.mark.slow
