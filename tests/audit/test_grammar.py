@@ -91,6 +91,7 @@ def test_no_template_of_ours_is_malformed(label: bool) -> None:
             "",
         ),
         ("What is the head of state of alphaland?", "alphaland", "head of state", "alphaland"),
+        ("What is the head of state of The alphaland?", "alphaland", "head of state", "alphaland"),
         ("What's the currency used in Alphaland?", "Alphaland", "currency used", "Alphaland"),
     ],
 )
