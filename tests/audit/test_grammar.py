@@ -139,6 +139,20 @@ def test_the_head_of_a_noun_phrase(phrase: str, head: str) -> None:
     assert phrases.parse(phrase) == (head, None)
 
 
+@pytest.mark.parametrize(
+    ("phrase", "is_person"),
+    [
+        ("head of state", True),
+        ("head", False),
+        ("cast member", True),
+        ("unmarried partner", True),
+        ("trading partner", False),
+    ],
+)
+def test_what_asks_for_no_person(phrase: str, is_person: bool) -> None:
+    assert malformed(f"What is the {phrase} of Alphaland?", "Iota Kappa") == ("ungrammatical" if is_person else None)
+
+
 def test_a_plural_may_follow_are() -> None:
     assert malformed("What are the colours of Alphaland?", "red and blue") is None
     assert malformed("What is the colours of Alphaland?", "red and blue") == "ungrammatical"
