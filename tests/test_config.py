@@ -11,7 +11,17 @@ from typing import Annotated
 import pytest
 from pydantic import AfterValidator, Field
 
-from dual_data.config import PACES, About, Pace, Services, Strict, load_profile, parse, url_fault
+from dual_data.config import (
+    PACES,
+    About,
+    Pace,
+    Services,
+    Strict,
+    Topic,
+    load_profile,
+    parse,
+    url_fault,
+)
 from dual_data.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,6 +103,23 @@ def test_an_unknown_key_is_told_with_those_of_its_table(data: dict[str, object],
 def test_an_empty_text_is_to_be_filled_in() -> None:
     with pytest.raises(ConfigError, match=r"mine\.toml: plain\.unit: fill in `unit`$"):
         parse(Root, {"plain": {"unit": ""}}, Path("mine.toml"))
+
+
+@pytest.mark.parametrize(
+    ("data", "faults"),
+    [
+        ({"classes": []}, "mine.toml: classes: name at least one"),
+        (
+            {"classes": ["city", "Q515"]},
+            "mine.toml: classes.0: 'city' is not a Wikidata item id such as Q515",
+        ),
+        ({"classes": "Q515"}, "mine.toml: classes: must be a list: [...]"),
+    ],
+)
+def test_the_fault_of_a_list_is_told_alone(data: dict[str, object], faults: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Topic, {"label": "city", **data}, Path("mine.toml"))
+    assert str(caught.value) == faults
 
 
 def test_every_key_of_a_project_is_explained_in_the_shipped_profile() -> None:

@@ -54,7 +54,10 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
         return model.model_validate(data)
     except ValidationError as error:
         faults = []
-        for item in error.errors(include_url=False):
+        items = error.errors(include_url=False)
+        for item in items:
+            if item["type"] == "too_short" and any(_is_inside(other["loc"], item["loc"]) for other in items):
+                continue  # Invalid entries of a list are not counted, but were named.
             key = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
             message = item["msg"].removeprefix("Value error, ")
             if item["type"] == "extra_forbidden":
@@ -62,6 +65,8 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
                 message = f"unknown key; known here: {known}" if known else "unknown key"
             if item["type"] == "string_too_short" and not item["input"]:
                 message = f"fill in `{item['loc'][-1]}`"
+            if item["type"] == "tuple_type":
+                message = "must be a list: [...]"
             if item["type"] == "too_short":
                 least = item["ctx"]["min_length"]
                 message = "name at least one" if least == 1 else f"name at least {least}"
@@ -69,6 +74,11 @@ def parse(model: type[Model], data: Mapping[str, Any], path: Path, prefix: str =
         first_key, first = faults[0]
         rest = "".join(f"\n{path}: {key}: {message}" for key, message in faults[1:])
         raise ConfigError(first + rest, file=path, key=first_key) from None
+
+
+def _is_inside(location: Sequence[int | str], outer: Sequence[int | str]) -> bool:
+    """Whether a location is a part of what is at `outer`."""
+    return len(location) > len(outer) and location[: len(outer)] == outer
 
 
 def _keys_beside(kind: Any, location: Sequence[int | str]) -> list[str]:
