@@ -91,7 +91,7 @@ class Prompt(Strict):
 
 def load_prompt(path: Path) -> Prompt:
     """Read one prompt file. Raises ConfigError that names file and key, InputError where it is absent."""
-    lines = read_text(path, "a prompt").removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    lines = read_text(path, "a prompt").replace("\r\n", "\n").split("\n")
     if lines[0].strip() != _FENCE:
         raise ConfigError(
             f"must begin with a line {_FENCE}, then TOML, then a line {_FENCE}, then the prompt", file=path

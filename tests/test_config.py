@@ -122,6 +122,12 @@ def test_the_fault_of_a_list_is_told_alone(data: dict[str, object], faults: str)
     assert str(caught.value) == faults
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes('[project]\r\ntitle = "Städte"\r\n'.encode("utf-8-sig"))
+    assert load_profile(path).about.title == "Städte"
+
+
 def test_every_key_of_a_project_is_explained_in_the_shipped_profile() -> None:
     head = (ROOT / "pipeline" / "dual.toml").read_text(encoding="utf-8").partition("\nname = ")[0]
     for key in ("name", *About.model_fields):

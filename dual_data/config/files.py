@@ -102,7 +102,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read_text(path: Path, kind: str = "a TOML file") -> str:
     """Read a file of the project. Raises ConfigError where it is not in UTF-8, InputError where it is absent."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")  # Editors of Windows put a byte order mark first.
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file; {kind} is expected there") from None
     except IsADirectoryError:
