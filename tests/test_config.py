@@ -18,6 +18,7 @@ from dual_data.config import (
     Services,
     Strict,
     Topic,
+    each_once,
     load_profile,
     parse,
     url_fault,
@@ -120,6 +121,12 @@ def test_the_fault_of_a_list_is_told_alone(data: dict[str, object], faults: str)
     with pytest.raises(ConfigError) as caught:
         parse(Topic, {"label": "city", **data}, Path("mine.toml"))
     assert str(caught.value) == faults
+
+
+def test_no_value_is_listed_twice() -> None:
+    assert each_once((0, 1)) == (0, 1)
+    with pytest.raises(ValueError, match=r"^0 is listed 2 times; list it once$"):
+        each_once((1, 0, 0))
 
 
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -43,8 +44,9 @@ class Strict(BaseModel):
 
 def each_once(values: tuple[Value, ...]) -> tuple[Value, ...]:
     """Validator that returns the values. Raises ValueError if one occurs twice."""
-    if twice := next((value for value in values if values.count(value) > 1), None):
-        raise ValueError(f"{twice} is listed {values.count(twice)} times; list it once")
+    for value, times in Counter(values).items():
+        if times > 1:
+            raise ValueError(f"{value} is listed {times} times; list it once")
     return values
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from dual_data.config import Strict, parse, read_toml
+from dual_data.config import Strict, each_once, parse, read_toml
 from dual_data.errors import ConfigError, InputError, UsageError
 from dual_data.evaluation.methods import method_named
 from dual_data.evaluation.rows.schedule import Optimisation
@@ -25,18 +24,11 @@ _OWN_SETS = ("forget", "retain_train", "retain_eval", "name", "preferred")
 """Names that a further measured set may not have: the sets of every cell, and other keys beside them."""
 
 
-def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values, unchanged. Raises ValueError where one is listed more than once."""
-    if repeated := [value for value, count in Counter(values).items() if count > 1]:
-        raise ValueError(f"lists {repeated[0]!r} more than once")
-    return values
-
-
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # A list that would be empty is left out: an empty one would silently run nothing, or all that it could name.
-Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
-Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(_each_once)]
-Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_each_once)]
+Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1), AfterValidator(each_once)]
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(each_once)]
 
 
 class ModelSettings(Strict):
@@ -162,7 +154,7 @@ class GridSettings(Strict):
     minilm: bool = False
     """Whether every item has as a score the cosine of MiniLM's embeddings of generation and answer."""
     distractors: int = Field(default=4, ge=0)
-    attacks: Annotated[tuple[str, ...], AfterValidator(_each_once)] = ()
+    attacks: Annotated[tuple[str, ...], AfterValidator(each_once)] = ()
     """Attack prompts for the forget set."""
     panel: str = ""
     """Utility panel of every cell: `shipped`, or a file of JSON lines, relative to the project, with $VARIABLES."""
