@@ -89,6 +89,8 @@ class Project(NamedTuple):
 
 def find_root(start: Path) -> Path:
     """The nearest folder at or above `start` that is a project. Raises InputError where there is none."""
+    if not start.exists():  # Else a misspelt folder in a project would be taken for that project.
+        raise InputError(f"{start}: no such folder; name a project, or a folder inside one")
     for folder in (start, *start.resolve().parents):
         if (folder / "pipeline" / "__init__.py").is_file():
             return folder

@@ -455,6 +455,13 @@ def test_no_project(tmp_path: Path) -> None:
     assert "dual-data init" in outcome.err
 
 
+def test_a_misspelt_folder_in_a_project_is_not_that_project(project: Path) -> None:
+    for command in (("check",), ("build", "--dry-run"), ("relations", "list")):
+        outcome = dual_data(*command, "--project", project / "benchmrk")
+        assert outcome.code == 2
+        assert outcome.err == f"error: {project / 'benchmrk'}: no such folder; name a project, or a folder inside one\n"
+
+
 def test_no_such_profile_and_no_such_stage(project: Path) -> None:
     outcome = dual_data("build", "--project", project, "--profile", "duel")
     assert outcome.code == 2
