@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from dual_data.calls import Calls
 from dual_data.config import Profile, is_profile, load_profile, same_name
+from dual_data.display import visible
 from dual_data.engine.plan import artifacts, command
 from dual_data.engine.progress import Progress
 from dual_data.engine.stage import Stage, Tools, wiring_faults
@@ -180,7 +181,7 @@ def init(target: Path, source: Path | None = None) -> None:
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target, prefix=".init-") as scratch:
-            _fill(Path(scratch), source or template_folder(), target.resolve().name)
+            _fill(Path(scratch), source or template_folder(), visible(target.resolve().name))
             for path in list(Path(scratch).iterdir()):
                 path.rename(target / path.name)
     except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
@@ -542,6 +543,13 @@ def test_init_makes_a_project_of_another_title(tmp_path: Path) -> None:
         path = tmp_path / 'my "towns"' / "pipeline" / f"{name}.toml"
         assert load_profile(path).about == About(title='my "towns"')
         assert load_profile(path).stages == load_profile(ROOT / "pipeline" / f"{name}.toml").stages
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"\x7f", b"two\nlines"])
+def test_init_in_a_folder_whose_name_no_file_could_hold(tmp_path: Path, name: bytes) -> None:
+    target = tmp_path / os.fsdecode(name)
+    init(target)
+    assert load_profile(target / "pipeline" / "dual.toml").about.title in ("\ufffd", "two lines")
 
 
 def test_init_here_and_from_what_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
