@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from dual_data.config import Relation, load_relation, load_relations
+from dual_data.engine.plan import command
 from dual_data.engine.stage import Result, Tools, needed
 from dual_data.engine.tables import Settled, settle
 from dual_data.errors import ConfigError, DualDataError, InputError, UsageError
@@ -101,7 +102,7 @@ def preview_relation(project: Project, stem: str, limit: int, faulty: Callable[[
     """
     path = project.root / "pipeline" / "relations" / f"{stem}.toml"
     if not path.is_file():
-        raise InputError(f"{path}: no such relation; make it with: dual-data relations new {stem}")
+        raise InputError(f"{path}: no such relation; make it with: {command(project.root, f'relations new {stem}')}")
     relation = load_relation(path)
     _expect_no_conflict(path, faulty)
     tools = project.tools()

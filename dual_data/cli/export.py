@@ -87,10 +87,14 @@ def _export(
     from dual_data.project import load_project
     from dual_data.released import locate, read_release
 
-    own = load_project(project, profile).artifacts / FOLDER if not source else None
-    if own and not own.is_dir():
-        raise InputError(f"{own}: no release; make it with: dual-data release --profile {profile}")
-    place = locate(own or source)
+    if source:
+        place = locate(source)
+    else:
+        loaded = load_project(project, profile)
+        own = loaded.artifacts / FOLDER
+        if not own.is_dir():
+            raise InputError(f"{own}: no release; make it with: {loaded.command('release')}")
+        place = locate(own)
     release = read_release(place)
     files = make(release, place)
     write_export(kind, files, folder, release, place)

@@ -463,6 +463,12 @@ def test_a_misspelt_folder_in_a_project_is_not_that_project(project: Path) -> No
         assert outcome.err == f"error: {project / 'benchmrk'}: no such folder; name a project, or a folder inside one\n"
 
 
+def test_a_preview_of_no_relation_says_how_to_add_it_to_this_project(project: Path) -> None:
+    outcome = dual_data("relations", "preview", "P99999", "--project", project)
+    assert outcome.code == 2
+    assert outcome.err.endswith(f"make it with: dual-data relations new P99999 --project {project}\n")
+
+
 def test_no_such_profile_and_no_such_stage(project: Path) -> None:
     outcome = dual_data("build", "--project", project, "--profile", "duel")
     assert outcome.code == 2

@@ -131,7 +131,7 @@ def test_without_a_build_or_release_the_next_command_is_named(tmp_path: Path, pr
     for command, words in (
         (["release"], f"run: dual-data build --project {tmp_path} --profile made\n"),
         (["push", NAME, "--tag", "v1"], "dual-data release"),
-        (["export", "lm-eval", tmp_path / "tasks"], "no release; make it with: dual-data release --profile made\n"),
+        (["export", "lm-eval", tmp_path / "tasks"], f"dual-data release --project {tmp_path} --profile made\n"),
     ):
         outcome = dual_data(*command, "--project", tmp_path, "--profile", "made")
         assert outcome.code in (1, 2)
