@@ -50,6 +50,8 @@ def attack(
 
     Example: dual-data eval attack --grid demo
     """
+    if not 0 < lr < math.inf:
+        raise UsageError(f"--lr {lr:g}: a learning rate is a number greater than 0")
     need_torch()
 
     from dual_data.evaluation.device.devices import device_named

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
 from dual_data.cli.evaluation_grid import GridPart, on_grid
+from tests.cli.command import dual_data
 
 CALLS: list[tuple[GridPart, float]] = []
 
@@ -50,3 +52,9 @@ def test_without_options_it_is_the_whole_of_the_demo() -> None:
 
 def test_an_option_left_out_is_the_commands_own() -> None:
     assert _called(without_rate, "--lr 0.1") == (GridPart(), 0.1)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
+def test_relearning_needs_a_rate_at_which_it_learns(rate: str) -> None:
+    outcome = dual_data("eval", "attack", f"--lr={rate}")
+    assert (outcome.code, outcome.err) == (2, f"error: --lr {rate}: a learning rate is a number greater than 0\n")
