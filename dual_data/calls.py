@@ -271,7 +271,7 @@ class Calls:
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(pace.attempts),
-            wait=lambda state: _delay(state, pace),
+            wait=lambda state: _delay(service, state, pace),
             retry=tenacity.retry_if_exception_type(Transient),
             sleep=lambda seconds: self._sleep(seconds, ended),
             reraise=True,
@@ -293,7 +293,7 @@ class Calls:
             if wait is None:
                 return
             if wait.asked and wait.seconds > pace.longest_wait:
-                raise _too_long(wait.seconds, pace)
+                raise _too_long(service, wait.seconds, pace)
             self._sleep(wait.seconds, ended)
 
     def _sleep(self, seconds: float, ended: threading.Event | None) -> None:
@@ -342,7 +342,7 @@ def _await(source: str, running: Iterable[Future[Answer]]) -> None:
         raise Dropped from None
 
 
-def _delay(state: tenacity.RetryCallState, pace: Pace) -> float:
+def _delay(service: str, state: tenacity.RetryCallState, pace: Pace) -> float:
     """Seconds until the next try: what the service asked for, else exponential with jitter."""
     outcome = state.outcome
     error = outcome.exception() if outcome is not None else None
@@ -351,12 +351,12 @@ def _delay(state: tenacity.RetryCallState, pace: Pace) -> float:
         backoff = 2.0 ** min(state.attempt_number - 1, sys.float_info.max_exp - 1)
         return float(min(pace.longest_wait, backoff + random.random()))
     if requested > pace.longest_wait:
-        raise _too_long(requested, pace)
+        raise _too_long(service, requested, pace)
     return requested
 
 
-def _too_long(seconds: float, pace: Pace) -> ServiceError:
+def _too_long(service: str, seconds: float, pace: Pace) -> ServiceError:
     return ServiceError(
-        f"the service asks to wait {seconds:.0f} s, more than longest_wait ({pace.longest_wait:.0f} s). "
+        f"{service}: asks to wait {seconds:.0f} s, more than longest_wait ({pace.longest_wait:.0f} s). "
         "What was answered is kept; run the same command again after that time."
     )
