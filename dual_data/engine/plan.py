@@ -97,7 +97,7 @@ def plan_stage(stage: Stage, project: Path, profile: Profile, limit: int | None,
     manifest = read_manifest(folder)
     pending = [name for name in stage.inputs if earlier[name].reason]
     if pending:
-        reason = "never built" if manifest is None else f"may rerun: {' and '.join(pending)} will be built anew"
+        reason = why_unread(folder) if manifest is None else f"may rerun: {' and '.join(pending)} will be built anew"
         return Step(stage, None, reason, manifest)
     inputs = {name: upstream.content() for name in stage.inputs if (upstream := earlier[name].manifest) is not None}
     known_sources = {} if manifest is None else manifest.basis.sources
@@ -153,8 +153,8 @@ def basis_of(
 def why_stale(basis: Basis, manifest: Manifest | None, folder: Path) -> str:
     """Why the output on disk is not that of `basis`, by the first difference; empty if it is."""
     if manifest is None:
-        return "never built"
-    if manifest.basis.fingerprint() != manifest.fingerprint or manifest.sealed().seal != manifest.seal:
+        return why_unread(folder)
+    if manifest.sealed().seal != manifest.seal:
         return "its manifest was edited"
     if changes := _changes(manifest.basis, basis):
         return "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
@@ -165,6 +165,11 @@ def why_stale(basis: Basis, manifest: Manifest | None, folder: Path) -> str:
         if file_hash(path) != table.file:
             return f"{name}.parquet is not what was written"
     return ""
+
+
+def why_unread(folder: Path) -> str:
+    """Why a stage's folder has no valid manifest."""
+    return "its manifest cannot be read" if (folder / "manifest.json").exists() else "never built"
 
 
 def _changes(old: Basis, new: Basis) -> list[str]:

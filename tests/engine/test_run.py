@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dataframely as dy
 import polars as pl
 import pytest
 
@@ -18,6 +19,7 @@ from dual_data.engine.manifest import Manifest, read_manifest
 from dual_data.engine.plan import outdated, plan, why_stale
 from dual_data.engine.run import build, read_rows
 from dual_data.engine.stage import Result, Stage, Tools
+from dual_data.engine.tables import file_hash
 from dual_data.errors import ConfigError, DualDataError, InputError, Offline, ProjectBusy
 from dual_data.locks import locked
 from tests.engine import toy
@@ -42,8 +44,15 @@ def reasons(root: Path, *stages: Stage, limit: int | None = None, **params: dict
     return {s.stage.name: s.reason for s in plan(stages or toy.PIPELINE, root, toy.profile(**params), limit)}
 
 
+class LargerNumbers(toy.Numbers):
+    """Numbers with another rule for the same columns."""
+
+    square = dy.Int64(max=51)
+
+
 def test_rows_and_rejects_are_kept_apart(root: Path) -> None:
-    manifest = run(root)["numbers"]
+    manifests = run(root)
+    manifest = manifests["numbers"]
     assert read_rows(root, toy.profile(), "numbers")["n"].to_list() == [0, 1, 2, 3, 5, 6, 7]
     rejected = read_rows(root, toy.profile(), "numbers", "rejected")
     assert dict(rejected.select("n", "reason").iter_rows()) == {
@@ -51,9 +60,16 @@ def test_rows_and_rejects_are_kept_apart(root: Path) -> None:
         8: "schema:square|max",
         9: "schema:square|max",
     }
-    assert manifest.rejected == {"schema:square|max": 2, "unlucky": 1}
-    assert manifest.calls["squares"] == (10, 0, 0)
+    assert list(manifest.rejected.items()) == [("schema:square|max", 2), ("unlucky", 1)]
+    assert manifest.calls == {"squares": (10, 0, 0)}
+    assert manifests["totals"].calls == {}
     assert read_rows(root, toy.profile(), "totals", "extra/list").height == 7
+
+
+def test_a_stage_counts_its_own_calls_of_a_source_that_others_call_too(root: Path) -> None:
+    manifests = run(root, toy.NUMBERS, replace(toy.NUMBERS, name="again"))
+    assert manifests["numbers"].calls == {"squares": (10, 0, 0)}
+    assert manifests["again"].calls == {"squares": (0, 10, 0)}
 
 
 @pytest.mark.parametrize("dtype", [pl.Binary, pl.List(pl.Binary), pl.Struct({"a": pl.Binary}), pl.Object])
@@ -78,12 +94,24 @@ def test_a_second_build_does_nothing(root: Path) -> None:
         ({"params": {"numbers": {"count": 8}}}, "parameter count is 8, was 10"),
         ({"limit": 5}, "limit 5, was none"),
         ({"stages": (replace(toy.NUMBERS, version=2), toy.TOTALS)}, "the stage's code is version 2, was 1"),
+        ({"stages": (replace(toy.NUMBERS, schema=LargerNumbers), toy.TOTALS)}, "the schema of its table changed"),
     ],
 )
 def test_the_plan_says_why(root: Path, change: Mapping[str, Any], reason: str) -> None:
     run(root)
     result = reasons(root, *change.get("stages", ()), limit=change.get("limit"), **change.get("params", {}))
     assert result == {"numbers": reason, "totals": "may rerun: numbers will be built anew"}
+
+
+def test_only_services_that_a_stage_names_make_it_stale(root: Path) -> None:
+    stages = (replace(toy.NUMBERS, services=("sparql",)), toy.TOTALS)
+    run(root, *stages)
+    for service, reason in (
+        ({"wikipedia": "https://wiki.example/w/"}, ""),
+        ({"sparql": "embedded"}, "service sparql is embedded, was https://query.wikidata.org/sparql"),
+    ):
+        moved = toy.profile().model_copy(update={"services": Services.model_validate(service)})
+        assert plan(stages, root, moved, None)[0].reason == reason
 
 
 @pytest.mark.parametrize(
@@ -118,6 +146,8 @@ def test_what_is_outdated_stands_on_disk_and_can_be_looked_at(root: Path) -> Non
     ]
     (root / "pipeline" / "words" / "a.txt").unlink()
     assert [step.reason for step in outdated(newer, root, toy.profile())] == ["the stage's code is version 2, was 1"]
+    moved = replace(toy.TOTALS, sources=lambda *_: {"tables": file_hash(root / "moved.csv")})
+    assert outdated((toy.NUMBERS, moved), root, toy.profile()) == []
     shutil.rmtree(root / "artifacts" / "toy" / "totals")
     assert outdated(newer, root, toy.profile()) == []
 
@@ -184,7 +214,13 @@ def test_damage_is_noticed(root: Path) -> None:
     edited["basis"]["params"]["count"] = 11
     manifest.write_text(json.dumps(edited))
     assert reasons(root, numbers={"count": 11})["numbers"] == "its manifest was edited"
+    edited["basis"]["params"]["count"] = 10
+    edited["rejected"]["unlucky"] = 2
+    manifest.write_text(json.dumps(edited))
+    assert reasons(root)["numbers"] == "its manifest was edited"
     manifest.write_text("{")
+    assert reasons(root)["numbers"] == "its manifest cannot be read"
+    manifest.unlink()
     assert reasons(root)["numbers"] == "never built"
     run(root)
     assert reasons(root) == {"numbers": "", "totals": ""}
