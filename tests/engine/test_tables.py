@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dual_data.engine.tables import content_hash, read_table, write_table, write_whole
+from dual_data.ids import digest
 
 ROWS = st.lists(
     st.tuples(st.text(), st.one_of(st.none(), st.integers(-(2**40), 2**40)), st.lists(st.text(), max_size=3))
@@ -96,8 +98,21 @@ def test_the_hash_is_what_it_always_was() -> None:
 
 def test_parquet_keeps_the_hash(tmp_path: Path) -> None:
     rows = frame([("é", None, ["x"]), ("a", 1, [])])
-    write_table(rows, tmp_path / "deep" / "x.parquet")
-    assert content_hash(pl.read_parquet(tmp_path / "deep" / "x.parquet")) == content_hash(rows)
+    path = tmp_path / "deep" / "x.parquet"
+    write_table(rows, path)
+    assert content_hash(pl.read_parquet(path)) == content_hash(rows)
+    assert path.stat().st_mode & 0o777 == 0o644, "others may read it too, unlike other temporary files"
+
+
+def test_a_table_for_which_the_disk_has_no_room_is_an_error_of_the_system(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_table(pl.DataFrame({"a": [digest(str(n)) for n in range(10_000)]}), tmp_path / "x.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_path_is_no_pattern(tmp_path: Path) -> None:
