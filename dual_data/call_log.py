@@ -52,7 +52,7 @@ def key_of(source: str, request: Request) -> str:
 
 
 class CallLog:
-    """One SQLite file, safe to use from several threads of one process.
+    """One SQLite file, safe to use from several threads, and from several processes with a log each.
 
     `read_only` never creates or changes the file. A disk error becomes a DualDataError that says so. While another
     process holds the file, this one waits up to `patience` seconds: the answer to write may have cost money.
@@ -95,10 +95,8 @@ class CallLog:
             blob, stored = _well_formed(answer)
             rows.append((key_of(source, request), source, canonical(request), zlib.compress(blob), at, attempts))
             answers.append(stored)
-        with self._storage() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?)", rows)
-            connection.execute("COMMIT")
         return answers
 
     def known(self, keys: Sequence[str]) -> int:
@@ -123,10 +121,10 @@ class CallLog:
         """Note the start of a request at the clock's time (epoch seconds), or say how long it has to wait.
 
         Pauses and starts are kept in the file, so that a restart forgets neither the requests of the last minute nor
-        what the service asked for. The clock is read under the lock: if another thread could note a later time first,
-        it would look as if the clock had gone back.
+        what the service asked for. The clock is read under the lock: if another thread or process could note a later
+        time first, it would look as if the clock had gone back.
         """
-        with self._storage() as connection:
+        with self._transaction() as connection:
             now = clock()
             if rest := self._rest_of_pause(connection, service, now):
                 return Wait(rest, asked=True)
@@ -146,7 +144,7 @@ class CallLog:
 
     def pause(self, service: str, seconds: float, clock: Callable[[], float]) -> None:
         """Record that the service wants no request from this machine for the next `seconds`."""
-        with self._storage() as connection:
+        with self._transaction() as connection:
             now = clock()
             if seconds > self._rest_of_pause(connection, service, now):
                 connection.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?)", (service, now, now + seconds))
@@ -214,12 +212,22 @@ class CallLog:
             try:
                 yield self._connection
             except sqlite3.Error as error:
-                if self._connection.in_transaction:
-                    self._connection.rollback()
                 raise DualDataError(
                     f"{self.path}: the call log cannot be used ({error}); what was answered before is kept. "
                     f"{self._advice(error)}"
                 ) from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """The connection for changes that are made all or none, and that no other process comes between."""
+        with self._storage() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
 
 
 def _well_formed(answer: Answer) -> tuple[bytes, Answer]:

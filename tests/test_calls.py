@@ -309,6 +309,18 @@ def test_a_pause_is_not_cut_short_by_a_shorter_one_or_by_a_clock_that_goes_back(
     assert log.take_turn("a", None, clock.now) is None
 
 
+def test_the_pace_holds_for_processes_that_share_a_log(tmp_path: Path) -> None:
+    first, second = (CallLog(tmp_path / "calls.sqlite", patience=0.1) for _ in range(2))
+
+    def clock() -> float:
+        with pytest.raises(DualDataError, match="is locked"):
+            second.take_turn("a", 1, lambda: 0.0)
+        return 0.0
+
+    assert first.take_turn("a", 1, clock) is None
+    assert second.take_turn("a", 1, lambda: 0.0) == Wait(WINDOW, asked=False)
+
+
 class SlowClock(FakeClock):
     """Each reading is a second later than the last, and takes a while."""
 
