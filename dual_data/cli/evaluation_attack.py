@@ -61,8 +61,6 @@ def attack(
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    if not 0 < lr < math.inf:
-        raise UsageError(f"--lr: {lr:g} is no learning rate: give a number above 0")
     where = device_named(device)
     use_threads(threads)
     root, spelled, cells = part.open()

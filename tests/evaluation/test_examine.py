@@ -229,12 +229,6 @@ def test_a_bare_word_that_is_no_known_model_is_said_before_the_hub_is_asked(
         assert ("(tiny) and not a folder here: looking for it on the Hub" in first) is explained
 
 
-@pytest.mark.parametrize("lr", ["0", "-1e-4", "nan", "inf"])
-def test_relearning_needs_a_rate_above_zero(lr: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(["eval", "attack", "--lr", lr]) == 2
-    assert f"--lr: {float(lr):g} is no learning rate" in capsys.readouterr().err
-
-
 def _opened(folder: Path) -> tuple[Grid, list[Cell]]:
     settings = load_settings(folder / "pipeline" / "evaluation.toml")
     grid = spell_out(settings, "one", folder, folder / "artifacts" / "evaluation" / "one")
