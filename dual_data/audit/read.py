@@ -253,7 +253,8 @@ def _json(file: Path) -> pl.DataFrame:
 
 def _json_lines(file: Path) -> pl.DataFrame:
     # Editors on Windows begin a file with a byte order mark, which polars skips in the other formats alone.
-    return pl.read_ndjson(file.read_bytes().removeprefix(codecs.BOM_UTF8), infer_schema_length=None)
+    lines = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    return pl.read_ndjson(lines, infer_schema_length=None)
 
 
 def _divided(name: str, config: str, rows: pl.DataFrame) -> Iterator[Split]:
