@@ -101,11 +101,8 @@ class Leaks:
 
     def _is_suspect(self, stem: str, subject: str, answer: str) -> bool:
         """Whether all wordings together hold enough of the answer for a leak; most facts need no closer look."""
-        answer_words, subject_words, vocabulary = (
-            unicode_tokens(answer),
-            unicode_tokens(subject),
-            self._vocabularies[stem],
-        )
+        answer_words, subject_words = unicode_tokens(answer), unicode_tokens(subject)
+        vocabulary = self._vocabularies[stem]
         if vocabulary.isdisjoint(answer_words) and set(answer_words).isdisjoint(subject_words):
             return False
         shared = sum(word in vocabulary or word in subject_words for word in answer_words)

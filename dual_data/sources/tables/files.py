@@ -6,6 +6,7 @@ the column `topic`, else the name of the file without its ending.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -90,7 +91,7 @@ def _as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
 
 
 def _read_csv(path: Path) -> pl.DataFrame:
-    data = _bytes(path).removeprefix(b"\xef\xbb\xbf")
+    data = _bytes(path).removeprefix(codecs.BOM_UTF8)
     if not data or data.isspace():
         raise InputError(f"{path}: is empty; a first line with column names is expected")
     if (at := data.find(b"\0")) >= 0:
