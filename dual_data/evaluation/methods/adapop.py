@@ -45,18 +45,20 @@ def exponents(
     """
     if any(value is None for value in facts.popularity):
         raise UsageError("AdaPop needs the popularity of every forget row: a column pop_sum or popularity")
-    if not (0 <= lowest <= highest and highest > 0):
-        raise UsageError(
-            f"AdaPop.lowest, AdaPop.highest: {lowest:g} and {highest:g} are not 0 <= lowest <= highest > 0"
-        )
     values = [float(value) for value in facts.popularity if value is not None]
     if by == "published":
         by_row = [min(max(scale * max(s, 1e-9) ** -power, lowest), highest) for s in values]
-    elif by == "quantile":
-        by_row = [highest * (lowest / highest) ** u for u in ranks(values)]
     else:
-        raise UsageError(f"AdaPop.by: {by!r} is neither quantile nor published")
+        by_row = [highest * (lowest / highest) ** u for u in ranks(values)]
     return {"exponent": [[b] * len(labels) for b, labels in zip(by_row, facts.labels, strict=True)]}
+
+
+def known_rule(*, by: str, lowest: float, highest: float) -> None:
+    """Raise ValueError for options that give no exponents."""
+    if by not in ("quantile", "published"):
+        raise ValueError(f"by: {by!r} is neither quantile nor published")
+    if not (0 <= lowest <= highest and highest > 0):
+        raise ValueError(f"lowest: {lowest:g}, with highest {highest:g}, is not 0 <= lowest <= highest > 0")
 
 
 def share_clipped(
@@ -122,4 +124,5 @@ METHOD = Method(
     constants=exponents,
     notes=share_clipped,
     controller=DualAscent,
+    check=known_rule,
 )

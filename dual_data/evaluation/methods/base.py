@@ -148,6 +148,8 @@ class Method(NamedTuple):
     """Makes the controller of one cell from the options that are its parameters."""
     notes: Callable[..., dict[str, float]] | None = None
     """Makes figures about the rows for the result, from `Facts` and the options that are its parameters."""
+    check: Callable[..., None] | None = None
+    """Raises ValueError, with the option's name first, for values of the options that are its parameters."""
     code: str = ""
     """Hash of the code of the method's file; set when the method becomes known by name."""
 
@@ -175,7 +177,13 @@ class Method(NamedTuple):
             if isinstance(value, float) and not math.isfinite(value):
                 raise UsageError(f"{self.name}.{name}: {value} is not a finite number")
         # An int given for a float is the same setting.
-        return {**known, **{name: type(known[name])(value) for name, value in chosen.items()}}
+        options = {**known, **{name: type(known[name])(value) for name, value in chosen.items()}}
+        if self.check is not None:
+            try:
+                self.bind(self.check, options)()
+            except ValueError as error:
+                raise UsageError(f"{self.name}.{error}") from None
+        return options
 
     @staticmethod
     def bind(function: Callable[..., Result], options: Mapping[str, Any]) -> Callable[..., Result]:
@@ -184,13 +192,14 @@ class Method(NamedTuple):
         return partial(function, **{name: value for name, value in options.items() if name in names})
 
 
-def soft_margin(values: Tensor, beta: float) -> Tensor:
-    """-(2 / beta) log sigmoid(beta * values), elementwise and without overflow.
-
-    Raises UsageError unless beta > 0: a negative one would teach the forget rows.
-    """
+def positive_beta(*, beta: float) -> None:
+    """Raise ValueError unless beta > 0, as `soft_margin` needs it: a negative one would teach the forget rows."""
     if beta <= 0:
-        raise UsageError(f"beta: {beta:g} is not greater than 0")
+        raise ValueError(f"beta: {beta:g} is not greater than 0")
+
+
+def soft_margin(values: Tensor, beta: float) -> Tensor:
+    """-(2 / beta) log sigmoid(beta * values), elementwise and without overflow."""
     return -(2.0 / beta) * torch.nn.functional.logsigmoid(beta * values)
 
 

@@ -1,6 +1,6 @@
 """DPO and IdkDPO: prefer another answer to the true one."""
 
-from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs, soft_margin
+from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs, positive_beta, soft_margin
 
 
 def loss(
@@ -28,5 +28,13 @@ _KINDS = ("forget", "retain", "refusal")
 _SOURCE = "Rafailov et al. 2023, arXiv 2305.18290; as a forget loss Maini et al. 2024, arXiv 2401.06121"
 _REFERENCE = frozenset({"forget", "refusal"})
 
-DPO = Method("DPO", loss, f"{_SOURCE}; prefers another row's answer", _KINDS, _REFERENCE, other_answer="swapped")
-IDK_DPO = Method("IdkDPO", loss, f"{_SOURCE}; prefers a refusal", _KINDS, _REFERENCE, other_answer="refusals")
+DPO = Method(
+    "DPO",
+    loss,
+    f"{_SOURCE}; prefers another row's answer",
+    _KINDS,
+    _REFERENCE,
+    other_answer="swapped",
+    check=positive_beta,
+)
+IDK_DPO = DPO._replace(name="IdkDPO", source=f"{_SOURCE}; prefers a refusal", other_answer="refusals")

@@ -1,6 +1,6 @@
 """NPO: negative preference optimisation, a bounded gradient ascent."""
 
-from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs, soft_margin
+from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs, positive_beta, soft_margin
 
 
 def loss(
@@ -23,4 +23,6 @@ def loss(
     return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": forget_nll, "retain_nll": retain})
 
 
-METHOD = Method("NPO", loss, "Zhang et al. 2024, arXiv 2404.05868", reference=frozenset({"forget"}))
+METHOD = Method(
+    "NPO", loss, "Zhang et al. 2024, arXiv 2404.05868", reference=frozenset({"forget"}), check=positive_beta
+)

@@ -1,6 +1,6 @@
 """SimNPO: NPO without a reference, on length-normalised losses."""
 
-from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs, soft_margin
+from dual_data.evaluation.methods.base import Batch, Loss, Method, Outputs, positive_beta, soft_margin
 
 
 def loss(
@@ -24,4 +24,4 @@ def loss(
     return Loss(gamma * forget + alpha * retain, {"forget": forget, "forget_nll": forget_nll, "retain_nll": retain})
 
 
-METHOD = Method("SimNPO", loss, "Fan et al. 2024, arXiv 2410.07163; constants of its TOFU runs")
+METHOD = Method("SimNPO", loss, "Fan et al. 2024, arXiv 2410.07163; constants of its TOFU runs", check=positive_beta)

@@ -669,6 +669,12 @@ def test_what_would_be_trained_in_float16_is_refused_before_a_model_is_loaded(
             "evaluation.toml: presets.short.methods.NPO.beta: 'low' is not a valid float",
         ),
         (
+            "beta = 0.5",
+            "beta = 0",
+            ConfigError,
+            "evaluation.toml: presets.short.methods.NPO.beta: 0 is not greater than 0$",
+        ),
+        (
             "GradAscent = {}",
             "GA = {}",
             ConfigError,

@@ -12,7 +12,7 @@ import torch
 from dual_data.errors import UsageError
 from dual_data.evaluation.methods import METHODS, code_hash, method_named
 from dual_data.evaluation.methods.adapop import DualAscent, exponents, ranks, share_clipped
-from dual_data.evaluation.methods.base import Facts, soft_margin
+from dual_data.evaluation.methods.base import Facts
 from dual_data.evaluation.methods.jensun import jensen_shannon, point_divergence, refusal_tokens
 from dual_data.evaluation.methods.rmu import direction
 from dual_data.evaluation.models.loading import decoder_layers
@@ -260,9 +260,10 @@ def test_options_are_checked_by_name_and_type() -> None:
 
 
 def test_a_beta_that_would_teach_the_forget_rows_is_refused() -> None:
-    for beta in (0.0, -0.5):
-        with pytest.raises(UsageError, match=rf"beta: {beta:g} is not greater than 0"):
-            soft_margin(torch.zeros(2), beta)
+    for name in ("NPO", "SimNPO", "DPO", "IdkDPO"):
+        for beta in (0.0, -0.5):
+            with pytest.raises(UsageError, match=rf"{name}.beta: {beta:g} is not greater than 0"):
+                METHODS[name].options({"beta": beta})
 
 
 def test_a_refusal_without_tokens_is_refused() -> None:
@@ -295,14 +296,14 @@ def test_adapop_of_one_fact_and_of_an_unknown_rule() -> None:
     assert ranks([4.0]) == [0.5]
     assert exponents(facts([7.0]))["exponent"][0] == pytest.approx([(2.0 * 0.05) ** 0.5] * 2)
     assert exponents(facts([0.0]), by="published")["exponent"] == [[2.0] * 2]
-    with pytest.raises(UsageError, match="'rank' is neither quantile nor published"):
-        exponents(facts([1.0]), by="rank")
+    with pytest.raises(UsageError, match=r"AdaPop.by: 'rank' is neither quantile nor published"):
+        METHODS["AdaPop"].options({"by": "rank"})
 
 
 @pytest.mark.parametrize(("lowest", "highest"), [(-0.1, 2.0), (2.0, 1.0), (0.0, 0.0)])
 def test_adapop_refuses_bounds_that_no_exponent_can_have(lowest: float, highest: float) -> None:
-    with pytest.raises(UsageError, match=r"AdaPop.lowest, AdaPop.highest: .* are not 0 <= lowest <= highest > 0"):
-        exponents(facts([1.0, 2.0]), lowest=lowest, highest=highest)
+    with pytest.raises(UsageError, match=r"AdaPop.lowest: .*, with highest .*, is not 0 <= lowest <= highest > 0"):
+        METHODS["AdaPop"].options({"lowest": lowest, "highest": highest})
 
 
 def test_adapop_published_exponents_are_clipped_and_the_share_is_recorded() -> None:
