@@ -191,7 +191,10 @@ def read_utility_panel(grid: GridSettings, project: Path) -> Panel:
 
 
 def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
-    """All rows of a dataset; with a limit, the first rows of each split by hash, in the order of the file."""
+    """All rows of a dataset; with a limit, the first rows of each split by hash, in the order of the file.
+
+    Raises InputError for what cannot be read, an empty split, and rows that are in a forget and a retain split.
+    """
     folder = resolved(data.folder, project)
     if not folder.is_dir():
         raise InputError(
@@ -210,13 +213,27 @@ def read_sets(data: DataSettings, project: Path, limit: int) -> Sets:
             raise InputError(f"{folder / split.path}: no rows in the part from {split.start} to {split.end}")
         return items
 
-    return Sets(
+    sets = Sets(
         {name: read(split) for name, split in data.forget.items()},
         read(data.retain_train),
         read(data.retain_eval),
         read(data.format) if data.format else [],
         {name: read(split) for name, split in data.measured.items()},
     )
+    _refuse_overlap(sets, folder)
+    return sets
+
+
+def _refuse_overlap(sets: Sets, folder: Path) -> None:
+    """Raise InputError where a row is to be both forgotten and retained: no model could do both."""
+    # Not by id, which a table may give only within its file.
+    retained = {(item.question, item.answer) for item in (*sets.retain_train, *sets.retain_eval)}
+    for name, rows in sets.forget.items():
+        if both := [item.question for item in rows if (item.question, item.answer) in retained]:
+            raise InputError(
+                f"{folder}: {len(both)} of {len(rows)} rows of the forget set {name} are also in retain_train or "
+                f"retain_eval, such as {both[0]!r}: take them out of one of the two"
+            )
 
 
 def identity_of(model: ModelSettings) -> Identity:

@@ -729,6 +729,12 @@ def test_what_would_be_trained_in_float16_is_refused_before_a_model_is_loaded(
         ('folder = "data"', 'folder = "artifacts"', InputError, "artifacts: no such folder.* from it: correct"),
         ("rare.jsonl", "absent.jsonl", InputError, "no such file"),
         ("end = 0.5", "end = 0.0", InputError, "no rows in the part from 0.0 to 0.0"),
+        (
+            "popular.jsonl",
+            "retain.jsonl",
+            InputError,
+            "data: 21 of 21 rows of the forget set popular are also in retain_train or retain_eval, such as '0: Which",
+        ),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named(
