@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 from pydantic import BaseModel, ValidationError
@@ -119,7 +119,7 @@ class Release(Strict):
     """Configurations that could not be made, with the reason."""
     files: Mapping[str, str]
     """SHA-256 of every file other than the tables and this manifest."""
-    stages: Mapping[str, Mapping[str, Any]]
+    stages: Mapping[str, Manifest]
     """The manifest of every stage, as the build wrote it."""
 
     @property

@@ -185,7 +185,7 @@ def _built_since(released: Release, project: Project) -> list[str]:
     return [
         stage
         for stage, manifest in standing.items()
-        if manifest is not None and manifest.seal != released.stages[stage].get("seal")
+        if manifest is not None and manifest.seal != released.stages[stage].seal
     ]
 
 

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from dual_data import __version__
 from dual_data.calls import Counts
@@ -82,6 +82,18 @@ class Manifest(Strict):
         """The manifest with its seal."""
         content = self.model_dump(mode="json", exclude={"seal"})
         return self.model_copy(update={"seal": digest(canonical(content), 64)})
+
+    @field_validator("outcome")
+    @classmethod
+    def _with_data(cls, outcome: Mapping[str, Table]) -> Mapping[str, Table]:
+        if "data" not in outcome:
+            raise ValueError("lacks the table data, which every stage has")
+        return outcome
+
+    @property
+    def day(self) -> str:
+        """The day on which the stage was built, as YYYY-MM-DD; empty where it is unknown."""
+        return str(self.build.get("built_at", ""))[:10]
 
     def content(self) -> str:
         """Content hash of the stage's rows."""

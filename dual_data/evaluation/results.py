@@ -131,6 +131,10 @@ class Result(TypedDict):
     run: RunRecord
 
 
+_KEYS = Result.__annotations__.keys() - {"panel", "panel_items", "run"}
+"""What the file of every result has."""
+
+
 class Head(NamedTuple):
     """The beginning of a result."""
 
@@ -185,7 +189,7 @@ def read_result(path: Path) -> Result:
     Raises InputError for a file that is no result or of another layout.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= _KEYS:
         raise InputError(f"{path}: not a result of layout {FORMAT}; run the cell again")
     run = run_path(path)
     return cast("Result", content | {"run": read_json(run) if run.exists() else {}})

@@ -106,7 +106,7 @@ def _values(source: Source) -> dict[str, str]:
         "title": text(release.title),
         "description": f"{about.description.strip()}\n\n" if about.description.strip() else "",
         "citation": f"Please cite:\n\n```bibtex\n{about.citation.strip()}\n```\n" if about.citation.strip() else "",
-        "builder": text(release.stages.get("facts", {}).get("build", {}).get("dual_data", "")),
+        "builder": text(release.stages["facts"].build.get("dual_data", "")) if "facts" in release.stages else "",
         "warnings": _warnings(release),
         "recipes": _contents(source),
         "absent": _absent(release),
@@ -236,14 +236,10 @@ def _titled(name: str, content: str, rows: int) -> str:
 
 def _origin(release: Release) -> str:
     state = release.state
-    dates = sorted(str(stage.get("build", {}).get("built_at", ""))[:10] for stage in release.stages.values())
+    dates = sorted(stage.day for stage in release.stages.values())
     commit = f"commit {code(state.commit[:12])}" if state.commit else "no commit that git could name"
-    services = {
-        f"{name} {value}"
-        for stage in release.stages.values()
-        for name, value in stage.get("basis", {}).get("services", {}).items()
-    }
-    sources = [name for stage in release.stages.values() for name in stage.get("basis", {}).get("sources", {})]
+    services = {f"{name} {value}" for stage in release.stages.values() for name, value in stage.basis.services.items()}
+    sources = [name for stage in release.stages.values() for name in stage.basis.sources]
     inputs = "; services: " + ", ".join(map(text, sorted(services))) if services else ""
     inputs += (
         f"; read: {', '.join(map(text, sources[:SOURCES]))}{' and more' if len(sources) > SOURCES else ''}"
@@ -256,11 +252,10 @@ def _origin(release: Release) -> str:
 def _stages(release: Release) -> str:
     rows = []
     for name, stage in release.stages.items():
-        rejected = stage.get("rejected", {})
-        reasons = ", ".join(f"{text(reason)} {count:,}" for reason, count in list(rejected.items())[:5])
-        more = f", and {len(rejected) - 5} more" if len(rejected) > 5 else ""
-        accepted = stage["outcome"]["data"]["rows"]
-        rows.append((code(name), number(accepted), number(sum(rejected.values())), reasons + more))
+        reasons = ", ".join(f"{text(reason)} {count:,}" for reason, count in list(stage.rejected.items())[:5])
+        more = f", and {len(stage.rejected) - 5} more" if len(stage.rejected) > 5 else ""
+        counts = (stage.outcome["data"].rows, sum(stage.rejected.values()))
+        rows.append((code(name), *map(number, counts), reasons + more))
     return table(("stage", "rows", "rejected", "most frequent reasons"), rows)
 
 
@@ -274,6 +269,7 @@ def _columns(source: Source) -> str:
 
 
 def _models(source: Source) -> list[str]:
-    params = source.release.stages.get("splits", {}).get("basis", {}).get("params", {})
+    splits = source.release.stages.get("splits")
+    params = splits.basis.params if splits is not None else {}
     models = [*params.get("matched", {}).get("models", []), params.get("paper", {}).get("model", "")]
     return [str(model) for model in models if model]

@@ -34,7 +34,7 @@ _KINDS = {pl.Boolean: "sc:Boolean", pl.Float64: "sc:Float", pl.Float32: "sc:Floa
 
 def croissant(release: Release, place: Place) -> str:
     """croissant.json of the release, one JSON-LD document."""
-    dates = [str(stage.get("build", {}).get("built_at", ""))[:10] for stage in release.stages.values()]
+    dates = [stage.day for stage in release.stages.values()]
     base = json.loads(files("dual_data.release").joinpath(BASE).read_text(encoding="utf-8"))
     about = release.about
     optional = {

@@ -99,7 +99,7 @@ def _fill(build: Build, folder: Path, name: str, about: About) -> Release:
         configs=configs,
         absent=tables.absent,
         files={},
-        stages={stage: manifest.model_dump(mode="json") for stage, manifest in build.manifests.items()},
+        stages=build.manifests,
     )
     release, files = texts(release, Place(folder=folder))
     for path, content in files.items():

@@ -70,7 +70,7 @@ def _tables(place: Place, release: Release) -> Iterator[str]:
 def _provenance(release: Release) -> Iterator[str]:
     """Stages whose number of rows differs from the released one; hashes may differ, since names are made plain."""
     for stage, manifest in release.stages.items():
-        rows = manifest.get("outcome", {}).get("data", {}).get("rows")
+        rows = manifest.outcome["data"].rows
         released = release.configs.get(stage, {}).get(WHOLE)
         if released is not None and released.rows != rows:
             yield f"{released.path}: {released.rows} rows, but its stage made {rows}: it is from another build"

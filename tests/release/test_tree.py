@@ -15,7 +15,7 @@ import yaml
 
 from dual_data.config import About
 from dual_data.engine.tables import content_hash, file_hash
-from dual_data.errors import DualDataError, UsageError
+from dual_data.errors import DualDataError, InputError, UsageError
 from dual_data.release.build import Build, read_build
 from dual_data.release.card import front_matter as card_head
 from dual_data.release.diff import compare, read_snapshot
@@ -520,6 +520,22 @@ def test_a_stage_of_another_build_is_found(build: Build, tmp_path: Path) -> None
     assert verify(Place(folder=target))[1] == [
         f"facts/train.parquet: {rows} rows, but its stage made {rows + 1}: it is from another build"
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fault"),
+    [("outcome", {}, "outcome: Value error, lacks the table data"), ("basis", "edited", "basis: Input should be")],
+)
+def test_a_stage_that_is_no_manifest_is_refused(
+    build: Build, tmp_path: Path, key: str, value: object, fault: str
+) -> None:
+    target = tmp_path / "out"
+    write_release(build, target, name="made")
+    manifest = json.loads((target / "manifest.json").read_text())
+    manifest["stages"]["facts"][key] = value
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=rf"manifest.json is not that of a release \(1 faults; .*stages.facts.{fault}"):
+        verify(Place(folder=target))
 
 
 def test_content_hash_survives_the_way_through_the_file(released: Released) -> None:

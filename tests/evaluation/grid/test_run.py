@@ -793,6 +793,7 @@ def test_a_result_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no results"):
         list(read_results(tmp_path))
     (tmp_path / "cells").mkdir()
-    (tmp_path / "cells" / "a.json").write_text(json.dumps({"format": 0}))
-    with pytest.raises(InputError, match="not a result of layout"):
-        list(read_results(tmp_path))
+    for content in ({"format": 0}, {"format": 3, "id": "a", "cell": {}}):  # the second lacks its items
+        (tmp_path / "cells" / "a.json").write_text(json.dumps(content))
+        with pytest.raises(InputError, match="not a result of layout 3"):
+            list(read_results(tmp_path))
