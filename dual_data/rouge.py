@@ -66,16 +66,6 @@ def recall_l(gold: str, text: str) -> float:
     return longest_common_subsequence(gold_words, plain_tokens(text)) / len(gold_words) if gold_words else 0.0
 
 
-def recalls_l(golds: Iterable[str], texts: Iterable[str]) -> list[float]:
-    """ROUGE-L recall of many pairs, each distinct pair scored once.
-
-    Raises ValueError when the two differ in length.
-    """
-    pairs = list(zip(golds, texts, strict=True))
-    scores = {pair: recall_l(*pair) for pair in dict.fromkeys(pairs)}
-    return [scores[pair] for pair in pairs]
-
-
 def share_a_word(golds: Iterable[str], texts: Iterable[str]) -> list[bool]:
     """Whether `recall_l` is above 0 for each pair: whether the two share a word once stemmed.
 

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from dual_data.rouge import longest_common_subsequence, recall_l, recalls_l, rouge, rouge_best, share_a_word
+from dual_data.rouge import longest_common_subsequence, recall_l, rouge, rouge_best, share_a_word
 
 SCORER = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
 WORDS = st.sampled_from(
@@ -77,15 +77,12 @@ def test_best_answer_counts() -> None:
     assert rouge_best([], "anything") == (0, 0, 0, 0)
 
 
-def test_many_pairs_equal_single_pairs_and_are_fast() -> None:
+def test_many_pairs_are_scored_fast() -> None:
     golds = [f"city number {i % 997} of river {i % 89}" for i in range(100_000)]
     texts = [f"The city of river {i % 83}, number {i % 991}, and nothing else." for i in range(100_000)]
     started = time.perf_counter()
-    scores = recalls_l(golds, texts)
+    assert sum(map(recall_l, golds, texts)) > 0
     assert time.perf_counter() - started < 20  # about a second here; rouge_score takes minutes
-    assert scores[::9973] == [recall_l(g, t) for g, t in zip(golds[::9973], texts[::9973], strict=True)]
-    with pytest.raises(ValueError, match="shorter"):
-        recalls_l(["a", "b"], ["a"])
 
 
 STEMMED = st.text("abdeginsty", min_size=1, max_size=9) | st.sampled_from(

@@ -12,13 +12,13 @@ subject_prefix     answers with the first letters of the subject's label, case a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import polars as pl
 
 from dual_data.audit.columns import standard
-from dual_data.rouge import longest_common_subsequence, plain_tokens, recall_l, recalls_l
+from dual_data.rouge import longest_common_subsequence, plain_tokens, recall_l
 from dual_data.words import fold
 
 NAMES = ("subject_copy", "majority_answer", "relation_majority", "shuffled_answers", "subject_prefix")
@@ -41,78 +41,44 @@ def mean_scores(rows: pl.DataFrame) -> dict[str, float | None]:
     return {name: sum(scores) / len(scores) if scores else None for name, scores in known.items()}
 
 
-def rule_scores(rows: pl.DataFrame) -> pl.DataFrame:
-    """The score of each rule on each row; null if the row lacks what the rule needs."""
-    known = rows.drop_nulls(["answer", "relation"])
-    joined = rows.join(_most_frequent_by(known, ["relation"]), on="relation", how="left", maintain_order="left")
-    joined = joined.join(_shuffled(known), on=["relation", "answer"], how="left", maintain_order="left")
-    top = most_frequent(rows["answer"])
-    texts: dict[str, Iterable[str | None]] = {
-        "subject_copy": rows["subject_label"],
-        "majority_answer": [top and top[0]] * rows.height,
-        "relation_majority": joined["top"],
-        "subject_prefix": _prefixes(rows),
-    }
-    scores = [pl.Series(name, _recalls(rows["answer"], guesses), pl.Float64) for name, guesses in texts.items()]
-    return pl.DataFrame([*scores, joined["score"].alias("shuffled_answers")]).select(NAMES)
-
-
 def baseline_table(rows: pl.DataFrame, by: str) -> pl.DataFrame:
     """One row for each value of `by`, in order of first appearance: rows, the baselines, and `chance`, their maximum.
 
-    The same as :func:`baselines` for many splits at once, with each distinct pair of texts scored once. `rows` has
-    answer, relation and subject_label, without nulls.
+    The same as :func:`baselines` for many splits at once. `rows` has answer, relation and subject_label, without nulls.
     """
-    relation = [by, "relation"]
-    guesses = {
-        "subject_copy": rows.select(by, gold="answer", text="subject_label"),
-        "subject_prefix": rows.select(by, gold="answer", text=pl.Series(_prefixes(rows), dtype=pl.String)),
-        "majority_answer": rows.join(_most_frequent_by(rows, [by]), on=by).select(by, gold="answer", text="top"),
-        "relation_majority": rows.join(_most_frequent_by(rows, relation), on=relation).select(
-            by, gold="answer", text="top"
-        ),
-    }
-    scores = _pair_scores(pl.concat([guess.select("gold", "text") for guess in guesses.values()]))
-    table = rows.group_by(by, maintain_order=True).agg(pl.len().cast(pl.Int64).alias("rows"))
-    for name, guess in guesses.items():
-        scored = guess.join(scores, on=["gold", "text"], how="left")
-        means = scored.group_by(by).agg((pl.col("score").sum() / pl.len()).alias(name))
-        table = table.join(means, on=by, how="left", maintain_order="left")
-    shuffled = _shuffled(rows.select(pl.struct(relation).alias("relation"), "answer")).unnest("relation")
-    means = shuffled.group_by(by).agg(
-        ((pl.col("rows") * pl.col("score")).sum() / pl.col("rows").sum()).alias("shuffled_answers")
-    )
-    table = table.join(means, on=by, how="left", maintain_order="left")
+    scored = rule_scores(rows, by).with_columns(rows[by])
     # Groups are summed in no fixed order: rounding makes the table the same on every machine.
-    figures = table.select(by, "rows", pl.col(NAMES).round(_DIGITS))
-    return figures.with_columns(chance=pl.max_horizontal(NAMES))
+    means = pl.col(NAMES).mean().round(_DIGITS)
+    table = scored.group_by(by, maintain_order=True).agg(pl.len().cast(pl.Int64).alias("rows"), means)
+    return table.with_columns(chance=pl.max_horizontal(NAMES))
 
 
-def _pair_scores(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Columns gold, text, score: the ROUGE-L recall of each distinct pair that has a word in common; others score 0."""
-    distinct = pairs.unique().with_row_index("pair")
-    texts = pl.concat([distinct["gold"], distinct["text"]]).unique().to_list()
-    tokenised = [(text, plain_tokens(text)) for text in texts]
-    words = pl.DataFrame(
-        {
-            "gold": [text for text, tokens in tokenised for _ in tokens],
-            "word": [word for _, tokens in tokenised for word in tokens],
-        },
-        schema={"gold": pl.String, "word": pl.String},
-    )
-    gold = distinct.select("pair", "gold").join(words, on="gold")
-    text = distinct.select("pair", gold="text").join(words, on="gold")
-    common = gold.join(text, on=["pair", "word"], how="semi").select("pair")
-    sharing = distinct.join(common, on="pair", how="semi")
-    scores = pl.Series(recalls_l(sharing["gold"], sharing["text"]), dtype=pl.Float64)
-    return sharing.select("gold", "text", score=scores)
+def rule_scores(rows: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
+    """The score of each rule on each row; null if the row lacks what the rule needs.
+
+    All rows are one split, or with `by`, those with one value of this column.
+    """
+    rows = rows.select("answer", "relation", "subject_label", split=by or pl.lit(0))
+    known = rows.drop_nulls(["answer", "relation"])
+    cell = ["split", "relation"]
+    tops = (_most_frequent_by(rows.drop_nulls("answer"), ["split"]), _most_frequent_by(known, cell))
+    shuffled = _shuffled(known.select("answer", relation=pl.struct(cell))).unnest("relation")
+    joined = rows.join(tops[0], on="split", how="left", maintain_order="left")
+    joined = joined.join(tops[1], on=cell, how="left", maintain_order="left", suffix="_of_relation")
+    joined = joined.join(shuffled, on=[*cell, "answer"], how="left", maintain_order="left")
+    texts = {
+        "subject_copy": rows["subject_label"].to_list(),
+        "majority_answer": joined["top"].to_list(),
+        "relation_majority": joined["top_of_relation"].to_list(),
+        "subject_prefix": _prefixes(rows),
+    }
+    answers, recall = rows["answer"].to_list(), cache(_recall)  # pairs repeat
+    scores = [pl.Series(name, [*map(recall, answers, guesses)], pl.Float64) for name, guesses in texts.items()]
+    return pl.DataFrame([*scores, joined["score"].alias("shuffled_answers")]).select(NAMES)
 
 
-def _recalls(golds: Iterable[str | None], texts: Iterable[str | None]) -> list[float | None]:
-    """ROUGE-L recall of each pair; None where a text is absent."""
-    recall = cache(recall_l)  # pairs repeat
-    pairs = zip(golds, texts, strict=True)
-    return [None if gold is None or text is None else recall(gold, text) for gold, text in pairs]
+def _recall(gold: str | None, text: str | None) -> float | None:
+    return None if gold is None or text is None else recall_l(gold, text)
 
 
 def _prefixes(rows: pl.DataFrame) -> list[str | None]:
