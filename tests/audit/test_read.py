@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +14,8 @@ import pytest
 
 from dual_data.audit.read import NotAuditable, Selection, read, read_all, select
 from dual_data.errors import InputError
+from tests.faults.proxy import RESET, Fault, proxy, unavailable
+from tests.services.hub import Hub, Repository, hub
 
 ROWS = pl.DataFrame({"question": ["What is the country of A?", "When was B born?"], "answer": ["Nu", "1900"]})
 LINKS = pl.DataFrame({"qid": ["Q1"], "inbound_links": [3]})
@@ -328,71 +327,15 @@ def test_a_broken_card_is_one_clear_error(tmp_path: Path, card: str, message: st
         read(str(tmp_path))
 
 
-COMMIT = "c0ffee" + "0" * 34
-
-
-class Hub:
-    """The part of the Hub's HTTP API that a snapshot download uses, for one dataset `owner/name` at `v1`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.broken: int | None = None
-        """Status sent instead of a file's bytes; 0 closes the connection."""
-        files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-        tree = [
-            {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
-            for name, body in files.items()
-        ]
-        listing = {"id": "owner/name", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
-
-        hub = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
-                if path == "/api/datasets/owner/name/revision/v1":
-                    return self.reply(json.dumps(listing).encode(), {"Content-Type": "application/json"})
-                if path == f"/api/datasets/owner/name/tree/{COMMIT}":
-                    return self.reply(json.dumps(tree).encode(), {"Content-Type": "application/json"})
-                prefix = f"/datasets/owner/name/resolve/{COMMIT}/"
-                if path.startswith(prefix) and hub.broken is not None:
-                    if hub.broken:
-                        self.send_error(hub.broken)
-                    return None
-                if path.startswith(prefix) and path.removeprefix(prefix) in files:
-                    return self.reply(files[path.removeprefix(prefix)], {"X-Repo-Commit": COMMIT})
-                self.send_response(404)
-                self.send_header("X-Error-Code", "RevisionNotFound" if "/owner/name/" in path else "RepoNotFound")
-                self.send_header("Content-Length", "0")
-                return self.end_headers()
-
-            def do_HEAD(self) -> None:
-                self.do_GET()
-
-            def reply(self, body: bytes, headers: dict[str, str]) -> None:
-                self.send_response(200)
-                tag = {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', "Content-Length": str(len(body))}
-                for name, value in (headers | tag).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Log nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-
-
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    served = Hub(release(tmp_path / "served"))
-    thread = threading.Thread(target=served.server.serve_forever, daemon=True)
-    thread.start()
-    yield served
-    served.server.shutdown()
-    served.server.server_close()
-    thread.join()
+def online(tmp_path: Path) -> Iterator[Hub]:
+    """A Hub on loopback with the dataset owner/name at v1."""
+    folder = release(tmp_path / "served")
+    files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    with hub() as served:
+        repository = served.repositories["owner/name"] = Repository(private=False)
+        repository.tags["v1"] = repository.commit("main", files, "all")
+        yield served
 
 
 def audited(target: str, endpoint: str, cache: Path, *, offline: bool = False) -> subprocess.CompletedProcess[str]:
@@ -409,8 +352,8 @@ def audited(target: str, endpoint: str, cache: Path, *, offline: bool = False) -
     )
 
 
-def test_a_dataset_of_the_hub_is_read_at_its_revision(hub: Hub, tmp_path: Path) -> None:
-    result = audited("owner/name@v1", hub.address, tmp_path / "cache")
+def test_a_dataset_of_the_hub_is_read_at_its_revision(online: Hub, tmp_path: Path) -> None:
+    result = audited("owner/name@v1", online.url, tmp_path / "cache")
     assert result.returncode == 0, result.stderr
     assert {name: split["rows"] for name, split in json.loads(result.stdout)["splits"].items()} == {
         "matched/city_forget_rare_5": 2,
@@ -420,22 +363,25 @@ def test_a_dataset_of_the_hub_is_read_at_its_revision(hub: Hub, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("target", ["owner/name@v2", "owner/absent@v1"])
-def test_a_dataset_or_revision_that_is_not_there_is_one_clear_error(hub: Hub, tmp_path: Path, target: str) -> None:
-    result = audited(target, hub.address, tmp_path / "cache")
+def test_a_dataset_or_revision_that_is_not_there_is_one_clear_error(online: Hub, tmp_path: Path, target: str) -> None:
+    result = audited(target, online.url, tmp_path / "cache")
     assert result.returncode == 2
     assert f"error: {target}: no such file or folder, and the Hub refused it (404)" in result.stderr
     assert "hf_x" not in result.stderr
 
 
-def test_a_hub_that_is_not_asked_is_a_service_error(hub: Hub, tmp_path: Path) -> None:
-    result = audited("owner/name@v1", hub.address, tmp_path / "cache", offline=True)
+def test_a_hub_that_is_not_asked_is_a_service_error(online: Hub, tmp_path: Path) -> None:
+    result = audited("owner/name@v1", online.url, tmp_path / "cache", offline=True)
     assert result.returncode == 1
     assert "error: owner/name@v1: no such file or folder, and the Hub could not be reached" in result.stderr
 
 
-@pytest.mark.parametrize(("status", "words"), [(0, "could not be reached"), (520, "failed (520); try again later")])
-def test_a_hub_that_fails_midway_is_a_service_error(hub: Hub, tmp_path: Path, status: int, words: str) -> None:
-    hub.broken = status
-    result = audited("owner/name@v1", hub.address, tmp_path / "cache")
+@pytest.mark.parametrize(
+    ("fault", "words"), [(RESET, "could not be reached"), (unavailable(520), "failed (520); try again later")]
+)
+def test_a_hub_that_fails_midway_is_a_service_error(online: Hub, tmp_path: Path, fault: Fault, words: str) -> None:
+    with proxy(online.url) as between:
+        between.when = lambda request: fault if "/resolve/" in request.path else None
+        result = audited("owner/name@v1", between.url, tmp_path / "cache")
     assert result.returncode == 1
     assert f"error: owner/name@v1: no such file or folder, and the Hub {words}" in result.stderr

@@ -7,14 +7,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from dual_data.cli.audit import audit
-from dual_data.errors import InputError
-
-app = typer.Typer()
-app.command()(audit)
+from tests.cli.command import dual_data
 
 
 @pytest.fixture
@@ -26,9 +20,9 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def test_json_is_one_object_of_splits_and_pairs(files: list[str]) -> None:
-    result = CliRunner().invoke(app, [*files, "--json"])
-    assert result.exit_code == 0
-    report = json.loads(result.stdout)
+    outcome = dual_data("audit", *files, "--json")
+    assert outcome.code == 0
+    report = json.loads(outcome.out)
     assert set(report) == {"splits", "pairs"}
     assert list(report["splits"]) == ["rare", "popular"]
     assert report["splits"]["rare"]["top_answer_share"] == 1.0
@@ -37,29 +31,29 @@ def test_json_is_one_object_of_splits_and_pairs(files: list[str]) -> None:
 
 
 def test_a_table_is_printed(files: list[str]) -> None:
-    result = CliRunner().invoke(app, files)
-    assert result.exit_code == 0
-    assert result.stdout.split()[:3] == ["split", "rare", "popular"]
-    assert "auc_relation" in result.stdout
+    outcome = dual_data("audit", *files)
+    assert outcome.code == 0
+    assert outcome.out.split()[:3] == ["split", "rare", "popular"]
+    assert "auc_relation" in outcome.out
 
 
 def test_one_split_has_no_pairs(files: list[str]) -> None:
-    result = CliRunner().invoke(app, [*files, "--split", "rare", "--json"])
-    assert list(json.loads(result.stdout)["splits"]) == ["rare"]
-    assert json.loads(result.stdout)["pairs"] == {}
+    outcome = dual_data("audit", *files, "--split", "rare", "--json")
+    assert list(json.loads(outcome.out)["splits"]) == ["rare"]
+    assert json.loads(outcome.out)["pairs"] == {}
 
 
 def test_an_unknown_split_is_refused_with_those_there_are(files: list[str]) -> None:
-    result = CliRunner().invoke(app, [*files, "--split", "common"])
-    assert isinstance(result.exception, InputError)
-    assert "rare, popular" in str(result.exception)
+    outcome = dual_data("audit", *files, "--split", "common")
+    assert outcome.code == 2
+    assert "rare, popular" in outcome.err
 
 
 def test_what_is_passed_over_is_told_beside_the_result(files: list[str], tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_text("[1, 2]")
-    result = CliRunner().invoke(app, [str(tmp_path), "--json"])
-    assert set(json.loads(result.stdout)["pairs"]) == {"popular|rare"}
-    assert f"skipped: {tmp_path / 'notes.json'}: not readable as json" in result.stderr
+    outcome = dual_data("audit", str(tmp_path), "--json")
+    assert set(json.loads(outcome.out)["pairs"]) == {"popular|rare"}
+    assert f"skipped: {tmp_path / 'notes.json'}: not readable as json" in outcome.err
 
 
 def test_other_tables_are_passed_over_by_name(files: list[str], tmp_path: Path) -> None:
@@ -70,44 +64,40 @@ def test_other_tables_are_passed_over_by_name(files: list[str], tmp_path: Path) 
         "there are: question, paraphrase"
     )
     for targets in ([str(tmp_path)], [str(wordings), *files]):
-        result = CliRunner().invoke(app, [*targets, "--json"])
-        assert set(json.loads(result.stdout)["splits"]) == {"rare", "popular"}
-        assert result.stderr == f"skipped: {line}\n"
-    alone = CliRunner().invoke(app, [str(wordings)])
-    assert isinstance(alone.exception, InputError)
-    assert str(alone.exception) == line
-    missing = CliRunner().invoke(app, [*files, str(tmp_path / "absent.csv")])
-    assert isinstance(missing.exception, InputError)
+        outcome = dual_data("audit", *targets, "--json")
+        assert set(json.loads(outcome.out)["splits"]) == {"rare", "popular"}
+        assert outcome.err == f"skipped: {line}\n"
+    alone = dual_data("audit", str(wordings))
+    assert (alone.code, alone.err) == (2, f"error: {line}\n")
+    assert dual_data("audit", *files, tmp_path / "absent.csv").code == 2
 
 
 def test_infinite_popularity_is_told_and_makes_no_broken_json(tmp_path: Path) -> None:
     rows = {"question": ["Where lies A?"] * 2, "answer": ["Nu"] * 2, "popularity": [float("inf"), 2.0]}
     pl.DataFrame(rows).write_parquet(tmp_path / "some.parquet")
-    result = CliRunner().invoke(app, [str(tmp_path / "some.parquet"), "--json"])
-    assert json.loads(result.stdout)["splits"]["some"]["popularity"] == {"min": 2.0, "median": 2.0, "max": 2.0}
-    assert (
-        result.stderr == "some: 1 value(s) of the column popularity are left out, since they are not a finite number\n"
-    )
+    outcome = dual_data("audit", str(tmp_path / "some.parquet"), "--json")
+    assert json.loads(outcome.out)["splits"]["some"]["popularity"] == {"min": 2.0, "median": 2.0, "max": 2.0}
+    assert outcome.err == "some: 1 value(s) of the column popularity are left out, since they are not a finite number\n"
 
 
 @pytest.mark.parametrize("header", ["question,answer", "question,answer,split"])
 def test_a_table_without_rows_is_told(tmp_path: Path, header: str) -> None:
     file = tmp_path / "none.csv"
     file.write_text(f"{header}\n")
-    result = CliRunner().invoke(app, [str(file), "--json"])
-    assert json.loads(result.stdout)["splits"]["none"]["rows"] == 0
-    assert result.stderr == f"{file}: has no rows\n"
+    outcome = dual_data("audit", str(file), "--json")
+    assert json.loads(outcome.out)["splits"]["none"]["rows"] == 0
+    assert outcome.err == f"{file}: has no rows\n"
 
 
 def test_pairs_that_are_too_many_are_told(tmp_path: Path) -> None:
     for number in range(31):
         pl.DataFrame({"question": ["Where lies A?"], "answer": ["Nu"]}).write_csv(tmp_path / f"s{number}.csv")
-    result = CliRunner().invoke(app, [str(tmp_path), "--json"])
-    assert json.loads(result.stdout)["pairs"] == {}
-    assert "31 splits are too many to compare each with each" in result.stderr
+    outcome = dual_data("audit", str(tmp_path), "--json")
+    assert json.loads(outcome.out)["pairs"] == {}
+    assert "31 splits are too many to compare each with each" in outcome.err
 
 
 def test_explain_needs_no_table() -> None:
-    result = CliRunner().invoke(app, ["--explain"])
-    assert result.exit_code == 0
-    assert "\n  mirrored_share            Share of the rows" in result.stdout
+    outcome = dual_data("audit", "--explain")
+    assert outcome.code == 0
+    assert "\n  mirrored_share            Share of the rows" in outcome.out

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import dual_data, own_project
+from tests.cli.command import dual_data, project_on_table
 from tests.cli.test_golden import PROFILE, TABLE
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    with own_project(tmp_path / "mine") as root:
-        (root / "tables").mkdir()
-        (root / "tables" / "places_country.csv").write_text(TABLE)
-        (root / "pipeline" / "mine.toml").write_text(PROFILE)
+    with project_on_table(tmp_path / "mine", PROFILE, TABLE) as root:
         yield root
 
 

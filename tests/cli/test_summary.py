@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import dual_data, own_project
+from tests.cli.command import dual_data, project_on_table
 
 TABLE = "subjectLabel,relation,objectLabel\nOrbus,continent,Selmia\nVarn,continent,Selmia\nUln,continent,Tor\n"
 FACTS = '[project]\nname = "mine"\n\n[facts]\nsource = "labels"\nfolder = "tables"\n'
@@ -17,9 +17,7 @@ ADVICE = "set splits.matched.signal to one that has: mentions"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
-    with own_project(tmp_path / "mine", "P30") as root:
-        (root / "tables").mkdir()
-        (root / "tables" / "places_country.csv").write_text(TABLE)
+    with project_on_table(tmp_path / "mine", FACTS, TABLE) as root:
         yield root
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from dual_data.release.tree import write_release
 from dual_data.released import Release
-from tests.release.made import invented_build, world
+from tests.release.made import PUBLISHED, invented_build, world
 
 SIZES = {
     "percents": [1, 5, 10],
@@ -18,10 +18,6 @@ SIZES = {
     "matched": {"signal": "inbound_links"},
     "paper": {"retain": [500, 1500]},
 }
-PUBLISHED = [
-    "source_csv", "subjectLabel", "relation", "objectLabel", "subject_qid", "property_pid", "object_qid", "question",
-    "answer", "pop_subject", "pop_object", "pop_sum", "triple_pop",
-]  # fmt: skip
 FORGET = ("city_forget_rare_5", "city_forget_popular_5")
 QUOTED = ("city_fast_retain_500", "city_fast_retain_1500", "city_full", "full_")
 

@@ -24,6 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = "made-up/model"
 NAMES = ("facts", "links", "questions", "knowledge", "salience", "splits")
 STEMS = ("P17", "P19", "P36")
+PUBLISHED = [
+    "source_csv", "subjectLabel", "relation", "objectLabel", "subject_qid", "property_pid", "object_qid", "question",
+    "answer", "pop_subject", "pop_object", "pop_sum", "triple_pop",
+]  # fmt: skip
+"""Columns of the published dataset, in their order."""
 SIZES = {"percents": [5, 10], "smallest": 2, "matched": {"retain_train": 30, "retain_eval": 20}}
 
 

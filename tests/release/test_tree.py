@@ -23,14 +23,9 @@ from dual_data.release.tables import tables_of
 from dual_data.release.tree import write_release
 from dual_data.release.verify import verify
 from dual_data.released import Place, Release, locate, read_release
-from tests.release.made import MODEL, NAMES, SIZES, artifacts, invented_build, world
+from tests.release.made import MODEL, NAMES, PUBLISHED, SIZES, artifacts, invented_build, world
 
 Released = tuple[Release, Path]
-
-PUBLISHED = [
-    "source_csv", "subjectLabel", "relation", "objectLabel", "subject_qid", "property_pid", "object_qid", "question",
-    "answer", "pop_subject", "pop_object", "pop_sum", "triple_pop",
-]  # fmt: skip
 
 
 def front_matter(folder: Path) -> dict[str, Any]:
