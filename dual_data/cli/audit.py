@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from typing import Annotated
 
 import typer
 
-from dual_data.cli.text import as_json
+from dual_data.cli.text import as_json, say
 from dual_data.display import visible
 
 
@@ -55,15 +54,15 @@ def audit(
     from dual_data.audit.read import Selection, read_all, select
     from dual_data.audit.table import render
 
-    def say(line: str) -> None:
-        print(visible(line), file=sys.stderr)
+    def tell(line: str) -> None:
+        say(visible(line))
 
     selection = Selection(config or [], split or [])
-    splits = select(read_all(targets, say, selection), selection)
+    splits = select(read_all(targets, tell, selection), selection)
     groups = grouped(splits)
     for line in groups.skipped:
-        say(line)
-    report = measure_splits({item.name: item.rows for item in splits}, groups.by_split, say)
+        tell(line)
+    report = measure_splits({item.name: item.rows for item in splits}, groups.by_split, tell)
     if json:
         print(as_json(report))
     else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName, ProjectFolder
+from dual_data.cli.text import say
 
 if TYPE_CHECKING:
     from dual_data.engine.manifest import Manifest
@@ -60,7 +60,7 @@ def build(
 
         folder = dump_folder(source)
         for line in imported_lines(folder) if not dry_run else ():
-            print(line, file=sys.stderr, flush=True)
+            say(line)
         loaded = from_dumps(loaded, folder, engine, master)
     elif master or engine != "polars":
         raise UsageError("--engine and --master are options of --source dump:DIR; add it, or leave them out")
@@ -99,12 +99,12 @@ def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
 
     name = step.stage.name
     if manifest is None:
-        print(f"{name}: {step.reason}", file=sys.stderr, flush=True)
+        say(f"{name}: {step.reason}")
         return
     data = manifest.outcome["data"].rows
     if not step.reason:
         # Rejects and calls were reported by the build that made it.
-        print(f"{name}: up to date, {data} rows", file=sys.stderr, flush=True)
+        say(f"{name}: up to date, {data} rows")
         return
     rejected = sum(manifest.rejected.values())
     calls = ", ".join(
@@ -113,6 +113,6 @@ def _report(project: Project, step: Step, manifest: Manifest | None) -> None:
         for source, counts in manifest.calls.items()
     )
     state = f"{data} rows, {rejected} rejected"
-    print(f"{name}: {state}" + (f" ({calls})" if calls else ""), file=sys.stderr, flush=True)
+    say(f"{name}: {state}" + (f" ({calls})" if calls else ""))
     if names_unknown(manifest):
-        print(f"  {unknown_relations(project)}", file=sys.stderr, flush=True)
+        say(f"  {unknown_relations(project)}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from dual_data.cli.options import HERE, ProjectFolder
+from dual_data.cli.text import say
 
 
 def check(project: ProjectFolder = HERE) -> None:
@@ -30,8 +29,8 @@ def check(project: ProjectFolder = HERE) -> None:
     root = find_root(project)
     findings, summary = check_project(root, load_stages(root))
     for finding in findings:
-        print(f"error: {finding}", file=sys.stderr)
+        say(f"error: {finding}")
     if findings:
-        print(f"{len(findings)} fault(s)", file=sys.stderr)
+        say(f"{len(findings)} fault(s)")
         raise typer.Exit(2)
     print(summary)

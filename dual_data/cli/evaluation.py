@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dual_data.cli.evaluation_grid import GridPart, Threads, need_torch, on_grid, use_threads
+from dual_data.cli.text import say
 from dual_data.errors import DualDataError, UsageError
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _run(grid: Grid, cells: list[Cell], options: list[RunOptions], *, project: P
     from dual_data.evaluation.grid.run import run as run_grid
     from dual_data.evaluation.grid.workers import run_spread
 
-    folder, adapters, say = grid.folder, options[0].save_adapters, partial(print, file=sys.stderr, flush=True)
+    folder, adapters = grid.folder, options[0].save_adapters
     keep_plan(grid, cells)
     already_done = sum(is_done(folder, cell, adapter=adapters) for cell in cells)
     if already_done < len(cells):

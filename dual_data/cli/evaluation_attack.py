@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dual_data.cli.evaluation_grid import GridPart, Threads, need_torch, on_grid, use_threads
+from dual_data.cli.text import say
 from dual_data.display import count
 from dual_data.errors import DualDataError, UsageError
 
@@ -57,9 +57,6 @@ def attack(
     from dual_data.evaluation.device.devices import device_named
     from dual_data.evaluation.examine import AttackOptions, targets
     from dual_data.evaluation.examine import attack as run_attacks
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
     where = device_named(device)
     use_threads(threads)

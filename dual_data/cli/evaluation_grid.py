@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from dual_data.cli.options import HERE, ProjectFolder
+from dual_data.cli.text import say
 from dual_data.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -164,7 +164,4 @@ def _say_unless_known(name: str, known: Mapping[str, object], path: Path) -> Non
     """Print a note on an unknown bare name, which may be a typo: it may exist on the Hub, but a refusal takes long."""
     if "/" in name or Path(name).exists() or name == "smollm2" or name.startswith("tiny-"):
         return
-    print(
-        f"{name}: not a model in {path} ({', '.join(known)}) and not a folder here: looking for it on the Hub",
-        file=sys.stderr,
-    )
+    say(f"{name}: not a model in {path} ({', '.join(known)}) and not a folder here: looking for it on the Hub")

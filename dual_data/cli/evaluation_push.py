@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dual_data.cli.text import say
 from dual_data.errors import UsageError
 
 
@@ -38,6 +38,6 @@ def push(
     if dry_run:
         print(f"would write {len(files)} files, {size / 1e6:.1f} MB, to {repository}")
         return
-    print(f"uploading {len(files)} files, {size / 1e6:.1f} MB", file=sys.stderr)
+    say(f"uploading {len(files)} files, {size / 1e6:.1f} MB")
     commit = push_model(repository, files, message=f"Add the unlearned adapter {result.stem}", private=private)
     print(f"{repository}\ncommit {commit}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dual_data.cli.text import as_json, printable, table
+from dual_data.cli.text import as_json, printable, say, table
 from dual_data.display import count
 
 if TYPE_CHECKING:
@@ -135,9 +134,6 @@ def report(
     """
     from dual_data.evaluation.attacks.files import outdated
     from dual_data.evaluation.report.write import write_report
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr)
 
     written = write_report(folders, out or folders[0], title=title, items=not no_items, say=say)
     for remark in filter(None, map(outdated, folders)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
-from dual_data.cli.text import printable
+from dual_data.cli.text import printable, say
 
 if TYPE_CHECKING:
     from dual_data.released import Place, Release
@@ -73,7 +72,7 @@ def tofu_json(
     from dual_data.export.tofu_json import tofu_json_files
 
     def make(release: Release, place: Place) -> dict[str, str]:
-        return tofu_json_files(release, place, lambda line: print(printable(line), file=sys.stderr))
+        return tofu_json_files(release, place, lambda line: say(printable(line)))
 
     _export("tofu-json", make, folder, source, project, profile)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, MOST_ROWS, ProfileName, ProjectFolder
-from dual_data.cli.text import printable, table
+from dual_data.cli.text import printable, say, table
 from dual_data.display import count
 
 if TYPE_CHECKING:
@@ -106,4 +105,4 @@ def preview(
 def _left_out(error: ConfigError) -> None:
     """Print one line on a relation file that does not load: the file and what is missing."""
     faults = "; ".join(line.removeprefix(f"{error.file}: ") for line in str(error).split("\n"))
-    print(f"warning: {error.file} is left out: {faults}", file=sys.stderr)
+    say(f"warning: {error.file} is left out: {faults}")

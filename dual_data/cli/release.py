@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dual_data.cli.options import DEFAULT_PROFILE, HERE, ProfileName, ProjectFolder
-from dual_data.cli.text import as_json, printable, table
+from dual_data.cli.text import as_json, printable, say, table
 
 if TYPE_CHECKING:
     from dual_data.project import Project
@@ -77,9 +76,9 @@ def verify(
 
     released, findings = check(locate(target))
     for finding in findings:
-        print(f"error: {printable(finding)}", file=sys.stderr)
+        say(f"error: {printable(finding)}")
     if findings:
-        print(f"{len(findings)} finding(s)", file=sys.stderr)
+        say(f"{len(findings)} finding(s)")
         raise typer.Exit(1)
     files = sum(map(len, released.configs.values()))
     print(f"{files} tables and {len(released.files)} texts are as they were released\ncontent {released.content}")
@@ -212,4 +211,4 @@ def _first(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]
 
 
 def _say(line: str) -> None:
-    print(printable(line), file=sys.stderr, flush=True)
+    say(printable(line))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 
 from dual_data.display import visible
@@ -25,6 +26,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(header), line(["-" * width for width in widths]), *(line(row) for row in cells)])
+
+
+def say(line: str) -> None:
+    """Print a line on stderr, beside the output."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

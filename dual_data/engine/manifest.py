@@ -22,7 +22,7 @@ from pydantic import ValidationError, field_validator
 from dual_data import __version__
 from dual_data.calls import Counts
 from dual_data.config import Strict
-from dual_data.engine.tables import file_hash, write_whole
+from dual_data.engine.tables import file_hash, write_text
 from dual_data.ids import canonical, digest
 
 PACKAGES = ("polars", "pyarrow", "SPARQLWrapper", "mwclient", "openai", "pyoxigraph", "torch", "transformers")
@@ -111,7 +111,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json; a stage writes it last."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
-    write_whole(folder / "manifest.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / "manifest.json", text)
 
 
 def faults(folder: Path, manifests: Mapping[str, Manifest]) -> Iterator[str]:

@@ -144,6 +144,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8 atomically."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def write_table(frame: pl.DataFrame, path: Path) -> None:
     """Write Parquet (zstd) atomically. Raises OSError if that fails."""
 

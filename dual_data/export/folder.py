@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from dual_data.engine.tables import write_whole
+from dual_data.engine.tables import write_text
 from dual_data.errors import InputError, UsageError
 from dual_data.released import Place, Release
 
@@ -26,19 +26,15 @@ def write_export(kind: str, files: Mapping[str, str], target: Path, release: Rel
 
     def list_them(paths: set[str]) -> None:
         about = {"release": str(place), "version": release.version, "content": release.content, "files": sorted(paths)}
-        _write(listing, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        write_text(listing, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
     # Listed before they are written, so that an interrupted export recognises its files when it is repeated.
     list_them(before | files.keys())
     for path, text in files.items():
-        _write(target / path, text)
+        write_text(target / path, text)
     for path in before - files.keys():
         (target / path).unlink(missing_ok=True)
     list_them(set(files))
-
-
-def _write(path: Path, text: str) -> None:
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _listed(listing: Path) -> set[str]:

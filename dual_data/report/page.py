@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dual_data.config import Relation
-from dual_data.engine.tables import write_whole
+from dual_data.engine.tables import write_text
 from dual_data.markup import Content, Html, element, html_page
 from dual_data.report import audited, content, contrast, knowledge, provenance, salience, samples
 from dual_data.report.figures import Figure, in_page, write_figures
@@ -29,8 +29,7 @@ def write_report(built: Built, relations: Mapping[str, Relation], page: Path, fi
     Raises MissingExtra without matplotlib.
     """
     all_sections = sections(built, relations)
-    text = render(built, all_sections)
-    write_whole(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(page, render(built, all_sections))
     drawings = [part for section in all_sections for part in section.parts if isinstance(part, Figure)]
     return Written(page, write_figures(drawings, figures) if figures else [])
 

@@ -237,17 +237,18 @@ def _curve_contrast(
     random = np.random.default_rng(_SEED)
     weights = [side.weights(random, _REPLICATES) for side in sides]
     # The same draws for both sides where the facts are the same: popular and rare sets share one retain set.
-    if sides[0].forget_names == sides[1].forget_names:
+    if sides[0].forget.names == sides[1].forget.names:
         weights[1] = weights[1]._replace(forget=weights[0].forget)
-    if sides[0].retain_names == sides[1].retain_names:
+    if sides[0].retain.names == sides[1].retain.names:
         weights[1] = weights[1]._replace(retain=weights[0].retain)
     draws = [side.draws(side_weights, random) for side, side_weights in zip(sides, weights, strict=True)]
     pairs = [(statistics[0](left), statistics[1](right)) for left, right in zip(*draws, strict=True)]
     values = np.array([pair if None not in pair else (np.nan, np.nan) for pair in pairs], dtype=float)
     if np.isnan(values[:, 0]).sum() > _REPLICATES / 2:
         return None
-    clusters = min(len(names) for side in sides for names in (side.forget_names, side.retain_names))
-    facts = int(min(sizes.sum() for side in sides for sizes in (side.forget_sizes, side.retain_sizes)))
+    sums = [of_set for side in sides for of_set in side]
+    clusters = min(len(of_set.names) for of_set in sums)
+    facts = int(min(of_set.sizes.sum() for of_set in sums))
     seeds = min(len(group.at(lr)) for group in (first, second) for lr in group.lrs)
     spread = partial(_curve_spread, statistics, sides, weights)
     return _contrast_of_draws((exact[0], exact[1]), (values[:, 0], values[:, 1]), facts, clusters, seeds, spread)

@@ -27,7 +27,6 @@ from dual_data.evaluation.report.document import (
 from dual_data.evaluation.report.every_cell import every_cell
 from dual_data.evaluation.report.extras import Extras
 from dual_data.evaluation.report.frontier import RULE
-from dual_data.evaluation.report.main_table import Row, main_table
 from dual_data.evaluation.report.pairs import pairs
 from dual_data.evaluation.report.panel import panel
 from dual_data.evaluation.report.places import chosen_cells, link_to, p_value, shown, sources, starts, title_of
@@ -75,10 +74,8 @@ _INTERVALS = (
 )
 
 
-def build(
-    collection: Collection, rows: Sequence[Row], cells: Sequence[Extras], folder: Path, *, items: bool
-) -> list[Block]:
-    """All sections, with the `rows` of the main table and the figures of the chosen `cells`.
+def build(collection: Collection, main: Table, cells: Sequence[Extras], folder: Path, *, items: bool) -> list[Block]:
+    """All sections, with the main table and the figures of the chosen `cells`.
 
     Links are relative to `folder`, where the report is written. Without `items`, sections contain no questions or
     answers and no links to them.
@@ -111,7 +108,7 @@ def build(
     blocks += _comparisons(retention_title, ("after the stage", "pretrained"), retained, folder)
     blocks += _comparisons(jump_title, ("after the stage", "pretrained"), jumps, folder)
     blocks += [Heading("Chosen learning rates"), Paragraph(f"Rule: {RULE}."), *_overlaps(collection)]
-    blocks.append(main_table(rows, folder))
+    blocks.append(main)
     blocks += [*pairs(collection, folder), Heading("Forgetting against retention"), *frontiers(collection)]
     blocks += [Heading("Stability over learning rates"), *stability(collection, folder)]
     blocks += [Heading("Ranks and log-probabilities"), *shifts(collection, folder)]
